@@ -1,4 +1,4 @@
-"""The table of the scheduler's rooms in ``docs/architecture.md``, drawn from the code. Run this file to draw it anew."""
+"""The table of the scheduler's layers in ``docs/architecture.md``, drawn from the code. Run this file to draw it anew."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
-BEGIN, END = "<!-- rooms: begin -->", "<!-- rooms: end -->"
+BEGIN, END = "<!-- layers: begin -->", "<!-- layers: end -->"
 
 
 def drawn(page: str) -> str:
-    """The page with the table as the code says it now."""
+    """Return the page with the table as the code has it now."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{_table()}{END}{after}"
@@ -20,32 +20,43 @@ def drawn(page: str) -> str:
 
 def _table() -> str:
     sys.path.insert(0, str(ROOT / "tests" / "scheduler"))
-    from test_scheduler_rooms import FLOORS
-    from test_scheduler_rooms import ROOT as SCHEDULER
+    from test_layers import LAYERS
+    from test_layers import ROOT as SCHEDULER
 
-    lines = ["| floor | room | what is in it | modules |", "|---|---|---|---|"]
-    for floor in reversed(range(len(FLOORS))):
-        for room in FLOORS[floor]:
-            folder = SCHEDULER / room
-            shown = f"`{room}/`" if folder.is_dir() else f"`{room.strip('_')}`"
-            file = folder / "__init__.py" if folder.is_dir() else SCHEDULER / f"{room}.py"
-            lines.append(f"| {floor} | {shown} | {_first_line(file)} | {_modules(folder)} |")
+    lines = ["| layer | folder or module | what is in it | modules |", "|---|---|---|---|"]
+    for layer in reversed(range(len(LAYERS))):
+        for name in LAYERS[layer]:
+            lines += [
+                f"| {layer} | {_shown(path, SCHEDULER)} | {_first_line(path)} | {_modules(path)} |"
+                for path in _rows(SCHEDULER, name)
+            ]
     return "\n".join(lines) + "\n"
 
 
-def _modules(folder: Path) -> str:
-    """The modules and the rooms inside a room, by name."""
+def _rows(package: Path, name: str) -> list[Path]:
+    """The module, or the folder and the folders in it that hold modules."""
+    folder = package / name
     if not folder.is_dir():
-        return ""
-    inside = [
-        f"{path.name}/" if path.is_dir() else path.stem
-        for path in sorted(folder.iterdir())
-        if (path.is_dir() and (path / "__init__.py").is_file()) or path.suffix == ".py"
+        return [package / f"{name}.py"]
+    return [
+        folder,
+        *sorted(file.parent for file in folder.rglob("__init__.py") if file.parent != folder),
     ]
-    return ", ".join(f"`{name}`" for name in inside if name != "__init__")
 
 
-def _first_line(file: Path) -> str:
+def _shown(path: Path, package: Path) -> str:
+    name = path.relative_to(package).with_suffix("").as_posix()
+    return f"`{name}/`" if path.is_dir() else f"`{name.strip('_')}`"
+
+
+def _modules(path: Path) -> str:
+    """The modules of a folder, by name."""
+    names = sorted(file.stem for file in path.glob("*.py")) if path.is_dir() else []
+    return ", ".join(f"`{name}`" for name in names if name != "__init__")
+
+
+def _first_line(path: Path) -> str:
+    file = path / "__init__.py" if path.is_dir() else path
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return text.splitlines()[0].replace("|", "\\|")
 

@@ -19,10 +19,10 @@ from babel.messages import Catalog, Message
 from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment
 from jinja2.ext import babel_extract
-from targcc_scheduler.core.languages.catalogue import in_context
+from targcc_scheduler.core.languages import in_context
 
 PACKAGE = Path(targcc_scheduler.__file__).parent
-LANGUAGES = PACKAGE / "core" / "languages"
+LANGUAGES = PACKAGE / "core" / "translations"
 TEMPLATES = PACKAGE / "web" / "dashboard" / "templates"
 COMMAND = "uv run python tests/catalogue.py"
 HOW = (
@@ -53,7 +53,7 @@ OPTIONS = {
 }
 _ENGLISH = ("cli/", "cutover/", "doctor/")
 """Rooms that no page asks."""
-_PAGES = ("web/dashboard/", "web/hosts/", "web/admission.py", "web/problems.py")
+_PAGES = ("web/dashboard/", "web/hosts/", "web/authentication.py", "web/problems.py")
 _CALL = re.compile(rf"\b({'|'.join(KEYWORDS)})\(")
 _DATED = (
     '"Project-Id',

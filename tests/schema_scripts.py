@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from targcc_scheduler.migrations.upgrade import sql_script
+from targcc_scheduler.db.migrations.upgrade import sql_script
 
 FOLDER = Path(__file__).resolve().parents[1] / "templates/project/migrations"
 DATABASES = ("sqlite", "postgresql")

@@ -121,3 +121,4 @@ _.offset_before
 _.offset_after
 _.ics  # the spec
 _.__signature__  # of the job of a flow
+postgresql  # in the text of a type alias, db/dialects/base.py

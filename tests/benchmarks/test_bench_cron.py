@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
-from targcc_scheduler.schedules import CronSchedule
+from targcc_scheduler.schedules.cron import CronSchedule
 
 pytestmark = pytest.mark.benchmark
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -27,7 +27,7 @@ from bench_results import IDLE, OURS_LITE, OURS_PG, WAITS, measured
 from bench_results import RUNS as RUNS_TOPIC
 from peer_rig import HOUR, Peer, Worker, redis_commands, redis_server, working
 from targcc_scheduler import migrate
-from targcc_scheduler.engine.embedded import _GLANCE_SECONDS
+from targcc_scheduler.kernel.engine.sqlite import _GLANCE_SECONDS
 
 pytestmark = pytest.mark.benchmark
 

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from bench_results import OURS_LITE, OURS_PG, SLOTS, measured
 from targcc_scheduler import migrate
 from targcc_scheduler.core.clock import ManualClock
-from targcc_scheduler.engine.factory import make_queue_engine
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.slots.recurring import RecurringScheduler
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel.engine.factory import make_queue_engine
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.node.recurring import RecurringScheduler
+from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
-from targcc_scheduler.storage.transactions import Store
-from targcc_scheduler.worker.node_services import NodeServices
 
 pytestmark = pytest.mark.benchmark
 

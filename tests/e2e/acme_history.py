@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
 
 _ERROR = "LedgerError: the ledger answered 503 Service Unavailable to invoice 88417"
 _TRACEBACK = f"""Traceback (most recent call last):
@@ -163,7 +163,7 @@ def write_failure(database: Path, now: datetime) -> None:
     )  # fmt: skip
     with closing(sqlite3.connect(database)) as connection, connection:
         run_id = insert(connection, failed)
-        why = cause_of(failed.job, failed.message, _TRACEBACK)
+        why = fingerprint_of(failed.job, failed.message, _TRACEBACK)
         connection.execute("UPDATE c_JobRun SET Cause = ? WHERE Id = ?", (why.key, run_id))
         connection.execute(
             "INSERT INTO c_JobFailure (Cause, JobName, Kind, Place, Message, FirstAt) VALUES (?, ?, ?, ?, ?, ?)",

@@ -23,13 +23,12 @@ from targcc_gen.sync import apply, make_plan
 from targcc_scheduler import Scheduler, Settings, create_app, migrate
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.security import sessions
-from targcc_scheduler.security import users as user_rows
-from targcc_scheduler.security.providers.password import session_cookie
-from targcc_scheduler.security.roles import Role
-from targcc_scheduler.storage.failures.cause import cause_of
-from targcc_scheduler.storage.statistics import counts
-from targcc_scheduler.storage.statistics.endings import HISTORY_SHARD, Ending
+from targcc_scheduler.features.accounts import sessions, users
+from targcc_scheduler.features.accounts.providers import session_cookie
+from targcc_scheduler.features.accounts.roles import Role
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel import statistics
+from targcc_scheduler.kernel.runs.values import HISTORY_SHARD, Ending
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 17, 9, 42, 10, tzinfo=UTC)
@@ -380,8 +379,8 @@ def _seed(scheduler: Scheduler, database: Path) -> str:
         _tie(db)
 
     async def work(connection: Any) -> str:
-        await counts.add(connection, endings, HISTORY_SHARD)
-        await user_rows.add_user(connection, "dana", "no password", Role.ADMIN, NOW)
+        await statistics.add(connection, endings, HISTORY_SHARD)
+        await users.add_user(connection, "dana", "no password", Role.ADMIN, NOW)
         return await sessions.start_session(
             connection, "dana", Role.ADMIN, NOW, timedelta(days=3), device="Firefox on Linux", address="10.0.0.7"
         )  # fmt: skip
@@ -393,7 +392,7 @@ def make_hostile(shop: Shop) -> None:
     """Runs whose texts are as long, and as right to left, as texts get."""
     error = f"Error: {'x' * 300}"
     for job in (LONG, HEBREW):
-        why = cause_of(job, error)
+        why = fingerprint_of(job, error)
         shop.rows(
             "INSERT INTO c_JobFailure (Cause, JobName, Kind, Place, Message, FirstAt) VALUES (?, ?, ?, ?, ?, ?)",
             *(why.key, why.job, why.kind, why.place, why.message, _text(NOW)),

@@ -19,7 +19,7 @@ from targcc_gen import demo
 from targcc_gen.demo import DemoProject
 from targcc_gen.render.package import package_folder
 from targcc_gen.spec import set_scheduler
-from targcc_scheduler.migrations.upgrade import head_revision
+from targcc_scheduler.db.migrations.upgrade import head_revision
 
 pytestmark = pytest.mark.e2e
 
@@ -62,7 +62,7 @@ def add_examples_of_the_guide(project: DemoProject) -> list[str]:
     for block in blocks:
         title, _, source = block.partition("\n")
         path = title.removeprefix("# ")
-        if path == "migrations/env.py":  # the tests of the migrations write it
+        if path == "db/migrations/env.py":  # the tests of the migrations write it
             continue
         assert re.fullmatch(
             r"(src|tests)/[\w/]+\.py", path

@@ -54,7 +54,7 @@ def shop(tmp_path: Path) -> DemoProject:
 STARTED = """
 import asyncio
 
-from targcc_scheduler.queries import runs
+from targcc_scheduler.kernel.queries import runs
 
 from shop_jobs.scheduler import Scheduler
 

@@ -17,9 +17,9 @@ from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job.tables import PROCEDURE, TABLES
 from targcc_scheduler import Settings
 from targcc_scheduler.core.clock import ManualClock, deadline
-from targcc_scheduler.legacy.c_job import CJobSource
-from targcc_scheduler.legacy.classic.write_back import RunReport, WriteBack
-from targcc_scheduler.services import drivers
+from targcc_scheduler.features.legacy.c_job import CJobSource
+from targcc_scheduler.features.legacy.write_back import RunReport, WriteBack
+from targcc_scheduler.services import transaction
 from targcc_scheduler.services.database import Database
 
 pytestmark = pytest.mark.sqlserver
@@ -80,7 +80,7 @@ def running(url):
 @pytest.mark.parametrize("cancels", [True, False])
 async def test_a_timeout_stops_the_procedure(url, cancels, monkeypatch):
     if not cancels:
-        monkeypatch.setattr(drivers, "cancel_on_sql_server", lambda _cursor: True)
+        monkeypatch.setattr(transaction, "cancel_on_sql_server", lambda _cursor: True)
     database = Database(url, threads=1)
     started = time.monotonic()
     deadline.set(started + 1)
@@ -97,7 +97,7 @@ async def test_a_timeout_stops_the_procedure(url, cancels, monkeypatch):
 async def test_a_session_is_killed(url):
     database = Database(url, threads=1)
     with database.engine.connect() as connection:
-        stop = drivers.StatementStop(connection)
+        stop = transaction.StatementStop(connection)
         stop.kill()
         with pytest.raises(sa.exc.DBAPIError):
             connection.exec_driver_sql("SELECT 1")

@@ -71,7 +71,7 @@ def test_a_release_is_two_wheels_and_the_scheduler_is_in_one_of_them(wheels: lis
     inside = zipfile.ZipFile(generator).namelist()
     assert "targcc_gen/templates/project/copier.yml" in inside
     assert not [name for name in inside if "scheduler/storage" in name]
-    assert "targcc_scheduler/storage/tables.py" in zipfile.ZipFile(scheduler).namelist()
+    assert "targcc_scheduler/db/tables.py" in zipfile.ZipFile(scheduler).namelist()
 
 
 @pytest.mark.parametrize("way", ["vendored", pytest.param("package", marks=pytest.mark.soak)])

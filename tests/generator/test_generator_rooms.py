@@ -144,7 +144,7 @@ def test_of_the_scheduler_only_its_schedules_and_flows_are_imported():
         for path in PACKAGE.rglob("*.py")
         for name in imported(path)
         if name.startswith("targcc_scheduler")
-        and not name.startswith(("targcc_scheduler.schedules", "targcc_scheduler.flows"))
+        and not name.startswith(("targcc_scheduler.schedules", "targcc_scheduler.features.flows"))
     }
     assert found == set()
 

@@ -32,14 +32,13 @@ from targcc_scheduler.core.errors import (
     UnknownFlow,
     UnknownRun,
 )
-from targcc_scheduler.node.chores import rounds
-from targcc_scheduler.node.pruner import upkeep
-from targcc_scheduler.oncall import bulk, inbox
-from targcc_scheduler.queries.finding.filters import RunFilter
-from targcc_scheduler.search.terms import only
-from targcc_scheduler.storage.aliases import take_over
-from targcc_scheduler.storage.tables import job_batch, job_failure, job_run
-from targcc_scheduler.storage.ties.limit_keys import renamed
+from targcc_scheduler.db.tables import job_batch, job_failure, job_run
+from targcc_scheduler.features.search.language import only
+from targcc_scheduler.features.search.run_search import RunFilter
+from targcc_scheduler.features.triage import bulk_actions, inbox
+from targcc_scheduler.kernel import limit_renames, releases
+from targcc_scheduler.kernel.node import maintenance
+from targcc_scheduler.kernel.node.pruner import upkeep
 
 REFUSED = (
     BatchError,
@@ -260,12 +259,12 @@ class Crowd:
         wanted = RunFilter(search=only(run=sorted(await self.runs())))
         if not wanted.search.terms:
             return
-        wish = bulk.Wish(action=action, wanted=wanted, **more)
-        bulk_id = await self.scheduler.operate(bulk.begin, None, wish, DANA)
-        await bulk.work_off(self.scheduler, bulk_id)
+        wish = bulk_actions.Wish(action=action, wanted=wanted, **more)
+        bulk_id = await self.scheduler.operate(bulk_actions.begin, None, wish, DANA)
+        await bulk_actions.work_off(self.scheduler, bulk_id)
         if self.dice.random() < 0.3:
-            back = await self.scheduler.operate(bulk.undo, None, bulk_id, DANA)
-            await bulk.work_off(self.scheduler, back)
+            back = await self.scheduler.operate(bulk_actions.undo, None, bulk_id, DANA)
+            await bulk_actions.work_off(self.scheduler, back)
 
     async def do_inbox(self) -> None:
         causes = await self.scheduler.read(lambda db: _all(db, sa.select(job_failure.c.Cause)))
@@ -282,10 +281,10 @@ class Crowd:
         change, now = self.scheduler.change, self.scheduler.clock.now()
         new, old = self.dice.choice([("Room", "OtherRoom"), ("OtherRoom", "Room")])
         with contextlib.suppress(sa.exc.IntegrityError):
-            await change(lambda db: renamed.lead_on(db, new, old, now))
-            await change(lambda db: renamed.carry(db, new, old))
-            await change(lambda db: take_over.take_over(db, new, old, "1"))
-            await change(lambda db: take_over.take_history(db, new, old, 20))
+            await change(lambda db: limit_renames.lead_on(db, new, old, now))
+            await change(lambda db: limit_renames.carry(db, new, old))
+            await change(lambda db: releases.take_over(db, new, old, "1"))
+            await change(lambda db: releases.take_history(db, new, old, 20))
 
     async def do_upkeep(self) -> None:
         scheduler = self.scheduler
@@ -382,6 +381,6 @@ def main(url: str, seed: str, seconds: str) -> None:
     undone = Undone()
     logging.getLogger("targcc").addHandler(undone)
     logging.getLogger("targcc").setLevel(logging.INFO)
-    rounds._TIE_SECONDS = 0.5
+    maintenance._TIE_SECONDS = 0.5
     found = asyncio.run(crowd(url, int(seed), float(seconds)))
     sys.stdout.write(json.dumps({**found, "again": undone.again, "errors": undone.errors}))

@@ -11,20 +11,18 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from targcc_scheduler.core.clock import Clock, SystemClock
-from targcc_scheduler.core.queues.pool import Pool
+from targcc_scheduler.core.pools import Pool
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.engine.factory import make_queue_engine
-from targcc_scheduler.engine.handover import submission
-from targcc_scheduler.engine.port import MakeOffer, Submission
+from targcc_scheduler.db.tables import job_server
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel.engine.factory import make_queue_engine
+from targcc_scheduler.kernel.engine.port import MakeOffer, Submission
+from targcc_scheduler.kernel.engine.submit import submission
+from targcc_scheduler.kernel.node import nodes
+from targcc_scheduler.kernel.runs import claim, create, eligibility, operate, values
+from targcc_scheduler.kernel.runs.claim import Entries, Taken, claim_fast
+from targcc_scheduler.kernel.worker.settlement import SettlementWriter
 from targcc_scheduler.settings import Settings
-from targcc_scheduler.storage import nodes
-from targcc_scheduler.storage.runs import claim as claiming
-from targcc_scheduler.storage.runs import create as creating
-from targcc_scheduler.storage.runs import operate, refuse, stage, values
-from targcc_scheduler.storage.runs.claim_at_once import Entries, Taken, claim_at_once
-from targcc_scheduler.storage.tables import job_server
-from targcc_scheduler.storage.transactions import Store
-from targcc_scheduler.worker.settlement_writer import SettlementWriter
 
 T = TypeVar("T")
 NOW = timedelta(0)
@@ -124,7 +122,7 @@ class Node:
             return run_id
         now = (now or self.clock.now()) - ago
         new = self._new(job, due, now, priority=priority, queue=queue)
-        [run_id] = await creating.insert_many(connection, [new], now)
+        [run_id] = await create.insert_many(connection, [new], now)
         await self.engine.submit(connection, [Submission(run_id, queue, priority, now + due)])
         return run_id
 
@@ -146,7 +144,7 @@ class Node:
         now = self.clock.now()
         new = self._new("Work", due, now)
         async with self.store.write() as connection:
-            ids = await creating.insert_many(connection, [new] * count, now)
+            ids = await create.insert_many(connection, [new] * count, now)
             runs = [Submission(run_id, new.queue, new.priority, new.due_at) for run_id in ids]
             await self.engine.submit(connection, runs)
         self.engine.wake()
@@ -180,9 +178,9 @@ class Node:
 
     async def claim(self, offer: MakeOffer) -> list[values.Claim]:
         async with self.store.write() as connection:
-            claimed = await claiming.claim(connection, await offer(connection), self.terms())
+            claimed = await claim.claim(connection, await offer(connection), self.terms())
             self.refused += [item.run_id for item in claimed.misfits]
-            others, again = await refuse.refuse(connection, claimed.misfits, self.terms())
+            others, again = await eligibility.refuse(connection, claimed.misfits, self.terms())
             await self.engine.refer(connection, [submission(run) for run in others])
             await self.engine.submit(connection, [submission(run) for run in again])
             self.seen.update(claim.job_name for claim in claimed.claims)
@@ -198,7 +196,7 @@ class Node:
             return None
         async with self.store.write_at_once() as connection:
             terms = self.terms()
-            taken = await claim_at_once(connection, entries, asked, terms, plain, keyed=False)
+            taken = await claim_fast(connection, entries, asked, terms, plain, keyed=False)
         self.at_once += len(taken.claims)
         if taken.rest:
             self.seen.clear()
@@ -222,12 +220,12 @@ class Node:
 
     async def stage(self) -> None:
         async with self.store.write() as connection:
-            await stage.stage_due(connection, self.clock.now())
+            await create.stage_due(connection, self.clock.now())
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         async with self.store.read() as connection:
             now = self.clock.now()
-            return await stage.waiting_work(connection, queues, now, self.fingerprint)
+            return await create.waiting_work(connection, queues, now, self.fingerprint)
 
     async def perform(self, claim: values.Claim) -> None:
         self.begun.append(claim.run_id)

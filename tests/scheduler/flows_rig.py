@@ -69,9 +69,9 @@ def tell_somebody(ctx: JobContext, text: str = "") -> None:
 
 def die_at(write: int) -> None:
     """Let this process end in the transaction that writes a flow for the so many-th time."""
-    from targcc_scheduler.storage.ties.flows import rows
+    from targcc_scheduler.features.flows import model as flow_model
 
-    real, left = rows.write, [write]
+    real, left = flow_model.write, [write]
 
     async def write_or_die(*given: Any) -> None:
         await real(*given)
@@ -79,7 +79,7 @@ def die_at(write: int) -> None:
         if not left[0]:
             os._exit(9)
 
-    rows.write = write_or_die
+    flow_model.write = write_or_die
 
 
 if __name__ == "__main__":

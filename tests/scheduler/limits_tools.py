@@ -5,14 +5,12 @@ from dataclasses import replace
 import sqlalchemy as sa
 from engine_rig import Node
 from targcc_scheduler import Scheduler
-from targcc_scheduler.storage.runs import claim as claiming
-from targcc_scheduler.storage.runs.values import Offer, OfferedRun
-from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.tables import job_run
-from targcc_scheduler.storage.ties.limit_keys.claims import KeyRooms
-from targcc_scheduler.storage.ties.limit_keys.terms import Terms
-from targcc_scheduler.storage.ties.tie import Tie
-from targcc_scheduler.worker.claiming.staging import terms_of
+from targcc_scheduler.db.tables import job_limit, job_run
+from targcc_scheduler.kernel.jobs.limits import LimitPolicy
+from targcc_scheduler.kernel.limit_claims import KeyCapacities
+from targcc_scheduler.kernel.runs import claim as run_claim
+from targcc_scheduler.kernel.runs.values import Offer, OfferedRun, Tie
+from targcc_scheduler.kernel.worker.claimer import terms_of
 
 
 async def let_some_have_room(scheduler: Scheduler, job: str) -> None:
@@ -23,7 +21,7 @@ async def let_some_have_room(scheduler: Scheduler, job: str) -> None:
 
     async def work(call):
         rows = (await call.connection.execute(waiting)).all()
-        keys = KeyRooms(terms_of(scheduler.definitions), call.now)
+        keys = KeyCapacities(terms_of(scheduler.definitions), call.now)
         await keys.look(call.connection, rows)
         have = [row.Id for row in rows if keys.take(row)]
         await keys.ask(call.connection)
@@ -60,8 +58,8 @@ async def rows(node: Node, run_ids: list[int]) -> list[sa.Row]:
 
 async def claim(node: Node, run_ids: list[int], most: int = 1) -> list[int]:
     """Those of the runs that a claim takes, where so many of a key may be under way."""
-    terms = replace(node.terms(), keyed={"Work": Terms(most=most)})
+    terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=most)})
     offer = Offer(runs=[OfferedRun(run_id, "Work") for run_id in run_ids])
     async with node.store.write() as connection:
-        claimed = await claiming.claim(connection, offer, terms)
+        claimed = await run_claim.claim(connection, offer, terms)
     return [one.run_id for one in claimed.claims]

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from processes import environment
 from projects import PATH
 from targcc_scheduler import metadata
-from targcc_scheduler.migrations import upgrade as upgrades
-from targcc_scheduler.storage.dialects.base import WRITES
-from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.db.dialects.base import WRITES
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.migrations import upgrade
 
 BEFORE_OWN_TABLE = Path(__file__).resolve().parent.parent / "data" / "upgrade"
 """The tables as release 0.1 made them, one script for each database."""
@@ -195,9 +195,9 @@ def next_release(folder: Path, oldest_code: str = "") -> Path:
     """The migrations of a release that has one revision more; with ``oldest_code`` it only adds a column, and says which code works with it."""
     directory = folder / "migrations"
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(upgrades.DIRECTORY, directory, ignore=ignore)
+    shutil.copytree(upgrade.DIRECTORY, directory, ignore=ignore)
     text = _EXPANDS if oldest_code else _NEXT
-    revision = text.format(down=upgrades.head_revision(), oldest=oldest_code)
+    revision = text.format(down=upgrade.head_revision(), oldest=oldest_code)
     (directory / "versions" / f"{NEXT}_next.py").write_text(revision, encoding="utf-8")
     return directory
 
@@ -207,7 +207,7 @@ import pathlib, sys, time
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler import migrate
-from targcc_scheduler.migrations import upgrade
+from targcc_scheduler.db.migrations import upgrade
 
 url, directory, stop_at = sys.argv[1:]
 upgrade.DIRECTORY = pathlib.Path(directory)
@@ -234,7 +234,7 @@ class Migration:
     """
 
     def __init__(self, url: str, directory: Path | None = None, stop_at: str = "") -> None:
-        words = [url, str(directory or upgrades.DIRECTORY), stop_at]
+        words = [url, str(directory or upgrade.DIRECTORY), stop_at]
         self.process = subprocess.Popen(
             [sys.executable, "-c", _CHILD, *words],
             stdin=subprocess.PIPE,

@@ -14,11 +14,11 @@ from targcc_scheduler import Client, Scheduler, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.errors import BatchError
 from targcc_scheduler.core.states import FINAL
-from targcc_scheduler.engine.handover import hand_on
-from targcc_scheduler.enqueueing.recording import RECORDING
-from targcc_scheduler.storage.dialects import known
-from targcc_scheduler.storage.tables import job_batch, job_run
-from targcc_scheduler.storage.ties.batches import ended
+from targcc_scheduler.db.dialects import known
+from targcc_scheduler.db.tables import job_batch, job_run
+from targcc_scheduler.fake import RECORDING
+from targcc_scheduler.features.batches import effects as batch_effects
+from targcc_scheduler.kernel.engine.submit import hand_on
 
 BROKEN: set[int] = set()
 
@@ -177,7 +177,7 @@ async def test_what_an_earlier_release_has_ended_is_counted_by_the_sweep(schedul
 
     async def sweep():
         async with scheduler.store.write() as connection:
-            came = await ended.sweep(connection, now)
+            came = await batch_effects.sweep(connection, now)
             await hand_on(scheduler._host.engine, connection, came, now)
 
     await scheduler.call(sweep())
@@ -194,11 +194,11 @@ async def test_a_batch_goes_with_its_last_run_and_what_waits_for_it_is_discarded
 
     async def prune():
         async with scheduler.store.write() as connection:
-            assert await ended.prune(connection, later, 10) == 0  # its run is there
+            assert await batch_effects.prune(connection, later, 10) == 0  # its run is there
             gone = sa.text("DELETE FROM c_JobRun WHERE JobName = 'Invoice'")
             await connection.execute(gone)
-            assert await ended.prune(connection, later, 10) == 1
-            await ended.sweep(connection, later)
+            assert await batch_effects.prune(connection, later, 10) == 1
+            await batch_effects.sweep(connection, later)
 
     await scheduler.call(prune())
     assert await _states(scheduler, "Report") == ["cancelled"]
@@ -235,7 +235,7 @@ def test_the_batch_of_a_creator_that_is_killed_before_the_commit_never_was(migra
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from targcc_scheduler import Project, Scheduler, Settings, configure
         configure(Project(name="rig", package="rig"))
-        from targcc_scheduler.enqueueing.batches import operate
+        from targcc_scheduler.features.batches import actions as operate
         import test_batches
 
         whole = operate.create

@@ -9,9 +9,9 @@ from guarantee_rig import schedulers
 from targcc_scheduler import job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.states import ACTIVE
-from targcc_scheduler.enqueueing.batches import operate
-from targcc_scheduler.storage import retention
-from targcc_scheduler.storage.tables import job_batch, job_run
+from targcc_scheduler.db.tables import job_batch, job_run
+from targcc_scheduler.features.batches import actions as batch_actions
+from targcc_scheduler.kernel.runs import retention
 
 ADDED = 2_500
 """Added in three steps."""
@@ -64,7 +64,7 @@ async def test_members_that_go_while_others_are_added_are_counted_once(scheduler
         batch.enqueue_many(book, [{"number": -n} for n in range(1, 21)])
     await end(scheduler, batch, 5)
     waiting = await members(scheduler, batch, ACTIVE)
-    create, others = operate.operations.create_runs, []
+    create, others = batch_actions.operations.create_runs, []
     here = asyncio.get_running_loop()
 
     async def interrupted(call, runs):
@@ -78,7 +78,7 @@ async def test_members_that_go_while_others_are_added_are_counted_once(scheduler
                 await asyncio.wrap_future(others[0])
         return ids
 
-    monkeypatch.setattr(operate.operations, "create_runs", interrupted)
+    monkeypatch.setattr(batch_actions.operations, "create_runs", interrupted)
     twice = [{"number": n} for n in range(ADDED)] + [{"number": 0}, {"number": -20}]
     ids = await scheduler.batches.add(batch.batch_id, book, twice)
     await asyncio.gather(*(asyncio.wrap_future(one) for one in others))

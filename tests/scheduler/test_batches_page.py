@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler import Scheduler, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.tables import job_run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "batches.md"
 

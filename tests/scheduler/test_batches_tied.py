@@ -8,9 +8,9 @@ from guarantee_rig import schedulers
 from targcc_scheduler import Client, job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.errors import BatchError, UnknownBatch, UnknownRun
-from targcc_scheduler.enqueueing import waiting
-from targcc_scheduler.enqueueing.batches import operate
-from targcc_scheduler.storage.tables import job_batch, job_run
+from targcc_scheduler.db.tables import job_batch, job_run
+from targcc_scheduler.features.batches import actions as batch_actions
+from targcc_scheduler.kernel import run_builder
 
 BROKEN: set[int] = set()
 
@@ -135,12 +135,12 @@ async def test_a_batch_becomes_a_member_of_one_that_goes_on(scheduler, monkeypat
     with pytest.raises(UnknownBatch):
         async with scheduler.batch("lost", parent=999):
             pass
-    monkeypatch.setattr(operate, "MOST_WAITING", 1)
+    monkeypatch.setattr(batch_actions, "MOST_WAITING", 1)
     with pytest.raises(BatchError, match="a batch that waits has at most 1 runs"):
         async with scheduler.batch("many", after=outer) as many:
             many.enqueue_many(book, [{"number": 5}] * 2)
-    monkeypatch.setattr(operate, "MOST_WAITING", 2)
-    monkeypatch.setattr(waiting, "MOST_LINKS", 1)
+    monkeypatch.setattr(batch_actions, "MOST_WAITING", 2)
+    monkeypatch.setattr(run_builder, "MOST_LINKS", 1)
     with pytest.raises(ValueError, match="2 runs that wait for 1 are more than 1 links"):
         async with scheduler.batch("many", after=outer) as many:
             many.enqueue_many(book, [{"number": 5}] * 2)

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 from pydantic import ValidationError
 from targcc_scheduler import Settings
-from targcc_scheduler.core.secrets import MASK, mask
+from targcc_scheduler.core.masking import MASK, mask
 
 
 def problem(**values: str) -> str:

@@ -15,16 +15,16 @@ from argon2 import PasswordHasher
 from projects import WEB
 from targcc_scheduler import Scheduler, Settings, create_app
 from targcc_scheduler.core.states import FINAL, RunState
-from targcc_scheduler.security import sessions, tokens
-from targcc_scheduler.security import users as user_rows
-from targcc_scheduler.security.providers.password import session_cookie
-from targcc_scheduler.storage.failures import groups
-from targcc_scheduler.storage.failures.cause import cause_of, missed
-from targcc_scheduler.storage.runs.history import imported_ending
-from targcc_scheduler.storage.statistics import counts
-from targcc_scheduler.storage.statistics.endings import Ending
-from targcc_scheduler.storage.tables import job_run, logged_job
-from targcc_scheduler.web.live import streams
+from targcc_scheduler.db.tables import job_run, logged_job
+from targcc_scheduler.features.accounts import sessions, users
+from targcc_scheduler.features.accounts import sessions as account_sessions
+from targcc_scheduler.features.accounts.providers import session_cookie
+from targcc_scheduler.features.triage import error_groups
+from targcc_scheduler.features.triage.error_groups import fingerprint_of, missed
+from targcc_scheduler.kernel import statistics
+from targcc_scheduler.kernel.runs.history import imported_ending
+from targcc_scheduler.kernel.runs.values import Ending
+from targcc_scheduler.web import streams
 
 PASSWORD = "a good long password"
 QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -36,7 +36,9 @@ HOST = "http://testserver"
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of another project, which sees no developer's settings."""
     monkeypatch.setattr("targcc_scheduler.project._configured", WEB)
-    monkeypatch.setattr("targcc_scheduler.security.passwords._hasher", lambda: QUICK_HASHER)
+    monkeypatch.setattr(
+        "targcc_scheduler.features.accounts.passwords._hasher", lambda: QUICK_HASHER
+    )
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith("TARGCC_"):
@@ -103,13 +105,15 @@ class Site:
 
     async def add_user(self, name: str, role: str = "admin") -> None:
         wanted, now = role, datetime.now(UTC)
-        await self.change(lambda db: user_rows.add_user(db, name, PASSWORD_HASH, wanted, now))
+        await self.change(lambda db: users.add_user(db, name, PASSWORD_HASH, wanted, now))
 
     async def program(self, role: str = "operator") -> httpx.AsyncClient:
         """A program with an API token."""
         wanted, now = role, datetime.now(UTC)
         token = await self.change(
-            lambda db: tokens.create_token(db, f"{role}-program", wanted, by="test", now=now)
+            lambda db: account_sessions.create_token(
+                db, f"{role}-program", wanted, by="test", now=now
+            )
         )
         visitor = await self.stranger()
         visitor.client.headers["Authorization"] = f"Bearer {token}"
@@ -135,18 +139,18 @@ class Site:
         if state in FINAL:
             row.setdefault("StartedAt", now - timedelta(minutes=9))
             row.setdefault("CompletedAt", now - timedelta(minutes=8))
-        why = {"failed": cause_of(job, row.get("Message")), "missed": missed(job)}.get(state)
+        why = {"failed": fingerprint_of(job, row.get("Message")), "missed": missed(job)}.get(state)
         if why is not None:
             row.setdefault("Cause", why.key)
 
         async def work(db: Any) -> int:
             if why is not None:
-                await groups.note(db, [groups.Seen(why, row["CompletedAt"])])
+                await error_groups.note(db, [error_groups.Seen(why, row["CompletedAt"])])
             if state in FINAL:
                 at = row.get("StartedAt") or now
                 took = 60_000 if state == "succeeded" else None
                 ending = Ending(job=job, at=at, outcome=RunState(state), duration_ms=took)
-                await counts.add(db, [ending], shard=0)
+                await statistics.add(db, [ending], shard=0)
             return (await db.execute(job_run.insert().values(row))).inserted_primary_key[0]
 
         return await self.change(work)
@@ -167,7 +171,7 @@ class Site:
         }
         await self.change(lambda db: db.execute(logged_job.insert().values(row)))
         if run_id is None:  # imported
-            await self.change(lambda db: counts.add(db, [imported_ending(row)], shard=0))
+            await self.change(lambda db: statistics.add(db, [imported_ending(row)], shard=0))
 
 
 @contextlib.asynccontextmanager

@@ -97,7 +97,7 @@ def _weights(text: str) -> dict[str, int]:
 
 
 def _has_processes() -> bool:
-    from targcc_scheduler.jobs.declaration import JobOptions
+    from targcc_scheduler.kernel.jobs.declaration import JobOptions
 
     return "isolation" in JobOptions.__optional_keys__
 

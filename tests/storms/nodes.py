@@ -20,7 +20,7 @@ from storms.proxy import Cable
 from storms.record import JOBS, STORM, append
 from storms.zygote import SUBMIT
 
-_WORKER = "targcc_scheduler.job_process"
+_WORKER = "targcc_scheduler.worker_process"
 """In the command line of a node's worker processes."""
 _RECENT = 65_536
 """Bytes of the record in which it is looked for who is busy."""

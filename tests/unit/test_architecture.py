@@ -1,4 +1,4 @@
-"""The rooms of the house are where the architecture page says. Who imports whom: `tests/generator/test_generator_rooms.py`."""
+"""The folders are where the architecture page says. Who imports whom: `tests/generator/test_generator_rooms.py`."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ def test_the_command_line_starts_with_nothing_but_click():
     assert found == []
 
 
-def test_the_table_of_rooms_is_drawn_from_the_code():
+def test_the_table_of_layers_is_drawn_from_the_code():
     assert architecture_page.drawn(PAGE) == PAGE
 
 
@@ -43,7 +43,7 @@ def test_each_module_that_the_text_names_is_there():
         - {
             Path("services.py"),
             Path("main.py"),
-            Path("tests/scheduler/test_scheduler_rooms.py"),
+            Path("tests/scheduler/test_layers.py"),
             Path("scheduler/__init__.py"),
         }
         == set()

@@ -12,7 +12,7 @@ from targcc_gen.cli.reference import Command, commands, examples, generator_page
 from targcc_gen.cli.reference import project_page as render_project_page
 from targcc_gen.render import render_project
 from targcc_gen.spec import parse_spec
-from targcc_scheduler.migrations.upgrade import head_revision
+from targcc_scheduler.db.migrations.upgrade import head_revision
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])

@@ -5,18 +5,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler.storage.dialects.frequent import FrequentStatement
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.dialects.frequent import FrequentStatement
+from targcc_scheduler.db.tables import job_run
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 SOURCES = (ROOT / "generator" / "targcc_gen", SCHEDULER)
 READERS = {
-    "storage/dialects/counting.py",  # of UPDATE and DELETE alone, by its types
-    "storage/dialects/frequent.py",  # refuses an INSERT
-    "storage/dialects/drivers/psycopg_driver.py",  # the driver's own cursors
-    "storage/dialects/drivers/sqlite_driver.py",
-    "storage/dialects/sqlite_inline.py",
+    "db/dialects/counting.py",  # of UPDATE and DELETE alone, by its types
+    "db/dialects/frequent.py",  # refuses an INSERT
+    "db/dialects/psycopg_driver.py",  # the driver's own cursors
+    "db/dialects/sqlite_driver.py",
     "services/procedures.py",
 }
 

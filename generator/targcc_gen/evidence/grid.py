@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from targcc_scheduler.schedules import CronSchedule
+from targcc_scheduler.schedules.cron import CronSchedule
 
 from targcc_gen.spec import JobSpec
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from targcc_scheduler.schedules import CronError, CronSchedule, convert
+from targcc_scheduler.schedules.cron import CronSchedule, convert
+from targcc_scheduler.schedules.errors import CronError
 
 from targcc_gen.evidence.grid import Slots, Waited, cron_slots, match, slots_of
 from targcc_gen.evidence.old_rows import kind_of, when_of

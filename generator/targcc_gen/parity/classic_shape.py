@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from targcc_scheduler.schedules import Schedule
-from targcc_scheduler.schedules.clocks.changes import ClockChange, clock_changes
+from targcc_scheduler.schedules.base import Schedule
+from targcc_scheduler.schedules.dst import ClockChange, clock_changes
 
 from targcc_gen.old_runners.classic_row import ClassicRow, read_classic, why_never_computed
 from targcc_gen.old_runners.classic_runner import ClassicRunner, Run, Settings, is_no_job

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
-from targcc_scheduler.schedules import CronSchedule, EverySchedule, OnceSchedule, Schedule
+from targcc_scheduler.schedules.base import Schedule
+from targcc_scheduler.schedules.cron import CronSchedule
+from targcc_scheduler.schedules.intervals import EverySchedule, OnceSchedule
 
 from targcc_gen.parity.classic_shape import ClassicParity
 from targcc_gen.parity.cron_shape import cron_differences

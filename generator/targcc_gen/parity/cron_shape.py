@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from targcc_scheduler.schedules import CronError, CronSchedule
-from targcc_scheduler.schedules.clocks.changes import ClockChange, clock_changes
+from targcc_scheduler.schedules.cron import CronSchedule
+from targcc_scheduler.schedules.dst import ClockChange, clock_changes
+from targcc_scheduler.schedules.errors import CronError
 
 from targcc_gen.old_runners.cron_runner import Polling, cron_runs
 from targcc_gen.old_runners.cron_text import CronText, read_cron_text

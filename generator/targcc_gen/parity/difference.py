@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from targcc_scheduler.schedules.clocks.changes import ClockChange
+from targcc_scheduler.schedules.dst import ClockChange
 
 from targcc_gen.sources.model import ImportedJob
 

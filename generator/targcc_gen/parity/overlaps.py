@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from targcc_scheduler.schedules import EverySchedule
+from targcc_scheduler.schedules.intervals import EverySchedule
 
 from targcc_gen.parity.compare import schedule_of
 from targcc_gen.sources.model import Import, ImportedJob

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from targcc_scheduler.schedules import CronError, CronSchedule, convert
-from targcc_scheduler.schedules.clocks.changes import clock_changes
+from targcc_scheduler.schedules.cron import CronSchedule, convert
+from targcc_scheduler.schedules.dst import clock_changes
+from targcc_scheduler.schedules.errors import CronError
 from targcc_scheduler.schedules.zones import pin
 
 from targcc_gen.old_runners.cron_runner import Polling, cron_runs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from targcc_scheduler.schedules import format_duration
+from targcc_scheduler.schedules.words import format_duration
 
 from targcc_gen.readers import cells
 from targcc_gen.sources.c_job.tables import Shape, shape_of

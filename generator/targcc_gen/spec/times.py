@@ -16,7 +16,8 @@ from pydantic_core import PydanticCustomError
 from targcc_gen.spec.value_errors import problem
 
 if TYPE_CHECKING:
-    from targcc_scheduler.schedules import CronError, CronSchedule
+    from targcc_scheduler.schedules.cron import CronSchedule
+    from targcc_scheduler.schedules.errors import CronError
 
 
 def checked_duration(value: object) -> timedelta:
@@ -30,7 +31,8 @@ def checked_duration(value: object) -> timedelta:
 
 def parsed_duration(text: str, column: int = 0) -> timedelta:
     """The duration that begins at a column of a value."""
-    from targcc_scheduler.schedules import CronError, parse_duration
+    from targcc_scheduler.schedules.errors import CronError
+    from targcc_scheduler.schedules.words import parse_duration
 
     try:
         return _positive(parse_duration(text))
@@ -131,7 +133,8 @@ Instant = Annotated[
 
 
 def _zone(name: str) -> str:
-    from targcc_scheduler.schedules import CronError, parse_zone
+    from targcc_scheduler.schedules.errors import CronError
+    from targcc_scheduler.schedules.zones import parse_zone
 
     try:
         parse_zone(name)
@@ -151,13 +154,13 @@ def cron_schedule(text: str) -> CronSchedule:
     Raises:
         CronError: It is none.
     """
-    from targcc_scheduler.schedules import CronSchedule
+    from targcc_scheduler.schedules.cron import CronSchedule
 
     return CronSchedule.parse(text)
 
 
 def _cron(text: str) -> str:
-    from targcc_scheduler.schedules import CronError
+    from targcc_scheduler.schedules.errors import CronError
 
     try:
         cron_schedule(text)

@@ -13,7 +13,7 @@ from .project import Project, configure
 from .project import check as _check_project
 
 if TYPE_CHECKING:
-    from .alerts.message import Notice
+    from .blocking_client import Client, client
     from .cli.main import main
     from .core.actor import SYSTEM, Actor, ActorKind
     from .core.errors import (
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     )
     from .core.secrets import add_secret_source, register_secret
     from .core.states import RunState
-    from .enqueueing.client import Client, client
-    from .jobs.context import JobContext
-    from .jobs.declaration import job
-    from .jobs.definition import (
+    from .db.columns import metadata
+    from .db.migrations.upgrade import is_not_ours
+    from .db.tables import job_log_line, job_run, logged_job
+    from .features.alerts.message import Notice
+    from .kernel.jobs.chains import ParentRun
+    from .kernel.jobs.context import JobContext
+    from .kernel.jobs.declaration import job
+    from .kernel.jobs.definition import (
         Alerts,
         BackoffRule,
         FailedRun,
@@ -42,12 +46,10 @@ if TYPE_CHECKING:
         JobType,
         NextAttempt,
     )
-    from .jobs.discovery import BrokenModule
-    from .jobs.files.file import File
-    from .jobs.files.store import FileStore, FolderStore
-    from .jobs.following.parents import ParentRun
-    from .jobs.hooks.around import CallNext, around
-    from .jobs.hooks.events import (
+    from .kernel.jobs.discovery import BrokenModule
+    from .kernel.jobs.files import File, FileStore, FolderStore
+    from .kernel.jobs.hooks import (
+        CallNext,
         RunCancelled,
         RunEvent,
         RunFailed,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         RunRetrying,
         RunSkipped,
         RunSucceeded,
+        around,
         on_cancelled,
         on_failed,
         on_missed,
@@ -62,10 +65,9 @@ if TYPE_CHECKING:
         on_skipped,
         on_succeeded,
     )
-    from .jobs.result import JobResult
-    from .migrations.upgrade import is_not_ours
-    from .preparing import migrate
+    from .kernel.jobs.result import JobResult
     from .scheduler import Scheduler
+    from .schema_setup import migrate
     from .services.cursors import Cursors
     from .services.database import Database
     from .services.mailer import Mailer
@@ -73,7 +75,6 @@ if TYPE_CHECKING:
     from .services.provider import StandardServices
     from .services.settings import ServiceSettings
     from .settings import Settings
-    from .storage.tables import job_log_line, job_run, logged_job, metadata
     from .testing import inline, next_attempt, recorded, run_job
     from .web.router import (
         create_app,
@@ -168,14 +169,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "blocking_client": (
+        "client",
+        "Client",
+    ),
     "cli.main": ("main",),
-    "enqueueing.client": ("Client", "client"),
     "core.actor": (
-        "SYSTEM",
         "Actor",
         "ActorKind",
+        "SYSTEM",
     ),
-    "alerts.message": ("Notice",),
     "core.errors": (
         "AlertError",
         "ArgumentsError",
@@ -193,10 +196,18 @@ _HOMES = {
         "register_secret",
     ),
     "core.states": ("RunState",),
-    "preparing": ("migrate",),
-    "jobs.context": ("JobContext",),
-    "jobs.declaration": ("job",),
-    "jobs.definition": (
+    "db.migrations.upgrade": ("is_not_ours",),
+    "db.tables": (
+        "job_log_line",
+        "job_run",
+        "logged_job",
+        "metadata",
+    ),
+    "features.alerts.message": ("Notice",),
+    "kernel.jobs.chains": ("ParentRun",),
+    "kernel.jobs.context": ("JobContext",),
+    "kernel.jobs.declaration": ("job",),
+    "kernel.jobs.definition": (
         "Alerts",
         "BackoffRule",
         "FailedRun",
@@ -205,17 +216,21 @@ _HOMES = {
         "JobType",
         "NextAttempt",
     ),
-    "jobs.discovery": ("BrokenModule",),
-    "jobs.files.file": ("File",),
-    "jobs.files.store": (
+    "kernel.jobs.discovery": ("BrokenModule",),
+    "kernel.jobs.files": (
+        "File",
         "FileStore",
         "FolderStore",
     ),
-    "jobs.hooks.around": (
-        "CallNext",
+    "kernel.jobs.hooks": (
         "around",
-    ),
-    "jobs.hooks.events": (
+        "CallNext",
+        "on_cancelled",
+        "on_failed",
+        "on_missed",
+        "on_retrying",
+        "on_skipped",
+        "on_succeeded",
         "RunCancelled",
         "RunEvent",
         "RunFailed",
@@ -223,33 +238,20 @@ _HOMES = {
         "RunRetrying",
         "RunSkipped",
         "RunSucceeded",
-        "on_cancelled",
-        "on_failed",
-        "on_missed",
-        "on_retrying",
-        "on_skipped",
-        "on_succeeded",
     ),
-    "jobs.following.parents": ("ParentRun",),
-    "jobs.result": ("JobResult",),
-    "migrations.upgrade": ("is_not_ours",),
+    "kernel.jobs.result": ("JobResult",),
     "scheduler": ("Scheduler",),
+    "schema_setup": ("migrate",),
     "services.cursors": ("Cursors",),
     "services.database": ("Database",),
     "services.mailer": ("Mailer",),
     "services.procedures": (
-        "ProcedureResult",
         "procedure_call",
+        "ProcedureResult",
     ),
     "services.provider": ("StandardServices",),
     "services.settings": ("ServiceSettings",),
     "settings": ("Settings",),
-    "storage.tables": (
-        "job_log_line",
-        "job_run",
-        "logged_job",
-        "metadata",
-    ),
     "testing": (
         "inline",
         "next_attempt",

@@ -11,44 +11,40 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import dishka
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .alerts.dispatcher import AlertSender
-from .alerts.events import node_event
 from .core.clock import Clock, DatabaseClock, uptime
-from .core.languages.reader import for_nobody
+from .core.encryption import SEALS
+from .core.languages import for_nobody
 from .core.loop_thread import LoopOnDemand
-from .core.masking.known import KNOWN
-from .core.queues.pool import Workers, workers_of
-from .core.sealing.seals import SEALS
-from .core.secrets import mask
+from .core.masking import KNOWN, mask
+from .core.pools import Workers, workers_of
 from .core.states import RunState
-from .engine.factory import make_queue_engine
-from .engine.port import Engine, Submission
-from .enqueueing.within import within
-from .jobs.definition import JobDefinition
-from .jobs.registry import JobRegistry
-from .legacy.external import external_jobs
-from .migrations.upgrade import refuse_newer
-from .node.alert_queue import AlertQueue, Notify
-from .node.identity import host_name
-from .node.node import Node
-from .node.overrides import OverrideWatch
-from .node.pruner import Upkeep, upkeep
-from .operations import Call, run_asked, until_final
-from .preparing import prepare
+from .db.caller_transaction import finish
+from .db.migrations.upgrade import refuse_newer
+from .db.transactions import Store
+from .features.alerts.delivery import AlertSender
+from .features.alerts.loops import AlertQueue, Notify
+from .features.alerts.message import node_event
+from .features.legacy.external_jobs import external_jobs
+from .features.overrides.loops import OverrideWatch
+from .kernel.blobs import ContentKeeper
+from .kernel.engine.factory import make_queue_engine
+from .kernel.engine.port import Engine, Submission
+from .kernel.jobs.definition import JobDefinition
+from .kernel.jobs.registry import JobRegistry
+from .kernel.node import slots
+from .kernel.node.identity import host_name
+from .kernel.node.node import Node
+from .kernel.node.pruner import Upkeep, upkeep
+from .kernel.queries.models import Attempt, Reader
+from .kernel.queries.system import ended_since
+from .kernel.worker.node_services import NodeServices
+from .kernel.worker.processes import ProcessPool, ProcessSetup
+from .kernel.worker.runner import JobLoop
+from .operations import Call, run_asked, until_final, within
 from .project import current
-from .queries.history import ended_since
-from .queries.models import Attempt
-from .queries.reader import Reader
-from .services.container import project_services
+from .schema_setup import prepare
+from .services.provider import project_services
 from .settings import Settings
-from .storage import slots
-from .storage.blobs.keeper import ContentKeeper
-from .storage.theirs.plain import finish
-from .storage.transactions import Store
-from .worker.node_services import NodeServices
-from .worker.processes.pool import ProcessPool
-from .worker.processes.worker_process import ProcessSetup
-from .worker.runner import JobLoop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -275,7 +271,7 @@ class Host:
             alert_queue=alerts,
             loop=self._loop.open(),
             jobs=self._job_loop() if work else None,
-            processes=ProcessPool(f"{__package__}.job_process", self._process_setup()),
+            processes=ProcessPool(f"{__package__}.worker_process", self._process_setup()),
             workers=self._workers(queues),
             queue_limits=current().queue_limits,
             schedule=schedule,

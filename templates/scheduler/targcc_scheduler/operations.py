@@ -1,32 +1,33 @@
-"""What a call of an operator or of an application does: one transaction, with its row of the audit and its message to the engine."""
+"""Operations of users and applications: one transaction each, with audit and submission."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.states import FINAL, RunState
-from .engine import creating
-from .engine.handover import hand_on, hand_over
-from .engine.port import Engine, Submission
-from .jobs.definition import JobDefinition, JobType
-from .storage import pauses
-from .storage.audit import audit
-from .storage.deploy import drain as drains
-from .storage.deploy import releases
-from .storage.failures import groups
-from .storage.owners import rows as owners
-from .storage.runs import operate, refuse
-from .storage.runs.values import NewRun, RunId
-from .storage.ties import again, ended, holding
-from .storage.ties.keys.wanted import expiry, unique_key
+from .db.caller_transaction import after_commit, borrowed
+from .features.legacy import owners
+from .features.triage import error_groups
+from .kernel import on_settled, pauses, releases, row_locks
+from .kernel.audit import audit
+from .kernel.engine import submit
+from .kernel.engine.port import Engine, Submission
+from .kernel.engine.submit import DeferredSubmit, hand_on, hand_over
+from .kernel.jobs.definition import JobDefinition, JobType
+from .kernel.runs import eligibility, operate, rerun
+from .kernel.runs.values import NewRun, RunId
+from .kernel.unique import expiry, unique_key
+
+# What a call of an operator or of an application does: one transaction, with its row of the audit and its message to the engine.
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ async def create_run(call: Call, run: NewRun) -> RunId:
 
 async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[RunId]:
     """Insert runs and submit them to the engine; their ids, in the order of the runs, or of those that stand for them."""
-    return await creating.create_runs(call.engine, call.connection, runs, call.now)
+    return await submit.create_runs(call.engine, call.connection, runs, call.now)
 
 
 async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]]) -> None:
@@ -74,15 +75,15 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
             expires_at=expiry(job, call.now),
             unique=unique_key(job, arguments),
             then=then,
-            ties=creating.ties_of(then),
+            ties=submit.dependencies_of(then),
             **job.room(arguments),
         )
         for job, at in asked
         if job.name not in paused
         for arguments in [job.check({})]
-        for then in [creating.runs_after(job, by, call.now)]
+        for then in [submit.runs_after(job, by, call.now)]
     ]
-    await creating.create_slots(call.engine, call.connection, runs, call.now)
+    await submit.create_slots(call.engine, call.connection, runs, call.now)
 
 
 async def trigger(call: Call, run: NewRun, by: Actor) -> RunId:
@@ -115,7 +116,7 @@ async def _require_ours(call: Call, job: str) -> None:
 
 async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
     """Cancel a run that waits, or ask the node of one that runs to stop it; the state it has then."""
-    await holding.hold(call.connection, [run_id])
+    await row_locks.lock_rows(call.connection, [run_id])
     state, ended = await operate.cancel(call.connection, run_id, str(by), call.now)
     await call.engine.withdraw(call.connection, [run_id])
     await hand_over(call.engine, call.connection, ended, call.now)
@@ -141,29 +142,31 @@ async def retry(
         return RunId(run_id)
     row = await operate.over(call.connection, run_id)
     await _require_ours(call, row.JobName)
-    then = creating.followers_of(jobs or {}, str(by), call.now)
+    then = submit.followers_of(jobs or {}, str(by), call.now)
     copy = operate.again(row, str(by), call.now, then)
-    done = await again.do_again(call.connection, [copy], str(by), call.now)
-    await creating.submit_created(call.engine, call.connection, done.new, call.now)
+    done = await rerun.rerun(call.connection, [copy], str(by), call.now)
+    await submit.submit_created(call.engine, call.connection, done.new, call.now)
     await hand_on(call.engine, call.connection, done.consequences, call.now)
     [new] = done.ids
-    await groups.handled_as(call.connection, run_id, str(by), f"retried as run {new}", call.now)
+    await error_groups.handled_as(
+        call.connection, run_id, str(by), f"retried as run {new}", call.now
+    )
     return new
 
 
 async def delete(call: Call, run_id: int, by: Actor) -> None:
     """Remove a run with its log and steps."""
-    await holding.hold(call.connection, [run_id])
+    await row_locks.lock_rows(call.connection, [run_id])
     row = await operate.delete(call.connection, run_id)
     await call.engine.withdraw(call.connection, [run_id])
-    left = await ended.removed(call.connection, [row], call.now)
+    left = await on_settled.removed(call.connection, [row], call.now)
     await hand_on(call.engine, call.connection, left, call.now)
     await audit(call.connection, by, "delete", call.now, job_name=row.JobName, run_id=run_id)
 
 
 async def fail(call: Call, run_id: int, by: Actor) -> None:
     """Fail a run that waits for a node that knows it."""
-    ended = await refuse.fail(call.connection, run_id, str(by), call.now)
+    ended = await eligibility.fail(call.connection, run_id, str(by), call.now)
     await hand_over(call.engine, call.connection, ended, call.now)
     await audit(call.connection, by, "fail", call.now, run_id=run_id)
 
@@ -200,7 +203,7 @@ async def resume_queue(call: Call, queue: str, by: Actor) -> None:
     await audit(call.connection, by, "resume queue", call.now, detail=f"queue {queue}")
 
 
-async def drain(call: Call, name: str, by: Actor) -> list[drains.Found]:
+async def drain(call: Call, name: str, by: Actor) -> list[releases.Found]:
     """Let the nodes of a name claim nothing more; which they are.
 
     Raises:
@@ -209,7 +212,7 @@ async def drain(call: Call, name: str, by: Actor) -> list[drains.Found]:
     return await _mark_drained(call, name, by, "drain")
 
 
-async def resume_server(call: Call, name: str, by: Actor) -> list[drains.Found]:
+async def resume_server(call: Call, name: str, by: Actor) -> list[releases.Found]:
     """Let the nodes of a name claim again; which they are.
 
     Raises:
@@ -218,15 +221,15 @@ async def resume_server(call: Call, name: str, by: Actor) -> list[drains.Found]:
     return await _mark_drained(call, name, by, "resume server")
 
 
-async def _mark_drained(call: Call, name: str, by: Actor, action: str) -> list[drains.Found]:
-    found = await drains.find(call.connection, name)
+async def _mark_drained(call: Call, name: str, by: Actor, action: str) -> list[releases.Found]:
+    found = await releases.find(call.connection, name)
     if not found:
         raise UnknownServer(f"no server {name!r} is up: targcc server list shows which are")
     ids = [one.id for one in found]
     if action == "drain":
-        await drains.drain(call.connection, ids, str(by), call.now)
+        await releases.drain(call.connection, ids, str(by), call.now)
     else:
-        await drains.resume(call.connection, ids)
+        await releases.resume(call.connection, ids)
     for one in found:
         detail = f"server {one.name}:{one.process_id}"
         await audit(call.connection, by, action, call.now, detail=detail)
@@ -285,3 +288,33 @@ async def until_final(
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 0.5)
     return state
+
+
+# An operation in the transaction of an application.
+
+T = TypeVar("T")
+
+
+async def within(
+    theirs: Any,
+    operation: Callable[[Call], Awaitable[T]],
+    *,
+    call_on: Callable[[AsyncConnection], Call],
+    submit: Callable[[Sequence[Submission]], object],
+) -> T:
+    """Do an operation in a transaction that its owner commits.
+
+    Args:
+        theirs: The application's session or connection.
+        operation: One of :mod:`~..operations`.
+        call_on: Makes the call for a connection.
+        submit: Submits runs after the commit, where the engine cannot do so on this connection.
+    """
+    async with borrowed(theirs) as mine:
+        call = call_on(mine)
+        if await call.engine.submits_on(mine):
+            return await operation(call)
+        later = DeferredSubmit(call.engine)
+        result = await operation(replace(call, engine=cast("Engine", later)))
+        after_commit(theirs, lambda: submit(later.waiting))  # a connection does not say so
+        return result

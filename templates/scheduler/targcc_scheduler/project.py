@@ -37,7 +37,7 @@ class Project:
         queue_calendars: For some queues, the names of calendars that hold all their jobs (``calendar``), and what becomes of a slot on
             a day off where a job does not say (``on_holiday``).
         job_options: By job, options of ``@job`` that count more here than what the job itself says.
-        alerts: Who hears of jobs that name nobody, quiet hours, escalation, the digest: see ``alerts/policy.py``.
+        alerts: Who hears of jobs that name nobody, quiet hours, escalation, the digest: see ``features/alerts/policy.py``.
         oncall: The people who are on call, and the rota.
         flows: Flows by name: options of the job that starts each, its ``arguments`` and its ``steps``; see ``jobs/flows/``.
     """

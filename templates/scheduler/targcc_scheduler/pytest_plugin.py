@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .enqueueing.recording import Recorded
+    from .fake import Recorded
     from .scheduler import Scheduler
 
 

@@ -12,25 +12,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from . import operations
 from .core.actor import SYSTEM, Actor
 from .core.clock import Clock, DatabaseClock
-from .core.scope.visibility import visibility
+from .core.job_scope import visibility
 from .core.states import RunState
-from .enqueueing.flowing import Flowing
-from .enqueueing.recording import RecordingHost
+from .db.transactions import Store
+from .fake import RecordingHost
+from .features.alerts.loops import Notify
+from .features.flows.actions import Flowing
+from .features.flows.declared import FlowStarter
 from .hosting import Connection, Host
-from .jobs.declaration import define
-from .jobs.definition import JobDefinition
-from .jobs.discovery import BrokenModule
-from .jobs.flows.declared import FlowStarter
-from .jobs.hooks.hooked import Hooked
-from .jobs.hooks.tracing import TRACING
-from .jobs.options.keywords import RecurringOptions
-from .jobs.registry import JobRef
-from .node.alert_queue import Notify
-from .node.node import Node
-from .node.pruner import Progress, Upkeep
+from .kernel.jobs.declaration import RecurringOptions, define
+from .kernel.jobs.definition import JobDefinition
+from .kernel.jobs.discovery import BrokenModule
+from .kernel.jobs.registry import Hooked, JobRef
+from .kernel.jobs.tracing import TRACING
+from .kernel.node.node import Node
+from .kernel.node.pruner import Progress, Upkeep
+from .kernel.runs.values import RunId
 from .settings import Settings
-from .storage.runs.values import RunId
-from .storage.transactions import Store
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,18 +13,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from .core.database_url import url_of
+from .core.encryption import SEALS, split_keys
 from .core.errors import SecretError
-from .core.kept.limits import MOST_BYTES
-from .core.masking.environment import know_environment, know_values
-from .core.masking.patterns import mask_patterns
-from .core.masking.records import mask_our_records
+from .core.masking import know_environment, know_values, mask_our_records, mask_patterns
 from .core.numbers import MOST_ID, MOST_INT
-from .core.sealing.seals import SEALS, split_keys
 from .core.secrets import from_outside
+from .core.stored_values import MOST_BYTES
 from .core.under_tests import runner_of_tests
 from .project import current
-from .schedules import parse_zone
 from .schedules.classic import Weekly
+from .schedules.zones import parse_zone
 
 _POSTGRESQL = ("psycopg", "procrastinate")
 _PATH = re.compile(r"(/[\w.~-]+)+")

@@ -20,23 +20,21 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 
 from .core.errors import ProjectError
-from .core.kept.limits import MOST_BYTES
-from .core.kept.references import Here
 from .core.loop_thread import call_plain
 from .core.states import RunState
-from .jobs.context import JobContext, StopReason
-from .jobs.declaration import Declaration, declare
-from .jobs.definition import FailedRun, JobDefinition
-from .jobs.files.content import Content
-from .jobs.files.file import File
-from .jobs.following.parents import ParentRun, Parents
-from .jobs.result import JobResult
+from .core.stored_values import MOST_BYTES, Here
+from .kernel.jobs.chains import ParentRun, Parents
+from .kernel.jobs.context import JobContext, StopReason
+from .kernel.jobs.declaration import Declaration, declare
+from .kernel.jobs.definition import FailedRun, JobDefinition
+from .kernel.jobs.files import Content, File
+from .kernel.jobs.result import JobResult
 from .project import Project, current
-from .schedules import parse_zone
+from .schedules.zones import parse_zone
 
 if TYPE_CHECKING:
-    from .enqueueing.recording import Recorded
-    from .jobs.hooks.around import AroundHook
+    from .fake import Recorded
+    from .kernel.jobs.hooks import AroundHook
     from .scheduler import Scheduler
 
 
@@ -113,7 +111,7 @@ def recorded() -> Iterator[Callable[..., list[Recorded]]]:
     Say ``with recorded() as enqueued:`` and then ``enqueued(MailUserJob)``. The function gives the runs of a job, and without one all of them, oldest first. A run that was enqueued with ``session=`` is gone
     once the application rolls back. In a ``TestCase`` of unittest or Django: ``self.enqueued = self.enterContext(recorded())``.
     """
-    from .enqueueing.recording import RECORDING
+    from .fake import RECORDING
 
     def enqueued(job: Any = None) -> list[Recorded]:
         return [run for run in RECORDING.kept() if job is None or run.job == _name_of(job)]
@@ -132,7 +130,7 @@ def inline() -> Iterator[Scheduler]:
     With ``session=`` the job runs after the commit, which raises what the job raises; after a roll-back it does not run. That holds for every
     scheduler that is off, such as the one in the routes of an app. A run that is due later is recorded only.
     """
-    from .enqueueing.recording import RECORDING
+    from .fake import RECORDING
     from .scheduler import Scheduler
     from .settings import Settings
 
@@ -177,8 +175,7 @@ def next_attempt(
     Raises:
         JobError: the rule returns what is no wait. What the rule raises comes through.
     """
-    from .worker.next_state import backoff
-    from .worker.outcome import decided_wait
+    from .kernel.worker.outcome import backoff, decided_wait
 
     definition = _definition(job)
     moment = scheduled_for or datetime.now(UTC)
@@ -198,8 +195,8 @@ async def run_inline(
     definition: JobDefinition, arguments_json: str | None, run: Recorded, scheduler: Scheduler
 ) -> RunState:
     """Run a job that was enqueued at once, with the services of the project; how it ended. An exception of the job comes through."""
-    from .services.container import project_services
-    from .worker.injection import services_for
+    from .kernel.worker.runner import services_for
+    from .services.provider import project_services
 
     container = project_services()
     async with AsyncExitStack() as stack:
@@ -273,9 +270,9 @@ async def _call(
 
     if not hooks:
         return await perform()
-    from .worker.hooks.through import through
+    from .kernel.worker.runner import run_middleware
 
-    return await through(hooks, ctx, perform)
+    return await run_middleware(hooks, ctx, perform)
 
 
 def _definition(target: Any) -> JobDefinition:

@@ -71,9 +71,9 @@ def test_the_page_s_project_answers_as_the_page_says():
     assert "office" in info
     assert "or when office is open again" in info
 
-    from targcc_scheduler.jobs.registry import JobRegistry
-    from targcc_scheduler.queries.needs.calendars import changes, moved_there
-    from targcc_scheduler.queries.next_run import next_run
+    from targcc_scheduler.features.calendars.queries import changes, moved_there
+    from targcc_scheduler.kernel.jobs.registry import JobRegistry
+    from targcc_scheduler.kernel.queries.jobs import next_run
 
     jobs = JobRegistry("acme_jobs.jobs")
     september = datetime(2026, 9, 20, 12, tzinfo=UTC)
@@ -104,9 +104,9 @@ def test_the_generator_s_preview_of_a_job_respects_its_calendars():
 
 def test_a_calendar_s_file_is_read_in_the_package_s_folder_and_a_wrong_one_is_told(project):
     from targcc_scheduler.core.errors import JobError
-    from targcc_scheduler.jobs.declaration import declare
+    from targcc_scheduler.kernel.jobs.declaration import declare
     from targcc_scheduler.project import Project
-    from targcc_scheduler.schedules import CronError
+    from targcc_scheduler.schedules.errors import CronError
 
     said = {"feed": {"ics": "days.ics"}, "plain": {"off": "sunday"}}
     whole = Project("acme", "acme_jobs", calendars=said)

@@ -98,7 +98,7 @@ def test_day_or_weekday_is_found_and_taken_with_both_halves(weighed):
 def test_the_two_halves_of_day_or_weekday_are_that_and_never_on_one_day(weighed):
     from datetime import UTC
 
-    from targcc_scheduler.schedules import CronSchedule
+    from targcc_scheduler.schedules.cron import CronSchedule
 
     either = days(30, hour=3, only=lambda day: day.day == 1 or day.weekday() == 0)
     result, _, job = weighed(cron_row(cron="0 3 1 * 1") + log(either))

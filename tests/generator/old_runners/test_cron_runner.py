@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from targcc_gen.old_runners.cron_runner import Polling, cron_runs
 from targcc_gen.old_runners.cron_text import read_cron_text
-from targcc_scheduler.schedules import CronError, convert
+from targcc_scheduler.schedules.cron import convert
+from targcc_scheduler.schedules.errors import CronError
 
 JERUSALEM = ZoneInfo(
     "Asia/Jerusalem"

@@ -10,7 +10,7 @@ import pytest
 from croniter import croniter
 from targcc_gen.old_runners.cron_text import read_cron_text
 from targcc_gen.parity.readings import read_as
-from targcc_scheduler.schedules import CronError
+from targcc_scheduler.schedules.errors import CronError
 
 VECTORS = Path(__file__).parents[2] / "scheduler" / "schedules" / "data" / "vectors.jsonl"
 YEAR = [date(2028, 1, 1) + timedelta(days=n) for n in range(366)]

@@ -6,14 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from targcc_gen.parity.readings import differences, read_as
-from targcc_scheduler.schedules import (
-    CronError,
-    CronSchedule,
-    EverySchedule,
-    OnceSchedule,
-    parse_duration,
-)
-from targcc_scheduler.schedules.clocks.changes import clock_changes, notes_on
+from targcc_scheduler.schedules.cron import CronSchedule
+from targcc_scheduler.schedules.dst import clock_changes, notes_on
+from targcc_scheduler.schedules.errors import CronError
+from targcc_scheduler.schedules.intervals import EverySchedule, OnceSchedule
+from targcc_scheduler.schedules.words import parse_duration
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)

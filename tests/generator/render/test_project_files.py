@@ -9,7 +9,7 @@ import yaml
 from targcc_gen.render import Owner, Tree, render_project
 from targcc_gen.spec import load_spec
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.jobs.options.keywords import JobOptions
+from targcc_scheduler.kernel.jobs.declaration import JobOptions
 
 SPEC = Path(__file__).parents[2] / "data" / "e2e" / "every-blueprint.yaml"
 PACKAGE = "vendor/targcc-scheduler/targcc_scheduler"

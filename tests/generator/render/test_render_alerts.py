@@ -7,7 +7,7 @@ from targcc_gen.render.job.decorator import decorator
 from targcc_gen.render.vendor import scheduler_module
 from targcc_gen.spec import dump_spec, parse_spec
 from targcc_gen.spec.reading.problems import SpecErrors
-from targcc_scheduler.alerts.policy import AlertPolicy, Target
+from targcc_scheduler.features.alerts.policy import AlertPolicy, Target
 from targcc_scheduler.project import Project
 
 TEXT = """\

@@ -13,7 +13,7 @@ from targcc_gen.render.tree import LOCK_PATH
 from targcc_gen.render.wheel import wheel_path
 from targcc_gen.spec import parse_spec
 from targcc_scheduler import Project
-from targcc_scheduler.migrations.upgrade import sql_script
+from targcc_scheduler.db.migrations.upgrade import sql_script
 
 HEADER = b"Managed by targcc-gen"
 

@@ -40,15 +40,15 @@ NAMES = (acme_jobs.scheduler.storage.nodes.__name__, t.job_server, job_run, job_
 TARGET = "acme_jobs.scheduler.core.text.visible"
 """
 FOLLOWED = """\
-import targcc_scheduler.storage.nodes
+import targcc_scheduler.kernel.node.nodes
 from acme_jobs.scheduler import JobResult, job, job_run
 from targcc_scheduler.alerts.pager import Pager
-from targcc_scheduler.storage import tables as t
-from targcc_scheduler.storage.tables import job_server
+from targcc_scheduler.db import tables as t
+from targcc_scheduler.db.tables import job_server
 
 from targcc_scheduler.core.text import visible
 
-NAMES = (targcc_scheduler.storage.nodes.__name__, t.job_server, job_run, job_server, visible, job, JobResult, Pager)
+NAMES = (targcc_scheduler.kernel.node.nodes.__name__, t.job_server, job_run, job_server, visible, job, JobResult, Pager)
 TARGET = "targcc_scheduler.core.text.visible"
 """
 
@@ -112,7 +112,7 @@ def test_an_untouched_project_moves_without_a_word(root):
 
 def test_what_people_wrote_is_at_the_new_place(root):
     edited = {
-        "storage/tables.py": "MINE = 1\n",
+        "core/states.py": "MINE = 1\n",
         "web/dashboard/static/dashboard.css": ".mine { color: red }\n",
         "web/dashboard/templates/pages/jobs.html": "<!-- mine -->\n",
         "py.typed": "partial\n",
@@ -124,9 +124,10 @@ def test_what_people_wrote_is_at_the_new_place(root):
     init = root / OLD / "__init__.py"
     text = init.read_text(encoding="utf-8")
     init.write_text(text.replace("        retries=3,\n", "        retries=7,\n"), encoding="utf-8")
-    assert targcc_gen("eject", f"{OLD}/alerts/rules.py").exit_code == 0
-    add(root / OLD / "alerts/rules.py", "EJECTED = True\n")
+    assert targcc_gen("eject", f"{OLD}/core/actor.py").exit_code == 0
+    add(root / OLD / "core/actor.py", "EJECTED = True\n")
     (root / OLD / "web/metrics.py").unlink()
+    add(root / OLD / "storage/tables.py", "MINE = 3\n")  # its text is in another file now
 
     result = targcc_gen("regenerate")
 
@@ -140,22 +141,23 @@ def test_what_people_wrote_is_at_the_new_place(root):
     assert "        retries=7,\n" in (root / "src/acme_jobs/scheduler.py").read_text(
         encoding="utf-8"
     )
-    assert (root / NEW / "alerts/rules.py").read_text(encoding="utf-8").endswith("EJECTED = True\n")
+    assert (root / NEW / "core/actor.py").read_text(encoding="utf-8").endswith("EJECTED = True\n")
     assert not (root / NEW / "web/metrics.py").exists()
     assert [*(root / OLD).rglob("*")] == []
+    assert (root / NEW / "db/tables.py").read_text(encoding="utf-8").endswith("MINE = 3\n")
     assert not (root / ".targcc/kept").exists()
     assert targcc_gen("regenerate", "--check").exit_code == 0
     status = {
         one["path"]: one for one in json.loads(targcc_gen("status", "--json").stdout)["files"]
     }
-    assert status[f"{NEW}/alerts/rules.py"]["state"] == "ejected"
+    assert status[f"{NEW}/core/actor.py"]["state"] == "ejected"
 
 
 def test_files_of_their_own_and_imports_follow(root):
     add(root / OLD / "alerts/pager.py", PAGER)
     add(root / OLD / "alerts/rules_of_ours.py", "RULES = 1\n")
     add(root / "src/acme_jobs/helpers.py", HELPERS)
-    add(root / OLD / "core/text.py", "from acme_jobs.scheduler.core.errors import JobError\n")
+    add(root / OLD / "core/states.py", "from acme_jobs.scheduler.core.errors import JobError\n")
 
     result = targcc_gen("regenerate")
 
@@ -164,7 +166,7 @@ def test_files_of_their_own_and_imports_follow(root):
     pager = (root / NEW / "alerts/pager.py").read_text(encoding="utf-8")
     assert "from acme_jobs.services import Mailer\n" in pager
     assert "from targcc_scheduler.core.errors import JobError\n" in pager
-    text = (root / NEW / "core/text.py").read_text(encoding="utf-8")
+    text = (root / NEW / "core/states.py").read_text(encoding="utf-8")
     assert text.endswith("from targcc_scheduler.core.errors import JobError\n")
     assert [*(root / OLD).rglob("*")] == []
     python(root, "-c", "import acme_jobs.helpers")
@@ -187,7 +189,7 @@ def test_a_file_of_their_own_whose_place_is_taken_is_put_aside_and_named(root):
 
 @pytest.mark.parametrize("length", [88, 100])
 def test_a_project_that_was_formatted_has_no_conflict(root, length):
-    paths = ("node/node.py", "storage/runs/claim.py", "web/router.py")
+    paths = ("core/clock.py", "core/states.py", "core/actor.py")
     black = [sys.executable, "-m", "black", "-q", "-l", str(length), "-C"]
     subprocess.run([*black, *(root / OLD / path for path in paths)], check=True)
     result = targcc_gen("regenerate")
@@ -211,7 +213,7 @@ def test_the_switch_waits_for_the_move(root):
     assert not (root / "vendor/targcc-scheduler").exists()
     assert targcc_gen("regenerate", "--check").exit_code == 0
     assert targcc_gen("scheduler", "vendored").exit_code == 0
-    assert (root / NEW / "storage/tables.py").is_file()
+    assert (root / NEW / "db/tables.py").is_file()
 
 
 def test_other_commands_take_such_a_project_as_it_is(root):

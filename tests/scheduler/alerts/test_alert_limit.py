@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter
 
 from targcc_scheduler import Alerts, Settings
-from targcc_scheduler.alerts.dispatcher import AlertSender
-from targcc_scheduler.alerts.events import AlertEvent
 from targcc_scheduler.core.clock import SystemClock
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.storage.engines import make_engine
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.features.alerts.delivery import AlertSender
+from targcc_scheduler.features.alerts.message import AlertEvent
+from targcc_scheduler.kernel.jobs.declaration import define
 
 
 def report():
@@ -16,7 +16,7 @@ def report():
 
 
 async def test_nodes_that_alert_at_once_share_one_limit(cluster, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.features.alerts.delivery._TRIES", 1)
     settings = Settings(_env_file=None, database_url=cluster.url)  # there is no mail server
     definition = define(report, alerts=Alerts(email=("ops@example.com",), max_per_hour=2))
     engines = [make_engine(cluster.url) for _ in range(3)]

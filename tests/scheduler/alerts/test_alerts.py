@@ -10,12 +10,12 @@ import pytest
 from alert_sinks import WebhookSink, free_port, plain
 from rt_tools import QUICK, until
 from targcc_scheduler import Alerts, JobType, RunState, Settings, job
-from targcc_scheduler.alerts.dispatcher import AlertSender
-from targcc_scheduler.alerts.events import AlertEvent
 from targcc_scheduler.cli.log_setup import configure_logging
 from targcc_scheduler.core.clock import ManualClock
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.storage.engines import make_engine
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.features.alerts.delivery import AlertSender
+from targcc_scheduler.features.alerts.message import AlertEvent
+from targcc_scheduler.kernel.jobs.declaration import define
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -239,7 +239,7 @@ async def test_two_nodes_share_one_count(office, mail_settings, mailbox):
 async def test_an_unreachable_mail_server_is_audited_and_no_secret_is_logged(
     mail_settings, database, caplog, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.features.alerts.delivery._TRIES", 1)
     office = Office(
         mail_settings.model_copy(update={"smtp_port": free_port(), "smtp_user": "jobs"})
     )
@@ -253,7 +253,7 @@ async def test_an_unreachable_mail_server_is_audited_and_no_secret_is_logged(
 async def test_what_the_mail_server_refused_is_said_without_the_password(
     mail_settings, database, caplog, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.features.alerts.delivery._TRIES", 1)
     caplog.set_level(logging.DEBUG)
     password = type(mail_settings.smtp_password)("hunter2-secret")
     account = {"smtp_user": "jobs", "smtp_password": password}
@@ -267,7 +267,7 @@ async def test_what_the_mail_server_refused_is_said_without_the_password(
 async def test_a_webhook_that_refuses_is_audited_and_its_address_stays_secret(
     office, database, caplog, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.features.alerts.delivery._TRIES", 1)
     caplog.set_level(logging.INFO)
     gone = WebhookSink(404)
     await office.tell(Alerts(slack=gone.url))
@@ -298,7 +298,7 @@ async def test_a_webhook_whose_variable_is_not_set_is_audited_by_its_name(
 
 
 async def test_a_row_of_the_table_cannot_ask_for_a_secret(office, slack, database, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.features.alerts.delivery._TRIES", 1)
     monkeypatch.setenv("RIG_SLACK_URL", slack.url)
     database.change(
         "INSERT INTO c_JobAlert (JobName, AlertOnFailure, SlackWebhook) "
@@ -348,7 +348,7 @@ class Pager:
 
 
 async def test_a_channel_is_found_by_the_name_in_the_rule(mail_settings, database, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.features.alerts.delivery._TRIES", 1)
     pager = Pager()
     office = Office(mail_settings, {"mail": pager})
     await office.tell(Alerts(email=("ops@example.com",), teams="https://teams.example.com/x"))
@@ -358,7 +358,7 @@ async def test_a_channel_is_found_by_the_name_in_the_rule(mail_settings, databas
 
 
 async def test_one_channel_that_fails_keeps_no_other_from_being_told(office, teams, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.features.alerts.delivery._TRIES", 1)
     await office.tell(Alerts(slack=f"http://127.0.0.1:{free_port()}/x", teams=teams.url))
     assert len(teams.bodies) == 1
 
@@ -401,7 +401,7 @@ async def test_a_run_that_failed_for_good_is_told_once_and_not_for_each_attempt(
 async def test_a_job_does_not_wait_for_a_mail_server_that_does_not_answer(
     make_scheduler, database, mail_settings, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.node.alert_queue._LAST_SECONDS", 0.2)
+    monkeypatch.setattr("targcc_scheduler.features.alerts.loops._LAST_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = mail_settings.model_copy(update={"smtp_port": silent.getsockname()[1]})
         scheduler = make_scheduler(settings=settings, notify=None)

@@ -9,23 +9,22 @@ import sqlalchemy as sa
 from alert_sinks import plain
 from rt_tools import QUICK, until
 from targcc_scheduler import Alerts, JobContext, JobResult, RunState, Settings, job
-from targcc_scheduler.alerts.dispatcher import AlertSender
-from targcc_scheduler.alerts.events import AlertEvent, node_event
-from targcc_scheduler.alerts.policy import AlertPolicy
 from targcc_scheduler.core.clock import ManualClock
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.alerting.digest import digest_of
-from targcc_scheduler.node.alerting.watch import AlertWatch
+from targcc_scheduler.db.tables import job_alert_thread, job_failure, job_notice, job_run
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.alerts import model as alert_model
+from targcc_scheduler.features.alerts.delivery import AlertSender
+from targcc_scheduler.features.alerts.loops import AlertWatch, digest_of
+from targcc_scheduler.features.alerts.message import AlertEvent, node_event
+from targcc_scheduler.features.alerts.policy import AlertPolicy
+from targcc_scheduler.features.calendars import model as calendar_model
+from targcc_scheduler.features.calendars.model import Window
+from targcc_scheduler.features.triage import error_groups
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel import statistics
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.runs.values import Ending
 from targcc_scheduler.project import Project
-from targcc_scheduler.storage.alerts import outbox, threads
-from targcc_scheduler.storage.failures import concerns, groups
-from targcc_scheduler.storage.failures.cause import cause_of
-from targcc_scheduler.storage.maintenance import rows as windows
-from targcc_scheduler.storage.maintenance.rows import Window
-from targcc_scheduler.storage.statistics import counts
-from targcc_scheduler.storage.statistics.endings import Ending
-from targcc_scheduler.storage.tables import job_alert_thread, job_failure, job_notice, job_run
-from targcc_scheduler.storage.transactions import Store
 
 TEN_PAST_TWO = datetime(2026, 6, 10, 0, 10, tzinfo=UTC)  # a Wednesday, in Berlin
 ERROR = "ValueError: no orders"
@@ -69,7 +68,7 @@ class Night:
 
     async def run(self, state, arguments=None):
         """A run that ended now; its id."""
-        now, cause = self.clock.now(), cause_of(self.job.name, ERROR)
+        now, cause = self.clock.now(), fingerprint_of(self.job.name, ERROR)
         failed = state == RunState.FAILED
         row = {
             "JobName": self.job.name, "JobType": "Recurring", "State": state, "Queue": "default",
@@ -78,7 +77,7 @@ class Night:
         }  # fmt: skip
         async with self.stores[0].write() as db:
             if failed:
-                await groups.note(db, [groups.Seen(cause, now)])
+                await error_groups.note(db, [error_groups.Seen(cause, now)])
             return (await db.execute(sa.insert(job_run).values(row))).inserted_primary_key[0]
 
     async def fail(self, arguments=None):
@@ -93,7 +92,7 @@ class Night:
         self.clock.advance(timedelta(**passes))
         before, now = len(self.mails), self.clock.now()
         async with self.stores[0].read() as db:
-            noted = await concerns.noted(db)
+            noted = await error_groups.noted(db)
         await asyncio.gather(*(watch.once(noted, now) for watch in self.watches))
         return len(self.mails) - before
 
@@ -151,7 +150,7 @@ async def test_the_digest_does_not_call_a_job_well_whose_reruns_wait(night):
     one.clock.advance(timedelta(minutes=5))
     rerun = await one.run(RunState.ENQUEUED)
     async with one.stores[0].write() as db:
-        await counts.add(db, [ending], shard=0)
+        await statistics.add(db, [ending], shard=0)
         change = sa.update(job_run).where(job_run.c.Id == rerun)
         await db.execute(change.values(RetryOf=failed))
         handled = sa.update(job_run).where(job_run.c.Id == failed)
@@ -218,15 +217,15 @@ async def test_what_was_late_or_lost_is_well_again_when_it_is(night):
         alerts={"email": ["ops@example.com"]},
     )
     async with one.stores[0].write() as db:
-        await concerns.note(db, one.job.name, "at_least", "none", one.clock.now())
-        await concerns.note(db, "web-2", concerns.NODE, "process 7", one.clock.now())
+        await error_groups.note_issue(db, one.job.name, "at_least", "none", one.clock.now())
+        await error_groups.note_issue(db, "web-2", error_groups.NODE, "process 7", one.clock.now())
     await one.tell("late", message="it has to have 1 success", about="at_least")
     await one.senders[0](node_event("node web-2:7 is lost", server="web-1", about="web-2"))
     await one.senders[0](node_event("the clock of web-1 was set back", server="web-1"))
     assert await one.look(minutes=20) == 0
     async with one.stores[0].write() as db:
-        await concerns.remove(db, one.job.name, "at_least")
-        await concerns.remove(db, "web-2", concerns.NODE)  # by a person: it is not up
+        await error_groups.remove(db, one.job.name, "at_least")
+        await error_groups.remove(db, "web-2", error_groups.NODE)  # by a person: it is not up
     assert await one.look(minutes=20) == 1
     assert one.mails[-1]["Subject"] == "Export Invoices is on time again, 02:10-02:50"
     assert await one.count(job_alert_thread) == 0
@@ -269,12 +268,12 @@ async def test_a_message_that_a_dead_node_had_claimed_is_sent_again_with_the_sam
         raise ConnectionResetError
 
     with monkeypatch.context() as patched:
-        patched.setattr(outbox, "sent", dies)
+        patched.setattr(alert_model, "sent", dies)
         with pytest.raises(ConnectionResetError):
             await one.senders[0].send_due()  # sent, and the node dies before it can say so
     sent = len(one.mails)
     assert await one.look() == 0
-    assert await one.look(seconds=outbox.CLAIM.total_seconds() + 1) == 1
+    assert await one.look(seconds=alert_model.CLAIM.total_seconds() + 1) == 1
     assert one.mails[-1]["Message-ID"] == one.mails[sent - 1]["Message-ID"]
     assert await one.look(hours=1) == 0
 
@@ -290,20 +289,20 @@ async def test_nobody_takes_it_up_so_others_are_told_step_by_step_until_somebody
     await one.fail()
     assert await one.look(minutes=14) == 0
     async with one.stores[0].read() as db:
-        [row] = await threads.going_on(db)
+        [row] = await alert_model.going_on(db)
     assert await one.look(minutes=2) == 1
     async with one.stores[0].write() as db:
-        assert not await threads.escalate(db, row)  # a node that looked before
+        assert not await alert_model.escalate(db, row)  # a node that looked before
     assert one.mails[-1]["To"] == "dana@example.com"  # the night that began on Tuesday
     assert one.mails[-1]["Subject"] == "Nobody has taken this up: Export Invoices failed"
     assert one.mails[-1]["References"] == one.mails[0]["References"]
     assert await one.look(minutes=10) == 0
-    cause = cause_of(one.job.name, ERROR).key
+    cause = fingerprint_of(one.job.name, ERROR).key
     async with one.stores[0].write() as db:
-        await groups.change(db, cause, Assignee="dana")
+        await error_groups.change(db, cause, Assignee="dana")
     assert await one.look(hours=1) == 0
     async with one.stores[0].write() as db:
-        await groups.change(db, cause, Assignee=None)
+        await error_groups.change(db, cause, Assignee=None)
     await one.fail()  # it begins anew
     assert await one.look(minutes=14) == 0
     one.clock.set(datetime(2026, 6, 10, 9, tzinfo=UTC))
@@ -323,7 +322,7 @@ async def test_one_digest_a_morning_says_what_is_wrong_what_happened_and_what_co
         for hours, reason in ((-5, "new disks"), (3, "the switch"), (30, "far away")):
             begins = due + timedelta(hours=hours)
             ends = begins + timedelta(hours=1)
-            await windows.add(db, Window(0, begins, ends, ("ledger",), reason, "dana", due))
+            await calendar_model.add(db, Window(0, begins, ends, ("ledger",), reason, "dana", due))
     for watch in one.watches:
         watch.look(frozenset(), one.clock.now())
     one.clock.set(due - timedelta(seconds=1))
@@ -352,12 +351,12 @@ async def test_a_node_with_nothing_open_is_not_woken(night):
     one = night()
     watch = one.watches[0]
     async with one.stores[0].read() as db:
-        noted = await concerns.noted(db)
+        noted = await error_groups.noted(db)
     watch.look(noted, one.clock.now())
     assert not watch._wake.is_set()
     await one.fail()
     async with one.stores[0].read() as db:
-        noted = await concerns.noted(db)
+        noted = await error_groups.noted(db)
     watch.look(noted, one.clock.now())
     assert watch._wake.is_set()
 
@@ -378,7 +377,7 @@ class MendedJob:
 async def test_a_node_says_by_itself_that_a_job_works_again(
     make_scheduler, database, mail_server, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.node.chores.rounds._LATE_SECONDS", 0.2)
+    monkeypatch.setattr("targcc_scheduler.kernel.node.maintenance._LATE_SECONDS", 0.2)
     works["well"] = False
     settings = Settings(
         _env_file=None,

@@ -9,12 +9,11 @@ import pytest
 from alert_sinks import plain
 from markdown_it import MarkdownIt
 from targcc_scheduler import Settings
-from targcc_scheduler.alerts.channels.mail import mail_of
-from targcc_scheduler.alerts.channels.registry import standard_channels
-from targcc_scheduler.alerts.channels.slack import slack_body
-from targcc_scheduler.alerts.channels.teams import teams_body
-from targcc_scheduler.alerts.message import Notice, Section, one_line
 from targcc_scheduler.core.errors import AlertError
+from targcc_scheduler.features.alerts.channels import standard_channels
+from targcc_scheduler.features.alerts.chat import slack_body, teams_body
+from targcc_scheduler.features.alerts.mail import mail_of
+from targcc_scheduler.features.alerts.message import Notice, Section, one_line
 
 EVIL = (
     '<!channel> <@U123> <https://evil.example|click> [click](https://evil.example) **b** &lt; "q"'

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from rt_tools import QUICK, until
 from targcc_scheduler import JobType, Scheduler, Settings, job
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.tables import job_run
 
 GONE = "far:1:mars:gone"
 """The id of a node that is not there."""

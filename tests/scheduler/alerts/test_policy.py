@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from targcc_scheduler.alerts.policy import AlertPolicy, Hours, Target
 from targcc_scheduler.core.errors import ProjectError
+from targcc_scheduler.features.alerts.policy import AlertPolicy, Hours, Target
 from targcc_scheduler.project import Project
 
 BERLIN = ZoneInfo("Europe/Berlin")

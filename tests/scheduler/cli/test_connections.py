@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from targcc_scheduler.cli.connections import Limits, guarded
+from targcc_scheduler.cli.web_server import Limits, guarded
 
 BIG = b"x" * 30_000_000
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n"

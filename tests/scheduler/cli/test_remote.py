@@ -25,11 +25,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from targcc_scheduler import Settings, create_app
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
 from targcc_scheduler.project import current
-from targcc_scheduler.storage.failures.cause import cause_of
 from threads import serving
 
-CAUSE = cause_of("DailyReport", "ValueError: no card 7").key
+CAUSE = fingerprint_of("DailyReport", "ValueError: no card 7").key
 TOKENS = ("admin", "viewer")
 READING = [
     ["job", "list"],
@@ -210,7 +210,7 @@ def test_commands_say_at_a_server_what_they_say_here(
         assert twins.same(["webhook", words[0], "1", *words[1:]])[0] == 0
     assert "https://example.com/" in twins.same(["webhook", "list"])[1]
     assert twins.same(["webhook", "delete", "1", "--json"])[0] == 0
-    monkeypatch.setattr("targcc_scheduler.cli.api.client._MOST", 1)  # as many pages as rows
+    monkeypatch.setattr("targcc_scheduler.cli.transport._MOST", 1)  # as many pages as rows
     _, listed, _ = twins.same(["audit", "--json", "--limit", "3"])
     assert len({one["id"] for one in json.loads(re.sub(r"\bTIME\b", "0", listed))}) == 3
 
@@ -327,7 +327,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
             if next(left, None) is None:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr("targcc_scheduler.cli.watching._sleep", sleep)
+        monkeypatch.setattr("targcc_scheduler.cli.output._sleep", sleep)
 
     return limit
 
@@ -341,7 +341,7 @@ def test_what_is_watched_is_shown_anew_until_ctrl_c(
     lines = call("queue", "list", "--json", "--watch").stdout.split("\n\n")
     assert [len(json.loads(line)) for line in lines if line.strip()] == [2, 2]
     looks(2)
-    monkeypatch.setattr("targcc_scheduler.cli.watching._is_terminal", lambda: True)
+    monkeypatch.setattr("targcc_scheduler.cli.output._is_terminal", lambda: True)
     screens = call("queue", "list", "--watch", "0.5").stdout.split("\x1b[H")
     assert len(screens) == 3  # what is before the first, and two
     assert "critical" in screens[2]

@@ -15,8 +15,7 @@ from click.testing import CliRunner, Result
 from targcc_gen.render import render_project
 from targcc_gen.spec import parse_spec
 from targcc_gen.sync import apply, make_plan
-from targcc_scheduler import __version__, configure
-from targcc_scheduler import project as projects
+from targcc_scheduler import __version__, configure, project
 from targcc_scheduler.cli.main import main
 
 Targcc = Callable[..., Result]
@@ -120,9 +119,9 @@ def test_an_environment_that_is_not_there_is_said_in_a_line(vendored: Path):
 def test_no_command_works_in_an_environment_that_is_not_there(
     targcc: Targcc, monkeypatch: pytest.MonkeyPatch, words: str
 ):
-    monkeypatch.setattr(projects, "_configured", None)
+    monkeypatch.setattr(project, "_configured", None)
     monkeypatch.setenv("TARGCC_ENVIRONMENT", "stagin")
-    configure(projects.Project(name="acme", package="acme_jobs"), {"staging": {}})
+    configure(project.Project(name="acme", package="acme_jobs"), {"staging": {}})
     assert targcc(*words.split(), status=2).stderr == WRONG_ENVIRONMENT
 
 
@@ -130,9 +129,9 @@ def test_no_command_works_in_an_environment_that_is_not_there(
 def test_no_command_works_in_an_environment_of_a_project_that_has_none(
     targcc: Targcc, monkeypatch: pytest.MonkeyPatch, words: str
 ):
-    monkeypatch.setattr(projects, "_configured", None)
+    monkeypatch.setattr(project, "_configured", None)
     monkeypatch.setenv("TARGCC_ENVIRONMENT", "production")
-    configure(projects.Project(name="acme", package="acme_jobs"))
+    configure(project.Project(name="acme", package="acme_jobs"))
     assert targcc(*words.split(), status=2).stderr == (
         "error: TARGCC_ENVIRONMENT is 'production', and targcc.yaml has no environments: leave it empty,"
         " or add it there and regenerate\n"

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from targcc_scheduler.core import clock as clocks
+from targcc_scheduler.core import clock
 from targcc_scheduler.core.clock import DatabaseClock, ManualClock
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
@@ -14,7 +14,7 @@ HOUR = timedelta(hours=1)
 def since_start(monkeypatch):
     """The monotonic clock, as one number in a list."""
     seconds = [0.0]
-    monkeypatch.setattr(clocks, "uptime", lambda: seconds[0])
+    monkeypatch.setattr(clock, "uptime", lambda: seconds[0])
     return seconds
 
 

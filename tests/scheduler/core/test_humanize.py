@@ -3,8 +3,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from targcc_scheduler.core import humanize
-from targcc_scheduler.core.secrets import mask
-from targcc_scheduler.web.dashboard import time_tag
+from targcc_scheduler.core.masking import mask
+from targcc_scheduler.web.dashboard import rendering
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 JERUSALEM = ZoneInfo("Asia/Jerusalem")
@@ -100,8 +100,8 @@ def test_an_actor_for_people():
 
 
 def test_a_times_tag_cannot_be_broken_out_of():
-    assert time_tag.time_tag(None, NOW, JERUSALEM) == '<span class="nothing">\N{EN DASH}</span>'
-    tag = time_tag.time_tag(NOW, NOW, JERUSALEM, "both")
+    assert rendering.time_tag(None, NOW, JERUSALEM) == '<span class="nothing">\N{EN DASH}</span>'
+    tag = rendering.time_tag(NOW, NOW, JERUSALEM, "both")
     assert tag.count("<time") == 2
     assert "data-relative" in tag
 

@@ -4,10 +4,15 @@ import json
 import time
 
 import pytest
-from targcc_scheduler.core.kept.metadata import is_kept, metadata_json
-from targcc_scheduler.core.kept.texts import kept_ends, kept_text, text_of
-from targcc_scheduler.core.masking import known
-from targcc_scheduler.core.secrets import MASK
+from targcc_scheduler.core import masking
+from targcc_scheduler.core.masking import MASK
+from targcc_scheduler.core.stored_values import (
+    is_kept,
+    kept_ends,
+    kept_text,
+    metadata_json,
+    text_of,
+)
 
 SECRET = "correct-horse-battery-staple"
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBg kqhkiG9w0BAQ\n-----END KEY-----"
@@ -16,9 +21,9 @@ TOKEN = "eyJ" + "hbGciOiJIUzI1NiIs" * 40
 
 @pytest.fixture(autouse=True)
 def _known_secrets(monkeypatch):
-    monkeypatch.setattr(known, "KNOWN", known.KnownSecrets())
-    known.KNOWN.add(SECRET)
-    known.KNOWN.add(PEM)
+    monkeypatch.setattr(masking, "KNOWN", masking.KnownSecrets())
+    masking.KNOWN.add(SECRET)
+    masking.KNOWN.add(PEM)
 
 
 def _leaks(shown, secret):

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable
 
 import pytest
-from targcc_scheduler.alerts.channels.teams import _escaped
-from targcc_scheduler.core.kept.metadata import is_kept, metadata_json
-from targcc_scheduler.core.masking.known import mask
+from targcc_scheduler.core.masking import mask
+from targcc_scheduler.core.stored_values import is_kept, metadata_json
 from targcc_scheduler.core.text import visible
-from targcc_scheduler.schedules.working import ics
-from targcc_scheduler.storage.failures.cause import cause_of
-from targcc_scheduler.web.dashboard.live.log_html import message_html
+from targcc_scheduler.features.alerts.chat import _escaped_for_teams
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.schedules import ics
+from targcc_scheduler.web.dashboard.run_log import message_html
 
 SMALL, TIMES = 2_500, 8
 MOST_GROWTH = 24
@@ -36,7 +36,9 @@ def growth(act: Callable[[str], object], begin: str, unit: str, end: str) -> flo
 
 
 def in_a_trace(text: str) -> object:
-    return cause_of("Import", text, f"Traceback (most recent call last):\n{text}\nValueError: x")
+    return fingerprint_of(
+        "Import", text, f"Traceback (most recent call last):\n{text}\nValueError: x"
+    )
 
 
 PAGES = [
@@ -104,7 +106,7 @@ CASES = {
     "page": (message_html, PAGES),
     "mask": (mask, MASKED),
     "cause": (in_a_trace, FAILURES),
-    "teams": (_escaped, [("", "\n", ""), ("", " ", ""), ("", "1", ""), ("", "\n1", "")]),
+    "teams": (_escaped_for_teams, [("", "\n", ""), ("", " ", ""), ("", "1", ""), ("", "\n1", "")]),
     "visible": (visible, [("", "\x1b", ""), ("", "\r\n", "")]),
     "metadata": (
         lambda text: (metadata_json({"a": text}), is_kept(text)),

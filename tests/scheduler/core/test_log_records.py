@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from targcc_scheduler import Settings
-from targcc_scheduler.core.masking.records import MaskedTraceback
-from targcc_scheduler.core.secrets import MASK, register_secret
-from targcc_scheduler.jobs.run_log import RunLog
+from targcc_scheduler.core.masking import MASK, MaskedTraceback
+from targcc_scheduler.core.secrets import register_secret
+from targcc_scheduler.kernel.jobs.context import RunLog
 
 SECRET = "hunter2-Very-Secret"
 

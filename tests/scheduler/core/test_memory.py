@@ -8,8 +8,7 @@ import textwrap
 import pytest
 from processes import environment
 from projects import PATH
-from targcc_scheduler.web.hosts.addresses import PATHS
-from targcc_scheduler.web.hosts.at_root import parts
+from targcc_scheduler.features.hosts.addresses import PATHS, parts
 
 
 def said_by(code: str, **variables: str) -> list[str]:
@@ -96,6 +95,8 @@ def test_an_idle_process_has_neither_orm_nor_api(database_url, words):
     assert "sqlalchemy.ext.asyncio.engine" in loaded
     assert not {name for name in loaded if name.startswith("sqlalchemy.orm")}
     assert not {name for name in loaded if name.startswith("targcc_scheduler.web.api.")}
+    features = {name for name in loaded if name.startswith("targcc_scheduler.features.")}
+    assert not {name for name in features if name.endswith((".api", ".schemas"))}
 
 
 def test_the_addresses_are_those_of_the_routes():

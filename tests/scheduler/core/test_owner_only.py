@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from targcc_scheduler.core.files import owner_only
-from targcc_scheduler.doctor import sqlite as doctor
-from targcc_scheduler.storage.dialects import sqlite as dialect
+from targcc_scheduler.core import owner_only
+from targcc_scheduler.db.dialects import sqlite
+from targcc_scheduler.features.doctor import databases
 
 
 class System:
@@ -62,16 +62,17 @@ def test_the_files_beside_a_private_one_follow_it_once(
         for end in ("", "-wal", "-shm"):
             (tmp_path / f"{name}{end}").touch()
         for _ in range(3):
-            dialect._on_do_connect(None, None, [str(tmp_path / name)], {})
+            sqlite._on_do_connect(None, None, [str(tmp_path / name)], {})
     assert system.restricted == ["jobs.db-wal", "jobs.db-shm"]
 
 
 def test_the_doctor_says_which_file_all_users_may_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(doctor, "WINDOWS", owner_only.Windows(System("shared.db"), "C:\\W"))
+    monkeypatch.setattr(databases, "WINDOWS", owner_only.Windows(System("shared.db"), "C:\\W"))
     found = [
-        list(doctor.private(tmp_path / one, "which holds runs")) for one in ("shared.db", "jobs.db")
+        list(databases.private(tmp_path / one, "which holds runs"))
+        for one in ("shared.db", "jobs.db")
     ]
     [[finding], nothing] = found
     assert nothing == []

@@ -6,9 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from targcc_scheduler.core.queues.ageing import LEAST_PLAIN, MOST_SECONDS, entry_priority
-from targcc_scheduler.core.queues.pool import Pool, Workers, workers_of
-from targcc_scheduler.core.queues.turns import Turns
+from targcc_scheduler.core.pools import (
+    LEAST_PLAIN,
+    MOST_SECONDS,
+    Pool,
+    Turns,
+    Workers,
+    entry_priority,
+    workers_of,
+)
 from targcc_scheduler.project import Project
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -3,11 +3,10 @@
 import json
 
 import pytest
-from targcc_scheduler.core import secrets
+from targcc_scheduler.core import masking, secrets
 from targcc_scheduler.core.errors import SecretError
-from targcc_scheduler.core.masking import known
-from targcc_scheduler.core.masking.structures import masked
-from targcc_scheduler.core.secrets import MASK, EnvironmentSource, FileSource, mask, resolve
+from targcc_scheduler.core.masking import MASK, mask, masked
+from targcc_scheduler.core.secrets import EnvironmentSource, FileSource, resolve
 
 
 class Vault:
@@ -176,20 +175,20 @@ def test_what_looks_like_a_secret_is_masked(text, shown):
 
 
 def test_an_ordinary_word_is_not_masked_because_it_is_a_password(monkeypatch):
-    monkeypatch.setattr(known, "KNOWN", known.KnownSecrets())
-    known.KNOWN.add("jobs")
-    known.KNOWN.add("1234567")
-    known.KNOWN.add_url("postgresql://postgres:postgres@localhost/postgres")
-    known.KNOWN.add_environment({"PWD": "/srv/acme", "SORT_KEY": "created_at"})
+    monkeypatch.setattr(masking, "KNOWN", masking.KnownSecrets())
+    masking.KNOWN.add("jobs")
+    masking.KNOWN.add("1234567")
+    masking.KNOWN.add_url("postgresql://postgres:postgres@localhost/postgres")
+    masking.KNOWN.add_environment({"PWD": "/srv/acme", "SORT_KEY": "created_at"})
     text = "run 1234567 of jobs on postgres in /srv/acme by created_at"
     assert mask(text) == text
 
 
 def test_passing_values_are_forgotten_and_lasting_ones_are_not(monkeypatch):
-    monkeypatch.setattr(known, "KNOWN", known.KnownSecrets())
-    known.KNOWN.add("lasting-0123456789")
+    monkeypatch.setattr(masking, "KNOWN", masking.KnownSecrets())
+    masking.KNOWN.add("lasting-0123456789")
     for number in range(600):
-        known.KNOWN.add(f"passing-{number:010}", passing=True)
+        masking.KNOWN.add(f"passing-{number:010}", passing=True)
     assert mask("passing-0000000001") == "passing-0000000001"
     assert mask("passing-0000000599 lasting-0123456789") == f"{MASK} {MASK}"
 

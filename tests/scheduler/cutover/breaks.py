@@ -18,9 +18,7 @@ from targcc_scheduler import Scheduler, configure
 from targcc_scheduler.cli import common
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.clock import ManualClock
-from targcc_scheduler.cutover.handover import Handover
-from targcc_scheduler.cutover.returning import Returning
-from targcc_scheduler.cutover.taking import Taking
+from targcc_scheduler.features.legacy.cutover import Handover, Returning, Taking
 
 T = TypeVar("T")
 KILLED = 137

@@ -24,8 +24,8 @@ from targcc_scheduler import Scheduler, Settings
 from targcc_scheduler.cli import common
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.clock import ManualClock
-from targcc_scheduler.cutover.handover import Handover
-from targcc_scheduler.storage.tables import job_owner, job_schedule
+from targcc_scheduler.db.tables import job_owner, job_schedule
+from targcc_scheduler.features.legacy.cutover import Handover
 
 ZONE = ZoneInfo("Asia/Jerusalem")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

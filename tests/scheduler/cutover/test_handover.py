@@ -11,8 +11,7 @@ from projects import PATH
 from rehearsal import local
 from rt_tools import until
 from targcc_scheduler import Actor, ActorKind
-from targcc_scheduler.cutover.handover import Handover
-from targcc_scheduler.cutover.returning import Returning
+from targcc_scheduler.features.legacy.cutover import Handover, Returning
 
 
 class ItDiesError(Exception):

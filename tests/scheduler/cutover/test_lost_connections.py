@@ -15,13 +15,10 @@ from rehearsal import HOUR, ZONE, local
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.errors import CutoverError
-from targcc_scheduler.cutover import handover, owning
-from targcc_scheduler.cutover.old.clock import OldClock
-from targcc_scheduler.cutover.old.server import OldServer
-from targcc_scheduler.cutover.returning import Returning
-from targcc_scheduler.cutover.taking import Taking
-from targcc_scheduler.storage.owners import rows
-from targcc_scheduler.storage.owners.values import Owner
+from targcc_scheduler.features.legacy import cutover, owners
+from targcc_scheduler.features.legacy.cutover import Returning, Taking
+from targcc_scheduler.features.legacy.old_server import OldClock, OldServer
+from targcc_scheduler.features.legacy.owners import Owner
 from test_handover import live
 
 DANA = Actor(ActorKind.CLI, "dana")
@@ -31,7 +28,7 @@ JOB = "Orders"
 @pytest.fixture
 async def world(rehearsal, monkeypatch):
     """The old server runs everything, both sides are up, and nobody waits before a step is done once more."""
-    monkeypatch.setattr(handover, "AGAIN", (0, 0))
+    monkeypatch.setattr(cutover, "AGAIN", (0, 0))
     await rehearsal.start()
     await rehearsal.targcc("targcc owner import")
     await rehearsal.until(local("2031-06-01T13:00"))
@@ -60,8 +57,8 @@ async def switch(world, side, cuts=None):
 
 async def told(world):
     """The jobs that pages, metrics and the doctor say are on neither side."""
-    later = world.clock.now() + rows.UNFINISHED_AFTER
-    return [one.job for one in await world.scheduler.read(lambda db: rows.unfinished(db, later))]
+    later = world.clock.now() + owners.UNFINISHED_AFTER
+    return [one.job for one in await world.scheduler.read(lambda db: owners.unfinished(db, later))]
 
 
 @pytest.mark.usefixtures("loses")
@@ -88,7 +85,7 @@ async def say_who_runs_it(world):
     """An owner that is only said is one transaction: it is repeated by whoever lost the connection."""
     for moment in count(1):
         cuts, owner = Breaks(moment, moment), Owner.SHADOW if moment % 2 else Owner.OLD
-        say = partial(world.scheduler.operate, owning.set_owner, None, JOB, owner, DANA)
+        say = partial(world.scheduler.operate, cutover.set_owner, None, JOB, owner, DANA)
         with suppress(DBAPIError):
             await cuts.during(say())
         await say()

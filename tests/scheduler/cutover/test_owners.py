@@ -10,13 +10,11 @@ from rt_tools import QUICK, until
 from targcc_scheduler import Actor, ActorKind, JobContext, RunState, Scheduler, Settings, job
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import CutoverError, RunStateError
-from targcc_scheduler.cutover import owning
-from targcc_scheduler.cutover.owning import Moving
-from targcc_scheduler.node.slots import recurring
-from targcc_scheduler.storage import slots
-from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.owners import rows
-from targcc_scheduler.storage.owners.values import Owner
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.features.legacy import cutover, owners
+from targcc_scheduler.features.legacy.cutover import Moving
+from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.kernel.node import recurring, slots
 from test_slots_of_owners import NOON
 
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -62,7 +60,7 @@ async def _nobody(event):
 
 
 async def own(scheduler, name, owner, **options):
-    return await scheduler.operate(owning.set_owner, None, name, owner, DANA, **options)
+    return await scheduler.operate(cutover.set_owner, None, name, owner, DANA, **options)
 
 
 async def state_of(scheduler, run_id):
@@ -79,7 +77,7 @@ async def test_a_run_of_a_job_that_is_not_ours_waits_until_it_is(make, owner):
     mine = await scheduler.enqueue("Ours")
     await scheduler.wait(mine, 40)
     assert await state_of(scheduler, waiting) == RunState.ENQUEUED
-    [one] = (await scheduler.read(rows.load)).values()
+    [one] = (await scheduler.read(owners.load)).values()
     assert (one.owner, one.waiting, one.by) == (owner, 1, "Manual (dana)")
 
     await own(other, "Moved", Owner.NEW, old_is_off=True)
@@ -139,13 +137,13 @@ async def test_a_claim_that_is_under_way_is_waited_for(make):
     scheduler = await make(work=False, schedule=False)
     run_id = await scheduler.enqueue("Moved")
     await own(scheduler, "Moved", Owner.OLD)
-    seen = await scheduler.change(lambda db: rows.running(db, "Moved"))
+    seen = await scheduler.change(lambda db: owners.running(db, "Moved"))
     assert seen == []
     with sync_engine(scheduler.settings.database_url) as engine, engine.connect() as claim:
         if engine.dialect.name == "sqlite":
             return  # one transaction writes at a time there
         claim.execute(sa.text(f"UPDATE c_JobRun SET State = 'running' WHERE Id = {run_id}"))
-        asked = asyncio.create_task(scheduler.change(lambda db: rows.running(db, "Moved")))
+        asked = asyncio.create_task(scheduler.change(lambda db: owners.running(db, "Moved")))
         await until(lambda: _waits_for_a_lock(engine))
         assert not asked.done()
         claim.commit()
@@ -166,10 +164,10 @@ async def test_imported_jobs_are_handed_to_the_old_server_and_their_first_pause_
     while await count() != 1:  # noqa: ASYNC110 - the node writes it
         await asyncio.sleep(0.01)
     moving = [Moving("Hourly", "7", "night")]
-    assert await scheduler.operate(owning.register, None, moving, Owner.OLD, DANA) == ["Hourly"]
+    assert await scheduler.operate(cutover.register, None, moving, Owner.OLD, DANA) == ["Hourly"]
     assert await count() == 0
-    assert await scheduler.operate(owning.register, None, moving, Owner.OLD, DANA) == []
-    [one] = (await scheduler.read(rows.load)).values()
+    assert await scheduler.operate(cutover.register, None, moving, Owner.OLD, DANA) == []
+    [one] = (await scheduler.read(owners.load)).values()
     assert (one.owner, one.old_key, one.runner) == (Owner.OLD, "7", "night")
 
 
@@ -181,7 +179,7 @@ async def test_a_job_gets_its_first_owner_while_a_node_creates_its_schedule(make
 
     async def add_meanwhile(connection, new):
         if new and not imports:
-            work = other.operate(owning.register, None, imported, Owner.OLD, DANA)
+            work = other.operate(cutover.register, None, imported, Owner.OLD, DANA)
             imports.append(asyncio.create_task(work))
             with sync_engine(other.settings.database_url) as engine:
                 if engine.dialect.name != "sqlite":  # one transaction writes at a time there
@@ -207,10 +205,10 @@ async def test_code_that_knows_no_owners_is_refused_from_the_first_owner_on(make
 
 def test_a_file_that_is_no_list_of_jobs_is_said(tmp_path):
     with pytest.raises(CutoverError, match="cannot be read"):
-        owning.read_file(tmp_path / "cutover.json")
+        cutover.read_file(tmp_path / "cutover.json")
     (tmp_path / "cutover.json").write_text('{"jobs": 7}', encoding="utf-8")
     with pytest.raises(CutoverError, match="is not what"):
-        owning.read_file(tmp_path / "cutover.json")
+        cutover.read_file(tmp_path / "cutover.json")
 
 
 async def test_a_change_on_another_node_is_seen_within_two_seconds(make):
@@ -220,12 +218,12 @@ async def test_a_change_on_another_node_is_seen_within_two_seconds(make):
     while not await scheduler.read(slots.load):  # noqa: ASYNC110 - the node writes it
         await asyncio.sleep(0.01)
     moving = [Moving("Hourly", "7", "night")]
-    await other.operate(owning.register, None, moving, Owner.OLD, DANA)
+    await other.operate(cutover.register, None, moving, Owner.OLD, DANA)
     await asyncio.to_thread(_let_it_look, scheduler)
 
     async def come(call):
         await slots.go_on_from(call.connection, "Hourly", call.now - timedelta(minutes=61))
-        await rows.put(call.connection, "Hourly", Owner.NEW, DANA, call.now)
+        await owners.put(call.connection, "Hourly", Owner.NEW, DANA, call.now)
 
     await other.operate(come, None)
     began = time.monotonic()

@@ -1,8 +1,7 @@
 """The cut-over, rehearsed from the first look to the way back and forward again: every slot runs once, on one side."""
 
 from rehearsal import Rehearsal, local
-from targcc_scheduler.cutover.returning import Returning
-from targcc_scheduler.cutover.taking import Taking
+from targcc_scheduler.features.legacy.cutover import Returning, Taking
 
 
 class ItDiesError(Exception):

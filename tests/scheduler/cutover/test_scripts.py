@@ -8,11 +8,20 @@ import old_server
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler.core.errors import CutoverError
-from targcc_scheduler.cutover.old.clock import OldClock
-from targcc_scheduler.cutover.old.log import LogColumns, log_columns, named_columns
-from targcc_scheduler.cutover.old.scripts import PastRun, Return, Scripts, heard
-from targcc_scheduler.cutover.old.server import OldServer
-from targcc_scheduler.cutover.old.shapes import CLASSIC, CRON, shape_of
+from targcc_scheduler.features.legacy.old_server import (
+    CLASSIC,
+    CRON,
+    LogColumns,
+    OldClock,
+    OldServer,
+    PastRun,
+    Return,
+    Scripts,
+    heard,
+    log_columns,
+    named_columns,
+    shape_of,
+)
 
 NEXT = datetime(2026, 6, 2, 2, 0)  # noqa: DTZ001 - a wall clock, as all here
 LATER = datetime(2026, 6, 5, 2, 0)  # noqa: DTZ001

@@ -8,13 +8,12 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
-from targcc_scheduler.cutover.old.clock import OldClock
-from targcc_scheduler.cutover.old.server import OldServer
-from targcc_scheduler.cutover.shadow_report import shadow_report
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.storage.owners import rows
-from targcc_scheduler.storage.owners.values import Owner
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.legacy import owners
+from targcc_scheduler.features.legacy.old_server import OldClock, OldServer
+from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.features.legacy.shadow_report import shadow_report
+from targcc_scheduler.kernel.jobs.declaration import define
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 HOUR = timedelta(hours=1)
@@ -41,7 +40,7 @@ class World:
     async def look_on(self, **keys):
         async with self.store.write() as connection:
             for job, key in keys.items():
-                await rows.put(connection, job, Owner.SHADOW, DANA, BEGIN, OldKey=str(key))
+                await owners.put(connection, job, Owner.SHADOW, DANA, BEGIN, OldKey=str(key))
 
     def ran(self, key, *starts, seconds=600):
         insert = sa.text(

@@ -9,17 +9,16 @@ import sqlalchemy as sa
 from rt_tools import until
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
-from targcc_scheduler.engine.embedded import EmbeddedEngine
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.slots import recurring
-from targcc_scheduler.node.slots.recurring import RecurringScheduler
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.legacy import owners
+from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.kernel.changes import see
+from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.node import recurring, slots
+from targcc_scheduler.kernel.node.recurring import RecurringScheduler
+from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
-from targcc_scheduler.storage import slots
-from targcc_scheduler.storage.lookout.seen import see
-from targcc_scheduler.storage.owners import rows, shadow
-from targcc_scheduler.storage.owners.values import Owner
-from targcc_scheduler.storage.transactions import Store
-from targcc_scheduler.worker.node_services import NodeServices
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -39,7 +38,7 @@ class World:
 
     async def own(self, owner, name="Report"):
         async with self.store.write() as connection:
-            await rows.put(connection, name, owner, DANA, self.clock.now())
+            await owners.put(connection, name, owner, DANA, self.clock.now())
 
     async def at(self, instant):
         self.clock.set(instant)
@@ -54,7 +53,7 @@ class World:
 
     async def seen(self):
         async with self.store.read() as connection:
-            found = await shadow.recorded(connection, ["Report"], NOON, NOON + 99 * HOUR)
+            found = await owners.recorded(connection, ["Report"], NOON, NOON + 99 * HOUR)
             return found["Report"]
 
 
@@ -144,8 +143,8 @@ async def test_an_owner_that_was_written_at_an_earlier_instant_is_seen(world):
     for owner, before in ((Owner.OLD, 0), (Owner.NEW, 1), (Owner.SHADOW, 2)):
         at = world.clock.now() - before * timedelta(milliseconds=1)
         async with world.store.write() as connection:
-            await rows.put(connection, "Other", Owner.OLD, DANA, NOON + HOUR)
-            await rows.put(connection, "Report", owner, DANA, at)
+            await owners.put(connection, "Other", Owner.OLD, DANA, NOON + HOUR)
+            await owners.put(connection, "Report", owner, DANA, at)
             seen.append((await see(connection)).owners)
     assert all(one != other for one, other in pairwise(seen))
 
@@ -154,7 +153,7 @@ async def test_slots_that_were_written_down_long_ago_are_pruned(world):
     await world.own(Owner.SHADOW)
     await world.at(NOON + 2 * HOUR)
     async with world.store.write() as connection:
-        assert await shadow.prune(connection, NOON + 2 * HOUR) == 1
+        assert await owners.prune(connection, NOON + 2 * HOUR) == 1
     assert await world.seen() == [NOON + 2 * HOUR]
 
 

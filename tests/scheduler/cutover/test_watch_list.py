@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from targcc_scheduler.cutover.standing import watch_list
-from targcc_scheduler.storage.tables import job_owner, job_run
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.tables import job_owner, job_run
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.legacy.cutover_plan import watch_list
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)

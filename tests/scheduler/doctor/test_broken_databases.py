@@ -11,13 +11,13 @@ import pytest
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from targcc_scheduler import Settings
-from targcc_scheduler.core.sealing.seals import Seals
-from targcc_scheduler.doctor import tables as checks
-from targcc_scheduler.doctor.checkup import checkup
-from targcc_scheduler.doctor.findings import Finding
-from targcc_scheduler.storage import locks
-from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.tables import job_run, job_server
+from targcc_scheduler.core.encryption import Seals
+from targcc_scheduler.db import locks
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.tables import job_run, job_server
+from targcc_scheduler.features.doctor import tables as doctor_tables
+from targcc_scheduler.features.doctor.checkup import checkup
+from targcc_scheduler.features.doctor.findings import Finding
 from test_checkup import insert, server, waiting
 
 
@@ -97,7 +97,7 @@ async def test_a_check_that_cannot_be_made_is_a_failure_with_its_cause(settings,
     async def clock(_look: object) -> list[Finding]:
         raise ValueError("no such hour")
 
-    monkeypatch.setattr(checks, "CHECKS", (clock,))
+    monkeypatch.setattr(doctor_tables, "CHECKS", (clock,))
     [finding] = await failed(settings, "clock")
     assert finding.what == "this could not be looked at: no such hour"
 
@@ -244,12 +244,12 @@ async def test_encrypted_arguments_without_their_key(settings, monkeypatch):
     for arguments in sealed:
         text = json.dumps(arguments)
         insert(settings.database_url, job_run, waiting(UnknownSince=None, ArgumentsJson=text))
-    monkeypatch.setattr(checks, "SEALS", Seals())
+    monkeypatch.setattr(doctor_tables, "SEALS", Seals())
     [finding] = await failed(settings, "secrets")
     assert finding.what == (
         "the arguments of 2 rows are encrypted, and TARGCC_SECRET_KEY is not set here"
     )
-    monkeypatch.setattr(checks, "SEALS", ours)
+    monkeypatch.setattr(doctor_tables, "SEALS", ours)
     [finding] = await failed(settings, "secrets")
     assert finding.what.startswith("the arguments of 1 row are encrypted, and their key is not")
 

@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler import Settings
-from targcc_scheduler.doctor.checkup import checkup
-from targcc_scheduler.doctor.findings import Finding
-from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.tables import (
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.tables import (
     job_alert,
     job_owner,
     job_run,
@@ -18,6 +16,8 @@ from targcc_scheduler.storage.tables import (
     job_setting,
     logged_job,
 )
+from targcc_scheduler.features.doctor.checkup import checkup
+from targcc_scheduler.features.doctor.findings import Finding
 
 NOW = datetime.now(UTC)
 
@@ -157,7 +157,7 @@ async def test_statistics_that_are_still_counted(settings: Settings):
 
 
 async def test_tables_of_an_earlier_release(settings: Settings):
-    from targcc_scheduler.migrations.upgrade import downgrade
+    from targcc_scheduler.db.migrations.upgrade import downgrade
 
     downgrade(settings.database_url, "0003")
     found = await look(settings)

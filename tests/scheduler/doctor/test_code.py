@@ -10,7 +10,7 @@ from processes import environment
 from projects import PATH
 from targcc_scheduler import Settings
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.doctor.checkup import checkup
+from targcc_scheduler.features.doctor.checkup import checkup
 
 ALERTS = """
 from targcc_scheduler import Alerts, job

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from targcc_scheduler import Settings
-from targcc_scheduler.doctor import sqlite
-from targcc_scheduler.doctor.checkup import checkup
-from targcc_scheduler.doctor.findings import Finding
+from targcc_scheduler.features.doctor import databases
+from targcc_scheduler.features.doctor.checkup import checkup
+from targcc_scheduler.features.doctor.findings import Finding
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
 
@@ -90,7 +90,7 @@ async def test_a_file_on_a_network_file_system(settings, file, monkeypatch):
 
 
 def test_a_local_disk_is_none(tmp_path):
-    assert sqlite.network_kind(tmp_path) is None
+    assert databases.network_kind(tmp_path) is None
 
 
 async def test_a_file_that_is_no_database(settings, file):

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 from targcc_scheduler import Settings, migrate
-from targcc_scheduler.doctor import origin
-from targcc_scheduler.doctor.checkup import checkup
+from targcc_scheduler.features.doctor import code
+from targcc_scheduler.features.doctor.checkup import checkup
 
 STRANGER = "postgresql://jobs:pa55-word@192.0.2.1/jobs"
 
@@ -30,22 +30,22 @@ def repository(tmp_path, monkeypatch):
 
 def test_a_committed_env_file_does_not_choose_the_server(repository):
     (repository / ".env").write_text(f"TARGCC_DATABASE_URL={STRANGER}\n", encoding="utf-8")
-    assert origin.named_by_file_only(Settings()) is None  # nobody has committed it
+    assert code.named_by_file_only(Settings()) is None  # nobody has committed it
     commit(repository, "README.md", ".env")
-    found = origin.named_by_file_only(Settings())
+    found = code.named_by_file_only(Settings())
     assert found is not None
     assert "192.0.2.1" in found.what
     assert "pa55-word" not in found.what + found.advice
     assert "--connect" in found.advice
-    assert any(one.level == "fail" for one in origin.env_file())
+    assert any(one.level == "fail" for one in code.env_file())
 
 
 def test_a_file_that_only_ends_alike_is_not_the_committed_one(repository):
     (repository / ".env").touch()
     commit(repository, "other.env", "sub/.env")
-    assert not origin.is_committed(repository / ".env")
+    assert not code.is_committed(repository / ".env")
     (repository / "sub").mkdir()
-    assert origin.is_committed(repository / "sub" / ".env")
+    assert code.is_committed(repository / "sub" / ".env")
 
 
 async def test_the_doctor_leaves_it_alone_until_asked(repository, monkeypatch):
@@ -60,7 +60,7 @@ async def test_the_doctor_leaves_it_alone_until_asked(repository, monkeypatch):
         async def findings(self, _jobs):
             return []
 
-    monkeypatch.setattr("targcc_scheduler.doctor.checkup._Database", Asked)
+    monkeypatch.setattr("targcc_scheduler.features.doctor.checkup._Database", Asked)
     await checkup(Settings(), seconds=1)
     assert asked == []
     await checkup(Settings(), seconds=1, connect=True)
@@ -95,10 +95,10 @@ def test_a_database_is_its_owners_alone_from_its_first_moment(tmp_path, monkeypa
 def test_the_doctor_sees_files_that_others_may_read(repository):
     (repository / ".env").write_text("A=b\n", encoding="utf-8")
     (repository / ".env").chmod(0o644)
-    (found,) = origin.env_file()
+    (found,) = code.env_file()
     assert (found.level, "chmod 600" in found.advice) == ("warn", True)
     (repository / ".env").chmod(0o600)
-    assert list(origin.env_file()) == []
+    assert list(code.env_file()) == []
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_another_build_than_the_project_carries_is_named(
 ):
     (repository / "vendor").mkdir()
     (repository / "vendor" / "targcc_scheduler-0.2.0+h1-py3-none-any.whl").touch()
-    monkeypatch.setattr(origin, "version", lambda _: installed)
-    findings = [*origin.carried_build()]
+    monkeypatch.setattr(code, "version", lambda _: installed)
+    findings = [*code.carried_build()]
     assert bool(findings) is is_named
     assert all(installed in finding.what and "0.2.0+h1" in finding.what for finding in findings)

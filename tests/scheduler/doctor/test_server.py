@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler import Settings
-from targcc_scheduler.doctor.checkup import checkup
-from targcc_scheduler.doctor.findings import Finding
-from targcc_scheduler.doctor.postgresql import takes_turns
-from targcc_scheduler.storage.dialects import known
-from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.db.dialects import known
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.features.doctor.checkup import checkup
+from targcc_scheduler.features.doctor.databases import takes_turns
+from targcc_scheduler.features.doctor.findings import Finding
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ class Pooled:
 
 @pytest.mark.parametrize("size", [1, 3])
 async def test_a_pooler_in_transaction_mode_is_noticed(size, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.doctor.postgresql._LONGEST_WAIT", 0.05)
+    monkeypatch.setattr("targcc_scheduler.features.doctor.databases._LONGEST_WAIT", 0.05)
     sessions: asyncio.LifoQueue[int] = asyncio.LifoQueue()
     for number in range(size):
         sessions.put_nowait(number)

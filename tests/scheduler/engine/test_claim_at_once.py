@@ -10,20 +10,18 @@ import sqlalchemy as sa
 from engine_rig import Node, nodes_on, until
 from psycopg import _queries
 from targcc_scheduler.core.errors import NodeUnknown
-from targcc_scheduler.engine.handover import submission
-from targcc_scheduler.engine.procrastinate import tasks
-from targcc_scheduler.engine.procrastinate.entries import _TAKE as TAKE
-from targcc_scheduler.engine.procrastinate.entries import ENTRIES
-from targcc_scheduler.storage.dialects.drivers.psycopg_driver import PsycopgStatement
-from targcc_scheduler.storage.runs import claim as claiming
-from targcc_scheduler.storage.runs import claim_at_once as at_once
-from targcc_scheduler.storage.runs.claim_at_once import Entries, Taken, claim_at_once
-from targcc_scheduler.storage.runs.values import POISON_AFTER, Offer, OfferedRun
-from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.tables import job_run, job_server
-from targcc_scheduler.storage.ties.limit_keys import renamed
-from targcc_scheduler.storage.ties.limit_keys.terms import Terms
-from targcc_scheduler.storage.ties.tie import Tie
+from targcc_scheduler.db.dialects.psycopg_driver import PsycopgStatement
+from targcc_scheduler.db.tables import job_limit, job_run, job_server
+from targcc_scheduler.kernel import limit_renames
+from targcc_scheduler.kernel.engine import procrastinate_entries
+from targcc_scheduler.kernel.engine.procrastinate_entries import _TAKE as TAKE
+from targcc_scheduler.kernel.engine.procrastinate_entries import ENTRIES
+from targcc_scheduler.kernel.engine.submit import submission
+from targcc_scheduler.kernel.jobs.limits import LimitPolicy
+from targcc_scheduler.kernel.runs import claim
+from targcc_scheduler.kernel.runs import claim as run_claim
+from targcc_scheduler.kernel.runs.claim import Entries, Taken, claim_fast
+from targcc_scheduler.kernel.runs.values import POISON_AFTER, Offer, OfferedRun, Tie
 
 PARAMETERS = {"queue": sa.Text, "refused": sa.Text, "count": sa.Integer}
 
@@ -41,8 +39,8 @@ async def take(
     """Claim as the engine does."""
     asked = {"queue": "default", "refused": "", "count": count}
     async with node.store.write_at_once() as connection:
-        terms = replace(node.terms(), keyed={"Work": Terms(most=1)})
-        return await claim_at_once(connection, ENTRIES, asked, terms, plain, keyed=keyed)
+        terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=1)})
+        return await claim_fast(connection, ENTRIES, asked, terms, plain, keyed=keyed)
 
 
 async def entries(node: Node) -> int:
@@ -73,7 +71,7 @@ async def test_a_claim_is_what_a_transaction_makes_of_it(node):
     (claim,) = (await take(node, count=1)).claims
     async with node.store.write() as connection:
         offer = Offer(runs=[OfferedRun(other, "Work")])
-        (usual,) = (await claiming.claim(connection, offer, node.terms())).claims
+        (usual,) = (await run_claim.claim(connection, offer, node.terms())).claims
     same = {name: getattr(claim, name) for name in claim.__dataclass_fields__}
     differs = {name: value for name, value in same.items() if value != getattr(usual, name)}
     assert set(differs) <= {"run_id", "created_at", "due_at", "started_at"}
@@ -131,10 +129,10 @@ async def test_of_hundreds_of_keys_those_of_the_runs_are_looked_up(node, known):
     read = sa.text(
         "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'c_joblimit'"
     )
-    terms = replace(node.terms(), keyed={"Work": Terms(most=1)})
+    terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=1)})
     asked = {"queue": "default", "refused": "", "count": 10}
     async with node.store.write() as connection:
-        taken = await claim_at_once(connection, ENTRIES, asked, terms, ["Work"], keyed=True)
+        taken = await claim_fast(connection, ENTRIES, asked, terms, ["Work"], keyed=True)
         assert await connection.scalar(read) < len(rows)
     assert [claim.run_id for claim in taken.claims] == ids
 
@@ -155,7 +153,11 @@ async def test_a_key_without_room_or_with_tokens_is_left_to_a_transaction(node, 
 
 async def test_a_key_that_is_new_gets_its_row_but_for_those_of_a_job_that_had_another_name(node):
     ids = await keyed_runs(node, "aab", Most=1)
-    moved = {"LimitKey": renamed.MARK + "Work", "JobName": "Task", "UpdatedAt": node.clock.now()}
+    moved = {
+        "LimitKey": limit_renames.MARK + "Work",
+        "JobName": "Task",
+        "UpdatedAt": node.clock.now(),
+    }
     keys = sa.select(job_limit.c.LimitKey, job_limit.c.Most).order_by(job_limit.c.LimitKey)
     async with node.store.write() as connection:
         await connection.execute(sa.delete(job_limit))
@@ -191,7 +193,7 @@ async def test_a_claim_does_not_take_room_that_another_has_taken_since_it_began(
 
     async def take_late() -> Taken:
         async with node.store.write_at_once() as connection:
-            return await claim_at_once(connection, late, asked, node.terms(), ["Work"], keyed=True)
+            return await claim_fast(connection, late, asked, node.terms(), ["Work"], keyed=True)
 
     async with node.store.engine.connect() as holder:
         await holder.execute(sa.text("SELECT pg_advisory_xact_lock(7)"))
@@ -215,7 +217,7 @@ async def in_a_transaction(node: Node, **minds: object) -> list[int]:
         rows = (await connection.execute(TAKE, asked)).all()
         offer = Offer(runs=[OfferedRun(row.run_id, row.job_name) for row in rows])
         terms = replace(node.terms(), **minds)
-        claimed = await claiming.claim(connection, offer, terms)
+        claimed = await run_claim.claim(connection, offer, terms)
         assert not claimed.claims
         await node.engine.submit(connection, list(map(submission, claimed.ready)))
         assert all(one.due_at > terms.now for one in claimed.ready)
@@ -232,7 +234,7 @@ async def test_a_poison_run_that_another_holds_up_is_offered_again(node):
 
 async def test_a_run_whose_key_somebody_holds_for_long_is_offered_again(node):
     [run_id] = await keyed_runs(node, "a", Most=1)
-    terms = {"keyed": {"Work": Terms(most=1)}}
+    terms = {"keyed": {"Work": LimitPolicy(most=1)}}
     async with node.store.engine.begin() as holder:
         await holder.execute(sa.select(job_limit).with_for_update())
         assert await in_a_transaction(node, **terms) == [run_id]
@@ -250,7 +252,7 @@ async def test_an_entry_of_a_run_that_is_over_goes(node):
 @pytest.fixture
 def bundles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that are submitted together are bundled from a hundred on."""
-    monkeypatch.setattr(tasks, "_AT_LEAST", 100)
+    monkeypatch.setattr(procrastinate_entries, "_AT_LEAST", 100)
 
 
 @pytest.mark.usefixtures("bundles")
@@ -320,7 +322,7 @@ async def test_an_engine_claims_at_once_what_it_knows(node):
 @pytest.mark.parametrize("keyed", [False, True])
 def test_psycopg_need_not_look_for_parameters_in_the_statement(keyed):
     """It does so anew each time with one of that length."""
-    statement = PsycopgStatement(at_once._statement(ENTRIES, keyed=keyed)._statement)
+    statement = PsycopgStatement(claim._statement(ENTRIES, keyed=keyed)._statement)
     assert len(statement.text) > _queries.MAX_CACHED_STATEMENT_LENGTH
     assert "%(" not in statement.text
     assert f"${len(statement.names)}" in statement.text
@@ -356,9 +358,9 @@ async def test_a_claim_at_once_looks_at_its_runs_alone(crowd, keyed):
         await change_all(crowd, LimitKey="Work k=a", Ties=int(Tie.LIMITED))
     asked = {"queue": "default", "refused": "", "count": 10}
     async with crowd.store.write() as connection:
-        terms = replace(crowd.terms(), keyed={"Work": Terms(most=5_000)})
+        terms = replace(crowd.terms(), keyed={"Work": LimitPolicy(most=5_000)})
         before = await connection.scalar(LOOKED_AT)
-        taken = await claim_at_once(connection, ENTRIES, asked, terms, ["Work"], keyed=keyed)
+        taken = await claim_fast(connection, ENTRIES, asked, terms, ["Work"], keyed=keyed)
         looked_at = await connection.scalar(LOOKED_AT) - before
     assert taken.count == 10
     assert looked_at < 300
@@ -371,7 +373,7 @@ async def test_a_claim_looks_at_its_runs_alone(crowd):
     async with crowd.store.write() as connection:
         offer = Offer(runs=[OfferedRun(one, "Work") for one in ids])
         before = await connection.scalar(LOOKED_AT)
-        claimed = await claiming.claim(connection, offer, crowd.terms())
+        claimed = await run_claim.claim(connection, offer, crowd.terms())
         looked_at = await connection.scalar(LOOKED_AT) - before
     assert len(claimed.claims) == 10
     assert looked_at < 300

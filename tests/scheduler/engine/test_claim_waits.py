@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 from engine_rig import Node, nodes_on, while_it_waits
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.storage.runs import values
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.kernel.runs import values
 
 LONG, LONGER = timedelta(minutes=5), timedelta(minutes=10)
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from rt_tools import until
 from sqlalchemy.exc import OperationalError
 from targcc_scheduler import RunState, Scheduler, Settings
-from targcc_scheduler.storage.runs.claim import claim
-from targcc_scheduler.storage.runs.values import ClaimTerms, Offer
-from targcc_scheduler.storage.tables import job_run, logged_job
+from targcc_scheduler.db.tables import job_run, logged_job
+from targcc_scheduler.kernel.runs.claim import claim
+from targcc_scheduler.kernel.runs.values import ClaimTerms, Offer
 
 CLAIM, AT_ONCE, OUTCOME = "StartedAt=", "WITH found AS", "INSERT INTO c_LoggedJob"
 """Words of the statements that do it."""

@@ -1,4 +1,4 @@
-"""What every engine promises (see ``engine/port.py``); both adapters pass these tests."""
+"""What every engine promises (see ``kernel/engine/port.py``); both adapters pass these tests."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from engine_rig import MakeNode, Node, nodes_on, until
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.engine.handover import hand_over
-from targcc_scheduler.engine.port import Submission
-from targcc_scheduler.storage import nodes, pauses
-from targcc_scheduler.storage.runs import claim as claiming
-from targcc_scheduler.storage.runs import operate, values
-from targcc_scheduler.storage.runs import settle as settling
+from targcc_scheduler.kernel import pauses
+from targcc_scheduler.kernel.engine.port import Submission
+from targcc_scheduler.kernel.engine.submit import hand_over
+from targcc_scheduler.kernel.node import nodes
+from targcc_scheduler.kernel.runs import claim as run_claim
+from targcc_scheduler.kernel.runs import operate, settle, values
 
 BY = Actor("Manual", "dana")
 SOON, LATER = timedelta(seconds=0.4), timedelta(hours=1)
@@ -147,7 +147,7 @@ async def test_what_is_next_in_its_job_is_left_to_others_where_it_cannot_be_perf
     monkeypatch.setattr(node, "_why_not", lambda _job, _text, run: "no" if run == unfit else None)
     offer = values.Offer(runs=[values.OfferedRun(offered, "Work")])
     async with node.store.write() as connection:
-        claimed = await claiming.claim(connection, offer, node.terms())
+        claimed = await run_claim.claim(connection, offer, node.terms())
     assert [one.run_id for one in claimed.claims] == [offered]
     assert [one.run_id for one in claimed.misfits] == [unfit]
 
@@ -298,7 +298,7 @@ async def test_a_run_that_goes_on_later_is_offered_again_then(node):
         now = node.clock.now()
         claim = await _claim(connection, node, run_id)
         retry = values.Settlement(claim=claim, state=RunState.RETRYING, due_at=now + SOON)
-        await settling.settle(connection, [retry], now)
+        await settle.settle(connection, [retry], now)
         await node.engine.submit(connection, [Submission(run_id, "default", 0, now + SOON)])
     node.work()
     await until(lambda: run_id in node.ended, "the second attempt is performed")
@@ -414,7 +414,7 @@ async def test_a_worker_that_holds_takes_nothing(make):
 
 async def _claim(connection, node, run_id):
     offer = values.Offer(runs=[values.OfferedRun(run_id, "Work")])
-    (claim,) = (await claiming.claim(connection, offer, node.terms())).claims
+    (claim,) = (await run_claim.claim(connection, offer, node.terms())).claims
     return claim
 
 

@@ -6,20 +6,20 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from targcc_scheduler.engine import nudge
-from targcc_scheduler.engine.nudge import Nudge
+from targcc_scheduler.kernel.engine import wake_file
+from targcc_scheduler.kernel.engine.wake_file import WakeFile
 
-Listen = Callable[[Path], "asyncio.Future[tuple[Nudge, asyncio.Queue[None]]]"]
+Listen = Callable[[Path], "asyncio.Future[tuple[WakeFile, asyncio.Queue[None]]]"]
 
 
 @pytest.fixture
 async def listen() -> AsyncIterator[Listen]:
     """Somebody who listens for a file, and a queue with what they hear."""
-    made: list[Nudge] = []
+    made: list[WakeFile] = []
 
-    async def begin(database: Path) -> tuple[Nudge, asyncio.Queue[None]]:
+    async def begin(database: Path) -> tuple[WakeFile, asyncio.Queue[None]]:
         heard: asyncio.Queue[None] = asyncio.Queue()
-        made.append(Nudge(database))
+        made.append(WakeFile(database))
         await made[-1].listen(lambda: heard.put_nowait(None))
         return made[-1], heard
 
@@ -44,7 +44,7 @@ async def test_all_others_of_the_same_file_hear_it(tmp_path, listen):
 async def test_a_path_says_the_same_however_it_is_written(tmp_path, listen, monkeypatch):
     _, heard = await listen(tmp_path / "jobs.db")
     monkeypatch.chdir(tmp_path)
-    me = Nudge(Path("jobs.db"))
+    me = WakeFile(Path("jobs.db"))
     me.send()
     await asyncio.wait_for(heard.get(), 30)
     me.close()
@@ -72,7 +72,7 @@ async def test_a_machine_without_multicast_goes_on_without(tmp_path, listen, mon
         raise OSError("not here")
 
     monkeypatch.setattr(Denied, missing, deny, raising=False)
-    monkeypatch.setattr(nudge.socket, "socket", Denied)
+    monkeypatch.setattr(wake_file.socket, "socket", Denied)
     me, heard = await listen(tmp_path / "jobs.db")
     me.send()
     assert heard.empty()

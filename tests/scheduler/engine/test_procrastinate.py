@@ -14,15 +14,23 @@ from procrastinate.manager import JobManager
 from procrastinate.tasks import ConfigureTaskOptions
 from rt_tools import QUICK, until
 from targcc_scheduler import Settings
-from targcc_scheduler.engine.procrastinate import PROVEN, engine, entries, schema
+from targcc_scheduler.kernel.engine import (
+    procrastinate,
+    procrastinate_entries,
+    procrastinate_schema,
+)
+from targcc_scheduler.kernel.engine.procrastinate import PROVEN
 
-ROOM = Path(entries.__file__).parent
+ROOM = Path(procrastinate_entries.__file__).parent
 PARTS = {"procrastinate", "procrastinate.exceptions", "procrastinate.types"}
 """What may be imported of it."""
 
 
 def sources() -> dict[str, ast.Module]:
-    return {file.name: ast.parse(file.read_text(encoding="utf-8")) for file in ROOM.glob("*.py")}
+    return {
+        file.name: ast.parse(file.read_text(encoding="utf-8"))
+        for file in ROOM.glob("procrastinate*.py")
+    }
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -67,11 +75,14 @@ def test_only_what_takes_entries_touches_its_tables_besides_what_installs_them()
         and isinstance(node.value, str)
         and re.search(r"(FROM|INTO|UPDATE|TABLE|JOIN) procrastinate_", node.value)
     ]
-    assert {name for name, _ in found} == {"entries.py", Path(schema.__file__).name}
+    assert {name for name, _ in found} == {
+        "procrastinate_entries.py",
+        Path(procrastinate_schema.__file__).name,
+    }
     words = [
         re.findall(r"(\w+) FROM procrastinate_", text)
         for name, text in found
-        if name == "entries.py"
+        if name == "procrastinate_entries.py"
     ]
     assert sorted(word for one in words for word in one) == [
         "DELETE",
@@ -103,8 +114,8 @@ async def test_what_listens_is_told_again_to_end_when_it_has_not_heard(
             await asyncio.Event().wait()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(entries.QueueWorker, "listen", deaf)
-    monkeypatch.setattr(engine, "_LISTENING_ENDS_SECONDS", 60)
+    monkeypatch.setattr(procrastinate_entries.QueueWorker, "listen", deaf)
+    monkeypatch.setattr(procrastinate, "_LISTENING_ENDS_SECONDS", 60)
     settings = Settings(_env_file=None, database_url=migrated_postgresql_url, **QUICK)
     scheduler = make_scheduler(settings=settings)
     await scheduler.start(schedule=False)

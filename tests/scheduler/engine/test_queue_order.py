@@ -10,15 +10,14 @@ from engine_rig import MakeNode, Node, nodes_on, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.core.queues.pool import Pool
+from targcc_scheduler.core.pools import Pool
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.engine.handover import hand_on, hand_over
-from targcc_scheduler.engine.procrastinate import tasks
-from targcc_scheduler.storage import pauses
-from targcc_scheduler.storage.bulk import actions
-from targcc_scheduler.storage.runs import settle as settling
-from targcc_scheduler.storage.runs import values
-from targcc_scheduler.storage.ties.consequences import Consequences
+from targcc_scheduler.features.triage import bulk
+from targcc_scheduler.kernel import pauses
+from targcc_scheduler.kernel.effects import Effects
+from targcc_scheduler.kernel.engine import procrastinate_entries
+from targcc_scheduler.kernel.engine.submit import hand_on, hand_over
+from targcc_scheduler.kernel.runs import settle, values
 
 QUEUES = itertools.count()
 MINUTE, AGING = timedelta(minutes=1), {"default": 300}
@@ -125,9 +124,9 @@ async def test_what_a_person_gives_another_priority_keeps_its_age(node):
     fresh = await node.create(priority=21)
     moved = await node.create(priority=0, ago=100 * MINUTE)  # 20 points, then 22
     async with node.store.write() as connection:
-        found = await actions.rows(connection, [moved])
-        step = await actions.move(connection, found, priority=2)
-        consequences = Consequences(ready=step.submit)
+        found = await bulk.rows(connection, [moved])
+        step = await bulk.move(connection, found, priority=2)
+        consequences = Effects(ready=step.submit)
         await hand_on(node.engine, connection, consequences, node.clock.now())
     node.work(default=1)
     await until(lambda: len(node.ended) == 4, "all are performed")
@@ -146,7 +145,7 @@ async def test_a_run_that_was_released_keeps_its_age(node):
     async with node.store.write() as connection:
         now = node.clock.now()
         waits = values.Settlement(claim=claim, state=RunState.ENQUEUED, counts=False)
-        settled = await settling.settle(connection, [waits], now)
+        settled = await settle.settle(connection, [waits], now)
         await hand_over(node.engine, connection, settled, now)
     node.may_end.set()
     node.work(default=1)
@@ -180,7 +179,7 @@ async def test_what_was_submitted_while_waiting_counted_waits_not_for_ever_when_
 
 
 async def test_bundles_of_a_queue_with_ageing_wait_not_for_ever_either(make, monkeypatch):
-    monkeypatch.setattr(tasks, "_AT_LEAST", 5)
+    monkeypatch.setattr(procrastinate_entries, "_AT_LEAST", 5)
     before, after = await make("before", aging=AGING), await make("after")
     old = await before.create_many(12)
     after.may_end.clear()
@@ -318,5 +317,5 @@ async def test_a_pool_and_a_queue_with_workers_of_its_own_do_not_meet(make):
     node.may_end.set()
     await until(lambda: len(node.ended) == 9, "all are performed")
     async with node.store.read() as connection:
-        found = await actions.rows(connection, node.ended)
+        found = await bulk.rows(connection, node.ended)
     assert {row.State for row in found} == {RunState.SUCCEEDED}

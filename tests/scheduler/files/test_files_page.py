@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from rt_tools import QUICK
 from targcc_scheduler import Client, Settings
-from targcc_scheduler.services.container import of_project
+from targcc_scheduler.services.provider import of_project
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "files.md"
 
@@ -32,7 +32,7 @@ async def test_every_example_of_the_page_runs(
 ):
     await examples.test_orders_are_counted()
     monkeypatch.setattr(
-        "targcc_scheduler.storage.blobs.keeper.of_project", lambda name: getattr(examples, name)
+        "targcc_scheduler.kernel.blobs.of_project", lambda name: getattr(examples, name)
     )
     scheduler = make_scheduler(
         settings=Settings(database_url=database.url, **QUICK), jobs_package="files_page"

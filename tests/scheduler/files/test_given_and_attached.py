@@ -30,14 +30,14 @@ from targcc_scheduler import (
     Scheduler,
     Settings,
 )
-from targcc_scheduler.core.kept.references import Here, referred
-from targcc_scheduler.core.scope.visibility import Visibility, visibility
-from targcc_scheduler.core.sealing.seals import SEALS, new_key
-from targcc_scheduler.enqueueing.recording import RECORDING
-from targcc_scheduler.jobs.arguments import parameters_of
-from targcc_scheduler.storage.blobs import rows
+from targcc_scheduler.core.encryption import SEALS, new_key
+from targcc_scheduler.core.job_scope import Visibility, visibility
+from targcc_scheduler.core.stored_values import Here, referred
+from targcc_scheduler.fake import RECORDING
+from targcc_scheduler.kernel import blob_rows
+from targcc_scheduler.kernel.jobs.arguments import parameters_of
+from targcc_scheduler.kernel.worker.fetch_files import Fetcher
 from targcc_scheduler.testing import run_inline
-from targcc_scheduler.worker.blobs.fetching import Fetcher
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 LONG = ["a line of text that is not short"] * 3_000
@@ -267,13 +267,13 @@ async def test_postgresql_reads_it_piece_by_piece_for_those_who_may_see_the_run(
     large = await scheduler.enqueue(count_lines, lines=LONG[:2_300])
     assert await scheduler.wait(first, 30) == RunState.SUCCEEDED
     assert await scheduler.wait(large, 60) == RunState.SUCCEEDED
-    monkeypatch.setattr(rows, "PIECE", 70)
+    monkeypatch.setattr(blob_rows, "PIECE", 70)
     again = await scheduler.retry(first, by=DANA)
     await scheduler.delete(first, by=DANA)
     assert await scheduler.wait(again, 30) == RunState.SUCCEEDED
 
     async def files():
-        return await scheduler.read(lambda db: rows.of_run(db, again))
+        return await scheduler.read(lambda db: blob_rows.of_run(db, again))
 
     for blob in await files():
         pieces = [piece async for piece in scheduler.keeper.pieces(scheduler.read, blob)]

@@ -19,8 +19,8 @@ from projects import PATH
 from targcc_scheduler import ArgumentsError, Client, RunState, Scheduler
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.errors import FlowStateError, UnknownFlow
-from targcc_scheduler.queries.flows.flows import Flow, flow_of_run, get_flow
-from targcc_scheduler.storage.tables import job_run, logged_job
+from targcc_scheduler.db.tables import job_run, logged_job
+from targcc_scheduler.features.flows.queries import Flow, flow_of_run, get_flow
 from web_fixtures import Site
 
 HERE = Path(__file__).parents[1]
@@ -136,7 +136,7 @@ async def test_a_part_of_a_list_is_not_taken_for_the_list(scheduler: Scheduler):
 async def test_a_step_fails_whose_runs_nobody_could_hold(
     scheduler: Scheduler, monkeypatch, most: int, step: str, why: str
 ):
-    monkeypatch.setattr("targcc_scheduler.storage.ties.flows.advance.MOST_CHARACTERS", most)
+    monkeypatch.setattr("targcc_scheduler.features.flows.effects.MOST_CHARACTERS", most)
     found = await over(scheduler, await scheduler.start_flow("MonthEnd", {"month": "9"}))
     assert {one.name: one.why for one in found.steps}[step] == why
     assert states(found)[step] == "failed"

@@ -1,9 +1,14 @@
 """The language of conditions and templates, and what may be wrong with the steps of a flow."""
 
 import pytest
-from targcc_scheduler.flows.errors import FlowError
-from targcc_scheduler.flows.graph import find_cycle, problems, steps_of
-from targcc_scheduler.flows.language import Expression, NotKept, Template, filled
+from targcc_scheduler.features.flows.graph import find_cycle, problems, steps_of
+from targcc_scheduler.features.flows.language import (
+    Expression,
+    FlowError,
+    NotKept,
+    Template,
+    filled,
+)
 
 KNOWN = {
     "import": {"count": 3, "files": ["a", "b"], "kind": "full", "class": {"in": 1}},

@@ -1,7 +1,7 @@
 """Which steps of a flow go next, and how it stands, by tables."""
 
 import pytest
-from targcc_scheduler.flows.progress import StepState, flow_state, outcome, verdict
+from targcc_scheduler.features.flows.graph import StepState, flow_state, outcome, verdict
 
 SUCCEEDED, FAILED, CANCELLED = StepState.SUCCEEDED, StepState.FAILED, StepState.CANCELLED
 SKIPPED, RUNNING, WAITING = StepState.SKIPPED, StepState.RUNNING, StepState.WAITING

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from flows_rig import project
 from guarantee_rig import DANA, schedulers
 from targcc_scheduler import Scheduler
-from targcc_scheduler.queries.flows.flows import get_flow
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.features.flows.queries import get_flow
 
 SIDES = 6
 _SIDE = {"job": "ImportOrders", "for_each": "flow.months", "arguments": {"month": "{item}"}}

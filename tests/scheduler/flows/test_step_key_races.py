@@ -6,10 +6,10 @@ import keyed_flows_rig
 import pytest
 import sqlalchemy as sa
 from guarantee_rig import schedulers
-from targcc_scheduler.storage.tables import job_run
-from targcc_scheduler.storage.ties.keys import asking
-from targcc_scheduler.storage.ties.keys.wanted import keys_of
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel import deferred_keys
+from targcc_scheduler.kernel.unique import keys_of
 
 WAITING = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
 
@@ -33,10 +33,11 @@ async def idle(migrated_postgresql_url: str):
 async def asking_runs(scheduler, store: Store):
     """The runs that ask for their keys."""
     async with store.read() as connection:
-        rows = await asking.look(connection, scheduler.clock.now(), "")
+        rows = await deferred_keys.look(connection, scheduler.clock.now(), "")
     jobs = scheduler.definitions
     return {
-        row.Id: asking.asked(row, keys_of(jobs[row.JobName], row.ArgumentsJson)) for row in rows
+        row.Id: deferred_keys.asked(row, keys_of(jobs[row.JobName], row.ArgumentsJson))
+        for row in rows
     }
 
 
@@ -48,9 +49,9 @@ async def test_none_waits_for_a_run_that_ends_meanwhile(idle):
 
     async def wait() -> int:
         async with store.write() as connection:
-            assert await asking.take(connection, runs, now) == []
+            assert await deferred_keys.take(connection, runs, now) == []
         async with store.write() as connection:
-            return (await asking.wait(connection, runs, now))[0]
+            return (await deferred_keys.wait(connection, runs, now))[0]
 
     async with store.write() as ending:
         over = sa.update(job_run).where(job_run.c.Id == first)
@@ -63,7 +64,7 @@ async def test_none_waits_for_a_run_that_ends_meanwhile(idle):
                 await asyncio.sleep(0.01)
     assert await waits == 0
     async with store.write() as connection:
-        [gone] = await asking.take(connection, runs, now)
+        [gone] = await deferred_keys.take(connection, runs, now)
     assert [gone.run_id] == list(runs)
 
 
@@ -77,6 +78,6 @@ async def test_a_run_that_is_cancelled_meanwhile_leaves_its_key(idle):
             sa.select(job_run.c.Id).where(job_run.c.Id == mine).with_for_update()
         )
         async with store.write() as connection:  # it waits for nobody
-            assert await asking.take(connection, runs, now) == []
+            assert await deferred_keys.take(connection, runs, now) == []
     again = await scheduler.enqueue("Alone", key="a")
     assert not again.existing

@@ -14,11 +14,11 @@ from guarantee_rig import DANA, Ledger, schedulers, until
 from keyed_flows_rig import MOST, OPEN, UNDER_WAY
 from sqlalchemy.ext.asyncio import create_async_engine
 from targcc_scheduler import Scheduler
-from targcc_scheduler.queries import runs
-from targcc_scheduler.queries.flows.flows import get_flow
-from targcc_scheduler.queries.needs.why import why_run
-from targcc_scheduler.storage.tables import job_run
-from targcc_scheduler.storage.ties.tie import Tie
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.features.flows.queries import get_flow
+from targcc_scheduler.features.triage.why import why_run
+from targcc_scheduler.kernel.queries import runs
+from targcc_scheduler.kernel.runs.values import Tie
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 from targcc_scheduler import Scheduler
-from targcc_scheduler.security import roles, users
+from targcc_scheduler.features.accounts import roles, users
 from web_fixtures import PASSWORD, PASSWORD_HASH
 
 ROOT = "http://testserver"

@@ -11,10 +11,10 @@ from fastapi.security import HTTPBearer
 from hosting_rig import alive, configure_django
 from targcc_scheduler import Scheduler, Settings, mount, with_scheduler
 from targcc_scheduler.core.errors import CredentialsRefused
-from targcc_scheduler.queries.trail import entries
-from targcc_scheduler.security import tokens
-from targcc_scheduler.security.roles import Principal, Role
-from targcc_scheduler.web.hosts.login import HostLogin, csrf_cookie
+from targcc_scheduler.features.accounts import sessions
+from targcc_scheduler.features.accounts.roles import Principal, Role
+from targcc_scheduler.features.audit import queries as audit_queries
+from targcc_scheduler.features.hosts.login import HostLogin, csrf_cookie
 
 PEOPLE = {"vera": "viewer", "otto": "operator", "ada": "admin"}
 
@@ -78,14 +78,14 @@ async def test_roles_and_csrf_tokens_and_the_audit_are_the_same(client, schedule
     assert (await client.post(path, data={"csrf": csrf})).status_code == 303
     client.cookies.set("cookie", "vera")
     assert (await client.post(path, data={"csrf": csrf})).status_code == 403
-    [entry] = await scheduler.read(lambda db: entries.audit(db, limit=5))
+    [entry] = await scheduler.read(lambda db: audit_queries.audit(db, limit=5))
     assert (entry.action, entry.job, "otto" in str(entry.actor)) == ("pause", "DailyReport", True)
 
 
 async def test_programs_with_an_api_token_come_in_as_ever(client, scheduler):
     now = scheduler.clock.now()
     token = await scheduler.change(
-        lambda db: tokens.create_token(db, "prometheus", Role.VIEWER, by="test", now=now)
+        lambda db: sessions.create_token(db, "prometheus", Role.VIEWER, by="test", now=now)
     )
     bearer = {"Authorization": f"Bearer {token}"}
     assert (await client.get("/jobs/metrics", headers=bearer)).status_code == 200

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 from targcc_scheduler import job
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.storage.dialects import known
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.dialects import known
+from targcc_scheduler.db.tables import job_run
 
 
 @job(limit={"key": "tenant", "running": 1}, unique="number", retries=0, expires_in="1h")

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 from targcc_scheduler import Client, Scheduler, Settings, job, migrate
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.storage.tables import job_run
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.db.transactions import Store
 
 
 @job()

@@ -12,11 +12,11 @@ from projects import RIG
 from pydantic import BaseModel, SecretStr
 from targcc_scheduler import Alerts, ArgumentsError, JobError, JobResult, JobType, Scheduler, job
 from targcc_scheduler.core.actor import Actor, ActorKind
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.jobs.definition import in_words, name_of, shown_arguments
-from targcc_scheduler.jobs.discovery import discover
-from targcc_scheduler.jobs.registry import JobRegistry
-from targcc_scheduler.schedules import CronError
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.jobs.definition import in_words, name_of, shown_arguments
+from targcc_scheduler.kernel.jobs.discovery import discover
+from targcc_scheduler.kernel.jobs.registry import JobRegistry
+from targcc_scheduler.schedules.errors import CronError
 
 
 def _work() -> None:

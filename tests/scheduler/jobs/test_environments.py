@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import targcc_scheduler
-from targcc_scheduler import project as projects
+from targcc_scheduler import project
 from targcc_scheduler.core.errors import ProjectError
-from targcc_scheduler.jobs.declaration import declare
-from targcc_scheduler.jobs.flows.declared import flow_declarations
+from targcc_scheduler.features.flows.declared import flow_declarations
+from targcc_scheduler.kernel.jobs.declaration import declare
 from targcc_scheduler.project import Project, configure, current
 
 PLAIN = Project(name="app", package="app", timeout="1h")
@@ -24,7 +24,7 @@ class DailyJob:
 
 @pytest.fixture(autouse=True)
 def _not_configured(monkeypatch):
-    monkeypatch.setattr(projects, "_configured", None)
+    monkeypatch.setattr(project, "_configured", None)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_worker_process_takes_the_project_as_its_node_has_it(monkeypatch):
     monkeypatch.setenv("TARGCC_ENVIRONMENT", "staging")
     configure(PLAIN, ENVIRONMENTS)
     there = current()
-    projects.adopt(PLAIN)  # as in another process
-    projects.adopt(there)
+    project.adopt(PLAIN)  # as in another process
+    project.adopt(there)
     configure(PLAIN, ENVIRONMENTS)
     assert current() == there

@@ -15,10 +15,10 @@ import targcc_scheduler
 from opentelemetry import trace
 from sentry_sdk.transport import Transport
 from targcc_scheduler import JobResult, run_job
-from targcc_scheduler.jobs.discovery import discover
-from targcc_scheduler.jobs.hooks.marks import kinds_of
-from targcc_scheduler.node.chores.handlers import event_of
-from targcc_scheduler.storage.webhooks.outbox import Delivery
+from targcc_scheduler.features.events.loops import event_of
+from targcc_scheduler.features.events.model import Delivery
+from targcc_scheduler.kernel.jobs.discovery import discover
+from targcc_scheduler.kernel.jobs.hooks import kinds_of
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "hooks.md"
 _BLOCK = re.compile(r"```python\n# (?P<path>\S+)\n(?P<code>.*?)```", re.DOTALL)

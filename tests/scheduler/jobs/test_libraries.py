@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 from targcc_scheduler import Project, run_job
-from targcc_scheduler.jobs.registry import JobRegistry
+from targcc_scheduler.kernel.jobs.registry import JobRegistry
 
 LIBRARY = """
     from targcc_scheduler import job

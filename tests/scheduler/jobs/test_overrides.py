@@ -7,14 +7,13 @@ import pytest
 from pydantic import SecretStr
 from targcc_gen.render.job.decorator import decorator
 from targcc_gen.spec import parse_spec
-from targcc_scheduler import project as projects
+from targcc_scheduler import project
 from targcc_scheduler.core.errors import OverrideError
-from targcc_scheduler.jobs.declaration import declare, define
-from targcc_scheduler.jobs.overrides.code_lines import code_lines
-from targcc_scheduler.jobs.overrides.effective import effective
-from targcc_scheduler.jobs.overrides.values import Override, read_value
-from targcc_scheduler.jobs.registry import JobRegistry
-from targcc_scheduler.node.fingerprint import described
+from targcc_scheduler.features.overrides.effective import code_lines, effective
+from targcc_scheduler.features.overrides.model import Override, read_value
+from targcc_scheduler.kernel.jobs.declaration import declare, define
+from targcc_scheduler.kernel.jobs.registry import JobRegistry
+from targcc_scheduler.kernel.node.fingerprint import described
 from targcc_scheduler.project import Project, configure
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
@@ -37,7 +36,7 @@ class ReportJob:
 
 @pytest.fixture(autouse=True)
 def _project(monkeypatch):
-    monkeypatch.setattr(projects, "_configured", None)
+    monkeypatch.setattr(project, "_configured", None)
     configure(PLAIN)
 
 

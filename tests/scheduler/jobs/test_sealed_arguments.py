@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from pydantic import Secret, SecretBytes, SecretStr
 from targcc_scheduler import Actor, ActorKind, job
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.core.encryption import SEALS, Seals, new_key
 from targcc_scheduler.core.errors import ArgumentsError, SecretError
-from targcc_scheduler.core.sealing.seals import SEALS, Seals, new_key
-from targcc_scheduler.jobs.arguments import parameters_of
+from targcc_scheduler.kernel.jobs.arguments import parameters_of
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 VALUE = "Zx9-not-for-the-database"

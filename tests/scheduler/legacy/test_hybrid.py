@@ -9,7 +9,7 @@ from hybrid_rig import OldDatabase, broken_jobs
 from rt_tools import Database, until
 from targcc_scheduler import Actor, ActorKind, RunState, Settings
 from targcc_scheduler.core.errors import LegacyError
-from targcc_scheduler.legacy.c_job import CJobSource
+from targcc_scheduler.features.legacy.c_job import CJobSource
 from targcc_scheduler.services.procedures import procedure_call
 
 DANA = Actor(ActorKind.MANUAL, "dana")

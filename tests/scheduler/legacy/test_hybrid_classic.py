@@ -13,11 +13,11 @@ from rt_tools import until
 from targcc_scheduler import Actor, ActorKind, RunState, Settings
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import LegacyError
-from targcc_scheduler.legacy.c_job import CJobSource
-from targcc_scheduler.legacy.classic.schedules import Rules, schedule_of
+from targcc_scheduler.features.legacy.c_job import CJobSource
+from targcc_scheduler.features.legacy.classic import Rules, schedule_of
 from targcc_scheduler.project import current
-from targcc_scheduler.schedules import EverySchedule
 from targcc_scheduler.schedules.classic import ClassicTimes, classic_schedule
+from targcc_scheduler.schedules.intervals import EverySchedule
 from targcc_scheduler.schedules.zones import resolve
 from tds_double import tds_double
 

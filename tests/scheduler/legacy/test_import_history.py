@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 from targcc_scheduler import Actor, ActorKind
-from targcc_scheduler.legacy.history_import import load_history
+from targcc_scheduler.features.legacy.history_import import load_history
 
 DANA = Actor(ActorKind.CLI, "dana")
 START = datetime(2026, 6, 1, 2, tzinfo=UTC)

@@ -7,10 +7,10 @@ import sqlite3
 import pytest
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import LegacyError
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.jobs.registry import JobRegistry
-from targcc_scheduler.legacy.c_job import CJobSource
-from targcc_scheduler.legacy.source import Reading, SourceFollower
+from targcc_scheduler.features.legacy.c_job import CJobSource
+from targcc_scheduler.features.legacy.source import Reading, SourceFollower
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.jobs.registry import JobRegistry
 
 
 def work():

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler import job
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.storage.schema.tied.keys import job_limit
+from targcc_scheduler.db.tables import job_limit
 
 FREE = sa.select(job_limit.c.LimitKey).order_by(job_limit.c.LimitKey)
 FREE = FREE.with_for_update(skip_locked=True)

@@ -8,12 +8,12 @@ import pytest
 import sqlalchemy as sa
 from engine_rig import Node, nodes_on
 from limits_tools import add_key, claim, keyed, rows
-from targcc_scheduler.engine.procrastinate.entries import ENTRIES
-from targcc_scheduler.storage.runs import claim as claiming
-from targcc_scheduler.storage.runs.claim_at_once import claim_at_once
-from targcc_scheduler.storage.runs.values import Offer
-from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.ties.limit_keys.terms import Terms
+from targcc_scheduler.db.tables import job_limit
+from targcc_scheduler.kernel.engine.procrastinate_entries import ENTRIES
+from targcc_scheduler.kernel.jobs.limits import LimitPolicy
+from targcc_scheduler.kernel.runs import claim as run_claim
+from targcc_scheduler.kernel.runs.claim import claim_fast
+from targcc_scheduler.kernel.runs.values import Offer
 
 
 async def full_key(node: Node) -> int:
@@ -52,12 +52,10 @@ async def test_a_claim_at_once_leaves_such_a_retry_alone(migrated_postgresql_url
     async with nodes_on(migrated_postgresql_url) as make:
         node = await make()
         retries = await full_key(node)
-        terms = replace(node.terms(), keyed={"Work": Terms(most=1)})
+        terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=1)})
         asked = {"queue": "default", "refused": "", "count": 10}
         async with node.store.write_at_once() as connection:
-            taken = await claim_at_once(
-                connection, ENTRIES, asked, terms, ["Work"], keyed=keyed_jobs
-            )
+            taken = await claim_fast(connection, ENTRIES, asked, terms, ["Work"], keyed=keyed_jobs)
         assert (taken.claims, taken.rest) == ([], True)
         assert await node.state(retries) == "retrying"
 
@@ -68,7 +66,7 @@ async def test_a_node_that_does_not_know_a_job_says_nothing_of_its_keys(node):
     node.unknown = frozenset({"Work"})
     assert await claim(node, [run_id]) == []
     async with node.store.write() as connection:
-        claimed = await claiming.claim(connection, Offer(wanted={"default": 5}), node.terms())
+        claimed = await run_claim.claim(connection, Offer(wanted={"default": 5}), node.terms())
     assert [item.run_id for item in claimed.misfits] == [run_id]
     async with node.store.read() as connection:
         assert await connection.scalar(sa.select(sa.func.count()).select_from(job_limit)) == 0

@@ -11,22 +11,18 @@ from engine_rig import Node, nodes_on, while_it_waits
 from limits_tools import add_key, change, claim, keyed, rows
 from targcc_scheduler import Settings
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.jobs.declaration import declare
-from targcc_scheduler.node.aliases import Aliases
+from targcc_scheduler.db.dialects.frequent import FrequentStatement
+from targcc_scheduler.db.tables import job_batch, job_limit
+from targcc_scheduler.kernel import limit_claims, limit_renames, limits, on_settled
+from targcc_scheduler.kernel.jobs.declaration import declare
+from targcc_scheduler.kernel.jobs.limits import LimitPolicy
+from targcc_scheduler.kernel.node.releases import Aliases
+from targcc_scheduler.kernel.runs import claim as run_claim
+from targcc_scheduler.kernel.runs import settle
+from targcc_scheduler.kernel.runs.values import Claim, Offer, OfferedRun, Settlement, Tie
+from targcc_scheduler.kernel.worker.claimer import Claimer
+from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.project import current
-from targcc_scheduler.storage.dialects.frequent import FrequentStatement
-from targcc_scheduler.storage.runs import candidates
-from targcc_scheduler.storage.runs import claim as claiming
-from targcc_scheduler.storage.runs import settle as settling
-from targcc_scheduler.storage.runs.values import Claim, Offer, OfferedRun, Settlement
-from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.tables import job_batch
-from targcc_scheduler.storage.ties import expiry, limits
-from targcc_scheduler.storage.ties.limit_keys import claims, renamed
-from targcc_scheduler.storage.ties.limit_keys.terms import Terms
-from targcc_scheduler.storage.ties.tie import Tie
-from targcc_scheduler.worker.claiming.claimer import Claimer
-from targcc_scheduler.worker.node_services import NodeServices
 
 
 def work(k: str = "") -> None:
@@ -47,8 +43,8 @@ async def node(migrated_postgresql_url: str) -> AsyncIterator[Node]:
 
 async def look_ahead(node: Node, most: int) -> None:
     async with node.store.write() as connection:
-        terms = {"Work": Terms(most=most)}
-        await claims.look_ahead(connection, "default", terms, node.clock.now())
+        terms = {"Work": LimitPolicy(most=most)}
+        await limit_claims.look_ahead(connection, "default", terms, node.clock.now())
 
 
 LATE = "SELECT pg_advisory_xact_lock(7)"
@@ -63,7 +59,7 @@ def late(statement: FrequentStatement) -> FrequentStatement:
 
 async def test_a_run_that_has_gone_on_since_a_look_ahead_began_gets_no_room(node, monkeypatch):
     [run_id] = await keyed(node, "a")
-    monkeypatch.setattr(claims, "_AHEAD", late(claims._AHEAD))
+    monkeypatch.setattr(limit_claims, "_AHEAD", late(limit_claims._AHEAD))
 
     async def go_on(_holder):
         due = node.clock.now() + timedelta(hours=1)
@@ -78,12 +74,12 @@ async def test_a_run_that_another_claim_has_taken_is_not_chosen_where_waiting_co
     node, monkeypatch
 ):
     first, second = await node.create_many(2)
-    monkeypatch.setattr(candidates, "_NEXT_AGED", late(candidates._NEXT_AGED))
+    monkeypatch.setattr(run_claim, "_NEXT_AGED", late(run_claim._NEXT_AGED))
 
     async def choose():
         async with node.store.write() as connection:
             offer = Offer(wanted={"default": 2}, aging={"default": 300})
-            return await candidates.next_waiting(connection, offer, node.terms())
+            return await run_claim.next_waiting(connection, offer, node.terms())
 
     async def take(_holder):
         assert await claim(node, [first]) == [first]
@@ -103,7 +99,10 @@ async def test_none_of_many_runs_waits_while_there_is_room(node):
 async def test_two_claims_that_make_keys_in_opposite_order_do_not_wait_for_each_other(node):
     ids = [*await keyed(node, "a"), *await keyed(node, "b")]
     first, second = await rows(node, ids)
-    theirs = [claims.KeyRooms({"Work": Terms(most=1)}, node.clock.now()) for _ in range(2)]
+    theirs = [
+        limit_claims.KeyCapacities({"Work": LimitPolicy(most=1)}, node.clock.now())
+        for _ in range(2)
+    ]
     async with node.store.write() as one, node.store.write() as other:
         await theirs[0].look(one, [first])
         await theirs[1].look(other, [second])
@@ -121,16 +120,16 @@ async def test_an_end_during_a_rename_lets_those_go_that_wait(node, untied):
     now = node.clock.now()
     await change(node, [ends], State="running", ServerId=node.name, StartedAt=now, Attempt=1)
     [row] = await rows(node, [ends])
-    outcome = Settlement(claim=claiming.claim_of(row, {}), state=RunState.SUCCEEDED)
+    outcome = Settlement(claim=run_claim.claim_of(row, {}), state=RunState.SUCCEEDED)
 
     async def end():
         begin = node.store.write_at_once if untied else node.store.write
         async with begin() as connection:
-            settled = await settling.settle(connection, [outcome], now, untied=untied)
-            return settled, await limits.ended(connection, settled, now)
+            settled = await settle.settle(connection, [outcome], now, untied=untied)
+            return settled, await limits.on_settled(connection, settled, now)
 
     async def rename(holder):
-        await renamed.lead_on(holder, "Task", "Work", now)
+        await limit_renames.lead_on(holder, "Task", "Work", now)
 
     lock = f"SELECT Id FROM c_JobRun WHERE Id = {ends} FOR UPDATE"
     settled, consequences = await while_it_waits(node, end(), rename, lock)
@@ -171,7 +170,7 @@ async def test_what_begins_while_its_job_waits_for_another_name_goes_along(node)
         assert await claim(node, late) == late
 
     async def rename(connection):
-        await renamed.lead_on(connection, "Task", "Work", node.clock.now())
+        await limit_renames.lead_on(connection, "Task", "Work", node.clock.now())
 
     lock = f"SELECT Id FROM c_JobRun WHERE Id = {begun} FOR UPDATE"
     await while_it_waits(node, node.store.change(rename), begin_another, lock)
@@ -191,9 +190,9 @@ async def test_the_run_that_waits_for_the_next_token_gets_it_before_younger_ones
     await change(node, ids[:1], State="enqueued", DueAt=now)
     async with node.store.write() as connection:
         await connection.execute(sa.update(job_limit).values(NextAt=now - timedelta(hours=1)))
-        terms = replace(node.terms(), keyed={"Work": Terms(interval_ms=3_600_000.0, burst=1)})
+        terms = replace(node.terms(), keyed={"Work": LimitPolicy(interval_ms=3_600_000.0, burst=1)})
         offer = Offer(runs=[OfferedRun(ids[0], "Work")])
-        claimed = await claiming.claim(connection, offer, terms)
+        claimed = await run_claim.claim(connection, offer, terms)
     assert [claim.run_id for claim in claimed.claims] == ids[:1]
     assert [row.State for row in await rows(node, ids)] == ["running", "scheduled", "awaiting"]
 
@@ -213,7 +212,7 @@ async def expires(node: Node) -> int:
 
 def claims_of(node: Node, run_ids: list[int]) -> Awaitable[list[Claim]]:
     """A claim of a node that offers itself these runs."""
-    terms = replace(node.terms(), keyed={"Work": Terms(most=1)})
+    terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=1)})
     known = {"Work": declare(work, name="Work").complete(current())}
     claimer = Claimer(
         services_of(node),
@@ -253,7 +252,7 @@ async def test_what_could_not_be_ended_ends_later_and_what_was_claimed_begins(
         raise ValueError("whatever")
 
     with monkeypatch.context() as patched:
-        patched.setattr(expiry, "end", fail)
+        patched.setattr(on_settled, "end", fail)
         claims = await claims_of(node, [begins, expires])
     assert [claim.run_id for claim in claims] == [begins]
     assert await node.state(expires) == "enqueued"
@@ -261,7 +260,7 @@ async def test_what_could_not_be_ended_ends_later_and_what_was_claimed_begins(
     assert await node.state(expires) == "cancelled"
 
 
-@pytest.mark.parametrize("chore", ["look_ahead", "keys.begun"])
+@pytest.mark.parametrize("chore", ["look_ahead", "deferred_keys.begun"])
 async def test_whatever_fails_after_a_claim_what_was_claimed_begins(node, monkeypatch, chore):
     first, second = await keyed(node, "a", 2)
     await change(node, [first], Ties=int(Tie.LIMITED | Tie.KEYED))
@@ -272,7 +271,7 @@ async def test_whatever_fails_after_a_claim_what_was_claimed_begins(node, monkey
         failed.append(chore)
         raise ValueError("whatever")
 
-    monkeypatch.setattr(f"targcc_scheduler.worker.claiming.claimer.{chore}", fail)
+    monkeypatch.setattr(f"targcc_scheduler.kernel.worker.claimer.{chore}", fail)
     assert [claim.run_id for claim in await claims_of(node, [first, second])] == [first]
     assert failed == [chore]
     assert [row.State for row in await rows(node, [first, second])] == ["running", "awaiting"]

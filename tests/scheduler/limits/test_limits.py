@@ -10,15 +10,14 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler import JobError, Scheduler, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.engine.handover import submission
-from targcc_scheduler.jobs.declaration import declare
+from targcc_scheduler.db.tables import job_limit, job_run
+from targcc_scheduler.features.triage.why import why_run
+from targcc_scheduler.kernel import limits
+from targcc_scheduler.kernel.engine.submit import submission
+from targcc_scheduler.kernel.jobs.declaration import declare
+from targcc_scheduler.kernel.queries import runs
+from targcc_scheduler.kernel.worker.claimer import terms_of
 from targcc_scheduler.project import Project, current
-from targcc_scheduler.queries import runs
-from targcc_scheduler.queries.needs.why import why_run
-from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.tables import job_run
-from targcc_scheduler.storage.ties import limits
-from targcc_scheduler.worker.claiming.staging import terms_of
 
 RUNNING: Counter[str] = Counter()
 MOST: Counter[str] = Counter()

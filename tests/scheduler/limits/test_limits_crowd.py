@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from targcc_scheduler import Scheduler, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.errors import RunStateError
+from targcc_scheduler.db.tables import job_limit
 from targcc_scheduler.project import current
-from targcc_scheduler.storage.schema.tied.keys import job_limit
 
 RUNNING: Counter[str] = Counter()
 MOST: Counter[str] = Counter()

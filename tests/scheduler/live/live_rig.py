@@ -13,7 +13,7 @@ import httpx
 import pytest
 import uvicorn
 from targcc_scheduler import Settings
-from targcc_scheduler.storage import run_log
+from targcc_scheduler.kernel.runs import log
 from web_fixtures import Site, running
 
 PATIENCE = 60
@@ -118,4 +118,4 @@ async def write(site: Site, run_id: int, *texts: str) -> None:
         }
         for text in texts
     ]
-    await site.change(lambda db: run_log.add_lines(db, rows))
+    await site.change(lambda db: log.add_lines(db, rows))

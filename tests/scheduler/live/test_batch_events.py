@@ -7,9 +7,9 @@ import httpx
 import sqlalchemy as sa
 from live_rig import address_of, server, stream
 from targcc_scheduler import Settings
-from targcc_scheduler.security import roles
-from targcc_scheduler.security.rights import own_roles
-from targcc_scheduler.storage.tables import job_batch, job_run
+from targcc_scheduler.db.tables import job_batch, job_run
+from targcc_scheduler.features.accounts import roles
+from targcc_scheduler.features.accounts import roles as account_roles
 from web_fixtures import Site, running
 
 
@@ -65,7 +65,7 @@ async def test_a_flow_is_followed_step_by_step(site: Site, address: str):
 async def test_who_may_not_see_a_batch_may_not_follow_it(site: Site):
     flow = await _flow(site, "waiting")
     given = [roles.Grant(roles.Role.VIEWER, "daily*")]
-    await site.change(lambda db: own_roles.create(db, "reports", given))
+    await site.change(lambda db: account_roles.create(db, "reports", given))
     stranger, some = (await site.stranger()).client, await site.program("reports")
     program, person = await site.program("viewer"), await site.user("viewer")
     for kind in ("batches", "flows"):

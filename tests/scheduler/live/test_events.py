@@ -26,15 +26,15 @@ from targcc_scheduler import (
     Settings,
 )
 from targcc_scheduler.core.errors import WebhookError
-from targcc_scheduler.node.chores import rounds, webhooks
-from targcc_scheduler.node.slots import slot_runs
-from targcc_scheduler.node.slots.due_slots import DueSlots
-from targcc_scheduler.oncall import webhooks as managed
-from targcc_scheduler.storage.runs import create
-from targcc_scheduler.storage.runs.values import NewRun
-from targcc_scheduler.storage.tables import job_delivery, job_run, job_text_due
-from targcc_scheduler.storage.webhooks import handlers, outbox, rows
-from targcc_scheduler.web.api.schemas.webhooks import WebhookOut
+from targcc_scheduler.db.tables import job_delivery, job_run, job_text_due
+from targcc_scheduler.features.events import actions as event_actions
+from targcc_scheduler.features.events import loops as event_loops
+from targcc_scheduler.features.events import model as event_model
+from targcc_scheduler.features.events.schemas import WebhookOut
+from targcc_scheduler.kernel.node import maintenance, recurring
+from targcc_scheduler.kernel.node.recurring import DueSlots
+from targcc_scheduler.kernel.runs import create
+from targcc_scheduler.kernel.runs.values import NewRun
 
 DANA = Actor("dana")
 NAME = "hooked_jobs.hooks.whatever_ended"
@@ -53,8 +53,8 @@ NEW_SLOT = NewRun(
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Look all the time, and try again at once."""
-    monkeypatch.setattr(rounds, "_TEXT_SECONDS", 0.05)
-    monkeypatch.setattr(webhooks, "WAITS", (timedelta(),) * 3)
+    monkeypatch.setattr(maintenance, "_TEXT_SECONDS", 0.05)
+    monkeypatch.setattr(event_loops, "WAITS", (timedelta(),) * 3)
     hooks.heard.clear()
     yield
     hooks.heard.clear()
@@ -73,7 +73,7 @@ async def working(settings: Settings, *, work: bool = True) -> AsyncIterator[Sch
     await scheduler.stop()
 
 
-async def all_told(scheduler: Scheduler) -> list[outbox.Delivery]:
+async def all_told(scheduler: Scheduler) -> list[event_model.Delivery]:
     """The messages to handlers, once none waits to be made or delivered."""
     waits = sa.select(
         sa.exists().select_from(job_text_due).label("a"),
@@ -84,11 +84,11 @@ async def all_told(scheduler: Scheduler) -> list[outbox.Delivery]:
         return not any(await scheduler.read(lambda db: _row(db, waits)))
 
     await eventually(quiet)
-    known = await scheduler.read(rows.webhooks)
+    known = await scheduler.read(event_model.webhooks)
     found = [
         one
         for hook in known
-        for one in await scheduler.read(lambda db, key=hook.id: outbox.deliveries(db, key, 99))
+        for one in await scheduler.read(lambda db, key=hook.id: event_model.deliveries(db, key, 99))
     ]
     return sorted(found, key=lambda one: one.id)
 
@@ -133,14 +133,14 @@ async def told_of_runs(settings: Settings) -> None:
         assert len(hooks.heard) == 5
 
         # People see the handlers, and what they did, where webhooks are; and may turn them off.
-        known = {one.shown: one for one in await scheduler.read(rows.webhooks)}
+        known = {one.shown: one for one in await scheduler.read(event_model.webhooks)}
         assert known[NAME].events == ("failed", "succeeded")
         shown = {one.address: one for one in map(WebhookOut.model_validate, known.values())}
         assert shown["hooked_jobs.hooks.tries_again"].events == ("retrying",)
         assert shown[NAME].in_code
         with pytest.raises(WebhookError, match="handler in the code"):
-            await managed.test(scheduler, known[NAME].id, DANA)
-        await managed.disable(scheduler, known[NAME].id, DANA)
+            await event_actions.test(scheduler, known[NAME].id, DANA)
+        await event_actions.disable(scheduler, known[NAME].id, DANA)
         await scheduler.wait(await scheduler.enqueue("Report", tenant="b"), 60)
         assert len(await all_told(scheduler)) == 4
 
@@ -153,7 +153,7 @@ async def told_of_slots(settings: Settings) -> None:
         skipped = replace(NEW_SLOT, due_at=slot, scheduled_for=slot)
 
         async def pass_by(connection: AsyncConnection) -> None:
-            await slot_runs.create_runs(connection, [(known, due)], slot)
+            await recurring.create_runs(connection, [(known, due)], slot)
             await create.insert_slots(connection, [skipped, skipped], slot)
 
         await scheduler.change(pass_by)
@@ -193,7 +193,7 @@ async def test_what_ended_while_no_node_had_the_handler_is_told_when_one_has(
     async def notify(_event: object) -> None:
         """Nobody is told."""
 
-    async def no_time(_rounds: rounds.Rounds) -> None:
+    async def no_time(_rounds: maintenance.Maintenance) -> None:
         """It ends between the end of a run and the look for ends."""
 
     other = Scheduler(settings, jobs_package="isolated_jobs", notify=notify)
@@ -205,7 +205,7 @@ async def test_what_ended_while_no_node_had_the_handler_is_told_when_one_has(
     )
     await eventually(lambda: other.read(lambda db: db.scalar(noted)))
     with monkeypatch.context() as patched:
-        patched.setattr(rounds.Rounds, "index_once", no_time)
+        patched.setattr(maintenance.Maintenance, "index_once", no_time)
         second = await other.enqueue(plain)
         await other.wait(second, 60)
         await other.stop()
@@ -219,26 +219,28 @@ async def test_a_handler_that_no_node_has_any_more_is_turned_off(settings: Setti
     async with working(settings, work=False) as scheduler:
         now = scheduler.clock.now()
         await scheduler.change(
-            lambda db: handlers.make_known(db, {"gone.handler": ["failed"]}, now)
+            lambda db: event_model.make_known(db, {"gone.handler": ["failed"]}, now)
         )
-        [hook] = [one for one in await scheduler.read(rows.webhooks) if one.shown == "gone.handler"]
-        message = outbox.message(hook, "failed", now, {}, run_id=1)
-        await scheduler.change(lambda db: outbox.put(db, message))
-        later = now + handlers.UNHEARD_FOR
-        await scheduler.change(lambda db: handlers.give_up_unheard(db, later))
-        found = await scheduler.read(lambda db: rows.find(db, hook.id))
+        [hook] = [
+            one for one in await scheduler.read(event_model.webhooks) if one.shown == "gone.handler"
+        ]
+        message = event_model.message(hook, "failed", now, {}, run_id=1)
+        await scheduler.change(lambda db: event_model.put(db, message))
+        later = now + event_model.UNHEARD_FOR
+        await scheduler.change(lambda db: event_model.give_up_unheard(db, later))
+        found = await scheduler.read(lambda db: event_model.find(db, hook.id))
         assert found is not None
         assert found.disabled_at is None
         later += timedelta(minutes=1)
-        await scheduler.change(lambda db: handlers.give_up_unheard(db, later))
-        found = await scheduler.read(lambda db: rows.find(db, hook.id))
+        await scheduler.change(lambda db: event_model.give_up_unheard(db, later))
+        found = await scheduler.read(lambda db: event_model.find(db, hook.id))
         assert found is not None
-        assert found.disabled_by == handlers.NOBODY
+        assert found.disabled_by == event_model.NOBODY
         # It comes back: from then on it hears again.
         await scheduler.change(
-            lambda db: handlers.make_known(db, {"gone.handler": ["failed"]}, later)
+            lambda db: event_model.make_known(db, {"gone.handler": ["failed"]}, later)
         )
-        found = await scheduler.read(lambda db: rows.find(db, hook.id))
+        found = await scheduler.read(lambda db: event_model.find(db, hook.id))
         assert found is not None
         assert (found.disabled_at, found.created_at) == (None, later)
 

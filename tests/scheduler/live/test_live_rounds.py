@@ -3,12 +3,12 @@
 import asyncio
 import logging
 
-from targcc_scheduler.web.live import rounds
-from targcc_scheduler.web.live.rounds import Rounds
+from targcc_scheduler.web import hubs
+from targcc_scheduler.web.hubs import PollLoop
 
 
 async def test_a_fault_is_logged_and_those_who_look_go_on_hearing(monkeypatch, caplog):
-    monkeypatch.setattr(rounds, "_AFTER_FAULT_SECONDS", 0.01)
+    monkeypatch.setattr(hubs, "_AFTER_FAULT_SECONDS", 0.01)
     faults, told = [LookupError("no such column"), TypeError("no number")], asyncio.Event()
 
     async def once() -> float:
@@ -17,7 +17,7 @@ async def test_a_fault_is_logged_and_those_who_look_go_on_hearing(monkeypatch, c
         told.set()
         return 60
 
-    live: Rounds[object] = Rounds("following runs", once)
+    live: PollLoop[object] = PollLoop("following runs", once)
     with live.join(object()):
         async with asyncio.timeout(30):
             await told.wait()

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from live_rig import write
-from targcc_scheduler.queries.models import LogLine
-from targcc_scheduler.web.dashboard.live import log
-from targcc_scheduler.web.dashboard.live.log_html import lines_html, message_html
+from targcc_scheduler.kernel.queries.models import LogLine
+from targcc_scheduler.web.dashboard import run_log
+from targcc_scheduler.web.dashboard.run_log import lines_html, message_html
 from web_fixtures import Site
 
 LINK = '<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>'
@@ -49,18 +49,18 @@ def test_colours_become_classes_addresses_links_and_all_else_is_text():
 
 async def test_a_page_shows_the_end_of_a_log_and_its_earlier_parts_when_asked(site: Site):
     run_id = await site.add_run("DailyReport", "running")
-    await write(site, run_id, *(f"line {number}" for number in range(log.MOST_LINES + 3)))
+    await write(site, run_id, *(f"line {number}" for number in range(run_log.MOST_LINES + 3)))
     viewer = await site.user("viewer")
     page = await viewer.page(f"/jobs/runs/{run_id}")
     keys = [int(key) for key in re.findall(r'data-key="(\d+)"', page)]
-    assert len(keys) == log.MOST_LINES
+    assert len(keys) == run_log.MOST_LINES
     assert "These are the last lines" in page
     earlier = await viewer.page(f"/jobs/runs/{run_id}/lines", params={"before": keys[0]})
     assert re.findall(r"<bdi>(.*?)</bdi>", earlier) == ["line 0", "line 1", "line 2"]
     after = await viewer.page(f"/jobs/runs/{run_id}/lines", params={"after": keys[-2]})
     assert re.findall(r'data-key="(\d+)"', after) == [str(keys[-1])]
     whole = await viewer.get(f"/jobs/runs/{run_id}/log.txt")
-    assert len(whole.text.splitlines()) == log.MOST_LINES + 3
+    assert len(whole.text.splitlines()) == run_log.MOST_LINES + 3
     assert "attachment" in whole.headers["content-disposition"]
     refreshed = await viewer.page(f"/jobs/runs/{run_id}", headers={"HX-Request": "true"})
     assert "data-key" not in refreshed  # the log is not part of what is refreshed
@@ -93,7 +93,9 @@ async def test_a_page_shows_a_line_whose_colour_has_thousands_of_digits(site: Si
 async def test_lines_become_html_on_another_thread_than_the_loops(site: Site, monkeypatch):
     """The loop also says that its node is alive."""
     threads = set()
-    monkeypatch.setattr(log, "lines_html", lambda *_: threads.add(threading.current_thread()) or "")
+    monkeypatch.setattr(
+        run_log, "lines_html", lambda *_: threads.add(threading.current_thread()) or ""
+    )
     run_id = await site.add_run("DailyReport", "running")
     await write(site, run_id, "a line")
     viewer = await site.user("viewer")

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from live_rig import Stream, address_of, browse_site, eventually, server, stream, write
 from targcc_scheduler import Settings
-from targcc_scheduler.security import roles, tokens
-from targcc_scheduler.security.rights import own_roles
-from targcc_scheduler.web.live import hub, limits, streams
+from targcc_scheduler.features.accounts import roles, sessions
+from targcc_scheduler.features.accounts import roles as account_roles
+from targcc_scheduler.web import hubs, streams
 from web_fixtures import Site, running
 
 
@@ -71,9 +71,9 @@ async def test_more_lines_than_one_round_brings_come_in_order_and_once(site: Sit
 async def test_who_comes_does_not_wait_for_a_round_of_others(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(hub, "_ROUND_SECONDS", 600)
+    monkeypatch.setattr(hubs, "_ROUND_SECONDS", 600)
     goes_on, over = [await site.add_run("DailyReport", state) for state in ("running", "failed")]
-    runs = hub.RunHub(site.scheduler.read)
+    runs = hubs.RunHub(site.scheduler.read)
     with runs.watch(goes_on) as first:
         await first.news(60)
         assert first.status is not None
@@ -97,9 +97,9 @@ async def test_streams_leave_room_for_pages_and_others(site: Site, address: str)
                     opened.append(one)
                     await closing.wait()
 
-            for _ in range(limits.MOST_EACH):
+            for _ in range(hubs.MOST_EACH):
                 group.create_task(keep_open())
-            await eventually(lambda: len(opened) == limits.MOST_EACH)
+            await eventually(lambda: len(opened) == hubs.MOST_EACH)
             refused = await client.get(url)
             assert (refused.status_code, refused.json()["title"]) == (429, "Too many streams")
             assert (await client.get(f"/api/runs/{run_id}")).status_code == 200
@@ -133,7 +133,7 @@ async def test_who_may_not_see_a_run_may_not_follow_it_nor_wait(site: Site):
     run_id = await site.add_run("DailyReport", "running")
     stranger = (await site.stranger()).client
     token = await site.change(
-        lambda db: tokens.create_token(
+        lambda db: sessions.create_token(
             db,
             "starter",
             roles.Role("operator"),
@@ -156,7 +156,7 @@ async def test_who_may_not_see_a_run_may_not_follow_it_nor_wait(site: Site):
 async def test_whoever_follows_first_may_see_less_than_others(site: Site, address: str):
     report, stock = [await site.add_run(job, "running") for job in ("DailyReport", "SyncStock")]
     given = [roles.Grant(roles.Role.VIEWER, "daily*")]
-    await site.change(lambda db: own_roles.create(db, "reports", given))
+    await site.change(lambda db: account_roles.create(db, "reports", given))
     reporter, viewer = (await site.program("reports")).headers, (
         await site.program("viewer")
     ).headers
@@ -188,7 +188,7 @@ async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings
     async with browse_site(settings) as (site, address):
         program = await site.program("operator")
         given = [roles.Grant(roles.Role.VIEWER, "daily*")]
-        await site.change(lambda db: own_roles.create(db, "reports", given))
+        await site.change(lambda db: account_roles.create(db, "reports", given))
         reporter = (await site.program("reports")).headers
         async with httpx.AsyncClient(
             base_url=f"{address}/api", headers=program.headers, timeout=90

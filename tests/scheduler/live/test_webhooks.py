@@ -17,10 +17,11 @@ from projects import PATH
 from targcc_scheduler import Scheduler, Settings
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import UnknownWebhook, WebhookError
-from targcc_scheduler.node.chores import rounds, webhooks
-from targcc_scheduler.oncall import webhooks as managed
-from targcc_scheduler.storage.tables import job_audit, job_delivery, job_webhook
-from targcc_scheduler.storage.webhooks import outbox, rows
+from targcc_scheduler.db.tables import job_audit, job_delivery, job_webhook
+from targcc_scheduler.features.events import actions as event_actions
+from targcc_scheduler.features.events import loops as event_loops
+from targcc_scheduler.features.events import model as event_model
+from targcc_scheduler.kernel.node import maintenance
 
 DANA = Actor("dana")
 
@@ -50,8 +51,8 @@ async def working(
 async def begun(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, alerts: list[Any]
 ) -> AsyncIterator[Scheduler]:
-    monkeypatch.setattr(rounds, "_TEXT_SECONDS", 0.05)
-    monkeypatch.setattr(webhooks, "WAITS", (timedelta(),) * 3)
+    monkeypatch.setattr(maintenance, "_TEXT_SECONDS", 0.05)
+    monkeypatch.setattr(event_loops, "WAITS", (timedelta(),) * 3)
 
     async def notify(event: Any) -> None:
         alerts.append(event)
@@ -62,11 +63,11 @@ async def begun(
     await scheduler.stop()
 
 
-async def until_ended(scheduler: Scheduler, hook: int, count: int) -> list[outbox.Delivery]:
+async def until_ended(scheduler: Scheduler, hook: int, count: int) -> list[event_model.Delivery]:
     """The messages to a webhook, once so many are delivered or given up."""
     async with asyncio.timeout(60):
         while True:
-            found = await scheduler.read(lambda db: outbox.deliveries(db, hook, 50))
+            found = await scheduler.read(lambda db: event_model.deliveries(db, hook, 50))
             if len(found) >= count and all(one.ended_at for one in found):
                 return found
             await asyncio.sleep(0.02)
@@ -75,10 +76,10 @@ async def until_ended(scheduler: Scheduler, hook: int, count: int) -> list[outbo
 async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any]) -> None:
     good, bad, moved = Sink(), Sink(500), Sink(301, 503, 204)
     sinks += [good, bad, moved]
-    every = await managed.create(scheduler, good.url, [], [], DANA)
-    failing = await managed.create(scheduler, bad.url, ["failed"], ["sync*"], DANA)
-    again = await managed.create(scheduler, moved.url, ["succeeded"], ["DailyReport"], DANA)
-    other = await managed.create(scheduler, bad.url, ["missed"], [], DANA)
+    every = await event_actions.create(scheduler, good.url, [], [], DANA)
+    failing = await event_actions.create(scheduler, bad.url, ["failed"], ["sync*"], DANA)
+    again = await event_actions.create(scheduler, moved.url, ["succeeded"], ["DailyReport"], DANA)
+    other = await event_actions.create(scheduler, bad.url, ["missed"], [], DANA)
     ran = await scheduler.enqueue("DailyReport")
     broke = await scheduler.enqueue("SyncStock")
     cancelled = await scheduler.schedule("DailyReport", delay="1h")
@@ -109,7 +110,7 @@ async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any
 
     [third] = await until_ended(scheduler, again.id, 1)
     assert (third.status, third.attempts) == ("delivered", 3)  # a redirect is no success
-    assert await scheduler.read(lambda db: outbox.deliveries(db, other.id, 50)) == []
+    assert await scheduler.read(lambda db: event_model.deliveries(db, other.id, 50)) == []
 
     await turned_off_and_on(scheduler, bad, failing.id, given_up, alerts)
     # A run that is taken note of again is told of once.
@@ -130,7 +131,7 @@ async def turned_off_and_on(
     scheduler: Scheduler,
     bad: Sink,
     hook_id: int,
-    given_up: outbox.Delivery,
+    given_up: event_model.Delivery,
     alerts: list[Any],
 ) -> None:
     # Nothing has arrived for long: the next that is given up turns it off, and people hear of it.
@@ -140,21 +141,21 @@ async def turned_off_and_on(
             sa.update(job_webhook).where(job_webhook.c.Id == hook_id).values(FailingSince=long_ago)
         )
     )
-    await managed.redeliver(scheduler, hook_id, given_up.id, DANA)
+    await event_actions.redeliver(scheduler, hook_id, given_up.id, DANA)
     await eventually(lambda: any("was turned off" in one.message for one in alerts))
-    hook = await scheduler.read(lambda db: rows.find(db, hook_id))
+    hook = await scheduler.read(lambda db: event_model.find(db, hook_id))
     assert hook is not None
-    assert "answered 500" in managed.state_of(
+    assert "answered 500" in event_actions.state_of(
         hook.disabled_by, hook.failing_since, scheduler.clock.now()
     )
     with pytest.raises(WebhookError, match="is off"):
-        await managed.test(scheduler, hook_id, DANA)
+        await event_actions.test(scheduler, hook_id, DANA)
     bad.answers = [200]
-    await managed.enable(scheduler, hook_id, DANA)
-    await managed.redeliver(scheduler, hook_id, given_up.id, DANA)
+    await event_actions.enable(scheduler, hook_id, DANA)
+    await event_actions.redeliver(scheduler, hook_id, given_up.id, DANA)
     [at_last] = await until_ended(scheduler, hook_id, 1)
     assert (at_last.status, at_last.message_id) == ("delivered", given_up.message_id)
-    await managed.test(scheduler, hook_id, DANA)
+    await event_actions.test(scheduler, hook_id, DANA)
     await until_ended(scheduler, hook_id, 2)
     assert bad.got[-1][1]["type"] == "run.test"
 
@@ -178,13 +179,13 @@ async def test_what_was_sent_by_a_node_that_ended_before_it_said_so_is_sent_agai
     settings: Settings, monkeypatch: pytest.MonkeyPatch, sinks: list[Sink], alerts: list[Any]
 ):
     """The node ends while the answer has not come: its word on the message is never written."""
-    monkeypatch.setattr(webhooks, "TAKEN_FOR", timedelta(seconds=2))
+    monkeypatch.setattr(event_loops, "TAKEN_FOR", timedelta(seconds=2))
     slow = Sink(200)
     slow.hold = threading.Event()
     sinks.append(slow)
     async for first in begun(settings, monkeypatch, alerts):
-        hook = await managed.create(first, slow.url, [], [], DANA)
-        await managed.test(first, hook.id, DANA)
+        hook = await event_actions.create(first, slow.url, [], [], DANA)
+        await event_actions.test(first, hook.id, DANA)
         await eventually(lambda: slow.got)
     slow.hold.set()
     async for second in begun(settings, monkeypatch, alerts):
@@ -204,24 +205,24 @@ async def test_a_webhook_is_refused_that_cannot_be(working: Scheduler):
         "x",
     ):
         with pytest.raises(WebhookError):
-            await managed.create(working, url, [], [], DANA)
+            await event_actions.create(working, url, [], [], DANA)
     with pytest.raises(WebhookError, match="no event 'broken'"):
-        await managed.create(working, "https://a.example/", ["broken"], [], DANA)
+        await event_actions.create(working, "https://a.example/", ["broken"], [], DANA)
     with pytest.raises(UnknownWebhook):
-        await managed.disable(working, 7, DANA)
+        await event_actions.disable(working, 7, DANA)
 
 
 async def test_old_messages_go_and_those_that_wait_stay(working: Scheduler):
-    hook = await managed.create(working, "http://127.0.0.1:9/", [], [], DANA)
+    hook = await event_actions.create(working, "http://127.0.0.1:9/", [], [], DANA)
     now = working.clock.now()
-    ids = [await managed.test(working, hook.id, DANA) for _ in range(2)]
-    await managed.disable(working, hook.id, DANA)
-    old = {"CreatedAt": now - outbox.KEPT_FOR - timedelta(days=1)}
+    ids = [await event_actions.test(working, hook.id, DANA) for _ in range(2)]
+    await event_actions.disable(working, hook.id, DANA)
+    old = {"CreatedAt": now - event_model.KEPT_FOR - timedelta(days=1)}
     await working.change(lambda db: db.execute(sa.update(job_delivery).values(old)))
     waits = sa.update(job_delivery).where(job_delivery.c.Id == ids[1])
     await working.change(lambda db: db.execute(waits.values(DueAt=now + timedelta(hours=1))))
     await working.prune()
-    left = await working.read(lambda db: outbox.deliveries(db, hook.id, 50))
+    left = await working.read(lambda db: event_model.deliveries(db, hook.id, 50))
     assert [one.id for one in left] == ids[1:]
 
 
@@ -234,8 +235,8 @@ async def test_what_was_sent_by_a_node_that_was_killed_before_it_said_so_is_sent
     sinks.append(slow)
     idle = Scheduler(settings)
     await idle.start(work=False, schedule=False)
-    hook = await managed.create(idle, slow.url, [], [], DANA)
-    await managed.test(idle, hook.id, DANA)
+    hook = await event_actions.create(idle, slow.url, [], [], DANA)
+    await event_actions.test(idle, hook.id, DANA)
     env = {**os.environ, "PYTHONPATH": PATH, "TARGCC_DATABASE_URL": settings.database_url}
     words = [sys.executable, "-m", "web_jobs", "worker"]
     node = await asyncio.to_thread(subprocess.Popen, words, env=env)
@@ -243,7 +244,7 @@ async def test_what_was_sent_by_a_node_that_was_killed_before_it_said_so_is_sent
     node.kill()
     await asyncio.to_thread(node.wait)
     slow.hold.set()
-    [left] = await idle.read(lambda db: outbox.deliveries(db, hook.id, 9))
+    [left] = await idle.read(lambda db: event_model.deliveries(db, hook.id, 9))
     assert (left.status, left.attempts) == ("waiting", 1)
     # The minute for which it was taken has passed.
     now = idle.clock.now()

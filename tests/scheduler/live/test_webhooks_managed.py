@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.testing import CliRunner
 from hook_rig import is_signed
-from targcc_scheduler.alerts.hooks.signing import OVERLAP, opened, rotated, sealed, signed
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.features.events.signing import OVERLAP, opened, rotated, sealed, signed
 from web_fixtures import Site
 
 URL = "https://example.com/hooks/s3cret-path?key=s3cret-key"

@@ -15,8 +15,8 @@ from migration_rig import (
     tables,
 )
 from targcc_scheduler import migrate
-from targcc_scheduler.migrations.upgrade import head_revision
-from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.migrations.upgrade import head_revision
 
 
 def _empty(_url):

@@ -20,7 +20,7 @@ from migration_rig import (
 )
 from targcc_scheduler import JobContext, RunState, Scheduler, Settings, job, migrate
 from targcc_scheduler.core.errors import SchemaError
-from targcc_scheduler.migrations.upgrade import downgrade, head_revision
+from targcc_scheduler.db.migrations.upgrade import downgrade, head_revision
 
 ARCHIVE = BEFORE_OWN_TABLE / "0.1" / "projects.tar.xz"
 

@@ -3,7 +3,7 @@
 import pytest
 from migration_rig import Application, execute, kept, make_0_1, revisions, rows, tables
 from targcc_scheduler import migrate
-from targcc_scheduler.migrations.upgrade import head_revision
+from targcc_scheduler.db.migrations.upgrade import head_revision
 
 
 def test_they_are_carried_over_with_every_row(url):

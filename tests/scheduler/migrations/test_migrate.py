@@ -5,9 +5,9 @@ from importlib import metadata
 
 import sqlalchemy as sa
 from targcc_scheduler import migrate
-from targcc_scheduler.migrations.upgrade import head_revision
-from targcc_scheduler.storage.dialects.postgresql import LOCK_KEY
-from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.db.dialects.postgresql import LOCK_KEY
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.migrations.upgrade import head_revision
 
 COMMENT = "SELECT obj_description('procrastinate_jobs'::regclass)"
 

@@ -10,11 +10,11 @@ from processes import environment
 from projects import PATH
 from targcc_scheduler import RunState, Scheduler, Settings, job, migrate
 from targcc_scheduler.core.errors import SchemaError
-from targcc_scheduler.hosting import prepare
-from targcc_scheduler.migrations import upgrade as upgrades
-from targcc_scheduler.migrations.upgrade import head_revision, works_with
-from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.migrations import upgrade
+from targcc_scheduler.db.migrations.upgrade import head_revision, works_with
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.schema_setup import prepare
 
 SENTENCE = f"at revision {NEXT}, which a newer release has made"
 
@@ -23,7 +23,7 @@ SENTENCE = f"at revision {NEXT}, which a newer release has made"
 def newer(url, tmp_path, monkeypatch) -> tuple[str, Rows]:
     """A database of the next release, and its rows."""
     with monkeypatch.context() as later:
-        later.setattr(upgrades, "DIRECTORY", next_release(tmp_path))
+        later.setattr(upgrade, "DIRECTORY", next_release(tmp_path))
         migrate(url)
         fill(url)
     return url, rows(url)
@@ -94,7 +94,7 @@ def test_who_may_not_migrate_is_told_to(url, tmp_path):
 def test_older_tables_are_not_used_where_nobody_may_migrate(url, tmp_path, monkeypatch):
     older = head_revision()
     migrate(url)
-    monkeypatch.setattr(upgrades, "DIRECTORY", next_release(tmp_path))
+    monkeypatch.setattr(upgrade, "DIRECTORY", next_release(tmp_path))
     with pytest.raises(
         SchemaError, match=f"at revision {older}, and this release works with {NEXT}"
     ):
@@ -107,7 +107,7 @@ async def expanded(url, tmp_path, monkeypatch) -> AsyncIterator[str]:
     """A database of the next release, which only adds to what this one knows, and says so; a node of that release is up."""
     newer = Scheduler(Settings(database_url=url, release="next"), jobs_package=__name__)
     with monkeypatch.context() as later:
-        later.setattr(upgrades, "DIRECTORY", next_release(tmp_path, oldest_code=head_revision()))
+        later.setattr(upgrade, "DIRECTORY", next_release(tmp_path, oldest_code=head_revision()))
         await newer.start()
     yield url
     await newer.stop()
@@ -130,13 +130,13 @@ async def test_this_release_works_beside_a_next_one_that_has_added_to_the_tables
 
 async def test_tables_of_a_next_release_are_never_taken_back_by_this_one(expanded):
     with pytest.raises(SchemaError, match=SENTENCE):
-        upgrades.downgrade(expanded, "0001")
+        upgrade.downgrade(expanded, "0001")
     assert revisions(expanded) == [NEXT]
 
 
 def test_a_next_release_that_works_with_newer_code_only_is_refused(url, tmp_path, monkeypatch):
     with monkeypatch.context() as later:
-        later.setattr(upgrades, "DIRECTORY", next_release(tmp_path, oldest_code=NEXT))
+        later.setattr(upgrade, "DIRECTORY", next_release(tmp_path, oldest_code=NEXT))
         migrate(url)
     with pytest.raises(SchemaError, match=SENTENCE):
         migrate(url)

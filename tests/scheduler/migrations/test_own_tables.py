@@ -11,7 +11,7 @@ import processes
 import pytest
 import targcc_scheduler
 from migration_rig import execute, kept, make_0_1, revisions, rows, tables
-from targcc_scheduler.migrations.upgrade import head_revision
+from targcc_scheduler.db.migrations.upgrade import head_revision
 
 GUIDE = Path(targcc_scheduler.__file__).parent / "docs" / "JOB_DEVELOPMENT_GUIDE.md"
 _SPEC = """targcc: 1
@@ -118,7 +118,7 @@ def test_the_guide_s_commands_make_a_table_beside_ours(project, url, first):
         project.run("uv", "run", "targcc", "migrate")
     project.write("src/acme_jobs/tables.py")
     project.console(0)
-    project.write("migrations/env.py")
+    project.write("db/migrations/env.py")
     project.console(1)
     project.run("uv", "run", "targcc", "migrate")
     assert set(re.findall(r"op\.(\w+)\(\W*(\w+)", project.revision())) == {
@@ -152,7 +152,7 @@ def test_a_revision_beside_ours_of_0_1_goes_on_by_itself(project, url, applied):
     assert old in text
     mine.write_text(text.replace(old, new), encoding="utf-8")
     project.write("src/acme_jobs/tables.py")
-    project.write("migrations/env.py")
+    project.write("db/migrations/env.py")
     project.console(3)
     assert revisions(url) == [head_revision()]
     assert revisions(url, "alembic_version") == ["a1b2c3"]

@@ -15,7 +15,7 @@ from migration_rig import (
     tables,
 )
 from targcc_scheduler import is_not_ours, metadata, migrate
-from targcc_scheduler.migrations.upgrade import downgrade, head_revision
+from targcc_scheduler.db.migrations.upgrade import downgrade, head_revision
 
 OWN = {name.lower() for name in metadata.tables} | {"c_alembicversion"}
 

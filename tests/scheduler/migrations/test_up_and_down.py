@@ -4,8 +4,8 @@ import pytest
 from migration_rig import NEXT, fill, kept, make_0_1, next_release, revisions, rows, tables
 from targcc_scheduler import metadata, migrate
 from targcc_scheduler.core.errors import SchemaError
-from targcc_scheduler.migrations import upgrade as upgrades
-from targcc_scheduler.migrations.upgrade import downgrade, head_revision, known_revisions
+from targcc_scheduler.db.migrations import upgrade
+from targcc_scheduler.db.migrations.upgrade import downgrade, head_revision, known_revisions
 
 RELEASED = known_revisions()
 BETWEEN = [pytest.param(revision, marks=pytest.mark.soak) for revision in RELEASED[1:-1]]
@@ -43,7 +43,7 @@ def test_an_older_release_works_again_after_a_newer_one_went_back(url, tmp_path,
     before = rows(url)
     older = head_revision()
     with monkeypatch.context() as newer:
-        newer.setattr(upgrades, "DIRECTORY", next_release(tmp_path))
+        newer.setattr(upgrade, "DIRECTORY", next_release(tmp_path))
         assert migrate(url) == NEXT
         assert "c_jobnext" in tables(url)
         downgrade(url, older)
@@ -55,7 +55,7 @@ def test_an_older_release_works_again_after_a_newer_one_went_back(url, tmp_path,
 def test_going_down_to_a_later_revision_is_said(url, tmp_path, monkeypatch):
     older = head_revision()
     migrate(url)
-    monkeypatch.setattr(upgrades, "DIRECTORY", next_release(tmp_path))
+    monkeypatch.setattr(upgrade, "DIRECTORY", next_release(tmp_path))
     with pytest.raises(SchemaError, match=f"at revision {older}.*{NEXT} is later"):
         downgrade(url, NEXT)
     assert revisions(url) == [older]

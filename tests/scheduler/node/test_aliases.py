@@ -13,17 +13,17 @@ import sqlalchemy as sa
 from guarantee_rig import DANA, QUICK, Ledger, MakeScheduler, schedulers
 from rt_tools import until
 from targcc_scheduler import Scheduler, Settings, operations
-from targcc_scheduler.oncall import overriding
-from targcc_scheduler.oncall.overriding import Wish
-from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.tables import (
+from targcc_scheduler.db.tables import (
     job_alert,
     job_audit,
+    job_limit,
     job_run,
     job_schedule,
     job_stat,
     logged_job,
 )
+from targcc_scheduler.features.overrides import actions as override_actions
+from targcc_scheduler.features.overrides.actions import Wish
 
 SOURCE = """
 from targcc_scheduler import JobContext, job
@@ -115,7 +115,7 @@ async def test_it_takes_over_all_there_is(start, ledger):
             job_alert.insert().values(JobName="Report", EmailRecipients="a@example.com")
         )
     )
-    await overriding.override(old, old.find("Report"), Wish({"priority": 9}, "urgent"), DANA)
+    await override_actions.override(old, old.find("Report"), Wish({"priority": 9}, "urgent"), DANA)
     before = schedule(ledger, "Report")
     await old.stop()
     counted = ledger.rows(sa.select(job_stat))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 from engine_rig import Node, nodes_on
-from targcc_scheduler.storage.aliases.take_over import take_history, take_over
-from targcc_scheduler.storage.tables import job_run, job_stat
+from targcc_scheduler.db.tables import job_run, job_stat
+from targcc_scheduler.kernel.releases import take_history, take_over
 
 LONG_AGO, QUARTER = datetime(2024, 1, 1, tzinfo=UTC), timedelta(minutes=15)
 MOST_PARAMETERS = 65_535

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from guarantee_rig import Ledger, schedulers
 from rt_tools import until
 from targcc_scheduler.core.errors import IdempotencyError
-from targcc_scheduler.storage.tables import job_link, job_run
+from targcc_scheduler.db.tables import job_link, job_run
 
 SOURCE = """
 from targcc_scheduler import job

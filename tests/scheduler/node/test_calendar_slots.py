@@ -10,20 +10,20 @@ import sqlalchemy as sa
 from targcc_scheduler import Project
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.engine.embedded import EmbeddedEngine
-from targcc_scheduler.jobs.declaration import declare
-from targcc_scheduler.jobs.overrides.effective import effective
-from targcc_scheduler.jobs.overrides.values import Override
-from targcc_scheduler.node.fingerprint import described, fingerprint_of, schedule_of
-from targcc_scheduler.node.slots.recurring import RecurringScheduler
-from targcc_scheduler.queries.next_run import next_run
-from targcc_scheduler.queries.upcoming import next_runs
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.calendars import model as calendar_model
+from targcc_scheduler.features.calendars.model import Window
+from targcc_scheduler.features.overrides.effective import effective
+from targcc_scheduler.features.overrides.model import Override
+from targcc_scheduler.features.timeline.upcoming import next_runs
+from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
+from targcc_scheduler.kernel.jobs.declaration import declare
+from targcc_scheduler.kernel.node.fingerprint import described, fingerprint_of, schedule_of
+from targcc_scheduler.kernel.node.recurring import RecurringScheduler
+from targcc_scheduler.kernel.queries.jobs import next_run
+from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
-from targcc_scheduler.storage.maintenance import rows
-from targcc_scheduler.storage.maintenance.rows import Window
-from targcc_scheduler.storage.tables import job_run
-from targcc_scheduler.storage.transactions import Store
-from targcc_scheduler.worker.node_services import NodeServices
 
 DAY = timedelta(days=1)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -170,7 +170,7 @@ async def test_in_a_maintenance_window_slots_wait_or_are_skipped_by_the_misfire_
         start,
     )
     async with world.store.write() as connection:
-        await rows.add(connection, window)
+        await calendar_model.add(connection, window)
     await world.walk(start + timedelta(minutes=25))
     found = await world.runs()
     async with world.store.read() as connection:

@@ -11,8 +11,8 @@ from guarantee_rig import DANA, QUICK, Ledger, MakeScheduler, schedulers
 from rt_tools import until
 from targcc_scheduler import RunState, Settings, job, operations
 from targcc_scheduler.core.errors import UnknownServer
-from targcc_scheduler.queries import system
-from targcc_scheduler.queries.trail import entries
+from targcc_scheduler.features.audit import queries as audit_queries
+from targcc_scheduler.kernel.queries import system
 
 gate = threading.Event()
 
@@ -66,12 +66,12 @@ async def test_a_node_that_is_resumed_takes_what_waited(make, ledger):
     await node.operate(operations.drain, None, node.node.id, DANA)
     await until(lambda: node.node.executor.holds)
     run_id = await node.enqueue(quick)
-    [server] = await node.read(system.servers)
+    [server] = await node.read(system.read_servers)
     assert (server.takes_runs, server.drain_requested_by) == (False, "Manual (dana)")
     assert ledger.run(run_id).State == RunState.ENQUEUED
     await node.operate(operations.resume_server, None, node.node.id, DANA)
     assert await node.wait(run_id, 5) == RunState.SUCCEEDED
-    done = [entry.action for entry in await node.read(entries.audit)]
+    done = [entry.action for entry in await node.read(audit_queries.audit)]
     assert done == ["resume server", "drain"]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from targcc_scheduler.node.node import end_tasks
+from targcc_scheduler.kernel.node.node import end_tasks
 
 
 async def test_a_loop_that_takes_a_cancellation_for_itself_is_cancelled_again():

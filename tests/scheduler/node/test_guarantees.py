@@ -28,19 +28,9 @@ from targcc_scheduler import (
     job,
 )
 from targcc_scheduler.core.clock import ManualClock
-from targcc_scheduler.engine.factory import make_queue_engine
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.slots.recurring import RecurringScheduler
-from targcc_scheduler.queries import history
-from targcc_scheduler.queries import runs as run_rows
-from targcc_scheduler.queries.models import run_of
-from targcc_scheduler.scheduler import Connection
-from targcc_scheduler.settings import Settings
-from targcc_scheduler.storage import pauses, slots
-from targcc_scheduler.storage.dialects.base import WRITES
-from targcc_scheduler.storage.engines import make_engine
-from targcc_scheduler.storage.runs import operate
-from targcc_scheduler.storage.tables import (
+from targcc_scheduler.db.dialects.base import WRITES
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.db.tables import (
     job_audit,
     job_log_line,
     job_queue,
@@ -48,9 +38,19 @@ from targcc_scheduler.storage.tables import (
     job_schedule,
     logged_job,
 )
-from targcc_scheduler.storage.transactions import Store
-from targcc_scheduler.worker.node_services import NodeServices
-from targcc_scheduler.worker.watchdog import watch
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.hosting import Connection
+from targcc_scheduler.kernel import pauses
+from targcc_scheduler.kernel.engine.factory import make_queue_engine
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.node import slots
+from targcc_scheduler.kernel.node.recurring import RecurringScheduler
+from targcc_scheduler.kernel.queries import runs, system
+from targcc_scheduler.kernel.queries.models import run_of
+from targcc_scheduler.kernel.runs import operate
+from targcc_scheduler.kernel.worker.node_services import NodeServices
+from targcc_scheduler.kernel.worker.running_attempt import watch
+from targcc_scheduler.settings import Settings
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -565,7 +565,9 @@ async def test_the_newest_runs_of_each_job_stay_whatever_their_age(scheduler, le
 
 
 async def test_old_runs_are_removed_without_anybody_asking(make, ledger, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.node.node.random.uniform", lambda *_: 0.2)  # not minutes
+    monkeypatch.setattr(
+        "targcc_scheduler.kernel.node.node.random.uniform", lambda *_: 0.2
+    )  # not minutes
     scheduler = make(
         settings=Settings(_env_file=None, database_url=ledger.url, history_keep=1, **QUICK)
     )
@@ -636,9 +638,7 @@ async def test_a_waiting_run_of_a_job_that_is_gone_waits_on_and_its_history_stay
 
     async def read():
         async with new.store.read() as connection:
-            return await history.history(connection, "Invoice"), await run_rows.get_run(
-                connection, done
-            )
+            return await system.history(connection, "Invoice"), await runs.get_run(connection, done)
 
     attempts, run = await new.call(read())
     assert [attempt.success for attempt in attempts] == [True]

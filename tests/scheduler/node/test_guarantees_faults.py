@@ -18,10 +18,9 @@ from guarantee_rig import Ledger, Node, schedulers, until
 from small_disk import SmallDisk, mounted
 from sqlalchemy.exc import OperationalError
 from targcc_scheduler import JobContext, RunState, Scheduler, job
-from targcc_scheduler.engine.port import Submission
-from targcc_scheduler.storage.runs import create as creating
-from targcc_scheduler.storage.runs import values
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.kernel.engine.port import Submission
+from targcc_scheduler.kernel.runs import create, values
 
 MEGABYTE = 1024 * 1024
 
@@ -184,7 +183,7 @@ async def _pile_up(scheduler: Scheduler, count: int) -> None:
 
     async def work() -> None:
         async with scheduler.store.write() as connection:
-            rows = [creating._row(run, due) for _ in range(count)]
+            rows = [create._row(run, due) for _ in range(count)]
             created = await connection.scalars(job_run.insert().returning(job_run.c.Id), rows)
             entries = [Submission(run_id, "default", 0, due) for run_id in created]
             await scheduler._host.engine.submit(connection, entries)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from rt_tools import QUICK, until
 from targcc_scheduler import JobType, Scheduler, Settings, job
-from targcc_scheduler.storage.tables import job_run, job_server
+from targcc_scheduler.db.tables import job_run, job_server
 
 
 @job(JobType.MANUAL)

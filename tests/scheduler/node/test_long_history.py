@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from rt_tools import QUICK
 from targcc_scheduler import JobContext, Scheduler, Settings, job
-from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.tables import job_run, job_server, logged_job
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.tables import job_run, job_server, logged_job
 
 pytestmark = pytest.mark.soak
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from projects import RIG
 from targcc_scheduler import job
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.slots.due_slots import MOST_MISSED, MOST_RUNS, due_slots
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.node.recurring import MOST_MISSED, MOST_RUNS, due_slots
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -9,7 +9,7 @@ from guarantee_rig import Ledger, SettableClock, schedulers, until
 from rt_tools import QUICK
 from targcc_scheduler import JobContext, Scheduler, Settings
 from targcc_scheduler.core.clock import DatabaseClock
-from targcc_scheduler.queries import system
+from targcc_scheduler.kernel.queries import system
 
 HOUR = timedelta(hours=1)
 
@@ -52,7 +52,7 @@ async def test_a_node_whose_clock_is_an_hour_off_takes_no_slot_from_the_others(
         f"3600.0 s {'ahead of' if wrong > timedelta() else 'behind'} the database's"
         in event.message
     )
-    shown = await nodes[0].read(system.servers)
+    shown = await nodes[0].read(system.read_servers)
     assert sum("the database's" in one.trouble for one in shown) == 1
 
 

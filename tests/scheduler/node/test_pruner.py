@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler.node.chores import pace
-from targcc_scheduler.node.pruner import prune
-from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.tables import job_batch, job_log_line, job_run, logged_job
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.tables import job_batch, job_limit, job_log_line, job_run, logged_job
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel import throttle
+from targcc_scheduler.kernel.node.pruner import prune
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MONTH_AGO = NOW - timedelta(days=30)
@@ -109,7 +108,7 @@ async def test_flows_and_batches_go_with_their_last_run(store, migrated_url):
 
 
 async def test_keys_of_limits_go_that_nobody_uses(store, migrated_url, monkeypatch):
-    monkeypatch.setattr(pace, "_MOST", 200)
+    monkeypatch.setattr(throttle, "_MOST", 200)
 
     def key(number: int, full_at: datetime | None = None) -> dict[str, object]:
         name = f"A tenant={number:03}"
@@ -155,7 +154,7 @@ async def test_it_can_be_stopped_and_begun_again(store, migrated_url):
 
 
 async def test_a_step_looks_at_no_more_rows_than_it_may(store, migrated_url, monkeypatch):
-    monkeypatch.setattr(pace, "_MOST", 200)
+    monkeypatch.setattr(throttle, "_MOST", 200)
     shuffled = random.Random(7).sample(range(2_000), 2_000)
     fill(migrated_url, logged_job, [attempt(f"Job{n % 40}", 100 + n / 50) for n in shuffled])
     steps: list[int] = []

@@ -15,10 +15,10 @@ from guarantee_rig import DANA, QUICK, Ledger, MakeScheduler, schedulers
 from rt_tools import until
 from targcc_scheduler import Scheduler, Settings, operations
 from targcc_scheduler.core.errors import UnknownRelease
-from targcc_scheduler.node import releases as watching
-from targcc_scheduler.queries.releases import releases
-from targcc_scheduler.storage.deploy.releases import NodeState, Release
-from targcc_scheduler.storage.tables import job_schedule
+from targcc_scheduler.db.tables import job_schedule
+from targcc_scheduler.kernel.node import releases as node_releases
+from targcc_scheduler.kernel.queries.system import releases
+from targcc_scheduler.kernel.releases import NodeState, Release
 
 SOURCE = """
 from targcc_scheduler import JobContext, job
@@ -152,23 +152,23 @@ class TestLeader:
         return bool(leader.is_gone(self.known[0], "1", self.known, beats(*nodes), after))
 
     def test_one_whose_nodes_were_up_since_this_node_started_is_not(self):
-        leader = watching._Leader(self.known)
+        leader = node_releases._Leader(self.known)
         assert not self.gone(leader, ("a", "2", 0), ("me", "1", 0))
         assert not self.gone(leader, ("a", "2", 2), ("me", "1", 2))
         assert not self.gone(leader, ("me", "1", 4))
 
     def test_one_whose_last_node_had_died_before_this_one_started_is(self):
-        leader = watching._Leader(self.known)
+        leader = node_releases._Leader(self.known)
         assert not self.gone(leader, ("dead", "2", 0), ("me", "1", 0))
         assert not self.gone(leader, ("dead", "2", 0), ("me", "1", 2))
         assert self.gone(leader, ("me", "1", 4))
 
     def test_one_that_came_and_went_unseen_since_this_node_started_is_not(self):
-        leader = watching._Leader(self.known[1:])
+        leader = node_releases._Leader(self.known[1:])
         assert not self.gone(leader, ("me", "1", 0))
 
     def test_one_that_is_absent_for_long_is_to_the_newest_that_is_up(self):
-        leader = watching._Leader(self.known)
+        leader = node_releases._Leader(self.known)
         assert not self.gone(leader, ("a", "2", 0), ("me", "1", 0))
         assert not self.gone(leader, ("a", "2", 1), ("me", "1", 0))
         assert self.gone(leader, ("me", "1", 9), after=0)

@@ -9,14 +9,13 @@ import pytest
 from rt_tools import Database
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
-from targcc_scheduler.engine.embedded import EmbeddedEngine
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.slots.agenda import Agenda
-from targcc_scheduler.node.slots.recurring import RecurringScheduler
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel import pauses
+from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.node.recurring import Agenda, RecurringScheduler
+from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
-from targcc_scheduler.storage import pauses
-from targcc_scheduler.storage.transactions import Store
-from targcc_scheduler.worker.node_services import NodeServices
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

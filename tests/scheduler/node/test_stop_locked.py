@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from guarantee_rig import Ledger
 from rt_tools import QUICK, until
 from targcc_scheduler import JobContext, Settings, job
-from targcc_scheduler.node import node
+from targcc_scheduler.kernel.node import node
 
 GRACE, SETTLE, LAST_WORDS = 0.5, 2, 3
 

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 from guarantee_rig import Ledger, Node, schedulers, until
 from targcc_scheduler import RunState, Scheduler
-from targcc_scheduler.queries import system
-from targcc_scheduler.storage.tables import job_server
+from targcc_scheduler.db.tables import job_server
+from targcc_scheduler.kernel.queries import system
 
 SMALL = 14 * 2**20
 PROGRAM = "keepalive"
@@ -64,7 +64,7 @@ def _beside(node: psutil.Process) -> psutil.Process | None:
 
 async def _stuck(client: Scheduler, node: Node):
     """What the others see of a node."""
-    found = await client.read(system.servers)
+    found = await client.read(system.read_servers)
     return next((one for one in found if one.process_id == node.process.pid), None)
 
 

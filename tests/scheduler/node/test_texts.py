@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import JobContext, Scheduler, job
-from targcc_scheduler.queries.finding import page
-from targcc_scheduler.queries.finding.filters import RunFilter
-from targcc_scheduler.search.terms import only
-from targcc_scheduler.storage.texts import keeping
+from targcc_scheduler.features.search import index_keeper, run_search
+from targcc_scheduler.features.search.language import only
+from targcc_scheduler.features.search.run_search import RunFilter
 
 
 @job()
@@ -17,7 +16,7 @@ async def speak(ctx: JobContext, n: int) -> str:  # noqa: ARG001 - a job takes i
 
 
 async def waits(db: AsyncConnection) -> int:
-    return (await keeping.look(db, datetime.now(UTC))).waits
+    return (await index_keeper.look(db, datetime.now(UTC))).waits
 
 
 async def test_a_node_indexes_what_ended(scheduler: Scheduler, monkeypatch):
@@ -27,7 +26,7 @@ async def test_a_node_indexes_what_ended(scheduler: Scheduler, monkeypatch):
     async with asyncio.timeout(30):
         while await scheduler.read(waits):  # noqa: ASYNC110 - the database says it
             await asyncio.sleep(0.02)
-    monkeypatch.setattr(page, "_LOOKED_AT", 1)
+    monkeypatch.setattr(run_search, "_LOOKED_AT", 1)
     wanted = RunFilter(search=only(text="porcupine"))
-    found = await scheduler.read(lambda db: page.list_runs(db, wanted))
+    found = await scheduler.read(lambda db: run_search.list_runs(db, wanted))
     assert [run.id for run in found.runs] == ids[::-1]

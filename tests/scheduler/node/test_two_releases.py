@@ -14,7 +14,7 @@ from guarantee_rig import Ledger
 from projects import PATH
 from rt_tools import NodeProcess, until
 from targcc_scheduler import Scheduler, Settings
-from targcc_scheduler.storage.tables import job_schedule, logged_job
+from targcc_scheduler.db.tables import job_schedule, logged_job
 
 OLD = """
 from targcc_scheduler import JobContext, job

@@ -12,8 +12,8 @@ from guarantee_rig import DANA, QUICK, Ledger, MakeScheduler, schedulers
 from rt_tools import until
 from targcc_scheduler import RunState, Settings, operations
 from targcc_scheduler.core.states import FINAL
-from targcc_scheduler.storage.runs.refuse import refusals_of
-from targcc_scheduler.storage.tables import job_alert, job_run
+from targcc_scheduler.db.tables import job_alert, job_run
+from targcc_scheduler.kernel.runs.eligibility import refusals_of
 
 ADD = """
 from targcc_scheduler import JobContext, job

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 from targcc_scheduler import JobContext, JobResult, Settings, job
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
 
 
 @job(retries=0)
@@ -29,7 +29,7 @@ class LedgerJob:
         return JobResult.success("closed")
 
 
-CAUSE = cause_of("Charge", "ValueError: no card 1")
+CAUSE = fingerprint_of("Charge", "ValueError: no card 1")
 
 
 @pytest.fixture

@@ -7,15 +7,14 @@ from targcc_scheduler import JobContext, JobResult, job
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import BulkError, UnknownBulk, UnknownFailure
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.oncall import bulk, inbox
-from targcc_scheduler.oncall.bulk import Wish
-from targcc_scheduler.queries.finding.filters import RunFilter
-from targcc_scheduler.queries.needs import bulk as bulks
-from targcc_scheduler.queries.needs import failures
-from targcc_scheduler.queries.runs import get_run
-from targcc_scheduler.search.terms import only
-from targcc_scheduler.storage.bulk import rows
-from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.features.search.language import only
+from targcc_scheduler.features.search.run_search import RunFilter
+from targcc_scheduler.features.triage import bulk as triage_bulk
+from targcc_scheduler.features.triage import bulk_actions, bulk_queries, inbox
+from targcc_scheduler.features.triage import inbox as triage_inbox
+from targcc_scheduler.features.triage.bulk_actions import Wish
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.queries.runs import get_run
 
 DANA = Actor("CLI", "dana")
 broken = {"card", "mail"}
@@ -42,7 +41,7 @@ async def enqueue(scheduler, *customers, part="card"):
 
 async def look(scheduler, **options):
     now = scheduler.clock.now()
-    return await scheduler.read(lambda db: failures.inbox(db, now, **options))
+    return await scheduler.read(lambda db: triage_inbox.inbox(db, now, **options))
 
 
 @pytest.fixture
@@ -72,27 +71,27 @@ async def test_failures_of_one_cause_are_one_entry_until_each_was_retried_well(s
     card = (await look(scheduler))[0]
     assert card.open == 3
     assert card.works_since is not None
-    runs = await scheduler.read(lambda db: failures.runs_of(db, card.cause))
+    runs = await scheduler.read(lambda db: triage_inbox.runs_of(db, card.cause))
     assert [run.id for run in runs] == ids[::-1]
-    assert not await scheduler.read(lambda db: failures.done_since(db, runs))
+    assert not await scheduler.read(lambda db: triage_inbox.done_since(db, runs))
     await enqueue(scheduler, 2)
-    done = await scheduler.read(lambda db: failures.done_since(db, runs))
+    done = await scheduler.read(lambda db: triage_inbox.done_since(db, runs))
     assert done == {ids[1]}
 
     bulk_id = await scheduler.operate(
-        bulk.begin,
+        bulk_actions.begin,
         None,
         Wish(action="retry", wanted=RunFilter(search=only(cause=card.cause, is_="open"))),
         DANA,
     )
-    one = await bulk.work_off(scheduler, bulk_id)
+    one = await bulk_actions.work_off(scheduler, bulk_id)
     assert (one.state, one.done, one.refused) == ("done", 3, 0)
     await wait_until_done(scheduler, bulk_id)
     assert [one.message for one in await look(scheduler)] == [one.message for one in others]
 
 
 async def wait_until_done(scheduler, bulk_id):
-    from targcc_scheduler.storage.bulk import rows
+    from targcc_scheduler.features.triage import bulk as rows
 
     for did in await scheduler.read(lambda db: rows.done_to(db, bulk_id, None, 1000)):
         if did.new_run_id is not None:
@@ -134,7 +133,7 @@ async def test_what_a_person_can_do_about_a_failure(scheduler):
     await scheduler.operate(inbox.acknowledge, None, one.cause, DANA, note="wait", until=tomorrow)
     assert await look(scheduler) == ()
     late = tomorrow + timedelta(minutes=1)
-    [again] = await scheduler.read(lambda db: failures.inbox(db, late))
+    [again] = await scheduler.read(lambda db: triage_inbox.inbox(db, late))
     assert again.open == 1
 
     await scheduler.operate(inbox.reopen, None, one.cause, DANA)
@@ -151,15 +150,15 @@ async def test_many_runs_at_once(scheduler):
     """Counted, begun with one row of the audit, spread by a rate, and taken back."""
     ids = await enqueue(scheduler, *range(8))
     wish = Wish(action="retry", wanted=RunFilter(search=only(state=RunState.FAILED)), rate=0.5)
-    found = await bulk.count(scheduler, wish)
+    found = await bulk_actions.count(scheduler, wish)
     assert (found.total, dict(found.jobs)) == (8, {"Charge": 8})
     with pytest.raises(BulkError, match="8 runs fit by now, not 7"):
-        await scheduler.operate(bulk.begin, None, wish, DANA, most=7)
-    bulk_id = await scheduler.operate(bulk.begin, None, wish, DANA)
-    one = await bulk.work_off(scheduler, bulk_id)
+        await scheduler.operate(bulk_actions.begin, None, wish, DANA, most=7)
+    bulk_id = await scheduler.operate(bulk_actions.begin, None, wish, DANA)
+    one = await bulk_actions.work_off(scheduler, bulk_id)
     assert (one.done, one.filter, one.by) == (8, "state:failed", "CLI (dana)")
     waiting = await scheduler.read(
-        lambda db: bulks.find(db, RunFilter(search=only(state=RunState.SCHEDULED)))
+        lambda db: bulk_queries.find(db, RunFilter(search=only(state=RunState.SCHEDULED)))
     )
     assert waiting.total == 7  # the first is due at once, the others two minutes apart
     [card] = await look(scheduler)
@@ -168,28 +167,32 @@ async def test_many_runs_at_once(scheduler):
     moved = Wish(
         action="queue", wanted=RunFilter(search=only(state=RunState.SCHEDULED)), queue="slow"
     )
-    move_id = await scheduler.operate(bulk.begin, None, moved, DANA)
-    assert (await bulk.work_off(scheduler, move_id)).done == 7
-    slow = await scheduler.read(lambda db: bulks.find(db, RunFilter(search=only(queue="slow"))))
+    move_id = await scheduler.operate(bulk_actions.begin, None, moved, DANA)
+    assert (await bulk_actions.work_off(scheduler, move_id)).done == 7
+    slow = await scheduler.read(
+        lambda db: bulk_queries.find(db, RunFilter(search=only(queue="slow")))
+    )
     assert slow.total == 7
-    undone = await scheduler.operate(bulk.undo, None, move_id, DANA)
-    assert (await bulk.work_off(scheduler, undone)).done == 7
-    slow = await scheduler.read(lambda db: bulks.find(db, RunFilter(search=only(queue="slow"))))
+    undone = await scheduler.operate(bulk_actions.undo, None, move_id, DANA)
+    assert (await bulk_actions.work_off(scheduler, undone)).done == 7
+    slow = await scheduler.read(
+        lambda db: bulk_queries.find(db, RunFilter(search=only(queue="slow")))
+    )
     assert slow.total == 0
 
-    back = await scheduler.operate(bulk.undo, None, bulk_id, DANA)
-    await bulk.work_off(scheduler, back)
+    back = await scheduler.operate(bulk_actions.undo, None, bulk_id, DANA)
+    await bulk_actions.work_off(scheduler, back)
     [card] = await look(scheduler)
     assert card.in_hand == 0
     assert card.open >= 7
     with pytest.raises(BulkError, match="taken back by operation"):
-        await scheduler.operate(bulk.undo, None, bulk_id, DANA)
+        await scheduler.operate(bulk_actions.undo, None, bulk_id, DANA)
 
     three = Wish(action="delete", wanted=RunFilter(search=only(run=ids[:3])))
-    gone = await scheduler.operate(bulk.begin, None, three, DANA)
-    assert (await bulk.work_off(scheduler, gone)).done == 3
+    gone = await scheduler.operate(bulk_actions.begin, None, three, DANA)
+    assert (await bulk_actions.work_off(scheduler, gone)).done == 3
     with pytest.raises(BulkError, match="delete cannot be taken back"):
-        await scheduler.operate(bulk.undo, None, gone, DANA)
+        await scheduler.operate(bulk_actions.undo, None, gone, DANA)
 
 
 async def test_an_operation_that_is_being_taken_back_is_not_removed_as_old(scheduler):
@@ -198,18 +201,18 @@ async def test_an_operation_that_is_being_taken_back_is_not_removed_as_old(sched
     common = {"FilterJson": "{}", "OptionsJson": "{}", "Total": 1, "Ceiling": 1, "StartedAt": now}
 
     async def work(db):
-        first = await rows.create(db, Action="cancel", Actor=str(DANA), **common)
-        await rows.end(db, first, rows.DONE, now)
-        undo = await rows.create(db, Action="undo", Actor=str(DANA), Undoes=first, **common)
-        await rows.remove_old(db, before)
-        kept = await rows.get(db, first)
-        await rows.end(db, undo, rows.DONE, now)
-        await rows.remove_old(db, before)
+        first = await triage_bulk.create(db, Action="cancel", Actor=str(DANA), **common)
+        await triage_bulk.end(db, first, triage_bulk.DONE, now)
+        undo = await triage_bulk.create(db, Action="undo", Actor=str(DANA), Undoes=first, **common)
+        await triage_bulk.remove_old(db, before)
+        kept = await triage_bulk.get(db, first)
+        await triage_bulk.end(db, undo, triage_bulk.DONE, now)
+        await triage_bulk.remove_old(db, before)
         with pytest.raises(UnknownBulk):
-            await rows.get(db, first)
+            await triage_bulk.get(db, first)
         return kept.Status
 
-    assert await scheduler.change(work) == rows.DONE
+    assert await scheduler.change(work) == triage_bulk.DONE
 
 
 @pytest.mark.parametrize(
@@ -223,7 +226,7 @@ async def test_an_operation_that_is_being_taken_back_is_not_removed_as_old(sched
     ],
 )
 def test_messages_that_differ_by_what_varies_have_one_cause(first, second):
-    assert cause_of("A", first).key == cause_of("A", second).key
+    assert fingerprint_of("A", first).key == fingerprint_of("A", second).key
 
 
 def test_causes_differ_by_job_type_and_place():
@@ -231,7 +234,7 @@ def test_causes_differ_by_job_type_and_place():
         'Traceback (most recent call last):\n  File "/app/{}.py", line 3, in execute\n    x\n{}: no'
     )
     keys = {
-        cause_of(job, "no", trace.format(file, kind)).key
+        fingerprint_of(job, "no", trace.format(file, kind)).key
         for job in ("A", "B")
         for file in ("jobs/a", "jobs/b")
         for kind in ("ValueError", "app.errors.Refused")
@@ -246,8 +249,8 @@ def test_the_place_is_in_the_jobs_own_code_and_has_no_line():
         '  File "/venv/lib/python3.12/site-packages/httpx/_client.py", line 9, in get\n    raise\n'
         "httpx.ConnectError: [Errno 111] refused"
     )
-    found = cause_of("Report", "ignored", trace)
+    found = fingerprint_of("Report", "ignored", trace)
     assert found.kind == "httpx.ConnectError"
     assert found.place == "jobs/report.py in execute"
-    moved = cause_of("Report", "ignored", trace.replace("line 30", "line 31"))
+    moved = fingerprint_of("Report", "ignored", trace.replace("line 30", "line 31"))
     assert moved.key == found.key

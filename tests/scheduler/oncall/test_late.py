@@ -11,16 +11,16 @@ from targcc_scheduler import JobContext, JobResult, Settings, job
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.clock import SystemClock
 from targcc_scheduler.core.errors import JobError
-from targcc_scheduler.engine.embedded import EmbeddedEngine
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.jobs.expectations import deadline_before, expectations
-from targcc_scheduler.node.chores.rounds import Rounds
-from targcc_scheduler.queries.needs import late
-from targcc_scheduler.queries.needs.concerns import concerns
-from targcc_scheduler.schedules import CronSchedule
-from targcc_scheduler.storage.tables import job_run, job_schedule
-from targcc_scheduler.storage.transactions import Store
-from targcc_scheduler.worker.node_services import NodeServices
+from targcc_scheduler.db.tables import job_run, job_schedule
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.triage import sla
+from targcc_scheduler.features.triage.issues import issues
+from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.jobs.definition import deadline_before, expectations
+from targcc_scheduler.kernel.node.maintenance import Maintenance
+from targcc_scheduler.kernel.worker.node_services import NodeServices
+from targcc_scheduler.schedules.cron import CronSchedule
 
 DANA = Actor("CLI", "dana")
 DAY = datetime(2026, 11, 25, tzinfo=UTC)
@@ -85,7 +85,7 @@ async def until(condition):
 
 async def look(scheduler, now):
     jobs = list(scheduler.definitions.values())
-    found = await scheduler.read(lambda db: late.late(db, jobs, now))
+    found = await scheduler.read(lambda db: sla.late(db, jobs, now))
     return {(one.subject, one.kind): one for one in found}
 
 
@@ -156,7 +156,7 @@ async def test_people_are_told_once_and_hear_of_the_next_time(make_scheduler):
         await add(scheduler, "Often", "succeeded", now, CompletedAt=now)
     await scheduler.call(rounds.look_once())
     jobs = scheduler.definitions.values()
-    wrong = await scheduler.read(lambda db: concerns(db, jobs, now, lost_after=20))
+    wrong = await scheduler.read(lambda db: issues(db, jobs, now, lost_after=20))
     assert [one for one in wrong if one.kind == "at_least"] == []
 
 
@@ -178,7 +178,7 @@ async def test_a_look_that_finds_nothing_new_finds_no_slot_again_and_writes_noth
     await scheduler.change(lambda db: db.execute(job_schedule.insert().values(row)))
     store, clock = CountingStore(settings.database_url), SystemClock()
     services = NodeServices(store, EmbeddedEngine(None, clock), clock, settings, print)
-    rounds = Rounds(services, scheduler.definitions, schedule=False)
+    rounds = Maintenance(services, scheduler.definitions, schedule=False)
     await rounds.look_once()
     assert store.writes == 1  # since when there are causes, and since when Often is known
     found, following = [], CronSchedule.next
@@ -190,7 +190,7 @@ async def test_a_look_that_finds_nothing_new_finds_no_slot_again_and_writes_noth
     await scheduler.change(lambda db: db.execute(job_schedule.update().values({last: now})))
     await rounds.look_once()
     assert (store.writes, len(found)) == (2, 1)  # the slot before is not late any more
-    monkeypatch.delattr(late, "_HANDLED")  # until the next slot is late there is nothing to read
+    monkeypatch.delattr(sla, "_HANDLED")  # until the next slot is late there is nothing to read
     await rounds.look_once()
     await store.dispose()
 
@@ -236,7 +236,7 @@ async def test_nobody_pings_while_slots_are_late(make_scheduler, settings):
     rounds = scheduler.node.rounds
     rounds._pinged = float("-inf")
     before = rounds._pings.qsize()
-    rounds._ping_if_well([late.Late("Nightly", "slot", "", DAY)])
+    rounds._ping_if_well([sla.Late("Nightly", "slot", "", DAY)])
     assert rounds._pings.qsize() == before
 
 

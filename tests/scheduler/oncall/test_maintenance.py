@@ -8,12 +8,12 @@ from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import MaintenanceError
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.oncall import maintenance
-from targcc_scheduler.queries.needs.late import late_runs
-from targcc_scheduler.queries.needs.why import why_job, why_run
-from targcc_scheduler.queries.runs import get_run
-from targcc_scheduler.storage.maintenance import rows
-from targcc_scheduler.storage.maintenance.rows import Window
+from targcc_scheduler.features.calendars import actions as calendar_actions
+from targcc_scheduler.features.calendars import model as calendar_model
+from targcc_scheduler.features.calendars.model import Window
+from targcc_scheduler.features.triage.sla import late_runs
+from targcc_scheduler.features.triage.why import why_job, why_run
+from targcc_scheduler.kernel.queries.runs import get_run
 
 DANA = Actor("CLI", "dana")
 PROJECT = Project(
@@ -65,10 +65,10 @@ async def test_no_run_of_its_queues_starts_in_a_window_and_what_waits_starts_at_
     ends = scheduler.clock.now() + timedelta(hours=2)
     with pytest.raises(MaintenanceError, match="has a reason"):
         await scheduler.operate(
-            maintenance.plan, None, DANA, starts_at=None, ends_at=ends, reason=" "
+            calendar_actions.plan, None, DANA, starts_at=None, ends_at=ends, reason=" "
         )
     window = await scheduler.operate(
-        maintenance.plan,
+        calendar_actions.plan,
         None,
         DANA,
         starts_at=None,
@@ -95,7 +95,7 @@ async def test_no_run_of_its_queues_starts_in_a_window_and_what_waits_starts_at_
     assert why.reasons[0].kind == "maintenance"
     assert why.short.endswith("planned by dana by CLI because: new disk. What waits starts then.")
     assert late == []
-    await scheduler.operate(maintenance.end, None, window.id, DANA)
+    await scheduler.operate(calendar_actions.end, None, window.id, DANA)
     for run in held:
         assert await scheduler.wait(run, timeout=60) is RunState.SUCCEEDED
 
@@ -105,7 +105,7 @@ async def test_a_window_for_all_ends_by_itself(make_scheduler):
     await scheduler.start(schedule=False)
     now = scheduler.clock.now()
     window = Window(0, now, now + timedelta(seconds=2), (), "restart", "dana", now)
-    await scheduler.change(lambda db: rows.add(db, window))
+    await scheduler.change(lambda db: calendar_model.add(db, window))
     run = await scheduler.enqueue(OtherJob)
     assert await scheduler.wait(run, timeout=60) is RunState.SUCCEEDED
     found = await scheduler.read(lambda db: get_run(db, run))

@@ -13,22 +13,21 @@ from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import OverrideError, UnknownQueue
-from targcc_scheduler.engine.embedded import EmbeddedEngine
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.jobs.registry import JobRegistry
-from targcc_scheduler.node.overrides import OverrideWatch
-from targcc_scheduler.node.slots.recurring import RecurringScheduler
-from targcc_scheduler.oncall import overriding
-from targcc_scheduler.oncall.overriding import Wish
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.audit.queries import audit
+from targcc_scheduler.features.overrides import actions as override_actions
+from targcc_scheduler.features.overrides.actions import Wish
+from targcc_scheduler.features.overrides.loops import OverrideWatch
+from targcc_scheduler.features.search.language import only
+from targcc_scheduler.features.search.run_search import RunFilter, list_runs
+from targcc_scheduler.features.triage.why import why_job
+from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.jobs.registry import JobRegistry
+from targcc_scheduler.kernel.node import slots
+from targcc_scheduler.kernel.node.recurring import RecurringScheduler
+from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.operations import Call
-from targcc_scheduler.queries.finding.filters import RunFilter
-from targcc_scheduler.queries.finding.page import list_runs
-from targcc_scheduler.queries.needs.why import why_job
-from targcc_scheduler.queries.trail.entries import audit
-from targcc_scheduler.search.terms import only
-from targcc_scheduler.storage import slots
-from targcc_scheduler.storage.transactions import Store
-from targcc_scheduler.worker.node_services import NodeServices
 
 DANA = Actor("CLI", "dana")
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
@@ -67,7 +66,7 @@ async def test_another_process_changes_a_job_and_resets_it(make_scheduler):
         {"schedule": "* * * * * *", "arguments": {"days": 3}, "queue": "critical", "priority": 4},
         "the auditors want it",
     )
-    changed = await overriding.override(desk, desk.find("Yearly"), wish, DANA)
+    changed = await override_actions.override(desk, desk.find("Yearly"), wish, DANA)
     assert (changed.queue, changed.schedule_text) == ("critical", "* * * * * *")
 
     assert await asyncio.to_thread(ran.wait, 30)
@@ -79,7 +78,7 @@ async def test_another_process_changes_a_job_and_resets_it(make_scheduler):
     said = await desk.read(lambda db: why_job(db, "Yearly", desk.definitions, now, lost_after=30))
     [reason] = [one for one in said.reasons if one.kind == "override"]
     assert "and not the code's 0 2 1 1 *: changed by dana" in reason.text
-    gone = await overriding.reset(desk, desk.find("Yearly"), [], DANA)
+    gone = await override_actions.reset(desk, desk.find("Yearly"), [], DANA)
     assert gone == ["arguments", "priority", "queue", "schedule"]
     await until(lambda: node.definitions["Yearly"].schedule_text == "0 2 1 1 *")
     entries = await desk.read(lambda db: audit(db, limit=20))
@@ -108,11 +107,11 @@ class World:
     async def put(self, registry, wish):
         """As :func:`overriding.override` does, without a whole process."""
         held = registry.find("Yearly")
-        added = overriding._overrides(held, wish, "dana", self.clock.now())
-        then = overriding.effective(held.coded, added, overriding.current())
+        added = override_actions._overrides(held, wish, "dana", self.clock.now())
+        then = override_actions.effective(held.coded, added, override_actions.current())
         async with self.store.write() as connection:
             call = Call(connection, EmbeddedEngine(None, self.clock), self.clock.now())
-            await overriding._put(call, held, then, added, DANA)
+            await override_actions._put(call, held, then, added, DANA)
 
     async def row(self):
         async with self.store.read() as connection:
@@ -189,9 +188,9 @@ async def test_what_cannot_be_done_is_refused_before_anything_is_changed(make_sc
         (asked, Wish({"schedule": "0 2 * * *"}, "x"), OverrideError, "only when asked"),
     ):
         with pytest.raises(kind, match=said):
-            await overriding.override(scheduler, one, wish, DANA)
+            await override_actions.override(scheduler, one, wish, DANA)
     assert not any(one.overrides for one in scheduler.definitions.values())
-    await overriding.override(scheduler, asked, Wish({"arguments": {"days": 2}}, "x"), DANA)
+    await override_actions.override(scheduler, asked, Wish({"arguments": {"days": 2}}, "x"), DANA)
     run = await scheduler.trigger("Asked", by=DANA)  # without, it would need an argument
     assert [one.arguments for one in await runs_of(scheduler, "Asked") if one.id == run] == [
         {"days": 2}

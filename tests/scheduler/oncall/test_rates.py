@@ -8,14 +8,12 @@ from targcc_scheduler import JobContext, JobResult, job
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import BulkError, JobError
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.oncall import bulk
-from targcc_scheduler.oncall.backfill import backfill
-from targcc_scheduler.oncall.bulk import Wish
-from targcc_scheduler.queries.finding.filters import RunFilter
-from targcc_scheduler.queries.needs import bulk as bulks
-from targcc_scheduler.search.terms import only
-from targcc_scheduler.storage.bulk import rows
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.features.search.language import only
+from targcc_scheduler.features.search.run_search import RunFilter
+from targcc_scheduler.features.triage import bulk as triage_bulk
+from targcc_scheduler.features.triage import bulk_actions, bulk_queries
+from targcc_scheduler.features.triage.bulk_actions import Wish, backfill
 
 DANA = Actor("CLI", "dana")
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -56,18 +54,18 @@ def stored(scheduler, options, place=3):
     """Store a retry with these options, as an earlier release did without checking them."""
     values = {
         "Action": "retry",
-        "FilterJson": bulks.filter_json(FAILED),
+        "FilterJson": bulk_queries.filter_json(FAILED),
         "OptionsJson": options,
         "Total": 3,
         "Ceiling": place,
         "Actor": str(DANA),
         "StartedAt": NOW,
     }
-    return scheduler.change(lambda db: rows.create(db, **values))
+    return scheduler.change(lambda db: triage_bulk.create(db, **values))
 
 
 async def ended(scheduler, bulk_id):
-    return await scheduler.read(lambda db: bulks.get(db, bulk_id))
+    return await scheduler.read(lambda db: bulk_queries.get(db, bulk_id))
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -75,13 +73,13 @@ async def test_a_rate_outside_its_bounds_is_refused_and_nothing_is_stored(schedu
     await add_failed(scheduler)
     wish = Wish(action="retry", wanted=FAILED, rate=float(rate))
     with pytest.raises(BulkError, match="a rate is"):
-        await scheduler.operate(bulk.begin, None, wish, DANA)
+        await scheduler.operate(bulk_actions.begin, None, wish, DANA)
     nightly = scheduler.find("Import")
     since, until = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC)
     with pytest.raises(BulkError, match="a rate is"):
         await scheduler.operate(backfill, None, nightly, since, until, DANA, rate=float(rate))
-    assert await scheduler.read(bulks.latest) == ()
-    found = await scheduler.read(lambda db: bulks.find(db, RunFilter()))
+    assert await scheduler.read(bulk_queries.latest) == ()
+    found = await scheduler.read(lambda db: bulk_queries.find(db, RunFilter()))
     assert dict(found.states) == {"failed": 3}
 
 
@@ -90,7 +88,7 @@ async def test_a_priority_that_no_row_can_hold_is_refused(scheduler, priority):
     await add_failed(scheduler)
     wish = Wish(action="priority", wanted=FAILED, priority=priority)
     with pytest.raises(BulkError, match="a priority is"):
-        await scheduler.operate(bulk.begin, None, wish, DANA)
+        await scheduler.operate(bulk_actions.begin, None, wish, DANA)
 
 
 async def test_enqueue_and_the_decorator_refuse_it_too(scheduler):
@@ -104,7 +102,7 @@ async def test_a_rate_at_which_the_last_run_would_never_be_due_is_refused(schedu
     await add_failed(scheduler, 1000)
     wish = Wish(action="retry", wanted=FAILED, rate=0.0001)
     with pytest.raises(BulkError, match="after more than ten years"):
-        await scheduler.operate(bulk.begin, None, wish, DANA)
+        await scheduler.operate(bulk_actions.begin, None, wish, DANA)
 
 
 @pytest.mark.parametrize("rate", ["NaN", "1e-320", "1e-9", "-Infinity", '"fast"'])
@@ -112,10 +110,10 @@ async def test_a_stored_operation_that_fails_ends_as_failed_and_the_next_one_is_
     await add_failed(worker)
     broken = await stored(worker, f'{{"rate": {rate}}}')
     wish = Wish(action="retry", wanted=FAILED, rate=600)
-    well = await worker.operate(bulk.begin, None, wish, DANA)
-    await bulk.work_off(worker, well)
+    well = await worker.operate(bulk_actions.begin, None, wish, DANA)
+    await bulk_actions.work_off(worker, well)
     assert (await ended(worker, well)).done == 3
-    failed = await bulk.work_off(worker, broken)
+    failed = await bulk_actions.work_off(worker, broken)
     assert (failed.state, failed.done) == ("failed", 0)
     assert failed.message
     assert failed.ended_at is not None
@@ -125,7 +123,9 @@ async def test_the_servers_go_on_with_the_next_operation(scheduler, worker):
     """Nobody follows either operation: the servers do both."""
     await add_failed(scheduler)
     broken = await stored(scheduler, '{"rate": NaN}')
-    well = await scheduler.operate(bulk.begin, None, Wish(action="retry", wanted=FAILED), DANA)
+    well = await scheduler.operate(
+        bulk_actions.begin, None, Wish(action="retry", wanted=FAILED), DANA
+    )
 
     states = set()
     async with asyncio.timeout(30):

@@ -6,11 +6,11 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler import JobContext, JobResult, Settings, job
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.storage.failures import groups
-from targcc_scheduler.storage.failures.cause import cause_of
-from targcc_scheduler.storage.runs.settle import settle
-from targcc_scheduler.storage.runs.values import AttemptRecord, Claim, Settlement
-from targcc_scheduler.storage.tables import job_failure, job_run
+from targcc_scheduler.db.tables import job_failure, job_run
+from targcc_scheduler.features.triage import error_groups
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.runs.settle import settle
+from targcc_scheduler.kernel.runs.values import AttemptRecord, Claim, Settlement
 
 NOW = datetime(2027, 11, 25, tzinfo=UTC)
 
@@ -97,11 +97,13 @@ async def test_a_run_that_succeeds_costs_no_statement_besides_its_settlement(
 async def test_causes_without_runs_go_with_the_history_but_muted_ones_stay(scheduler):
     async def work(db):
         for name in ("Gone", "Muted", "Kept"):
-            await groups.note(db, [groups.Seen(cause_of(name, "ValueError: 7"), NOW)])
-        await groups.change(db, cause_of("Muted", "ValueError: 7").key, MutedAt=NOW)
-        key = cause_of("Kept", "ValueError: 7").key
+            await error_groups.note(
+                db, [error_groups.Seen(fingerprint_of(name, "ValueError: 7"), NOW)]
+            )
+        await error_groups.change(db, fingerprint_of("Muted", "ValueError: 7").key, MutedAt=NOW)
+        key = fingerprint_of("Kept", "ValueError: 7").key
         await running(db, JobName="Kept", State="failed", CompletedAt=NOW, Cause=key)
-        await groups.remove_old(db, NOW.replace(year=2028))
+        await error_groups.remove_old(db, NOW.replace(year=2028))
         return set(await db.scalars(sa.select(job_failure.c.JobName)))
 
     assert await scheduler.change(work) == {"Muted", "Kept"}
@@ -109,13 +111,13 @@ async def test_causes_without_runs_go_with_the_history_but_muted_ones_stay(sched
 
 async def test_a_run_that_a_node_of_the_release_before_failed_gets_a_cause(scheduler):
     async def work(db):
-        assert await groups.give_causes(db, NOW.replace(hour=1)) == 0  # the first look
+        assert await error_groups.give_causes(db, NOW.replace(hour=1)) == 0  # the first look
         await running(db, State="failed", CompletedAt=NOW, Message="ValueError: long ago")
         new = await running(
             db, State="failed", CompletedAt=NOW.replace(hour=2), Message="OSError: 7"
         )
-        assert await groups.give_causes(db, NOW) == 1
-        assert await groups.give_causes(db, NOW) == 0
+        assert await error_groups.give_causes(db, NOW) == 1
+        assert await error_groups.give_causes(db, NOW) == 0
         return new
 
     new = await scheduler.change(work)

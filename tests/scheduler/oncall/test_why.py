@@ -13,15 +13,15 @@ from click.testing import CliRunner
 from targcc_scheduler import JobContext, JobResult, Project, Settings, job
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import Actor
-from targcc_scheduler.core.scope.visibility import Visibility, visibility
-from targcc_scheduler.oncall import overriding
-from targcc_scheduler.oncall.overriding import Wish
-from targcc_scheduler.queries.needs.why import barred, why_job, why_run
-from targcc_scheduler.queries.runs import get_run
-from targcc_scheduler.storage import locks
-from targcc_scheduler.storage.runs.refuse import Refusal
-from targcc_scheduler.storage.tables import job_limit, job_run, job_schedule, job_server
-from targcc_scheduler.storage.ties.tie import Tie
+from targcc_scheduler.core.job_scope import Visibility, visibility
+from targcc_scheduler.db import locks
+from targcc_scheduler.db.tables import job_limit, job_run, job_schedule, job_server
+from targcc_scheduler.features.overrides import actions as override_actions
+from targcc_scheduler.features.overrides.actions import Wish
+from targcc_scheduler.features.triage.why import barred, why_job, why_run
+from targcc_scheduler.kernel.queries.runs import get_run
+from targcc_scheduler.kernel.runs.eligibility import Refusal
+from targcc_scheduler.kernel.runs.values import Tie
 
 DANA = Actor("CLI", "dana")
 NOW = datetime(2026, 11, 25, 22, 30, tzinfo=UTC)
@@ -356,7 +356,7 @@ async def test_the_last_slot_is_told_however_many_runs_came_after_it(scheduler):
 async def test_an_overridden_schedule_is_said_before_its_next_slot(scheduler):
     await up(scheduler)
     wish = Wish({"schedule": "0 5 * * *"}, "the export is late")
-    await overriding.override(scheduler, scheduler.find("Nightly"), wish, DANA)
+    await override_actions.override(scheduler, scheduler.find("Nightly"), wish, DANA)
     assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["override", "next-slot"]
     await scheduler.pause("Nightly", by=DANA, reason="moving house")
     assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["paused", "override"]

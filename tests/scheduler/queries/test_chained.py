@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.queries.timeline.chained import Chained, Tie, chained
-from targcc_scheduler.queries.timeline.gantt import gantt
-from targcc_scheduler.storage.engines import make_engine
-from targcc_scheduler.storage.statistics import counts
-from targcc_scheduler.storage.statistics.endings import Ending
-from targcc_scheduler.storage.tables import job_batch, job_link, job_run, logged_job
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.db.tables import job_batch, job_link, job_run, logged_job
+from targcc_scheduler.features.timeline.gantt import gantt
+from targcc_scheduler.features.timeline.relatives import Chained, Tie, chained
+from targcc_scheduler.kernel import statistics
+from targcc_scheduler.kernel.runs.values import Ending
 
 NOW = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ class Past:
             await self.db.execute(logged_job.insert().values(attempt | {"CreatedAt": end}))
             took = 60_000 if state == "succeeded" else None
             ending = Ending(job=job, at=start, outcome=RunState(state), duration_ms=took)
-            await counts.add(self.db, [ending], shard=0)
+            await statistics.add(self.db, [ending], shard=0)
         return run_id
 
     async def link(self, child: int, parent: int, kind: str = "run") -> None:

@@ -8,12 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
-from targcc_scheduler.queries.finding import page
-from targcc_scheduler.queries.finding.filters import RunFilter
-from targcc_scheduler.search.parser import parse
-from targcc_scheduler.storage.engines import make_engine
-from targcc_scheduler.storage.tables import job_run, job_setting, job_text_due
-from targcc_scheduler.storage.texts import keeping
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.db.tables import job_run, job_setting, job_text_due
+from targcc_scheduler.features.search import index_keeper, run_search
+from targcc_scheduler.features.search.language import parse
+from targcc_scheduler.features.search.run_search import RunFilter
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 RUNS: list[dict[str, Any]] = [
@@ -92,12 +91,12 @@ async def add(db: AsyncConnection, **values: Any) -> int:
 async def find(db: AsyncConnection, text: str, **more: Any) -> list[int]:
     search = parse(text, now=NOW, zone=ZoneInfo("UTC"))
     names = frozenset({"DailyReport", "DailyMail", "Sync"})
-    found = await page.list_runs(db, RunFilter(search=search, arguments_of=names, **more))
+    found = await run_search.list_runs(db, RunFilter(search=search, arguments_of=names, **more))
     return [run.id for run in found.runs]
 
 
 async def index(db: AsyncConnection) -> None:
-    while await keeping.step(db, 3) or await keeping.catch_up(db, 4):
+    while await index_keeper.step(db, 3) or await index_keeper.catch_up(db, 4):
         pass
 
 
@@ -108,10 +107,10 @@ async def test_every_way_to_search_finds_the_same(
     added = [await add(db, **values) for values in (RUNS[-1], *RUNS[:-1])]
     ids = [*added[1:], added[0]]  # the oldest came first
     for looked_at, indexed in ((1_000, False), (1, False), (1, True)):
-        monkeypatch.setattr(page, "_LOOKED_AT", looked_at)
+        monkeypatch.setattr(run_search, "_LOOKED_AT", looked_at)
         if indexed:
             await index(db)
-            assert (await keeping.look(db, NOW)).waits == 0
+            assert (await index_keeper.look(db, NOW)).waits == 0
         for text, wanted in FOUND.items():
             assert await find(db, text) == [ids[one] for one in wanted], (text, looked_at, indexed)
     assert await find(db, "timeout", limit=1) == [ids[9]]
@@ -121,7 +120,7 @@ async def test_every_way_to_search_finds_the_same(
 async def test_the_index_follows_whatever_becomes_of_a_run(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(page, "_LOOKED_AT", 1)
+    monkeypatch.setattr(run_search, "_LOOKED_AT", 1)
     old = await add(db, JobName="Old", Message="a porcupine")
     gone = await add(db, JobName="Old", Message="a porcupine")
     later = await add(db, JobName="Old", State="running", Message=None, CompletedAt=None)
@@ -147,24 +146,24 @@ async def test_the_index_follows_whatever_becomes_of_a_run(
 async def test_runs_from_before_the_index_are_found_and_indexed_in_steps(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(page, "_LOOKED_AT", 1)
+    monkeypatch.setattr(run_search, "_LOOKED_AT", 1)
     ids = [await add(db, JobName="Old", Message=f"number {n} of a porcupine") for n in range(10)]
     await db.execute(sa.delete(job_text_due))
-    unseen = {"Name": keeping.UNSEEN, "Value": str(ids[-1]), "UpdatedAt": NOW}
+    unseen = {"Name": index_keeper.UNSEEN, "Value": str(ids[-1]), "UpdatedAt": NOW}
     await db.execute(sa.insert(job_setting).values(unseen))
     assert await find(db, "porcupine") == ids[::-1]
-    assert await keeping.catch_up(db, 4) == 4
-    assert 0 < await keeping.unseen(db) < ids[-4]
+    assert await index_keeper.catch_up(db, 4) == 4
+    assert 0 < await index_keeper.unseen(db) < ids[-4]
     assert await find(db, "porcupine", limit=3) == ids[:-4:-1]
     assert await find(db, "porcupine") == ids[::-1]
     await index(db)
-    assert await keeping.unseen(db) == 0
+    assert await index_keeper.unseen(db) == 0
     assert await find(db, '"number 3 of"') == [ids[3]]
 
 
 async def test_without_an_index_runs_are_read(db: AsyncConnection, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(page, "_LOOKED_AT", 1)
-    dialect = page.known.of(db)
+    monkeypatch.setattr(run_search, "_LOOKED_AT", 1)
+    dialect = run_search.known.of(db)
 
     async def no(_: AsyncConnection) -> bool:
         return False
@@ -172,5 +171,5 @@ async def test_without_an_index_runs_are_read(db: AsyncConnection, monkeypatch: 
     monkeypatch.setattr(dialect.texts, "is_there", no)
     ids = [await add(db, JobName="Old", Message="a porcupine") for _ in range(3)]
     await index(db)
-    assert (await keeping.look(db, NOW)).waits == 0
+    assert (await index_keeper.look(db, NOW)).waits == 0
     assert await find(db, "porcupine") == ids[::-1]

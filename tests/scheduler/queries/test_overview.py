@@ -6,16 +6,15 @@ from typing import Any
 import pytest
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.jobs.discovery import BrokenModule
-from targcc_scheduler.oncall import inbox
-from targcc_scheduler.queries.jobs import JobOverview
-from targcc_scheduler.queries.models import Pause, Run
-from targcc_scheduler.queries.next_run import next_run, schedule_words
-from targcc_scheduler.queries.overview import Overview, overview
-from targcc_scheduler.queries.upcoming import next_runs
-from targcc_scheduler.storage.tables import job_run, job_server
-from targcc_scheduler.web.dashboard.banner import status_banner
+from targcc_scheduler.db.tables import job_run, job_server
+from targcc_scheduler.features.timeline.upcoming import next_runs
+from targcc_scheduler.features.triage import inbox
+from targcc_scheduler.features.triage.overview import Overview, overview
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.jobs.discovery import BrokenModule
+from targcc_scheduler.kernel.queries.jobs import JobOverview, next_run, schedule_words
+from targcc_scheduler.kernel.queries.models import Pause, Run
+from targcc_scheduler.web.dashboard.overview import status_banner
 from web_fixtures import Site
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)

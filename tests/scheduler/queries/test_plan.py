@@ -7,13 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.jobs.definition import JobDefinition
-from targcc_scheduler.queries.timeline.groups import grouped
-from targcc_scheduler.queries.timeline.nights import coming_nights, nights
-from targcc_scheduler.queries.timeline.plan import planned
-from targcc_scheduler.schedules import CronSchedule
-from targcc_scheduler.schedules.clocks.changes import Kind
+from targcc_scheduler.features.timeline.upcoming import coming_nights, grouped, nights, planned
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.jobs.definition import JobDefinition
+from targcc_scheduler.schedules.cron import CronSchedule
+from targcc_scheduler.schedules.dst import Kind
 
 BERLIN, JERUSALEM = "Europe/Berlin", "Asia/Jerusalem"
 DAY = timedelta(days=1)

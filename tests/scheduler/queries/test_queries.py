@@ -7,17 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.project import current
-from targcc_scheduler.queries import runs as run_rows
-from targcc_scheduler.queries import statistics, system
-from targcc_scheduler.queries.finding.filters import RunFilter
-from targcc_scheduler.queries.finding.page import list_runs
-from targcc_scheduler.queries.trail import entries
-from targcc_scheduler.search.terms import only
-from targcc_scheduler.storage.engines import make_engine
-from targcc_scheduler.storage.statistics import counts
-from targcc_scheduler.storage.statistics.endings import Ending
-from targcc_scheduler.storage.tables import (
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.db.tables import (
     job_audit,
     job_log_line,
     job_queue,
@@ -26,6 +17,13 @@ from targcc_scheduler.storage.tables import (
     job_server,
     logged_job,
 )
+from targcc_scheduler.features.audit import queries as audit_queries
+from targcc_scheduler.features.search.language import only
+from targcc_scheduler.features.search.run_search import RunFilter, list_runs
+from targcc_scheduler.kernel import statistics as kernel_statistics
+from targcc_scheduler.kernel.queries import runs, statistics, system
+from targcc_scheduler.kernel.runs.values import Ending
+from targcc_scheduler.project import current
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 
@@ -126,12 +124,12 @@ async def test_the_last_runs_of_very_many_jobs_are_found(db: AsyncConnection):
     for name in (names[0], names[-1]):
         for _ in range(4):
             await add_run(db, name)
-    found = await run_rows.recent_runs(db, names, 3)
+    found = await runs.recent_runs(db, names, 3)
     assert list(found) == names
     assert len(found["Job0"]) == len(found["Job229"]) == 3
     assert [run.id for run in found["Job0"]] == sorted((r.id for r in found["Job0"]), reverse=True)
     assert found["Job7"] == ()
-    assert await run_rows.recent_runs(db, [], 3) == {}
+    assert await runs.recent_runs(db, [], 3) == {}
 
 
 async def test_a_run_tells_its_life_progress_and_duration(db: AsyncConnection):
@@ -145,7 +143,7 @@ async def test_a_run_tells_its_life_progress_and_duration(db: AsyncConnection):
         StartedAt=NOW,
         ArgumentsJson='{"user_id": 3}',
     )
-    run = await run_rows.get_run(db, run_id)
+    run = await runs.get_run(db, run_id)
     assert run is not None
     assert [(entry.state, entry.note) for entry in run.life] == [
         ("enqueued", "by System"),
@@ -163,9 +161,9 @@ async def test_the_attempts_of_a_run_come_in_order_and_only_its_own(db: AsyncCon
     await add_attempt(db, JobId=str(run_id), Attempt=2, StartedAt=later, Success=False)
     await add_attempt(db, JobId=str(run_id), Attempt=1, Success=False)
     await add_attempt(db, JobId=str(run_id + 1), Attempt=1)
-    run = await run_rows.get_run(db, run_id)
+    run = await runs.get_run(db, run_id)
     assert run is not None
-    assert [attempt.number for attempt in await run_rows.attempts_of_run(db, run)] == [1, 2]
+    assert [attempt.number for attempt in await runs.attempts_of_run(db, run)] == [1, 2]
 
 
 async def test_a_pause_holds_until_its_time(db: AsyncConnection):
@@ -227,7 +225,7 @@ async def test_servers_say_how_much_they_have_in_hand(db: AsyncConnection):
     await add_server(db)
     await add_run(db, state="running", ServerId="web:1")
     await add_run(db, state="succeeded", ServerId="web:1")
-    (server,) = await system.servers(db)
+    (server,) = await system.read_servers(db)
     assert (server.running, server.queues) == (1, ("default", "critical"))
 
 
@@ -239,7 +237,7 @@ async def test_of_a_long_log_the_end_is_shown(db: AsyncConnection):
                 RunId=run_id, Attempt=1, At=NOW, Level="info", Message=f"line {number}"
             )
         )
-    lines = await run_rows.log_lines(db, run_id, limit=2)
+    lines = await runs.log_lines(db, run_id, limit=2)
     assert [line.message for line in lines] == ["line 3", "line 4"]
 
 
@@ -253,14 +251,14 @@ async def test_the_audit_is_filtered_and_paged(db: AsyncConnection):
                 JobName="Report" if action == "trigger" else None,
             )
         )
-    everything = await entries.audit(db)
+    everything = await audit_queries.audit(db)
     assert [entry.action for entry in everything] == ["trigger", "pause", "sign in", "trigger"]
-    assert len(await entries.audit(db, entries.Filter(jobs=["Report"]))) == 2
-    assert [e.action for e in await entries.latest(db, without=["trigger"], limit=6)] == [
+    assert len(await audit_queries.audit(db, audit_queries.Filter(jobs=["Report"]))) == 2
+    assert [e.action for e in await audit_queries.latest(db, without=["trigger"], limit=6)] == [
         "pause",
         "sign in",
     ]
-    assert [e.id for e in await entries.audit(db, before=everything[1].id)] == [
+    assert [e.id for e in await audit_queries.audit(db, before=everything[1].id)] == [
         entry.id for entry in everything[2:]
     ]
 
@@ -268,9 +266,9 @@ async def test_the_audit_is_filtered_and_paged(db: AsyncConnection):
 async def test_durations_are_of_runs_that_succeeded(db: AsyncConnection):
     for outcome, took in [("succeeded", 100), ("succeeded", 300), ("succeeded", 200)]:
         ending = Ending(job="Report", at=NOW, outcome=RunState(outcome), duration_ms=took)
-        await counts.add(db, [ending], shard=took)
+        await kernel_statistics.add(db, [ending], shard=took)
     retried = Ending(job="Report", at=NOW, outcome=RunState.FAILED, retried=True)
-    await counts.add(db, [retried], shard=0)
+    await kernel_statistics.add(db, [retried], shard=0)
     figures = await statistics.job_stats(
         db,
         "Report",
@@ -287,7 +285,9 @@ async def test_durations_are_of_runs_that_succeeded(db: AsyncConnection):
 
 async def test_days_are_those_of_the_zone(db: AsyncConnection):
     late = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)  # the 25th in Jerusalem
-    await counts.add(db, [Ending(job="Report", at=late, outcome=RunState.SUCCEEDED)], shard=0)
+    await kernel_statistics.add(
+        db, [Ending(job="Report", at=late, outcome=RunState.SUCCEEDED)], shard=0
+    )
     figures = await statistics.job_stats(
         db, "Report", since=late - timedelta(days=1), until=NOW, zone=ZoneInfo("Asia/Jerusalem")
     )

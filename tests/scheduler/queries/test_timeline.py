@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.jobs.definition import JobDefinition
-from targcc_scheduler.queries.timeline.bars import STATEMENTS_KEPT, _attempts
-from targcc_scheduler.queries.timeline.gantt import (
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.db.tables import job_run, job_schedule, logged_job
+from targcc_scheduler.features.timeline.bars import STATEMENTS_KEPT, _attempts
+from targcc_scheduler.features.timeline.gantt import (
     MOST_DRAWN,
     MOST_ROWS,
     Gantt,
@@ -23,14 +23,12 @@ from targcc_scheduler.queries.timeline.gantt import (
     _unseen,
     gantt,
 )
-from targcc_scheduler.queries.timeline.groups import grouped
-from targcc_scheduler.queries.timeline.heat import DayCounts, heat
-from targcc_scheduler.queries.timeline.plan import plan
-from targcc_scheduler.queries.timeline.trend import trend
-from targcc_scheduler.storage.engines import make_engine
-from targcc_scheduler.storage.statistics import counts
-from targcc_scheduler.storage.statistics.endings import Ending
-from targcc_scheduler.storage.tables import job_run, job_schedule, logged_job
+from targcc_scheduler.features.timeline.history import DayCounts, heat, trend
+from targcc_scheduler.features.timeline.upcoming import grouped, plan
+from targcc_scheduler.kernel import statistics
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.jobs.definition import JobDefinition
+from targcc_scheduler.kernel.runs.values import Ending
 
 NOW = datetime(2026, 10, 26, 8, 5, tzinfo=UTC)  # the morning after a clock change
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -117,7 +115,7 @@ async def write(db: AsyncConnection, every: list[Past]) -> None:
         for one in every
     ]
     for shard in (0, 1):  # two nodes
-        await counts.add(db, endings[shard::2], shard=shard)
+        await statistics.add(db, endings[shard::2], shard=shard)
     handled = {"Forgotten": NOW - timedelta(days=2)}
     for one in JOBS:
         last = handled.get(one.name, NOW)
@@ -178,7 +176,9 @@ async def _overlap(db: AsyncConnection) -> None:
         start = EVENING + timedelta(minutes=minute)
         end = start + timedelta(minutes=took)
         await db.execute(logged_job.insert().values(**one, StartedAt=start, CompletedAt=end))
-        await counts.add(db, [Ending(job="Both", at=start, outcome=RunState.SUCCEEDED)], shard=0)
+        await statistics.add(
+            db, [Ending(job="Both", at=start, outcome=RunState.SUCCEEDED)], shard=0
+        )
     found = await gantt(db, JOBS, NOW, since=EVENING, until=NOW, job="Both")
     [group] = found.groups
     [row] = group.rows
@@ -208,7 +208,7 @@ async def _more_than_is_drawn(db: AsyncConnection) -> None:
     rows = [{**one, "JobName": name, "StartedAt": n, "CompletedAt": n} for name in names for n in at]  # fmt: skip
     await db.execute(logged_job.insert(), rows)
     endings = [Ending(job=name, at=n, outcome=RunState.SUCCEEDED) for name in names for n in at]
-    await counts.add(db, endings, shard=0)
+    await statistics.add(db, endings, shard=0)
     found = await gantt(db, JOBS, NOW, since=since, until=since + timedelta(days=2))
     busy = [row for name, row in rows_of(found).items() if name in names]
     assert sorted(len(row.bars) for row in busy) == [0, 0, 0, 0, *[50] * (MOST_DRAWN // 50)]
@@ -224,7 +224,7 @@ async def _thousands(db: AsyncConnection) -> None:
     """Of very many jobs those are drawn that went wrong, up to a number."""
     good = [Ending(job=f"Job{n}", at=EVENING, outcome=RunState.SUCCEEDED) for n in range(999)]
     bad = Ending(job="Job999", at=EVENING, outcome=RunState.FAILED)
-    await counts.add(db, [*good, bad], shard=0)
+    await statistics.add(db, [*good, bad], shard=0)
     found = await gantt(db, JOBS, NOW, since=EVENING, until=NOW)
     rows = [row for group in found.groups for row in group.rows]
     assert len(rows) == MOST_ROWS
@@ -273,7 +273,7 @@ async def _slower(db: AsyncConnection) -> None:
         )
         for day in range(20)
     ]
-    await counts.add(db, endings, shard=0)
+    await statistics.add(db, endings, shard=0)
     found = await trend(db, "Slow", NOW, days=30, zone=BERLIN)
     assert found.drift == pytest.approx(2, rel=0.1)
     assert (await trend(db, "Slow", NOW, days=6, zone=BERLIN)).drift is None
@@ -283,7 +283,7 @@ async def test_the_days_of_a_trend_are_those_of_the_clock_in_spring_too(db: Asyn
     change = datetime(2027, 3, 28, 1, tzinfo=UTC)
     hours = [change + n * timedelta(hours=1) for n in range(-48, 72)]
     endings = [Ending(job="Spring", at=at, outcome=RunState.FAILED) for at in hours]
-    await counts.add(db, endings, shard=0)
+    await statistics.add(db, endings, shard=0)
     found = await trend(db, "Spring", hours[-1], days=7, zone=BERLIN)
     by_day = Counter(at.astimezone(BERLIN).date() for at in hours)
     assert by_day[change.date()] == 23

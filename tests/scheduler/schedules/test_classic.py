@@ -3,11 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
-from targcc_scheduler.schedules.classic import (
-    ClassicScheduleError,
-    ClassicTimes,
-    classic_schedule,
-)
+from targcc_scheduler.schedules.classic import ClassicScheduleError, ClassicTimes, classic_schedule
 
 NOW = datetime(2026, 11, 25, 9, 30, 12)  # noqa: DTZ001 - the old server's wall clock, as all here
 WHEN = datetime(2024, 3, 6, 2, 30, 59)  # noqa: DTZ001 - a Wednesday

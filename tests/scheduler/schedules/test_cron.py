@@ -5,12 +5,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import pytest
-from targcc_scheduler.schedules import (
-    CronError,
-    CronSchedule,
-    EverySchedule,
-    convert,
-)
+from targcc_scheduler.schedules.cron import CronSchedule, convert
+from targcc_scheduler.schedules.errors import CronError
+from targcc_scheduler.schedules.intervals import EverySchedule
 
 BERLIN = "Europe/Berlin"
 

@@ -11,14 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from targcc_scheduler.schedules import (
-    DIALECTS,
-    CronError,
-    CronSchedule,
-    EverySchedule,
-    format_duration,
-    parse_duration,
-)
+from targcc_scheduler.schedules.cron import CronSchedule
+from targcc_scheduler.schedules.dialects import DIALECTS
+from targcc_scheduler.schedules.errors import CronError
+from targcc_scheduler.schedules.intervals import EverySchedule
+from targcc_scheduler.schedules.words import format_duration, parse_duration
 
 # Clock changes of an hour, of half an hour, of two hours, at midnight, of a whole day that is left
 # out, of a zone's standard time, and a daylight saving time that is negative.

@@ -10,7 +10,8 @@ from operator import itemgetter
 from pathlib import Path
 
 import pytest
-from targcc_scheduler.schedules import CronError, CronSchedule
+from targcc_scheduler.schedules.cron import CronSchedule
+from targcc_scheduler.schedules.errors import CronError
 
 VECTORS = Path(__file__).parent / "data" / "vectors.jsonl"
 CASES = [json.loads(line) for line in VECTORS.read_text("utf-8").splitlines()]

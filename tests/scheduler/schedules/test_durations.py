@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from targcc_scheduler.schedules import CronError, duration_words, format_duration, parse_duration
+from targcc_scheduler.schedules.errors import CronError
+from targcc_scheduler.schedules.words import duration_words, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
-from targcc_scheduler.schedules import (
+from targcc_scheduler.schedules.errors import CronError
+from targcc_scheduler.schedules.intervals import (
     AfterCompletionSchedule,
     AfterStartSchedule,
-    CronError,
     EverySchedule,
     OnceSchedule,
-    parse_duration,
 )
+from targcc_scheduler.schedules.words import parse_duration
 
 BERLIN = "Europe/Berlin"
 at = datetime.fromisoformat

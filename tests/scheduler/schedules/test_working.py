@@ -5,17 +5,17 @@ from itertools import islice, product
 from zoneinfo import ZoneInfo
 
 import pytest
-from targcc_scheduler.schedules import (
-    AfterCompletionSchedule,
-    CronError,
-    CronSchedule,
+from targcc_scheduler.schedules.calendars import (
     WorkingAfterRunSchedule,
     WorkingSchedule,
     calendar_of,
+    closure_at,
     respecting,
+    settled,
 )
-from targcc_scheduler.schedules.working.calendar import closure_at
-from targcc_scheduler.schedules.working.schedule import settled
+from targcc_scheduler.schedules.cron import CronSchedule
+from targcc_scheduler.schedules.errors import CronError
+from targcc_scheduler.schedules.intervals import AfterCompletionSchedule
 from targcc_scheduler.schedules.zones import resolve
 
 CALENDARS = {

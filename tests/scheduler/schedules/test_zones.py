@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from targcc_scheduler.schedules import CronError, parse_zone
+from targcc_scheduler.schedules.errors import CronError
+from targcc_scheduler.schedules.zones import parse_zone
 
 BERLIN = "Europe/Berlin"
 

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.search.errors import SearchError
-from targcc_scheduler.search.keys import KEYS
-from targcc_scheduler.search.parser import parse
-from targcc_scheduler.search.terms import (
+from targcc_scheduler.features.search.language import (
+    KEYS,
     Duration,
     Pattern,
     Search,
+    SearchError,
     Term,
     joined,
     only,
+    parse,
     write,
 )
 

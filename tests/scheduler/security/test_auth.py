@@ -8,13 +8,13 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.errors import AuthError
-from targcc_scheduler.security import devices, passwords, sessions, tokens
-from targcc_scheduler.security import users as user_rows
-from targcc_scheduler.security.login_links import LoginLinks
-from targcc_scheduler.security.providers.password import PasswordChecks, TooManyChecks
-from targcc_scheduler.security.roles import Role
-from targcc_scheduler.security.throttle import AttemptLimiter, LoginGuard
-from targcc_scheduler.storage.engines import make_engine
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.features.accounts import passwords, sessions, users
+from targcc_scheduler.features.accounts import sessions as account_sessions
+from targcc_scheduler.features.accounts.providers import PasswordChecks, TooManyChecks
+from targcc_scheduler.features.accounts.roles import Role
+from targcc_scheduler.features.accounts.throttle import AttemptLimiter, LoginGuard
+from targcc_scheduler.features.accounts.users import LoginLinks
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 
@@ -104,16 +104,16 @@ def test_an_unknown_name_takes_as_long_as_a_known_one(monkeypatch):
 
 
 async def test_a_name_is_taken_in_any_case(db: AsyncConnection):
-    await user_rows.add_user(db, "Dana", "hash", Role.ADMIN, NOW)
+    await users.add_user(db, "Dana", "hash", Role.ADMIN, NOW)
     with pytest.raises(AuthError, match="there is a user dana already"):
-        await user_rows.add_user(db, "dana", "hash", Role.VIEWER, NOW)
-    assert await user_rows.find_login(db, "DANA") == ("Dana", Role.ADMIN, "hash", False)
+        await users.add_user(db, "dana", "hash", Role.VIEWER, NOW)
+    assert await users.find_login(db, "DANA") == ("Dana", Role.ADMIN, "hash", False)
 
 
 @pytest.mark.parametrize("name", ["", "two words", "login link", "a" * 65, "<b>", "x\n"])
 async def test_what_is_no_name_is_refused(db: AsyncConnection, name: str):
     with pytest.raises(AuthError, match="not a user name"):
-        await user_rows.add_user(db, name, "hash", Role.ADMIN, NOW)
+        await users.add_user(db, name, "hash", Role.ADMIN, NOW)
 
 
 async def test_a_session_ends(db: AsyncConnection):
@@ -130,35 +130,35 @@ async def test_a_session_ends(db: AsyncConnection):
 async def test_a_user_who_is_removed_or_has_another_password_is_signed_out(
     db: AsyncConnection, change: str
 ):
-    await user_rows.add_user(db, "dana", "hash", Role.ADMIN, NOW)
+    await users.add_user(db, "dana", "hash", Role.ADMIN, NOW)
     secret = await sessions.start_session(db, "dana", Role.ADMIN, NOW, timedelta(hours=1))
     if change == "remove":
-        await user_rows.remove_user(db, "dana")
+        await users.remove_user(db, "dana")
     else:
-        await user_rows.change_password(db, "dana", "another hash")
+        await users.change_password(db, "dana", "another hash")
     assert await sessions.find_session(db, secret, NOW) is None
 
 
 async def test_a_token_is_kept_as_a_digest_and_ends_when_it_says(db: AsyncConnection):
-    secret = await tokens.create_token(
+    secret = await account_sessions.create_token(
         db, "ci", Role.OPERATOR, by="CLI (dana)", now=NOW, life=timedelta(days=1)
     )
     (kept,) = (await db.exec_driver_sql("SELECT * FROM c_JobToken")).mappings()
     assert secret not in map(str, kept.values())
-    token = await tokens.find_token(db, secret, NOW)
+    token = await account_sessions.find_token(db, secret, NOW)
     assert token is not None
     assert token.role == Role.OPERATOR
-    assert await tokens.find_token(db, secret, NOW + timedelta(days=1)) is None
+    assert await account_sessions.find_token(db, secret, NOW + timedelta(days=1)) is None
 
 
 async def test_a_revoked_token_opens_nothing(db: AsyncConnection):
-    secret = await tokens.create_token(db, "ci", Role.VIEWER, by="x", now=NOW)
+    secret = await account_sessions.create_token(db, "ci", Role.VIEWER, by="x", now=NOW)
     with pytest.raises(AuthError, match="there is a token ci already"):
-        await tokens.create_token(db, "ci", Role.VIEWER, by="x", now=NOW)
-    await tokens.revoke_token(db, "ci")
-    assert await tokens.find_token(db, secret, NOW) is None
+        await account_sessions.create_token(db, "ci", Role.VIEWER, by="x", now=NOW)
+    await account_sessions.revoke_token(db, "ci")
+    assert await account_sessions.find_token(db, secret, NOW) is None
     with pytest.raises(AuthError, match="there is no token ci"):
-        await tokens.revoke_token(db, "ci")
+        await account_sessions.revoke_token(db, "ci")
 
 
 def test_a_login_link_works_once():
@@ -268,14 +268,14 @@ def test_one_network_of_ipv6_counts_as_one_address():
 
 
 def test_a_device_is_known_by_the_user_it_was_made_for_until_the_password_changes():
-    cookie = devices.new_device("Dana", "hash one")
-    assert devices.known_device(cookie, "dana", "hash one") == cookie.split(".")[0]
+    cookie = account_sessions.new_device("Dana", "hash one")
+    assert account_sessions.known_device(cookie, "dana", "hash one") == cookie.split(".")[0]
     for wrong in (
-        devices.known_device(cookie, "yossi", "hash one"),
-        devices.known_device(cookie, "dana", "hash two"),
-        devices.known_device(cookie, "dana", None),
-        devices.known_device(cookie[:-1] + "é", "dana", "hash one"),
-        devices.known_device("", "dana", "hash one"),
+        account_sessions.known_device(cookie, "yossi", "hash one"),
+        account_sessions.known_device(cookie, "dana", "hash two"),
+        account_sessions.known_device(cookie, "dana", None),
+        account_sessions.known_device(cookie[:-1] + "é", "dana", "hash one"),
+        account_sessions.known_device("", "dana", "hash one"),
     ):
         assert wrong is None
 
@@ -294,7 +294,7 @@ async def test_only_a_few_passwords_are_compared_at_the_same_time(monkeypatch):
         return False
 
     go = threading.Event()
-    monkeypatch.setattr("targcc_scheduler.security.passwords.password_fits", slow)
+    monkeypatch.setattr("targcc_scheduler.features.accounts.passwords.password_fits", slow)
     checks = PasswordChecks(at_once=2, waiting=3)
     tries = [asyncio.ensure_future(checks.fits(None, "x")) for _ in range(8)]
     await asyncio.sleep(0)

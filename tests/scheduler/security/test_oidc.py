@@ -17,9 +17,15 @@ from projects import WEB
 from pydantic import ValidationError
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
-from targcc_scheduler.security.oidc.client import Attempt, OpenIDClient, Registration, require_safe
-from targcc_scheduler.security.oidc.people import name_of, role_of
-from targcc_scheduler.security.roles import Role
+from targcc_scheduler.features.accounts.oidc import (
+    Attempt,
+    OpenIDClient,
+    Registration,
+    name_of,
+    require_safe,
+    role_of,
+)
+from targcc_scheduler.features.accounts.roles import Role
 from web_fixtures import HOST, running
 
 ISSUER = "https://login.example.com"

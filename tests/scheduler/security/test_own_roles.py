@@ -13,10 +13,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
-from targcc_scheduler.security.rights import own_roles
-from targcc_scheduler.security.roles import Grant, Role
-from targcc_scheduler.storage.schema import narrowing
-from targcc_scheduler.storage.tables import (
+from targcc_scheduler.db import narrowing
+from targcc_scheduler.db.columns import metadata
+from targcc_scheduler.db.tables import (
     job_audit,
     job_batch,
     job_blob,
@@ -37,8 +36,9 @@ from targcc_scheduler.storage.tables import (
     job_unique,
     job_view,
     job_webhook,
-    metadata,
 )
+from targcc_scheduler.features.accounts import roles
+from targcc_scheduler.features.accounts.roles import Grant, Role
 from targcc_scheduler.web import health, openapi
 from targcc_scheduler.web.api.router import PARTS as API_PARTS
 from targcc_scheduler.web.dashboard.router import ROUTERS
@@ -51,7 +51,7 @@ NOW = datetime.now(UTC)
 
 async def role(site: Site, name: str, *grants: tuple[str, str]) -> None:
     given = [Grant(Role(may), jobs) for may, jobs in grants]
-    await site.change(lambda db: own_roles.create(db, name, given))
+    await site.change(lambda db: roles.create(db, name, given))
 
 
 def every_route() -> list[tuple[str, str]]:
@@ -339,13 +339,13 @@ async def test_a_role_changes_and_goes_at_once_for_tokens_too(site: Site):
     headers = {"Idempotency-Key": "once"}
     assert (await program.post(trigger, headers=headers)).status_code == 200
     assert (await program.post("/api/jobs/SyncStock/trigger")).status_code == 404
-    await site.change(lambda db: own_roles.grant(db, "reports", Grant(Role.VIEWER, "daily*")))
+    await site.change(lambda db: roles.grant(db, "reports", Grant(Role.VIEWER, "daily*")))
     assert (await program.post(trigger)).status_code == 403
     assert (await program.post(trigger, headers=headers)).status_code == 403  # no answer of before
-    await site.change(lambda db: own_roles.revoke(db, "reports", "daily*"))
+    await site.change(lambda db: roles.revoke(db, "reports", "daily*"))
     assert (await program.get("/api/jobs/DailyReport")).status_code == 404
     with pytest.raises(AuthError, match="have the role"):
-        await site.change(lambda db: own_roles.remove(db, "reports"))
+        await site.change(lambda db: roles.remove(db, "reports"))
 
 
 async def test_names_and_patterns_of_roles_are_checked(site: Site):
@@ -357,7 +357,7 @@ async def test_names_and_patterns_of_roles_are_checked(site: Site):
     await role(site, "finance", ("viewer", "finance:*"))
     with pytest.raises(AuthError, match="already"):
         await role(site, "finance")
-    for work in (own_roles.remove, lambda db, name: own_roles.revoke(db, name, "*")):
+    for work in (roles.remove, lambda db, name: roles.revoke(db, name, "*")):
         with pytest.raises(AuthError, match="built-in"):
             await site.change(lambda db, work=work: work(db, "viewer"))
     assert Grant(Role.VIEWER, "finance:*").fits("Finance:Daily")

@@ -8,10 +8,14 @@ from starlette.requests import Request
 from targcc_scheduler import Scheduler, Settings, make_router
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import CredentialsRefused
-from targcc_scheduler.security import sessions, tokens
-from targcc_scheduler.security.providers.password import PasswordProvider, session_cookie
-from targcc_scheduler.security.providers.token import TokenProvider
-from targcc_scheduler.security.roles import Principal, Role
+from targcc_scheduler.features.accounts import sessions
+from targcc_scheduler.features.accounts import sessions as account_sessions
+from targcc_scheduler.features.accounts.providers import (
+    PasswordProvider,
+    TokenProvider,
+    session_cookie,
+)
+from targcc_scheduler.features.accounts.roles import Principal, Role
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 
@@ -41,7 +45,7 @@ async def cookie(scheduler):
 
 @pytest.fixture
 async def bearer(scheduler):
-    create = tokens.create_token
+    create = account_sessions.create_token
     secret = await scheduler.change(
         lambda db: create(db, "shop", Role.VIEWER, by="test", now=NOON, life=timedelta(days=7))
     )

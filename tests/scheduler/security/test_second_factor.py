@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from targcc_scheduler.core.encryption import Seals, new_key
 from targcc_scheduler.core.errors import AuthError
-from targcc_scheduler.core.sealing.seals import Seals, new_key
-from targcc_scheduler.security import second_factor, totp
-from targcc_scheduler.security import users as user_rows
-from targcc_scheduler.security.roles import Role
-from targcc_scheduler.security.throttle import AttemptLimiter
-from targcc_scheduler.storage.tables import job_schedule
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.tables import job_schedule
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.accounts import second_factor, users
+from targcc_scheduler.features.accounts import second_factor as account_second_factor
+from targcc_scheduler.features.accounts.roles import Role
+from targcc_scheduler.features.accounts.throttle import AttemptLimiter
 from web_fixtures import PASSWORD, running
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
@@ -29,12 +29,19 @@ RFC_6238 = {  # appendix B, SHA-1
 
 
 def test_codes_are_those_of_the_rfc():
-    found = {at: totp.code_at(RFC_SECRET, at // totp.STEP_SECONDS, digits=8) for at in RFC_6238}
+    found = {
+        at: account_second_factor.code_at(
+            RFC_SECRET, at // account_second_factor.STEP_SECONDS, digits=8
+        )
+        for at in RFC_6238
+    }
     assert found == RFC_6238
 
 
 def code_of(secret, at=NOW):
-    return totp.code_at(secret, int(at.timestamp()) // totp.STEP_SECONDS)
+    return account_second_factor.code_at(
+        secret, int(at.timestamp()) // account_second_factor.STEP_SECONDS
+    )
 
 
 async def test_a_code_and_a_recovery_code_work_once_and_at_once_for_one_only(
@@ -43,9 +50,9 @@ async def test_a_code_and_a_recovery_code_work_once_and_at_once_for_one_only(
     seals = Seals()
     seals.use([new_key()])
     monkeypatch.setattr(second_factor, "SEALS", seals)
-    store, secret = Store(migrated_url), totp.new_secret()
+    store, secret = Store(migrated_url), account_second_factor.new_secret()
     async with store.write() as db:
-        await user_rows.add_user(db, "Dana", "hash", Role.ADMIN, NOW)
+        await users.add_user(db, "Dana", "hash", Role.ADMIN, NOW)
         with pytest.raises(AuthError, match="not the code"):
             await second_factor.turn_on(db, "Dana", secret, "000000x", NOW)
         codes = await second_factor.turn_on(db, "Dana", secret, code_of(secret), NOW)

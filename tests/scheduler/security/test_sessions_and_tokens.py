@@ -3,10 +3,11 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from targcc_scheduler.security import sessions, tokens
-from targcc_scheduler.security.devices import in_words
-from targcc_scheduler.security.roles import Role
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.accounts import sessions
+from targcc_scheduler.features.accounts import sessions as account_sessions
+from targcc_scheduler.features.accounts.roles import Role
+from targcc_scheduler.features.accounts.sessions import in_words
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:145.0) Gecko/20100101 Firefox/145.0"
@@ -69,7 +70,9 @@ async def test_sessions_are_listed_with_browser_and_address_and_ended_singly_and
     assert (await dana.get("/api/sessions", params={"user": "yossi"})).status_code == 403
     # A token is nobody's session, whatever it is called.
     secret = await site.change(
-        lambda db: tokens.create_token(db, "dana", Role.VIEWER, by="test", now=datetime.now(UTC))
+        lambda db: account_sessions.create_token(
+            db, "dana", Role.VIEWER, by="test", now=datetime.now(UTC)
+        )
     )
     named = {"Authorization": f"Bearer {secret}"}
     nobody = await site.stranger()
@@ -87,14 +90,14 @@ async def test_a_page_that_looks_again_by_itself_does_not_keep_its_session(site,
     dana, noted = await site.user("viewer", "dana"), []
     note = sessions.note_use
     monkeypatch.setattr(
-        "targcc_scheduler.security.sessions.Session.is_worth_noting", lambda *_: True
+        "targcc_scheduler.features.accounts.sessions.Session.is_worth_noting", lambda *_: True
     )
 
     async def noting(*args):
         noted.append(args)
         await note(*args)
 
-    monkeypatch.setattr("targcc_scheduler.security.sessions.note_use", noting)
+    monkeypatch.setattr("targcc_scheduler.features.accounts.sessions.note_use", noting)
     await dana.get("/jobs", headers={"HX-Request": "true"})
     assert noted == []
     await dana.get("/jobs")
@@ -105,7 +108,7 @@ async def test_a_token_that_may_start_one_job_does_nothing_else(site):
     mine, other = "DailyReport", "SyncStock"
 
     def make(db):
-        return tokens.create_token(
+        return account_sessions.create_token(
             db,
             "shop-1",
             Role.OPERATOR,

@@ -7,9 +7,8 @@ import httpx
 import pytest
 from targcc_scheduler import JobType, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.security import tokens
-from targcc_scheduler.security.rights import own_roles
-from targcc_scheduler.security.roles import Grant, Role
+from targcc_scheduler.features.accounts import roles, sessions
+from targcc_scheduler.features.accounts.roles import Grant, Role
 from web_fixtures import Site, running
 
 HIDDEN = re.compile(r"ware.?house", re.IGNORECASE)
@@ -51,7 +50,7 @@ async def site(settings: Settings) -> AsyncIterator[Site]:
 async def person(site: Site) -> httpx.AsyncClient:
     """Somebody with a role over the jobs whose names begin with ``daily``."""
     given = [Grant(Role.OPERATOR, "daily*")]
-    await site.change(lambda db: own_roles.create(db, "reports", given))
+    await site.change(lambda db: roles.create(db, "reports", given))
     dana = await site.user("reports", "dana")
     dana.client.headers["X-CSRF-Token"] = dana.csrf
     return dana.client
@@ -61,7 +60,7 @@ async def program(site: Site) -> httpx.AsyncClient:
     """A program whose token is for some jobs."""
     now = site.scheduler.clock.now()
     token = await site.change(
-        lambda db: tokens.create_token(
+        lambda db: sessions.create_token(
             db, "mailer", "operator", by="test", now=now, jobs=("DailyMail", "DailyCheck")
         )
     )

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from targcc_scheduler.core.kept.metadata import metadata_json
+from targcc_scheduler.core.stored_values import metadata_json
 from targcc_scheduler.services.database import Database
 from targcc_scheduler.services.procedures import parse_procedure, procedure_call
 

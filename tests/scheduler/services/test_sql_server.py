@@ -11,7 +11,8 @@ from rt_tools import until
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler import Actor, ActorKind, RunState
 from targcc_scheduler.core.clock import deadline
-from targcc_scheduler.services import drivers, transaction
+from targcc_scheduler.services import transaction
+from targcc_scheduler.services import transaction as service_transaction
 from targcc_scheduler.services.database import Database
 from tds_double import Slow, tds_double
 
@@ -127,8 +128,8 @@ def test_the_driver_has_the_private_cancel_that_one_function_uses(double):
     )
     with connection.cursor() as cursor:
         assert callable(cursor.hstmt._cancel)
-        assert drivers.cancel_on_sql_server(cursor)
+        assert service_transaction.cancel_on_sql_server(cursor)
     connection.close()
 
-    assert drivers.cancel_on_sql_server(cursor)  # nothing to cancel
-    assert not drivers.cancel_on_sql_server(SimpleNamespace(hstmt=object()))
+    assert service_transaction.cancel_on_sql_server(cursor)  # nothing to cancel
+    assert not service_transaction.cancel_on_sql_server(SimpleNamespace(hstmt=object()))

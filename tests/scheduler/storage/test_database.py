@@ -11,15 +11,11 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from targcc_scheduler import migrate
-from targcc_scheduler.migrations.upgrade import (
-    current_revision,
-    head_revision,
-    sql_script,
-    version_table,
-)
-from targcc_scheduler.storage.engines import make_engine, sync_engine
-from targcc_scheduler.storage.tables import metadata
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.columns import metadata
+from targcc_scheduler.db.dialects.known import version_table
+from targcc_scheduler.db.engines import make_engine, sync_engine
+from targcc_scheduler.db.migrations.upgrade import current_revision, head_revision, sql_script
+from targcc_scheduler.db.transactions import Store
 
 DIALECTS = {"sqlite": "sqlite", "postgresql": "postgres", "mssql": "tsql"}
 

@@ -1,4 +1,4 @@
-"""What every dialect promises (see ``storage/dialects/base.py``); both pass these tests."""
+"""What every dialect promises (see ``db/dialects/base.py``); both pass these tests."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -8,14 +8,13 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler.core.outage import OUTAGES
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.storage.dialects import known, postgresql
-from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.runs import claim as claiming
-from targcc_scheduler.storage.runs import create, values
-from targcc_scheduler.storage.runs.history import history_row
-from targcc_scheduler.storage.runs.settle import settle
-from targcc_scheduler.storage.tables import job_queue, job_run, job_server, logged_job
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.dialects import known, postgresql
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.tables import job_queue, job_run, job_server, logged_job
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel.runs import claim, create, values
+from targcc_scheduler.kernel.runs.history import history_row
+from targcc_scheduler.kernel.runs.settle import settle
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 
@@ -39,7 +38,7 @@ async def _claims(store, count):
         for _ in range(count):
             await create.insert_many(connection, [run], NOW)
         terms = values.ClaimTerms(server_id="me", limits={}, poison_here=False, now=NOW)
-        return (await claiming.claim(connection, values.Offer(wanted={"q": count}), terms)).claims
+        return (await claim.claim(connection, values.Offer(wanted={"q": count}), terms)).claims
 
 
 def test_a_url_and_a_connection_of_it_have_the_same_dialect(migrated_url):
@@ -130,8 +129,8 @@ async def test_a_batch_settles_what_is_still_owned_with_a_row_of_history_each(st
         states = dict((await connection.execute(sa.select(job_run.c.Id, job_run.c.State))).all())
     assert [item.claim.run_id for item in settled] == [first.run_id, last.run_id]
     assert states[lost.run_id] == "running"
-    for row, claim in zip(kept, (first, last), strict=True):
-        assert history_row(claim, ended).items() <= dict(row).items()
+    for row, claimed in zip(kept, (first, last), strict=True):
+        assert history_row(claimed, ended).items() <= dict(row).items()
 
 
 async def test_a_settlement_of_a_waiting_run_finds_it_while_it_waits(store):

@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 from rt_tools import until
 from sqlalchemy.exc import IntegrityError, OperationalError
-from targcc_scheduler.storage import nodes
-from targcc_scheduler.storage.dialects.drivers.psycopg_driver import QuietConnection
-from targcc_scheduler.storage.dialects.frequent import FrequentStatement
-from targcc_scheduler.storage.lookout.seen import see
-from targcc_scheduler.storage.tables import job_server
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.dialects.frequent import FrequentStatement
+from targcc_scheduler.db.dialects.psycopg_driver import QuietConnection
+from targcc_scheduler.db.tables import job_server
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel.changes import see
+from targcc_scheduler.kernel.node import nodes
 
 NOW = datetime(2026, 6, 10, 12, 0, 0, 123456, tzinfo=UTC)
 ROWS = sa.select(job_server.c.Id, job_server.c.HeartbeatAt, job_server.c.StuckIn).order_by("Id")

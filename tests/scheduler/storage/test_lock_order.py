@@ -22,33 +22,32 @@ from guarantee_rig import unique_run
 from processes import environment
 from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.enqueueing.batches import operate as of_batches
-from targcc_scheduler.jobs.options.unique import Unique
-from targcc_scheduler.operations import Call
-from targcc_scheduler.storage import nodes, slots
-from targcc_scheduler.storage.aliases import take_over
-from targcc_scheduler.storage.failures import groups
-from targcc_scheduler.storage.overrides import rows as overrides
-from targcc_scheduler.storage.runs import claim, operate, stage
-from targcc_scheduler.storage.runs.settle import settle
-from targcc_scheduler.storage.runs.values import Settlement
-from targcc_scheduler.storage.schema.tied.keys import job_idempotency, job_limit, job_unique
-from targcc_scheduler.storage.tables import (
+from targcc_scheduler.db.tables import (
     job_batch,
     job_delivery,
     job_failure,
+    job_idempotency,
+    job_limit,
     job_link,
     job_override,
     job_run,
     job_schedule,
+    job_unique,
     job_webhook,
 )
-from targcc_scheduler.storage.ties import holding, limits, links
-from targcc_scheduler.storage.ties.keys import unique
-from targcc_scheduler.storage.ties.limit_keys import renamed
-from targcc_scheduler.storage.ties.limit_keys.terms import Terms
-from targcc_scheduler.storage.transactions import Store
-from targcc_scheduler.storage.webhooks import rows as webhooks
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.batches import actions as batch_actions
+from targcc_scheduler.features.events import model as event_model
+from targcc_scheduler.features.overrides import rows as override_rows
+from targcc_scheduler.features.triage import error_groups
+from targcc_scheduler.kernel import dependencies, limit_renames, limits, releases, row_locks, unique
+from targcc_scheduler.kernel.jobs.limits import LimitPolicy
+from targcc_scheduler.kernel.jobs.unique import Unique
+from targcc_scheduler.kernel.node import nodes, slots
+from targcc_scheduler.kernel.runs import claim, create, operate
+from targcc_scheduler.kernel.runs.settle import settle
+from targcc_scheduler.kernel.runs.values import Settlement
+from targcc_scheduler.operations import Call
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -188,11 +187,11 @@ async def replace_two(connection: Any) -> None:
 
 
 async def raise_limit(connection: Any) -> None:
-    await limits.renew(connection, {"Old": Terms(most=2)}, NOW)
+    await limits.renew(connection, {"Old": LimitPolicy(most=2)}, NOW)
 
 
 def cancel_batch(connection: Any) -> Awaitable[object]:
-    return of_batches.begin_cancel(Call(connection, None, NOW), 1, DANA)  # type: ignore[arg-type]
+    return batch_actions.begin_cancel(Call(connection, None, NOW), 1, DANA)  # type: ignore[arg-type]
 
 
 async def settle_runs(connection: Any) -> None:
@@ -230,25 +229,27 @@ LATER = row(job_batch.c.Id, 2), row(job_batch.c.Id, 1)
 CASES = {
     "a batch is cancelled": Case(batches, cancel_batch, *LATER),
     "a run waits for batches": Case(
-        batches, lambda db: links.outcomes_of(db, links.BATCH, [1, 2]), *LATER
+        batches, lambda db: dependencies.outcomes_of(db, dependencies.BATCH, [1, 2]), *LATER
     ),
     "failures are acknowledged": runs_in_order(
-        caused, lambda db: groups.handle(db, "why", "dana", "seen", now=NOW)
+        caused, lambda db: error_groups.handle(db, "why", "dana", "seen", now=NOW)
     ),
-    "failures are opened again": runs_in_order(caused, lambda db: groups.reopen(db, [2, 1])),
+    "failures are opened again": runs_in_order(caused, lambda db: error_groups.reopen(db, [2, 1])),
     "runs are rescued": runs_in_order(runs(), lambda db: nodes.rescue(db, NOW, limits={})),
     "runs are settled": runs_in_order(runs(), settle_runs),
     "runs are given back": runs_in_order(runs(), return_runs),
     "runs get another job": runs_in_order(
-        runs(State="scheduled"), lambda db: take_over.take_over(db, "New", "Old", "1")
+        runs(State="scheduled"), lambda db: releases.take_over(db, "New", "Old", "1")
     ),
     "unique runs get another job": Case(
         UNIQUE,
-        lambda db: take_over.take_over(db, "New", "Old", "1"),
+        lambda db: releases.take_over(db, "New", "Old", "1"),
         row(job_run.c.Id, 1),
         row(job_unique.c.UniqueKey, "a"),
     ),
-    "runs end for which others wait": runs_in_order(chained, lambda db: holding.hold(db, [2, 3])),
+    "runs end for which others wait": runs_in_order(
+        chained, lambda db: row_locks.lock_rows(db, [2, 3])
+    ),
     "runs get other arguments": runs_in_order(UNIQUE, replace_two),
     "unique runs are deleted": keys_in_order(
         UNIQUE, lambda db: operate.delete_rows(db, [1, 2]), job_unique.c.UniqueKey
@@ -259,7 +260,7 @@ CASES = {
     "a limit is raised": keys_in_order(LIMITS, raise_limit, job_limit.c.LimitKey),
     "keys get another job": Case(
         keys_of_two_names,
-        lambda db: renamed.lead_on(db, "New", "Old", NOW),
+        lambda db: limit_renames.lead_on(db, "New", "Old", NOW),
         row(job_limit.c.LimitKey, "New k=a"),
         row(job_limit.c.LimitKey, "Old k=a"),
     ),
@@ -267,11 +268,11 @@ CASES = {
         SCHEDULES, lambda db: slots.forget(db, ["b", "a"]), job_schedule.c.JobName
     ),
     "overrides end": keys_in_order(
-        OVERRIDES, lambda db: overrides.remove_ended(db, NOW), job_override.c.JobName
+        OVERRIDES, lambda db: override_rows.remove_ended(db, NOW), job_override.c.JobName
     ),
     "a webhook is turned off": Case(
         webhook,
-        lambda db: webhooks.disable(db, 1, "dana", NOW),
+        lambda db: event_model.disable(db, 1, "dana", NOW),
         row(job_delivery.c.Id, 1),
         row(job_webhook.c.Id, 1),
     ),
@@ -305,8 +306,8 @@ async def test_to_stage_runs_waits_for_nobody(store):
         await runs(State="scheduled", Attempt=0)(connection)
     async with store.engine.begin() as other:
         await other.execute(sa.select(job_run.c.Id).where(job_run.c.Id == 1).with_for_update())
-        assert await asyncio.wait_for(store.change(lambda db: stage.stage_due(db, later)), 30) == 1
-    assert await store.change(lambda db: stage.stage_due(db, later)) == 1
+        assert await asyncio.wait_for(store.change(lambda db: create.stage_due(db, later)), 30) == 1
+    assert await store.change(lambda db: create.stage_due(db, later)) == 1
 
 
 CROWD = "import crowd_rig, sys; crowd_rig.main(*sys.argv[1:])"

@@ -8,17 +8,16 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from targcc_scheduler import Actor, ActorKind
-from targcc_scheduler.jobs.overrides.values import Override
-from targcc_scheduler.storage import tables
-from targcc_scheduler.storage.audit import audit
-from targcc_scheduler.storage.bulk import rows as bulk
-from targcc_scheduler.storage.lookout import lookout
-from targcc_scheduler.storage.lookout.lookout import Lookout
-from targcc_scheduler.storage.nodes import Server, register
-from targcc_scheduler.storage.overrides import rows as overrides
-from targcc_scheduler.storage.owners import rows as owners
-from targcc_scheduler.storage.owners.values import Owner
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db import poller, tables
+from targcc_scheduler.db.poller import Poller
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.legacy import owners
+from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.features.overrides import rows as override_rows
+from targcc_scheduler.features.overrides.model import Override
+from targcc_scheduler.features.triage import bulk
+from targcc_scheduler.kernel.audit import audit
+from targcc_scheduler.kernel.node.nodes import Server, register
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -76,10 +75,10 @@ CHANGES = [
     ("owners", lambda db: owners.put(db, "Report", Owner.OLD, DANA, NOW)),
     ("owners", lambda db: owners.put(db, "Report", Owner.NEW, DANA, NOW)),
     ("owners", lambda db: owners.put(db, "Other", Owner.OLD, DANA, NOW - timedelta(hours=1))),
-    ("overrides", lambda db: overrides.put(db, [override("1")])),
-    ("overrides", lambda db: overrides.put(db, [override("2")])),
-    ("overrides", lambda db: overrides.put(db, [override("2", NOW - timedelta(hours=1))])),
-    ("overrides", lambda db: overrides.remove(db, "Report", ["priority"])),
+    ("overrides", lambda db: override_rows.put(db, [override("1")])),
+    ("overrides", lambda db: override_rows.put(db, [override("2")])),
+    ("overrides", lambda db: override_rows.put(db, [override("2", NOW - timedelta(hours=1))])),
+    ("overrides", lambda db: override_rows.remove(db, "Report", ["priority"])),
     ("bulk", begin_bulk),
     ("texts", lambda db: db.execute(tables.job_text_due.insert().values(RunId=7))),
 ]
@@ -109,8 +108,8 @@ class Counted:
 
     def __init__(self, monkeypatch):
         self.looks, self.error = 0, None
-        monkeypatch.setattr(lookout, "see", self.see)
-        self.lookout = Lookout(self.read)
+        monkeypatch.setattr(poller, "see", self.see)
+        self.lookout = Poller(self.read)
 
     @asynccontextmanager
     async def read(self):
@@ -150,14 +149,14 @@ async def test_all_who_wait_share_the_look_of_the_most_impatient(monkeypatch):
 
 async def test_a_look_that_hangs_is_given_up_when_all_ends(monkeypatch):
     counted = Counted(monkeypatch)
-    monkeypatch.setattr(lookout, "_ENDS_SECONDS", 0.01)
+    monkeypatch.setattr(poller, "_ENDS_SECONDS", 0.01)
     begun = asyncio.Event()
 
     async def hang(_):
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(lookout, "see", hang)
+    monkeypatch.setattr(poller, "see", hang)
     waiting = asyncio.create_task(counted.lookout.next(0))
     await begun.wait()
     await counted.lookout.close()

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler.storage.alerts import threads
-from targcc_scheduler.storage.failures import concerns
-from targcc_scheduler.storage.tables import job_alert_thread
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.tables import job_alert_thread
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.alerts import model as alert_model
+from targcc_scheduler.features.triage import error_groups
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
-FAILED = threads.Happened(
+FAILED = alert_model.Happened(
     thread="export", kind="failed", job="Export", about="", title="Export failed",
     run_id=None, targets_json="[]", escalates=False,
 )  # fmt: skip
@@ -26,28 +26,30 @@ async def store(migrated_url):
 async def test_a_concern_is_new_once(store):
     for is_new in (True, False):
         async with store.write() as connection:
-            found = await concerns.note(connection, "Nightly", "must_finish_by", "late", NOW)
+            found = await error_groups.note_issue(
+                connection, "Nightly", "must_finish_by", "late", NOW
+            )
         assert found is is_new
 
 
 async def test_a_concern_that_was_removed_is_new_again(store):
     async with store.write() as connection:
-        assert await concerns.note(connection, "Nightly", "must_finish_by", "late", NOW)
-        assert await concerns.remove(connection, "Nightly", "must_finish_by")
-        assert not await concerns.remove(connection, "Nightly", "must_finish_by")
-        assert await concerns.note(connection, "Nightly", "must_finish_by", "late", NOW)
+        assert await error_groups.note_issue(connection, "Nightly", "must_finish_by", "late", NOW)
+        assert await error_groups.remove(connection, "Nightly", "must_finish_by")
+        assert not await error_groups.remove(connection, "Nightly", "must_finish_by")
+        assert await error_groups.note_issue(connection, "Nightly", "must_finish_by", "late", NOW)
 
 
 async def test_an_alert_that_another_node_has_begun_meanwhile_is_counted(store, monkeypatch):
     async with store.write() as connection:
-        await threads.note(connection, FAILED, NOW)
+        await alert_model.note(connection, FAILED, NOW)
 
     async def none_yet(*_: object) -> int:
         """The row of the other node was not committed yet."""
         return 0
 
-    monkeypatch.setattr(threads, "changed", none_yet)
+    monkeypatch.setattr(alert_model, "changed", none_yet)
     async with store.write() as connection:
-        await threads.note(connection, FAILED, NOW)
+        await alert_model.note(connection, FAILED, NOW)
         number = await connection.scalar(sa.select(job_alert_thread.c.Number))
     assert number == 2

@@ -10,17 +10,23 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler.core.states import FINAL, RunState
-from targcc_scheduler.node.pruner import count_history, fold_statistics, prune
-from targcc_scheduler.queries.statistics import ended_runs, job_stats
-from targcc_scheduler.storage.runs import create, operate
-from targcc_scheduler.storage.runs.claim import claim_of
-from targcc_scheduler.storage.runs.settle import settle
-from targcc_scheduler.storage.runs.values import AttemptRecord, Claim, NewRun, Settlement
-from targcc_scheduler.storage.statistics import counts
-from targcc_scheduler.storage.statistics.buckets import bucket_of, duration_of
-from targcc_scheduler.storage.statistics.endings import Ending
-from targcc_scheduler.storage.tables import job_run, job_setting, job_stat, logged_job
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.tables import job_run, job_setting, job_stat, logged_job
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel import statistics
+from targcc_scheduler.kernel.node.pruner import count_history, fold_statistics, prune
+from targcc_scheduler.kernel.queries.statistics import ended_runs, job_stats
+from targcc_scheduler.kernel.runs import create, operate
+from targcc_scheduler.kernel.runs.claim import claim_of
+from targcc_scheduler.kernel.runs.settle import settle
+from targcc_scheduler.kernel.runs.values import (
+    AttemptRecord,
+    Claim,
+    Ending,
+    NewRun,
+    Settlement,
+    bucket_of,
+    duration_of,
+)
 
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
 JOBS = ("Invoice", "invoice", "Report")
@@ -260,7 +266,7 @@ async def test_rows_of_nodes_are_put_together_and_nothing_is_lost(store: Store):
     ending = Ending(job="Report", at=BEGIN, outcome=RunState.SUCCEEDED, duration_ms=50)
     async with store.write() as connection:
         for shard in range(300):
-            await counts.add(connection, [ending], shard)
+            await statistics.add(connection, [ending], shard)
     before = await counted(store)
     await fold_statistics(store, BEGIN + timedelta(days=2))
     assert await counted(store) == before

@@ -12,7 +12,7 @@ from targcc_scheduler import JobContext, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.outage import MOST_UNDONE, Outage
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.storage.tables import job_run, logged_job
+from targcc_scheduler.db.tables import job_run, logged_job
 
 ONCE = """
     CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

@@ -9,10 +9,10 @@ from guarantee_rig import schedulers
 from targcc_scheduler import JobContext, JobResult, JobType, RunState, job
 from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.core.errors import UnknownRun
-from targcc_scheduler.engine.handover import hand_on
-from targcc_scheduler.storage.dialects import known
-from targcc_scheduler.storage.tables import job_link, job_run
-from targcc_scheduler.storage.ties import ended
+from targcc_scheduler.db.dialects import known
+from targcc_scheduler.db.tables import job_link, job_run
+from targcc_scheduler.kernel import on_settled
+from targcc_scheduler.kernel.engine.submit import hand_on
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 
@@ -126,8 +126,8 @@ async def test_the_parent_of_the_callers_own_transaction_and_what_an_older_node_
     assert await states(scheduler, child) == ["awaiting"]
 
     async def sweep(connection):
-        assert await ended.any_waits(connection, scheduler.clock.now())
-        found = await ended.sweep(connection, scheduler.clock.now())
+        assert await on_settled.any_waits(connection, scheduler.clock.now())
+        found = await on_settled.sweep(connection, scheduler.clock.now())
         await hand_on(scheduler._host.engine, connection, found, scheduler.clock.now())
 
     await scheduler.change(sweep)

@@ -5,12 +5,11 @@ import sqlalchemy as sa
 from guarantee_rig import DANA, schedulers
 from sqlalchemy import event
 from targcc_scheduler import JobType, job
-from targcc_scheduler.jobs.following import chains as graphs
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.kernel.jobs import chains as job_chains
+from targcc_scheduler.kernel.queries.chains import chains, lineage
+from targcc_scheduler.kernel.queries.runs import get_run
 from targcc_scheduler.project import current
-from targcc_scheduler.queries.following.chains import chains
-from targcc_scheduler.queries.following.line import line
-from targcc_scheduler.queries.runs import get_run
-from targcc_scheduler.storage.tables import job_run
 
 
 @job(JobType.MANUAL)
@@ -59,10 +58,10 @@ async def becomes(scheduler, run_id, state):
 def test_jobs_hang_together_by_what_they_follow():
     marked = (report_orders, import_orders, apart, import_prices, check_orders)
     jobs = [one.__job__.complete(current()) for one in marked]
-    [found] = graphs.chains(jobs)
+    [found] = job_chains.chains(jobs)
     names = [one.name for one in found]
     assert names == ["ImportOrders", "ImportPrices", "CheckOrders", "ReportOrders"]
-    assert graphs.chains(jobs[1:4]) == ()  # what binds them is not to be seen
+    assert job_chains.chains(jobs[1:4]) == ()  # what binds them is not to be seen
 
 
 async def test_a_chain_is_as_its_worst_step(scheduler):
@@ -133,4 +132,4 @@ async def test_a_run_shows_its_whole_chain(scheduler):
 async def _line(db, run_id):
     run = await get_run(db, run_id)
     assert run is not None
-    return await line(db, run)
+    return await lineage(db, run)

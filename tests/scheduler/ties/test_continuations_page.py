@@ -7,7 +7,7 @@ from pathlib import Path
 
 from guarantee_rig import schedulers
 from targcc_scheduler import RunState
-from targcc_scheduler.queries import runs
+from targcc_scheduler.kernel.queries import runs
 
 PAGE = Path(__file__).parents[3] / "docs" / "continuations.md"
 

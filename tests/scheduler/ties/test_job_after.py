@@ -5,10 +5,10 @@ import sqlalchemy as sa
 from guarantee_rig import schedulers
 from targcc_scheduler import JobContext, JobError, JobType, RunState, Scheduler, Settings, job
 from targcc_scheduler.core.actor import Actor, ActorKind
-from targcc_scheduler.enqueueing.recording import RECORDING
-from targcc_scheduler.jobs.following.chains import circle
-from targcc_scheduler.storage.tables import job_run
-from targcc_scheduler.testing import ParentRun, run_inline, run_job
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.fake import RECORDING
+from targcc_scheduler.kernel.jobs.chains import ParentRun, circle
+from targcc_scheduler.testing import run_inline, run_job
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 

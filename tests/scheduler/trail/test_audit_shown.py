@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import Actor, ActorKind
-from targcc_scheduler.storage.audit import audit
+from targcc_scheduler.kernel.audit import audit
 
 
 @pytest.fixture

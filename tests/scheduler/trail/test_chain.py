@@ -9,16 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler.core.actor import Actor, ActorKind
-from targcc_scheduler.node.pruner import AuditAge, prune
-from targcc_scheduler.queries.trail.entries import Filter
-from targcc_scheduler.queries.trail.export import export
-from targcc_scheduler.queries.trail.verify import verify
-from targcc_scheduler.storage.audit import audit
-from targcc_scheduler.storage.engines import make_engine
-from targcc_scheduler.storage.tables import job_audit
-from targcc_scheduler.storage.trail import seal
-from targcc_scheduler.storage.trail.links import Link
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.db.tables import job_audit
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.audit import chain
+from targcc_scheduler.features.audit.chain import Link
+from targcc_scheduler.features.audit.queries import Filter, export, verify
+from targcc_scheduler.kernel.audit import audit
+from targcc_scheduler.kernel.node.pruner import AuditAge, prune
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 DANA = Actor(ActorKind.MANUAL, "dana", "10.1.2.3")
@@ -40,7 +38,7 @@ async def write(store, count, *, at=NOW, action="trigger", **more):
 
 async def seal_all(store):
     async with store.write() as db:
-        while await db.run_sync(seal.seal):
+        while await db.run_sync(chain.seal):
             pass
 
 
@@ -70,7 +68,7 @@ async def test_who_writes_waits_for_nobody_who_writes_or_chains(migrated_postgre
     store, other = Store(migrated_postgresql_url), Store(migrated_postgresql_url)
     async with store.write() as slow:  # such as an application's transaction that stays open
         await audit(slow, DANA, "trigger", NOW)
-        assert await slow.run_sync(seal.seal) is False
+        assert await slow.run_sync(chain.seal) is False
         async with asyncio.timeout(30):
             await write(other, 3)
             await seal_all(other)
@@ -194,7 +192,7 @@ async def test_rows_from_before_are_not_chained_and_later_ones_are_adopted_by_a_
         await db.execute(by_hand)
     assert (await verdict(store)).fault.kind == "inserted"
     async with store.write() as db:
-        assert await db.run_sync(seal.adopt) == [4]
+        assert await db.run_sync(chain.adopt) == [4]
     await seal_all(store)
     found = await verdict(store)
     assert (found.fault, found.rows, found.unchained) == (None, 3, 1)

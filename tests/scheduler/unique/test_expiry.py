@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler import job
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.node.chores.rounds import Rounds
-from targcc_scheduler.storage.tables import job_run, job_stat
+from targcc_scheduler.db.tables import job_run, job_stat
+from targcc_scheduler.kernel.node.maintenance import Maintenance
 
 BEGUN = []
 
@@ -76,7 +76,7 @@ async def test_runs_that_no_claim_meets_expire_too(scheduler):
     begun, waits = await scheduler.enqueue_many(Quote, [{"number": 2}, {"number": 3}])
     await _set(scheduler, [late, begun], ExpiresAt=now - timedelta(seconds=5))
     await _set(scheduler, [begun], State="retrying", Attempt=1, DueAt=now + timedelta(hours=1))
-    rounds: Rounds = scheduler._host.node.rounds
+    rounds: Maintenance = scheduler._host.node.rounds
     await scheduler.call(rounds.sweep_once())
     states = [(await _run(scheduler, run_id)).State for run_id in (late, begun, waits)]
     assert states == ["cancelled", "retrying", "enqueued"]

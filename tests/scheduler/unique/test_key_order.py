@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import pytest
 import sqlalchemy as sa
 from guarantee_rig import unique_run
-from targcc_scheduler.jobs.options.unique import Unique
-from targcc_scheduler.storage.runs.values import NewRun
-from targcc_scheduler.storage.schema.tied.keys import job_unique
-from targcc_scheduler.storage.ties.keys import unique
-from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.db.tables import job_unique
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel import unique
+from targcc_scheduler.kernel.jobs.unique import Unique
+from targcc_scheduler.kernel.runs.values import NewRun
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 WAITING = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")

@@ -3,9 +3,8 @@
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler import job
-from targcc_scheduler.storage.dialects import known
-from targcc_scheduler.storage.schema.tied.keys import job_unique
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.dialects import known
+from targcc_scheduler.db.tables import job_run, job_unique
 
 SEVERAL = [{"number": 1}, {"number": 2}]
 

@@ -8,7 +8,7 @@ from limits_tools import let_some_have_room
 from targcc_scheduler import RunState, job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.errors import IdempotencyError, UnknownRun
-from targcc_scheduler.storage.tables import job_batch, job_link, job_run
+from targcc_scheduler.db.tables import job_batch, job_link, job_run
 
 
 @job(retries=0)

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from targcc_scheduler import Project, RunStateError, Scheduler, Settings, configure, job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.states import ACTIVE
-from targcc_scheduler.storage.dialects import known
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.dialects import known
+from targcc_scheduler.db.tables import job_run
 
 KEYS = 4
 IN_HAND = Counter[int]()

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.security.rights import own_roles
-from targcc_scheduler.security.roles import Grant, Role
-from targcc_scheduler.storage.tables import job_audit, job_batch
+from targcc_scheduler.db.tables import job_audit, job_batch
+from targcc_scheduler.features.accounts import roles
+from targcc_scheduler.features.accounts.roles import Grant, Role
 from web_fixtures import Site
 
 
@@ -67,7 +67,7 @@ async def test_programs_and_people_see_batches_and_operators_act_on_them(site: S
 async def test_a_role_for_some_jobs_sees_no_batch_and_changes_none(site: Site):
     batch_id = await month_end(site)
     given = [Grant(Role.OPERATOR, "daily*"), Grant(Role.OPERATOR, "SyncStock")]
-    await site.change(lambda db: own_roles.create(db, "reports", given))
+    await site.change(lambda db: roles.create(db, "reports", given))
     dana = await site.user("reports", "dana")
     headers = {"X-CSRF-Token": dana.csrf}
     for path in ("/api/batches", "/jobs/batches"):

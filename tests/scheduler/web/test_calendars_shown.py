@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from projects import WEB
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.web.answers import versions
+from targcc_scheduler.web import responses
 from web_fixtures import Site
 
 HELD = replace(
@@ -136,6 +136,6 @@ def test_the_command_line_says_the_same(database_url: str):
 )
 def test_what_calendars_and_windows_do_by_themselves_is_no_change_of_anybody(path: str, field: str):
     before, after = (f'{{"name": "x", "{field}": "{said}"}}'.encode() for said in "ab")
-    seen = versions.tag(path, before, before)
-    assert versions.fits(seen, versions.tag(path, after, after))
-    assert not versions.fits(seen, versions.tag(path, after, after), exactly=True)
+    seen = responses.tag(path, before, before)
+    assert responses.fits(seen, responses.tag(path, after, after))
+    assert not responses.fits(seen, responses.tag(path, after, after), exactly=True)

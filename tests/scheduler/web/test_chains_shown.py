@@ -8,10 +8,9 @@ import pytest
 from click.testing import CliRunner
 from targcc_scheduler import JobType, Settings, job
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.security import tokens
-from targcc_scheduler.security.rights import own_roles
-from targcc_scheduler.security.roles import Grant, Role
-from targcc_scheduler.storage.tables import job_link
+from targcc_scheduler.db.tables import job_link
+from targcc_scheduler.features.accounts import roles, sessions
+from targcc_scheduler.features.accounts.roles import Grant, Role
 from web_fixtures import Site, running
 
 
@@ -184,7 +183,7 @@ async def test_a_run_that_was_done_again_well_mends_the_state_of_its_chain(
 
 async def test_a_token_for_single_jobs_is_not_told_of_the_others(site: Site, night: dict[str, int]):
     token = await site.change(
-        lambda db: tokens.create_token(
+        lambda db: sessions.create_token(
             db,
             "starter",
             Role.OPERATOR,
@@ -203,7 +202,7 @@ async def test_a_role_for_some_jobs_sees_the_part_of_a_chain_that_it_is_about(
     site: Site, night: dict[str, int]
 ):
     given = [Grant(Role.VIEWER, "CheckReport"), Grant(Role.VIEWER, "MailReport")]
-    await site.change(lambda db: own_roles.create(db, "checks", given))
+    await site.change(lambda db: roles.create(db, "checks", given))
     dana = await site.user("checks", "dana")
     [chain] = (await dana.get("/api/chains")).json()
     assert chain["jobs"] == ["CheckReport", "MailReport"]

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from file_jobs import count_lines, read_file
 from targcc_scheduler import Settings
-from targcc_scheduler.cli.commands.files.sending import files_among
+from targcc_scheduler.cli.commands.runs import files_among
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.jobs.arguments import parameters_of
+from targcc_scheduler.kernel.jobs.arguments import parameters_of
 
 CSV = b"<script>alert(1)</script>;2\n" * 3
 

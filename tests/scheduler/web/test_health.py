@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from targcc_scheduler import Settings
-from targcc_scheduler.storage.tables import job_server
+from targcc_scheduler.db.tables import job_server
 from web_fixtures import Site, running
 
 

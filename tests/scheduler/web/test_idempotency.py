@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler.security import tokens
-from targcc_scheduler.storage.requests import answers
-from targcc_scheduler.storage.tables import job_request, job_run
+from targcc_scheduler.db.tables import job_request, job_run
+from targcc_scheduler.features.accounts import sessions
+from targcc_scheduler.kernel import idempotency
 from web_fixtures import Site
 
 TRIGGER = "/api/jobs/DailyReport/trigger"
@@ -56,14 +56,14 @@ async def test_a_key_is_the_same_at_each_address_of_the_api(site: Site):
 
 
 async def test_a_key_that_a_refused_request_leaves_meanwhile_is_taken(site: Site, monkeypatch):
-    inserts = answers.insert_new
+    inserts = idempotency.insert_new
 
     async def is_left(*_: object) -> bool:
         """The row of an earlier request is in the way, and gone when it is looked for."""
-        monkeypatch.setattr(answers, "insert_new", inserts)
+        monkeypatch.setattr(idempotency, "insert_new", inserts)
         return False
 
-    monkeypatch.setattr(answers, "insert_new", is_left)
+    monkeypatch.setattr(idempotency, "insert_new", is_left)
     program = await site.program("operator")
     assert (await program.post(TRIGGER, headers=ONE)).status_code == 200
     assert await runs(site) == 1
@@ -84,7 +84,7 @@ async def test_a_key_is_its_callers_and_its_addresss(site: Site):
 async def test_a_token_that_is_called_like_a_user_is_another_caller(site: Site):
     dana, now = await site.user("operator", "dana"), site.scheduler.clock.now()
     token = await site.change(
-        lambda db: tokens.create_token(db, "dana", "operator", by="test", now=now)
+        lambda db: sessions.create_token(db, "dana", "operator", by="test", now=now)
     )
     program = (await site.stranger()).client
     by_page = await dana.client.post(TRIGGER, headers=ONE | {"X-CSRF-Token": dana.csrf})
@@ -127,7 +127,7 @@ async def test_a_request_whose_process_died_is_not_done_again(site: Site, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(answers, "end", dies)
+        patched.setattr(idempotency, "end", dies)
         with pytest.raises(KeyboardInterrupt):
             await program.post(TRIGGER, headers=ONE)
     assert await runs(site) == 1

@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 from babel.messages.pofile import read_po
 from targcc_scheduler.core import humanize
-from targcc_scheduler.core.languages import catalogue as catalogues
-from targcc_scheduler.core.languages.catalogue import catalogue, languages, messages
-from targcc_scheduler.core.languages.isolation import harmless, isolated
-from targcc_scheduler.core.languages.reader import Reader, gettext, reading
+from targcc_scheduler.core import languages as catalogue
+from targcc_scheduler.core import languages as core_languages
+from targcc_scheduler.core.languages import Reader, gettext, languages, messages, reading
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.queries.needs import bulk, failures
-from targcc_scheduler.storage.tables import metadata
-from targcc_scheduler.web.dashboard.reading import words
+from targcc_scheduler.core.text import harmless, isolated
+from targcc_scheduler.db.columns import metadata
+from targcc_scheduler.features.triage import bulk_queries, inbox
+from targcc_scheduler.web.dashboard import rendering
 from web_fixtures import Site, running
 
 HEBREW = re.compile("[\u05d0-\u05ea]")
@@ -81,7 +81,7 @@ def test_another_language_is_one_file(tmp_path, monkeypatch):
         'msgid "%(num)s run"\nmsgid_plural "%(num)s runs"\nmsgstr[0] "%(num)s fois"\nmsgstr[1] "%(num)s fois !"',
     )
     (tmp_path / "fr.po").write_text("\n\n".join([header, *entries]), encoding="utf-8")
-    monkeypatch.setattr(catalogues, "FOLDER", tmp_path)
+    monkeypatch.setattr(core_languages, "FOLDER", tmp_path)
     for function in (languages, catalogue):
         function.cache_clear()
     try:
@@ -112,8 +112,8 @@ def test_hebrew_counts_by_its_own_rules():
 
 
 def test_each_word_of_the_code_has_one_for_people():
-    assert set(words.ACTIONS) == set(bulk.ACTIONS)
-    assert set(words.STANDINGS) == set(get_args(failures.Standing))
+    assert set(rendering.ACTIONS) == set(bulk_queries.ACTIONS)
+    assert set(rendering.STANDINGS) == set(get_args(inbox.Standing))
     assert set(humanize.STATE_WORDS) == set(humanize.STATE_HELP) == set(RunState)
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from targcc_scheduler.cli.commands import jobs as commands
-from targcc_scheduler.web.api.schemas.jobs import JobOut
+from targcc_scheduler.cli.commands import jobs as command_jobs
+from targcc_scheduler.web.api.schemas import JobOut
 from web_fixtures import Site
 
 WORDS = "in code, not in the spec"
@@ -29,7 +29,7 @@ async def test_pages_api_and_command_line_say_so_with_what_to_do(left: Site, cap
     jobs = (await program.get("/api/jobs")).json()
     assert [one["name"] for one in jobs if one["left_spec"]] == ["DailyReport"]
     capsys.readouterr()
-    commands._print_left([JobOut.model_validate(one) for one in jobs])
+    command_jobs._print_left([JobOut.model_validate(one) for one in jobs])
     assert capsys.readouterr().out == (
         f"DailyReport: {WORDS}. Adopt it: targcc-gen pull DailyReport; remove it: targcc-gen job DailyReport --remove\n"
     )

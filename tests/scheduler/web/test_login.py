@@ -7,16 +7,14 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 from targcc_scheduler import Settings
-from targcc_scheduler.security.login_links import LOGIN_LINKS
-from targcc_scheduler.security.providers.password import session_cookie
+from targcc_scheduler.features.accounts import api as account_api
+from targcc_scheduler.features.accounts.providers import session_cookie
+from targcc_scheduler.features.accounts.users import LOGIN_LINKS
+from targcc_scheduler.features.audit import api as audit_api
+from targcc_scheduler.features.hosts import guest
 from targcc_scheduler.web import health, openapi
-from targcc_scheduler.web.api import audit as api_audit
-from targcc_scheduler.web.api import jobs as api_jobs
-from targcc_scheduler.web.api import runs as api_runs
-from targcc_scheduler.web.api import sessions as api_sessions
-from targcc_scheduler.web.api import system as api_system
+from targcc_scheduler.web.api import jobs, runs, system
 from targcc_scheduler.web.dashboard.router import ROUTERS
-from targcc_scheduler.web.hosts import guest
 from web_fixtures import PASSWORD, Site, running
 
 OPEN = {"/health/live", "/health/ready", "/static/{name}", "/language"} | {
@@ -28,11 +26,11 @@ def _routes() -> list[tuple[str, str]]:
     """Method and path of every route there is."""
     found = []
     for prefix, router in [
-        ("", api_jobs.router),
-        ("", api_runs.router),
-        ("", api_system.router),
-        ("", api_audit.router),
-        ("", api_sessions.router),
+        ("", jobs.router),
+        ("", runs.router),
+        ("", system.router),
+        ("", audit_api.router),
+        ("", account_api.router),
         ("", openapi._json),
         ("", openapi._page),
         ("", health.router),

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
 from web_fixtures import Site
 
 
@@ -16,7 +16,7 @@ async def many_failures(site: Site, number: int = 7) -> str:
             Message=f"ConnectionError: no answer for {customer}",
             ArgumentsJson=json.dumps({"user_id": customer}),
         )
-    return cause_of("MailUser", "ConnectionError: no answer for 1").key
+    return fingerprint_of("MailUser", "ConnectionError: no answer for 1").key
 
 
 async def test_the_inbox_shows_each_cause_once_and_all_of_it_can_be_done_again(busy_site: Site):

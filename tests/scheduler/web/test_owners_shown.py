@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.features.legacy import owners
+from targcc_scheduler.features.legacy.owners import Owner, Step
 from targcc_scheduler.project import current
-from targcc_scheduler.storage.owners import rows
-from targcc_scheduler.storage.owners.values import Owner, Step
 from web_fixtures import Site
 
 
@@ -62,7 +62,7 @@ async def test_a_change_of_sides_that_is_not_finished_is_told_where_people_look(
 
     async def begun(at: datetime, step: Step | None) -> None:
         await site.change(
-            lambda db: rows.put(db, "DailyReport", Owner.OLD, SYSTEM, at, Step=step, OldKey="7")
+            lambda db: owners.put(db, "DailyReport", Owner.OLD, SYSTEM, at, Step=step, OldKey="7")
         )
 
     dana, program = await site.user(), await site.program()

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import targcc_scheduler
 from targcc_scheduler import __version__
-from targcc_scheduler.jobs.discovery import BrokenModule
-from targcc_scheduler.storage.alerts import threads
-from targcc_scheduler.storage.alerts.threads import Happened
-from targcc_scheduler.storage.failures import concerns
-from targcc_scheduler.storage.failures.cause import cause_of
-from targcc_scheduler.storage.tables import job_log_line, job_step
+from targcc_scheduler.db.tables import job_log_line, job_step
+from targcc_scheduler.features.alerts import model as alert_model
+from targcc_scheduler.features.alerts.model import Happened
+from targcc_scheduler.features.triage import error_groups
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.jobs.discovery import BrokenModule
 from web_fixtures import Site
 
 TEMPLATES = Path(targcc_scheduler.__file__).parent / "web" / "dashboard" / "templates"
@@ -162,7 +162,7 @@ async def test_the_first_page_shows_the_last_line_of_the_traceback_and_the_butto
     await furnish(site)
     page = await (await site.user("operator")).page("/jobs")
     assert "ValueError: &lt;script&gt;alert(1)&lt;/script&gt;" in page
-    why = cause_of("SyncStock", "ValueError: <script>alert(1)</script>")
+    why = fingerprint_of("SyncStock", "ValueError: <script>alert(1)</script>")
     assert f'action="/jobs/inbox/{why.key}/retry"' in page
     assert "340 of 1,200" in page
 
@@ -405,7 +405,7 @@ async def test_a_job_in_another_zone_shows_its_own_clock_too(site: Site):
     [("package", "the installed package"), ("vendored", "vendored in this project")],
 )
 async def test_the_system_page_says_which_scheduler_this_is(site: Site, monkeypatch, mode, words):
-    monkeypatch.setattr("targcc_scheduler.web.dashboard.pages.system.MODE", mode)
+    monkeypatch.setattr("targcc_scheduler.web.dashboard.system.MODE", mode)
     page = await (await site.user("viewer")).page("/jobs/system")
     assert f"Scheduler <bdi>{__version__}</bdi>, {words}" in page
 
@@ -421,8 +421,10 @@ async def test_the_system_page_shows_alerts_that_are_not_over_and_those_that_did
         told = Happened(
             "x", "failure", "Daily", "", "<b>Daily</b> failed", None, "[]", escalates=False
         )
-        await threads.note(db, told, now)
-        await concerns.note(db, "Daily", concerns.ALERT, "slack: nobody answers there", now)
+        await alert_model.note(db, told, now)
+        await error_groups.note_issue(
+            db, "Daily", error_groups.ALERT, "slack: nobody answers there", now
+        )
 
     await site.change(happens)
     page = await visitor.page("/jobs/system")

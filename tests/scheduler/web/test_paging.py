@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from targcc_scheduler.storage.tables import job_audit, job_log_line
+from targcc_scheduler.db.tables import job_audit, job_log_line
 from web_fixtures import Site
 
 

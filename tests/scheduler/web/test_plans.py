@@ -10,21 +10,20 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 from targcc_scheduler import Settings
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.queries import history
-from targcc_scheduler.queries import runs as run_rows
-from targcc_scheduler.queries.following.changes import changes_since
-from targcc_scheduler.queries.trail import entries
-from targcc_scheduler.storage.failures import groups
-from targcc_scheduler.storage.failures.cause import cause_of
-from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.tables import (
+from targcc_scheduler.db.tables import (
     job_audit,
     job_batch,
+    job_limit,
     job_log_line,
     job_run,
     logged_job,
 )
+from targcc_scheduler.features.audit import queries as audit_queries
+from targcc_scheduler.features.triage import error_groups
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.queries import runs, system
+from targcc_scheduler.kernel.queries.runs import changes_since
 from web_fixtures import Site, running
 
 LONG = ("c_LoggedJob", "c_JobRun", "c_JobLogLine", "c_JobAudit")
@@ -32,7 +31,7 @@ _LONG = {name.lower() for name in LONG}
 _OF_FEW = {f"ix_c_jobrun_{name}" for name in ("unknownsince", "open", "cause", "retryof")}
 """Indexes that have a few rows alone, of which all may be read."""
 ROWS = 3000
-CAUSE = cause_of("DailyReport", "ValueError: 7")
+CAUSE = fingerprint_of("DailyReport", "ValueError: 7")
 AGO = (datetime.now(UTC) - timedelta(minutes=ROWS // 2)).isoformat(timespec="seconds")
 LATER = (datetime.now(UTC) - timedelta(minutes=ROWS // 2 - 15)).isoformat(timespec="seconds")
 PAGES = (
@@ -143,7 +142,7 @@ def rows() -> Iterator[tuple[sa.Table, dict[str, Any]]]:
 
 
 async def fill(db: Any) -> None:
-    await groups.note(db, [groups.Seen(CAUSE, datetime.now(UTC))])
+    await error_groups.note(db, [error_groups.Seen(CAUSE, datetime.now(UTC))])
     found: dict[sa.Table, list[dict[str, Any]]] = {}
     for table, row in rows():
         found.setdefault(table, []).append(row)
@@ -249,7 +248,7 @@ async def test_no_question_reads_a_long_table_through(long_site: Site, asked: As
             answer = await client.get(path.format(**times))
             assert answer.status_code == 200, f"{path}: {answer.text[:300]}"
     await long_site.scheduler.read(lambda db: changes_since(db, datetime.fromisoformat(AGO)))
-    for query in (history.history, history.known_jobs, entries.audit, run_rows.waiting_runs):
+    for query in (system.history, system.known_jobs, audit_queries.audit, runs.waiting_runs):
         await long_site.scheduler.read(query)  # as commands ask
     assert len(asked.statements) > 25
     offences = await asked.offences(long_site)

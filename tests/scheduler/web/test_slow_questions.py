@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
-from targcc_scheduler.storage.tables import job_alert
-from targcc_scheduler.web.api import runs as api_runs
-from targcc_scheduler.web.dashboard.pages import runs as run_pages
+from targcc_scheduler.db.tables import job_alert
+from targcc_scheduler.web.api import runs
+from targcc_scheduler.web.dashboard import runs as dashboard_runs
 from web_fixtures import Site, running
 
 asked = threading.Event()
@@ -31,8 +31,8 @@ async def slow_site(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Site]:
     """A site whose list of runs never comes."""
-    monkeypatch.setattr(run_pages, "list_runs", never_answer)
-    monkeypatch.setattr(api_runs, "find_runs", never_answer)
+    monkeypatch.setattr(dashboard_runs, "list_runs", never_answer)
+    monkeypatch.setattr(runs, "find_runs", never_answer)
     limited = settings.model_copy(update={"query_seconds": getattr(request, "param", 2)})
     async with running(limited, work=False) as site:
         yield site
@@ -68,7 +68,7 @@ async def working_site(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Site]:
     """A site that works, on either database, and whose list of runs never comes."""
-    monkeypatch.setattr(api_runs, "find_runs", never_answer)
+    monkeypatch.setattr(runs, "find_runs", never_answer)
     url = request.getfixturevalue(f"migrated_{request.param}_url")
     limited = Settings(database_url=url, query_seconds=600, heartbeat_seconds=0.2, pool_size=2)
     async with running(limited, work=True) as site:

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
-from targcc_scheduler.node.pruner import count_history
-from targcc_scheduler.storage.tables import job_setting
+from targcc_scheduler.db.tables import job_setting
+from targcc_scheduler.kernel.node.pruner import count_history
 from web_fixtures import Site
 
 NOTE = "Still counting what an earlier release has left, about 2 rows"

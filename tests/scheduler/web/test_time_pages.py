@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import CliRunner
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.storage.tables import job_link
+from targcc_scheduler.db.tables import job_link
 from web_fixtures import Site
 
 BERLIN = ZoneInfo("Europe/Berlin")

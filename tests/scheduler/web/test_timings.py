@@ -14,12 +14,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.failures import groups
-from targcc_scheduler.storage.failures.cause import cause_of
-from targcc_scheduler.storage.texts import document, keeping
-from targcc_scheduler.storage.texts.postgresql import numbers
+from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.features.search import index as search_index
+from targcc_scheduler.features.search import index_keeper
+from targcc_scheduler.features.search.postgresql import numbers
+from targcc_scheduler.features.triage import error_groups
+from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.jobs.declaration import define
 from web_fixtures import Site, running
 
 pytestmark = pytest.mark.soak
@@ -31,7 +32,7 @@ TIMES = 11
 NEEDLE, LONG_AGO = "porcupine 4711", RUNS // 10
 CHAIN = ("DailyReport", *(f"Old{n}" for n in range(1, 10)))
 """Jobs each of which follows the one before."""
-CAUSE = cause_of("DailyReport", "ValueError: 7")
+CAUSE = fingerprint_of("DailyReport", "ValueError: 7")
 SEARCHES = (
     "",
     "state:failed",
@@ -219,7 +220,7 @@ def index(connection: sa.Connection, kind: str) -> None:
         folded = {name.lower(): value for name, value in row.items()}
         values = {name: folded[name.lower()] for name in names}
         values["StartedAt"] = values["CompletedAt"] = datetime.now(UTC)
-        texts[folded["id"]] = document.document(type("Row", (), values))
+        texts[folded["id"]] = search_index.document(type("Row", (), values))
     if kind == "sqlite":
         connection.exec_driver_sql("PRAGMA cache_size = -400000")
         connection.exec_driver_sql(
@@ -261,7 +262,9 @@ async def site(migrated_url: str) -> AsyncIterator[Site]:
     async with running(settings, work=True) as site:
         for before, name in pairwise(CHAIN):
             site.scheduler._registry.add(define(follow, name=name, after=[before]))
-        await site.change(lambda db: groups.note(db, [groups.Seen(CAUSE, datetime.now(UTC))]))
+        await site.change(
+            lambda db: error_groups.note(db, [error_groups.Seen(CAUSE, datetime.now(UTC))])
+        )
         yield site
 
 
@@ -281,7 +284,7 @@ async def timed(client: Any, path: str) -> tuple[float, float]:
 
 
 async def waits(db: AsyncConnection) -> int:
-    return (await keeping.look(db, datetime.now(UTC))).waits
+    return (await index_keeper.look(db, datetime.now(UTC))).waits
 
 
 async def test_every_address_answers_soon(site: Site):

@@ -31,10 +31,15 @@ from targcc_scheduler import (
     next_attempt,
     run_job,
 )
-from targcc_scheduler.schedules import CronError
-from targcc_scheduler.worker import outcome
-from targcc_scheduler.worker.next_state import AttemptResult, next_state
-from targcc_scheduler.worker.outcome import Outcome, read_wait, written_wait
+from targcc_scheduler.kernel.worker import outcome
+from targcc_scheduler.kernel.worker.outcome import (
+    AttemptResult,
+    Outcome,
+    next_state,
+    read_wait,
+    written_wait,
+)
+from targcc_scheduler.schedules.errors import CronError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FUTURE = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)

@@ -9,16 +9,8 @@ import time
 
 import pytest
 from hooked_jobs import hooks
-from targcc_scheduler import (
-    SYSTEM,
-    HookError,
-    JobResult,
-    RunState,
-    around,
-    on_failed,
-    run_job,
-)
-from targcc_scheduler.core.secrets import MASK
+from targcc_scheduler import SYSTEM, HookError, JobResult, RunState, around, on_failed, run_job
+from targcc_scheduler.core.masking import MASK
 
 
 @pytest.fixture

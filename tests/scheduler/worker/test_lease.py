@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from rt_tools import QUICK, until
 from targcc_scheduler import RunState, Settings, job
 from targcc_scheduler.core.errors import NodeSilent
-from targcc_scheduler.storage.tables import job_run, job_server
-from targcc_scheduler.worker.claiming import lease
-from targcc_scheduler.worker.claiming.lease import Lease
+from targcc_scheduler.db.tables import job_run, job_server
+from targcc_scheduler.kernel.worker import claimer
+from targcc_scheduler.kernel.worker.claimer import Lease
 
 begun: list[int] = []
 
@@ -44,7 +44,7 @@ class Silence:
 
         monkeypatch.setattr(heartbeat, "beat", silent_beat)
         monkeypatch.setattr(Lease, "require", counted)
-        monkeypatch.setattr(lease, "_NEXT_BEAT_SECONDS", 0.05)
+        monkeypatch.setattr(claimer, "_NEXT_BEAT_SECONDS", 0.05)
 
     async def begin(self):
         self._over.clear()
@@ -143,7 +143,7 @@ async def _nothing(_lease) -> None: ...
 
 async def test_a_lease_holds_for_half_of_the_time_after_which_a_node_is_lost(monkeypatch):
     time = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(lease, "uptime", lambda: time.now)
+    monkeypatch.setattr(claimer, "uptime", lambda: time.now)
     one = Lease(20)
     assert not one.holds
     one.renew(100.0)
@@ -163,7 +163,7 @@ def test_a_lease_holds_from_one_heartbeat_to_the_next_where_they_are_rare(
     monkeypatch, heartbeat, seconds
 ):
     time = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(lease, "uptime", lambda: time.now)
+    monkeypatch.setattr(claimer, "uptime", lambda: time.now)
     one = Lease(20, heartbeat)
     one.renew(100.0)
     time.now += seconds - 0.1

@@ -4,11 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from targcc_scheduler import JobContext, RunState
-from targcc_scheduler.jobs.context import StopReason
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.storage.runs.values import Claim
-from targcc_scheduler.worker.next_state import AttemptResult, backoff, next_state
-from targcc_scheduler.worker.outcome import Outcome
+from targcc_scheduler.kernel.jobs.context import StopReason
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.runs.values import Claim
+from targcc_scheduler.kernel.worker.outcome import AttemptResult, Outcome, backoff, next_state
 
 ENDED = datetime(2026, 6, 10, 12, tzinfo=UTC)
 DUE = ENDED - timedelta(minutes=5)

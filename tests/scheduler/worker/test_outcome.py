@@ -5,7 +5,7 @@ import json
 import pytest
 from targcc_scheduler import JobResult
 from targcc_scheduler.core.errors import JobCancelled
-from targcc_scheduler.worker.outcome import (
+from targcc_scheduler.kernel.worker.outcome import (
     Outcome,
     raised_outcome,
     refused_outcome,

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 from rt_tools import QUICK, until
 from targcc_scheduler import Scheduler, Settings
-from targcc_scheduler.core.kept import limits
-from targcc_scheduler.storage.tables import job_log_line, job_run, logged_job
+from targcc_scheduler.core import stored_values
+from targcc_scheduler.db.tables import job_log_line, job_run, logged_job
 
 WORKERS = 5
 """Of the queue in which all of them run."""
@@ -143,16 +143,16 @@ async def test_what_poisons_leave_can_be_read_and_is_of_bounded_length(witness):
     await witness.ended(runs)
     for row in await witness.rows(logged_job, logged_job.c.JobName == "Poison"):
         assert json.loads(row.MetadataJson or "{}") is not None
-        assert len(row.MetadataJson or "") < 2 * limits.LONGEST_METADATA
-        assert len(row.StackTrace or "") < limits.LONGEST_STACK_TRACE + 100
-        assert len(row.ResultMessage) < limits.LONGEST_MESSAGE + 100
+        assert len(row.MetadataJson or "") < 2 * stored_values.LONGEST_METADATA
+        assert len(row.StackTrace or "") < stored_values.LONGEST_STACK_TRACE + 100
+        assert len(row.ResultMessage) < stored_values.LONGEST_MESSAGE + 100
         "".join(map(str, row)).encode()  # no half surrogates
     lines = await witness.rows(job_log_line)
-    assert max(len(line.Message) for line in lines) < limits.LONGEST_LOG_LINE + 100
+    assert max(len(line.Message) for line in lines) < stored_values.LONGEST_LOG_LINE + 100
     (many,) = [run_id for run_id, name in runs.items() if name == "logged_many"]
     mine = [line.Message for line in lines if line.RunId == many]
-    assert len(mine) == limits.MOST_LOG_LINES
-    assert mine[-1] == f"more than {limits.MOST_LOG_LINES} lines: the rest is not kept"
+    assert len(mine) == stored_values.MOST_LOG_LINES
+    assert mine[-1] == f"more than {stored_values.MOST_LOG_LINES} lines: the rest is not kept"
 
 
 @NEEDS_LINUX

@@ -10,8 +10,8 @@ from rt_tools import until
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import JobContext, Scheduler, Settings
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.queries import system
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.kernel.queries import system
 
 POOL = {"workers": 1, "order": "strict", "queues": {"high": 1, "low": 1}}
 PROJECT = replace(
@@ -44,7 +44,7 @@ async def test_a_node_goes_by_the_order_of_the_project(database, monkeypatch, qu
         await scheduler.start(queues=queues, schedule=False)
         expected = [old, urgent] if queues == ["low"] else [high, old, urgent]
         await until(lambda: len(order) == len(expected))
-        [node] = await scheduler.read(system.servers)
+        [node] = await scheduler.read(system.read_servers)
     finally:
         await scheduler.stop()
     assert (order, node.workers) == (expected, workers)

@@ -17,11 +17,11 @@ from rt_tools import QUICK, Database, until
 from targcc_scheduler import Actor, ActorKind, JobContext, RunState, Scheduler, Settings, job
 from targcc_scheduler.core.clock import uptime
 from targcc_scheduler.core.errors import JobError
-from targcc_scheduler.jobs.context import StopReason
-from targcc_scheduler.jobs.declaration import Declaration, define
+from targcc_scheduler.kernel.jobs.context import StopReason
+from targcc_scheduler.kernel.jobs.declaration import Declaration, define
+from targcc_scheduler.kernel.worker.claimer import Lease
+from targcc_scheduler.kernel.worker.processes import ProcessPool
 from targcc_scheduler.project import Project
-from targcc_scheduler.worker.claiming.lease import Lease
-from targcc_scheduler.worker.processes.pool import ProcessPool
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 
@@ -96,8 +96,8 @@ async def test_its_process_waits_warm_for_the_next(scheduler, database):
 
 
 async def test_a_process_that_nobody_wants_does_not_wait_for_ever(scheduler, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.worker.processes.pool._IDLE_SECONDS", 0.2)
-    pool = ProcessPool("targcc_scheduler.job_process", scheduler._host._process_setup())
+    monkeypatch.setattr("targcc_scheduler.kernel.worker.processes._IDLE_SECONDS", 0.2)
+    pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     pool.warm_up()
     # The scheduler's own pool warms up too: the children of this process are not all this pool's.
     [made] = await until(lambda: list(pool._all))
@@ -162,7 +162,7 @@ async def test_a_job_that_forks_ends_once_and_its_copy_does_not_live_on(schedule
 async def test_arguments_that_are_too_long_for_a_process_fail_the_run(
     scheduler, database, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.worker.processes.messages.LONGEST", 1000)
+    monkeypatch.setattr("targcc_scheduler.kernel.worker.process_messages.LONGEST", 1000)
     run_id = await scheduler.enqueue(jobs.ReportJob, note="x" * 1000)
     assert await _end(scheduler, run_id) == RunState.FAILED
     [row] = database.history(run_id)
@@ -302,7 +302,7 @@ def test_options_that_make_no_sense_are_refused(options):
 
 def test_what_is_told_to_stop_while_its_process_starts_never_begins(scheduler):
     """A frozen node has a process that starts; when it wakes the run is another node's, and must not begin."""
-    pool = ProcessPool("targcc_scheduler.job_process", scheduler._host._process_setup())
+    pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     heard = queue.SimpleQueue()
     invocation, ctx = _begin(pool, heard)
     lost = (StopReason.LOST, "another node has taken the run over")
@@ -315,7 +315,7 @@ def test_what_is_told_to_stop_while_its_process_starts_never_begins(scheduler):
 
 async def test_what_has_its_process_when_the_node_wakes_waits_for_the_next_heartbeat(scheduler):
     """It was told nothing yet: whether it still is this node's run, the heartbeat will tell."""
-    pool = ProcessPool("targcc_scheduler.job_process", scheduler._host._process_setup())
+    pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     lease, heard = Lease(20), queue.SimpleQueue()
     _begin(pool, heard, when=lease.then)
     lost, lost_ctx = _begin(pool, heard, when=lease.then)
@@ -359,8 +359,8 @@ def _begin(pool, heard, when=lambda call: call()):
 
 async def test_an_attempt_takes_the_first_process_that_is_free(scheduler, tmp_path, monkeypatch):
     """It does not wait for the one that starts for it, of which there are only so many at once."""
-    monkeypatch.setattr("targcc_scheduler.worker.processes.pool._MOST_STARTING", 1)
-    pool = ProcessPool("targcc_scheduler.job_process", scheduler._host._process_setup())
+    monkeypatch.setattr("targcc_scheduler.kernel.worker.processes._MOST_STARTING", 1)
+    pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     pool.warm_up()
     await until(lambda: pool._idle)
     (tmp_path / "never_ready.py").write_text("def main():\n    import sys\n    sys.stdin.read()\n")
@@ -391,7 +391,7 @@ def test_a_process_that_ends_before_it_is_ready_costs_one_attempt(scheduler, tmp
 
 
 def test_attempts_that_wait_for_a_process_end_with_the_node(scheduler, tmp_path, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.worker.processes.pool._MOST_STARTING", 1)
+    monkeypatch.setattr("targcc_scheduler.kernel.worker.processes._MOST_STARTING", 1)
     (tmp_path / "not_ready.py").write_text("def main():\n    import sys\n    sys.stdin.read()\n")
     monkeypatch.syspath_prepend(tmp_path)
     pool = ProcessPool("not_ready", scheduler._host._process_setup())
@@ -407,7 +407,7 @@ async def test_a_process_that_has_closed_its_pipes_and_is_still_there_gets_no_ru
     scheduler, monkeypatch
 ):
     """A process that is killed closes its pipes first; for a moment the system says that it runs."""
-    pool = ProcessPool("targcc_scheduler.job_process", scheduler._host._process_setup())
+    pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     pool.warm_up()
     [made] = await until(lambda: list(pool._all))
     await until(lambda: pool._idle and made.is_ready)

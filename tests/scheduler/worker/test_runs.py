@@ -28,8 +28,8 @@ from targcc_scheduler import (
     UnknownRun,
     job,
 )
-from targcc_scheduler.jobs.definition import shown_arguments
-from targcc_scheduler.storage.engines import make_engine
+from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.kernel.jobs.definition import shown_arguments
 
 DANA = Actor(ActorKind.MANUAL, "dana", remote="10.0.0.7")
 

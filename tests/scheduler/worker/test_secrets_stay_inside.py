@@ -20,11 +20,10 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 from rt_tools import until
 from targcc_scheduler import Actor, ActorKind, JobResult, Settings, job
-from targcc_scheduler.cli.log_json import JsonFormatter
+from targcc_scheduler.cli.log_setup import JsonFormatter
 from targcc_scheduler.cli.log_structlog import configure_structlog
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.core.masking import known
-from targcc_scheduler.core.sealing import seals
+from targcc_scheduler.core import encryption, masking
 from targcc_scheduler.core.secrets import resolve
 
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -228,16 +227,16 @@ async def leaky(ctx, how: str, shape: str, source: str, given: SecretStr = NOTHI
 @pytest.fixture
 def known_values(tmp_path, monkeypatch):
     """A process that has come to know forty secrets."""
-    monkeypatch.setattr(known, "KNOWN", known.KnownSecrets())
+    monkeypatch.setattr(masking, "KNOWN", masking.KnownSecrets())
     for module in (
         "core.secrets",
-        "core.masking.environment",
-        "jobs.arguments",
-        "core.sealing.seals",
+        "core.masking",
+        "kernel.jobs.arguments",
+        "core.encryption",
     ):
-        monkeypatch.setattr(f"targcc_scheduler.{module}.KNOWN", known.KNOWN)
-    monkeypatch.setattr(seals.SEALS, "_keys", ())
-    monkeypatch.setenv("TARGCC_SECRET_KEY", seals.new_key())
+        monkeypatch.setattr(f"targcc_scheduler.{module}.KNOWN", masking.KNOWN)
+    monkeypatch.setattr(encryption.SEALS, "_keys", ())
+    monkeypatch.setenv("TARGCC_SECRET_KEY", encryption.new_key())
     monkeypatch.chdir(tmp_path)
     for (shape, source), value in SECRETS.items():
         if source == "setting":
@@ -249,7 +248,7 @@ def known_values(tmp_path, monkeypatch):
             monkeypatch.setenv(f"ACME_{shape.upper()}_PASSWORD", value.replace("\0", ""))
     Settings(database_url="sqlite:///x.db")
     yield
-    seals.SEALS._box = None
+    encryption.SEALS._box = None
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ import sqlalchemy as sa
 from engine_rig import nodes_on
 from sqlalchemy.exc import OperationalError
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.storage.runs import claim as claiming
-from targcc_scheduler.storage.runs import values
-from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.tables import job_link, job_log_line, job_run, logged_job
-from targcc_scheduler.storage.ties.tie import Tie
-from targcc_scheduler.worker.settlement_writer import SettlementWriter
+from targcc_scheduler.db.tables import job_limit, job_link, job_log_line, job_run, logged_job
+from targcc_scheduler.kernel.runs import claim, values
+from targcc_scheduler.kernel.runs.values import Tie
+from targcc_scheduler.kernel.worker.settlement import SettlementWriter
 
 NAIVE = datetime(2026, 6, 10, 12)  # noqa: DTZ001 - no database takes it
 TOO_LARGE = 2**70
@@ -37,7 +35,7 @@ async def _claim(node, count):
     ids = [await node.create() for _ in range(count)]
     offer = values.Offer(runs=[values.OfferedRun(run_id, "Work") for run_id in ids])
     async with node.store.write() as connection:
-        return list((await claiming.claim(connection, offer, node.terms())).claims)
+        return list((await claim.claim(connection, offer, node.terms())).claims)
 
 
 def _succeeded(claim, **attempt):

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 from engine_rig import nodes_on
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.kernel.runs.values import Identity
+from targcc_scheduler.kernel.worker import claimer
+from targcc_scheduler.kernel.worker.claimer import stage_due
+from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
-from targcc_scheduler.storage.runs.values import Identity
-from targcc_scheduler.storage.tables import job_run
-from targcc_scheduler.worker.claiming import asking
-from targcc_scheduler.worker.claiming.staging import stage_due
-from targcc_scheduler.worker.node_services import NodeServices
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ async def test_what_a_run_gets_that_asks_for_its_keys_has_the_date_at_which_it_i
         dates.append(now)
         return [] if name == "take" else (0, [])
 
-    monkeypatch.setattr(asking.asking, name, written)
-    ask = asking._take_together if name == "take" else asking._wait
+    monkeypatch.setattr(claimer.deferred_keys, name, written)
+    ask = claimer._take_together if name == "take" else claimer._wait
     async with node.store.write():
         asks = asyncio.create_task(ask(services, {1: None}))
         await asyncio.sleep(0)  # it waits for its turn to write

@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 from rt_tools import QUICK, until
 from targcc_scheduler import Actor, ActorKind, JobContext, RunState, Settings, job
-from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.storage.tables import job_run, logged_job
-from targcc_scheduler.worker import executor
-from targcc_scheduler.worker.runner import JobLoop
+from targcc_scheduler.db.tables import job_run, logged_job
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.worker import executor
+from targcc_scheduler.kernel.worker.runner import JobLoop
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 gate = threading.Event()

@@ -16,10 +16,10 @@ from processes import environment
 from projects import PATH
 from targcc_scheduler import RunState, Scheduler, Settings
 from targcc_scheduler.core import stop_signals
-from targcc_scheduler.node.keepalive.process import _spawn
-from targcc_scheduler.worker.processes.worker_process import WorkerProcess, ended_from_outside
+from targcc_scheduler.kernel.node.keepalive import _spawn
+from targcc_scheduler.kernel.worker.processes import WorkerProcess, ended_from_outside
 
-JOB_PROCESS = "targcc_scheduler.job_process"
+JOB_PROCESS = "targcc_scheduler.worker_process"
 STOPS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 GRACE = 30.0
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from rt_tools import until
 from targcc_scheduler import JobContext, RunState, job
-from targcc_scheduler.worker.claiming.strays import Strays
+from targcc_scheduler.kernel.worker.claimer import Orphans
 
 FIRST = (1, 1, datetime(2026, 1, 1, tzinfo=UTC))
 AGAIN = (1, 1, datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC))
@@ -26,7 +26,7 @@ def under_way():
 
 @pytest.fixture
 def look(held, under_way):
-    strays = Strays(None, {}, held, under_way)
+    strays = Orphans(None, {}, held, under_way)
 
     def look(*running, meanwhile=lambda: None):
         strays.look()

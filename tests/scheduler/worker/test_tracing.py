@@ -10,9 +10,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import ValidationError
 from targcc_scheduler import SYSTEM, RunState, Settings, job
-from targcc_scheduler.core.secrets import MASK, register_secret
-from targcc_scheduler.jobs.hooks.tracing import TRACING
-from targcc_scheduler.queries import runs
+from targcc_scheduler.core.masking import MASK
+from targcc_scheduler.core.secrets import register_secret
+from targcc_scheduler.kernel.jobs.tracing import TRACING
+from targcc_scheduler.kernel.queries import runs
 
 _exporter = InMemorySpanExporter()
 

@@ -11,7 +11,7 @@ import click
 from targcc_gen.visible import visible
 
 if TYPE_CHECKING:
-    from targcc_scheduler.schedules import Schedule
+    from targcc_scheduler.schedules.base import Schedule
 
     from targcc_gen.spec import JobSpec, Spec
 
@@ -28,8 +28,8 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
         key: The job's key.
         now: From when, aware; by default the present.
     """
-    from targcc_scheduler.schedules import parse_zone
-    from targcc_scheduler.schedules.clocks.changes import notes_on
+    from targcc_scheduler.schedules.dst import notes_on
+    from targcc_scheduler.schedules.zones import parse_zone
 
     from targcc_gen.render.job.jobs import schedule_words
 
@@ -55,7 +55,9 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
 
 def schedule_of(job: JobSpec, zone: str) -> Schedule | None:
     """A job's schedule; None for one that only runs when it is asked to, or that counts from its own runs."""
-    from targcc_scheduler.schedules import CronSchedule, EverySchedule, OnceSchedule, parse_zone
+    from targcc_scheduler.schedules.cron import CronSchedule
+    from targcc_scheduler.schedules.intervals import EverySchedule, OnceSchedule
+    from targcc_scheduler.schedules.zones import parse_zone
 
     def aware(moment: datetime) -> datetime:
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=parse_zone(zone))
@@ -71,7 +73,7 @@ def schedule_of(job: JobSpec, zone: str) -> Schedule | None:
 
 def _held(spec: Spec, job: JobSpec, schedule: Schedule) -> tuple[Schedule, list[str]]:
     """The schedule as its calendars and those of its queue hold it, and what there is to say of them."""
-    from targcc_scheduler.schedules import WorkingSchedule, calendar_of, respecting
+    from targcc_scheduler.schedules.calendars import WorkingSchedule, calendar_of, respecting
 
     queue = spec.queues.get(job.queue or spec.defaults.queue)
     named = [*(job.calendar or ()), *(queue.calendar or () if queue else ())]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from targcc_scheduler.schedules import CronError, CronSchedule
+from targcc_scheduler.schedules.cron import CronSchedule
+from targcc_scheduler.schedules.errors import CronError
 
 from targcc_gen.readers import cells
 from targcc_gen.readers.rows import Row

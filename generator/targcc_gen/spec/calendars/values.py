@@ -26,11 +26,11 @@ def _read_by(reader: str) -> Callable[[str], str]:
     """Check a line with one of the scheduler's own readers."""
 
     def check(text: str) -> str:
-        from targcc_scheduler.schedules import CronError
-        from targcc_scheduler.schedules.working import entries
+        from targcc_scheduler.schedules import calendar_entries
+        from targcc_scheduler.schedules.errors import CronError
 
         try:
-            getattr(entries, reader)(text)
+            getattr(calendar_entries, reader)(text)
         except CronError as error:
             raise from_cron_error(error) from error
         return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from targcc_scheduler.flows.graph import problems
+from targcc_scheduler.features.flows.graph import problems
 
 from targcc_gen.names import key_of
 from targcc_gen.spec.findings import Finding, mapping

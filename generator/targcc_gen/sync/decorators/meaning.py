@@ -158,7 +158,7 @@ def _call(node: ast.Call, constants: Mapping[str, str]) -> Any:
 
 def _normal(name: str, value: Any) -> Any:
     """One form for all ways to write a value; one that is wrong stays as it is."""
-    from targcc_scheduler.schedules import format_duration, parse_duration
+    from targcc_scheduler.schedules.words import format_duration, parse_duration
 
     if not isinstance(value, str):
         return value
@@ -212,7 +212,7 @@ def spec_values(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_written(value: Any) -> Any:
-    from targcc_scheduler.schedules import format_duration
+    from targcc_scheduler.schedules.words import format_duration
 
     if isinstance(value, timedelta):
         return format_duration(value)

@@ -17,15 +17,17 @@ from pydantic_settings import SettingsError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor, ActorKind
+from ..db.engines import make_engine
+from ..features.accounts import users
+from ..kernel.audit import audit
 from ..project import current
 from ..scheduler import Scheduler
-from ..schedules import CronError, parse_duration, parse_zone
-from ..security import users
+from ..schedules.errors import CronError
+from ..schedules.words import parse_duration
+from ..schedules.zones import parse_zone
 from ..settings import Settings
-from ..storage.audit import audit
-from ..storage.engines import make_engine
-from .api.profiles import server
 from .group import CliError
+from .profiles import server
 
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., Any])

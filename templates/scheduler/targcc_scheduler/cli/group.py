@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from ..core import errors
-from ..core.secrets import mask
+from ..core.masking import mask
 from ..core.text import visible
-from ..schedules import CronError
-from ..search.errors import SearchError
+from ..features.search.language import SearchError
+from ..schedules.errors import CronError
 
 _SHOWN_AS_THEY_ARE = (
     errors.UnknownRun,
@@ -94,7 +94,7 @@ def _body_error(error: Exception) -> str | None:
 def _database_error(error: Exception) -> str | None:
     import sqlalchemy as sa
 
-    from ..core.secrets import mask
+    from ..core.masking import mask
     from ..settings import Settings
 
     if isinstance(error, sa.exc.DBAPIError):

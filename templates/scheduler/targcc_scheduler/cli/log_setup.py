@@ -1,18 +1,47 @@
-"""The log of the process: readable lines on a terminal, one JSON object a line elsewhere."""
+"""Set up the log of the process."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TextIO
+from typing import Any, TextIO
 
+from ..core.masking import mask, masked
 from ..settings import Settings
-from .log_json import JsonFormatter
+
+# One JSON object a line, as structlog writes it, for records of the standard library's loggers.
+
+_USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+"""What every record has; all else was given with ``extra``."""
+
+
+class JsonFormatter(logging.Formatter):
+    """``event``, ``level``, ``logger``, what was given with ``extra``, ``timestamp`` in UTC, and the traceback as ``exception``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record; secrets in any part of it are masked."""
+        entry: dict[str, Any] = {
+            "event": mask(record.getMessage()),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **masked({name: value for name, value in vars(record).items() if name not in _USUAL}),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat()[:-6] + "Z",
+        }
+        if record.stack_info:
+            entry["stack_info"] = mask(record.stack_info)
+        if record.exc_info:
+            entry["exception"] = mask(record.exc_text or self.formatException(record.exc_info))
+        return json.dumps(entry, default=str)
+
+
+# The log of the process: readable lines on a terminal, one JSON object a line elsewhere.
 
 _CHATTY = (
     *("aiosmtplib", "aiosqlite", "alembic", "asyncio", "httpx", "httpcore"),

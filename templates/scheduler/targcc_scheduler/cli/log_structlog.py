@@ -7,8 +7,7 @@ import logging
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from ..core.masking.records import MaskedTraceback
-from ..core.masking.structures import masked
+from ..core.masking import MaskedTraceback, masked
 
 
 def configure_structlog(*, as_json: bool, colors: bool) -> logging.Formatter:

@@ -13,53 +13,53 @@ from typing import Any
 import click
 
 from ..core.errors import ProjectError
+from ..core.masking import mask
 from ..core.memory import leave_orm_until_asked
-from ..core.secrets import mask
 from ..core.text import visible
 from ..core.version import DISTRIBUTION, MODE, __version__
-from .api.completing import profile_names
+from .completing import profile_names
 from .group import CliError, Commands
 
 _MODULES = {
-    "serve": ("serve", "serve"),
-    "worker": ("serve", "worker"),
-    "migrate": ("system", "migrate"),
-    "job": ("job_actions", "job_group"),
-    "run": ("files.downloading", "run_group"),
-    "inbox": ("oncall.inbox", "inbox_group"),
-    "flow": ("flows.flow", "flow_group"),
-    "batch": ("batches.batch", "batch_group"),
-    "limits": ("limits.limits", "limits"),
-    "why": ("oncall.why", "why"),
-    "upcoming": ("timeline.coming", "upcoming"),
-    "timeline": ("timeline.ran", "timeline"),
-    "heatmap": ("timeline.ran", "heatmap"),
-    "alert": ("oncall.alerts", "alert_group"),
-    "alert-rules": ("oncall.prometheus", "alert_rules"),
-    "bulk": ("oncall.bulk", "bulk_group"),
-    "backfill": ("oncall.backfill", "backfill"),
-    "override": ("oncall.overrides", "override_group"),
-    "queue": ("system", "queue_group"),
-    "calendar": ("calendars.calendar", "calendar_group"),
-    "maintenance": ("calendars.maintenance", "maintenance_group"),
-    "server": ("server", "server_group"),
-    "release": ("server", "release_group"),
-    "doctor": ("doctor", "doctor"),
-    "docs": ("docs", "docs"),
-    "owner": ("cutover.owners", "owner_group"),
-    "shadow": ("cutover.looking", "shadow_group"),
-    "cutover": ("cutover.switching", "cutover_group"),
-    "audit": ("safety.audit", "audit_group"),
-    "prune": ("system", "prune"),
-    "user": ("users", "user_group"),
-    "token": ("users", "token_group"),
-    "role": ("safety.roles", "role_group"),
-    "session": ("safety.sessions", "session_group"),
-    "secret": ("safety.secrets", "secret_group"),
-    "webhook": ("live.webhooks", "webhook_group"),
-    "profile": ("remote.profile", "profile_group"),
-    "completion": ("remote.completion", "completion"),
-    "import-history": ("import_history", "import_history"),
+    "serve": ("cli.commands.serve", "serve"),
+    "worker": ("cli.commands.serve", "worker"),
+    "migrate": ("cli.commands.system", "migrate"),
+    "job": ("cli.commands.jobs", "job_group"),
+    "run": ("cli.commands.runs", "run_group"),
+    "inbox": ("features.triage.commands", "inbox_group"),
+    "flow": ("features.flows.commands", "flow_group"),
+    "batch": ("features.batches.commands", "batch_group"),
+    "limits": ("cli.commands.limits", "limits"),
+    "why": ("features.triage.commands", "why"),
+    "upcoming": ("features.timeline.commands", "upcoming"),
+    "timeline": ("features.timeline.commands", "timeline"),
+    "heatmap": ("features.timeline.commands", "heatmap"),
+    "alert": ("features.alerts.commands", "alert_group"),
+    "alert-rules": ("features.alerts.commands", "alert_rules"),
+    "bulk": ("features.triage.commands", "bulk_group"),
+    "backfill": ("features.triage.commands", "backfill"),
+    "override": ("features.overrides.commands", "override_group"),
+    "queue": ("cli.commands.system", "queue_group"),
+    "calendar": ("features.calendars.commands", "calendar_group"),
+    "maintenance": ("features.calendars.commands", "maintenance_group"),
+    "server": ("cli.commands.server", "server_group"),
+    "release": ("cli.commands.server", "release_group"),
+    "doctor": ("features.doctor.commands", "doctor"),
+    "docs": ("cli.commands.docs", "docs"),
+    "owner": ("features.legacy.commands", "owner_group"),
+    "shadow": ("features.legacy.commands", "shadow_group"),
+    "cutover": ("features.legacy.commands", "cutover_group"),
+    "audit": ("features.audit.commands", "audit_group"),
+    "prune": ("cli.commands.system", "prune"),
+    "user": ("features.accounts.commands", "user_group"),
+    "token": ("features.accounts.commands", "token_group"),
+    "role": ("features.accounts.commands", "role_group"),
+    "session": ("features.accounts.commands", "session_group"),
+    "secret": ("cli.commands.secrets", "secret_group"),
+    "webhook": ("features.events.commands", "webhook_group"),
+    "profile": ("cli.commands.profile", "profile_group"),
+    "completion": ("cli.commands.profile", "completion"),
+    "import-history": ("features.legacy.commands", "import_history"),
 }
 
 
@@ -80,7 +80,7 @@ class LazyCommands(Commands):
         if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
         module, name = _MODULES[cmd_name]
-        command: click.Command = getattr(import_module(f".commands.{module}", __package__), name)
+        command: click.Command = getattr(import_module(f"..{module}", __package__), name)
         return command
 
 

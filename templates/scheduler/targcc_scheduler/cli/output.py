@@ -1,39 +1,121 @@
-"""What commands print: tables, pairs, JSON."""
+"""Print tables, pairs and JSON; repeat a command with ``--watch``."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
+import itertools
 import json
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import click
 from pydantic_core import to_jsonable_python
 
 from ..core import humanize
-from ..core.masking.structures import masked
-from ..core.secrets import mask
+from ..core.masking import mask, masked
 from ..core.text import visible, visible_json
 from ..project import current
-from ..schedules import parse_zone
-from .common import Function, duration, instant
-from .watching import watch_option
+from ..schedules.zones import parse_zone
+from .common import Function as CommonFunction
+from .common import duration, instant
+from .group import CliError
+
+# ``--watch``: what a command shows, again and again.
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_USUAL = "2"
+_sleep = time.sleep
 
 
-def json_option(command: Function) -> Function:
+def watch_option(command: Function) -> Function:
+    """``--watch [SECONDS]``: show it anew every few seconds, in place on a terminal and below each other elsewhere; Ctrl-C ends it."""
+
+    @functools.wraps(command)
+    def repeated(*arguments: Any, watch: float | None, **options: Any) -> Any:
+        if watch is None:
+            return command(*arguments, **options)
+        as_json = bool(options.get("as_json"))
+        with contextlib.suppress(KeyboardInterrupt):
+            for number in itertools.count():
+                if number:
+                    _sleep(watch)
+                _look(lambda: command(*arguments, **options), first=not number, as_json=as_json)
+        return None
+
+    option = click.option(
+        "--watch",
+        type=click.FloatRange(min=0.1, max=86_400),
+        is_flag=False,
+        flag_value=_USUAL,
+        metavar="[SECONDS]",
+        help=f"Show it anew every {_USUAL} seconds, or so many; Ctrl-C ends it.",
+    )
+    return cast("Function", option(repeated))
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _look(command: Callable[[], Any], *, first: bool, as_json: bool) -> None:
+    terminal = _is_terminal()
+    screen = _Terminal() if terminal else io.StringIO()
+    try:
+        with contextlib.redirect_stdout(screen):
+            command()
+    except CliError as error:
+        if first:
+            raise
+        screen.write(f"error: {error.message}\n")  # a server may be back at the next look
+    except (SystemExit, click.exceptions.Exit):
+        pass  # a status, such as that of what doctor found: what is shown says it
+    _show(screen.getvalue(), terminal=terminal, as_json=as_json)
+
+
+class _Terminal(io.StringIO):
+    """Takes what a command prints for a terminal."""
+
+    def isatty(self) -> bool:
+        """Whether tables may have colours."""
+        return True
+
+
+def _show(text: str, *, terminal: bool, as_json: bool) -> None:
+    if as_json and text.startswith(("{", "[")):
+        text = json.dumps(json.loads(text), ensure_ascii=False) + "\n"
+    if not terminal:
+        click.echo(text)
+        sys.stdout.flush()
+        return
+    size = shutil.get_terminal_size()
+    lines = [f"{datetime.now().astimezone():%H:%M:%S}", *text.splitlines()][: size.lines - 1]
+    # Home, each line with the rest of the old one erased, then what is below: nothing flickers.
+    screen = "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
+    click.echo(screen, nl=False, color=True)
+    sys.stdout.flush()
+
+
+# What commands print: tables, pairs, JSON.
+
+
+def json_option(command: CommonFunction) -> CommonFunction:
     """``--json``: for programs."""
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     return option(command)
 
 
-def shows(command: Function) -> Function:
+def shows(command: CommonFunction) -> CommonFunction:
     """``--json`` and ``--watch`` of a command that shows something and changes nothing."""
     return json_option(watch_option(command))
 
 
-def limit_option(command: Function) -> Function:
+def limit_option(command: CommonFunction) -> CommonFunction:
     """``--limit``: how many rows a list shows."""
     option = click.option(
         "--limit",
@@ -62,7 +144,7 @@ def progress_line() -> Iterator[Callable[[str], None]]:
             click.echo("\r", nl=False, err=True)
 
 
-def pause_options(command: Function) -> Function:
+def pause_options(command: CommonFunction) -> CommonFunction:
     """``--reason`` and ``--until`` of commands that pause something."""
     reason = click.option("--reason", help="What the next person should know.")
     until = click.option(
@@ -74,7 +156,7 @@ def pause_options(command: Function) -> Function:
     return reason(until(command))
 
 
-def wait_options(command: Function) -> Function:
+def wait_options(command: CommonFunction) -> CommonFunction:
     """``--wait`` and ``--timeout`` of commands that start a run."""
     wait = click.option(
         "--wait", is_flag=True, help="Wait until it is over; exit status 1 unless it succeeds."
@@ -82,12 +164,12 @@ def wait_options(command: Function) -> Function:
     return wait(_timeout("With --wait: give up after this, such as 10m.")(command))
 
 
-def timeout_option(command: Function) -> Function:
+def timeout_option(command: CommonFunction) -> CommonFunction:
     """``--timeout`` of a command that waits."""
     return _timeout("Give up after this, such as 10m.")(command)
 
 
-def _timeout(said: str) -> Callable[[Function], Function]:
+def _timeout(said: str) -> Callable[[CommonFunction], CommonFunction]:
     return click.option("--timeout", type=duration, metavar="DURATION", help=said)
 
 

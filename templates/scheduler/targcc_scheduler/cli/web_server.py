@@ -1,32 +1,246 @@
-"""The web server that ``targcc serve`` starts, and what it prints once it is up."""
+"""The web server of ``targcc serve``, and its guard against slow connections."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import importlib
+import ipaddress
 import os
 import socket
 import sys
+from collections import Counter
+from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..core.memory import give_back
 from ..core.text import visible
+from ..features.accounts.users import LOGIN_LINKS
+from ..features.hosts.login import FROM_PROXY
 from ..project import current
 from ..scheduler import Scheduler
-from ..security.login_links import LOGIN_LINKS
 from ..settings import Settings
 from .common import has_users
-from .connections import BehindProxies, Limits, guarded
 from .group import CliError
 from .interrupts import HANDS_BACK, Interrupts
 
 if TYPE_CHECKING:
     from ..web.state import Web
+
+
+# Connections of the web server that are slow on purpose, or too many: they end, so that others are answered.
+#
+# Uvicorn ends a connection that is idle between two requests. It waits as long as a client likes for the rest of a request, and for a client that
+# does not read its answer.
+
+MOST_HEAD_BYTES = 65_536
+"""Bytes of a request's head, for a parser that has no limit of its own."""
+LEAST_READ_BYTES = 16_384
+"""Bytes of an answer that a client takes at a time, so that it counts as reading."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Limits:
+    """What one server allows its clients, and who they are.
+
+    Args:
+        per_address: Connections of one address at the same time.
+        waiting: Connections of everybody whose request is not here yet; when there are more, the one goes that waits longest.
+        proxies: Addresses and networks, separated by commas, that many people come from; ``*`` is everybody.
+        head: Seconds until the head of a request is there.
+        body: Seconds from then until its body is.
+        reading: Seconds in which a client takes the next part of its answer.
+    """
+
+    per_address: int
+    proxies: str = ""
+    waiting: int = 300
+    head: float = 10
+    body: float = 20
+    reading: float = 20
+    _open: Counter[str] = field(default_factory=Counter)
+    _waiting: dict[Any, float] = field(default_factory=dict)
+
+    def begin(self, connection: Any, address: str | None, now: float) -> bool:
+        """Count a connection; whether it may stay."""
+        self._waiting[connection] = now
+        if address is None or self._is_proxy(address):
+            self._make_room()
+            return True
+        self._open[address] += 1
+        self._make_room()
+        return self._open[address] <= self.per_address
+
+    def is_here(self, connection: Any) -> None:
+        """Note that a connection's request is there as a whole."""
+        self._waiting.pop(connection, None)
+
+    def waits(self, connection: Any, now: float) -> None:
+        """Note that a connection's next request has begun."""
+        self._waiting.setdefault(connection, now)
+
+    def end(self, connection: Any, address: str | None) -> None:
+        """Forget a connection."""
+        self._waiting.pop(connection, None)
+        if address is not None and address in self._open:
+            self._open[address] -= 1
+            self._open += Counter()  # without those of whom nothing is left
+
+    def _make_room(self) -> None:
+        if len(self._waiting) > self.waiting:
+            oldest = min(self._waiting, key=self._waiting.__getitem__)
+            del self._waiting[oldest]
+            oldest.transport.abort()
+
+    def _is_proxy(self, address: str) -> bool:
+        for one in filter(None, map(str.strip, self.proxies.split(","))):
+            if one in {"*", address}:
+                return True
+            try:
+                if ipaddress.ip_address(address) in ipaddress.ip_network(one, strict=False):
+                    return True
+            except ValueError:
+                continue
+        return False
+
+
+class GuardedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # whichever is installed
+    """Uvicorn's protocol, with an end for connections that are slower than :class:`Limits` allow."""
+
+    limits: ClassVar[Limits]
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    cycle: Any
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Somebody connects."""
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if isinstance(peer, tuple) else None
+        now = self.loop.time()
+        self._head_since: float | None = now
+        self._body_since = self._read_at = now
+        self._head_bytes = self._left = 0
+        self._request: Any = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_counted = True
+        if self.limits.begin(self, self._address, now):
+            self._look_later()
+        else:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Something came: a request may be whole by it, or the next one begins."""
+        answered = self._request is not None and self._request.response_complete
+        if answered and self._head_since is None:
+            self._head_since, self._head_bytes = self.loop.time(), 0
+            self.limits.waits(self, self._head_since)
+        self._head_bytes += len(data)
+        super().data_received(data)
+        self._note_request()
+        if self._head_since is not None and self._head_bytes > MOST_HEAD_BYTES:
+            self.transport.abort()
+
+    def _note_request(self) -> None:
+        if self.cycle is not self._request:
+            self._request, self._head_since = self.cycle, None
+            self._body_since = self.loop.time()
+        if self._request is not None and not self._request.more_body:
+            self.limits.is_here(self)
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what was written."""
+        self._read_at = self.loop.time()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended."""
+        self._leave()
+        super().connection_lost(exc)
+
+    def _leave(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._is_counted:
+            self._is_counted = False
+            self.limits.end(self, self._address)
+
+    def _look_later(self) -> None:
+        limits = self.limits
+        pause = min(limits.head, limits.body, limits.reading) / 4
+        self._timer = self.loop.call_later(pause, self._look)
+
+    def _look(self) -> None:
+        """End the connection if its client has taken too long."""
+        if self.transport.get_protocol() is not self:  # it is a web socket now
+            self._leave()
+            return
+        self._note_request()
+        if self._is_too_slow(self.loop.time()):
+            self.transport.abort()
+        else:
+            self._look_later()
+
+    def _is_too_slow(self, now: float) -> bool:
+        left = self.transport.get_write_buffer_size()
+        if not left or left <= self._left - LEAST_READ_BYTES:
+            self._read_at, self._left = now, left
+        self._left = max(self._left, left)
+        if now - self._read_at > self.limits.reading:
+            return True
+        if self._head_since is not None:
+            return now - self._head_since > self.limits.head
+        return bool(self._request.more_body) and now - self._body_since > self.limits.body
+
+
+def guarded(limits: Limits) -> type[GuardedProtocol]:
+    """The protocol of one server."""
+    return type("Guarded", (GuardedProtocol,), {"limits": limits})
+
+
+class BehindProxies:
+    """An app behind proxies that are believed: ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count from their addresses.
+
+    What it notes of a request is who sent it to us, which no header says: uvicorn's middleware puts the client in that place.
+
+    Args:
+        app: The ASGI app.
+        proxies: Addresses and networks, separated by commas; ``*`` is everybody.
+    """
+
+    def __init__(self, app: Any, proxies: str) -> None:
+        self._app = ProxyHeadersMiddleware(app, trusted_hosts=proxies)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, as an ASGI app does."""
+        if _has_two_lengths(scope):
+            await _refuse(send)
+            return
+        peer = (scope.get("client") or ("",))[0]
+        known = peer in self._app.trusted_hosts
+        scope[FROM_PROXY] = known
+        await self._app(scope, receive, send)
+
+
+def _has_two_lengths(scope: Any) -> bool:
+    """Whether a request says in two ways where its body ends: what comes after one of them could be a request of a proxy's, for who believes the other."""
+    names = {name for name, _ in scope.get("headers", ())}
+    return {b"content-length", b"transfer-encoding"} <= names
+
+
+async def _refuse(send: Any) -> None:
+    head = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 400, "headers": head})
+    await send({"type": "http.response.body", "body": b""})
+
+
+# The web server that ``targcc serve`` starts, and what it prints once it is up.
 
 
 def load_app(where: str | None) -> Any:

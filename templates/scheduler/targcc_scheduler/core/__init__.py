@@ -1,1 +1,1 @@
-"""What every room may use: values, clocks, texts, errors. No statements, no web."""
+"""Values that every layer may use: states, clock, errors, texts, secrets, masking."""

@@ -10,11 +10,11 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .kept.references import REFERENCE, is_large
-from .languages.catalogue import marked, marked_plural
-from .languages.reader import (
+from .languages import (
     Words,
     gettext,
+    marked,
+    marked_plural,
     ngettext,
     reader,
     translated,
@@ -22,6 +22,7 @@ from .languages.reader import (
     translated_plural,
 )
 from .states import RunState
+from .stored_values import REFERENCE, is_large
 
 NOTHING = "\N{EN DASH}"
 """Stands where there is no value."""

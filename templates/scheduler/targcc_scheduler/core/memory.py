@@ -15,7 +15,7 @@ from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # it takes a megabyte, and an idle worker has no need of it
+if TYPE_CHECKING:
     import psutil
 
 _FRESH_SECONDS = 0.005

@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .masking.known import mask
+from .masking import mask
 
 OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
 """What is raised while the database is unavailable, full or locked."""
@@ -38,7 +38,7 @@ def is_held_up(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) == _HELD_UP
 
 
-def seconds_before_again() -> float:
+def retry_delay() -> float:
     """How long to wait before what was undone is done again."""
     return random.uniform(*_AGAIN_SECONDS)  # noqa: S311 - no secret
 
@@ -65,7 +65,7 @@ class Outage:
             self._log.info(
                 "%s is done again, as the database undid it: %s", self._what, in_short(error)
             )
-            return timedelta(seconds=seconds_before_again())
+            return timedelta(seconds=retry_delay())
         if self._since is None:
             self._since, self._wait = time.monotonic(), _FIRST
             self._log.error("%s fails and will be tried again: %s", self._what, in_short(error))

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import SecretError
-from .masking.environment import dotenv
-from .masking.known import KNOWN, longest_secret, mask
-from .masking.patterns import MASK
+from .masking import KNOWN, MASK, dotenv, longest_secret, mask
 
 __all__ = [
     "MASK",

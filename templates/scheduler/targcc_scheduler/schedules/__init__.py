@@ -19,9 +19,19 @@ of the scheduler.
 """
 
 from .base import Schedule
+from .calendars import (
+    Handling,
+    OnHoliday,
+    WorkingAfterRunSchedule,
+    WorkingCalendar,
+    WorkingSchedule,
+    calendar_of,
+    calendars_text,
+    read_calendar,
+    respecting,
+)
 from .cron import CronSchedule, convert
 from .dialects import DIALECTS
-from .durations import duration_words, format_duration, parse_duration
 from .errors import CronError
 from .intervals import (
     AfterCompletionSchedule,
@@ -30,15 +40,7 @@ from .intervals import (
     EverySchedule,
     OnceSchedule,
 )
-from .working.calendar import WorkingCalendar, calendar_of, read_calendar
-from .working.schedule import (
-    Handling,
-    OnHoliday,
-    WorkingAfterRunSchedule,
-    WorkingSchedule,
-    calendars_text,
-    respecting,
-)
+from .words import duration_words, format_duration, parse_duration
 from .zones import Zone, parse_zone
 
 __all__ = [

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from .base import Schedule
-from .durations import duration_words, format_duration
 from .errors import CronError
+from .words import duration_words, format_duration
 from .zones import SECOND, Zone, as_zone, naive, pin, resolve, wall_clock
 
 _DAY = timedelta(days=1)

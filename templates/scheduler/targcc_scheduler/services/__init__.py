@@ -1,1 +1,1 @@
-"""What jobs may ask for in their constructors."""
+"""Services that jobs may ask for in their constructors."""

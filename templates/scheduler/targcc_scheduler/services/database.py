@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from ..core.clock import deadline
-from . import drivers
+from . import transaction
 from .procedures import ProcedureResult, execute_to_the_end, look_up, procedure_call
 from .transaction import Transaction
 
@@ -33,7 +33,7 @@ class Database:
         )
         if self.engine.dialect.name == "sqlite":  # wait for another writer, instead of failing
             event.listen(self.engine, "connect", _be_patient)
-        drivers.watch(self.engine)
+        transaction.watch(self.engine)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .drivers import note_cursor
+from .transaction import note_cursor
 
 
 @dataclass(frozen=True)

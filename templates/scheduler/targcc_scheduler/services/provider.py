@@ -1,18 +1,26 @@
-"""What jobs may ask for in their constructors."""
+"""Services that jobs may ask for, and the container of a project's ``services.py``."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from dishka import Provider, Scope, provide
 
+from ..project import current
 from ..settings import Settings
 from .cursors import Cursors
 from .database import Database
 from .mailer import Mailer
 from .settings import ServiceSettings
+
+if TYPE_CHECKING:
+    import dishka
+
+
+# What jobs may ask for in their constructors.
 
 
 class StandardServices(Provider):
@@ -59,3 +67,23 @@ class StandardServices(Provider):
         offered = {factory.provides.type_hint for factory in self.factories}
         if AsyncClient not in offered:  # a project may have one of its own
             self.provide(http_client, scope=Scope.REQUEST)
+
+
+# What a project's ``services.py`` makes: the container of its services, and more.
+
+
+def project_services() -> dishka.AsyncContainer | None:
+    """The container that the project's ``services.py`` makes; ``None`` when it has none."""
+    make: Callable[[], dishka.AsyncContainer] | None = of_project("make_container")
+    return make() if make is not None else None
+
+
+def of_project(name: str) -> Any:
+    """What the project's ``services.py`` has by a name; ``None`` when it has none."""
+    module = f"{current().package}.services"
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name not in {module, current().package}:
+            raise
+        return None

@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ..core.masking.environment import know_values
+from ..core.masking import know_values
 from ..core.secrets import from_outside
 
 

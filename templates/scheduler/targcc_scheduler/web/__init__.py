@@ -1,1 +1,1 @@
-"""The scheduler as part of a web app."""
+"""The web frame: router, authentication, API and dashboard."""

@@ -11,10 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from .answers import versions
-from .answers.sparse import chosen_fields, fields_of, is_json, only
+from . import responses
 from .idempotency import HEADER, once
 from .problems import GuardedRoute, Handler, Problem, with_database
+from .responses import chosen_fields, fields_of, is_json, only
 
 
 class ApiRoute(GuardedRoute):
@@ -63,8 +63,8 @@ class ApiRoute(GuardedRoute):
             return answer
         whole = bytes(answer.body)
         answer = only(answer, chosen) if chosen else answer
-        tag = versions.tag(self.path, whole, bytes(answer.body))
-        if versions.fits(request.headers.get("If-None-Match"), tag, exactly=True):
+        tag = responses.tag(self.path, whole, bytes(answer.body))
+        if responses.fits(request.headers.get("If-None-Match"), tag, exactly=True):
             return Response(status_code=304, headers={"ETag": tag})
         answer.headers["ETag"] = tag
         return answer
@@ -75,7 +75,7 @@ class ApiRoute(GuardedRoute):
         Raises:
             Problem: somebody changed it meanwhile, or this route changes nothing that has a version.
         """
-        path = versions.changed_by(self.path)
+        path = responses.changed_by(self.path)
         if path is None:
             raise Problem(
                 412, "Changed meanwhile", "what this changes has no version: leave If-Match out"
@@ -83,7 +83,7 @@ class ApiRoute(GuardedRoute):
         shown = Request({**request.scope, "method": "GET", "query_string": b""}, request.receive)
         now = await with_database(APIRoute.get_route_handler(self.reading[path]), shown)
         body = bytes(now.body)
-        if not versions.fits(request.headers["If-Match"], versions.tag(path, body, body)):
+        if not responses.fits(request.headers["If-Match"], responses.tag(path, body, body)):
             raise Problem(
                 412,
                 "Changed meanwhile",

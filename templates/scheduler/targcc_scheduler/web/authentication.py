@@ -1,20 +1,161 @@
-"""Who sends a request, and what they may do."""
+"""Authenticate a request, and decide what its principal may do."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
+import sqlalchemy as sa
 from fastapi import Request
 
 from ..core.actor import Actor, ActorKind
 from ..core.errors import CredentialsRefused
-from ..security.roles import Principal, Role
-from .admission import admit, with_grants
+from ..core.job_scope import Visibility, visibility
+from ..db.tables import job_failure, job_run
+from ..features.accounts import roles
+from ..features.accounts.roles import BUILT_IN, Principal, Role
+from ..scheduler import Scheduler
 from .problems import Problem, before_the_body
 from .site_names import is_same_origin
 from .state import get_web
+
+# Whether somebody may do what a route does: the one place where pages and API ask.
+#
+# A built-in role is about everything. A role of one's own is about some jobs: who has it comes to addresses of one of these jobs, its runs and
+# failures, and to the lists in :data:`LISTS`, which hold nothing else then. Every other address is closed to them, so that a new one is at first.
+
+LISTS = frozenset(
+    {
+        *("", "/jobs", "/runs", "/inbox", "/bulk", "/bulk/new", "/bulk/{bulk_id}"),
+        *("/views", "/views/remove", "/api/docs", "/api/openapi.json"),
+        *("/account", "/account/second-factor", "/account/second-factor/off", "/logout"),
+        *("/account/sessions/revoke", "/account/sessions/{session_id}/revoke"),
+        *("/api/jobs", "/api/chains", "/api/runs", "/api/inbox", "/api/bulk", "/api/bulk/count"),
+        *("/api/bulk/{bulk_id}", "/api/events"),
+        *("/api/sessions", "/api/sessions/{session_id}", "/api/system"),
+    }
+)
+"""Addresses that are about no single job, and hold only what may be seen, or what is the person's own."""
+ENROLMENT = frozenset({"/account/second-factor", "/logout"})
+"""Addresses for somebody who has to turn a second factor on first."""
+_JOB_KEY = "targcc.job"
+"""Where the job stands, in the scope of a request about one."""
+
+
+class SecondFactorNeeded(Problem):
+    """Their role asks for a second factor, and they have none: pages lead to where it is turned on."""
+
+
+async def with_grants(request: Request, principal: Principal) -> Principal:
+    """The principal with what a role of one's own allows at this moment; whoever said who it is need not know."""
+    if principal.role in BUILT_IN:
+        return principal
+    scheduler, role = get_web(request).scheduler, principal.role
+    grants = await scheduler.read(lambda db: roles.grants_of(db, role))
+    return replace(principal, grants=grants)
+
+
+async def admit(request: Request, principal: Principal, needed: Role) -> None:
+    """Let somebody in, or not; from then on the request sees what they may see.
+
+    Raises:
+        Problem: they may not do this, or may not know whether what it is about exists.
+    """
+    web = get_web(request)
+    scheduler, template = web.scheduler, template_of(request, web.prefix)
+    required = principal.role in scheduler.settings.second_factor_roles
+    if required and principal.second_factor is False and template not in ENROLMENT:
+        raise SecondFactorNeeded(
+            403, "Second factor needed", f"{principal.name} has to turn a second factor on first"
+        )
+    if principal.grants is None:
+        if not principal.role_covers(needed):
+            raise _not_allowed(principal, needed)
+        return
+    beginning, _, parameter = template.removeprefix("/api").partition("{")
+    find = _SUBJECTS.get(beginning)
+    if find is None:
+        if template not in LISTS or not principal.covers_some(needed):
+            raise _not_allowed(principal, needed)
+    else:
+        key = request.path_params[parameter.partition("}")[0].partition(":")[0]]
+        await _admit_to_one(request, principal, needed, await find(scheduler, str(key)))
+    visibility.set(_visible(principal, scheduler))
+
+
+def template_of(request: Request, prefix: str) -> str:
+    """Return the path of the route below the prefix; earlier releases of FastAPI have it with the prefix, as the request has."""
+    template: str = request.scope["route"].path
+    path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
+    is_whole = template.count("/") == path.rstrip("/").count("/")
+    return template.removeprefix(prefix) if is_whole else template
+
+
+def job_of(request: Request) -> str | None:
+    """The job that a request is about, if it is one that :func:`admit` has looked at."""
+    job: str | None = request.scope.get(_JOB_KEY)
+    return job
+
+
+async def _admit_to_one(
+    request: Request, principal: Principal, needed: Role, job: str | None
+) -> None:
+    if job is None or not principal.covers(Role.VIEWER, job):
+        raise Problem(404, "Not here", "There is no such thing, or your role is not about it.")
+    if not principal.covers(needed, job):
+        raise _not_allowed(principal, needed)
+    request.scope[_JOB_KEY] = job
+
+
+def _not_allowed(principal: Principal, needed: Role) -> Problem:
+    there = "" if principal.grants is None else ", for all that it is about"
+    detail = f"this needs the role {needed}{there}; {principal.name} is {principal.role}"
+    return Problem(403, "Not allowed", detail)
+
+
+def _visible(principal: Principal, scheduler: Scheduler) -> Visibility:
+    def of(role: Role) -> frozenset[str]:
+        return frozenset(name for name in scheduler.definitions if principal.covers(role, name))
+
+    seen, operated, administered = map(of, Role)
+    return Visibility(seen, operated, administered, principal.name)
+
+
+_Finder = Callable[[Scheduler, str], Awaitable[str | None]]
+
+
+async def _job(scheduler: Scheduler, key: str) -> str | None:
+    return scheduler.key_of(key)
+
+
+async def _run(scheduler: Scheduler, key: str) -> str | None:
+    if not key.isdecimal() or len(key) > _MOST_DIGITS:
+        return None
+    return await _scalar(scheduler, sa.select(job_run.c.JobName).where(job_run.c.Id == int(key)))
+
+
+async def _failure(scheduler: Scheduler, key: str) -> str | None:
+    c = job_failure.c
+    return await _scalar(scheduler, sa.select(c.JobName).where(c.Cause == key))
+
+
+async def _scalar(scheduler: Scheduler, statement: sa.Select[tuple[str]]) -> str | None:
+    found: str | None = await scheduler.read(lambda db: db.scalar(statement))
+    return found
+
+
+_MOST_DIGITS = 18
+_SUBJECTS: dict[str, _Finder] = {
+    "/jobs/": _job,
+    "/runs/": _run,
+    "/inbox/": _failure,
+}
+"""How the job is found that an address with this beginning is about, by what comes after it."""
+
+
+# Who sends a request, and what they may do.
 
 CSRF_HEADER = "X-CSRF-Token"
 CSRF_FIELD = "csrf"

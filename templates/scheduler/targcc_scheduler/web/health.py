@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.clock import CLOCK_OFF_MS, DatabaseClock
 from ..core.errors import SchedulerOff, SchemaError
-from ..migrations.upgrade import works_with
+from ..db.migrations.upgrade import works_with
+from ..db.tables import job_server
+from ..features.accounts.roles import Principal, Role
+from ..features.legacy import owners
 from ..scheduler import Scheduler
-from ..security.roles import Principal, Role
-from ..storage.owners import rows as owners
-from ..storage.tables import job_server
 from .api_route import ApiRoute
 from .authentication import api_needs
 from .metrics import Metrics

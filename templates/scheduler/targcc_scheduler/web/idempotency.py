@@ -14,10 +14,9 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from ..kernel import idempotency
 from ..scheduler import Scheduler
-from ..storage.requests import answers
-from .admission import template_of
-from .authentication import actor
+from .authentication import actor, template_of
 from .problems import Handler, Problem, admitted, with_database
 from .state import get_scheduler, get_web
 
@@ -51,7 +50,9 @@ async def once(handler: Handler, request: Request) -> Response:
     rights = f"{principal.role} {principal.jobs} {principal.grants}"
     digest = _digest(rights, request.url.query, body=await request.body())
     now = scheduler.clock.now()
-    first = await scheduler.change(lambda db: answers.begin(db, scope, key, digest=digest, now=now))
+    first = await scheduler.change(
+        lambda db: idempotency.begin(db, scope, key, digest=digest, now=now)
+    )
     if first is not None:
         return _again(first, digest, key, now)
     return await _carry_out(scheduler, scope, key, handler, request)
@@ -64,14 +65,14 @@ async def _carry_out(
         answer = await with_database(handler, request)
     except (Problem, HTTPException, RequestValidationError) as error:
         if getattr(error, "status", getattr(error, "status_code", 422)) < _LEAST_FAULT:
-            await scheduler.change(lambda db: answers.forget(db, scope, key))
+            await scheduler.change(lambda db: idempotency.forget(db, scope, key))
         raise
     body = bytes(answer.body).decode()
-    await scheduler.change(lambda db: answers.end(db, scope, key, answer.status_code, body))
+    await scheduler.change(lambda db: idempotency.end(db, scope, key, answer.status_code, body))
     return answer
 
 
-def _again(first: answers.Kept, digest: str, key: str, now: datetime) -> Response:
+def _again(first: idempotency.Kept, digest: str, key: str, now: datetime) -> Response:
     if first.digest != digest:
         raise Problem(
             422,
@@ -90,7 +91,7 @@ def _again(first: answers.Kept, digest: str, key: str, now: datetime) -> Respons
     )
 
 
-def _retry_after(first: answers.Kept, now: datetime) -> int:
+def _retry_after(first: idempotency.Kept, now: datetime) -> int:
     """Return after how many seconds to ask again: the longer there is no answer, the later."""
     age = int((now - first.begun_at).total_seconds())
     return min(max(age, _LEAST_WAIT), _MOST_WAIT)

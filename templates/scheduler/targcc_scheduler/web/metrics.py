@@ -19,17 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import ACTIVE
 from ..core.version import __version__
-from ..jobs.definition import JobDefinition
+from ..db.dialects import known
+from ..db.tables import job_run, logged_job
+from ..features.legacy import owners
+from ..features.triage import inbox, sla
+from ..kernel.jobs.definition import JobDefinition
+from ..kernel.queries import limits, system
+from ..kernel.queries.models import Queue, Server
+from ..kernel.queries.statistics import last_success
 from ..project import current
-from ..queries import system
-from ..queries.limits import keys
-from ..queries.models import Queue, Server
-from ..queries.needs import failures, late
-from ..queries.statistics import last_success
 from ..scheduler import Scheduler
-from ..storage.dialects import known
-from ..storage.owners import rows as owners
-from ..storage.tables import job_run, logged_job
 
 _BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, float("inf"))
 _MOST_ACTIVE = 1_000_000
@@ -98,7 +97,7 @@ class Metrics:
         return [
             await _active_runs(connection),
             *_queue_figures(queues, now),
-            *_server_figures(await system.servers(connection), now),
+            *_server_figures(await system.read_servers(connection), now),
             _single(
                 "targcc_cutover_unfinished",
                 "Jobs on neither side, as a change from or to the old server is not finished.",
@@ -110,7 +109,7 @@ class Metrics:
                 "Job files that cannot be used.",
                 len(self._scheduler.broken),
             ),
-            *_limit_figures(await keys.by_job(connection)),
+            *_limit_figures(await limits.by_job(connection)),
             *await _needs(connection, list(self._scheduler.definitions.values()), now),
             _info(),
         ]
@@ -165,7 +164,7 @@ async def _needs(
         "targcc_open_failures", "Failed and missed runs that nobody has dealt with.", labels=["job"]
     )
     counts: Counter[str] = Counter()
-    for one in await failures.inbox(connection, now):
+    for one in await inbox.inbox(connection, now):
         counts[one.job] += one.open
     for job in jobs:
         counts[job.name] += 0
@@ -176,7 +175,7 @@ async def _needs(
         "1 for each job whose slot or expectation is late, and each queue whose runs wait too long.",
         labels=["subject", "kind"],
     )
-    for found in await late.late(connection, jobs, now):
+    for found in await sla.late(connection, jobs, now):
         behind.add_metric([found.subject, found.kind], 1)
     return [open_runs, behind]
 
@@ -220,7 +219,7 @@ def _queue_figures(found: tuple[Queue, ...], now: datetime) -> Iterator[Metric]:
     yield from (depth, oldest, paused)
 
 
-def _limit_figures(found: Mapping[str, keys.Standing]) -> Iterator[Metric]:
+def _limit_figures(found: Mapping[str, limits.LimitUse]) -> Iterator[Metric]:
     """By job alone: a project may have as many keys as it has customers."""
     running = GaugeMetricFamily(
         "targcc_limit_running",

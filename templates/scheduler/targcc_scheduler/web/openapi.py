@@ -14,9 +14,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
 from ..core.version import __version__
+from ..features.accounts.roles import Principal, Role
 from ..project import current
-from ..security.roles import Principal, Role
-from .answers import sparse, versions
+from . import responses
 from .api.router import router as api_router
 from .api_route import ApiRoute
 from .authentication import api_needs
@@ -101,7 +101,7 @@ def _say_problems(found: dict[str, Any]) -> None:
                 _say_shown(path, said)
             else:
                 said["responses"]["412"] = _problem("It is not what the caller has seen")
-                if versions.changed_by(path) is not None:
+                if responses.changed_by(path) is not None:
                     parameters.append(_IF_MATCH)
             for status, response in said["responses"].items():
                 if status >= "400" and _JSON in response.get("content", ()):
@@ -119,15 +119,15 @@ def _say_shown(path: str, said: dict[str, Any]) -> None:
     if fields:
         a_row = {"type": "object"}
         is_list = content[_JSON]["schema"].get("type") == "array"
-        content[sparse.MEDIA_TYPE] = {
+        content[responses.MEDIA_TYPE] = {
             "schema": {"type": "array", "items": a_row} if is_list else a_row
         }
         said["parameters"] += [
             {
-                "name": sparse.PARAMETER,
+                "name": responses.PARAMETER,
                 "in": "query",
                 "schema": {"type": "string"},
-                "description": f"Only these fields, with commas between them; of {', '.join(sorted(fields))}. The answer has the media type `{sparse.MEDIA_TYPE}`.",
+                "description": f"Only these fields, with commas between them; of {', '.join(sorted(fields))}. The answer has the media type `{responses.MEDIA_TYPE}`.",
             }
         ]
     if _JSON in content:

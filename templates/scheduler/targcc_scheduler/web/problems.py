@@ -14,11 +14,11 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
+from ..core.job_scope import everything_visible
 from ..core.numbers import whole
 from ..core.outage import in_short
-from ..core.scope.visibility import everything_visible
-from ..search.errors import SearchError
-from ..security.roles import Principal
+from ..features.accounts.roles import Principal
+from ..features.search.language import SearchError
 from .site_names import answers_to
 
 SECURITY_HEADERS = {

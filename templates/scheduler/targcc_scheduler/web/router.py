@@ -9,14 +9,13 @@ from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from ..features.accounts.providers import IdentityProvider
+from ..features.hosts.addresses import address_routes
+from ..features.hosts.guest import Guest, Outer, both_lifespans, compress
+from ..features.hosts.login import HostLogin
 from ..project import current
 from ..scheduler import Scheduler
-from ..security.providers.base import IdentityProvider
 from ..settings import Settings
-from .hosts.at_root import address_routes
-from .hosts.guest import Guest, compress
-from .hosts.login import HostLogin
-from .hosts.outer import Outer, both_lifespans
 
 __all__ = [
     "create_app",

@@ -8,18 +8,15 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from ..queries.timeline.heat import DayCounts
+from ..features.accounts import users
+from ..features.accounts.oidc import OpenIDClient
+from ..features.accounts.providers import IdentityProvider, PasswordChecks
+from ..features.accounts.throttle import AttemptLimiter, LoginGuard, Seldom
+from ..features.accounts.users import LoginLinks
+from ..features.batches.hub import BatchHub
+from ..features.timeline.history import DayCounts
 from ..scheduler import Scheduler
-from ..security import login_links
-from ..security.login_links import LoginLinks
-from ..security.oidc.client import OpenIDClient
-from ..security.providers.base import IdentityProvider
-from ..security.providers.password import PasswordChecks
-from ..security.throttle import AttemptLimiter, LoginGuard, Seldom
-from .live.batch_hub import BatchHub
-from .live.changes import ChangeFeed
-from .live.hub import RunHub
-from .live.limits import StreamLimits
+from .hubs import ChangeFeed, RunHub, StreamLimits
 from .metrics import Metrics
 from .problems import Problem
 
@@ -68,7 +65,7 @@ class Web:
     prefix: str
     host_login: bool = False
     login_url: str = ""
-    links: LoginLinks = field(default_factory=lambda: login_links.LOGIN_LINKS)
+    links: LoginLinks = field(default_factory=lambda: users.LOGIN_LINKS)
     guard: LoginGuard = field(default_factory=LoginGuard)
     codes: AttemptLimiter = field(default_factory=lambda: AttemptLimiter(free=5))
     openid: OpenIDClient | None = None

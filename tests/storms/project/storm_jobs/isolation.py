@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from targcc_scheduler.jobs.declaration import JobOptions
+from targcc_scheduler.kernel.jobs.declaration import JobOptions
 
 
 def isolated() -> dict[str, Any]:

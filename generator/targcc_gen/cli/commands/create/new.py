@@ -226,7 +226,8 @@ def local_zone() -> str:
     link = Path("/etc/localtime")
     if link.is_symlink():
         candidates.append(link.readlink().as_posix().rpartition("zoneinfo/")[2])
-    from targcc_scheduler.schedules import CronError, parse_zone
+    from targcc_scheduler.schedules.errors import CronError
+    from targcc_scheduler.schedules.zones import parse_zone
 
     for name in candidates:
         try:

@@ -89,7 +89,8 @@ def _uv() -> Finding:
 
 
 def _zones() -> Finding:
-    from targcc_scheduler.schedules import CronError, parse_zone
+    from targcc_scheduler.schedules.errors import CronError
+    from targcc_scheduler.schedules.zones import parse_zone
 
     try:
         parse_zone("Europe/London")

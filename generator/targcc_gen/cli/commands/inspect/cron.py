@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from zoneinfo import ZoneInfo
 
-    from targcc_scheduler.schedules import CronSchedule, EverySchedule
+    from targcc_scheduler.schedules.cron import CronSchedule
+    from targcc_scheduler.schedules.intervals import EverySchedule
 
     from targcc_gen.parity.readings import Difference
 
@@ -59,7 +60,9 @@ def cron(
       targcc-gen cron --every 3d --anchor 2026-01-02T05:10 --timezone Asia/Jerusalem
       targcc-gen cron "0 0 13 * 5" --compare vixie
     """
-    from targcc_scheduler.schedules import CronError, CronSchedule, parse_zone
+    from targcc_scheduler.schedules.cron import CronSchedule
+    from targcc_scheduler.schedules.errors import CronError
+    from targcc_scheduler.schedules.zones import parse_zone
 
     from targcc_gen.errors import InputError
 
@@ -90,7 +93,9 @@ def _schedule(
     Raises:
         click.UsageError: Two were asked about, or none.
     """
-    from targcc_scheduler.schedules import CronSchedule, EverySchedule, parse_duration
+    from targcc_scheduler.schedules.cron import CronSchedule
+    from targcc_scheduler.schedules.intervals import EverySchedule
+    from targcc_scheduler.schedules.words import parse_duration
 
     if (expression is None) == (every is None):
         raise click.UsageError("give a cron expression, or --every")
@@ -126,8 +131,8 @@ def _answer(
     from datetime import UTC
     from itertools import islice
 
-    from targcc_scheduler.schedules import CronSchedule
-    from targcc_scheduler.schedules.clocks.changes import clock_changes, notes_on
+    from targcc_scheduler.schedules.cron import CronSchedule
+    from targcc_scheduler.schedules.dst import clock_changes, notes_on
 
     day, year = timedelta(days=1), timedelta(days=365)
     runs = list(islice(schedule.iter(start, zone), count))
@@ -157,7 +162,7 @@ def _comparison(
     from datetime import UTC
     from itertools import islice
 
-    from targcc_scheduler.schedules import CronError
+    from targcc_scheduler.schedules.errors import CronError
 
     from targcc_gen.parity.readings import differences, read_as
 

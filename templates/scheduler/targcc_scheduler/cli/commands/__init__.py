@@ -1,1 +1,1 @@
-"""The commands."""
+"""Commands of jobs, runs, servers and the system."""

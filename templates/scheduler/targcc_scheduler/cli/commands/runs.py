@@ -1,27 +1,46 @@
-"""``targcc run``: single runs, and waiting for one."""
+"""``targcc run``: single runs, their files, and following one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...core import humanize
-from ...core.states import RunState
+from ...core.errors import FileError
+from ...core.states import FINAL, RunState
+from ...features.search.language import joined
+from ...kernel.jobs.files import safe_name
+from ...kernel.queries.models import LogLine, Server
 from ...project import current
-from ...queries.models import LogLine, Server
-from ...schedules import parse_zone
-from ...search.terms import joined
-from ...web.api.schemas.base import DoneOut
-from ...web.api.schemas.runs import CancelledOut, RunDetailOut, RunOut, RunsOut, StartedOut
-from ...web.api.schemas.system import SystemOut
-from ..api.completing import job_names
-from ..api.profiles import server
-from ..api.reach import path, reached
+from ...schedules.zones import parse_zone
+from ...web.api.schema import DoneOut
+from ...web.api.schemas import (
+    CancelledOut,
+    ChainStandingOut,
+    FileOut,
+    JobDetailOut,
+    LineOut,
+    LineStepOut,
+    RunDetailOut,
+    RunOut,
+    RunsOut,
+    StartedOut,
+    SystemOut,
+    TriggerIn,
+)
 from ..common import run
-from ..group import Commands
+from ..completing import job_names
+from ..connect import connect, path
+from ..group import CliError, Commands
 from ..output import (
     as_shown,
     done,
@@ -35,11 +54,130 @@ from ..output import (
     wait_options,
     when,
 )
-from .chains import print_line, standing
-from .live.following import until_over
+from ..profiles import server
 
 if TYPE_CHECKING:
-    from ..api.client import Api
+    from ..transport import Api
+
+
+# Files of this machine as arguments: ``--arg report=@orders.csv``.
+
+_IS_FILE = '"contentEncoding": "base64"'
+"""What only parameters for files have in their JSON Schema."""
+
+
+async def files_among(api: Api, job: str, given: dict[str, Any]) -> dict[str, Path]:
+    """Take the arguments out that say ``@PATH`` where the job takes a file.
+
+    Raises:
+        BadParameter: there is no such file.
+    """
+    named = [name for name, value in given.items() if str(value).startswith("@")]
+    if not named:
+        return {}
+    found = await api.get(path("jobs", job), JobDetailOut)
+    known = (found.parameters or {}).get("properties", {})
+    files = {}
+    for name in named:
+        if _IS_FILE in json.dumps(known.get(name, {})):
+            files[name] = Path(given.pop(name)[1:])
+            if not files[name].is_file():
+                raise click.BadParameter(f"there is no file {files[name]}", param_hint="--arg")
+    return files
+
+
+async def send(api: Api, job: str, wish: TriggerIn, files: dict[str, Path]) -> StartedOut:
+    """Start a run with files."""
+    said = wish.model_dump(exclude_defaults=True, exclude={"arguments", "after"})
+    fields = {name: str(value) for name, value in said.items()}
+    fields["arguments"] = json.dumps(wish.arguments)
+    if wish.after:
+        fields["after"] = ",".join(map(str, wish.after))
+    with contextlib.ExitStack() as stack:
+        parts = [
+            (name, (file.name, stack.enter_context(file.open("rb"))))
+            for name, file in files.items()
+        ]
+        return await api.send_files(
+            path("jobs", job, "trigger", "files"), StartedOut, fields, parts
+        )
+
+
+# Following a run from a terminal: its lines as they are written, until it is over.
+
+_LINES = 500
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+
+
+async def until_over(
+    api: Api,
+    run_id: int,
+    patience: timedelta | None,
+    say: Callable[[LogLine], None] | None,
+    *,
+    once: bool = False,
+) -> RunDetailOut:
+    """Wait until a run is over; the run then.
+
+    Args:
+        api: Where the run is.
+        run_id: The run.
+        patience: How long to wait; ``None`` is for ever.
+        say: Gets each line of the log once, in order.
+        once: Wait for nothing: it ends with the lines that are there.
+
+    Raises:
+        CliError: there is none with this id, or the time is up.
+    """
+    deadline = None if patience is None else time.monotonic() + patience.total_seconds()
+    after, pause = 0, _FIRST_PAUSE
+    while True:
+        # Before its lines: of one that is over, all are there.
+        found = await api.get(path("runs", run_id), RunDetailOut)
+        lines = await _lines(api, run_id, after) if say is not None else []
+        for line in lines:
+            after = line.id
+            if say is not None:
+                say(line)
+        if len(lines) == _LINES:
+            continue
+        if found.state in FINAL or once:
+            return found
+        if deadline is not None and time.monotonic() >= deadline:
+            raise CliError(f"run {run_id} is still {humanize.STATE_WORDS[found.state]}; it goes on")
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+async def _lines(api: Api, run_id: int, after: int) -> list[LogLine]:
+    return await api.get(path("runs", run_id, "log"), list[LogLine], after=after, limit=_LINES)
+
+
+# Chains in words: how one stands, and the runs of one.
+
+
+def rollup_state(chain: ChainStandingOut | LineOut) -> str:
+    """How a chain stands: ``failed at CheckOrders, run 13``."""
+    if chain.state is None:
+        return "not yet"
+    state = humanize.STATE_WORDS[chain.state]
+    return state if chain.state == "succeeded" else f"{state} at {chain.at}, run {chain.run_id}"
+
+
+def print_chain(chain: LineOut, run_id: int) -> None:
+    """Print the runs of a chain from the first on, each farther in than what it waited for; a star marks this run."""
+    for depth, level in enumerate(chain.levels, 1):
+        for one in level:
+            mark = "*" if (one.kind, one.id) == ("run", run_id) else "-"
+            click.echo(as_shown(f"{'  ' * depth}{mark} {_said(one)}"))
+
+
+def _said(one: LineStepOut) -> str:
+    what = f"run {one.id} of {one.job}" if one.kind == "run" else f"batch {one.id}"
+    return f"{what} {humanize.STATE_WORDS[RunState(one.state)]}" if one.state else what
+
+
+# ``targcc run``: single runs, and waiting for one.
 
 _FAILED = 1
 
@@ -85,7 +223,7 @@ def list_runs(
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             found = await api.pages(
                 path("runs"),
                 RunsOut,
@@ -141,7 +279,7 @@ def show_run(run_id: int, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             _show(await _details(api, run_id), api.now, as_json=as_json)
 
     run(work())
@@ -153,7 +291,7 @@ def _show(found: RunDetailOut, now: datetime, *, as_json: bool) -> None:
         return
     print_pairs(_facts(found, now))
     if found.chain is not None:
-        print_line(found.chain, found.id)
+        print_chain(found.chain, found.id)
     for entry in found.life:
         said = humanize.STATE_WORDS.get(RunState(entry.state), entry.state)
         click.echo(f"  {when(entry.at, now)}  {said}  {as_shown(entry.note)}".rstrip())
@@ -184,7 +322,7 @@ def _facts(found: RunDetailOut, now: datetime) -> list[tuple[str, str]]:
         ("attempt", str(found.attempt or "")),
         ("queue", found.queue),
         ("server", found.server or ""),
-        ("chain", standing(found.chain) if found.chain is not None else ""),
+        ("chain", rollup_state(found.chain) if found.chain is not None else ""),
     ]
 
 
@@ -217,7 +355,7 @@ def watch_run(run_id: int, *, timeout: timedelta | None, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             await _to_its_end(api, run_id, timeout, as_json=as_json)
 
     run(work())
@@ -240,7 +378,7 @@ def print_log(run_id: int, *, following: bool, as_json: bool) -> None:
         click.echo(as_shown(_log_line(line).strip(), lines=True))
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             said = lines.append if as_json else say
             await until_over(api, run_id, None, said, once=not following)
         if as_json:
@@ -261,7 +399,7 @@ def cancel_run(run_id: int, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             said = await api.post(path("runs", run_id, "cancel"), CancelledOut)
         done(said.message, as_json=as_json, run_id=run_id, state=said.state)
 
@@ -280,7 +418,7 @@ def fail_run(run_id: int, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             said = await api.post(path("runs", run_id, "fail"), DoneOut)
         done(said.message, as_json=as_json, run_id=run_id)
 
@@ -300,7 +438,7 @@ def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bo
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             begun = await api.post(path("runs", run_id, "retry"), StartedOut)
         await started(begun, wait=wait, patience=timeout, as_json=as_json)
 
@@ -327,12 +465,12 @@ async def _follow(run_id: int, patience: timedelta | None, *, as_json: bool) -> 
     """Wait until a run is over, showing what it writes; without a server, do the work here."""
     work_on = None
     if server() is None:
-        async with reached() as api:
+        async with connect() as api:
             queue = (await _details(api, run_id)).queue
             work_on = None if await _somebody_works(api, queue) else queue
     if work_on is not None and not as_json:
         click.echo("no server is up: this process runs it", err=True)
-    async with reached(work_on=work_on) as api:
+    async with connect(work_on=work_on) as api:
         await _to_its_end(api, run_id, patience, as_json=as_json)
 
 
@@ -366,3 +504,109 @@ def _print_end(found: RunDetailOut) -> None:
     attempt = found.attempts[-1] if found.attempts else None
     if found.state == RunState.FAILED and attempt is not None and attempt.traceback:
         click.echo(as_shown(attempt.traceback, lines=True), err=True)
+
+
+# ``targcc run files`` and ``targcc run download``.
+
+
+@run_group.command("files")
+@click.argument("run_id", type=int)
+@shows
+def run_files(run_id: int, *, as_json: bool) -> None:
+    """Show the files of a run: those that it was given, and those that its job attached.
+
+    \b
+    Example:
+      targcc run files 42
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("runs", run_id, "files"), list[FileOut])
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("It has no files.")
+        else:
+            print_table(
+                ["NAME", "KIND", "SIZE", "TYPE", "KEPT"],
+                [
+                    [
+                        one.name,
+                        "result" if one.kind == "result" else "argument",
+                        humanize.size(one.size),
+                        one.content_type,
+                        when(one.created_at, api.now),
+                    ]
+                    for one in found
+                ],
+            )
+
+    run(work())
+
+
+@run_group.command("download")
+@click.argument("run_id", type=int)
+@click.argument("name", required=False)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="The folder, or the new file's name. Default: here.",
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@json_option
+def download_file(run_id: int, name: str | None, *, to: Path, force: bool, as_json: bool) -> None:
+    """Save a file of a run; without NAME the only one that its job attached.
+
+    \b
+    Example:
+      targcc run download 42
+      targcc run download 42 report.csv --to /tmp
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("runs", run_id, "files"), list[FileOut])
+            wanted = _chosen(run_id, found, name)
+            target = _target(to, wanted.name, force=force)
+            partly = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+            try:
+                with partly.open("xb") as file:  # nobody's file or link of this name
+                    async for piece in api.content(path("runs", run_id, "files", wanted.id)):
+                        file.write(piece)
+                partly.replace(target)
+            except FileError as error:
+                raise CliError(str(error)) from None
+            except OSError as error:
+                raise CliError(f"{target} cannot be written: {error.strerror}") from None
+            finally:
+                with contextlib.suppress(OSError):
+                    partly.unlink(missing_ok=True)
+        done(f"{target}: {humanize.size(wanted.size)}", as_json=as_json, path=str(target))
+
+    run(work())
+
+
+def _target(to: Path, name: str, *, force: bool) -> Path:
+    target = to / safe_name(name) if to.is_dir() else to
+    if target.exists() and not force:
+        raise CliError(f"{target} is there already: --force replaces it")
+    return target
+
+
+def _chosen(run_id: int, found: list[FileOut], name: str | None) -> FileOut:
+    """The file that is meant.
+
+    Raises:
+        CliError: it is none, or one of several.
+    """
+    fit = [one for one in found if one.name == name] if name else _results(found)
+    if len({one.sha256 for one in fit}) == 1:
+        return fit[-1]
+    names = ", ".join(one.name for one in found) or "none"
+    raise CliError(f"which file of run {run_id}? It has {names}: targcc run files {run_id}")
+
+
+def _results(found: list[FileOut]) -> list[FileOut]:
+    return [one for one in found if one.kind == "result"]

@@ -12,8 +12,8 @@ from types import FrameType
 import click
 
 from ...core.memory import give_back
-from ...preparing import prepare
 from ...scheduler import Scheduler
+from ...schema_setup import prepare
 from ...settings import Settings
 from ..common import has_users, run, settings
 from ..group import CliError
@@ -136,7 +136,7 @@ async def _work(chosen: Settings, queues: list[str] | None) -> None:
 
     Interrupts(leave, hurry).install()
     if queues:
-        from ...queries.system import check_queue
+        from ...kernel.queries.system import check_queue
 
         for name in queues:
             check_queue(name, scheduler.definitions.values())

@@ -11,27 +11,18 @@ from typing import TYPE_CHECKING
 import click
 
 from ...core import humanize
-from ...queries.models import Server
-from ...queries.releases import Release
-from ...web.api.schemas.base import DoneOut
-from ...web.api.schemas.system import BusyOut, DrainOut
-from ..api.completing import server_names
-from ..api.reach import path, reached
+from ...kernel.queries.models import Server
+from ...kernel.queries.system import Release
+from ...web.api.schema import DoneOut
+from ...web.api.schemas import BusyOut, DrainOut
 from ..common import run
+from ..completing import server_names
+from ..connect import connect, path
 from ..group import CliError, Commands
-from ..output import (
-    as_shown,
-    done,
-    json_option,
-    print_json,
-    print_table,
-    shows,
-    wait_options,
-    when,
-)
+from ..output import as_shown, done, json_option, print_json, print_table, shows, wait_options, when
 
 if TYPE_CHECKING:
-    from ..api.client import Api
+    from ..transport import Api
 
 _LOOK_SECONDS = 0.5
 
@@ -52,7 +43,7 @@ def list_servers(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             found = await api.get(path("servers"), list[Server])
         if as_json:
             print_json(found)
@@ -123,7 +114,7 @@ def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: b
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             found = await api.post(path("servers", name, "drain"), DrainOut)
             if wait:
                 await _until_empty(api, name, timeout)
@@ -144,7 +135,7 @@ def resume_server(name: str, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             found = await api.post(path("servers", name, "resume"), DrainOut)
         _tell(found, "taking runs again", as_json=as_json)
 
@@ -191,7 +182,7 @@ def list_releases(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             found = await api.get(path("releases"), list[Release])
         if as_json:
             print_json(found)
@@ -237,7 +228,7 @@ def use_release(name: str | None, *, newest: bool, as_json: bool) -> None:
         raise CliError("say which release, or --newest")
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             said = await api.post(path("releases", name or "newest", "use"), DoneOut)
         done(said.message, as_json=as_json, release=name)
 

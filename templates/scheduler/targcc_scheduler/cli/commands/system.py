@@ -7,27 +7,19 @@ from datetime import datetime
 import click
 
 from ...core.humanize import duration
-from ...doctor.findings import mib
-from ...doctor.sqlite import WORTH_TELLING, vacuum_advice
-from ...migrations.upgrade import DIALECTS, downgrade, known_revisions, sql_script
-from ...node.pruner import count_history
-from ...preparing import migrate as bring_up_to_date
-from ...storage.transactions import Store
-from ...web.api.schemas.base import DoneOut, PauseIn
-from ...web.api.schemas.system import QueueOut
-from ..api.completing import queue_names
-from ..api.reach import path, reached
+from ...db.migrations.upgrade import DIALECTS, downgrade, known_revisions, sql_script
+from ...db.transactions import Store
+from ...features.doctor.databases import WORTH_TELLING, vacuum_advice
+from ...features.doctor.findings import mib
+from ...kernel.node.pruner import count_history
+from ...schema_setup import migrate as bring_up_to_date
+from ...web.api.schema import DoneOut, PauseIn
+from ...web.api.schemas import QueueOut
 from ..common import opened, operator, run, settings
+from ..completing import queue_names
+from ..connect import connect, path
 from ..group import CliError, Commands
-from ..output import (
-    done,
-    json_option,
-    pause_options,
-    print_json,
-    print_table,
-    progress_line,
-    shows,
-)
+from ..output import done, json_option, pause_options, print_json, print_table, progress_line, shows
 
 
 @click.command()
@@ -110,7 +102,7 @@ def list_queues(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             found = await api.get(path("queues"), list[QueueOut])
         if as_json:
             print_json(found)
@@ -164,7 +156,7 @@ def pause_queue(name: str, *, reason: str | None, until: datetime | None, as_jso
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             wish = PauseIn(reason=reason, until=until)
             said = await api.post(path("queues", name, "pause"), DoneOut, wish)
         done(said.message, as_json=as_json, queue=name, paused=True)
@@ -184,7 +176,7 @@ def resume_queue(name: str, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with reached() as api:
+        async with connect() as api:
             said = await api.post(path("queues", name, "resume"), DoneOut)
         done(said.message, as_json=as_json, queue=name, paused=False)
 

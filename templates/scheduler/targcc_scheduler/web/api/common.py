@@ -27,19 +27,18 @@ from ...core.errors import (
     UnknownWebhook,
     WebhookError,
 )
-from ...core.scope.visibility import everything_visible
-from ...jobs.definition import JobDefinition
-from ...queries import runs
-from ...queries.models import Run
+from ...core.job_scope import everything_visible
+from ...features.accounts.roles import Principal, Role
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.queries import runs
+from ...kernel.queries.models import Run
+from ...kernel.runs.values import RunId
 from ...scheduler import Scheduler
-from ...security.roles import Principal, Role
-from ...storage.runs.values import RunId
 from ..authentication import actor, api_needs
 from ..problems import Problem
 from ..state import get_scheduler
-from .schemas.base import ProblemOut
-from .schemas.jobs import TriggerIn
-from .schemas.runs import RunOut, StartedOut, run_out
+from .schema import ProblemOut
+from .schemas import RunOut, StartedOut, TriggerIn, run_out
 
 T = TypeVar("T")
 

@@ -8,17 +8,18 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...queries import history, statistics, upcoming
-from ...queries import jobs as jobs_rows
-from ...queries.following import chains as chain_rows
-from ...queries.following.chains import Chain
-from ...queries.history import Place, place_of
-from ...queries.jobs import JobOverview
-from ...queries.models import Attempt
-from ...queries.statistics import JobStats
+from ...features.accounts.roles import Role
+from ...features.timeline import upcoming
+from ...kernel.queries import chains as querie_chains
+from ...kernel.queries import jobs as querie_jobs
+from ...kernel.queries import statistics, system
+from ...kernel.queries.chains import Chain
+from ...kernel.queries.jobs import JobOverview
+from ...kernel.queries.models import Attempt
+from ...kernel.queries.statistics import JobStats
+from ...kernel.queries.system import Place, place_of
 from ...scheduler import Scheduler
-from ...schedules import parse_zone
-from ...security.roles import Role
+from ...schedules.zones import parse_zone
 from ..api_route import ApiRoute
 from ..authentication import actor, require_job
 from ..problems import Problem
@@ -35,16 +36,17 @@ from .common import (
     tried,
     trigger,
 )
-from .schemas.base import DoneOut, PauseIn
-from .schemas.chains import ChainOut, chain_out
-from .schemas.jobs import (
+from .schema import DoneOut, PauseIn
+from .schemas import (
+    ChainOut,
     JobDetailOut,
     JobOut,
+    StartedOut,
     TriggerIn,
+    chain_out,
     job_detail_out,
     job_values,
 )
-from .schemas.runs import StartedOut
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
@@ -56,8 +58,8 @@ async def list_jobs(_: Viewer, scheduler: SchedulerOf) -> list[JobOut]:
     definitions = scheduler.definitions.values()
 
     async def query(db: AsyncConnection) -> tuple[tuple[JobOverview, ...], tuple[Chain, ...]]:
-        jobs = await jobs_rows.job_overviews(db, definitions, now)
-        return jobs, await chain_rows.chains(db, definitions)
+        jobs = await querie_jobs.job_overviews(db, definitions, now)
+        return jobs, await querie_chains.chains(db, definitions)
 
     jobs, chains = await scheduler.read(query)
     chain_of = {name: chain for chain in chains for name in chain.jobs}
@@ -70,7 +72,7 @@ async def list_chains(_: Viewer, scheduler: SchedulerOf) -> list[ChainOut]:
     definitions = scheduler.definitions.values()
     return [
         chain_out(one)
-        for one in await scheduler.read(lambda db: chain_rows.chains(db, definitions))
+        for one in await scheduler.read(lambda db: querie_chains.chains(db, definitions))
     ]
 
 
@@ -81,8 +83,8 @@ async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
     every = scheduler.definitions.values()
 
     async def query(db: AsyncConnection) -> tuple[JobOverview, Chain | None]:
-        [job] = await jobs_rows.job_overviews(db, [definition], now)
-        chains = await chain_rows.chains(db, every, of=definition.name)
+        [job] = await querie_jobs.job_overviews(db, [definition], now)
+        chains = await querie_chains.chains(db, every, of=definition.name)
         return job, next(iter(chains), None)
 
     job, chain = await scheduler.read(query)
@@ -147,7 +149,7 @@ async def _history(
         after = Place.parse(cursor) if cursor is not None else None
     except ValueError:
         raise Problem(422, "No such page", "cursor is what a header Link has given") from None
-    attempts = await scheduler.read(lambda db: history.history(db, key, limit, after=after))
+    attempts = await scheduler.read(lambda db: system.history(db, key, limit, after=after))
     link_next(request, response, place_of(attempts, limit))
     return list(attempts)
 

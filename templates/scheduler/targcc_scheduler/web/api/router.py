@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
-from .batches import routes as batches
-from .calendars import routes as calendars
-from .files import routes as files
-from .flows import routes as flows
-from .limits import routes as limits
-from .live import events, webhooks
-from .timeline import routes as timeline
+from ...features.accounts import api as account_api
+from ...features.audit import api as audit_api
+from ...features.batches import api as batch_api
+from ...features.calendars import api as calendar_api
+from ...features.events import api as event_api
+from ...features.flows import api as flow_api
+from ...features.legacy import api as legacy_api
+from ...features.overrides import api as override_api
+from ...features.timeline import api as timeline_api
+from ...features.triage import api as triage_api
+from . import events, files, jobs, limits, runs, system
 
 PARTS = tuple(
     part.router
     for part in (
         *(
             jobs,
-            overrides,
-            owners,
+            override_api,
+            legacy_api,
             runs,
             files,
-            flows,
-            batches,
+            flow_api,
+            batch_api,
             limits,
             events,
-            timeline,
-            oncall,
-            calendars,
+            timeline_api,
+            triage_api,
+            calendar_api,
         ),
-        *(system, webhooks, audit, sessions),
+        *(system, event_api, audit_api, account_api),
     )
 )
 router = APIRouter()

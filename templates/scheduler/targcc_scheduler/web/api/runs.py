@@ -12,16 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ... import operations
 from ...core.states import FINAL, RunState
-from ...oncall.finding import looked_for
-from ...queries import runs
-from ...queries.finding.page import list_runs as find_runs
-from ...queries.following import family
-from ...queries.following.family import Relative
-from ...queries.following.line import line
-from ...queries.following.runs import lines_after
-from ...queries.models import LogLine
-from ...search.terms import joined, write
-from ...security.roles import Principal, Role
+from ...features.accounts.roles import Principal, Role
+from ...features.search.actions import looked_for
+from ...features.search.language import joined, write
+from ...features.search.run_search import list_runs as find_runs
+from ...kernel.queries import chains, runs
+from ...kernel.queries.chains import Relative, lineage
+from ...kernel.queries.models import LogLine
+from ...kernel.queries.runs import lines_after
 from ..api_route import ApiRoute
 from ..authentication import actor, require_job
 from ..problems import Problem
@@ -42,8 +40,8 @@ from .common import (
     started_out,
     tried,
 )
-from .schemas.base import DoneOut
-from .schemas.runs import CancelledOut, RunDetailOut, RunsOut, StartedOut, run_detail_out
+from .schema import DoneOut
+from .schemas import CancelledOut, RunDetailOut, RunsOut, StartedOut, run_detail_out
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
@@ -106,12 +104,12 @@ async def get_run(
             steps=await runs.steps(db, run_id),
             parents=_told(
                 principal,
-                await family.parents(
+                await chains.parents(
                     db, run_id, definition.after if definition is not None else ()
                 ),
             ),
-            children=_told(principal, await family.children(db, run_id)),
-            chain=await line(db, run) if principal.jobs is None else None,
+            children=_told(principal, await chains.children(db, run_id)),
+            chain=await lineage(db, run) if principal.jobs is None else None,
         )
 
     found = await scheduler.read(query)

@@ -9,19 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ... import operations
 from ...core.errors import UnknownQueue, UnknownServer
-from ...queries import releases, system
-from ...queries.models import Server
-from ...queries.releases import Release
-from ...queries.system import check_queue, queue_names
+from ...kernel import releases
+from ...kernel.queries import system
+from ...kernel.queries.models import Server
+from ...kernel.queries.system import Release, check_queue, queue_names
 from ...scheduler import Scheduler
-from ...storage.deploy import drain
 from ..api_route import ApiRoute
 from ..authentication import actor
 from ..problems import Problem
 from .common import PROBLEMS, Operator, SchedulerOf, Viewer, tried
 from .jobs import pause_of
-from .schemas.base import DoneOut, PauseIn
-from .schemas.system import BusyOut, DrainOut, NodeOut, QueueOut, SystemOut, queue_out, system_out
+from .schema import DoneOut, PauseIn
+from .schemas import BusyOut, DrainOut, NodeOut, QueueOut, SystemOut, queue_out, system_out
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
@@ -88,7 +87,7 @@ def _check_queue(scheduler: Scheduler, name: str) -> None:
 @router.get("/servers", tags=["system"])
 async def list_servers(_: Viewer, scheduler: SchedulerOf) -> list[Server]:
     """The nodes that are up, and when each last said so."""
-    return list(await scheduler.read(system.servers))
+    return list(await scheduler.read(system.read_servers))
 
 
 @router.get("/servers/{name}/busy", tags=["system"])
@@ -96,10 +95,10 @@ async def busy_servers(name: str, _: Viewer, scheduler: SchedulerOf) -> BusyOut:
     """How many runs a node has that is up or being drained. The name as for draining."""
 
     async def query(db: AsyncConnection) -> int:
-        found = await drain.find(db, name)
+        found = await releases.find(db, name)
         if not found:
             raise UnknownServer(f"there is no server {name!r}")
-        return await drain.busy(db, [one.id for one in found])
+        return await releases.busy(db, [one.id for one in found])
 
     return BusyOut(runs=await tried(scheduler.read(query)))
 
@@ -124,7 +123,7 @@ async def resume_server(
     return _told(found, "resumed")
 
 
-def _told(found: list[drain.Found], what: str) -> DrainOut:
+def _told(found: list[releases.Found], what: str) -> DrainOut:
     names = ", ".join(f"{one.name}:{one.process_id}" for one in found)
     said = f"{names} {'is' if len(found) == 1 else 'are'} {what}"
     return DrainOut(message=said, servers=[NodeOut.model_validate(one) for one in found])
@@ -133,7 +132,7 @@ def _told(found: list[drain.Found], what: str) -> DrainOut:
 @router.get("/releases", tags=["system"])
 async def list_releases(_: Viewer, scheduler: SchedulerOf) -> list[Release]:
     """The releases whose nodes have registered, newest first; which decides about schedules, and in what the others differ from it."""
-    return list(await scheduler.read(releases.releases))
+    return list(await scheduler.read(system.releases))
 
 
 @router.post("/releases/{name}/use", tags=["system"])

@@ -1,1 +1,1 @@
-"""The dashboard."""
+"""The dashboard: pages of jobs, runs and the system."""

@@ -13,23 +13,23 @@ from ... import operations
 from ...core.actor import Actor
 from ...core.errors import ArgumentsError, RunStateError, UnknownJob
 from ...core.humanize import sentence
-from ...core.languages.reader import gettext
+from ...core.languages import gettext
 from ...core.states import RunState
-from ...cutover import owning
+from ...features.accounts.roles import Principal, Role
+from ...features.legacy import cutover
+from ...features.legacy.owners import Owner
 from ...project import current
 from ...scheduler import Scheduler
-from ...schedules import parse_zone
-from ...security.roles import Principal, Role
-from ...storage.owners.values import Owner
+from ...schedules.zones import parse_zone
 from ..authentication import actor
-from ..files.uploading import as_arguments, parts_of, takes_files
+from ..file_transfer import as_arguments, parts_of, takes_files
 from ..problems import Problem
 from ..state import get_scheduler
-from . import forms
+from . import jobs
+from .common import id_of
 from .flash import Flash, back, base_path
+from .jobs import show_job
 from .page_route import PageRoute, page_needs
-from .pages.common import id_of
-from .pages.jobs import show_job
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -88,7 +88,7 @@ async def _resume_job(press: Press) -> Flash:
 async def _set_owner(press: Press) -> Flash:
     definition, form = press.scheduler.find(press.key), press.form
     one = await press.scheduler.operate(
-        owning.set_owner,
+        cutover.set_owner,
         None,
         definition.name,
         Owner(form.get("owner", "")),
@@ -222,10 +222,10 @@ async def run_job(
     try:
         definition = scheduler.find(name)
         given = {name.removeprefix("arg-"): some for name, some in files.items()}
-        arguments = forms.values(definition, form) | as_arguments(definition, given)
+        arguments = jobs.values(definition, form) | as_arguments(definition, given)
         if like := id_of(form.get("like", "")):
             before = await scheduler.arguments_of(definition, like)
-            kept = definition.signature.secrets | forms.file_names(definition)
+            kept = definition.signature.secrets | jobs.file_names(definition)
             arguments = {name: one for name, one in before.items() if name in kept} | arguments
         run_id = await scheduler.trigger(definition, arguments, by=actor(request, principal))
     except UnknownJob as error:

@@ -9,15 +9,14 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from ...core.languages.reader import reading, translated
-from ...security.roles import Principal, Role
-from ..admission import SecondFactorNeeded, admit
-from ..authentication import csrf_fits, find_principal, not_its_job
-from ..hosts.login import keep_csrf
+from ...core.languages import reading, translated
+from ...features.accounts.roles import Principal, Role
+from ...features.hosts.login import keep_csrf
+from ..authentication import SecondFactorNeeded, admit, csrf_fits, find_principal, not_its_job
 from ..problems import GuardedRoute, Handler, Problem, before_the_body, with_database
 from ..state import get_web
 from .flash import base_path
-from .reading.viewer import reader_of
+from .locale import reader_of
 from .rendering import Frame, environment
 
 _UNAUTHORIZED = 401

@@ -1,9 +1,10 @@
-"""Rendering pages: the Jinja environment, and the values that every template gets."""
+"""Render pages: the Jinja environment and its values."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,17 @@ from zoneinfo import ZoneInfo
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ...core import humanize
-from ...core.languages.catalogue import Catalogue, catalogue, languages
-from ...core.languages.isolation import harmless, isolated
-from ...core.languages.reader import (
+from ...core.humanize import NOTHING, clock, full, relative
+from ...core.languages import (
+    Catalogue,
+    Words,
+    catalogue,
+    gettext,
+    languages,
+    marked,
     reader,
     translated,
     translated_in,
@@ -26,21 +32,117 @@ from ...core.languages.reader import (
     zone_of_reader,
 )
 from ...core.states import RunState
+from ...core.text import harmless, isolated
+from ...features.accounts.roles import Principal, Role
+from ...features.search.language import only
+from ...kernel.queries.jobs import display_names
 from ...project import current
-from ...queries.jobs import display_names
-from ...schedules import CronError, parse_zone
-from ...search.terms import only
-from ...security.roles import Principal, Role
-from ..admission import job_of
+from ...schedules.errors import CronError
+from ...schedules.zones import parse_zone
+from ..authentication import job_of
 from ..state import get_web
-from . import time_tag
-from .charts import trend
-from .charts.days import days
-from .charts.load import load
-from .charts.spark import spark
-from .charts.strip import strip
+from . import charts
+from .charts import days, load, spark, strip
 from .flash import FLASH_COOKIE, base_path, read_flash
-from .reading import words
+
+# An instant as the `<time>` element of a page.
+
+
+def time_tag(
+    instant: datetime | None, now: datetime, zone: ZoneInfo, style: str = "clock"
+) -> Markup:
+    """A ``<time>`` element; its title has all of the instant, and the page's script keeps a relative one fresh.
+
+    Args:
+        instant: The instant; ``None`` shows a dash.
+        now: What relative times count from.
+        zone: In which to show it.
+        style: ``clock``, ``relative``, ``both`` or ``full``.
+    """
+    if instant is None:
+        return Markup('<span class="nothing">{}</span>').format(NOTHING)
+    iso, title = instant.isoformat(timespec="seconds"), escape(full(instant, zone))
+    tag = f'<time datetime="{iso}" title="{title}"'
+    if style == "full":
+        return Markup(f"{tag}>{title}</time>")  # noqa: S704 - texts in it are escaped
+    at = escape(clock(instant, now, zone))
+    if style == "clock":
+        return Markup(f"{tag}>{at}</time>")  # noqa: S704
+    relative_tag = f"{tag} data-relative>{escape(relative(instant, now))}</time>"
+    if style == "relative":
+        return Markup(relative_tag)  # noqa: S704
+    return Markup(f'{tag}>{at}</time> <span class="soft">{relative_tag}</span>')  # noqa: S704
+
+
+def beside(instant: datetime, own: str, now: datetime, zone: ZoneInfo) -> Markup:
+    """The same instant by the clock that a job goes by, where that is another than the reader's; else nothing."""
+    if own == zone.key:
+        return Markup("")
+    at = clock(instant, now, ZoneInfo(own))
+    said = gettext("%(time)s in %(zone)s", time=at, zone=own)
+    return Markup(' <span class="soft">{}</span>').format(said)
+
+
+# Words of the code, as the pages say them.
+
+ACTIONS = Words(
+    {
+        "retry": marked("Retry"),
+        "cancel": marked("Cancel"),
+        "delete": marked("Delete"),
+        "run-now": marked("Run now"),
+        "pause": marked("Pause their jobs"),
+        "queue": marked("Move to another queue"),
+        "priority": marked("Change the priority"),
+        "discard": marked("Discard from the inbox"),
+    }
+)
+"""What can be done to many runs."""
+BULK_STATES = Words(
+    {
+        "running": marked("running"),
+        "done": marked("done"),
+        "stopped": marked("stopped"),
+        "failed": marked("failed"),
+    }
+)
+"""How far an operation on many runs is."""
+STANDINGS = Words(
+    {
+        "open": marked("open"),
+        "snoozed": marked("snoozed"),
+        "muted": marked("muted"),
+        "done": marked("done"),
+    }
+)
+"""What has been done about a failure."""
+OVERLAPS = Words(
+    {
+        "skip": marked("the next slot is skipped"),
+        "queue": marked("the next slot waits"),
+        "allow": marked("the next slot runs beside it"),
+    }
+)
+"""What happens to a slot that comes while the job is busy."""
+MISFIRES = Words(
+    {
+        "run_once": marked("the newest missed slot is run"),
+        "skip": marked("missed slots are not run"),
+        "run_all": marked("every missed slot is run"),
+    }
+)
+"""What happens to slots that passed during an outage."""
+DELIVERIES = Words(
+    {
+        "waiting": marked("waiting"),
+        "delivered": marked("delivered"),
+        "failed": marked("failed"),
+    }
+)
+"""How far a message to a webhook is."""
+
+
+# Rendering pages: the Jinja environment, and the values that every template gets.
 
 STATIC = Path(__file__).parent / "static"
 
@@ -81,18 +183,18 @@ def environment() -> Environment:
     env.globals |= {
         "days": days,
         "load": load,
-        "trend_charts": trend,
+        "trend_charts": charts,
         "spark": spark,
         "strip": strip,
         "count": humanize.count,
         "listed": humanize.listed,
         "day_and_month": humanize.day_and_month,
         "weekday": humanize.weekday,
-        "action_words": words.ACTIONS,
-        "bulk_states": words.BULK_STATES,
-        "standing_words": words.STANDINGS,
-        "overlap_words": words.OVERLAPS,
-        "misfire_words": words.MISFIRES,
+        "action_words": ACTIONS,
+        "bulk_states": BULK_STATES,
+        "standing_words": STANDINGS,
+        "overlap_words": OVERLAPS,
+        "misfire_words": MISFIRES,
         "script_words": humanize.in_scripts,
         "state_words": humanize.STATE_WORDS,
         "state_help": humanize.STATE_HELP,
@@ -203,8 +305,8 @@ def render(
         .render(
             frame=frame,
             now=now,
-            time=cache(partial(time_tag.time_tag, now=now, zone=frame.zone)),
-            beside=partial(time_tag.beside, now=now, zone=frame.zone),
+            time=cache(partial(time_tag, now=now, zone=frame.zone)),
+            beside=partial(beside, now=now, zone=frame.zone),
             display=display_names(web.scheduler.definitions),
             definitions=web.scheduler.definitions,
             broken=web.scheduler.broken,

@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
-from . import actions, oncall_actions, view_actions
-from .batches import page as batches
-from .calendars import page as calendars
-from .files import page as files
-from .flows import page as flows
-from .limits import page as limits
-from .live import following, log, webhooks
-from .pages import (
-    audit,
-    bulk,
-    guides,
-    inbox,
-    jobs,
-    login,
-    overrides,
-    overview,
-    runs,
-    static_files,
-    system,
-)
-from .pages.timeline import calendar, heatmap, timeline
-from .reading import choosing
-from .signing_in import account, oidc
+from ...features.accounts import oidc_pages
+from ...features.accounts import pages as account_pages
+from ...features.audit import pages as audit_pages
+from ...features.batches import pages as batch_pages
+from ...features.calendars import pages as calendar_pages
+from ...features.events import pages as event_pages
+from ...features.flows import pages as flow_pages
+from ...features.overrides import pages as override_pages
+from ...features.search import pages as search_pages
+from ...features.timeline import pages as timeline_pages
+from ...features.triage import pages as triage_pages
+from . import actions, guides, jobs, language, limits, overview, run_log, runs, static_files, system
 
 ROUTERS = tuple(
     part.router
     for part in (
-        login,
-        oidc,
+        account_pages,
+        oidc_pages,
         actions,
-        oncall_actions,
-        view_actions,
+        triage_pages,
+        search_pages,
         overview,
-        inbox,
-        calendar,
-        timeline,
-        heatmap,
+        timeline_pages,
         jobs,
-        overrides,
+        override_pages,
         runs,
-        flows,
-        batches,
-        log,
-        following,
-        files,
-        bulk,
-        calendars,
+        flow_pages,
+        batch_pages,
+        run_log,
+        calendar_pages,
         system,
         guides,
         limits,
-        webhooks,
-        audit,
-        account,
-        choosing,
+        event_pages,
+        audit_pages,
+        language,
         static_files,
     )
 )

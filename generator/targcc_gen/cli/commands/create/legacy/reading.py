@@ -67,7 +67,8 @@ def read(
 
 
 def _seconds(timeout: str) -> float:
-    from targcc_scheduler.schedules import CronError, parse_duration
+    from targcc_scheduler.schedules.errors import CronError
+    from targcc_scheduler.schedules.words import parse_duration
 
     try:
         seconds = parse_duration(timeout).total_seconds()

@@ -1,1 +1,0 @@
-"""The ways an alert can go, by name."""

@@ -1,1 +1,0 @@
-"""Messages to webhooks: signed, and sent."""

@@ -1,0 +1,162 @@
+"""Creating runs from code that is not async: views of Flask and Django, scripts, command lines."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from .core.actor import SYSTEM, Actor
+from .core.states import RunState
+from .features.batches.actions import PlainBatch, Wanted
+from .hosting import Connection
+from .kernel.jobs.definition import JobType
+from .kernel.jobs.registry import JobRef
+from .kernel.run_builder import Options, Parents, after_of
+from .kernel.runs.values import On, Otherwise, Quorum, RunId
+from .scheduler import Scheduler
+
+
+class Client:
+    """A scheduler for plain code: it creates runs, and some other process (``targcc serve``, ``targcc worker``) does them.
+
+    Every method may be called from any thread that has no event loop of its own; in async code, await the methods of
+    :class:`Scheduler`. With ``session=``, a session or connection of yours, the run exists once you commit, and not if you roll back:
+    SQLAlchemy's, Django's ``connection``, psycopg's or sqlite3's.
+
+    Args:
+        scheduler: Default: one with the settings of the environment.
+    """
+
+    def __init__(self, scheduler: Scheduler | None = None) -> None:
+        self._scheduler = scheduler or Scheduler()
+
+    def enqueue(
+        self,
+        job: JobRef,
+        /,
+        *,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+        queue: str | None = None,
+        priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
+        **arguments: Any,
+    ) -> RunId:
+        """Run a job as soon as there is a worker; returns the run's id. See :meth:`Scheduler.enqueue`."""
+        kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
+        options = Options(waits, queue, priority, expires_in, idempotency_key)
+        [run_id] = self._scheduler.create_now(kind, job, [arguments], session, by, options=options)
+        return run_id
+
+    def enqueue_many(
+        self,
+        job: JobRef,
+        many: Iterable[Mapping[str, Any]],
+        *,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+        queue: str | None = None,
+        priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
+    ) -> list[RunId]:
+        """Run a job once for each of many sets of arguments: all or none of them. See :meth:`Scheduler.enqueue_many`."""
+        kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
+        options = Options(waits, queue, priority, expires_in)
+        return self._scheduler.create_now(kind, job, many, session, by, options=options)
+
+    def schedule(
+        self,
+        job: JobRef,
+        /,
+        *,
+        delay: timedelta | str | None = None,
+        at: datetime | None = None,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+        queue: str | None = None,
+        priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
+        **arguments: Any,
+    ) -> RunId:
+        """Run a job later; returns the run's id. See :meth:`Scheduler.schedule`."""
+        kind, waits = JobType.DELAYED, after_of(after, on, quorum, otherwise)
+        options = Options(waits, queue, priority, expires_in, idempotency_key)
+        [run_id] = self._scheduler.create_now(
+            kind, job, [arguments], session, by, options=options, delay=delay, at=at
+        )
+        return run_id
+
+    def start_flow(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, by: Actor = SYSTEM
+    ) -> int:
+        """Start a flow; returns its id. See :meth:`Scheduler.start_flow`."""
+        return self._scheduler.call_now(self._scheduler.start_flow(name, arguments, by=by))
+
+    def batch(
+        self,
+        name: str,
+        *,
+        on_success: JobRef | None = None,
+        on_finish: JobRef | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
+        parent: int | None = None,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+    ) -> PlainBatch:
+        """Runs that belong together: ``with client.batch("month end") as batch: …``. See :meth:`Scheduler.batch`."""
+        wanted = Wanted(
+            name=name,
+            on_success=on_success,
+            on_finish=on_finish,
+            by=by,
+            session=session,
+            after=after_of(after, on, quorum, otherwise),
+            parent=parent,
+        )
+        return self._scheduler.plain_batch(wanted)
+
+    def wait(self, run_id: int, timeout: float | None = None) -> RunState:
+        """Wait until a run is over; ``timeout`` in seconds. See :meth:`Scheduler.wait`."""
+        return self._scheduler.call_now(self._scheduler.wait(run_id, timeout))
+
+    def close(self) -> None:
+        """Close the connections; a later call opens them again."""
+        asyncio.run(self._scheduler.stop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_clients: dict[int, Client] = {}
+
+
+def client() -> Client:
+    """The client of this process, which a process that was forked makes anew: ``client().enqueue(MailUserJob, user_id=7)``."""
+    own = os.getpid()
+    if own not in _clients:
+        _clients.clear()  # those of the process that forked have their threads there
+        _clients[own] = Client()
+    return _clients[own]

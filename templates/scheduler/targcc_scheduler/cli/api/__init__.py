@@ -1,1 +1,0 @@
-"""How commands reach the REST API: in this process, or at a server."""

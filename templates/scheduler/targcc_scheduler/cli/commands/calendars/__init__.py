@@ -1,1 +1,0 @@
-"""The commands about when nothing runs: calendars, and maintenance windows."""

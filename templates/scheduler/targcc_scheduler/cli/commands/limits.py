@@ -1,0 +1,88 @@
+"""``targcc limits``: the keys of limits, and what is taken of them."""
+
+from __future__ import annotations
+
+import click
+
+from ...web.api.limit_schemas import LimitKeyOut
+from ...web.api.schemas import JobDetailOut
+from ..common import run
+from ..completing import job_names
+from ..connect import connect, path
+from ..output import print_json, print_table, shows, when
+
+
+@click.command("limits")
+@click.argument("job", required=False, shell_complete=job_names)
+@click.option("--key", metavar="TEXT", help="Only keys that have this text in them.")
+@click.option("--waiting", is_flag=True, help="Only keys for which runs wait.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 500),
+    default=50,
+    show_default=True,
+    help="At most so many keys.",
+)
+@shows
+def limits(job: str | None, key: str | None, *, waiting: bool, limit: int, as_json: bool) -> None:
+    """Show what runs take of the limits of their jobs, key by key, and how many wait.
+
+    A limit holds for each key of a job, such as "SyncTenant tenant_id=7", or for all its runs: targcc job info says what it is.
+    A key is listed from its first run on; one that nothing uses any more is removed after a while.
+
+    ROOM TAKEN is what its runs that are running, or keep room until a worker comes, take of the limit's running. TOKENS LEFT is how many may start now, of
+    those that its rate saves up. WAITING counts runs that wait for room or for a token; targcc why RUN says for which.
+
+    \b
+    Example:
+      targcc limits
+      targcc limits SyncTenant --waiting --watch
+      targcc limits SyncTenant --key tenant_id=7
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            of = None if job is None else await api.get(path("jobs", job), JobDetailOut)
+            found = await api.get(
+                path("limits"),
+                list[LimitKeyOut],
+                job=None if of is None else of.name,
+                key=key,
+                waiting=waiting or None,
+                limit=limit,
+            )
+            now = api.now
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo(_none(of, key, waiting=waiting))
+        else:
+            rows = [
+                [
+                    one.job,
+                    one.key,
+                    _of(one.used, one.most),
+                    _of(one.tokens, one.burst),
+                    str(one.waiting),
+                    when(one.oldest_due, now),
+                ]
+                for one in found
+            ]
+            print_table(["JOB", "KEY", "ROOM TAKEN", "TOKENS LEFT", "WAITING", "OLDEST DUE"], rows)
+
+    run(work())
+
+
+def _none(job: JobDetailOut | None, key: str | None, *, waiting: bool) -> str:
+    """Why no key is listed."""
+    if job is not None and job.limit is None:
+        return f"{job.name} has no limit: @job(limit=…), or limit: in targcc.yaml, gives it one."
+    of = "" if job is None else f" of {job.name}"
+    such = "" if key is None else f' that has "{key}" in it'
+    if waiting:
+        return f"No run waits for a key{such} of a limit{of}."
+    return f"No key{such} of a limit{of} is in use."
+
+
+def _of(some: int | None, most: int | None) -> str:
+    return ("" if some is None else str(some)) if most is None else f"{some} of {most}"

@@ -1,1 +1,0 @@
-"""The command of limits by key."""

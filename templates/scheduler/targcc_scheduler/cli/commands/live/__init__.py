@@ -1,1 +1,0 @@
-"""Commands about what happens: runs that are followed, webhooks."""

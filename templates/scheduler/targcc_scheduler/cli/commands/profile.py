@@ -1,0 +1,185 @@
+"""``targcc profile`` and ``targcc completion``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+from .. import profiles
+from ..completing import profile_names
+from ..group import CliError, Commands
+from ..output import done, json_option, print_json, print_table, shows
+from ..profiles import LOCAL, Profile
+
+# ``targcc profile``: servers by name, so that commands can be sent there.
+
+
+@click.group("profile", cls=Commands)
+def profile_group() -> None:
+    """Name servers that commands are sent to, and choose one."""
+
+
+@profile_group.command("list")
+@shows
+def list_profiles(*, as_json: bool) -> None:
+    """Show the servers, and which is in use. Tokens are not shown, but where they are kept.
+
+    \b
+    Example:
+      targcc profile list
+    """
+    found = profiles.load()
+    shown = {LOCAL: Profile("http://localhost"), **found.named}
+    rows = [
+        {
+            "name": name,
+            "in_use": name == found.current,
+            "server": one.server if name != LOCAL else None,
+            "token": _where(one.token),
+            "ca": one.ca or None,
+        }
+        for name, one in shown.items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["PROFILE", "", "SERVER", "TOKEN"],
+        [
+            [
+                str(one["name"]),
+                "in use" if one["in_use"] else "",
+                str(one["server"] or "the project's database"),
+                str(one["token"] or ""),
+            ]
+            for one in rows
+        ],
+    )
+
+
+def _where(token: str) -> str | None:
+    """Where a token is kept; it is not shown itself."""
+    if not token:
+        return None
+    return token if token.startswith(("${", "file:")) else "in the file of profiles"
+
+
+@profile_group.command("add")
+@click.argument("name")
+@click.argument("server", metavar="URL")
+@click.option(
+    "--token", help="An API token, or where it is: '${NAME}' or file:PATH. Asked for by default."
+)
+@click.option(
+    "--ca", default="", metavar="FILE", help="Certificates of the authority that it trusts."
+)
+@click.option("--use", is_flag=True, help="Send commands there from now on.")
+@json_option
+def add_profile(
+    name: str, server: str, *, token: str | None, ca: str, use: bool, as_json: bool
+) -> None:
+    """Name a server by the address of its dashboard, or change what is known of it.
+
+    The token is kept in a file that only its owner may read; a reference such as '${JOBS_TOKEN}' keeps it elsewhere.
+
+    \b
+    Example:
+      targcc profile add production https://jobs.example.com/jobs --token '${JOBS_TOKEN}' --use
+    """
+    trusted = str(Path(ca).absolute()) if ca else ""
+    profile = Profile(server, "", trusted)
+    if token is None:
+        token = click.prompt("Token", hide_input=True, default="", show_default=False)
+    found = profiles.added(profiles.load(), name, replace(profile, token=token))
+    profiles.save(replace(found, current=name) if use else found)
+    used = f"; commands go to {server}" if use else f": targcc --profile {name} job list"
+    done(f"{name} is {server}{used}", as_json=as_json, profile=name)
+
+
+@profile_group.command("use")
+@click.argument("name", shell_complete=profile_names)
+@json_option
+def use_profile(name: str, *, as_json: bool) -> None:
+    """Send commands to a server from now on; local is the project's own database.
+
+    \b
+    Example:
+      targcc profile use production
+      targcc profile use local
+    """
+    found = profiles.load()
+    profile = found.get(name)
+    profiles.save(replace(found, current=name))
+    where = profile.server if profile is not None else "the project's own database"
+    done(f"commands go to {where}", as_json=as_json, profile=name)
+
+
+@profile_group.command("remove")
+@click.argument("name", shell_complete=profile_names)
+@json_option
+def remove_profile(name: str, *, as_json: bool) -> None:
+    """Forget a server, and its token where that is in the file.
+
+    \b
+    Example:
+      targcc profile remove production
+    """
+    profiles.save(profiles.removed(profiles.load(), name))
+    done(f"{name} is forgotten", as_json=as_json, profile=name)
+
+
+# ``targcc completion``: names completed by the shell.
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(_SHELLS))
+@click.option("--install", is_flag=True, help="Put the script where the shell looks for it.")
+def completion(shell: str, *, install: bool) -> None:
+    """Print the script that lets a shell complete commands, and names of jobs, flows, queues, states, servers and profiles.
+
+    \b
+    Example:
+      targcc completion bash --install
+      source <(targcc completion bash)
+    """
+    script = _script(shell)
+    if not install:
+        click.echo(script)
+        return
+    file, advice = _place(shell)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(script, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise CliError(f"{file} cannot be written: {error.strerror}") from None
+    click.echo(f"{file} is written; {advice}")
+
+
+def _script(shell: str) -> str:
+    found = get_completion_class(shell)
+    assert found is not None
+    root = click.get_current_context().find_root().command
+    made = found(root, {}, "targcc", "_TARGCC_COMPLETE")
+    return made.source_template % made.source_vars()
+
+
+def _place(shell: str) -> tuple[Path, str]:
+    """Where a shell looks for the script of a command, and what is left to do."""
+    home = Path.home()
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    if shell == "bash":
+        place = data / "bash-completion" / "completions" / "targcc"
+        return place, "a new shell has it, if the package bash-completion is installed"
+    if shell == "fish":
+        return config / "fish" / "completions" / "targcc.fish", "a new shell has it"
+    return (
+        data / "zsh" / "site-functions" / "_targcc",
+        f"put `fpath+=({data}/zsh/site-functions)` before compinit in ~/.zshrc",
+    )

@@ -1,1 +1,0 @@
-"""Commands about where commands are carried out."""

@@ -1,1 +1,0 @@
-"""Commands for secrets and the audit."""

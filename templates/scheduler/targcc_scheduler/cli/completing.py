@@ -1,0 +1,93 @@
+"""Names that a shell completes. What cannot be found out quickly completes to nothing, and says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from . import profiles
+from .connect import path
+from .profiles import Profile, server
+
+_SECONDS = 2.0
+"""How long a server may take."""
+_Names = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+def profile_names(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """The profiles."""
+    return _fitting(lambda: [profiles.LOCAL, *profiles.load().named], begun)
+
+
+def _completes(key: str, here: Callable[[], Iterable[str]], *, only: str | None = None) -> _Names:
+    """Names that the API lists below ``key``; without a server, what ``here`` finds in this process without asking the database.
+
+    ``only``: what has to be true of those that the API lists.
+    """
+
+    def complete(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+        def names() -> Iterable[str]:
+            with ctx.scope(cleanup=False):
+                profile = server()
+            return here() if profile is None else asyncio.run(_asked(profile, key, only))
+
+        return _fitting(names, begun)
+
+    return complete
+
+
+def _fitting(names: Callable[[], Iterable[str]], begun: str) -> list[str]:
+    logging.disable()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            found = list(names())
+    except Exception:  # noqa: BLE001 - in the middle of somebody's typing nothing may be said
+        return []
+    finally:
+        logging.disable(logging.NOTSET)
+    return [name for name in found if name.casefold().startswith(begun.casefold())]
+
+
+async def _asked(profile: Profile, key: str, only: str | None) -> list[str]:
+    from .remote_transport import at_server
+
+    async with at_server(profile, seconds=_SECONDS) as api:
+        found = await api.get(path(key), list[dict[str, Any]])
+    return [str(one["name"]) for one in found if only is None or one.get(only)]
+
+
+def _jobs() -> Iterable[str]:
+    from ..scheduler import Scheduler
+    from .common import settings
+
+    return Scheduler(settings()).definitions
+
+
+def _queues() -> Iterable[str]:
+    from ..kernel.queries.system import queue_names
+    from ..scheduler import Scheduler
+    from .common import settings
+
+    return queue_names(Scheduler(settings()).definitions.values())
+
+
+def _flows() -> Iterable[str]:
+    from ..project import current
+
+    return current().flows
+
+
+job_names = _completes("jobs", _jobs)
+"""The jobs, in the code or at the server."""
+queue_names = _completes("queues", _queues)
+"""The queues of the jobs."""
+flow_names = _completes("jobs", _flows, only="flow")
+"""The flows of targcc.yaml."""
+server_names = _completes("servers", list)
+"""The nodes; only a server is asked."""

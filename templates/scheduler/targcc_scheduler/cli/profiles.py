@@ -1,0 +1,158 @@
+"""Servers that commands may be sent to: named in a file of the user's, by options, or by ``TARGCC_SERVER`` and ``TARGCC_TOKEN``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from ..core.errors import SecretError
+from ..core.masking import mask
+from ..core.secrets import register_secret, resolve
+from .group import CliError
+
+LOCAL = "local"
+"""The profile that is no server: the project's own database."""
+OPTIONS = ("server", "token", "ca", "profile")
+"""The options of ``targcc`` that say where a command is carried out."""
+_NAME = re.compile(r"[\w.-]{1,50}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A server, and how to sign in there.
+
+    Args:
+        server: The address of its dashboard, such as ``https://jobs.example.com/jobs``.
+        token: An API token, or where it is: ``${NAME}`` or ``file:PATH``.
+        ca: A file with the certificates of the authority that signed the server's; empty for those that are known anyway.
+    """
+
+    server: str
+    token: str = field(default="", repr=False)
+    ca: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.server)
+        except ValueError:
+            raise CliError(
+                "the server is no address such as https://jobs.example.com/jobs"
+            ) from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise CliError(
+                f"{mask(self.server)!r} is no address such as https://jobs.example.com/jobs"
+            )
+        if parts.username or parts.query or parts.fragment:
+            raise CliError("the address of a server has no user, no ? and no #")
+
+    def secret(self) -> str:
+        """The token itself."""
+        try:
+            found = resolve(self.token)
+        except SecretError as error:
+            raise CliError(str(error)) from None
+        if found:
+            register_secret(found)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """What the file holds."""
+
+    current: str = LOCAL
+    named: dict[str, Profile] = field(default_factory=dict)
+
+    def get(self, name: str) -> Profile | None:
+        """A profile; ``None`` is the project's own database."""
+        if name == LOCAL:
+            return None
+        if name not in self.named:
+            known = ", ".join([LOCAL, *self.named])
+            raise CliError(f"there is no profile {name!r}: {known}")
+        return self.named[name]
+
+
+def file() -> Path:
+    """Where the profiles are: in the place of this platform, else where ``TARGCC_PROFILES`` says."""
+    return Path(
+        os.environ.get("TARGCC_PROFILES") or Path(click.get_app_dir("targcc"), "profiles.toml")
+    )
+
+
+def load() -> Profiles:
+    """The profiles of this user."""
+    path = file()
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        named = {name: Profile(**one) for name, one in said.get("profiles", {}).items()}
+        return Profiles(str(said.get("current", LOCAL)), named)
+    except FileNotFoundError:
+        return Profiles()
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CliError(f"{path} cannot be read: {error}") from None
+
+
+def save(profiles: Profiles) -> None:
+    """Write the file anew; nobody else may read it."""
+    lines = [f"current = {_quoted(profiles.current)}"]
+    for name, one in profiles.named.items():
+        lines += ["", f"[profiles.{_quoted(name)}]"]
+        lines += [f"{key} = {_quoted(value)}" for key, value in asdict(one).items() if value]
+    path = file()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as writer:
+        writer.write("\n".join(lines) + "\n")
+    beside.replace(path)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(
+        text, ensure_ascii=False
+    )  # a basic string of TOML is written as JSON writes one
+
+
+def added(profiles: Profiles, name: str, profile: Profile) -> Profiles:
+    """With one more, or another of that name."""
+    if name == LOCAL or not _NAME.fullmatch(name):
+        raise CliError(f"{name!r} is no name for a profile: letters, digits, - _ . and not {LOCAL}")
+    return replace(profiles, named={**profiles.named, name: profile})
+
+
+def removed(profiles: Profiles, name: str) -> Profiles:
+    """Without one; where it was in use, the project's own database is."""
+    profiles.get(name)
+    left = {key: one for key, one in profiles.named.items() if key != name}
+    return Profiles(LOCAL if profiles.current == name else profiles.current, left)
+
+
+def server() -> Profile | None:
+    """The server that this command line is for; ``None`` is the project's own database.
+
+    Options go before the environment, and that before the profile in use.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return None
+    return _chosen(**{name: context.find_root().params.get(name) for name in OPTIONS})
+
+
+def _chosen(
+    *, server: str | None, token: str | None, ca: str | None, profile: str | None
+) -> Profile | None:
+    if profile is None and server:
+        found: Profile | None = Profile(server)
+    else:
+        profiles = load()
+        found = profiles.get(profile or profiles.current)
+    return found and replace(found, token=token or found.token, ca=ca or found.ca)

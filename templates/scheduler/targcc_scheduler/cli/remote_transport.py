@@ -1,0 +1,40 @@
+"""The REST API of a server."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+
+import httpx
+
+from ..core.version import __version__
+from .group import CliError
+from .profiles import Profile
+from .transport import Api
+
+_SECONDS = 60.0
+
+
+@contextlib.asynccontextmanager
+async def at_server(profile: Profile, *, seconds: float = _SECONDS) -> AsyncIterator[Api]:
+    """The API at the server of a profile; ``seconds`` is how long an answer may take."""
+    headers = {"User-Agent": f"targcc/{__version__}"}
+    if token := profile.secret():
+        headers["Authorization"] = f"Bearer {token}"
+    async with httpx.AsyncClient(
+        base_url=f"{profile.server.rstrip('/')}/",
+        headers=headers,
+        timeout=seconds,
+        verify=_trusted(profile.ca),
+    ) as client:
+        yield Api(client, profile.server)
+
+
+def _trusted(ca: str) -> ssl.SSLContext | bool:
+    if not ca:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise CliError(f"the certificates in {ca} cannot be read: {error}") from None

@@ -1,0 +1,265 @@
+"""The REST API as commands use it, and its errors as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from ..features.search.language import SearchError
+from .group import CliError
+
+if TYPE_CHECKING:
+    from ..scheduler import Scheduler
+
+
+# What a server refuses, and why it cannot be reached, as one sentence with what to do.
+
+_ADVICE = {
+    "urn:targcc:problem:no-such-job": "\n  targcc job list shows what there is",
+    "urn:targcc:problem:sign-in-first": "\n  give one with --token, TARGCC_TOKEN or a profile",
+    "urn:targcc:problem:the-question-took-too-long": "\n  TARGCC_QUERY_SECONDS says how long it may take.",
+}
+
+
+def refusal(answer: httpx.Response, where: str) -> CliError:
+    """What a status other than success means."""
+    problem = _problem(answer)
+    if problem is None:
+        return CliError(_not_ours(answer, where))
+    title, detail = str(problem.get("title", "")), str(problem.get("detail", ""))
+    kind = str(problem.get("type", ""))
+    if kind == "urn:targcc:problem:the-arguments-do-not-fit":
+        return CliError(f"the arguments do not fit: {detail}")
+    if "search" in problem and "position" in problem:
+        wrong = SearchError(
+            "", text=str(problem["search"]), at=problem["position"], length=problem["length"]
+        )
+        return CliError(f"the search cannot be understood {detail}\n{wrong.frame}")
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        detail = f"{title[:1].lower()}{title[1:]}: {detail}"
+    return CliError(f"{detail or title}{_ADVICE.get(kind, '')}{_whose(answer, where)}")
+
+
+def _problem(answer: httpx.Response) -> dict[str, Any] | None:
+    if "json" not in answer.headers.get("Content-Type", ""):
+        return None
+    try:
+        found = answer.json()
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "title" in found else None
+
+
+def _whose(answer: httpx.Response, where: str) -> str:
+    """Who refuses, where that is about the caller and not about the request."""
+    about_caller = answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
+    return f"\n  {where} says so." if where and about_caller else ""
+
+
+def _not_ours(answer: httpx.Response, where: str) -> str:
+    status = answer.status_code
+    if answer.has_redirect_location:
+        return f"{where} sends elsewhere, to {answer.headers['Location']}: give that address"
+    if status == httpx.codes.NOT_FOUND:
+        return (
+            f"{where or 'the API'} has no {answer.request.url.path}: it is an older release,"
+            " or not the address of a dashboard, such as https://jobs.example.com/jobs"
+        )
+    return f"{where or 'the API'} answers with status {status}: {_one_line(answer.text)[:200]}"
+
+
+def unreachable(error: httpx.HTTPError, where: str) -> CliError:
+    """Why there is no answer."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return CliError(
+                f"the certificate of {where} cannot be trusted: {cause.verify_message}\n"
+                "  --ca FILE, or the profile's, names the authority that signed it."
+            )
+        if isinstance(cause, ssl.SSLError):
+            return CliError(f"{where} does not speak TLS: is it http:// instead?")
+    if isinstance(error, httpx.TimeoutException):
+        return CliError(f"{where} does not answer in time")
+    if isinstance(error, httpx.RemoteProtocolError):
+        return CliError(f"{where} does not speak HTTP: is it https:// instead?")
+    reason = next((str(one) for one in reversed(causes) if str(one)), type(error).__name__)
+    return CliError(f"{where} cannot be reached: {_one_line(reason)}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+# The REST API as commands use it. Whether it is answered in this process or by a server is the transport's business.
+
+T = TypeVar("T")
+P = TypeVar("P")
+Sent = tuple[str, tuple[str, BinaryIO]]
+"""A file in a form: the name of its part, its own name, and its content."""
+_MOST = 500
+"""Rows that the API gives at once."""
+_CURSOR = re.compile(r'[?&]cursor=([^&>]+)[^>]*>; rel="next"')
+
+
+class Api:
+    """The REST API, with its answers as the values that they describe.
+
+    Args:
+        client: Sends the requests; its base is the address of the dashboard.
+        where: That address, for messages; empty in this process.
+        scheduler: The scheduler that answers in this process; ``None`` when a server does.
+
+    Every method raises :class:`CliError` with one sentence when the server cannot be reached or refuses.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, where: str = "", scheduler: Scheduler | None = None
+    ) -> None:
+        self._client = client
+        self._where = where
+        self.scheduler = scheduler
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return self.scheduler.clock.now() if self.scheduler is not None else datetime.now(UTC)
+
+    async def get(self, address: str, kind: type[T], **query: Any) -> T:
+        """Read something."""
+        return self._read(await self._send("GET", address, query=query), kind)
+
+    async def post(
+        self, address: str, kind: type[T], body: BaseModel | dict[str, Any] | None = None
+    ) -> T:
+        """Do something."""
+        return self._read(await self._send("POST", address, body=body), kind)
+
+    async def send_files(
+        self, address: str, kind: type[T], fields: dict[str, str], files: Sequence[Sent]
+    ) -> T:
+        """Do something that takes files."""
+        return self._read(await self._send("POST", address, fields=fields, files=files), kind)
+
+    async def content(self, address: str) -> AsyncIterator[bytes]:
+        """A file as it is, piece by piece."""
+        async with self._streamed(address, {}) as answer:
+            async for piece in answer.aiter_bytes():
+                yield piece
+
+    async def delete(self, address: str, kind: type[T], **query: Any) -> T:
+        """Remove or end something."""
+        return self._read(await self._send("DELETE", address, query=query), kind)
+
+    async def pages(
+        self,
+        address: str,
+        kind: type[P],
+        limit: int,
+        *,
+        rows: Callable[[P], list[T]],
+        **query: Any,
+    ) -> list[T]:
+        """The first ``limit`` rows of a list, over as many pages as they need.
+
+        Args:
+            address: The list.
+            kind: What one page is.
+            limit: At most so many.
+            rows: The rows of a page.
+            query: Which.
+        """
+        found: list[T] = []
+        while len(found) < limit:
+            wanted = {**query, "limit": min(limit - len(found), _MOST)}
+            answer = await self._send("GET", address, query=wanted)
+            found += rows(self._read(answer, kind))
+            following = _CURSOR.search(answer.headers.get("Link", ""))
+            if following is None:
+                break
+            query["cursor"] = httpx.QueryParams(f"cursor={following[1]}")["cursor"]
+        return found
+
+    async def text(self, address: str, **query: Any) -> AsyncIterator[str]:
+        """A file, piece by piece."""
+        async with self._streamed(address, query) as answer:
+            async for piece in answer.aiter_text():
+                yield piece
+
+    @contextlib.asynccontextmanager
+    async def _streamed(self, address: str, query: dict[str, Any]) -> AsyncIterator[httpx.Response]:
+        request = self._client.build_request("GET", address, params=_plain(query))
+        try:
+            answer = await self._client.send(request, stream=True)
+            try:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise refusal(answer, self._where)
+                yield answer
+            finally:
+                await answer.aclose()
+        except httpx.HTTPError as error:
+            raise unreachable(error, self._where) from error
+
+    async def _send(
+        self,
+        method: str,
+        address: str,
+        *,
+        query: dict[str, Any] | None = None,
+        body: BaseModel | dict[str, Any] | None = None,
+        fields: dict[str, str] | None = None,
+        files: Sequence[Sent] = (),
+    ) -> httpx.Response:
+        sent: Any = body
+        if isinstance(body, BaseModel):
+            sent = body.model_dump(mode="json", exclude_unset=True)
+        try:
+            answer = await self._client.request(
+                method,
+                address,
+                params=_plain(query or {}),
+                json=sent,
+                data=fields,
+                files=list(files) or None,
+            )
+        except httpx.HTTPError as error:
+            raise unreachable(error, self._where) from error
+        if not answer.is_success:
+            raise refusal(answer, self._where)
+        return answer
+
+    def _read(self, answer: httpx.Response, kind: type[T]) -> T:
+        try:
+            found: T = TypeAdapter(kind).validate_json(answer.content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise CliError(
+                f"{self._where or 'the API'} does not answer as this release expects: {place}: {first['msg']}\n"
+                "  Use the targcc of the release that the server has."
+            ) from None
+        return found
+
+
+def _plain(query: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in query.items()
+        if value not in (None, "", ())
+    }

@@ -1,1 +1,0 @@
-"""Masking: the secret values that this process knows, in every form in which they go out; then what looks like a secret."""

@@ -1,1 +1,0 @@
-"""What whoever asks may see, where that is not everything."""

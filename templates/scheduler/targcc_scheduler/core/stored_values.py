@@ -1,0 +1,430 @@
+"""Bound, clean and serialise what jobs say before it is stored: texts, tracebacks, metadata, references to files.
+
+Files, and arguments that are kept apart, are whole or refused: ``TARGCC_MAX_FILE_BYTES``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import re
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import GeneratorType
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from .masking import MASK, longest_secret, looks_secret, mask
+from .text import clean
+
+# How much of what a job says is kept. More than that is cut, with a mark that says how much; none of it is an error.
+
+LONGEST_MESSAGE = 4_000
+"""Characters of a result's message, or of an exception's."""
+LONGEST_NOTE = 200
+"""Characters of a message within a line of a run's state history."""
+LONGEST_STACK_TRACE = 50_000
+"""Characters of a traceback; both ends of a longer one are kept."""
+LONGEST_METADATA = 100_000
+"""Characters of a result's metadata as JSON, about."""
+LONGEST_METADATA_TEXT = 10_000
+"""Characters of one text in it."""
+LONGEST_METADATA_KEY = 200
+"""Characters of one key in it."""
+DEEPEST_METADATA = 20
+"""Levels of lists and objects in it."""
+LONGEST_LOG_LINE = 20_000
+"""Characters of a line of a run's log."""
+LONGEST_LOG_VALUE = 10_000
+"""Characters of one value in such a line."""
+MOST_LOG_LINES = 10_000
+"""Lines of one attempt's log."""
+LONGEST_ARGUMENTS = 65_536
+"""Bytes of a run's arguments as JSON; the largest of more than that go to ``c_JobBlob``, or to the project's file store."""
+MOST_BYTES = 64 * 2**20
+"""Bytes of a file, and of an argument that is kept apart, where nothing else is set."""
+LONGEST_FILE_NAME = 200
+"""Bytes of a file's name in UTF-8."""
+LONGEST_CONTENT_TYPE = 100
+"""Characters of a file's content type."""
+
+
+# Texts of jobs, as they are kept: of bounded length, without secrets, without what a database refuses.
+#
+# Whatever an object does when it is asked for its text, there is one.
+
+# Not kind.__name__: a metaclass may have one of its own.
+_name_of_type = type.__dict__["__name__"].__get__
+_qualified_name_of_type = type.__dict__["__qualname__"].__get__
+_module_of_type = type.__dict__["__module__"].__get__
+_PREFIX = 100
+"""What stands before a secret and tells that it is one, such as ``Bearer``, is shorter."""
+
+
+def kept_text(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """``text`` of at most ``longest`` characters, then how many more there were; masked and cleaned.
+
+    It is cut before it is masked, so that a text of any length costs no more than what is kept of it. A secret across the cut is left out
+    as a whole.
+    """
+    length = str.__len__(text)
+    margin = longest_secret() + _PREFIX
+    window = str.__getitem__(text, slice(longest + margin))  # of exactly this class, too
+    shown = clean(mask(window))
+    if length <= longest + margin:
+        return _cut(shown, longest)
+    shown = shown[: max(min(longest, len(shown) - margin), 0)]
+    return f"{shown}… ({length - len(shown)} more characters)"
+
+
+def kept_ends(text: str, longest: int = LONGEST_STACK_TRACE) -> str:
+    """The same with both ends of a longer text; the second begins where no secret reaches that began before it."""
+    length = str.__len__(text)
+    margin = longest_secret() + _PREFIX
+    half = longest // 2
+    if length <= longest + 2 * margin:
+        return _both_ends(clean(mask(str.__getitem__(text, slice(None)))), longest)
+    head = clean(mask(str.__getitem__(text, slice(half + margin))))
+    tail = clean(mask(_from_third_word(str.__getitem__(text, slice(length - half - margin, None)))))
+    return _joined(head[: max(min(half, len(head) - margin), 0)], tail[margin:][-half:], length)
+
+
+def type_name(value: object) -> str:
+    """The name of the class of ``value``, whatever that class or its metaclass says."""
+    name: str = _name_of_type(type(value))
+    return name
+
+
+def text_of(value: object, longest: int = LONGEST_MESSAGE) -> str:
+    """``str(value)``, kept; a sentence in its place when that fails."""
+    kind = type(value)
+    try:
+        if issubclass(kind, bytes | bytearray):
+            value = repr(bytes(value[: longest * 2]))  # type: ignore[index]
+        return kept_text(value if issubclass(kind, str) else str(value), longest)  # type: ignore[arg-type]
+    except BaseException as error:  # noqa: BLE001 - whatever it raises is no fault of who asks
+        return f"<its text cannot be shown: {type_name(error)}>"
+
+
+def exception_line(error: BaseException) -> str:
+    """An exception as the last line of its traceback shows it, kept; of a message of several lines the first."""
+    kind = type(error)
+    name, module = _qualified_name_of_type(kind), text_of(_module_of_type(kind), 200)
+    if module not in {"builtins", "__main__"}:
+        name = f"{module}.{name}"
+    text = next(iter(text_of(error).strip().splitlines()), "")
+    return f"{name}: {text}" if text else name
+
+
+def _cut(text: str, longest: int) -> str:
+    left_out = len(text) - longest
+    return text if left_out <= 0 else f"{text[:longest]}… ({left_out} more characters)"
+
+
+def _both_ends(text: str, longest: int) -> str:
+    half = longest // 2
+    if len(text) <= longest:
+        return text
+    return _joined(text[:half], text[-half:], len(text))
+
+
+def _joined(head: str, tail: str, length: int) -> str:
+    return f"{head}\n… ({length - len(head) - len(tail)} more characters) …\n{tail}"
+
+
+def _from_third_word(text: str) -> str:
+    """What no secret can reach into that began before it: the first word may be the end of one, or of the ``Bearer`` of the second."""
+    return (text.split(maxsplit=2) + [""] * 3)[2]
+
+
+# Tracebacks of failed attempts, as they are kept.
+
+_HERE = str(Path(__file__).resolve().parents[2])  # the scheduler as a whole
+
+
+def stack_trace(error: object) -> str:
+    """The traceback, from the job's own code on; of one that would fill pages, both ends. Whatever the exception's own code raises."""
+    if not issubclass(type(error), BaseException):
+        return f"<the exception of the result is of type {type_name(error)}>"
+    try:
+        return kept_ends(_formatted(error))  # type: ignore[arg-type]
+    except BaseException as problem:  # noqa: BLE001 - the exception's own code may raise anything
+        line = exception_line(error)  # type: ignore[arg-type]
+        return f"<its traceback cannot be shown ({type_name(problem)})>\n{line}"
+
+
+def _formatted(error: BaseException) -> str:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.tb_next
+    exceptions = traceback.TracebackException(
+        type(error), error, frame or error.__traceback__, compact=True
+    )
+    return "".join(itertools.islice(exceptions.format(), LONGEST_STACK_TRACE))
+
+
+# The metadata of a result, as JSON: whatever a job puts there, something can be stored and read back.
+#
+# What JSON or a database cannot hold is replaced by a text that says so. Only so much is walked, so that endless iterables end.
+
+_LARGEST_INT = 2**63
+_NUMBER_SIZE = 8  # characters, about
+_SEQUENCES = (list, tuple, set, frozenset, GeneratorType)
+
+
+_MARK = re.compile(r"… \((more than|the rest cannot|it contains) .*\)", re.DOTALL)
+"""What stands in the place of what comes after it, or of a container."""
+_NOT_KEPT = re.compile(
+    rf"{_MARK.pattern}|<it cannot be kept: .*>|.*… \(\d+ more characters\)", re.DOTALL
+)
+
+
+def is_kept(value: object) -> bool:
+    """Whether a value that was read back from metadata is the whole of what a job put there; what is in a list or an object is not looked at."""
+    if isinstance(value, list):
+        return not value or not (isinstance(value[-1], str) and _MARK.fullmatch(value[-1]))
+    return not isinstance(value, str) or (MASK not in value and not _NOT_KEPT.fullmatch(value))
+
+
+def metadata_json(metadata: object) -> str | None:
+    """The metadata as JSON; ``None`` when there is none."""
+    encoder = _Encoder()
+    value = encoder.encode(metadata)
+    if value is None or value == {}:
+        return None
+    value = value if isinstance(value, dict) else {"value": value}
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+class _Mark(str):
+    """What stands for items that are not kept."""
+
+    __slots__ = ()
+
+
+class _Encoder:
+    """Makes JSON values of anything, within one budget of characters."""
+
+    def __init__(self) -> None:
+        self._left = LONGEST_METADATA
+        self._open: list[int] = []
+        """The containers that are being walked, by identity."""
+        self._rules: Sequence[tuple[Any, Callable[[Any], Any]]] = (
+            ((str, bytes, bytearray), self._text),
+            (int, self._int),
+            (float, _float),
+            (dict, lambda value: self._object(value, dict.items(value))),
+            (Mapping, lambda value: self._object(value, value.items())),
+            (_SEQUENCES, self._list),
+            (Iterator, self._text),  # pydantic walks an endless one
+        )
+
+    def encode(self, value: object) -> Any:
+        """A value of JSON for ``value``, whatever its own code raises."""
+        if type(value) is _Mark:
+            return str(value)
+        try:
+            encoded = self._encode(value)
+        except BaseException as error:  # noqa: BLE001 - the value's own code may raise anything
+            encoded = f"<it cannot be kept: {type_name(error)}>"
+        if not isinstance(encoded, dict | list):
+            self._left -= len(encoded) if isinstance(encoded, str) else _NUMBER_SIZE
+        return encoded
+
+    def _encode(self, value: object) -> Any:
+        kind = type(value)  # isinstance would believe a __class__ of its own
+        if value is None or kind is bool:
+            return value
+        for classes, encode in self._rules:
+            if issubclass(kind, classes):
+                return encode(value)
+        if dataclasses.is_dataclass(kind):
+            fields = [field.name for field in dataclasses.fields(kind)]
+            return self._object(value, ((name, getattr(value, name)) for name in fields))
+        return self._other(value)
+
+    def _other(self, value: object) -> Any:
+        """What pydantic knows (dates, enumerations, models …), or else its text."""
+        try:
+            known = to_jsonable_python(value, inf_nan_mode="strings")
+        except BaseException:  # noqa: BLE001 - as above
+            return self._text(value)
+        return self._text(value) if type(known) is type(value) else self.encode(known)
+
+    def _text(self, value: object) -> str:
+        return text_of(value, max(min(LONGEST_METADATA_TEXT, self._left), 0))
+
+    def _int(self, value: int) -> int | str:
+        """Beyond 64 bits it is a text: not every reader of JSON takes it."""
+        value = int.__pos__(value)  # exactly an int
+        return value if -_LARGEST_INT <= value < _LARGEST_INT else self._text(value)
+
+    def _object(self, value: object, items: Iterable[tuple[object, object]]) -> Any:
+        if (mark := self._enter(value)) is not None:
+            return mark
+        encoded: dict[str, Any] = {}
+        try:
+            for key, item in self._walk(items, lambda mark: ("…", mark)):
+                name = self._key(key, encoded)
+                hidden = looks_secret(name) and issubclass(type(item), (str, bytes, bytearray))
+                encoded[name] = MASK if hidden else self.encode(item)
+        finally:
+            self._open.pop()
+        return encoded
+
+    def _list(self, value: Any) -> Any:
+        if (mark := self._enter(value)) is not None:
+            return mark
+        try:
+            return [self.encode(item) for item in self._walk(value, lambda mark: mark)]
+        finally:
+            self._open.pop()
+
+    def _enter(self, value: object) -> str | None:
+        """Begin to walk a container; a mark when it is not to be walked."""
+        if id(value) in self._open:
+            return "… (it contains itself)"
+        if len(self._open) >= DEEPEST_METADATA:
+            return f"… (more than {DEEPEST_METADATA} levels)"
+        self._open.append(id(value))
+        return None
+
+    def _walk(self, items: Iterable[Any], marked: Any) -> Iterator[Any]:
+        """The items, until there is no room; then, or when the next cannot be had, a mark."""
+        try:
+            for item in items:
+                if self._left <= 0:
+                    yield marked(_Mark("… (more than is kept)"))
+                    return
+                yield item
+                self._left -= 2
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            yield marked(_Mark(f"… (the rest cannot be read: {type_name(error)})"))
+
+    def _key(self, key: object, taken: Mapping[str, Any]) -> str:
+        text = text_of(key, LONGEST_METADATA_KEY)
+        self._left -= len(text)
+        names = (f"{text} ({number})" for number in itertools.count(2))
+        return text if text not in taken else next(name for name in names if name not in taken)
+
+
+def _float(value: float) -> float | str:
+    number = float.__pos__(value)  # exactly a float
+    return number if math.isfinite(number) else str(number)
+
+
+# What stands in a run's arguments in place of what is kept apart: content is named by its SHA-256, and found by it within its run.
+#
+# A file is ``{"$file": "<sha256>", "name": "a.csv", "size": 12, "content_type": "text/csv"}``, an argument that is too large
+# ``{"$large": "<sha256>", "size": 70000}``. Equal content gives equal references, so that equal arguments stay equal.
+
+REFERENCE = "$file"
+LARGE = "$large"
+
+
+@dataclass(frozen=True, slots=True)
+class FileReference:
+    """A file that is kept with its run."""
+
+    sha256: str
+    name: str
+    size: int
+    content_type: str
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> FileReference:
+        """What stands in the arguments.
+
+        Raises:
+            ValueError: it is no reference.
+        """
+        try:
+            return cls(
+                str(value[REFERENCE]),
+                str(value["name"]),
+                int(value["size"]),
+                str(value["content_type"]),
+            )
+        except (KeyError, TypeError):
+            raise ValueError("not a reference to a file") from None
+
+    def plain(self) -> dict[str, Any]:
+        """As it stands in the arguments."""
+        return {
+            REFERENCE: self.sha256,
+            "name": self.name,
+            "size": self.size,
+            "content_type": self.content_type,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What of a run's content is in this process, or in a file of this machine, by SHA-256; all else is not here yet."""
+
+    contents: Mapping[str, Path | bytes] = field(default_factory=dict)
+
+    def find(self, sha256: str) -> Path | bytes | None:
+        """Some content, or where it is."""
+        return self.contents.get(sha256)
+
+
+def may_refer(arguments_json: str | None) -> bool:
+    """Whether there may be references in arguments; cheap, for each run that is claimed."""
+    return arguments_json is not None and (
+        f'"{REFERENCE}"' in arguments_json or f'"{LARGE}"' in arguments_json
+    )
+
+
+def is_large(value: object) -> bool:
+    """Whether a value of an argument is a reference to a larger one."""
+    return isinstance(value, dict) and value.keys() == {LARGE, "size"}
+
+
+def referred(arguments_json: str | None) -> dict[str, str]:
+    """The SHA-256 of all content that arguments refer to, with what it is for people."""
+    if arguments_json is None or not may_refer(arguments_json):
+        return {}
+    found: dict[str, str] = {}
+    for name, value in json.loads(arguments_json).items():
+        if is_large(value):
+            found[str(value[LARGE])] = f"the argument {name}"
+        else:
+            found |= {
+                str(one[REFERENCE]): f"the file {one.get('name')}" for one in references_in(value)
+            }
+    return found
+
+
+def references_in(value: object) -> Iterator[dict[str, Any]]:
+    """The references to files in a value."""
+    if isinstance(value, dict):
+        if REFERENCE in value:
+            yield value
+        else:
+            for one in value.values():
+                yield from references_in(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from references_in(one)
+
+
+def expanded(arguments_json: str, here: Here) -> str:
+    """The arguments with those that were too large in their places; files stay references.
+
+    Raises:
+        OSError: the content cannot be read.
+        ValueError: it is not JSON.
+    """
+    arguments: dict[str, Any] = json.loads(arguments_json)
+    for name, value in arguments.items():
+        if is_large(value) and (found := here.find(str(value[LARGE]))) is not None:
+            arguments[name] = json.loads(found if isinstance(found, bytes) else found.read_bytes())
+    return json.dumps(arguments, ensure_ascii=False)

@@ -1,1 +1,0 @@
-"""The old server: its tables, its clock, the SQL for its side."""

@@ -1,0 +1,1 @@
+"""The database: dialects, transactions, tables, migrations."""

@@ -1,0 +1,588 @@
+"""Run the scheduler's statements in an application's open transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+# Connections of drivers, as psycopg, sqlite3 or Django have them, lent to SQLAlchemy for a few statements.
+
+_lent: ContextVar[Any] = ContextVar("targcc_lent")
+_PLAIN = {"sqlite3": "sqlite", "psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"}
+_ASYNC = {"aiosqlite": "sqlite+aiosqlite", "psycopg": "postgresql+psycopg"}
+
+
+class _Lent:
+    """A connection whose transaction is its owner's: it is neither committed nor closed here, and nothing is set on it."""
+
+    def __init__(self, connection: Any) -> None:
+        self.owned = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.owned, name)
+
+    def cursor(self, *args: Any, **options: Any) -> Any:
+        """A cursor whose rows are tuples, whatever the owner likes."""
+        if _is_psycopg(self.owned):
+            from psycopg.rows import tuple_row
+
+            return self.owned.cursor(*args, **{"row_factory": tuple_row, **options})
+        cursor = self.owned.cursor(*args, **options)
+        if _root(self.owned, _PLAIN) == "sqlite3":
+            cursor.row_factory = None
+        return cursor
+
+    def commit(self) -> None:
+        """The owner does that."""
+
+    rollback = close = commit
+
+    def create_function(self, *_: object, **__: object) -> None:
+        """The owner has functions of its own by the names that SQLAlchemy gives."""
+
+
+class _LentAsync(_Lent):
+    async def commit(self) -> None:  # type: ignore[override]  # of an async connection
+        """The owner does that."""
+
+    rollback = close = commit  # type: ignore[assignment]
+
+    async def create_function(self, *_: object, **__: object) -> None:  # type: ignore[override]
+        """As above."""
+
+
+def unwrapped(theirs: Any) -> Any:
+    """The driver's connection within one of Django's."""
+    if hasattr(theirs, "ensure_connection") and hasattr(theirs, "settings_dict"):
+        theirs.ensure_connection()
+        return theirs.connection
+    return theirs
+
+
+def driver_of(theirs: Any) -> str | None:
+    """The package of a connection: ``django``, ``psycopg``, ``psycopg2``, ``sqlite3`` or ``aiosqlite``; ``None`` for any other object."""
+    return _root(theirs, {"django": "", **_PLAIN, **_ASYNC})
+
+
+def is_async(theirs: Any) -> bool:
+    """Whether a driver's connection is to be awaited."""
+    return any(cls.__name__.startswith("Async") for cls in type(theirs).__mro__) or (
+        _root(theirs, _ASYNC) == "aiosqlite"
+    )
+
+
+@contextmanager
+def lent(theirs: Any) -> Iterator[sa.Engine | AsyncEngine]:
+    """An engine that has no connection but a driver's own, of the application.
+
+    Raises:
+        TypeError: it is of no driver that is known.
+    """
+    known, make = (_ASYNC, _async_engine) if is_async(theirs) else (_PLAIN, _plain_engine)
+    name = _root(theirs, known)
+    if name is None:
+        raise TypeError(
+            f"session= takes a session or connection of SQLAlchemy, Django, psycopg or sqlite3, not {type(theirs).__qualname__}"
+        )
+    proxy = _LentAsync(theirs) if known is _ASYNC else _Lent(theirs)
+    token = _lent.set(proxy)
+    try:
+        yield make(known[name])
+    finally:
+        _lent.reset(token)
+
+
+@cache
+def _plain_engine(url: str) -> sa.Engine:
+    return sa.create_engine(f"{url}://", creator=_lent.get, poolclass=sa.NullPool, **_options(url))
+
+
+@cache
+def _async_engine(url: str) -> AsyncEngine:
+    async def creator() -> Any:
+        return _lent.get()
+
+    return create_async_engine(
+        f"{url}://", async_creator=creator, poolclass=sa.NullPool, **_options(url)
+    )
+
+
+def _options(url: str) -> dict[str, Any]:
+    return {"use_native_hstore": False} if url.startswith("postgresql") else {}
+
+
+def _root(theirs: Any, known: dict[str, str]) -> str | None:
+    """The driver, by the module of the connection's class or of one that it extends."""
+    roots = (cls.__module__.partition(".")[0] for cls in type(theirs).__mro__)
+    return next((root for root in roots if root in known), None)
+
+
+def _is_psycopg(theirs: Any) -> bool:
+    return _root(theirs, _PLAIN) == "psycopg"
+
+
+# A plain connection of SQLAlchemy where statements expect an async one: they are executed at once, in the thread that asks.
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Plain:
+    """What a statement uses of an :class:`~sqlalchemy.ext.asyncio.AsyncConnection`, on a plain connection.
+
+    Args:
+        connection: The connection.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.sync_connection = connection
+        self.dialect = connection.dialect
+
+    async def execute(self, *args: Any, **options: Any) -> sa.CursorResult[Any]:
+        """Execute a statement."""
+        return self.sync_connection.execute(*args, **options)
+
+    async def scalar(self, *args: Any, **options: Any) -> Any:
+        """The first value of what a statement finds."""
+        return self.sync_connection.scalar(*args, **options)
+
+    async def scalars(self, *args: Any, **options: Any) -> sa.ScalarResult[Any]:
+        """The first values of what a statement finds."""
+        return self.sync_connection.scalars(*args, **options)
+
+    async def run_sync(
+        self,
+        function: Callable[Concatenate[sa.Connection, P], T],
+        *args: P.args,
+        **options: P.kwargs,
+    ) -> T:
+        """Call a function with the plain connection."""
+        return function(self.sync_connection, *args, **options)
+
+    async def get_raw_connection(self) -> Any:
+        """The connection of the pool, which knows that of the driver."""
+        return self.sync_connection.connection
+
+
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing, without an event loop.
+
+    Raises:
+        RuntimeError: it does wait for something.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError(
+        "an async session in code that is not async: await Scheduler.enqueue instead"
+    )
+
+
+# Borrow what an application has, for statements of ours in its transaction.
+
+
+@asynccontextmanager
+async def borrowed(theirs: Any) -> AsyncIterator[AsyncConnection]:
+    """A connection for statements within the transaction of ``theirs``; nothing is committed.
+
+    Args:
+        theirs: A session or connection of SQLAlchemy, async or plain, or a connection of Django, psycopg or sqlite3.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    async_session, session = sessions()
+    if isinstance(theirs, AsyncConnection):
+        yield theirs
+    elif isinstance(theirs, async_session):
+        yield await theirs.connection()
+    elif isinstance(theirs, session):
+        yield _plain(theirs.connection())
+    elif isinstance(theirs, sa.Connection):
+        yield _plain(theirs)
+    else:
+        with lent(unwrapped(theirs)) as engine:
+            if isinstance(engine, AsyncEngine):
+                async with engine.connect() as connection:
+                    yield connection
+            else:
+                with engine.connect() as plain:
+                    yield _plain(plain)
+
+
+def sessions() -> tuple[tuple[type[Any], ...], tuple[type[Any], ...]]:
+    """The classes of async and of plain sessions; where nobody has imported the ORM there are none."""
+    if "sqlalchemy.orm" not in sys.modules:
+        return (), ()
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+    from sqlalchemy.orm import Session, scoped_session
+
+    return (AsyncSession, async_scoped_session), (Session, scoped_session)
+
+
+def _plain(connection: sa.Connection) -> AsyncConnection:
+    return cast("AsyncConnection", Plain(connection))
+
+
+# Watch a transaction of an application: learn of its commit and of its roll-back, without a statement of ours in it.
+
+Then = Callable[[], Coroutine[Any, Any, object]]
+Run = Callable[[Coroutine[Any, Any, object]], object]
+
+
+class Watched:
+    """Work that waits for the commit of an application's transaction.
+
+    Args:
+        then: The work. It is done once, after the outermost commit; not at all after a roll-back.
+        run: Runs the work's coroutine to its end, where the commit is plain code.
+    """
+
+    def __init__(self, then: Then, run: Run) -> None:
+        self.then = then
+        self.run = run
+        self.state: Literal["open", "committed", "undone"] = "open"
+
+    def commit(self) -> None:
+        """Do the work: the transaction was committed."""
+        self.state = "committed"
+        self.run(self.then())
+
+    def look(self) -> None:
+        """Find the outcome, where the driver does not tell of a commit."""
+
+
+class _Waiting:
+    """Work that waits for the commit of one session or connection, in the order in which it came."""
+
+    def __init__(self) -> None:
+        self._watched: list[Watched] = []
+        self._begun: dict[Hashable, int] = {}
+
+    def add(self, watched: Watched) -> None:
+        """Let work wait."""
+        self._watched.append(watched)
+
+    def begin(self, savepoint: Hashable) -> None:
+        """Note where a savepoint begins."""
+        self._begun[savepoint] = len(self._watched)
+
+    def undo(self, savepoint: Hashable = None) -> None:
+        """Drop the work since a savepoint; of a savepoint that began before the first work, and without one, all of it."""
+        since = self._begun.get(savepoint, 0)
+        for watched in self._watched[since:]:
+            watched.state = "undone"
+        del self._watched[since:]
+
+    def take(self) -> list[Watched]:
+        """Empty the list after a commit, and return it."""
+        watched, self._watched = self._watched, []
+        self._begun.clear()
+        return watched
+
+    def commit(self) -> None:
+        """Do all the work.
+
+        Raises:
+            Exception: what the first work raised that failed; the others are done all the same.
+        """
+        errors: list[Exception] = []
+        for watched in self.take():
+            try:
+                watched.commit()
+            except Exception as error:  # noqa: BLE001 - it is raised below
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+_WAITING: WeakKeyDictionary[Any, _Waiting] = WeakKeyDictionary()
+"""By session or connection."""
+
+
+async def watch(theirs: Any, then: Then, run: Run) -> Watched | None:
+    """Do work once the current transaction of an application is committed; at once where each statement commits by itself.
+
+    Args:
+        theirs: A session or connection of SQLAlchemy, async or plain, or a connection of Django, psycopg, sqlite3 or aiosqlite.
+        then: The work.
+        run: Runs the work's coroutine where the commit is plain code.
+
+    Returns:
+        The work, with the outcome so far; ``None`` for an object that is no session: nothing is known of its commits.
+    """
+    watched = Watched(then, run)
+    kind, (async_sessions, plain_sessions) = type(theirs), sessions()  # a mock says it is another
+    if issubclass(kind, (*async_sessions, *plain_sessions)):
+        _waiting_of_session(theirs).add(watched)
+        return watched
+    if issubclass(kind, (sa.Connection, AsyncConnection)):
+        plain = getattr(theirs, "sync_connection", theirs)
+        _waiting(plain, _listen_to_connection).add(watched)
+        return watched
+    return await _of_driver(theirs, watched)
+
+
+async def _of_driver(theirs: Any, watched: Watched) -> Watched | None:
+    driver = driver_of(theirs)
+    if driver == "django":
+        return _of_django(theirs, watched)
+    if driver == "psycopg":
+        return await _of_psycopg(theirs, watched)
+    if driver == "sqlite3":
+        return _OfSqlite(theirs, watched)
+    if driver == "aiosqlite":
+        _waiting(theirs, _patch_aiosqlite).add(watched)
+    return None if driver is None else watched
+
+
+def _waiting(theirs: Any, listen: Callable[[Any, _Waiting], None]) -> _Waiting:
+    """The work that waits for a session or connection, which is listened to from the first work on."""
+    waiting = _WAITING.get(theirs)
+    if waiting is None:
+        waiting = _WAITING[theirs] = _Waiting()
+        listen(theirs, waiting)
+    return waiting
+
+
+# SQLAlchemy.
+
+
+def after_commit(theirs: Any, then: Callable[[], object]) -> None:
+    """Call a function once a session has committed; not at all for a connection, and not after a roll-back."""
+
+    async def call() -> None:
+        then()
+
+    async_sessions, plain_sessions = sessions()
+    if isinstance(theirs, (*async_sessions, *plain_sessions)):
+        _waiting_of_session(theirs).add(Watched(call, finish))
+
+
+def _waiting_of_session(session: Any) -> _Waiting:
+    """The work that waits until a session, async or plain, has committed its outermost transaction and given its connection back."""
+    session = session if hasattr(session, "sync_session") or not callable(session) else session()
+    plain = getattr(session, "sync_session", session)
+    waiting = _waiting(plain, _listen_to_session)
+    if not plain.in_transaction():
+        plain.begin()  # as the first statement would; it connects to nothing
+    return waiting
+
+
+def _listen_to_session(session: Any, waiting: _Waiting) -> None:
+    committed: set[Any] = set()
+
+    def begun(_session: Any, transaction: Any) -> None:
+        waiting.begin(transaction)
+
+    def is_committed(session: Any) -> None:
+        committed.add(session.get_nested_transaction() or session.get_transaction())
+
+    def ended(_session: Any, transaction: Any) -> None:
+        if transaction.parent is not None and not transaction.nested:
+            return  # of a flush
+        if transaction not in committed:
+            waiting.undo(transaction)
+        elif transaction.parent is None:
+            waiting.commit()
+        committed.discard(transaction)
+
+    sa.event.listen(session, "after_transaction_create", begun)
+    sa.event.listen(session, "after_commit", is_committed)
+    sa.event.listen(session, "after_transaction_end", ended)
+
+
+def _listen_to_connection(connection: Any, waiting: _Waiting) -> None:
+    # The event "commit" comes before the commit, and "savepoint" before there is a name.
+    commit, savepoint = connection._commit_impl, connection._savepoint_impl  # noqa: SLF001
+
+    def committed() -> None:
+        commit()
+        waiting.commit()
+
+    def begun(*args: Any) -> Any:
+        name = savepoint(*args)
+        waiting.begin(name)
+        return name
+
+    connection._commit_impl, connection._savepoint_impl = committed, begun  # noqa: SLF001
+    sa.event.listen(connection, "rollback", lambda _: waiting.undo())
+    sa.event.listen(connection, "rollback_savepoint", lambda _, name, __: waiting.undo(name))
+
+
+# Django.
+
+
+class _OfDjango(Watched):
+    """Work that waits in the list ``run_on_commit`` of a connection, from which a roll-back removes it."""
+
+    connection: Any = None
+
+    @property
+    def state(self) -> Literal["open", "committed", "undone"]:
+        """The outcome so far; a roll-back is seen by the list alone."""
+        if self._state == "open" and self.connection is not None:
+            waits = any(self.commit in entry for entry in self.connection.run_on_commit)
+            return "open" if waits else "undone"
+        return self._state
+
+    @state.setter
+    def state(self, state: Literal["open", "committed", "undone"]) -> None:
+        self._state = state
+
+
+def _of_django(theirs: Any, watched: Watched) -> Watched:
+    connection = (
+        theirs.on_commit.__self__
+    )  # not the proxy, which is another connection in each thread
+    mine = _OfDjango(watched.then, watched.run)
+    if connection.in_atomic_block or connection.get_autocommit():
+        connection.on_commit(mine.commit)
+    else:  # autocommit was turned off by hand, and Django calls it when that ends
+        connection.run_on_commit.append((set(), mine.commit, False))
+    mine.connection = connection
+    return mine
+
+
+# Drivers.
+
+
+async def _of_psycopg(connection: Any, watched: Watched) -> Watched:
+    awaits = is_async(connection)
+    is_idle = connection.info.transaction_status.name == "IDLE"
+    if connection.autocommit and is_idle:
+        if not awaits:
+            watched.commit()
+            return watched
+        watched.state = "committed"
+        await watched.then()
+        return watched
+    waiting = _waiting(connection, _patch_async_psycopg if awaits else _patch_psycopg)
+    if is_idle:  # the first statement begins the transaction: without one, a commit does nothing
+        begun = connection.execute("SELECT 1")
+        if awaits:
+            await begun
+    waiting.add(watched)
+    return watched
+
+
+def _listen_to_psycopg(connection: Any, waiting: _Waiting) -> Callable[[], bool]:
+    """Listen to the commands that end transactions and savepoints; the function says, once, whether there was a commit."""
+    execute = connection._exec_command  # noqa: SLF001 - psycopg has no event for it
+    committed: list[bool] = []
+
+    def command(query: Any, *args: Any, **options: Any) -> Generator[Any, Any, Any]:
+        result = yield from execute(query, *args, **options)
+        words = query.decode() if isinstance(query, bytes) else str(query)
+        verb, _, name = words.replace("ROLLBACK TO", "ROLLBACK-TO").partition(" ")
+        if verb == "COMMIT":
+            committed.append(True)
+        elif verb == "ROLLBACK":
+            waiting.undo()
+        elif verb == "SAVEPOINT":
+            waiting.begin(name)
+        elif verb == "ROLLBACK-TO":
+            waiting.undo(name)
+        return result
+
+    connection._exec_command = command  # noqa: SLF001 - as above
+    return lambda: bool(committed and committed.pop())
+
+
+def _patch_psycopg(connection: Any, waiting: _Waiting) -> None:
+    is_committed, wait = _listen_to_psycopg(connection, waiting), connection.wait
+
+    def waits(*args: Any, **options: Any) -> Any:
+        result = wait(*args, **options)
+        if is_committed():
+            connection.lock.release()  # the work may use this connection, too
+            try:
+                waiting.commit()
+            finally:
+                connection.lock.acquire()
+        return result
+
+    connection.wait = waits
+
+
+def _patch_async_psycopg(connection: Any, waiting: _Waiting) -> None:
+    is_committed, wait = _listen_to_psycopg(connection, waiting), connection.wait
+
+    async def waits(*args: Any, **options: Any) -> Any:
+        result = await wait(*args, **options)
+        if is_committed():
+            connection.lock.release()
+            try:
+                await _commit(waiting)
+            finally:
+                await connection.lock.acquire()
+        return result
+
+    connection.wait = waits
+
+
+def _patch_aiosqlite(connection: Any, waiting: _Waiting) -> None:
+    commit, rollback = connection.commit, connection.rollback
+
+    async def commits() -> None:
+        await commit()
+        await _commit(waiting)
+
+    async def rolls_back() -> None:
+        await rollback()
+        waiting.undo()
+
+    connection.commit, connection.rollback = commits, rolls_back
+
+
+async def _commit(waiting: _Waiting) -> None:
+    for watched in waiting.take():
+        watched.state = "committed"
+        await watched.then()
+
+
+class _OfSqlite(Watched):
+    """Work that waits for a connection of sqlite3, which tells of nothing: a row of a temporary table shares the transaction's fate."""
+
+    def __init__(self, connection: sqlite3.Connection, watched: Watched) -> None:
+        super().__init__(watched.then, watched.run)
+        self._connection = connection
+        self._execute("CREATE TEMP TABLE IF NOT EXISTS targcc_watched (Id INTEGER)")
+        self._execute("INSERT INTO targcc_watched VALUES (?)", id(self))
+        self.look()
+
+    def look(self) -> None:
+        """Find the outcome once the transaction is over."""
+        if self.state != "open":
+            return
+        with contextlib.suppress(sqlite3.ProgrammingError):  # closed, or of another thread
+            if self._connection.in_transaction:
+                return
+            try:
+                [count] = self._execute(
+                    "SELECT count(*) FROM temp.targcc_watched WHERE Id = ?", id(self)
+                )
+            except sqlite3.OperationalError:  # the table was undone with it
+                count = 0
+            if count:
+                self.commit()
+            else:
+                self.state = "undone"
+
+    def _execute(self, statement: str, *values: int) -> Any:
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        return cursor.execute(statement, values).fetchone()

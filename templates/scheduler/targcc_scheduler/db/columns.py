@@ -1,0 +1,147 @@
+"""Column types and helpers that all tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import quoted_name
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+# What every table of ours is made of: names without quotes, instants in UTC, text of any length.
+
+metadata = sa.MetaData()
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant: aware in Python, UTC in the database, refused when naive."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The column type of each database."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(sa.DateTime(timezone=True))
+        if dialect.name == "mssql":
+            from sqlalchemy.dialects import mssql
+
+            return dialect.type_descriptor(mssql.DATETIME2(6))  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
+        return dialect.type_descriptor(sa.DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """What is sent to the database."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"an instant needs a time zone: {value!r}")
+        utc = value.astimezone(UTC)
+        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+
+    def process_result_value(
+        self, value: datetime | None, dialect: Dialect  # noqa: ARG002 - SQLAlchemy names it
+    ) -> datetime | None:
+        """What Python sees."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class LongText(TypeDecorator[str]):
+    """Text of any length."""
+
+    impl = sa.UnicodeText
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The column type of each database; SQL Server's ``NTEXT`` is deprecated."""
+        if dialect.name == "mssql":
+            from sqlalchemy.dialects import mssql
+
+            return dialect.type_descriptor(mssql.NVARCHAR(None))
+        return dialect.type_descriptor(sa.UnicodeText())
+
+
+LONG = LongText()
+BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def named(name: str) -> quoted_name:
+    """A name that stays unquoted in SQL."""
+    return quoted_name(name, quote=False)
+
+
+def only_where(
+    index: sa.Index,
+    condition: sa.ColumnElement[bool],
+    databases: Sequence[str] = ("sqlite", "postgresql", "mssql"),
+) -> None:
+    """Index only some rows. Said when the table is created: to name another dialect here would import it."""
+
+    def say(_table: sa.Table, connection: sa.Connection, **_options: Any) -> None:
+        name = connection.dialect.name
+        if name in databases:
+            index.dialect_kwargs[f"{name}_where"] = condition
+
+    sa.event.listen(index.table, "before_create", say)
+
+
+def table(name: str, *items: Any) -> sa.Table:
+    """A table of ours, with a name for its key."""
+    made = sa.Table(named(name), metadata, *items)
+    made.primary_key.name = named(f"PK_{name}")
+    return made
+
+
+def column(name: str, type_: Any, *items: Any, **options: Any) -> sa.Column[Any]:
+    """A column of ours."""
+    return sa.Column(named(name), type_, *items, **options)
+
+
+def text(length: int) -> sa.Unicode:
+    """Text of at most so many characters."""
+    return sa.Unicode(length)
+
+
+# The time between two columns.
+
+
+class elapsed(FunctionElement[float]):  # noqa: N801 - it is used like a function
+    """The seconds from one instant to another; NULL when one is missing."""
+
+    type = sa.Float()
+    inherit_cache = True
+
+
+class whole_seconds(FunctionElement[int]):  # noqa: N801
+    """The seconds that are over from one instant to another, which is not before it; NULL when one is missing."""
+
+    type = sa.Integer()
+    inherit_cache = True
+
+
+@compiles(elapsed, "postgresql")
+def _as_epoch(element: elapsed | whole_seconds, compiler: Any, **options: Any) -> str:
+    begin, end = (compiler.process(one, **options) for one in element.clauses)
+    return f"extract(epoch FROM {end} - {begin})"
+
+
+@compiles(elapsed, "sqlite")
+def _as_days(element: elapsed | whole_seconds, compiler: Any, **options: Any) -> str:
+    begin, end = (compiler.process(one, **options) for one in element.clauses)
+    return f"round((julianday({end}) - julianday({begin})) * 86400.0, 3)"
+
+
+@compiles(whole_seconds, "postgresql")
+def _as_floor(element: whole_seconds, compiler: Any, **options: Any) -> str:
+    return f"CAST(floor({_as_epoch(element, compiler, **options)}) AS bigint)"
+
+
+@compiles(whole_seconds, "sqlite")
+def _as_integer(element: whole_seconds, compiler: Any, **options: Any) -> str:
+    return f"CAST({_as_days(element, compiler, **options)} AS integer)"

@@ -1,0 +1,157 @@
+"""Statements executed for each run: compiled once by SQLAlchemy, executed by the driver, with lists as one parameter each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+if TYPE_CHECKING:
+    from .psycopg_driver import PsycopgStatement
+    from .sqlite_driver import SQLiteStatement
+
+
+# Statements that are executed for each run, or each few seconds. The driver itself executes them: SQLAlchemy's part takes several times as long as the driver's.
+
+
+class FrequentStatement:
+    """A statement whose text and conversions are made once for each database; on a plain connection, or one by another driver, SQLAlchemy executes it.
+
+    Args:
+        statement: Its parameters are the same each time; none of them is expanded.
+    """
+
+    def __init__(self, statement: sa.Executable) -> None:
+        self._statement = statement
+
+    async def all(
+        self, connection: AsyncConnection, parameters: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        """Execute it; its rows, with their columns by name."""
+        if isinstance(connection, AsyncConnection):
+            if connection.dialect.name == "sqlite":
+                return await self._on_sqlite.rows(connection, parameters)
+            if connection.dialect.driver == "psycopg":
+                return await self._on_psycopg.rows(connection, parameters)
+        return (await connection.execute(self._statement, dict(parameters))).all()
+
+    async def counts(
+        self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
+    ) -> list[int]:
+        """Execute it for each set of parameters and return how many rows each changed.
+
+        Raises:
+            TypeError: the statement is an ``INSERT``, whose rows not every driver counts.
+        """
+        if isinstance(self._statement, sa.Insert):
+            raise TypeError("an INSERT has no row count: execute it with run()")
+        return await self._counts(connection, many)
+
+    async def run(self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]) -> None:
+        """Execute it for each set of parameters."""
+        await self._counts(connection, many)
+
+    async def _counts(
+        self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
+    ) -> list[int]:
+        if isinstance(connection, AsyncConnection):
+            if connection.dialect.name == "sqlite":
+                return await self._on_sqlite.counts(connection, many)
+            if connection.dialect.driver == "psycopg":
+                return await self._on_psycopg.counts(connection, many)
+        return [(await connection.execute(self._statement, dict(one))).rowcount for one in many]
+
+    @cached_property
+    def _on_sqlite(self) -> SQLiteStatement:
+        from .sqlite_driver import SQLiteStatement
+
+        return SQLiteStatement(self._statement)
+
+    @cached_property
+    def _on_psycopg(self) -> PsycopgStatement:
+        from .psycopg_driver import PsycopgStatement
+
+        return PsycopgStatement(self._statement)
+
+
+# Lists of values in statements, as one parameter each: the text of a statement stays the same, and databases and drivers keep it prepared.
+
+
+class ListOf(TypeDecorator[Iterable[Any]]):
+    """A list as one value: an array on PostgreSQL, JSON on SQLite.
+
+    Args:
+        item: The type of what is in it.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, item: type[TypeEngine[Any]]) -> None:
+        super().__init__()
+        self.item = item
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
+        """What the parameter is in each database."""
+        kind: TypeEngine[Any] = sa.ARRAY(self.item) if dialect.name == "postgresql" else sa.Text()
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: Iterable[Any] | None, dialect: sa.Dialect) -> Any:
+        """What is sent to the database."""
+        listed = list(value or ())
+        return listed if dialect.name == "postgresql" else json.dumps(listed)
+
+
+class is_among(FunctionElement[Any]):  # noqa: N801 - it is used like a function
+    """That a column is one of the values of a parameter: ``is_among(column, listed("ids", sa.BigInteger))``."""
+
+    type = (
+        sa.types.NullType()
+    )  # of a Boolean SQLAlchemy would ask SQLite whether it is 1, and no index would be used
+    inherit_cache = True
+
+
+def listed(name: str, item: type[TypeEngine[Any]]) -> sa.BindParameter[Any]:
+    """A parameter that is a list."""
+    return sa.bindparam(name, type_=ListOf(item))
+
+
+@compiles(is_among, "postgresql")
+def _as_array(element: is_among, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(one, **options) for one in element.clauses)
+    return f"({column} = ANY ({values}))"
+
+
+@compiles(is_among, "sqlite")
+def _as_json(element: is_among, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(one, **options) for one in element.clauses)
+    return f"({column} IN (SELECT value FROM json_each({values})))"  # noqa: S608 - a column and a parameter
+
+
+class is_in_list(FunctionElement[Any]):  # noqa: N801 - it is used like a function
+    """That a column is one of what a scalar subquery selects, which PostgreSQL executes once, before it looks for rows: ``is_found(column, subquery)``.
+
+    A subquery with ``FOR UPDATE`` it may else execute again for each row that the rest of the statement finds.
+    """
+
+    type = sa.types.NullType()
+    inherit_cache = True
+
+
+@compiles(is_in_list, "postgresql")
+def _in_array(element: is_in_list, compiler: Any, **options: Any) -> str:
+    column, rows = (compiler.process(one, **options) for one in element.clauses)
+    return f"({column} = ANY (ARRAY{rows}))"
+
+
+@compiles(is_in_list, "sqlite")
+def _in_rows(element: is_in_list, compiler: Any, **options: Any) -> str:
+    column, rows = (compiler.process(one, **options) for one in element.clauses)
+    return f"({column} IN {rows})"

@@ -1,0 +1,377 @@
+"""SQLite: one file, one writer at a time, no other process to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql import quoted_name
+
+from ...core import owner_only
+from ...features.search.index import TextIndex
+from ...features.search.sqlite import SQLiteTexts
+from ...kernel.runs.transition import SETTLE
+from ...kernel.runs.values import Ending, Tied, added_up
+from ..columns import UtcDateTime
+from ..tables import job_limit, job_run, job_stat, logged_job
+from . import keepalive, sqlite_driver
+from .base import MOST, SUMS, Dialect, Insert, added
+from .frequent import FrequentStatement, is_among, listed
+from .sqlite_driver import SQLiteStatement
+
+_BUSY_SECONDS = 15
+"""How long SQLite waits for another process to finish writing."""
+
+_INCREMENTAL = 2
+_INTERRUPT_SECONDS = 0.05
+_SHARD = 0
+"""One writer at a time: no row keeps anybody waiting."""
+
+_INSTANTS = ("completed_at", "due_at")
+_SETTLE = FrequentStatement(
+    sa.text(SETTLE.format(given=":", source="")).bindparams(
+        *(sa.bindparam(name, type_=UtcDateTime) for name in _INSTANTS)
+    )
+)
+_LOG = FrequentStatement(
+    insert(logged_job).values(
+        {
+            column.name: sa.bindparam(column.name)
+            for column in logged_job.c
+            if not column.primary_key
+        }
+    )
+)
+
+_UNTIED = Tied(0, None, is_awaited=False)
+_TIES = FrequentStatement(
+    sa.select(
+        job_run.c.Id,
+        job_run.c.Ties,
+        job_run.c.LimitKey,
+        sa.select(job_limit.c.IsAwaited)
+        .where(job_limit.c.LimitKey == job_run.c.LimitKey)
+        .scalar_subquery()
+        .label("IsAwaited"),
+    ).where(is_among(job_run.c.Id, listed("ids", sa.BigInteger)), job_run.c.Ties != 0)
+)
+
+_INSERT_RUNS = (
+    insert(job_run)
+    .on_conflict_do_nothing(index_elements=[job_run.c.JobName, job_run.c.ScheduledFor])
+    .returning(job_run.c.Id, job_run.c.JobName, job_run.c.ScheduledFor)
+)
+
+
+class SQLiteDialect:
+    """See :class:`~.base.Dialect`."""
+
+    name = "sqlite"
+    commits_cost = False
+    many_writers = False
+    wait_briefly: sa.TextClause | None = None
+    wait_on: sa.TextClause | None = None
+    clock: sa.ColumnElement[Any] = sa.null()
+    version_table = quoted_name("c_AlembicVersion", quote=False)
+    speak_for_sql = keepalive.speak_for(
+        ":{}",
+        now="strftime('%Y-%m-%d %H:%M:%f000', 'now')",
+        since="strftime('%Y-%m-%d %H:%M:%f000', 'now', '-' || :seconds || ' seconds')",
+    )
+    running_sql = keepalive.running(":{}")
+    texts: TextIndex = SQLiteTexts()
+
+    def __init__(self) -> None:
+        names = (column.name for column in job_stat.c)
+        count = self.insert_added(job_stat, sums=SUMS, most=MOST)
+        self._count = FrequentStatement(count.values({name: sa.bindparam(name) for name in names}))
+
+    def folded(self, name: str) -> str:
+        """SQLite keeps names as they were written."""
+        return name
+
+    def url(self, url: sa.URL, *, is_async: bool) -> sa.URL:
+        """``aiosqlite`` or Python's own ``sqlite3``."""
+        return url.set(drivername="sqlite+aiosqlite" if is_async else "sqlite+pysqlite")
+
+    def file(self, url: sa.URL) -> Path | None:
+        """The database."""
+        return Path(url.database) if url.database else None
+
+    def plain_address(self, url: sa.URL) -> str:
+        """A URI that opens the file if it is there."""
+        return sqlite_driver.existing(url.database or "")
+
+    async def read_clock(self, connection: AsyncConnection) -> None:
+        """All nodes are on this machine, and have its clock."""
+        del connection
+
+    def make_engine(self, url: sa.URL, pool_size: int | None = None) -> AsyncEngine:
+        """Connections of ``aiosqlite``, each with a thread; they open a file that is there, and create none."""
+        del pool_size  # a file has no limit of its own
+        address = self.url(url, is_async=True)
+        if address.database:
+            uri, _, _ = sqlite_driver.existing(address.database).partition("?")
+            address = address.set(database=uri).update_query_dict({"mode": "rw", "uri": "true"})
+        engine = create_async_engine(address, pool_size=4, max_overflow=4, hide_parameters=True)
+        self.set_up(engine.sync_engine)
+        return engine
+
+    def make_reading_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
+        """As :meth:`make_engine`; ``query_only`` refuses every write."""
+        address = self.url(url, is_async=True)
+        engine = create_async_engine(
+            address, pool_size=4, max_overflow=0, pool_timeout=limit, hide_parameters=True
+        )
+        self.set_up(engine.sync_engine)
+        event.listen(engine.sync_engine, "connect", _on_reading_connect)
+        return engine
+
+    def make_looking_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
+        """Connections for which the file is read-only: it is not created, and no pragma of ours changes it."""
+        file = self.file(url) or Path()
+        address = self.url(url, is_async=True).set(database=f"{file.absolute().as_uri()}?mode=ro")
+        return create_async_engine(
+            address.update_query_dict({"uri": "true"}),
+            poolclass=sa.NullPool,
+            hide_parameters=True,
+            connect_args={"timeout": limit},
+        )
+
+    async def stop_query(self, connection: AsyncConnection, asking: asyncio.Future[Any]) -> None:
+        """Interrupt it, again and again: between two statements there is nothing to interrupt."""
+        driver = (await connection.get_raw_connection()).driver_connection
+        while not asking.done() and driver is not None:
+            await driver.interrupt()
+            await asyncio.wait({asking}, timeout=_INTERRUPT_SECONDS)
+
+    def make_inline_engine(self, url: sa.URL) -> AsyncEngine:
+        """Connections that do not wait for other writers: "database is locked" comes at once, and :meth:`begin_write` tries again."""
+        file = url.database or ""
+        engine = create_async_engine(
+            self.url(url, is_async=True),
+            pool_size=2,
+            max_overflow=8,
+            hide_parameters=True,
+            async_creator=lambda *_, **__: sqlite_driver.connect(file),
+        )
+        event.listen(engine.sync_engine, "connect", _on_inline_connect)
+        event.listen(engine.sync_engine, "begin", _on_inline_begin)
+        return engine
+
+    def is_open(self, connection: AsyncConnection) -> bool:
+        """Nobody else closes it."""
+        del connection
+        return True
+
+    def set_up(self, engine: sa.Engine) -> None:
+        """WAL, and transactions that begin where SQLAlchemy says so.
+
+        Python's ``sqlite3`` begins a transaction by itself, late and without the write lock; two processes that both read and then
+        write would fail with "database is locked" at once. So it is told not to, and ``BEGIN IMMEDIATE`` is sent for writers.
+        """
+        event.listen(engine, "do_connect", _on_do_connect)
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+
+    async def begin_write(self, connection: AsyncConnection) -> None:
+        """Take the write lock; while another process has it, try again and again."""
+        deadline, pause = time.monotonic() + _BUSY_SECONDS, 0.001
+        while True:
+            try:
+                await connection.begin()
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> Insert:
+        """``ON CONFLICT DO NOTHING``."""
+        return insert(table).on_conflict_do_nothing(index_elements=list(keys))
+
+    def upsert(
+        self, table: sa.Table, keys: Sequence[sa.Column[Any]], values: Mapping[str, Any]
+    ) -> Insert:
+        """``ON CONFLICT DO UPDATE``."""
+        statement = insert(table).values(dict(values))
+        return statement.on_conflict_do_update(index_elements=list(keys), set_=dict(values))
+
+    def insert_added(self, table: sa.Table, *, sums: Sequence[str], most: str) -> Insert:
+        """``ON CONFLICT DO UPDATE``."""
+        statement = insert(table)
+        return statement.on_conflict_do_update(
+            index_elements=list(table.primary_key), set_=added(statement, sums, most)
+        )
+
+    async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
+        """Nothing to lock: a transaction that writes is alone."""
+
+    async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
+        """Nothing to lock: a transaction that writes is alone."""
+
+    def try_lock_audit(self, connection: sa.Connection) -> bool:
+        """Nothing to lock: a transaction that writes is alone."""
+        del connection
+        return True
+
+    def lock_migrations(self, connection: sa.Connection) -> None:
+        """Nothing to lock: a transaction that writes is alone."""
+
+    def analyze(self, engine: sa.Engine, tables: Sequence[str]) -> None:
+        """Nothing to do: SQLite plans anew for each statement."""
+
+    def committed_before(self, column: sa.Column[Any], instant: Any) -> sa.ColumnElement[bool]:
+        """One writer at a time: ids are committed in their order."""
+        del column, instant
+        return sa.true()
+
+    async def insert_runs(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> Sequence[sa.Row[int, str, datetime | None]]:
+        """SQLAlchemy makes few statements of many rows."""
+        found = await connection.execute(_INSERT_RUNS, [dict(row) for row in rows])
+        return sorted(
+            found.all(), key=lambda row: row[0]
+        )  # ids are given out in the order of the rows
+
+    def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
+        """A list in JSON."""
+        listed = sa.func.json_each(json.dumps(list(keys))).table_valued("value")
+        return column.in_(sa.select(listed.c.value))
+
+    async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
+        """``incremental_vacuum``, for files that were made for it; page by page, since it gives one back for each row that is read."""
+        if not await _is_incremental(connection):
+            return False
+        for _ in range(min(pages, await _pragma(connection, "freelist_count"))):
+            await connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
+        return await _pragma(connection, "freelist_count") > 0
+
+    async def kept_bytes(self, connection: AsyncConnection) -> int:
+        """Free pages of a file that was made before ``auto_vacuum`` was set."""
+        if await _is_incremental(connection):
+            return 0
+        return await _pragma(connection, "freelist_count") * await _pragma(connection, "page_size")
+
+    async def settle_batch(
+        self,
+        connection: AsyncConnection,
+        rows: Sequence[Mapping[str, Any]],
+        histories: Sequence[Mapping[str, Any] | None],
+        endings: Sequence[Ending | None],
+    ) -> dict[tuple[int, int], Tied]:
+        """A statement for each run costs microseconds, and tells whether the run was found."""
+        found = [count == 1 for count in await _SETTLE.counts(connection, rows)]
+        attempts = [one for one in compress(histories, found) if one is not None]
+        counted = [one for one in compress(endings, found) if one is not None]
+        await _LOG.run(connection, attempts)
+        await self._count.run(connection, added_up(counted, _SHARD))
+        written = [(row["run_id"], row["attempt"]) for row in compress(rows, found)]
+        tied = {
+            row.Id: Tied(row.Ties, row.LimitKey, bool(row.IsAwaited))
+            for row in await _TIES.all(connection, {"ids": [one for one, _ in written]})
+        }
+        return {(run_id, attempt): tied.get(run_id, _UNTIED) for run_id, attempt in written}
+
+
+DIALECT: Dialect = SQLiteDialect()
+
+
+async def _pragma(connection: AsyncConnection, name: str) -> int:
+    return int((await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one())
+
+
+async def _is_incremental(connection: AsyncConnection) -> bool:
+    return await _pragma(connection, "auto_vacuum") == _INCREMENTAL
+
+
+def _on_inline_connect(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    _tune(cursor)
+    cursor.close()
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+    _tune(cursor)
+    cursor.close()
+
+
+def _on_do_connect(_dialect: Any, _record: Any, given: Sequence[Any], _options: Any) -> None:
+    """A file that is not there yet is its owner's alone from its first moment; SQLite gives its ``-wal`` and ``-shm`` the same mode, but no access list."""
+    file = str(given[0]) if given else ""
+    if file and not file.startswith((":", "file:")):
+        with contextlib.suppress(OSError):  # SQLite says better what is wrong
+            owner_only.create(Path(file))
+        if owner_only.WINDOWS is not None:
+            beside = [Path(f"{file}{end}") for end in ("-wal", "-shm")]
+            owner_only.WINDOWS.follow(Path(file), beside)
+
+
+def _on_reading_connect(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = ON")
+    cursor.close()
+
+
+def _tune(cursor: Any) -> None:
+    # A power cut may cost the last commits; SQLite promises that the file stays sound.
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    _switch_to_wal(cursor)
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Make the file a WAL database for ever. SQLite does not wait by itself when two processes try that at once."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA page_count")
+            if cursor.fetchone()[0] == 0:  # only in a new file: unused pages can be given back
+                cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            cursor.execute("PRAGMA journal_mode")
+            if cursor.fetchone()[0] != "wal":
+                cursor.execute("PRAGMA journal_mode = WAL")
+                cursor.fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(_begin(connection))
+
+
+@cache
+def _statement(text: str) -> SQLiteStatement:
+    return SQLiteStatement(sa.text(text))
+
+
+def _on_inline_begin(connection: sa.Connection) -> None:
+    _statement(_begin(connection)).execute(connection)
+
+
+def _begin(connection: sa.Connection) -> str:
+    writes = connection.get_execution_options().get("targcc_writes", False)
+    return "BEGIN IMMEDIATE" if writes else "BEGIN"

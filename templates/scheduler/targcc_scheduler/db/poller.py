@@ -1,0 +1,90 @@
+"""The lookout: whoever waits for a change asks for the next look, the most impatient says when it is, and all see what it finds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.clock import together
+from ..kernel.changes import PollResult, see
+
+_ENDS_SECONDS = 1.0
+
+
+class Poller:
+    """Looks at a database. For use on one event loop.
+
+    Args:
+        read: Lends a connection.
+    """
+
+    def __init__(self, read: Callable[[], AbstractAsyncContextManager[AsyncConnection]]) -> None:
+        self._read = read
+        self._next: asyncio.Future[PollResult] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._looking: set[asyncio.Task[None]] = set()
+
+    async def look(self) -> PollResult:
+        """Look now, for the caller alone.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the database is unavailable.
+            DatabaseReplaced: it is another.
+        """
+        async with self._read() as connection:
+            return await see(connection)
+
+    async def next(self, within: float) -> PollResult:
+        """What the next look finds, which begins in so many seconds at most; as :meth:`look` raises it."""
+        loop = asyncio.get_running_loop()
+        if self._next is None:
+            self._next = loop.create_future()
+        self._look_at(loop.time() + together(within))
+        return await asyncio.shield(self._next)
+
+    def hurry(self) -> None:
+        """Let those who wait see at once what there is."""
+        if self._next is not None:
+            self._look_at(asyncio.get_running_loop().time())
+
+    async def close(self) -> None:
+        """Look no more; a look that has begun has a moment to end by itself, since a connection that is cut off is lost."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._next is not None:
+            self._next.cancel()
+        self._next = self._timer = None
+        if looking := list(self._looking):
+            _, hanging = await asyncio.wait(looking, timeout=_ENDS_SECONDS)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*looking, return_exceptions=True)
+
+    def _look_at(self, instant: float) -> None:
+        if self._timer is not None:
+            if self._timer.when() <= instant:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(instant, self._begin)
+
+    def _begin(self) -> None:
+        asked, self._next, self._timer = self._next, None, None
+        assert asked is not None
+        task = asyncio.create_task(self._answer(asked), name="targcc look")
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    async def _answer(self, asked: asyncio.Future[PollResult]) -> None:
+        try:
+            asked.set_result(await self.look())
+        except asyncio.CancelledError:
+            asked.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - each of those who wait deals with it
+            asked.set_exception(error)
+            with contextlib.suppress(Exception):
+                asked.exception()  # perhaps nobody waits any more

@@ -1,0 +1,791 @@
+"""Every table of the scheduler, as SQLAlchemy Core.
+
+Names are the ones TARGCC used and stay unquoted in SQL, so ``SELECT * FROM c_LoggedJob ORDER BY StartedAt DESC`` works on
+SQLite, PostgreSQL (which folds them to lower case) and SQL Server. Instants are UTC; Python sees them with their zone.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from .columns import (
+    BIG_ID,
+    LONG,
+    LongText,
+    UtcDateTime,
+    column,
+    metadata,
+    named,
+    only_where,
+    table,
+    text,
+)
+from .columns import BIG_ID as _BIG_ID
+from .columns import LONG as _LONG
+from .columns import column as _column
+from .columns import named as _name
+from .columns import only_where as _only_where
+from .columns import table as _table
+from .columns import text as _text
+
+# The tables of alerts: those that are not over, and messages on their way to people.
+
+job_alert_thread = table(
+    "c_JobAlertThread",
+    column("Thread", text(100), primary_key=True),
+    column("Kind", text(20), nullable=False),
+    column("JobName", text(100), nullable=False),
+    column("About", text(200), nullable=False),
+    column("Title", text(300), nullable=False),
+    column("FirstAt", UtcDateTime, nullable=False),
+    column("LastAt", UtcDateTime, nullable=False),
+    column("FirstRunId", sa.BigInteger),
+    column("LastRunId", sa.BigInteger),
+    column("Number", sa.Integer, nullable=False),
+    column("TargetsJson", LONG, nullable=False),
+    column("EscalatesFrom", UtcDateTime),
+    column("Step", sa.Integer, nullable=False, server_default="0"),
+)
+"""One row for each failure group, expectation or node of which people were told, until it is well again. ``Number`` is how often it happened
+since ``FirstAt``, ``TargetsJson`` who was told; the steps of the escalation count from ``EscalatesFrom``, and ``Step`` of them are done.
+"""
+
+job_notice = table(
+    "c_JobNotice",
+    column("Id", BIG_ID, primary_key=True, autoincrement=True),
+    column("NoticeKey", text(200), nullable=False),
+    column("JobName", text(100), nullable=False),
+    column("Channel", text(50), nullable=False),
+    column("Target", LONG, nullable=False),
+    column("FromCode", sa.Boolean, nullable=False),
+    column("NoticeJson", LONG, nullable=False),
+    column("DueAt", UtcDateTime, nullable=False),
+    column("Tries", sa.Integer, nullable=False, server_default="0"),
+    column("ClaimedBy", text(32)),
+    column("ClaimedUntil", UtcDateTime),
+)
+sa.Index(named("UQ_c_JobNotice_Key"), job_notice.c.NoticeKey, unique=True)
+"""Messages that go later, or have to go once whatever node sends them: held alerts, recoveries, escalations, digests. A row goes when it was
+sent; one that a node claimed and did not send is free again at ``ClaimedUntil``.
+"""
+
+
+# The tables of what needs a person: failures by their cause, and whatever else is wrong.
+
+job_failure = table(
+    "c_JobFailure",
+    column("Cause", text(32), primary_key=True),
+    column("JobName", text(100), nullable=False),
+    column("Kind", text(200), nullable=False),
+    column("Place", text(300)),
+    column("Message", LONG),
+    column("FirstAt", UtcDateTime, nullable=False),
+    column("FirstRunId", sa.BigInteger),
+    column("FirstRelease", text(100)),
+    column("SnoozedBy", text(100)),
+    column("SnoozedUntil", UtcDateTime),
+    column("Note", text(1000)),
+    column("MutedBy", text(100)),
+    column("MutedAt", UtcDateTime),
+    column("Assignee", text(100)),
+    column("Ticket", text(500)),
+)
+"""One row for each cause that runs of a job have failed of; ``Cause`` is the fingerprint of job, kind, place and normalised message. How many
+and when is counted from ``c_JobRun``. Until ``SnoozedUntil`` its runs do not count as open; while ``MutedAt`` is set they do not either.
+"""
+
+job_concern = table(
+    "c_JobConcern",
+    column("Subject", text(200), primary_key=True),
+    column("Kind", text(30), primary_key=True),
+    column("Since", UtcDateTime, nullable=False),
+    column("Detail", LONG, nullable=False),
+)
+"""What is wrong besides failures, each told once: an expectation of a job that is broken, a node that was lost, an alert that did not go out.
+
+``Subject`` is the job or the node; a row goes when it is right again, or a person has seen it.
+"""
+
+
+# The tables of what operators do: operations on many runs at once, maintenance windows.
+
+job_bulk = table(
+    "c_JobBulk",
+    column("Id", BIG_ID, primary_key=True, autoincrement=True),
+    column("Action", text(20), nullable=False),
+    column("FilterJson", LONG, nullable=False),
+    column("OptionsJson", LONG, nullable=False),
+    column("Status", text(20), nullable=False),
+    column("Total", sa.Integer, nullable=False),
+    column("Done", sa.Integer, nullable=False, server_default="0"),
+    column("Refused", sa.Integer, nullable=False, server_default="0"),
+    column("Place", sa.BigInteger),
+    column("Ceiling", sa.BigInteger, nullable=False),
+    column("Actor", text(100), nullable=False),
+    column("StartedAt", UtcDateTime, nullable=False),
+    column("EndedAt", UtcDateTime),
+    column("Undoes", sa.BigInteger),
+    column("Message", LONG),
+)
+"""One row for each operation on many runs. ``Place`` is the id of the run that was dealt with last, ``Ceiling`` the newest that there was when
+it began; ``Undoes`` is the operation that this one takes back.
+"""
+
+job_bulk_run = table(
+    "c_JobBulkRun",
+    column("BulkId", sa.BigInteger, primary_key=True, autoincrement=False),
+    column("RunId", sa.BigInteger, primary_key=True, autoincrement=False),
+    column("NewRunId", sa.BigInteger),
+    column("Previous", text(100)),
+)
+"""What an operation did to each run, so that it can be taken back: the run that does it again, or what was there before."""
+
+job_maintenance = table(
+    "c_JobMaintenance",
+    column("Id", BIG_ID, primary_key=True, autoincrement=True),
+    column("StartsAt", UtcDateTime, nullable=False),
+    column("EndsAt", UtcDateTime, nullable=False),
+    column("Queues", text(500), nullable=False),
+    column("Reason", text(500), nullable=False),
+    column("PlannedBy", text(100), nullable=False),
+    column("PlannedAt", UtcDateTime, nullable=False),
+    column("EndedBy", text(100)),
+)
+"""One row for each window. From ``StartsAt`` up to ``EndsAt`` no run of its queues starts: ``,`` is all of them, ``,critical,slow,`` those two.
+Who ends one early moves its ``EndsAt`` and is ``EndedBy``.
+"""
+
+
+# The table of options of jobs that people have changed while they are deployed.
+
+job_override = table(
+    "c_JobOverride",
+    column("JobName", text(100), primary_key=True),
+    column("Field", text(30), primary_key=True),
+    column("ValueJson", LONG, nullable=False),
+    column("SetBy", text(100), nullable=False),
+    column("SetAt", UtcDateTime, nullable=False),
+    column("Reason", text(500), nullable=False),
+    column("EndsAt", UtcDateTime),
+)
+"""One row for each option of a job that holds instead of the code's; it goes when it is reset, or by itself at ``EndsAt``."""
+
+
+# The tables of who may come in: users, tokens, browsers.
+
+job_user = table(
+    "c_JobUser",
+    column("Name", text(100), primary_key=True),
+    column("PasswordHash", text(200), nullable=False),
+    column("Role", text(20), nullable=False),
+    column("CreatedAt", UtcDateTime, nullable=False),
+    column("LastLoginAt", UtcDateTime),
+    column("TotpSecret", text(500)),
+    column("TotpStep", sa.BigInteger),
+    column("RecoveryJson", LONG),
+)
+"""Who may sign in. ``PasswordHash`` is argon2; ``TotpSecret`` the second factor, ``TotpStep`` the last step whose code was used, and
+``RecoveryJson`` the digests of the recovery codes that are left.
+"""
+
+job_token = table(
+    "c_JobToken",
+    column("Name", text(100), primary_key=True),
+    column("TokenHash", text(64), nullable=False),
+    column("Role", text(20), nullable=False),
+    column("CreatedBy", text(100), nullable=False),
+    column("CreatedAt", UtcDateTime, nullable=False),
+    column("LastUsedAt", UtcDateTime),
+    column("ExpiresAt", UtcDateTime),
+    column("Prefix", text(20)),
+    column("Account", text(100)),
+    column("JobsJson", LONG),
+    sa.UniqueConstraint(named("TokenHash"), name=named("UQ_c_JobToken_TokenHash")),
+)
+"""API tokens; only the SHA-256 of a token and how it begins are kept. ``Account`` is the program that several may belong to, ``JobsJson`` the
+jobs that it may start, if nothing else.
+"""
+
+job_session = table(
+    "c_JobSession",
+    column("TokenHash", text(64), primary_key=True),
+    column("UserName", text(100), nullable=False),
+    column("Role", text(20), nullable=False),
+    column("CsrfToken", text(64), nullable=False),
+    column("CreatedAt", UtcDateTime, nullable=False),
+    column("ExpiresAt", UtcDateTime, nullable=False),
+    column("Device", text(200)),
+    column("RemoteAddress", text(100)),
+    column("LastSeenAt", UtcDateTime),
+)
+"""Browsers that are signed in."""
+
+
+# The table of requests with an idempotency key.
+
+job_request = table(
+    "c_JobRequest",
+    column("Scope", text(64), primary_key=True),
+    column("RequestKey", text(200), primary_key=True),
+    column("Digest", text(64), nullable=False),
+    column("Status", sa.Integer),
+    column("Body", LONG),
+    column("BegunAt", UtcDateTime, nullable=False),
+)
+"""One row for each request with a key, for a day. ``Scope`` stands for the caller and the address, ``Digest`` for what was asked; ``Status`` and
+``Body`` are the answer, and empty while there is none.
+"""
+
+
+# The table of roles of one's own.
+
+job_role = table(
+    "c_JobRole",
+    column("Name", text(20), primary_key=True),
+    column("GrantsJson", LONG, nullable=False),
+)
+"""One row for each role besides the built-in ones; ``GrantsJson`` is a list of ``[role, pattern of job names]``. Users, tokens and sessions
+name their role in a column of their own.
+"""
+
+
+# Which runs the index of texts has not seen yet, and the searches that people keep.
+
+job_text_due = _table(
+    "c_JobTextDue",
+    _column(
+        "RunId",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+)
+"""The runs that are over, or gone, and which the index does not know as such yet: triggers write them here, whoever changes a run."""
+
+job_view = _table(
+    "c_JobView",
+    _column("Person", _text(100), primary_key=True),
+    _column("Name", _text(100), primary_key=True),
+    _column("Search", _text(2000), nullable=False),
+)
+"""The searches that people keep, each under a name."""
+
+
+# The tables of batches and flows, and of who waits for whom.
+
+job_batch = table(
+    "c_JobBatch",
+    column("Id", BIG_ID, primary_key=True, autoincrement=True),
+    column("Name", text(200), nullable=False),
+    column("Kind", text(10), nullable=False),
+    column("State", text(20), nullable=False),
+    column("CreatedBy", text(100), nullable=False),
+    column("CreatedAt", UtcDateTime, nullable=False),
+    column("CompletedAt", UtcDateTime),
+    column("ParentId", sa.BigInteger),
+    column("Total", sa.Integer, nullable=False, server_default="0"),
+    column("Pending", sa.Integer, nullable=False, server_default="0"),
+    column("Failed", sa.Integer, nullable=False, server_default="0"),
+    column("CancelledBy", text(100)),
+    column("DefinitionJson", LONG),
+    column("ArgumentsJson", LONG),
+)
+"""One row for each batch or flow. ``Pending`` counts its runs and inner batches that are not over, ``Failed`` those that did not succeed;
+of a flow they count its steps, and ``DefinitionJson`` has these, as its release had them when it began, and how each stands.
+"""
+
+job_link = table(
+    "c_JobLink",
+    column("ChildId", sa.BigInteger, primary_key=True, autoincrement=False),
+    column("ParentKind", text(10), primary_key=True),
+    column("ParentId", sa.BigInteger, primary_key=True, autoincrement=False),
+    column("Condition", text(10), nullable=False),
+    column("Quorum", text(10), nullable=False),
+    column("Otherwise", text(10), nullable=False),
+    column("Outcome", text(20)),
+)
+"""A run waits for another, or for a batch: it goes when the parent ends as ``Condition`` says (success, failure, finish), ``all`` of them or
+``any``; ``Otherwise`` it is discarded, or waits. ``Outcome`` is the state in which the parent ended.
+"""
+
+sa.Index(named("IX_c_JobLink_Parent"), job_link.c.ParentKind, job_link.c.ParentId)
+sa.Index(named("IX_c_JobBatch_ParentId"), job_batch.c.ParentId)
+sa.Index(named("IX_c_JobBatch_State"), job_batch.c.State, job_batch.c.Id)
+
+
+# The table of what is too large for a row of a run.
+
+job_blob = table(
+    "c_JobBlob",
+    column("Id", text(32), primary_key=True),
+    column("RunId", sa.BigInteger),
+    column("Kind", text(20), nullable=False),
+    column("Name", text(200), nullable=False),
+    column("ContentType", text(100), nullable=False),
+    column("Size", sa.BigInteger, nullable=False),
+    column("Sha256", text(64), nullable=False),
+    column("Store", text(50)),
+    column("Reference", text(500)),
+    column("Data", sa.LargeBinary),
+    column("CreatedAt", UtcDateTime, nullable=False),
+)
+"""Large arguments, files that are arguments, and files that are results of a run. Without ``Store`` the bytes are in ``Data``; else that
+store of the project's has them under ``Reference``.
+"""
+
+sa.Index(named("IX_c_JobBlob_RunId"), job_blob.c.RunId)
+
+
+# The tables of keys: of which one run at a time is enough, which calls were made, and how much room there is.
+
+job_unique = table(
+    "c_JobUnique",
+    column("JobName", text(100), primary_key=True),
+    column("UniqueKey", text(200), primary_key=True),
+    column("RunId", sa.BigInteger, nullable=False),
+    column("Scope", text(20), nullable=False),
+    column("Until", UtcDateTime),
+)
+"""Who has a unique key of a job: the primary key allows one run at a time. A row without ``Until`` lasts as long as its run."""
+
+job_idempotency = table(
+    "c_JobIdempotency",
+    column("IdempotencyKey", text(200), primary_key=True),
+    column("JobName", text(100), nullable=False),
+    column("RunId", sa.BigInteger, nullable=False),
+    column("Digest", text(64), nullable=False),
+    column("CreatedAt", UtcDateTime, nullable=False),
+)
+"""Which call made which run; ``Digest`` is of its job and arguments."""
+
+job_limit = table(
+    "c_JobLimit",
+    column("LimitKey", text(200), primary_key=True),
+    column("JobName", text(100)),
+    column("Most", sa.Integer),
+    column("IntervalMs", sa.Float),
+    column("Burst", sa.Integer),
+    column("NextAt", UtcDateTime),
+    column("WakeId", sa.BigInteger),
+    column("UpdatedAt", UtcDateTime, nullable=False),
+    column("Version", sa.BigInteger, nullable=False, server_default="0"),
+    column("IsAwaited", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+"""One row for each key of a limit: the weight that may be under way at once (``Most``), and a token bucket of ``Burst`` tokens, one each
+``IntervalMs``, that is full at ``NextAt``; ``WakeId`` is the run that is due when the next
+token comes. Its lock is what lets one transaction at a time give room to runs of the key, and ``Version`` counts these, so that whoever has looked
+before sees that it is not so any more. Who lets a run wait for the key sets ``IsAwaited``; whoever ends one looks there.
+"""
+
+sa.Index(named("IX_c_JobUnique_RunId"), job_unique.c.RunId)
+sa.Index(named("IX_c_JobIdempotency_RunId"), job_idempotency.c.RunId)
+
+
+# The tables of outgoing webhooks and of what was sent to them.
+
+job_webhook = table(
+    "c_JobWebhook",
+    column("Id", sa.Integer, primary_key=True, autoincrement=True),
+    column("Shown", text(200), nullable=False),
+    column("SealedJson", LONG, nullable=False),
+    column("Events", text(200), nullable=False),
+    column("Jobs", text(1000), nullable=False),
+    column("CreatedBy", text(100), nullable=False),
+    column("CreatedAt", UtcDateTime, nullable=False),
+    column("DisabledAt", UtcDateTime),
+    column("DisabledBy", text(100)),
+    column("FailingSince", UtcDateTime),
+)
+"""One row for each address that is told of runs. ``SealedJson`` has the address and the secret, ``Shown`` the address without what is secret in it;
+of a handler in the code it is empty, and ``Shown`` is its name. ``Events`` and ``Jobs`` are lists with blanks between, an empty one is all of them. ``FailingSince`` is when the first attempt failed since the last that did not.
+"""
+
+job_delivery = table(
+    "c_JobDelivery",
+    column("Id", BIG_ID, primary_key=True, autoincrement=True),
+    column("WebhookId", sa.Integer, nullable=False),
+    column("MessageId", text(50), nullable=False),
+    column("Event", text(30), nullable=False),
+    column("RunId", sa.BigInteger),
+    column("Body", LONG, nullable=False),
+    column("Status", text(10), nullable=False),
+    column("Attempts", sa.Integer, nullable=False, server_default="0"),
+    column("DueAt", UtcDateTime),
+    column("Answer", text(200)),
+    column("CreatedAt", UtcDateTime, nullable=False),
+    column("EndedAt", UtcDateTime),
+    sa.UniqueConstraint(named("MessageId"), name=named("UQ_c_JobDelivery_MessageId")),
+)
+"""One row for each message to a webhook. ``DueAt`` is when it is sent next, NULL when it is not; while it is being sent, when others may try. ``MessageId``
+is made of webhook, run and event, so there is one of each."""
+
+only_where(
+    sa.Index(named("IX_c_JobDelivery_DueAt"), job_delivery.c.DueAt),
+    job_delivery.c.DueAt.is_not(None),
+)
+sa.Index(named("IX_c_JobDelivery_WebhookId_Id"), job_delivery.c.WebhookId, job_delivery.c.Id.desc())
+
+
+# Every table the scheduler keeps, as SQLAlchemy Core.
+
+__all__ = [  # what other modules take from here
+    "LongText",
+    "UtcDateTime",
+    "job_alert",
+    "job_alert_thread",
+    "job_audit",
+    "job_batch",
+    "job_blob",
+    "job_bulk",
+    "job_bulk_run",
+    "job_concern",
+    "job_delivery",
+    "job_failure",
+    "job_idempotency",
+    "job_limit",
+    "job_link",
+    "job_log_line",
+    "job_maintenance",
+    "job_notice",
+    "job_override",
+    "job_owner",
+    "job_queue",
+    "job_release",
+    "job_request",
+    "job_role",
+    "job_run",
+    "job_schedule",
+    "job_server",
+    "job_session",
+    "job_setting",
+    "job_shadow",
+    "job_stat",
+    "job_step",
+    "job_text_due",
+    "job_token",
+    "job_unique",
+    "job_user",
+    "job_view",
+    "job_webhook",
+    "logged_job",
+    "metadata",
+]
+
+logged_job = _table(
+    "c_LoggedJob",
+    _column("ID", _BIG_ID, primary_key=True, autoincrement=True),
+    _column("JobName", _text(100), nullable=False),
+    _column("JobId", _text(100)),
+    _column("JobType", _text(50), nullable=False),
+    _column("StartedAt", UtcDateTime, nullable=False),
+    _column("CompletedAt", UtcDateTime),
+    _column("DurationMs", sa.Integer),
+    _column("Success", sa.Boolean, nullable=False),
+    _column("ResultMessage", _LONG),
+    _column("ErrorMessage", _LONG),
+    _column("StackTrace", _LONG),
+    _column("ServerName", _text(100)),
+    _column("TriggeredBy", _text(100)),
+    _column("MemoryUsedMB", sa.Integer),
+    _column("CpuTimeMs", sa.Integer),
+    _column("CreatedAt", UtcDateTime, nullable=False, server_default=sa.func.current_timestamp()),
+    _column("Attempt", sa.Integer, nullable=False, server_default="1"),
+    _column("ScheduledFor", UtcDateTime),
+    _column("MetadataJson", _LONG),
+)
+"""One row for each finished attempt; the seed's columns, then ``Attempt``, ``ScheduledFor`` and ``MetadataJson``."""
+
+job_alert = _table(
+    "c_JobAlert",
+    _column("ID", sa.Integer, primary_key=True, autoincrement=True),
+    _column("JobName", _text(100), nullable=False),
+    _column("AlertOnFailure", sa.Boolean, nullable=False, server_default=sa.true()),
+    _column("AlertOnSuccess", sa.Boolean, nullable=False, server_default=sa.false()),
+    _column("AlertOnDurationExceeds", sa.Integer),
+    _column("EmailRecipients", _text(500)),
+    _column("SlackWebhook", _text(500)),
+    _column("TeamsWebhook", _text(500)),
+    _column("MaxAlertsPerHour", sa.Integer),
+    _column("LastAlertSent", UtcDateTime),
+    sa.UniqueConstraint(_name("JobName"), name=_name("UQ_c_JobAlert_JobName")),
+)
+"""Who is told about a job; a row here goes before what the job's decorator says. Durations are milliseconds."""
+
+job_run = _table(
+    "c_JobRun",
+    _column("Id", _BIG_ID, primary_key=True, autoincrement=True),
+    _column("JobName", _text(100), nullable=False),
+    _column("JobType", _text(50), nullable=False),
+    _column("State", _text(20), nullable=False),
+    _column("Queue", _text(50), nullable=False),
+    _column("Priority", sa.Integer, nullable=False, server_default="0"),
+    _column("ArgumentsJson", _LONG),
+    _column("ScheduledFor", UtcDateTime),
+    _column("DueAt", UtcDateTime, nullable=False),
+    _column("CreatedAt", UtcDateTime, nullable=False),
+    _column("StartedAt", UtcDateTime),
+    _column("CompletedAt", UtcDateTime),
+    _column("Attempt", sa.Integer, nullable=False, server_default="0"),
+    _column("LostWorkers", sa.Integer, nullable=False, server_default="0"),
+    _column("ServerId", _text(100)),
+    _column("TriggeredBy", _text(100), nullable=False),
+    _column("Message", _LONG),
+    _column("BlockedBy", sa.BigInteger),
+    _column("ProgressDone", sa.Float),
+    _column("ProgressTotal", sa.Float),
+    _column("CancelRequestedBy", _text(100)),
+    _column("LifeLog", _LONG, nullable=False, server_default=""),
+    _column("UnknownSince", UtcDateTime),
+    _column("RefusedBy", _LONG),
+    _column("StopNote", _LONG),
+    _column("Cause", _text(32)),
+    _column("HandledAt", UtcDateTime),
+    _column("HandledBy", _text(100)),
+    _column("Handling", _text(500)),
+    _column("RetryOf", sa.BigInteger),
+    _column("Ties", sa.Integer, nullable=False, server_default="0"),
+    _column("LimitKey", _text(200)),
+    _column("Weight", sa.Integer, nullable=False, server_default="1"),
+    _column("RoomAt", UtcDateTime),
+    _column("BatchId", sa.BigInteger),
+    _column("Step", _text(100)),
+    _column("ExpiresAt", UtcDateTime),
+    _column("UniqueKey", _text(200)),
+    _column("Trace", _text(500)),
+)
+"""One row for each run and its state now; ``UQ_c_JobRun_Slot`` allows one a slot. ``ScheduledFor`` is the slot
+of a recurring job, else NULL; ``DueAt`` is when it may start (a retry moves it); ``Attempt`` counts the attempts begun; ``LifeLog`` has one line ``<instant> <state> <note>`` a transition.
+A run whose job or arguments a node does not know waits since ``UnknownSince``; ``RefusedBy`` names who was asked. ``StopNote`` says why
+a running run was told to stop. A run that failed or was missed has a ``Cause`` (``c_JobFailure``) and waits for a person until ``HandledAt``;
+``RetryOf`` is the run that a person had done again by this one. ``Ties`` says what hangs on it (``ties/tie.py``): ``LimitKey`` and ``Weight``
+of its limit, and ``RoomAt``, since when it has room there while it waits for a worker; ``BatchId`` and ``Step`` of its batch or flow; ``Trace`` is the W3C ``traceparent`` of who enqueued it.
+"""
+
+job_schedule = _table(
+    "c_JobSchedule",
+    _column("JobName", _text(100), primary_key=True),
+    _column("ScheduleText", _text(300)),
+    _column("LastSlot", UtcDateTime),
+    _column("PausedBy", _text(100)),
+    _column("PausedAt", UtcDateTime),
+    _column("PauseReason", _text(500)),
+    _column("PausedUntil", UtcDateTime),
+    _column("Release", _text(100)),
+)
+"""One row for each job that has been scheduled or paused. Slots up to ``LastSlot`` are handled; a job whose
+``ScheduleText`` (with its zone) changes starts from now; ``Release`` is the release it came from. Paused: ``PausedAt`` is set and ``PausedUntil`` has not passed.
+"""
+
+job_queue = _table(
+    "c_JobQueue",
+    _column("Name", _text(50), primary_key=True),
+    _column("PausedBy", _text(100)),
+    _column("PausedAt", UtcDateTime),
+    _column("PauseReason", _text(500)),
+    _column("PausedUntil", UtcDateTime),
+)
+"""One row for each queue that has ever been paused."""
+
+job_server = _table(
+    "c_JobServer",
+    _column("Id", _text(100), primary_key=True),
+    _column("Name", _text(100), nullable=False),
+    _column("ProcessId", sa.Integer, nullable=False),
+    _column("Queues", _text(500), nullable=False),
+    _column("Workers", sa.Integer, nullable=False),
+    _column("Version", _text(50), nullable=False),
+    _column("StartedAt", UtcDateTime, nullable=False),
+    _column("HeartbeatAt", UtcDateTime, nullable=False),
+    _column("StoppingAt", UtcDateTime),
+    _column("Release", _text(100)),
+    _column("Fingerprint", _text(64)),
+    _column("ClockOffsetMs", sa.Integer),
+    _column("StuckSince", UtcDateTime),
+    _column("StuckIn", _LONG),
+    _column("DrainRequestedBy", _text(100)),
+    _column("DrainRequestedAt", UtcDateTime),
+)
+"""One row for each node that is up; a node that stops removes its row, another removes that of a lost node. ``Release`` and
+``Fingerprint`` say which definitions it has; ``ClockOffsetMs`` is its clock less the database's; ``StuckIn`` names what blocks it.
+"""
+
+job_release = _table(
+    "c_JobRelease",
+    _column("Release", _text(100), primary_key=True),
+    _column("Fingerprint", _text(64), nullable=False),
+    _column("FirstSeenAt", UtcDateTime, nullable=False),
+    _column("ChosenBy", _text(100)),
+    _column("ChosenAt", UtcDateTime),
+)
+"""One row for each release whose nodes have registered. The newest decides about schedules, unless a person has chosen one."""
+
+job_stat = _table(
+    "c_JobStat",
+    _column("JobName", _text(100), primary_key=True),
+    _column("BeginsAt", UtcDateTime, primary_key=True),
+    _column("Outcome", _text(20), primary_key=True),
+    _column("Bucket", sa.Integer, primary_key=True, autoincrement=False),
+    _column("Shard", sa.Integer, primary_key=True, autoincrement=False),
+    _column("Count", sa.Integer, nullable=False),
+    _column("Retried", sa.Integer, nullable=False, server_default="0"),
+    _column("SumMs", sa.BigInteger, nullable=False, server_default="0"),
+    _column("MaxMs", sa.Integer, nullable=False, server_default="0"),
+)
+"""How runs ended, added up by job, quarter of an hour, outcome and duration. ``Bucket`` is the logarithmic class of the duration, -1 without one;
+``Shard`` keeps nodes from waiting for each other: the sum over all is what counts.
+"""
+
+job_setting = _table(
+    "c_JobSetting",
+    _column("Name", _text(100), primary_key=True),
+    _column("Value", _LONG, nullable=False),
+    _column("UpdatedAt", UtcDateTime, nullable=False),
+)
+"""What the database knows of itself, such as its own id."""
+
+job_audit = _table(
+    "c_JobAudit",
+    _column("Id", _BIG_ID, primary_key=True, autoincrement=True),
+    _column("At", UtcDateTime, nullable=False),
+    _column("Actor", _text(100), nullable=False),
+    _column("Action", _text(50), nullable=False),
+    _column("JobName", _text(100)),
+    _column("RunId", sa.BigInteger),
+    _column("Detail", _LONG),
+    _column("RemoteAddress", _text(100)),
+    _column("Seq", sa.BigInteger),
+    _column("Hash", _text(64)),
+)
+"""Who did what, when, from where. ``Seq`` and ``Hash`` make the rows a chain: see ``trail/links.py``."""
+
+job_log_line = _table(
+    "c_JobLogLine",
+    _column("Id", _BIG_ID, primary_key=True, autoincrement=True),
+    _column("RunId", sa.BigInteger, nullable=False),
+    _column("Attempt", sa.Integer, nullable=False),
+    _column("At", UtcDateTime, nullable=False),
+    _column("Level", _text(10), nullable=False),
+    _column("Message", _LONG, nullable=False),
+)
+"""What a run wrote with ``ctx.log``."""
+
+job_step = _table(
+    "c_JobStep",
+    _column("RunId", sa.BigInteger, primary_key=True, autoincrement=False),
+    _column("Name", _text(200), primary_key=True),
+    _column("ResultJson", _LONG, nullable=False),
+    _column("Attempt", sa.Integer, nullable=False),
+    _column("CompletedAt", UtcDateTime, nullable=False),
+    _column("DurationMs", sa.Integer, nullable=False),
+)
+"""The result of each finished step of a run; a later attempt reads it instead of doing the step again."""
+
+job_owner = _table(
+    "c_JobOwner",
+    _column("JobName", _text(100), primary_key=True),
+    _column("Owner", _text(10), nullable=False),
+    _column("OldKey", _text(50)),
+    _column("Runner", _text(50)),
+    _column("Since", UtcDateTime, nullable=False),
+    _column("ChangedBy", _text(100), nullable=False),
+    _column("Reason", _text(500)),
+    _column("Step", _text(20)),
+    _column("Mark", _text(50)),
+    _column("NextSlot", UtcDateTime),
+)
+"""One row for each job that the old server has or had: see ``owners/values.py``. A job without a row is run from here."""
+
+job_shadow = _table(
+    "c_JobShadow",
+    _column("JobName", _text(100), primary_key=True),
+    _column("Slot", UtcDateTime, primary_key=True),
+)
+"""The slots that came while a job's owner was ``shadow``: when it would have run from here."""
+
+sa.Index(
+    _name("IX_c_LoggedJob_JobName_StartedAt"), logged_job.c.JobName, logged_job.c.StartedAt.desc()
+)
+sa.Index(_name("IX_c_LoggedJob_JobName_ID"), logged_job.c.JobName, logged_job.c.ID)
+sa.Index(_name("IX_c_LoggedJob_StartedAt"), logged_job.c.StartedAt, logged_job.c.ID)
+sa.Index(_name("IX_c_LoggedJob_JobId"), logged_job.c.JobId)
+sa.Index(_name("IX_c_JobRun_CompletedAt"), job_run.c.CompletedAt, job_run.c.Id)
+sa.Index(_name("IX_c_JobRun_State_Id"), job_run.c.State, job_run.c.Id.desc())
+sa.Index(_name("IX_c_JobStat_BeginsAt"), job_stat.c.BeginsAt)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_UnknownSince"), job_run.c.UnknownSince),
+    job_run.c.UnknownSince.is_not(None),
+)
+sa.Index(_name("IX_c_JobAudit_RunId"), job_audit.c.RunId)
+sa.Index(_name("IX_c_JobAudit_JobName_Id"), job_audit.c.JobName, job_audit.c.Id.desc())
+sa.Index(_name("IX_c_JobAudit_At"), job_audit.c.At, job_audit.c.Id)
+_only_where(
+    sa.Index(_name("UQ_c_JobAudit_Seq"), job_audit.c.Seq, unique=True),
+    job_audit.c.Seq.is_not(None),
+    databases=("mssql",),  # SQL Server takes two NULLs for equal
+)
+_only_where(
+    sa.Index(_name("IX_c_JobAudit_Unsealed"), job_audit.c.Id),
+    sa.and_(job_audit.c.Seq.is_(None), job_audit.c.Hash.is_not(None)),
+)
+_only_where(
+    sa.Index(_name("IX_c_LoggedJob_Success"), logged_job.c.Success, logged_job.c.StartedAt.desc()),
+    logged_job.c.Success == sa.false(),
+)
+_only_where(
+    sa.Index(_name("UQ_c_JobRun_Slot"), job_run.c.JobName, job_run.c.ScheduledFor, unique=True),
+    job_run.c.ScheduledFor.is_not(None),
+    databases=("mssql",),  # SQL Server takes two NULLs for equal
+)
+sa.Index(_name("IX_c_JobLogLine_RunId"), job_log_line.c.RunId)
+sa.Index(_name("IX_c_JobRun_State_DueAt"), job_run.c.State, job_run.c.DueAt)
+sa.Index(
+    _name("IX_c_JobRun_Claim"),
+    job_run.c.State,
+    job_run.c.Queue,
+    job_run.c.Priority.desc(),
+    job_run.c.DueAt,
+    job_run.c.Id,
+)
+sa.Index(
+    _name("IX_c_JobRun_JobName_State_Id"), job_run.c.JobName, job_run.c.State, job_run.c.Id.desc()
+)
+sa.Index(_name("IX_c_JobRun_JobName_Id"), job_run.c.JobName, job_run.c.Id.desc())
+sa.Index(_name("IX_c_JobRun_CreatedAt"), job_run.c.CreatedAt)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_Cause"), job_run.c.Cause, job_run.c.CompletedAt),
+    job_run.c.Cause.is_not(None),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_Open"), job_run.c.Cause, job_run.c.Id),
+    sa.and_(job_run.c.Cause.is_not(None), job_run.c.HandledAt.is_(None)),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_RetryOf"), job_run.c.State, job_run.c.RetryOf),
+    job_run.c.RetryOf.is_not(None),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_BatchId"), job_run.c.BatchId, job_run.c.State),
+    job_run.c.BatchId.is_not(None),
+)
+_only_where(
+    sa.Index(
+        _name("IX_c_JobRun_LimitKey"),
+        job_run.c.LimitKey,
+        job_run.c.State,
+        job_run.c.Priority.desc(),
+        job_run.c.DueAt,
+        job_run.c.Id,
+    ),
+    sa.and_(job_run.c.LimitKey.is_not(None), job_run.c.CompletedAt.is_(None)),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_RoomAt"), job_run.c.LimitKey), job_run.c.RoomAt.is_not(None)
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_Step"), job_run.c.BatchId, job_run.c.Step, job_run.c.State),
+    sa.and_(job_run.c.Step.is_not(None), job_run.c.CompletedAt.is_(None)),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_ExpiresAt"), job_run.c.ExpiresAt),
+    sa.and_(job_run.c.ExpiresAt.is_not(None), job_run.c.CompletedAt.is_(None)),
+)

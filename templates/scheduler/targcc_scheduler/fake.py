@@ -1,0 +1,376 @@
+"""A scheduler that is off: what is enqueued is recorded, nothing runs and nothing connects. For the tests of an application."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.util.concurrency import await_only, in_greenlet
+
+from . import operations
+from .core.errors import SchedulerOff, UnknownRun
+from .core.loop_thread import run_beside
+from .core.states import FINAL, RunState
+from .db.caller_transaction import Then, Watched, finish, watch
+from .features.batches import actions as batch_actions
+from .hosting import Connection, Host
+from .kernel import dependencies
+from .kernel.dependencies import RUN
+from .kernel.jobs.chains import ParentRun
+from .kernel.jobs.definition import JobDefinition
+from .kernel.jobs.files import Content
+from .kernel.jobs.result import JobResult
+from .kernel.runs.values import After, NewRun, RunId
+from .operations import Call
+from .settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A run that was asked for.
+
+    Args:
+        run_id: What ``enqueue`` returned.
+        job: The job's name.
+        arguments: As they would be stored.
+        due_at: When it would be due.
+        by: Who asked.
+        state: ``enqueued`` or ``scheduled``; where jobs run inline, how it ended.
+        contents: What its arguments refer to.
+        parents: Where jobs run inline, the runs that it waited for.
+        result: Where jobs run inline, what its job returned.
+        within: The application's transaction in which it was asked for; ``None``: there was none.
+        cancelled: The state before it was cancelled in a transaction of the application's, and that transaction.
+    """
+
+    run_id: int
+    job: str
+    arguments: dict[str, Any]
+    queue: str
+    priority: int
+    due_at: datetime
+    by: str
+    state: RunState
+    contents: Sequence[Content] = ()
+    parents: Sequence[ParentRun] = ()
+    result: JobResult | None = None
+    within: Watched | None = field(default=None, repr=False)
+    cancelled: tuple[RunState, Watched] | None = field(default=None, repr=False)
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether the application rolled back the transaction in which the run was asked for."""
+        return self.within is not None and self.within.state == "undone"
+
+    def look(self) -> None:
+        """Look how transactions of the application have ended meanwhile."""
+        if self.within is not None:
+            self.within.look()
+        if self.cancelled is not None and self.cancelled[1].state == "undone":
+            self.state, self.cancelled = self.cancelled[0], None
+
+    @property
+    def as_parent(self) -> ParentRun:
+        """What a run sees of this one."""
+        said = self.result
+        message, metadata = (said.message, said.metadata) if said is not None else (None, {})
+        return ParentRun(self.job, self.run_id, str(self.state), message, metadata)
+
+
+Perform = Callable[[JobDefinition, str | None, Recorded], Awaitable[RunState]]
+
+
+@dataclass
+class Recording:
+    """All that was enqueued in this process, whichever scheduler was asked.
+
+    Attributes:
+        perform: Runs a job at once; without it none runs.
+        joining: For jobs that follow several others the last run of each that has come so far.
+    """
+
+    runs: list[Recorded] = field(default_factory=list)
+    joining: dict[str, dict[str, int]] = field(default_factory=dict)
+    perform: Perform | None = None
+
+    def add(self, run: NewRun) -> Recorded:
+        """Record a run."""
+        made = Recorded(
+            run_id=len(self.runs) + 1,
+            job=run.job_name,
+            arguments=json.loads(run.arguments_json or "{}"),
+            queue=run.queue,
+            priority=run.priority,
+            due_at=run.due_at,
+            by=run.triggered_by,
+            state=run.state,
+            contents=run.contents,
+        )
+        self.runs.append(made)
+        return made
+
+    def find(self, run_id: int) -> Recorded:
+        """A run by its id.
+
+        Raises:
+            UnknownRun: there is none, or the application rolled it back.
+        """
+        if not 1 <= run_id <= len(self.runs):
+            raise UnknownRun(f"no run {run_id} was enqueued in this test")
+        run = self.runs[run_id - 1]
+        run.look()
+        if run.is_undone:
+            raise UnknownRun(
+                f"run {run_id} was rolled back with the transaction it was enqueued in"
+            )
+        return run
+
+    def kept(self) -> list[Recorded]:
+        """The runs without those that the application rolled back, oldest first."""
+        for run in list(self.runs):  # a look may run a job, which enqueues more
+            run.look()
+        return [run for run in self.runs if not run.is_undone]
+
+    def parents_of(self, after: After | None) -> list[ParentRun]:
+        """The runs that one waits for."""
+        parents = after.parents if after is not None else ()
+        return [self.find(one).as_parent for kind, one in sorted(parents) if kind == RUN]
+
+    def join(self, child: str, after: After, job: str, run_id: int) -> After | None:
+        """What a run of ``child`` waits for, a job that follows others, of which ``job`` has had this run; ``None``: runs of the others are to come."""
+        if len(after.jobs) == 1:
+            return After(((RUN, run_id),))
+        came = self.joining.setdefault(child, {})
+        came[job] = run_id
+        if came.keys() < set(after.jobs):
+            return None
+        del self.joining[child]
+        return After(tuple((RUN, one) for one in came.values()))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.runs.clear()
+        self.joining.clear()
+        self.perform = None
+
+
+RECORDING = Recording()
+Made = tuple[NewRun, Recorded]
+
+
+async def _nothing() -> None:
+    """There is nothing to run."""
+
+
+def _add(runs: Sequence[NewRun]) -> list[Made]:
+    """Record runs, in the states that they begin with."""
+    return [(run, RECORDING.add(_waits(run))) for run in runs]
+
+
+async def _cancel(run: Recorded, theirs: Connection | None) -> RunState:
+    """Cancel a run; it has its state again if the application rolls back."""
+    within = None if theirs is None else await watch(theirs, _nothing, finish)
+    if within is not None:
+        run.cancelled = run.state, within
+    run.state = RunState.CANCELLED
+    return run.state
+
+
+def _waits(run: NewRun) -> NewRun:
+    """A run as those that it waits for have ended so far."""
+    if run.after is None:
+        return run
+    states = {
+        (kind, parent_id): _outcome(parent_id) if kind == RUN else None
+        for kind, parent_id in run.after.parents
+    }
+    found = dependencies.prepared(run, states)
+    return (
+        replace(found, state=RunState.CANCELLED)
+        if dependencies.is_discarded(run.after, states)
+        else found
+    )
+
+
+def _outcome(run_id: int) -> str | None:
+    state = RECORDING.find(run_id).state
+    return str(state) if state in FINAL else None
+
+
+def _followers(run: NewRun, run_id: int) -> list[NewRun]:
+    """The runs of the jobs that follow a run's job, which is over."""
+    found = []
+    for child in run.then:
+        after = child.after and RECORDING.join(child.job_name, child.after, run.job_name, run_id)
+        if after is not None:
+            found.append(replace(child, after=after))
+    return found
+
+
+class RecordingHost(Host):
+    """A host that opens nothing; what needs a database says that the scheduler is off."""
+
+    def __init__(self, settings: Settings, *args: Any, **options: Any) -> None:
+        super().__init__(settings.model_copy(update={"legacy_url": ""}), *args, **options)
+        self._off = settings.why_off
+        self._batches = 0
+
+    async def start(self, **_: Any) -> None:
+        """Nothing starts."""
+
+    async def stop(self) -> None:
+        """Nothing was started."""
+
+    async def now(self) -> datetime:
+        """By this machine's clock."""
+        return self.clock.now()
+
+    async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """There is no database to open."""
+        coroutine.close()
+        self._refuse()
+
+    async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """There is no database to ask."""
+        del query
+        self._refuse()
+
+    async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """There is no database to change."""
+        del work
+        self._refuse()
+
+    async def wait(
+        self, run_id: int, timeout: float | None  # noqa: ASYNC109 - as asyncio has it
+    ) -> RunState:
+        """The state of a recorded run."""
+        state = RECORDING.find(run_id).state
+        if state not in FINAL:
+            raise TimeoutError(
+                f"run {run_id} is still {state} after {timeout or 0:g} s: {self._off}"
+            )
+        return state
+
+    def open_now(self) -> None:
+        """There is nothing to open."""
+
+    def call_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in a thread of its own; plain jobs run in the caller's."""
+        return run_beside(coroutine)
+
+    def finish_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine that waits for nothing, in the caller's thread: its transaction may belong to that."""
+        return finish(coroutine)
+
+    async def operate(
+        self,
+        operation: Callable[Concatenate[Call, P], Awaitable[T]],
+        theirs: Connection | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Record runs, at once. Where jobs run inline, they run now, or after the commit of ``theirs``; whatever else is asked is content."""
+        del kwargs
+        result, perform = await self._record(operation, theirs, args)
+        if perform is not None:
+            await perform()
+        return cast("T", result)
+
+    async def operate_within(
+        self,
+        operation: Callable[Concatenate[Call, P], Awaitable[T]],
+        theirs: Any,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """As :meth:`operate`, from code that is not async."""
+        del kwargs
+        result, perform = await self._record(operation, theirs, args)
+        if perform is not None:
+            self.call_now(perform())
+        return cast("T", result)
+
+    async def _record(
+        self, operation: Any, theirs: Connection | None, args: Sequence[Any]
+    ) -> tuple[Any, Then | None]:
+        """Record what an operation asks for; its result, and what is left to do at once."""
+        made: list[Made] = []
+        if operation in {operations.create_run, operations.trigger}:
+            made = _add(args[:1])
+            result: Any = RunId(made[0][1].run_id)
+            then: Then = partial(self._perform, made)
+        elif operation in {operations.create_runs, batch_actions.add}:
+            made = _add(args[-1])
+            result = [RunId(run.run_id) for _, run in made]
+            then = partial(self._perform, made)
+        elif operation is batch_actions.create:
+            made, then = self._add_batch(args[0])
+            result = args[0].batch_id
+        elif operation is operations.cancel:
+            return await _cancel(RECORDING.find(args[0]), theirs), None
+        else:
+            return args[0] if operation is operations.retry else None, None
+        within = None if theirs is None else await watch(theirs, then, self._run)
+        for _, run in made:
+            run.within = within
+        return result, None if within is not None else then
+
+    def _run(self, coroutine: Coroutine[Any, Any, object]) -> object:
+        """Run a coroutine in the middle of a commit: on the loop of async SQLAlchemy, else in a thread beside it."""
+        return await_only(coroutine) if in_greenlet() else self.call_now(coroutine)
+
+    async def _perform(self, made: Sequence[Made]) -> None:
+        """Run jobs, where that is wanted, and the jobs that follow them."""
+        for new, run in made:
+            if RECORDING.perform is None:
+                return
+            if run.state == RunState.AWAITING and new.after is not None:
+                run.state = _waits(new).state  # some that it waits for have ended meanwhile
+            if run.state != RunState.ENQUEUED:
+                continue
+            run.parents = RECORDING.parents_of(new.after)
+            run.state = RunState.FAILED  # unless it comes back
+            definition = self.registry.definitions[new.job_name]
+            run.state = await RECORDING.perform(definition, new.arguments_json, run)
+            await self._perform(_add(_followers(new, run.run_id)))
+
+    def _add_batch(self, planned: batch_actions.Planned) -> tuple[list[Made], Then]:
+        """Record what is in a batch, and its callbacks, which wait; the function runs it all."""
+        self._batches += 1
+        planned.batch_id = self._batches
+        inner = [self._add_batch(one) for one in planned.inner]
+        members = _add(planned.runs)
+        on_success, on_finish = (
+            _add([replace(one, state=RunState.AWAITING)] if one is not None else [])
+            for one in (planned.on_success, planned.on_finish)
+        )
+
+        async def perform() -> None:
+            for _, perform_inner in inner:
+                await perform_inner()
+            await self._perform(members)
+            if RECORDING.perform is None:
+                return
+            succeeded = {run.state for _, run in members} <= {RunState.SUCCEEDED}
+            called = [*on_success, *on_finish] if succeeded else on_finish
+            for _, run in called:
+                run.state = RunState.ENQUEUED
+            await self._perform(called)
+
+        return [
+            *(one for made, _ in inner for one in made),
+            *members,
+            *on_success,
+            *on_finish,
+        ], perform
+
+    def _refuse(self) -> NoReturn:
+        raise SchedulerOff(self._off)

@@ -1,0 +1,1 @@
+"""Features beside the life of a run; each folder is one feature."""

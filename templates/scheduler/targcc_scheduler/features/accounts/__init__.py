@@ -1,0 +1,1 @@
+"""Users, roles, tokens, sessions, second factor, OpenID Connect."""

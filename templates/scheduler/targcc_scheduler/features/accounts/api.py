@@ -1,0 +1,131 @@
+"""The API of what people have: sessions, tokens, the searches that they keep."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+
+from ...core.errors import AuthError
+from ...core.humanize import count
+from ...web.api.common import PROBLEMS, Admin, SchedulerOf, Viewer
+from ...web.api.schema import DoneOut
+from ...web.api_route import ApiRoute
+from ...web.authentication import actor
+from ...web.problems import Problem
+from ..search import run_search
+from ..search.actions import looked_for
+from . import sessions, users
+from .roles import Principal, Role
+from .schemas import SessionOut, TokenOut, UserOut, ViewIn, ViewOut
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS, tags=["sessions"])
+
+
+@router.get("/sessions")
+async def list_sessions(
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    user: Annotated[str, Query(description="Only theirs.")] = "",
+) -> list[SessionOut]:
+    """The sessions of whoever asks; for an admin those of everybody."""
+    now, idle = scheduler.clock.now(), scheduler.settings.session_idle
+    name = _whose(principal, user)
+    found = await scheduler.read(lambda db: sessions.sessions(db, now, idle, name=name))
+    return [SessionOut.model_validate(one) for one in found]
+
+
+@router.delete("/sessions/{session_id}")
+async def end_session(
+    session_id: str, request: Request, principal: Viewer, scheduler: SchedulerOf
+) -> DoneOut:
+    """End a session: one's own, or as an admin anybody's."""
+    by, now, name = actor(request, principal), scheduler.clock.now(), _whose(principal)
+    try:
+        whose = await scheduler.change(
+            lambda db: sessions.revoke(db, session_id, by, now, name=name)
+        )
+    except AuthError as error:
+        raise Problem(404, "No such session", str(error)) from None
+    return DoneOut(message=f"a session of {whose} has ended")
+
+
+@router.delete("/sessions")
+async def end_sessions(
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    user: Annotated[str, Query(description="Whose; of whoever asks by default.")] = "",
+    everybody: Annotated[
+        bool, Query(alias="all", description="Everybody's. Needs the role admin.")
+    ] = False,
+) -> DoneOut:
+    """End all sessions of a user."""
+    by, now = actor(request, principal), scheduler.clock.now()
+    if everybody and not principal.covers(Role.ADMIN):
+        raise Problem(403, "Not allowed", "sessions of others need the role admin")
+    name = None if everybody else _whose(principal, user) or principal.name
+    ended = await scheduler.change(lambda db: sessions.revoke_all(db, by, now, name=name))
+    return DoneOut(message=f"{count(ended, 'session')} of {name or 'everybody'} ended")
+
+
+def _whose(principal: Principal, user: str = "") -> str | None:
+    """Whose sessions somebody may see and end; ``None`` is everybody's.
+
+    Raises:
+        Problem: they are another's. A token has none, whatever it is called.
+    """
+    if principal.covers(Role.ADMIN):
+        return user or None
+    if not principal.session or user not in {"", principal.name}:
+        raise Problem(403, "Not allowed", "sessions of others need the role admin")
+    return principal.name
+
+
+@router.get("/tokens")
+async def list_tokens(_: Admin, scheduler: SchedulerOf) -> list[TokenOut]:
+    """The tokens of programs: what each may do, how it begins, when it was last used."""
+    found = await scheduler.read(sessions.tokens)
+    return [TokenOut.model_validate(one) for one in found]
+
+
+@router.get("/users")
+async def list_users(_: Admin, scheduler: SchedulerOf) -> list[UserOut]:
+    """Who may sign in with a password."""
+    return [UserOut.model_validate(one) for one in await scheduler.read(users.users)]
+
+
+_ViewName = Annotated[str, Path(min_length=1, max_length=run_search.LONGEST_NAME)]
+
+
+@router.get("/views")
+async def list_views(principal: Viewer, scheduler: SchedulerOf) -> list[ViewOut]:
+    """The searches that whoever asks keeps under names. Those of a token are its own."""
+    found = await scheduler.read(lambda db: run_search.of(db, _keeper(principal)))
+    return [ViewOut.model_validate(one) for one in found]
+
+
+@router.put("/views/{name}")
+async def keep_view(
+    name: _ViewName, principal: Viewer, scheduler: SchedulerOf, body: ViewIn
+) -> DoneOut:
+    """Keep a search of runs under a name, in the place of what was kept under it."""
+    looked_for(scheduler, body.search)
+    person = _keeper(principal)
+    if not await scheduler.change(lambda db: run_search.keep(db, person, name, body.search)):
+        said = f"there are {run_search.MOST} views already: remove one"
+        raise Problem(409, "Too many views", said)
+    return DoneOut(message=f"{name} is kept")
+
+
+@router.delete("/views/{name}")
+async def remove_view(name: _ViewName, principal: Viewer, scheduler: SchedulerOf) -> DoneOut:
+    """Remove a search that was kept."""
+    await scheduler.change(lambda db: run_search.forget(db, _keeper(principal), name))
+    return DoneOut(message=f"{name} is not kept any more")
+
+
+def _keeper(principal: Principal) -> str:
+    """Whose searches they are; a token has its own, whatever it is called."""
+    return principal.name if principal.session else f"token {principal.name}"

@@ -1,0 +1,484 @@
+"""``targcc user``, ``token``, ``role`` and ``session``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import click
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...cli.common import audited, duration, opened, operator, refuse_server, run
+from ...cli.connect import connect, path
+from ...cli.group import CliError, Commands
+from ...cli.output import done, json_option, print_json, print_table, shows, when
+from ...web.api.schema import DoneOut
+from . import model, passwords, roles, second_factor, sessions, users
+from .roles import Grant, Role
+from .schemas import SessionOut, TokenOut, UserOut
+
+# ``targcc user`` and ``targcc token``: who may use the dashboard and the API.
+
+
+@click.group("user", cls=Commands)
+def user_group() -> None:
+    """Manage who may sign in to the dashboard."""
+
+
+@click.group("token", cls=Commands)
+def token_group() -> None:
+    """Manage the tokens that programs use for the REST API."""
+
+
+def _password(*, from_stdin: bool) -> str:
+    refuse_server()
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    try:
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise  # somebody pressed Ctrl-C
+        raise CliError("no password came: where nobody types, --password-stdin reads it") from None
+
+
+@user_group.command("add")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=str.lower,
+    metavar="ROLE",
+    help="What they may do: viewer, operator, admin, or a role of your own. Default: admin for the first user, else viewer.",
+)
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@json_option
+def add_user(name: str, *, role: str | None, password_stdin: bool, as_json: bool) -> None:
+    """Add a user.
+
+    \b
+    Example:
+      targcc user add dana --role operator
+    """
+    hashed = passwords.hash_password(_password(from_stdin=password_stdin), name)
+
+    async def first() -> bool:
+        async with opened() as scheduler:
+            return not await scheduler.read(users.has_users)
+
+    wanted = role or (Role.ADMIN if run(first()) else Role.VIEWER)
+
+    async def work(db: AsyncConnection, now: datetime) -> None:
+        await roles.check_role(db, wanted)
+        await users.add_user(db, name, hashed, wanted, now)
+
+    audited("add user", f"{name} as {wanted}", work)
+    done(f"{name} may sign in as {wanted}", as_json=as_json, name=name, role=wanted)
+
+
+@user_group.command("list")
+@shows
+def list_users(*, as_json: bool) -> None:
+    """Show who may sign in.
+
+    \b
+    Example:
+      targcc user list
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("users"), list[UserOut])
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("There is no user yet: targcc user add NAME")
+        else:
+            print_table(
+                ["NAME", "ROLE", "CREATED", "LAST SIGN-IN", "SECOND FACTOR"],
+                [
+                    [
+                        u.name,
+                        u.role,
+                        when(u.created_at, api.now),
+                        when(u.last_login_at, api.now),
+                        "on" if u.second_factor else "",
+                    ]
+                    for u in found
+                ],
+            )
+
+    run(work())
+
+
+@user_group.command("remove")
+@click.argument("name")
+@json_option
+def remove_user(name: str, *, as_json: bool) -> None:
+    """Remove a user and end their sessions.
+
+    \b
+    Example:
+      targcc user remove dana
+    """
+    audited("remove user", name, lambda db, _: users.remove_user(db, name))
+    done(f"{name} is removed", as_json=as_json, name=name)
+
+
+@user_group.command("password")
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@json_option
+def change_password(name: str, *, password_stdin: bool, as_json: bool) -> None:
+    """Change a user's password and end their sessions.
+
+    \b
+    Example:
+      targcc user password dana
+    """
+    hashed = passwords.hash_password(_password(from_stdin=password_stdin), name)
+    audited("change password", name, lambda db, _: users.change_password(db, name, hashed))
+    done(f"{name} has another password", as_json=as_json, name=name)
+
+
+@user_group.command("reset-second-factor")
+@click.argument("name")
+@json_option
+def reset_second_factor(name: str, *, as_json: bool) -> None:
+    """Take the second factor of a user away who has lost it, and end their sessions.
+
+    \b
+    Example:
+      targcc user reset-second-factor dana
+    """
+
+    async def work(db: AsyncConnection, _: datetime) -> None:
+        await second_factor.turn_off(db, name)
+        await model.remove_sessions_of(db, name)
+
+    audited("reset second factor", name, work)
+    said = f"{name} signs in by password alone until they turn it on again"
+    done(said, as_json=as_json, name=name)
+
+
+@token_group.command("create")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=str.lower,
+    metavar="ROLE",
+    default=str(Role.VIEWER),
+    show_default=True,
+    help="What its holder may do: viewer, operator, admin, or a role of your own.",
+)
+@click.option(
+    "--expires",
+    type=duration,
+    metavar="DURATION",
+    help="It ends after this, such as 90d. Default: when it is revoked.",
+)
+@click.option(
+    "--start",
+    "jobs",
+    multiple=True,
+    metavar="JOB",
+    help="It may start this job and look at its runs, and nothing else; may be given several times.",
+)
+@click.option(
+    "--account",
+    default="",
+    metavar="NAME",
+    help="The program that it belongs to, so that the audit names it whichever of its tokens it uses.",
+)
+@click.option("--quiet", is_flag=True, help="Print nothing but the token.")
+def create_token(
+    name: str,
+    *,
+    role: str,
+    expires: timedelta | None,
+    jobs: Sequence[str],
+    account: str,
+    quiet: bool,
+) -> None:
+    """Make a token; it is shown only now.
+
+    \b
+    Example:
+      targcc token create prometheus
+      targcc token create shop --role operator --expires 90d
+      targcc token create shop-2027 --account shop --start SendInvoices
+    """
+    made: list[str] = []
+    keys = run(_job_names(jobs)) if jobs else None
+    wanted = role if keys is None else Role.OPERATOR
+    may = str(wanted) if keys is None else f"starter of {', '.join(keys)}"
+
+    async def work(db: AsyncConnection, now: datetime) -> None:
+        await roles.check_role(db, wanted)
+        by = str(operator())
+        made.append(
+            await sessions.create_token(
+                db, name, wanted, by=by, now=now, life=expires, account=account, jobs=keys
+            )
+        )
+
+    audited("create token", f"{name} as {may}", work)
+    if quiet:
+        click.echo(made[0])
+        return
+    click.echo(f"{made[0]}\n\nKeep it now: it is not shown again. Send it with each request:")
+    click.echo("  Authorization: Bearer …")
+
+
+async def _job_names(jobs: Sequence[str]) -> list[str]:
+    """The names of jobs that there are, however they are written."""
+    async with opened() as scheduler:
+        return [scheduler.find(one).name for one in jobs]
+
+
+@token_group.command("list")
+@shows
+def list_tokens(*, as_json: bool) -> None:
+    """Show the tokens, without their secrets, which are not stored.
+
+    \b
+    Example:
+      targcc token list
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("tokens"), list[TokenOut])
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("There is no token yet: targcc token create NAME")
+        else:
+            print_table(
+                ["NAME", "ACCOUNT", "MAY", "BEGINS WITH", "BY", "CREATED", "LAST USED", "ENDS"],
+                [
+                    [
+                        t.name,
+                        t.account,
+                        t.scope,
+                        t.prefix,
+                        t.created_by,
+                        when(t.created_at, api.now),
+                        when(t.last_used_at, api.now),
+                        when(t.expires_at, api.now),
+                    ]
+                    for t in found
+                ],
+            )
+
+    run(work())
+
+
+@token_group.command("revoke")
+@click.argument("name")
+@json_option
+def revoke_token(name: str, *, as_json: bool) -> None:
+    """Revoke a token.
+
+    \b
+    Example:
+      targcc token revoke shop
+    """
+    audited("revoke token", name, lambda db, _: sessions.revoke_token(db, name))
+    done(f"the token {name} is revoked", as_json=as_json, name=name)
+
+
+# ``targcc role``: what roles of one's own allow, and with which jobs.
+
+_MAY = click.Choice([*Role], case_sensitive=False)
+_ALL = "*"
+
+
+@click.group("role", cls=Commands)
+def role_group() -> None:
+    """Manage roles that are about some jobs, beside viewer, operator and admin."""
+
+
+@role_group.command("list")
+@shows
+def list_roles(*, as_json: bool) -> None:
+    """Show the roles: what each allows, and with which jobs.
+
+    \b
+    Example:
+      targcc role list
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            own = await scheduler.read(roles.roles)
+        rows = [(str(one), str(one), _ALL) for one in Role]
+        rows += [(role.name, str(one.may), one.jobs) for role in own for one in role.grants]
+        rows += [(role.name, "", "") for role in own if not role.grants]
+        if as_json:
+            print_json([{"role": role, "may": may, "jobs": jobs} for role, may, jobs in rows])
+        else:
+            print_table(["ROLE", "MAY", "JOBS"], [list(row) for row in rows])
+
+    run(work())
+
+
+@role_group.command("create")
+@click.argument("name")
+@click.option(
+    "--grant",
+    "grants",
+    multiple=True,
+    nargs=2,
+    metavar="MAY PATTERN",
+    type=(_MAY, str),
+    help="As much as viewer, operator or admin, with the jobs whose names fit; may be given several times.",
+)
+@json_option
+def create_role(name: str, *, grants: tuple[tuple[str, str], ...], as_json: bool) -> None:
+    """Make a role; users and tokens get it by --role, people of an OpenID provider by TARGCC_OIDC_ROLES.
+
+    \b
+    Example:
+      targcc role create finance --grant operator "finance:*" --grant viewer "Daily*"
+    """
+    given = [Grant(Role(may), jobs) for may, jobs in grants]
+    said = ", ".join(map(str, given)) or "nothing yet"
+    audited("create role", f"{name}: {said}", lambda db, _: roles.create(db, name, given))
+    done(f"the role {name} allows: {said}", as_json=as_json, role=name)
+
+
+@role_group.command("grant")
+@click.argument("name")
+@click.argument("may", type=_MAY)
+@click.argument("pattern")
+@json_option
+def grant(name: str, may: str, pattern: str, *, as_json: bool) -> None:
+    """Let a role allow something with the jobs whose names fit; whoever has it may do it at once.
+
+    \b
+    Example:
+      targcc role grant finance viewer "Daily*"
+    """
+    added = Grant(Role(may), pattern)
+    audited("grant", f"{name}: {added}", lambda db, _: roles.grant(db, name, added))
+    done(f"the role {name} allows {added}", as_json=as_json, role=name)
+
+
+@role_group.command("revoke")
+@click.argument("name")
+@click.argument("pattern")
+@json_option
+def revoke(name: str, pattern: str, *, as_json: bool) -> None:
+    """Let a role allow nothing any more by this pattern, at once.
+
+    \b
+    Example:
+      targcc role revoke finance "Daily*"
+    """
+    audited("revoke", f"{name}: {pattern}", lambda db, _: roles.revoke(db, name, pattern))
+    done(f"the role {name} has no grant for {pattern} any more", as_json=as_json, role=name)
+
+
+@role_group.command("assign")
+@click.argument("name")
+@click.argument("user")
+@json_option
+def assign(name: str, user: str, *, as_json: bool) -> None:
+    """Give a user another role, built-in or of your own; it holds in their open sessions, too.
+
+    \b
+    Example:
+      targcc role assign finance dana
+    """
+    audited("change role", f"{user} is {name}", lambda db, _: roles.assign(db, user, name))
+    done(f"{user} is {name}", as_json=as_json, role=name)
+
+
+@role_group.command("remove")
+@click.argument("name")
+@json_option
+def remove_role(name: str, *, as_json: bool) -> None:
+    """Remove a role that no user and no token has.
+
+    \b
+    Example:
+      targcc role remove finance
+    """
+    audited("remove role", name, lambda db, _: roles.remove(db, name))
+    done(f"the role {name} is removed", as_json=as_json, role=name)
+
+
+# ``targcc session``: browsers that are signed in.
+
+
+@click.group("session", cls=Commands)
+def session_group() -> None:
+    """See which browsers are signed in, and end their sessions."""
+
+
+@session_group.command("list")
+@click.option("--user", metavar="NAME", help="Only theirs.")
+@shows
+def list_sessions(*, user: str | None, as_json: bool) -> None:
+    """Show the sessions: whose, on which browser, from where, since when.
+
+    \b
+    Example:
+      targcc session list --user dana
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("sessions"), list[SessionOut], user=user)
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("Nobody is signed in.")
+        else:
+            print_table(
+                ["ID", "WHO", "BROWSER", "FROM", "SIGNED IN", "LAST USED", "ENDS"],
+                [
+                    [
+                        one.id,
+                        one.name,
+                        one.device,
+                        one.address,
+                        when(one.created_at, api.now),
+                        when(one.last_seen_at, api.now),
+                        when(one.expires_at, api.now),
+                    ]
+                    for one in found
+                ],
+            )
+
+    run(work())
+
+
+@session_group.command("end")
+@click.argument("session_id", metavar="ID", required=False)
+@click.option("--user", metavar="NAME", help="All of this user.")
+@click.option("--all", "everybody", is_flag=True, help="All of everybody.")
+@json_option
+def end_sessions(
+    session_id: str | None, *, user: str | None, everybody: bool, as_json: bool
+) -> None:
+    """End one session, those of a user, or all: whoever has them signs in again.
+
+    \b
+    Example:
+      targcc session end 5f0c1a2b3c4d
+      targcc session end --user dana
+    """
+    if sum([session_id is not None, user is not None, everybody]) != 1:
+        raise CliError("say which: ID, --user NAME or --all")
+
+    async def work() -> None:
+        async with connect() as api:
+            if session_id is not None:
+                said = await api.delete(path("sessions", session_id), DoneOut)
+            else:
+                said = await api.delete(path("sessions"), DoneOut, user=user, all=everybody or None)
+        done(said.message, as_json=as_json)
+
+    run(work())

@@ -1,0 +1,324 @@
+"""Client of an OpenID Connect provider.
+
+What the provider's answer is worth is checked by joserfc: signature, issuer, audience, times and nonce.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from ...core.errors import AuthError
+from .roles import Role
+
+# The client of an OpenID provider: OpenID Connect Core 1.0 with the authorization code, PKCE (RFC 7636) and discovery.
+
+_TIMEOUT_SECONDS = 10
+_FRESH_SECONDS = 3_600
+_AGAIN_SECONDS = 5
+"""A provider that did not answer is not asked again for so long."""
+_LEEWAY_SECONDS = 60
+_ALGORITHMS = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
+)
+"""Signatures with a public key: neither ``none`` nor one that the client's own secret could make."""
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What the provider knows this scheduler by.
+
+    Args:
+        issuer: The provider.
+        client_id: Our name there.
+        client_secret: Our secret there; empty for a client without one.
+        scopes: What is asked for.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scopes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to sign in; the browser keeps it until it comes back.
+
+    Args:
+        state: Comes back with the answer.
+        nonce: Comes back inside the signed token.
+        verifier: Shows that who redeems the code is who asked for it.
+    """
+
+    state: str
+    nonce: str
+    verifier: str
+
+    @classmethod
+    def begin(cls) -> Attempt:
+        """A new one."""
+        return cls(*(secrets.token_urlsafe(32) for _ in range(3)))
+
+    @property
+    def challenge(self) -> str:
+        """The SHA-256 of the verifier, which is all that travels first."""
+        found = hashlib.sha256(self.verifier.encode()).digest()
+        return base64.urlsafe_b64encode(found).rstrip(b"=").decode()
+
+
+class OpenIDClient:
+    """Signs people in at one provider.
+
+    Args:
+        registration: Who we are there.
+        http: Makes an ``httpx.AsyncClient``; by default one that follows no redirects.
+        clock: Seconds since 1970, by which tokens are valid.
+    """
+
+    def __init__(
+        self,
+        registration: Registration,
+        http: Callable[[], Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.registration = registration
+        self._http = http or _http
+        self._clock = clock
+        self._metadata: dict[str, Any] = {}
+        self._keys: Any = None
+        self._read = float("-inf")
+        self._asking = asyncio.Lock()
+        self._failure: tuple[float, str] = (float("-inf"), "")
+
+    async def address(self, attempt: Attempt, redirect_uri: str) -> str:
+        """Where the browser goes to sign in.
+
+        Raises:
+            AuthError: the provider does not answer as one.
+        """
+        metadata = await self._discovered()
+        query = {
+            "response_type": "code",
+            "client_id": self.registration.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": self.registration.scopes,
+            "state": attempt.state,
+            "nonce": attempt.nonce,
+            "code_challenge": attempt.challenge,
+            "code_challenge_method": "S256",
+        }
+        return _with_query(metadata["authorization_endpoint"], query)
+
+    async def claims(self, attempt: Attempt, code: str, redirect_uri: str) -> dict[str, Any]:
+        """What the provider says of who has signed in: the claims of the verified token, and those of its user info.
+
+        Raises:
+            AuthError: the provider refuses, or its answer cannot be believed.
+        """
+        metadata, mine = await self._discovered(), self.registration
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": attempt.verifier,
+            "client_id": mine.client_id,
+        }
+        methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        basic = mine.client_secret and "client_secret_basic" in methods
+        if mine.client_secret and not basic:
+            form["client_secret"] = mine.client_secret
+        auth = (mine.client_id, mine.client_secret) if basic else None
+        options = {"auth": auth} if auth else {}
+        answer = await self._json("POST", metadata["token_endpoint"], data=form, **options)
+        token = answer.get("id_token")
+        if not isinstance(token, str):
+            raise AuthError("the provider sent no token that says who it is")
+        claims = await self._verified(token, attempt.nonce)
+        return claims | await self._user_info(metadata, answer.get("access_token"), claims["sub"])
+
+    async def leave_address(self, back_to: str) -> str:
+        """Where the browser goes to sign out at the provider, too; empty when there is no such place."""
+        metadata = await self._discovered()
+        place = metadata.get("end_session_endpoint")
+        query = {"client_id": self.registration.client_id, "post_logout_redirect_uri": back_to}
+        return _with_query(place, query) if isinstance(place, str) else ""
+
+    async def _user_info(
+        self, metadata: Mapping[str, Any], access_token: object, subject: str
+    ) -> dict[str, Any]:
+        place = metadata.get("userinfo_endpoint")
+        if place is None or not isinstance(access_token, str):
+            return {}
+        headers = {"Authorization": f"Bearer {access_token}"}
+        found = await self._json("GET", place, headers=headers)
+        if found.get("sub") != subject:  # OpenID Connect Core 1.0, section 5.3.4
+            raise AuthError("the provider's user info is about somebody else")
+        taken = {"iss", "aud", "exp", "iat", "nonce", "azp"}  # the signed ones stay
+        return {name: value for name, value in found.items() if name not in taken}
+
+    async def _verified(self, token: str, nonce: str) -> dict[str, Any]:
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+
+        try:
+            found = await self._decoded(token)
+            jwt.JWTClaimsRegistry(
+                now=int(self._clock()),
+                leeway=_LEEWAY_SECONDS,
+                iss={"essential": True, "value": self.registration.issuer},
+                aud={"essential": True, "value": self.registration.client_id},
+                sub={"essential": True},
+                exp={"essential": True},
+                iat={"essential": True},
+                nonce={"essential": True, "value": nonce},
+            ).validate(found)
+        except (JoseError, ValueError) as error:
+            raise AuthError(
+                f"the provider's token cannot be believed: {type(error).__name__}"
+            ) from None
+        party = found.get("azp", self.registration.client_id)
+        if party != self.registration.client_id or not isinstance(found["sub"], str):
+            raise AuthError("the provider's token is for another program")
+        return found
+
+    async def _decoded(self, token: str) -> dict[str, Any]:
+        """The claims, once the signature fits; keys that changed are read again, once."""
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+
+        try:
+            return dict(jwt.decode(token, self._keys, algorithms=_ALGORITHMS).claims)
+        except (JoseError, ValueError):
+            self._read = float("-inf")
+            await self._discovered()
+            return dict(jwt.decode(token, self._keys, algorithms=_ALGORITHMS).claims)
+
+    async def _discovered(self) -> dict[str, Any]:
+        """What the provider says of itself, read once an hour, by one request at a time."""
+        async with self._asking:
+            if time.monotonic() - self._read < _FRESH_SECONDS:
+                return self._metadata
+            failed_at, said = self._failure
+            if time.monotonic() - failed_at < _AGAIN_SECONDS:
+                raise AuthError(said)
+            try:
+                return await self._discover()
+            except AuthError as error:
+                self._failure = time.monotonic(), str(error)
+                raise
+
+    async def _discover(self) -> dict[str, Any]:
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
+        issuer = self.registration.issuer
+        place = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+        metadata = await self._json("GET", place)
+        if metadata.get("issuer") != issuer:
+            raise AuthError(f"the provider calls itself {metadata.get('issuer')!r}, not {issuer}")
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            if not isinstance(metadata.get(name), str):
+                raise AuthError(f"the provider does not say its {name}")
+        keys: Any = await self._json("GET", metadata["jwks_uri"])
+        try:
+            self._keys = KeySet.import_key_set(keys)
+        except (JoseError, ValueError, KeyError, TypeError):
+            raise AuthError("the provider's keys cannot be read") from None
+        self._metadata, self._read = metadata, time.monotonic()
+        return metadata
+
+    async def _json(self, method: str, url: str, **options: Any) -> dict[str, Any]:
+        import httpx
+
+        require_safe(url)
+        try:
+            async with self._http() as http:
+                answer = await http.request(method, url, **options)
+            found = answer.json() if answer.status_code == _OK else None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise AuthError(f"the provider does not answer: {type(error).__name__}") from None
+        if not isinstance(found, dict):
+            raise AuthError(f"the provider refuses, with the status {answer.status_code}")
+        return found
+
+
+def require_safe(url: str) -> None:
+    """Check that nobody on the way can read or change what goes there.
+
+    Raises:
+        AuthError: it goes by plain HTTP, and not to this machine.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise AuthError(f"the provider is reached by https only, not by {parts.scheme or 'that'}")
+
+
+def _with_query(url: str, query: Mapping[str, str]) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
+
+
+def _http() -> Any:
+    import httpx
+
+    return httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False)
+
+
+# Who somebody is here, by what an OpenID provider says of them.
+
+PREFIX = "oidc:"
+"""How the name of somebody begins who signed in at the provider: no user of our own can have it, since names have no colon."""
+_LONGEST = 80
+
+
+def name_of(claims: Mapping[str, Any], claim: str) -> str:
+    """Their name here.
+
+    Raises:
+        AuthError: the provider says none, or an odd one.
+    """
+    return PREFIX + known_name(claims.get(claim), f"the claim {claim}")
+
+
+def known_name(said: object, where: str) -> str:
+    """A name that somebody else vouches for.
+
+    Args:
+        said: What they say.
+        where: Where they say it, for the error.
+
+    Raises:
+        AuthError: it is no name of at most 80 characters, or an odd one.
+    """
+    if not isinstance(said, str) or not said.strip() or len(said) > _LONGEST:
+        raise AuthError(f"there is no name in {where}")
+    if not said.isprintable():
+        raise AuthError(f"the name in {where} has characters that are no text")
+    return said.strip()
+
+
+def role_of(said: object, roles: Mapping[str, str], default: str) -> str | None:
+    """The role that a claim gives: a text, or a list of groups; ``None`` when it gives none and there is no default.
+
+    The highest built-in one counts before roles of one's own, of which the first in ``roles`` does.
+
+    Args:
+        said: The claim's value.
+        roles: The role of each group.
+        default: The role of everybody else; empty for none.
+    """
+    groups = [said] if isinstance(said, str) else said
+    known = {one for one in groups if isinstance(one, str)} if isinstance(groups, Iterable) else ()
+    given = [role for group, role in roles.items() if group in known]
+    built_in = [role for role in Role if role in given]
+    return built_in[-1] if built_in else next(iter(given), default or None)

@@ -1,0 +1,172 @@
+"""Signing in at the OpenID provider, and out there."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from dataclasses import astuple
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from ...core.errors import AuthError
+from ...core.languages import gettext
+from ...project import current
+from ...settings import Settings
+from ...web.authentication import client_address
+from ...web.dashboard.flash import base_path, secure_cookies
+from ...web.dashboard.page_route import PageRoute
+from ...web.problems import Problem
+from ...web.state import Web, get_web
+from .oidc import Attempt, OpenIDClient, name_of, role_of
+from .pages import later, login_form, note, sign_in
+from .throttle import network_of
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_LIFE_SECONDS = 600
+_PARTS = 4
+WebOf = Annotated[Web, Depends(get_web)]
+
+
+def _cookie() -> str:
+    return f"targcc_oidc_{current().package}"
+
+
+def _client(web: Web) -> OpenIDClient:
+    if web.openid is None:
+        raise Problem(404, "No such page", "There is no provider to sign in at.")
+    return web.openid
+
+
+def _address(request: Request, settings: Settings) -> str:
+    """Our own address of the answer, as it is registered at the provider."""
+    base = settings.base_url.rstrip("/")
+    if not base:
+        base = f"{request.url.scheme}://{request.url.netloc}"
+    return f"{base}{base_path(request)}/login/oidc/answer"
+
+
+@router.get("/login/oidc")
+async def begin(
+    request: Request, web: WebOf, to: Annotated[str, Query(alias="next")] = ""
+) -> Response:
+    """To the provider."""
+    attempt = Attempt.begin()
+    try:
+        address = await _client(web).address(attempt, _address(request, web.scheduler.settings))
+    except AuthError as error:
+        return await login_form(
+            request,
+            web,
+            502,
+            error=gettext("Signing in there does not work: %(error)s.", error=str(error)),
+        )
+    response = RedirectResponse(address, 303)
+    kept = json.dumps([*astuple(attempt), to[:1_000]])
+    response.set_cookie(
+        _cookie(),
+        base64.urlsafe_b64encode(kept.encode()).decode(),
+        max_age=_LIFE_SECONDS,
+        path=f"{base_path(request)}/login/oidc",
+        httponly=True,
+        samesite="lax",
+        secure=secure_cookies(request, web),
+    )
+    return response
+
+
+@router.get("/login/oidc/answer")
+async def answer(request: Request, web: WebOf, state: str = "") -> Response:
+    """Back from the provider: who it is, and which role they have here."""
+    client, settings = _client(web), web.scheduler.settings
+    attempt, to = _kept(request)
+    if attempt is None or not secrets.compare_digest(state.encode(), attempt.state.encode()):
+        return await login_form(
+            request, web, 403, error=gettext("That took too long. Sign in again.")
+        )
+    address = client_address(request)
+    network = network_of(address)
+    wait = web.answers.wait(network)
+    if wait > 0:
+        return await later(request, web, wait)
+    # Until the provider says who it is, so that many at once are limited.
+    web.answers.failed(network)
+    try:
+        claims = await _claims(request, client, attempt, settings)
+        name = name_of(claims, settings.oidc_name_claim)
+        role = role_of(
+            claims.get(settings.oidc_role_claim), settings.oidc_roles, settings.oidc_default_role
+        )
+    except AuthError as refusal:
+        # Anybody can send such an answer: one row a minute.
+        if web.held_back.is_new("an answer of the provider"):
+            await note(web, "unknown name", address, "sign-in refused", str(refusal))
+        return await login_form(
+            request,
+            web,
+            403,
+            error=gettext("Signing in did not work: %(error)s.", error=str(refusal)),
+        )
+    if role is None:
+        await note(web, name, address, "sign-in refused", "no role here")
+        return await login_form(
+            request, web, 403, error=gettext("You have no role here. Ask an admin.")
+        )
+    web.answers.forget(network)
+    response = await sign_in(
+        request,
+        web,
+        name=name,
+        role=role,
+        life=settings.session_life,
+        to=to,
+        detail=f"by {client.registration.issuer}",
+    )
+    response.delete_cookie(_cookie(), path=f"{base_path(request)}/login/oidc")
+    return response
+
+
+async def _claims(
+    request: Request, client: OpenIDClient, attempt: Attempt, settings: Settings
+) -> dict[str, Any]:
+    """What the provider says of who has come back.
+
+    Raises:
+        AuthError: it refuses, or its answer cannot be believed.
+    """
+    said = request.query_params
+    if "code" not in said:
+        raise AuthError(f"the provider says {said.get('error', '')[:80] or 'nothing'}")
+    if said.get("iss", client.registration.issuer) != client.registration.issuer:  # RFC 9207
+        raise AuthError("the answer is another provider's")
+    return await client.claims(attempt, said["code"], _address(request, settings))
+
+
+@router.get("/login/oidc/leave")
+async def leave(request: Request, web: WebOf) -> Response:
+    """Sign out at the provider, too."""
+    back_to = _address(request, web.scheduler.settings).removesuffix("/oidc/answer")
+    try:
+        address = await _client(web).leave_address(back_to)
+    except AuthError as error:
+        return await login_form(
+            request,
+            web,
+            502,
+            error=gettext("Signing out there does not work: %(error)s.", error=str(error)),
+        )
+    return RedirectResponse(address or f"{base_path(request)}/login", 303)
+
+
+def _kept(request: Request) -> tuple[Attempt | None, str]:
+    """The try that this browser has begun, and where it wanted to go."""
+    try:
+        data = base64.urlsafe_b64decode(request.cookies.get(_cookie(), "").encode())
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None, ""
+    if not isinstance(found, list) or [type(one) for one in found] != [str] * _PARTS:
+        return None, ""
+    return Attempt(*found[:-1]), found[-1]

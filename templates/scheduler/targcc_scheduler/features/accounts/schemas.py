@@ -1,0 +1,65 @@
+"""Sessions and tokens, as the API shows them: without what opens them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ...web.api.schema import Schema
+from ..search.run_search import LONGEST_SEARCH
+
+
+class SessionOut(Schema):
+    """A browser that is signed in."""
+
+    id: str
+    name: str
+    role: str
+    device: str
+    address: str
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+
+
+class TokenOut(Schema):
+    """A token of a program, without its secret."""
+
+    name: str
+    role: str
+    account: str
+    scope: str
+    prefix: str
+    created_by: str
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+
+
+class UserOut(Schema):
+    """Somebody who may sign in with a password."""
+
+    name: str
+    role: str
+    created_at: datetime
+    last_login_at: datetime | None
+    second_factor: bool
+
+
+class ViewIn(BaseModel):
+    """A search that is to be kept."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"search": "state:failed since:yesterday"}}
+    )
+
+    search: Annotated[str, Field(min_length=1, max_length=LONGEST_SEARCH)]
+
+
+class ViewOut(Schema):
+    """A search that somebody keeps under a name."""
+
+    name: str
+    search: str

@@ -1,0 +1,1 @@
+"""Alerts about runs: rules, channels, delivery, digest."""

@@ -1,0 +1,234 @@
+"""Alerts to Slack, Microsoft Teams and any web address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from .message import LONGEST_DETAILS, LONGEST_MESSAGE, Notice, ending, shortened
+
+# Alerts to Slack.
+
+_LONGEST_HEADER = 150  # Slack refuses a longer header,
+_LONGEST_BLOCK = 3_000  # a longer text of a section,
+_LONGEST_FIELD = 2_000  # a longer field,
+_MOST_FIELDS = 10  # more of them,
+_MOST_SECTIONS = 20  # more than 50 blocks,
+_LONGEST_BUTTON = 75  # a longer text on a button,
+_LONGEST_URL = 3_000  # and a longer address behind it
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+class SlackChannel:
+    """Posts to an incoming webhook of Slack; the target is its URL."""
+
+    name = "slack"
+
+    async def send(self, message: Notice, target: str) -> None:
+        """See :class:`~.base.Channel`."""
+        from .http_post import post
+
+        await post(target, slack_body(message))
+
+
+def slack_body(message: Notice) -> dict[str, Any]:
+    """An alert as Slack's blocks, with the title as fallback. Nothing in it is a mention or a link of somebody's own."""
+    blocks: list[dict[str, Any]] = [
+        {"type": "header", "text": _plain(message.title, _LONGEST_HEADER)}
+    ]
+    if message.message:
+        blocks.append({"type": "section", "text": _plain(message.message, LONGEST_MESSAGE)})
+    if message.facts:
+        fields = [
+            _markdown(f"*{_escaped(name)}*\n{_escaped(value, _LONGEST_FIELD - 200)}")
+            for name, value in message.facts[:_MOST_FIELDS]
+        ]
+        blocks.append({"type": "section", "fields": fields})
+    blocks += _sections(message)
+    if message.details:
+        quoted = _escaped_end(message.details.replace("```", "'''"), _LONGEST_BLOCK - 6)
+        blocks.append({"type": "section", "text": _markdown(f"```{quoted}```")})
+    buttons = [_button(*link) for link in message.links if len(link[1]) <= _LONGEST_URL]
+    if buttons:
+        blocks.append({"type": "actions", "elements": buttons})
+    return {"text": _escaped(message.title, _LONGEST_BLOCK), "blocks": blocks}
+
+
+def _sections(message: Notice) -> Iterable[dict[str, Any]]:
+    for section in message.sections[:_MOST_SECTIONS]:
+        text = f"*{_escaped(section.title, LONGEST_MESSAGE)}*"
+        for number, (said, url) in enumerate(section.lines):
+            shown = _escaped(said, 300).replace("|", "¦")
+            line = f"\n• <{_escaped(url)}|{shown}>" if url else f"\n• {shown}"
+            rest = f"\n…and {len(section.lines) - number} more"
+            if len(text) + len(line) + len(rest) > _LONGEST_BLOCK:
+                text += rest
+                break
+            text += line
+        yield {"type": "section", "text": _markdown(text)}
+
+
+def _button(label: str, url: str) -> dict[str, Any]:
+    text = {"type": "plain_text", "text": _escaped(label, _LONGEST_BUTTON)}
+    return {"type": "button", "text": text, "url": url, "action_id": label}
+
+
+def _plain(text: str, longest: int) -> dict[str, Any]:
+    return {"type": "plain_text", "text": _escaped(text, longest), "emoji": False}
+
+
+def _markdown(text: str) -> dict[str, Any]:
+    """Marked-up text, in which names and addresses stay what they are."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _escaped(text: str, longest: int = _LONGEST_FIELD) -> str:
+    """The beginning of a text as Slack shows it word for word, at most so long; no entity is cut in the middle."""
+    escaped = _entities(text)
+    if len(escaped) <= longest:
+        return escaped
+    kept, size = 0, 1
+    while size + (width := len(_ENTITIES.get(text[kept], "x"))) <= longest:
+        kept, size = kept + 1, size + width
+    return f"{_entities(text[:kept])}…"
+
+
+def _escaped_end(text: str, longest: int) -> str:
+    """The end of a text, likewise."""
+    escaped = _entities(text)
+    if len(escaped) <= longest:
+        return escaped
+    kept, size = len(text), 1
+    while size + (width := len(_ENTITIES.get(text[kept - 1], "x"))) <= longest:
+        kept, size = kept - 1, size + width
+    return f"…{_entities(text[kept:])}"
+
+
+def _entities(text: str) -> str:
+    return "".join(_ENTITIES.get(character, character) for character in text)
+
+
+# Alerts to Microsoft Teams.
+
+_COLORS = {"success": "good", "recovered": "good", "slow": "warning", "missed": "warning"}
+_COLORS |= dict.fromkeys(("failure", "late", "node", "unknown", "escalation"), "attention")
+_MARKUP = re.compile(r"[\\`*_\[\]<>#~|!&]")
+_BEGINS_A_LIST = re.compile(r"^([^\S\n]*+)([-+=]|\d++(?=[.)]))", re.MULTILINE)
+_MOST_LINES = 8
+_MOST_TEAMS_SECTIONS = 6  # Teams refuses a message of more than 28 kB
+_LONGEST_FACT = 500
+_LONGEST_LINE = 150
+
+
+class TeamsChannel:
+    """Posts to a Power Automate workflow that posts to Teams; the target is its URL."""
+
+    name = "teams"
+
+    async def send(self, message: Notice, target: str) -> None:
+        """See :class:`~.base.Channel`."""
+        from .http_post import post
+
+        await post(target, teams_body(message))
+
+
+def teams_body(message: Notice) -> dict[str, Any]:
+    """An alert as a message with an Adaptive Card, which a workflow takes. No text in it is Markdown of somebody's own."""
+    title = {"text": _escaped_for_teams(message.title), "weight": "Bolder", "size": "Medium"}
+    body = [
+        _block(**title, color=_COLORS.get(message.kind, "default")),
+        _block(text=_escaped_for_teams(shortened(message.message, LONGEST_MESSAGE)) or " "),
+    ]
+    if message.facts:
+        facts = [
+            {
+                "title": _escaped_for_teams(name),
+                "value": _escaped_for_teams(shortened(value, _LONGEST_FACT)),
+            }
+            for name, value in message.facts
+        ]
+        body.append({"type": "FactSet", "facts": facts})
+    for section in message.sections[:_MOST_TEAMS_SECTIONS]:
+        body.append(
+            _block(text=_escaped_for_teams(section.title), weight="Bolder", spacing="Medium")
+        )
+        shown = [_escaped_for_teams(shortened(text, _LONGEST_LINE)) for text, _ in section.lines]
+        if len(shown) > _MOST_LINES:
+            shown[_MOST_LINES:] = [f"…and {len(shown) - _MOST_LINES} more"]
+        body += [_block(text=line, spacing="None") for line in shown]
+    if message.details:
+        body.append(
+            _block(
+                text=_escaped_for_teams(ending(message.details, LONGEST_DETAILS)),
+                fontType="Monospace",
+            )
+        )
+    links = message.links or (("Open the dashboard", message.url),)
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": body,
+        "actions": [{"type": "Action.OpenUrl", "title": label, "url": url} for label, url in links],
+    }
+    attachment = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": None,
+        "content": card,
+    }
+    return {"type": "message", "attachments": [attachment]}
+
+
+def _block(**said: Any) -> dict[str, Any]:
+    return {"type": "TextBlock", **said, "wrap": True}
+
+
+def _escaped_for_teams(text: str) -> str:
+    """A text that Markdown leaves as it is."""
+    escaped = _MARKUP.sub(lambda found: f"\\{found[0]}", text)
+    return _BEGINS_A_LIST.sub(_not_a_list, escaped)
+
+
+def _not_a_list(found: re.Match[str]) -> str:
+    blank, sign = found.groups()
+    return f"{blank}{sign}\\" if sign[0].isdigit() else f"{blank}\\{sign}"
+
+
+# Alerts as JSON to any web address.
+
+
+class WebhookChannel:
+    """Posts the alert as a plain JSON object; the target is the URL."""
+
+    name = "webhook"
+
+    async def send(self, message: Notice, target: str) -> None:
+        """See :class:`~.base.Channel`."""
+        from .http_post import post
+
+        await post(target, webhook_body(message))
+
+
+def webhook_body(message: Notice) -> dict[str, Any]:
+    """An alert as a JSON object.
+
+    ``event`` is failure, success, slow, missed, late, node, unknown, recovered, escalation, held, digest or test; ``run_id`` is null when
+    there is no run; ``id`` is the same each time that it is sent, ``thread`` that of all alerts about the same.
+    """
+    return {
+        "id": message.key,
+        "thread": message.thread,
+        "event": message.kind,
+        "job": message.job,
+        "run_id": message.run_id,
+        "title": message.title,
+        "message": message.message,
+        "details": message.details,
+        "facts": dict(message.facts),
+        "sections": {
+            section.title: [text for text, _ in section.lines] for section in message.sections
+        },
+        "url": message.url,
+        "links": dict(message.links),
+    }

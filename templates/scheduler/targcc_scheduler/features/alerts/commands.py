@@ -1,0 +1,268 @@
+"""``targcc alert`` and ``targcc alert-rules``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...cli.common import opened, operator, run, settings
+from ...cli.group import CliError, Commands
+from ...cli.output import json_option, print_json, print_table, shows, when
+from ...kernel.audit import audit
+from ...kernel.jobs.definition import JobDefinition
+from ...project import current
+from ...scheduler import Scheduler
+from .delivery import AlertSender, Tried, try_out
+from .model import AlertsNow, alerts_now, shown_address
+
+# ``targcc alert``: whether alerts reach people, and which are not over.
+
+
+@click.group("alert", cls=Commands)
+def alert_group() -> None:
+    """See whether alerts reach people, and which are not over."""
+
+
+@alert_group.command("test")
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="CHANNEL",
+    help="Only by this one: email, slack, teams, webhook, or one of your own. May be repeated.",
+)
+@click.option("--job", "name", metavar="NAME", help="To those who hear of this job.")
+@json_option
+def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) -> None:
+    """Send a message that is marked as a test to everybody whom alerts could reach, and say what became of each.
+
+    Exit status 1 when one did not go out.
+
+    \b
+    Example:
+      targcc alert test
+      targcc alert test --channel slack --job DailyReport
+    """
+
+    async def work() -> Sequence[Tried]:
+        async with opened() as scheduler:
+            job = scheduler.definitions[scheduler.key_of(name)] if name is not None else None
+            wanted = {"mail" if one == "email" else one for one in channels}
+            by = operator()
+            tried = await scheduler.call(try_out(_sender(scheduler), job, wanted, str(by)))
+
+            async def note(db: AsyncConnection) -> None:
+                failed = sum(one.reason is not None for one in tried)
+                said = f"{len(tried)} messages, {failed} did not go out"
+                await audit(
+                    db,
+                    by,
+                    "alert-test",
+                    scheduler.clock.now(),
+                    job_name=job.name if job else None,
+                    detail=said,
+                )
+
+            if tried:
+                await scheduler.change(note)
+        return tried
+
+    tried = run(work())
+    if not tried:
+        raise CliError(
+            "there is nobody to tell: set TARGCC_ALERT_EMAIL, or alerts in targcc.yaml, or name a job"
+        )
+    said = [
+        {
+            "channel": one.target.channel,
+            "to": shown_address(one.target.address),
+            "reason": one.reason,
+        }
+        for one in tried
+    ]
+    if as_json:
+        print_json(said)
+    else:
+        rows = [[one["channel"] or "", one["to"] or "", one["reason"] or "sent"] for one in said]
+        print_table(["CHANNEL", "TO", "RESULT"], rows)
+    if any(one.reason is not None for one in tried):
+        raise click.exceptions.Exit(1)
+
+
+@alert_group.command("list")
+@shows
+def list_alerts(*, as_json: bool) -> None:
+    """Show alerts that are not over, messages that wait, those that did not go out, and who is on call.
+
+    \b
+    Example:
+      targcc alert list
+    """
+
+    async def work() -> tuple[AlertsNow, str | None, datetime]:
+        async with opened() as scheduler:
+            now = scheduler.clock.now()
+            on_call = _sender(scheduler).policy.rota.on_call(now)
+            return await scheduler.read(alerts_now), on_call, now
+
+    found, on_call, now = run(work())
+    if as_json:
+        print_json({"on_call": on_call, **asdict(found)})
+        return
+    if on_call is not None:
+        click.echo(f"On call: {on_call}")
+    _print(found, now)
+
+
+def _print(found: AlertsNow, now: datetime) -> None:
+    if found.going_on:
+        print_table(
+            ["NOT OVER SINCE", "TIMES", "STEPS", "ALERT"],
+            [
+                [when(one.since, now), f"{one.times:,}", str(one.steps_taken), one.title]
+                for one in found.going_on
+            ],
+        )
+    if found.waiting:
+        print_table(
+            ["GOES", "CHANNEL", "TO", "TRIES", "MESSAGE"],
+            [
+                [when(one.goes_at, now), one.channel, one.to, str(one.tries), one.title]
+                for one in found.waiting
+            ],
+        )
+    for one in found.failed:
+        since = when(one.since, now)
+        click.echo(f"An alert about {one.job} did not go out, {since}: {one.reason}")
+    if not found.any:
+        click.echo("Every alert is over, and every message went out.")
+
+
+def _sender(scheduler: Scheduler) -> AlertSender:
+    return AlertSender(scheduler.store.engine, scheduler.settings, scheduler.clock)
+
+
+# ``targcc alert-rules``: rules by which Prometheus notices what this scheduler cannot tell any more.
+
+
+@click.command("alert-rules")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to this file; by default to standard output.",
+)
+def alert_rules(output: Path | None) -> None:
+    """Print alert rules for Prometheus: for the scheduler as a whole, and for each job that says what is expected of it.
+
+    \b
+    Example:
+      targcc alert-rules --output targcc-rules.yml
+    """
+    text = rules_text(current().name, Scheduler(settings()).definitions.values())
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+        click.echo(f"{output} is written: name it under rule_files in prometheus.yml")
+
+
+def rules_text(project: str, jobs: Iterable[JobDefinition]) -> str:
+    """The rules as a file of Prometheus. Texts are quoted as JSON, which YAML reads."""
+    lines = ["groups:", f"  - name: {json.dumps(f'targcc {project}')}", "    rules:"]
+    for rule in [*_whole(project), *(rule for job in jobs for rule in _of_job(job))]:
+        lines += [
+            f"      - alert: {rule['alert']}",
+            f"        expr: {json.dumps(rule['expr'], ensure_ascii=False)}",
+            f"        for: {rule['for']}",
+            f"        labels: {json.dumps(rule['labels'], ensure_ascii=False)}",
+            f"        annotations: {json.dumps({'summary': rule['summary']}, ensure_ascii=False)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _rule(
+    alert: str,
+    expr: str,
+    summary: str,
+    *,
+    after: str = "5m",
+    severity: str = "critical",
+    **labels: str,
+) -> dict[str, Any]:
+    return {
+        "alert": alert,
+        "expr": expr,
+        "for": after,
+        "labels": {"severity": severity, **labels},
+        "summary": summary,
+    }
+
+
+def _whole(project: str) -> Iterator[dict[str, Any]]:
+    yield _rule(
+        "TargccAbsent",
+        f"absent(targcc_info{{project={_quoted(project)}}})",
+        f"Nothing is heard of the scheduler of {project}",
+    )
+    yield _rule("TargccNoServer", "targcc_servers == 0", "No server of the scheduler is up")
+    yield _rule(
+        "TargccServerSilent",
+        "targcc_oldest_heartbeat_seconds > 60",
+        "A server of the scheduler says nothing",
+        after="1m",
+    )
+    yield _rule(
+        "TargccLate", "targcc_late > 0", "{{ $labels.subject }} is late ({{ $labels.kind }})"
+    )
+    yield _rule(
+        "TargccFailures",
+        "targcc_open_failures > 0",
+        "{{ $value }} failed runs of {{ $labels.job }} wait for a person",
+        severity="warning",
+    )
+    yield _rule(
+        "TargccQueuePaused",
+        "targcc_queue_paused == 1",
+        "The queue {{ $labels.queue }} is paused",
+        after="1h",
+        severity="warning",
+    )
+    yield _rule(
+        "TargccBrokenJobFiles",
+        "targcc_broken_job_files > 0",
+        "{{ $value }} job files cannot be used",
+        severity="warning",
+    )
+
+
+def _of_job(job: JobDefinition) -> Iterator[dict[str, Any]]:
+    """A job that has to succeed so often is watched by its last success, which needs no scheduler that is up."""
+    expected = job.expectations
+    if not expected.successes:
+        return
+    seconds = round(expected.within.total_seconds())
+    last = f"targcc_job_last_success_timestamp_seconds{{job={_quoted(job.name)}}}"
+    yield _rule(
+        f"TargccExpected_{_name(job.name)}",
+        f"time() - {last} > {seconds}",
+        f"{job.display_name} has to have {expected.at_least}",
+        after="1m",
+        job=job.name,
+    )
+
+
+def _quoted(text: str) -> str:
+    """A text as PromQL quotes it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _name(text: str) -> str:
+    return re.sub(r"\W", "_", text, flags=re.ASCII)

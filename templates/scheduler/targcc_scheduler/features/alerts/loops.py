@@ -1,0 +1,451 @@
+"""Background work of alerts: queue, watch, digest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core import humanize
+from ...core.actor import SYSTEM
+from ...core.outage import OUTAGES, Outage
+from ...core.states import RunState
+from ...db.transactions import Store
+from ...kernel.audit import audit
+from ...kernel.jobs.definition import JobDefinition, stand_in
+from ...kernel.runs.values import Settlement
+from ..calendars import model as calendar_model
+from ..calendars.model import Window
+from ..triage import error_groups
+from ..triage.issues import Issue
+from ..triage.overview import Overview, overview
+from . import delivery, message, model
+from .delivery import AlertSender
+from .message import AlertEvent, Notice, Section, one_line, pages_of
+from .policy import Target
+
+# Alerts on their way to people: outside the path of jobs, several at once, and what waits is sent before the node stops.
+
+log = logging.getLogger("targcc.node.alert_queue")
+
+AT_ONCE = 4
+"""So that a mail server which does not answer holds up no other alert."""
+_MOST_WAITING = 10_000
+_LAST_SECONDS = 10.0
+
+Notify = Callable[[AlertEvent], Awaitable[None]]
+_KINDS: dict[RunState, Any] = {RunState.FAILED: "failure", RunState.SUCCEEDED: "success"}
+
+
+class AlertQueue:
+    """Makes alert events of settled runs, whoever settled them, and hands all events to who tells people.
+
+    Args:
+        send: Tells people; ``None``: nobody is told.
+        definitions: The jobs.
+    """
+
+    def __init__(self, send: Notify | None, definitions: Mapping[str, JobDefinition]) -> None:
+        self.alerted: frozenset[str] = frozenset()
+        """The jobs that have a row in ``c_JobAlert``."""
+        self.send = send
+        self._definitions = definitions
+        self._events: asyncio.Queue[AlertEvent] = asyncio.Queue(maxsize=_MOST_WAITING)
+
+    def settled(self, settlement: Settlement) -> None:
+        """A run was settled: by a worker, or by the rescue of what a lost worker left."""
+        claim = settlement.claim
+        definition = self._definitions.get(claim.job_name) or stand_in(claim.job_name, claim.queue)
+        if (event := event_of(settlement, definition)) is not None:
+            self.put(event)
+
+    def put(self, event: AlertEvent) -> None:
+        """Something happened that somebody may want to know."""
+        if self.send is None or not self._may_interest(event):
+            return
+        try:
+            self._events.put_nowait(event)
+        except asyncio.QueueFull:
+            name = event.definition.name
+            log.warning("too many alerts wait: one about %s is dropped", name)
+
+    async def run(self) -> None:
+        """Send one after the other, until cancelled."""
+        while True:
+            await self._send_one(await self._events.get())
+
+    async def send_rest(self) -> None:
+        """Send what waits; what takes too long is dropped."""
+        try:
+            async with asyncio.timeout(_LAST_SECONDS):
+                while not self._events.empty():
+                    await self._send_one(self._events.get_nowait())
+        except TimeoutError:
+            log.warning("while stopping: %d alerts were not sent in time", self._events.qsize() + 1)
+
+    def _may_interest(self, event: AlertEvent) -> bool:
+        """Most runs succeed and nobody asked to hear of it; the sender need not look that up each time."""
+        job = event.definition
+        return event.kind != "success" or job.alerts is not None or job.name in self.alerted
+
+    async def _send_one(self, event: AlertEvent) -> None:
+        if self.send is None:
+            return
+        try:
+            await self.send(event)
+        except Exception:
+            log.exception("an alert about %s could not be sent", event.definition.name)
+
+
+def event_of(settlement: Settlement, definition: JobDefinition) -> AlertEvent | None:
+    """What a settled run means to people; ``None`` when it is not over, or nothing to tell of."""
+    kind, attempt = _KINDS.get(settlement.state), settlement.attempt
+    if kind is None:
+        return None
+    return AlertEvent(
+        kind=kind,
+        definition=definition,
+        run_id=settlement.claim.run_id,
+        message=settlement.message or "",
+        details=(attempt.stack_trace if attempt else None) or "",
+        attempt=settlement.claim.attempt,
+        scheduled_for=settlement.claim.scheduled_for,
+        duration_ms=attempt.duration_ms if attempt else None,
+        server=attempt.server if attempt else "",
+    )
+
+
+# Looks after alerts that are not over, and sends what waits.
+#
+# It has no clock of its own: the node's look for what is late wakes it when there is something to do, so a node without open alerts asks the
+# database nothing more.
+
+_DIGEST = "alert digest"
+_DIGEST_GRACE = timedelta(hours=2)
+"""A digest that no node was there for is sent so much later, and then no more."""
+_FORGET = timedelta(days=30)
+
+
+class AlertWatch:
+    """Sends what follows alerts.
+
+    Args:
+        store: The database.
+        sender: Who tells people.
+        definitions: The jobs.
+    """
+
+    def __init__(
+        self, store: Store, sender: AlertSender, definitions: Mapping[str, JobDefinition]
+    ) -> None:
+        self._store = store
+        self._sender = sender
+        self._definitions = definitions
+        self._noted: AbstractSet[tuple[str, str]] = frozenset()
+        self._wake = asyncio.Event()
+        self._digest_at: datetime | None = None
+        self._ending = False
+
+    def look(self, noted: AbstractSet[tuple[str, str]], now: datetime) -> None:
+        """See whether there is something to do.
+
+        Args:
+            noted: What is wrong: see :func:`~...storage.failures.concerns.noted`.
+            now: The instant it is.
+        """
+        if error_groups.ALERTS_GO_ON in noted or self._digest_is_due(now):
+            self._noted = noted
+            self._wake.set()
+
+    def end(self) -> None:
+        """Let :meth:`run` return when it has done what it is at."""
+        self._ending = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Do what there is to do whenever :meth:`look` has seen some, until :meth:`end`."""
+        outage = Outage(log, "what follows alerts")
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._ending:
+                return
+            try:
+                await self.once(self._noted, self._sender.clock.now())
+                outage.over()
+            except OUTAGES as error:
+                outage.failed(error)
+
+    async def once(self, noted: AbstractSet[tuple[str, str]], now: datetime) -> None:
+        """Say what is well again, take the next steps, make the digest, and send what is due."""
+        if error_groups.ALERTS_GO_ON in noted:
+            async with self._store.read() as connection:
+                rows = await model.going_on(connection)
+                standing = [
+                    (row, *await self._standing(connection, row, noted, now)) for row in rows
+                ]
+            for row, over_at, waits in standing:
+                if over_at is not None:
+                    await self._end(row, over_at, now)
+                elif row.LastAt < now - _FORGET:
+                    await self._forget(now - _FORGET)
+                elif not waits:
+                    await self._calm(row)
+                elif self._step_is_due(row, now):
+                    await self._escalate(row, now)
+        if self._digest_is_due(now):
+            await self._send_digest(now)
+        await self._sender.send_due()
+
+    async def _standing(
+        self,
+        connection: AsyncConnection,
+        row: Any,
+        noted: AbstractSet[tuple[str, str]],
+        now: datetime,
+    ) -> tuple[datetime | None, bool]:
+        """Since when it is over, and whether it waits for a person."""
+        if row.Kind == "failure":
+            over_at = await model.failure_over_at(connection, row)
+            return over_at, await model.failure_waits(connection, row.Thread, now)
+        subject = (row.About, error_groups.NODE) if row.Kind == "node" else (row.JobName, row.About)
+        return (None, True) if subject in noted else (now, False)
+
+    async def _end(self, row: Any, over_at: datetime, now: datetime) -> None:
+        """One of several nodes says that it is well again."""
+        sender = self._sender
+        notice = delivery.recovered(
+            row, over_at, self._definitions, sender.page, sender.policy.zone
+        )
+        async with self._store.write() as connection:
+            if not await model.end(connection, row):
+                return
+            seen = row.Kind == "node" and not await model.node_is_up(connection, row.About, now)
+            if seen or not sender.policy.recovered:  # a person took a lost node off the list
+                return
+            await audit(
+                connection,
+                SYSTEM,
+                "alert-recovered",
+                now,
+                job_name=row.JobName,
+                detail=notice.title,
+            )
+            targets = message.from_json(row.TargetsJson)
+            urgent = "recovered" in sender.policy.urgent
+            at_once = await sender.hold(connection, notice, targets, urgent=urgent)
+            await self._put(connection, notice, at_once, now)
+
+    async def _calm(self, row: Any) -> None:
+        if row.EscalatesFrom is not None:
+            async with self._store.write() as connection:
+                await model.calm(connection, row.Thread)
+
+    def _step_is_due(self, row: Any, now: datetime) -> bool:
+        steps = self._sender.policy.escalation
+        if row.EscalatesFrom is None or row.Step >= len(steps):
+            return False
+        return bool(row.EscalatesFrom + steps[row.Step].after <= now)
+
+    async def _escalate(self, row: Any, now: datetime) -> None:
+        """One of several nodes tells the next ones."""
+        sender = self._sender
+        notice = delivery.escalated(row, now, sender.page, sender.policy.zone)
+        targets = sender.policy.resolve(sender.policy.escalation[row.Step].to, now)
+        async with self._store.write() as connection:
+            if await model.escalate(connection, row):
+                await audit(
+                    connection,
+                    SYSTEM,
+                    "alert-escalated",
+                    now,
+                    job_name=row.JobName,
+                    detail=notice.title,
+                )
+                await self._put(connection, notice, targets, now)
+
+    async def _forget(self, before: datetime) -> None:
+        async with self._store.write() as connection:
+            await model.remove_old(connection, before)
+
+    async def _put(
+        self, connection: AsyncConnection, notice: Notice, targets: Iterable[Target], now: datetime
+    ) -> None:
+        """Leave a message to whichever node sends it; each recipient's mail is one."""
+        letters = [
+            self._sender.letter(notice, target, now, f"{notice.key}/{number}")
+            for number, target in enumerate(message.grouped(targets))
+        ]
+        await model.put(connection, letters)
+
+    def _digest_is_due(self, now: datetime) -> bool:
+        digest = self._sender.policy.digest
+        if digest is None:
+            return False
+        if self._digest_at is None:
+            last = digest.slot_before(now)
+            self._digest_at = last if now - last < _DIGEST_GRACE else digest.slot_after(now)
+        return self._digest_at <= now
+
+    async def _send_digest(self, now: datetime) -> None:
+        """One of several nodes makes it."""
+        sender, digest, slot = self._sender, self._sender.policy.digest, self._digest_at
+        if digest is None or slot is None:
+            return
+        since = digest.slot_before(slot - timedelta(seconds=1))
+        targets = sender.policy.resolve(digest.to, now)
+        async with self._store.read() as connection:
+            notice = await digest_of(
+                connection,
+                list(self._definitions.values()),
+                (since, now),
+                page=sender.page,
+                zone=digest.hours.zone,
+            )
+        async with self._store.write() as connection:
+            if await model.claim_slot(connection, _DIGEST, slot.astimezone(UTC), now):
+                await self._put(connection, notice, targets, now)
+        self._digest_at = digest.slot_after(max(now, slot))
+
+
+def watch_of(
+    store: Store, send: object, definitions: Mapping[str, JobDefinition]
+) -> AlertWatch | None:
+    """Who looks after the alerts that ``send`` tells people of; ``None``: it is somebody's own, or nobody is told."""
+    return AlertWatch(store, send, definitions) if isinstance(send, AlertSender) else None
+
+
+# The digest: what needs a person, what happened since the last one, and what comes until the next.
+
+_DAY = timedelta(days=1)
+_MOST = 20
+_CROWDED = 3
+_PAGES = {"failure": "inbox", "queue": "system", "node": "system", "no-server": "system"}
+
+
+async def digest_of(
+    connection: AsyncConnection,
+    definitions: Collection[JobDefinition],
+    between: tuple[datetime, datetime],
+    *,
+    page: str,
+    zone: ZoneInfo,
+) -> Notice:
+    """The digest.
+
+    Args:
+        connection: To read by.
+        definitions: The jobs.
+        between: When the last one was due, and the instant it is.
+        page: The dashboard.
+        zone: In which times are.
+    """
+    since, now = between
+    found = await overview(connection, definitions, now, back=now - since, ahead=_DAY)
+    closed = await calendar_model.since(connection, since)
+    names = {job.name: job.display_name for job in definitions}
+    sections = (
+        Section("Needs a person", tuple(_wrong(found.concerns, page))),
+        Section(
+            f"Since {humanize.clock(since, now, zone)}",
+            (*_happened(found, names, page), *_were_closed(closed, now, zone, page)),
+        ),
+        Section(
+            "The next 24 hours",
+            (*_comes(found, now, zone, page), *_will_be_closed(closed, now, zone, page)),
+        ),
+    )
+    number = len(found.concerns)
+    verb = "thing needs" if number == 1 else "things need"
+    title = f"{number} {verb} a person" if number else "Nothing needs a person"
+    return Notice(
+        kind="digest",
+        job="Digest",
+        run_id=None,
+        title=one_line(title),
+        facts=tuple(_numbers(found)),
+        message=found.concerns[0].title if number else "",
+        details="",
+        url=page,
+        links=pages_of(page),
+        sections=tuple(section for section in sections if section.lines),
+        thread="digest",
+        key=f"digest-{now.timestamp():.0f}",
+        at=now,
+    )
+
+
+def _numbers(found: Overview) -> Iterable[tuple[str, str]]:
+    for name, state in (
+        ("Succeeded", RunState.SUCCEEDED),
+        ("Failed", RunState.FAILED),
+        ("Missed", RunState.MISSED),
+    ):
+        yield name, f"{found.count(state):,}"
+
+
+def _wrong(concerns: Iterable[Issue], page: str) -> Iterable[tuple[str, str]]:
+    wrong = list(concerns)
+    for one in wrong[:_MOST]:
+        place = _PAGES.get(one.kind)
+        about = (
+            pages_of(page, cause=one.subject)
+            if place == "inbox"
+            else pages_of(page, job=one.subject)
+        )
+        yield f"{one.title}: {one.detail}", f"{page}/{place}" if place == "system" else about[0][1]
+    if len(wrong) > _MOST:
+        yield f"and {len(wrong) - _MOST} more", f"{page}/inbox"
+
+
+def _happened(found: Overview, names: dict[str, str], page: str) -> Iterable[tuple[str, str]]:
+    bad = {
+        state: Counter({job: n for (job, s), n in found.window.by_job.items() if s is state})
+        for state in (RunState.FAILED, RunState.MISSED)
+    }
+    recovered = {job.name for job in found.recovered}
+    for verb, counts in (("failed", bad[RunState.FAILED]), ("was missed", bad[RunState.MISSED])):
+        for job, number in counts.most_common(_MOST):
+            times = "" if number == 1 else f" {number:,} times"
+            again = ", and works again" if job in recovered else ""
+            yield f"{names.get(job, job)} {verb}{times}{again}", pages_of(page, job=job)[0][1]
+
+
+def _comes(found: Overview, now: datetime, zone: ZoneInfo, page: str) -> Iterable[tuple[str, str]]:
+    if not found.slots:
+        return
+    yield f"{humanize.count(len(found.slots), 'run')} by schedule", f"{page}/jobs"
+    [(minute, most)] = Counter(slot.replace(second=0) for slot in found.slots).most_common(1)
+    if most >= _CROWDED:
+        yield f"{most} of them at {humanize.clock(minute, now, zone)}", f"{page}/jobs"
+
+
+def _were_closed(
+    closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
+) -> Iterable[tuple[str, str]]:
+    """The maintenance windows that are over."""
+    for one in closed:
+        if one.ends_at <= now:
+            yield _in_words(one, now, zone, "nothing ran"), f"{page}/calendars"
+
+
+def _will_be_closed(
+    closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
+) -> Iterable[tuple[str, str]]:
+    """Those that go on, or begin within a day."""
+    for one in closed:
+        if one.starts_at < now + _DAY and one.ends_at > now:
+            yield _in_words(one, now, zone, "nothing starts"), f"{page}/calendars"
+
+
+def _in_words(window: Window, now: datetime, zone: ZoneInfo, what: str) -> str:
+    where = f" in {', '.join(window.queues)}" if window.queues else ""
+    begins, ends = (humanize.clock(at, now, zone) for at in (window.starts_at, window.ends_at))
+    return one_line(f"Maintenance, {begins} to {ends}: {what}{where} ({window.reason})")

@@ -1,0 +1,1 @@
+"""The audit: a chain of hashes over what people and programs did."""

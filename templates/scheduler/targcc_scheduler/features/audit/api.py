@@ -1,0 +1,94 @@
+"""The API of the audit: listed, exported, verified."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from ...core.errors import AuditError
+from ...kernel.queries.models import AuditEntry
+from ...web.api.common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, link_older
+from ...web.api.schemas import VerdictOut
+from ...web.api_route import ApiRoute
+from ...web.problems import Problem
+from . import actions, queries
+from .queries import Filter, Format
+from .responses import file_of, names_of
+
+router = APIRouter(prefix="/api/audit", route_class=ApiRoute, responses=PROBLEMS, tags=["system"])
+_FILES = {
+    "text/csv": {"schema": {"type": "string"}},
+    "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+}
+
+
+def _filter(
+    scheduler: SchedulerOf,
+    *,
+    job: str | None = None,
+    run_id: int | None = None,
+    actor: Annotated[str, Query(description="A part of the name, in any case.")] = "",
+    action: Annotated[str, Query(description="What was done, such as trigger.")] = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Filter:
+    jobs = names_of(scheduler, job) if job is not None else ()
+    for name, moment in (("since", since), ("until", until)):
+        if moment is not None and moment.tzinfo is None:
+            raise Problem(422, "An instant needs a zone", f"{name}: write it as 2026-12-31T08:00Z")
+    return Filter(jobs=jobs, run_id=run_id, actor=actor, action=action, since=since, until=until)
+
+
+Which = Annotated[Filter, Depends(_filter)]
+
+
+@router.get("")
+async def list_audit(
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    which: Which,
+    *,
+    before: int | None = None,
+    cursor: Annotated[int | None, Query(description="The same as before.")] = None,
+    limit: Limit = 50,
+) -> list[AuditEntry]:
+    """Who did what, when, from where; newest first. The header `Link` names the next page."""
+    before = cursor if cursor is not None else before
+    found = await scheduler.read(
+        lambda db: queries.audit(db, which, before=before, limit=limit),
+    )
+    link_older(request, response, found, limit)
+    return list(found)
+
+
+@router.get("/export", response_class=Response, responses={200: {"content": _FILES}})
+async def export_audit(
+    _: Viewer, scheduler: SchedulerOf, which: Which, kind: Annotated[Format, Query(alias="format")]
+) -> StreamingResponse:
+    """All that the filter lets through, newest first, as CSV or JSON."""
+    return file_of(scheduler, which, kind)
+
+
+@router.get("/verify")
+async def verify_audit(
+    _: Operator,
+    scheduler: SchedulerOf,
+    head: Annotated[str, Query(description="The head as it was noted: PLACE:HASH.")] = "",
+) -> VerdictOut:
+    """Whether the rows are what was written, in their order; `fault` names the first that is not."""
+    try:
+        found = await actions.verified(scheduler, head)
+    except AuditError as error:
+        raise Problem(422, "That head says nothing", str(error)) from None
+    return VerdictOut(
+        rows=found.rows,
+        head=str(found.head),
+        unchained=found.unchained,
+        fault=found.fault,
+        too_old=found.too_old,
+    )

@@ -1,0 +1,171 @@
+"""``targcc audit``: who did what; whether that is what was written; as a file."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, Any
+
+import click
+
+from ...cli.common import Function, instant, opened, operator, run
+from ...cli.completing import job_names
+from ...cli.connect import connect, path
+from ...cli.group import Commands
+from ...cli.output import done, json_option, limit_option, print_json, print_table, shows, when
+from ...core.humanize import count
+from ...core.text import visible
+from ...kernel.queries.models import AuditEntry
+from ...web.api.schemas import VerdictOut
+from . import actions
+from .queries import Format
+
+
+def filter_options(command: Function) -> Function:
+    """Which rows."""
+    for option in (
+        click.option("--until", type=instant, metavar="TIME", help="Only before then."),
+        click.option("--since", type=instant, metavar="TIME", help="Only from then on."),
+        click.option("--action", help="Only this, such as trigger."),
+        click.option("--actor", help="Only of those whose name has this in it."),
+        click.option("--job", shell_complete=job_names, help="Only about this job."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("audit", cls=Commands, invoke_without_command=True)
+@filter_options
+@limit_option
+@shows
+def audit_group(*, limit: int, as_json: bool, **which: Any) -> None:
+    """Show who did what, when, from where; verify and export that.
+
+    \b
+    Example:
+      targcc audit --job DailyReport
+      targcc audit --actor dana --since 2026-11-01
+    """
+    if click.get_current_context().invoked_subcommand is None:
+        run(_list(which, limit, as_json=as_json))
+
+
+async def _list(which: dict[str, Any], limit: int, *, as_json: bool) -> None:
+    async with connect() as api:
+        found = await api.pages(path("audit"), list[AuditEntry], limit, rows=list, **which)
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo("Nobody has touched anything yet.")
+    else:
+        print_table(
+            ["WHEN", "WHO", "DID", "JOB", "RUN", "DETAIL", "FROM"],
+            [
+                [
+                    when(one.at, api.now),
+                    one.actor,
+                    one.action,
+                    one.job or "",
+                    str(one.run_id or ""),
+                    one.detail or "",
+                    one.remote or "",
+                ]
+                for one in found
+            ],
+        )
+
+
+@audit_group.command("verify")
+@click.option(
+    "--head",
+    default="",
+    metavar="PLACE:HASH",
+    help="What this command said some time ago: the chain has to hold it. Shows that its end was cut off.",
+)
+@shows
+def verify(*, head: str, as_json: bool) -> None:
+    """Walk the audit's chain of hashes: exit status 1, and the first row that is wrong, if somebody has changed it.
+
+    Note the head that it prints where nobody who can write to the database can change it.
+
+    \b
+    Example:
+      targcc audit verify
+      targcc audit verify --head 1204:5c1f…
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("audit", "verify"), VerdictOut, head=head)
+        if as_json:
+            print_json(found)
+        else:
+            _say(found)
+        if found.fault is not None:
+            sys.exit(1)
+
+    run(work())
+
+
+def _say(found: VerdictOut) -> None:
+    if found.fault is not None:
+        click.echo(f"{found.fault.kind}: {found.fault.message}")
+        click.echo(f"{count(found.rows, 'row')} before that are as they were written")
+        return
+    click.echo(f"{count(found.rows, 'row')} are as they were written, in their order")
+    if found.unchained:
+        click.echo(f"{count(found.unchained, 'row')} from before there was a chain: not verified")
+    click.echo(f"head {found.head}")
+
+
+@audit_group.command("export")
+@filter_options
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "json"]),
+    default="csv",
+    show_default=True,
+    help="What to write.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.File("w", encoding="utf-8", lazy=True),
+    default="-",
+    help="The file. Default: standard output.",
+)
+def export_audit(*, kind: Format, output: IO[str], **which: Any) -> None:
+    """Write the audit as a file, newest first. A cell of CSV that a spreadsheet would calculate begins with an apostrophe.
+
+    \b
+    Example:
+      targcc audit export --since 2026-10-01 --until 2027-01-01 -o audit.csv
+      targcc audit export --format json --actor dana
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            async for text in api.text(path("audit", "export"), format=kind, **which):
+                output.write(visible(text, lines=True))
+
+    run(work())
+
+
+@audit_group.command("adopt")
+@click.confirmation_option(prompt="Have you looked at each of these rows?")
+@json_option
+def adopt(*, as_json: bool) -> None:
+    """Take rows without a hash into the chain, at its end: a node of an earlier release wrote them during a deployment.
+
+    \b
+    Example:
+      targcc audit adopt
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            ids = await actions.adopt(scheduler, operator())
+        said = f"{count(len(ids), 'row')} taken into the chain"
+        done(said, as_json=as_json, rows=len(ids))
+
+    run(work())

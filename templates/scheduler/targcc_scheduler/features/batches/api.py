@@ -1,0 +1,75 @@
+"""The routes of batches."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from ...web.api.common import (
+    CONFLICT,
+    PROBLEMS,
+    Limit,
+    Operator,
+    SchedulerOf,
+    Viewer,
+    link_older,
+    no_such_batch,
+    tried,
+)
+from ...web.api_route import ApiRoute
+from ...web.authentication import actor
+from . import queries
+from .model import BatchState
+from .schemas import BatchDetailOut, BatchDoneOut, BatchOut
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/batches", tags=["batches"])
+async def list_batches(
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    state: Annotated[BatchState | None, Query(description="In this state.")] = None,
+    limit: Limit = 50,
+    cursor: Annotated[int | None, Query(description="Older than this batch id.")] = None,
+) -> list[BatchOut]:
+    """Batches, newest first, those in others too. The header `Link` names the next page."""
+    found = await scheduler.read(
+        lambda db: queries.list_batches(db, state=state, limit=limit, before=cursor)
+    )
+    link_older(request, response, found, limit)
+    return [BatchOut.model_validate(one) for one in found]
+
+
+@router.get("/batches/{batch_id}", tags=["batches"])
+async def get_batch(batch_id: int, _: Viewer, scheduler: SchedulerOf) -> BatchDetailOut:
+    """One batch, how many of its runs are in which state, the batches in it and its callbacks."""
+    found = await scheduler.read(lambda db: queries.get_batch(db, batch_id))
+    if found is None:
+        raise no_such_batch(batch_id)
+    return BatchDetailOut.model_validate(found)
+
+
+@router.post("/batches/{batch_id}/cancel", tags=["batches"], responses=CONFLICT)
+async def cancel_batch(
+    batch_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> BatchDoneOut:
+    """Cancel all runs of a batch, and of those in it: what waits at once, what runs is told to stop. It answers when all are."""
+    by = actor(request, principal)
+    count = await tried(scheduler.batches.cancel(batch_id, by=by))
+    message = f"{count} runs of batch {batch_id} are cancelled, or told to stop"
+    return BatchDoneOut(message=message, runs=count)
+
+
+@router.post("/batches/{batch_id}/retry", tags=["batches"], responses=CONFLICT)
+async def retry_batch(
+    batch_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> BatchDoneOut:
+    """Do the runs of a batch again, and of those in it, that failed or were cancelled; the batch is under way again."""
+    by = actor(request, principal)
+    count = await tried(scheduler.batches.retry_failed(batch_id, by=by))
+    return BatchDoneOut(message=f"{count} runs of batch {batch_id} are done again", runs=count)

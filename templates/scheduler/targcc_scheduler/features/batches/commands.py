@@ -1,0 +1,131 @@
+"""``targcc batch``: look at batches, cancel them, do again what failed of them."""
+
+from __future__ import annotations
+
+import click
+
+from ...cli.common import run
+from ...cli.connect import connect, path
+from ...cli.group import Commands
+from ...cli.output import done, json_option, print_json, print_pairs, print_table, shows, when
+from .model import BatchState
+from .schemas import BatchDetailOut, BatchDoneOut, BatchOut
+
+_BAR = 30
+
+
+@click.group("batch", cls=Commands)
+def batch_group() -> None:
+    """Look at batches, cancel them, do again what failed of them."""
+
+
+@batch_group.command("list")
+@click.option(
+    "--state", type=click.Choice([one.value for one in BatchState]), help="In this state."
+)
+@click.option("--limit", type=click.IntRange(1, 500), default=20, help="At most so many.")
+@shows
+def list_batches(state: str | None, *, limit: int, as_json: bool) -> None:
+    """Show the last batches.
+
+    \b
+    Example:
+      targcc batch list --state running
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("batches"), list[BatchOut], state=state, limit=limit)
+            now = api.now
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("There is no such batch.")
+        else:
+            rows = [
+                [str(one.id), one.name, one.state, _progress(one), when(one.created_at, now)]
+                for one in found
+            ]
+            print_table(["ID", "BATCH", "STATE", "MEMBERS", "CREATED"], rows)
+
+    run(work())
+
+
+@batch_group.command("show")
+@click.argument("batch_id", type=int, metavar="ID")
+@shows
+def show(batch_id: int, *, as_json: bool) -> None:
+    """Show how far a batch is.
+
+    \b
+    Example:
+      targcc batch show 3 --watch
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("batches", batch_id), BatchDetailOut)
+            now = api.now
+        if as_json:
+            print_json(found)
+            return
+        states = ", ".join(f"{count} {state}" for state, count in sorted(found.runs.items()))
+        print_pairs(
+            [
+                ("batch", f"{found.id}  {found.name}"),
+                ("state", found.state),
+                ("progress", f"{_bar(found)} {_progress(found)}"),
+                ("runs", states),
+                ("created", f"{when(found.created_at, now)} by {found.created_by}"),
+                ("over", when(found.completed_at, now)),
+                ("cancelled by", found.cancelled_by or ""),
+                ("in batch", str(found.parent or "")),
+                ("batches in it", ", ".join(map(str, found.inner))),
+                ("callbacks", ", ".join(f"run {one}" for one in found.callbacks)),
+            ]
+        )
+
+    run(work())
+
+
+@batch_group.command("cancel")
+@click.argument("batch_id", type=int, metavar="ID")
+@json_option
+def cancel(batch_id: int, *, as_json: bool) -> None:
+    """Cancel all runs of a batch, and of those in it.
+
+    \b
+    Example:
+      targcc batch cancel 3
+    """
+    run(_ask(batch_id, "cancel", as_json=as_json))
+
+
+@batch_group.command("retry")
+@click.argument("batch_id", type=int, metavar="ID")
+@json_option
+def retry(batch_id: int, *, as_json: bool) -> None:
+    """Do again what failed of a batch, or was cancelled.
+
+    \b
+    Example:
+      targcc batch retry 3
+    """
+    run(_ask(batch_id, "retry", as_json=as_json))
+
+
+async def _ask(batch_id: int, action: str, *, as_json: bool) -> None:
+    async with connect() as api:
+        said = await api.post(path("batches", batch_id, action), BatchDoneOut)
+    done(said.message, as_json=as_json, batch_id=batch_id, runs=said.runs)
+
+
+def _progress(batch: BatchOut) -> str:
+    failed = f", {batch.failed} failed" if batch.failed else ""
+    return f"{batch.total - batch.pending} of {batch.total} done{failed}"
+
+
+def _bar(batch: BatchOut) -> str:
+    over = batch.total - batch.pending
+    filled = _BAR * over // batch.total if batch.total else _BAR
+    return f"[{'#' * filled}{'-' * (_BAR - filled)}]"

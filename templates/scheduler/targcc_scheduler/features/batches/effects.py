@@ -1,0 +1,199 @@
+"""What the ends of runs mean for their batches: counted once for each settled batch of runs, and the last one ends the batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import ACTIVE, FINAL, RunState
+from ...db.dialects import known
+from ...db.tables import job_batch, job_link, job_run
+from ...kernel import dependencies
+from ...kernel.effects import Effects, Ready, over
+from ...kernel.runs.values import NewRun, RunId, Settlement, Tie
+from .model import IS_BATCH, BatchState
+
+_MOST_SWEPT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What has become of some members of a batch.
+
+    Args:
+        over: How many are over.
+        failed: How many of those did not succeed.
+        gone: How many are of the batch no more.
+    """
+
+    over: int
+    failed: int = 0
+    gone: int = 0
+
+    def __add__(self, other: Change) -> Change:
+        return Change(self.over + other.over, self.failed + other.failed, self.gone + other.gone)
+
+
+async def on_settled(
+    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+) -> Effects:
+    """Runs are over: their batches count them, and those of which they were the last end."""
+    members = sorted(over(settled, Tie.BATCH))
+    if not members:
+        return Effects()
+    failed = sa.case((job_run.c.State == RunState.SUCCEEDED, 0), else_=1)
+    query = (
+        sa.select(job_run.c.BatchId, sa.func.count(), sa.func.sum(failed))
+        .where(known.of(connection).among(job_run.c.Id, members), job_run.c.BatchId.is_not(None))
+        .where(job_run.c.Step.is_(None))  # a flow counts its steps
+        .group_by(job_run.c.BatchId)
+    )
+    found = await connection.execute(query)
+    return await count(connection, {row[0]: Change(row[1], int(row[2])) for row in found}, now)
+
+
+async def stood_for(
+    connection: AsyncConnection, asked: Sequence[NewRun], ids: Sequence[RunId], now: datetime
+) -> Effects:
+    """Runs that were to be of batches are not, where others stand for them that were there already: their places are gone."""
+    changes: dict[int, Change] = {}
+    for run, run_id in zip(asked, ids, strict=True):
+        if run.batch_id is not None and run_id.existing:
+            changes[run.batch_id] = changes.get(run.batch_id, Change(0)) + Change(1, gone=1)
+    return await count(connection, changes, now)
+
+
+async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Effects:
+    """Runs were removed by a person: those that were not over leave their batches, as if they had not been added."""
+    left = [row for row in rows if row.BatchId and row.Step is None and row.State not in FINAL]
+    leaving = Counter(row.BatchId for row in left)
+    return await count(
+        connection, {key: Change(many, gone=many) for key, many in leaving.items()}, now
+    )
+
+
+async def count(
+    connection: AsyncConnection, changes: Mapping[int, Change], now: datetime
+) -> Effects:
+    """Count what has become of members; a batch without any that is not over ends, and is a member of its own that is over."""
+    waiting = dict(changes)
+    ready: list[Ready] = []
+    settled: list[Settlement] = []
+    c = job_batch.c
+    while waiting:
+        batch_id = max(waiting)  # inner batches first, and all transactions in that order
+        change = waiting.pop(batch_id)
+        counted = (
+            sa.update(job_batch)
+            .where(c.Id == batch_id, IS_BATCH)
+            .values(
+                Pending=c.Pending - change.over,
+                Failed=c.Failed + change.failed,
+                Total=c.Total - change.gone,
+            )
+            .returning(c.Pending, c.Failed, c.ParentId, c.State, c.CancelledBy)
+        )
+        row = (await connection.execute(counted)).one_or_none()
+        if row is None or row.Pending > 0 or row.State != BatchState.RUNNING:
+            continue
+        state = _final(row.Failed, row.CancelledBy)
+        over = sa.update(job_batch).where(c.Id == batch_id)
+        await connection.execute(over.values({c.State: state, c.CompletedAt: now}))
+        came = await dependencies.resolve(
+            connection, dependencies.BATCH, {batch_id: str(state)}, now
+        )
+        ready += came.ready
+        settled += came.settled
+        if row.ParentId is not None:
+            one = Change(1, int(state != BatchState.SUCCEEDED))
+            waiting[row.ParentId] = waiting.get(row.ParentId, Change(0)) + one
+    return Effects(ready=ready, settled=settled)
+
+
+def _final(failed: int, cancelled_by: str | None) -> BatchState:
+    if not failed:
+        return BatchState.SUCCEEDED
+    return BatchState.FAILED if cancelled_by is None else BatchState.CANCELLED
+
+
+async def any_goes_on(connection: AsyncConnection) -> bool:
+    """Whether a batch is not over."""
+    open_ = sa.exists().where(job_batch.c.State == BatchState.RUNNING, IS_BATCH)
+    return bool(await connection.scalar(sa.select(open_)))
+
+
+async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
+    """End batches of which nothing goes on any more, and discard what waits for batches that are gone.
+
+    Nodes of an earlier release end and remove runs without counting them.
+    """
+    c, inner = job_batch.c, job_batch.alias("inner_batch")
+    goes_on = sa.or_(
+        sa.exists().where(job_run.c.BatchId == c.Id, job_run.c.State.in_(sorted(ACTIVE))),
+        sa.exists().where(inner.c.ParentId == c.Id, inner.c.State == BatchState.RUNNING),
+    )
+    still = sa.select(c.Id).where(c.State == BatchState.RUNNING, IS_BATCH, ~goes_on)
+    ids = list((await connection.execute(still.order_by(c.Id.desc()).limit(_MOST_SWEPT))).scalars())
+    changes = {}
+    for (
+        batch_id
+    ) in ids:  # counted with its row locked: what is being added to it is there now, or waits
+        lock = sa.select(c.Pending, c.Failed).where(c.Id == batch_id).with_for_update()
+        row = (await connection.execute(lock)).one()
+        if await connection.scalar(still.where(c.Id == batch_id)) is None:
+            continue
+        bad = sa.select(sa.func.count()).where(
+            job_run.c.BatchId == batch_id,
+            job_run.c.State.in_(sorted(FINAL - {RunState.SUCCEEDED})),
+        )
+        bad_inner = sa.select(sa.func.count()).where(
+            inner.c.ParentId == batch_id, inner.c.State != BatchState.SUCCEEDED
+        )
+        found = int(await connection.scalar(bad) or 0) + int(
+            await connection.scalar(bad_inner) or 0
+        )
+        changes[batch_id] = Change(row.Pending, max(found - row.Failed, 0))
+    ended_ = await count(connection, changes, now)
+    lost = await _discard_lost(connection, now)
+    return Effects(ready=ended_.ready, settled=[*ended_.settled, *lost])
+
+
+async def _discard_lost(connection: AsyncConnection, now: datetime) -> list[Settlement]:
+    """Cancel runs that wait for batches that were pruned: nobody can have those done again."""
+    gone = sa.and_(
+        job_link.c.ParentKind == dependencies.BATCH,
+        ~sa.exists().where(job_batch.c.Id == job_link.c.ParentId),
+    )
+    query = (
+        sa.select(job_run)
+        .where(job_run.c.State == RunState.AWAITING)
+        .where(job_run.c.Id.in_(sa.select(job_link.c.ChildId).where(gone)))
+        .order_by(job_run.c.Id)
+        .limit(_MOST_SWEPT)
+        .with_for_update()
+    )
+    rows = list(await connection.execute(query))
+    return await dependencies.discard(
+        connection, rows, await dependencies.links_of(connection, [row.Id for row in rows]), now
+    )
+
+
+async def prune(connection: AsyncConnection, before: datetime, most: int) -> int:
+    """Remove batches and flows that ended before an instant and have neither runs nor inner batches any more; how many."""
+    c, inner = job_batch.c, job_batch.alias("inner_batch")
+    empty = sa.and_(
+        ~sa.exists().where(job_run.c.BatchId == c.Id),
+        ~sa.exists().where(inner.c.ParentId == c.Id),
+    )
+    old = sa.select(c.Id).where(c.State != BatchState.RUNNING, c.CompletedAt < before)
+    ids = list((await connection.execute(old.where(empty).order_by(c.Id).limit(most))).scalars())
+    if ids:
+        among = known.of(connection).among(c.Id, ids)
+        await connection.execute(sa.delete(job_batch).where(among))
+    return len(ids)

@@ -1,0 +1,257 @@
+"""Rows of batches, and who waits for them.
+
+The rows of batches are locked after those of runs, and an inner batch before the one that it is in: the larger id first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import BatchError, UnknownBatch
+from ...core.states import RunState
+from ...db.dialects import known
+from ...db.tables import job_batch, job_link, job_run
+from ...kernel.dependencies import BATCH, RUN, Parent
+from ...kernel.runs.values import NewRun, Tie
+
+# Rows of ``c_JobBatch``: made, found, and reopened when runs of a batch are done again.
+
+Row = Any
+"""A row of ``c_JobBatch``."""
+
+
+class BatchState(StrEnum):
+    """The state of a batch; once it is over, as a run's: so whoever waits for it asks as for a run."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"  # all its runs and inner batches did
+    FAILED = "failed"
+    CANCELLED = "cancelled"  # by a person, and not everything had succeeded
+
+
+IS_BATCH = job_batch.c.Kind == BATCH
+
+
+async def create(
+    connection: AsyncConnection,
+    *,
+    name: str,
+    by: str,
+    now: datetime,
+    members: int,
+    parent_id: int | None,
+) -> int:
+    """Insert a batch of so many runs and inner batches; its id."""
+    c = job_batch.c
+    values: dict[sa.Column[Any], Any] = {
+        c.Name: name,
+        c.Kind: BATCH,
+        c.State: BatchState.RUNNING,
+        c.CreatedBy: by[:100],
+        c.CreatedAt: now,
+        c.ParentId: parent_id,
+        c.Total: members,
+        c.Pending: members,
+    }
+    made = await connection.execute(sa.insert(job_batch).values(values).returning(c.Id))
+    return int(made.scalar_one())
+
+
+async def get(connection: AsyncConnection, batch_id: int, *, lock: bool = False) -> Row:
+    """The row of a batch.
+
+    Raises:
+        UnknownBatch: there is none with this id.
+    """
+    query = sa.select(job_batch).where(job_batch.c.Id == batch_id, IS_BATCH)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    if row is None:
+        raise UnknownBatch(f"there is no batch {batch_id}")
+    return row
+
+
+async def with_inner(connection: AsyncConnection, batch_id: int) -> list[int]:
+    """A batch and all that are in it, the innermost first."""
+    found = [batch_id]
+    level = [batch_id]
+    while level:
+        among = known.of(connection).among(job_batch.c.ParentId, level)
+        inner = await connection.execute(sa.select(job_batch.c.Id).where(among, IS_BATCH))
+        level = list(inner.scalars())
+        found += level
+    return sorted(found, reverse=True)
+
+
+async def with_outer(connection: AsyncConnection, batch_id: int) -> list[int]:
+    """A batch and all that it is in, the outermost last."""
+    found: list[int] = []
+    outer: int | None = batch_id
+    while outer is not None:
+        found.append(outer)
+        outer = await connection.scalar(
+            sa.select(job_batch.c.ParentId).where(job_batch.c.Id == outer)
+        )
+    return found
+
+
+async def grow(connection: AsyncConnection, batch_id: int, count: int) -> None:
+    """Make room for more runs in a batch that is not over; it does not end before the transaction does.
+
+    Raises:
+        UnknownBatch: there is none with this id.
+        BatchError: it is over, or being cancelled.
+    """
+    row = await get(connection, batch_id, lock=True)
+    if row.State != BatchState.RUNNING:
+        raise BatchError(f"batch {batch_id} is {row.State}: nothing can be added to it")
+    if row.CancelledBy is not None:
+        raise BatchError(f"batch {batch_id} is being cancelled by {row.CancelledBy}")
+    c = job_batch.c
+    more = sa.update(job_batch).where(c.Id == batch_id)
+    await connection.execute(more.values(Total=c.Total + count, Pending=c.Pending + count))
+
+
+async def mark_cancelled(connection: AsyncConnection, ids: Sequence[int], by: str) -> None:
+    """Note who cancels batches that are not over."""
+    for batch_id in ids:
+        open_ = sa.and_(job_batch.c.Id == batch_id, job_batch.c.State == BatchState.RUNNING)
+        by_first = sa.func.coalesce(job_batch.c.CancelledBy, by)
+        await connection.execute(sa.update(job_batch).where(open_).values(CancelledBy=by_first))
+
+
+async def runs_in(
+    connection: AsyncConnection,
+    ids: Sequence[int],
+    states: Sequence[RunState],
+    *,
+    after: int,
+    up_to: int | None = None,
+    most: int,
+) -> list[int]:
+    """Ids of runs of batches that are in one of these states, from the run that was seen last."""
+    wanted = [
+        known.of(connection).among(job_run.c.BatchId, ids),
+        job_run.c.State.in_(states),
+        job_run.c.Id > after,
+    ]
+    if up_to is not None:
+        wanted.append(job_run.c.Id <= up_to)
+    query = sa.select(job_run.c.Id).where(*wanted).order_by(job_run.c.Id).limit(most)
+    return list((await connection.execute(query)).scalars())
+
+
+async def newest_run(connection: AsyncConnection, ids: Sequence[int]) -> int:
+    """The largest id of a run of batches; 0 when they have none."""
+    among = known.of(connection).among(job_run.c.BatchId, ids)
+    return int(await connection.scalar(sa.select(sa.func.max(job_run.c.Id)).where(among)) or 0)
+
+
+async def rejoin(connection: AsyncConnection, again: Sequence[NewRun]) -> list[NewRun]:
+    """New runs as they are to be created: each takes the place in its batch of the run that it does again, and reopens the batch.
+
+    Call it before they are created, in the same transaction; of two that do the same run again, the first takes the place.
+    """
+    done_again = [run.retry_of for run in again if run.retry_of is not None]
+    if not done_again:
+        return list(again)
+    batches = sa.select(job_batch.c.Id).where(IS_BATCH)
+    among = known.of(connection).among(job_run.c.Id, done_again)
+    of_batches = (among, job_run.c.BatchId.in_(batches))
+    query = sa.select(job_run.c.Id, job_run.c.BatchId, job_run.c.State).where(*of_batches)
+    found = await connection.execute(query.order_by(job_run.c.Id).with_for_update())
+    places = {row.Id: row for row in found}
+    if not places:
+        return list(again)
+    leaving = known.of(connection).among(job_run.c.Id, list(places))
+    await connection.execute(sa.update(job_run).where(leaving).values(BatchId=None))
+    pending = Counter(row.BatchId for row in places.values())
+    failed = Counter(row.BatchId for row in places.values() if row.State != RunState.SUCCEEDED)
+    while pending:
+        batch_id = max(pending)
+        back, bad = pending.pop(batch_id), failed.pop(batch_id, 0)
+        closed = await _reopen(connection, batch_id, back, bad)
+        if closed is not None and closed.ParentId is not None:
+            pending[closed.ParentId] += 1
+            failed[closed.ParentId] += closed.State != BatchState.SUCCEEDED
+    return [
+        (
+            replace(run, batch_id=places[run.retry_of].BatchId, ties=run.ties | Tie.BATCH)
+            if run.retry_of in places
+            else run
+        )
+        for run in again
+    ]
+
+
+async def _reopen(connection: AsyncConnection, batch_id: int, back: int, bad: int) -> Row | None:
+    """Count members that are not over any more; the row of a batch that was over until now."""
+    row = await get(connection, batch_id, lock=True)
+    c = job_batch.c
+    values: dict[sa.Column[Any], Any] = {c.Pending: c.Pending + back, c.Failed: c.Failed - bad}
+    if row.State != BatchState.RUNNING:
+        values |= {c.State: BatchState.RUNNING, c.CompletedAt: None, c.CancelledBy: None}
+        waits = sa.select(job_run.c.Id).where(job_run.c.State == RunState.AWAITING)
+        unheard = sa.update(job_link).where(
+            job_link.c.ParentKind == BATCH,
+            job_link.c.ParentId == batch_id,
+            job_link.c.ChildId.in_(waits),
+        )
+        await connection.execute(unheard.values(Outcome=None))
+    await connection.execute(sa.update(job_batch).where(c.Id == batch_id).values(values))
+    return row if row.State != BatchState.RUNNING else None
+
+
+# Who waits for batches: the runs that do, the batches that these are in, and so on.
+
+
+async def waiting_for(connection: AsyncConnection, batch_ids: Collection[int]) -> set[Parent]:
+    """These batches, and every run and batch that does not end before they do."""
+    found: set[Parent] = set()
+    level: set[Parent] = {(BATCH, one) for one in batch_ids}
+    while level:
+        found |= level
+        runs = [one for kind, one in level if kind == RUN]
+        batches = [one for kind, one in level if kind == BATCH]
+        level = {
+            *await _children(connection, RUN, runs),
+            *await _children(connection, BATCH, batches),
+            *await _around(connection, job_run.c.BatchId, job_run.c.Id, runs),
+            *await _around(connection, job_batch.c.ParentId, job_batch.c.Id, batches),
+        } - found
+    return found
+
+
+async def _children(connection: AsyncConnection, kind: str, ids: Collection[int]) -> list[Parent]:
+    """The runs that wait for some runs or batches."""
+    if not ids:
+        return []
+    c = job_link.c
+    among = known.of(connection).among(c.ParentId, sorted(ids))
+    query = (
+        sa.select(c.ChildId)
+        .join(job_run, job_run.c.Id == c.ChildId)
+        .where(c.ParentKind == kind, among, job_run.c.State == RunState.AWAITING)
+    )
+    return [(RUN, one) for one in await connection.scalars(query)]
+
+
+async def _around(
+    connection: AsyncConnection,
+    outer: sa.Column[int],
+    inner: sa.Column[int],
+    ids: Collection[int],
+) -> list[Parent]:
+    """The batches that some runs or batches are in."""
+    if not ids:
+        return []
+    among = known.of(connection).among(inner, sorted(ids))
+    found = await connection.scalars(sa.select(outer).where(among, outer.is_not(None)))
+    return [(BATCH, one) for one in found]

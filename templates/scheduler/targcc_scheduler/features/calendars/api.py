@@ -1,0 +1,105 @@
+"""The routes of calendars and maintenance windows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from ...core.errors import MaintenanceError, UnknownQueue
+from ...kernel.queries.system import check_queue
+from ...project import current
+from ...schedules.errors import CronError
+from ...web.api.common import PROBLEMS, Operator, SchedulerOf, Viewer
+from ...web.api_route import ApiRoute
+from ...web.authentication import actor
+from ...web.problems import Problem
+from . import actions, model
+from .queries import calendar_year, users_of
+from .schemas import (
+    CalendarOut,
+    CalendarYearOut,
+    MaintenanceIn,
+    MaintenanceOut,
+    window_out,
+    year_out,
+)
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/calendars", tags=["calendars"])
+async def list_calendars(_: Viewer, scheduler: SchedulerOf) -> list[CalendarOut]:
+    """The calendars of the project, and the jobs that respect each."""
+    definitions = list(scheduler.definitions.values())
+    return [
+        CalendarOut(
+            name=name,
+            description=said.get("description", ""),
+            jobs=users_of(name, definitions),
+        )
+        for name, said in current().calendars.items()
+    ]
+
+
+@router.get("/calendars/{name}", tags=["calendars"])
+async def get_calendar(
+    name: str,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    year: Annotated[int | None, Query(ge=1970, le=9000, description="By default this one.")] = None,
+) -> CalendarYearOut:
+    """The days off and the blackouts of a calendar in a year."""
+    wanted = year or scheduler.clock.now().year
+    try:
+        return year_out(calendar_year(name, wanted), wanted)
+    except CronError as error:
+        raise Problem(404, "No such calendar", str(error)) from None
+
+
+@router.get("/maintenance", tags=["calendars"])
+async def list_maintenance(
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    every: Annotated[bool, Query(alias="all", description="Also those that are over.")] = False,
+) -> list[MaintenanceOut]:
+    """The maintenance windows that are on or to come."""
+    now = scheduler.clock.now()
+    found = await scheduler.read(lambda db: model.since(db, now - model.KEPT if every else now))
+    return [window_out(one, now) for one in found]
+
+
+@router.post("/maintenance", tags=["calendars"])
+async def plan_maintenance(
+    request: Request, principal: Operator, scheduler: SchedulerOf, body: MaintenanceIn
+) -> MaintenanceOut:
+    """Let no run start for some time; what comes meanwhile waits, or is skipped where a job's misfire policy is `skip`."""
+    try:
+        for queue in body.queues:
+            check_queue(queue, scheduler.definitions.values())
+        made = await scheduler.operate(
+            actions.plan,
+            None,
+            actor(request, principal),
+            starts_at=body.starts_at,
+            ends_at=body.ends_at,
+            reason=body.reason,
+            queues=body.queues,
+        )
+    except (MaintenanceError, UnknownQueue) as error:
+        raise Problem(422, "No such window", str(error)) from None
+    return window_out(made, scheduler.clock.now())
+
+
+@router.delete("/maintenance/{window_id}", tags=["calendars"])
+async def end_maintenance(
+    window_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> MaintenanceOut:
+    """End a window that has begun, or take back one that has not."""
+    by = actor(request, principal)
+    try:
+        ended = await scheduler.operate(actions.end, None, window_id, by)
+    except MaintenanceError as error:
+        raise Problem(404, "No such window", str(error)) from None
+    return window_out(ended, scheduler.clock.now())

@@ -1,0 +1,249 @@
+"""``targcc calendar`` and ``targcc maintenance``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import click
+
+from ...cli.common import instant, run
+from ...cli.completing import queue_names
+from ...cli.connect import connect, path
+from ...cli.group import Commands
+from ...cli.output import as_shown, json_option, print_json, print_pairs, print_table, shows, when
+from ...project import current
+from ...schedules.zones import parse_zone
+from .schemas import CalendarOut, CalendarYearOut, MaintenanceOut
+
+# ``targcc calendar``: the calendars of the project.
+
+
+@click.group("calendar", cls=Commands)
+def calendar_group() -> None:
+    """Look at the calendars that jobs and queues respect."""
+
+
+@calendar_group.command("list")
+@shows
+def list_calendars(*, as_json: bool) -> None:
+    """Show the calendars, and who respects each.
+
+    \b
+    Example:
+      targcc calendar list
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("calendars"), list[CalendarOut])
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("The project has no calendars: targcc.yaml names them in calendars.")
+        else:
+            print_table(
+                ["CALENDAR", "JOBS", "DESCRIPTION"],
+                [[one.name, ", ".join(one.jobs) or "none", one.description] for one in found],
+            )
+
+    run(work())
+
+
+@calendar_group.command("show")
+@click.argument("name")
+@click.option("--year", type=click.IntRange(1970, 9000), help="Which year. Default: this one.")
+@shows
+def show(name: str, *, year: int | None, as_json: bool) -> None:
+    """Show the days off and the blackouts of a calendar in a year.
+
+    \b
+    Example:
+      targcc calendar show holidays --year 2027
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("calendars", name), CalendarYearOut, year=year)
+        if as_json:
+            print_json(found)
+        else:
+            _print(found)
+
+    run(work())
+
+
+def _print(found: CalendarYearOut) -> None:
+    print_pairs(
+        [
+            ("calendar", found.name),
+            ("description", found.description),
+            ("includes", ", ".join(found.includes)),
+            ("each week", ", ".join(found.weekly)),
+            *[("blackout", text) for text in found.blackouts],
+            *[("off", f"{one.day:%Y-%m-%d %a}  {one.name}") for one in found.days],
+        ]
+    )
+
+
+# ``targcc maintenance``: times in which no run starts.
+
+
+@click.group("maintenance", cls=Commands)
+def maintenance_group() -> None:
+    """Plan times in which no run starts, look at them, end them."""
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What both commands that make a window ask."""
+    until = click.option(
+        "--until",
+        type=instant,
+        metavar="TIME",
+        required=True,
+        help="When it ends, such as 2026-12-31T08:00 or 2h from now.",
+    )
+    reason = click.option("--reason", required=True, help="Why; shown wherever somebody asks.")
+    queues = click.option(
+        "--queue",
+        "queues",
+        multiple=True,
+        shell_complete=queue_names,
+        help="Only this queue. May be given more than once.",
+    )
+    return until(reason(queues(json_option(command))))
+
+
+@maintenance_group.command("start")
+@_options
+def start(*, until: datetime, reason: str, queues: tuple[str, ...], as_json: bool) -> None:
+    """Let no run start from now on; what runs goes on.
+
+    \b
+    Example:
+      targcc maintenance start --until 2h --reason "new disk for the ledger"
+    """
+    _plan(None, until, reason, queues, as_json=as_json)
+
+
+@maintenance_group.command("plan")
+@click.option(
+    "--from", "since", type=instant, metavar="TIME", required=True, help="When it begins."
+)
+@_options
+def plan(
+    *, since: datetime, until: datetime, reason: str, queues: tuple[str, ...], as_json: bool
+) -> None:
+    """Let no run start between two times to come.
+
+    \b
+    Example:
+      targcc maintenance plan --from 2030-01-05T22:00 --until 2030-01-06T04:00 --queue critical --reason "new switch"
+    """
+    _plan(since, until, reason, queues, as_json=as_json)
+
+
+def _plan(
+    since: datetime | None, until: datetime, reason: str, queues: tuple[str, ...], *, as_json: bool
+) -> None:
+    wish = {
+        "starts_at": since and since.isoformat(),
+        "ends_at": until.isoformat(),
+        "reason": reason,
+        "queues": queues,
+    }
+
+    async def work() -> None:
+        async with connect() as api:
+            window = await api.post(path("maintenance"), MaintenanceOut, wish)
+        if as_json:
+            print_json(window)
+        else:
+            click.echo(as_shown(f"window {window.id}: {_planned(window, api.now)}"))
+
+    run(work())
+
+
+def _planned(window: MaintenanceOut, now: datetime) -> str:
+    if window.active:
+        return f"no run of {_which(window)} starts until {when(window.ends_at, now)}"
+    zone = parse_zone(current().timezone)
+    since, until = (at.astimezone(zone) for at in (window.starts_at, window.ends_at))
+    times = f"from {since:%Y-%m-%d %H:%M} until {until:%Y-%m-%d %H:%M}"
+    return f"no run of {_which(window)} starts {times}"
+
+
+@maintenance_group.command("list")
+@click.option(
+    "--all", "show_all", is_flag=True, help="Also those of the last 90 days that are over."
+)
+@shows
+def list_windows(*, show_all: bool, as_json: bool) -> None:
+    """Show the windows that are on or to come.
+
+    \b
+    Example:
+      targcc maintenance list --all
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            windows = await api.get(path("maintenance"), list[MaintenanceOut], all=show_all or None)
+        if as_json:
+            print_json(windows)
+        elif not windows:
+            click.echo("No maintenance is planned.")
+        else:
+            print_table(
+                ["WINDOW", "STATE", "FROM", "UNTIL", "QUEUES", "BY", "REASON"],
+                [
+                    [
+                        str(one.id),
+                        _state(one, api.now),
+                        when(one.starts_at, api.now),
+                        when(one.ends_at, api.now),
+                        ", ".join(one.queues) or "all",
+                        one.planned_by,
+                        one.reason,
+                    ]
+                    for one in windows
+                ],
+            )
+
+    run(work())
+
+
+@maintenance_group.command("end")
+@click.argument("window", type=int)
+@json_option
+def end(window: int, *, as_json: bool) -> None:
+    """End a window now, or take back one that has not begun.
+
+    \b
+    Example:
+      targcc maintenance end 3
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            ended = await api.delete(path("maintenance", window), MaintenanceOut)
+        if as_json:
+            print_json(ended)
+        else:
+            done = "is over" if ended.active else "will not be"
+            click.echo(as_shown(f"window {window} {done}: runs of {_which(ended)} start"))
+
+    run(work())
+
+
+def _state(window: MaintenanceOut, now: datetime) -> str:
+    if window.active:
+        return "on"
+    return "planned" if window.starts_at > now else "over"
+
+
+def _which(window: MaintenanceOut) -> str:
+    if not window.queues:
+        return "all queues"
+    return f"queue{'s' if len(window.queues) > 1 else ''} {', '.join(window.queues)}"

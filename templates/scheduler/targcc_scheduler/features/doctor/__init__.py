@@ -1,0 +1,1 @@
+"""Checks of code, database and tables."""

@@ -1,0 +1,189 @@
+"""All checks, each by itself: what one cannot look at costs the others nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import QueryTimeout
+from ...core.masking import mask
+from ...db import locks
+from ...db.dialects import known
+from ...db.migrations.upgrade import works_with
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.jobs.registry import JobRegistry
+from ...kernel.queries.models import Reader
+from ...settings import Settings
+from . import code, databases, tables
+from .code import carried_build, env_file, named_by_file_only, setting_names
+from .findings import Finding, worst_first
+from .schema import catalogue, schema
+from .tables import texts
+
+Check = Callable[[AsyncConnection], Awaitable[list[Finding]]]
+_DAMAGED = "malformed"
+"""What SQLite calls a damaged file (``SQLITE_CORRUPT``)."""
+_UNREACHABLE = (sa.exc.SQLAlchemyError, OSError, TimeoutError)
+
+
+async def checkup(settings: Settings, *, seconds: float, connect: bool = False) -> list[Finding]:
+    """Everything there is to say, worst first. Nothing is changed.
+
+    Args:
+        settings: Say where database and jobs are.
+        seconds: How long the database may take for one check.
+        connect: Whether to go to a server that only a file of the repository names.
+    """
+    registry = JobRegistry(settings.jobs_package)
+    found, jobs = await asyncio.to_thread(_of_code, registry, settings)
+    found += [*env_file(), *setting_names(), *carried_build()]
+    stranger = None if connect else named_by_file_only(settings)
+    if stranger is not None:
+        return worst_first([stranger, *found])
+    return worst_first([*await _Database(settings, seconds).findings(jobs), *found])
+
+
+def _of_code(
+    registry: JobRegistry, settings: Settings
+) -> tuple[list[Finding], Mapping[str, JobDefinition]]:
+    try:
+        definitions = registry.definitions
+    except Exception as error:  # noqa: BLE001 - people's own modules
+        said = f"the jobs in {settings.jobs_package} cannot be found: {type(error).__name__}: {mask(str(error))}"
+        return [Finding("fail", "jobs", said, "TARGCC_JOBS_PACKAGE says where they are")], {}
+    jobs = list(definitions.values())
+    checks: Iterable[Iterable[Finding]] = (
+        code.job_files(registry),
+        code.ended_schedules(jobs, datetime.now(UTC)),
+        code.alert_targets(jobs, settings),
+        code.secret_arguments(jobs),
+    )
+    return [finding for check in checks for finding in check], definitions
+
+
+class _Database:
+    """The checks of one database."""
+
+    def __init__(self, settings: Settings, seconds: float) -> None:
+        self._settings = settings
+        self._seconds = seconds
+        self._url = sa.make_url(settings.database_url)
+        self._dialect = known.for_url(self._url)
+        self._file = self._dialect.file(self._url)
+        self._reader = Reader(settings.database_url, limit=seconds, looks_on=True)
+
+    async def findings(self, jobs: Mapping[str, JobDefinition]) -> list[Finding]:
+        """What there is to say; if the database does not answer, only that."""
+        found = [] if self._file is None else list(databases.file_checks(self._file))
+        if self._file is not None and not self._file.exists():
+            return found
+        try:
+            async with asyncio.timeout(2 * self._seconds + 1):
+                state, readable, now = await self._reader.read(self._begin)
+        except _UNREACHABLE as error:
+            return [*found, await asyncio.to_thread(self._unreachable, error)]
+        else:
+            shown = self._settings.shown_database_url
+            found += [Finding("ok", "database", f"{shown} answers"), state]
+            return found + await self._look(jobs, now, state, readable=readable)
+        finally:
+            await self._reader.close()
+
+    async def _begin(self, connection: AsyncConnection) -> tuple[Finding, bool, datetime]:
+        state = await connection.run_sync(schema, migrates=self._settings.migrate_on_start)
+        readable = await connection.run_sync(works_with)
+        now = await self._dialect.read_clock(connection) or datetime.now(UTC)
+        return state, readable, now
+
+    async def _look(
+        self, jobs: Mapping[str, JobDefinition], now: datetime, state: Finding, *, readable: bool
+    ) -> list[Finding]:
+        found, barred = await self._locks()
+        checks = self._of_database() | ({} if barred else self._of_tables(state, readable=readable))
+        for check in (*tables.CHECKS, texts) if readable and not barred else ():
+            checks[check.__name__.replace("_", " ")] = (
+                lambda db, check=check: check(  # type: ignore[misc]  # the loop's variable
+                    tables.Look(db, self._settings, jobs, now)
+                )
+            )
+        if barred:
+            said = "the tables could not be looked at: somebody has locked one for readers too"
+            found.append(Finding("fail", "tables", said, "see the check of locks; then look again"))
+        return [*found, *[one for name in checks for one in await self._one(name, checks[name])]]
+
+    async def _locks(self) -> tuple[list[Finding], bool]:
+        try:
+            return await self._reader.read(databases.locked)
+        except Exception as error:  # noqa: BLE001 - what cannot be looked at is a finding
+            return [self._not_looked_at("locks", error)], False
+
+    def _of_database(self) -> dict[str, Check]:
+        """The checks that need no table of ours."""
+        if self._file is None:
+            return {
+                "server": databases.check_postgresql,
+                "pooler": lambda db: databases.pooler(db.engine),
+            }
+        file = self._file
+        return {
+            "file": lambda db: databases.check_sqlite(db, file),
+            "damage": lambda db: databases.intact(db, file),
+        }
+
+    def _of_tables(self, state: Finding, *, readable: bool) -> dict[str, Check]:
+        """The checks of the tables as the database keeps them."""
+        if not readable:
+            return {}
+        checks: dict[str, Check] = {} if state.level != "ok" else {"schema": catalogue}
+        if self._file is None:
+            return checks | {
+                "size": databases.tables,
+                "write": databases.write_postgresql,
+                "sequences": databases.sequences,
+            }
+        file = self._file
+        return checks | {"write": lambda _db: databases.write_sqlite(file)}
+
+    async def _one(self, name: str, check: Check) -> list[Finding]:
+        try:
+            return await self._reader.read(check)
+        except Exception as error:  # noqa: BLE001 - what cannot be looked at is a finding
+            return [self._not_looked_at(name, error)]
+
+    def _not_looked_at(self, name: str, error: Exception) -> Finding:
+        """Say that a check could not be made, and why: nobody knows whether all is well there."""
+        reason = _reason(error)
+        if self._file is not None and _DAMAGED in reason:
+            return databases.damaged(self._file, f"{name}: {reason}")
+        said = f"this could not be looked at: {reason}"
+        is_slow = isinstance(error, TimeoutError | QueryTimeout)
+        advice = "look again with more time: --seconds 60" if is_slow else "see the cause"
+        return Finding("fail", name, said, advice)
+
+    def _unreachable(self, error: Exception) -> Finding:
+        shown = self._settings.shown_database_url
+        reason = _reason(error)
+        if self._file is not None and _DAMAGED in reason:
+            return databases.damaged(self._file, reason)
+        if self._file is not None and (lock := locks.writer(self._file)) is not None:
+            said = f"{lock.holder} holds a lock of {lock.on}: {reason}"
+            return Finding("fail", "locks", said, "let it end, or end it")
+        return Finding(
+            "fail",
+            "database",
+            f"{shown} does not answer: {reason}",
+            "start it, or correct TARGCC_DATABASE_URL; the checks of what is in it were left out",
+        )
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong, without passwords."""
+    if isinstance(error, TimeoutError) and not isinstance(error, QueryTimeout):
+        return "no answer in time"
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error
+    lines = str(cause).strip().splitlines()
+    return mask(lines[0] if lines else type(cause).__name__)

@@ -1,0 +1,197 @@
+"""Checks of jobs in the code and of the origin of settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ...core.encryption import SEALS
+from ...core.errors import SecretError
+from ...core.humanize import count, listed
+from ...core.masking import dotenv
+from ...core.secrets import resolve
+from ...core.version import DISTRIBUTION, MODE
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.jobs.registry import JobRegistry
+from ...kernel.queries.jobs import next_run
+from ...project import current
+from ...settings import Settings
+from ..alerts.policy import AlertPolicy, Recipients
+from ..alerts.rules import addresses
+from .databases import private
+from .findings import Finding
+
+# Checks of the jobs in the code; they need no database.
+
+
+def job_files(registry: JobRegistry) -> Iterator[Finding]:
+    """Job files that cannot be used."""
+    for broken in registry.broken:
+        yield Finding(
+            "fail",
+            "jobs",
+            f"{broken.path or broken.module} cannot be used: {broken.error}",
+            "correct it and start again; the other jobs run",
+        )
+    jobs = len(registry.definitions)
+    if not jobs and not registry.broken:
+        yield Finding("warn", "jobs", "there are no jobs", "targcc-gen job NAME adds one")
+    elif jobs:
+        yield Finding("ok", "jobs", f"{count(jobs, 'job')} in the code")
+
+
+def ended_schedules(definitions: Iterable[JobDefinition], now: datetime) -> Iterator[Finding]:
+    """Jobs with a schedule that has no date to come."""
+    for job in definitions:
+        if job.schedule is not None and next_run(job, now=now, pause=None) is None:
+            yield Finding(
+                "warn",
+                "schedules",
+                f"{job.name} will not run by itself again: {job.schedule_text} has no date to come",
+                "give it another schedule, or make it a manual job",
+            )
+
+
+def secret_arguments(definitions: Iterable[JobDefinition]) -> Iterator[Finding]:
+    """Jobs whose secret arguments are stored as they are."""
+    jobs = sorted(job.name for job in definitions if job.signature.secrets)
+    if jobs and not SEALS.keys:
+        yield Finding(
+            "warn",
+            "secrets",
+            f"the secret arguments of {listed(jobs)} are stored as they are: who reads the database reads them",
+            "set TARGCC_SECRET_KEY (targcc secret key makes one), then: targcc secret rotate",
+        )
+
+
+def alert_targets(definitions: Iterable[JobDefinition], settings: Settings) -> Iterator[Finding]:
+    """Alerts that could not be sent: a secret or the mail server is missing. No value is shown."""
+    told = {job.name: Recipients.of(vars(job.alerts)).targets for job in definitions if job.alerts}
+    told["the project"] = AlertPolicy.of(current()).everybody
+    told = {name: targets for name, targets in told.items() if targets}
+    mails = {name for name, targets in told.items() if any(t.channel == "mail" for t in targets)}
+    missing: dict[str, list[str]] = {}
+    for name, targets in told.items():
+        for target in targets:
+            try:
+                resolve(target.address)
+            except SecretError as error:
+                missing.setdefault(str(error), []).append(name)
+    for reason, jobs in missing.items():
+        yield Finding(
+            "fail", "alerts", f"alerts of {listed(jobs)} cannot be sent: {reason}", "set it"
+        )
+    if addresses(settings.alert_email):
+        mails.add("jobs that name nobody")
+    if mails and not settings.smtp_host:
+        yield Finding(
+            "fail",
+            "alerts",
+            f"mails about {listed(sorted(mails))} cannot be sent: there is no mail server",
+            "set TARGCC_SMTP_HOST",
+        )
+    elif not missing and (told or mails):
+        yield Finding("ok", "alerts", "what alerts need is there")
+
+
+# Where settings come from: a repository that somebody else wrote must not choose to whom this machine connects.
+
+_NAME = "TARGCC_DATABASE_URL"
+_OTHER_NAMES = frozenset(
+    {"TARGCC_CA", "TARGCC_ENVIRONMENT", "TARGCC_PROFILES", "TARGCC_SERVER", "TARGCC_TOKEN"}
+    | {"TARGCC_COMPLETE", "TARGCC_MIGRATIONS_DIR"}
+)
+"""Variables of the command line."""
+_NOT_OURS = ("TARGCC_GEN_", "TARGCC_TEST_")
+_NEAR = 0.8
+_LARGEST_INDEX = 64 * 2**20
+
+
+def named_by_file_only(settings: Settings) -> Finding | None:
+    """What to say of a database server that only the code, or a committed ``.env``, names; ``None``: it may be connected to."""
+    url = sa.make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" or os.environ.get(_NAME):
+        return None
+    if "database_url" not in settings.model_fields_set:
+        source = "the code"
+    elif dotenv().get(_NAME) and is_committed(Path(".env").absolute()):
+        source = ".env, which is in version control,"
+    else:
+        return None
+    return Finding(
+        "warn",
+        "database",
+        f"{source} alone names {settings.shown_database_url}: the database was not looked at",
+        f"if it is yours: targcc doctor --connect, or set {_NAME} in the environment",
+    )
+
+
+def setting_names() -> Iterator[Finding]:
+    """Find variables, in the environment or ``.env``, that are called like settings and are none."""
+    known = {f"TARGCC_{name.upper()}" for name in Settings.model_fields} | _OTHER_NAMES
+    given = {name.upper(): name for name in (*os.environ, *dotenv())}
+    for upper, name in sorted(given.items()):
+        if not upper.startswith("TARGCC_") or upper.startswith(_NOT_OURS) or upper in known:
+            continue
+        near = get_close_matches(upper, sorted(known), n=1, cutoff=_NEAR)
+        if near:
+            said = f"{name} is no setting, so it has no effect: did you mean {near[0]}?"
+            yield Finding("fail", "settings", said, f"set {near[0]} in its place")
+        else:
+            said = f"{name} is no setting of this release"
+            advice = (
+                "remove it, or call it otherwise if it is your own: names with TARGCC_ are settings"
+            )
+            yield Finding("warn", "settings", said, advice)
+
+
+def env_file() -> Iterator[Finding]:
+    """Whether ``.env``, if there is one, is its owner's alone, and not in version control."""
+    file = Path(".env").absolute()
+    if not file.is_file():
+        return
+    yield from private(file, "which holds passwords")
+    if is_committed(file):
+        yield Finding(
+            "fail",
+            "settings",
+            ".env is in version control, and with it every password in it",
+            "git rm --cached .env, then replace the passwords: they stay in the history",
+        )
+
+
+def carried_build() -> Iterator[Finding]:
+    """Whether the installed scheduler is the build whose wheel the project in this folder carries."""
+    carried = [file.name.split("-")[1] for file in Path("vendor").glob("targcc_scheduler-*-*.whl")]
+    if MODE != "package" or len(carried) != 1:
+        return
+    try:
+        installed = version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return
+    if installed in {carried[0], carried[0].partition("+")[0]}:  # without a local part: a checkout
+        return
+    yield Finding(
+        "warn",
+        "settings",
+        f"{DISTRIBUTION} {installed} is installed, and vendor/ has {carried[0]}: this process is not the project's build",
+        "uv sync, or: pip install --find-links vendor .",
+    )
+
+
+def is_committed(file: Path) -> bool:
+    """Whether a file is in the index of the git repository around it. The index is only read: git itself runs what a repository asks for."""
+    for folder in file.parents:
+        index = folder / ".git" / "index"
+        if index.is_file():
+            name = file.relative_to(folder).as_posix().encode()
+            if index.stat().st_size > _LARGEST_INDEX:
+                return True
+            return len(name).to_bytes(2, "big") + name + b"\0" in index.read_bytes()
+    return False

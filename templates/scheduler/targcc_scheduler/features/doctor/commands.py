@@ -1,0 +1,72 @@
+"""``targcc doctor``: what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ...cli.common import refuse_server, run, settings
+from ...cli.group import CliError
+from ...cli.output import as_shown, print_json, shows
+from .checkup import checkup
+from .findings import Finding
+
+_COLOURS = {"fail": "red", "warn": "yellow", "ok": "green"}
+
+
+@click.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 600),
+    default=10.0,
+    show_default=True,
+    help="How long the database may take for one check.",
+)
+@click.option(
+    "--connect",
+    is_flag=True,
+    help="Look at a database server that only a file of this repository names, too.",
+)
+@shows
+def doctor(*, seconds: float, connect: bool, as_json: bool) -> None:
+    """Look for what is wrong, and say what to do about it, worst first.
+
+    Settings, database and its tables, rights, locks, nodes, clocks, job files, schedules, alerts, retention. Nothing is changed: one write is
+    tried and rolled back. Exits with 1 if something is wrong (fail), or could not be looked at; what is only worth a look (warn) does not count.
+
+    \b
+    Example:
+      targcc doctor
+      targcc doctor --json
+    """
+    refuse_server()
+    logging.getLogger().addHandler(logging.NullHandler())  # findings are no log lines
+    try:
+        found = run(checkup(settings(), seconds=seconds, connect=connect))
+    except CliError as error:
+        found = [
+            Finding("fail", "settings", line, "correct the environment, or .env")
+            for line in error.message.splitlines()
+        ]
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+    if any(one.level == "fail" for one in found):
+        sys.exit(1)
+
+
+def _print(found: Sequence[Finding]) -> None:
+    for one in found:
+        level = click.style(f"{one.level:<5}", fg=_COLOURS[one.level])
+        click.echo(f"{level} {one.check}: {as_shown(one.what, lines=True)}")
+        for line in one.advice.splitlines():
+            click.echo(f"      {as_shown(line)}")
+    failed, warned = (sum(one.level == level for one in found) for level in ("fail", "warn"))
+    if not failed and not warned:
+        click.echo("All is well.")
+    else:
+        click.echo(f"{failed} wrong, {warned} worth a look.")

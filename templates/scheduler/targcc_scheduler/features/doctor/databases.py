@@ -1,0 +1,419 @@
+"""Checks of a database: server or file, schema, permissions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from ...core.humanize import count, listed
+from ...core.owner_only import WINDOWS
+from ...db import locks
+from ...db.engines import sync_engine
+from ...db.tables import job_setting
+from .findings import Finding, Level, mib
+
+# Checks of a PostgreSQL server and the tables in it.
+
+_OLDEST = 130000
+_PID = sa.text("SELECT pg_backend_pid()")
+_LONGEST_WAIT = 2.0
+_SETTINGS = sa.text("""
+    SELECT current_setting('server_version'), current_setting('server_version_num')::int,
+        current_setting('synchronous_commit'), current_setting('fsync'), current_setting('full_page_writes')
+    """)
+_TABLES = sa.text("""
+    SELECT c.relname, greatest(c.reltuples, 0)::bigint AS planned, s.n_live_tup AS live, s.n_dead_tup AS dead,
+        s.n_mod_since_analyze AS changed, coalesce(s.last_analyze, s.last_autoanalyze) AS analyzed,
+        pg_table_size(c.oid) AS table_size, pg_indexes_size(c.oid) AS index_size
+    FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
+    WHERE c.relkind = 'r' AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
+        AND (c.relname IN ('c_jobrun', 'c_joblogline', 'c_jobstep', 'c_jobaudit', 'c_jobstat', 'procrastinate_jobs')
+            OR c.relname LIKE 'c\\_loggedjob%')
+    ORDER BY c.relname
+    """)
+_MANY = 10_000
+_STALE = 0.5
+_DEAD = 1.0
+
+
+async def check_postgresql(connection: AsyncConnection) -> list[Finding]:
+    """What the server says of itself."""
+    version, number, commit, fsync, pages = (await connection.execute(_SETTINGS)).one()
+    found = [Finding("ok", "server", f"PostgreSQL {version}")]
+    if number < _OLDEST:
+        said = f"PostgreSQL {version} is older than 13, the oldest that the engine works with"
+        found = [Finding("fail", "server", said, "upgrade the server")]
+    if commit == "off":
+        said = "synchronous_commit is off: a crash of the server loses the last runs that it had confirmed"
+        advice = "set it to on (or local) for this database: ALTER DATABASE … SET synchronous_commit = on"
+        found.append(Finding("warn", "server", said, advice))
+    for name, value in (("fsync", fsync), ("full_page_writes", pages)):
+        if value == "off":
+            said = f"{name} is off: a power cut can destroy the whole database"
+            found.append(Finding("warn", "server", said, f"set {name} = on in postgresql.conf"))
+    return found
+
+
+async def tables(connection: AsyncConnection) -> list[Finding]:
+    """How large the tables are, and whether the planner knows them."""
+    rows = (await connection.execute(_TABLES)).all()
+    found = [finding for row in rows for finding in _table(row)]
+    history = [row for row in rows if row.relname.startswith("c_loggedjob")]
+    whole = sum(row.table_size + row.index_size for row in rows)
+    logged = sum(row.table_size + row.index_size for row in history)
+    largest = max(rows, key=lambda row: row.table_size + row.index_size, default=None)
+    if largest is not None:
+        said = (
+            f"the tables take {mib(whole)}, {mib(sum(row.index_size for row in rows))} of it indexes; history {mib(logged)}; the largest is"
+            f" {largest.relname} with {mib(largest.table_size + largest.index_size)}"
+        )
+        found.append(Finding("ok", "size", said))
+    return found
+
+
+def _table(row: Any) -> list[Finding]:
+    found = []
+    rows = max(row.live, row.planned)
+    if row.analyzed is None and rows > _MANY:
+        said = f"{row.relname} has {count(rows, 'row')} and is not analyzed yet: plans for it are guesses"
+        found.append(
+            Finding(
+                "warn", "planner", said, f"ANALYZE {row.relname}; and see that autovacuum is on"
+            )
+        )
+    elif row.changed > _MANY and row.changed > rows * _STALE:
+        said = f"{row.relname} has changed by {count(row.changed, 'row')} of {rows:,} since it was analyzed"
+        found.append(Finding("warn", "planner", said, f"ANALYZE {row.relname}"))
+    if row.dead > _MANY and row.dead > rows * _DEAD:
+        said = f"{row.relname} has {count(row.dead, 'dead row')} for {rows:,} that live"
+        advice = (
+            f"VACUUM {row.relname}; does autovacuum run, or does an old transaction hold it up?"
+        )
+        found.append(Finding("warn", "planner", said, advice))
+    return found
+
+
+async def pooler(engine: AsyncEngine) -> list[Finding]:
+    """Whether a pooler stands in between that gives each transaction another session.
+
+    Two connections take turns: through such a pooler the first comes back to another session than it had, or waits for one.
+    """
+    async with engine.connect() as first, engine.connect() as second:
+        if not await takes_turns(first, second):
+            return []
+    said = "a pooler in transaction mode stands in between: NOTIFY does not reach the nodes, so runs begin when they are looked for (TARGCC_POLL_SECONDS)"
+    advice = (
+        "let the nodes connect to the server itself, or to a pool in session mode; all else works"
+    )
+    return [Finding("warn", "server", said, advice)]
+
+
+async def takes_turns(first: AsyncConnection, second: AsyncConnection) -> bool:
+    """Whether a connection has not the same session in its next transaction, while another uses what is free."""
+    before = await _session(first)
+    await first.rollback()
+    try:
+        async with asyncio.timeout(_LONGEST_WAIT):
+            await _session(second)
+            return await _session(first) != before
+    except TimeoutError:
+        return True
+
+
+async def _session(connection: AsyncConnection) -> int:
+    pid: int = (await connection.execute(_PID)).scalar_one()
+    return pid
+
+
+# Checks of a SQLite file.
+
+_INCREMENTAL = 2
+WORTH_TELLING = 2**20
+"""So many unused bytes are worth a word."""
+_MOST_FAULTS = 5
+_LONG_LOG = 256 * 2**20
+_NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "webdav", "9p", "afs", "ceph"} | {
+    "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "davfs", "ncpfs",
+}  # fmt: skip
+
+
+def vacuum_advice(file: Path | str, size: int) -> str:
+    """How a file that was made without ``auto_vacuum`` becomes smaller, now and from then on.
+
+    Args:
+        file: The database.
+        size: Its size in bytes.
+    """
+    return (
+        f"to make it smaller, now and from then on, stop every process and run once (it needs up to {mib(2 * size)} of free disk,\n"
+        f'and ten seconds or more for each GiB): sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"'
+    )
+
+
+def file_checks(file: Path) -> Iterator[Finding]:
+    """What can be said without opening it."""
+    if not file.exists():
+        yield Finding(
+            "fail",
+            "database",
+            f"there is no file {file.absolute()}",
+            "targcc migrate makes it, or the first process that starts; TARGCC_DATABASE_URL says where it is",
+        )
+        return
+    yield from _place(file)
+    for path in (file, file.absolute().parent):
+        if not os.access(path, os.W_OK):
+            advice = (
+                "give it to the user that runs the scheduler; SQLite writes beside its file too"
+            )
+            yield Finding("fail", "file", f"this user cannot write {path}", advice)
+    beside = [Path(f"{file}{end}") for end in ("-wal", "-shm", "-journal")]
+    for path in (file, *(one for one in beside if one.exists())):
+        yield from private(path, "with arguments of runs and hashes of passwords")
+    log = Path(f"{file}-wal")
+    if log.exists() and log.stat().st_size > max(_LONG_LOG, file.stat().st_size):
+        said = f"the write-ahead log {log} is {mib(log.stat().st_size)}"
+        advice = "some process reads for very long, such as a backup or an open sqlite3: end it"
+        yield Finding("warn", "file", said, advice)
+
+
+def _place(file: Path) -> Iterator[Finding]:
+    kind = network_kind(file.resolve())
+    if kind is not None:
+        yield Finding(
+            "fail",
+            "file",
+            f"{file} is on a network file system ({kind}): SQLite's locks and its write-ahead log do not work there",
+            "move it to a local disk, or use PostgreSQL",
+        )
+
+
+def network_kind(file: Path) -> str | None:
+    """The network file system that a file is on; ``None`` for a local disk, or where it cannot be told."""
+    if str(file).startswith("\\\\"):
+        return "a share"
+    try:
+        places = psutil.disk_partitions(all=True)
+    except (OSError, RuntimeError):
+        return None
+    mine = [one for one in places if file.is_relative_to(one.mountpoint)]
+    place = max(mine, key=lambda one: len(Path(one.mountpoint).parts), default=None)
+    if place is None:
+        return None
+    remote = "remote" in place.opts.split(",")
+    return place.fstype if remote or place.fstype.lower() in _NETWORK else None
+
+
+def private(file: Path, holds: str) -> Iterator[Finding]:
+    """Whether others on this machine may write or read a file.
+
+    Args:
+        file: It is there.
+        holds: What is in it.
+    """
+    if WINDOWS is not None:
+        if WINDOWS.is_shared(file):
+            said = f"all users of this machine may read {file}, {holds}"
+            yield Finding("warn", "file", said, WINDOWS.advice)
+        return
+    mode = file.stat().st_mode
+    if mode & stat.S_IWOTH:
+        said = f"anybody on this machine may write {file}, and so change runs, users and tokens"
+        yield Finding("fail", "file", said, f"chmod 600 {file}*")
+    elif mode & stat.S_IROTH:
+        said = f"anybody on this machine may read {file}, {holds}"
+        yield Finding("warn", "file", said, f"chmod 600 {file}*")
+
+
+async def intact(connection: AsyncConnection, file: Path) -> list[Finding]:
+    """Read the whole file and look for damage."""
+    rows = (await connection.exec_driver_sql(f"PRAGMA quick_check({_MOST_FAULTS})")).scalars().all()
+    if list(rows) == ["ok"]:
+        return [Finding("ok", "file", f"{file} is not damaged")]
+    return [damaged(file, "; ".join(map(str, rows)))]
+
+
+def damaged(file: Path, cause: str) -> Finding:
+    """Say that a file is damaged, and how."""
+    advice = f"stop every process, keep a copy, and restore a backup; sqlite3 {file} .recover saves what can be read"
+    return Finding("fail", "file", f"{file} is damaged: {cause}", advice)
+
+
+async def check_sqlite(connection: AsyncConnection, file: Path) -> list[Finding]:
+    """What the file says of itself."""
+    mode = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
+    pages, size, free, vacuum = [
+        int((await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one())
+        for name in ("page_count", "page_size", "freelist_count", "auto_vacuum")
+    ]
+    whole, unused = pages * size, free * size
+    found = [Finding("ok", "file", f"{file} is {mib(whole)}, of which {mib(unused)} are unused")]
+    if mode != "wal":
+        said = f"{file} is in journal mode {mode}, not WAL: readers and writers wait for each other"
+        advice = "any process of the scheduler switches it on; who switched it off?"
+        found.append(Finding("warn", "file", said, advice))
+    if vacuum != _INCREMENTAL:
+        level: Level = "warn" if unused >= WORTH_TELLING else "ok"
+        said = f"{file} does not shrink (auto_vacuum is not incremental, as in files of before 0.2); its unused space is used again"
+        found.append(Finding(level, "file", said, vacuum_advice(file, whole)))
+    return found
+
+
+# Whether the database takes writes: one row is written and rolled back, and locks are named.
+
+_TRIED = "doctor tries a write"
+_OURS = "c.relname LIKE 'c\\_job%' OR c.relname LIKE 'c\\_loggedjob%' OR c.relname LIKE 'procrastinate%'"
+_RIGHTS = sa.text(f"""
+    SELECT c.relname, c.relkind::text AS kind, current_user AS person, CASE WHEN c.relkind = 'S'
+        THEN array_remove(ARRAY[CASE WHEN has_sequence_privilege(c.oid, 'USAGE') THEN NULL ELSE 'USAGE' END], NULL)
+        ELSE ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p WHERE NOT has_table_privilege(c.oid, p)) END AS lacks
+    FROM pg_class c
+    WHERE c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition AND ({_OURS})
+        AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
+    ORDER BY c.relname
+    """)  # noqa: S608 - a text of ours
+_SEQUENCES = sa.text(f"""
+    SELECT c.relname AS table, a.attname AS column, pg_get_serial_sequence(c.oid::regclass::text, a.attname) AS sequence,
+        has_sequence_privilege(pg_get_serial_sequence(c.oid::regclass::text, a.attname), 'SELECT') AS is_readable
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE c.relkind IN ('r', 'p') AND ({_OURS})
+        AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
+        AND pg_get_serial_sequence(c.oid::regclass::text, a.attname) IS NOT NULL
+    ORDER BY c.relname
+    """)  # noqa: S608 - a text of ours
+
+
+async def locked(connection: AsyncConnection) -> tuple[list[Finding], bool]:
+    """Name the locks that others have held for long, and say whether a table cannot even be read."""
+    held = await locks.held(connection)
+    findings = [
+        Finding(
+            (
+                "fail"
+                if connection.dialect.name == "sqlite" or lock.is_strong or lock.waiting
+                else "warn"
+            ),
+            "locks",
+            f"{lock.holder} holds a lock of {lock.on}" + _since(lock),
+            "let it end, or end it: the scheduler waits meanwhile",
+        )
+        for lock in held
+    ]
+    return findings, any(lock.is_total for lock in held)
+
+
+def _since(lock: locks.Lock) -> str:
+    since = f" since {lock.since:%Y-%m-%d %H:%M:%S} UTC" if lock.since is not None else ""
+    waits = f"; {lock.waiting} wait for it" if lock.waiting else ""
+    return since + waits
+
+
+async def write_sqlite(file: Path) -> list[Finding]:
+    """Write a row into a SQLite file and roll it back; nothing of the file or its settings changes."""
+    return await asyncio.to_thread(_write_sqlite, file)
+
+
+def _write_sqlite(file: Path) -> list[Finding]:
+    values = f"INSERT INTO {job_setting.name} (Name, Value, UpdatedAt) VALUES (?, '', '')"  # noqa: S608 - a name of ours
+    try:
+        connection = sqlite3.connect(
+            f"{file.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=locks.SHORT,
+            isolation_level=None,
+        )
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(values, (_TRIED,))
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_READONLY:
+            advice = f"{file}, its folder and the files beside it have to be writable; is the disk mounted read-only?"
+            return [Finding("fail", "write", f"the database is read-only: {error}", advice)]
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            advice = "the check of locks names the process"
+            return [Finding("fail", "write", f"nothing can be written: {error}", advice)]
+        advice = "see the cause; is the disk full?"
+        return [Finding("fail", "write", f"nothing can be written: {error}", advice)]
+    return [Finding("ok", "write", "a row could be written (and was rolled back)")]
+
+
+async def write_postgresql(connection: AsyncConnection) -> list[Finding]:
+    """Write a row and roll it back, and look at the rights of this user and at the sequences."""
+    rows = (await connection.execute(_RIGHTS)).all()
+    lacks: dict[str, list[str]] = {}
+    for row in rows:
+        for right in row.lacks:
+            lacks.setdefault(right, []).append(row.relname)
+    person = rows[0].person if rows else ""
+    found = [
+        Finding(
+            "fail",
+            "rights",
+            f"the user {person} lacks {right} on {len(names)} of {len(rows)} tables and sequences: {listed(names)}",
+            (
+                f"as the owner: GRANT {right} ON {', '.join(names)} TO {person}"
+                if right != "USAGE"
+                else f"as the owner: GRANT USAGE ON SEQUENCE {', '.join(names)} TO {person}"
+            ),
+        )
+        for right, names in sorted(lacks.items())
+    ]
+    if found:
+        return found
+    url = connection.engine.url
+    return await asyncio.to_thread(_write_postgresql, url)
+
+
+def _write_postgresql(url: sa.URL) -> list[Finding]:
+    values = {"Name": _TRIED, "Value": "", "UpdatedAt": datetime.now(UTC)}
+    with sync_engine(url) as engine:
+        try:
+            with engine.connect() as connection:
+                wait = f"SET LOCAL lock_timeout = {int(locks.SHORT * 1000) or 1}"
+                connection.execute(sa.text(wait))
+                connection.execute(job_setting.insert().values(values))
+                connection.rollback()
+        except sa.exc.SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            if "read-only transaction" in cause:
+                said = f"the database is read-only: {cause}"
+                advice = "connect to the primary server; or default_transaction_read_only is on for this user or database"
+                return [Finding("fail", "write", said, advice)]
+            said = f"nothing can be written: {cause}"
+            return [Finding("fail", "write", said, "see the cause, and the check of locks")]
+    return [Finding("ok", "write", "a row could be written (and was rolled back)")]
+
+
+async def sequences(connection: AsyncConnection) -> list[Finding]:
+    """Find sequences whose next number is taken already, as after a load of rows by hand."""
+    found = []
+    for row in (await connection.execute(_SEQUENCES)).all():
+        table, column, sequence = row.table, row.column, row.sequence
+        largest = await connection.scalar(
+            sa.text(f"SELECT max({column}) FROM {table}")  # noqa: S608 - names of the catalogue
+        )
+        last = (
+            f"SELECT last_value + CASE WHEN is_called THEN 1 ELSE 0 END FROM {sequence}"  # noqa: S608 - a name of the catalogue's
+            if row.is_readable
+            else f"SELECT pg_sequence_last_value('{sequence}'::regclass) + 1"
+        )
+        following = await connection.scalar(sa.text(last))
+        if largest is not None and following is not None and following <= largest:
+            said = f"the sequence of {table}.{column} gives {following} next, and {largest} is taken: new rows are refused"
+            advice = f"SELECT setval('{sequence}', {largest})"
+            found.append(Finding("fail", "sequences", said, advice))
+    return found

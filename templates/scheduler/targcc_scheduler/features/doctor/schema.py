@@ -1,0 +1,122 @@
+"""Checks of the schema: tables, columns, keys and indexes against what this release expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateIndex
+
+from ...core.errors import SchemaError
+from ...core.humanize import listed
+from ...core.version import __version__
+from ...db.columns import metadata
+from ...db.migrations.upgrade import current_revision, head_revision, known_revisions, refuse_newer
+from .findings import Finding
+
+# Whether the tables are those of this release.
+
+
+def schema(connection: sa.Connection, *, migrates: bool) -> Finding:
+    """What is to say about the tables.
+
+    Args:
+        connection: The database.
+        migrates: Whether a process brings the tables up to date when it starts.
+    """
+    found, head = current_revision(connection), head_revision()
+    if found == head:
+        return Finding("ok", "tables", f"the tables are at revision {head}")
+    if found is None or found in known_revisions():
+        state = f"at revision {found}, older than" if found else "not there yet, for"
+        said = f"the tables are {state} this release, {__version__} ({head})"
+        if migrates:
+            advice = "the next process that starts brings them there, or: targcc migrate"
+            return Finding("warn", "tables", said, advice)
+        return Finding("fail", "tables", said, "bring them there: targcc migrate")
+    try:
+        refuse_newer(connection)
+    except SchemaError as error:
+        return Finding("fail", "tables", str(error))
+    said = f"the tables are at revision {found}, of a newer release; this one, {__version__}, works with them"
+    return Finding("warn", "tables", said, "finish the deployment of the newer release")
+
+
+# Whether the database has every table, column, key and index of this release.
+
+_NAMES = {
+    "sqlite": sa.text("SELECT name FROM sqlite_master WHERE type = 'index'"),
+    "postgresql": sa.text("""
+        SELECT c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+        WHERE i.indisvalid AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
+        """),
+}
+"""The names of the indexes that the database uses; on PostgreSQL none whose building broke off."""
+_PROCRASTINATE = ("procrastinate_jobs", "procrastinate_events", "procrastinate_workers", "procrastinate_periodic_defers")  # fmt: skip
+"""The tables of Procrastinate 3, which the engine of PostgreSQL needs."""
+_RESTORE = (
+    "restore a backup; migrations/scheduler.<database>.sql of the project has the whole schema"
+)
+
+
+async def catalogue(connection: AsyncConnection) -> list[Finding]:
+    """Compare the catalogue of the database with the schema of this release; each table costs one look."""
+    found = await connection.run_sync(lambda db: list(_differences(db)))
+    return found or [Finding("ok", "schema", "every table, column, key and index is there")]
+
+
+def _differences(connection: sa.Connection) -> Iterator[Finding]:
+    inspector = sa.inspect(connection)
+    names = {name.casefold() for name in inspector.get_table_names()}
+    there = [table for table in metadata.sorted_tables if table.name.casefold() in names]
+    missing = sorted({table.name for table in metadata.sorted_tables if table not in there})
+    if connection.dialect.name == "postgresql":
+        missing += [name for name in _PROCRASTINATE if name not in names]
+    if missing:
+        said = f"{_are('table', missing)} missing: {listed(missing, len(missing))}"
+        yield Finding("fail", "schema", said, _RESTORE)
+    statement = _NAMES.get(connection.dialect.name)
+    indexes = {name.casefold() for name in connection.scalars(statement)} if statement is not None else None  # fmt: skip
+    for table in there:
+        own = str(table.name)
+        name = own.casefold() if own not in inspector.get_table_names() else own
+        yield from _columns(inspector, table, name)
+        if indexes is not None:
+            yield from _indexes(connection, table, indexes)
+
+
+def _columns(inspector: sa.Inspector, table: sa.Table, name: str) -> Iterator[Finding]:
+    columns = {column["name"].casefold() for column in inspector.get_columns(name)}
+    if missing := [str(one.name) for one in table.columns if one.name.casefold() not in columns]:
+        said = f"{_are('column', missing)} missing in {table.name}: {listed(missing, len(missing))}"
+        yield Finding("fail", "schema", said, _RESTORE)
+    key = {column.casefold() for column in inspector.get_pk_constraint(name)["constrained_columns"]}
+    if not missing and not {one.name.casefold() for one in table.primary_key} <= key:
+        columns_of_key = ", ".join(str(one.name) for one in table.primary_key)
+        said = f"the primary key of {table.name} ({columns_of_key}) is missing"
+        advice = f"ALTER TABLE {table.name} ADD PRIMARY KEY ({columns_of_key})"
+        yield Finding("fail", "schema", said, advice)
+
+
+def _indexes(connection: sa.Connection, table: sa.Table, indexes: set[str]) -> Iterator[Finding]:
+    wanted: Mapping[str, str] = {
+        str(index.name): str(CreateIndex(index).compile(connection)).replace("\n", " ")
+        for index in table.indexes
+    }
+    if connection.dialect.name == "postgresql":  # SQLite names those of constraints itself
+        wanted = dict(wanted) | {
+            str(
+                one.name
+            ): f"ALTER TABLE {table.name} ADD CONSTRAINT {one.name} UNIQUE ({', '.join(str(column.name) for column in one.columns)})"
+            for one in table.constraints
+            if isinstance(one, sa.UniqueConstraint) and one.name is not None
+        }
+    for name, statement in sorted(wanted.items()):
+        if name.casefold() not in indexes:
+            said = f"the index {name} of {table.name} is missing"
+            yield Finding("fail", "schema", said, f"make it: {statement}")
+
+
+def _are(what: str, names: list[str]) -> str:
+    return f"a {what} is" if len(names) == 1 else f"{len(names)} {what}s are"

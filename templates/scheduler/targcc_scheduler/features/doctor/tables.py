@@ -1,0 +1,350 @@
+"""Checks of the rows: nodes, waiting runs, retention, statistics, index of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.clock import CLOCK_OFF_MS
+from ...core.encryption import SEALS
+from ...core.humanize import count, duration, listed
+from ...core.states import UNBEGUN, WAITING, RunState
+from ...db.dialects import known
+from ...db.tables import job_alert, job_run, job_user, job_webhook, logged_job
+from ...kernel import statistics as kernel_statistics
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.node import slots
+from ...kernel.queries import system
+from ...kernel.runs import retention
+from ...schedules.intervals import AfterRunSchedule
+from ...schedules.zones import parse_zone
+from ...settings import Settings
+from ..legacy import owners
+from ..search import index_keeper
+from .findings import Finding, Level
+
+# Checks of what the tables say: nodes, runs that wait, retention, statistics.
+
+_BEHIND = timedelta(days=2)
+"""Retention works once a day: what is older by more should be gone."""
+_LATE = timedelta(minutes=10)
+_LOOKED_AT = 1000
+_SEALED: tuple[tuple[str, sa.Column[Any], tuple[sa.ColumnElement[bool], ...]], ...] = (
+    ("the arguments", job_run.c.ArgumentsJson, (job_run.c.State.in_(sorted(UNBEGUN)),)),
+    ("the addresses of webhooks", job_webhook.c.SealedJson, ()),
+    ("the second factors", job_user.c.TotpSecret, ()),
+)
+"""Columns with encrypted values."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a check of the tables gets.
+
+    Args:
+        connection: A connection that cannot write.
+        settings: The settings.
+        jobs: The jobs in the code; empty when they cannot be known.
+        now: The instant it is by the database's clock.
+    """
+
+    connection: AsyncConnection
+    settings: Settings
+    jobs: Mapping[str, JobDefinition]
+    now: datetime
+
+
+async def clock(look: Look) -> list[Finding]:
+    """This machine's clock beside the database's."""
+    own = datetime.now(UTC)
+    said = await known.of(look.connection).read_clock(look.connection)
+    off = (own - said).total_seconds() if said is not None else 0.0
+    if abs(off) * 1000 <= CLOCK_OFF_MS:
+        return []
+    way = "ahead of" if off > 0 else "behind"
+    return [
+        Finding(
+            "warn",
+            "clock",
+            f"this machine's clock is {abs(off):.1f} s {way} the database's",
+            "set it right (NTP); schedules follow the database's clock",
+        )
+    ]
+
+
+async def nodes(look: Look) -> list[Finding]:
+    """Whether there are nodes, and how they are."""
+    servers = await system.read_servers(look.connection)
+    if not servers:
+        return [
+            Finding(
+                "warn", "nodes", "no node is up: nothing runs", "targcc serve, or targcc worker"
+            )
+        ]
+    found: list[Finding] = []
+    for one in servers:
+        name, silent = f"{one.name}:{one.process_id}", look.now - one.heartbeat_at
+        if silent.total_seconds() > look.settings.lost_after_seconds:
+            found.append(
+                Finding(
+                    "fail",
+                    "nodes",
+                    f"node {name} has said nothing for {duration(silent)}",
+                    "another node takes its runs over; if none is up, start one",
+                )
+            )
+        if one.trouble:
+            level: Level = "fail" if one.stuck_since is not None else "warn"
+            advice = "targcc server list shows it; set clocks by NTP, and run what blocks with isolation: process"
+            found.append(Finding(level, "nodes", f"node {name}: {one.trouble}", advice))
+    if not found:
+        names = listed([f"{one.name}:{one.process_id}" for one in servers], most=5)
+        found = [Finding("ok", "nodes", f"{count(len(servers), 'node')} up: {names}")]
+    return [*found, *await _releases(look.connection)]
+
+
+async def queues(look: Look) -> list[Finding]:
+    """Find queues of jobs, or with runs that wait, that no node takes."""
+    lost = timedelta(seconds=look.settings.lost_after_seconds)
+    up = [
+        one
+        for one in await system.read_servers(look.connection)
+        if look.now - one.heartbeat_at <= lost and one.takes_runs
+    ]
+    if not up:
+        return []
+    taken = {queue for one in up for queue in one.queues}
+    jobs: dict[str, list[str]] = {}
+    for job in look.jobs.values():
+        if job.queue not in taken:
+            jobs.setdefault(job.queue, []).append(job.name)
+    c = job_run.c
+    waits = sa.select(c.Queue, sa.func.count()).where(c.State == RunState.ENQUEUED)
+    waiting = {
+        queue: number
+        for queue, number in await look.connection.execute(waits.group_by(c.Queue))
+        if queue not in taken
+    }
+    findings = []
+    for queue in sorted({*jobs, *waiting}):
+        about = [f"its jobs are {listed(sorted(jobs[queue]))}"] if queue in jobs else []
+        if number := waiting.get(queue, 0):
+            about.append(f"it holds {count(number, 'waiting run')}")
+        said = f"no node takes runs of the queue {queue}: {'; '.join(about)}"
+        advice = f"start a node that does: targcc worker --queues {queue}; or give the jobs a queue that one takes"
+        findings.append(Finding("fail", "queues", said, advice))
+    return findings
+
+
+async def sealed(look: Look) -> list[Finding]:
+    """Find encrypted values that this process has no key for."""
+    findings = []
+    for what, column, where in _SEALED:
+        texts = sa.select(column).where(column.like('%"$sealed"%'), *where)
+        rows = (await look.connection.scalars(texts.limit(_LOOKED_AT))).all()
+        closed = sum(not SEALS.opens(text) for text in rows)
+        if closed:
+            more = "at least " if len(rows) == _LOOKED_AT else ""
+            reason = (
+                "their key is not in TARGCC_SECRET_KEY here"
+                if SEALS.keys
+                else "TARGCC_SECRET_KEY is not set here"
+            )
+            findings.append(
+                Finding(
+                    "fail",
+                    "secrets",
+                    f"{what} of {more}{count(closed, 'row')} are encrypted, and {reason}",
+                    "set TARGCC_SECRET_KEY to the key that encrypted them, on every node; several keys are separated by commas",
+                )
+            )
+    return findings
+
+
+async def _releases(connection: AsyncConnection) -> list[Finding]:
+    up = [one for one in await system.releases(connection) if one.servers]
+    if len(up) < 2:  # noqa: PLR2004 - one is what is wanted
+        return []
+    first = next((one.name for one in up if one.decides), "none of them")
+    differ = [f"{one.name}: {line}" for one in up for line in one.differences]
+    said = f"nodes run different releases: {listed([one.name for one in up])}; {first} decides"
+    detail = f" ({listed(differ)})" if differ else ""
+    return [Finding("warn", "releases", said + detail, "finish the deployment")]
+
+
+async def unknown_runs(look: Look) -> list[Finding]:
+    """Runs that wait for a node that knows them."""
+    c = job_run.c
+    waiting = await look.connection.execute(
+        sa.select(
+            c.JobName, sa.func.count(), sa.func.min(c.UnknownSince, type_=c.UnknownSince.type)
+        )
+        .where(c.UnknownSince.is_not(None), c.State.in_(sorted(WAITING)))
+        .group_by(c.JobName)
+        .order_by(c.JobName)
+    )
+    return [
+        Finding(
+            "fail",
+            "runs",
+            f"{count(number, 'run')} of {job}: no node knows the job or its arguments since {since:%Y-%m-%d %H:%M} UTC",
+            "start a node of the release that has it, or end them: targcc run fail ID",
+        )
+        for job, number, since in waiting
+    ]
+
+
+async def changes_of_sides(look: Look) -> list[Finding]:
+    """Jobs that the old server runs no more and this one not yet, or the other way round."""
+    return [
+        Finding(
+            "fail",
+            "cut-over",
+            f"{one.job} is on neither side: its change was begun at {one.since:%Y-%m-%d %H:%M} UTC and is not finished",
+            f'repeat {one.step.command} --job "{one.job}"; targcc cutover status shows both sides',
+        )
+        for one in await owners.unfinished(look.connection, look.now)
+        if one.step is not None
+    ]
+
+
+async def alert_rows(look: Look) -> list[Finding]:
+    """Rows of ``c_JobAlert`` that refer to a secret: they are taken word for word, so nothing is sent."""
+    c = job_alert.c
+    rows = await look.connection.execute(
+        sa.select(c.JobName, c.SlackWebhook, c.TeamsWebhook).order_by(c.JobName)
+    )
+    wrong = [name for name, *targets in rows if any(map(_is_reference, targets))]
+    if not wrong:
+        return []
+    said = f"rows of c_JobAlert hold a reference to a secret, which is not looked up there: {listed(wrong)}"
+    return [Finding("fail", "alerts", said, "write the address itself, or use @job(alerts=…)")]
+
+
+def _is_reference(target: str | None) -> bool:
+    return target is not None and ("${" in target or target.startswith("file:"))
+
+
+async def schedules(look: Look) -> list[Finding]:
+    """Jobs whose slots nobody handles, and schedules of jobs that are gone."""
+    rows = await slots.load(look.connection)
+    found = [
+        Finding(
+            "fail",
+            "schedules",
+            f"{job.name} was due at {due:%Y-%m-%d %H:%M} UTC, and nobody has handled that",
+            "is a node up that schedules (targcc serve, or targcc worker) and knows this job?",
+        )
+        for job in look.jobs.values()
+        if (due := _overdue(job, rows.get(job.name), look.now)) is not None
+    ]
+    gone = sorted(
+        name
+        for name, row in rows.items()
+        if row.text and not row.text.startswith(slots.RENAMED) and name not in look.jobs
+    )
+    if gone and look.jobs and not look.settings.legacy_url:
+        said = f"schedules of jobs that are not in this code: {listed(gone)}"
+        advice = "nothing to do if they were removed or renamed, or if another release has them"
+        found.append(Finding("ok", "schedules", said, advice))
+    return found
+
+
+def _overdue(job: JobDefinition, row: slots.ScheduleRow | None, now: datetime) -> datetime | None:
+    if job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
+        return None
+    if row is None or row.last_slot is None or row.is_paused(now):
+        return None
+    due = job.schedule.next(row.last_slot, parse_zone(job.timezone))
+    return due if due is not None and due < now - _LATE else None
+
+
+async def kept(look: Look) -> list[Finding]:
+    """Whether retention keeps up."""
+    c, settings = logged_job.c, look.settings
+    oldest = await look.connection.scalar(
+        sa.select(c.StartedAt).order_by(c.StartedAt, c.ID).limit(1)
+    )
+    kept_for = f"{count(settings.history_days, 'day')}, and the newest {settings.history_keep:,} of each job"
+    said = (
+        f"history is kept for {kept_for}; the oldest attempt is of {oldest:%Y-%m-%d}"
+        if oldest
+        else ""
+    )
+    before = look.now - timedelta(days=settings.history_days) - _BEHIND
+    for what, table in (("runs", retention.RUNS), ("attempts", retention.HISTORY)):
+        if late := await _may_go(look, table, before):
+            return [
+                Finding(
+                    "warn",
+                    "retention",
+                    f"{what} from before {before:%Y-%m-%d} should be gone, but the oldest is of {late:%Y-%m-%d}",
+                    "nodes prune once a day: is one up? Now: targcc prune",
+                )
+            ]
+    return [Finding("ok", "retention", said)] if said else []
+
+
+async def _may_go(look: Look, table: retention.Kept, before: datetime) -> datetime | None:
+    """When the oldest row is of that retention should have removed; found among the first old ones."""
+    old = await retention.old_rows(
+        look.connection, table, before=before, after=None, most=_LOOKED_AT
+    )
+    borders: dict[str, int] = {}
+    for row in old:
+        if row.job not in borders:
+            keep = look.settings.history_keep
+            borders[row.job] = await retention.border(look.connection, table, row.job, keep)
+        if row.key <= borders[row.job]:
+            return row.at
+    return None
+
+
+async def statistics(look: Look) -> list[Finding]:
+    """Whether what an earlier release has left is counted."""
+    left = await kernel_statistics.left(look.connection)
+    if not left:
+        return []
+    said = f"statistics lack about {count(left, 'row')} of an earlier release"
+    return [
+        Finding(
+            "warn", "statistics", said, "nodes count them beside their work; now: targcc migrate"
+        )
+    ]
+
+
+CHECKS = (
+    clock,
+    nodes,
+    queues,
+    sealed,
+    unknown_runs,
+    changes_of_sides,
+    alert_rows,
+    schedules,
+    kept,
+    statistics,
+)
+
+
+# Whether searches for texts have their index.
+
+
+async def texts(look: Look) -> list[Finding]:
+    """Whether the index is there, and how far it is with runs from before it."""
+    if not await known.of(look.connection).texts.is_there(look.connection):
+        said = "this SQLite cannot index texts: searches read run after run, until TARGCC_QUERY_SECONDS are over"
+        advice = "use a Python with SQLite 3.34 or newer and FTS5; then targcc migrate --down 0005, and targcc migrate"
+        return [Finding("warn", "search", said, advice)]
+    unseen = await index_keeper.unseen(look.connection)
+    if unseen:
+        first = int(await look.connection.scalar(sa.select(sa.func.min(job_run.c.Id))) or 0)
+        left = count(max(unseen - first + 1, 0), "run")
+        said = f"texts of about {left} of earlier releases are not indexed yet: searches read them one after the other"
+        return [Finding("ok", "search", f"{said}; nodes go on with it")]
+    return [Finding("ok", "search", "texts of runs are indexed")]

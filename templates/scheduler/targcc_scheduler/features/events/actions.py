@@ -1,0 +1,206 @@
+"""Webhooks as people manage them: made, tried, turned off and on, removed; messages to them sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import Actor
+from ...core.errors import UnknownWebhook, WebhookError
+from ...core.languages import gettext, translated_in
+from ...core.masking import MASK
+from ...core.secrets import know
+from ...kernel.audit import audit
+from ...project import current
+from ...scheduler import Scheduler
+from . import model
+from .model import EVENTS, Webhook
+from .signing import new_secret, rotated, sealed
+
+_LONGEST_URL, _LONGEST_JOBS = 2_000, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewWebhook:
+    """A webhook that was made, with the secret that is not shown again."""
+
+    id: int
+    secret: str
+
+
+async def create(
+    scheduler: Scheduler, url: str, events: Sequence[str], jobs: Sequence[str], by: Actor
+) -> NewWebhook:
+    """Tell an address of runs from now on.
+
+    Args:
+        scheduler: Whose runs.
+        url: The address, http or https.
+        events: Of which ends, such as ``failed``; of all without any.
+        jobs: Of which jobs, as names or patterns such as ``Daily*``; of all without any.
+        by: Who wants it.
+
+    Raises:
+        WebhookError: the address is none, or an event.
+    """
+    shown = _shown(url)
+    wanted, patterns = [one.lower() for one in events], [
+        part for one in jobs for part in one.split()
+    ]
+    unknown = next((one for one in wanted if one not in EVENTS), None)
+    if unknown is not None:
+        raise WebhookError(f"there is no event {unknown!r}: {', '.join(EVENTS)}")
+    if len(" ".join(patterns)) > _LONGEST_JOBS:
+        raise WebhookError("those are too many jobs: use patterns such as Daily*")
+    know(url)
+    secret, now = new_secret(), scheduler.clock.now()
+    values = {
+        "Shown": shown,
+        "SealedJson": sealed(url, secret),
+        "Events": " ".join(dict.fromkeys(wanted)),
+        "Jobs": " ".join(patterns),
+        "CreatedBy": str(by)[:100],
+        "CreatedAt": now,
+    }
+
+    async def work(db: AsyncConnection) -> int:
+        made = await model.add(db, values)
+        await audit(db, by, "create webhook", now, detail=f"webhook {made}: {shown}")
+        return made
+
+    return NewWebhook(await scheduler.change(work), secret)
+
+
+def _shown(url: str) -> str:
+    """The address without what may be secret in it."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # its message may hold a part of a password
+        raise WebhookError("that is no address such as https://example.com/hook") from None
+    fits = url.isprintable() and " " not in url and len(url) <= _LONGEST_URL
+    if parts.scheme not in {"http", "https"} or not host or not fits:
+        raise WebhookError("an address begins with https:// or http://, and names a host")
+    where = f"[{host}]" if ":" in host else host
+    where += f":{port}" if port is not None else ""
+    hides = parts.path.strip("/") or parts.query or parts.username
+    return f"{parts.scheme}://{where}/{MASK if hides else ''}"[:200]
+
+
+async def disable(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
+    """Tell an address nothing until it is turned on again.
+
+    Raises:
+        UnknownWebhook: there is none of this number.
+    """
+
+    async def work(db: AsyncConnection) -> None:
+        now, hook = scheduler.clock.now(), await _found(db, webhook_id)
+        await model.disable(db, webhook_id, str(by), now)
+        await audit(db, by, "disable webhook", now, detail=_named(hook))
+
+    await scheduler.change(work)
+
+
+async def enable(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
+    """Tell an address of runs that end from now on. Raises as :func:`disable`."""
+
+    async def work(db: AsyncConnection) -> None:
+        hook = await _found(db, webhook_id)
+        await model.enable(db, webhook_id)
+        await audit(db, by, "enable webhook", scheduler.clock.now(), detail=_named(hook))
+
+    await scheduler.change(work)
+
+
+async def rotate(scheduler: Scheduler, webhook_id: int, by: Actor) -> NewWebhook:
+    """Sign with a new secret from now on, and for a day with the old one too.
+
+    Raises:
+        UnknownWebhook: there is none of this number.
+        SecretError: its secret is sealed with a key that this process does not have.
+    """
+    secret, now = new_secret(), scheduler.clock.now()
+
+    async def work(db: AsyncConnection) -> None:
+        hook = await _found(db, webhook_id)
+        await model.reseal(db, webhook_id, rotated(hook.sealed_json, secret, now))
+        await audit(db, by, "rotate webhook", now, detail=_named(hook))
+
+    await scheduler.change(work)
+    return NewWebhook(webhook_id, secret)
+
+
+async def remove(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
+    """Remove a webhook, with what was sent to it; a handler in the code comes back when a node that has it starts. Raises as :func:`disable`."""
+
+    async def work(db: AsyncConnection) -> None:
+        hook = await _found(db, webhook_id)
+        await model.remove(db, webhook_id)
+        await audit(db, by, "delete webhook", scheduler.clock.now(), detail=_named(hook))
+
+    await scheduler.change(work)
+
+
+async def test(scheduler: Scheduler, webhook_id: int, by: Actor) -> int:
+    """Send a message that is about no run; its number.
+
+    Raises:
+        UnknownWebhook: there is no such webhook.
+        WebhookError: it is off, or a handler in the code.
+    """
+
+    async def work(db: AsyncConnection) -> int:
+        now, hook = scheduler.clock.now(), await _used(db, webhook_id)
+        if hook.in_code:
+            raise WebhookError(f"{hook.shown} is a handler in the code: it hears of runs only")
+        data = {"project": current().name, "by": str(by)}
+        made = await model.put(db, model.message(hook, model.TEST, now, data))
+        await audit(db, by, "test webhook", now, detail=_named(hook))
+        return made
+
+    return await scheduler.change(work)
+
+
+async def redeliver(scheduler: Scheduler, webhook_id: int, delivery_id: int, by: Actor) -> None:
+    """Send a message again, under the same id. Raises as :func:`test`."""
+
+    async def work(db: AsyncConnection) -> None:
+        now, hook = scheduler.clock.now(), await _used(db, webhook_id)
+        if not await model.redeliver(db, webhook_id, delivery_id, now):
+            raise UnknownWebhook(f"there is no message {delivery_id} to webhook {webhook_id}")
+        await audit(db, by, "redeliver", now, detail=f"{_named(hook)}, message {delivery_id}")
+
+    await scheduler.change(work)
+
+
+async def _found(db: AsyncConnection, webhook_id: int) -> Webhook:
+    hook = await model.find(db, webhook_id)
+    if hook is None:
+        raise UnknownWebhook(f"there is no webhook {webhook_id}")
+    return hook
+
+
+async def _used(db: AsyncConnection, webhook_id: int) -> Webhook:
+    hook = await _found(db, webhook_id)
+    if hook.disabled_at is not None:
+        raise WebhookError(f"webhook {webhook_id} is off: enable it first")
+    return hook
+
+
+def _named(hook: Webhook) -> str:
+    return f"webhook {hook.id}: {hook.shown}"
+
+
+def state_of(disabled_by: str | None, failing_since: datetime | None, now: datetime) -> str:
+    """How it goes with a webhook, in words."""
+    if disabled_by is not None:
+        return gettext("off, by %(name)s", name=disabled_by)
+    if failing_since is not None:
+        minutes = int((now - failing_since).total_seconds()) // 60
+        return gettext("fails for %(time)s", time=gettext("%(number)s min", number=minutes))
+    return translated_in("webhook", "on")

@@ -1,0 +1,254 @@
+"""``targcc webhook``: programs elsewhere that are told of runs."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ...cli.common import run
+from ...cli.completing import job_names
+from ...cli.connect import connect, path
+from ...cli.group import Commands
+from ...cli.output import done, json_option, limit_option, print_json, print_table, shows, when
+from ...web.api.schema import DoneOut
+from .actions import state_of
+from .model import EVENTS
+from .schemas import DeliveryMadeOut, DeliveryOut, WebhookMadeOut, WebhookOut
+
+_ID = click.argument("webhook_id", metavar="ID", type=int)
+
+
+@click.group("webhook", cls=Commands)
+def webhook_group() -> None:
+    """Tell programs elsewhere of runs that ended: signed, and again until they take it."""
+
+
+@webhook_group.command("create")
+@click.argument("url")
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    type=click.Choice([*EVENTS], case_sensitive=False),
+    help="Of runs that ended so; may be repeated. Default: of all.",
+)
+@click.option(
+    "--job",
+    "jobs",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=job_names,
+    help="Of this job, or of those that a pattern names; may be repeated. Default: of all.",
+)
+@json_option
+def create(url: str, *, events: tuple[str, ...], jobs: tuple[str, ...], as_json: bool) -> None:
+    """Tell URL of runs from now on, and print the secret that its messages are signed with.
+
+    \b
+    Example:
+      targcc webhook create https://example.com/hooks/jobs --event failed --job 'Daily*'
+    """
+
+    async def work() -> WebhookMadeOut:
+        async with connect() as api:
+            wish = {"url": url, "events": events, "jobs": jobs}
+            return await api.post(path("webhooks"), WebhookMadeOut, wish)
+
+    made = run(work())
+    _say(made, f"webhook {made.id} is on: targcc webhook test {made.id}", as_json=as_json)
+
+
+@webhook_group.command("rotate")
+@_ID
+@json_option
+def rotate(webhook_id: int, *, as_json: bool) -> None:
+    """Sign with a new secret, and print it; for 24 hours the old one signs too.
+
+    \b
+    Example:
+      targcc webhook rotate 1
+    """
+
+    async def work() -> WebhookMadeOut:
+        async with connect() as api:
+            return await api.post(path("webhooks", webhook_id, "rotate"), WebhookMadeOut)
+
+    made = run(work())
+    _say(made, made.message, as_json=as_json)
+
+
+def _say(made: WebhookMadeOut, said: str, *, as_json: bool) -> None:
+    if as_json:
+        # Not by print_json, which would mask the secret.
+        click.echo(json.dumps({"id": made.id, "secret": made.secret}))
+        return
+    click.echo(said)
+    click.echo(f"secret  {made.secret}  (it is not shown again)")
+
+
+@webhook_group.command("list")
+@shows
+def list_webhooks(*, as_json: bool) -> None:
+    """Show the webhooks, and how it goes with each.
+
+    \b
+    Example:
+      targcc webhook list
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("webhooks"), list[WebhookOut])
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("There is no webhook.")
+        else:
+            print_table(
+                ["ID", "ADDRESS", "EVENTS", "JOBS", "STATE", "MADE"],
+                [
+                    [
+                        str(one.id),
+                        one.address,
+                        ", ".join(one.events) or "all",
+                        ", ".join(one.jobs) or "all",
+                        state_of(one.disabled_by, one.failing_since, api.now),
+                        when(one.created_at, api.now),
+                    ]
+                    for one in found
+                ],
+            )
+
+    run(work())
+
+
+@webhook_group.command("deliveries")
+@_ID
+@limit_option
+@shows
+def deliveries(webhook_id: int, *, limit: int, as_json: bool) -> None:
+    """Show the messages to a webhook, newest first, and what came of each.
+
+    \b
+    Example:
+      targcc webhook deliveries 1 --limit 50
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            address = path("webhooks", webhook_id, "deliveries")
+            found = await api.pages(address, list[DeliveryOut], limit, rows=list)
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("Nothing was sent yet.")
+        else:
+            print_table(
+                ["ID", "EVENT", "RUN", "STATUS", "ATTEMPTS", "ANSWER", "MADE", "NEXT"],
+                [
+                    [
+                        str(one.id),
+                        one.event,
+                        str(one.run_id or ""),
+                        one.status,
+                        str(one.attempts),
+                        one.answer or "",
+                        when(one.created_at, api.now),
+                        when(one.due_at, api.now),
+                    ]
+                    for one in found
+                ],
+            )
+
+    run(work())
+
+
+@webhook_group.command("test")
+@_ID
+@json_option
+def test(webhook_id: int, *, as_json: bool) -> None:
+    """Send a message of the type run.test, which is about no run.
+
+    \b
+    Example:
+      targcc webhook test 1
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            made = await api.post(path("webhooks", webhook_id, "test"), DeliveryMadeOut)
+        said = f"a worker sends message {made.delivery_id}: targcc webhook deliveries {webhook_id}"
+        done(said, as_json=as_json, webhook=webhook_id, delivery=made.delivery_id)
+
+    run(work())
+
+
+@webhook_group.command("redeliver")
+@_ID
+@click.argument("delivery_id", metavar="MESSAGE", type=int)
+@json_option
+def redeliver(webhook_id: int, delivery_id: int, *, as_json: bool) -> None:
+    """Send a message again, under the same id.
+
+    \b
+    Example:
+      targcc webhook redeliver 1 42
+    """
+    _do(webhook_id, "deliveries", delivery_id, "redeliver", as_json=as_json)
+
+
+@webhook_group.command("disable")
+@_ID
+@json_option
+def disable(webhook_id: int, *, as_json: bool) -> None:
+    """Send nothing to a webhook; what waits is given up.
+
+    \b
+    Example:
+      targcc webhook disable 1
+    """
+    _do(webhook_id, "disable", as_json=as_json)
+
+
+@webhook_group.command("enable")
+@_ID
+@json_option
+def enable(webhook_id: int, *, as_json: bool) -> None:
+    """Tell a webhook of runs that end from now on.
+
+    \b
+    Example:
+      targcc webhook enable 1
+    """
+    _do(webhook_id, "enable", as_json=as_json)
+
+
+@webhook_group.command("delete")
+@_ID
+@json_option
+def delete(webhook_id: int, *, as_json: bool) -> None:
+    """Remove a webhook, with what was sent to it.
+
+    \b
+    Example:
+      targcc webhook delete 1
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            said = await api.delete(path("webhooks", webhook_id), DoneOut)
+        done(said.message, as_json=as_json, webhook=webhook_id)
+
+    run(work())
+
+
+def _do(webhook_id: int, *what: object, as_json: bool) -> None:
+    """Do something with a webhook, and say so."""
+
+    async def work() -> None:
+        async with connect() as api:
+            said = await api.post(path("webhooks", webhook_id, *what), DoneOut)
+        done(said.message, as_json=as_json, webhook=webhook_id)
+
+    run(work())

@@ -1,0 +1,1 @@
+"""Flows: steps over jobs, with conditions and fan-out."""

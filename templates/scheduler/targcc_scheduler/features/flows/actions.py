@@ -1,0 +1,395 @@
+"""Start, cancel and rerun flows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import SYSTEM, Actor
+from ...core.errors import ArgumentsError, FlowStateError, RunStateError, UnknownFlow, UnknownRun
+from ...core.states import ACTIVE, RunState
+from ...db.dialects import known
+from ...db.tables import job_batch, job_run, job_step
+from ...enqueueing import Creating
+from ...hosting import Connection
+from ...kernel.audit import audit
+from ...kernel.effects import Ready
+from ...kernel.engine.submit import hand_over, submission
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.runs import operate
+from ...kernel.runs.values import Settlement
+from ...kernel.unique import has_keys
+from ...operations import Call
+from ...project import current
+from . import model
+from .effects import go_on
+from .graph import OVER, StepState, in_order, steps_of
+from .language import Template, filled, texts_in
+from .model import NewFlow, StepRow
+
+# What people and programs do to flows: start, cancel, do again from a step on.
+
+STARTED = "start flow"
+"""The step of the run that starts a flow; its result is the flow's id."""
+
+
+async def start(
+    connection: AsyncConnection, new: NewFlow, by: str, now: datetime
+) -> tuple[int, list[Ready]]:
+    """Start a flow: its id, and the runs of its first steps."""
+    flow_id = await model.insert(connection, new, by, now)
+    flow = await model.lock_one(connection, flow_id)
+    return flow_id, await go_on(connection, flow, now)
+
+
+async def started_by(connection: AsyncConnection, run_id: int) -> int | None:
+    """The flow that a run has started already, in an earlier attempt; the run is locked.
+
+    Raises:
+        UnknownRun: there is no such run.
+    """
+    query = sa.select(job_run.c.Id).where(job_run.c.Id == run_id).with_for_update()
+    if (await connection.execute(query)).first() is None:
+        raise UnknownRun(f"there is no run {run_id}")
+    kept = await connection.scalar(
+        sa.select(job_step.c.ResultJson).where(
+            job_step.c.RunId == run_id, job_step.c.Name == STARTED
+        )
+    )
+    return None if kept is None else int(json.loads(kept))
+
+
+async def note_start(connection: AsyncConnection, run_id: int, flow_id: int, now: datetime) -> None:
+    """Note that a run has started a flow: as a finished step of it, and for its page."""
+    await connection.execute(
+        sa.insert(job_step).values(
+            RunId=run_id,
+            Name=STARTED,
+            ResultJson=json.dumps(flow_id),
+            Attempt=sa.select(job_run.c.Attempt).where(job_run.c.Id == run_id).scalar_subquery(),
+            CompletedAt=now,
+            DurationMs=0,
+        )
+    )
+    unclaimed = (job_run.c.Id == run_id, job_run.c.BatchId.is_(None))
+    await connection.execute(sa.update(job_run).where(*unclaimed).values(BatchId=flow_id))
+
+
+async def under_way(
+    connection: AsyncConnection, name: str, is_same: Callable[[str | None], bool]
+) -> int | None:
+    """The oldest flow of a name that is under way, with arguments that are the same; until this transaction ends nobody else looks for one.
+
+    Args:
+        connection: The transaction.
+        name: The flow's name.
+        is_same: Whether arguments, as JSON, are the same.
+    """
+    await known.of(connection).lock_job(connection, f"flow/{name}")
+    c = job_batch.c
+    query = sa.select(c.Id, c.ArgumentsJson).where(
+        c.State == StepState.RUNNING, c.Kind == model.KIND, c.Name == name
+    )
+    found = await connection.execute(query.order_by(c.Id))
+    return next((row.Id for row in found if is_same(row.ArgumentsJson)), None)
+
+
+async def rerun(
+    connection: AsyncConnection, flow_id: int, from_step: str | None, now: datetime
+) -> tuple[str, list[Ready]]:
+    """Do a step and all after it again, in the same flow; ``None``: all steps that failed or were cancelled, and those after them.
+
+    Returns:
+        The flow's name, and the runs that go.
+
+    Raises:
+        UnknownFlow: there is no such flow.
+        FlowStateError: it has no such step, nothing of it failed, or what is to be done again is not over.
+    """
+    flow = await model.lock_one(connection, flow_id)
+    steps = steps_of({name: one.said for name, one in flow.steps.items()})
+    if from_step is not None and from_step not in steps:
+        raise FlowStateError(f"flow {flow_id} has no step {from_step!r}: {', '.join(steps)}")
+    if from_step is not None and flow.steps[from_step].state not in OVER:
+        raise FlowStateError(f"step {from_step} of flow {flow_id} is {flow.steps[from_step].state}")
+    bad = {StepState.FAILED, StepState.CANCELLED}
+    again: set[str] = set()
+    for name, step in steps.items():
+        wanted = name == from_step if from_step else flow.steps[name].state in bad
+        if wanted or again.intersection(step.after):
+            again.add(name)
+    if not again:
+        raise FlowStateError(f"nothing of flow {flow_id} failed: say from which step on")
+    for name in steps:
+        if name in again and flow.steps[name].state == StepState.RUNNING:
+            raise FlowStateError(f"step {name} of flow {flow_id} is running: cancel the flow first")
+    await _require_quiet(connection, flow_id, again)
+    for name in again:
+        here = flow.steps[name]
+        here.state, here.why, here.runs, here.first = StepState.WAITING, "", 0, None
+    flow.cancelled_by = None
+    return flow.name, await go_on(connection, flow, now)
+
+
+async def _require_quiet(connection: AsyncConnection, flow_id: int, steps: set[str]) -> None:
+    c = job_run.c
+    query = sa.select(sa.func.min(c.Id)).where(
+        c.BatchId == flow_id, c.State.in_(ACTIVE), c.Step.in_(sorted(steps))
+    )
+    run_id = await connection.scalar(query)
+    if run_id is not None:
+        raise FlowStateError(f"run {run_id} of flow {flow_id} is not over yet")
+
+
+async def cancel(
+    connection: AsyncConnection, flow_id: int, by: str, now: datetime
+) -> tuple[str, Sequence[int]]:
+    """Let nothing more of a flow begin.
+
+    Returns:
+        Its name, and its runs that are not over: they are cancelled once this is committed, since whoever ends a run locks first the
+        run and then its flow.
+
+    Raises:
+        UnknownFlow: there is no such flow.
+        FlowStateError: it is over.
+    """
+    flow = await model.lock_one(connection, flow_id)
+    if flow.state in OVER:
+        raise FlowStateError(f"flow {flow_id} is {flow.state}: there is nothing to cancel")
+    flow.cancelled_by = flow.cancelled_by or by[:100]
+    await go_on(connection, flow, now)
+    return flow.name, await active_runs(connection, flow_id)
+
+
+async def active_runs(connection: AsyncConnection, flow_id: int) -> Sequence[int]:
+    """The runs of a flow's steps that are not over, by their ids."""
+    c = job_run.c
+    query = sa.select(c.Id).where(c.BatchId == flow_id, c.State.in_(ACTIVE), c.Step.is_not(None))
+    return (await connection.scalars(query.order_by(c.Id))).all()
+
+
+# Flows: the part of a scheduler that starts them, cancels them and does them again.
+
+_RUNS_A_TRANSACTION = 500
+
+
+class Flowing(Creating):
+    """What :class:`~..scheduler.Scheduler` has for flows."""
+
+    async def start_flow(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+    ) -> int:
+        """Start a flow of targcc.yaml; returns its id, or that of the one under way if the flow is ``unique``.
+
+        Args:
+            name: What targcc.yaml calls it.
+            arguments: Those of the flow, besides their defaults.
+            session: As :meth:`enqueue` has it.
+            by: Who wants it.
+
+        Raises:
+            UnknownFlow: there is none of this name.
+            UnknownJob: a step names a job that is not there.
+            ArgumentsError: the arguments do not fit the flow, or those of a step do not fit its job.
+        """
+        return await self.operate(start_flow, session, self._new_flow(name, arguments or {}), by)
+
+    async def start_flow_of_run(
+        self, name: str, run_id: int, arguments: Mapping[str, Any], *, alone: bool, by: str
+    ) -> tuple[int, bool]:
+        """Start a flow for a run of its job, once however many attempts that has.
+
+        Args:
+            name: What targcc.yaml calls it.
+            run_id: The run.
+            arguments: Those of the flow.
+            alone: Not while another flow of that name is under way.
+            by: Who started the run.
+
+        Returns:
+            The flow, and whether it is that run's; else it is the other one.
+        """
+        new = self._new_flow(name, arguments)
+        return await self.operate(start_of_run, None, new, Actor(by), run_id, alone=alone)
+
+    async def rerun_flow(
+        self, flow_id: int, from_step: str | None = None, *, by: Actor = SYSTEM
+    ) -> None:
+        """Do a step of a flow and all after it again, in the same flow; what was done before it stays.
+
+        Args:
+            flow_id: The flow.
+            from_step: The step. Default: all that failed or were cancelled.
+            by: Who wants it.
+
+        Raises:
+            UnknownFlow: there is none with this id.
+            FlowStateError: what is to be done again is not over, or nothing of it failed.
+        """
+        await self.operate(rerun_flow, None, flow_id, from_step, by)
+
+    async def cancel_flow(self, flow_id: int, *, by: Actor = SYSTEM) -> None:
+        """Let no further step of a flow begin, and cancel its runs: at once those that wait, the others are told.
+
+        Raises:
+            UnknownFlow: there is none with this id.
+            FlowStateError: it is over.
+        """
+        active = await self.operate(cancel_flow, None, flow_id, by)
+        for start_ in range(0, len(active), _RUNS_A_TRANSACTION):
+            some = active[start_ : start_ + _RUNS_A_TRANSACTION]
+            for run_id in await self.operate(cancel_runs, None, some, by):
+                self._host.cancel(run_id, str(by))
+
+    def find_flow(self, name: str) -> JobDefinition:
+        """The job of a flow.
+
+        Raises:
+            UnknownFlow: there is none of this name.
+        """
+        known = current().flows
+        if name not in known:
+            raise UnknownFlow(
+                f"there is no flow {name!r}: {', '.join(known) or 'none is declared'}"
+            )
+        return self.find(name)
+
+    def _new_flow(self, name: str, arguments: Mapping[str, Any]) -> NewFlow:
+        """A flow as it begins, all of it checked."""
+        definition = self.find_flow(name)
+        given = definition.check(arguments)
+        said = current().flows[name]["steps"]
+        steps = {step: self._step(step, said[step]) for step in in_order(said)}
+        return NewFlow(name, steps, given, _same_as(definition, given))
+
+    def _step(self, name: str, said: Mapping[str, Any]) -> StepRow:
+        job = self._registry.find(said["job"])
+        try:
+            given = _given(job, said.get("arguments") or {})
+        except ArgumentsError as error:
+            raise ArgumentsError(f"step {name}: {error}") from None
+        expires = None if job.expires_in is None else job.expires_in.total_seconds()
+        keyed = has_keys(job)
+        return StepRow(dict(said), job.name, job.queue, job.priority, given, expires, keyed=keyed)
+
+
+def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:
+    """The arguments of a step's runs that need no filling in, checked, as JSON.
+
+    Raises:
+        ArgumentsError: they do not fit the job, or some are missing.
+    """
+    filled_in = {
+        key
+        for key, value in said.items()
+        if any(next(Template(text).names, None) for _, text in texts_in(value))
+    }
+    fixed = {key: filled(value, {}) for key, value in said.items() if key not in filled_in}
+    if not filled_in:
+        return job.check(fixed)
+    if secret := filled_in & job.signature.secrets:
+        raise ArgumentsError(f"{', '.join(sorted(secret))}: a secret is not filled in")
+    job.signature.only(said)  # there are parameters of all these names
+    fields = job.parameters.model_fields if job.parameters is not None else {}
+    own = json.loads(job.arguments_json) | fixed
+    rest = [
+        key
+        for key, one in fields.items()
+        if key not in filled_in and (key in own or one.is_required())
+    ]
+    return job.signature.only(rest).check({key: own[key] for key in rest if key in own})
+
+
+def _same_as(definition: JobDefinition, given: str | None) -> Callable[[str | None], bool] | None:
+    """Whether arguments are the same for a unique flow; ``None``: it is not unique."""
+    unique, signature = definition.unique, definition.signature
+    if unique is None:
+        return None
+    key = unique.key(signature, given)
+    return lambda others: unique.key(signature, others) == key
+
+
+async def start_flow(call: Call, new: NewFlow, by: Actor) -> int:
+    """Start a flow; its id, or that of the one that stands for it."""
+    other = await _in_its_way(call, new, alone=False)
+    return await _start(call, new, by) if other is None else other
+
+
+async def _in_its_way(call: Call, new: NewFlow, *, alone: bool) -> int | None:
+    """The flow that stands for another: one with the same arguments, if it is unique, or any of its name if it is to be alone."""
+    if alone:
+        return await under_way(call.connection, new.name, lambda _arguments: True)
+    if new.is_same is None:
+        return None
+    return await under_way(call.connection, new.name, new.is_same)
+
+
+async def _start(call: Call, new: NewFlow, by: Actor) -> int:
+    flow_id, ready = await start(call.connection, new, str(by), call.now)
+    await _submit(call, ready)
+    detail = f"flow {flow_id}"
+    await audit(call.connection, by, "start flow", call.now, job_name=new.name, detail=detail)
+    return flow_id
+
+
+async def start_of_run(
+    call: Call, new: NewFlow, by: Actor, run_id: int, *, alone: bool
+) -> tuple[int, bool]:
+    """Start the flow of a run, unless an earlier attempt has, or another is in its way."""
+    flow_id = await started_by(call.connection, run_id)
+    if flow_id is not None:
+        return flow_id, True
+    other = await _in_its_way(call, new, alone=alone)
+    if other is not None:
+        return other, False
+    flow_id = await _start(call, new, by)
+    await note_start(call.connection, run_id, flow_id, call.now)
+    return flow_id, True
+
+
+async def rerun_flow(call: Call, flow_id: int, from_step: str | None, by: Actor) -> None:
+    """Do steps of a flow again."""
+    name, ready = await rerun(call.connection, flow_id, from_step, call.now)
+    await _submit(call, ready)
+    detail = f"flow {flow_id} from {from_step or 'what failed'} on"
+    await audit(call.connection, by, "rerun flow", call.now, job_name=name, detail=detail)
+
+
+async def cancel_flow(call: Call, flow_id: int, by: Actor) -> Sequence[int]:
+    """Let nothing more of a flow begin; its runs that are to be cancelled, in a transaction after this one."""
+    name, active = await cancel(call.connection, flow_id, str(by), call.now)
+    detail = f"flow {flow_id}"
+    await audit(call.connection, by, "cancel flow", call.now, job_name=name, detail=detail)
+    return active
+
+
+async def cancel_runs(call: Call, run_ids: Sequence[int], by: Actor) -> list[int]:
+    """Cancel runs, those that are not over meanwhile; which of them run and have been told."""
+    told: list[int] = []
+    ended: list[Settlement] = []
+    for run_id in run_ids:
+        try:
+            state, settled = await operate.cancel(call.connection, run_id, str(by), call.now)
+        except (UnknownRun, RunStateError):
+            continue
+        ended += settled
+        if state == RunState.RUNNING:
+            told.append(run_id)
+    await call.engine.withdraw(call.connection, [one.claim.run_id for one in ended])
+    await hand_over(call.engine, call.connection, ended, call.now)
+    return told
+
+
+async def _submit(call: Call, ready: Sequence[Ready]) -> None:
+    await call.engine.submit(call.connection, [submission(run) for run in ready])

@@ -1,0 +1,97 @@
+"""The routes of flows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Request, Response
+
+from ...scheduler import Scheduler
+from ...web.api.common import (
+    CONFLICT,
+    PROBLEMS,
+    Limit,
+    Operator,
+    SchedulerOf,
+    Starter,
+    Viewer,
+    link_older,
+    no_such_flow,
+    tried,
+)
+from ...web.api_route import ApiRoute
+from ...web.authentication import actor, require_job
+from ..accounts.roles import Role
+from . import queries
+from .schemas import FlowIn, FlowOut, RerunIn, flow_out
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/flows", tags=["flows"])
+async def list_flows(
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    name: Annotated[str | None, Query(description="Of this name.")] = None,
+    limit: Limit = 50,
+    cursor: Annotated[int | None, Query(description="Older than this flow id.")] = None,
+) -> list[FlowOut]:
+    """Flows, newest first. The header `Link` names the next page."""
+    found = await scheduler.read(
+        lambda db: queries.list_flows(db, name=name, limit=limit, before=cursor)
+    )
+    link_older(request, response, found, limit)
+    return [flow_out(one) for one in found]
+
+
+@router.post("/flows", tags=["flows"])
+async def start_flow(
+    request: Request, principal: Starter, scheduler: SchedulerOf, body: FlowIn
+) -> FlowOut:
+    """Start a flow."""
+    require_job(principal, Role.OPERATOR, body.name)
+    by = actor(request, principal)
+    return await _shown(
+        scheduler, await tried(scheduler.start_flow(body.name, body.arguments, by=by))
+    )
+
+
+@router.get("/flows/{flow_id}", tags=["flows"])
+async def get_flow(flow_id: int, _: Viewer, scheduler: SchedulerOf) -> FlowOut:
+    """One flow with its steps, and how many runs of each are in which state."""
+    return await _shown(scheduler, flow_id)
+
+
+@router.post("/flows/{flow_id}/cancel", tags=["flows"], responses=CONFLICT)
+async def cancel_flow(
+    flow_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> FlowOut:
+    """Let no further step of a flow begin, and cancel its runs."""
+    require_job(principal, Role.OPERATOR, (await _shown(scheduler, flow_id)).name)
+    await tried(scheduler.cancel_flow(flow_id, by=actor(request, principal)))
+    return await _shown(scheduler, flow_id)
+
+
+@router.post("/flows/{flow_id}/rerun", tags=["flows"], responses=CONFLICT)
+async def rerun_flow(
+    flow_id: int,
+    request: Request,
+    principal: Operator,
+    scheduler: SchedulerOf,
+    body: Annotated[RerunIn | None, Body()] = None,
+) -> FlowOut:
+    """Do a step of a flow and all after it again, or all that failed; what was done before stays."""
+    require_job(principal, Role.OPERATOR, (await _shown(scheduler, flow_id)).name)
+    step = body.from_step if body is not None else None
+    await tried(scheduler.rerun_flow(flow_id, step, by=actor(request, principal)))
+    return await _shown(scheduler, flow_id)
+
+
+async def _shown(scheduler: Scheduler, flow_id: int) -> FlowOut:
+    found = await scheduler.read(lambda db: queries.get_flow(db, flow_id))
+    if found is None:
+        raise no_such_flow(flow_id)
+    return flow_out(found)

@@ -1,0 +1,153 @@
+"""``targcc flow``: start flows, look at them, do them again."""
+
+from __future__ import annotations
+
+import click
+
+from ...cli.commands.jobs import argument_options, arguments_of
+from ...cli.common import run
+from ...cli.completing import flow_names
+from ...cli.connect import connect, path
+from ...cli.group import Commands
+from ...cli.output import json_option, print_json, print_pairs, print_table, shows, when
+from .schemas import FlowIn, FlowOut, RerunIn
+
+
+@click.group("flow", cls=Commands)
+def flow_group() -> None:
+    """Start flows, look at them, do them again from a step on."""
+
+
+@flow_group.command("list")
+@click.option("--name", shell_complete=flow_names, help="Of this name.")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, help="At most so many.")
+@shows
+def list_flows(name: str | None, *, limit: int, as_json: bool) -> None:
+    """Show the last flows.
+
+    \b
+    Example:
+      targcc flow list --name MonthEnd
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("flows"), list[FlowOut], name=name, limit=limit)
+            now = api.now
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("There is no flow: targcc.yaml declares them in flows.")
+        else:
+            rows = [[str(one.id), one.name, one.state, when(one.created_at, now)] for one in found]
+            print_table(["ID", "FLOW", "STATE", "BEGAN"], rows)
+
+    run(work())
+
+
+@flow_group.command("show")
+@click.argument("flow_id", type=int, metavar="ID")
+@shows
+def show(flow_id: int, *, as_json: bool) -> None:
+    """Show the steps of a flow.
+
+    \b
+    Example:
+      targcc flow show 7
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("flows", flow_id), FlowOut)
+        _print(found, as_json=as_json)
+
+    run(work())
+
+
+@flow_group.command("start")
+@click.argument("name", shell_complete=flow_names)
+@argument_options
+@json_option
+def start(name: str, *, pairs: tuple[str, ...], arguments: str | None, as_json: bool) -> None:
+    """Start a flow.
+
+    \b
+    Example:
+      targcc flow start MonthEnd --arg month=2026-10
+    """
+    given = arguments_of(pairs, arguments)
+
+    async def work() -> None:
+        async with connect() as api:
+            wish = FlowIn(name=name, arguments=given)
+            begun = await api.post(path("flows"), FlowOut, wish)
+        _print(begun, as_json=as_json)
+
+    run(work())
+
+
+@flow_group.command("rerun")
+@click.argument("flow_id", type=int, metavar="ID")
+@click.option("--from", "step", help="This step and all after it. Default: all that failed.")
+@json_option
+def rerun(flow_id: int, *, step: str | None, as_json: bool) -> None:
+    """Do a step of a flow and all after it again.
+
+    \b
+    Example:
+      targcc flow rerun 7 --from load
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            wish = RerunIn(from_step=step)
+            begun = await api.post(path("flows", flow_id, "rerun"), FlowOut, wish)
+        _print(begun, as_json=as_json)
+
+    run(work())
+
+
+@flow_group.command("cancel")
+@click.argument("flow_id", type=int, metavar="ID")
+@json_option
+def cancel(flow_id: int, *, as_json: bool) -> None:
+    """Let no further step of a flow begin, and cancel its runs.
+
+    \b
+    Example:
+      targcc flow cancel 7
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.post(path("flows", flow_id, "cancel"), FlowOut)
+        _print(found, as_json=as_json)
+
+    run(work())
+
+
+def _print(flow: FlowOut, *, as_json: bool) -> None:
+    if as_json:
+        print_json(flow)
+        return
+    print_pairs(
+        [
+            ("flow", f"{flow.id}  {flow.name}"),
+            ("state", flow.state),
+            ("started by", flow.created_by),
+        ]
+    )
+    print_table(
+        ["STEP", "JOB", "AFTER", "STATE", "RUNS", "WHY"],
+        [
+            [
+                one.name,
+                one.job,
+                ", ".join(one.after),
+                one.state,
+                ", ".join(f"{count} {state}" for state, count in sorted(one.runs.items())),
+                one.why,
+            ]
+            for one in flow.steps
+        ],
+    )

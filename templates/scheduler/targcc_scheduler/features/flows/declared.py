@@ -1,0 +1,92 @@
+"""A flow as a job: its runs start the flow. So a flow has the schedule, calendars, pauses and typed arguments that jobs have."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, cast
+
+from ...core.errors import JobError
+from ...kernel.jobs.context import JobContext
+from ...kernel.jobs.declaration import Declaration, JobOptions
+from ...kernel.jobs.result import JobResult
+from ...project import Project
+from .graph import steps_of
+from .language import FlowError
+
+_OWN = ("cron", "arguments", "steps")
+"""What a flow says besides options of ``@job``."""
+
+
+class FlowStarter(Protocol):
+    """Starts flows; a scheduler does."""
+
+    async def start_flow_of_run(
+        self, name: str, run_id: int, arguments: Mapping[str, Any], *, alone: bool, by: str
+    ) -> tuple[int, bool]:
+        """The flow that a run has started, and whether it is that run's: see :meth:`...enqueueing.flowing.Flowing.start_flow_of_run`."""
+
+
+class FlowJob:
+    """The job of a flow."""
+
+    flow = ""
+
+    def __init__(self, starter: FlowStarter) -> None:
+        self._starter = starter
+
+    async def start(self, ctx: JobContext, arguments: Mapping[str, Any]) -> JobResult:
+        """Start the flow, once in a run; not while another is under way, if slots of the job are skipped then."""
+        flow_id, started = await self._starter.start_flow_of_run(
+            self.flow,
+            ctx.run_id,
+            arguments,
+            alone=ctx.definition.overlap == "skip",
+            by=ctx.triggered_by,
+        )
+        if not started:
+            return JobResult.success(f"flow {flow_id} is still running: no other is started")
+        return JobResult.success(f"flow {flow_id} has begun").with_metadata(flow=flow_id)
+
+
+def flow_declarations(project: Project) -> Iterator[tuple[str, Declaration | Exception]]:
+    """The jobs of a project's flows by the names of these, or what is wrong with one."""
+    for name, said in project.flows.items():
+        try:
+            steps_of(said.get("steps") or {})
+            yield name, _declaration(name, said)
+        except (FlowError, JobError) as error:
+            yield name, error
+
+
+def _declaration(name: str, said: Mapping[str, Any]) -> Declaration:
+    options = {key: value for key, value in said.items() if key not in _OWN}
+    steps = len(said["steps"])
+    options = {"description": f"A flow of {steps} steps", "isolation": "thread", **options}
+    target = _target(name, said.get("arguments") or {})
+    return Declaration(target, said.get("cron"), cast("JobOptions", {"name": name, **options}))
+
+
+def _target(name: str, arguments: Mapping[str, Any]) -> type[FlowJob]:
+    """A class with an ``execute`` that has the flow's arguments as parameters, with their defaults."""
+
+    async def execute(self: FlowJob, ctx: JobContext, **given: Any) -> JobResult:
+        return await self.start(ctx, given)
+
+    kind = inspect.Parameter
+    execute.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # as inspect reads it
+        [
+            kind("self", kind.POSITIONAL_OR_KEYWORD),
+            kind("ctx", kind.POSITIONAL_OR_KEYWORD, annotation=JobContext),
+            *(
+                kind(key, kind.KEYWORD_ONLY, default=value, annotation=_type_of(value))
+                for key, value in arguments.items()
+            ),
+        ]
+    )
+    members = {"flow": name, "execute": execute, "__module__": __name__, "__doc__": None}
+    return type(name, (FlowJob,), members)
+
+
+def _type_of(default: Any) -> Any:
+    return str | None if default is None else type(default)

@@ -1,0 +1,271 @@
+"""What becomes of a flow when runs of it end: the steps that are ready get their runs, in the transaction that wrote the ends.
+
+Everything is decided under the lock of the flow's row, from what the database holds then. So of two transactions that end the last runs of
+a step one decides, after the other; and deciding again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import ACTIVE
+from ...core.stored_values import is_kept
+from ...db.dialects import known
+from ...db.tables import job_batch, job_run, logged_job
+from ...kernel.effects import Effects, Ready, over
+from ...kernel.runs import create
+from ...kernel.runs.values import ASKS, NewRun, Settlement, Tie
+from . import model
+from .graph import OVER, Step, StepState, outcome, steps_of, verdict
+from .language import FlowError, NotKept, filled
+from .model import FlowRow, StepRow
+
+MOST_RUNS = 10_000
+"""Runs that a step may have."""
+MOST_CHARACTERS = 64 * 2**20
+"""Characters of the arguments of a step's runs together, and of the metadata that it asks of another: the node that ends that one holds them."""
+_RUNS_A_STATEMENT = 1_000
+_MOST_SWEPT = 100
+
+
+async def on_settled(
+    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+) -> Effects:
+    """What the ends of runs mean for the flows that they are of."""
+    runs = sorted(over(settled, Tie.BATCH))
+    if not runs:
+        return Effects()
+    c = job_run.c
+    of_steps = (known.of(connection).among(c.Id, runs), c.Step.is_not(None))
+    found = await connection.execute(sa.select(c.BatchId, c.Step).where(*of_steps).distinct())
+    return await _advance_steps(connection, found, now)
+
+
+async def removed(connection: AsyncConnection, gone: Sequence[Any], now: datetime) -> Effects:
+    """Runs were removed by a person; ``gone`` are their rows, as they were: a step may be over without those that were not."""
+    left = [row for row in gone if row.Step is not None and row.State in ACTIVE]
+    return await _advance_steps(connection, left, now)
+
+
+async def any_goes_on(connection: AsyncConnection) -> bool:
+    """Whether a flow is under way."""
+    query = sa.select(job_batch.c.Id).where(
+        job_batch.c.State == StepState.RUNNING, job_batch.c.Kind == model.KIND
+    )
+    return (await connection.execute(query.limit(1))).first() is not None
+
+
+async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
+    """Go on with flows whose runs were ended, or removed, by somebody who knows nothing of flows."""
+    active = (
+        sa.select(job_run.c.Id)
+        .where(job_run.c.BatchId == job_batch.c.Id, job_run.c.State.in_(ACTIVE))
+        .where(job_run.c.Step.is_not(None))
+        .exists()
+    )
+    query = (
+        sa.select(job_batch.c.Id)
+        .where(job_batch.c.State == StepState.RUNNING, job_batch.c.Kind == model.KIND, ~active)
+        .order_by(job_batch.c.Id)
+        .limit(_MOST_SWEPT)
+    )
+    found = await connection.scalars(query)
+    return await _advance_all(connection, dict.fromkeys(found), now)
+
+
+async def _advance_steps(
+    connection: AsyncConnection, runs: Iterable[Any], now: datetime
+) -> Effects:
+    """Go on with flows that have fewer runs under way; ``runs`` say by ``BatchId`` and ``Step`` of which steps."""
+    steps: dict[int, set[str]] = defaultdict(set)
+    for run in runs:
+        steps[run.BatchId].add(run.Step)
+    return await _advance_all(connection, steps, now)
+
+
+async def _advance_all(
+    connection: AsyncConnection, steps: Mapping[int, Collection[str] | None], now: datetime
+) -> Effects:
+    ready: list[Ready] = []
+    for flow in await model.lock(connection, sorted(steps)) if steps else []:
+        ready += await advance(connection, flow, steps[flow.flow_id], now)
+    return Effects(ready=ready)
+
+
+async def advance(
+    connection: AsyncConnection, flow: FlowRow, steps: Collection[str] | None, now: datetime
+) -> list[Ready]:
+    """Go on with a flow, which is locked, if one of these steps is over by now (``None``: of any); the runs that go.
+
+    The other steps are looked at only then: where many go on side by side, the end of a run asks for its own.
+    """
+    running = [name for name, step in flow.steps.items() if step.state == StepState.RUNNING]
+    first = [name for name in running if steps is None or name in steps]
+    ended_ = [name for name in first if await _is_over(connection, flow, name)]
+    if not ended_:
+        return []
+    for name in running:
+        if name not in first:
+            await _is_over(connection, flow, name)
+    return await go_on(connection, flow, now)
+
+
+async def go_on(connection: AsyncConnection, flow: FlowRow, now: datetime) -> list[Ready]:
+    """Decide about the steps of a flow that wait, and write it, which is locked; the runs that go."""
+    steps = steps_of({name: one.said for name, one in flow.steps.items()})
+    ready: list[Ready] = []
+    for name, step in steps.items():
+        here = flow.steps[name]
+        if here.state != StepState.WAITING:
+            continue
+        if flow.cancelled_by is not None:
+            here.state, here.why = StepState.CANCELLED, f"cancelled by {flow.cancelled_by}"
+        elif all(flow.steps[one].state in OVER for one in step.after):
+            ready += await _decide(connection, flow, step, now)
+    await model.write(connection, flow, now)
+    return ready
+
+
+async def _is_over(connection: AsyncConnection, flow: FlowRow, name: str) -> bool:
+    """Whether all runs of a step are over; it has its outcome then."""
+    step, c = flow.steps[name], job_run.c
+    mine = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= (step.first or 0))
+    going = sa.select(c.Id).where(*mine, c.CompletedAt.is_(None), c.State.in_(ACTIVE)).limit(1)
+    if (await connection.execute(going)).first() is not None:
+        return False
+    counted = sa.select(c.State, sa.func.count()).where(*mine).group_by(c.State)
+    states = {state: count for state, count in await connection.execute(counted)}
+    step.state = outcome(states)
+    if not states:
+        step.state, step.why = StepState.CANCELLED, "its runs were deleted"
+    return True
+
+
+async def _decide(
+    connection: AsyncConnection, flow: FlowRow, step: Step, now: datetime
+) -> list[Ready]:
+    """What becomes of a step after those before it; its runs, if it goes."""
+    here = flow.steps[step.name]
+    here.state, here.why = verdict(step.on, {one: flow.steps[one].state for one in step.after})
+    if here.state != StepState.RUNNING:
+        return []
+    try:
+        values = await _values(connection, flow, step)
+        if step.when is not None and not step.when.value(values):
+            here.state, here.why = StepState.SKIPPED, f"when: {step.when}"
+            return []
+        given = _arguments(step, here, values)
+    except FlowError as error:
+        here.state, here.why = StepState.FAILED, str(error)
+        return []
+    here.runs = len(given)
+    if not given:
+        here.state, here.why = StepState.SUCCEEDED, "for_each: there is nothing"
+        return []
+    runs = [_new_run(flow, step.name, one, now) for one in given]
+    ids: list[int] = []
+    for start in range(0, len(runs), _RUNS_A_STATEMENT):
+        ids += await create.insert_many(connection, runs[start : start + _RUNS_A_STATEMENT], now)
+    here.first = min(ids)
+    return [Ready(run_id, here.queue, here.priority, now, asks=here.keyed) for run_id in ids]
+
+
+def _new_run(flow: FlowRow, name: str, arguments_json: str | None, now: datetime) -> NewRun:
+    step = flow.steps[name]
+    expires = step.expires_seconds
+    return NewRun(
+        job_name=step.job,
+        job_type="FireAndForget",
+        queue=step.queue,
+        priority=step.priority,
+        arguments_json=arguments_json,
+        due_at=now,
+        expires_at=None if expires is None else now + timedelta(seconds=expires),
+        triggered_by=flow.created_by,
+        note=f"step {name} of flow {flow.flow_id}",
+        ties=Tie.BATCH,
+        limit_key=ASKS if step.keyed else None,
+        batch_id=flow.flow_id,
+        step=name,
+    )
+
+
+def _arguments(step: Step, here: StepRow, values: Mapping[str, Any]) -> list[str | None]:
+    """The arguments of each run of a step, as JSON.
+
+    Raises:
+        FlowError: they cannot be filled in.
+    """
+    if step.for_each is None:
+        return [_filled(step, here, values)]
+    items = step.for_each.value(values)
+    if not isinstance(items, list):
+        raise FlowError(f"for_each: {step.for_each} is no list")
+    if len(items) > MOST_RUNS:
+        raise FlowError(f"for_each: {len(items)} items, and a step has at most {MOST_RUNS} runs")
+    given: list[str | None] = []
+    for start in range(0, len(items), _RUNS_A_STATEMENT):
+        some = items[start : start + _RUNS_A_STATEMENT]
+        given += [_filled(step, here, {**values, "item": item}) for item in some]
+        _check_size(given, f"for_each: the arguments of {len(items)} runs")
+    return given
+
+
+def _check_size(texts: Iterable[str | None], what: str) -> None:
+    if sum(len(text or "") for text in texts) > MOST_CHARACTERS:
+        raise FlowError(f"{what} would have more than {MOST_CHARACTERS} characters")
+
+
+def _filled(step: Step, here: StepRow, values: Mapping[str, Any]) -> str | None:
+    if not step.arguments:
+        return here.given
+    given = {key: filled(one, values) for key, one in step.arguments.items()}
+    kept = json.loads(here.given or "{}")
+    return json.dumps({**given, **kept}, ensure_ascii=False)
+
+
+async def _values(connection: AsyncConnection, flow: FlowRow, step: Step) -> dict[str, Any]:
+    """What the expressions of a step may ask: metadata of the steps that they name, by name; a list of a step with ``for_each``."""
+    found: dict[str, Any] = {"flow": flow.arguments}
+    for name in sorted(step.asks & flow.steps.keys()):
+        given = await _metadata(connection, flow, name)
+        several = flow.steps[name].said.get("for_each")
+        found[name] = given if several else next(iter(given), {})
+    return found
+
+
+async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> list[dict[str, Any]]:
+    """The metadata of the runs of a step, by their last attempts, in the order of the runs."""
+    step, c = flow.steps[name], job_run.c
+    if step.first is None:
+        return []
+    mine = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= step.first)
+    ids = (await connection.scalars(sa.select(c.Id).where(*mine).order_by(c.Id))).all()
+    last: dict[str, str | None] = {}
+    for start in range(0, len(ids), _RUNS_A_STATEMENT):
+        some = [str(run_id) for run_id in ids[start : start + _RUNS_A_STATEMENT]]
+        query = (
+            sa.select(logged_job.c.JobId, logged_job.c.MetadataJson)
+            .where(logged_job.c.JobId.in_(some))
+            .order_by(logged_job.c.ID)
+        )
+        for row in await connection.execute(query):
+            last[row.JobId] = row.MetadataJson
+        _check_size(last.values(), f"the metadata of {name}")
+    return [_as_kept(json.loads(last.get(str(run_id)) or "{}")) for run_id in ids]
+
+
+def _as_kept(value: Any) -> Any:
+    """Metadata in which stands of what was cut, or masked, that it is not there: nobody takes a part for the whole, or a mark for an item."""
+    if not is_kept(value):
+        return NotKept()
+    if isinstance(value, dict):
+        return {key: _as_kept(one) for key, one in value.items()}
+    return [_as_kept(one) for one in value] if isinstance(value, list) else value

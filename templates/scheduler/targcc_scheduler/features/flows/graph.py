@@ -1,0 +1,274 @@
+"""The steps of a flow, checked, and their progress."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from .language import Expression, FlowError, Template, texts_in
+
+# The steps of a flow: what targcc.yaml says of them, checked; the generator finds with it what is wrong, and the scheduler reads them.
+
+On = Literal["success", "failure", "finish"]
+MOST_STEPS = 100
+STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
+TAKEN = frozenset({"flow", "item", "and", "or", "not", "in", "True", "False", "None"})
+"""Names that mean something else in an expression."""
+Path: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a flow.
+
+    Args:
+        name: Its own name in the flow.
+        job: The job that it runs.
+        after: The steps that must be over before.
+        on: How they must have ended.
+        when: A condition; the step is skipped where it does not hold.
+        for_each: A list: the step has one run for each of its items.
+        arguments: What the job's runs get; texts are templates.
+    """
+
+    name: str
+    job: str
+    after: tuple[str, ...] = ()
+    on: On = "success"
+    when: Expression | None = None
+    for_each: Expression | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The names whose values it needs: steps, ``flow``, ``item``."""
+        found = {name.name for one in (self.when, self.for_each) if one for name in one.names}
+        for _, text in texts_in(self.arguments):
+            found.update(name.name for name in Template(text).names)
+        return frozenset(found)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong with the steps of a flow.
+
+    Args:
+        path: Where, from the mapping of the steps on.
+        message: What.
+        hint: What to do.
+        column: Where in the text, from 0.
+        length: Of what is wrong there.
+        at_key: It is the key that is wrong, not its value.
+    """
+
+    path: Path
+    message: str
+    hint: str = ""
+    column: int | None = None
+    length: int = 1
+    at_key: bool = False
+
+
+def steps_of(said: Mapping[str, Mapping[str, Any]]) -> dict[str, Step]:
+    """The steps of a flow, each after those before it.
+
+    Raises:
+        FlowError: something is wrong with them.
+    """
+    for one in problems(said):
+        raise FlowError(f"{'.'.join(map(str, one.path))}: {one.message}", one.column, one.length)
+    return {name: _step(name, said[name]) for name in in_order(said)}
+
+
+def in_order(said: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The names of the steps, each after those before it, else as they were written; there is no cycle."""
+    order: list[str] = []
+
+    def put(name: str) -> None:
+        if name not in order:
+            for before in _after(said[name]):
+                put(before)
+            order.append(name)
+
+    for name in said:
+        put(name)
+    return order
+
+
+def _step(name: str, said: Mapping[str, Any]) -> Step:
+    when, for_each = said.get("when"), said.get("for_each")
+    return Step(
+        name=name,
+        job=said["job"],
+        after=tuple(_after(said)),
+        on=said.get("on") or "success",
+        when=Expression(when) if when else None,
+        for_each=Expression(for_each) if for_each else None,
+        arguments=said.get("arguments") or {},
+    )
+
+
+def problems(said: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with the steps of a flow; values of a wrong type are passed over."""
+    if not said:
+        yield Problem((), "a flow has a step")
+    if len(said) > MOST_STEPS:
+        yield Problem((), f"a flow has at most {MOST_STEPS} steps")
+    steps = {str(name): one for name, one in said.items() if isinstance(one, Mapping)}
+    for name, one in steps.items():
+        if not STEP_NAME.fullmatch(name) or name in TAKEN:
+            hint = "letters, digits and _, at most 50, a letter first; not flow or item"
+            yield Problem((name,), f"{name!r} is no name of a step", hint, at_key=True)
+        for place, before in enumerate(_after(one)):
+            if before not in said:
+                hint = _meant(before, list(said))
+                path = (name, "after") if isinstance(one["after"], str) else (name, "after", place)
+                yield Problem(path, f'no step "{before}"', hint)
+        if one.get("on") in {"failure", "finish"} and not _after(one):
+            yield Problem((name, "on"), "on has no use without after", at_key=True)
+    cycle = find_cycle({name: _after(one) for name, one in steps.items()})
+    if cycle:
+        way = " → ".join(cycle)
+        yield Problem((cycle[0], "after"), f"{cycle[0]} waits for itself: {way}", at_key=True)
+        return
+    for name, one in steps.items():
+        yield from _texts(name, one, _before(name, steps))
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches  # a worker does without it
+
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"the steps are {', '.join(known)}"
+
+
+def find_cycle(after: Mapping[str, Sequence[str]]) -> list[str]:
+    """A way on which a step waits for itself, from it to it; empty where there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done or name not in after:
+            return []
+        for before in after[name]:
+            if found := visit(before, [*way, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in after if (found := visit(name, []))), [])
+
+
+def _before(name: str, steps: Mapping[str, Any]) -> set[str]:
+    """All steps that are over when this one begins."""
+    found: set[str] = set()
+    left = list(_after(steps[name]))
+    while left:
+        one = left.pop()
+        if one in steps and one not in found:
+            found.add(one)
+            left += _after(steps[one])
+    return found
+
+
+def _texts(name: str, step: Mapping[str, Any], before: set[str]) -> Iterator[Problem]:
+    known = {"flow", *before}
+    for key in ("when", "for_each"):
+        if isinstance(step.get(key), str):
+            yield from _text((name, key), step[key], Expression, known)
+    if step.get("for_each"):
+        known = known | {"item"}
+    for path, text in texts_in(step.get("arguments")):
+        yield from _text((name, "arguments", *path), text, Template, known)
+
+
+def _text(
+    path: Path, text: str, kind: type[Expression | Template], known: set[str]
+) -> Iterator[Problem]:
+    try:
+        names = list(kind(text).names)
+    except FlowError as error:
+        yield Problem(path, str(error), "", error.column, error.length)
+        return
+    for one in names:
+        if one.name not in known:
+            hint = f"it may ask {', '.join(sorted(known))}: flow, and the steps that it is after"
+            message = f"{one.name} is not known here"
+            yield Problem(path, message, hint, one.column, len(one.name))
+
+
+def _after(step: Mapping[str, Any]) -> list[str]:
+    said = step.get("after") or ()
+    return [said] if isinstance(said, str) else [one for one in said if isinstance(one, str)]
+
+
+# Which steps of a flow go next, and how it stands; no statements here.
+
+
+class StepState(StrEnum):
+    """How a step stands; of a flow all but ``waiting`` and ``skipped``."""
+
+    WAITING = "waiting"  # for the steps before it
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = (
+        "cancelled"  # a run of it was, or it is not done because of how a step before it ended
+    )
+    SKIPPED = (
+        "skipped"  # its condition did not hold, or it was for another end of the steps before it
+    )
+
+
+OVER = frozenset(StepState) - {StepState.WAITING, StepState.RUNNING}
+_BAD = (StepState.FAILED, StepState.CANCELLED)
+
+
+class Verdict(NamedTuple):
+    """What becomes of a step, and why; ``running``: it goes."""
+
+    state: StepState
+    why: str = ""
+
+
+def verdict(on: On, before: Mapping[str, StepState]) -> Verdict:
+    """What becomes of a step once those before it are over.
+
+    Args:
+        on: How they must have ended.
+        before: Those that it is after, and how they ended.
+    """
+    bad = next(((name, state) for name, state in before.items() if state in _BAD), None)
+    if on == "success":
+        if bad is not None:
+            return Verdict(StepState.CANCELLED, f"step {bad[0]} {_was(bad[1])}")
+        if before and all(state == StepState.SKIPPED for state in before.values()):
+            return Verdict(StepState.SKIPPED, f"skipped with step {next(iter(before))}")
+    if on == "failure" and bad is None:
+        return Verdict(StepState.SKIPPED, "no step before it failed")
+    return Verdict(StepState.RUNNING)
+
+
+def _was(state: StepState) -> str:
+    return "failed" if state == StepState.FAILED else "was cancelled"
+
+
+def outcome(states: Mapping[str, int]) -> StepState:
+    """How a step ended whose runs ended so: states of runs, and how many are in each."""
+    if states.get("failed"):
+        return StepState.FAILED
+    return StepState.CANCELLED if states.get("cancelled") else StepState.SUCCEEDED
+
+
+def flow_state(steps: Iterable[StepState], *, cancelled: bool) -> StepState:
+    """How a flow stands by its steps; ``cancelled``: somebody wanted that."""
+    states = list(steps)
+    if any(state not in OVER for state in states):
+        return StepState.RUNNING
+    if cancelled:
+        return StepState.CANCELLED
+    return StepState.FAILED if any(state in _BAD for state in states) else StepState.SUCCEEDED

@@ -1,0 +1,44 @@
+"""The API of a cut-over: who runs which job."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from ...web.api.common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
+from ...web.api.schema import DoneOut
+from ...web.api.schemas import OwnerIn, OwnerOut
+from ...web.api_route import ApiRoute
+from ...web.authentication import actor
+from . import cutover, owners
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/owners", tags=["jobs"])
+async def list_owners(_: Viewer, scheduler: SchedulerOf) -> list[OwnerOut]:
+    """The jobs that the old server runs or ran; every other job is run from here."""
+    return [OwnerOut.model_validate(one) for one in (await scheduler.read(owners.load)).values()]
+
+
+@router.post("/jobs/{name}/owner", tags=["jobs"], responses=CONFLICT)
+async def set_owner(
+    name: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: OwnerIn
+) -> DoneOut:
+    """Say who runs a job. Nothing is done at the old server: `targcc cutover` does both sides."""
+    job = scheduler.key_of(name)
+    if job not in await scheduler.read(owners.load):  # it may have left the code
+        job = find_job(scheduler, name).name
+    await tried(
+        scheduler.operate(
+            cutover.set_owner,
+            None,
+            job,
+            body.owner,
+            actor(request, principal),
+            reason=body.reason,
+            old_is_off=body.old_is_off,
+            old_key=body.old_key,
+            runner=body.runner,
+        )
+    )
+    return DoneOut(message=f"{job} has the owner {body.owner}")

@@ -1,0 +1,207 @@
+"""Hybrid mode: jobs that stay in the old server's table ``c_Job`` and run from here, while ``TARGCC_LEGACY_URL`` names its database.
+
+The table is read at the start and every minute. Each active row is a recurring job that calls its stored procedure; rows that
+change, come or go are followed. A row that cannot be a job is reported as broken, and the others run. A table with cron texts is not
+written; one of TARGCC 4 is, by ``classic/``, in the form that TaskManager wrote.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from ...core.clock import Clock, SystemClock
+from ...core.errors import LegacyError
+from ...core.masking import mask
+from ...core.outage import in_short
+from ...kernel.jobs.context import JobContext
+from ...kernel.jobs.declaration import define
+from ...kernel.jobs.definition import Alerts, JobDefinition
+from ...kernel.jobs.discovery import BrokenModule
+from ...kernel.jobs.result import JobResult
+from ...kernel.queries.models import Attempt
+from ...project import current
+from ...schedules.cron import CronSchedule
+from ...schedules.errors import CronError
+from ...services.database import Database
+from ...services.procedures import procedure_call
+from ...settings import Settings
+from .c_job_rows import (
+    LegacyRow,
+    check_columns,
+    is_yes,
+    name_of,
+    place_of,
+    procedure_of,
+    read_table,
+    recipients_of,
+    row_of,
+    take,
+)
+from .classic import check_classic, is_classic
+from .classic_jobs import ClassicJobs
+from .source import Reading
+
+_TWICE = "LastRun has moved: TaskManager still runs this row, so it runs twice. Stop TaskManager, then start this again"
+
+_END_OF_READING_SECONDS = 2
+
+Record = Mapping[str, Any]
+
+
+class CJobSource:
+    """The jobs in ``c_Job``.
+
+    Args:
+        settings: Name the table, its database and the zone of its schedules.
+        clock: Tells the time; default: this machine's.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._zone = settings.legacy_timezone or current().timezone
+        self._database: Database | None = None
+        self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._known: dict[LegacyRow, JobDefinition] = {}
+        self._last_runs: dict[str, object] = {}
+        self._run_elsewhere: set[str] = set()
+        self._classic = ClassicJobs(settings, self._zone, clock or SystemClock(), self._open)
+
+    @property
+    def name(self) -> str:
+        """The table."""
+        return self._settings.legacy_table
+
+    @property
+    def if_taken(self) -> str:
+        """See :class:`~.source.JobSource`."""
+        return (
+            "set IsActive = 0 (TARGCC 4: Active = 0) if that job does the work now, else rename one"
+        )
+
+    def read(self) -> Reading:
+        """What the table says now.
+
+        Raises:
+            LegacyError: the database cannot be reached, there is no such table, or it has other columns.
+        """
+        with self._reading:
+            return self._read(self._settings.legacy_table)
+
+    def _read(self, table: str) -> Reading:
+        try:
+            with self._open().engine.connect() as connection:
+                found = read_table(connection, table)
+                if is_classic(found.columns):
+                    check_classic(table, found.columns)
+                    return self._classic.read(connection, found)
+                check_columns(table, found.columns)
+                people = recipients_of(connection, table)
+        except LegacyError:
+            raise
+        except Exception as error:  # a driver may raise anything
+            raise LegacyError(_unreadable(error)) from error
+        records = found.records
+        active = [record for record in records if is_yes(record["isactive"])]
+        definitions, broken = self._define_all(active, people)
+        idle = {name_of(record) for record in records if not is_yes(record["isactive"])}
+        return Reading(definitions, tuple(broken), frozenset(idle - definitions.keys()))
+
+    def _define_all(
+        self, active: Sequence[Record], people: Mapping[str, list[str]]
+    ) -> tuple[dict[str, JobDefinition], list[BrokenModule]]:
+        definitions: dict[str, JobDefinition] = {}
+        broken: list[BrokenModule] = []
+        known: dict[LegacyRow, JobDefinition] = {}
+        for record in active:
+            try:
+                row = row_of(record, people)
+                definition = self._known.get(row) or self._define(row)
+                take(definitions, definition)
+            except (ValueError, TypeError) as error:
+                broken.append(_broken(record, error))
+            else:
+                known[row] = definition
+        self._known = known
+        return definitions, broken + self._watch_task_manager(known)
+
+    def write_down(self, attempts: Sequence[Attempt]) -> None:
+        """See :class:`~.source.JobSource`. Only a table of TARGCC 4 is written."""
+        with self._reading:
+            try:
+                self._classic.write_down(attempts)
+            except Exception as error:  # a driver may raise anything
+                raise LegacyError(_unreadable(error)) from error
+
+    def close(self) -> None:
+        """Close the connections and end the threads, after a reading that goes on, if it does not take long."""
+        if self._reading.acquire(timeout=_END_OF_READING_SECONDS):
+            self._reading.release()
+        with self._lock:
+            database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    def _open(self) -> Database:
+        with self._lock:
+            if self._database is None:
+                settings = self._settings
+                self._database = Database(settings.legacy_url, threads=settings.legacy_threads)
+            return self._database
+
+    def _define(self, row: LegacyRow) -> JobDefinition:
+        procedure = procedure_of(row.procedure)
+        procedure_call("mssql", procedure, {})  # raises ValueError unless it is a name
+        schedule = CronSchedule.parse(row.cron)
+        if not schedule.reachable:
+            raise LegacyError(f'cron "{row.cron}": there is no such date, it never runs')
+        return define(
+            self._work(procedure),
+            row.cron,
+            name=row.name,
+            display_name=row.name,
+            description=f"Calls {procedure}, as row {row.id} of c_Job says",
+            timezone=self._zone,
+            retries=0,  # the old server did not retry, and a procedure may not be safe to repeat
+            alerts=None if row.emails is None else Alerts(email=row.emails),
+        )
+
+    def _work(self, procedure: str) -> Callable[[JobContext], Awaitable[JobResult]]:
+        async def execute(ctx: JobContext) -> JobResult:
+            database = self._open()
+            dialect = database.engine.dialect.name
+            if dialect not in {"mssql", "postgresql"}:
+                text = f"{dialect} has no stored procedures: TARGCC_LEGACY_URL must name the database that holds {procedure}"
+                return JobResult.failure(text, retry=False)
+            result = await database.call(procedure)
+            ctx.log.info(
+                "Procedure done", result_sets=len(result.sets), rows_changed=result.affected
+            )
+            return JobResult.success(
+                f"{procedure}: {len(result.rows)} rows returned, {result.affected} changed"
+            )
+
+        return execute
+
+    def _watch_task_manager(self, rows: Mapping[LegacyRow, JobDefinition]) -> list[BrokenModule]:
+        """Report rows that TaskManager still runs: this project writes nothing to ``c_Job``, so somebody else changed ``LastRun``."""
+        for row in rows:
+            if row.last_run != self._last_runs.get(row.name, row.last_run):
+                self._run_elsewhere.add(row.name)
+        self._last_runs = {row.name: row.last_run for row in rows}
+        twice = [row for row in rows if row.name in self._run_elsewhere]
+        return [BrokenModule(place_of(row.id, row.name), None, _TWICE, _TWICE) for row in twice]
+
+
+def _unreadable(error: Exception) -> str:
+    text = mask(in_short(error))
+    if isinstance(error, ImportError):
+        text += " (SQL Server: uv sync --extra mssql; PostgreSQL: --extra postgresql)"
+    return text
+
+
+def _broken(record: Record, error: Exception) -> BrokenModule:
+    frame = error.frame() if isinstance(error, CronError) else str(error)
+    place = place_of(str(record.get("id") or "?"), name_of(record))
+    return BrokenModule(place, None, str(error), frame)

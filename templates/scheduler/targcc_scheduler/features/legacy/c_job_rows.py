@@ -1,0 +1,170 @@
+"""Reading rows of ``c_Job``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...core.errors import LegacyError
+from ...kernel.jobs.definition import JobDefinition
+
+_NEEDED = {
+    "jobname": "JobName",
+    "cronexpression": "CronExpression",
+    "storedprocname": "StoredProcName",
+}
+_COLUMNS = (*_NEEDED, "isactive")
+_RECIPIENTS = "c_JobAlertRecipient"
+_JOB_ID = ("c_jobid", "jobid")
+_ADDRESS = ("overrideemailorphone", "email", "emailaddress", "recipientemail")
+_EXEC = re.compile(r"\s*EXEC(?:UTE)?\s+", re.IGNORECASE)
+_MORE_THAN_A_NAME = re.compile(r"[@='();,\"\[\]\r\n]")
+_SPLIT = re.compile(r"[;,\s]+")
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LegacyRow:
+    """The columns of an active row that define the job; equal rows define the same job."""
+
+    id: str
+    name: str
+    cron: str
+    procedure: str
+    emails: tuple[str, ...] | None
+    """Who gets an alert of a failure; ``None``: nobody."""
+    last_run: object = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class OldTable:
+    """A table as it was read.
+
+    Args:
+        columns: Their names, in lower case.
+        records: The rows, by these names.
+    """
+
+    columns: tuple[str, ...]
+    records: list[Record]
+
+
+def read_table(connection: sa.Connection, table: str) -> OldTable:
+    """Read the table of jobs.
+
+    Raises:
+        LegacyError: there is no such table or view.
+    """
+    found = find_table(connection, table)
+    if found is None:
+        raise LegacyError(f"there is no table or view {table}: TARGCC_LEGACY_TABLE names it")
+    return _rows(connection, found)
+
+
+def check_columns(table: str, columns: Iterable[str]) -> None:
+    """Look whether the columns, in lower case, are those of a ``c_Job`` with cron texts.
+
+    Raises:
+        LegacyError: one is missing.
+    """
+    known = set(columns)
+    if missing := [column for column in _COLUMNS if column not in known]:
+        raise LegacyError(f"{table} has no column {missing[0]}")
+
+
+def find_table(connection: sa.Connection, table: str) -> sa.TableClause | None:
+    """A table or view by its name in any case, since databases fold names differently."""
+    *schemas, name = (part.strip('[]"') for part in table.split("."))
+    schema = ".".join(schemas) or None
+    inspector = sa.inspect(connection)
+    names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+    found = next((one for one in names if one.lower() == name.lower()), None)
+    return None if found is None else sa.table(found, schema=schema)
+
+
+def columns_of(connection: sa.Connection, table: sa.TableClause) -> list[sa.Column[Any]]:
+    """A table's columns, with their types."""
+    found = sa.inspect(connection).get_columns(table.name, table.schema)
+    return [sa.Column(column["name"], column["type"]) for column in found]
+
+
+def table_beside(connection: sa.Connection, table: str, name: str) -> list[Record]:
+    """The rows of a table in the same schema, by column names in lower case; none if it is not there."""
+    schema, dot, _ = table.rpartition(".")
+    found = find_table(connection, f"{schema}{dot}{name}")
+    return [] if found is None else _rows(connection, found).records
+
+
+def _rows(connection: sa.Connection, table: sa.TableClause) -> OldTable:
+    result = connection.execute(sa.select(sa.text("*")).select_from(table))
+    columns = tuple(column.lower() for column in result.keys())  # noqa: SIM118 - no mapping
+    return OldTable(columns, [dict(zip(columns, row, strict=True)) for row in result])
+
+
+def recipients_of(connection: sa.Connection, table: str) -> dict[str, list[str]]:
+    """The addresses of ``c_JobAlertRecipient`` beside the table, by the job's id; none if there is no such table."""
+    people: dict[str, list[str]] = {}
+    for record in table_beside(connection, table, _RECIPIENTS):
+        job_id = next((record[column] for column in _JOB_ID if record.get(column)), None)
+        texts = [str(record[column]) for column in _ADDRESS if record.get(column)]
+        if texts and record.get("deletedon") is None:
+            people.setdefault(str(job_id), []).extend(addresses_in(texts[0]))
+    return people
+
+
+def addresses_in(text: str) -> list[str]:
+    """The mail addresses in a text."""
+    return [word for word in _SPLIT.split(text) if "@" in word]
+
+
+def row_of(record: Record, people: Mapping[str, list[str]]) -> LegacyRow:
+    """A row of ``c_Job``, checked."""
+    for column, name in _NEEDED.items():
+        if not str(record[column] or "").strip():
+            raise LegacyError(f"it has no {name}")
+    job_id = str(record.get("id") or "?")
+    wanted = is_yes(record.get("emailonfailure"))
+    return LegacyRow(
+        id=job_id,
+        name=name_of(record),
+        cron=str(record["cronexpression"]).strip(),
+        procedure=str(record["storedprocname"]),
+        emails=tuple(people.get(job_id, ())) if wanted else None,
+        last_run=record.get("lastrun"),
+    )
+
+
+def procedure_of(text: str) -> str:
+    """The name in ``StoredProcName``, without ``EXEC``; a part with blanks or dashes gets brackets."""
+    name = _EXEC.sub("", text, count=1).strip("; \t\r\n")
+    if _MORE_THAN_A_NAME.search(name):
+        return name
+    return ".".join(part if part.isidentifier() else f"[{part}]" for part in name.split("."))
+
+
+def name_of(record: Record) -> str:
+    """The name of a row's job, with each run of white space as one blank."""
+    return " ".join(str(record["jobname"] or "").split())
+
+
+def is_yes(value: object) -> bool:
+    """Whether a bit is set, in any form in which drivers give one."""
+    if isinstance(value, bytes):
+        return any(value)
+    return str(value).strip().lower() in {"1", "true", "t", "yes", "y"}
+
+
+def take(definitions: dict[str, JobDefinition], definition: JobDefinition) -> None:
+    """Add a definition; no two names may differ in case only."""
+    if any(name.casefold() == definition.name.casefold() for name in definitions):
+        raise LegacyError(f"another active row is called {definition.name!r}: rename one")
+    definitions[definition.name] = definition
+
+
+def place_of(row: str, name: str) -> str:
+    """A row's name in messages."""
+    return f'c_Job row {row} "{name}"'

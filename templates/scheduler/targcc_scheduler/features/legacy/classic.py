@@ -1,0 +1,261 @@
+"""Rows of TARGCC 4's ``c_Job``: names, schedules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from ...core.errors import LegacyError
+from ...schedules.classic import ClassicSchedule, ClassicTimes, Weekly, classic_schedule
+from ...schedules.zones import resolve
+from .c_job_rows import addresses_in, is_yes, table_beside
+
+# When a row of TARGCC 4's ``c_Job`` runs: the row's columns as options of :func:`~...jobs.declaration.define`.
+
+Record = Mapping[str, Any]
+
+_ORIGIN = date(2001, 1, 1).toordinal()
+_EPOCH = datetime(2001, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
+_ONE_OFF = "oneoff"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a row does not say.
+
+    Args:
+        zone: The old server's.
+        weekly: How Weekly is read.
+    """
+
+    zone: ZoneInfo
+    weekly: Weekly = "every-day"
+
+
+def schedule_of(row: Record, rules: Rules, now: datetime) -> dict[str, Any]:
+    """The options ``schedule``, ``every``, ``anchor``, ``after`` and ``at`` of a row; the same ones after each run as before it.
+
+    Args:
+        row: Its columns, by names in lower case; times are the old server's wall clock.
+        rules: What it does not say.
+        now: The wall clock now.
+
+    Raises:
+        ValueError: it has no schedule that could run; the message says why, and what to do.
+    """
+    times = ClassicTimes(
+        kind=str(row.get("enmjobtype") or ""),
+        when=moment(row, "whentorun"),
+        count=None if row.get("cycliccount") is None else int(row["cycliccount"]),
+        next_run=moment(row, "nextruntime"),
+        last_run=moment(row, "lastruntime"),
+    )
+    if times.kind.strip().lower() == _ONE_OFF and times.next_run is None:
+        raise LegacyError(
+            "OneOff without NextRunTime: TaskManager would run it today at WhenToRun's time; set NextRunTime, or Active = 0"
+        )
+    found = classic_schedule(times, now=now.replace(microsecond=0), weekly=rules.weekly)
+    options = _steady(found, rules.zone).options()
+    return {"schedule" if name == "cron" else name: value for name, value in options.items()}
+
+
+def _steady(found: ClassicSchedule, zone: ZoneInfo) -> ClassicSchedule:
+    """The same schedule, with the earliest anchor of its cycle, so that it stays the same when a run moves ``NextRunTime`` on."""
+    anchor, every = found.anchor, found.every
+    if anchor is None or every is None:
+        return found
+    if every % _DAY:
+        first = resolve(anchor, zone).astimezone(UTC)
+        return replace(found, anchor=_EPOCH + (first - _EPOCH) % every)
+    day = date.fromordinal(_ORIGIN + (anchor.toordinal() - _ORIGIN) % every.days)
+    return replace(found, anchor=datetime.combine(day, anchor.time()))
+
+
+def moment(row: Record, name: str) -> datetime | None:
+    """A time in a row, without a zone; ``None`` for NULL. SQLite has texts.
+
+    Raises:
+        LegacyError: it is no date.
+    """
+    value = row.get(name)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
+    except (ValueError, AttributeError):
+        raise LegacyError(f"{name} is {str(value)[:60]!r}, which is no date") from None
+    if found.year == 1:  # how the old runner's language writes none
+        return None
+    return found.replace(tzinfo=None, microsecond=0)
+
+
+# Reading rows of TARGCC 4's ``c_Job``: which run here, under which name, what they call, who is mailed.
+
+_SIGNS = frozenset({"lkpjob", "enmjobtype"})
+_NEEDED = (
+    *(
+        "id",
+        "lkpjob",
+        "lkpjobrunner",
+        "enmjobtype",
+        "whentorun",
+        "cycliccount",
+        "active",
+        "ismanaged",
+    ),
+    *("nextruntime", "lastruntime", "enmjobstatus", "lastrunby"),
+)
+IN_PROCESS = "InProcess"
+"""``enmJobStatus`` of a row that runs."""
+_PROCEDURE = "mntm_"
+_CALLED = {
+    "BackupDB": "c__BackupDatabase",
+    "ReorganizeIndexes": "c__ReorganizeIndexes",
+    "DeleteOldLogs": "c__CleanLogs",
+}
+"""Built-in codes whose work is a stored procedure, of ``DeleteOldLogs`` a part; upper and lower case differ."""
+_DROPPED = {"ScanJobs", "MoveAudits"}
+_ALIVE = "imalive"
+"""Codes that nobody misses: the scheduler looks for due jobs by itself, and says that it is alive."""
+
+
+@dataclass(frozen=True)
+class ClassicRow:
+    """What of a row makes the job; equal rows are the same job."""
+
+    id: int
+    name: str
+    code: str
+    runner: str
+    procedure: str
+    schedule: tuple[tuple[str, Any], ...]
+    emails: tuple[str, ...]
+    tells_success: bool
+    next_run: datetime | None = field(default=None, compare=False)
+    last_run: datetime | None = field(default=None, compare=False)
+    last_run_by: str = field(default="", compare=False)
+    is_running: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the settings say about the rows.
+
+    Args:
+        rules: For their schedules.
+        runners: Whose rows run here, in lower case; empty: everybody's.
+        procedures: The stored procedure of a code, in lower case, that is none of TaskManager's.
+    """
+
+    rules: Rules
+    runners: frozenset[str] = frozenset()
+    procedures: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_classic(columns: Iterable[str]) -> bool:
+    """Whether these columns, in lower case, are those of TARGCC 4's ``c_Job``."""
+    return not _SIGNS.isdisjoint(columns)
+
+
+def check_classic(table: str, columns: Iterable[str]) -> None:
+    """Look whether every column is there that says whether and when a row runs.
+
+    Raises:
+        LegacyError: one is missing.
+    """
+    known = set(columns)
+    if missing := [column for column in _NEEDED if column not in known]:
+        raise LegacyError(f"{table} is of TARGCC 4 and has no column {missing[0]}")
+
+
+def code_of(record: Record) -> str:
+    """What names the work."""
+    return str(record.get("lkpjob") or "").strip()
+
+
+def names_of(records: Iterable[Record]) -> dict[int, str]:
+    """The job's name of each row, by id: its code, with the runner where several have the code."""
+    rows = [record for record in records if record.get("deletedon") is None]
+    counts = Counter(code_of(record).lower() for record in rows)
+    return {
+        int(record["id"]): (
+            f"{code_of(record)} ({record['lkpjobrunner']})"
+            if counts[code_of(record).lower()] > 1 and record.get("lkpjobrunner")
+            else code_of(record)
+        )
+        for record in rows
+    }
+
+
+def runs_here(record: Record, choice: Choice) -> bool:
+    """Whether TaskManager would run a row, and the settings say that it is ours."""
+    runner = str(record.get("lkpjobrunner") or "").strip().lower()
+    return (
+        record.get("deletedon") is None
+        and is_yes(record.get("active"))
+        and is_yes(record.get("ismanaged"))
+        and code_of(record) not in _DROPPED
+        and code_of(record).lower() != _ALIVE
+        and (not choice.runners or runner in choice.runners)
+    )
+
+
+def row_of(
+    record: Record, name: str, choice: Choice, people: Mapping[str, list[str]], now: datetime
+) -> ClassicRow:
+    """A row that runs here, checked.
+
+    Raises:
+        LegacyError: it cannot run; the message says why, and what to do.
+    """
+    return ClassicRow(
+        id=int(record["id"]),
+        name=name,
+        code=code_of(record),
+        runner=str(record.get("lkpjobrunner") or "").strip(),
+        procedure=_procedure(code_of(record), choice),
+        schedule=tuple(schedule_of(record, choice.rules, now).items()),
+        emails=tuple(dict.fromkeys(people.get(str(record["id"]), ()))),
+        tells_success=is_yes(record.get("sendnotificationonsuccess")),
+        next_run=moment(record, "nextruntime"),
+        last_run=moment(record, "lastruntime"),
+        last_run_by=str(record.get("lastrunby") or ""),
+        is_running=record.get("enmjobstatus") == IN_PROCESS,
+    )
+
+
+def _procedure(code: str, choice: Choice) -> str:
+    if not code:
+        raise LegacyError("it has no lkpJob")
+    known = choice.procedures.get(code.lower()) or _CALLED.get(code)
+    if known:
+        return known
+    if code.lower().startswith(_PROCEDURE):  # the name is the whole code
+        return code if code.isidentifier() else f"[{code.replace(']', ']]')}]"
+    raise LegacyError(
+        f"{code} is code of TaskManager or of the application: name its procedure in TARGCC_LEGACY_PROCEDURES, or move the row into the code"
+    )
+
+
+def recipients_of(connection: sa.Connection, table: str) -> dict[str, list[str]]:
+    """Who is mailed, by the job's id: ``OverrideEmailOrPhone`` where ``OverrideName`` is set, else the address of ``c_User``."""
+    users = {
+        str(user.get("id")): str(user.get("email") or "")
+        for user in table_beside(connection, table, "c_User")
+    }
+    people: dict[str, list[str]] = {}
+    for row in table_beside(connection, table, "c_JobAlertRecipient"):
+        kind = str(row.get("enmjobalerttype") or "").lower()
+        if row.get("deletedon") is not None or kind != "email":
+            continue
+        own = str(row.get("overrideemailorphone") or "") if row.get("overridename") else ""
+        text = own or users.get(str(row.get("c_userid")), "")
+        people.setdefault(str(row.get("c_jobid")), []).extend(addresses_in(text))
+    return people

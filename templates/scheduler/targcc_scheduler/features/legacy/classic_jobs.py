@@ -1,0 +1,317 @@
+"""The rows of TARGCC 4's ``c_Job`` as jobs: read, run, written back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from ...core.clock import Clock
+from ...core.masking import mask
+from ...core.outage import in_short
+from ...kernel.jobs.context import JobContext, StopReason
+from ...kernel.jobs.declaration import define
+from ...kernel.jobs.definition import Alerts, JobDefinition
+from ...kernel.jobs.discovery import BrokenModule
+from ...kernel.jobs.result import JobResult
+from ...kernel.queries.models import Attempt
+from ...project import current
+from ...schedules.calendars import WorkingSchedule
+from ...schedules.cron import CronSchedule
+from ...schedules.intervals import EverySchedule, OnceSchedule
+from ...services.database import Database
+from ...services.procedures import ProcedureResult, procedure_call
+from ...settings import Settings
+from .c_job_rows import OldTable, place_of, take
+from .classic import Choice, ClassicRow, Rules, code_of, names_of, recipients_of, row_of, runs_here
+from .source import Reading
+from .write_back import FAILURE, MARK, SUCCESS, PendingWriteBack, RunReport, WriteBack
+
+_ASKED = timedelta(minutes=15)
+"""How old a wish of a screen may be; the schedule goes on without an older one."""
+_OTHERS = re.compile(r"[^a-z0-9]+")
+_TWICE = "LastRunTime has moved by {}: TaskManager still runs this row. Stop it, or leave its runner out of TARGCC_LEGACY_RUNNERS"
+_NO_HISTORY = (
+    "there is no c_LoggedJob beside it: the runs here are not written into the old history"
+)
+_RUNS_THERE = "TaskManager runs this row now (enmJobStatus is InProcess): it was not begun here"
+
+Record = Mapping[str, Any]
+
+
+class ClassicJobs:
+    """Makes jobs of rows.
+
+    Args:
+        settings: Say which rows, and where they are.
+        zone: The old server's.
+        clock: Tells the time.
+        database: Opens the old database.
+    """
+
+    def __init__(
+        self, settings: Settings, zone: str, clock: Clock, database: Callable[[], Database]
+    ) -> None:
+        self._table = settings.legacy_table
+        self._zone = zone
+        self._clock = clock
+        self._database = database
+        self._choice = Choice(
+            Rules(ZoneInfo(zone), settings.legacy_weekly),
+            frozenset(name.lower() for name in settings.legacy_runner_names),
+            {code.lower(): name for code, name in settings.legacy_procedures.items()},
+        )
+        self._by = f"{MARK}{socket.gethostname()}"
+        self._unwritten = PendingWriteBack(clock)
+        self._known: dict[ClassicRow, JobDefinition] = {}
+        self._last_runs: dict[int, datetime | None] = {}
+        self._run_elsewhere: dict[int, str] = {}
+        self._writer: WriteBack | None = None
+
+    def read(self, connection: sa.Connection, table: OldTable) -> Reading:
+        """The jobs of a table; rows of which a screen has cleared ``NextRunTime`` get one."""
+        people = recipients_of(connection, self._table)
+        self._writer = WriteBack(connection, self._table)
+        connection.rollback()  # what is written has a transaction of its own
+        names = names_of(table.records)
+        ours = [one for one in table.records if runs_here(one, self._choice)]
+        definitions, broken = self._define_all(ours, names, people)
+        if not self._writer.has_history:
+            broken.append(BrokenModule(self._table, None, _NO_HISTORY, _NO_HISTORY))
+        self._fill_next_runs()
+        idle = frozenset(set(names.values()) - definitions.keys())
+        since = self._unwritten.since
+        return Reading(definitions, tuple(broken), idle, self._asked(), since)
+
+    def write_down(self, attempts: Sequence[Attempt]) -> None:
+        """Write the attempts that the old history has not: the old database was away when they ended, or their process was."""
+        rows = {row.name: (row, job) for row, job in self._known.items()}
+        ended = [one for one in attempts if one.job in rows and one.error != _RUNS_THERE]
+        reports = [self._late_report(*rows[one.job], one) for one in ended]
+        with self._database().engine.begin() as connection:
+            self._writing().end_late(connection, reports)
+        self._unwritten.compared([_token(one.run_id, one.number) for one in attempts])
+
+    def _late_report(self, row: ClassicRow, job: JobDefinition, attempt: Attempt) -> RunReport:
+        message = attempt.message or ""
+        return RunReport(
+            job_id=row.id,
+            started=self._wall(attempt.started_at),
+            ended=self._wall(attempt.completed_at or attempt.started_at),
+            status=SUCCESS if attempt.success else FAILURE,
+            remarks=message if attempt.success else _unexpected(attempt.error or ""),
+            by=f"{MARK}{attempt.server or 'here'}",
+            token=_token(attempt.run_id, attempt.number),
+            next_run=self._following_of(job, self._clock.now()),
+        )
+
+    def _asked(self) -> dict[str, datetime]:
+        """Rows that a screen wants to run now: it sets ``NextRunTime`` to the instant; and one-offs that are due.
+
+        What is due by a schedule of its own is left to the scheduler, and so are minutes and seconds.
+        """
+        now = self._clock.now()
+        asked = {}
+        for row, definition in self._known.items():
+            if row.next_run is None or row.is_running:
+                continue
+            at = row.next_run.replace(tzinfo=ZoneInfo(self._zone)).astimezone(UTC)
+            if at <= now and _is_own_instant(definition, at, now):
+                asked[row.name] = at
+        return asked
+
+    def _define_all(
+        self, ours: Sequence[Record], names: Mapping[int, str], people: Mapping[str, list[str]]
+    ) -> tuple[dict[str, JobDefinition], list[BrokenModule]]:
+        definitions: dict[str, JobDefinition] = {}
+        broken: list[BrokenModule] = []
+        known: dict[ClassicRow, JobDefinition] = {}
+        now = self._wall(self._clock.now())
+        for record in ours:
+            name = names[int(record["id"])]
+            try:
+                row = row_of(record, name, self._choice, people, now)
+                definition = self._known.get(row) or self._define(row)
+                take(definitions, definition)
+            except (ValueError, TypeError) as error:
+                place = place_of(str(record["id"]), name or code_of(record))
+                broken.append(BrokenModule(place, None, str(error), str(error)))
+            else:
+                known[row] = definition
+        self._known = known
+        return definitions, broken + self._watch_task_manager(known)
+
+    def _define(self, row: ClassicRow) -> JobDefinition:
+        procedure_call("mssql", row.procedure, {})  # raises ValueError unless it is a name
+        options: dict[str, Any] = dict(row.schedule)
+        cron = options.pop("schedule", None)
+        if cron is not None and not CronSchedule.parse(cron).reachable:
+            raise ValueError(f'cron "{cron}": there is no such date, it never runs')
+        on = ("failure", "missed", *(["success"] if row.tells_success else []))
+        return define(
+            self._work(row.id, row.name, row.procedure),
+            cron,
+            **options,
+            name=row.name,
+            display_name=row.name,
+            description=f"Calls {row.procedure}, as row {row.id} of c_Job says",
+            timezone=self._zone,
+            queue=_queue_of(row.runner),
+            retries=0,  # the old server did not retry, and a procedure may not be safe to repeat
+            timeout="none",
+            misfire="run_once",
+            misfire_grace="none",
+            alerts=Alerts(on=on, email=row.emails),
+        )
+
+    def _work(
+        self, row_id: int, name: str, procedure: str
+    ) -> Callable[[JobContext], Awaitable[JobResult]]:
+        async def execute(ctx: JobContext) -> JobResult:
+            database = self._database()
+            began = self._clock.now()
+            started = self._wall(began)
+            try:
+                is_ours = await self._begin(database, row_id, started)
+            except Exception:
+                self._unwritten.add(_token(ctx.run_id, ctx.attempt), began)
+                raise
+            if not is_ours:
+                return JobResult.failure(_RUNS_THERE, retry=False)
+            try:
+                result = await database.call(procedure)
+            except BaseException as error:
+                text = _unexpected(mask(in_short(error)))
+                end = self._end(ctx, row_id, name, started, status=FAILURE, remarks=text)
+                await _finish(end)
+                raise
+            remarks = _remarks(result)
+            await self._end(ctx, row_id, name, started, status=SUCCESS, remarks=remarks)
+            return JobResult.success(remarks or f"{procedure}: {result.affected} rows changed")
+
+        return execute
+
+    async def _begin(self, database: Database, row_id: int, started: datetime) -> bool:
+        writer = self._writing()
+        return await database.run(lambda c: writer.begin(c, row_id, started, self._by))
+
+    async def _end(
+        self,
+        ctx: JobContext,
+        row_id: int,
+        name: str,
+        started: datetime,
+        *,
+        status: str,
+        remarks: str,
+    ) -> None:
+        """Write a run down; if that fails the run has ended all the same, and it is written when the old database can be written again."""
+        ended = self._clock.now()
+        following = self._following(name, ended) or self._following_of(ctx.definition, ended)
+        released = status == FAILURE and ctx.stop_reason is StopReason.SHUTDOWN
+        token = self._by if released else _token(ctx.run_id, ctx.attempt)
+        at = self._wall(ended)
+        report = RunReport(row_id, started, at, status, remarks, self._by, token, following)
+        writer = self._writing()
+        try:
+            await self._database().run(lambda c: writer.end(c, report))
+        except Exception as error:  # noqa: BLE001 - a driver may raise anything
+            why = mask(in_short(error))
+            if not released:  # else it runs again
+                self._unwritten.add(token, ended)
+            ctx.log.warning("this run is not in the old c_Job and c_LoggedJob yet", why=why)
+
+    def _following(self, name: str, after: datetime) -> datetime | None:
+        """By the row as it is now: somebody may have changed it meanwhile."""
+        now = next((job for job in self._known.values() if job.name == name), None)
+        return None if now is None else self._following_of(now, after)
+
+    def _following_of(self, definition: JobDefinition, after: datetime) -> datetime | None:
+        schedule = definition.schedule
+        found = None if schedule is None else schedule.next(after, definition.timezone)
+        return None if found is None else self._wall(found)
+
+    def _writing(self) -> WriteBack:
+        assert self._writer is not None  # a row was read before it runs
+        return self._writer
+
+    def _fill_next_runs(self) -> None:
+        now = self._clock.now()
+        found = [
+            (row.id, self._following_of(definition, now))
+            for row, definition in self._known.items()
+            if row.next_run is None
+        ]
+        missing = [(row_id, at) for row_id, at in found if at is not None]
+        if not missing:
+            return
+        with self._database().engine.begin() as connection:
+            for row_id, at in missing:
+                self._writing().fill_next_run(connection, row_id, at)
+
+    def _watch_task_manager(self, rows: Mapping[ClassicRow, JobDefinition]) -> list[BrokenModule]:
+        """Report rows that TaskManager still runs: ``LastRunTime`` moved, and not by a process here."""
+        for row in rows:
+            before = self._last_runs.get(row.id, row.last_run)
+            if row.last_run != before and not row.last_run_by.startswith(MARK):
+                self._run_elsewhere[row.id] = row.last_run_by or "somebody"
+        self._last_runs = {row.id: row.last_run for row in rows}
+        found = []
+        for row in rows:
+            if row.id in self._run_elsewhere:
+                text = _TWICE.format(self._run_elsewhere[row.id])
+                found.append(BrokenModule(place_of(str(row.id), row.name), None, text, text))
+        return found
+
+    def _wall(self, instant: datetime) -> datetime:
+        """An instant on the old server's clock, to the second."""
+        return instant.astimezone(ZoneInfo(self._zone)).replace(tzinfo=None, microsecond=0)
+
+
+def _token(run_id: int | str | None, attempt: int) -> str:
+    """What names an attempt in the old history."""
+    return f"{MARK}run {run_id}.{attempt}"
+
+
+def _unexpected(text: str) -> str:
+    return f"Unexpected failure: {text}"
+
+
+def _is_own_instant(definition: JobDefinition, at: datetime, now: datetime) -> bool:
+    """Whether an instant that has passed is one that somebody set, and none of the job's schedule."""
+    match definition.schedule:
+        case OnceSchedule():
+            return True
+        case CronSchedule() | EverySchedule() | WorkingSchedule() as schedule:
+            following = schedule.next(at, definition.timezone, inclusive=True)
+            return now - at < _ASKED and following != at
+    return False
+
+
+async def _finish(work: Coroutine[Any, Any, None]) -> None:
+    """Do something to its end although the task that asks for it may have been cancelled."""
+    await asyncio.shield(asyncio.ensure_future(work))
+
+
+def _queue_of(runner: str) -> str | None:
+    """The project's queue of a runner's name, such as ``srv01-tasks`` for ``SRV01\\tasks``: TaskManager ran one job at a time for each."""
+    queues = {_squeezed(name): name for name in current().queues}
+    return queues.get(_squeezed(runner))
+
+
+def _squeezed(name: str) -> str:
+    return _OTHERS.sub("-", name.lower()).strip("-")
+
+
+def _remarks(result: ProcedureResult) -> str:
+    """The first column of the first row, which TaskManager took for the remarks."""
+    if not result.rows:
+        return ""
+    first = next(iter(result.rows[0].values()), None)
+    return "" if first is None else str(first)

@@ -1,0 +1,654 @@
+"""``targcc owner``, ``shadow``, ``cutover`` and ``import-history``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...cli.common import Function, duration, opened, operator, run, settings
+from ...cli.completing import job_names
+from ...cli.connect import connect, path
+from ...cli.group import CliError, Commands
+from ...cli.output import as_shown, done, json_option, print_json, print_table, shows, when
+from ...core import humanize
+from ...core.errors import CutoverError, HistoryError
+from ...core.outage import OUTAGES
+from ...core.states import RunState
+from ...scheduler import Scheduler
+from ...schedules.words import format_duration
+from ...schema_setup import migrate
+from ...web.api.schema import DoneOut
+from ...web.api.schemas import JobDetailOut, OwnerIn, OwnerOut
+from . import cutover, cutover_plan, owners, shadow_report
+from .cutover import Handover, Outcome, Returning, Taking, tokens
+from .history_import import load_history
+from .old_server import CLASSIC, CRON, DIALECTS, OldClock, OldServer, Scripts, heard, named_columns
+from .owners import Owner, Ownership
+
+if TYPE_CHECKING:
+    from ...cli.transport import Api
+
+
+# Looking at a cut-over: the shadow report, the plan, the status.
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group("shadow", cls=Commands)
+def shadow_group() -> None:
+    """Compare what would have run here with what the old server did."""
+
+
+@click.group("cutover", cls=Commands)
+def cutover_group() -> None:
+    """Lead jobs from the old server to this one, and back."""
+
+
+@contextlib.asynccontextmanager
+async def both_sides() -> AsyncIterator[tuple[Scheduler, OldServer | None]]:
+    """This side, and the other one where its database is named."""
+    async with opened() as scheduler:
+        settings = scheduler.settings
+        url = settings.cutover_url or settings.legacy_url
+        old = OldServer(url, settings.legacy_table, OldClock.of(settings)) if url else None
+        try:
+            yield scheduler, old
+        finally:
+            if old is not None:
+                old.close()
+
+
+@shadow_group.command("report")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 366),
+    default=7,
+    show_default=True,
+    help="How many clean days in a row it takes; exit status 1 until then.",
+)
+@click.option(
+    "--tolerance",
+    type=duration,
+    default="90s",
+    show_default=True,
+    help="How much later than its slot the old server may begin a run.",
+)
+@shows
+def report(*, days: int, tolerance: timedelta, as_json: bool) -> None:
+    """Compare the slots of jobs in shadow with the old server's log, day by day.
+
+    \b
+    Example:
+      targcc shadow report --days 7
+    """
+
+    async def work() -> bool:
+        async with both_sides() as (scheduler, old):
+            if old is None:
+                raise CliError("TARGCC_CUTOVER_URL says where the old server's database is")
+            found = await shadow_report.shadow_report(scheduler, old, tolerance=tolerance)
+            now = scheduler.clock.now()
+        clean = found.clean_days >= days
+        if as_json:
+            print_json({"clean": clean, "clean_days": found.clean_days, "report": found})
+            return clean
+        if not (found.jobs or found.uncompared):
+            raise CliError("no job is in shadow: targcc owner set --all shadow")
+        print_table(
+            ["DAY", "SAME", "ONLY HERE", "ONLY THERE", ""],
+            [_day(day) for day in found.days],
+        )
+        for day in found.days:
+            for one in day.differences[:20]:
+                what = "a slot here, not begun there" if one.here else "begun there, no slot here"
+                click.echo(as_shown(f"{one.job}: {what}: {when(one.at, now)}"))
+        if found.uncompared:
+            click.echo(
+                "Not compared, as they have no schedule, or the old log does not say when their runs ended: "
+                + ", ".join(found.uncompared)
+            )
+        late = format_duration(timedelta(seconds=round(found.latest.total_seconds())))
+        click.echo(
+            f"{humanize.count(len(found.jobs), 'job')}, {humanize.count(found.clean_days, 'clean day')} of {days};"
+            f" the old server began up to {late if found.latest else '0s'} after a slot."
+        )
+        return clean
+
+    if not run(work()):
+        raise click.exceptions.Exit(1)
+
+
+def _day(day: shadow_report.Day) -> list[str]:
+    here = sum(one.here for one in day.differences)
+    word = "clean" if day.clean else "" if day.over else "not over"
+    return [day.date.isoformat(), str(day.same), str(here), str(len(day.differences) - here), word]
+
+
+@cutover_group.command("plan")
+@click.argument("file", type=_FILE, default=cutover.FILE)
+@shows
+def show_plan(file: Path, *, as_json: bool) -> None:
+    """Check both sides, and show the order: one runner of the old server after the other.
+
+    Changes nothing. Exit status 1 while something stands in the way. FILE is what import-legacy --paused wrote.
+
+    \b
+    Example:
+      targcc cutover plan
+    """
+    imported = cutover.read_file(file) if file.exists() else []
+
+    async def work() -> bool:
+        async with both_sides() as (scheduler, old):
+            found = await cutover_plan.make_plan(scheduler, old, imported)
+            now = scheduler.clock.now()
+        if as_json:
+            print_json({"ready": found.ready, "checks": found.checks, "runners": found.runners})
+            return found.ready
+        for check in found.checks:
+            click.echo(as_shown(f"{check.verdict:<5} {check.said}", lines=True))
+        for number, (runner, jobs) in enumerate(found.runners.items(), start=1):
+            click.echo(
+                f"\n{number}. {runner or 'the old server'}: targcc cutover start{_of(runner)}"
+            )
+            print_table(
+                ["JOB", "OWNER", "OLD ROW", "NEXT THERE", "NEXT HERE"],
+                [
+                    [
+                        one.owned.job,
+                        one.owned.owner,
+                        one.owned.old_key or "",
+                        when(one.old_next, now),
+                        when(one.new_next, now),
+                    ]
+                    for one in jobs
+                ],
+            )
+        return found.ready
+
+    if not run(work()):
+        raise click.exceptions.Exit(1)
+
+
+def _of(runner: str) -> str:
+    return (
+        f' --runner "{runner}"' if " " in runner else f" --runner {runner}" if runner else " --all"
+    )
+
+
+@cutover_group.command("status")
+@shows
+def show_status(*, as_json: bool) -> None:
+    """Show where each job runs, what is unfinished or wrong, and the first day of those that came here.
+
+    Exit status 1 when a job needs somebody.
+
+    \b
+    Example:
+      targcc cutover status
+    """
+
+    async def work() -> bool:
+        async with both_sides() as (scheduler, old):
+            there = await asyncio.to_thread(old.rows) if old is not None else None
+            jobs = await scheduler.read(lambda db: cutover_plan.standings(db, there))
+            now = scheduler.clock.now()
+            watched = await scheduler.read(lambda db: cutover_plan.watch_list(db, now))
+        alarms = [*(one.alarm for one in jobs), *(one.alarm for one in watched)]
+        good = not any(alarms)
+        if as_json:
+            print_json({"good": good, "jobs": jobs, "watch": watched})
+            return good
+        print_table(
+            ["JOB", "OWNER", "RUNS ON", "NEXT THERE", "ALARM"],
+            [
+                [one.owned.job, one.owned.owner, one.side, when(one.old_next, now), one.alarm]
+                for one in jobs
+            ],
+        )
+        if watched:
+            click.echo("\nFirst day here:")
+            print_table(
+                ["JOB", "SINCE", "FIRST SLOT", "RUNS", "LAST", "ALARM"],
+                [
+                    [
+                        one.owned.job,
+                        when(one.owned.since, now),
+                        when(one.owned.next_slot, now),
+                        str(len(one.runs)),
+                        humanize.STATE_WORDS[one.runs[0].state] if one.runs else "",
+                        one.alarm,
+                    ]
+                    for one in watched
+                ],
+            )
+        return good
+
+    if not run(work()):
+        raise click.exceptions.Exit(1)
+
+
+# ``targcc owner``: who runs a job, the old server or this one.
+
+_OWNERS = click.Choice([owner.value for owner in Owner])
+
+
+@click.group("owner", cls=Commands)
+def owner_group() -> None:
+    """Say who runs a job: the old server, or this one."""
+
+
+@owner_group.command("list")
+@shows
+def list_owners(*, as_json: bool) -> None:
+    """Show who runs which job. A job that is not named is run from here.
+
+    \b
+    Example:
+      targcc owner list
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            owned = await api.get(path("owners"), list[OwnerOut])
+        if as_json:
+            print_json(owned)
+        elif not owned:
+            click.echo("Every job is run from here.")
+        else:
+            print_table(
+                ["JOB", "OWNER", "RUNNER", "OLD ROW", "SINCE", "BY", "WAITING", "REASON"],
+                [
+                    [
+                        one.job,
+                        _shown(one),
+                        one.runner or "",
+                        one.old_key or "",
+                        when(one.since, api.now),
+                        one.by,
+                        str(one.waiting or ""),
+                        one.reason or "",
+                    ]
+                    for one in owned
+                ],
+            )
+
+    run(work())
+
+
+def _shown(one: OwnerOut) -> str:
+    return f"{one.owner} ({one.step})" if one.step is not None else str(one.owner)
+
+
+@owner_group.command("set")
+@click.argument("names", nargs=-1, metavar="JOB...", shell_complete=job_names)
+@click.argument("owner", type=_OWNERS)
+@click.option("--all", "every", is_flag=True, help="All jobs that the old server runs.")
+@click.option("--reason", help="What the next person should know.")
+@click.option("--old-is-off", is_flag=True, help="To new: nothing runs the job there any more.")
+@click.option("--old-id", help="The ID of its row in the old table.")
+@click.option("--runner", help="The old server's process that runs it.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@json_option
+def set_owner(
+    names: tuple[str, ...],
+    owner: str,
+    *,
+    every: bool,
+    reason: str | None,
+    old_is_off: bool,
+    old_id: str | None,
+    runner: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Say who runs jobs: old, new, or shadow (the old server, and the slots are written down here).
+
+    Nothing is done at the old server: targcc cutover start and back do both sides.
+
+    \b
+    Example:
+      targcc owner set --all shadow --reason "two weeks of looking on"
+      targcc owner set DailyReport old --old-id 7 --runner night
+    """
+    if bool(names) == every:
+        raise click.UsageError("name jobs, or say --all")
+    if len(names) != 1 and (old_id or runner):
+        raise click.UsageError("--old-id and --runner are about one job")
+
+    async def work() -> None:
+        wish = OwnerIn(
+            owner=Owner(owner), reason=reason, old_is_off=old_is_off, old_key=old_id, runner=runner
+        )
+        said = []
+        async with connect() as api:
+            owned = {one.job: one.owner for one in await api.get(path("owners"), list[OwnerOut])}
+            taken = [job for job, by in owned.items() if by != Owner.NEW]
+            for job in taken if every else [await _key(api, name, owned) for name in names]:
+                was = owned.get(job, str(Owner.NEW))
+                if not dry_run:
+                    await api.post(path("jobs", job, "owner"), DoneOut, wish)
+                said.append({"job": job, "was": was, "owner": owner})
+                if not as_json:
+                    click.echo(f"{job}: {was} -> {owner}" if dry_run else f"{job}: {owner}")
+        if as_json:
+            print_json({"jobs": said, "saved": not dry_run})
+        elif dry_run:
+            click.echo("Nothing was changed.")
+
+    run(work())
+
+
+async def _key(api: Api, name: str, owned: Iterable[str]) -> str:
+    """A job's own name; it may have left the code."""
+    if name in owned:
+        return name
+    return (await api.get(path("jobs", name), JobDetailOut)).name
+
+
+@owner_group.command("import")
+@click.argument("file", type=click.Path(path_type=Path), default=cutover.FILE)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@json_option
+def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Say that the old server runs the jobs which import-legacy --paused brought.
+
+    FILE is what it wrote, by default legacy/cutover.json. From then on their owner keeps them from running here, and the
+    pause they were created with ends. A job that has an owner keeps it.
+
+    \b
+    Example:
+      targcc owner import
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            moving = cutover.read_file(file)
+            owned = await scheduler.read(owners.load)
+            unknown = [one.job for one in moving if one.job not in scheduler.definitions]
+            if unknown:
+                raise CliError(f"{file} names jobs that are not here: {', '.join(unknown)}")
+            new = [one.job for one in moving if one.job not in owned]
+            if not dry_run:
+                new = await scheduler.operate(cutover.register, None, moving, Owner.OLD, operator())
+        would = "would be run" if dry_run else "are run"
+        said = f"{len(new)} jobs {would} by the old server, {len(moving) - len(new)} had an owner."
+        done(said, as_json=as_json, jobs=len(new), saved=not dry_run)
+
+    run(work())
+
+
+# The switch: jobs come here from the old server, and go back.
+
+_SMOKE_SECONDS = 600.0
+_BROKEN_OFF = (
+    "This broke off: a job that was on its way may be off on both sides. Repeat the command, which goes on from there;"
+    " targcc cutover status shows where each job is."
+)
+
+
+def _switch_options(command: Function) -> Function:
+    """What ``start`` and ``back`` share."""
+    options = [
+        click.option("--runner", "runners", multiple=True, help="All jobs of this runner; may be repeated."),
+        click.option("--job", "names", multiple=True, metavar="JOB", help="This job; may be repeated."),
+        click.option("--all", "every", is_flag=True, help="All jobs, one runner after the other."),
+        click.option("--reason", help="What the next person should know."),
+        click.option("--dry-run", is_flag=True, help="Show what would be done, with the SQL, and change nothing."),
+        click.option("--script", type=_FILE, metavar="FILE.sql", help="Write the SQL for the other side, for somebody to run."),
+        click.option("--dialect", type=click.Choice(DIALECTS), default="mssql", show_default=True, help="With --script: for this database."),
+        click.option("--shape", type=click.Choice(["classic", "cron"]), default="classic", show_default=True, help="With --script: which old table it is."),
+        click.option("--said", type=_FILE, metavar="FILE", help="What that script printed: go on by it."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return json_option(command)
+
+
+@cutover_group.command("start")
+@click.option(
+    "--smoke",
+    multiple=True,
+    metavar="JOB",
+    help="Run this job once here after its switch, and wait; may be repeated.",
+)
+@_switch_options
+def start(*, smoke: tuple[str, ...], **asked: Any) -> None:
+    """Take jobs over from the old server: switched off there, then on here, next run included.
+
+    A job that runs there right now is left as it is. May be repeated: it goes on where it was. Exit status 1 while jobs are left.
+
+    \b
+    Example:
+      targcc cutover start --runner night --dry-run
+      targcc cutover start --runner night --smoke DailyReport
+    """
+    if not run(_switch(Taking, asked, smoke)):
+        raise click.exceptions.Exit(1)
+
+
+@cutover_group.command("back")
+@click.option(
+    "--log-columns",
+    metavar="NAMES",
+    help="With --script and --shape cron: the columns of its c_LoggedJob, separated by commas, so that runs from here go into it.",
+)
+@_switch_options
+def back(**asked: Any) -> None:
+    """Give jobs back to the old server, with what ran here meanwhile.
+
+    A job that runs or waits here, or is about to, is left as it is. May be repeated. Exit status 1 while jobs are left.
+
+    \b
+    Example:
+      targcc cutover back --runner night
+    """
+    if not run(_switch(Returning, asked, ())):
+        raise click.exceptions.Exit(1)
+
+
+async def _switch(
+    kind: type[Taking | Returning], asked: dict[str, Any], smoke: Sequence[str]
+) -> bool:
+    async with both_sides() as (scheduler, old):
+        clock = OldClock.of(scheduler.settings)
+
+        def make() -> Taking | Returning:
+            return kind(scheduler, clock, operator(), old=old, reason=asked["reason"])
+
+        if asked["said"] is not None:
+            text = asked["said"].read_text(encoding="utf-8")
+            outcomes = await make().finish(heard(text))
+            return _print(outcomes, as_json=asked["as_json"])
+        groups = _chosen(
+            await scheduler.read(owners.load), scheduler.key_of, asked, to_new=kind is Taking
+        )
+        if asked["dry_run"]:
+            await _show(make(), old, groups)
+            return True
+        if asked["script"] is not None:
+            jobs = [one.job for group in groups.values() for one in group]
+            return await _write(make(), jobs, asked)
+        outcomes = []
+        for runner, group in groups.items():
+            if not asked["as_json"]:
+                click.echo(f"{runner or 'the old server'}: {humanize.count(len(group), 'job')}")
+            try:
+                some = await _all(make(), [one.job for one in group])
+            except (CutoverError, *OUTAGES):
+                click.echo(_BROKEN_OFF, err=True)
+                raise
+            outcomes += some
+            if not all(one.done for one in some):
+                break  # the next runner comes when this one is done
+        good = _print(outcomes, as_json=asked["as_json"])
+        return await _smoke(scheduler, smoke, beside=asked["as_json"]) and good
+
+
+async def _all(handover: Handover, jobs: Sequence[str]) -> list[Outcome]:
+    if isinstance(handover, Taking):
+        return await handover.take(jobs)
+    assert isinstance(handover, Returning)
+    return await handover.give_back(jobs)
+
+
+def _chosen(
+    owned: dict[str, Ownership],
+    key_of: Callable[[str], str],
+    asked: dict[str, Any],
+    *,
+    to_new: bool,
+) -> dict[str, list[Ownership]]:
+    """The jobs that are meant, by runner."""
+    names = [key_of(name) for name in asked["names"]]
+    if not (names or asked["runners"] or asked["every"]):
+        raise CliError("say which jobs: --runner, --job or --all; targcc cutover plan shows them")
+    if unknown := [name for name in names if name not in owned]:
+        raise CliError(f"{', '.join(unknown)}: no job of the old server; targcc owner list")
+    if unknown := sorted(set(asked["runners"]) - {one.runner for one in owned.values()}):
+        raise CliError(f"no job has the runner {', '.join(unknown)}; targcc owner list shows them")
+    chosen = [
+        one
+        for one in owned.values()
+        if one.job in names
+        or one.runner in asked["runners"]
+        or (asked["every"] and (one.step is not None or (one.owner is not Owner.NEW) == to_new))
+    ]
+    groups: dict[str, list[Ownership]] = {}
+    for one in sorted(chosen, key=lambda one: (one.runner or "", one.job)):
+        groups.setdefault(one.runner or "", []).append(one)
+    return groups
+
+
+async def _show(
+    handover: Taking | Returning, old: OldServer | None, groups: dict[str, list[Ownership]]
+) -> None:
+    """Say what would be done, with the SQL."""
+    there = await asyncio.to_thread(old.rows) if old is not None else {}
+    now = handover.scheduler.clock.now()
+    for runner, group in groups.items():
+        click.echo(f"{runner or 'the old server'}:")
+        if isinstance(handover, Taking):
+            for one in group:
+                row = there.get(str(one.old_key))
+                busy = "; it runs there right now and would be left" if row and row.running else ""
+                following = f", from {when(row.next_run, now)}" if row and row.next_run else ""
+                click.echo(
+                    f"  {one.job} (row {one.old_key}, {one.owner}): switch it off there, run it here{following}{busy}"
+                )
+        else:
+            for back in await handover.preview(group):
+                name = next(one.job for one in group if one.old_key == back.key)
+                following = f", next there {back.next_run}" if back.next_run else ""
+                click.echo(
+                    f"  {name} (row {back.key}): run it here no more, switch it on there{following},"
+                    f" with {humanize.count(len(back.runs), 'run')} from here"
+                )
+        if old is not None:
+            click.echo("\n" + await _sql(handover, old.scripts, group))
+    click.echo("Nothing was changed.")
+
+
+async def _sql(handover: Taking | Returning, scripts: Scripts, group: list[Ownership]) -> str:
+    if isinstance(handover, Taking):
+        rows = [(str(one.old_key), one.mark or "000000") for one in group]
+        return scripts.text(scripts.off(rows), "each job gets a token of its own for 000000")
+    return scripts.text(scripts.on(await handover.preview(group)), "back to the old server")
+
+
+async def _write(handover: Taking | Returning, jobs: Sequence[str], asked: dict[str, Any]) -> bool:
+    """Begin here, and write the script for the other side."""
+    shape = CLASSIC if asked["shape"] == "classic" else CRON
+    table = handover.scheduler.settings.legacy_table
+    names = asked.get("log_columns")
+    log = named_columns(names) if names and shape is CRON else None
+    scripts = Scripts(asked["dialect"], table, shape, log)
+    begun = await handover.begin(jobs)
+    if begun:
+        if isinstance(handover, Taking):
+            text = scripts.text(
+                scripts.off(tokens(begun)), "the new scheduler takes over", wait=True
+            )
+        else:
+            returns = [await handover.return_of(one) for one in begun]
+            text = scripts.text(scripts.on(returns, in_time=True), "back to the old server")
+            if shape is CRON and log is None:
+                click.echo(
+                    "It does not carry what ran here: --log-columns names the columns of the old c_LoggedJob."
+                )
+        asked["script"].write_text(text, encoding="utf-8", newline="\n")
+        click.echo(
+            f"{asked['script']}: {humanize.count(len(begun), 'row')}. Run it there, keep what it prints, and go on"
+            " with: --said FILE. Until then these jobs run on neither side once it has run."
+        )
+    return _print(handover.outcomes, as_json=asked["as_json"])
+
+
+def _print(outcomes: Sequence[Outcome], *, as_json: bool) -> bool:
+    if as_json:
+        print_json(list(outcomes))
+    else:
+        for one in outcomes:
+            click.echo(as_shown(f"{'done' if one.done else 'LEFT'}  {one.job}: {one.said}"))
+    return all(one.done for one in outcomes)
+
+
+async def _smoke(scheduler: Scheduler, jobs: Sequence[str], *, beside: bool) -> bool:
+    """Run jobs once and wait for them; ``beside``: say so on stderr."""
+    good = True
+    for name in jobs:
+        run_id = await scheduler.trigger(scheduler.key_of(name), by=operator())
+        try:
+            state = await scheduler.wait(run_id, _SMOKE_SECONDS)
+        except TimeoutError as error:
+            click.echo(as_shown(f"smoke {name}: {error}"), err=beside)
+            good = False
+        else:
+            click.echo(f"smoke {name}: run {run_id} {humanize.STATE_WORDS[state]}", err=beside)
+            good = good and state is RunState.SUCCEEDED
+    return good
+
+
+# The command that imports the old history.
+
+
+@click.command("import-history")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_history(file: Path) -> None:
+    """Put the old server's run history into c_LoggedJob.
+
+    FILE is what `targcc-gen import-legacy` wrote, data/legacy_history.jsonl.gz. It can be loaded again: only what is missing is
+    added.
+
+    \b
+    Example:
+      targcc import-history data/legacy_history.jsonl.gz
+    """
+    chosen = settings()
+    migrate(chosen.database_url)
+    size = file.stat().st_size
+    try:
+        with click.progressbar(length=size, label="Loading", file=sys.stderr) as bar:
+            loaded = load_history(
+                chosen.database_url,
+                file,
+                by=operator(),
+                progress=lambda at: bar.update(at - bar.pos),
+            )
+    except (HistoryError, OSError, EOFError, zlib.error) as error:
+        raise CliError(f"{error}\n  Nothing was loaded.") from None
+    click.echo(f"{loaded.added:,} runs added, {loaded.present:,} were there already")
+    limit = datetime.now(UTC) - timedelta(days=chosen.history_days)
+    if loaded.oldest is not None and loaded.oldest < limit:
+        click.echo(
+            f"Runs older than {chosen.history_days} days are removed in time, but for the last {chosen.history_keep} of each"
+            f" job. The oldest is of {loaded.oldest:%Y-%m-%d}: TARGCC_HISTORY_DAYS says how long to keep them."
+        )

@@ -1,0 +1,344 @@
+"""Plan and status of a cut-over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import CutoverError
+from ...core.states import RunState
+from ...core.version import __version__
+from ...db.tables import job_run
+from ...kernel import pauses
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.node import slots
+from ...kernel.queries import runs as querie_runs
+from ...kernel.queries import system
+from ...kernel.queries.models import Run
+from ...scheduler import Scheduler
+from . import owners
+from .cutover import Moving
+from .old_server import OldRow, OldServer
+from .owners import Owner, Ownership, Step
+
+# The plan of a cut-over: what has to be true before it, and its order, one runner of the old server after the other.
+
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that has to be true; ``look``: that a person has to decide about."""
+
+    verdict: Literal["ok", "look", "stop"]
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """A job that is to come here.
+
+    Args:
+        owned: Who runs it.
+        old_next: When the old server runs it next.
+        new_next: When it would run here next, from that time on.
+    """
+
+    owned: Ownership
+    old_next: datetime | None
+    new_next: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to be true, and the jobs by runner in the order in which they come."""
+
+    checks: tuple[Check, ...]
+    runners: Mapping[str, tuple[JobPlan, ...]]
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing stands in the way."""
+        return all(check.verdict != "stop" for check in self.checks)
+
+
+async def make_plan(
+    scheduler: Scheduler, old: OldServer | None, imported: Sequence[Moving]
+) -> Plan:
+    """Look at both sides; nothing is changed.
+
+    Args:
+        scheduler: This side.
+        old: The other side, where it can be reached.
+        imported: The jobs that the import brought.
+    """
+    owned = await scheduler.read(owners.load)
+    there, checks = await _old_side(old)
+    checks += [*await _this_side(scheduler, owned, imported)]
+    checks += _rows(owned, there)
+    moving = [one for one in owned.values() if one.owner is not Owner.NEW]
+    plans = [_job_plan(scheduler, one, there) for one in moving]
+    checks += _next_runs(plans)
+    return Plan(tuple(checks), by_runner(plans))
+
+
+def by_runner(plans: Iterable[JobPlan]) -> dict[str, tuple[JobPlan, ...]]:
+    """The jobs by the old server's runner, in the order of their names."""
+    found: dict[str, list[JobPlan]] = {}
+    for one in sorted(plans, key=lambda plan: (plan.owned.runner or "", plan.owned.job)):
+        found.setdefault(one.owned.runner or "", []).append(one)
+    return {runner: tuple(jobs) for runner, jobs in found.items()}
+
+
+async def _old_side(old: OldServer | None) -> tuple[dict[str, OldRow], list[Check]]:
+    if old is None:
+        text = "TARGCC_CUTOVER_URL is not set: the scripts of --script have to be run there by hand"
+        return {}, [Check("look", text)]
+    try:
+        there = await asyncio.to_thread(old.rows)
+    except CutoverError as error:
+        return {}, [Check("stop", str(error))]
+    active = sum(row.active for row in there.values())
+    word = old.shape.word
+    checks = [Check("ok", f"the old table ({word}) has {len(there)} rows, {active} of them active")]
+    if old.not_logged:
+        text = f"runs from here will not be in its c_LoggedJob after a way back: {old.not_logged}"
+        checks.append(Check("look", text))
+    return there, checks
+
+
+async def _this_side(
+    scheduler: Scheduler, owned: Mapping[str, Ownership], imported: Sequence[Moving]
+) -> list[Check]:
+    checks = []
+    servers = await scheduler.read(system.read_servers)
+    if not servers:
+        checks.append(Check("stop", "no server is up here: targcc serve, or targcc worker"))
+    elif others := sorted({one.version for one in servers} - {__version__}):
+        text = f"servers of version {', '.join(others)} are up: only {__version__} is known to obey owners"
+        checks.append(Check("stop", text))
+    else:
+        checks.append(Check("ok", f"{len(servers)} of this scheduler's servers are up"))
+    if not owned:
+        checks.append(
+            Check("stop", "no job has an owner: targcc owner import says which the old server runs")
+        )
+    if missing := [one.job for one in imported if one.job not in owned]:
+        checks.append(
+            Check("stop", f"imported and without an owner: {_names(missing)}: targcc owner import")
+        )
+    if gone := [job for job in owned if job not in scheduler.definitions]:
+        checks.append(Check("stop", f"not among the jobs here: {_names(gone)}"))
+    schedules = await scheduler.read(slots.load)
+    fresh = [
+        job
+        for job in owned
+        if (definition := scheduler.definitions.get(job)) is not None
+        and definition.schedule is not None
+        and job not in schedules
+    ]
+    if fresh:
+        checks.append(Check("stop", f"no server has seen the schedule of {_names(fresh)} yet"))
+    if paused := [
+        job for job in owned if job in schedules and schedules[job].is_paused(scheduler.clock.now())
+    ]:
+        checks.append(
+            Check(
+                "look", f"paused here, and so they will not run after the switch: {_names(paused)}"
+            )
+        )
+    return checks
+
+
+def _rows(owned: Mapping[str, Ownership], there: Mapping[str, OldRow]) -> list[Check]:
+    checks: list[Check] = []
+    if not there:
+        return checks
+    without = [one.job for one in owned.values() if one.old_key is None]
+    if without:
+        checks.append(Check("stop", f"the row in the old table is not known: {_names(without)}"))
+    keys = {one.old_key: one for one in owned.values()}
+    if staying := sorted(row.name for key, row in there.items() if row.active and key not in keys):
+        checks.append(Check("look", f"active there, and staying there: {_names(staying)}"))
+    off = [
+        one.job
+        for key, one in keys.items()
+        if key and one.owner is not Owner.NEW and not (key in there and there[key].active)
+    ]
+    if off:
+        checks.append(Check("stop", f"not active there, and not run here either: {_names(off)}"))
+    if busy := sorted(
+        one.job for key, one in keys.items() if key and key in there and there[key].running
+    ):
+        checks.append(
+            Check("look", f"running there right now, so not yet to be taken: {_names(busy)}")
+        )
+    return checks
+
+
+def _job_plan(scheduler: Scheduler, one: Ownership, there: Mapping[str, OldRow]) -> JobPlan:
+    row = there.get(str(one.old_key))
+    old_next = row.next_run if row is not None and row.active else None
+    definition = scheduler.definitions.get(one.job)
+    return JobPlan(one, old_next, _new_next(definition, old_next or scheduler.clock.now()))
+
+
+def _new_next(definition: JobDefinition | None, at: datetime) -> datetime | None:
+    if definition is None or definition.schedule is None:
+        return None
+    if definition.schedule.previous(at, definition.timezone) is None:
+        return at
+    return definition.schedule.next(at - _INSTANT, definition.timezone)
+
+
+def _next_runs(plans: Sequence[JobPlan]) -> list[Check]:
+    other = [
+        plan.owned.job
+        for plan in plans
+        if plan.old_next is not None
+        and plan.new_next is not None
+        and abs(plan.new_next - plan.old_next) > timedelta(seconds=1)
+    ]
+    if other:
+        return [Check("look", f"the next run here is another than there: {_names(other)}")]
+    return [Check("ok", "the next runs of both sides agree")] if plans else []
+
+
+def _names(names: Sequence[str], most: int = 10) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+# How a cut-over stands: each job's two sides beside each other, what is wrong, and the first runs here.
+
+WATCHED = timedelta(days=1)
+"""How long a job that has come here stays on the watch list."""
+_LATE = timedelta(minutes=2)
+
+Side = Literal["old", "new", "neither", "both", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One job.
+
+    Args:
+        owned: Who runs it.
+        side: Where it runs, by what both databases say; ``unknown`` where the old one was not asked.
+        alarm: What is wrong and what to do; empty when nothing is.
+        old_next: When the old server runs it next.
+    """
+
+    owned: Ownership
+    side: Side
+    alarm: str
+    old_next: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A job in its first day here.
+
+    Args:
+        owned: Since when it is here.
+        runs: Its runs since then, newest first, at most 50.
+        alarm: What is wrong; empty when nothing is.
+    """
+
+    owned: Ownership
+    runs: tuple[Run, ...]
+    alarm: str
+
+
+async def standings(
+    connection: AsyncConnection, old: Mapping[str, OldRow] | None
+) -> list[Standing]:
+    """Every job that the old server has or had.
+
+    Args:
+        connection: Reads.
+        old: The old server's rows by ID; ``None`` when it was not asked.
+    """
+    return [_standing(one, old) for one in (await owners.load(connection)).values()]
+
+
+def _standing(one: Ownership, old: Mapping[str, OldRow] | None) -> Standing:
+    row = old.get(str(one.old_key)) if old is not None else None
+    alarm = f"off on both sides: repeat {one.step.command}" if one.step is not None else ""
+    if old is None:
+        return Standing(one, "neither" if one.step else "unknown", alarm, None)
+    active = row is not None and row.active
+    here = one.owner is Owner.NEW
+    side: Side = "both" if active and here else "old" if active else "new" if here else "neither"
+    if one.step is Step.RETURNING and active:
+        alarm = "it is on at the old server, and only that is not noted: repeat targcc cutover back"
+    elif one.step is Step.TAKING and active:
+        alarm = "it was begun and nothing has changed yet: repeat targcc cutover start"
+    elif not alarm:
+        alarm = _wrong(one, row, side)
+    return Standing(one, side, alarm, row.next_run if row is not None and active else None)
+
+
+def _wrong(one: Ownership, row: OldRow | None, side: Side) -> str:
+    key = one.old_key or "?"
+    if one.old_key is None:
+        return ""
+    if side == "both":
+        return (
+            f"LIVE ON BOTH SIDES: row {key} is active again (a run-now on an old screen does that): "
+            "switch it off there, or targcc owner set it to old"
+        )
+    if side != "neither":
+        return ""
+    if row is None:
+        return (
+            f"the old server has no row {key}, and it does not run here: targcc owner set it to new"
+        )
+    return f"runs nowhere: row {key} was switched off there, and its owner here is {one.owner}"
+
+
+async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched]:
+    """The jobs that have come here within a day, those that need a look first."""
+    owned = [
+        one
+        for one in (await owners.load(connection)).values()
+        if one.owner is Owner.NEW and one.old_key is not None and one.since > now - WATCHED
+    ]
+    names = [one.job for one in owned]
+    recent = await querie_runs.recent_runs(connection, names, 50)
+    failures: dict[str, list[Run]] = {name: [] for name in names}
+    for state in (RunState.FAILED, RunState.MISSED):
+        newest = await querie_runs.recent_runs(connection, names, 1, job_run.c.State == state)
+        for name, runs in newest.items():
+            failures[name] += runs
+    paused = await pauses.paused_jobs(connection, now)
+    watched = [
+        _watched(one, recent[one.job], failures[one.job], now, is_paused=one.job in paused)
+        for one in owned
+    ]
+    return sorted(watched, key=lambda item: (not item.alarm, item.owned.next_slot or now))
+
+
+def _watched(
+    one: Ownership,
+    recent: tuple[Run, ...],
+    failures: Sequence[Run],
+    now: datetime,
+    *,
+    is_paused: bool,
+) -> Watched:
+    runs = tuple(run for run in recent if run.created_at >= one.since)
+    bad = sorted((run for run in failures if run.created_at >= one.since), key=lambda run: -run.id)
+    alarm = ""
+    if bad:
+        alarm = f"run {bad[0].id} {bad[0].state}"
+    elif is_paused:
+        alarm = "paused here, and off there: its slots pass"
+    elif one.next_slot is not None and one.next_slot + _LATE < now and not runs:
+        alarm = "its first slot has passed and nothing has run"
+    return Watched(one, runs, alarm)

@@ -1,0 +1,1 @@
+"""Options of a deployed job, changed by an operator."""

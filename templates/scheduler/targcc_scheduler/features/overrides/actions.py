@@ -1,0 +1,233 @@
+"""Options of a job, changed while it is deployed: looked at before, with a reason and an end, and taken back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ...core.actor import Actor
+from ...core.errors import ArgumentsError, OverrideError
+from ...kernel.audit import audit
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.node import slots
+from ...kernel.node.fingerprint import schedule_of
+from ...kernel.queries.system import check_queue
+from ...operations import Call
+from ...project import current
+from ...scheduler import Scheduler
+from ...schedules.base import Schedule
+from ...schedules.intervals import AfterRunSchedule
+from . import rows
+from .effective import checked_arguments, effective, shown
+from .model import FIELDS, Override, read_value
+
+_LAST_YEAR = 9000
+"""As for a pause: it keeps away from the end of the calendar."""
+FIRES = 5
+"""How many of the next slots are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to hold instead of the code's values.
+
+    Args:
+        values: By option; see :func:`~..jobs.overrides.values.read_value`.
+        reason: Why.
+        until: When the code's values hold again; ``None``: until somebody resets it.
+    """
+
+    values: Mapping[str, Any]
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One option: in the code, now, and as it will be; texts for people."""
+
+    field: str
+    code: str
+    now: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an override would do.
+
+    Args:
+        changes: The options that it names.
+        fires_now: The next slots as things are.
+        fires_then: The next slots with it; after its end those of the code again.
+    """
+
+    changes: tuple[Change, ...]
+    fires_now: tuple[datetime, ...]
+    fires_then: tuple[datetime, ...]
+
+    @property
+    def moves(self) -> bool:
+        """Whether another slot comes next, or one after it."""
+        return self.fires_now != self.fires_then
+
+
+def preview(scheduler: Scheduler, job: JobDefinition, wish: Wish) -> Preview:
+    """What an override would do. Nothing is changed.
+
+    Raises:
+        OverrideError: it cannot be done.
+        UnknownQueue: there is no queue of that name.
+    """
+    now = scheduler.clock.now()
+    then = _wanted(scheduler, job, _overrides(job, wish, "", now))
+    return Preview(
+        tuple(
+            Change(field, shown(job.coded, field), shown(job, field), shown(then, field))
+            for field in sorted(wish.values, key=FIELDS.index)
+        ),
+        _fires(job, now),
+        _fires(then, now),
+    )
+
+
+async def override(
+    scheduler: Scheduler, job: JobDefinition, wish: Wish, by: Actor
+) -> JobDefinition:
+    """Let other values hold for a job, on all servers; its definition then.
+
+    Raises:
+        OverrideError: it cannot be done.
+        UnknownQueue: there is no queue of that name.
+    """
+    added = _overrides(job, wish, str(by), scheduler.clock.now())
+    then = _wanted(scheduler, job, added)
+    await scheduler.operate(_put, None, job, then, added, by)
+    await scheduler.look_at_overrides()
+    return scheduler.find(job.name)
+
+
+async def reset(
+    scheduler: Scheduler, job: JobDefinition, fields: Collection[str], by: Actor
+) -> list[str]:
+    """Let the code's values of some options hold again; which of them were overridden.
+
+    Args:
+        scheduler: The scheduler.
+        job: The job.
+        fields: The options; none is all of them.
+        by: Who wants it.
+
+    Raises:
+        OverrideError: there is no such option.
+    """
+    if unknown := [name for name in fields if name not in FIELDS]:
+        raise OverrideError(f"{unknown[0]!r} cannot be overridden: {', '.join(FIELDS)} can")
+    gone = await scheduler.operate(_remove, None, job, fields or FIELDS, by)
+    await scheduler.look_at_overrides()
+    return gone
+
+
+def _overrides(job: JobDefinition, wish: Wish, by: str, now: datetime) -> list[Override]:
+    if not wish.values:
+        raise OverrideError(f"say what is to be different: {', '.join(FIELDS)}")
+    if not wish.reason.strip():
+        raise OverrideError("say why: whoever finds the job changed will want to know")
+    if wish.until is not None and not now < wish.until < now.replace(year=_LAST_YEAR, day=1):
+        raise OverrideError("an override ends in the future; leave the end out for one without")
+    return [
+        Override(
+            job.name,
+            field,
+            json.dumps(_value(job, field, value), ensure_ascii=False),
+            by,
+            now,
+            wish.reason.strip(),
+            wish.until,
+        )
+        for field, value in wish.values.items()
+    ]
+
+
+def _value(job: JobDefinition, field: str, given: Any) -> Any:
+    value = read_value(field, given)
+    if field != "arguments":
+        return value
+    try:
+        return checked_arguments(job, value)
+    except ArgumentsError as error:
+        raise OverrideError(f"arguments: {'; '.join(str(error).splitlines())}") from None
+
+
+def _wanted(scheduler: Scheduler, job: JobDefinition, added: list[Override]) -> JobDefinition:
+    """The definition with what is wanted, checked."""
+    new = {one.field: one for one in added}
+    if "queue" in new:
+        definitions = scheduler.definitions.values()
+        check_queue(new["queue"].value, [one.coded for one in definitions])
+    kept = [one for one in job.overrides if one.field not in new]
+    then = effective(job.coded, [*kept, *added], current())
+    for one in then.overrides:
+        if one.problem and one.field in new:
+            raise OverrideError(f"{one.field}: {one.problem}")
+    return then
+
+
+def _fires(job: JobDefinition, now: datetime) -> tuple[datetime, ...]:
+    """The next slots; each schedule up to its end, and then that of the code."""
+    ends = [
+        one.until
+        for one in job.overrides
+        if one.field in {"schedule", "timezone"} and not one.problem and one.until is not None
+    ]
+    if not ends:
+        return tuple(itertools.islice(_slots(job.schedule, now, job.timezone), FIRES))
+    end = min(ends)
+    mine = itertools.takewhile(lambda slot: slot <= end, _slots(job.schedule, now, job.timezone))
+    left = [one for one in job.overrides if one.until is None or one.until > end]
+    after = effective(job.coded, left, current())
+    return (*itertools.islice(mine, FIRES), *_fires(after, max(now, end)))[:FIRES]
+
+
+def _slots(schedule: Schedule | None, after: datetime, zone: str) -> Iterator[datetime]:
+    """Slots by the clock; one that counts from a run is not known yet."""
+    if schedule is None or isinstance(schedule, AfterRunSchedule):
+        return iter(())
+    return schedule.iter(after, zone)
+
+
+async def _put(
+    call: Call, job: JobDefinition, then: JobDefinition, added: Collection[Override], by: Actor
+) -> None:
+    await rows.put(call.connection, list(added))
+    await _restart(call, job, then)
+    for one in added:
+        until = f"; until {one.until.isoformat(timespec='minutes')}" if one.until else ""
+        detail = f"{one.field} is {one.shown}, was {shown(job, one.field)}; {one.reason}{until}"
+        await audit(call.connection, by, "override", call.now, job_name=job.name, detail=detail)
+
+
+async def _remove(call: Call, job: JobDefinition, fields: Collection[str], by: Actor) -> list[str]:
+    gone = await rows.remove(call.connection, job.name, fields)
+    left = [one for one in job.overrides if one.field not in gone]
+    then = effective(job.coded, left, current())
+    await _restart(call, job, then)
+    for field in gone:
+        detail = f"{field} is {shown(then, field)} again, was {shown(job, field)}"
+        await audit(
+            call.connection, by, "reset override", call.now, job_name=job.name, detail=detail
+        )
+    return gone
+
+
+async def _restart(call: Call, job: JobDefinition, then: JobDefinition) -> None:
+    """Count the slots of another schedule from now on, in the same transaction: no server makes one of the old schedule after it."""
+    text = schedule_of(then)
+    row = (await slots.load(call.connection, [job.name])).get(job.name)
+    if row is None or row.last_slot is None or text == schedule_of(job):
+        return
+    await slots.restart(call.connection, job.name, text, call.now, row.release or "")

@@ -1,0 +1,75 @@
+"""The API of what people have changed of jobs while they are deployed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from ...web.api.common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
+from ...web.api_route import ApiRoute
+from ...web.authentication import actor
+from ...web.problems import Problem
+from . import actions
+from .actions import Wish
+from .schemas import (
+    ChangeOut,
+    OverrideIn,
+    OverrideOut,
+    OverridesOut,
+    PreviewOut,
+    ResetOut,
+    all_of,
+    overrides_out,
+)
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/overrides", tags=["jobs"])
+async def list_overrides(_: Viewer, scheduler: SchedulerOf) -> list[OverrideOut]:
+    """What people have changed of all jobs."""
+    return [one for job in scheduler.definitions.values() for one in overrides_out(job)]
+
+
+@router.get("/jobs/{name}/overrides", tags=["jobs"])
+async def job_overrides(name: str, _: Viewer, scheduler: SchedulerOf) -> OverridesOut:
+    """What people have changed of a job, and the lines that make the code say the same."""
+    return all_of(find_job(scheduler, name))
+
+
+@router.post("/jobs/{name}/overrides", tags=["jobs"], responses=CONFLICT)
+async def override_job(
+    name: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: OverrideIn
+) -> PreviewOut:
+    """Let other values hold than the code's, on all servers and through deploys; with `dry_run` only say what that would do."""
+    if body.until is not None and body.until.tzinfo is None:
+        raise Problem(422, "Which zone?", "until needs a zone, such as 2026-12-31T08:00:00Z")
+    job, wish = find_job(scheduler, name), Wish(body.values(), body.reason, body.until)
+
+    async def work() -> PreviewOut:
+        seen = actions.preview(scheduler, job, wish)
+        if not body.dry_run:
+            await actions.override(scheduler, job, wish, actor(request, principal))
+        return PreviewOut(
+            changes=[ChangeOut.model_validate(one) for one in seen.changes],
+            fires_now=list(seen.fires_now),
+            fires_then=list(seen.fires_then),
+            saved=not body.dry_run,
+        )
+
+    return await tried(work())
+
+
+@router.delete("/jobs/{name}/overrides", tags=["jobs"], responses=CONFLICT)
+async def reset_overrides(
+    name: str,
+    request: Request,
+    principal: Operator,
+    scheduler: SchedulerOf,
+    field: Annotated[list[str] | None, Query(description="Only these; by default all.")] = None,
+) -> ResetOut:
+    """Let the code's values hold again."""
+    job = find_job(scheduler, name)
+    by = actor(request, principal)
+    return ResetOut(reset=await tried(actions.reset(scheduler, job, field or (), by)))

@@ -1,0 +1,211 @@
+"""``targcc override``: options of a job, changed while it is deployed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from ...cli.commands.jobs import argument_options, arguments_of
+from ...cli.common import instant, run
+from ...cli.completing import job_names
+from ...cli.connect import connect, path
+from ...cli.group import CliError, Commands
+from ...cli.output import as_shown, json_option, print_json, print_table, shows, when
+from ...web.api.schemas import JobDetailOut
+from .model import FIELDS
+from .schemas import OverrideIn, OverrideOut, OverridesOut, PreviewOut, ResetOut
+
+_FIELD = click.Choice(FIELDS)
+
+
+@click.group("override", cls=Commands)
+def override_group() -> None:
+    """Change options of a job without a deploy; it survives the next one."""
+
+
+@override_group.command("list")
+@click.argument("name", required=False, shell_complete=job_names)
+@shows
+def list_overrides(name: str | None, *, as_json: bool) -> None:
+    """Show what people have changed: of a job, or of all.
+
+    \b
+    Example:
+      targcc override list
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            if name is None:
+                found = await api.get(path("overrides"), list[OverrideOut])
+            else:
+                found = (await api.get(path("jobs", name, "overrides"), OverridesOut)).overrides
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("Nothing is changed: the code's values hold.")
+        else:
+            _print(found, api.now)
+
+    run(work())
+
+
+def _print(found: list[OverrideOut], now: datetime) -> None:
+    print_table(
+        ["JOB", "OPTION", "IS", "IN THE CODE", "BY", "SINCE", "UNTIL", "WHY"],
+        [
+            [
+                one.job,
+                one.field,
+                f"(does not hold: {one.problem}) {one.shown}" if one.problem else one.shown,
+                one.code_shown,
+                one.by,
+                when(one.at, now),
+                when(one.until, now) if one.until else "it is reset",
+                one.reason,
+            ]
+            for one in found
+        ],
+    )
+
+
+@override_group.command("set")
+@click.argument("name", shell_complete=job_names)
+@click.option("--schedule", help='Such as "0 3 * * *", "every 15m", "every 1h after completion".')
+@click.option("--timezone", help="The zone of its schedule, such as Europe/London.")
+@argument_options
+@click.option("--queue", help="The queue of its runs.")
+@click.option("--priority", help="Higher goes first within a queue.")
+@click.option("--retries", help="How many times a failure is tried again.")
+@click.option("--timeout", help="How long an attempt may take, such as 5m, or none.")
+@click.option("--reason", required=True, help="What the next person should know.")
+@click.option(
+    "--until", type=instant, metavar="TIME", help="When the code's values hold again by themselves."
+)
+@click.option("--dry-run", is_flag=True, help="Show what it would do and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def set_override(
+    name: str,
+    *,
+    pairs: tuple[str, ...],
+    arguments: str | None,
+    reason: str,
+    until: datetime | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Let other values hold for a job than the code's, on all servers.
+
+    Runs that wait already keep their queue, priority and arguments.
+
+    \b
+    Example:
+      targcc override set DailyReport --schedule "0 4 * * *" --reason "late data" --until 2d
+      targcc override set DailyReport --arg days=14 --queue slow --reason "month end" --yes
+    """
+    given = arguments_of(pairs, arguments)
+    wish = _wish(arguments=given or None, reason=reason, until=until, **options)
+
+    async def work() -> None:
+        address = path("jobs", name, "overrides")
+        async with connect() as api:
+            look = wish.model_copy(update={"dry_run": True})
+            seen = await api.post(address, PreviewOut, look)
+            if not as_json:
+                _say(seen, api.now)
+            if not dry_run:
+                if not yes:
+                    click.confirm("change it?", abort=True, err=True)
+                seen = await api.post(address, PreviewOut, wish)
+            if as_json:
+                now = await api.get(address, OverridesOut)
+                print_json({"preview": seen, "saved": seen.saved, **now.model_dump()})
+            elif not dry_run:
+                job = await api.get(path("jobs", name), JobDetailOut)
+                click.echo(f"it holds; targcc override reset {job.name} takes it back")
+
+    run(work())
+
+
+def _wish(**options: Any) -> OverrideIn:
+    try:
+        return OverrideIn(**options)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise CliError(f"--{first['loc'][0]}: {first['msg']}") from None
+
+
+def _say(seen: PreviewOut, now: datetime) -> None:
+    print_table(
+        ["OPTION", "IN THE CODE", "NOW", "THEN"],
+        [[one.field, one.code, one.now, one.then] for one in seen.changes],
+    )
+    if not seen.fires_then:
+        return
+    moves = seen.fires_now != seen.fires_then
+    click.echo("Next slots of the job:" if moves else "No slot of the job moves:")
+    for slot in seen.fires_then:
+        moved = "" if slot in seen.fires_now else "  moved"
+        shown = slot.isoformat(sep=" ", timespec="minutes")
+        click.echo(as_shown(f"  {shown}  {when(slot, now)}{moved}"))
+
+
+@override_group.command("reset")
+@click.argument("name", shell_complete=job_names)
+@click.argument("fields", nargs=-1, type=_FIELD)
+@json_option
+def reset_override(name: str, fields: tuple[str, ...], *, as_json: bool) -> None:
+    """Let the code's values of a job hold again: of some options, or of all.
+
+    \b
+    Example:
+      targcc override reset DailyReport schedule
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            gone = (await api.delete(path("jobs", name, "overrides"), ResetOut, field=fields)).reset
+            job = await api.get(path("jobs", name), JobDetailOut)
+        if as_json:
+            print_json({"job": job.name, "reset": gone})
+        elif gone:
+            click.echo(f"the code's {', '.join(gone)} of {job.name} hold again")
+        else:
+            click.echo(f"nothing of {job.name} was changed")
+
+    run(work())
+
+
+@override_group.command("code")
+@click.argument("name", shell_complete=job_names)
+@shows
+def show_code(name: str, *, as_json: bool) -> None:
+    """Show the lines that make the code say what holds now.
+
+    \b
+    Example:
+      targcc override code DailyReport
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            lines = (await api.get(path("jobs", name, "overrides"), OverridesOut)).code
+        if as_json:
+            print_json(lines)
+            return
+        for where, said in (
+            ("targcc.yaml", lines.spec),
+            ("or in @job(…)", lines.decorator),
+            ("in execute(…)", lines.signature),
+        ):
+            if said:
+                click.echo(f"# {where}")
+                click.echo(as_shown("\n".join(said), lines=True))
+
+    run(work())

@@ -1,0 +1,127 @@
+"""Lets a process see what people have changed of jobs, and ends it when its time is over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import SYSTEM
+from ...core.clock import Clock, uptime
+from ...core.outage import OUTAGES, Outage
+from ...db.transactions import Store
+from ...kernel.audit import audit
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.jobs.registry import JobRegistry
+from ...kernel.node import slots
+from ...kernel.node.fingerprint import schedule_of
+from ...project import current
+from . import rows
+from .effective import effective
+from .model import Override
+
+log = logging.getLogger("targcc.node.overrides")
+
+LOOK_SECONDS = 1.5
+"""How often a process looks what people have changed."""
+
+
+class OverrideWatch:
+    """Keeps the jobs of a process as people have changed them. For use on the scheduler's loop.
+
+    Args:
+        registry: The jobs.
+        clock: Tells when the time of an override is over.
+    """
+
+    def __init__(self, registry: JobRegistry, clock: Clock) -> None:
+        self.changed: Callable[[], None] = lambda: None
+        """Called when a job has another definition than before."""
+        self._registry = registry
+        self._clock = clock
+        self._seen: tuple[Override, ...] = ()
+        self._looked = float("-inf")
+        self._outage = Outage(log, "looking what people have changed of jobs")
+
+    async def run(self, store: Store, *, ends: Callable[[], bool]) -> None:
+        """Look every few seconds, until cancelled.
+
+        Args:
+            store: The database.
+            ends: Whether this process ends overrides whose time is over: one that is a node does.
+        """
+        within, mark = 0.0, object()
+        while True:
+            try:
+                seen = await store.lookout.next(within)
+                if seen.overrides != mark or any(map(self._is_over, self._seen)):
+                    await self.look(store, ends=ends())
+                    mark = seen.overrides
+                self._looked = uptime()
+                self._outage.over()
+            except OUTAGES as error:
+                self._outage.failed(error)
+            within = LOOK_SECONDS
+
+    async def look_again(self, store: Store) -> None:
+        """Look if that was not done lately, from a process that does not :meth:`run`. Tables of an older release have no overrides."""
+        if uptime() - self._looked < LOOK_SECONDS:
+            return
+        try:
+            await self.look(store, ends=False)
+        except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:
+            log.debug("overrides cannot be read: %s", error)
+
+    async def look(self, store: Store, *, ends: bool) -> None:
+        """Let the jobs be as people have changed them."""
+        self._looked = uptime()
+        async with store.read() as connection:
+            found = await rows.load(connection)
+        if ends and any(self._is_over(one) for one in found):
+            found = await self._end(store)
+        self._seen = found
+        holding = [one for one in found if ends or not self._is_over(one)]
+        if self._registry.override(holding):
+            self.changed()
+
+    async def is_up_to_date(self, connection: AsyncConnection) -> bool:
+        """Whether nobody has changed anything since the last look."""
+        return await rows.load(connection) == self._seen
+
+    def _is_over(self, one: Override) -> bool:
+        return one.until is not None and one.until <= self._clock.now()
+
+    async def _end(self, store: Store) -> tuple[Override, ...]:
+        """Remove those whose time is over; what is left. The code's schedule holds from their end on, not from now."""
+        definitions = self._registry.definitions
+        async with store.write() as connection:
+            ended = await rows.remove_ended(connection, self._clock.now())
+            left = await rows.load(connection)
+            for one in ended:
+                detail, now = f"{one.field} was {one.shown}, by {one.by}", self._clock.now()
+                await audit(
+                    connection, SYSTEM, "override ended", now, job_name=one.job, detail=detail
+                )
+            for name in dict.fromkeys(one.job for one in ended):
+                if (held := definitions.get(name)) is not None:
+                    still = [one for one in left if one.job == name]
+                    job = effective(held.coded, still, current())
+                    await _go_back(connection, held, job, ended)
+        for one in ended:
+            log.info("%s: the override of %s has ended", one.job, one.field)
+        return left
+
+
+async def _go_back(
+    connection: AsyncConnection, held: JobDefinition, job: JobDefinition, ended: Sequence[Override]
+) -> None:
+    """Handle a job by the schedule that it has now, from the end of its override on."""
+    text = schedule_of(job)
+    row = (await slots.load(connection, [job.name])).get(job.name)
+    if text == schedule_of(held) or row is None or row.last_slot is None:
+        return
+    if row.text == schedule_of(held):
+        end = max(one.until for one in ended if one.job == job.name and one.until is not None)
+        await slots.restart(connection, job.name, text, max(row.last_slot, end), row.release or "")

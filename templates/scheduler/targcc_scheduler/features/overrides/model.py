@@ -1,0 +1,164 @@
+"""Options that can be overridden, and the stored value of an override."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from ...core.errors import OverrideError
+from ...schedules.cron import CronSchedule
+from ...schedules.errors import CronError
+from ...schedules.words import format_duration, parse_duration
+from ...schedules.zones import parse_zone
+
+# A schedule written as one text, as the pages and ``c_JobSchedule`` show it, back into options of ``@job``.
+
+_EVERY = re.compile(
+    r"every (?P<every>\S+)(?: after (?P<after>completion|start)| from (?P<anchor>\S+))?"
+)
+_ONCE = re.compile(r"once at (?P<at>\S+)")
+
+
+def options_of(text: str) -> dict[str, Any]:
+    """The options that say a schedule: ``schedule`` (a cron expression), ``every`` with ``after`` or ``anchor``, or ``at``.
+
+    Raises:
+        CronError: the cron expression or the duration cannot be read.
+    """
+    if found := _EVERY.fullmatch(text):
+        parse_duration(found["every"])
+        return {name: value for name, value in found.groupdict().items() if value is not None}
+    if found := _ONCE.fullmatch(text):
+        return {"at": found["at"]}
+    CronSchedule.parse(text)
+    return {"schedule": text}
+
+
+# What can be overridden, and the value of one override as it is kept.
+
+MOST_PRIORITY = 1000
+"""As the spec has it, so that what is taken over into it is allowed there."""
+_MOST_RETRIES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One option of a job that a person has changed.
+
+    Args:
+        job: The job.
+        field: The option, one of :data:`FIELDS`.
+        value_json: Its value; see :func:`read_value`.
+        by: Who changed it.
+        at: When.
+        reason: Why.
+        until: When the code's value holds again; ``None``: until it is reset.
+        problem: Why it does not hold: it does not fit the code any more. Empty when it does.
+    """
+
+    job: str
+    field: str
+    value_json: str
+    by: str
+    at: datetime
+    reason: str
+    until: datetime | None = None
+    problem: str = ""
+
+    @property
+    def value(self) -> Any:
+        """The value: a text, a number, or an object of arguments."""
+        return json.loads(self.value_json)
+
+    @property
+    def shown(self) -> str:
+        """The value for people."""
+        value = self.value
+        if isinstance(value, dict):
+            return ", ".join(
+                f"{name}={json.dumps(one, ensure_ascii=False)}" for name, one in value.items()
+            )
+        return str(value)
+
+    def with_problem(self, problem: str) -> Override:
+        """The same, which does not hold."""
+        return replace(self, problem=problem)
+
+
+def read_value(field: str, given: Any) -> Any:
+    """The value of an option as it is kept, from a form's text or from JSON.
+
+    Args:
+        field: The option.
+        given: ``schedule``: a cron expression, ``every 15m``, ``every 1h after completion``, ``every 1d from 2026-01-01T02:00`` or ``once at
+            2026-12-31T08:00``. ``timezone``, ``queue``: a name. ``priority``, ``retries``: a whole number. ``timeout``: a duration or
+            ``none``. ``arguments``: an object, or its JSON.
+
+    Raises:
+        OverrideError: it cannot be read, or there is no such option.
+    """
+    if field not in _READERS:
+        raise OverrideError(f"{field!r} cannot be overridden: {', '.join(_READERS)} can")
+    try:
+        return _READERS[field](given)
+    except (CronError, ValueError) as error:
+        raise OverrideError(f"{field}: {error}") from None
+
+
+def _schedule(given: Any) -> str:
+    text = " ".join(str(given).split())
+    options_of(text)
+    return text
+
+
+def _zone(given: Any) -> str:
+    parse_zone(str(given))
+    return str(given)
+
+
+def _queue(given: Any) -> str:
+    if not str(given).strip():
+        raise ValueError("a queue has a name")
+    return str(given).strip()
+
+
+def _number(low: int, high: int) -> Callable[[Any], int]:
+    def read(given: Any) -> int:
+        try:
+            found = int(str(given))
+        except ValueError:
+            raise ValueError(f"{given!r} is no whole number") from None
+        if not low <= found <= high:
+            raise ValueError(f"a number from {low} to {high}, not {found}")
+        return found
+
+    return read
+
+
+def _timeout(given: Any) -> str:
+    text = str(given).strip()
+    return text if text == "none" else format_duration(parse_duration(text))
+
+
+def _arguments(given: Any) -> dict[str, Any]:
+    found = json.loads(given) if isinstance(given, str) else given
+    if not isinstance(found, Mapping) or not found:
+        raise ValueError('an object such as {"days": 3}')
+    return dict(found)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "schedule": _schedule,
+    "timezone": _zone,
+    "arguments": _arguments,
+    "queue": _queue,
+    "priority": _number(-MOST_PRIORITY, MOST_PRIORITY),
+    "retries": _number(0, _MOST_RETRIES),
+    "timeout": _timeout,
+}
+FIELDS = tuple(_READERS)
+"""The options that can be overridden."""

@@ -1,0 +1,71 @@
+"""Rows of ``c_JobOverride``. What they mean is decided in ``jobs/overrides``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...db.columns import UtcDateTime
+from ...db.dialects import known
+from ...db.dialects.frequent import FrequentStatement
+from ...db.tables import job_override
+from .model import Override
+
+_C = job_override.c
+_ALL = FrequentStatement(
+    sa.select(
+        _C.JobName, _C.Field, _C.ValueJson, _C.SetBy, _C.SetAt, _C.Reason, _C.EndsAt
+    ).order_by(_C.JobName, _C.Field)
+)
+MARK = sa.select(
+    sa.func.aggregate_strings(sa.cast(_C.SetAt, sa.Text) + _C.ValueJson, ",")
+).scalar_subquery()
+"""Another value when somebody has changed something."""
+_ENDED = sa.and_(_C.EndsAt.is_not(None), _C.EndsAt <= sa.bindparam("now", type_=UtcDateTime))
+
+
+async def load(connection: AsyncConnection) -> tuple[Override, ...]:
+    """All of them, by job; also those whose time is over, until somebody removes them."""
+    return tuple(Override(*row) for row in await _ALL.all(connection, {}))
+
+
+async def put(connection: AsyncConnection, overrides: Sequence[Override]) -> None:
+    """Write overrides; one of the same option goes."""
+    dialect = known.of(connection)
+    for one in overrides:
+        values: dict[str, Any] = {
+            "JobName": one.job,
+            "Field": one.field,
+            "ValueJson": one.value_json,
+            "SetBy": one.by[:100],
+            "SetAt": one.at,
+            "Reason": one.reason[:500],
+            "EndsAt": one.until,
+        }
+        await connection.execute(dialect.upsert(job_override, [_C.JobName, _C.Field], values))
+
+
+async def remove(connection: AsyncConnection, job: str, fields: Collection[str]) -> list[str]:
+    """Remove overrides of a job; which of the options had one."""
+    mine = sa.and_(_C.JobName == job, _C.Field.in_(sorted(fields)))
+    rows = await connection.scalars(sa.select(_C.Field).where(mine).order_by(_C.Field))
+    found = list(rows)
+    if found:
+        await connection.execute(sa.delete(job_override).where(mine))
+    return found
+
+
+async def remove_ended(connection: AsyncConnection, now: datetime) -> list[Override]:
+    """Remove those whose time is over, in a transaction that writes; which they were. One of several nodes gets each."""
+    over = sa.select(job_override).where(_ENDED).order_by(_C.JobName, _C.Field).with_for_update()
+    rows = await connection.execute(over, {"now": now})
+    ended = [Override(*row) for row in rows]
+    for one in ended:
+        await connection.execute(
+            sa.delete(job_override).where(_C.JobName == one.job, _C.Field == one.field)
+        )
+    return ended

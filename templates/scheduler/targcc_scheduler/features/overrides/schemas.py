@@ -1,0 +1,132 @@
+"""What people have changed of jobs, as the API shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ...kernel.jobs.definition import JobDefinition
+from ...web.api.schema import Schema
+from .effective import code_lines, shown, value_in
+
+
+class OverrideIn(BaseModel):
+    """What is to hold instead of the code's values; what is left out stays as it is."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "schedule": "0 4 * * *",
+                "reason": "the data comes late",
+                "until": "2026-12-31T08:00:00Z",
+            }
+        },
+    )
+
+    schedule: str | None = Field(
+        default=None,
+        description="A cron expression, `every 15m`, `every 1h after completion`, `once at 2026-12-31T08:00`.",
+    )
+    timezone: str | None = None
+    arguments: dict[str, Any] | None = Field(
+        default=None,
+        description="Of its runs, where nobody says others. Secret ones cannot be overridden.",
+    )
+    queue: str | None = None
+    priority: int | None = None
+    retries: int | None = None
+    timeout: str | None = Field(default=None, description="Such as `5m`, or `none`.")
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    until: datetime | None = Field(
+        default=None, description="When the code's values hold again by themselves; with a zone."
+    )
+    dry_run: bool = Field(default=False, description="Change nothing; only say what would.")
+
+    def values(self) -> dict[str, Any]:
+        """The options that are named."""
+        said = self.model_dump(exclude={"reason", "until", "dry_run"})
+        return {name: value for name, value in said.items() if value is not None}
+
+
+class OverrideOut(Schema):
+    """One option of a job that a person has changed."""
+
+    job: str
+    field: str
+    value: Any
+    shown: str = Field(description="The value, for people.")
+    code: Any = Field(description="What the code says.")
+    code_shown: str = Field(description="The same, for people.")
+    by: str
+    at: datetime
+    reason: str
+    until: datetime | None
+    problem: str | None = Field(description="Why it does not hold; null when it does.")
+
+
+class ChangeOut(Schema):
+    """One option: in the code, now, and as it will be."""
+
+    field: str
+    code: str
+    now: str
+    then: str
+
+
+class PreviewOut(Schema):
+    """What an override does, or would do."""
+
+    changes: list[ChangeOut]
+    fires_now: list[datetime]
+    fires_then: list[datetime]
+    saved: bool
+
+
+class CodeOut(Schema):
+    """What to write so that the code says the same."""
+
+    spec: list[str] = Field(description="Lines of targcc.yaml.")
+    decorator: list[str] = Field(description="Arguments of `@job(…)`.")
+    signature: list[str] = Field(description="Parameters of `execute`.")
+
+
+class OverridesOut(Schema):
+    """What people have changed of a job, and how to take it over into the code."""
+
+    overrides: list[OverrideOut]
+    code: CodeOut
+
+
+class ResetOut(Schema):
+    """The options whose values are those of the code again."""
+
+    reset: list[str]
+
+
+def overrides_out(job: JobDefinition) -> list[OverrideOut]:
+    """What people have changed of a job."""
+    return [
+        OverrideOut(
+            job=one.job,
+            field=one.field,
+            value=one.value,
+            shown=one.shown,
+            code=value_in(job.coded, one.field),
+            code_shown=shown(job.coded, one.field),
+            by=one.by,
+            at=one.at,
+            reason=one.reason,
+            until=one.until,
+            problem=one.problem or None,
+        )
+        for one in job.overrides
+    ]
+
+
+def all_of(job: JobDefinition) -> OverridesOut:
+    """What people have changed of a job, and the lines for the code."""
+    lines = code_lines(job)
+    return OverridesOut(overrides=overrides_out(job), code=CodeOut.model_validate(lines))

@@ -1,0 +1,68 @@
+"""Keeping the index of runs' texts up to date and telling webhooks of the same runs, behind everybody else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...kernel.throttle import Throttle
+from ...kernel.worker.node_services import NodeServices
+from ..events import model as event_model
+from . import index_keeper
+
+_STEP_SECONDS = 0.03
+"""Texts are taken apart on the scheduler's loop, on which all else waits meanwhile."""
+_MANY = 50
+"""So many runs that ended since the last look mean that the database has better things to do."""
+_BESIDE_WORK = 30.0
+"""Then the pause after a step is so many times as long as the step: the index may come behind, since searches look at what it lacks."""
+
+
+class TextKeeper:
+    """Does the steps.
+
+    Args:
+        services: Database, clock and settings.
+        pause: Waits so many seconds, or until all is to end.
+        sends: Hears that messages to webhooks are due.
+    """
+
+    def __init__(
+        self,
+        services: NodeServices,
+        pause: Callable[[float], Awaitable[None]],
+        sends: Callable[[], None],
+    ) -> None:
+        self._store = services.store
+        self._clock = services.clock
+        self._page = services.settings.dashboard_url
+        self._sends = sends
+        self._wait = pause
+        self._usual = Throttle.on(services.store).pause
+        self._pace = Throttle(_STEP_SECONDS, self._usual)
+
+    async def once(self, ended: Callable[[], bool]) -> None:
+        """Take what there is, until all is to end."""
+        more = True
+        while more and not ended():
+            now = self._clock.now()
+            async with self._store.read() as connection:
+                found = await index_keeper.look(connection, now)
+            if found.sends:
+                self._sends()
+            self._pace.pause = _BESIDE_WORK if found.waits >= _MANY else self._usual
+            tell = partial(event_model.fill, now=now, page=self._page)
+            step = partial(index_keeper.step, tell=tell)
+            more = found.waits > 0 and await self._step(step)
+            if found.unseen:
+                more = await self._step(index_keeper.catch_up) or more
+
+    async def _step(self, step: Callable[[AsyncConnection, int], Awaitable[int]]) -> bool:
+        started = time.monotonic()
+        async with self._store.write() as connection:
+            taken = await step(connection, self._pace.size)
+        await self._wait(self._pace.learn(time.monotonic() - started))
+        return taken > 0

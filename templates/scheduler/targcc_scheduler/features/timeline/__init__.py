@@ -1,0 +1,1 @@
+"""Upcoming and past runs on a time axis, heat map, trends."""

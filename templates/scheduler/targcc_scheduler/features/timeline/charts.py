@@ -1,0 +1,450 @@
+"""Draw the timeline as SVG."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache, cached_property
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup, escape
+
+from ...core import humanize
+from ...core.languages import Words, gettext, marked
+from ...core.states import RunState
+from ...kernel.queries.jobs import BAD
+from ...web.dashboard.charts import STACK, Axis, drawn, joined, rect, scaled
+from .bars import Bar, Block
+from .gantt import Gantt, Group, Mark, Row
+from .relatives import Chained, Tie
+
+# The lines between the bars of a Gantt: from the end of a run to the beginning of one that followed it.
+#
+# Each row draws its own part of a line, across its whole height, so that nobody has to know how high the rows become.
+
+LANE, BAR = 15, 11
+_MOST_PARTS = 1_500
+"""So many parts of lines are drawn, of the shortest lines first."""
+_BOTTOM = "100%"
+
+
+def middle(bar: Bar) -> float:
+    """How far below the top of its row a bar's middle is."""
+    return 3 + bar.lane * LANE + BAR / 2
+
+
+def said(one: Chained, display: Callable[[str], str]) -> str:
+    """What hangs together and how it stands, in words: ``chain of Daily Report: failed at Check Report``."""
+    state = str(humanize.STATE_WORDS[RunState(one.state)])
+    if one.at is not None and one.state != RunState.SUCCEEDED:
+        state = gettext("%(state)s at %(job)s", state=state, job=display(one.at))
+    if one.kind == "batch":
+        return gettext("batch %(name)s #%(id)s: %(state)s", name=one.name, id=one.id, state=state)
+    name = display(one.name)
+    if one.kind == "flow":
+        return gettext("flow %(name)s #%(id)s: %(state)s", name=name, id=one.id, state=state)
+    return gettext("chain of %(name)s: %(state)s", name=name, state=state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A bar in its row, which is counted with the heads of queues."""
+
+    row: int
+    bar: Bar
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Draws the lines of one Gantt.
+
+    Args:
+        view: What to draw.
+        axis: Its time.
+        display: Gives the display name of a job.
+    """
+
+    view: Gantt
+    axis: Axis
+    display: Callable[[str], str]
+
+    @cached_property
+    def words(self) -> Mapping[int, str]:
+        """What each run hangs together with, in words."""
+        said = zip(self.view.chained, self._said, strict=True)
+        return {run: text for one, text in said for run in one.runs}
+
+    @cached_property
+    def before(self) -> Mapping[int, list[int]]:
+        """The runs that each run followed."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for one in self.view.chained:
+            for tie in one.ties:
+                found[tie.run].append(tie.before)
+        return found
+
+    def in_row(self, key: str) -> Markup:
+        """The parts of lines in the row of a job."""
+        return self._parts.get(("row", key), Markup(""))
+
+    def in_head(self, queue: str) -> Markup:
+        """Those that go through the head of a queue, as a layer over it."""
+        parts = self._parts.get(("head", queue))
+        if parts is None:
+            return Markup("")
+        return Markup(
+            '<svg class="tie-layer" width="100%" height="100%" aria-hidden="true">{}</svg>'
+        ).format(parts)
+
+    @cached_property
+    def _rows(self) -> list[tuple[str, str]]:
+        """The rows from top to bottom: heads of queues, and jobs."""
+        return [
+            key
+            for group in self.view.groups
+            for key in (("head", group.queue), *(("row", row.job) for row in group.rows))
+        ]
+
+    @cached_property
+    def _places(self) -> dict[int, list[_Place]]:
+        """The bars of each run, the first attempt first."""
+        number = {key: n for n, key in enumerate(self._rows)}
+        found: dict[int, list[_Place]] = defaultdict(list)
+        for group in self.view.groups:
+            for row in group.rows:
+                for bar in row.bars:
+                    if bar.run is not None:
+                        found[bar.run].append(_Place(number["row", row.job], bar))
+        return found
+
+    @cached_property
+    def _parts(self) -> dict[tuple[str, str], Markup]:
+        """What is drawn in each row."""
+        shapes: dict[tuple[int, int], list[str]] = defaultdict(list)
+        ties = [(tie, n) for n, one in enumerate(self.view.chained) for tie in one.ties]
+        room = _MOST_PARTS
+        for tie, chain in sorted(ties, key=lambda one: self._length(one[0])):
+            room -= self._length(tie)
+            if room < 0:
+                break
+            for row, shape in self._drawn(tie):
+                shapes[row, chain].append(shape)
+        found: dict[tuple[str, str], list[Markup]] = defaultdict(list)
+        for (row, chain), lines in sorted(shapes.items()):
+            found[self._rows[row]].append(self._group(chain, dict.fromkeys(lines)))
+        return {key: joined(parts) for key, parts in found.items()}
+
+    def _ends(self, tie: Tie) -> tuple[_Place, _Place]:
+        return self._places[tie.before][-1], self._places[tie.run][0]
+
+    def _length(self, tie: Tie) -> int:
+        first, last = self._ends(tie)
+        return abs(first.row - last.row) + 1
+
+    def _drawn(self, tie: Tie) -> Iterator[tuple[int, str]]:
+        """The parts of a line, each with its row: along the first bar's row, then up or down to the second bar."""
+        first, last = self._ends(tie)
+        if last.bar.start < self.view.since:
+            return
+        x, y, y2 = self.axis.x(last.bar.start), middle(first.bar), middle(last.bar)
+        yield first.row, _across(self._end(first.bar), x, y)
+        if first.row == last.row:
+            yield first.row, _upright_line(x, y, y2)
+            return
+        down = first.row < last.row
+        yield first.row, _upright_line(x, y, _BOTTOM) if down else _to_top(x, y)
+        yield last.row, _to_top(x, y2) if down else _upright_line(x, y2, _BOTTOM)
+        for row in range(min(first.row, last.row) + 1, max(first.row, last.row)):
+            yield row, _to_top(x, _BOTTOM)
+
+    @cached_property
+    def _said(self) -> list[str]:
+        """What hangs together, in words."""
+        return [said(one, self.display) for one in self.view.chained]
+
+    def _group(self, chain: int, shapes: Iterable[str]) -> Markup:
+        bad = " bad" if self.view.chained[chain].state in BAD else ""
+        title = escape(humanize.sentence(self._said[chain]))
+        return drawn(f'<g class="tie{bad}"><title>{title}</title>{"".join(shapes)}</g>')
+
+    def _end(self, bar: Bar) -> float:
+        end: datetime = min(bar.end or self.view.now, self.view.until)
+        return self.axis.x(max(end, self.view.since))
+
+
+def _across(x: float, x2: float, y: float) -> str:
+    return f'<line x1="{x:.3f}%" x2="{x2:.3f}%" y1="{y}" y2="{y}"/>'
+
+
+def _upright_line(x: float, y: float, y2: float | str) -> str:
+    return f'<line x1="{x:.3f}%" x2="{x:.3f}%" y1="{y}" y2="{y2}"/>'
+
+
+def _to_top(x: float, y: float | str) -> str:
+    """From ``y`` up, and on to the row above, however far that is."""
+    return f'{_upright_line(x, 0, y)}<rect class="tie-up" x="{x:.3f}%"/>'
+
+
+# The Gantt: a row for each job, with bars for what ran and marks for what was planned. Shapes tell the states apart, not colours alone.
+
+_BINS = 96
+_LOAD = 20
+_SEEN = 0.5  # per cent of the width
+_STEPS, _MOST_LINES = (1, 2, 3, 6), 13
+_ORDER = {state: n for n, state in enumerate(RunState)}
+_KINDS = {state: kind for kind, members in STACK for state in members}
+_Ended = tuple[tuple[RunState, int], ...]
+_HATCHED = {RunState.FAILED: "failed", RunState.RETRYING: "retrying"}
+MARK_WORDS = Words(
+    {
+        "missed": marked("missed: nobody could start it"),
+        "skipped": marked("skipped: the job was still busy"),
+        "cancelled": marked("cancelled before it began"),
+        "late": marked("due, and nobody has begun it"),
+        "coming": marked("comes"),
+    }
+)
+"""What became of a slot without a bar, in words."""
+
+PATTERNS = Markup(
+    '<svg class="patterns" width="0" height="0" aria-hidden="true" focusable="false"><defs>'
+    '<pattern id="hatch-failed" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="hatch" width="2" height="5"/></pattern>'
+    '<pattern id="hatch-retrying" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(-45)"><rect class="hatch" width="1.5" height="5"/></pattern>'
+    "</defs></svg>"
+)
+"""The hatchings of bars; once a page."""
+
+
+@dataclass(frozen=True)
+class GanttChart:
+    """Draws the rows of one Gantt.
+
+    Args:
+        view: What to draw.
+        zone: Of the labels.
+        base: The path of the dashboard.
+        display: Gives the display name of a job.
+    """
+
+    view: Gantt
+    zone: ZoneInfo
+    base: str
+    display: Callable[[str], str]
+
+    @cached_property
+    def axis(self) -> Axis:
+        """The time that is drawn."""
+        return Axis(self.view.since, self.view.until)
+
+    @cached_property
+    def ties(self) -> Ties:
+        """The lines between the bars."""
+        return Ties(self.view, self.axis, self.display)
+
+    def hours(self) -> Markup:
+        """The labels of the hours, above all rows."""
+        step = self._step()
+        labels = []
+        for at in self._full_hours(step):
+            local = at.astimezone(self.zone)
+            minor = "" if (local.hour // step) % 2 == 0 else " minor"
+            text = f"{humanize.weekday(local)} {local:%d}" if local.hour == 0 else f"{local:%H:%M}"
+            labels.append(
+                Markup(
+                    '<text class="k-label{}" x="{:.3f}%" y="12" text-anchor="middle">{}</text>'
+                ).format(minor, self.axis.x(at), text)
+            )
+        return Markup(
+            '<svg class="gantt-hours" aria-hidden="true" width="100%" height="16">{}</svg>'
+        ).format(joined(labels))
+
+    def row(self, row: Row) -> Markup:
+        """The bars and marks of a job."""
+        height = row.lanes * LANE + 5
+        most = max((sum(one.ended.values()) for one in row.blocks), default=0)
+        parts = [
+            self._grid,
+            self.ties.in_row(row.job),
+            *(self._block(block, most, height) for block in row.blocks),
+            *(self._bar(bar) for bar in row.bars),
+            *(self._mark(mark) for mark in row.marks),
+        ]
+        return Markup(
+            '<svg class="gantt" role="group" aria-label="{}" width="100%" height="{}">{}</svg>'
+        ).format(_said(row), height, joined(parts))
+
+    def load(self, group: Group) -> Markup:
+        """How many bars of a queue are beside each other, over time."""
+        span = (self.view.until - self.view.since) / _BINS
+        counts = [0] * _BINS
+        for row in group.rows:
+            for bar in row.bars:
+                first = max((bar.start - self.view.since) // span, 0)
+                last = ((bar.end or self.view.now) - self.view.since) // span
+                for n in range(first, min(last, _BINS - 1) + 1):
+                    counts[n] += 1
+        most = max(*counts, 1)
+        columns = [
+            rect("load", 100 * n / _BINS, _LOAD - h, width=100 / _BINS, height=h)
+            for n, h in ((n, _LOAD * count / most) for n, count in enumerate(counts) if count)
+        ]
+        return self.ties.in_head(group.queue) + Markup(
+            '<svg class="gantt" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
+        ).format(
+            gettext(
+                "Runs at once in %(queue)s: at most %(number)s",
+                queue=group.queue,
+                number=group.peak,
+            ),
+            _LOAD + 1,
+            joined([self._grid, *columns]),
+        )
+
+    def _step(self) -> int:
+        """Every how many hours a line is drawn."""
+        hours = (self.view.until - self.view.since) / timedelta(hours=1)
+        return next((step for step in _STEPS if hours <= _MOST_LINES * step), _STEPS[-1])
+
+    def _full_hours(self, step: int) -> Iterable[datetime]:
+        at = self.view.since.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        while at < self.view.until:
+            if at.astimezone(self.zone).hour % step == 0:
+                yield at
+            at += timedelta(hours=1)
+
+    @cached_property
+    def _grid(self) -> Markup:
+        """The lines of the hours, and of now: the same in all rows."""
+        parts = []
+        for at in self._full_hours(self._step()):
+            x, local = self.axis.x(at), at.astimezone(self.zone)
+            parts.append(_upright("k-grid" + " midnight" * (local.hour == 0), x))
+        if self.view.since < self.view.now < self.view.until:
+            x = self.axis.x(self.view.now)
+            parts.append(_upright("k-now", x))
+        return joined(parts)
+
+    def _bar(self, bar: Bar) -> Markup:
+        start = max(bar.start, self.view.since)
+        end = min(bar.end or self.view.now, self.view.until)
+        x, y = self.axis.x(start), 3 + bar.lane * LANE
+        width = max(self.axis.width(max(end - start, timedelta(0))), _SEEN)
+        parts = [*self._planned(bar, y), rect(f"{bar.state} g-bar", x, y, width=width, height=BAR)]
+        if bar.state in _HATCHED:
+            parts.append(
+                drawn(
+                    f'<rect x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{BAR}" fill="url(#hatch-{_HATCHED[bar.state]})"/>'
+                )
+            )
+        return self._linked(bar.run, self._words(bar), "".join(parts))
+
+    def _planned(self, bar: Bar, y: int) -> Iterable[Markup]:
+        """The slot of a bar and the wait from there, where that is long enough to be seen."""
+        if bar.planned is None or bar.attempt > 1 or bar.planned < self.view.since:
+            return
+        x, start = self.axis.x(bar.planned), self.axis.x(bar.start)
+        if start - x < _SEEN:
+            return
+        line = middle(bar)
+        yield drawn(
+            f'<line class="k-wait" x1="{x:.3f}%" x2="{start:.3f}%" y1="{line}" y2="{line}"/>'
+            f'<line class="k-planned" x1="{x:.3f}%" x2="{x:.3f}%" y1="{y - 2}" y2="{y + BAR + 2}"/>'
+        )
+
+    def _words(self, bar: Bar) -> str:
+        ends = gettext("now") if bar.end is None else self._clock(bar.end)
+        took = humanize.duration((bar.end or self.view.now) - bar.start)
+        span = gettext("%(first)s to %(last)s", first=self._clock(bar.start), last=ends)
+        said = f"{humanize.STATE_WORDS[bar.state]}, {span}, {took}"
+        if bar.attempt > 1:
+            said += f", {gettext('attempt %(number)s', number=bar.attempt)}"
+        if bar.lateness is not None and bar.planned is not None:
+            said += f"; {gettext('planned %(when)s', when=self._clock(bar.planned))}"
+            if bar.lateness >= timedelta(seconds=1):
+                said += f", {gettext('%(time)s late', time=humanize.duration(bar.lateness))}"
+        if bar.run is None:
+            return humanize.sentence(said)
+        if bar.run in self.ties.words:
+            said += f"; {self.ties.words[bar.run]}"
+        return f"{humanize.sentence(gettext('run %(id)s', id=bar.run))}: {said}"
+
+    def _mark(self, mark: Mark) -> Markup:
+        x, y = self.axis.x(mark.at), 3 + BAR / 2
+        title = f"{self._clock(mark.at)}: {MARK_WORDS[mark.kind]}"
+        if mark.kind in {"missed", "late"}:
+            shape = drawn(
+                f'<svg x="{x:.3f}%" y="{y}" overflow="visible"><path class="m-{mark.kind}" d="M0-6 6 0 0 6-6 0Z"/></svg>'
+            )
+        else:
+            size = 3 if mark.kind == "coming" else 4
+            shape = drawn(f'<circle class="m-{mark.kind}" cx="{x:.3f}%" cy="{y}" r="{size}"/>')
+        return self._linked(mark.run, title, shape)
+
+    def _linked(self, run: int | None, title: str, shape: str) -> Markup:
+        """A shape with its words, as a link to its run."""
+        whole = f"<title>{escape(title)}</title>{shape}"
+        if run is None:
+            return drawn(f"<g>{whole}</g>")
+        return drawn(f'<a href="{escape(self.base)}/runs/{run}" tabindex="-1">{whole}</a>')
+
+    def _block(self, block: Block, most: int, height: int) -> Markup:
+        """A part of the time of a job that is shown by its counts; ``most`` is the number of its fullest part."""
+        total, base, shapes = sum(block.ended.values()), float(height - 2), []
+        whole = scaled(total, most, height - 4)
+        x, width = self._place(block.at, block.until)
+        kinds, said = self._counts(tuple(block.ended.items()))
+        for kind, number in kinds:
+            high = max(3.0, whole * number / total)
+            base -= high
+            shapes.append(
+                f'<rect class="k-{kind}" x="{x}" y="{base:.1f}" width="{width}" height="{high:.1f}"/>'
+            )
+        return drawn(f"<g><title>{self._clock(block.at)}: {said}</title>{''.join(shapes)}</g>")
+
+    @cached_property
+    def _place(self) -> Callable[[datetime, datetime], tuple[str, str]]:
+        """Where a part of the time begins, and how wide its column is; those of all rows are the same."""
+        # What is kept must not know who keeps it: such circles are the work of the garbage collector.
+        axis = self.axis
+        return cache(
+            lambda at, until: (f"{axis.x(at):.3f}%", f"{axis.width(until - at) * 0.9:.3f}%")
+        )
+
+    @cached_property
+    def _counts(self) -> Callable[[_Ended], tuple[list[tuple[str, int]], str]]:
+        """How many ended so, by the kinds of columns from the base line up, and in words; small numbers come again and again."""
+        return cache(_counted)
+
+    @cached_property
+    def _clock(self) -> Callable[[datetime], str]:
+        """An instant in words; counts of many rows begin at the same ones."""
+        now, zone = self.view.now, self.zone
+        return cache(lambda at: humanize.clock(at, now, zone))
+
+
+def _counted(ended: _Ended) -> tuple[list[tuple[str, int]], str]:
+    numbers: Counter[str] = Counter()
+    for state, number in ended:
+        numbers[_KINDS[state]] += number
+    kinds = [(kind, numbers[kind]) for kind, _ in STACK if numbers[kind]]
+    said = ", ".join(
+        humanize.count_state(number, state)
+        for state, number in sorted(ended, key=lambda one: _ORDER[one[0]])
+    )
+    return kinds, escape(said)
+
+
+def _upright(kind: str, x: float) -> Markup:
+    return drawn(f'<line class="{kind}" x1="{x:.3f}%" x2="{x:.3f}%" y1="0" y2="100%"/>')
+
+
+def _said(row: Row) -> str:
+    parts = [humanize.count(row.number, "run")]
+    if row.bad:
+        parts.append(gettext("%(number)s failed or missed", number=row.bad))
+    coming = sum(mark.kind == "coming" for mark in row.marks)
+    if coming:
+        parts.append(gettext("%(runs)s to come", runs=coming))
+    return f"{row.job}: {', '.join(parts)}"

@@ -1,0 +1,289 @@
+"""``targcc upcoming``, ``timeline``, ``heatmap`` and ``job trend``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import click
+
+from ...cli.common import duration, instant, run
+from ...cli.completing import job_names, queue_names
+from ...cli.connect import connect, path
+from ...cli.output import as_shown, print_json, print_table, shows
+from ...core import humanize
+from ...core.states import RunState
+from ...project import current
+from ...schedules.zones import parse_zone
+from .gantt import Gantt, Row
+from .history import DAYS, HOURS, MOST_DAYS, Heat, Trend
+from .schemas import ComingOut
+
+# ``targcc upcoming``: what comes.
+
+_NAMED = 4
+
+
+@click.command()
+@click.option(
+    "--days",
+    type=click.IntRange(1, 31),
+    default=1,
+    show_default=True,
+    help="How far to look ahead.",
+)
+@click.option("--queue", shell_complete=queue_names, help="Of this queue only.")
+@shows
+def upcoming(*, days: int, queue: str | None, as_json: bool) -> None:
+    """Show what comes: slots by minute, crowded minutes, clock changes.
+
+    \b
+    Example:
+      targcc upcoming
+      targcc upcoming --days 7 --queue critical
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("calendar"), ComingOut, days=days, queue=queue)
+        if as_json:
+            print_json(found)
+            return
+        _print_minutes(found)
+        for name, number in found.frequent.items():
+            click.echo(as_shown(f"{name}: {humanize.count(number, 'time')}, all day long"))
+        _print_notes(found)
+
+    run(work())
+
+
+def _print_minutes(found: ComingOut) -> None:
+    zone = parse_zone(current().timezone)
+    if not found.minutes:
+        if not found.frequent:
+            click.echo("No slot of a job comes in this time.")
+        return
+    print_table(
+        ["AT", "JOBS", ""],
+        [
+            [
+                f"{one.at.astimezone(zone):%a %d %b %H:%M}",
+                str(len(one.jobs)),
+                humanize.listed(one.jobs, _NAMED),
+            ]
+            for one in found.minutes
+        ],
+    )
+
+
+def _print_notes(found: ComingOut) -> None:
+    zone = parse_zone(current().timezone)
+    for one in found.crowded:
+        click.echo(f"Crowded: {one.number} jobs at {humanize.clock(one.at, found.start, zone)}.")
+    for night in found.clock_changes:
+        click.echo(as_shown(f"{night.zone}: {night.words}."))
+        for touched in night.jobs:
+            click.echo(as_shown(f"  {touched.job}: {touched.words}"))
+    for said, names in (
+        ("Paused", found.paused),
+        ("Run by the old server", found.elsewhere),
+        ("Counted from their last run", found.after_run),
+    ):
+        if names:
+            click.echo(as_shown(f"{said}: {humanize.listed(names)}."))
+
+
+# ``targcc job trend``: how a job moves from day to day.
+
+
+@click.command("trend")
+@click.argument("name", shell_complete=job_names)
+@click.option(
+    "--days",
+    type=click.IntRange(1, MOST_DAYS),
+    default=30,
+    show_default=True,
+    help="How far to look back.",
+)
+@shows
+def job_trend(name: str, *, days: int, as_json: bool) -> None:
+    """Show how a job moves from day to day: durations, lateness, success.
+
+    \b
+    Example:
+      targcc job trend DailyReport --days 14
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("jobs", name, "trend"), Trend, days=days)
+        if as_json:
+            print_json(found)
+        else:
+            _print_trend(found)
+
+    run(work())
+
+
+def _print_trend(found: Trend) -> None:
+    print_table(
+        ["DAY", "RUNS", "SUCCESS", "MEDIAN", "95%", "LONGEST", "LATE, MEDIAN", "LATE, MOST"],
+        [
+            [
+                f"{one.day}",
+                str(one.succeeded + one.failed + one.missed),
+                humanize.percent(one.success_rate),
+                humanize.milliseconds(one.p50_ms),
+                humanize.milliseconds(one.p95_ms),
+                humanize.milliseconds(one.longest_ms),
+                humanize.milliseconds(one.late_p50_ms),
+                humanize.milliseconds(one.late_most_ms),
+            ]
+            for one in found.days
+            if one.success_rate is not None
+        ],
+    )
+    if found.drift is not None:
+        how = "Slower" if found.drift > 1 else "Faster"
+        click.echo(
+            f"{how}: the median is {humanize.milliseconds(found.lately_ms)} in the last 7 days, "
+            f"and was {humanize.milliseconds(found.before_ms)} before."
+        )
+    for one in found.outliers:
+        which = f"Run {one.run}" if one.run is not None else "An attempt"
+        at = one.started_at.isoformat(" ", "seconds")
+        click.echo(f"{which} took {humanize.milliseconds(one.duration_ms)}, begun {at}.")
+
+
+# ``targcc timeline`` and ``targcc heatmap``: what ran, planned against real, and which hours are busy.
+
+_WIDTH = 72
+_NAMES = 24
+_LETTERS = {
+    RunState.SUCCEEDED: "=",
+    RunState.FAILED: "x",
+    RunState.RETRYING: "~",
+    RunState.RUNNING: ">",
+    RunState.CANCELLED: "c",
+}
+_MARKS = {"missed": "!", "skipped": "s", "cancelled": "c", "late": "?", "coming": "o"}
+_LEGEND = "= succeeded  x failed  ~ tried again  > running  ! missed  ? due, not begun  s skipped  c cancelled  o to come"
+
+
+@click.command()
+@click.option(
+    "--since",
+    type=instant,
+    metavar="TIME",
+    help="From when, such as 2026-12-31T20:00; by default 11 hours ago.",
+)
+@click.option(
+    "--for", "span", type=duration, default="12h", show_default=True, help="How long, up to 48h."
+)
+@click.option("--queue", shell_complete=queue_names, help="Of this queue only.")
+@click.option("--job", shell_complete=job_names, help="Of this job only.")
+@shows
+def timeline(
+    *,
+    since: datetime | None,
+    span: timedelta,
+    queue: str | None,
+    job: str | None,
+    as_json: bool,
+) -> None:
+    """Show what ran beside what was planned, a line for each job.
+
+    \b
+    Example:
+      targcc timeline
+      targcc timeline --since 2026-12-31T20:00 --for 12h --queue critical
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            begins = since or api.now + timedelta(hours=1) - span
+            found = await api.get(
+                path("timeline"), Gantt, since=begins, until=begins + span, queue=queue, job=job
+            )
+        if as_json:
+            print_json(found)
+        elif not found.groups:
+            click.echo("Nothing ran in this time, and nothing comes in it.")
+        else:
+            _print_gantt(found)
+
+    run(work())
+
+
+def _print_gantt(found: Gantt) -> None:
+    zone = parse_zone(current().timezone)
+    ends = [humanize.clock(at, found.now, zone) for at in (found.since, found.until)]
+    click.echo(f"{'':{_NAMES}}  {ends[0]}{ends[1]:>{_WIDTH - len(ends[0])}}")
+    for group in found.groups:
+        click.echo(as_shown(f"{group.queue or 'not in the code'}: at most {group.peak} at once"))
+        for row in group.rows:
+            name = as_shown(row.job)
+            short = name if len(name) <= _NAMES else f"{name[: _NAMES - 1]}+"
+            click.echo(f"{short:{_NAMES}}  {_line(row, found).rstrip()}")
+    click.echo(_LEGEND)
+    if found.others:
+        click.echo(
+            f"{humanize.count(found.others, 'more job')} not shown; choose by --queue, --job."
+        )
+
+
+def _line(row: Row, found: Gantt) -> str:
+    cells = [" "] * _WIDTH
+    place = (found.until - found.since) / _WIDTH
+
+    def put(begins: datetime, ends: datetime, letter: str) -> None:
+        first = max(int((begins - found.since) / place), 0)
+        last = max(int((ends - found.since) / place), first)
+        for n in range(first, min(last, _WIDTH - 1) + 1):
+            cells[n] = letter
+
+    for block in row.blocks:
+        bad = block.ended.get(RunState.FAILED, 0) + block.ended.get(RunState.MISSED, 0)
+        put(block.at, block.at, "x" if bad else "=")
+    for bar in row.bars:
+        put(bar.start, bar.end or found.now, _LETTERS.get(bar.state, "="))
+    for mark in row.marks:
+        put(mark.at, mark.at, _MARKS[mark.kind])
+    return "".join(cells)
+
+
+@click.command()
+@click.option(
+    "--weeks", type=click.IntRange(1, 8), default=4, show_default=True, help="How far back."
+)
+@click.option("--job", shell_complete=job_names, help="Of this job only.")
+@shows
+def heatmap(*, weeks: int, job: str | None, as_json: bool) -> None:
+    """Show how many runs began in each hour of the week, and how many of them went wrong.
+
+    \b
+    Example:
+      targcc heatmap --weeks 8
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.get(path("heatmap"), Heat, weeks=weeks, job=job)
+        if as_json:
+            print_json(found)
+            return
+        columns = [found.day(weekday) for weekday in range(DAYS)]
+        print_table(
+            ["HOUR", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"],
+            [
+                [f"{hour:02}:00", *_cells((day[hour].number, day[hour].bad) for day in columns)]
+                for hour in range(HOURS)
+            ],
+        )
+
+    run(work())
+
+
+def _cells(counts: Iterable[tuple[int, int]]) -> list[str]:
+    """A number, and how many of it went wrong."""
+    return [f"{number or '.'}{f' !{bad}' if bad else ''}" for number, bad in counts]

@@ -1,0 +1,373 @@
+"""Heat map of the hours and trends of a job."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import RunState
+from ...db.tables import job_stat, logged_job
+from ...kernel.queries.jobs import BAD
+from ...kernel.queries.statistics import day_number, percentile
+from ...kernel.runs.values import NO_DURATION, QUARTER, duration_of
+
+# Which hours of the week are busy, and in which things go wrong; from the counts in c_JobStat.
+
+DAYS, HOURS = 7, 24
+_COUNTED = (RunState.SUCCEEDED, *sorted(BAD))
+_FRESH = timedelta(days=2)
+_KEPT_FOR = timedelta(hours=1)
+_Counts = Counter[tuple[datetime, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """One hour of the week: how many runs ended well or badly that began in it."""
+
+    weekday: int
+    hour: int
+    number: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """The hours of the week, Monday first, each summed over the weeks from ``since`` up to ``until``."""
+
+    since: datetime
+    until: datetime
+    hours: tuple[Hour, ...]
+
+    @property
+    def most(self) -> int:
+        """The number of the fullest hour."""
+        return max(one.number for one in self.hours)
+
+    @property
+    def total(self) -> int:
+        """How many runs there are."""
+        return sum(one.number for one in self.hours)
+
+    def day(self, weekday: int) -> tuple[Hour, ...]:
+        """The hours of a day of the week; 0 is Monday."""
+        return self.hours[weekday * HOURS : (weekday + 1) * HOURS]
+
+
+class DayCounts:
+    """The counts of past days, kept for an hour: a day that is over hardly changes, and a month of all jobs is long to add up."""
+
+    def __init__(self) -> None:
+        self._kept: dict[datetime, tuple[datetime, _Counts]] = {}
+
+    async def of(
+        self, connection: AsyncConnection, days: Sequence[datetime], now: datetime
+    ) -> dict[datetime, _Counts]:
+        """The counts of some days of UTC, one after another."""
+        self._kept = {key: one for key, one in self._kept.items() if now - one[0] < _KEPT_FOR}
+        found = {day: self._kept[day][1] for day in days if day in self._kept}
+        if missing := [day for day in days if day not in found]:
+            begins, ends = missing[0], missing[-1] + timedelta(days=1)
+            read: dict[datetime, _Counts] = {day: Counter() for day in days if begins <= day < ends}
+            for (at, bad), number in (await _counts(connection, begins, ends)).items():
+                read[at.replace(hour=0, minute=0)][at, bad] = number
+            self._kept |= {day: (now, one) for day, one in read.items() if day + _FRESH < now}
+            found |= read
+        return found
+
+
+async def heat(
+    connection: AsyncConnection,
+    now: datetime,
+    *,
+    weeks: int,
+    zone: ZoneInfo,
+    job: str | None = None,
+    kept: DayCounts | None = None,
+) -> Heat:
+    """The hours of the last whole weeks up to today, by the clock of ``zone``.
+
+    Args:
+        connection: To read by.
+        now: The instant it is.
+        weeks: How many; today is the last day of the last one.
+        zone: Whose hours.
+        job: Of this job only.
+        kept: For who asks again and again.
+    """
+    today = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    until = today + timedelta(days=1)
+    since = until - timedelta(days=weeks * DAYS)  # by the clock of the zone
+    if job is not None:
+        counts = await _counts(connection, since, until, job)
+    else:
+        counts = await _by_days(connection, since, until, now, kept or DayCounts())
+    return Heat(since, until, _by_clock(counts, zone))
+
+
+async def _by_days(
+    connection: AsyncConnection, since: datetime, until: datetime, now: datetime, kept: DayCounts
+) -> _Counts:
+    first = since.astimezone(UTC).replace(hour=0, minute=0)
+    number_of_days = -(-(until - first) // timedelta(days=1))
+    days = [first + timedelta(days=n) for n in range(number_of_days)]
+    found: _Counts = Counter()
+    for counts in (await kept.of(connection, days, now)).values():
+        for key, number in counts.items():
+            if since <= key[0] < until:
+                found[key] = number
+    return found
+
+
+async def _counts(
+    connection: AsyncConnection, since: datetime, until: datetime, job: str | None = None
+) -> _Counts:
+    """How many runs ended, by quarter of an hour and whether badly."""
+    c = job_stat.c
+    bad = c.Outcome.in_(sorted(BAD)).label("Bad")
+    statement = (
+        sa.select(c.BeginsAt, bad, sa.func.sum(c.Count))
+        .where(c.BeginsAt >= since, c.BeginsAt < until, c.Outcome.in_(_COUNTED))
+        .group_by(c.BeginsAt, bad)
+    )
+    if job is not None:
+        statement = statement.where(c.JobName == job)
+    rows = await connection.execute(statement)
+    return Counter({(at, bool(is_bad)): int(number) for at, is_bad, number in rows})
+
+
+def _by_clock(counts: _Counts, zone: ZoneInfo) -> tuple[Hour, ...]:
+    number, bad = [0] * (DAYS * HOURS), [0] * (DAYS * HOURS)
+    for (at, is_bad), count in counts.items():
+        local = at.astimezone(zone)
+        place = local.weekday() * HOURS + local.hour
+        number[place] += count
+        bad[place] += count if is_bad else 0
+    return tuple(
+        Hour(place // HOURS, place % HOURS, number[place], bad[place])
+        for place in range(DAYS * HOURS)
+    )
+
+
+# How a job moves from day to day: durations and results from the counts in c_JobStat, lateness from its newest attempts.
+
+MOST_DAYS = 90
+_MOST_STARTS = 2_000
+_MOST_OUTLIERS = 8
+_OUTLIER = 3
+"""So many times the median and more is an outlier."""
+_DECIDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.MISSED)
+_WEEK = 7
+_ENOUGH = 5
+_DRIFT = 1.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrendDay:
+    """One day of the job's zone.
+
+    ``success_rate`` is of what succeeded, failed or was missed; durations are of the runs that succeeded, percentiles at most 5 % off. ``late_p50_ms`` and
+    ``late_most_ms`` say how long after its slot a run's first attempt began; they are ``None`` where no such attempt is known.
+    """
+
+    day: date
+    succeeded: int
+    failed: int
+    missed: int
+    success_rate: float | None
+    p50_ms: int | None
+    p95_ms: int | None
+    longest_ms: int | None
+    late_p50_ms: int | None
+    late_most_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """An attempt that took far longer than others; ``run`` is ``None`` for one of an imported history."""
+
+    run: int | None
+    started_at: datetime
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """The days of a job, oldest first.
+
+    Args:
+        outliers: The longest attempts that took more than three times the median; newest first.
+        before_ms: The median up to a week ago; ``None`` if too little ran then or since.
+        lately_ms: The median since.
+        late_since: Lateness is of the attempts since then: the newest 2,000.
+    """
+
+    job: str
+    days: tuple[TrendDay, ...]
+    outliers: tuple[Outlier, ...]
+    before_ms: int | None
+    lately_ms: int | None
+    late_since: datetime | None
+
+    @property
+    def drift(self) -> float | None:
+        """How many times as long as before it takes lately; ``None`` when that is no matter."""
+        if not self.before_ms or self.lately_ms is None:
+            return None
+        ratio = self.lately_ms / self.before_ms
+        return ratio if ratio >= _DRIFT or ratio <= 1 / _DRIFT else None
+
+
+async def trend(
+    connection: AsyncConnection, job: str, now: datetime, *, days: int, zone: ZoneInfo
+) -> Trend:
+    """The trend of ``job`` over the last ``days`` days of ``zone``, today being one; at most :data:`MOST_DAYS`."""
+    spans = list(_spans(now, min(days, MOST_DAYS), zone))
+    counts = await _daily_counts(connection, job, spans)
+    starts = await _starts(connection, job, spans[0][1])
+    lateness: dict[date, list[int]] = defaultdict(list)
+    for started, slot in starts:
+        late = max(started - slot, timedelta(0)) // timedelta(milliseconds=1)
+        lateness[started.astimezone(zone).date()].append(late)
+    week = len(spans) - _WEEK
+    every = _timed(counts)
+    return Trend(
+        job=job,
+        days=tuple(
+            _day(day, counts[n], sorted(lateness[day])) for n, (day, *_) in enumerate(spans)
+        ),
+        outliers=tuple(await _outliers(connection, job, spans[0][1], every)),
+        before_ms=_median(counts[: max(week, 0)]),
+        lately_ms=_median(counts[max(week, 0) :]),
+        late_since=starts[-1][0] if len(starts) == _MOST_STARTS else None,
+    )
+
+
+def _spans(now: datetime, days: int, zone: ZoneInfo) -> Iterator[tuple[date, datetime, datetime]]:
+    """The days of the zone, each with its first instant and its end."""
+    today = now.astimezone(zone).date()
+    first = today - timedelta(days=days - 1)
+    bounds = [first + timedelta(days=n) for n in range(days + 1)]
+    instants = [
+        datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC) for day in bounds
+    ]
+    return zip(bounds[:-1], instants[:-1], instants[1:], strict=True)
+
+
+async def _daily_counts(
+    connection: AsyncConnection, job: str, spans: Sequence[tuple[date, datetime, datetime]]
+) -> list[list[Any]]:
+    """The rows of each day, added up by outcome and class of duration."""
+    c = job_stat.c
+    day = day_number([begins for _, begins, _ in spans]).label("Day")
+    found: list[list[Any]] = [[] for _ in spans]
+    for row in await connection.execute(
+        sa.select(
+            day,
+            c.Outcome,
+            c.Bucket,
+            sa.func.sum(c.Count).label("Count"),
+            sa.func.max(c.MaxMs).label("MaxMs"),
+        )
+        .where(c.JobName == job, c.BeginsAt >= spans[0][1], c.BeginsAt < spans[-1][2])
+        .where(c.Outcome.in_(_DECIDED))
+        .group_by(day, c.Outcome, c.Bucket)
+    ):
+        found[row.Day].append(row)
+    return found
+
+
+async def _starts(
+    connection: AsyncConnection, job: str, since: datetime
+) -> list[tuple[datetime, datetime]]:
+    """When the newest first attempts of slots began, and their slots, newest first."""
+    c = logged_job.c
+    rows = await connection.execute(
+        sa.select(c.StartedAt, c.ScheduledFor)
+        .where(c.JobName == job, c.StartedAt >= since)
+        .where(c.ScheduledFor.is_not(None), c.Attempt == 1)
+        .order_by(c.StartedAt.desc())
+        .limit(_MOST_STARTS)
+    )
+    return [(row.StartedAt, row.ScheduledFor) for row in rows]
+
+
+def _timed(counts: Sequence[Sequence[Any]]) -> list[tuple[int, int]]:
+    """Durations and how many there are of each, the shortest first."""
+    found: Counter[int] = Counter()
+    longest = 0
+    for rows in counts:
+        for row in rows:
+            if row.Bucket != NO_DURATION:
+                found[row.Bucket] += int(row.Count)
+                longest = max(longest, row.MaxMs)
+    return [(min(duration_of(bucket), longest), found[bucket]) for bucket in sorted(found)]
+
+
+def _median(counts: Sequence[Sequence[Any]]) -> int | None:
+    times = _timed(counts)
+    return percentile(times, 0.5) if sum(number for _, number in times) >= _ENOUGH else None
+
+
+def _day(day: date, rows: Sequence[Any], late: Sequence[int]) -> TrendDay:
+    ended: Counter[str] = Counter()
+    for row in rows:
+        ended[row.Outcome] += int(row.Count)
+    succeeded, failed, missed = (ended[state] for state in _DECIDED)
+    total, times = succeeded + failed + missed, _timed([rows])
+    return TrendDay(
+        day=day,
+        succeeded=succeeded,
+        failed=failed,
+        missed=missed,
+        success_rate=succeeded / total if total else None,
+        p50_ms=percentile(times, 0.5),
+        p95_ms=percentile(times, 0.95),
+        longest_ms=max((row.MaxMs for row in rows if row.Bucket != NO_DURATION), default=None),
+        late_p50_ms=late[(len(late) - 1) // 2] if late else None,
+        late_most_ms=late[-1] if late else None,
+    )
+
+
+async def _outliers(
+    connection: AsyncConnection, job: str, since: datetime, every: Sequence[tuple[int, int]]
+) -> list[Outlier]:
+    """The attempts behind the longest durations that were counted, each found in its quarter of an hour."""
+    median = percentile(every, 0.5)
+    if median is None:
+        return []
+    c = job_stat.c
+    found = await connection.execute(
+        sa.select(c.BeginsAt, c.MaxMs)
+        .where(c.JobName == job, c.BeginsAt >= since, c.Outcome == RunState.SUCCEEDED)
+        .where(c.MaxMs > _OUTLIER * median)
+        .order_by(c.MaxMs.desc(), c.BeginsAt.desc())
+        .limit(_MOST_OUTLIERS)
+    )
+    outliers = [await _attempt(connection, job, row.BeginsAt, row.MaxMs) for row in found.all()]
+    return sorted(outliers, key=lambda one: one.started_at, reverse=True)
+
+
+async def _attempt(
+    connection: AsyncConnection, job: str, begins_at: datetime, took: int
+) -> Outlier:
+    """The attempt that took so long; its quarter of an hour alone, if its row is not kept."""
+    c = logged_job.c
+    row = (
+        await connection.execute(
+            sa.select(c.JobId, c.StartedAt)
+            .where(c.JobName == job, c.StartedAt >= begins_at, c.StartedAt < begins_at + QUARTER)
+            .where(c.DurationMs == took)
+            .limit(1)
+        )
+    ).one_or_none()
+    if row is None:
+        return Outlier(None, begins_at, took)
+    run = int(row.JobId) if (row.JobId or "").isdecimal() else None
+    return Outlier(run, row.StartedAt, took)

@@ -1,0 +1,268 @@
+"""Relatives of the bars: chains, batches and flows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...db.tables import job_batch, job_link, job_run
+from ...kernel.dependencies import BATCH, RUN
+from ...kernel.queries.chains import worst
+from ..flows.model import KIND as FLOW
+from ..flows.model import FlowRow, flow_of
+from ..flows.queries import steps_before
+from .bars import Bar
+
+# The runs that hang together with some runs: that they waited for or that wait for them, in a few statements for all of them.
+
+_MOST_ROUNDS, _MOST_LINKS, _MOST_RUNS = 8, 500, 1_000
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_LINKS = sa.select(job_link.c.ChildId, job_link.c.ParentKind, job_link.c.ParentId)
+_BEFORE = _LINKS.where(job_link.c.ChildId.in_(_IDS), job_link.c.ParentKind.in_((BATCH, RUN)))
+_AFTER = _LINKS.where(job_link.c.ParentKind == RUN, job_link.c.ParentId.in_(_IDS))
+_AROUND = sa.union_all(*(sa.select(one.limit(_MOST_LINKS).subquery()) for one in (_BEFORE, _AFTER)))
+"""The links of which one end is one of these runs, each end by its own index. Built once: it is asked again for each step of a chain."""
+_RUNS = sa.select(
+    job_run.c.Id,
+    job_run.c.JobName,
+    job_run.c.State,
+    job_run.c.RetryOf,
+    job_run.c.BatchId,
+    job_run.c.Step,
+).where(job_run.c.Id.in_(_IDS))
+_BATCHES = sa.select(job_batch).where(job_batch.c.Id.in_(_IDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A run waits, or waited, for another or for a batch: ``kind`` says which."""
+
+    child: int
+    kind: str
+    parent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relatives:
+    """What hangs together with some runs.
+
+    Args:
+        runs: Rows of the runs, by id: those that were asked about too.
+        links: Who waits for whom.
+        batches: Rows of the batches and flows that they are of or wait for, by id.
+    """
+
+    runs: dict[int, Any]
+    links: frozenset[Link]
+    batches: dict[int, Any]
+
+
+async def kin_of(
+    connection: AsyncConnection, ids: Collection[int], batches: Collection[int]
+) -> Relatives:
+    """What hangs together with these runs, of these batches and flows; of very long chains the part around them."""
+    links, seen = await _links(connection, ids)
+    if not links and not batches:
+        return Relatives({}, frozenset(), {})
+    wanted = {one.parent for one in links if one.kind == BATCH} | set(batches)
+    runs = await _asked(connection, _RUNS, seen)
+    rows = await _asked(connection, _BATCHES, wanted) if wanted else ()
+    return Relatives({row.Id: row for row in runs}, links, {row.Id: row for row in rows})
+
+
+async def _links(
+    connection: AsyncConnection, ids: Collection[int]
+) -> tuple[frozenset[Link], set[int]]:
+    """The links that are reached from these runs, and the runs at their ends."""
+    links: set[Link] = set()
+    seen, frontier = set(ids), set(ids)
+    for _ in range(_MOST_ROUNDS):
+        if not frontier or len(seen) > _MOST_RUNS:
+            break
+        found = {Link(*row) for row in await _asked(connection, _AROUND, frontier)}
+        links |= found
+        ends = {one.child for one in found} | {one.parent for one in found if one.kind == RUN}
+        frontier = ends - seen
+        seen |= frontier
+    return frozenset(links), seen
+
+
+async def _asked(
+    connection: AsyncConnection, statement: sa.Executable, ids: Collection[int]
+) -> Sequence[Any]:
+    return (await connection.execute(statement, {"ids": sorted(ids)})).all()
+
+
+# What hangs together of the bars of a time: runs that follow each other, and those of a batch or a flow, each as one thing with one state.
+
+_NOT_OVER = datetime.max.replace(tzinfo=UTC)
+_STARTER = ""
+"""Stands for the step of the run that has started a flow."""
+Node = tuple[str, int]
+"""A run, or a batch or flow."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tie:
+    """A run of which another began after it: it waited for that one, or for the last of several that ended.
+
+    Args:
+        before: The one that ended.
+        run: The one that followed.
+    """
+
+    before: int
+    run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chained:
+    """Runs that hang together.
+
+    Args:
+        kind: Whether they are those of a flow or of a batch, or runs that follow each other.
+        id: Of the flow or batch; else of the run that all began with.
+        name: What the flow or batch is called; else the job of that run.
+        state: The worst state of all of it, also of what is not drawn.
+        at: The job of the run that has this state; ``None`` if the flow or batch has it.
+        runs: The runs of it that have bars.
+        ties: Which of these followed which.
+    """
+
+    kind: Literal["run", "batch", "flow"]
+    id: int
+    name: str
+    state: str
+    at: str | None
+    runs: tuple[int, ...]
+    ties: tuple[Tie, ...]
+
+
+async def chained(connection: AsyncConnection, bars: Iterable[Bar]) -> tuple[Chained, ...]:
+    """What hangs together of some bars."""
+    ends: dict[int, datetime] = {}
+    batches: set[int] = set()
+    for bar in bars:
+        if bar.run is not None:
+            ends[bar.run] = max(bar.end or _NOT_OVER, ends.get(bar.run, bar.start))
+            batches |= {bar.batch} if bar.batch is not None else set()
+    if not ends:
+        return ()
+    kin = await kin_of(connection, ends, batches)
+    ties = sorted(set(_ties(kin, ends)))
+    return tuple(
+        sorted(
+            (_one(kin, nodes, ends, ties) for nodes in _together(kin) if _is_drawn(nodes, ends)),
+            key=lambda one: one.runs,
+        )
+    )
+
+
+def _is_drawn(nodes: Collection[Node], drawn: Collection[int]) -> bool:
+    """Whether there is more than one, of which one is drawn."""
+    return len(nodes) > 1 and any(kind == RUN and key in drawn for kind, key in nodes)
+
+
+def _together(kin: Relatives) -> Iterable[set[Node]]:
+    """The runs, batches and flows that are tied to each other."""
+    sets: dict[Node, set[Node]] = {}
+    for one, other in _pairs(kin):
+        mine, theirs = (sets.get(node) or {node} for node in (one, other))
+        if mine is theirs:
+            continue
+        if len(mine) < len(theirs):
+            mine, theirs = theirs, mine
+        mine |= theirs
+        sets |= dict.fromkeys((*theirs, one, other), mine)
+    return {id(one): one for one in sets.values()}.values()
+
+
+def _pairs(kin: Relatives) -> Iterator[tuple[Node, Node]]:
+    for link in kin.links:
+        known: Mapping[int, Any] = kin.runs if link.kind == RUN else kin.batches
+        if link.child in kin.runs and link.parent in known:
+            yield (RUN, link.child), (link.kind, link.parent)
+    for run in kin.runs.values():
+        if run.BatchId in kin.batches:
+            yield (RUN, run.Id), (BATCH, run.BatchId)
+    for batch in kin.batches.values():
+        if batch.ParentId in kin.batches:
+            yield (BATCH, batch.Id), (BATCH, batch.ParentId)
+
+
+def _one(
+    kin: Relatives, nodes: Collection[Node], drawn: Collection[int], ties: Iterable[Tie]
+) -> Chained:
+    runs = sorted(key for kind, key in nodes if kind == RUN)
+    batches = [kin.batches[key] for kind, key in nodes if kind == BATCH]
+    again = {kin.runs[key].RetryOf for key in runs}
+    counted = [key for key in runs if key not in again and kin.runs[key].BatchId not in kin.batches]
+    at = worst([*batches, *(kin.runs[key] for key in counted)], lambda row: row.State)
+    head = min(batches, key=lambda row: (row.Kind != FLOW, row.Id), default=None)
+    began = kin.runs[_first(kin, runs)]
+    return Chained(
+        kind="run" if head is None else head.Kind,
+        id=began.Id if head is None else head.Id,
+        name=began.JobName if head is None else head.Name,
+        state=at.State,
+        at=getattr(at, "JobName", None),
+        runs=tuple(key for key in runs if key in drawn),
+        ties=tuple(tie for tie in ties if (RUN, tie.run) in nodes),
+    )
+
+
+def _first(kin: Relatives, runs: Collection[int]) -> int:
+    """The run that all began with: one that waited for none."""
+    followed = {link.child for link in kin.links if link.kind == RUN and link.parent in kin.runs}
+    return min(runs, key=lambda key: (key in followed, key))
+
+
+def _ties(kin: Relatives, ends: Mapping[int, datetime]) -> Iterator[Tie]:
+    """Who followed whom, of the runs that are drawn."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for key in ends:
+        batch = kin.runs[key].BatchId if key in kin.runs else None
+        while batch in kin.batches:
+            members[batch].append(key)
+            outer = kin.batches[batch].ParentId
+            batch = outer if outer is not None and outer < batch else None  # made before it
+    for link in kin.links:
+        if link.child not in ends:
+            continue
+        if link.kind == BATCH:
+            yield from _after_last(members[link.parent], [link.child], ends)
+        elif link.parent in ends:
+            yield Tie(link.parent, link.child)
+    for row in kin.batches.values():
+        if row.Kind == FLOW:
+            yield from _of_steps(flow_of(row), (kin.runs[key] for key in members[row.Id]), ends)
+
+
+def _of_steps(flow: FlowRow, runs: Iterable[Any], ends: Mapping[int, datetime]) -> Iterator[Tie]:
+    """Who followed whom in the last round of each step of a flow."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for run in runs:
+        step = flow.steps.get(run.Step)
+        if run.Step is None:
+            found[_STARTER].append(run.Id)
+        elif step is not None and step.first is not None and run.Id >= step.first:
+            found[run.Step].append(run.Id)
+    for name, step in flow.steps.items():
+        for before in steps_before(step) or (_STARTER,):
+            yield from _after_last(found[before], found[name], ends)
+
+
+def _after_last(
+    before: Collection[int], runs: Iterable[int], ends: Mapping[int, datetime]
+) -> Iterator[Tie]:
+    """Each of the runs followed when the last of those before had ended."""
+    last = max(before, key=lambda key: (ends[key], key), default=None)
+    for run in runs:
+        if last is not None and last != run:
+            yield Tie(last, run)

@@ -1,0 +1,1 @@
+"""Inbox, issues, bulk operations, backfill, "why does it not run?"."""

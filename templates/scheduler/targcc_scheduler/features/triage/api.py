@@ -1,0 +1,339 @@
+"""The API of whoever is on call: the inbox, why something does not run, operations on many runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import Actor
+from ...core.humanize import count
+from ...kernel.queries import runs
+from ...scheduler import Scheduler
+from ...web.api.common import (
+    CONFLICT,
+    PROBLEMS,
+    SEARCH,
+    Limit,
+    Operator,
+    SchedulerOf,
+    Viewer,
+    find_job,
+    link_older,
+    tried,
+)
+from ...web.api.schema import DoneOut
+from ...web.api_route import ApiRoute
+from ...web.authentication import actor
+from ...web.problems import Problem
+from ..accounts.roles import Role
+from ..search.actions import looked_for
+from ..search.language import joined, write
+from . import bulk_actions, bulk_queries, inbox, why
+from .bulk_actions import Wish
+from .issues import issues
+from .reasons import Answer
+from .schemas import (
+    AnswerOut,
+    BackfillIn,
+    BackfillOut,
+    BulkIn,
+    BulkOut,
+    CountOut,
+    FailedRunOut,
+    FailureActIn,
+    FailureOut,
+    InboxOut,
+    SeenIn,
+)
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/inbox", tags=["inbox"])
+async def get_inbox(
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    everything: Annotated[
+        bool, Query(alias="all", description="Muted and done ones, too.")
+    ] = False,
+    q: Annotated[str, Query(description=SEARCH, max_length=2_000)] = "",
+) -> InboxOut:
+    """What needs a person: failures by their cause, and everything that is wrong, worst first."""
+    now, definitions = scheduler.clock.now(), list(scheduler.definitions.values())
+    lost_after = scheduler.settings.lost_after_seconds
+    wanted = looked_for(scheduler, q)
+
+    async def query(db: AsyncConnection) -> InboxOut:
+        found = waiting = await inbox.inbox(db, now)
+        if everything or wanted.search.terms:
+            found = await inbox.inbox(db, now, everything=everything, wanted=wanted)
+        wrong = await issues(db, definitions, now, lost_after=lost_after, failures=waiting)
+        return InboxOut.model_validate({"failures": found, "concerns": wrong})
+
+    return await scheduler.read(query)
+
+
+@router.get("/inbox/{cause}", tags=["inbox"])
+async def get_failure(cause: str, _: Viewer, scheduler: SchedulerOf) -> FailureOut:
+    """One failure."""
+    now = scheduler.clock.now()
+    found = await tried(scheduler.read(lambda db: inbox.get(db, cause, now)))
+    return FailureOut.model_validate(found)
+
+
+@router.get("/inbox/{cause}/runs", tags=["inbox"])
+async def failed_runs(
+    cause: str,
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 20,
+    cursor: Annotated[int | None, Query(description="Older than this run.")] = None,
+) -> list[FailedRunOut]:
+    """The open runs of a failure, newest first. The header `Link` names the next page."""
+
+    async def query(db: AsyncConnection) -> list[FailedRunOut]:
+        found = await inbox.runs_of(db, cause, limit=limit, before=cursor)
+        again = await inbox.done_since(db, found)
+        return [
+            FailedRunOut(
+                id=one.id,
+                job=one.job,
+                happened_at=one.happened_at,
+                message=one.message,
+                done_since=one.id in again,
+            )
+            for one in found
+        ]
+
+    found = await scheduler.read(query)
+    link_older(request, response, found, limit)
+    return found
+
+
+@router.post("/seen", tags=["inbox"])
+async def seen(
+    request: Request, principal: Operator, scheduler: SchedulerOf, body: SeenIn
+) -> DoneOut:
+    """Take a lost node, or an alert that did not go out, off the list of what is wrong."""
+    by = actor(request, principal)
+    gone = await scheduler.operate(inbox.seen, None, body.subject, body.kind, by)
+    return DoneOut(message="it is off the list" if gone else "it was not on the list")
+
+
+@router.post("/inbox/{cause}", tags=["inbox"], responses=CONFLICT)
+async def act_on_failure(
+    cause: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: FailureActIn
+) -> DoneOut:
+    """Do something about the open runs of a failure: acknowledge, discard, mute, reopen, assign, link. To retry them: `POST /api/bulk`."""
+    by, ids = actor(request, principal), body.runs or None
+    match body.action:
+        case "acknowledge":
+            number = await tried(
+                scheduler.operate(
+                    inbox.acknowledge,
+                    None,
+                    cause,
+                    by,
+                    note=body.note,
+                    until=body.until,
+                    run_ids=ids,
+                )
+            )
+            return DoneOut(message=f"{count(number, 'run')} acknowledged")
+        case "discard":
+            number = await tried(scheduler.operate(inbox.discard, None, cause, by, run_ids=ids))
+            return DoneOut(message=f"{count(number, 'run')} discarded")
+        case "mute":
+            await tried(scheduler.operate(inbox.mute, None, cause, by, note=body.note))
+            said = f"{cause} is muted"
+        case "reopen":
+            await tried(scheduler.operate(inbox.reopen, None, cause, by))
+            said = f"{cause} is open"
+        case "assign":
+            await tried(scheduler.operate(inbox.assign, None, cause, by, body.assignee))
+            said = f"assigned to {body.assignee or 'nobody'}"
+        case "link":
+            await tried(scheduler.operate(inbox.link, None, cause, by, body.ticket))
+            said = f"linked to {body.ticket or 'no ticket'}"
+    return DoneOut(message=said)
+
+
+@router.post("/jobs/{name}/backfill", tags=["jobs"], responses=CONFLICT)
+async def backfill_job(
+    name: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: BackfillIn
+) -> BackfillOut:
+    """Run slots of a past range that have no run, the oldest first; with `dry_run` only say which. Each run sees its slot."""
+    job, now = find_job(scheduler, name), scheduler.clock.now()
+    since, until = body.since, body.until
+    found = await tried(scheduler.read(lambda db: bulk_actions.look(db, job, since, until, now)))
+    created = 0
+    if not body.dry_run:
+        by = actor(request, principal)
+        created = await tried(
+            scheduler.operate(
+                bulk_actions.backfill,
+                None,
+                job,
+                since,
+                until,
+                by,
+                rate=body.rate,
+                priority=body.priority,
+                followers=body.followers,
+            )
+        )
+    return BackfillOut(
+        job=job.name,
+        slots=len(found.slots),
+        there=Counter(map(str, found.there.values())),
+        missing=found.missing,
+        created=created,
+    )
+
+
+@router.get("/jobs/{name}/why", tags=["jobs"])
+async def why_job(name: str, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
+    """When a job runs next, or why it does not; the reason that decides first."""
+    key, definitions, now = scheduler.key_of(name), scheduler.definitions, scheduler.clock.now()
+    lost_after = scheduler.settings.lost_after_seconds
+    broken = scheduler.broken_file_of(key)
+
+    async def query(db: AsyncConnection) -> Answer | None:
+        if (lock := await why.barred(db, key, now, lost_after=lost_after)) is not None:
+            return lock
+        if (
+            broken is None
+            and key not in definitions
+            and not (await runs.recent_runs(db, [key], 1))[key]
+        ):
+            return None
+        return await why.why_job(db, key, definitions, now, lost_after=lost_after, broken=broken)
+
+    found = await scheduler.read(query)
+    if found is None:
+        find_job(scheduler, name)  # which says what may have been meant
+        raise Problem(404, "No such job", f"there is no job {name!r}, and no run of one")
+    return AnswerOut.model_validate(found)
+
+
+@router.get("/runs/{run_id}/why", tags=["runs"])
+async def why_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
+    """What a run waits for, or why it ended as it did; the reason that decides first."""
+    definitions, now = scheduler.definitions, scheduler.clock.now()
+    lost_after = scheduler.settings.lost_after_seconds
+
+    async def query(db: AsyncConnection) -> Answer | None:
+        if (lock := await why.barred(db, f"run {run_id}", now, lost_after=lost_after)) is not None:
+            return lock
+        run = await runs.get_run(db, run_id)
+        if run is None:
+            return None
+        broken = scheduler.broken_file_of(run.job)
+        return await why.why_run(db, run, definitions, now, lost_after=lost_after, broken=broken)
+
+    found = await scheduler.read(query)
+    if found is None:
+        raise Problem(404, "No such run", f"there is no run {run_id}")
+    return AnswerOut.model_validate(found)
+
+
+@router.post("/bulk/count", tags=["bulk"])
+async def count_bulk(_: Viewer, scheduler: SchedulerOf, body: BulkIn) -> CountOut:
+    """How many runs an operation would look at, by state and by job. Nothing is changed."""
+    found = await tried(bulk_actions.count(scheduler, _wish(scheduler, body)))
+    return CountOut.model_validate(found)
+
+
+@router.post("/bulk", tags=["bulk"], responses=CONFLICT, status_code=202)
+async def begin_bulk(
+    request: Request, principal: Operator, scheduler: SchedulerOf, body: BulkIn
+) -> BulkOut:
+    """Begin an operation on all runs that fit; servers do it. `delete` needs the role admin."""
+    if body.action == "delete" and not principal.covers_some(Role.ADMIN):
+        raise Problem(403, "Not allowed", "deleting runs needs the role admin")
+    by = actor(request, principal)
+    bulk_id = await tried(_begin(scheduler, body, by))
+    await scheduler.operate(bulk_actions.step, None, bulk_id, scheduler.definitions)
+    return await get_bulk(bulk_id, principal, scheduler)
+
+
+@router.get("/bulk", tags=["bulk"])
+async def list_bulk(
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 20,
+    cursor: Annotated[int | None, Query(description="Older than this operation.")] = None,
+) -> list[BulkOut]:
+    """The last operations, newest first. The header `Link` names the next page."""
+    found = await scheduler.read(lambda db: bulk_queries.latest(db, limit, before=cursor))
+    link_older(request, response, found, limit)
+    return [BulkOut.model_validate(one) for one in found]
+
+
+@router.get("/bulk/{bulk_id}", tags=["bulk"])
+async def get_bulk(bulk_id: int, _: Viewer, scheduler: SchedulerOf) -> BulkOut:
+    """One operation, and how far it is."""
+    found = await tried(scheduler.read(lambda db: bulk_queries.get(db, bulk_id)))
+    return BulkOut.model_validate(found)
+
+
+@router.post("/bulk/{bulk_id}/stop", tags=["bulk"], responses=CONFLICT)
+async def stop_bulk(
+    bulk_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> DoneOut:
+    """Stop an operation; what it has done stays."""
+    await tried(scheduler.operate(bulk_actions.stop, None, bulk_id, actor(request, principal)))
+    return DoneOut(message=f"operation {bulk_id} is stopped")
+
+
+@router.post("/bulk/{bulk_id}/undo", tags=["bulk"], responses=CONFLICT, status_code=202)
+async def undo_bulk(
+    bulk_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> BulkOut:
+    """Take an operation back, as far as that goes: runs that have begun go on."""
+    back = await tried(
+        scheduler.operate(bulk_actions.undo, None, bulk_id, actor(request, principal))
+    )
+    await scheduler.operate(bulk_actions.step, None, back, scheduler.definitions)
+    return await get_bulk(back, principal, scheduler)
+
+
+async def _begin(scheduler: Scheduler, body: BulkIn, by: Actor) -> int:
+    wish = bulk_actions.check(scheduler, _wish(scheduler, body))
+    return await scheduler.operate(bulk_actions.begin, None, wish, by, body.at_most)
+
+
+def _wish(scheduler: Scheduler, body: BulkIn) -> Wish:
+    said = body.filter
+    asked = joined(
+        said.q,
+        write("state", *said.states),
+        write("job", said.job),
+        write("queue", said.queue),
+        write("cause", said.cause),
+        "is:open" if said.open else "",
+        write("", said.text),
+        write("since", said.since),
+        write("until", said.until),
+        write("run", *said.runs),
+    )
+    wanted = looked_for(scheduler, asked)
+    return Wish(
+        action=body.action,
+        wanted=wanted,
+        queue=body.queue,
+        priority=body.priority,
+        rate=body.rate,
+        newest_first=body.newest_first,
+        note=body.note,
+    )

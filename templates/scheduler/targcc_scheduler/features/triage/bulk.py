@@ -1,0 +1,344 @@
+"""Rows and steps of bulk operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import UnknownBulk
+from ...core.states import FINAL, UNBEGUN, WAITING, RunState
+from ...db.dialects import known
+from ...db.dialects.counting import changed
+from ...db.dialects.frequent import FrequentStatement
+from ...db.tables import job_bulk, job_bulk_run, job_run
+from ...kernel import on_settled, row_locks
+from ...kernel.effects import Ready
+from ...kernel.runs import operate, rerun
+from ...kernel.runs.create import WAITS_FOR_ITS_TIME
+from ...kernel.runs.settle import settle
+from ...kernel.runs.transition import state_line, transition
+from ...kernel.runs.values import NewRun, Settlement, Then, is_mark
+from ..legacy import owners
+from . import error_groups
+
+# The rows of operations on many runs: how far they are, and what they did to each run.
+
+RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
+_RUNNING = FrequentStatement(
+    sa.select(job_bulk.c.Id).where(job_bulk.c.Status == RUNNING).order_by(job_bulk.c.Id)
+)
+
+GOES_ON = sa.exists().where(job_bulk.c.Status == sa.literal_column(f"'{RUNNING}'"))
+"""Whether there is an operation that goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """What was done to a run.
+
+    Args:
+        run_id: The run; negative and counted down for what is no run, such as a job that was paused.
+        new_run_id: The run that does it again.
+        previous: What there was before, such as its queue.
+    """
+
+    run_id: int
+    new_run_id: int | None = None
+    previous: str | None = None
+
+
+async def create(connection: AsyncConnection, **values: Any) -> int:
+    """A new operation; its id."""
+    done = await connection.execute(
+        sa.insert(job_bulk).values(Status=RUNNING, **values).returning(job_bulk.c.Id)
+    )
+    return int(done.scalar_one())
+
+
+async def take(connection: AsyncConnection, bulk_id: int) -> Any:
+    """The row of an operation that goes on, locked until the transaction ends; ``None`` when it is over, or another process has it."""
+    wanted = sa.select(job_bulk).where(job_bulk.c.Id == bulk_id, job_bulk.c.Status == RUNNING)
+    return (await connection.execute(wanted.with_for_update(skip_locked=True))).one_or_none()
+
+
+async def get(connection: AsyncConnection, bulk_id: int) -> Any:
+    """The row of an operation.
+
+    Raises:
+        UnknownBulk: there is none.
+    """
+    row = (
+        await connection.execute(sa.select(job_bulk).where(job_bulk.c.Id == bulk_id))
+    ).one_or_none()
+    if row is None:
+        raise UnknownBulk(f"there is no operation {bulk_id}: targcc bulk list shows them")
+    return row
+
+
+async def running(connection: AsyncConnection) -> list[int]:
+    """The operations that go on, the oldest first."""
+    return [row.Id for row in await _RUNNING.all(connection, {})]
+
+
+async def advance(
+    connection: AsyncConnection, row: Any, did: Sequence[Did], *, place: int | None, refused: int
+) -> None:
+    """Write down what a step did, and up to which run it came."""
+    if did:
+        await connection.execute(
+            sa.insert(job_bulk_run),
+            [
+                {
+                    "BulkId": row.Id,
+                    "RunId": one.run_id,
+                    "NewRunId": one.new_run_id,
+                    "Previous": one.previous,
+                }
+                for one in did
+            ],
+        )
+    values = {
+        "Done": job_bulk.c.Done + len(did),
+        "Refused": job_bulk.c.Refused + refused,
+        "Place": place,
+    }
+    await connection.execute(sa.update(job_bulk).where(job_bulk.c.Id == row.Id).values(values))
+
+
+async def end(
+    connection: AsyncConnection, bulk_id: int, state: str, now: datetime, message: str | None = None
+) -> bool:
+    """End an operation; whether it was going on."""
+    ended = (
+        sa.update(job_bulk)
+        .where(job_bulk.c.Id == bulk_id, job_bulk.c.Status == RUNNING)
+        .values(Status=state, EndedAt=now, Message=message)
+    )
+    return await changed(connection, ended) == 1
+
+
+async def done_to(
+    connection: AsyncConnection, bulk_id: int, after: int | None, most: int
+) -> list[Did]:
+    """What an operation did, in the order of the runs' ids, from the run that was seen last."""
+    c = job_bulk_run.c
+    found = sa.select(c.RunId, c.NewRunId, c.Previous).where(c.BulkId == bulk_id)
+    if after is not None:
+        found = found.where(c.RunId > after)
+    rows = await connection.execute(found.order_by(c.RunId).limit(most))
+    return [Did(row.RunId, row.NewRunId, row.Previous) for row in rows]
+
+
+async def undone_by(connection: AsyncConnection, bulk_id: int) -> int | None:
+    """The operation that takes this one back, if there is one."""
+    found: int | None = await connection.scalar(
+        sa.select(job_bulk.c.Id).where(job_bulk.c.Undoes == bulk_id).limit(1)
+    )
+    return found
+
+
+async def remove_old(connection: AsyncConnection, before: datetime) -> None:
+    """Remove operations that ended before an instant, but for those that are being taken back."""
+    c, undo = job_bulk.c, job_bulk.alias("undo")
+    is_undone = sa.exists().where(undo.c.Undoes == c.Id, undo.c.Status == RUNNING)
+    old = sa.select(c.Id).where(c.EndedAt < before, ~is_undone)
+    ids = list(await connection.scalars(old))
+    for column in (job_bulk_run.c.BulkId, c.Id):
+        among = known.of(connection).among(column, ids)
+        await connection.execute(sa.delete(column.table).where(among))
+
+
+# What one step of an operation does to some runs; those whose state does not allow it are left as they are.
+
+Row = Any
+"""A row of ``c_JobRun``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What came of a step.
+
+    Args:
+        did: What was done to which run.
+        created: Runs that were created, with their ids; they are to be submitted, and followed by those of the jobs that follow theirs.
+        submit: Other runs that wait from now on.
+        withdraw: Runs that do not wait any more.
+        settled: Runs that were settled.
+    """
+
+    did: Sequence[Did] = ()
+    created: Sequence[tuple[int, NewRun]] = ()
+    submit: Sequence[Ready] = ()
+    withdraw: Sequence[int] = ()
+    settled: Sequence[Settlement] = ()
+
+
+async def rows(connection: AsyncConnection, run_ids: Sequence[int]) -> list[Row]:
+    """The rows of these runs, in the order of the ids, locked until the transaction ends, as are those that wait for them."""
+    await row_locks.lock_rows(connection, run_ids)
+    among = known.of(connection).among(job_run.c.Id, run_ids)
+    found = await connection.execute(
+        sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()
+    )
+    by_id = {row.Id: row for row in found}
+    return [by_id[run_id] for run_id in run_ids if run_id in by_id]
+
+
+async def retry(
+    connection: AsyncConnection,
+    found: Sequence[Row],
+    by: str,
+    now: datetime,
+    dues: Sequence[datetime],
+    *,
+    then: Then = lambda _job: (),
+    waiting: bool = False,
+) -> Step:
+    """Do runs that are over again, each as a new run, due at these instants.
+
+    Args:
+        connection: The transaction.
+        found: The runs; those that are not over, or were done again before, are left out.
+        by: Who wants it.
+        now: The present instant.
+        dues: For each when it is due.
+        then: The runs of the jobs that follow a job, for slots that brought none; see :func:`..runs.operate.again`.
+        waiting: Whether those that waited for others wait for them again.
+    """
+    theirs = await owners.not_ours(connection, sorted({row.JobName for row in found}))
+    over = [
+        row
+        for row in found
+        if row.State in FINAL and row.JobName not in theirs and not _was_retried(row)
+    ]
+    wanted = [
+        replace(operate.again(row, by, now, then), due_at=due, state=_state(due, now))
+        for row, due in zip(over, dues, strict=False)
+    ]
+    if waiting:
+        wanted = await rerun.waiting(connection, wanted)
+    done = await rerun.rerun(connection, wanted, by, now)
+    for row, new in zip(over, done.ids, strict=True):
+        if row.Cause is not None:
+            await error_groups.handled_as(connection, row.Id, by, f"retried as run {new}", now)
+    return Step(
+        did=[Did(row.Id, new) for row, new in zip(over, done.ids, strict=True)],
+        created=done.new,
+        submit=done.moved,
+        settled=done.settled,
+    )
+
+
+async def run_now(
+    connection: AsyncConnection,
+    found: Sequence[Row],
+    by: str,
+    now: datetime,
+    dues: Sequence[datetime],
+) -> Step:
+    """Make runs that wait for their time due at these instants."""
+    did, submit = [], []
+    for row, due in zip(found, dues, strict=False):
+        if row.State not in WAITS_FOR_ITS_TIME:
+            continue
+        if due > now or is_mark(row.LimitKey):  # it asks for its keys when it is due
+            moved = sa.update(job_run).where(job_run.c.Id == row.Id, job_run.c.State == row.State)
+            await connection.execute(moved.values(DueAt=due))
+        else:
+            at_once = transition(
+                RunState.ENQUEUED, job_run.c.Id == row.Id, sources=WAITS_FOR_ITS_TIME, DueAt=now
+            )
+            line = state_line(now, RunState.ENQUEUED, f"at once, by {by}")
+            await connection.execute(at_once, {"line": line})
+        did.append(Did(row.Id, previous=row.DueAt.isoformat()))
+        submit.append(Ready(row.Id, row.Queue, row.Priority, due))
+    return Step(did=did, submit=submit)
+
+
+async def cancel(connection: AsyncConnection, found: Sequence[Row], by: str, now: datetime) -> Step:
+    """Cancel runs that wait, and ask the nodes of those that run to stop them."""
+    settlements = [operate.cancellation(row, by) for row in found if row.State in UNBEGUN]
+    settled = await settle(connection, settlements, now) if settlements else []
+    running = [row.Id for row in found if row.State == RunState.RUNNING]
+    if running:
+        among = known.of(connection).among(job_run.c.Id, running)
+        asked = sa.func.coalesce(job_run.c.CancelRequestedBy, by)
+        await connection.execute(sa.update(job_run).where(among).values(CancelRequestedBy=asked))
+    cancelled = [item.claim.run_id for item in settled]
+    return Step(
+        did=[Did(run_id) for run_id in sorted([*cancelled, *running])],
+        withdraw=cancelled,
+        settled=settled,
+    )
+
+
+async def delete(connection: AsyncConnection, found: Sequence[Row], now: datetime) -> Step:
+    """Remove runs that do not run, with their logs and steps."""
+    rows_gone = [row for row in found if row.State != RunState.RUNNING]
+    gone = [row.Id for row in rows_gone]
+    if not gone:
+        return Step()
+    await operate.delete_rows(connection, gone)
+    left = await on_settled.removed(connection, rows_gone, now)
+    return Step(
+        did=[Did(run_id) for run_id in gone],
+        withdraw=gone,
+        submit=left.ready,
+        settled=left.settled,
+    )
+
+
+async def move(
+    connection: AsyncConnection,
+    found: Sequence[Row],
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+) -> Step:
+    """Give runs that wait another queue or priority."""
+    waiting = [row for row in found if row.State in WAITING]
+    if not waiting:
+        return Step()
+    values: dict[str, Any] = {"Queue": queue} if queue is not None else {"Priority": priority}
+    among = known.of(connection).among(job_run.c.Id, [row.Id for row in waiting])
+    await connection.execute(sa.update(job_run).where(among).values(values))
+    return Step(
+        did=[
+            Did(row.Id, previous=row.Queue if queue is not None else str(row.Priority))
+            for row in waiting
+        ],
+        withdraw=[row.Id for row in waiting],
+        submit=[
+            Ready(
+                row.Id,
+                row.Queue if queue is None else queue,
+                row.Priority if priority is None else priority,
+                row.DueAt,
+            )
+            for row in waiting
+        ],
+    )
+
+
+async def discard(
+    connection: AsyncConnection, found: Sequence[Row], by: str, how: str, now: datetime
+) -> Step:
+    """Take runs that failed off the inbox."""
+    open_ = [row.Id for row in found if row.Cause is not None and row.HandledAt is None]
+    for run_id in open_:
+        await error_groups.handled_as(connection, run_id, by, how, now)
+    return Step(did=[Did(run_id) for run_id in open_])
+
+
+def _was_retried(row: Row) -> bool:
+    """Whether somebody has had it done again: twice is once too often for what it sends or books."""
+    return bool(row.Handling) and row.Handling.startswith("retried as run ")
+
+
+def _state(due: datetime, now: datetime) -> RunState:
+    return RunState.SCHEDULED if due > now else RunState.ENQUEUED

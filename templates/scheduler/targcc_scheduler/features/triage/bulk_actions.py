@@ -1,0 +1,390 @@
+"""Start, follow, stop and undo bulk operations and backfills."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import Actor
+from ...core.errors import BulkError, UnknownQueue
+from ...core.job_scope import visibility
+from ...core.numbers import PRIORITIES, interval_of, is_priority
+from ...core.states import RunState
+from ...db.tables import job_run
+from ...kernel.audit import audit
+from ...kernel.engine import submit
+from ...kernel.jobs.definition import JobDefinition, JobType
+from ...kernel.queries import system
+from ...kernel.runs.values import NewRun
+from ...kernel.unique import expiry, unique_key
+from ...operations import Call
+from ...scheduler import Scheduler
+from ...schedules.intervals import AfterRunSchedule
+from ...schedules.zones import parse_zone
+from ..legacy import owners
+from ..search.language import only
+from ..search.run_search import RunFilter
+from . import bulk, bulk_queries, loops
+from .bulk_queries import ACTIONS, Bulk, Found
+
+# Operations on many runs: counted, begun with one row of the audit, followed, stopped, taken back.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be done to many runs.
+
+    Args:
+        action: One of :data:`~..queries.needs.bulk.ACTIONS`.
+        wanted: Which runs.
+        queue: For ``queue``: the new one.
+        priority: For ``priority``: the new one.
+        rate: For ``retry`` and ``run-now``: so many a minute; ``None``: all at once.
+        newest_first: In which order; by default the oldest first.
+        note: Why, for ``pause`` and ``discard``.
+    """
+
+    action: str
+    wanted: RunFilter
+    queue: str | None = None
+    priority: int | None = None
+    rate: float | None = None
+    newest_first: bool = False
+    note: str | None = None
+
+    def check(self) -> None:
+        """Check that it can be done.
+
+        Raises:
+            BulkError: it cannot.
+        """
+        if self.action not in ACTIONS:
+            raise BulkError(f"{self.action!r} is none of {', '.join(ACTIONS)}")
+        if (self.action == "queue") != (self.queue is not None):
+            raise BulkError("say the new queue with the action queue, and with no other")
+        if (self.action == "priority") != (self.priority is not None):
+            raise BulkError("say the new priority with the action priority, and with no other")
+        if self.priority is not None and not is_priority(self.priority):
+            raise BulkError(PRIORITIES)
+        if self.rate is not None and self.action not in {"retry", "run-now"}:
+            raise BulkError("a rate is for retry and run-now")
+        self.check_spread(0)
+
+    def check_spread(self, runs: int) -> None:
+        """Check the rate for a number of runs.
+
+        Raises:
+            BulkError: The rate is out of bounds, or the last run would be due too late.
+        """
+        try:
+            interval_of(self.rate, runs)
+        except ValueError as error:
+            raise BulkError(str(error)) from None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is kept of it besides the filter."""
+        every = {
+            "queue": self.queue,
+            "priority": self.priority,
+            "rate": self.rate,
+            "order": "newest" if self.newest_first else None,
+            "note": self.note,
+        }
+        return {name: value for name, value in every.items() if value is not None}
+
+
+def check(scheduler: Scheduler, wish: Wish) -> Wish:
+    """Check that an operation can be done in this project; the wish, for the jobs that whoever asks may act on.
+
+    Raises:
+        BulkError: it cannot.
+    """
+    wish.check()
+    allowed = visibility.get()
+    if allowed is not None:
+        jobs = allowed.administered if wish.action == "delete" else allowed.operated
+        if not jobs:
+            raise BulkError(f"there are no jobs that you may {wish.action}")
+        theirs = replace(
+            wish.wanted.search, terms=(*wish.wanted.search.terms, *only(job=sorted(jobs)).terms)
+        )
+        wish = replace(wish, wanted=replace(wish.wanted, search=theirs))
+    if wish.queue is not None:
+        try:
+            system.check_queue(wish.queue, scheduler.definitions.values())
+        except UnknownQueue as error:
+            raise BulkError(str(error)) from None
+    return wish
+
+
+async def count(scheduler: Scheduler, wish: Wish) -> Found:
+    """How many runs an operation would look at.
+
+    Raises:
+        BulkError: it cannot be done.
+    """
+    checked = check(scheduler, wish)
+    return await scheduler.read(lambda db: bulk_queries.find(db, checked.wanted))
+
+
+async def begin(call: Call, wish: Wish, by: Actor, most: int | None = None) -> int:
+    """Begin an operation; its id. Nodes do it, or :func:`work_off` in this process.
+
+    Args:
+        call: The transaction.
+        wish: What is to be done.
+        by: Who wants it.
+        most: What the caller has seen when counting: nothing is begun if there are more by now.
+
+    Raises:
+        BulkError: it cannot be done, or fits no run.
+    """
+    wish.check()
+    found = await bulk_queries.find(call.connection, wish.wanted)
+    if not found.total:
+        raise BulkError(f"no run fits {bulk_queries.words(wish.wanted)}")
+    if most is not None and found.total > most:
+        raise BulkError(f"{found.total} runs fit by now, not {most}: count again")
+    wish.check_spread(found.total)
+    total = len(found.jobs) if wish.action == "pause" else found.total
+    return await _create(call, wish, by, found, total)
+
+
+async def _create(call: Call, wish: Wish, by: Actor, found: Found, total: int) -> int:
+    bulk_id = await bulk.create(
+        call.connection,
+        Action=wish.action,
+        FilterJson=bulk_queries.filter_json(wish.wanted),
+        OptionsJson=json.dumps(wish.options),
+        Total=total,
+        Ceiling=found.newest,
+        Actor=str(by),
+        StartedAt=call.now,
+    )
+    said = [f"operation {bulk_id}: {found.total} runs of {bulk_queries.words(wish.wanted)}"]
+    said += [f"{name} {value}" for name, value in wish.options.items()]
+    jobs = list(found.jobs)
+    await audit(
+        call.connection,
+        by,
+        f"bulk {wish.action}",
+        call.now,
+        job_name=jobs[0] if len(jobs) == 1 else None,
+        detail="; ".join(said),
+    )
+    return bulk_id
+
+
+async def undo(call: Call, bulk_id: int, by: Actor) -> int:
+    """Take an operation back, as far as that goes; the id of the operation that does it.
+
+    Raises:
+        UnknownBulk: there is none.
+        BulkError: it cannot be taken back.
+    """
+    one = await bulk_queries.get(call.connection, bulk_id)
+    if not one.can_be_undone:
+        raise BulkError(f"operation {bulk_id}: {_why_not(one)}")
+    row = await bulk.get(call.connection, bulk_id)
+    back = await bulk.create(
+        call.connection,
+        Action=row.Action,
+        FilterJson=row.FilterJson,
+        OptionsJson=row.OptionsJson,
+        Total=one.done,
+        Ceiling=row.Ceiling,
+        Actor=str(by),
+        StartedAt=call.now,
+        Undoes=bulk_id,
+    )
+    detail = f"operation {back} takes back operation {bulk_id}: {one.done} runs of {one.filter}"
+    await audit(call.connection, by, f"undo {row.Action}", call.now, detail=detail)
+    return back
+
+
+def _why_not(one: Bulk) -> str:
+    """Why an operation cannot be taken back."""
+    if one.undone_by is not None:
+        return f"it was taken back by operation {one.undone_by}"
+    if one.undoes is not None:
+        return f"it takes back operation {one.undoes} itself"
+    if one.action not in bulk_queries.CAN_BE_UNDONE:
+        return f"{one.action} cannot be taken back"
+    return "it goes on: stop it first" if one.state == bulk.RUNNING else "nothing was done"
+
+
+async def stop(call: Call, bulk_id: int, by: Actor) -> None:
+    """Stop an operation; what it has done stays.
+
+    Raises:
+        UnknownBulk: there is none.
+        BulkError: it is over.
+    """
+    await bulk.get(call.connection, bulk_id)
+    if not await bulk.end(call.connection, bulk_id, bulk.STOPPED, call.now, f"by {by}"):
+        raise BulkError(f"operation {bulk_id} is over")
+    await audit(call.connection, by, "stop bulk", call.now, detail=f"operation {bulk_id}")
+
+
+async def step(call: Call, bulk_id: int, jobs: Mapping[str, JobDefinition]) -> bool:
+    """Do the next runs of an operation in this process; whether there is more to do."""
+    work = loops.Work(call.connection, call.engine, call.now, jobs)
+    return await loops.step(work, bulk_id)
+
+
+async def work_off(
+    scheduler: Scheduler, bulk_id: int, progress: Callable[[Bulk], None] | None = None
+) -> Bulk:
+    """Do an operation in this process, beside the nodes that do it too, and return it when it is over."""
+    while True:
+        started = time.monotonic()
+        more = await scheduler.operate(step, None, bulk_id, scheduler.definitions)
+        one = await scheduler.read(lambda db: bulk_queries.get(db, bulk_id))
+        if progress is not None:
+            progress(one)
+        if one.state != bulk.RUNNING:
+            return one
+        await asyncio.sleep(min(time.monotonic() - started, 0.2) / 2 if more else 0.1)
+
+
+# Backfill: the runs of slots of a past range, which nobody made at their time. Looked at before, in order, at a rate.
+
+MOST = 10_000
+"""More slots at once are refused: nobody looks at them."""
+BACKFILL = "Backfill"
+"""How ``TriggeredBy`` of the runs begins."""
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The slots of a job in a range.
+
+    Args:
+        slots: All of them, the oldest first.
+        there: Those that have a run, whatever became of it: they keep that one.
+    """
+
+    slots: tuple[datetime, ...]
+    there: Mapping[datetime, RunState]
+
+    @property
+    def missing(self) -> list[datetime]:
+        """Those without a run."""
+        return [slot for slot in self.slots if slot not in self.there]
+
+
+async def look(
+    connection: AsyncConnection,
+    job: JobDefinition,
+    since: datetime,
+    until: datetime,
+    now: datetime,
+) -> Look:
+    """The slots from ``since`` up to, and not including, ``until``.
+
+    Raises:
+        BulkError: the job has no slots of the past, the range is not in the past, or has too many.
+    """
+    if job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
+        raise BulkError(f"{job.name} has no schedule that names slots of the past")
+    if not since < until <= now:
+        raise BulkError("a backfill is for a range of the past: since, then until, then now")
+    between = job.schedule.between(since, until, parse_zone(job.timezone))
+    slots = tuple(itertools.islice(between, MOST + 1))
+    if len(slots) > MOST:
+        raise BulkError(f"more than {MOST:,} slots: take a shorter range")
+    c = job_run.c
+    found = await connection.execute(
+        sa.select(c.ScheduledFor, c.State).where(
+            c.JobName == job.name, c.ScheduledFor >= since, c.ScheduledFor < until
+        )
+    )
+    return Look(slots, {row.ScheduledFor: RunState(row.State) for row in found})
+
+
+async def backfill(
+    call: Call,
+    job: JobDefinition,
+    since: datetime,
+    until: datetime,
+    by: Actor,
+    *,
+    rate: float | None = None,
+    priority: int | None = None,
+    followers: bool = True,
+) -> int:
+    """Make the runs that are missing, the oldest first; how many.
+
+    Of a unique job, whose slots have one key, that is the oldest; the others stay missing, for when it is over.
+
+    Args:
+        call: The transaction.
+        job: The job; its runs see their slot as ``ctx.scheduled_for``.
+        since: From here on.
+        until: Up to here.
+        by: Who wants it.
+        rate: So many a minute; ``None``: as fast as the workers are.
+        priority: Instead of the job's own.
+        followers: Whether the runs of the jobs that follow the job come too.
+
+    Raises:
+        BulkError: see :func:`look`; or the old server runs the job, or ``rate`` or ``priority`` is out of bounds.
+    """
+    if priority is not None and not is_priority(priority):
+        raise BulkError(PRIORITIES)
+    _apart(rate, 0)
+    if await owners.not_ours(call.connection, [job.name]):
+        raise BulkError(f"{job.name} is still run by the old server: targcc owner list")
+    missing = (await look(call.connection, job, since, until, call.now)).missing
+    apart = _apart(rate, len(missing))
+    arguments = job.check({})
+    unique, room = unique_key(job, arguments), job.room(arguments)
+    who = str(Actor(BACKFILL, by.name or str(by)))
+    then = submit.runs_after(job, who, call.now) if followers else ()
+    runs = [
+        NewRun(
+            job_name=job.name,
+            job_type=JobType.RECURRING,
+            queue=job.queue,
+            priority=job.priority if priority is None else priority,
+            arguments_json=arguments,
+            due_at=call.now + apart * place,
+            scheduled_for=slot,
+            triggered_by=who,
+            state=RunState.SCHEDULED if apart and place else RunState.ENQUEUED,
+            note=f"slot made up for, by {by}",
+            expires_at=expiry(job, call.now + apart * place),
+            unique=unique,
+            then=then,
+            ties=submit.dependencies_of(then),
+            **room,
+        )
+        for place, slot in enumerate(missing)
+    ]
+    made = 0
+    for start in range(0, len(runs), _CHUNK):
+        some = runs[start : start + _CHUNK]
+        made += await submit.create_slots(
+            call.engine, call.connection, some, call.now, record_skipped=False
+        )
+    detail = f"{made} slots from {since.isoformat(timespec='minutes')} to {until.isoformat(timespec='minutes')}"
+    await audit(call.connection, by, "backfill", call.now, job_name=job.name, detail=detail)
+    return made
+
+
+def _apart(rate: float | None, runs: int) -> timedelta:
+    try:
+        return interval_of(rate, runs)
+    except ValueError as error:
+        raise BulkError(str(error)) from None

@@ -1,0 +1,671 @@
+"""``targcc inbox``, ``bulk``, ``backfill`` and ``why``."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...cli.common import Function, duration, instant, run
+from ...cli.completing import job_names, queue_names
+from ...cli.connect import connect, path
+from ...cli.group import Commands
+from ...cli.output import (
+    as_shown,
+    done,
+    json_option,
+    limit_option,
+    print_json,
+    print_pairs,
+    print_table,
+    progress_line,
+    shows,
+    when,
+)
+from ...core import humanize
+from ...core.states import RunState
+from ...scheduler import Scheduler
+from ...web.api.schema import DoneOut
+from ..search.language import joined
+from . import bulk_actions
+from .bulk_actions import BACKFILL
+from .bulk_queries import ACTIONS
+from .schemas import (
+    AnswerOut,
+    BackfillIn,
+    BackfillOut,
+    BulkIn,
+    BulkOut,
+    ConcernOut,
+    CountOut,
+    FailedRunOut,
+    FailureActIn,
+    FailureOut,
+    InboxOut,
+    RunFilterIn,
+)
+
+if TYPE_CHECKING:
+    from ...cli.transport import Api
+
+
+# ``targcc bulk``: the same for many runs, chosen by a filter.
+
+_LOOK_SECONDS = 0.5
+
+
+@click.group("bulk", cls=Commands)
+def bulk_group() -> None:
+    """Do something to many runs at once: retry, cancel, delete, run now, pause, move."""
+
+
+@bulk_group.command("do")
+@click.argument("action", type=click.Choice(ACTIONS))
+@click.argument("search", nargs=-1)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([*RunState], case_sensitive=False),
+    help="Only in this state; may be repeated.",
+)
+@click.option("--job", shell_complete=job_names, help="Only of this job.")
+@click.option("--in-queue", shell_complete=queue_names, help="Only in this queue.")
+@click.option("--cause", help="Only runs that failed of this cause: see targcc inbox list.")
+@click.option("--open", "only_open", is_flag=True, help="Only what is open in the inbox.")
+@click.option("--text", default="", help="Only with this in job, message or who started it.")
+@click.option(
+    "--since", type=duration, metavar="DURATION", help="Only created so long ago, or later."
+)
+@click.option("--run", "run_ids", type=int, multiple=True, help="Only this run; may be repeated.")
+@click.option("--queue", shell_complete=queue_names, help="With queue: the new one.")
+@click.option("--priority", type=int, help="With priority: the new one.")
+@click.option("--rate", type=float, help="With retry and run-now: at most so many a minute.")
+@click.option("--newest-first", is_flag=True, help="By default the oldest goes first.")
+@click.option("--note", help="Why, with pause and discard.")
+@click.option("--dry-run", is_flag=True, help="Count the runs and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def do(action: str, *, dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
+    """Count the runs that fit, ask, and do it to all of them. SEARCH says which; the options say the same as its terms.
+
+    The servers do it and, without --server, so does this process; ctrl-C leaves the rest to the servers.
+
+    \b
+    Example:
+      targcc bulk do retry 'job:Import* state:failed since:12h "timeout"' --rate 100
+      targcc bulk do retry --job Import --state failed --since 12h --rate 100
+      targcc bulk do cancel --in-queue slow --state enqueued --dry-run
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            wish = _wish(api.now, action, **options)
+            found = await api.post(path("bulk", "count"), CountOut, wish)
+            if dry_run:
+                _say_found(found, as_json=as_json)
+                return
+            if not yes:
+                _say_found(found, as_json=False, err=as_json)
+                click.confirm(
+                    f"{action} {humanize.count(found.total, 'run')}?", abort=True, err=True
+                )
+            await begin(api, wish.model_copy(update={"at_most": found.total}), as_json=as_json)
+
+    run(work())
+
+
+def _wish(
+    now: datetime,
+    action: Any,
+    *,
+    search: tuple[str, ...],
+    states: tuple[RunState, ...],
+    job: str | None,
+    in_queue: str | None,
+    cause: str | None,
+    only_open: bool,
+    text: str,
+    since: timedelta | None,
+    run_ids: tuple[int, ...],
+    **rest: Any,
+) -> BulkIn:
+    wanted = RunFilterIn(
+        q=joined(*search),
+        states=list(states),
+        job=job,
+        queue=in_queue,
+        cause=cause,
+        open=only_open,
+        text=text,
+        since=now - since if since is not None else None,
+        runs=list(run_ids),
+    )
+    return BulkIn(action=action, filter=wanted, **rest)
+
+
+def _say_found(found: CountOut, *, as_json: bool, err: bool = False) -> None:
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{humanize.count(found.total, 'run')}", err=err)
+    for what in (found.states, found.jobs):
+        ranked = sorted(what.items(), key=lambda item: -item[1])
+        shown = [f"{name} {number:,}" for name, number in ranked[:10]]
+        click.echo(f"  {', '.join(shown)}", err=err)
+
+
+async def begin(api: Api, wish: BulkIn, *, as_json: bool) -> None:
+    """Begin an operation, say how far it is, then what came of it."""
+    await _follow(api, await api.post(path("bulk"), BulkOut, wish), as_json=as_json)
+
+
+async def _follow(api: Api, one: BulkOut, *, as_json: bool) -> None:
+    """Wait for an operation. The servers do it; without ``--server`` this process does it, too."""
+    if api.scheduler is not None:
+        await _work_off(api.scheduler, one.id)
+    with progress_line() as say:
+        while True:
+            one = await api.get(path("bulk", one.id), BulkOut)
+            if one.state != "running":
+                break
+            say(f"{one.done + one.refused:,} of {one.total:,}")
+            await asyncio.sleep(_LOOK_SECONDS)
+    if as_json:
+        print_json(one)
+        return
+    left = f", {one.refused:,} left as they were" if one.refused else ""
+    click.echo(f"operation {one.id} is {one.state}: {humanize.count(one.done, 'run')}{left}")
+    if one.can_be_undone:
+        click.echo(f"  targcc bulk undo {one.id} takes it back")
+
+
+async def _work_off(scheduler: Scheduler, bulk_id: int) -> None:
+    with progress_line() as say:
+        await bulk_actions.work_off(
+            scheduler, bulk_id, lambda now: say(f"{now.done + now.refused:,} of {now.total:,}")
+        )
+
+
+@bulk_group.command("list")
+@limit_option
+@shows
+def list_bulks(*, limit: int, as_json: bool) -> None:
+    """Show operations, newest first.
+
+    \b
+    Example:
+      targcc bulk list
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            found = await api.pages(path("bulk"), list[BulkOut], limit, rows=list)
+        if as_json:
+            print_json(found)
+        else:
+            _print_operation(found, api.now)
+
+    run(work())
+
+
+def _print_operation(found: list[BulkOut], now: datetime) -> None:
+    if not found:
+        click.echo("There was none.")
+        return
+    print_table(
+        ["ID", "ACTION", "STATE", "DONE", "LEFT", "BY", "BEGUN", "RUNS"],
+        [
+            [
+                str(one.id),
+                f"undo {one.action}" if one.undoes else one.action,
+                one.state,
+                f"{one.done:,} of {one.total:,}",
+                f"{one.refused:,}",
+                one.by,
+                when(one.started_at, now),
+                one.filter,
+            ]
+            for one in found
+        ],
+    )
+
+
+@bulk_group.command("show")
+@click.argument("bulk_id", type=int)
+@shows
+def show(bulk_id: int, *, as_json: bool) -> None:
+    """Show one operation and how far it is.
+
+    \b
+    Example:
+      targcc bulk show 3
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            one, now = await api.get(path("bulk", bulk_id), BulkOut), api.now
+        if as_json:
+            print_json(one)
+            return
+        print_pairs(
+            [
+                ("operation", f"{one.id}, {one.action}"),
+                ("runs", one.filter),
+                ("state", one.state),
+                ("done", f"{one.done:,} of {one.total:,}"),
+                ("left as they were", f"{one.refused:,}" if one.refused else ""),
+                ("by", one.by),
+                ("begun", when(one.started_at, now)),
+                ("over", when(one.ended_at, now)),
+                ("taken back by", str(one.undone_by or "")),
+            ]
+        )
+
+    run(work())
+
+
+@bulk_group.command("stop")
+@click.argument("bulk_id", type=int)
+@json_option
+def stop(bulk_id: int, *, as_json: bool) -> None:
+    """Stop an operation; what it has done stays.
+
+    \b
+    Example:
+      targcc bulk stop 3
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            said = await api.post(path("bulk", bulk_id, "stop"), DoneOut)
+        done(said.message, as_json=as_json, id=bulk_id)
+
+    run(work())
+
+
+@bulk_group.command("undo")
+@click.argument("bulk_id", type=int)
+@json_option
+def undo(bulk_id: int, *, as_json: bool) -> None:
+    """Take an operation back, as far as that goes: runs that have begun go on.
+
+    \b
+    Example:
+      targcc bulk undo 3
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            back = await api.post(path("bulk", bulk_id, "undo"), BulkOut)
+            await _follow(api, back, as_json=as_json)
+
+    run(work())
+
+
+# ``targcc inbox``: what needs a person, and doing something about it.
+
+
+@click.group("inbox", cls=Commands)
+def inbox_group() -> None:
+    """See what needs a person, and do something about it."""
+
+
+@inbox_group.command("list")
+@click.argument("search", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="What is muted or done, too.")
+@click.option("--check", is_flag=True, help="Exit status 1 when anything needs a person.")
+@shows
+def list_inbox(*, search: tuple[str, ...], everything: bool, check: bool, as_json: bool) -> None:
+    """Show failures by their cause, and whatever else is wrong; with SEARCH only failures of which a run fits.
+
+    \b
+    Example:
+      targcc inbox list
+      targcc inbox list 'job:Import* since:yesterday "timeout"'
+    """
+
+    async def work() -> bool:
+        async with connect() as api:
+            found = await api.get(
+                path("inbox"), InboxOut, all=everything or None, q=joined(*search)
+            )
+        if as_json:
+            print_json(found)
+        else:
+            _print(found.failures, found.concerns, api.now)
+        return bool(found.concerns)
+
+    if run(work()) and check:
+        raise click.exceptions.Exit(1)
+
+
+def _print(found: list[FailureOut], wrong: list[ConcernOut], now: datetime) -> None:
+    if found:
+        print_table(
+            ["FAILURE", "STATE", "OPEN", "JOB", "FIRST", "LAST", "WITH", "WHAT"],
+            [
+                [
+                    one.cause,
+                    one.standing,
+                    f"{one.open:,}",
+                    one.job,
+                    when(one.first_at, now),
+                    when(one.last_at, now),
+                    one.assignee or "",
+                    one.title,
+                ]
+                for one in found
+            ],
+        )
+    for concern in wrong:
+        if concern.kind != "failure":
+            click.echo(as_shown(f"{concern.title}: {concern.detail}"))
+    if not found and not wrong:
+        click.echo("Nothing needs you.")
+
+
+@inbox_group.command("show")
+@click.argument("cause")
+@shows
+def show_failure(cause: str, *, as_json: bool) -> None:
+    """Show one failure with its newest open runs.
+
+    \b
+    Example:
+      targcc inbox show 3f2504e04f8911d3
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            one = await api.get(path("inbox", cause), FailureOut)
+            runs = await api.get(path("inbox", cause, "runs"), list[FailedRunOut], limit=20)
+        now = api.now
+        if as_json:
+            print_json({"failure": one, "runs": [found.id for found in runs]})
+            return
+        print_pairs(_facts(one, now))
+        for found in runs:
+            later = "  a later run with the same arguments succeeded" if found.done_since else ""
+            said = humanize.last_line(found.message)
+            click.echo(as_shown(f"  run {found.id}  {when(found.happened_at, now)}  {said}{later}"))
+
+    run(work())
+
+
+def _facts(one: FailureOut, now: datetime) -> list[tuple[str, str]]:
+    return [
+        ("job", one.job),
+        ("what", one.title),
+        ("where", one.place),
+        ("state", one.standing),
+        ("open", f"{one.open:,} of {one.total:,}"),
+        ("being done again", str(one.in_hand or "")),
+        ("first", when(one.first_at, now)),
+        ("release", one.first_release or ""),
+        ("last", when(one.last_at, now)),
+        ("last 7 days", " ".join(map(str, one.trend))),
+        ("job works since", when(one.works_since, now)),
+        ("until", when(one.snoozed_until, now)),
+        ("note", one.note or ""),
+        ("with", one.assignee or ""),
+        ("ticket", one.ticket or ""),
+    ]
+
+
+def _runs_option(command: Function) -> Function:
+    option = click.option(
+        "--run", "run_ids", type=int, multiple=True, help="Only this run; may be repeated."
+    )
+    return option(command)
+
+
+def _act(cause: str, act: FailureActIn, *, as_json: bool) -> None:
+    async def work() -> None:
+        async with connect() as api:
+            said = await api.post(path("inbox", cause), DoneOut, act)
+        message = said.message
+        if act.until is not None:
+            message = f"acknowledged until {when(act.until, api.now)}"
+        done(message, as_json=as_json, cause=cause)
+
+    run(work())
+
+
+@inbox_group.command("retry")
+@click.argument("cause")
+@_runs_option
+@click.option("--rate", type=float, help="At most so many runs a minute.")
+@click.option("--newest-first", is_flag=True, help="By default the oldest goes first.")
+@json_option
+def retry(
+    cause: str, *, run_ids: tuple[int, ...], rate: float | None, newest_first: bool, as_json: bool
+) -> None:
+    """Do the open runs of a failure again.
+
+    \b
+    Example:
+      targcc inbox retry 3f2504e04f8911d3 --rate 60
+    """
+    wanted = RunFilterIn(cause=cause, open=True, runs=list(run_ids))
+    wish = BulkIn(action="retry", filter=wanted, rate=rate, newest_first=newest_first)
+
+    async def work() -> None:
+        async with connect() as api:
+            await begin(api, wish, as_json=as_json)
+
+    run(work())
+
+
+@inbox_group.command("acknowledge")
+@click.argument("cause")
+@_runs_option
+@click.option("--note", help="What the next person should know.")
+@click.option("--until", type=instant, metavar="TIME", help="Open it again then, such as 2d.")
+@json_option
+def acknowledge(
+    cause: str,
+    *,
+    run_ids: tuple[int, ...],
+    note: str | None,
+    until: datetime | None,
+    as_json: bool,
+) -> None:
+    """Say that somebody has seen a failure: its runs of now are done, or all of it waits until a time.
+
+    \b
+    Example:
+      targcc inbox acknowledge 3f2504e04f8911d3 --note "the bank knows" --until 2d
+    """
+    act = FailureActIn(action="acknowledge", runs=list(run_ids), note=note, until=until)
+    _act(cause, act, as_json=as_json)
+
+
+@inbox_group.command("discard")
+@click.argument("cause")
+@_runs_option
+@json_option
+def discard(cause: str, *, run_ids: tuple[int, ...], as_json: bool) -> None:
+    """Say that the open runs of a failure need nothing.
+
+    \b
+    Example:
+      targcc inbox discard 3f2504e04f8911d3
+    """
+    _act(cause, FailureActIn(action="discard", runs=list(run_ids)), as_json=as_json)
+
+
+@inbox_group.command("mute")
+@click.argument("cause")
+@click.option("--note", help="Why.")
+@json_option
+def mute(cause: str, *, note: str | None, as_json: bool) -> None:
+    """Let runs that fail so need nobody, those to come too.
+
+    \b
+    Example:
+      targcc inbox mute 3f2504e04f8911d3 --note "a test customer"
+    """
+    _act(cause, FailureActIn(action="mute", note=note), as_json=as_json)
+
+
+@inbox_group.command("reopen")
+@click.argument("cause")
+@json_option
+def reopen(cause: str, *, as_json: bool) -> None:
+    """End a mute, or an acknowledgement until a time.
+
+    \b
+    Example:
+      targcc inbox reopen 3f2504e04f8911d3
+    """
+    _act(cause, FailureActIn(action="reopen"), as_json=as_json)
+
+
+@inbox_group.command("assign")
+@click.argument("cause")
+@click.argument("name", required=False)
+@json_option
+def assign(cause: str, name: str | None, *, as_json: bool) -> None:
+    """Say who looks after a failure; without a name, nobody does.
+
+    \b
+    Example:
+      targcc inbox assign 3f2504e04f8911d3 dana
+    """
+    _act(cause, FailureActIn(action="assign", assignee=name), as_json=as_json)
+
+
+@inbox_group.command("link")
+@click.argument("cause")
+@click.argument("ticket", required=False)
+@json_option
+def link(cause: str, ticket: str | None, *, as_json: bool) -> None:
+    """Link a failure to a ticket, by its address or its name.
+
+    \b
+    Example:
+      targcc inbox link 3f2504e04f8911d3 https://tickets.example.com/7
+    """
+    _act(cause, FailureActIn(action="link", ticket=ticket), as_json=as_json)
+
+
+@inbox_group.command("seen")
+@click.argument("kind", type=click.Choice(["node", "alert"]))
+@click.argument("subject")
+@json_option
+def seen(kind: str, subject: str, *, as_json: bool) -> None:
+    """Take a lost server, or an alert that did not go out, off the list.
+
+    \b
+    Example:
+      targcc inbox seen node web-2
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            said = await api.post(path("seen"), DoneOut, {"kind": kind, "subject": subject})
+        done(said.message, as_json=as_json)
+
+    run(work())
+
+
+# ``targcc backfill``: the runs of slots of a past range.
+
+
+@click.command()
+@click.argument("name", shell_complete=job_names)
+@click.option("--since", type=instant, required=True, metavar="TIME", help="From this slot on.")
+@click.option("--until", type=instant, required=True, metavar="TIME", help="Up to this time.")
+@click.option("--rate", type=float, help="At most so many runs a minute.")
+@click.option("--priority", type=int, help="Instead of the job's own, such as -1.")
+@click.option("--no-followers", is_flag=True, help="Without the runs of the jobs that follow it.")
+@click.option("--dry-run", is_flag=True, help="Show the slots and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def backfill(
+    name: str,
+    *,
+    since: datetime,
+    until: datetime,
+    rate: float | None,
+    priority: int | None,
+    no_followers: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Run slots of the past that have no run, the oldest first.
+
+    Each run sees its slot as ctx.scheduled_for. A slot that has a run, also one that was missed or skipped, keeps it.
+    Of a job whose slots have one unique key, one run is made at a time: begin again when it is over.
+
+    \b
+    Example:
+      targcc backfill DailyReport --since 2026-11-01 --until 2026-11-08 --rate 10
+    """
+
+    async def work() -> None:
+        asked = BackfillIn(
+            since=since, until=until, rate=rate, priority=priority, followers=not no_followers
+        )
+        address = path("jobs", name, "backfill")
+        async with connect() as api:
+            if dry_run or not yes:
+                look = asked.model_copy(update={"dry_run": True})
+                found = await api.post(address, BackfillOut, look)
+                _say(found, as_json=as_json and dry_run, err=not dry_run)
+                if dry_run:
+                    return
+                click.confirm(f"run {len(found.missing)} slots?", abort=True, err=True)
+            made = await api.post(address, BackfillOut, asked)
+        if as_json:
+            print_json({"job": made.job, "created": made.created})
+            return
+        waits = "waits" if made.created == 1 else "wait"
+        click.echo(f"{humanize.count(made.created, 'run')} of {made.job} {waits}")
+        click.echo(f"  to cancel them: targcc bulk do cancel --job {made.job} --text {BACKFILL}")
+
+    run(work())
+
+
+def _say(found: BackfillOut, *, as_json: bool, err: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    kept = ", ".join(f"{number:,} {state}" for state, number in found.there.items()) or "none"
+    click.echo(f"{humanize.count(found.slots, 'slot')}, of which there are: {kept}", err=err)
+    for slot in found.missing[:20]:
+        click.echo(f"  {slot.isoformat(sep=' ', timespec='minutes')}", err=err)
+    if len(found.missing) > 20:  # noqa: PLR2004 - as many as are shown
+        click.echo(f"  … and {len(found.missing) - 20:,} more", err=err)
+
+
+# ``targcc why``: why a job or a run does not run.
+
+
+@click.command()
+@click.argument("name", metavar="NAME|RUN", shell_complete=job_names)
+@shows
+def why(name: str, *, as_json: bool) -> None:
+    """Say why a job or a run does not run, or what it waits for.
+
+    \b
+    Example:
+      targcc why DailyReport
+      targcc why 42
+    """
+
+    async def work() -> None:
+        async with connect() as api:
+            kind = "runs" if name.isdecimal() else "jobs"
+            answer = await api.get(path(kind, name, "why"), AnswerOut)
+        if as_json:
+            print_json(answer)
+            return
+        for number, reason in enumerate(answer.reasons):
+            click.echo(as_shown(reason.text if not number else f"  {reason.text}", lines=True))
+
+    run(work())

@@ -1,0 +1,444 @@
+"""The inbox: error groups and what people did about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import Actor
+from ...core.errors import BulkError
+from ...core.humanize import last_line
+from ...core.states import ACTIVE, RunState
+from ...db.columns import whole_seconds
+from ...db.tables import job_failure, job_run
+from ...kernel.audit import audit
+from ...kernel.queries.models import Run, run_of
+from ...operations import Call
+from ..search.run_search import RunFilter, conditions, with_names
+from . import error_groups
+from .error_groups import MISSED, is_open, require
+
+# What a person does about failures: each is one transaction, with its row of the audit.
+
+_LONGEST_NOTE = 1000
+
+
+async def acknowledge(
+    call: Call,
+    cause: str,
+    by: Actor,
+    *,
+    note: str | None = None,
+    until: datetime | None = None,
+    run_ids: Sequence[int] | None = None,
+) -> int:
+    """Say that somebody has seen the failures of a cause; how many runs that were.
+
+    Without ``until`` those of now are done, and the next one opens it again. With it nothing of this cause is open until then, and what
+    nobody has dealt with is open again after it.
+
+    Raises:
+        UnknownFailure: there is no such cause.
+        BulkError: ``until`` has passed.
+    """
+    if until is None:
+        how = f"acknowledged: {note}" if note else "acknowledged"
+        number = await error_groups.handle(
+            call.connection, cause, str(by), how, now=call.now, run_ids=run_ids
+        )
+    else:
+        if until <= call.now:
+            raise BulkError(f"until {until.isoformat(timespec='minutes')} is in the past")
+        number = 0
+        await error_groups.change(
+            call.connection,
+            cause,
+            SnoozedBy=str(by),
+            SnoozedUntil=until,
+            Note=note[:_LONGEST_NOTE] if note else None,
+        )
+    ends = f"until {until.isoformat(timespec='seconds')}" if until else f"{number} runs"
+    await _note(call, by, "acknowledge", cause, ends, note, _one(run_ids))
+    return number
+
+
+async def discard(
+    call: Call, cause: str, by: Actor, *, run_ids: Sequence[int] | None = None
+) -> int:
+    """Say that the failures of a cause need nothing; how many runs that were.
+
+    Raises:
+        UnknownFailure: there is no such cause.
+    """
+    number = await error_groups.handle(
+        call.connection, cause, str(by), "discarded", now=call.now, run_ids=run_ids
+    )
+    await _note(call, by, "discard", cause, f"{number} runs", None, _one(run_ids))
+    return number
+
+
+async def mute(call: Call, cause: str, by: Actor, *, note: str | None = None) -> None:
+    """Let failures of a cause need nobody, those to come too.
+
+    Raises:
+        UnknownFailure: there is no such cause.
+    """
+    await error_groups.change(
+        call.connection,
+        cause,
+        MutedBy=str(by),
+        MutedAt=call.now,
+        Note=note[:_LONGEST_NOTE] if note else None,
+    )
+    await _note(call, by, "mute", cause, note)
+
+
+async def reopen(call: Call, cause: str, by: Actor) -> None:
+    """End a mute, or an acknowledgement until a date.
+
+    Raises:
+        UnknownFailure: there is no such cause.
+    """
+    await error_groups.change(
+        call.connection, cause, MutedBy=None, MutedAt=None, SnoozedBy=None, SnoozedUntil=None
+    )
+    await _note(call, by, "reopen", cause)
+
+
+async def assign(call: Call, cause: str, by: Actor, name: str | None) -> None:
+    """Say who looks after a failure; ``None``: nobody.
+
+    Raises:
+        UnknownFailure: there is no such cause.
+    """
+    await error_groups.change(call.connection, cause, Assignee=name[:100] if name else None)
+    await _note(call, by, "assign", cause, f"to {name}" if name else "to nobody")
+
+
+async def link(call: Call, cause: str, by: Actor, ticket: str | None) -> None:
+    """Link a failure to a ticket: an http(s) address, or the ticket's name; ``None``: to none.
+
+    Raises:
+        UnknownFailure: there is no such cause.
+        BulkError: the address is none that a page may link to.
+    """
+    if ticket and ":" in ticket and urlsplit(ticket).scheme not in {"http", "https"}:
+        raise BulkError(f"{ticket!r} is no http address, nor the name of a ticket")
+    await error_groups.change(call.connection, cause, Ticket=ticket[:500] if ticket else None)
+    await _note(call, by, "link", cause, ticket or "to no ticket")
+
+
+async def seen(call: Call, subject: str, kind: str, by: Actor) -> bool:
+    """Take something off the list that a person has looked at, such as a node that was lost; whether it was there."""
+    gone = await error_groups.remove(call.connection, subject, kind)
+    if gone:
+        await audit(call.connection, by, "seen", call.now, detail=f"{kind}: {subject}")
+    return gone
+
+
+async def _note(call: Call, by: Actor, action: str, cause: str, *details: str | int | None) -> None:
+    row = await error_groups.require(call.connection, cause)
+    run_id = next((one for one in details if isinstance(one, int)), None)
+    said = [f"failure {cause}", *(one for one in details if isinstance(one, str) and one)]
+    await audit(
+        call.connection,
+        by,
+        action,
+        call.now,
+        job_name=row.JobName,
+        run_id=run_id,
+        detail="; ".join(said),
+    )
+
+
+def _one(run_ids: Sequence[int] | None) -> int | None:
+    return run_ids[0] if run_ids is not None and len(run_ids) == 1 else None
+
+
+# The inbox: failures by their cause, with how many, since when, and what people have done about them.
+
+DAYS = 7
+"""The days of a trend."""
+_LATER = 5_000
+"""So many later runs are looked at for the same arguments."""
+
+Standing = Literal["open", "snoozed", "muted", "done"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Runs of a job that failed of the same cause.
+
+    Args:
+        cause: Its key.
+        kind: The type of the exception.
+        place: The file and function that raised it.
+        message: What it said, with placeholders for what differs from run to run.
+        open: How many of its runs nobody has done anything about.
+        in_hand: How many are being done again.
+        total: How many there are, those that were dealt with too.
+        trend: How many in each of the last days, the oldest first.
+        first_release: The release in which it began.
+        newest_run: The newest of its open runs.
+        sample: What that one said.
+        works_since: When a later run of the job succeeded.
+        snoozed_until: Until then its runs do not count.
+    """
+
+    cause: str
+    job: str
+    kind: str
+    place: str
+    message: str
+    open: int
+    in_hand: int
+    total: int
+    first_at: datetime
+    last_at: datetime
+    trend: tuple[int, ...]
+    first_release: str | None
+    newest_run: int | None
+    sample: str
+    works_since: datetime | None
+    snoozed_by: str | None
+    snoozed_until: datetime | None
+    note: str | None
+    muted_by: str | None
+    muted_at: datetime | None
+    assignee: str | None
+    ticket: str | None
+
+    @property
+    def standing(self) -> Standing:
+        """Whether it waits for a person."""
+        if self.muted_at is not None:
+            return "muted"
+        if not self.open and not self.in_hand:
+            return "done"
+        return "snoozed" if self.snoozed_until is not None else "open"
+
+    @property
+    def title(self) -> str:
+        """What went wrong, in one line."""
+        if self.sample:
+            return self.sample
+        if self.kind == MISSED:
+            return "Its slot passed while nobody could start it"
+        if self.kind == "Failure":
+            return self.message or "No reason was given"
+        return f"{self.kind}: {self.message}" if self.message else self.kind
+
+
+async def inbox(
+    connection: AsyncConnection,
+    now: datetime,
+    *,
+    everything: bool = False,
+    wanted: RunFilter | None = None,
+) -> tuple[Failure, ...]:
+    """The failures that wait for a person, those with the most open runs first; with ``everything`` those that do not, too.
+
+    With a search only those of which a run fits that is open, or with ``everything`` any run.
+    """
+    c = job_run.c
+    searched = wanted is not None and bool(wanted.search.terms)
+    fits = list(conditions(await with_names(connection, wanted))) if wanted is not None else []
+    counted = await connection.execute(
+        sa.select(
+            c.Cause,
+            sa.func.count().label("open"),
+            sa.func.max(c.Id).label("newest"),
+        )
+        .where(*is_open(), *fits)
+        .group_by(c.Cause)
+    )
+    opened = {row.Cause: row for row in counted}
+    in_hand = await _in_hand(connection)
+    groups_wanted = sa.select(job_failure)
+    if searched and everything:
+        of_any = sa.select(c.Cause).where(c.Cause.is_not(None), *fits)
+        groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(of_any))
+    elif searched:
+        groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(sorted(opened)))
+    elif not everything:
+        groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(sorted({*opened, *in_hand})))
+    groups = (await connection.execute(groups_wanted)).all()
+    found = await _failures(connection, groups, opened, in_hand, now)
+    shown = [one for one in found if everything or one.standing == "open"]
+    return tuple(sorted(shown, key=lambda one: (-(one.open + one.in_hand), one.job, one.cause)))
+
+
+async def get(connection: AsyncConnection, cause: str, now: datetime) -> Failure:
+    """One failure.
+
+    Raises:
+        UnknownFailure: there is none of this cause.
+    """
+    row = await require(connection, cause)
+    c = job_run.c
+    found = await connection.execute(
+        sa.select(c.Cause, sa.func.count().label("open"), sa.func.max(c.Id).label("newest"))
+        .where(*is_open(cause))
+        .group_by(c.Cause)
+    )
+    opened = {one.Cause: one for one in found}
+    [failure] = await _failures(connection, [row], opened, await _in_hand(connection), now)
+    return failure
+
+
+async def runs_of(
+    connection: AsyncConnection,
+    cause: str,
+    *,
+    only_open: bool = True,
+    limit: int = 50,
+    before: int | None = None,
+) -> tuple[Run, ...]:
+    """The runs of a cause, newest first; only older ones than ``before``, if it is given."""
+    where = [*is_open(cause)] if only_open else [job_run.c.Cause == cause]
+    if before is not None:
+        where.append(job_run.c.Id < before)
+    found = sa.select(job_run).where(*where).order_by(job_run.c.Id.desc()).limit(limit)
+    return tuple(run_of(row) for row in await connection.execute(found))
+
+
+async def done_since(connection: AsyncConnection, runs: Sequence[Run]) -> frozenset[int]:
+    """Those of these runs after which a run of the same job and arguments has succeeded."""
+    c = job_run.c
+    found: set[int] = set()
+    for job in {run.job for run in runs}:
+        mine = [run for run in runs if run.job == job]
+        later = (
+            sa.select(c.Id, c.ArgumentsJson)
+            .where(c.JobName == job, c.State == RunState.SUCCEEDED)
+            .where(c.Id > min(run.id for run in mine))
+            .order_by(c.Id.desc())
+            .limit(_LATER)
+        )
+        newest: dict[str | None, int] = {}
+        for row in await connection.execute(later):
+            newest.setdefault(row.ArgumentsJson, row.Id)
+        found |= {run.id for run in mine if newest.get(run.arguments_json, 0) > run.id}
+    return frozenset(found)
+
+
+async def jobs_in_hand(connection: AsyncConnection) -> frozenset[str]:
+    """Return the jobs of which reruns wait or run."""
+    c = job_run.c
+    reruns = sa.select(c.JobName).where(c.RetryOf.is_not(None), c.State.in_(sorted(ACTIVE)))
+    return frozenset(await connection.scalars(reruns.distinct()))
+
+
+async def _in_hand(connection: AsyncConnection) -> dict[str, int]:
+    """How many runs of each cause are being done again."""
+    new, old = job_run.alias("new"), job_run.alias("old")
+    found = await connection.execute(
+        sa.select(old.c.Cause, sa.func.count())
+        .select_from(new.join(old, new.c.RetryOf == old.c.Id))
+        .where(new.c.RetryOf.is_not(None), new.c.State.in_(sorted(ACTIVE)))
+        .where(old.c.Cause.is_not(None))
+        .group_by(old.c.Cause)
+    )
+    return {row[0]: row[1] for row in found}
+
+
+async def _failures(
+    connection: AsyncConnection,
+    groups: Sequence[Any],
+    opened: dict[str, Any],
+    in_hand: dict[str, int],
+    now: datetime,
+) -> list[Failure]:
+    keys = [row.Cause for row in groups]
+    counts, trends = await _counts(connection, keys, now)
+    samples = await _samples(connection, [row.newest for row in opened.values()])
+    works = await _works_since(connection, {row.JobName for row in groups})
+    found = []
+    for row in groups:
+        total, last = counts.get(row.Cause, (0, row.FirstAt))
+        mine = opened.get(row.Cause)
+        worked = works.get(row.JobName)
+        snoozed = row.SnoozedUntil is not None and row.SnoozedUntil > now
+        found.append(
+            Failure(
+                cause=row.Cause,
+                job=row.JobName,
+                kind=row.Kind,
+                place=row.Place or "",
+                message=row.Message or "",
+                open=mine.open if mine is not None else 0,
+                in_hand=in_hand.get(row.Cause, 0),
+                total=total,
+                first_at=row.FirstAt,
+                last_at=last,
+                trend=trends.get(row.Cause, (0,) * DAYS),
+                first_release=row.FirstRelease,
+                newest_run=mine.newest if mine is not None else None,
+                sample=samples.get(mine.newest, "") if mine is not None else "",
+                works_since=worked if worked is not None and worked > last else None,
+                snoozed_by=row.SnoozedBy if snoozed else None,
+                snoozed_until=row.SnoozedUntil if snoozed else None,
+                note=row.Note,
+                muted_by=row.MutedBy,
+                muted_at=row.MutedAt,
+                assignee=row.Assignee,
+                ticket=row.Ticket,
+            )
+        )
+    return found
+
+
+async def _samples(connection: AsyncConnection, run_ids: Sequence[int]) -> dict[int, str]:
+    """The last line of what each of these runs said."""
+    c = job_run.c
+    found = await connection.execute(sa.select(c.Id, c.Message).where(c.Id.in_(run_ids)))
+    return {row.Id: last_line(row.Message) for row in found if row.Message}
+
+
+async def _counts(
+    connection: AsyncConnection, keys: Sequence[str], now: datetime
+) -> tuple[dict[str, tuple[int, datetime]], dict[str, tuple[int, ...]]]:
+    """How many runs each cause has and when the last ended; and how many in each of the last days."""
+    c = job_run.c
+    last = sa.func.max(c.CompletedAt, type_=c.CompletedAt.type)
+    totals = await connection.execute(
+        sa.select(c.Cause, sa.func.count(), last)
+        .where(c.Cause.is_not(None), c.Cause.in_(keys))
+        .group_by(c.Cause)
+    )
+    found = {row[0]: (row[1], row[2]) for row in totals}
+    day = timedelta(days=1)
+    ago = whole_seconds(c.CompletedAt, sa.literal(now, c.CompletedAt.type))
+    back = (ago // int(day.total_seconds())).label("Back")
+    lately = await connection.execute(
+        sa.select(c.Cause, back, sa.func.count())
+        .where(c.Cause.is_not(None), c.Cause.in_(keys))
+        .where(c.CompletedAt > now - DAYS * day, c.CompletedAt <= now)
+        .group_by(c.Cause, back)
+    )
+    bars = Counter({(cause, days): number for cause, days, number in lately})
+    trends = {key: tuple(bars[key, n] for n in reversed(range(DAYS))) for key in keys}
+    return found, trends
+
+
+async def _works_since(connection: AsyncConnection, jobs: set[str]) -> dict[str, datetime]:
+    """When the newest successful run of each job ended."""
+    c = job_run.c
+    found = {}
+    for job in sorted(jobs):
+        newest = (
+            sa.select(c.CompletedAt)
+            .where(c.JobName == job, c.State == RunState.SUCCEEDED)
+            .order_by(c.Id.desc())
+            .limit(1)
+        )
+        if (at := await connection.scalar(newest)) is not None:
+            found[job] = at
+    return found

@@ -1,0 +1,458 @@
+"""Pages of the inbox and of bulk operations."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.datastructures import FormData
+
+from ...core import humanize
+from ...core.actor import Actor
+from ...core.errors import BulkError, UnknownBulk, UnknownFailure, UnknownJob
+from ...core.languages import gettext
+from ...core.numbers import priority_of, rate_of, whole, whole_or_error
+from ...kernel.jobs.definition import JobDefinition, shown_arguments
+from ...project import current
+from ...scheduler import Scheduler
+from ...schedules.zones import parse_zone
+from ...web.authentication import actor
+from ...web.dashboard.common import SchedulerOf as CommonSchedulerOf
+from ...web.dashboard.common import Viewer, find_job
+from ...web.dashboard.flash import Flash, back, base_path
+from ...web.dashboard.page_route import PageRoute, page_needs
+from ...web.dashboard.rendering import render
+from ...web.dashboard.runs import MOST, RunQuery
+from ...web.problems import Problem
+from ...web.state import get_scheduler
+from ..accounts.roles import Principal, Role
+from ..search.actions import looked_for
+from ..search.language import SearchError, only
+from ..search.run_search import RunFilter
+from . import bulk_actions, bulk_queries, inbox
+from .bulk_actions import Wish, backfill, check
+from .issues import besides_failures
+
+# The pages of the inbox: failures by their cause, and whatever else is wrong.
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_RUNS_SHOWN = 100
+
+
+@router.get("/inbox")
+async def inbox_page(
+    request: Request, principal: Viewer, scheduler: CommonSchedulerOf, show: str = "", q: str = ""
+) -> Response:
+    """Everything that needs a person."""
+    search, error = q.strip()[:MOST], None
+    try:
+        wanted = looked_for(scheduler, search)
+    except SearchError as wrong:
+        wanted, error = RunFilter(), wrong
+    now = scheduler.clock.now()
+    everything = show == "all"
+    definitions = list(scheduler.definitions.values())
+    lost_after = scheduler.settings.lost_after_seconds
+
+    async def query(db: AsyncConnection) -> dict[str, Any]:
+        return {
+            "failures": await inbox.inbox(db, now, everything=everything, wanted=wanted),
+            "wrong": await besides_failures(db, definitions, now, lost_after=lost_after),
+        }
+
+    found = await scheduler.read(query)
+    return render(
+        request,
+        "oncall/inbox.html",
+        principal,
+        everything=everything,
+        search=search,
+        error=error,
+        **found,
+    )
+
+
+@router.get("/inbox/{cause}")
+async def failure_page(
+    request: Request, principal: Viewer, scheduler: CommonSchedulerOf, cause: str
+) -> Response:
+    """One failure with its open runs."""
+    now = scheduler.clock.now()
+
+    async def query(db: AsyncConnection) -> dict[str, Any]:
+        one = await inbox.get(db, cause, now)
+        runs = await inbox.runs_of(db, cause, limit=_RUNS_SHOWN)
+        return {"one": one, "runs": runs, "again": await inbox.done_since(db, runs)}
+
+    try:
+        found = await scheduler.read(query)
+    except UnknownFailure:
+        raise Problem(404, "No such failure", f"There is no failure {cause}.") from None
+    definition = scheduler.definitions.get(found["one"].job)
+    shown = {
+        run.id: humanize.arguments(shown_arguments(definition, run.arguments))
+        for run in found["runs"]
+    }
+    return render(request, "oncall/failure.html", principal, shown=shown, **found)
+
+
+# The pages of operations on many runs, and of slots of the past: counted before, followed while they go on.
+
+NOTHING = bulk_queries.Found(0, {}, {}, 0)
+
+
+class BulkQuery(RunQuery):
+    """What is to be done, and to which runs."""
+
+    do: str = ""
+    to: str = ""
+    rate: str = ""
+    order: str = ""
+    note: str = ""
+
+    def wish(self, scheduler: Scheduler) -> Wish:
+        """What is asked for.
+
+        Raises:
+            BulkError: it cannot be read.
+            SearchError: neither can the search.
+        """
+        try:
+            return Wish(
+                action=self.do,
+                wanted=self.wanted(scheduler),
+                queue=(self.to or None) if self.do == "queue" else None,
+                priority=priority_of(self.to or "0") if self.do == "priority" else None,
+                rate=rate_of(self.rate) if self.do in {"retry", "run-now"} else None,
+                newest_first=self.order == "newest",
+                note=self.note.strip() or None,
+            )
+        except ValueError as error:
+            raise BulkError(str(error)) from None
+
+
+def asked_of(form: Mapping[str, str]) -> BulkQuery:
+    """What a form asks for."""
+    return BulkQuery(**{name: form.get(name, "") for name in BulkQuery.model_fields})
+
+
+@router.get("/bulk")
+async def bulks_page(request: Request, principal: Viewer, scheduler: CommonSchedulerOf) -> Response:
+    """The last operations."""
+    found = await scheduler.read(bulk_queries.latest)
+    return render(request, "oncall/bulks.html", principal, bulks=found)
+
+
+@router.get("/bulk/new")
+async def new_bulk_page(
+    request: Request,
+    principal: Viewer,
+    scheduler: CommonSchedulerOf,
+    asked: Annotated[BulkQuery, Query()],
+) -> Response:
+    """How many runs an operation would look at."""
+    wish, error, found = Wish(action=asked.do, wanted=RunFilter()), "", NOTHING
+    try:
+        wish = replace(wish, wanted=asked.wanted(scheduler))
+        wish = check(scheduler, asked.wish(scheduler))
+        found = await scheduler.read(lambda db: bulk_queries.find(db, wish.wanted))
+    except (BulkError, SearchError) as problem:
+        error = f"{humanize.sentence(str(problem))}."
+    runs = f"{request.url.path.rpartition('/bulk/')[0]}/runs"
+    said = {**asked.model_dump(include={"do", "to", "rate", "order", "note"}), "q": asked.text}
+    return render(
+        request,
+        "oncall/bulk_new.html",
+        principal,
+        wish=wish,
+        found=found,
+        error=error,
+        filter=bulk_queries.words(wish.wanted),
+        asked={name: value for name, value in said.items() if value},
+        back=asked.address(runs),
+    )
+
+
+@router.get("/bulk/{bulk_id}")
+async def bulk_page(
+    request: Request, principal: Viewer, scheduler: CommonSchedulerOf, bulk_id: int
+) -> Response:
+    """One operation, and how far it is."""
+    try:
+        one = await scheduler.read(lambda db: bulk_queries.get(db, bulk_id))
+    except UnknownBulk:
+        raise Problem(404, "No such operation", f"There is no operation {bulk_id}.") from None
+    return render(request, "oncall/bulk.html", principal, one=one)
+
+
+@router.get("/jobs/{name}/backfill")
+async def backfill_page(
+    request: Request,
+    principal: Viewer,
+    scheduler: CommonSchedulerOf,
+    name: str,
+    *,
+    since: str = "",
+    until: str = "",
+    rate: str = "",
+) -> Response:
+    """The slots of a job in a range of the past."""
+    job, _ = find_job(scheduler, name)
+    if job is None:
+        raise Problem(404, "No such job", f"There is no job {name} in the code.")
+    now, error = scheduler.clock.now(), ""
+    found = bulk_actions.Look((), {})
+    try:
+        first, last = local_time(since), local_time(until)
+        found = await scheduler.read(lambda db: bulk_actions.look(db, job, first, last, now))
+    except ValueError as problem:  # a BulkError is one
+        error = f"{humanize.sentence(str(problem))}."
+    return render(
+        request,
+        "oncall/backfill.html",
+        principal,
+        job=job,
+        found=found,
+        error=error,
+        followers=_followers(scheduler, job),
+        asked={"since": since, "until": until, "rate": rate},
+    )
+
+
+def _followers(scheduler: Scheduler, job: JobDefinition) -> list[str]:
+    """The jobs that follow a job, by name; of those that whoever asks may not see, how many."""
+    names = [one.name for one in job.followers()]
+    seen = [one for one in names if one in scheduler.definitions]
+    hidden = len(names) - len(seen)
+    return [*seen, gettext("%(number)s more", number=hidden)] if hidden else seen
+
+
+def local_time(text: str) -> datetime:
+    """What a ``datetime-local`` input holds, in the project's zone.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    return datetime.fromisoformat(text).replace(tzinfo=parse_zone(current().timezone))
+
+
+# What the buttons of the inbox and of operations on many runs do; each answers with a redirect to a page that says what happened.
+
+Operator = Annotated[Principal, Depends(page_needs(Role.OPERATOR))]
+SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
+_WRONG = (UnknownFailure, UnknownBulk, BulkError, ValueError)
+
+
+async def begin(scheduler: Scheduler, wish: Wish, by: Actor, most: int | None = None) -> int:
+    """Begin an operation and do its first step at once; nodes do the rest. Its id."""
+    checked = bulk_actions.check(scheduler, wish)
+    bulk_id = await scheduler.operate(bulk_actions.begin, None, checked, by, most)
+    await scheduler.operate(bulk_actions.step, None, bulk_id, scheduler.definitions)
+    return bulk_id
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """One press of a button about a failure.
+
+    Args:
+        scheduler: Does what is asked.
+        by: Who pressed it.
+        cause: The failure.
+        form: What the form holds.
+        run_ids: The runs that were chosen; ``None``: all that are open.
+        base: The path of the dashboard.
+    """
+
+    scheduler: Scheduler
+    by: Actor
+    cause: str
+    form: FormData
+    run_ids: Sequence[int] | None
+    base: str
+
+    def text(self, name: str) -> str | None:
+        """A field of the form; ``None`` when it is empty."""
+        return _text(self.form, name)
+
+
+async def _retry(press: Press) -> Flash:
+    wanted = RunFilter(search=only(cause=press.cause, is_="open", run=press.run_ids))
+    bulk_id = await begin(press.scheduler, Wish(action="retry", wanted=wanted), press.by)
+    page = f"{press.base}/bulk/{bulk_id}"
+    return Flash(
+        "good", gettext("They are done again."), page, gettext("Operation %(id)s", id=bulk_id)
+    )
+
+
+async def _acknowledge(press: Press) -> Flash:
+    text = press.text("until")
+    until = local_time(text) if text else None
+    done = await press.scheduler.operate(
+        inbox.acknowledge,
+        None,
+        press.cause,
+        press.by,
+        note=press.text("note"),
+        until=until,
+        run_ids=press.run_ids,
+    )
+    if until is None:
+        runs = humanize.count(done, "run")
+        return Flash("good", gettext("Acknowledged: %(runs)s.", runs=runs))
+    ends = f"{humanize.day_and_month(until)} {until:%H:%M}"
+    return Flash("good", gettext("Acknowledged: until %(when)s.", when=ends))
+
+
+async def _discard(press: Press) -> Flash:
+    done = await press.scheduler.operate(
+        inbox.discard, None, press.cause, press.by, run_ids=press.run_ids
+    )
+    return Flash("good", gettext("%(runs)s discarded.", runs=humanize.count(done, "run")))
+
+
+async def _mute(press: Press) -> Flash:
+    note = press.text("note")
+    await press.scheduler.operate(inbox.mute, None, press.cause, press.by, note=note)
+    return Flash("good", gettext("Muted: runs that fail so need nobody."))
+
+
+async def _reopen(press: Press) -> Flash:
+    await press.scheduler.operate(inbox.reopen, None, press.cause, press.by)
+    return Flash("good", gettext("It is open again."))
+
+
+async def _assign(press: Press) -> Flash:
+    name = press.text("name")
+    await press.scheduler.operate(inbox.assign, None, press.cause, press.by, name)
+    return Flash(
+        "good",
+        gettext("Assigned to %(name)s.", name=name) if name else gettext("Assigned to nobody."),
+    )
+
+
+async def _link(press: Press) -> Flash:
+    ticket = press.text("ticket")
+    await press.scheduler.operate(inbox.link, None, press.cause, press.by, ticket)
+    return Flash("good", gettext("The ticket is noted."))
+
+
+_ACTIONS: dict[str, Callable[[Press], Awaitable[Flash]]] = {
+    "retry": _retry,
+    "acknowledge": _acknowledge,
+    "discard": _discard,
+    "mute": _mute,
+    "reopen": _reopen,
+    "assign": _assign,
+    "link": _link,
+}
+
+
+@router.post("/inbox/{cause}/{what}")
+async def act_on_failure(
+    request: Request, cause: str, what: str, principal: Operator, scheduler: SchedulerOf
+) -> Response:
+    """Do something about the runs of a failure; ``some``: about those that were chosen."""
+    form = await request.form()
+    given = [whole(text) for text in form.getlist("run") if isinstance(text, str)]
+    chosen = [run_id for run_id in given if run_id is not None]
+    some = what == "some"
+    act = _ACTIONS.get((_text(form, "do") or "") if some else what)
+    if act is None:
+        raise Problem(404, "No such page", "The address is not one of a page.")
+    by, base = actor(request, principal), base_path(request)
+    press = Press(scheduler, by, cause, form, chosen if some else None, base)
+    try:
+        flash = (
+            await act(press) if chosen or not some else Flash("bad", gettext("Choose a run first."))
+        )
+    except _WRONG as error:
+        flash = Flash("bad", f"{humanize.sentence(str(error))}.")
+    return back(request, flash, press.text("next") or "")
+
+
+@router.post("/concerns/{kind}/{subject}/seen")
+async def seen(
+    request: Request, kind: str, subject: str, principal: Operator, scheduler: SchedulerOf
+) -> Response:
+    """Take something off the list that a person has looked at."""
+    by = actor(request, principal)
+    gone = await scheduler.operate(inbox.seen, None, subject, kind, by)
+    form = await request.form()
+    text = gettext("It is off the list.") if gone else gettext("It was off the list already.")
+    return back(request, Flash("good", text), _text(form, "next") or "")
+
+
+@router.post("/bulk")
+async def begin_bulk(request: Request, principal: Operator, scheduler: SchedulerOf) -> Response:
+    """Begin an operation on many runs."""
+    form = await request.form()
+    asked = asked_of({name: str(value) for name, value in form.items()})
+    try:
+        if asked.do == "delete" and not principal.covers_some(Role.ADMIN):
+            raise BulkError("deleting runs needs the role admin")
+        most = whole_or_error(_text(form, "most") or "0", "most") or None
+        bulk_id = await begin(scheduler, asked.wish(scheduler), actor(request, principal), most)
+    except _WRONG as error:
+        return back(request, Flash("bad", f"{humanize.sentence(str(error))}."), "")
+    return back(
+        request, Flash("good", gettext("It has begun.")), f"{base_path(request)}/bulk/{bulk_id}"
+    )
+
+
+@router.post("/bulk/{bulk_id}/{what}")
+async def change_bulk(
+    request: Request, bulk_id: int, what: str, principal: Operator, scheduler: SchedulerOf
+) -> Response:
+    """Stop an operation, or take it back."""
+    by = actor(request, principal)
+    try:
+        if what == "stop":
+            await scheduler.operate(bulk_actions.stop, None, bulk_id, by)
+            flash, shown = Flash("good", gettext("It is stopped; what it has done stays.")), bulk_id
+        elif what == "undo":
+            shown = await scheduler.operate(bulk_actions.undo, None, bulk_id, by)
+            await scheduler.operate(bulk_actions.step, None, shown, scheduler.definitions)
+            flash = Flash("good", gettext("It is taken back as far as that goes."))
+        else:
+            raise Problem(404, "No such page", "The address is not one of a page.")
+    except _WRONG as error:
+        flash, shown = Flash("bad", f"{humanize.sentence(str(error))}."), bulk_id
+    return back(request, flash, f"{base_path(request)}/bulk/{shown}")
+
+
+@router.post("/jobs/{name}/backfill")
+async def begin_backfill(
+    request: Request, name: str, principal: Operator, scheduler: SchedulerOf
+) -> Response:
+    """Run slots of the past."""
+    form = await request.form()
+    try:
+        job = scheduler.find(name)
+        made = await scheduler.operate(
+            backfill,
+            None,
+            job,
+            local_time(_text(form, "since") or ""),
+            local_time(_text(form, "until") or ""),
+            actor(request, principal),
+            rate=rate_of(_text(form, "rate") or ""),
+            followers="no_followers" not in form,
+        )
+    except (UnknownJob, ValueError) as error:
+        flash = Flash("bad", f"{humanize.sentence(str(error))}.")
+    else:
+        flash = Flash(
+            "good", gettext("%(runs)s of the past wait.", runs=humanize.count(made, "run"))
+        )
+    return back(request, flash, f"{base_path(request)}/jobs/{quote(name, safe='')}")
+
+
+def _text(form: FormData, name: str) -> str | None:
+    value = form.get(name)
+    return value.strip() or None if isinstance(value, str) else None

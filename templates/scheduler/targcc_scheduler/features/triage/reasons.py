@@ -1,0 +1,230 @@
+"""What answers to "why?" are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core import humanize
+from ...core.languages import gettext, ngettext
+from ...core.states import RunState
+from ...db import locks
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.queries.models import Pause, Run, Server
+from ..calendars.model import Window
+from ..legacy.owners import Ownership
+
+_MAINTENANCE = "maintenance: "
+"""How the note of a slot begins that was skipped in a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason.
+
+    Args:
+        kind: What it is, for programs: ``queue-paused``, ``busy``, ``next-slot``, …
+        text: In a sentence.
+        runs: The runs that it is about.
+    """
+
+    kind: str
+    text: str
+    runs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to "why?".
+
+    Args:
+        subject: The job's name, or ``run 17``.
+        reasons: The one that decides first.
+    """
+
+    subject: str
+    reasons: tuple[Reason, ...]
+
+    @property
+    def short(self) -> str:
+        """The first reason."""
+        return self.reasons[0].text if self.reasons else gettext("Nothing is in its way.")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known while an answer is made."""
+
+    connection: AsyncConnection
+    definitions: Mapping[str, JobDefinition]
+    now: datetime
+    zone: ZoneInfo
+    lost_after: float
+
+    def at(self, instant: datetime) -> str:
+        """An instant for people, in the reader's zone."""
+        shown = humanize.clock(instant, self.now, self.zone)
+        return f"{shown} ({humanize.relative(instant, self.now)})"
+
+    def paused(self, pause: Pause) -> str:
+        """Who paused something, since when, why and until when."""
+        said = gettext(
+            "by %(name)s since %(when)s", name=humanize.who(pause.by), when=self.at(pause.at)
+        )
+        if pause.reason:
+            said = gettext("%(said)s because: %(reason)s", said=said, reason=pause.reason)
+        if pause.until:
+            return gettext("%(said)s; until %(when)s", said=said, when=self.at(pause.until))
+        return gettext("%(said)s, with no end", said=said)
+
+
+def in_maintenance(look: Look, window: Window) -> Reason:
+    """That no run starts in a window."""
+    queues = humanize.listed(list(window.queues))
+    text = gettext(
+        "Maintenance of %(which)s until %(when)s: planned by %(name)s because: %(reason)s. What waits starts then.",
+        which=gettext("queue %(name)s", name=queues) if queues else gettext("all queues"),
+        when=look.at(window.ends_at),
+        name=humanize.who(window.by),
+        reason=window.reason,
+    )
+    return Reason("maintenance", text)
+
+
+def elsewhere(look: Look, owned: Ownership) -> Reason:
+    """That the old server runs it."""
+    text = gettext(
+        "The old server runs it (owner %(owner)s), set by %(name)s %(when)s",
+        owner=str(owned.owner),
+        name=owned.by,
+        when=look.at(owned.since),
+    )
+    text += gettext(": %(reason)s.", reason=owned.reason) if owned.reason else "."
+    return Reason("old-server", text)
+
+
+def is_alive(look: Look, server: Server) -> bool:
+    """Whether a server has said something lately."""
+    return (look.now - server.heartbeat_at).total_seconds() <= look.lost_after
+
+
+def no_server() -> Reason:
+    """That nothing runs at all."""
+    text = gettext("No server is up: nothing runs until one is (targcc worker).")
+    return Reason("no-server", text)
+
+
+def is_able(server: Server) -> bool:
+    """Whether a server begins runs: it neither stops nor is stuck."""
+    return server.takes_runs and server.stuck_since is None
+
+
+def no_able_server(look: Look, servers: Sequence[Server], queue: str | None = None) -> list[Reason]:
+    """Say why no server begins runs: none is up, none takes the queue, or those that do stop or are stuck.
+
+    Args:
+        look: The question.
+        servers: The servers that are up.
+        queue: The queue; ``None``: any, for servers that create runs.
+    """
+    if not servers:
+        return [no_server()]
+    fitting = [one for one in servers if queue is None or queue in one.queues]
+    if not fitting:
+        names = humanize.listed([one.name for one in servers])
+        text = gettext(
+            "No server takes runs of the queue %(queue)s: %(servers)s do not.",
+            queue=queue,
+            servers=names,
+        )
+        return [Reason("no-worker", text)]
+    if any(map(is_able, fitting)):
+        return []
+    blocked = [one for one in fitting if one.stuck_since is not None]
+    if queue is not None and not blocked:
+        text = gettext("The servers of the queue %(queue)s are stopping or drained.", queue=queue)
+        return [Reason("draining", text)]
+    return [reason for one in blocked for reason in stuck(look, one)]
+
+
+def stuck(look: Look, server: Server) -> list[Reason]:
+    """Say in what a server is stuck."""
+    since = look.at(server.stuck_since or look.now)
+    place = (server.stuck_in or "").partition("\n")[0]
+    text = gettext(
+        "Server %(name)s is stuck since %(when)s: it begins nothing until that ends.",
+        name=server.name,
+        when=since,
+    )
+    if place:
+        text = gettext(
+            "Server %(name)s is stuck in %(place)s since %(when)s: it begins nothing until that ends.",
+            name=server.name,
+            place=place,
+            when=since,
+        )
+    return [Reason("stuck-server", text)]
+
+
+async def locked(look: Look) -> list[Reason]:
+    """Name the locks of the database that keep the scheduler waiting, and their holders."""
+    return [_locked(look, one) for one in await locks.held(look.connection)]
+
+
+def _locked(look: Look, lock: locks.Lock) -> Reason:
+    text = gettext(
+        "The database is locked: %(holder)s holds a lock of %(on)s", holder=lock.holder, on=lock.on
+    )
+    if lock.since is not None:
+        text += gettext(" since %(when)s", when=look.at(lock.since))
+    if lock.waiting:
+        text += ngettext(
+            "; %(num)s session waits for it", "; %(num)s sessions wait for it", lock.waiting
+        )
+    return Reason("database-lock", f"{text}.")
+
+
+def of_final(look: Look, run: Run, job: JobDefinition | None) -> list[Reason]:
+    """What became of a run that is over."""
+    ended = look.at(run.happened_at)
+    handled = ""
+    if run.handling:
+        done, name = humanize.sentence(run.handling), humanize.who(run.handled_by or "")
+        handled = f" {gettext('%(done)s by %(name)s.', done=done, name=name)}"
+    match run.state:
+        case RunState.SKIPPED:
+            if run.blocked_by is None and (run.message or "").startswith(_MAINTENANCE):
+                return [Reason("maintenance", gettext("It was skipped: %(why)s.", why=run.message))]
+            policy = job.overlap if job is not None else "skip"
+            blocked = (run.blocked_by,) if run.blocked_by else ()
+            busy = (
+                gettext("run %(id)s", id=run.blocked_by) if run.blocked_by else gettext("the job")
+            )
+            text = gettext(
+                "It was skipped, since %(busy)s was still going on and overlap is %(policy)s.",
+                busy=busy,
+                policy=policy,
+            )
+            return [Reason("overlap", text, blocked)]
+        case RunState.MISSED:
+            text = gettext("It was missed: its slot passed while nobody could start it.")
+            if job is not None:
+                text = gettext(
+                    "It was missed: its slot passed while nobody could start it (misfire is %(rule)s).",
+                    rule=job.misfire,
+                )
+            return [Reason("missed", text + handled)]
+        case RunState.FAILED:
+            said = humanize.last_line(run.message or "") or gettext("no reason was given")
+            failed = gettext("It failed %(when)s: %(said)s.", when=ended, said=said)
+            return [Reason("failed", failed + handled)]
+        case RunState.CANCELLED:
+            said = run.message or humanize.STATE_WORDS[RunState.CANCELLED]
+            over = gettext("It is over: %(said)s, %(when)s.", said=said, when=ended)
+            return [Reason("cancelled", over)]
+        case _:
+            return [Reason("succeeded", gettext("It succeeded %(when)s.", when=ended))]

@@ -1,0 +1,325 @@
+"""What is late: slots that nobody has begun, runs that wait too long, and expectations of jobs that are broken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core import humanize
+from ...core.languages import gettext, ngettext
+from ...core.states import RunState
+from ...db.columns import UtcDateTime
+from ...db.dialects.frequent import FrequentStatement, is_among, listed
+from ...db.tables import job_queue, job_run, job_schedule
+from ...kernel.jobs.definition import JobDefinition, deadline_before
+from ...kernel.pauses import paused_jobs
+from ...schedules.base import Schedule
+from ...schedules.intervals import AfterRunSchedule
+from ...schedules.zones import parse_zone
+from ..calendars import model as calendar_model
+from ..legacy import owners
+from .error_groups import watched_since
+
+SLOT_GRACE = timedelta(minutes=2)
+"""A slot that has no run after this is late: no node creates runs."""
+RUN_GRACE = timedelta(minutes=10)
+"""A run that has waited so long for a worker is late."""
+_DAY = timedelta(days=1)
+_NEWEST = 10
+_ALL_AGAIN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Something is late.
+
+    Args:
+        subject: The job, or the queue for ``kind`` ``queue``.
+        kind: ``slot``, ``queue``, or the option of the job that is broken: ``must_finish_by``, ``must_start_within``, ``at_least``.
+        detail: In a sentence.
+        since: Since when.
+        number: How many runs are.
+    """
+
+    subject: str
+    kind: str
+    detail: str
+    since: datetime
+    number: int = 1
+
+
+class NextSlots:
+    """The slot that follows the last one of each job, for who asks again and again: until that slot is late there is nothing to read about the job."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Schedule, str, datetime, datetime | None]] = {}
+        self._rounds = 0
+
+    def doubtful(self, jobs: Iterable[JobDefinition], before: datetime) -> list[JobDefinition]:
+        """Those of the jobs of which a slot from before an instant may have no run; now and then all, as a wrong clock may have been set right."""
+        self._rounds += 1
+        if self._rounds % _ALL_AGAIN == 0:
+            return list(jobs)
+        return [job for job in jobs if not self._comes_later(job, before)]
+
+    def _comes_later(self, job: JobDefinition, before: datetime) -> bool:
+        kept = self._kept.get(job.name)
+        if kept is None or kept[0] is not job.schedule or kept[1] != job.timezone:
+            return False
+        return kept[3] is None or kept[3] > before
+
+    def after(self, last: datetime, job: JobDefinition, schedule: Schedule) -> datetime | None:
+        """The slot of a job after the one that was handled last."""
+        kept = self._kept.get(job.name)
+        if kept is not None and kept[0] is schedule and kept[1:3] == (job.timezone, last):
+            return kept[3]
+        slot = schedule.next(last, parse_zone(job.timezone))
+        self._kept[job.name] = (schedule, job.timezone, last, slot)
+        return slot
+
+
+_HANDLED = FrequentStatement(
+    sa.select(job_schedule.c.JobName, job_schedule.c.LastSlot).where(
+        job_schedule.c.LastSlot.is_not(None),
+        is_among(job_schedule.c.JobName, listed("jobs", sa.Text)),
+    )
+)
+_C = job_run.c
+_PAUSED = sa.select(job_queue.c.Name).where(
+    job_queue.c.PausedAt.is_not(None),
+    sa.or_(
+        job_queue.c.PausedUntil.is_(None),
+        job_queue.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
+    ),
+)
+_WAITING_RUNS = FrequentStatement(
+    sa.select(
+        _C.Queue,
+        sa.func.count().label("number"),
+        sa.func.min(_C.DueAt, type_=_C.DueAt.type).label("since"),
+    )
+    .where(_C.State == RunState.ENQUEUED, _C.DueAt < sa.bindparam("before", type_=UtcDateTime))
+    .where(_C.UnknownSince.is_(None), _C.Queue.not_in(_PAUSED))
+    .group_by(_C.Queue)
+)
+
+
+async def late(
+    connection: AsyncConnection,
+    definitions: Iterable[JobDefinition],
+    now: datetime,
+    following: NextSlots | None = None,
+) -> list[Late]:
+    """Everything that is late.
+
+    Args:
+        connection: To read by.
+        definitions: The jobs.
+        now: The instant it is.
+        following: For who asks again and again.
+    """
+    jobs = list(definitions)
+    asleep = await paused_jobs(connection, now) | (await owners.not_ours(connection)).keys()
+    slots = await late_slots(connection, jobs, asleep, now, following=following)
+    runs = await late_runs(connection, now)
+    return [*slots, *await broken(connection, jobs, asleep, now), *runs]
+
+
+async def late_slots(
+    connection: AsyncConnection,
+    jobs: Iterable[JobDefinition],
+    asleep: Collection[str],
+    now: datetime,
+    grace: timedelta = SLOT_GRACE,
+    *,
+    following: NextSlots | None = None,
+) -> list[Late]:
+    """The jobs of which a slot has come that no node has handled."""
+    following = following or NextSlots()
+    awake = (job for job in jobs if job.schedule is not None and job.name not in asleep)
+    asked = following.doubtful(awake, now - grace)
+    handled: Mapping[str, datetime] = {}
+    if asked:
+        names = {"jobs": [job.name for job in asked]}
+        handled = {row.JobName: row.LastSlot for row in await _HANDLED.all(connection, names)}
+    slots = []
+    for job in asked:
+        last = handled.get(job.name)
+        if last is None or job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
+            continue  # what counts from its last run, which may go on, is not late
+        slot = following.after(last, job, job.schedule)
+        if slot is not None and slot + grace <= now:
+            waited = humanize.duration(now - slot)
+            detail = gettext(
+                "nobody has begun its slot of %(time)s, %(waited)s ago",
+                time=f"{slot:%H:%M}",
+                waited=waited,
+            )
+            slots.append(Late(job.name, "slot", detail, slot))
+    return slots
+
+
+async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
+    """The queues, of those that are neither paused nor in maintenance, in which runs have waited too long."""
+    waiting = await _WAITING_RUNS.all(connection, {"now": now, "before": now - RUN_GRACE})
+    closed = await calendar_model.active(connection, now) if waiting else []
+    return [
+        Late(queue, "queue", _waits(number, now - since), since, number)
+        for queue, number, since in waiting
+        if not any(one.covers(queue) for one in closed)
+    ]
+
+
+def _waits(number: int, waited: timedelta) -> str:
+    return ngettext(
+        "%(num)s run in it waits for a worker, the first for %(time)s",
+        "%(num)s runs in it wait for a worker, the first for %(time)s",
+        number,
+        time=humanize.duration(waited),
+    )
+
+
+async def broken(
+    connection: AsyncConnection,
+    jobs: Iterable[JobDefinition],
+    asleep: Collection[str],
+    now: datetime,
+) -> list[Late]:
+    """The expectations of jobs that are broken; those that say nothing cost nothing."""
+    found = []
+    for job in jobs:
+        if not job.expectations.any:
+            continue
+        for check in (_finished, _started, _succeeded):
+            one = await check(connection, job, now, asleep=job.name in asleep)
+            if one is not None:
+                found.append(one)
+    return found
+
+
+async def _finished(
+    connection: AsyncConnection,
+    job: JobDefinition,
+    now: datetime,
+    *,
+    asleep: bool,  # noqa: ARG001 - as the others have it
+) -> Late | None:
+    """Whether the last slot before the last deadline has succeeded, however late."""
+    by = job.expectations.finish_by
+    if by is None or job.schedule is None:
+        return None
+    zone = parse_zone(job.timezone)
+    deadline = deadline_before(by, job.timezone, now)
+    slot = job.schedule.previous(deadline, zone)
+    if slot is None or slot < deadline - _DAY:
+        return None
+    if not await _was_there(connection, job.name, slot):
+        return None
+    if any(at >= slot for at in await _successes(connection, job.name, _NEWEST)):
+        return None
+    detail = gettext(
+        "it has to finish by %(by)s, and its slot of %(slot)s has not succeeded",
+        by=f"{by:%H:%M}",
+        slot=f"{slot:%H:%M}",
+    )
+    return Late(job.name, "must_finish_by", detail, deadline)
+
+
+async def _was_there(connection: AsyncConnection, job: str, slot: datetime) -> bool:
+    """Whether the job was known at a slot: it has older runs or slots, or that slot has a run."""
+    c = job_run.c
+    oldest = sa.select(c.CreatedAt).where(c.JobName == job).order_by(c.Id).limit(1)
+    first = await connection.scalar(oldest)
+    if first is not None and first <= slot + SLOT_GRACE:
+        return True
+    last = sa.select(job_schedule.c.LastSlot).where(job_schedule.c.JobName == job)
+    handled = await connection.scalar(last)
+    return handled is not None and handled < slot
+
+
+async def _started(
+    connection: AsyncConnection, job: JobDefinition, now: datetime, *, asleep: bool
+) -> Late | None:
+    """Whether a run waits longer than it may, or a slot has none."""
+    within = job.expectations.start_within
+    if within is None:
+        return None
+    c = job_run.c
+    waits = (
+        sa.select(c.Id, c.DueAt)
+        .where(c.JobName == job.name, c.State == RunState.ENQUEUED, c.DueAt < now - within)
+        .order_by(c.DueAt)
+        .limit(1)
+    )
+    row: Any = (await connection.execute(waits)).one_or_none()
+    limit = humanize.duration(within)
+    if row is not None:
+        waited = humanize.duration(now - row.DueAt)
+        detail = gettext(
+            "run %(id)s has waited %(time)s for a worker, and has to start within %(limit)s",
+            id=row.Id,
+            time=waited,
+            limit=limit,
+        )
+        return Late(job.name, "must_start_within", detail, row.DueAt + within)
+    missing = await late_slots(connection, [job], {job.name} if asleep else (), now, within)
+    if not missing:
+        return None
+    detail = gettext(
+        "%(late)s, and has to start within %(limit)s", late=missing[0].detail, limit=limit
+    )
+    return Late(job.name, "must_start_within", detail, missing[0].since + within)
+
+
+async def _succeeded(
+    connection: AsyncConnection,
+    job: JobDefinition,
+    now: datetime,
+    *,
+    asleep: bool,  # noqa: ARG001 - as the others have it
+) -> Late | None:
+    """Whether it has succeeded as often as it has to, once it is known for as long as that counts."""
+    wanted, within = job.expectations.successes, job.expectations.within
+    if not wanted:
+        return None
+    since = now - within
+    known_since = await _known_since(connection, job.name)
+    if known_since is None or known_since > since:
+        return None
+    every = await _successes(connection, job.name, wanted)
+    ends = [at for at in every if at > since]
+    if len(ends) >= wanted:
+        return None
+    broken_at = every[-1] + within if len(every) == wanted else known_since + within
+    there = humanize.count(len(ends), "success", "successes") if ends else gettext("none")
+    detail = gettext(
+        "it has to have %(wanted)s, and there was %(there)s",
+        wanted=str(job.expectations.at_least),
+        there=there,
+    )
+    return Late(job.name, "at_least", detail, broken_at)
+
+
+async def _successes(connection: AsyncConnection, job: str, count: int) -> list[datetime]:
+    """When the newest good runs of a job ended, the newest first."""
+    c = job_run.c
+    newest = (
+        sa.select(c.CompletedAt)
+        .where(c.JobName == job, c.State == RunState.SUCCEEDED)
+        .order_by(c.Id.desc())
+        .limit(count)
+    )
+    return [at for at in await connection.scalars(newest) if at is not None]
+
+
+async def _known_since(connection: AsyncConnection, job: str) -> datetime | None:
+    """Since when a job is known: since its oldest run that is kept, or since a node has first looked after it."""
+    c = job_run.c
+    oldest = sa.select(c.CreatedAt).where(c.JobName == job).order_by(c.Id).limit(1)
+    found = [await connection.scalar(oldest), await watched_since(connection, job)]
+    return min((at for at in found if at is not None), default=None)

@@ -1,0 +1,758 @@
+"""Explain why a job or a run does not run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core import humanize
+from ...core.languages import gettext, ngettext, zone_of_reader
+from ...core.pools import Pool, pool_of
+from ...core.states import FINAL, UNBEGUN, RunState
+from ...db import locks
+from ...db.columns import UtcDateTime, elapsed
+from ...db.tables import job_limit, job_run, job_unique
+from ...kernel import limits
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.jobs.discovery import BrokenModule
+from ...kernel.limits import Capacity
+from ...kernel.node import slots
+from ...kernel.queries import chains, runs, system
+from ...kernel.queries.jobs import next_run
+from ...kernel.queries.models import Queue, Run, Server
+from ...kernel.runs.values import IS_LIMIT, Tie
+from ...project import current
+from ...schedules.base import Schedule
+from ...schedules.calendars import WorkingSchedule
+from ...schedules.dst import clock_changes
+from ...schedules.intervals import AfterRunSchedule, OnceSchedule
+from ...schedules.zones import parse_zone
+from ..calendars import queries as calendar_queries
+from ..legacy import owners
+from ..legacy.owners import Owner
+from ..overrides.effective import shown
+from . import sla
+from .reasons import (
+    Answer,
+    Look,
+    Reason,
+    elsewhere,
+    in_maintenance,
+    is_able,
+    is_alive,
+    locked,
+    no_able_server,
+    of_final,
+    stuck,
+)
+
+# Why a run waits for a worker: which are busy, with what, and what goes before it.
+
+_SHOWN = 5
+
+
+async def for_worker(look: Look, run: Run, servers: Sequence[Server]) -> Reason:
+    """What a run waits for in whose way nothing is but other runs."""
+    pool = pool_of(current().pools, run.queue)
+    queues = (run.queue,) if pool is None else pool.queues
+    each = current().queues.get(run.queue, 1)
+    workers = sum(
+        each for one in servers if is_able(one) and not set(queues).isdisjoint(one.queues)
+    )
+    there = await running(look, job_run.c.Queue.in_(queues))
+    if len(there) < workers:
+        return Reason("soon", gettext("Nothing is in its way: a worker takes it in a moment."))
+    busy = {"busy": len(there), "workers": workers, "runs": named(there)}
+    if pool is None:
+        text = gettext(
+            "It waits for a worker of queue %(queue)s (%(busy)s of %(workers)s busy: %(runs)s)",
+            queue=run.queue,
+            **busy,
+        )
+    else:
+        text = _of_pool(pool, run, busy)
+    ahead = await _ahead(look, run)
+    text += (
+        ngettext("; %(num)s run goes before it.", "; %(num)s runs go before it.", ahead)
+        if ahead
+        else gettext("; it is the next.")
+    )
+    return Reason("busy", " ".join([text, *_age(look, run)]), tuple(there))
+
+
+def _of_pool(pool: Pool, run: Run, busy: dict[str, Any]) -> str:
+    """That queues share the workers, and how."""
+    text = gettext(
+        "It waits for a worker of pool %(pool)s (%(busy)s of %(workers)s busy: %(runs)s)",
+        pool=pool.name,
+        **busy,
+    )
+    if not pool.strict:
+        return text + gettext(
+            ", of whose starts the queue %(queue)s has %(weight)s of %(total)s while all its queues have work",
+            queue=run.queue,
+            weight=pool.weights[run.queue],
+            total=sum(pool.weights.values()),
+        )
+    before = list(pool.queues[: pool.queues.index(run.queue)])
+    if not before:
+        return text
+    return text + gettext(
+        ", whose queues %(before)s go before %(queue)s",
+        before=humanize.listed(before, _SHOWN),
+        queue=run.queue,
+    )
+
+
+def _age(look: Look, run: Run) -> list[str]:
+    """How its waiting counts."""
+    aging = current().queue_aging.get(run.queue)
+    if aging is None:
+        return []
+    return [
+        gettext(
+            "Waiting counts in this queue: each %(time)s is one point, so that it has %(points)s beside its priority %(priority)s.",
+            time=humanize.duration(aging),
+            points=f"{max((look.now - run.due_at) / timedelta(seconds=aging), 0):.1f}",
+            priority=run.priority,
+        )
+    ]
+
+
+async def _ahead(look: Look, run: Run) -> int:
+    """How many runs of its queue go before it."""
+    c, aging = job_run.c, current().queue_aging.get(run.queue)
+    points: sa.ColumnElement[Any] = c.Priority
+    mine: Any = run.priority
+    if aging is not None:
+        points = c.Priority * aging - elapsed(sa.literal(run.due_at, UtcDateTime()), c.DueAt)
+        mine = run.priority * aging
+    place = sa.or_(
+        points > mine,
+        sa.and_(points == mine, c.DueAt < run.due_at),
+        sa.and_(points == mine, c.DueAt == run.due_at, c.Id < run.id),
+    )
+    waits = sa.select(sa.func.count()).where(
+        c.State == RunState.ENQUEUED, c.Queue == run.queue, place
+    )
+    return int(await look.connection.scalar(waits) or 0)
+
+
+async def running(look: Look, where: sa.ColumnElement[bool]) -> list[int]:
+    """The runs that go on and of which a condition holds."""
+    c: Any = job_run.c
+    found = sa.select(c.Id).where(c.State == RunState.RUNNING, where).order_by(c.Id)
+    return list(await look.connection.scalars(found))
+
+
+def named(ids: Sequence[int]) -> str:
+    """Runs in a sentence."""
+    return humanize.listed([gettext("run %(id)s", id=one) for one in ids], _SHOWN)
+
+
+# That a run waits for its unique key, for room under a limit by key, or for a token: what its key has, and who has it.
+
+_WAITS = RunState.AWAITING, RunState.SCHEDULED
+"""For room, and for the next token."""
+
+
+async def for_key(look: Look, run_id: int) -> list[Reason]:
+    """Which run has the unique key that a run waits for; empty when it waits for none."""
+    r, u, holder = job_run.c, job_unique.c, job_run.alias("holder")
+    query = (
+        sa.select(holder.c.Id, holder.c.JobName, r.State.label("mine"), r.DueAt)
+        .select_from(job_run)
+        .join(job_unique, sa.and_(u.JobName == r.JobName, u.UniqueKey == r.UniqueKey))
+        .join(holder, holder.c.Id == u.RunId)
+        .where(r.Id == run_id, r.LimitKey.is_not(None), sa.not_(IS_LIMIT))
+    )
+    found = (await look.connection.execute(query)).one_or_none()
+    if found is None:
+        return []
+    who = {"id": found.Id, "job": found.JobName}
+    if found.mine == RunState.AWAITING:
+        text = gettext("It waits for its unique key, which run %(id)s (%(job)s) has.", **who)
+    else:
+        text = gettext(
+            "It waits for its unique key, which run %(id)s (%(job)s) has until %(when)s.",
+            **who,
+            when=look.at(found.DueAt),
+        )
+    return [Reason("unique", text, (found.Id,))]
+
+
+async def for_token(look: Look, run_id: int) -> list[Reason]:
+    """Say when the next token of a rate comes to the run that is due then; empty for any other run."""
+    c: Any = job_run.c
+    query = (
+        sa.select(job_limit.c.LimitKey, job_limit.c.IntervalMs, c.DueAt)
+        .select_from(job_run)
+        .join(job_limit, sa.and_(job_limit.c.LimitKey == c.LimitKey, job_limit.c.WakeId == c.Id))
+        .where(c.Id == run_id, c.State == RunState.SCHEDULED, job_limit.c.IntervalMs.is_not(None))
+    )
+    row = (await look.connection.execute(query)).one_or_none()
+    return [] if row is None else [Reason("limit", _token(look, row, row.DueAt))]
+
+
+def _token(look: Look, limit: Any, at: datetime, ahead: int = 0) -> str:
+    """Say that a run waits for a token of a rate."""
+    text = gettext(
+        "It waits for a token of %(key)s, which gives one every %(interval)s",
+        key=limit.LimitKey,
+        interval=humanize.duration(limit.IntervalMs / 1000),
+    )
+    if ahead:
+        text += ngettext(
+            "; %(num)s run goes before it", "; %(num)s runs go before it", ahead, num=ahead
+        )
+    return text + gettext("; its own comes at %(when)s.", when=look.at(at))
+
+
+async def for_capacity(look: Look, run_id: int) -> list[Reason]:
+    """Say what the limit of a waiting run lacks, room or a token; empty when the run has no limit, or waits for something else."""
+    c: Any = job_run.c
+    run = (
+        await look.connection.execute(
+            sa.select(c.Id, c.State, c.Ties, c.LimitKey, c.Weight, c.Priority, c.DueAt).where(
+                c.Id == run_id, c.LimitKey.is_not(None)
+            )
+        )
+    ).one_or_none()
+    if run is None or not run.Ties & Tie.ASKS or run.State not in _WAITS:
+        return []
+    limit = (
+        await look.connection.execute(
+            sa.select(job_limit).where(job_limit.c.LimitKey == run.LimitKey)
+        )
+    ).one_or_none()
+    if limit is None:
+        return []
+    under_way = sa.select(c.Id, c.Weight, c.State).where(
+        c.LimitKey == run.LimitKey,
+        limits.has_capacity(job_run),
+        c.CompletedAt.is_(None),
+    )
+    taken = (await look.connection.execute(under_way.order_by(c.Id))).all()
+    used = sum(row.Weight for row in taken)
+    reasons = []
+    if limit.Most is not None and taken and used + run.Weight > limit.Most:
+        reasons.append(
+            gettext(
+                "It waits for room: %(key)s has %(used)s of %(most)s under way: %(runs)s.",
+                key=run.LimitKey,
+                used=used,
+                most=limit.Most,
+                runs=humanize.listed([gettext("run %(id)s", id=row.Id) for row in taken], _SHOWN),
+            )
+        )
+    if limit.IntervalMs is not None:
+        terms = SimpleNamespace(
+            Most=limit.Most,
+            IntervalMs=limit.IntervalMs,
+            Burst=limit.Burst,
+            NextAt=limit.NextAt,
+            taken=used,
+        )
+        unbegun = sum(row.State == RunState.ENQUEUED for row in taken)
+        room = Capacity(terms, unbegun, look.now)
+        ahead = await _keyed_ahead(look, run, limit.WakeId)
+        if room.token_at is not None and room.tokens <= ahead:
+            at = room.token_at + timedelta(milliseconds=limit.IntervalMs) * (
+                ahead - max(int(room.tokens), 0)
+            )
+            reasons.append(_token(look, limit, at, ahead))
+    return [Reason("limit", text, tuple(row.Id for row in taken)) for text in reasons]
+
+
+async def _keyed_ahead(look: Look, run: Any, wake_id: int | None) -> int:
+    """Count the runs of a key that get room before a run: the one that is due at the next token, and the more urgent ones."""
+    c: Any = job_run.c
+    before = sa.or_(
+        c.Priority > run.Priority,
+        sa.and_(c.Priority == run.Priority, c.DueAt < run.DueAt),
+        sa.and_(c.Priority == run.Priority, c.DueAt == run.DueAt, c.Id < run.Id),
+    )
+    urgent = sa.and_(*limits.asks(job_run), before)
+    is_woken = sa.and_(c.Id == wake_id, c.State == RunState.SCHEDULED)
+    count = sa.select(sa.func.count()).where(
+        c.LimitKey == run.LimitKey, c.Id != run.Id, sa.or_(urgent, is_woken)
+    )
+    return int(await look.connection.scalar(count) or 0)
+
+
+# When a job runs next by its schedule, or why it does not.
+
+
+async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
+    """The reasons, the one that decides first."""
+    owned = (await owners.load(look.connection, [job.name])).get(job.name)
+    if owned is not None and owned.owner is not Owner.NEW:
+        return [elsewhere(look, owned)]
+    if job.schedule is None:
+        return [Reason("no-schedule", _without_schedule(job))]
+    pause = (await system.pauses(look.connection, look.now)).get(job.name)
+    if pause is not None:
+        held = look.paused(pause)
+        text = gettext("It is paused %(held)s. It can be run by hand.", held=held)
+        return [Reason("paused", text)]
+    ended: Sequence[Run] = ()
+    busy: Sequence[int] = ()
+    if isinstance(job.schedule, AfterRunSchedule):
+        has_ended = job_run.c.StartedAt.is_not(None), job_run.c.CompletedAt.is_not(None)
+        ended = (await runs.recent_runs(look.connection, [job.name], 1, *has_ended))[job.name]
+        busy = (await slots.busy_runs(look.connection, [job.name]))[job.name]
+    coming = next_run(job, now=look.now, pause=None, recent=ended, busy=bool(busy))
+    last = await _last_slot(look, job)
+    before = await _overlaps(look, last)
+    reasons = [*await _no_scheduler(look, job), *before, *_next_slot(look, job, coming, busy)]
+    return [*reasons, *([] if before else last)]
+
+
+async def _overlaps(look: Look, last: Sequence[Reason]) -> list[Reason]:
+    """Keep the reason of a skipped slot while the run that was in its way goes on: it decides about the next slot too."""
+    reason = next((one for one in last if one.kind == "overlap"), None)
+    blocker = None
+    if reason is not None and len(reason.runs) > 1:
+        blocker = await runs.get_run(look.connection, reason.runs[1])
+    return [reason] if reason is not None and blocker is not None and not blocker.final else []
+
+
+def _without_schedule(job: JobDefinition) -> str:
+    """When it runs; which jobs it follows is not for everybody to see."""
+    if job.after:
+        return gettext(
+            "It has no schedule: it runs when the jobs that it follows have succeeded, or when somebody asks."
+        )
+    return gettext("It has no schedule: it runs when somebody asks.")
+
+
+async def _no_scheduler(look: Look, job: JobDefinition) -> list[Reason]:
+    """Whether a slot has passed that nobody has handled, or no node is up."""
+    behind = await sla.late_slots(look.connection, [job], (), look.now)
+    alive = [one for one in await system.read_servers(look.connection) if is_alive(look, one)]
+    if unable := no_able_server(look, alive):
+        return unable
+    if behind:
+        text = gettext(
+            "%(late)s: no server that is up creates runs.", late=humanize.sentence(behind[0].detail)
+        )
+        return [*await locked(look), Reason("late", text)]
+    return []
+
+
+def _next_slot(
+    look: Look, job: JobDefinition, coming: datetime | None, busy: Sequence[int]
+) -> list[Reason]:
+    if coming is not None:
+        own = parse_zone(job.timezone)
+        text = gettext("Its next slot is %(when)s.", when=look.at(coming))
+        if own != look.zone:
+            text = gettext(
+                "Its next slot is %(when)s, %(time)s in %(zone)s.",
+                when=look.at(coming),
+                time=humanize.clock(coming, look.now, own),
+                zone=job.timezone,
+            )
+        calendar = calendar_queries.reasons_of_slot(job, coming, look.now)
+        return [Reason("next-slot", text), *calendar, *_clock_change(look, job, coming)]
+    if isinstance(job.schedule, AfterRunSchedule):
+        text = gettext("Its next slot is counted from the end of its run.")
+        return [Reason("after-run", text, tuple(busy))]
+    if closed := list(calendar_queries.closed_for_good(job, look.now)):
+        return closed
+    if isinstance(_alone(job.schedule), OnceSchedule):
+        return [Reason("over", gettext("Its only slot has passed."))]
+    return [
+        Reason(
+            "dead-schedule",
+            gettext(
+                "Its schedule %(schedule)s names no day that ever comes, such as 31 February.",
+                schedule=job.schedule_text,
+            ),
+        )
+    ]
+
+
+def _alone(schedule: Schedule | None) -> Schedule | None:
+    """A schedule without its calendars."""
+    return schedule.base if isinstance(schedule, WorkingSchedule) else schedule
+
+
+def _clock_change(look: Look, job: JobDefinition, coming: datetime) -> list[Reason]:
+    """What a change of the clock between the slot before and the next one does to them."""
+    zone = parse_zone(job.timezone)
+    change = next(clock_changes(zone, look.now - timedelta(days=1), coming), None)
+    if change is None:
+        return []
+    local = change.at.astimezone(zone)
+    day = f"{humanize.weekday(local)} {humanize.day_and_month(local)}"
+    if change.size > timedelta(0):
+        text = gettext(
+            "The clocks of %(zone)s change on %(day)s; an hour is left out:"
+            " a time in it comes at the first minute that there is.",
+            zone=job.timezone,
+            day=day,
+        )
+    else:
+        text = gettext(
+            "The clocks of %(zone)s change on %(day)s; an hour comes twice:"
+            " a fixed time in it runs once, in the first of them.",
+            zone=job.timezone,
+            day=day,
+        )
+    return [Reason("clock-change", text)]
+
+
+async def _last_slot(look: Look, job: JobDefinition) -> list[Reason]:
+    """What became of its last slot, if it had no run."""
+    newest = await runs.recent_runs(
+        look.connection, [job.name], 1, job_run.c.ScheduledFor.is_not(None)
+    )
+    last = next(iter(newest[job.name]), None)
+    if last is None or last.state not in {RunState.SKIPPED, RunState.MISSED}:
+        return []
+    [reason] = of_final(look, last, job)
+    slot = look.at(last.scheduled_for or last.due_at)
+    text = gettext("Its slot of %(slot)s: %(reason)s", slot=slot, reason=reason.text)
+    return [Reason(reason.kind, text, (last.id, *reason.runs))]
+
+
+# Why a job or a run does not run, or what it waits for: in plain sentences, the one that decides first.
+
+_OF_ALL_RUNS = frozenset(
+    {"queue-paused", "maintenance", "no-server", "no-worker", "draining", "stuck-server"}
+    | {"database-lock"}
+)
+"""Reasons that hold for a job and for each of its runs: they are given once."""
+_BEFORE_SLOTS = frozenset(
+    {"old-server", "paused", "no-server", "stuck-server", "database-lock", "late"}
+)
+_BY_RUNS = frozenset({"no-schedule", "after-run"})
+"""Reasons of jobs whose runs, and no slots, decide when they run."""
+_SOON = timedelta(seconds=2)
+"""A worker takes a due run within this time, if nothing is in its way."""
+
+
+def _look(
+    connection: AsyncConnection,
+    definitions: Mapping[str, JobDefinition],
+    now: datetime,
+    lost_after: float,
+) -> Look:
+    zone = zone_of_reader(current().timezone)
+    return Look(connection, definitions, now, zone, lost_after)
+
+
+async def why_run(
+    connection: AsyncConnection,
+    run: Run,
+    definitions: Mapping[str, JobDefinition],
+    now: datetime,
+    *,
+    lost_after: float,
+    broken: BrokenModule | None = None,
+) -> Answer:
+    """Why a run is as it is; ``broken`` is the file of its job, if it cannot be imported."""
+    look = _look(connection, definitions, now, lost_after)
+    reasons = (*await _of_run(look, run), *_expires(look, run))
+    if broken is not None and not run.final and run.job not in definitions:
+        reasons = (_not_in_code(broken), *reasons)
+    moved = calendar_queries.reasons_of_run(definitions.get(run.job), run)
+    return Answer(f"run {run.id}", (*reasons, *moved))
+
+
+def _expires(look: Look, run: Run) -> list[Reason]:
+    """Until when it has to begin."""
+    if run.expires_at is None or run.attempt > 0 or run.state not in UNBEGUN:
+        return []
+    text = gettext(
+        "It expires %(when)s, if it has not begun by then.", when=look.at(run.expires_at)
+    )
+    return [Reason("expires", text)]
+
+
+async def barred(
+    connection: AsyncConnection, subject: str, now: datetime, *, lost_after: float
+) -> Answer | None:
+    """Name a lock of the database that even readers wait for, without reading a locked table; ``None``: tables can be read.
+
+    Args:
+        connection: To read by.
+        subject: The job's name, or ``run 17``.
+        now: The instant it is.
+        lost_after: After so many seconds without a heartbeat a server is lost.
+    """
+    if connection.dialect.name != "postgresql":
+        return None
+    look = _look(connection, {}, now, lost_after)
+    if not any(one.is_total for one in await locks.held(connection)):
+        return None
+    return Answer(subject, tuple(await locked(look)))
+
+
+async def why_job(
+    connection: AsyncConnection,
+    name: str,
+    definitions: Mapping[str, JobDefinition],
+    now: datetime,
+    *,
+    lost_after: float,
+    broken: BrokenModule | None = None,
+) -> Answer:
+    """When a job runs next, or why it does not.
+
+    Args:
+        connection: To read by.
+        name: The job's key.
+        definitions: The jobs.
+        now: The instant it is.
+        lost_after: After so many seconds without a heartbeat a server is lost.
+        broken: The file of the job, if it cannot be imported.
+    """
+    look = _look(connection, definitions, now, lost_after)
+    definition = definitions.get(name)
+    waits = await _first_waiting(look, name)
+    if definition is None:
+        return Answer(name, (_not_in_code(broken), *waits))
+    schedule = _with_changes(await of_schedule(look, definition), _changed(look, definition))
+    kinds = {reason.kind for reason in schedule}
+    if not kinds & {"next-slot", *_BY_RUNS}:
+        return Answer(name, (*schedule, *waits))
+    servers = [one for one in await system.read_servers(look.connection) if is_alive(look, one)]
+    unable = no_able_server(look, servers, definition.queue) if servers else []
+    held = [*unable, *_queue_closed(look, await _queue(look, definition.queue))]
+    held = [reason for reason in held if reason not in schedule]
+    told = {reason.kind for reason in (*held, *schedule)} & _OF_ALL_RUNS
+    waits = [reason for reason in waits if reason.kind not in told]
+    if kinds & _BY_RUNS:
+        return Answer(name, (*held, *waits, *schedule))
+    return Answer(name, (*held, *schedule, *waits))
+
+
+def _with_changes(schedule: Sequence[Reason], changes: Sequence[Reason]) -> list[Reason]:
+    """Put the overrides of a schedule before the slots that they make, and after the reasons for which no slot counts."""
+    first = [reason for reason in schedule if reason.kind in _BEFORE_SLOTS]
+    rest = [reason for reason in schedule if reason.kind not in _BEFORE_SLOTS]
+    return [*first, *changes, *rest]
+
+
+def _not_in_code(broken: BrokenModule | None) -> Reason:
+    """Say that no server has the job, and with which error its file fails."""
+    if broken is None:
+        text = gettext("It is not in the code any more: no run of it comes by itself.")
+        return Reason("not-in-code", text)
+    text = gettext(
+        "Its file %(file)s cannot be imported: %(error)s. No run of it comes by itself until it can.",
+        file=broken.path or broken.module,
+        error=broken.error.removesuffix("."),
+    )
+    return Reason("not-imported", text)
+
+
+def _changed(look: Look, job: JobDefinition) -> list[Reason]:
+    """That its schedule is not the one in the code."""
+    return [
+        Reason(
+            "override",
+            gettext(
+                "Its %(field)s is %(shown)s and not the code's %(code)s:"
+                " changed by %(name)s %(when)s because: %(reason)s",
+                field=one.field,
+                shown=one.shown,
+                code=shown(job.coded, one.field),
+                name=humanize.who(one.by),
+                when=look.at(one.at),
+                reason=one.reason,
+            )
+            + (gettext("; until %(when)s.", when=look.at(one.until)) if one.until else "."),
+        )
+        for one in job.overrides
+        if one.field in {"schedule", "timezone"} and not one.problem
+    ]
+
+
+async def _first_waiting(look: Look, name: str) -> list[Reason]:
+    """Why the first of its runs that wait does."""
+    c = job_run.c
+    found = await look.connection.execute(
+        sa.select(c.Id)
+        .where(c.JobName == name, c.State.in_(sorted(set(RunState) - FINAL)))
+        .order_by(c.DueAt, c.Id)
+        .limit(1)
+    )
+    run_id = found.scalar()
+    run = None if run_id is None else await runs.get_run(look.connection, run_id)
+    if run is None:
+        return []
+    reasons = await _of_run(look, run)
+    return [
+        Reason(
+            one.kind,
+            gettext("Run %(id)s: %(reason)s", id=run.id, reason=one.text),
+            (run.id, *one.runs),
+        )
+        for one in reasons
+    ]
+
+
+async def _of_run(look: Look, run: Run) -> list[Reason]:
+    if run.final:
+        return of_final(look, run, look.definitions.get(run.job))
+    if run.state is RunState.RUNNING:
+        return [*await _lost(look, run), *_of_running(look, run)]
+    owned = (await owners.load(look.connection, [run.job])).get(run.job)
+    if owned is not None and owned.owner is not Owner.NEW:
+        return [elsewhere(look, owned)]
+    if run.state is RunState.AWAITING:
+        for_keys = await for_key(look, run.id) or await for_capacity(look, run.id)
+        return for_keys or [await _after_others(look, run)]
+    if (later := _not_due(look, run)) is not None:
+        for_keys = await for_key(look, run.id) or await for_token(look, run.id)
+        return for_keys or [later]
+    return await for_capacity(look, run.id) or await _in_its_way(look, run)
+
+
+def _not_due(look: Look, run: Run) -> Reason | None:
+    """That its time has not come."""
+    if run.state is RunState.RETRYING and run.due_at > look.now:
+        text = gettext(
+            "It waits for its retry at %(when)s; attempt %(number)s failed",
+            when=look.at(run.due_at),
+            number=run.attempt,
+        )
+        said = humanize.last_line(run.message)
+        return Reason("retry", text + (gettext(": %(said)s.", said=said) if said else "."))
+    if run.state is RunState.SCHEDULED and run.due_at > look.now:
+        return Reason("not-due", gettext("It is due at %(when)s.", when=look.at(run.due_at)))
+    return None
+
+
+async def _after_others(look: Look, run: Run) -> Reason:
+    """That it waits for other runs: those that are not over, or that did not end as it asks."""
+    job = look.definitions.get(run.job)
+    every = await chains.parents(look.connection, run.id, job.after if job is not None else ())
+    wanted = {"success": "succeeded", "failure": "failed"}
+    waits = [one for one in every if one.state is None or one.state != wanted.get(one.on)]
+    named = humanize.listed([_relative(one) for one in waits], _SHOWN)
+    text = gettext("It waits for others to end: %(runs)s.", runs=named)
+    ids = [one.id for one in waits if one.kind == "run" and one.id is not None]
+    return Reason("awaits", text, tuple(ids))
+
+
+def _relative(one: chains.Relative) -> str:
+    if one.id is None:
+        return gettext("the next run of %(job)s", job=one.job or "?")
+    said = [part for part in (one.job, one.state) if part]
+    return f"{one.kind} {one.id} ({', '.join(said)})" if said else f"{one.kind} {one.id}"
+
+
+async def _lost(look: Look, run: Run) -> list[Reason]:
+    """Say that the server of a running run is silent, or stuck."""
+    servers = await system.read_servers(look.connection)
+    server = next((one for one in servers if one.id == run.server), None)
+    if server is None:
+        return []
+    if not is_alive(look, server):
+        text = gettext(
+            "Server %(name)s has said nothing since %(when)s: another server takes its runs over.",
+            name=server.name,
+            when=look.at(server.heartbeat_at),
+        )
+        return [Reason("lost-server", text)]
+    return stuck(look, server) if server.stuck_since is not None else []
+
+
+def _of_running(look: Look, run: Run) -> list[Reason]:
+    text = gettext("It runs, attempt %(number)s.", number=run.attempt)
+    if run.server and run.started_at:
+        text = gettext(
+            "It runs on %(server)s since %(when)s, attempt %(number)s.",
+            server=run.server.partition(":")[0],
+            when=look.at(run.started_at),
+            number=run.attempt,
+        )
+    reasons = [Reason("running", text)]
+    if run.cancel_requested_by:
+        name = humanize.who(run.cancel_requested_by)
+        text = gettext("%(name)s asked it to stop, and it has not yet.", name=name)
+        reasons.insert(0, Reason("stopping", text))
+    return reasons
+
+
+async def _in_its_way(look: Look, run: Run) -> list[Reason]:
+    """What a due run waits for, the first thing that holds it up first."""
+    queue = await _queue(look, run.queue)
+    servers = [one for one in await system.read_servers(look.connection) if is_alive(look, one)]
+    reasons = [
+        *no_able_server(look, servers, run.queue),
+        *_unknown(look, run),
+        *_queue_closed(look, queue),
+        *await _limited(look, run),
+    ]
+    if reasons:
+        return reasons
+    reason = await for_worker(look, run, servers)
+    if reason.kind != "soon" or run.due_at > look.now - _SOON:
+        return [reason]
+    return await locked(look) or [reason]
+
+
+async def _queue(look: Look, name: str) -> Queue:
+    queues = await system.queues(look.connection, [name], look.now, lost_after=look.lost_after)
+    return next(one for one in queues if one.name == name)
+
+
+def _unknown(look: Look, run: Run) -> list[Reason]:
+    if run.unknown_since is None:
+        return []
+    asked = "; ".join(f"{one.node} (release {one.release}): {one.why}" for one in run.refusals)
+    text = gettext(
+        "No server has known it since %(when)s: %(asked)s.",
+        when=look.at(run.unknown_since),
+        asked=asked or gettext("none was asked yet"),
+    )
+    return [Reason("unknown", text)]
+
+
+def _queue_closed(look: Look, queue: Queue) -> list[Reason]:
+    """That no run of a queue starts: it is in maintenance, or paused."""
+    found = [] if queue.maintenance is None else [in_maintenance(look, queue.maintenance)]
+    if queue.pause is not None:
+        held = look.paused(queue.pause)
+        text = gettext("Its queue %(queue)s is paused %(held)s.", queue=queue.name, held=held)
+        found.append(Reason("queue-paused", text))
+    return found
+
+
+async def _limited(look: Look, run: Run) -> list[Reason]:
+    """Limits of the job and the queue that are reached."""
+    job = look.definitions.get(run.job)
+    found = []
+    mine = await running(look, job_run.c.JobName == run.job)
+    if job is not None and job.limit is not None and len(mine) >= job.limit:
+        what = f"concurrency {job.concurrency}" if job.concurrency else f"overlap {job.overlap}"
+        text = ngettext(
+            "It is limited by %(what)s of its job: %(runs)s runs already.",
+            "It is limited by %(what)s of its job: %(runs)s run already.",
+            len(mine),
+            what=what,
+            runs=named(mine),
+        )
+        found.append(Reason("job-limit", text, tuple(mine)))
+    limit = current().queue_limits.get(run.queue)
+    if limit is not None:
+        there = await running(look, job_run.c.Queue == run.queue)
+        if len(there) >= limit:
+            text = gettext(
+                "The queue %(queue)s is limited to %(limit)s at once on all servers: %(runs)s.",
+                queue=run.queue,
+                limit=limit,
+                runs=named(there),
+            )
+            found.append(Reason("queue-limit", text, tuple(there)))
+    return found

@@ -1,1 +1,0 @@
-"""What a job is, and how one is declared and found."""

@@ -1,1 +1,0 @@
-"""The jobs that start the flows of a project."""

@@ -1,1 +1,0 @@
-"""Jobs that follow others, and what a run sees of those that it waited for."""

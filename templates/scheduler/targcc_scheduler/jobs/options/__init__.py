@@ -1,1 +1,0 @@
-"""The options of a job, and what its project adds to them."""

@@ -1,0 +1,506 @@
+"""Keys that are decided later: insert runs under unique keys, and let waiting runs take theirs.
+
+Such a run is ``scheduled``, and no claim takes it. A node that knows its job says what its keys are, and takes the unique one for it; then
+it goes. While another run has the unique key, it is ``awaiting``: see ``waiting.py``.
+
+Who waits for a key holds no run: a run that somebody else holds is passed over. Who waits for a run holds no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.states import ACTIVE, WAITING, RunState
+from ..db.columns import UtcDateTime
+from ..db.dialects.frequent import FrequentStatement, is_among, listed
+from ..db.tables import job_run, job_unique
+from . import idempotency, unique
+from .effects import Effects, Ready, over
+from .jobs.unique import QUEUED
+from .limits import hidden
+from .runs import create
+from .runs.create import NOT_REFUSED, refused_by
+from .runs.transition import OTHER, is_free, is_in_state, state_line, transition
+from .runs.values import ASKS, IS_LIMIT, NewRun, RunId, Settlement, Tie, waits_for
+from .unique import Keys, Pair, Standing
+
+# Runs that ask for their keys: of a step of a flow, whose runs are made where its job's code is not at hand.
+
+MOST = 500
+"""Runs that are looked at together."""
+
+_r = job_run.c
+_IS_MARKED = _r.LimitKey == sa.literal_column(f"'{ASKS}'")
+_DUE = FrequentStatement(
+    sa.select(
+        *(_r.Id, _r.JobName, _r.JobType, _r.Queue, _r.Priority),
+        *(_r.ArgumentsJson, _r.DueAt, _r.ExpiresAt, _r.TriggeredBy),
+    )
+    .where(
+        _IS_MARKED,
+        is_in_state(RunState.SCHEDULED),
+        _r.CompletedAt.is_(None),
+        _r.DueAt <= sa.bindparam("now", type_=UtcDateTime),
+        NOT_REFUSED,
+    )
+    .order_by(_r.Priority.desc(), _r.DueAt, _r.Id)
+    .limit(MOST)
+)
+_STILL_ASKS = is_free(
+    OTHER.c.Id == sa.bindparam("run_id"),
+    OTHER.c.LimitKey == sa.literal_column(f"'{ASKS}'"),
+    OTHER.c.State == sa.literal_column(f"'{RunState.SCHEDULED}'"),
+)
+_KEY = sa.bindparam("unique_key", type_=sa.Unicode(200))
+
+
+def _tied(ties: int) -> sa.ColumnElement[int]:
+    return _r.Ties.op("|")(sa.literal_column(str(int(ties))))
+
+
+_UNLIMITED = _r.Ties.op("&")(sa.literal_column(str(~int(Tie.LIMITED))))
+_HAS_KEYS = {
+    "UniqueKey": _KEY,
+    "LimitKey": sa.bindparam("limit_key", type_=sa.Unicode(200)),
+    "Weight": sa.bindparam("weight"),
+    "Ties": sa.case((sa.bindparam("limited", type_=sa.Integer) == 1, _r.Ties), else_=_UNLIMITED),
+}
+_GO = FrequentStatement(
+    transition(
+        RunState.ENQUEUED,
+        _STILL_ASKS,
+        sources=[RunState.SCHEDULED],
+        **_HAS_KEYS,
+    )
+)
+_GO_LATER = FrequentStatement(
+    sa.update(job_run)
+    .where(_STILL_ASKS)
+    .values(
+        DueAt=sa.bindparam("due", type_=UtcDateTime),
+        ExpiresAt=sa.bindparam("expires", type_=UtcDateTime),
+        **_HAS_KEYS,
+    )
+)
+_WAIT = FrequentStatement(
+    transition(
+        RunState.AWAITING,
+        _STILL_ASKS,
+        sources=[RunState.SCHEDULED],
+        UniqueKey=_KEY,
+        LimitKey=sa.bindparam("mark", type_=sa.Unicode(200)),
+        Ties=_tied(Tie.KEYED | Tie.ASKS),
+    )
+)
+_ASK_LATER = FrequentStatement(
+    sa.update(job_run)
+    .where(_STILL_ASKS)
+    .values(UniqueKey=_KEY, DueAt=sa.bindparam("due", type_=UtcDateTime))
+)
+
+
+async def look(connection: AsyncConnection, now: datetime, fingerprint: str) -> Sequence[Any]:
+    """The rows of runs that ask now, the most urgent first, but for those that a node with this fingerprint has refused."""
+    return await _DUE.all(connection, {"now": now, "refused": refused_by(fingerprint)})
+
+
+def asked(row: Any, keys: Keys) -> NewRun:
+    """A run that asks, as it is to be with its keys."""
+    rule = keys.unique
+    return NewRun(
+        job_name=row.JobName,
+        job_type=row.JobType,
+        queue=row.Queue,
+        priority=row.Priority,
+        due_at=row.DueAt,
+        triggered_by=row.TriggeredBy,
+        expires_at=row.ExpiresAt,
+        limit_key=keys.limit_key,
+        weight=keys.weight,
+        unique=None if rule is None else replace(rule, waits=True),
+    )
+
+
+async def take(
+    connection: AsyncConnection, runs: Mapping[int, NewRun], now: datetime
+) -> list[Ready]:
+    """Take the keys of runs, as far as nobody has them; those that have theirs, for the engine.
+
+    Args:
+        connection: A transaction that writes, and holds nothing yet.
+        runs: As :func:`asked` makes them, by their ids.
+        now: The present instant.
+    """
+    first: dict[Pair, int] = {}
+    for run_id, run in runs.items():
+        if (pair := _pair(run)) is not None:
+            first.setdefault(pair, run_id)
+    wanted = {pair: runs[run_id] for pair, run_id in first.items()}
+    outcomes = await unique.take(connection, wanted, now)
+    got = {run_id: run for run_id, run in runs.items() if run.unique is None}
+    got |= {first[pair]: run for pair, run in outcomes.items() if isinstance(run, NewRun)}
+    gone = await _let_go(connection, got, now)
+    await unique.give(connection, gone)
+    left = [pair for run_id in got.keys() - gone.keys() if (pair := _pair(got[run_id]))]
+    await unique.leave(connection, left)
+    return [_ready(run_id, run) for run_id, run in gone.items()]
+
+
+async def _let_go(
+    connection: AsyncConnection, runs: Mapping[int, NewRun], now: datetime
+) -> dict[int, NewRun]:
+    """Let runs go that have their keys; those that still asked, and that nobody else holds."""
+    line = state_line(now, RunState.ENQUEUED, "has its keys")
+    at_once: dict[int, dict[str, Any]] = {}
+    later: dict[int, dict[str, Any]] = {}
+    for run_id, run in runs.items():
+        values = {
+            "run_id": run_id,
+            "unique_key": run.unique and run.unique.key,
+            "limit_key": run.limit_key,
+            "weight": run.weight,
+            "limited": int(run.limit_key is not None),
+        }
+        if run.due_at <= now:
+            at_once[run_id] = values | {"line": line}
+        else:
+            later[run_id] = values | {"due": run.due_at, "expires": run.expires_at}
+    counts = await _GO.counts(connection, at_once.values()) if at_once else []
+    counts += await _GO_LATER.counts(connection, later.values()) if later else []
+    went = zip([*at_once, *later], counts, strict=True)
+    return {run_id: runs[run_id] for run_id, count in went if count}
+
+
+async def wait(
+    connection: AsyncConnection, runs: Mapping[int, NewRun], now: datetime
+) -> tuple[int, list[Ready]]:
+    """Let runs wait whose unique keys others have: for the end of those, or until a while after that.
+
+    A key that is free by now is taken at the next look.
+
+    Args:
+        connection: A transaction that writes, and holds nothing yet.
+        runs: As :func:`asked` makes them, by their ids.
+        now: The present instant.
+
+    Returns:
+        How many wait, and those of them that ask again at an instant, for the engine.
+    """
+    asking = {run_id: pair for run_id, run in runs.items() if (pair := _pair(run)) is not None}
+    holders = await unique.held(connection, set(asking.values()))
+    waits: dict[int, int] = {}
+    later: dict[int, datetime] = {}
+    for run_id, pair in asking.items():
+        rule, holder = runs[run_id].unique, holders.get(pair)
+        if rule is None or holder is None or not unique.is_held(holder, rule.rule, now):
+            continue
+        if holder.State in ACTIVE:
+            waits[run_id] = holder.RunId
+        else:
+            later[run_id] = unique.free_at(holder, rule.rule)
+    await unique.tie(connection, set(waits.values()))
+    if waits:
+        await _WAIT.counts(connection, [_waits(one, asking[one], waits[one], now) for one in waits])
+    if later:
+        times = [{"run_id": one, "unique_key": asking[one][1], "due": later[one]} for one in later]
+        await _ASK_LATER.counts(connection, times)
+    ready = [
+        replace(_ready(run_id, runs[run_id]), due_at=due, asks=True)
+        for run_id, due in later.items()
+    ]
+    return len(waits) + len(later), ready
+
+
+def _waits(run_id: int, pair: Pair, holder_id: int, now: datetime) -> dict[str, Any]:
+    """The parameters by which a run waits for its key."""
+    line = state_line(now, RunState.AWAITING, f"run {holder_id} has its unique key")
+    return {"run_id": run_id, "unique_key": pair[1], "mark": waits_for(pair[1]), "line": line}
+
+
+def _pair(run: NewRun) -> Pair | None:
+    return None if run.unique is None else (run.job_name, run.unique.key)
+
+
+def _ready(run_id: int, run: NewRun) -> Ready:
+    return Ready(run_id, run.queue, run.priority, run.due_at)
+
+
+# New runs, as far as none is there already that stands for them: by a unique key, or by what their caller named the call.
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """What came of runs that were asked for.
+
+    Args:
+        ids: For each the run that was made, or stands for it.
+        new: Those that were made, with their ids.
+        moved: Those that stand for others, and wait until another time.
+    """
+
+    ids: list[RunId]
+    new: list[tuple[RunId, NewRun]]
+    moved: list[Ready]
+
+    @property
+    def ready(self) -> list[Ready]:
+        """Those that wait for a worker from now on, or until another time, for the engine."""
+        new = [
+            Ready(run_id, run.queue, run.priority, run.due_at)
+            for run_id, run in self.new
+            if run.state in WAITING
+        ]
+        return new + self.moved
+
+
+async def insert_many(
+    connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
+) -> Inserted:
+    """Create runs without slots, unless others stand for them.
+
+    Raises:
+        IdempotencyError: a call's name is that of another call.
+    """
+    if not any(run.unique or run.call for run in runs):
+        return await _insert(connection, runs, now)
+    by_call = sorted(
+        enumerate(runs), key=_call_of
+    )  # in one order, so that no two wait for each other
+    called = {
+        place: run_id
+        for place, run in by_call
+        if (run_id := await idempotency.take(connection, run, now)) is not None
+    }
+    left = {place: run for place, run in enumerate(runs) if place not in called}
+    ids, new, moved = await _insert_keyed(connection, left, now)
+    named = {run.call.key: ids[place] for place, run in left.items() if run.call is not None}
+    await idempotency.give(connection, named)
+    ids |= {place: RunId.of(run_id, existing=True) for place, run_id in called.items()}
+    return Inserted([ids[place] for place in range(len(runs))], new, moved)
+
+
+async def _insert_keyed(
+    connection: AsyncConnection, runs: dict[int, NewRun], now: datetime
+) -> tuple[dict[int, RunId], list[tuple[RunId, NewRun]], list[Ready]]:
+    """Insert runs by their places; those with the same key are one run. The id for each place, what is new, and what has moved."""
+    places, wanted = _by_key(runs)
+    outcomes = await unique.take(connection, wanted, now)
+    new = {place: run for place, run in runs.items() if run.unique is None}
+    standing = {}
+    for pair, outcome in outcomes.items():
+        if isinstance(outcome, Standing):
+            standing[pair] = outcome
+        else:
+            new[places[pair][0]] = outcome
+    order = sorted(new)
+    made = await _insert(connection, [new[place] for place in order], now)
+    ids = dict(zip(order, made.ids, strict=True))
+    await unique.give(connection, {run_id: new[place] for place, run_id in ids.items()})
+    for pair, mine in places.items():
+        run_id = standing[pair].run_id if pair in standing else ids[mine[0]]
+        others = mine if pair in standing else mine[1:]
+        ids |= {place: RunId.of(run_id, existing=True) for place in others}
+    return ids, made.new, [one.moved for one in standing.values() if one.moved]
+
+
+def _call_of(placed: tuple[int, NewRun]) -> str:
+    call = placed[1].call
+    return "" if call is None else call.key
+
+
+def _by_key(
+    runs: dict[int, NewRun],
+) -> tuple[dict[Pair, list[int]], dict[Pair, NewRun]]:
+    """The places of the runs with each key, and the one run that they are together."""
+    places: dict[Pair, list[int]] = {}
+    wanted: dict[Pair, NewRun] = {}
+    for place, run in runs.items():
+        if run.unique is None:
+            continue
+        pair = run.job_name, run.unique.key
+        places.setdefault(pair, []).append(place)
+        first, rule = wanted.setdefault(pair, run), run.unique.rule
+        if rule is not None and rule.duplicate != "skip":
+            wanted[pair] = replace(first, arguments_json=run.arguments_json, contents=run.contents)
+    return places, wanted
+
+
+async def _insert(connection: AsyncConnection, runs: Sequence[NewRun], now: datetime) -> Inserted:
+    made = await create.insert_many(connection, runs, now) if runs else []
+    ids = [RunId(run_id) for run_id in made]
+    return Inserted(ids, list(zip(ids, runs, strict=True)), [])
+
+
+async def insert_slots(
+    connection: AsyncConnection,
+    runs: Sequence[NewRun],
+    now: datetime,
+    *,
+    record_skipped: bool = True,
+) -> dict[create.Slot, int]:
+    """Create the runs of slots; the ids of those that are new, by slot. One whose key another run has is left out.
+
+    It is recorded as skipped, unless ``record_skipped`` is false.
+    """
+    made: dict[create.Slot, int] = {}
+    while runs:
+        some, runs = _one_of_each_key(runs)
+        wanted = {pair: run for run in some if (pair := _pair(run)) is not None}
+        outcomes = await unique.take(connection, wanted, now)
+        held = {
+            pair: outcome.run_id
+            for pair, outcome in outcomes.items()
+            if isinstance(outcome, Standing)
+        }
+        rows = [
+            _skipped(run, held[pair]) if (pair := _pair(run)) in held else run
+            for run in some
+            if record_skipped or _pair(run) not in held
+        ]
+        ids = await create.insert_slots(connection, rows, now)
+        new = {ids[slot]: run for run in some if (slot := _slot(run)) in ids}
+        goes = {run_id: run for run_id, run in new.items() if _pair(run) not in held}
+        made |= {_slot(run): run_id for run_id, run in goes.items()}
+        await unique.give(connection, goes)
+        had_one = wanted.keys() - held.keys() - {_pair(run) for run in goes.values()}
+        await unique.leave(connection, had_one)
+    return made
+
+
+def _one_of_each_key(runs: Sequence[NewRun]) -> tuple[list[NewRun], list[NewRun]]:
+    """Those that can be decided about now, and those before which another with their key comes."""
+    seen: set[Pair] = set()
+    some: list[NewRun] = []
+    later: list[NewRun] = []
+    for run in runs:
+        pair = _pair(run)
+        (later if pair in seen else some).append(run)
+        seen |= {pair} if pair is not None else set()
+    return some, later
+
+
+def _slot(run: NewRun) -> create.Slot:
+    assert run.scheduled_for is not None
+    return run.job_name, run.scheduled_for
+
+
+def _skipped(run: NewRun, holder: int) -> NewRun:
+    """The slot of a run for which another stands."""
+    note = f"run {holder} has its unique key"
+    return replace(
+        run,
+        state=RunState.SKIPPED,
+        note=note,
+        blocked_by=holder,
+        arguments_json=None,
+        unique=None,
+        expires_at=None,
+    )
+
+
+# Runs that wait for a unique key which another run has: once it may be free, the next of them asks for it again.
+#
+# The run that has the key, and each that waits for it, has the tie ``KEYED``. Whoever sets it holds the lock of the row of the run that has
+# the key, and sees that it still is in the way (``asking.py``); whoever ends that run finds the tie. So none waits for a run that is over.
+
+_MOST_SWEPT = 500
+_waiting, _u = job_run.c, job_unique.c
+_WAITS = sa.and_(
+    _waiting.LimitKey.is_not(None),
+    _waiting.CompletedAt.is_(None),
+    _waiting.State == hidden(RunState.AWAITING),
+)
+_KEYS_OF = FrequentStatement(
+    sa.select(_waiting.JobName, _waiting.UniqueKey).where(
+        is_among(_waiting.Id, listed("ids", sa.BigInteger)), _waiting.UniqueKey.is_not(None)
+    )
+)
+_LEFT_AT_BEGIN = FrequentStatement(
+    sa.select(_u.JobName, _u.UniqueKey).where(
+        is_among(_u.RunId, listed("ids", sa.BigInteger)),
+        _u.Scope == sa.literal_column(f"'{QUEUED}'"),
+    )
+)
+_NEXT = FrequentStatement(
+    sa.select(_waiting.Id, _waiting.Queue, _waiting.Priority)
+    .where(
+        _waiting.LimitKey == sa.bindparam("mark", type_=sa.Text),
+        _waiting.JobName == sa.bindparam("job", type_=sa.Text),
+        _WAITS,
+    )
+    .order_by(_waiting.Priority.desc(), _waiting.DueAt, _waiting.Id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_ASK_AGAIN = FrequentStatement(
+    transition(
+        RunState.SCHEDULED,
+        _waiting.Id == sa.bindparam("run_id"),
+        sources=[RunState.AWAITING],
+        LimitKey=sa.literal_column(f"'{ASKS}'"),
+    ).returning(_waiting.Id)
+)
+_holder = job_run.alias("holder")
+_IS_HELD = (
+    sa.exists()
+    .where(
+        _u.JobName == _waiting.JobName, _u.UniqueKey == _waiting.UniqueKey, _holder.c.Id == _u.RunId
+    )
+    .where(_holder.c.State.in_(sorted(ACTIVE)))
+    .where(
+        sa.or_(
+            _u.Scope != QUEUED,
+            sa.and_(_holder.c.State != RunState.RUNNING, _holder.c.Attempt == 0),
+        )
+    )
+)
+_UNHEARD = (
+    sa.select(_waiting.JobName, _waiting.UniqueKey)
+    .where(is_in_state(RunState.AWAITING), _WAITS, sa.not_(IS_LIMIT), sa.not_(_IS_HELD))
+    .distinct()
+    .limit(_MOST_SWEPT)
+)
+
+
+async def on_settled(
+    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+) -> Effects:
+    """Runs are over for whose keys others wait."""
+    ids = list(over(settled, Tie.KEYED))
+    if not ids:
+        return Effects()
+    return await _wake(connection, await _KEYS_OF.all(connection, {"ids": ids}), now)
+
+
+async def begun(connection: AsyncConnection, run_ids: Sequence[int], now: datetime) -> Effects:
+    """Runs have begun for whose keys others wait: those are free of which a run has its key until then."""
+    return await _wake(connection, await _LEFT_AT_BEGIN.all(connection, {"ids": run_ids}), now)
+
+
+async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Effects:
+    """Runs were removed by a person; ``rows`` are theirs, as they were."""
+    keyed = [row for row in rows if row.Ties & Tie.KEYED and row.UniqueKey is not None]
+    return await _wake(connection, keyed, now)
+
+
+async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
+    """Keys that nobody has any more, without those having heard of it that wait for them."""
+    return await _wake(connection, (await connection.execute(_UNHEARD)).all(), now)
+
+
+async def _wake(connection: AsyncConnection, rows: Iterable[Any], now: datetime) -> Effects:
+    """Let the next run that waits for each of these keys ask again."""
+    ready = []
+    pairs: set[Pair] = {(row.JobName, row.UniqueKey) for row in rows}
+    for job, key in sorted(pairs):
+        for row in await _NEXT.all(connection, {"mark": waits_for(key), "job": job}):
+            line = state_line(now, RunState.SCHEDULED, "its unique key may be free")
+            await _ASK_AGAIN.all(connection, {"run_id": row.Id, "line": line})
+            ready.append(Ready(row.Id, row.Queue, row.Priority, now, asks=True))
+    return Effects(ready=ready)

@@ -1,0 +1,489 @@
+"""Dependencies between runs: what the end of a run or batch means for its dependents.
+
+Whoever writes the end of a parent holds the lock of its row; whoever makes a run that waits for it takes the same lock first (see
+``following.py``). So either the end finds the link, or the maker of the link finds the end. Whoever decides about a child holds the lock of
+the child's row, and reads its links after that: of two parents that end at once, the second sees what the first has written.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.errors import UnknownRun
+from ..core.states import FINAL, RunState
+from ..db.dialects import known
+from ..db.dialects.counting import changed
+from ..db.tables import job_batch, job_link, job_run, logged_job
+from .effects import Effects, Ready, over, together
+from .runs.claim import claim_of
+from .runs.settle import settle
+from .runs.transition import state_line, transition
+from .runs.values import After, NewRun, Settlement, Tie, is_mark
+
+# Who waits for whom: what the end of a run or a batch means for the runs that wait for it.
+
+Link = Any
+"""A row of ``c_JobLink``."""
+Verdict = Literal["goes", "waits", "discarded"]
+
+RUN, BATCH, JOB = "run", "batch", "job"
+"""The kinds of parents; a ``job`` stands for a run of it that does not exist yet."""
+DELETED = "deleted"
+"""The outcome of a parent that was removed, so that nobody can have it done again: before it was over, or having ended otherwise."""
+DISCARDED = "discarded: "
+"""How the message of a run begins whose parents ended otherwise."""
+_WANTED = {"success": {RunState.SUCCEEDED}, "failure": {RunState.FAILED}}
+_IS_UNMET = sa.and_(
+    job_link.c.Outcome != DELETED,
+    *(
+        sa.or_(job_link.c.Condition != condition, job_link.c.Outcome.not_in(sorted(wanted)))
+        for condition, wanted in _WANTED.items()
+    ),
+    job_link.c.Condition != "finish",
+)
+"""A parent ended otherwise, and may be done again; it is not while it has no outcome."""
+_MOST_SWEPT = 500
+
+
+def is_met(link: Link) -> bool:
+    """Whether a parent that is over ended as its child asks."""
+    return link.Condition == "finish" or link.Outcome in _WANTED[link.Condition]
+
+
+def verdict(links: Sequence[Link]) -> Verdict:
+    """What becomes of a child with these links, all of which it has."""
+    ended_ = [link for link in links if link.Outcome is not None]
+    met = [link for link in ended_ if is_met(link)]
+    first = links[0]
+    wanted = 1 if first.Quorum == "any" else len(links)
+    if len(met) >= wanted:
+        return "goes"
+    can_come = len(links) - len(ended_) + len(met)
+    if first.Otherwise == "wait":  # for whoever has those done again that are there
+        can_come += sum(not is_met(link) and link.Outcome != DELETED for link in ended_)
+    return "waits" if can_come >= wanted else "discarded"
+
+
+async def on_settled(
+    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+) -> Effects:
+    """Runs are over: those that wait for them go, go on waiting or are discarded."""
+    return await resolve(connection, RUN, over(settled, Tie.FOLLOWED), now)
+
+
+async def resolve(
+    connection: AsyncConnection, kind: str, outcomes: Mapping[int, str], now: datetime
+) -> Effects:
+    """Write how parents ended, and decide about their children.
+
+    Args:
+        connection: The transaction that ends the parents, and holds the locks of their rows.
+        kind: ``run`` or ``batch``.
+        outcomes: The state in which each parent ended, by its id.
+        now: The present instant.
+    """
+    if not outcomes:
+        return Effects()
+    among = known.of(connection).among
+    of_them = sa.and_(
+        job_link.c.ParentKind == kind,
+        among(job_link.c.ParentId, sorted(outcomes)),
+        job_link.c.Outcome.is_(None),
+    )
+    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
+    child_ids = sorted(found.scalars())
+    if not child_ids:
+        return Effects()
+    children = await locked(connection, child_ids)
+    for outcome in sorted(set(outcomes.values())):
+        ids = sorted(one for one, how in outcomes.items() if how == outcome)
+        ending = sa.update(job_link).where(of_them, among(job_link.c.ParentId, ids))
+        await connection.execute(ending.values(Outcome=outcome))
+    return await _decide(connection, children, now)
+
+
+async def locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[Any]:
+    """The children that still wait for others, and not for room, locked in the order of their ids."""
+    among = known.of(connection).among(job_run.c.Id, child_ids)
+    found = await connection.execute(
+        sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()
+    )
+    return [row for row in found if row.State == RunState.AWAITING and not row.Ties & Tie.ASKS]
+
+
+async def links_of(
+    connection: AsyncConnection, child_ids: Collection[int]
+) -> dict[int, list[Link]]:
+    """The links of children, by the child."""
+    among = known.of(connection).among(job_link.c.ChildId, sorted(child_ids))
+    query = sa.select(job_link).where(among).order_by(job_link.c.ParentKind, job_link.c.ParentId)
+    links: dict[int, list[Link]] = defaultdict(list)
+    for link in await connection.execute(query):
+        links[link.ChildId].append(link)
+    return links
+
+
+async def _decide(connection: AsyncConnection, children: Sequence[Any], now: datetime) -> Effects:
+    links = await links_of(connection, [row.Id for row in children])
+    verdicts = {row.Id: verdict(links[row.Id]) for row in children}
+    going = [row for row in children if verdicts[row.Id] == "goes"]
+    dropped = [row for row in children if verdicts[row.Id] == "discarded"]
+    ready = await _let_go(connection, going, links, now)
+    settled = await discard(connection, dropped, links, now)
+    return Effects(ready=ready, settled=settled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """How runs go that have waited: many at once are mostly alike."""
+
+    state: RunState
+    due_at: datetime
+    expires_at: datetime | None
+    note: str
+
+
+async def _let_go(
+    connection: AsyncConnection,
+    rows: Sequence[Any],
+    links: Mapping[int, Sequence[Link]],
+    now: datetime,
+) -> list[Ready]:
+    alike: dict[_Going, list[Any]] = defaultdict(list)
+    for row in rows:
+        alike[_going(row, links[row.Id], now)].append(row)
+    for how, some in alike.items():
+        goes = transition(
+            how.state,
+            known.of(connection).among(job_run.c.Id, [row.Id for row in some]),
+            sources=[RunState.AWAITING],
+            DueAt=how.due_at,
+            ExpiresAt=how.expires_at,
+        )
+        await connection.execute(goes, {"line": state_line(now, how.state, how.note)})
+    return [
+        Ready(row.Id, row.Queue, row.Priority, how.due_at)
+        for how, some in alike.items()
+        for row in some
+    ]
+
+
+def _going(row: Any, links: Sequence[Link], now: datetime) -> _Going:
+    due_at = due_after(row.DueAt, row.CreatedAt, row.Ties, now)
+    expires_at = None if row.ExpiresAt is None else row.ExpiresAt + (due_at - row.DueAt)
+    asks = is_mark(row.LimitKey)  # for its keys, at the next stage
+    state = RunState.SCHEDULED if due_at > now or asks else RunState.ENQUEUED
+    note = "after " + _listed(links, only=[link for link in links if link.Outcome is not None])
+    return _Going(state, due_at, expires_at, note)
+
+
+def due_after(due_at: datetime, created_at: datetime, ties: int, now: datetime) -> datetime:
+    """When a run that may go from now on is due: a delay counts from here, an instant that is to come stays."""
+    delay = due_at - created_at if ties & Tie.DELAYED else timedelta()
+    return max(now + delay, now if ties & Tie.DELAYED else due_at)
+
+
+async def discard(
+    connection: AsyncConnection,
+    rows: Sequence[Any],
+    links: Mapping[int, Sequence[Link]],
+    now: datetime,
+) -> list[Settlement]:
+    """Cancel runs whose parents did not end as they ask, with that reason."""
+    if not rows:
+        return []
+    unmet = {
+        row.Id: [link for link in links[row.Id] if link.Outcome is not None and not is_met(link)]
+        for row in rows
+    }
+    settlements = [
+        Settlement(
+            claim=claim_of(row, {}),
+            source=RunState.AWAITING,
+            state=RunState.CANCELLED,
+            note=(why := f"{DISCARDED}{_reasons(unmet[row.Id])}"),
+            message=why,
+        )
+        for row in rows
+    ]
+    return await settle(connection, settlements, now)
+
+
+def _reasons(links: Iterable[Link]) -> str:
+    """Why a child is discarded; without the names of jobs, as whoever may see the child need not see those."""
+    return "; ".join(
+        f"{link.ParentKind} {link.ParentId}"
+        f" {'was ' if link.Outcome in {'cancelled', 'skipped', DELETED} else ''}{link.Outcome}"
+        for link in links
+    )
+
+
+def _listed(links: Sequence[Link], only: Sequence[Link]) -> str:
+    """Some of the links, for people."""
+    shown = ", ".join(f"{link.ParentKind} {link.ParentId}" for link in only[:5])
+    rest = len(only) - 5
+    more = f" and {rest} others" if rest > 0 else ""
+    return shown + more + (f" of {len(links)}" if len(only) < len(links) else "")
+
+
+async def removed(connection: AsyncConnection, parents: Sequence[Any], now: datetime) -> Effects:
+    """Runs were removed by a person: of those that were not over nobody will hear another end, and the others cannot be done again.
+
+    Args:
+        connection: The transaction that has removed them.
+        parents: Their rows, as they were, locked.
+        now: The present instant.
+    """
+    followed = [row for row in parents if row.Ties & Tie.FOLLOWED]
+    ended_ = [row.Id for row in followed if row.State in FINAL]
+    open_ = {row.Id: DELETED for row in followed if row.State not in FINAL}
+    return together(
+        [await lost(connection, ended_, now), await resolve(connection, RUN, open_, now)]
+    )
+
+
+async def lost(connection: AsyncConnection, parent_ids: Sequence[int], now: datetime) -> Effects:
+    """Runs that were over are gone: who waits for one of them to be done again does so in vain."""
+    if not parent_ids:
+        return Effects()
+    among = known.of(connection).among
+    of_them = sa.and_(
+        job_link.c.ParentKind == RUN, among(job_link.c.ParentId, sorted(parent_ids)), _IS_UNMET
+    )
+    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
+    children = await locked(connection, sorted(found.scalars()))
+    if not children:
+        return Effects()
+    waiting = among(job_link.c.ChildId, [row.Id for row in children])
+    gone = sa.update(job_link).where(of_them, waiting)
+    await connection.execute(gone.values(Outcome=DELETED))
+    return await _decide(connection, children, now)
+
+
+async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
+    """Find parents that are over, or gone, without their children having heard: a node of an earlier release has ended or removed them."""
+    parent = job_run.alias("parent")
+    unheard = sa.and_(
+        job_link.c.Outcome.is_(None),
+        sa.or_(parent.c.Id.is_(None), parent.c.State.in_(sorted(FINAL))),
+    )
+    in_vain = sa.and_(_IS_UNMET, parent.c.Id.is_(None))
+    waits = sa.and_(
+        job_run.c.State == RunState.AWAITING, job_run.c.Ties.bitwise_and(int(Tie.FOLLOWS)) != 0
+    )
+    query = (
+        sa.select(job_link.c.ParentId, parent.c.State, job_link.c.Outcome)
+        .select_from(
+            job_link.join(job_run, job_run.c.Id == job_link.c.ChildId).outerjoin(
+                parent, parent.c.Id == job_link.c.ParentId
+            )
+        )
+        .where(waits, job_link.c.ParentKind == RUN, sa.or_(unheard, in_vain))
+        .limit(_MOST_SWEPT)
+    )
+    found = (await connection.execute(query)).all()
+    outcomes = {row.ParentId: str(row.State or DELETED) for row in found if row.Outcome is None}
+    gone = [row.ParentId for row in found if row.Outcome is not None]
+    return together(
+        [await resolve(connection, RUN, outcomes, now), await lost(connection, gone, now)]
+    )
+
+
+async def outcomes_of(
+    connection: AsyncConnection, kind: str, ids: Sequence[int]
+) -> dict[int, str | None]:
+    """How parents ended, and ``None`` of those that have not; their rows are locked, in the order of all, and runs are marked as followed."""
+    if kind == BATCH:
+        found = await connection.execute(
+            sa.select(job_batch.c.Id, job_batch.c.State, job_batch.c.CompletedAt)
+            .where(known.of(connection).among(job_batch.c.Id, ids))
+            .order_by(job_batch.c.Id.desc())  # inner batches first, as everybody does
+            .with_for_update()
+        )
+        return {row.Id: None if row.CompletedAt is None else row.State for row in found}
+    among = known.of(connection).among(job_run.c.Id, ids)
+    found = await connection.execute(
+        sa.select(job_run.c.Id, job_run.c.State, job_run.c.Ties)
+        .where(among)
+        .order_by(job_run.c.Id)
+        .with_for_update()
+    )
+    rows = found.all()
+    if any(not row.Ties & Tie.FOLLOWED for row in rows):
+        marked = job_run.c.Ties.bitwise_or(int(Tie.FOLLOWED))
+        await connection.execute(sa.update(job_run).where(among).values(Ties=marked))
+    return {row.Id: str(row.State) if row.State in FINAL else None for row in rows}
+
+
+# The runs that a run waits for, or waited for, and those that wait for it.
+
+_METADATA = (
+    sa.select(logged_job.c.MetadataJson)
+    .where(logged_job.c.JobId == sa.cast(job_run.c.Id, sa.String))
+    .order_by(logged_job.c.ID.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_PARENTS = (
+    sa.select(
+        job_run.c.Id, job_run.c.JobName, job_run.c.State, job_run.c.Message, _METADATA.label("Data")
+    )
+    .join(job_link, sa.and_(job_link.c.ParentKind == "run", job_link.c.ParentId == job_run.c.Id))
+    .where(job_link.c.ChildId == sa.bindparam("run_id"))
+    .order_by(job_run.c.Id)
+)
+
+
+async def load(connection: AsyncConnection, run_id: int) -> Sequence[Any]:
+    """The runs that a run waited for, as far as they still exist: Id, JobName, State, Message, and Data, which is metadata as JSON."""
+    return (await connection.execute(_PARENTS, {"run_id": run_id})).all()
+
+
+# Making runs that wait for others.
+
+Parent = tuple[str, int]
+"""Kind and id of what a run waits for."""
+Outcomes = Mapping[Parent, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A link that is not written yet; named as the columns of ``c_JobLink``."""
+
+    ParentKind: str
+    ParentId: int
+    Condition: str
+    Quorum: str
+    Otherwise: str
+    Outcome: str | None
+
+
+async def outcomes(connection: AsyncConnection, runs: Sequence[NewRun]) -> Outcomes:
+    """How what runs are to wait for has ended so far. From here on it does not end before this transaction is over.
+
+    Raises:
+        UnknownRun: something that a run is to wait for does not exist.
+    """
+    wanted: dict[str, set[int]] = defaultdict(set)
+    for run in runs:
+        for kind, parent_id in run.after.parents if run.after is not None else ():
+            wanted[kind].add(parent_id)
+    found: dict[Parent, str | None] = {}
+    for kind in sorted(wanted, reverse=True):  # runs before batches
+        if kind == JOB:
+            found |= {(kind, parent_id): None for parent_id in wanted[kind]}
+            continue
+        states = await outcomes_of(connection, kind, sorted(wanted[kind]))
+        for missing in sorted(wanted[kind] - states.keys()):
+            raise UnknownRun(f"there is no {kind} {missing}, so that nothing can wait for it")
+        found |= {(kind, parent_id): state for parent_id, state in states.items()}
+    return found
+
+
+def prepared(run: NewRun, known_outcomes: Outcomes) -> NewRun:
+    """A run as it is to be created: one whose parents are over as it asks does not wait for them."""
+    if run.after is None:
+        return run
+    ties = run.ties | Tie.FOLLOWS
+    decided = verdict(_links(run.after, known_outcomes))
+    if decided == "goes":
+        return replace(run, ties=ties)
+    kinds = ", ".join(f"{kind} {one}" for kind, one in run.after.parents if kind != JOB)
+    note = f"after {kinds}, {run.note}"
+    return replace(run, ties=ties, state=RunState.AWAITING, note=note)
+
+
+async def tie(
+    connection: AsyncConnection,
+    created: Sequence[tuple[int, NewRun]],
+    known_outcomes: Outcomes,
+    now: datetime,
+) -> list[Settlement]:
+    """Write what new runs wait for; those that are discarded at once, as their parents ended otherwise, are settled."""
+    rows = [
+        {
+            "ChildId": run_id,
+            "ParentKind": link.ParentKind,
+            "ParentId": link.ParentId,
+            "Condition": link.Condition,
+            "Quorum": link.Quorum,
+            "Otherwise": link.Otherwise,
+            "Outcome": link.Outcome,
+        }
+        for run_id, run in created
+        if run.after is not None
+        for link in _links(run.after, known_outcomes)
+    ]
+    if rows:
+        await connection.execute(sa.insert(job_link), rows)
+    dropped = {
+        run_id: _links(run.after, known_outcomes)
+        for run_id, run in created
+        if run.after is not None and is_discarded(run.after, known_outcomes)
+    }
+    if not dropped:
+        return []
+    among = known.of(connection).among(job_run.c.Id, sorted(dropped))
+    found = await connection.execute(sa.select(job_run).where(among).order_by(job_run.c.Id))
+    return await discard(connection, found.all(), dropped, now)
+
+
+def is_discarded(after: After, known_outcomes: Outcomes) -> bool:
+    """Whether what a run is to wait for has ended otherwise."""
+    return verdict(_links(after, known_outcomes)) == "discarded"
+
+
+def _links(after: After, known_outcomes: Outcomes) -> list[_Link]:
+    return [
+        _Link(
+            kind,
+            parent_id,
+            after.on,
+            after.quorum,
+            after.otherwise,
+            known_outcomes[kind, parent_id],
+        )
+        for kind, parent_id in sorted(set(after.parents))
+    ]
+
+
+def place_of(job: str) -> Parent:
+    """What stands for a run of a job that does not exist yet."""
+    return JOB, zlib.crc32(job.encode())
+
+
+async def joined(
+    connection: AsyncConnection, child: NewRun, parent: NewRun, parent_id: int
+) -> bool:
+    """Let a run of a job that follows several jobs wait for this run of one of them; whether there is such a run already.
+
+    There is at most one that still waits for a run of another job; a newer run of the same job takes the place of an older one.
+    """
+    await known.of(connection).lock_job(connection, f"after/{child.job_name}")
+    open_ = sa.exists().where(job_link.c.ChildId == job_run.c.Id, job_link.c.ParentKind == JOB)
+    waiting = await connection.scalar(
+        sa.select(job_run.c.Id)
+        .where(job_run.c.JobName == child.job_name, job_run.c.State == RunState.AWAITING, open_)
+        .order_by(job_run.c.Id)
+        .limit(1)
+        .with_for_update()
+    )
+    if waiting is None:
+        return False
+    kind, place = place_of(parent.job_name)
+    older = sa.select(job_run.c.Id).where(job_run.c.JobName == parent.job_name)
+    same_job = sa.or_(
+        sa.and_(job_link.c.ParentKind == kind, job_link.c.ParentId == place),
+        sa.and_(job_link.c.ParentKind == RUN, job_link.c.ParentId.in_(older)),
+    )
+    replaced = sa.update(job_link).where(job_link.c.ChildId == waiting, same_job)
+    to = {"ParentKind": RUN, "ParentId": parent_id, "Outcome": None}
+    return await changed(connection, replaced.values(to)) > 0

@@ -1,0 +1,1 @@
+"""Engines make runs claimable and wake workers."""

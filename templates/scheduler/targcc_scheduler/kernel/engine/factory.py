@@ -1,0 +1,50 @@
+"""Engines make runs claimable, wake workers and call the executor. ``port.py`` says what an engine has to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from ...core.clock import Clock
+from ...db.dialects import known
+from ...db.engines import SchemaStep
+from ...settings import Settings
+from .port import Engine
+from .sqlite import EmbeddedEngine
+
+
+def make_queue_engine(
+    settings: Settings,
+    clock: Clock,
+    database: AsyncEngine,
+    aging: Mapping[str, int] | None = None,
+) -> Engine:
+    """The engine that goes with the database URL.
+
+    Args:
+        settings: Names the database.
+        clock: Tells when a run is due.
+        database: The scheduler's database, for what an engine does outside anybody's transaction.
+        aging: For some queues, the seconds of waiting that count as one point of priority.
+    """
+    url = make_url(settings.database_url)
+    if known.for_url(url).name == "sqlite":
+        file = Path(url.database or "")
+        return EmbeddedEngine(file, clock, poll_seconds=settings.poll_seconds, aging=aging)
+    from .procrastinate import ProcrastinateEngine  # there only with the extra
+
+    poll = timedelta(seconds=settings.poll_seconds)
+    return ProcrastinateEngine(database, clock, poll=poll, aging=aging)
+
+
+def schema_steps(url: str | URL) -> tuple[SchemaStep, ...]:
+    """The tables of the engine that goes with a database URL."""
+    if known.for_url(url).name != "postgresql":
+        return ()
+    from . import procrastinate_schema  # there only with the extra
+
+    return (SchemaStep(procrastinate_schema.is_current, procrastinate_schema.install),)

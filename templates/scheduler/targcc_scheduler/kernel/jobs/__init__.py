@@ -1,0 +1,1 @@
+"""Jobs: declaration, discovery, registry, arguments, result, context."""

@@ -1,0 +1,328 @@
+"""The typed arguments of a job: read from its signature, checked when a run is created, kept as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import json
+import sys
+import types
+import typing
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+from pydantic_core import to_jsonable_python
+
+from ...core.encryption import SEALS
+from ...core.errors import ArgumentsError, FileError, SecretError
+from ...core.masking import KNOWN
+from ...core.stored_values import Here, expanded, is_large, may_refer
+from .files import Content, File, Taken
+
+_SECRETS = (pydantic.SecretStr, pydantic.SecretBytes, pydantic.Secret)
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+"""Types whose values JSON holds as they are; nearly all arguments are of them."""
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+"""As ``json.dumps`` does, which makes such an encoder each time."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a job's function.
+
+    Args:
+        context: The name of the parameter that takes the :class:`JobContext`; ``None`` when there is none.
+        model: The other parameters as a model; ``None`` when there are none.
+        secrets: The names of those that are secret (pydantic's ``SecretStr``, ``SecretBytes``, ``Secret[…]``, or what holds one).
+    """
+
+    context: str | None
+    model: type[pydantic.BaseModel] | None
+    secrets: frozenset[str]
+
+    def check(self, arguments: Mapping[str, Any]) -> str | None:
+        """The arguments as JSON, checked and completed with defaults; ``None`` for a job that takes none.
+
+        Raises:
+            ArgumentsError: some are missing, unknown or of a wrong type.
+        """
+        return self._written(arguments, None)
+
+    def take(
+        self, arguments: Mapping[str, Any], most: int
+    ) -> tuple[str | None, tuple[Content, ...]]:
+        """:meth:`check` for a run: files, and what is too large to stand in its row, are taken out and kept with it.
+
+        Args:
+            arguments: The arguments.
+            most: Bytes that a file, or a large argument, may have.
+
+        Raises:
+            ArgumentsError: as :meth:`check`.
+            FileError: a file cannot be read, or something is too large.
+        """
+        taken = Taken(most)
+        return self._written(arguments, taken), taken.contents
+
+    def _written(self, arguments: Mapping[str, Any], taken: Taken | None) -> str | None:
+        if self.model is None:
+            if arguments:
+                raise ArgumentsError(f"takes no arguments, but got {', '.join(arguments)}")
+            return None
+        checked = _validated(self.model, dict(arguments))
+        self._know(checked)
+        file = _refused if taken is None else taken.file
+        plain = {name: _plain(value, file) for name, value in vars(checked).items()}
+        try:
+            sealed = SEALS.seal(plain, self.secrets)
+            text = _as_json(sealed)
+            if not text.isascii():
+                text.encode()
+        except UnicodeEncodeError:
+            raise ArgumentsError("a text among them has half a character, a surrogate") from None
+        if taken is None or not taken.is_too_large(text):
+            return text
+        return _as_json(taken.large(sealed, but=self.secrets))
+
+    def only(self, names: Iterable[str]) -> Parameters:
+        """Some of the parameters.
+
+        Raises:
+            ArgumentsError: there is no parameter of a name.
+        """
+        known = self.model.model_fields if self.model is not None else {}
+        if unknown := [name for name in names if name not in known]:
+            raise ArgumentsError(f"takes no {', '.join(unknown)}: {', '.join(known) or 'nothing'}")
+        fields: dict[str, Any] = {name: (known[name].annotation, known[name]) for name in names}
+        return Parameters(self.context, _model(fields), self.secrets & fields.keys())
+
+    def reseal(self, arguments_json: str) -> str:
+        """What :meth:`check` wrote, with its secrets sealed by the newest key.
+
+        Raises:
+            SecretError: they are sealed with a key that this process does not have.
+        """
+        opened = self.plain(arguments_json)
+        return _as_json(SEALS.seal(opened, self.secrets))
+
+    def plain(self, arguments_json: str | None) -> dict[str, Any]:
+        """What :meth:`check` wrote, as JSON holds it, with its secrets as they are.
+
+        Raises:
+            SecretError: they are sealed with a key that this process does not have.
+        """
+        return SEALS.open(json.loads(arguments_json or "{}"), self.secrets)
+
+    def fits(self, arguments_json: str | None) -> dict[str, Any] | None:
+        """:meth:`load` before anything that is kept apart is here: files cannot be read yet; ``None`` when there are larger arguments.
+
+        Raises:
+            ArgumentsError: they do not fit; the values of larger arguments are not looked at.
+        """
+        if self.model is None or arguments_json is None or not may_refer(arguments_json):
+            return self.load(arguments_json)
+        given = json.loads(arguments_json)
+        small = {name: value for name, value in given.items() if not is_large(value)}
+        if len(small) == len(given):
+            return self.load(arguments_json)
+        self.only(given)  # a name that it does not know is refused
+        large = given.keys() - small.keys()
+        rest = self.only([name for name in self.model.model_fields if name not in large])
+        rest.load(json.dumps(small))
+        return None
+
+    def load(self, arguments_json: str | None, here: Here | None = None) -> dict[str, Any]:
+        """What :meth:`check` or :meth:`take` wrote, as keyword arguments.
+
+        Args:
+            arguments_json: The arguments.
+            here: Where on this machine their files are, and what was too large. Default: nowhere.
+
+        Raises:
+            ArgumentsError: the job's signature has changed since, and they do not fit any more.
+        """
+        here = here or Here()
+        if arguments_json is not None and may_refer(arguments_json):
+            arguments_json = expanded(arguments_json, here)
+        try:
+            arguments = json.loads(arguments_json or "{}")
+        except ValueError as error:
+            raise ArgumentsError(f"they are not JSON: {error}") from None
+        if self.model is None:
+            if arguments:
+                raise ArgumentsError(f"takes no arguments, but got {', '.join(arguments)}")
+            return {}
+        try:
+            loaded = _validated(self.model, SEALS.open(arguments, self.secrets), here)
+        except SecretError as error:
+            raise ArgumentsError(str(error)) from None
+        self._know(loaded)
+        return _fields(loaded)
+
+    def _know(self, arguments: pydantic.BaseModel) -> None:
+        """Mask the values of secret arguments wherever they go out from now on."""
+        for name in self.secrets:
+            for value in _secret_values(getattr(arguments, name)):
+                KNOWN.add(value, passing=True)
+
+
+def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
+    """Read the signature of a job's function.
+
+    Args:
+        function: ``execute`` of a class, or a function.
+        bound: Whether its first parameter is ``self``.
+
+    Raises:
+        TypeError: a parameter has no type, or one that pydantic cannot check.
+    """
+    parameters = list(inspect.signature(function).parameters.values())[1 if bound else 0 :]
+    context = next((item.name for item in parameters if _takes_context(item)), None)
+    rest = [item for item in parameters if item.name != context and _is_named(item)]
+    if not rest:
+        return Parameters(context, None, frozenset())
+    fields: dict[str, Any] = {}
+    for item in rest:
+        fields[item.name] = (_type_of(function, item), _default(item))
+    secrets = frozenset(name for name, (kind, _) in fields.items() if _is_secret(kind))
+    for name in secrets:
+        if _holds(fields[name][0], lambda kind: kind is File):
+            raise TypeError(
+                f"the parameter {name} of {function.__qualname__}: a file is not sealed, so it cannot be in a secret"
+            )
+    return Parameters(context, _model(fields), secrets)
+
+
+def _model(fields: Mapping[str, Any]) -> type[pydantic.BaseModel]:
+    config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
+    with warnings.catch_warnings():
+        # A parameter may be called `json` or `copy`: nobody asks this model for what pydantic's own are for.
+        warnings.filterwarnings("ignore", 'Field name ".*" in "Arguments" shadows', UserWarning)
+        return pydantic.create_model("Arguments", __config__=config, **fields)
+
+
+def _takes_context(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    if annotation is inspect.Parameter.empty:
+        return parameter.name in {"ctx", "context"}
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return name.rpartition(".")[2] == "JobContext"
+
+
+def _is_named(parameter: inspect.Parameter) -> bool:
+    return parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+
+
+def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        raise TypeError(f"the parameter {parameter.name} of {function.__qualname__} needs a type")
+    if not isinstance(annotation, str):
+        return annotation
+    # Only this annotation is evaluated: others may use names that are imported for type checkers only.
+    probe = types.SimpleNamespace(__annotations__={parameter.name: annotation})
+    names = vars(sys.modules[function.__module__])
+    return typing.get_type_hints(probe, globalns=names, include_extras=True)[parameter.name]
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    return ... if parameter.default is parameter.empty else parameter.default
+
+
+def takes_file(kind: Any) -> bool:
+    """Whether a parameter of a type is one file."""
+    return kind is File or (File in typing.get_args(kind) and typing.get_origin(kind) in _UNIONS)
+
+
+_UNIONS = {typing.Union, types.UnionType}
+
+
+def _is_secret(kind: Any) -> bool:
+    """Whether a type is secret, or holds one that is."""
+    return _holds(
+        kind,
+        lambda one: (isinstance(one, type) and issubclass(one, _SECRETS))
+        or typing.get_origin(one) is pydantic.Secret,
+    )
+
+
+def _holds(kind: Any, wanted: Callable[[Any], bool], within: tuple[Any, ...] = ()) -> bool:
+    """Whether a type, or one that it holds, is wanted; models may hold themselves."""
+    if wanted(kind):
+        return True
+    parts = (*typing.get_args(kind), *_fields_of(kind))
+    return any(
+        _holds(part, wanted, (*within, kind))
+        for part in parts
+        if not any(part is one for one in (*within, kind))
+    )
+
+
+def _fields_of(kind: Any) -> Iterator[Any]:
+    """The types of a model's fields."""
+    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+        yield from (field.annotation for field in kind.model_fields.values())
+    elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        yield from (field.type for field in dataclasses.fields(kind))
+
+
+def _secret_values(value: object) -> Iterator[str | bytes]:
+    if isinstance(value, _SECRETS):
+        inner = value.get_secret_value()
+        yield inner if isinstance(inner, bytes) else str(inner)
+    elif isinstance(value, pydantic.BaseModel):
+        yield from _secret_values(_fields(value))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from _secret_values(vars(value))
+    elif isinstance(value, Mapping):
+        yield from itertools.chain.from_iterable(map(_secret_values, value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from itertools.chain.from_iterable(map(_secret_values, value))
+
+
+def _validated(
+    model: type[pydantic.BaseModel], values: dict[str, Any], here: Here | None = None
+) -> pydantic.BaseModel:
+    try:
+        return model.model_validate(values, context=here)
+    except pydantic.ValidationError as error:
+        lines = [_line(item) for item in error.errors(include_url=False, include_input=False)]
+        raise ArgumentsError("\n".join(lines)) from None
+
+
+def _fields(model: pydantic.BaseModel) -> dict[str, Any]:
+    """Its fields, also where one is called ``keys``, by which ``dict`` would know a mapping."""
+    return dict(iter(model))
+
+
+def _line(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    return f"{where}: {item['msg'][:1].lower()}{item['msg'][1:]}"
+
+
+def _plain(value: Any, file: Callable[[File], Any]) -> Any:
+    """A value as JSON holds it; secrets are not masked, since the job needs them; what stands for a file, ``file`` says."""
+    if type(value) in _AS_IT_IS:
+        return value
+    if isinstance(value, File):
+        return file(value)
+    if isinstance(value, _SECRETS):
+        return _plain(value.get_secret_value(), file)
+    if isinstance(value, pydantic.BaseModel):
+        value = _fields(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(_plain(key, file)): _plain(item, file) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, file) for item in value]
+    # JSON has no NaN and no infinity: pydantic reads both from texts.
+    return to_jsonable_python(value, inf_nan_mode="strings")
+
+
+def _refused(file: File) -> Any:
+    raise FileError(f"{file.name}: a file belongs to one run, and cannot be a default")

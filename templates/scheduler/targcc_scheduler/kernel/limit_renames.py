@@ -1,0 +1,240 @@
+"""Limit keys of renamed jobs, and removal of unused keys.
+
+A key begins with a job's name. Once the job has another name, a row of ``c_JobLimit`` says with which name its keys begin now. Every node
+looks there before it lets runs ask for room, so a key does not have its room twice while nodes of both releases are up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..db.dialects import known
+from ..db.dialects.counting import changed
+from ..db.dialects.frequent import FrequentStatement, is_among, listed
+from ..db.tables import job_limit, job_run
+
+# Keys of limits of jobs that were renamed: a job has one set of keys, by whichever of its names a release knows it.
+
+MARK = "\x1f"
+"""How the ``LimitKey`` of a row begins that says with which name the keys of a job begin; no name has such a character."""
+_TURN = "limits/renamed"
+"""What one who renames holds at a time: two that cross would each give the keys to the other."""
+_l, _r = job_limit.c, job_run.c
+IS_KEY = sa.func.substr(_l.LimitKey, 1, 1) != MARK
+"""That a row of ``c_JobLimit`` is a key's."""
+_MOVED = FrequentStatement(
+    sa.select(_l.LimitKey, _l.JobName).where(is_among(_l.LimitKey, listed("marks", sa.Text)))
+)
+_IS_ONE = is_among(_l.LimitKey, listed("keys", sa.Text))
+
+Row = Any
+"""A row of a table: its columns by name."""
+
+
+async def beginnings(
+    connection: AsyncConnection, names: Collection[str], jobs: Collection[str]
+) -> dict[str, str]:
+    """With which names the keys of jobs begin.
+
+    Args:
+        connection: The database.
+        names: The jobs.
+        jobs: All that the node knows: a job whose earlier name is another's leaves that one its keys.
+    """
+    rows = await _MOVED.all(connection, {"marks": [MARK + name for name in sorted(names)]})
+    moved = {row.LimitKey.removeprefix(MARK): row.JobName for row in rows}
+    return {name: name if moved.get(name) in jobs else moved.get(name, name) for name in names}
+
+
+async def earlier_names(connection: AsyncConnection) -> dict[str, list[str]]:
+    """The other names that jobs have had, by the name with which their keys begin."""
+    query = sa.select(_l.LimitKey, _l.JobName).where(~IS_KEY).order_by(_l.LimitKey)
+    found: dict[str, list[str]] = {}
+    for row in await connection.execute(query):
+        found.setdefault(row.JobName, []).append(row.LimitKey.removeprefix(MARK))
+    return found
+
+
+async def keys_of(
+    connection: AsyncConnection, rows: Collection[Row], jobs: Collection[str]
+) -> tuple[dict[int, str], dict[str, str]]:
+    """The keys that runs have now, which those get that have others.
+
+    Args:
+        connection: A transaction that writes, and has locked the runs.
+        rows: Their ``Id``, ``JobName`` and ``LimitKey``.
+        jobs: All that the node knows.
+
+    Returns:
+        For each run its key, and for each job the name with which its keys begin.
+    """
+    begins = await beginnings(connection, {row.JobName for row in rows}, jobs)
+    keys = {row.Id: row.LimitKey for row in rows}
+    others = [row for row in rows if not _begins(row.LimitKey, begins[row.JobName])]
+    if others:
+        had = await earlier_names(connection)
+        for row in others:
+            to = begins[row.JobName]
+            keys[row.Id] = _moved(row.LimitKey, [row.JobName, *had.get(to, ())], to)
+        await _rekey(connection, {row.Id: keys[row.Id] for row in others})
+    return keys, begins
+
+
+async def lead_on(connection: AsyncConnection, new: str, old: str, now: datetime) -> None:
+    """Let the keys of a job begin with its new name, in a transaction of its own: all that ask once it has ended do so under that name, and what is under way has gone along.
+
+    A job that gets back a name that it had keeps the keys that it has.
+    """
+    await known.of(connection).lock_job(connection, _TURN)
+    begins = await beginnings(connection, [new, old], ())
+    to, before = begins[new], begins[old]
+    if to == before:
+        return
+    had = await earlier_names(connection)
+    names = {new, old, before, *had.get(to, ()), *had.get(before, ())} - {to}
+    await _carry(connection, names, to)  # runs are locked before rows of keys, and marks are such
+    chained = sa.update(job_limit).where(~IS_KEY, _l.JobName == before)
+    await connection.execute(chained.values(JobName=to, UpdatedAt=now))
+    row = {"LimitKey": MARK + before, "JobName": to, "UpdatedAt": now}
+    await connection.execute(known.of(connection).insert_ignore(job_limit, [_l.LimitKey]), [row])
+
+
+async def carry(connection: AsyncConnection, new: str, old: str) -> None:
+    """Let the runs of a renamed job that are not over, and the room and tokens of its keys, go on under the keys that it has now.
+
+    Call it in a transaction after that of :func:`lead_on`, before the node lets runs ask: for those that were made meanwhile, and asked before they could see that.
+    """
+    begins = (await beginnings(connection, [new], ()))[new]
+    names = {new, old, *(await earlier_names(connection)).get(begins, ())} - {begins}
+    await _carry(connection, names, begins)
+
+
+async def _carry(connection: AsyncConnection, names: Collection[str], begins: str) -> None:
+    """Move what is kept under some names to another."""
+    await _carry_runs(connection, names, begins)
+    await _carry_rooms(connection, names, begins)
+    # Who holds keys waits for no runs. These have begun while the first ones were waited for.
+    await _carry_runs(connection, names, begins, waits=False)
+
+
+async def _carry_runs(
+    connection: AsyncConnection, names: Collection[str], begins: str, *, waits: bool = True
+) -> None:
+    theirs = (
+        _r.LimitKey.is_not(None),
+        _r.CompletedAt.is_(None),
+        _is_of(_r.LimitKey, names),
+        _r.JobName.in_({begins, *names}),
+    )
+    query = sa.select(_r.Id, _r.LimitKey).where(*theirs).order_by(_r.Id)
+    found = await connection.execute(query.with_for_update(skip_locked=not waits))
+    await _rekey(connection, {row.Id: _moved(row.LimitKey, names, begins) for row in found})
+
+
+async def _carry_rooms(connection: AsyncConnection, names: Collection[str], begins: str) -> None:
+    """Move the rows of keys; where there is one already, the bucket that is full later holds."""
+    theirs = IS_KEY, _is_of(_l.LimitKey, names), _l.JobName.in_({begins, *names})
+    keys = await connection.scalars(sa.select(_l.LimitKey).where(*theirs))
+    wanted = {key: _moved(key, names, begins) for key in keys}
+    rows = await _hold(connection, {*wanted, *wanted.values(), *(MARK + name for name in names)})
+    moved: dict[str, list[Row]] = {}
+    for key, to in sorted(wanted.items()):
+        if key in rows:
+            moved.setdefault(to, []).append(rows[key])
+    added = []
+    for to, some in moved.items():
+        all_ = [rows[to], *some] if to in rows else some
+        values = all_[0]._asdict() | {"LimitKey": to, "JobName": begins}
+        if len(all_) > 1:
+            full_at = max(filter(None, (row.NextAt for row in all_)), default=None)
+            values |= {"NextAt": full_at, "IsAwaited": True, "Version": all_[0].Version + 1}
+        if to in rows:
+            await connection.execute(sa.update(job_limit).where(_l.LimitKey == to).values(**values))
+        else:
+            added.append(values)
+    if added:  # whoever made one meanwhile keeps its own
+        await connection.execute(
+            known.of(connection).insert_ignore(job_limit, [_l.LimitKey]), added
+        )
+    gone = {"keys": [row.LimitKey for some in moved.values() for row in some]}
+    await connection.execute(sa.delete(job_limit).where(_IS_ONE), gone)
+
+
+async def _hold(connection: AsyncConnection, keys: Collection[str]) -> dict[str, Row]:
+    """The rows of keys and marks that there are, locked in the order of all."""
+    query = sa.select(job_limit).where(_IS_ONE).order_by(_l.LimitKey).with_for_update()
+    found = await connection.execute(query, {"keys": list(keys)})
+    return {row.LimitKey: row for row in found}
+
+
+async def _rekey(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
+    one = sa.update(job_run).where(_r.Id == sa.bindparam("run_id"))
+    rows = [{"run_id": run_id, "key": key} for run_id, key in keys.items()]
+    if rows:
+        await connection.execute(one.values(LimitKey=sa.bindparam("key")), rows)
+
+
+def _moved(key: str, names: Collection[str], to: str) -> str:
+    """A key that begins with one of some names, with another."""
+    for name in sorted(names, key=len, reverse=True):
+        if _begins(key, name):
+            return to + key[len(name) :]
+    return key
+
+
+def _begins(key: str, name: str) -> bool:
+    return key == name or key.startswith(f"{name} ")
+
+
+def _is_of(column: sa.Column[Any], names: Collection[str]) -> sa.ColumnElement[bool]:
+    """That a key begins with one of some names; for ``LIKE`` on SQLite, ``Sync`` and ``sync`` are one."""
+    starts = [sa.func.substr(column, 1, len(name) + 1) == f"{name} " for name in sorted(names)]
+    return sa.or_(column.in_(names), *starts)
+
+
+# Keys of limits that nobody uses any more: their rows are removed, and made anew with the next run of the key.
+
+_limit = job_limit.c
+_IS_USED = sa.exists().where(job_run.c.LimitKey == _limit.LimitKey, job_run.c.CompletedAt.is_(None))
+
+
+async def prune(
+    connection: AsyncConnection, now: datetime, *, after: str, most: int
+) -> tuple[int, str | None]:
+    """Look at up to ``most`` keys, and remove those without a run that is not over whose tokens are all there again.
+
+    The next run of such a key finds all its room and all its tokens, with the row or without. What is looked at is locked, but for keys that somebody admits runs of just now: a run that asks meanwhile
+    waits for the lock, finds no row, and makes one.
+
+    Args:
+        connection: A transaction that writes.
+        now: The present instant.
+        after: The key that was seen last; empty: none.
+        most: How many are looked at.
+
+    Returns:
+        How many were removed, and the key that was seen last; ``None``: it was the last there is.
+    """
+    page = (
+        sa.select(_limit.LimitKey)
+        .where(_limit.LimitKey > after)
+        .order_by(_limit.LimitKey)
+        .limit(most)
+    )
+    keys = list(await connection.scalars(page))
+    if not keys:
+        return 0, None
+    locking = sa.select(_limit.LimitKey).where(_IS_ONE, IS_KEY).order_by(_limit.LimitKey)
+    free = await connection.scalars(locking.with_for_update(skip_locked=True), {"keys": keys})
+    held = list(free)
+    clock = await known.of(connection).read_clock(connection) or now
+    # A statement of its own: on PostgreSQL it sees the runs that asked until the rows were locked.
+    is_full = sa.or_(_limit.NextAt.is_(None), _limit.NextAt <= clock)
+    unused = sa.delete(job_limit).where(_IS_ONE, ~_IS_USED, is_full)
+    gone = await changed(connection, unused, {"keys": held})
+    return gone, keys[-1] if len(keys) == most else None

@@ -1,0 +1,648 @@
+"""Limits by key: capacity, demand and admission of runs.
+
+A run that finds no room when a claim comes to it (``limit_keys/claims.py``) is ``awaiting``, and ``enqueued`` again as soon as the runs of its key that are under way leave
+room for it, which it has from then on. So a run that waits for room has no worker, and who creates runs takes no lock. Room is counted from the runs themselves, under the lock of the key's row in ``c_JobLimit``:
+no counter can drift.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.states import FINAL, WAITING, RunState
+from ..db.columns import UtcDateTime
+from ..db.dialects import known
+from ..db.dialects.frequent import FrequentStatement, is_among, is_in_list, listed
+from ..db.tables import job_limit, job_run
+from . import limit_renames
+from .effects import Effects, Ready
+from .jobs.limits import LimitPolicy
+from .runs.transition import OTHER, is_free, is_in_state, state_line, transition
+from .runs.values import Settlement, Tie
+
+# What is left of a key: room, and tokens.
+
+AT_ONCE = 200
+"""Runs of one key that are let go at a time; the end of each lets more go."""
+
+Row = Any
+"""A row of a table: its columns by name."""
+
+
+class Capacity:
+    """What is left of a key.
+
+    Args:
+        limit: What :func:`.asking.look` says of it.
+        unbegun: How many of its runs have room and have not begun.
+        now: The present instant, by the database's clock.
+    """
+
+    def __init__(self, limit: Row, unbegun: int, now: datetime) -> None:
+        self.limit = limit
+        self.now = now
+        self._left = math.inf if limit.Most is None else limit.Most - limit.taken
+        self._is_free = limit.taken == 0 and limit.Most != 0
+        self.tokens: float = math.inf  # without a rate there is no need of any
+        self.full_at = now
+        self.token_at: datetime | None = None
+        if limit.IntervalMs is not None:
+            self._interval = timedelta(milliseconds=limit.IntervalMs)
+            burst = limit.Burst or 1
+            self.full_at = max(now, limit.NextAt or now)
+            saved = (now + burst * self._interval - self.full_at) // self._interval
+            self.tokens = min(saved, burst - unbegun)
+            at = self.full_at + (1 - burst) * self._interval
+            self.token_at = at if at > now else now + self._interval
+
+    @property
+    def count(self) -> int:
+        """How many runs are worth a look."""
+        return int(max(min(self._left, AT_ONCE), 0))
+
+    def take(self, weight: int) -> bool:
+        """Take room and a token for a run; one that is heavier than the whole limit goes alone."""
+        if self.tokens < 1 or (weight > self._left and not self._is_free):
+            return False
+        self._left -= weight
+        self._is_free = False
+        self.tokens -= 1
+        if self.token_at is not None:
+            self.full_at += self._interval
+            at = self.full_at + (1 - (self.limit.Burst or 1)) * self._interval
+            self.token_at = max(at, self.now + self._interval / 2)
+        return True
+
+
+# Keys of limits that are new, where others write too: made and held in one statement, with those that are there and that nobody else holds.
+
+_HOLD = FrequentStatement(
+    sa.text("""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM json_populate_recordset(NULL::c_JobLimit, CAST(:rows AS json))
+    ), added AS (
+        INSERT INTO c_JobLimit (LimitKey, JobName, Most, IntervalMs, Burst, UpdatedAt)
+        SELECT LimitKey, JobName, Most, IntervalMs, Burst, UpdatedAt FROM given
+        WHERE NOT EXISTS (SELECT FROM c_JobLimit AS there WHERE there.LimitKey = given.LimitKey)
+        ORDER BY LimitKey
+        ON CONFLICT DO NOTHING
+        RETURNING LimitKey
+    ), free AS (
+        SELECT LimitKey FROM c_JobLimit
+        WHERE LimitKey = ANY (ARRAY(SELECT LimitKey FROM given))
+        ORDER BY LimitKey
+        FOR UPDATE SKIP LOCKED
+    )
+    SELECT LimitKey, true AS is_new FROM added UNION ALL SELECT LimitKey, false FROM free
+    """)
+    .bindparams(sa.bindparam("rows", type_=sa.Text))
+    .columns(sa.column("LimitKey", sa.Text), sa.column("is_new", sa.Boolean))
+)
+
+
+async def hold(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """Hold keys until the transaction ends; on PostgreSQL.
+
+    Args:
+        connection: A transaction that writes.
+        rows: A row of each key, for those that are new.
+
+    Returns:
+        Those that are held, and whether each is new; others somebody else holds.
+    """
+    given = [
+        {name.lower(): value for name, value in row.items()}
+        | {"updatedat": row["UpdatedAt"].isoformat()}
+        for row in rows
+    ]
+    found = await _HOLD.all(connection, {"rows": json.dumps(given)})
+    return {row.LimitKey: row.is_new for row in found}
+
+
+# What the runs of a key take, and which of those that wait for room are the most urgent.
+
+"""A row of a table: its columns by name."""
+
+_l = job_limit.c
+_IS_DEMAND_KEY = is_among(_l.LimitKey, listed("keys", sa.Text))
+TAKER = job_run.alias("taker")
+"""The name of a run in what :func:`of_key` is given."""
+
+
+def hidden(state: RunState) -> sa.ScalarSelect[Any]:
+    """A state as PostgreSQL does not see it when it plans.
+
+    Where few runs had it at the last ANALYZE, it would take the index of a state for the best, and read all runs of that state, of
+    whatever key.
+    """
+    return sa.select(sa.literal_column(f"'{state}'")).scalar_subquery()
+
+
+def asks(run: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
+    """That a run waits for room and for nothing else."""
+    waits = run.c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0
+    return run.c.State == hidden(RunState.AWAITING), run.c.CompletedAt.is_(None), waits
+
+
+def still_asks(is_one: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """That a run (in ``is_one`` its name is ``OTHER``) waits for room, and that nobody else has locked it; then it is locked.
+
+    As it is locked in its state, the transition names all states from which a run may come: see :func:`hidden`.
+    """
+    return is_free(is_one, OTHER.c.State == hidden(RunState.AWAITING))
+
+
+def keeps_capacity(run: sa.FromClause) -> sa.ColumnElement[bool]:
+    """That a run has been let go and waits for a worker. In another state its ``RoomAt`` says nothing: nodes of an older release leave it as it was."""
+    return sa.and_(is_in_state(RunState.ENQUEUED, of=run), run.c.RoomAt.is_not(None))
+
+
+def has_capacity(run: sa.FromClause) -> sa.ColumnElement[bool]:
+    """That a run takes room under its limit: it is running, or has been let go and waits for a worker."""
+    return sa.or_(run.c.State == RunState.RUNNING, keeps_capacity(run))
+
+
+def of_key(what: sa.ColumnElement[Any], *which: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    """Something of the runs of a key, under the name :data:`TAKER`. Key by key, as else SQLite looks at all runs that are not over."""
+    return sa.select(what).where(TAKER.c.LimitKey == _l.LimitKey, *which).scalar_subquery()
+
+
+def _urgent(run: sa.FromClause, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Runs that ask, the most urgent first."""
+    return (
+        sa.select(*columns).where(*asks(run)).order_by(run.c.Priority.desc(), run.c.DueAt, run.c.Id)
+    )
+
+
+HAS_ROOM: dict[str, Any] = {"RoomAt": sa.bindparam("now", type_=UtcDateTime)}
+"""What changes in the row of a run that is let go."""
+_CANDIDATE = ("Id", "Queue", "Priority", "DueAt", "Weight")
+_runs = TAKER.c.State == hidden(RunState.RUNNING), TAKER.c.CompletedAt.is_(None)
+# Not "that is not over": so no index serves but that of these few, however many runs of the key wait for a worker.
+_keeps_room = TAKER.c.State == hidden(RunState.ENQUEUED), TAKER.c.RoomAt.is_not(None)
+_weight = sa.func.coalesce(sa.func.sum(TAKER.c.Weight), 0)
+TAKEN = of_key(_weight, *_runs) + of_key(_weight, *_keeps_room)
+"""The weight of the runs of a key that are running, or have room and wait for a worker: each found by an index of its own."""
+_DEMAND_TERMS = (
+    _l.LimitKey,
+    _l.Most,
+    sa.type_coerce(_l.IntervalMs, sa.types.NullType()).label("IntervalMs"),  # as drivers have it
+    _l.Burst,
+    _l.NextAt,
+    _l.WakeId,
+    _l.IsAwaited,
+)
+_keys = (
+    sa.select(
+        *_DEMAND_TERMS,
+        TAKEN.label("taken"),
+        _urgent(OTHER, OTHER.c.Id)
+        .where(OTHER.c.LimitKey == _l.LimitKey)
+        .limit(sa.literal_column("1"))
+        .scalar_subquery()
+        .label("first_id"),
+    )
+    .where(_IS_DEMAND_KEY)
+    .cte("keys")
+)
+_first = _keys.outerjoin(job_run, job_run.c.Id == _keys.c.first_id)
+_FOUND = (*_keys.c, *(job_run.c[name] for name in _CANDIDATE))
+_LOOK = FrequentStatement(sa.select(*_FOUND, sa.null().label("admitted")).select_from(_first))
+_has_room = sa.or_(
+    _keys.c.Most.is_(None),
+    sa.and_(_keys.c.taken == 0, _keys.c.Most > 0),  # one that is heavier than the limit goes alone
+    job_run.c.Weight <= _keys.c.Most - _keys.c.taken,
+)
+_with_room = sa.select(job_run.c.Id).select_from(_first)
+_with_room = _with_room.where(_keys.c.IntervalMs.is_(None), _has_room)
+_admitted = (
+    transition(RunState.ENQUEUED, still_asks(OTHER.c.Id.in_(_with_room)), **HAS_ROOM)
+    .returning(job_run.c.Id)
+    .cte("admitted")
+)
+_counted = (
+    sa.update(job_limit)
+    .where(
+        _l.LimitKey.in_(
+            sa.select(_keys.c.LimitKey).where(_keys.c.first_id.in_(sa.select(_admitted.c.Id)))
+        )
+    )
+    .values(Version=_l.Version + 1)
+    .cte("counted")
+)
+_LOOK_AND_ADMIT = FrequentStatement(
+    sa.select(*_FOUND, _admitted.c.Id.label("admitted"))
+    .select_from(_first.outerjoin(_admitted, _admitted.c.Id == _keys.c.first_id))
+    .add_cte(_counted)
+)
+_UNBEGUN = FrequentStatement(
+    sa.select(_l.LimitKey, of_key(sa.func.count(), *_keeps_room).label("count")).where(
+        _IS_DEMAND_KEY
+    )
+)
+_NEXT = FrequentStatement(
+    _urgent(job_run, *(job_run.c[name] for name in ("LimitKey", *_CANDIDATE)))
+    .where(job_run.c.LimitKey == sa.bindparam("key", type_=sa.Text))
+    .limit(sa.bindparam("count"))
+)
+
+
+async def look(connection: AsyncConnection, keys: Collection[str]) -> Mapping[str, Row]:
+    """What there is of keys.
+
+    Returns:
+        For each its row, the weight of the runs that take room (``taken``), and the most urgent that asks (``Id``; ``None``: none does).
+    """
+    return _by_key(await _LOOK.all(connection, {"keys": list(keys)}))
+
+
+async def look_and_admit(
+    connection: AsyncConnection, keys: Collection[str], now: datetime, line: str
+) -> Mapping[str, Row]:
+    """The same, and where there is no rate, and room for the most urgent, that goes (``admitted``; else ``None``); on PostgreSQL."""
+    asked = {"keys": list(keys), "now": now, "line": line}
+    return _by_key(await _LOOK_AND_ADMIT.all(connection, asked))
+
+
+async def capacities(
+    connection: AsyncConnection, limits: Mapping[str, Row], now: datetime
+) -> dict[str, Capacity]:
+    """What is left of keys; where there is a rate, at the present instant by the database's clock.
+
+    Args:
+        connection: A transaction that keeps others from the keys.
+        limits: What :func:`look` says of them.
+        now: The present instant by this node's clock.
+    """
+    rates = [key for key, limit in limits.items() if limit.IntervalMs is not None]
+    clock = (await known.of(connection).read_clock(connection) if rates else None) or now
+    unbegun = await _unbegun(connection, rates)
+    return {key: Capacity(limit, unbegun.get(key, 0), clock) for key, limit in limits.items()}
+
+
+def _by_key(rows: Iterable[Row]) -> Mapping[str, Row]:
+    return {row.LimitKey: row for row in rows}
+
+
+async def _unbegun(connection: AsyncConnection, keys: Collection[str]) -> Mapping[str, int]:
+    """How many runs of each key have room and have not begun."""
+    if not keys:
+        return {}
+    return {row.LimitKey: row.count for row in await _UNBEGUN.all(connection, {"keys": list(keys)})}
+
+
+async def urgent(connection: AsyncConnection, key: str, count: int) -> Sequence[Row]:
+    """The ``count`` most urgent runs of a key that ask."""
+    return await _NEXT.all(connection, {"key": key, "count": count})
+
+
+# Limits by key: runs of a key wait for room, and for a token where there is a rate; whoever ends lets the next one go.
+
+_MOST = 1_000
+"""Keys that a sweep looks at."""
+
+"""A row of a table: its columns by name."""
+
+_c = job_run.c
+_KEYS = listed("keys", sa.Text)
+_IDS = is_among(_c.Id, listed("ids", sa.BigInteger))
+_IS_KEY = is_among(_l.LimitKey, _KEYS)
+_HELD = sa.select(_l.LimitKey).where(_IS_KEY).order_by(_l.LimitKey)
+_LOCK = FrequentStatement(_HELD.with_for_update())
+_LOCK_FREE = FrequentStatement(_HELD.with_for_update(skip_locked=True))
+_STILL_ASK = still_asks(is_among(OTHER.c.Id, listed("ids", sa.BigInteger)))
+_ADMIT = FrequentStatement(transition(RunState.ENQUEUED, _STILL_ASK, **HAS_ROOM).returning(_c.Id))
+_WAKE = FrequentStatement(
+    transition(
+        RunState.SCHEDULED, _STILL_ASK, DueAt=sa.bindparam("due", type_=UtcDateTime)
+    ).returning(_c.Id)
+)
+_WAKES = FrequentStatement(
+    sa.select(_c.Id).where(_IDS, _c.State == sa.literal_column(f"'{RunState.SCHEDULED}'"))
+)
+_GIVEN = FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(Version=_l.Version + 1))
+IS_AWAITED, _NOBODY_WAITS = (
+    FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(IsAwaited=sa.literal_column(said)))
+    for said in ("true", "false")
+)
+_TERMS = sa.select(job_limit.c.JobName, job_limit.c.Most, job_limit.c.IntervalMs, job_limit.c.Burst)
+_TERMS = _TERMS.where(limit_renames.IS_KEY).distinct()
+_WAITED_FOR = FrequentStatement(
+    sa.select(job_limit.c.LimitKey)
+    .where(
+        job_limit.c.LimitKey > sa.bindparam("after", type_=sa.Text),
+        sa.exists().where(_c.LimitKey == job_limit.c.LimitKey, *asks(job_run)),
+    )
+    .order_by(job_limit.c.LimitKey)
+    .limit(_MOST)
+)
+
+
+async def are_used(connection: AsyncConnection) -> bool:
+    """Whether there is a key."""
+    any_key = sa.select(job_limit.c.LimitKey).where(limit_renames.IS_KEY).limit(1)
+    return (await connection.execute(any_key)).first() is not None
+
+
+async def on_settled(
+    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+) -> Effects:
+    """Runs of limits have ended, or let go of their workers: others may go."""
+    keys: dict[bool | None, set[str]] = {True: set(), False: set(), None: set()}
+    for item in settled:
+        if item.limit_key is not None:
+            keys[item.is_awaited].add(item.limit_key)
+    ready = await admit_held(connection, sorted(keys[True]), now)
+    if keys[None]:
+        ready += await admit(connection, keys[None], now)
+    return Effects(ready=ready)
+
+
+async def removed(connection: AsyncConnection, rows: Sequence[Row], now: datetime) -> Effects:
+    """Runs of limits were removed by a person; ``rows`` are theirs, as they were: others may go."""
+    keys = {row.LimitKey for row in rows if row.LimitKey is not None and row.State not in FINAL}
+    return Effects(ready=await admit(connection, keys, now)) if keys else Effects()
+
+
+async def admit(connection: AsyncConnection, keys: Iterable[str], now: datetime) -> list[Ready]:
+    """Let runs of keys go for which there is room."""
+    return await admit_held(connection, await lock(connection, keys), now)
+
+
+async def renew(
+    connection: AsyncConnection, jobs: Mapping[str, LimitPolicy], now: datetime
+) -> None:
+    """Let keys have the limits that a new release gives their jobs, in a transaction of its own.
+
+    Args:
+        connection: A transaction that writes.
+        jobs: What the deciding release says of all its jobs; those without a limit too.
+        now: The present instant.
+    """
+    had = await limit_renames.earlier_names(connection)
+    changed: dict[str, LimitPolicy] = {}
+    for row in (await connection.execute(_TERMS)).all():
+        names = (row.JobName, *had.get(row.JobName, ()))
+        terms = next((jobs[name] for name in names if name in jobs), None)
+        if terms is not None and terms != LimitPolicy(row.Most, row.IntervalMs, row.Burst):
+            changed[row.JobName] = terms
+    if not changed:
+        return
+    theirs = sa.select(_l.LimitKey).where(_l.JobName.in_(sorted(changed))).order_by(_l.LimitKey)
+    await connection.execute(theirs.with_for_update())  # in the order of all
+    for name, terms in changed.items():
+        of_job = sa.update(job_limit).where(_l.JobName == name)
+        await connection.execute(of_job.values(**terms.values, UpdatedAt=now))
+
+
+async def admit_waiting(
+    connection: AsyncConnection, after: str, now: datetime
+) -> tuple[list[Ready], str | None]:
+    """Let runs of some keys go whom nobody has let go, in a transaction of its own: who holds keys asks for no smaller ones.
+
+    Args:
+        connection: A transaction that writes.
+        after: The key that was looked at last; empty: none.
+        now: The present instant.
+
+    Returns:
+        Those that go, and the key that was looked at last; ``None``: there are no more.
+    """
+    keys = [row.LimitKey for row in await _WAITED_FOR.all(connection, {"after": after})]
+    return await admit(connection, keys, now), keys[-1] if len(keys) == _MOST else None
+
+
+async def lock(
+    connection: AsyncConnection, keys: Iterable[str], *, waits: bool = True
+) -> list[str]:
+    """Keep others from keys, in one order; those that there are, without ``waits`` but for those that somebody holds."""
+    statement = _LOCK if waits else _LOCK_FREE
+    rows = await statement.all(connection, {"keys": sorted(keys)})
+    return [row.LimitKey for row in rows]
+
+
+async def admit_held(
+    connection: AsyncConnection, keys: Collection[str], now: datetime
+) -> list[Ready]:
+    """As :func:`admit`, for keys that are locked: a statement that begins after that sees all that others have done."""
+    if not keys:
+        return []
+    line = state_line(now, RunState.ENQUEUED, "has room")
+    limits = await _look(connection, keys, now, line)
+    rooms = await capacities(connection, limits, now)
+    await _say_who_waits(connection, limits)
+    gone = [row for row in limits.values() if row.admitted]
+    for row in gone:
+        rooms[row.LimitKey].take(row.Weight)
+    candidates = await _candidates(connection, rooms)
+    chosen: dict[int, Row] = {}
+    waits: dict[str, Row] = {}
+    for key, rows in candidates.items():
+        for row in rows:
+            if not rooms[key].take(row.Weight):
+                waits[key] = row
+                break
+            chosen[row.Id] = row
+    asked = {"ids": list(chosen), "now": now, "line": line}
+    admitted = await _ADMIT.all(connection, asked) if chosen else []
+    gone += [chosen[row.Id] for row in admitted]
+    ready = [Ready(row.Id, row.Queue, row.Priority, row.DueAt) for row in gone]
+    await given(connection, {row.LimitKey: rooms[row.LimitKey] for row in chosen.values()})
+    for key, row in waits.items():
+        room = rooms[key]
+        if room.token_at is not None and room.tokens < 1:
+            ready += await _wake(connection, room, row, now + (room.token_at - room.now), now)
+    return sorted(ready, key=lambda run: run.run_id)
+
+
+async def _say_who_waits(connection: AsyncConnection, limits: Mapping[str, Row]) -> None:
+    """Whether somebody waits for keys, where their rows say otherwise."""
+    for statement, is_awaited in ((_NOBODY_WAITS, True), (IS_AWAITED, False)):
+        keys = [
+            key
+            for key, limit in limits.items()
+            if limit.IsAwaited == is_awaited and (limit.Id is None) == is_awaited
+        ]
+        if keys:
+            await statement.counts(connection, [{"keys": keys}])
+
+
+async def given(
+    connection: AsyncConnection, rooms: Mapping[str, Capacity], *, uncounted: Collection[str] = ()
+) -> None:
+    """Runs of keys that are locked have been given room: others that have looked before see it, and tokens are gone.
+
+    Args:
+        connection: The transaction.
+        rooms: What is left, by the key.
+        uncounted: Keys that nobody else can have looked at.
+    """
+    counted = sorted(rooms.keys() - set(uncounted))
+    if counted and known.of(connection).many_writers:
+        await _GIVEN.counts(connection, [{"keys": counted}])
+    for key, room in sorted(rooms.items()):
+        if room.token_at is not None:
+            await _put(connection, key, NextAt=room.full_at)
+
+
+async def _look(
+    connection: AsyncConnection, keys: Collection[str], now: datetime, line: str
+) -> Mapping[str, Row]:
+    """What there is of keys; where a statement costs a round trip, the same one lets the first of them go."""
+    if known.of(connection).many_writers:
+        return await look_and_admit(connection, keys, now, line)
+    return await look(connection, keys)
+
+
+async def _candidates(
+    connection: AsyncConnection, rooms: Mapping[str, Capacity]
+) -> dict[str, Sequence[Row]]:
+    """The runs of keys that ask, the most urgent first, as far as it is worth to look."""
+    found: dict[str, Sequence[Row]] = {}
+    for key, room in rooms.items():
+        limit = room.limit
+        if room.count and limit.Id is not None:
+            is_enough = room.count == 1 and limit.IntervalMs is None and not limit.admitted
+            found[key] = [limit] if is_enough else await urgent(connection, key, room.count)
+    return found
+
+
+async def _wake(
+    connection: AsyncConnection, room: Capacity, row: Row, due: datetime, now: datetime
+) -> list[Ready]:
+    """Let one of the runs that wait ask again when the next token comes, unless one does already."""
+    wake_id = room.limit.WakeId
+    if wake_id is not None and await _WAKES.all(connection, {"ids": [wake_id]}):
+        return []
+    line = state_line(now, RunState.SCHEDULED, "waits for a token")
+    if not await _WAKE.all(connection, {"ids": [row.Id], "line": line, "due": due}):
+        return []
+    await _put(connection, room.limit.LimitKey, WakeId=row.Id)
+    return [Ready(row.Id, row.Queue, row.Priority, due)]
+
+
+async def _put(connection: AsyncConnection, key: str, **values: Any) -> None:
+    await connection.execute(
+        sa.update(job_limit).where(job_limit.c.LimitKey == key).values(**values)
+    )
+
+
+# Room for runs that a claim takes in one statement: that of keys for which nobody waits, and which nobody else holds.
+#
+# A statement sees what was there when it began, and does not see what others do until it has locked a key. So whoever gives room counts it in the key's ``Version``: a key that
+# somebody has given room since is as one that is full, and its runs are left to a claim in a transaction (``claims.py``). A key that is new gets its row.
+
+_run, _seen = job_run.alias("needing_run"), job_limit.alias("seen")
+
+
+def policies_of(terms: Mapping[str, LimitPolicy]) -> str:
+    """The parameter ``terms``: what jobs without a rate say of their keys."""
+    return json.dumps(
+        [{"job": name, "most": one.most} for name, one in terms.items() if one.interval_ms is None]
+    )
+
+
+def with_capacity(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
+    """The ids of the runs of entries (``run_id``, the most urgent first by ``priority`` and ``entry``) that need room and find it; runs and keys are locked in that order.
+
+    Args:
+        entries: A few, of whichever runs.
+    """
+    needing = (
+        sa.select(
+            *(_run.c[name] for name in ("Id", "JobName", "LimitKey", "Weight")),
+            entries.c.priority,
+            entries.c.entry,
+        )
+        .join(entries, entries.c.run_id == _run.c.Id)
+        .where(
+            is_in_list(_run.c.Id, sa.select(entries.c.run_id).scalar_subquery()),
+            is_in_state(*sorted(WAITING), of=_run, by_index=False),
+            _run.c.LimitKey.is_not(None),
+            sa.not_(keeps_capacity(_run)),
+        )
+        .with_for_update(of=_run, skip_locked=True)
+        .cte("needing")
+    )
+    before = sa.func.sum(needing.c.Weight).over(
+        partition_by=needing.c.LimitKey, order_by=(needing.c.priority.desc(), needing.c.entry)
+    )
+    wanted = sa.select(needing.c.Id, needing.c.LimitKey, before.label("upto")).cte("wanted")
+    # Each key is looked up by itself: of an array of them the planner expects so many that it would read all that there are.
+    keys = sa.select(needing.c.LimitKey).distinct().subquery("keys")
+    of_key = (
+        sa.select(_l.Version, (_l.Most - TAKEN).label("room"))
+        .where(_l.LimitKey == keys.c.LimitKey)
+        .offset(sa.literal_column("0"))
+        .lateral("of_key")
+    )
+    left = sa.select(keys.c.LimitKey, of_key).join_from(keys, of_key, sa.true()).cte("left_")
+    unchanged = (
+        sa.select(_seen.c.LimitKey)
+        .join(left, sa.and_(left.c.LimitKey == _seen.c.LimitKey, left.c.Version == _seen.c.Version))
+        .where(sa.not_(_seen.c.IsAwaited), _seen.c.IntervalMs.is_(None))
+        .order_by(_seen.c.LimitKey)
+        .with_for_update(of=_seen, skip_locked=True)
+        .cte("unchanged")
+    )
+    held = (
+        sa.update(job_limit)
+        .where(_l.LimitKey == unchanged.c.LimitKey)
+        .values(Version=_l.Version + 1)
+        .returning(_l.LimitKey)
+        .cte("held")
+    )
+    new = _new(needing, left)
+    with_left = (
+        sa.select(wanted.c.Id)
+        .join(held, held.c.LimitKey == wanted.c.LimitKey)
+        .join(left, left.c.LimitKey == wanted.c.LimitKey)
+        .where(sa.or_(left.c.room.is_(None), wanted.c.upto <= left.c.room))
+    )
+    with_new = (
+        sa.select(wanted.c.Id)
+        .join(new, new.c.LimitKey == wanted.c.LimitKey)
+        .where(sa.or_(new.c.Most.is_(None), wanted.c.upto <= new.c.Most))
+    )
+    return with_left.union_all(with_new)
+
+
+def _new(needing: sa.CTE, left: sa.CTE) -> sa.CTE:
+    """Makes rows of keys that have none, so that no run of them is under way, unless the keys of their job begin with another name."""
+    from sqlalchemy.dialects.postgresql import insert  # nobody else needs it
+
+    given = (
+        sa.func.json_to_recordset(sa.cast(sa.bindparam("terms", type_=sa.Text), sa.JSON))
+        .table_valued(sa.column("job", sa.Text), sa.column("most", sa.Integer), name="given")
+        .render_derived(with_types=True)
+    )
+    there = job_limit.alias("there")
+    begins = sa.func.starts_with(needing.c.LimitKey, given.c.job + " ")
+    moved = limit_renames.MARK + needing.c.JobName
+    rows = (
+        sa.select(
+            needing.c.LimitKey, given.c.job, given.c.most, sa.bindparam("now", type_=UtcDateTime)
+        )
+        .distinct()
+        .join(given, given.c.job == needing.c.JobName)
+        .where(
+            sa.or_(needing.c.LimitKey == given.c.job, begins),
+            needing.c.LimitKey.not_in(sa.select(left.c.LimitKey)),
+            ~sa.exists().where(there.c.LimitKey == moved),
+        )
+        .order_by(needing.c.LimitKey)
+    )
+    return (
+        insert(job_limit)
+        .from_select(["LimitKey", "JobName", "Most", "UpdatedAt"], rows, include_defaults=False)
+        .on_conflict_do_nothing()
+        .returning(_l.LimitKey, _l.Most)
+        .cte("new_keys")
+    )

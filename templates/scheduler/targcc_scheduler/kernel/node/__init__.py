@@ -1,0 +1,1 @@
+"""A node: recurring scheduler, heartbeat, maintenance, pruner."""

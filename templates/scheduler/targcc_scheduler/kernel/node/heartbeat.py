@@ -1,0 +1,350 @@
+"""Heartbeat of a node, and detection of lost nodes.
+
+Beating and looking are two loops: what a look waits for, a lock or a connection, holds up no beat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.clock import together, uptime
+from ...core.outage import OUTAGES, Outage
+from ...core.pools import Workers
+from ...core.version import __version__
+from ...features.alerts import model as alert_model
+from ...features.alerts.loops import AlertQueue
+from ...features.triage import error_groups
+from ..changes import PollResult
+from ..engine.port import Submission
+from ..engine.submit import hand_over
+from ..jobs.definition import JobDefinition
+from ..runs.claim import running_on
+from ..runs.values import ClaimKey, Settlement
+from ..worker.claimer import Lease
+from ..worker.executor import Executor, limits_of
+from ..worker.node_services import NodeServices
+from ..worker.runner import JobLoop
+from . import nodes
+from .health import NodeHealth
+from .identity import host_name, machine_of, new_server_id, this_machine
+from .keepalive import BeatFiles, Keepalive
+from .nodes import Beat
+
+# Which nodes are lost. Nobody's wall clock is believed: a node is lost when its heartbeat has not changed for long enough.
+#
+# How long is measured by the observer's own monotonic clock, so a clock that is set, here or there, loses nobody. A node beats by its
+# keepalive process while its interpreter does not answer, so age tells those that are gone, stopped or cut off from those that are busy. On
+# one machine a node whose process has ended is lost at once.
+
+
+@dataclass(frozen=True)
+class _Seen:
+    at: datetime
+    mark: object
+    since: float
+
+
+class FailureDetector:
+    """Watches the heartbeats of the other nodes.
+
+    Args:
+        me: The id of this node, whose own row is not judged.
+        lost_after: Seconds without a change after which a node is lost.
+    """
+
+    def __init__(self, me: str, lost_after: float) -> None:
+        self._me = me
+        self._lost_after = lost_after
+        self._seen: dict[str, _Seen] = {}
+        self._looked: float | None = None
+
+    def observe(self, beats: Sequence[Beat], looked: float) -> list[Beat]:
+        """The nodes that are lost.
+
+        Args:
+            beats: What each node said last.
+            looked: The monotonic time just before that was read.
+        """
+        if self._looked is None or looked - self._looked > self._lost_after / 2:
+            self._seen.clear()  # this process was stopped itself: what it remembers proves nothing
+        self._looked = looked
+        for beat in beats:
+            seen = self._seen.get(beat.server_id)
+            if seen is None or (seen.at, seen.mark) != (beat.at, beat.mark):
+                self._seen[beat.server_id] = _Seen(beat.at, beat.mark, looked)
+        known = {beat.server_id for beat in beats}
+        self._seen = {key: seen for key, seen in self._seen.items() if key in known}
+        return [
+            beat for beat in beats if beat.server_id != self._me and self._is_lost(beat, looked)
+        ]
+
+    def forget(self) -> None:
+        """The database was unavailable: no heartbeat could have been seen."""
+        self._seen.clear()
+
+    def _is_lost(self, beat: Beat, looked: float) -> bool:
+        if looked - self._seen[beat.server_id].since >= self._lost_after:
+            return True
+        return machine_of(beat.server_id) == this_machine() and not _is_running(beat.process_id)
+
+
+def _is_running(process_id: int) -> bool:
+    import psutil  # only with other nodes on this machine
+
+    try:
+        return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
+# The heartbeat of a node: it says that it is alive, sees which others are not, and rescues their runs.
+
+log = logging.getLogger("targcc.node.heartbeat")
+
+_BEATS_BETWEEN_RESCUES = 5
+
+
+class Heartbeat:
+    """Keeps a node registered and looks after the others.
+
+    Args:
+        services: Database, engine, clock and settings.
+        definitions: The jobs.
+        workers: How many runs at a time, and of which queues; for the others to see.
+        alert_queue: Hears which jobs have rules.
+        settled: Hears of each run that a rescue has settled.
+    """
+
+    def __init__(
+        self,
+        services: NodeServices,
+        definitions: Mapping[str, JobDefinition],
+        workers: Workers,
+        alert_queue: AlertQueue,
+        settled: Callable[[Settlement], None],
+    ) -> None:
+        self.name = host_name()
+        self.id = new_server_id(self.name)
+        self.executor: Executor | None = None
+        self.jobs: JobLoop | None = None
+        settings = services.settings
+        self.lease = Lease(settings.lost_after_seconds, settings.heartbeat_seconds)
+        self.conditions = NodeHealth(services, self.name)
+        self._services = services
+        self._definitions = definitions
+        self._workers = workers
+        self._alert_queue = alert_queue
+        self._settled = settled
+        self._files = BeatFiles(services.store.file)
+        self.keepalive = Keepalive(services.store, services.settings, self._files)
+        self._detector = FailureDetector(self.id, services.settings.lost_after_seconds)
+        self._looks = 0
+        self._spoken_for = ""
+        self._alerts: object = None
+        self._ending = asyncio.Event()
+
+    async def register(self) -> None:
+        """Become a node that the others know.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the database cannot be written.
+        """
+        services = self._services
+        async with services.store.beat() as connection:
+            await self.conditions.read_clock(connection)
+        now, asked = services.clock.now(), uptime()
+        me = nodes.Server(
+            id=self.id,
+            name=self.name,
+            process_id=os.getpid(),
+            queues=", ".join(self._workers.queues),
+            workers=self._workers.count,
+            version=__version__,
+            started_at=now,
+        )
+        self._files.create(self.id)
+        async with services.store.write() as connection:
+            await nodes.register(connection, me, now)
+            await error_groups.remove(connection, self.name, error_groups.NODE)
+            await self.conditions.know_database(connection)
+        self._known_since(asked)
+
+    def _known_since(self, asked: float) -> None:
+        """The others know this node by its id. Registering may have been cut off once that was written, so each heartbeat sees to it."""
+        self.lease.renew(asked)
+        if self._spoken_for != self.id:
+            self._spoken_for = self.id
+            self.keepalive.speak_for(self.id)
+        if self.executor is not None:
+            self.executor.server_id = self.id
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        settings, outage = self._services.settings, Outage(log, "the heartbeat")
+        most = settings.heartbeat_seconds
+        while not self._ending.is_set():
+            try:
+                async with asyncio.timeout(max(settings.lost_after_seconds / 4, most)):
+                    await self.beat()
+                outage.over()
+                wait = most
+            except (*OUTAGES, TimeoutError) as error:
+                wait = min(outage.failed(error).total_seconds(), most)
+            await self._pause(together(wait))
+
+    async def look(self) -> None:
+        """See which nodes are not alive, and what is wanted of this one, until cancelled."""
+        most, outage = self._services.settings.heartbeat_seconds, Outage(log, "looking after nodes")
+        wait = 0.0
+        while not self._ending.is_set():
+            try:
+                await self._see(await self._services.store.lookout.next(wait))
+                outage.over()
+                wait = most
+            except OUTAGES as error:
+                self._detector.forget()
+                wait = min(outage.failed(error).total_seconds(), most)
+
+    def end(self) -> None:
+        """Let both loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
+        self._ending.set()
+
+    async def beat(self) -> None:
+        """Say that this node is alive, by a connection of its own."""
+        services = self._services
+        self._files.beat(self.id)
+        self.conditions.see_jobs_loop(self.jobs.stuck_in if self.jobs is not None else None)
+        async with services.store.beat() as connection:
+            asked = uptime()
+            now = services.clock.now()
+            answer = await nodes.beat(connection, self.id, now, self.conditions.now)
+            if answer is None:
+                await self.conditions.check_database(connection)
+            else:
+                self.conditions.hear(answer, asked)
+                self._known_since(asked)
+        if answer is None:
+            await self._re_register()
+
+    async def _see(self, seen: PollResult) -> None:
+        """See who is not alive and what is wanted of this node."""
+        me, executor = self.id, self.executor
+        if executor is not None:
+            await self._tend(executor, me, is_any=seen.running)
+        if seen.alerts != self._alerts:
+            async with self._services.store.read() as connection:
+                self._alert_queue.alerted = await alert_model.alerted_jobs(connection)
+            self._alerts = seen.alerts
+        lost = self._detector.observe([self._marked(beat) for beat in seen.beats], seen.at)
+        if lost or seen.orphans:
+            await self._rescue(lost)
+        elif seen.waiting and self._looks % _BEATS_BETWEEN_RESCUES == 0:
+            await self._services.engine.rescue([])
+        self._looks += 1
+
+    async def _tend(self, executor: Executor, me: str, *, is_any: bool) -> None:
+        """Tell runs that they are to be cancelled, and give back those that nobody here performs; ``is_any``: if any node has any."""
+        running: Mapping[ClaimKey, str | None] = {}
+        if is_any:
+            executor.strays.look()
+            async with self._services.store.read() as connection:
+                running = await running_on(connection, me)
+        for (run_id, _, _), by in running.items():
+            if by is not None:
+                executor.cancel(run_id, by)
+        if strays := executor.strays.among(running):
+            for item in await executor.strays.give_back(me, strays):
+                if item.is_final:
+                    self._settled(item)
+
+    async def mark_stopping(self) -> None:
+        """Let the others see that this node takes nothing new."""
+        async with self._services.store.write() as connection:
+            await nodes.mark_stopping(connection, self.id, self._services.clock.now())
+
+    async def deregister(self) -> None:
+        """Remove this node; runs that it still has go to the others, and that is not their fault."""
+        services = self._services
+
+        async def leave(connection: AsyncConnection) -> None:
+            await nodes.deregister(connection, self.id)
+            now = services.clock.now()
+            left = await nodes.rescue(
+                connection,
+                now,
+                limits=limits_of(self._definitions),
+                count_as_lost=False,
+            )
+            await hand_over(services.engine, connection, left, now)
+
+        await services.store.change(leave)
+        self._files.remove(self.id)
+
+    async def _re_register(self) -> None:
+        """Start afresh: another node declared this one lost, while it was frozen or cut off. Its runs belong to others now."""
+        log.error(
+            "this node was declared lost: its runs belong to others now, and it registers again"
+        )
+        if self.executor is not None:
+            self.executor.lose_all()
+        self._files.remove(self.id)
+        self.id = new_server_id(self.name)
+        self._detector = FailureDetector(self.id, self._services.settings.lost_after_seconds)
+        await self.register()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), seconds)
+
+    def _marked(self, beat: nodes.Beat) -> nodes.Beat:
+        """With what a node said beside the database."""
+        return replace(beat, mark=self._files.mark(beat.server_id))
+
+    async def _rescue(self, lost: Sequence[nodes.Beat]) -> None:
+        """Rescue the runs of each lost node, the first that was heard no more first, in a transaction of its own: what is done stays done when this node goes too."""
+        again: list[Submission] = []
+        in_order = sorted(lost, key=lambda beat: beat.at)
+        for beat in in_order or (None,):
+            again += await self._rescue_runs_of(beat)
+        await self._services.engine.rescue(again)
+        self._services.engine.wake()
+
+    async def _rescue_runs_of(self, lost: nodes.Beat | None) -> list[Submission]:
+        """Rescue the runs of a node, or those whose node is gone already."""
+        services = self._services
+
+        async def work(
+            connection: AsyncConnection,
+        ) -> tuple[list[Settlement], list[Submission]] | None:
+            if lost is not None and not (
+                self._marked(lost) == lost and await nodes.remove_lost(connection, lost)
+            ):
+                return None
+            now = services.clock.now()
+            rescued = await nodes.rescue(connection, now, limits=limits_of(self._definitions))
+            if lost is not None:
+                await self.conditions.note_lost(connection, lost, len(rescued))
+            return rescued, await hand_over(services.engine, connection, rescued, now)
+
+        done = await services.store.change(work)
+        if done is None:  # it is there again, or another node is at it
+            return []
+        rescued, again = done
+        if lost is not None:
+            self._files.remove(lost.server_id)
+            self.conditions.tell_lost(lost, [item.claim for item in rescued])
+        for item in rescued:
+            claim = item.claim
+            log.error("run %d (%s) is %s: %s", claim.run_id, claim.job_name, item.state, item.note)
+            self._settled(item)
+        return again

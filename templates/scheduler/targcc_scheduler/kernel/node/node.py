@@ -1,0 +1,306 @@
+"""A node: one process that creates the runs of recurring jobs, works, or both, and looks after the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from typing import Any
+
+from ...core.loop_thread import LoopThread
+from ...core.outage import OUTAGES, Outage, in_short
+from ...core.pools import Workers
+from ...features.alerts.loops import AT_ONCE, AlertQueue, watch_of
+from ...features.overrides.loops import OverrideWatch
+from ..blobs import ContentKeeper
+from ..jobs.definition import JobDefinition
+from ..runs.values import Settlement
+from ..worker.executor import Executor
+from ..worker.node_services import NodeServices
+from ..worker.processes import ProcessPool
+from ..worker.recorder import RecordWriter
+from ..worker.runner import JobLoop
+from ..worker.running_attempt import watch
+from .heartbeat import Heartbeat
+from .maintenance import Maintenance
+from .pruner import count_history, upkeep
+from .recurring import RecurringScheduler
+from .releases import Aliases, ReleaseWatch
+
+log = logging.getLogger("targcc.node.node")
+
+_AFTER_FAULT_SECONDS = 2.0
+_END_THEMSELVES = (
+    "targcc alert watch",
+    "targcc heartbeat",
+    "targcc look",
+    "targcc operations",
+    "targcc rounds",
+    "targcc texts",
+    "targcc webhooks",
+    "targcc audit",
+)
+"""What ends by itself, when it is told to, so that no connection is cut off in the middle."""
+_HEARTBEAT_ENDS_SECONDS = 1.0
+_DAY = 24 * 3600.0
+_CANCELLED_AGAIN_SECONDS = 0.2
+_LAST_SECONDS = 1.0
+"""How long the last words may take once that time is over."""
+_SETTLE_SECONDS = 10.0
+"""After the grace: how long outcomes may take to reach the database before the process ends without them."""
+
+
+class Node:
+    """One process among those that share the database. For use on the scheduler's loop.
+
+    Args:
+        services: Database, engine, clock, settings, and who hears of missed slots.
+        definitions: The jobs; may grow while it works.
+        alert_queue: Gets what people may want to know.
+        loop: The loop it lives on.
+        jobs: Where jobs run; ``None`` for a node that takes no runs.
+        processes: Where jobs run that want a process of their own.
+        workers: How many runs at a time, and of which queues.
+        queue_limits: How many of some queues may be running at once, on all nodes together.
+        schedule: Whether it creates the runs of recurring jobs.
+        own: The jobs that are in the code, which make the release of this node.
+        look_again: Finds jobs whose files were added while the process runs.
+        overrides: What people have changed of the jobs.
+    """
+
+    def __init__(
+        self,
+        services: NodeServices,
+        definitions: Mapping[str, JobDefinition],
+        *,
+        alert_queue: AlertQueue,
+        loop: LoopThread,
+        jobs: JobLoop | None,
+        processes: ProcessPool,
+        workers: Workers,
+        queue_limits: Mapping[str, int],
+        schedule: bool,
+        own: Callable[[], Iterable[JobDefinition]],
+        look_again: Callable[[], None],
+        overrides: OverrideWatch | None = None,
+    ) -> None:
+        self._services = services
+        self._definitions = definitions
+        self._alert_queue = alert_queue
+        self._jobs = jobs
+        self._processes = processes
+        self._workers = workers if jobs is not None else Workers()
+        self._heartbeat = Heartbeat(
+            services, definitions, self._workers, alert_queue, self._settled
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._work: asyncio.Task[None] | None = None
+        self.releases = ReleaseWatch(
+            services,
+            definitions,
+            own=own,
+            name=self._heartbeat.name,
+            server_id=lambda: self.id,
+            queues=self._workers.queues,
+            look_again=look_again,
+            settled=self._settled,
+        )
+        self.aliases = Aliases(services, definitions, lambda: self.releases.release)
+        self.slots: RecurringScheduler | None = None
+        if schedule:
+            self.slots = RecurringScheduler(
+                services, definitions, lambda: self.releases.release, overrides
+            )
+            self.releases.decided = self.aliases.taken = self.slots.wake
+        watch = watch_of(services.store, alert_queue.send, definitions)
+        self.rounds = Maintenance(
+            services,
+            definitions,
+            schedule=schedule,
+            alerts=watch,
+            release=lambda: self.releases.release,
+        )
+        self.executor: Executor | None = None
+        if jobs is not None:
+            self._heartbeat.jobs = jobs
+            self.executor = self._heartbeat.executor = self.releases.executor = Executor(
+                services,
+                definitions,
+                lease=self._heartbeat.lease,
+                jobs=jobs,
+                processes=processes,
+                records=RecordWriter(
+                    services.store, services.clock, loop, ContentKeeper(services.settings)
+                ),
+                server_name=self._heartbeat.name,
+                queue_limits=queue_limits,
+                refused=self.releases.refused,
+                settled=self._settled,
+            )
+
+    @property
+    def id(self) -> str:
+        """Its id now; a node that was declared lost gets another."""
+        return self._heartbeat.id
+
+    async def start(self) -> None:
+        """Register, and begin.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the database cannot be written.
+        """
+        await self._heartbeat.register()
+        await self.releases.start()
+        await self.aliases.start()
+        await self.rounds.deliveries.start()
+        self._begin(self._heartbeat.run, "heartbeat")
+        self._begin(self.releases.run, "releases")
+        self._begin(self._heartbeat.look, "look")
+        for number in range(AT_ONCE):
+            self._begin(self._alert_queue.run, f"alerts {number}")
+        self._begin(self._prune_daily, "pruner")
+        if any(job.aliases for job in self._definitions.values()):
+            self._begin(self.aliases.run, "aliases")
+        self._begin(self.rounds.work_off, "operations")
+        self._begin(self.rounds.look, "rounds")
+        self._begin(self.rounds.follow_alerts, "alert watch")
+        self._begin(self.rounds.index, "texts")
+        self._begin(self.rounds.sweep, "ties")
+        self._begin(self.rounds.ping, "pings")
+        self._begin(self.rounds.deliveries.run, "webhooks")
+        self._begin(self.rounds.chain, "audit")
+        if self.slots is not None:
+            self._begin(self.slots.run, "slots")
+            self._begin(self.slots.follow_owners, "owners")
+        jobs, executor = self._jobs, self.executor
+        if jobs is not None and executor is not None:
+            engine = self._services.engine
+            if self._services.settings.keepalive:
+                self._begin(self._heartbeat.keepalive.run, "keepalive")
+            await asyncio.to_thread(jobs.start)
+            if any(item.isolation == "process" for item in self._definitions.values()):
+                self._processes.warm_up()
+            self._begin(lambda: watch(jobs), "watchdog")
+            mine = self._workers
+            self._work = self._begin(lambda: engine.work(executor, mine.alone, mine.pools), "work")
+
+    def hold(self) -> None:
+        """Take nothing new, since :meth:`stop` is about to follow."""
+        self._services.engine.drain()
+        if self.executor is not None:
+            self.executor.expect_stop()
+
+    def hurry(self) -> None:
+        """Release running jobs at once when it stops, without the grace."""
+        if self.executor is not None:
+            self.executor.hurry()
+
+    async def stop(self, reason: str = "the process is shutting down") -> None:
+        """Take nothing new, tell running jobs, wait the grace, release the rest, deregister."""
+        if self.slots is not None:
+            self._cancel("slots")
+        self._services.engine.drain()
+        clock = asyncio.get_running_loop().time
+        until = clock() + _SETTLE_SECONDS
+        if self._work is not None and self.executor is not None:
+            until += self._services.settings.shutdown_grace
+            self.executor.shut_down(reason)
+            # Beside the rest: while the database cannot be written, it must not take of the time for the outcomes.
+            marking = asyncio.create_task(self._quietly(self._heartbeat.mark_stopping()))
+            await asyncio.wait((self._work,), timeout=until - clock())
+            await self._quietly(asyncio.wait_for(self.executor.close(), timeout=1))
+            await asyncio.wait((marking,), timeout=_LAST_SECONDS)
+            marking.cancel()
+        await self._alert_queue.send_rest()
+        await self.abandon(max(until - clock(), _LAST_SECONDS))
+
+    async def abandon(self, seconds: float | None = None) -> None:
+        """End what it does, and deregister, which may take so long: it stops, or could not start."""
+        await self._end_heartbeat()
+        await end_tasks(self._tasks)
+        await self._quietly(self._heartbeat.deregister(), seconds)
+        if self._jobs is not None:
+            await asyncio.to_thread(self._jobs.stop)
+        await asyncio.to_thread(self._processes.stop)
+
+    async def _end_heartbeat(self) -> None:
+        self._heartbeat.end()
+        self.rounds.end()
+        self._services.store.lookout.hurry()
+        beating = [task for task in self._tasks if task.get_name() in _END_THEMSELVES]
+        if beating:
+            await asyncio.wait(beating, timeout=_HEARTBEAT_ENDS_SECONDS)
+
+    def _settled(self, settlement: Settlement) -> None:
+        """A run was settled, by this node's worker or by a rescue."""
+        self._alert_queue.settled(settlement)
+        self.rounds.settled(settlement)
+        if self.slots is not None:
+            self.slots.completed(settlement.claim.job_name)
+
+    def _begin(
+        self, make: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> asyncio.Task[None]:
+        task = asyncio.create_task(_keep_going(make, name), name=f"targcc {name}")
+        self._tasks.append(task)
+        return task
+
+    def _cancel(self, name: str) -> None:
+        for task in self._tasks:
+            if task.get_name() == f"targcc {name}":
+                task.cancel()
+
+    async def _prune_daily(self) -> None:
+        await self._count_history()  # before any of it is removed
+        outage = Outage(log, "removing old runs")
+        wait = random.uniform(60, 600)  # noqa: S311 - spreads the nodes, keeps no secret
+        settings = self._services.settings
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                await upkeep(self._services.store, settings, self._services.clock.now())
+                outage.over()
+                wait = _DAY
+            except OUTAGES as error:
+                wait = max(outage.failed(error).total_seconds(), 60)
+
+    async def _count_history(self) -> None:
+        outage = Outage(log, "counting the history of earlier releases")
+        while True:
+            try:
+                await count_history(self._services.store)
+            except OUTAGES as error:
+                await asyncio.sleep(outage.failed(error).total_seconds())
+            else:
+                outage.over()
+                return
+
+    async def _quietly(self, work: Awaitable[Any], seconds: float | None = None) -> None:
+        """The process ends, whatever the database says."""
+        try:
+            await asyncio.wait_for(work, timeout=seconds or _SETTLE_SECONDS)
+        except (*OUTAGES, TimeoutError) as error:
+            log.warning("while stopping: %s", in_short(error))
+
+
+async def end_tasks(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and again until they are over: a wait that ends in the moment of a cancellation may take it for itself, as that of Python 3.11 does."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCELLED_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_going(make: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    """Do it until it returns; a fault of the scheduler is logged, and it is begun again: the node must not go on without it."""
+    while True:
+        try:
+            await make()
+        except Exception:
+            log.exception("the scheduler's %s failed, which is a fault; it begins again", name)
+            await asyncio.sleep(_AFTER_FAULT_SECONDS)
+        else:
+            return

@@ -1,0 +1,291 @@
+"""The pruner: it removes what is old, so that the tables do not grow for ever, and lets everybody else go first."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import Actor
+from ...db.transactions import Store
+from ...features.batches import effects as batch_effects
+from ...features.events import model as event_model
+from ...features.legacy import owners
+from ...features.triage import bulk, error_groups
+from ...settings import Settings
+from .. import audit, idempotency, limit_renames, statistics
+from ..blobs import ContentKeeper, sweep
+from ..runs import retention
+from ..runs.retention import HISTORY, RUNS, Kept, OldRow
+from ..throttle import Throttle
+
+log = logging.getLogger("targcc.node.pruner")
+
+_FOLDED_AFTER, _FOLDED_UNTIL = timedelta(days=1), timedelta(days=30)
+"""How old the rows are that are put together; older ones have been."""
+
+Progress = Callable[[Counter[str]], None]
+
+
+@dataclass(frozen=True)
+class AuditAge:
+    """Which rows of the audit go.
+
+    Args:
+        before: Those that are older.
+        now: The present instant, at which that is noted.
+    """
+
+    before: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """What to prune, where that is not what the settings say.
+
+    Args:
+        days: How old.
+        keep_last: How many runs, and attempts in the history, stay of each job whatever their age.
+        by: Who wants it, for the audit; ``None`` for what a node does by itself.
+        progress: Hears how many have gone so far, after each step.
+    """
+
+    days: int | None = None
+    keep_last: int | None = None
+    by: Actor | None = None
+    progress: Progress | None = None
+
+
+async def upkeep(
+    store: Store, settings: Settings, now: datetime, wanted: Upkeep | None = None
+) -> dict[str, int]:
+    """Remove what the settings call old, once it is counted; returns how many rows of each kind went, as :func:`prune` does."""
+    wanted = wanted or Upkeep()
+    await count_history(store)
+    await fold_statistics(store, now)
+    before = now - timedelta(days=wanted.days or settings.history_days)
+    await store.change(lambda connection: _remove_small(connection, before, now))
+    removed = await prune(
+        store,
+        before=before,
+        keep_last=settings.history_keep if wanted.keep_last is None else wanted.keep_last,
+        statistics_before=now - timedelta(days=settings.statistics_days),
+        audit=AuditAge(now - timedelta(days=settings.audit_days), now),
+        keys_at=now,
+        progress=wanted.progress,
+    )
+    await sweep_files(store, settings, now)
+    if wanted.by is not None:
+        detail = ", ".join(f"{count} {what}" for what, count in removed.items())
+        async with store.write() as connection:
+            await audit.audit(connection, wanted.by, "prune", now, detail=detail)
+    return removed
+
+
+async def _remove_small(connection: AsyncConnection, before: datetime, now: datetime) -> None:
+    """Remove what is old of tables with few rows."""
+    await owners.prune(connection, before)
+    await bulk.remove_old(connection, before)
+    await error_groups.remove_old(connection, before)
+    await idempotency.remove_old(connection, now)
+    await event_model.give_up_unheard(connection, now)
+    await event_model.remove_old(connection, now)
+
+
+async def sweep_files(store: Store, settings: Settings, now: datetime) -> None:
+    """Remove from the project's store of files, if it has one, what no run has any more; if that fails, the next time."""
+    try:
+        files = ContentKeeper(settings).store
+        gone = await sweep(store, files, now) if files is not None else 0
+    except (DBAPIError, PoolTimeoutError):
+        raise
+    except Exception:
+        log.exception("files that no run has any more could not be removed from their store")
+    else:
+        if gone:
+            log.info("%d files that no run had any more were removed from their store", gone)
+
+
+async def count_history(store: Store, *, progress: Callable[[int], None] | None = None) -> None:
+    """Count what was there before the statistics were; does nothing once that is done. It can be stopped at any time and begun again.
+
+    Args:
+        store: The database.
+        progress: Hears about how many rows are left, before each step.
+    """
+    pace = Throttle.on(store)
+    while True:
+        async with store.read() as connection:
+            rows = await statistics.left(connection)
+        if not rows:
+            return
+        if progress is not None:
+            progress(rows)
+        started = time.monotonic()
+        await store.change(lambda connection: statistics.step(connection, pace.size))
+        taken = time.monotonic() - started
+        await pace.rest(taken)
+
+
+async def fold_statistics(store: Store, now: datetime) -> None:
+    """Put the rows of all nodes together, once their quarter of an hour is long over, so that a page reads one for each."""
+    pace, folded = Throttle.on(store), 1
+    while folded:
+        started = time.monotonic()
+        fold = partial(
+            statistics.fold, since=now - _FOLDED_UNTIL, before=now - _FOLDED_AFTER, most=pace.size
+        )
+        folded = await store.change(fold)
+        taken = time.monotonic() - started
+        await pace.rest(taken)
+
+
+async def prune(
+    store: Store,
+    *,
+    before: datetime,
+    keep_last: int,
+    statistics_before: datetime | None = None,
+    audit: AuditAge | None = None,
+    keys_at: datetime | None = None,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Remove what ended before an instant, in small transactions with pauses between; the newest of each job stay.
+
+    It can be stopped at any time and begun again: what is removed is removed, and the rest is found anew.
+
+    Args:
+        store: The database.
+        before: What ended earlier goes.
+        keep_last: How many runs, and attempts in the history, stay of each job whatever their age.
+        statistics_before: Statistics of earlier days go. Default: none.
+        audit: Rows of the audit that go. Default: none.
+        keys_at: Keys of limits go that nobody uses at this instant. Default: none.
+        progress: Hears how many have gone so far, after each step.
+
+    Returns:
+        How many ``runs``, ``attempts``, ``audit`` and ``statistics`` rows were removed.
+    """
+    pruner = _Pruner(store, before, keep_last, progress)
+    await pruner.remove("runs", RUNS)
+    await pruner.remove_batches()
+    await pruner.remove("attempts", HISTORY)
+    if audit is not None:
+        await pruner.remove_audit(audit)
+    if statistics_before is not None:
+        await pruner.remove_statistics(statistics_before)
+    if keys_at is not None:
+        await pruner.remove_keys(keys_at)
+    await pruner.give_back()
+    return {name: pruner.removed[name] for name in ("runs", "attempts", "audit", "statistics")}
+
+
+class _Pruner:
+    """One pass over the tables."""
+
+    def __init__(
+        self, store: Store, before: datetime, keep_last: int, progress: Progress | None
+    ) -> None:
+        self.removed: Counter[str] = Counter()
+        self._store = store
+        self._before = before
+        self._keep = keep_last
+        self._progress = progress
+        self._pace = Throttle.on(store)
+
+    async def remove(self, what: str, kept: Kept) -> None:
+        """Remove the old rows of a table."""
+        borders: dict[str, int] = {}
+        seen: OldRow | None = None
+
+        async def step(connection: AsyncConnection) -> int:
+            nonlocal seen
+            rows = await retention.old_rows(
+                connection, kept, before=self._before, after=seen, most=self._pace.size
+            )
+            for job in {row.job for row in rows} - borders.keys():
+                borders[job] = await retention.border(connection, kept, job, self._keep)
+            keys = [row.key for row in rows if row.key <= borders[row.job]]
+            removed = await retention.remove(connection, kept, keys)
+            seen = rows[-1] if len(rows) == self._pace.size else None
+            return removed
+
+        await self._step(what, step)
+        while seen is not None:
+            await self._step(what, step)
+
+    async def remove_batches(self) -> None:
+        """Remove the batches and flows whose last run has gone."""
+
+        async def step(connection: AsyncConnection) -> int:
+            return await batch_effects.prune(connection, self._before, self._pace.size)
+
+        while await self._step("batches", step):
+            pass
+
+    async def remove_audit(self, age: AuditAge) -> None:
+        """Remove the old rows of the audit."""
+
+        async def step(connection: AsyncConnection) -> int:
+            return await retention.remove_audit(
+                connection, before=age.before, now=age.now, most=self._pace.size
+            )
+
+        while await self._step("audit", step):
+            pass
+
+    async def remove_statistics(self, before: datetime) -> None:
+        """Remove the statistics from before an instant."""
+
+        async def step(connection: AsyncConnection) -> int:
+            return await statistics.remove(connection, before=before, most=self._pace.size)
+
+        while await self._step("statistics", step):
+            pass
+
+    async def remove_keys(self, now: datetime) -> None:
+        """Remove the keys of limits that nobody uses."""
+        seen: str | None = ""
+
+        async def step(connection: AsyncConnection) -> int:
+            nonlocal seen
+            removed, seen = await limit_renames.prune(
+                connection, now, after=seen or "", most=self._pace.size
+            )
+            return removed
+
+        while seen is not None:
+            await self._step("keys", step)
+
+    async def give_back(self) -> None:
+        """Return what has become unused of the file."""
+        more = True
+
+        async def step(connection: AsyncConnection) -> int:
+            nonlocal more
+            more = await self._store.dialect.give_back(connection, self._pace.size)
+            return 0
+
+        while more:
+            await self._step("pages", step)
+
+    async def _step(self, what: str, step: Callable[[AsyncConnection], Awaitable[int]]) -> int:
+        """One transaction, and a pause."""
+        started = time.monotonic()
+        removed = await self._store.change(step)
+        taken = time.monotonic() - started
+        if removed:
+            self.removed[what] += removed
+            if self._progress is not None:
+                self._progress(self.removed)
+        await self._pace.rest(taken)
+        return removed

@@ -1,0 +1,429 @@
+"""The release of this node among others, and the jobs it has renamed.
+
+Which release decides: the one that a person has chosen, else the one whose first node registered last. A release that is deployed again
+becomes the newest if no node of the deciding one has been up since this node started, or for ``release_absent_after`` seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from ...core.outage import OUTAGES, Outage
+from ...features.alerts.message import AlertEvent
+from ...project import current
+from .. import limit_renames, releases
+from ..changes import Mark, PollResult
+from ..engine.submit import hand_over, submission
+from ..jobs.definition import JobDefinition, stand_in
+from ..releases import NodeState, Release
+from ..runs import eligibility
+from ..runs.claim import Row
+from ..runs.values import Identity, Settlement
+from ..worker.executor import Executor, limits_of
+from ..worker.node_services import NodeServices
+from .fingerprint import described, fingerprint_of, version_of
+
+# The release of this node among those of the others: what it knows, whose schedules hold, which runs wait for a node that knows them.
+
+log = logging.getLogger("targcc.node.releases")
+
+_IN_SHORT = 8
+_LOOK_AGAIN_SECONDS = 1.0
+
+
+class ReleaseWatch:
+    """Tells the others what this node knows, and acts on what they and people say; apart from the heartbeat.
+
+    Args:
+        services: Database, engine, clock and settings.
+        definitions: The jobs; may grow.
+        own: Those of them that are in the code, which make the release.
+        name: The node's name.
+        server_id: Its id now.
+        queues: What it takes runs from.
+        look_again: Finds jobs whose files were added while the process runs.
+        settled: Hears of each run that is given up.
+    """
+
+    def __init__(
+        self,
+        services: NodeServices,
+        definitions: Mapping[str, JobDefinition],
+        *,
+        own: Callable[[], Iterable[JobDefinition]],
+        name: str,
+        server_id: Callable[[], str],
+        queues: Iterable[str],
+        look_again: Callable[[], None],
+        settled: Callable[[Settlement], None],
+    ) -> None:
+        self.release = ""
+        """The release of this process; it stays the same while the process runs."""
+        self.executor: Executor | None = None
+        self.decided: Callable[[], None] = lambda: None
+        """Called when another release decides from now on."""
+        self._services = services
+        self._definitions = definitions
+        self._own = own
+        self._name = name
+        self._server_id = server_id
+        self._queues = tuple(queues)
+        self._look_again = look_again
+        self._settled = settled
+        self._known: list[JobDefinition] = []
+        self._fingerprint = ""
+        self._presented = ""
+        self._refused = False
+        self._looked_again = float("-inf")
+        self._leader = _Leader(())
+        self._roused = False
+        self._releases: Sequence[Release] = ()
+        self._mark: Mark = None
+        self._outage = Outage(log, "looking at releases")
+
+    async def start(self) -> None:
+        """Present this node, before it creates or takes any run.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the database cannot be written.
+        """
+        known = list(self._definitions.values())
+        jobs = await asyncio.to_thread(described, known)
+        own = fingerprint_of({job.name: jobs[job.name] for job in self._own() if job.name in jobs})
+        async with self._services.store.read() as connection:
+            before = await releases.load(connection)
+        self.release = _name_of(self._services.settings.release, own, before)
+        self._leader = _Leader(before)
+        await self._present(known, jobs, release_fingerprint=own)
+
+    async def run(self) -> None:
+        """Look every few seconds, or when something has happened, until cancelled."""
+        most, self._roused = self._services.settings.heartbeat_seconds, True
+        while True:
+            within, self._roused = (0.0 if self._roused else most), False
+            try:
+                await self.look(await self._services.store.lookout.next(within))
+                self._outage.over()
+            except OUTAGES as error:
+                self._outage.failed(error)
+
+    def refused(self) -> None:
+        """This node has refused runs: perhaps the files of their jobs were added meanwhile."""
+        self._refused = True
+        if self._may_look_again():
+            self.wake()
+
+    def wake(self) -> None:
+        """Look soon: the jobs of this process have changed, or what is known of the others."""
+        self._roused = True
+        self._services.store.lookout.hurry()
+
+    async def look(self, seen: PollResult | None = None) -> None:
+        """See what has changed, here and with the others, of which a look has seen that much."""
+        if self._refused and self._may_look_again():
+            self._refused, self._looked_again = False, time.monotonic()
+            await asyncio.to_thread(self._look_again)
+        if self._has_changed() or self._presented != self._server_id():
+            known = list(self._definitions.values())
+            await self._present(known, await asyncio.to_thread(described, known))
+            seen = None  # it was before that
+        seen = seen or await self._services.store.lookout.look()
+        if seen.releases != self._mark:
+            async with self._services.store.read() as connection:
+                self._releases = await releases.load(connection)
+            self._mark = seen.releases
+        self._hold(seen.nodes)
+        await self._lead(self._releases, seen.nodes)
+        if seen.unknown:
+            async with self._services.store.read() as connection:
+                unknown = await eligibility.unknown(connection)
+            await self._tend(unknown)
+
+    # What this node knows.
+
+    def _may_look_again(self) -> bool:
+        return time.monotonic() - self._looked_again >= _LOOK_AGAIN_SECONDS
+
+    def _has_changed(self) -> bool:
+        return self._known != list(self._definitions.values())
+
+    async def _present(
+        self,
+        known: list[JobDefinition],
+        jobs: Mapping[str, tuple[str, str]],
+        release_fingerprint: str = "",
+    ) -> None:
+        """Let the others know what this node knows; then ask it anew about the runs that wait for one that knows them."""
+        fingerprint, server_id = fingerprint_of(jobs), self._server_id()
+        services = self._services
+        async with services.store.write() as connection:
+            await releases.present(
+                connection,
+                releases.Presented(
+                    server_id=server_id,
+                    release=self.release,
+                    release_fingerprint=release_fingerprint or fingerprint,
+                    fingerprint=fingerprint,
+                    jobs=jobs,
+                ),
+                services.clock.now(),
+            )
+        self._known, self._fingerprint, self._presented = known, fingerprint, server_id
+        if self.executor is not None:
+            self.executor.identity = Identity(fingerprint, self._name, self.release)
+            await self._ask_anew()
+
+    async def _ask_anew(self) -> None:
+        services, after = self._services, 0
+        while True:
+            async with services.store.write() as connection:
+                runs = await eligibility.not_asked_yet(
+                    connection, self._fingerprint, self._queues, after
+                )
+                if not runs:
+                    break
+                await services.engine.refer(connection, [submission(run) for run in runs])
+            after = runs[-1].run_id
+        services.engine.wake()
+
+    # What the others and people say.
+
+    def _hold(self, nodes: Sequence[NodeState]) -> None:
+        """Claim nothing while somebody wants this node drained."""
+        by = next((one.drain_requested_by for one in nodes if one.id == self._presented), None)
+        if self.executor is None or self.executor.holds == (by is not None):
+            return
+        self.executor.holds = by is not None
+        if by is not None:
+            log.info("this node takes nothing new: it is being drained, by %s", by)
+        else:
+            log.info("this node takes runs again")
+            self._services.engine.wake()
+
+    async def _lead(self, known: Sequence[Release], nodes: Sequence[NodeState]) -> None:
+        """Notice which release decides; make this one the newest if the deciding one is gone."""
+        first = releases.deciding(known)
+        if first is None:
+            return
+        absent_after = self._services.settings.release_absent_after
+        if self._leader.is_gone(first, self.release, known, nodes, absent_after):
+            log.warning(
+                "release %s decides about schedules from now on: no node of %s is up",
+                self.release,
+                first.name,
+            )
+            async with self._services.store.write() as connection:
+                await releases.renew(connection, self.release, self._services.clock.now())
+            self.wake()  # and look what that has changed
+        elif self._leader.has_changed(first):
+            # Where there is no other, that says nothing new.
+            level = logging.INFO if len(known) > 1 else logging.DEBUG
+            log.log(level, "release %s decides about schedules", first.name)
+            self.decided()
+
+    # Runs that no node knows.
+
+    async def _tend(self, unknown: eligibility.Unknown) -> None:
+        """Tell people of runs that wait for a node that knows them, and give them up when that was asked for."""
+        settings, now = self._services.settings, self._services.clock.now()
+        tell_before = now - timedelta(seconds=settings.unknown_after)
+        if unknown.untold_since is not None and unknown.untold_since <= tell_before:
+            await self._tell(tell_before)
+        if settings.give_up_after is None or unknown.since is None:
+            return
+        patience = timedelta(seconds=settings.give_up_after)
+        if unknown.since <= now - patience:
+            await self._give_up(now, patience)
+
+    async def _tell(self, before: datetime) -> None:
+        async with self._services.store.write() as connection:
+            told = await eligibility.to_tell(connection, before)
+        for job_name, runs in told.items():
+            definition = self._definitions.get(job_name) or stand_in(job_name, runs[0].Queue)
+            self._services.notify(_event(definition, runs))
+
+    async def _give_up(self, now: datetime, waited: timedelta) -> None:
+        services = self._services
+        async with services.store.write() as connection:
+            limits = limits_of(self._definitions)
+            ended = await eligibility.give_up(connection, now, waited, limits)
+            await hand_over(services.engine, connection, ended, now)
+        for item in ended:
+            log.error("run %d (%s): %s", item.claim.run_id, item.claim.job_name, item.message)
+            self._settled(item)
+
+
+class _Leader:
+    """The release that decides, and whether nodes of it are up.
+
+    Args:
+        known: The releases that were there before this node started.
+    """
+
+    def __init__(self, known: Sequence[Release]) -> None:
+        self._at_start = {one.name: one.first_seen_at for one in known}
+        self._standing: object = None
+        self._beats: dict[str, datetime] | None = None
+        self._was_up = False
+        self._seen = time.monotonic()
+
+    def has_changed(self, first: Release) -> bool:
+        """Whether another release decides than before, or the same one anew."""
+        before, self._standing = self._standing, releases.rank_of(first)
+        return before != self._standing
+
+    def is_gone(
+        self,
+        first: Release,
+        mine: str,
+        known: Sequence[Release],
+        nodes: Sequence[NodeState],
+        absent_after: float,
+    ) -> bool:
+        """Whether a release that does not decide is to decide, because the deciding one is gone."""
+        if first.name == mine:
+            self._seen = time.monotonic()
+            return False
+        self._notice(first, {one.id: one.beat_at for one in nodes if one.release == first.name})
+        if first.chosen_at is not None or self._beats:
+            return False
+        if not self._was_up:
+            return True
+        running = {one.release for one in nodes}
+        newest = next((one.name for one in known if one.name in running), None)
+        return newest == mine and time.monotonic() - self._seen >= absent_after
+
+    def _notice(self, first: Release, beats: dict[str, datetime]) -> None:
+        """Take note of the deciding release's nodes; those that say nothing any more had died before this node started."""
+        is_later = self._at_start.get(first.name) != first.first_seen_at
+        if is_later or (self._beats is not None and beats.items() - self._beats.items()):
+            self._was_up = True
+        self._beats = beats
+        if beats:
+            self._seen = time.monotonic()
+
+
+def _name_of(given: str, fingerprint: str, known: Sequence[Release]) -> str:
+    """The name of a release: as it was given, but what differs from the release that had the name first says so."""
+    short = fingerprint[:_IN_SHORT]
+    name = given or f"{version_of(current().name)}+{short}"
+    taken = any(one.name == name and one.fingerprint != fingerprint for one in known)
+    return f"{name[:90]}+{short}" if taken else name[:100]
+
+
+def _event(definition: JobDefinition, runs: Sequence[Row]) -> AlertEvent:
+    first = runs[0]
+    what = "1 run waits" if len(runs) == 1 else f"{len(runs)} runs wait"
+    asked = dict.fromkeys(
+        f"{item.node} (release {item.release}): {item.why}"
+        for item in eligibility.refusals_of(first.RefusedBy)
+    )
+    return AlertEvent(
+        kind="unknown",
+        definition=definition,
+        run_id=first.Id,
+        message=f"{what} for a node that knows it, since {first.UnknownSince.isoformat(timespec='seconds')};"
+        f" asked: {'; '.join(asked)}",
+        attempt=first.Attempt + 1,
+        scheduled_for=first.ScheduledFor,
+    )
+
+
+# Jobs that were renamed go on with what is kept under their earlier names.
+
+_MOST = 500
+"""So many rows of a table change their name in one transaction."""
+
+
+class Aliases:
+    """Lets jobs take over what is kept under the names that they had before.
+
+    Nodes of the release before may still write under the old names: it looks again as long as the jobs say that they had them.
+
+    Args:
+        services: Database, engine, clock and settings.
+        definitions: The jobs; may grow.
+        release: The release of this node, once it is known.
+    """
+
+    def __init__(
+        self,
+        services: NodeServices,
+        definitions: Mapping[str, JobDefinition],
+        release: Callable[[], str],
+    ) -> None:
+        self.taken: Callable[[], None] = lambda: None
+        """Called when a job has taken over a schedule."""
+        self._services = services
+        self._definitions = definitions
+        self._release = release
+        self._outage = Outage(log, "taking over what renamed jobs had")
+
+    async def start(self) -> None:
+        """Take over what decides about runs, before any is created or taken.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the database cannot be written.
+        """
+        for new, old in self._names():
+            await self._carry_limits(new, old)
+            await self._take_over(new, old)
+
+    async def run(self) -> None:
+        """Take the history over, and what comes later, until cancelled."""
+        while True:
+            try:
+                await self.look()
+                self._outage.over()
+                wait = self._services.settings.heartbeat_seconds
+            except (*OUTAGES, sa.exc.IntegrityError) as error:  # a node settled a run meanwhile
+                wait = self._outage.failed(error).total_seconds()
+            await asyncio.sleep(wait)
+
+    async def look(self) -> None:
+        """Take over all that is there."""
+        for new, old in self._names():
+            await self._take_over(new, old)
+            there_is_more = True
+            while there_is_more:
+                there_is_more = await self._take_history(new, old)
+
+    def _names(self) -> Iterator[tuple[str, str]]:
+        """The jobs with each name that they had; one that another job has is that one's."""
+        for name, definition in list(self._definitions.items()):
+            for alias in definition.aliases:
+                if alias not in self._definitions:
+                    yield name, alias
+
+    async def _carry_limits(self, new: str, old: str) -> None:
+        """Before this node lets runs ask for room: all nodes that let some ask do so under one key by then."""
+        if self._definitions[new].keyed_limit is None:
+            return
+        store, now = self._services.store, self._services.clock.now()
+        await store.change(lambda connection: limit_renames.lead_on(connection, new, old, now))
+        await store.change(lambda connection: limit_renames.carry(connection, new, old))
+
+    async def _take_over(self, new: str, old: str) -> None:
+        store, engine = self._services.store, self._services.engine
+        async with store.read() as connection:
+            if not await releases.is_left(connection, new, old):
+                return
+        async with store.write() as connection:
+            taken = await releases.take_over(connection, new, old, self._release())
+            if taken.refused:
+                await engine.refer(connection, [submission(run) for run in taken.refused])
+        if taken.schedule:
+            log.info("%s goes on with the schedule and the pause of %s", new, old)
+            self.taken()
+        if taken.refused:
+            engine.wake()
+
+    async def _take_history(self, new: str, old: str) -> bool:
+        async with self._services.store.write() as connection:
+            return await releases.take_history(connection, new, old, _MOST)

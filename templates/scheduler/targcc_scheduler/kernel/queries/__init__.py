@@ -1,0 +1,1 @@
+"""Questions about jobs, runs, servers and history."""

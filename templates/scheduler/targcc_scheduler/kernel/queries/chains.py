@@ -1,0 +1,361 @@
+"""Chains of jobs and lineage of runs, with their rolled-up state."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.job_scope import visibility
+from ...core.states import RunState
+from ...db.tables import job_link, job_run
+from ..dependencies import RUN, place_of
+from ..jobs import chains as job_chains
+from ..jobs.definition import JobDefinition
+from .models import Run, run_of
+from .runs import recent_runs
+
+# The runs that a run waits for, and those that wait for it.
+
+_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A run that another waits for, or that waits for another.
+
+    Args:
+        kind: ``run``, ``batch``, or ``job`` for a run of a job that does not exist yet.
+        id: Of the run or batch; ``None`` of one that does not exist yet.
+        job: Its job, as far as it is known.
+        state: Its state; of a run that was removed, the one in which it ended.
+        on: How the one has to end for the other to go: ``success``, ``failure`` or ``finish``.
+    """
+
+    kind: str
+    id: int | None
+    job: str | None
+    state: str | None
+    on: str
+
+
+async def parents(
+    connection: AsyncConnection, run_id: int, after: tuple[str, ...] = ()
+) -> tuple[Relative, ...]:
+    """What a run waits for, or waited for; ``after`` are the jobs that its job follows."""
+    is_run = sa.and_(job_link.c.ParentKind == "run", job_run.c.Id == job_link.c.ParentId)
+    found = await connection.execute(
+        sa.select(job_link, job_run.c.JobName, job_run.c.State)
+        .select_from(job_link.outerjoin(job_run, is_run))
+        .where(job_link.c.ChildId == run_id)
+        .order_by(job_link.c.ParentKind.desc(), job_link.c.ParentId)
+        .limit(_MOST)
+    )
+    allowed = visibility.get()
+    to_come = {place_of(job): job for job in after if allowed is None or job in allowed.seen}
+    return tuple(
+        Relative(
+            row.ParentKind,
+            None if row.ParentKind == "job" else row.ParentId,
+            row.JobName or to_come.get((row.ParentKind, row.ParentId)),
+            row.State or row.Outcome,
+            row.Condition,
+        )
+        for row in found
+    )
+
+
+async def children(
+    connection: AsyncConnection, parent_id: int, kind: str = "run"
+) -> tuple[Relative, ...]:
+    """The runs that wait for a run, or a batch, or waited for it."""
+    found = await connection.execute(
+        sa.select(job_run.c.Id, job_run.c.JobName, job_run.c.State, job_link.c.Condition)
+        .join(job_link, job_link.c.ChildId == job_run.c.Id)
+        .where(job_link.c.ParentKind == kind, job_link.c.ParentId == parent_id)
+        .order_by(job_run.c.Id)
+        .limit(_MOST)
+    )
+    return tuple(Relative("run", row.Id, row.JobName, row.State, row.Condition) for row in found)
+
+
+# How things that hang together stand as one: as the worst of them does.
+
+T = TypeVar("T")
+_WORST_FIRST = (
+    RunState.FAILED,
+    RunState.MISSED,
+    RunState.CANCELLED,
+    RunState.RUNNING,
+    RunState.RETRYING,
+    RunState.ENQUEUED,
+    RunState.SCHEDULED,
+    RunState.AWAITING,
+    RunState.SKIPPED,
+    RunState.SUCCEEDED,
+)
+_RANKS: dict[str, int] = {state: rank for rank, state in enumerate(_WORST_FIRST)}
+
+
+def worst(things: Iterable[T], state: Callable[[T], str | None]) -> T:
+    """The first of those that are worst off: that failed, else that run, else that wait. There is at least one."""
+    return min(things, key=lambda one: _RANKS.get(state(one) or "", len(_RANKS)))
+
+
+# Chains: jobs that follow each other, and how the newest of their runs that belong together stand.
+
+_MOST_ROUNDS, _MOST_RUNS = 30, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStep:
+    """A job of a chain.
+
+    Args:
+        definition: The job.
+        after: The jobs of the chain that it follows; none of the first.
+        run: Its run of the newest round; ``None`` when there is none.
+    """
+
+    definition: JobDefinition
+    after: tuple[str, ...]
+    run: Run | None
+
+    @property
+    def job(self) -> str:
+        """The job's key."""
+        return self.definition.name
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Jobs that follow each other, as one thing: the newest run that began it, and what followed from that run.
+
+    Args:
+        steps: The jobs, each after those that it follows.
+    """
+
+    steps: tuple[ChainStep, ...]
+
+    @property
+    def name(self) -> str:
+        """The key of its first job, by which it is named."""
+        return self.steps[0].job
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """The keys of its jobs."""
+        return tuple(step.job for step in self.steps)
+
+    @property
+    def levels(self) -> tuple[tuple[ChainStep, ...], ...]:
+        """The steps in the order of a line: each beyond those it follows, and one that follows none right before the first that follows it."""
+        place: dict[str, int] = {}
+        for step in self.steps:
+            place[step.job] = max((place[one] + 1 for one in step.after), default=0)
+        for step in self.steps:
+            if not step.after:
+                place[step.job] = (
+                    min(place[one.job] for one in self.steps if step.job in one.after) - 1
+                )
+        every = range(max(place.values()) + 1)
+        return tuple(tuple(s for s in self.steps if place[s.job] == level) for level in every)
+
+    @property
+    def at(self) -> ChainStep | None:
+        """The step that is worst off: the first that failed, else that runs, else that waits; ``None``: it has not run."""
+        runs = [step for step in self.steps if step.run is not None]
+        return worst(runs, lambda step: step.run.state if step.run else None) if runs else None
+
+    @property
+    def state(self) -> RunState | None:
+        """Its state: that of the step which is worst off; ``None``: it has not run."""
+        at = self.at
+        return at.run.state if at is not None and at.run is not None else None
+
+    @property
+    def happened_at(self) -> datetime | None:
+        """When something of it happened last; ``None``: it has not run."""
+        return max((_happened(step.run) for step in self.steps if step.run), default=None)
+
+
+def _happened(run: Run) -> datetime:
+    return run.completed_at or run.started_at or run.created_at
+
+
+async def chains(
+    connection: AsyncConnection, definitions: Iterable[JobDefinition], *, of: str | None = None
+) -> tuple[Chain, ...]:
+    """Every chain of these jobs, in a few statements for all of them, however many runs there are; with ``of`` the one that this job is in.
+
+    A chain begins with the newest run of its first job that was no retry and not skipped. A run that does another of them again stands in
+    its place.
+    """
+    every = job_chains.chains(definitions)
+    wanted = [jobs for jobs in every if of is None or of in {job.name for job in jobs}]
+    names = frozenset(job.name for jobs in wanted for job in jobs)
+    found = await _runs(connection, wanted, names)
+    return tuple(
+        Chain(
+            tuple(
+                ChainStep(job, tuple(one for one in job.after if one in names), found.get(job.name))
+                for job in jobs
+            )
+        )
+        for jobs in wanted
+    )
+
+
+async def _runs(
+    connection: AsyncConnection,
+    wanted: Iterable[Sequence[JobDefinition]],
+    names: frozenset[str],
+) -> dict[str, Run]:
+    """The run of each job that belongs to the newest round of its chain."""
+    first = [job.name for jobs in wanted for job in jobs if not names.intersection(job.after)]
+    begun = await recent_runs(
+        connection, first, 1, job_run.c.State != RunState.SKIPPED, job_run.c.RetryOf.is_(None)
+    )
+    found = {run.id: run for newest in begun.values() for run in newest}
+    frontier: Collection[int] = list(found)
+    for _ in range(_MOST_ROUNDS):
+        if not frontier:
+            break
+        followed = await _followed(connection, frontier, names)
+        frontier = [run.id for run in followed if run.id not in found]
+        found |= {run.id: run for run in followed}
+    return {run.job: run for run in sorted(found.values(), key=lambda run: run.id)}
+
+
+async def _followed(
+    connection: AsyncConnection, ids: Collection[int], names: frozenset[str]
+) -> list[Run]:
+    """The runs of these jobs that wait, or waited, for one of these runs, or do one of them again."""
+    link, c = job_link.c, job_run.c
+    waiting = sa.select(link.ChildId).where(link.ParentKind == RUN, link.ParentId.in_(ids))
+    again = sa.select(c.Id).where(c.RetryOf.in_(ids), c.State.in_(sorted(RunState)))
+    either = sa.union_all(waiting, again).subquery()
+    query = (
+        sa.select(job_run)
+        .where(c.Id.in_(sa.select(either.c[0])), c.JobName.in_(sorted(names)))
+        .order_by(c.Id.desc())
+        .limit(_MOST_RUNS)
+    )
+    return [run_of(row) for row in await connection.execute(query)]
+
+
+# The whole chain of one run: what it waited for, and what waits for it, down to the last.
+
+_MOST_LEVELS, _MOST_IN_LINE = 30, 200
+_RUN, _LINK = job_run.c, job_link.c
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_PARENTS = (
+    sa.select(_LINK.ParentKind, _LINK.ParentId, _LINK.Outcome)
+    .add_columns(_RUN.JobName, _RUN.State, _RUN.RetryOf)
+    .select_from(
+        job_link.outerjoin(job_run, sa.and_(_LINK.ParentKind == RUN, _RUN.Id == _LINK.ParentId))
+    )
+    .where(_LINK.ChildId.in_(_IDS), _LINK.ParentKind != "job")
+    .order_by(_LINK.ParentKind.desc(), _LINK.ParentId)
+    .limit(_MOST_IN_LINE)
+)
+_CHILDREN = (
+    sa.select(_RUN.Id, _RUN.JobName, _RUN.State, _RUN.RetryOf)
+    .join(job_link, _LINK.ChildId == _RUN.Id)
+    .where(_LINK.ParentKind == RUN, _LINK.ParentId.in_(_IDS))
+    .order_by(_RUN.Id)
+    .limit(_MOST_IN_LINE)
+)
+"""Built once: they are asked again for each step of a chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineStep:
+    """A run or a batch of a chain.
+
+    Args:
+        kind: ``run`` or ``batch``.
+        id: Of the run or batch.
+        job: The run's job; ``None`` of a batch.
+        state: Its state; of a batch that is not over none.
+        retry_of: The run that it does again, if it does one.
+    """
+
+    kind: str
+    id: int
+    job: str | None
+    state: str | None
+    retry_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The chain of a run, as one thing.
+
+    Args:
+        levels: Runs and batches from the first on; those beside each other wait for the same.
+    """
+
+    levels: tuple[tuple[LineStep, ...], ...]
+
+    @property
+    def at(self) -> LineStep:
+        """The run that is worst off: the first that failed, else that runs, else that waits. One that was done again does not count."""
+        steps = [step for level in self.levels for step in level if step.kind == RUN]
+        again = {step.retry_of for step in steps}
+        return worst([step for step in steps if step.id not in again], lambda step: step.state)
+
+    @property
+    def state(self) -> RunState:
+        """Its state: that of the run which is worst off."""
+        return RunState(self.at.state or "")
+
+
+_Look = Callable[[AsyncConnection, Collection[int]], Awaitable[list[LineStep]]]
+
+
+async def lineage(connection: AsyncConnection, run: Run) -> Lineage | None:
+    """The chain of a run; ``None`` when it is alone. Of a very long one the part around the run."""
+    before = await _walk(connection, run.id, _parents)
+    after = await _walk(connection, run.id, _children)
+    if not before and not after:
+        return None
+    here = LineStep(RUN, run.id, run.job, run.state, run.retry_of)
+    return Lineage((*reversed(before), (here,), *after))
+
+
+async def _walk(
+    connection: AsyncConnection, run_id: int, look: _Look
+) -> tuple[tuple[LineStep, ...], ...]:
+    """What is reached from a run, by how many steps it takes on the longest way."""
+    away: dict[tuple[str, int], tuple[int, LineStep]] = {}
+    frontier: Collection[int] = [run_id]
+    for distance in range(1, _MOST_LEVELS + 1):
+        found = await look(connection, frontier)
+        away |= {(one.kind, one.id): (distance, one) for one in found}
+        frontier = sorted({one.id for one in found if one.kind == RUN})
+        if not frontier or len(away) >= _MOST_IN_LINE:
+            break
+    levels: dict[int, list[LineStep]] = defaultdict(list)
+    for distance, one in away.values():
+        levels[distance].append(one)
+    return tuple(tuple(levels[distance]) for distance in sorted(levels))
+
+
+async def _parents(connection: AsyncConnection, ids: Collection[int]) -> list[LineStep]:
+    found = await connection.execute(_PARENTS, {"ids": ids})
+    return [
+        LineStep(row.ParentKind, row.ParentId, row.JobName, row.State or row.Outcome, row.RetryOf)
+        for row in found
+        if row.JobName is not None or row.ParentKind != RUN  # removed, or not to be seen
+    ]
+
+
+async def _children(connection: AsyncConnection, ids: Collection[int]) -> list[LineStep]:
+    found = await connection.execute(_CHILDREN, {"ids": ids})
+    return [LineStep(RUN, row.Id, row.JobName, row.State, row.RetryOf) for row in found]

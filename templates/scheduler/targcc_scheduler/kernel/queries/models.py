@@ -1,0 +1,464 @@
+"""Rows of the scheduler's tables as frozen values, and the reader that answers questions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from ...core.clock import CLOCK_OFF_MS
+from ...core.errors import QueryTimeout
+from ...core.job_scope import Visibility, visibility
+from ...core.loop_thread import LoopOnDemand
+from ...core.states import FINAL, WAITING, RunState
+from ...db.dialects import known
+from ...db.narrowing import narrow
+from ...features.calendars.model import Window
+from ..jobs.tracing import trace_id_of
+from ..runs.eligibility import Refusal, refusals_of
+
+# What the scheduler's tables hold, as frozen values. Instants are aware and in UTC.
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """One transition of a run: when, to which state, and why."""
+
+    at: datetime
+    state: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run and its state now."""
+
+    id: int
+    job: str
+    type: str
+    state: RunState
+    queue: str
+    priority: int
+    arguments_json: str | None
+    scheduled_for: datetime | None
+    due_at: datetime
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    attempt: int
+    lost_workers: int
+    server: str | None
+    triggered_by: str
+    message: str | None
+    blocked_by: int | None
+    progress_done: float | None
+    progress_total: float | None
+    cancel_requested_by: str | None
+    stop_note: str | None
+    unknown_since: datetime | None = None
+    refused_by: str | None = None
+    cause: str | None = None
+    handled_at: datetime | None = None
+    handled_by: str | None = None
+    handling: str | None = None
+    retry_of: int | None = None
+    batch_id: int | None = None
+    trace: str | None = None
+    unique_key: str | None = None
+    expires_at: datetime | None = None
+    life_log: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments, secret ones too: mask them before they are shown."""
+        return _json_object(self.arguments_json)
+
+    @property
+    def life(self) -> tuple[StateChange, ...]:
+        """Its state history, oldest first."""
+        return tuple(life_of(self.life_log))
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Which nodes did not know it, while it waits for one that does."""
+        return refusals_of(self.refused_by) if self.unknown_since is not None else ()
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace of whoever enqueued it."""
+        return trace_id_of(self.trace)
+
+    @property
+    def unique_by(self) -> str:
+        """What it is unique by, for people; as far as it is not secret."""
+        digest, _, shown = (self.unique_key or "").partition(" ")
+        return shown or digest[:12]
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in FINAL
+
+    @property
+    def happened_at(self) -> datetime:
+        """Its place on a time line: its end, else its start, else when it is due."""
+        return self.completed_at or self.started_at or self.due_at
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long its last attempt took; ``None`` while there is no end yet."""
+        if self.started_at is None or self.completed_at is None:
+            return None
+        return self.completed_at - self.started_at
+
+    @property
+    def progress(self) -> float | None:
+        """The progress that the job reported, from 0 to 1; ``None`` when it reported none."""
+        if self.progress_done is None or not self.progress_total:
+            return None
+        return min(max(self.progress_done / self.progress_total, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One finished attempt: a row of c_LoggedJob."""
+
+    id: int
+    job: str
+    run_id: str | None
+    type: str
+    number: int
+    started_at: datetime
+    completed_at: datetime | None
+    duration_ms: int | None
+    success: bool
+    message: str | None
+    error: str | None
+    traceback: str | None
+    server: str | None
+    triggered_by: str | None
+    memory_mb: int | None
+    cpu_ms: int | None
+    scheduled_for: datetime | None
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a run wrote."""
+
+    id: int
+    attempt: int
+    at: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A finished durable step."""
+
+    name: str
+    attempt: int
+    completed_at: datetime
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused a job or a queue, when, why and until when."""
+
+    by: str
+    at: datetime
+    reason: str | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A node that is up, or was at its last heartbeat."""
+
+    id: str
+    name: str
+    process_id: int
+    queues: tuple[str, ...]
+    workers: int
+    running: int
+    version: str
+    started_at: datetime
+    heartbeat_at: datetime
+    stopping_at: datetime | None
+    release: str | None = None
+    fingerprint: str | None = None
+    drain_requested_by: str | None = None
+    drain_requested_at: datetime | None = None
+    clock_offset_ms: int | None = None
+    """Its machine's clock less the database's."""
+    stuck_since: datetime | None = None
+    stuck_in: str | None = None
+    """What keeps its loop from turning: the job in the first line, then where it stands."""
+
+    @property
+    def takes_runs(self) -> bool:
+        """Whether it takes new runs; else it stops, or is being drained."""
+        return self.stopping_at is None and self.drain_requested_at is None
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with it, in one line; empty when nothing is."""
+        said = []
+        if self.stuck_since is not None:
+            where = (self.stuck_in or "").partition("\n")[0]
+            since = self.stuck_since.isoformat(" ", "seconds")
+            said.append(f"alive, stuck in {where or 'the scheduler itself'} since {since}")
+        if abs(self.clock_offset_ms or 0) > CLOCK_OFF_MS:
+            way = "ahead of" if (self.clock_offset_ms or 0) > 0 else "behind"
+            seconds = abs(self.clock_offset_ms or 0) / 1000
+            said.append(f"its clock is {seconds:.1f} s {way} the database's")
+        return "; ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """A pool, as one of its queues sees it: its order, that queue's weight, and how many of its workers are busy, on all nodes together."""
+
+    name: str
+    order: str
+    weight: int | None
+    busy: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A queue: what waits in it, what runs from it, whether it is paused."""
+
+    name: str
+    waiting: int
+    scheduled: int
+    retrying: int
+    running: int
+    oldest_due: datetime | None
+    pause: Pause | None
+    limit: int | None = None
+    """How many of its runs may be running at once, on all nodes together; ``None``: as many as there are workers."""
+    maintenance: Window | None = None
+    """The maintenance window in which none of its runs start now."""
+    aging_seconds: int | None = None
+    """The seconds of waiting that count as one point of priority; ``None``: waiting counts for nothing."""
+    pool: PoolUse | None = None
+    """The pool whose workers it shares; ``None``: it has workers of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what, when, from where; with its place in the chain, if it has one."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    job: str | None
+    run_id: int | None
+    detail: str | None
+    remote: str | None
+    seq: int | None = None
+    hash: str | None = None
+
+
+def run_of(row: sa.Row[Any]) -> Run:
+    """A row of c_JobRun."""
+    return Run(
+        id=row.Id,
+        job=row.JobName,
+        type=row.JobType,
+        state=RunState(row.State),
+        queue=row.Queue,
+        priority=row.Priority,
+        arguments_json=row.ArgumentsJson,
+        scheduled_for=row.ScheduledFor,
+        due_at=row.DueAt,
+        created_at=row.CreatedAt,
+        started_at=row.StartedAt,
+        completed_at=row.CompletedAt,
+        attempt=row.Attempt,
+        lost_workers=row.LostWorkers,
+        server=row.ServerId,
+        triggered_by=row.TriggeredBy,
+        message=row.Message,
+        blocked_by=row.BlockedBy,
+        progress_done=row.ProgressDone,
+        progress_total=row.ProgressTotal,
+        cancel_requested_by=row.CancelRequestedBy,
+        stop_note=row.StopNote,
+        unknown_since=row.UnknownSince if row.State in WAITING else None,
+        refused_by=row.RefusedBy,
+        cause=row.Cause,
+        handled_at=row.HandledAt,
+        handled_by=row.HandledBy,
+        handling=row.Handling,
+        retry_of=row.RetryOf,
+        batch_id=row.BatchId,
+        trace=row.Trace,
+        unique_key=row.UniqueKey,
+        expires_at=row.ExpiresAt,
+        life_log=row.LifeLog,
+    )
+
+
+def attempt_of(row: sa.Row[Any]) -> Attempt:
+    """A row of c_LoggedJob."""
+    return Attempt(
+        id=row.ID,
+        job=row.JobName,
+        run_id=row.JobId,
+        type=row.JobType,
+        started_at=row.StartedAt,
+        completed_at=row.CompletedAt,
+        duration_ms=row.DurationMs,
+        success=row.Success,
+        message=row.ResultMessage,
+        error=row.ErrorMessage,
+        traceback=row.StackTrace,
+        server=row.ServerName,
+        triggered_by=row.TriggeredBy,
+        memory_mb=row.MemoryUsedMB,
+        cpu_ms=row.CpuTimeMs,
+        number=row.Attempt,
+        scheduled_for=row.ScheduledFor,
+        metadata=_json_object(row.MetadataJson),
+    )
+
+
+def pause_of(row: sa.Row[Any], now: datetime) -> Pause | None:
+    """The pause in a row of c_JobSchedule or c_JobQueue; ``None`` when it is over at ``now``, or there is none."""
+    if row.PausedAt is None or (row.PausedUntil is not None and row.PausedUntil <= now):
+        return None
+    return Pause(row.PausedBy or "", row.PausedAt, row.PauseReason, row.PausedUntil)
+
+
+def _json_object(text: str | None) -> dict[str, Any]:
+    if not text:
+        return {}
+    value = json.loads(text, parse_constant=str)  # JSON has no NaN
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def life_of(text: str) -> Iterator[StateChange]:
+    """The changes in a run's state history (the column ``LifeLog``), oldest first."""
+    for line in text.splitlines():
+        at, _, rest = line.partition(" ")
+        state, _, note = rest.partition(" ")
+        try:
+            yield StateChange(datetime.fromisoformat(at), state, note)
+        except ValueError:  # not a line of ours
+            continue
+
+
+# Where people's questions are answered: on a loop and connections of their own, which cannot write, within a time limit.
+#
+# However slow a question is, the scheduler's loop, its connections and the write lock are free meanwhile, and so heartbeats go on.
+
+T = TypeVar("T")
+
+
+class Reader:
+    """Answers questions about one database; from any loop, several at a time.
+
+    Args:
+        url: The database.
+        limit: After so many seconds a question is given up.
+        looks_on: Leave even the settings of a database as they are, and have no patience when it is not there.
+    """
+
+    def __init__(self, url: str, *, limit: float, looks_on: bool = False) -> None:
+        self._url = sa.make_url(url)
+        self._dialect = known.for_url(self._url)
+        self._limit = limit
+        self._make = (
+            self._dialect.make_looking_engine if looks_on else self._dialect.make_reading_engine
+        )
+        self._loop = LoopOnDemand("targcc reads")
+        self._engine: AsyncEngine | None = None
+        self._narrowing: AsyncEngine | None = None
+        self._asked: set[asyncio.Task[object]] = set()
+        self._ending: set[asyncio.Task[object]] = set()
+
+    async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """What ``query`` finds, of what may be seen. Cancelling the wait ends the query in the database too.
+
+        Raises:
+            QueryTimeout: it took too long.
+            sqlalchemy.exc.DBAPIError: the database does not answer, or the query tried to write.
+        """
+        return await self._loop.open().call(self._read(query, visibility.get()))
+
+    async def close(self) -> None:
+        """End what is still asked, close every connection and end the loop; a later question opens it again."""
+        await self._loop.stop(self._dispose)
+
+    async def _dispose(self) -> None:
+        for task in self._asked - self._ending:
+            task.cancel()
+        await asyncio.gather(*self._asked, return_exceptions=True)
+        engines = self._engine, self._narrowing
+        self._engine = self._narrowing = None
+        for engine in engines:
+            if engine is not None:
+                await engine.dispose()
+
+    async def _read(
+        self, query: Callable[[AsyncConnection], Awaitable[T]], allowed: Visibility | None
+    ) -> T:
+        engine = self._engine_for(allowed)
+        task = asyncio.current_task()
+        assert task is not None
+        self._asked.add(task)
+        seen = visibility.set(allowed)
+        try:
+            async with engine.connect() as connection:
+                if allowed is not None:
+                    await connection.execution_options(compiled_cache=None)
+                return await self._within_limit(task, connection, query)
+        except sa.exc.TimeoutError as error:  # no connection became free
+            raise QueryTimeout(f"other questions take longer than {self._limit:g} s") from error
+        finally:
+            visibility.reset(seen)
+            self._asked.discard(task)
+            self._ending.discard(task)
+
+    def _engine_for(self, allowed: Visibility | None) -> AsyncEngine:
+        """The connections for a question; those for part of the jobs are apart."""
+        if allowed is None:
+            if self._engine is None:
+                self._engine = self._make(self._url, self._limit)
+            return self._engine
+        if self._narrowing is None:
+            self._narrowing = self._make(self._url, self._limit)
+            narrow(self._narrowing.sync_engine.dialect)
+        return self._narrowing
+
+    async def _within_limit(
+        self,
+        task: asyncio.Task[object],
+        connection: AsyncConnection,
+        query: Callable[[AsyncConnection], Awaitable[T]],
+    ) -> T:
+        asking = asyncio.ensure_future(query(connection))
+        try:
+            await asyncio.wait({asking}, timeout=self._limit)
+        finally:
+            in_time = asking.done()
+            if not in_time:
+                self._ending.add(task)
+                await self._dialect.stop_query(connection, asking)
+                await asyncio.gather(asking, return_exceptions=True)  # it was interrupted
+        if not in_time:
+            raise QueryTimeout(f"the question took longer than {self._limit:g} s")
+        return asking.result()

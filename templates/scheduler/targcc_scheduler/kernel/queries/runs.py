@@ -1,0 +1,292 @@
+"""Single runs and pages of runs, and their changes for open streams."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import UnknownFile
+from ...core.states import FINAL, WAITING, RunState
+from ...db.dialects import known
+from ...db.tables import job_log_line, job_run, job_step, logged_job
+from ...features.search.run_search import first_of
+from .. import blob_rows
+from ..blob_rows import Blob
+from ..jobs.files import ContentKind
+from .models import Attempt, LogLine, Run, Step, attempt_of, life_of, run_of
+
+# Reading runs: one, a page of them, those that run or wait, with their attempts, log lines and steps.
+
+_FILES = {ContentKind.FILE, ContentKind.RESULT}
+_JOBS_A_STATEMENT = 100  # SQLite takes at most 500 parts of a UNION
+
+
+async def get_run(connection: AsyncConnection, run_id: int) -> Run | None:
+    """One run, or ``None`` if there is none of that id (it may have been pruned)."""
+    row = (await connection.execute(sa.select(job_run).where(job_run.c.Id == run_id))).one_or_none()
+    return None if row is None else run_of(row)
+
+
+async def jobs_of(connection: AsyncConnection, run_ids: Collection[int]) -> dict[int, str]:
+    """The jobs of some runs; those that are not there are left out."""
+    c = job_run.c
+    among = known.of(connection).among(c.Id, sorted(run_ids))
+    return {
+        row.Id: row.JobName
+        for row in await connection.execute(sa.select(c.Id, c.JobName).where(among))
+    }
+
+
+async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:
+    """The running runs, the longest first."""
+    statement = (
+        sa.select(job_run)
+        .where(job_run.c.State == RunState.RUNNING)
+        .order_by(job_run.c.StartedAt, job_run.c.Id)
+        .limit(100)
+    )
+    return tuple(run_of(row) for row in await connection.execute(statement))
+
+
+async def waiting_runs(connection: AsyncConnection, limit: int = 50) -> tuple[Run, ...]:
+    """The runs that wait for their time, their next attempt or a worker, the next due first."""
+    c = job_run.c
+    parts = [sa.select(job_run).where(c.State == state) for state in sorted(WAITING)]
+    statement = first_of(parts, [c.DueAt.asc(), c.Id.asc()], limit)
+    return tuple(run_of(row) for row in await connection.execute(statement))
+
+
+async def recent_runs(
+    connection: AsyncConnection, names: Iterable[str], each: int, *where: sa.ColumnElement[bool]
+) -> dict[str, tuple[Run, ...]]:
+    """The last ``each`` runs of every named job, newest first, of those that meet ``where``; found by the index, however long the history is."""
+    found: dict[str, list[Run]] = {name: [] for name in names}
+    for part in _parts(list(found), _JOBS_A_STATEMENT):
+        statement = sa.union_all(*(sa.select(_last_runs(name, each, where)) for name in part))
+        for row in await connection.execute(statement):
+            found[row.JobName].append(run_of(row))
+    return {name: tuple(sorted(runs, key=lambda run: -run.id)) for name, runs in found.items()}
+
+
+def _last_runs(name: str, count: int, where: Iterable[sa.ColumnElement[bool]]) -> sa.Subquery:
+    return (
+        sa.select(job_run)
+        .where(job_run.c.JobName == name, *where)
+        .order_by(job_run.c.Id.desc())
+        .limit(count)
+        .subquery()
+    )
+
+
+def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+async def attempts_of_run(connection: AsyncConnection, run: Run) -> tuple[Attempt, ...]:
+    """The finished attempts of a run, the first one first."""
+    statement = (
+        sa.select(logged_job)
+        .where(
+            logged_job.c.JobId == str(run.id),
+            logged_job.c.StartedAt >= run.created_at - timedelta(minutes=1),  # leaves months out
+        )
+        .order_by(logged_job.c.Attempt, logged_job.c.ID)
+    )
+    rows = await connection.execute(statement)  # by run alone: SQLite would take the job's index
+    return tuple(attempt_of(row) for row in rows if row.JobName == run.job)
+
+
+async def log_lines(
+    connection: AsyncConnection, run_id: int, limit: int = 2000, before: int | None = None
+) -> tuple[LogLine, ...]:
+    """The last ``limit`` lines that a run wrote, or those before a line, oldest first."""
+    c = job_log_line.c
+    statement = sa.select(job_log_line).where(c.RunId == run_id).order_by(c.Id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(c.Id < before)
+    rows = (await connection.execute(statement)).all()
+    return tuple(
+        LogLine(row.Id, row.Attempt, row.At, row.Level, row.Message) for row in reversed(rows)
+    )
+
+
+async def files(connection: AsyncConnection, run_id: int) -> list[Blob]:
+    """The files of a run that people may have: those of its arguments, and what its job attached."""
+    return [one for one in await blob_rows.of_run(connection, run_id) if one.kind in _FILES]
+
+
+async def find_file(connection: AsyncConnection, run_id: int, file_id: str) -> tuple[Run, Blob]:
+    """A file of a run, and the run.
+
+    Raises:
+        UnknownFile: there is none.
+    """
+    run = await get_run(connection, run_id)
+    found = await files(connection, run_id) if run is not None else []
+    file = next((one for one in found if one.id == file_id), None)
+    if run is None or file is None:
+        raise UnknownFile(f"run {run_id} has no such file; files go with their runs")
+    return run, file
+
+
+async def steps(connection: AsyncConnection, run_id: int) -> tuple[Step, ...]:
+    """The finished steps of a run, in the order they finished."""
+    c = job_step.c
+    statement = (
+        sa.select(c.Name, c.Attempt, c.CompletedAt, c.DurationMs)
+        .where(c.RunId == run_id)
+        .order_by(c.CompletedAt, c.Name)
+    )
+    return tuple(
+        Step(row.Name, row.Attempt, row.CompletedAt, row.DurationMs)
+        for row in await connection.execute(statement)
+    )
+
+
+# What those hear who watch single runs: state and progress, and the lines that were written since the last look.
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """A run's state and how far it is."""
+
+    id: int
+    job: str
+    queue: str
+    state: RunState
+    attempt: int
+    progress_done: float | None
+    progress_total: float | None
+    message: str | None
+    started_at: datetime | None
+    completed_at: datetime | None
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in FINAL
+
+
+async def statuses(connection: AsyncConnection, ids: Collection[int]) -> dict[int, RunStatus]:
+    """The state of some runs; those that are not there are left out."""
+    c = job_run.c
+    rows = await connection.execute(
+        sa.select(c.Id, c.JobName, c.Queue, c.State, c.Attempt, c.ProgressDone, c.ProgressTotal)
+        .add_columns(c.Message, c.StartedAt, c.CompletedAt)
+        .where(known.of(connection).among(c.Id, list(ids)))
+    )
+    return {
+        row.Id: RunStatus(
+            id=row.Id,
+            job=row.JobName,
+            queue=row.Queue,
+            state=RunState(row.State),
+            attempt=row.Attempt,
+            progress_done=row.ProgressDone,
+            progress_total=row.ProgressTotal,
+            message=row.Message,
+            started_at=row.StartedAt,
+            completed_at=row.CompletedAt,
+        )
+        for row in rows
+    }
+
+
+async def lines_after(
+    connection: AsyncConnection, run_id: int, after: int, limit: int
+) -> tuple[LogLine, ...]:
+    """The next lines that a run wrote after the one with this key, oldest first."""
+    c = job_log_line.c
+    statement = (
+        sa.select(c.Id, c.Attempt, c.At, c.Level, c.Message)
+        .where(c.RunId == run_id, c.Id > after)
+        .order_by(c.Id)
+        .limit(limit)
+    )
+    return tuple(LogLine(*row) for row in await connection.execute(statement))
+
+
+# What changes of any run: the lines of their state histories that are newer than an instant.
+
+MOST = 1_000
+"""Runs of one look, of each kind."""
+_c = job_run.c
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A run got a state.
+
+    Args:
+        run_id: The run.
+        job: Its job.
+        queue: Its queue.
+        state: The state.
+        at: When.
+        note: What the state history says of it.
+    """
+
+    run_id: int
+    job: str
+    queue: str
+    state: RunState
+    at: datetime
+    note: str
+
+    @property
+    def key(self) -> str:
+        """What a reader that comes back names it by."""
+        return f"{self.at.isoformat()}~{self.run_id}~{self.state}"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was found.
+
+    Args:
+        found: The changes, oldest first.
+        until: Where the next look begins, if there was more than one look takes; else ``None``.
+    """
+
+    found: tuple[Change, ...]
+    until: datetime | None
+
+
+async def changes_since(connection: AsyncConnection, since: datetime) -> Changes:
+    """The changes since an instant: of runs that ended, that were made, and of those that run or wait for their next attempt.
+
+    A run that waits and becomes due, or is handed back, shows that when it starts.
+    """
+    ended = await _rows(connection, _c.CompletedAt, _c.CompletedAt >= since, _c.CompletedAt)
+    made = await _rows(connection, _c.CreatedAt, _c.CreatedAt >= since, _c.CreatedAt)
+    active = _c.State.in_([RunState.RUNNING, RunState.RETRYING])
+    going = await _rows(connection, _c.CreatedAt, active, _c.Id.desc())
+    runs = {row.Id: row for row in (*ended, *made, *going)}
+    found = sorted(
+        (one for row in runs.values() for one in _changes(row) if one.at >= since),
+        key=lambda one: (one.at, one.run_id),
+    )
+    full = [rows[-1].At for rows in (ended, made) if len(rows) == MOST]
+    return Changes(tuple(found), min(full, default=None))
+
+
+async def _rows(
+    connection: AsyncConnection,
+    at: sa.Column[Any],
+    where: sa.ColumnElement[bool],
+    order: sa.ColumnElement[Any],
+) -> list[Any]:
+    columns = (_c.Id, _c.JobName, _c.Queue, _c.LifeLog, at.label("At"))
+    statement = sa.select(*columns).where(where).order_by(order).limit(MOST)
+    return list(await connection.execute(statement))
+
+
+def _changes(row: Any) -> Iterator[Change]:
+    for one in life_of(row.LifeLog):
+        yield Change(row.Id, row.JobName, row.Queue, RunState(one.state), one.at, one.note)

@@ -1,0 +1,228 @@
+"""Figures of one job, from the counts in c_JobStat: they outlive runs and history, and cost the length of the time, not the number of runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import RunState
+from ...db.columns import whole_seconds
+from ...db.tables import job_stat, logged_job
+from .. import statistics
+from ..runs.values import NO_DURATION, QUARTER, duration_of, quarter_of
+
+_DAY = timedelta(days=1)
+_RAN = (RunState.SUCCEEDED, RunState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What a job did on one day of its zone."""
+
+    day: date
+    succeeded: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStats:
+    """How the runs of a job ended since an instant.
+
+    A run counts once, when it is over, at the time its last attempt began. ``runs`` are those that succeeded or failed; what was
+    cancelled, missed or skipped is counted beside them. ``success_rate`` is from 0 to 1, and ``None`` when nothing ran. Durations are of
+    the runs that succeeded: ``average_ms`` and ``longest_ms`` are exact, the percentiles are at most 5 % off.
+    ``still_counting`` is about how many rows of a release before 0.2, of all jobs, are not counted yet: until it is 0, figures of those days grow.
+    """
+
+    job: str
+    since: datetime
+    runs: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    missed: int
+    skipped: int
+    retried: int
+    success_rate: float | None
+    average_ms: int | None
+    p50_ms: int | None
+    p95_ms: int | None
+    longest_ms: int | None
+    days: tuple[Day, ...]
+    still_counting: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRuns:
+    """How many runs ended in a time: by the quarter of an hour and state, and by job and state."""
+
+    by_quarter: Counter[tuple[datetime, RunState]]
+    by_job: Counter[tuple[str, RunState]]
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return self.by_quarter.total()
+
+    def count(self, *states: RunState) -> int:
+        """How many ended in one of these states."""
+        return sum(number for (_, state), number in self.by_quarter.items() if state in states)
+
+    def jobs(self, *states: RunState) -> set[str]:
+        """The jobs with a run that ended in one of these states."""
+        return {job for job, state in self.by_job if state in states}
+
+
+async def ended_runs(connection: AsyncConnection, since: datetime, until: datetime) -> EndedRuns:
+    """How many runs ended, of all jobs, in the quarters of an hour from that of ``since`` to that of ``until``."""
+    c = job_stat.c
+    during = [*_between(since, until), c.Outcome != RunState.RETRYING]
+    quarters = await connection.execute(
+        sa.select(c.BeginsAt, c.Outcome, sa.func.sum(c.Count))
+        .where(*during)
+        .group_by(c.BeginsAt, c.Outcome)
+    )
+    jobs = await connection.execute(
+        sa.select(c.JobName, c.Outcome, sa.func.sum(c.Count))
+        .where(*during)
+        .group_by(c.JobName, c.Outcome)
+    )
+    return EndedRuns(
+        Counter({(at, RunState(state)): int(number) for at, state, number in quarters}),
+        Counter({(job, RunState(state)): int(number) for job, state, number in jobs}),
+    )
+
+
+async def job_stats(
+    connection: AsyncConnection, job: str, *, since: datetime, until: datetime, zone: ZoneInfo
+) -> JobStats:
+    """The figures of ``job``, by days of ``zone``.
+
+    Whole quarters of an hour count, from that of ``since`` to that of ``until``. Days are exact in every zone whose days begin with a
+    quarter of an hour, and those are all there are.
+    """
+    c = job_stat.c
+    mine = [c.JobName == job, *_between(since, until)]
+    totals = await connection.execute(
+        sa.select(
+            c.Outcome,
+            c.Bucket,
+            sa.func.sum(c.Count).label("Count"),
+            sa.func.sum(c.Retried).label("Retried"),
+            sa.func.sum(c.SumMs).label("SumMs"),
+            sa.func.max(c.MaxMs).label("MaxMs"),
+        )
+        .where(*mine)
+        .group_by(c.Outcome, c.Bucket)
+        .order_by(c.Bucket)
+    )
+    first, last = (at.astimezone(zone).date() for at in (since, until))
+    dates = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    begins = [datetime(at.year, at.month, at.day, tzinfo=zone).astimezone(UTC) for at in dates]
+    day = day_number(begins).label("Day")
+    by_day = await connection.execute(
+        sa.select(day, c.Outcome, sa.func.sum(c.Count))
+        .where(*mine, c.Outcome.in_(_RAN))
+        .group_by(day, c.Outcome)
+    )
+    counts = Counter({(dates[n], state): int(number) for n, state, number in by_day})
+    days = [Day(at, *(counts[at, state] for state in _RAN)) for at in dates]
+    left = await statistics.left(connection)
+    return _summary(job, quarter_of(since), totals.all(), days, left)
+
+
+async def last_success(connection: AsyncConnection, job: str) -> datetime | None:
+    """When a run of the job last succeeded, found by its quarter of an hour; ``None`` if that is not known."""
+    c, attempt = job_stat.c, logged_job.c
+    newest = sa.select(c.BeginsAt).where(c.JobName == job, c.Outcome == RunState.SUCCEEDED)
+    begins_at = await connection.scalar(newest.order_by(c.BeginsAt.desc()).limit(1))
+    if begins_at is None:
+        return None
+    ended: datetime | None = await connection.scalar(
+        sa.select(sa.func.max(attempt.CompletedAt, type_=attempt.CompletedAt.type)).where(
+            attempt.JobName == job,
+            attempt.StartedAt >= begins_at,
+            attempt.StartedAt < begins_at + QUARTER,
+            attempt.Success == sa.true(),
+        )
+    )
+    return ended
+
+
+def day_number(begins: Sequence[datetime]) -> sa.ColumnElement[int]:
+    """Which of these days a row of ``c_JobStat`` counts in, from 0.
+
+    Args:
+        begins: The first instant of each of some days after another; also where the clock changes, and a day has 23 or 25 hours.
+    """
+    at = job_stat.c.BeginsAt
+    odd = [n for n in range(len(begins) - 1) if begins[n + 1] - begins[n] != _DAY]
+    cases: list[tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]] = []
+    for n in reversed(odd):
+        cases += [(at >= begins[n + 1], _days_since(begins[n + 1]) + n + 1), (at >= begins[n], sa.literal(n))]  # fmt: skip
+    since_first = _days_since(begins[0])
+    return sa.case(*cases, else_=since_first) if cases else since_first
+
+
+def _days_since(instant: datetime) -> sa.ColumnElement[int]:
+    at = job_stat.c.BeginsAt
+    return whole_seconds(sa.literal(instant, at.type), at) // int(_DAY.total_seconds())
+
+
+def percentile(counts: Sequence[tuple[int, int]], share: float) -> int | None:
+    """The smallest duration that at least ``share`` of them do not exceed (the nearest rank); ``None`` of nothing.
+
+    Args:
+        counts: Durations and how many there are of each, the shortest first.
+        share: From 0 to 1.
+    """
+    total = sum(number for _, number in counts)
+    rank = max(-int(-total * share // 1), 1)  # rounds up
+    seen = 0
+    for duration, number in counts:
+        seen += number
+        if seen >= rank:
+            return duration
+    return None
+
+
+def _between(since: datetime, until: datetime) -> list[sa.ColumnElement[bool]]:
+    return [job_stat.c.BeginsAt >= quarter_of(since), job_stat.c.BeginsAt <= until]
+
+
+def _summary(
+    job: str, since: datetime, totals: Sequence[Any], days: Sequence[Day], still_counting: int
+) -> JobStats:
+    ended: Counter[str] = Counter()
+    for row in totals:
+        ended[row.Outcome] += int(row.Count)
+    timed = [row for row in totals if row.Bucket != NO_DURATION]
+    longest = max((row.MaxMs for row in timed), default=None)
+    times = [(min(duration_of(row.Bucket), longest or 0), int(row.Count)) for row in timed]
+    number = sum(count for _, count in times)
+    succeeded, failed = ended[RunState.SUCCEEDED], ended[RunState.FAILED]
+    return JobStats(
+        job=job,
+        since=since,
+        runs=succeeded + failed,
+        succeeded=succeeded,
+        failed=failed,
+        cancelled=ended[RunState.CANCELLED],
+        missed=ended[RunState.MISSED],
+        skipped=ended[RunState.SKIPPED],
+        retried=sum(int(row.Retried) for row in totals if row.Outcome in _RAN),
+        success_rate=succeeded / (succeeded + failed) if succeeded + failed else None,
+        average_ms=round(sum(int(row.SumMs) for row in timed) / number) if number else None,
+        p50_ms=percentile(times, 0.5),
+        p95_ms=percentile(times, 0.95),
+        longest_ms=longest,
+        days=tuple(days),
+        still_counting=still_counting,
+    )

@@ -1,0 +1,330 @@
+"""Nodes, queues, pauses, releases and history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import UnknownQueue
+from ...core.pools import pools_of
+from ...core.states import WAITING, RunState
+from ...db.tables import job_queue, job_run, job_schedule, job_server, logged_job
+from ...features.calendars import model as calendar_model
+from ...project import current
+from .. import releases as kernel_releases
+from ..jobs.definition import JobDefinition
+from .models import Attempt, Pause, PoolUse, Queue, Server, attempt_of, pause_of
+
+# Reading the state of the system: nodes, queues, pauses.
+
+
+async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]:
+    """The jobs that are paused at ``now``."""
+    statement = sa.select(job_schedule).where(job_schedule.c.PausedAt.is_not(None))
+    found = {row.JobName: pause_of(row, now) for row in await connection.execute(statement)}
+    return {name: pause for name, pause in found.items() if pause is not None}
+
+
+async def read_servers(connection: AsyncConnection) -> tuple[Server, ...]:
+    """The nodes, with how many runs each is running."""
+    busy = await _count_by(connection, job_run.c.ServerId, job_run.c.State == RunState.RUNNING)
+    rows = await connection.execute(sa.select(job_server).order_by(job_server.c.StartedAt))
+    return tuple(
+        Server(
+            id=row.Id,
+            name=row.Name,
+            process_id=row.ProcessId,
+            queues=tuple(name.strip() for name in row.Queues.split(",") if name.strip()),
+            workers=row.Workers,
+            version=row.Version,
+            started_at=row.StartedAt,
+            heartbeat_at=row.HeartbeatAt,
+            stopping_at=row.StoppingAt,
+            release=row.Release,
+            fingerprint=row.Fingerprint,
+            drain_requested_by=row.DrainRequestedBy,
+            drain_requested_at=row.DrainRequestedAt,
+            clock_offset_ms=row.ClockOffsetMs,
+            stuck_since=row.StuckSince,
+            stuck_in=row.StuckIn,
+            running=busy.get(row.Id, 0),
+        )
+        for row in rows
+    )
+
+
+async def _count_by(
+    connection: AsyncConnection, column: sa.ColumnElement[Any], *where: sa.ColumnElement[bool]
+) -> dict[Any, int]:
+    statement = sa.select(column, sa.func.count()).where(*where).group_by(column)
+    return {row[0]: row[1] for row in await connection.execute(statement)}
+
+
+async def queues(
+    connection: AsyncConnection, names: Iterable[str], now: datetime, *, lost_after: float
+) -> tuple[Queue, ...]:
+    """The queues in ``names`` and any other that runs wait in or that is paused.
+
+    Args:
+        connection: The database.
+        names: The queues.
+        now: The present instant.
+        lost_after: After so many seconds without a heartbeat a server has no workers any more.
+    """
+    c = job_run.c
+    active = [RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING, RunState.RUNNING]
+    statement = (
+        sa.select(c.Queue, c.State, sa.func.count(), sa.func.min(c.DueAt, type_=c.DueAt.type))
+        .where(c.State.in_(active))
+        .group_by(c.Queue, c.State)
+    )
+    counts: dict[tuple[str, str], int] = {}
+    oldest: dict[str, datetime] = {}
+    for queue, state, count, due in await connection.execute(statement):
+        counts[queue, state] = count
+        if state == RunState.ENQUEUED:
+            oldest[queue] = due
+    rows = (await connection.execute(sa.select(job_queue))).all()
+    paused = {row.Name: pause for row in rows if (pause := pause_of(row, now)) is not None}
+    closed = await calendar_model.active(connection, now)
+    running = {name: counts.get((name, RunState.RUNNING), 0) for name, _ in counts}
+    pools = await _pools(connection, running, now - timedelta(seconds=lost_after))
+    every = [*dict.fromkeys([*names, *sorted({*paused, *(name for name, _ in counts)})])]
+    return tuple(
+        Queue(
+            name=name,
+            waiting=counts.get((name, RunState.ENQUEUED), 0),
+            scheduled=counts.get((name, RunState.SCHEDULED), 0),
+            retrying=counts.get((name, RunState.RETRYING), 0),
+            running=counts.get((name, RunState.RUNNING), 0),
+            oldest_due=oldest.get(name),
+            pause=paused.get(name),
+            limit=current().queue_limits.get(name),
+            maintenance=next((one for one in closed if one.covers(name)), None),
+            aging_seconds=current().queue_aging.get(name),
+            pool=pools.get(name),
+        )
+        for name in every
+    )
+
+
+async def _pools(
+    connection: AsyncConnection, running: Mapping[str, int], heard_since: datetime
+) -> dict[str, PoolUse]:
+    """By queue the pool whose workers it shares, if it does."""
+    found: dict[str, PoolUse] = {}
+    every = await read_servers(connection) if current().pools else ()
+    nodes = [one for one in every if one.takes_runs and one.heartbeat_at >= heard_since]
+    for pool in pools_of(current().pools):
+        names = set(pool.queues)
+        theirs = [one for one in nodes if not names.isdisjoint(one.queues)]
+        busy, workers = sum(running.get(name, 0) for name in names), len(theirs) * pool.workers
+        order = "strict" if pool.strict else "weighted"
+        for name, weight in pool.weights.items():
+            shown = None if pool.strict else weight
+            found[name] = PoolUse(pool.name, order, shown, busy, workers)
+    return found
+
+
+def queue_names(definitions: Iterable[JobDefinition]) -> list[str]:
+    """The project's queues, and those that only a job names."""
+    return list(dict.fromkeys([*current().queues, *sorted(job.queue for job in definitions)]))
+
+
+def check_queue(name: str, definitions: Iterable[JobDefinition]) -> None:
+    """Check that there is a queue of this name.
+
+    Raises:
+        UnknownQueue: there is none; the message lists those that there are.
+    """
+    known = queue_names(definitions)
+    if name not in known:
+        raise UnknownQueue(f"there is no queue {name!r}: {', '.join(known)}")
+
+
+# Reading releases: which one decides, which nodes run which, and in what their jobs differ.
+
+_MOST_SHOWN = 20
+Jobs = Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release whose nodes have registered.
+
+    Args:
+        decides: Whether its schedules hold.
+        servers: The nodes that run it, by name and process.
+        differences: In what the jobs of its nodes differ from those of the release that decides; the first of them, if there are many.
+    """
+
+    name: str
+    first_seen_at: datetime
+    chosen_by: str | None
+    chosen_at: datetime | None
+    decides: bool
+    servers: tuple[str, ...]
+    differences: tuple[str, ...]
+
+
+async def releases(connection: AsyncConnection) -> tuple[Release, ...]:
+    """The releases, newest first."""
+    known = await kernel_releases.load(connection)
+    first = kernel_releases.deciding(known)
+    servers = await read_servers(connection)
+    stands_for = await kernel_releases.definitions_of(
+        connection, {one.fingerprint for one in servers if one.fingerprint}
+    )
+    holds = _jobs_of(first.name, servers, stands_for) if first is not None else None
+    return tuple(
+        Release(
+            name=one.name,
+            first_seen_at=one.first_seen_at,
+            chosen_by=one.chosen_by,
+            chosen_at=one.chosen_at,
+            decides=one == first,
+            servers=tuple(
+                f"{server.name}:{server.process_id}"
+                for server in servers
+                if server.release == one.name
+            ),
+            differences=(
+                ()
+                if one == first or holds is None
+                else _differences(holds, _jobs_of(one.name, servers, stands_for))
+            ),
+        )
+        for one in known
+    )
+
+
+async def count_unknown(connection: AsyncConnection) -> dict[str, int]:
+    """How many runs wait for a node that knows them, by job."""
+    c = job_run.c
+    found = await connection.execute(
+        sa.select(c.JobName, sa.func.count())
+        .where(c.UnknownSince.is_not(None), c.State.in_(sorted(WAITING)))
+        .group_by(c.JobName)
+        .order_by(c.JobName)
+    )
+    return {row[0]: row[1] for row in found}
+
+
+def _jobs_of(
+    release: str, servers: Iterable[Server], stands_for: Mapping[str, Jobs]
+) -> Jobs | None:
+    """What the first of the nodes of a release knows; ``None``: none is up."""
+    for server in servers:
+        if server.release == release and (server.fingerprint or "") in stands_for:
+            return stands_for[server.fingerprint or ""]
+    return None
+
+
+def _differences(holds: Jobs, other: Jobs | None) -> tuple[str, ...]:
+    if other is None:
+        return ()
+    found = [line for name in sorted({*holds, *other}) for line in _of_job(name, holds, other)]
+    if len(found) > _MOST_SHOWN:
+        found[_MOST_SHOWN:] = [f"and {len(found) - _MOST_SHOWN} more"]
+    return tuple(found)
+
+
+def _of_job(name: str, holds: Jobs, other: Jobs) -> list[str]:
+    if name not in holds:
+        return [f"{name} is only here"]
+    if name not in other:
+        return [f"{name} is not here"]
+    (arguments, schedule), (other_arguments, other_schedule) = holds[name], other[name]
+    lines = [f"{name} has other arguments"] if arguments != other_arguments else []
+    if schedule != other_schedule:
+        lines.append(f"{name} runs by {other_schedule or 'no schedule'}, not {schedule or 'any'}")
+    return lines
+
+
+# Reading the history: which jobs there have been, and their attempts.
+
+
+async def known_jobs(connection: AsyncConnection) -> list[str]:
+    """The names of all jobs that have runs, also of those that are not in the code any more; each costs one look into the index."""
+    first = sa.select(sa.func.min(job_run.c.JobName).label("name")).cte("names", recursive=True)
+    following = (
+        sa.select(sa.func.min(job_run.c.JobName))
+        .where(job_run.c.JobName > first.c.name)
+        .scalar_subquery()
+    )
+    names = first.union_all(sa.select(following).where(first.c.name.is_not(None)))
+    found = await connection.scalars(sa.select(names.c.name).where(names.c.name.is_not(None)))
+    return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of the history ends: the start and key of its last attempt."""
+
+    started_at: datetime
+    id: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What :meth:`__str__` has written.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        at, _, key = text.partition("~")
+        instant = datetime.fromisoformat(at)
+        if instant.tzinfo is None or not key.isdecimal():
+            raise ValueError(f"no place in a history: {text!r}")
+        return cls(instant, int(key))
+
+    def __str__(self) -> str:
+        return f"{self.started_at.isoformat()}~{self.id}"
+
+
+async def ended_since(
+    connection: AsyncConnection, jobs: Collection[str], since: datetime, limit: int = 5000
+) -> tuple[Attempt, ...]:
+    """The attempts of some jobs that have begun here since an instant and are over, oldest first; the last ones where there are more."""
+    c = logged_job.c
+    statement = (
+        sa.select(logged_job)
+        .where(c.JobName.in_(list(jobs)), c.StartedAt >= since)
+        .where(c.JobId.is_not(None), c.CompletedAt.is_not(None))  # without JobId: it was imported
+        .order_by(c.StartedAt.desc(), c.ID.desc())
+        .limit(limit)
+    )
+    return tuple(attempt_of(row) for row in reversed((await connection.execute(statement)).all()))
+
+
+async def history(
+    connection: AsyncConnection,
+    job: str | None = None,
+    limit: int = 50,
+    *,
+    after: Place | None = None,
+) -> tuple[Attempt, ...]:
+    """The last attempts in c_LoggedJob, of one job or of all, newest first; those that come after a place, if one is given."""
+    c = logged_job.c
+    statement = sa.select(logged_job).order_by(c.StartedAt.desc(), c.ID.desc())
+    if job is not None:
+        statement = statement.where(c.JobName == job)
+    if after is not None:
+        place = sa.tuple_(
+            sa.literal(after.started_at, c.StartedAt.type), sa.literal(after.id, c.ID.type)
+        )
+        statement = statement.where(
+            c.StartedAt <= after.started_at, sa.tuple_(c.StartedAt, c.ID) < place
+        )
+    return tuple(attempt_of(row) for row in await connection.execute(statement.limit(limit)))
+
+
+def place_of(attempts: Sequence[Attempt], limit: int) -> Place | None:
+    """Where the page after these begins; ``None`` when they are fewer than were asked for."""
+    if len(attempts) < limit:
+        return None
+    return Place(attempts[-1].started_at, attempts[-1].id)

@@ -1,0 +1,502 @@
+"""Releases: whose definitions decide, which nodes drain, and which jobs were renamed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.states import FINAL, RunState
+from ..db.dialects import known
+from ..db.dialects.frequent import FrequentStatement
+from ..db.tables import (
+    job_alert,
+    job_link,
+    job_override,
+    job_owner,
+    job_release,
+    job_run,
+    job_schedule,
+    job_server,
+    job_setting,
+    job_shadow,
+    job_unique,
+    logged_job,
+)
+from . import statistics
+from .dependencies import place_of
+from .node.slots import RENAMED
+from .runs.eligibility import LOCK, Waiting
+
+# Draining: a node claims nothing more, because somebody asked for it, until somebody lets it go on.
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A node that a person named."""
+
+    id: str
+    name: str
+    process_id: int
+
+
+async def find(connection: AsyncConnection, name: str) -> list[Found]:
+    """The nodes that a person means: by id, by ``NAME:PROCESS``, or all that have a name."""
+    c = job_server.c
+    rows = await connection.execute(sa.select(c.Id, c.Name, c.ProcessId).order_by(c.StartedAt))
+    nodes = [Found(*row) for row in rows]
+    exact = [one for one in nodes if name in {one.id, f"{one.name}:{one.process_id}"}]
+    return exact or [one for one in nodes if one.name == name]
+
+
+async def drain(connection: AsyncConnection, ids: Sequence[str], by: str, now: datetime) -> None:
+    """Let nodes claim nothing from the end of this transaction on; a first request stays as it is."""
+    await connection.execute(
+        sa.update(job_server)
+        .where(job_server.c.Id.in_(ids), job_server.c.DrainRequestedAt.is_(None))
+        .values(DrainRequestedBy=by[:100], DrainRequestedAt=now)
+    )
+
+
+async def resume(connection: AsyncConnection, ids: Sequence[str]) -> None:
+    """Let nodes claim again."""
+    await connection.execute(
+        sa.update(job_server)
+        .where(job_server.c.Id.in_(ids))
+        .values(DrainRequestedBy=None, DrainRequestedAt=None)
+    )
+
+
+async def busy(connection: AsyncConnection, ids: Sequence[str]) -> int:
+    """How many runs nodes have."""
+    found = await connection.scalar(
+        sa.select(sa.func.count())
+        .select_from(job_run)
+        .where(job_run.c.State == RunState.RUNNING, job_run.c.ServerId.in_(ids))
+    )
+    return int(found or 0)
+
+
+# Releases: whose definitions decide about schedules, and what each fingerprint stands for.
+
+DEFINITIONS = "definitions "
+"""How the names of settings begin that keep what a fingerprint stands for."""
+
+_KEPT = 50
+"""So many releases are kept, and those that nodes run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release whose nodes have registered."""
+
+    name: str
+    fingerprint: str
+    first_seen_at: datetime
+    chosen_by: str | None = None
+    chosen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What a node says of itself, for the others to act on."""
+
+    id: str
+    beat_at: datetime
+    release: str | None
+    fingerprint: str | None
+    drain_requested_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presented:
+    """What a node tells the others of itself.
+
+    Args:
+        server_id: The node.
+        release: Its release.
+        release_fingerprint: Stands for the jobs that are in its code.
+        fingerprint: Stands for all jobs that it knows.
+        jobs: These: arguments and schedule by job.
+    """
+
+    server_id: str
+    release: str
+    release_fingerprint: str
+    fingerprint: str
+    jobs: Mapping[str, tuple[str, str]]
+
+
+Rank = tuple[float, float, str]
+"""Orders releases: a chosen one goes before all others, then the newer goes before the older."""
+LOWEST: Rank = (0.0, 0.0, "")
+
+
+def rank_of(release: Release) -> Rank:
+    """The rank of a release."""
+    chosen = release.chosen_at.timestamp() if release.chosen_at is not None else 0.0
+    return chosen, release.first_seen_at.timestamp(), release.name
+
+
+def deciding(releases: Collection[Release]) -> Release | None:
+    """The release whose schedules hold: the one that a person has chosen, else the newest."""
+    return max(releases, key=rank_of, default=None)
+
+
+_RELEASES = FrequentStatement(
+    sa.select(
+        job_release.c.Release,
+        job_release.c.Fingerprint,
+        job_release.c.FirstSeenAt,
+        job_release.c.ChosenBy,
+        job_release.c.ChosenAt,
+    ).order_by(job_release.c.FirstSeenAt.desc(), job_release.c.Release)
+)
+_CHOSEN_AT = sa.func.coalesce(sa.cast(job_release.c.ChosenAt, sa.Text), "")
+MARK = sa.select(
+    sa.func.aggregate_strings(
+        job_release.c.Release + " " + sa.cast(job_release.c.FirstSeenAt, sa.Text) + _CHOSEN_AT, ","
+    )
+).scalar_subquery()
+"""Another value when there is another release, or another may decide."""
+_NODES = sa.select(
+    job_server.c.Id,
+    job_server.c.HeartbeatAt,
+    job_server.c.Release,
+    job_server.c.Fingerprint,
+    job_server.c.DrainRequestedBy,
+)
+
+
+async def load(connection: AsyncConnection) -> list[Release]:
+    """The releases, newest first."""
+    return [Release(*row) for row in await _RELEASES.all(connection, {})]
+
+
+async def lock(connection: AsyncConnection) -> None:
+    """Let one transaction at a time act on which release decides, or on what nodes know."""
+    await known.of(connection).lock_job(connection, LOCK)
+
+
+async def release_ranks(connection: AsyncConnection) -> dict[str, Rank]:
+    """The rank of each release; it holds until the transaction ends."""
+    await lock(connection)
+    return {one.name: rank_of(one) for one in await load(connection)}
+
+
+async def node_states(connection: AsyncConnection) -> list[NodeState]:
+    """What every node says of itself."""
+    return [NodeState(*row) for row in await connection.execute(_NODES)]
+
+
+async def present(connection: AsyncConnection, node: Presented, now: datetime) -> None:
+    """Let the others know which release a node runs and what it knows; a release that is seen for the first time is the newest.
+
+    Args:
+        connection: A transaction that writes.
+        node: What it tells.
+        now: The present instant.
+    """
+    await lock(connection)
+    dialect = known.of(connection)
+    await connection.execute(
+        sa.update(job_server)
+        .where(job_server.c.Id == node.server_id)
+        .values(Release=node.release, Fingerprint=node.fingerprint)
+    )
+    release = dialect.insert_ignore(job_release, [job_release.c.Release])
+    await connection.execute(
+        release.values(Release=node.release, Fingerprint=node.release_fingerprint, FirstSeenAt=now)
+    )
+    name = f"{DEFINITIONS}{node.fingerprint}"
+    if not await connection.scalar(sa.select(sa.exists().where(job_setting.c.Name == name))):
+        row = {"Name": name, "Value": json.dumps(node.jobs), "UpdatedAt": now}
+        await connection.execute(job_setting.insert().values(row))
+        await _prune(connection)
+
+
+async def renew(connection: AsyncConnection, release: str, now: datetime) -> None:
+    """Make a release the newest: it was deployed again."""
+    await lock(connection)
+    await connection.execute(
+        sa.update(job_release).where(job_release.c.Release == release).values(FirstSeenAt=now)
+    )
+
+
+async def choose(connection: AsyncConnection, release: str | None, by: str, now: datetime) -> None:
+    """Let a release decide, whichever is newer; ``None``: let the newest decide again, from now on, so that its nodes notice."""
+    await lock(connection)
+    await connection.execute(sa.update(job_release).values(ChosenBy=None, ChosenAt=None))
+    if release is not None:
+        await connection.execute(
+            sa.update(job_release)
+            .where(job_release.c.Release == release)
+            .values(ChosenBy=by[:100], ChosenAt=now)
+        )
+    elif (newest := deciding(await load(connection))) is not None:
+        await renew(connection, newest.name, now)
+
+
+async def definitions_of(
+    connection: AsyncConnection, fingerprints: Collection[str]
+) -> dict[str, dict[str, tuple[str, str]]]:
+    """What fingerprints stand for: arguments and schedule by job."""
+    names = [f"{DEFINITIONS}{one}" for one in fingerprints]
+    rows = await connection.execute(
+        sa.select(job_setting.c.Name, job_setting.c.Value).where(job_setting.c.Name.in_(names))
+    )
+    return {
+        row.Name.removeprefix(DEFINITIONS): {
+            name: (arguments, schedule)
+            for name, (arguments, schedule) in json.loads(row.Value).items()
+        }
+        for row in rows
+    }
+
+
+async def _prune(connection: AsyncConnection) -> None:
+    """Forget releases of long ago, and what fingerprints stood for that nobody has any more."""
+    releases = await load(connection)
+    nodes = await node_states(connection)
+    running = {one.release for one in nodes}
+    old = [
+        one.name for one in releases[_KEPT:] if one.name not in running and one.chosen_at is None
+    ]
+    if old:
+        await connection.execute(sa.delete(job_release).where(job_release.c.Release.in_(old)))
+    kept = {one.fingerprint for one in releases if one.name not in old}
+    kept |= {one.fingerprint for one in nodes if one.fingerprint}
+    await connection.execute(
+        sa.delete(job_setting).where(
+            job_setting.c.Name.startswith(DEFINITIONS),
+            job_setting.c.Name.not_in([f"{DEFINITIONS}{one}" for one in kept]),
+        )
+    )
+
+
+# A job takes over what is kept under a name that it had before.
+#
+# What decides about its runs goes at once, in one transaction: schedule and pause, owner, alerts, overrides, unique keys, the runs that are not
+# over. Its history follows in short steps. Nodes of an older release still know the old name: the row of its schedule stays there, says that
+# it was renamed, and belongs to the newer release, so that they create no slots; the runs that they have are theirs to end.
+
+_Row = Any
+_HAS_WAITING = sa.select(job_run.c.Id).where(job_run.c.State.not_in(sorted(FINAL))).limit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a job has taken over.
+
+    Args:
+        schedule: Whether its schedule and pause were among it.
+        refused: Runs that waited for a node that knows the old name.
+    """
+
+    schedule: bool = False
+    refused: tuple[Waiting, ...] = ()
+
+
+async def is_left(connection: AsyncConnection, new: str, old: str) -> bool:
+    """Whether anything that decides about runs is kept under an old name, or the job waits for that."""
+    schedule = sa.select(job_schedule.c.JobName).where(sa.or_(_is_live(old), _is_held(new, old)))
+    alerts = sa.select(job_alert.c.JobName).where(job_alert.c.JobName == old)
+    owner = sa.select(job_owner.c.JobName).where(job_owner.c.JobName == old)
+    override = sa.select(job_override.c.JobName).where(job_override.c.JobName == old).limit(1)
+    runs = _HAS_WAITING.where(job_run.c.JobName == old)
+    keys = sa.select(job_unique.c.RunId).where(_is_key_of(new, old)).limit(1)
+    asked = (schedule, alerts, owner, override, runs, keys, _places_of(old))
+    found = [await connection.scalar(one) for one in asked]
+    return any(one is not None for one in found)
+
+
+async def take_over(connection: AsyncConnection, new: str, old: str, release: str) -> Taken:
+    """Let the job ``new`` have what decides about the runs of ``old``, in a transaction that writes.
+
+    Nothing moves while a release decides that has the job under its old name: then the new name gets no slots.
+
+    Args:
+        connection: The transaction.
+        new: The job.
+        old: A name that it had before.
+        release: The release of this node.
+    """
+    ranks = await release_ranks(connection)  # one node at a time
+    rows = await _schedules(connection, new, old)
+    before, now = rows.get(old), rows.get(new)
+    live = before is not None and not (before.ScheduleText or "").startswith(RENAMED)
+    if before is not None and live:
+        if ranks.get(before.Release or "", LOWEST) > ranks.get(release, LOWEST):
+            await _hold(connection, new, old, before, now)
+            return Taken()
+        await _take_schedule(connection, new, before, now, release)
+    else:  # what it waited for is gone: it starts from now
+        held = sa.update(job_schedule).where(_is_held(new, old))
+        await connection.execute(held.values(ScheduleText=None, LastSlot=None, Release=None))
+    await _take_alone(connection, job_alert.c.JobName, new, old)
+    await _take_alone(connection, job_owner.c.JobName, new, old)
+    await _take_alone(connection, job_override.c.JobName, new, old)
+    refused = await _take_waiting(connection, new, old)  # runs are locked before keys
+    await connection.execute(sa.update(job_unique).where(_is_key_of(new, old)).values(JobName=new))
+    await _take_places(connection, new, old)
+    return Taken(live, refused)
+
+
+async def take_history(connection: AsyncConnection, new: str, old: str, most: int) -> bool:
+    """Let a job have up to ``most`` rows of each kind of the history of an old name. Whether there may be more.
+
+    The audit stays as it was written.
+    """
+    await lock(connection)
+    names = (new, old)
+    moved = [
+        await _take_some(connection, logged_job.c.ID, names, most),
+        await _take_some(connection, job_run.c.Id, names, most, _is_free(new), _IS_OVER),
+        await statistics.rename(connection, new, old, most=most),
+    ]
+    await _take_shadow(connection, new, old)
+    return max(moved) >= most
+
+
+_IS_OVER = job_run.c.State.in_(sorted(FINAL))
+
+
+def _is_live(old: str) -> sa.ColumnElement[bool]:
+    text = sa.func.coalesce(job_schedule.c.ScheduleText, "")
+    return sa.and_(job_schedule.c.JobName == old, text.not_like(f"{RENAMED}%"))
+
+
+def _is_held(new: str, old: str) -> sa.ColumnElement[bool]:
+    return sa.and_(job_schedule.c.JobName == new, job_schedule.c.ScheduleText == f"{RENAMED}{old}")
+
+
+def _is_free(new: str) -> sa.ColumnElement[bool]:
+    """That the job has no run of the same slot: there is one a slot."""
+    other = job_run.alias()
+    return sa.or_(
+        job_run.c.ScheduledFor.is_(None),
+        ~sa.exists().where(other.c.JobName == new, other.c.ScheduledFor == job_run.c.ScheduledFor),
+    )
+
+
+async def _schedules(connection: AsyncConnection, *names: str) -> Mapping[str, _Row]:
+    """The rows of these jobs' schedules; no slot of theirs becomes a run until the transaction ends."""
+    query = sa.select(job_schedule).where(job_schedule.c.JobName.in_(names))
+    rows = await connection.execute(query.order_by(job_schedule.c.JobName).with_for_update())
+    return {row.JobName: row for row in rows}
+
+
+async def _take_schedule(
+    connection: AsyncConnection, new: str, before: _Row, now: _Row | None, release: str
+) -> None:
+    values = before._asdict() | {"JobName": new, "Release": release}
+    if now is None:
+        await connection.execute(job_schedule.insert().values(values))
+    elif _is_newer(before, now):
+        await connection.execute(
+            sa.update(job_schedule).where(job_schedule.c.JobName == new).values(values)
+        )
+    # Pause and reason stay: should the older release come back, it finds the job as it was.
+    await connection.execute(
+        sa.update(job_schedule)
+        .where(job_schedule.c.JobName == before.JobName)
+        .values(ScheduleText=f"{RENAMED}{new}", LastSlot=None, Release=release)
+    )
+
+
+def _is_newer(before: _Row, now: _Row) -> bool:
+    """Whether the old name was in use after the new one: an older release was deployed again meanwhile."""
+    if (now.ScheduleText or "").startswith(RENAMED) or now.LastSlot is None:
+        return before.LastSlot is not None or now.PausedAt is None
+    return before.LastSlot is not None and before.LastSlot > now.LastSlot
+
+
+async def _hold(
+    connection: AsyncConnection, new: str, old: str, before: _Row, now: _Row | None
+) -> None:
+    """Let the new name have no slots: the old one has them."""
+    text = f"{RENAMED}{old}"
+    values = {"ScheduleText": text, "LastSlot": None, "Release": before.Release}
+    if now is None:
+        await connection.execute(job_schedule.insert().values(JobName=new, **values))
+    elif (now.ScheduleText, now.Release) != (text, before.Release):
+        await connection.execute(
+            sa.update(job_schedule).where(job_schedule.c.JobName == new).values(values)
+        )
+
+
+def _is_key_of(new: str, old: str) -> sa.ColumnElement[bool]:
+    """That a run has a unique key under the old name that none has under the new one."""
+    other = job_unique.alias()
+    taken = sa.exists().where(other.c.JobName == new, other.c.UniqueKey == job_unique.c.UniqueKey)
+    return sa.and_(job_unique.c.JobName == old, ~taken)
+
+
+def _places_of(job: str) -> sa.Select[tuple[int]]:
+    """The runs that wait for a run of a job that is to come."""
+    kind, place = place_of(job)
+    c = job_link.c
+    return sa.select(c.ChildId).where(c.ParentKind == kind, c.ParentId == place)
+
+
+async def _take_places(connection: AsyncConnection, new: str, old: str) -> None:
+    c, (kind, place), (_, before) = job_link.c, place_of(new), place_of(old)
+    both = sa.and_(c.ParentKind == kind, c.ParentId == before, c.ChildId.not_in(_places_of(new)))
+    await connection.execute(sa.update(job_link).where(both).values(ParentId=place))
+
+
+async def _take_alone(
+    connection: AsyncConnection, column: sa.Column[Any], new: str, old: str
+) -> None:
+    """Take the only row that a job has in a table, unless it has one of its own."""
+    table = column.table
+    assert isinstance(table, sa.Table)  # the columns are of ours
+    if await connection.scalar(sa.select(column).where(column == new)) is None:
+        await connection.execute(sa.update(table).where(column == old).values(JobName=new))
+
+
+async def _take_waiting(connection: AsyncConnection, new: str, old: str) -> tuple[Waiting, ...]:
+    c = job_run.c
+    mine = sa.and_(c.JobName == old, c.State.not_in(sorted(FINAL)), _is_free(new))
+    query = sa.select(c.Id, c.Queue, c.Priority, c.DueAt, c.UnknownSince).where(mine)
+    rows = (await connection.execute(query.order_by(c.Id).with_for_update())).all()
+    if not rows:
+        return ()
+    among = known.of(connection).among  # they may be more than a statement may have parameters
+    taken = sa.update(job_run).where(among(c.Id, [row.Id for row in rows]))
+    await connection.execute(taken.values(JobName=new))
+    refused = [row for row in rows if row.UnknownSince is not None]
+    if refused:
+        asked = sa.update(job_run).where(among(c.Id, [row.Id for row in refused]))
+        await connection.execute(asked.values(UnknownSince=None, RefusedBy=None))
+    return tuple(Waiting(row.Id, row.Queue, row.Priority, row.DueAt) for row in refused)
+
+
+async def _take_some(
+    connection: AsyncConnection,
+    key: sa.Column[Any],
+    names: tuple[str, str],
+    most: int,
+    *where: sa.ColumnElement[bool],
+) -> int:
+    """Give rows of a table, by its key, the new one of two names; how many there were."""
+    (new, old), table = names, key.table
+    assert isinstance(table, sa.Table)  # the columns are of ours
+    query = sa.select(key).where(table.c.JobName == old, *where).order_by(key).limit(most)
+    ids = list(await connection.scalars(query))
+    if ids:
+        await connection.execute(sa.update(table).where(key.in_(ids)).values(JobName=new))
+    return len(ids)
+
+
+async def _take_shadow(connection: AsyncConnection, new: str, old: str) -> None:
+    other = job_shadow.alias()
+    taken = sa.exists().where(other.c.JobName == new, other.c.Slot == job_shadow.c.Slot)
+    await connection.execute(
+        sa.update(job_shadow).where(job_shadow.c.JobName == old, ~taken).values(JobName=new)
+    )

@@ -1,0 +1,1 @@
+"""Rows of runs: create, stage, claim, settle, history, retention."""

@@ -1,0 +1,812 @@
+"""Claim: choose runs that may start, and make them runs of a node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import NodeUnknown
+from ...core.states import WAITING, RunState
+from ...db.columns import UtcDateTime, elapsed
+from ...db.dialects import known
+from ...db.dialects.frequent import FrequentStatement, is_among, listed
+from ...db.tables import job_maintenance, job_queue, job_run, job_server
+from ...features.calendars import model as calendar_model
+from ...features.legacy.owners import IS_OURS
+from ..effects import Ready
+from ..limit_claims import KeyCapacities
+from ..limits import keeps_capacity, policies_of, with_capacity
+from .create import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
+from .settle import settle
+from .transition import is_in_state, state_line, transition
+from .values import (
+    MOST_LOST_WORKERS,
+    POISON_AFTER,
+    Claim,
+    Claimed,
+    ClaimKey,
+    ClaimTerms,
+    Misfit,
+    Offer,
+    OfferedRun,
+    Settlement,
+    has_its_keys,
+)
+
+# Which runs a claim may take: what waits, what is in the way, and which of them go first.
+
+MOST_MISFITS = 200
+"""Runs that one claim may refuse; the next claim follows at once."""
+
+# The database's clock counts too: by it an engine finds that a run is due, and this node's may be behind.
+IS_DUE = sa.or_(
+    is_in_state(RunState.ENQUEUED, by_index=False),
+    sa.and_(
+        is_in_state(*WAITS_FOR_ITS_TIME, by_index=False),
+        has_its_keys(),
+        sa.or_(
+            job_run.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
+            job_run.c.DueAt <= sa.func.now(),
+        ),
+    ),
+)
+"""That a run may start; its parameter ``now`` is the node's clock."""
+
+NEEDS_NO_CAPACITY = sa.or_(job_run.c.LimitKey.is_(None), keeps_capacity(job_run))
+"""That a run has no limit by key, or has its room there already."""
+
+NOT_EXPIRED = sa.or_(
+    job_run.c.ExpiresAt.is_(None),
+    job_run.c.ExpiresAt > sa.bindparam("now", type_=UtcDateTime),
+    job_run.c.Attempt > 0,
+)
+"""That a run may still start, if it has not begun before; see ``ties/expiry.py``."""
+
+IS_ONE_OF = is_among(job_run.c.Id, listed("ids", sa.BigInteger))
+"""That a run is one of ``ids``."""
+
+_CANDIDATE = (
+    job_run.c.Id,
+    job_run.c.State,
+    job_run.c.JobName,
+    job_run.c.LostWorkers,
+    job_run.c.ArgumentsJson,
+    job_run.c.Queue,
+    job_run.c.Priority,
+    job_run.c.ExpiresAt,
+    job_run.c.Attempt,
+    job_run.c.LimitKey,
+    job_run.c.Weight,
+    job_run.c.RoomAt,
+)
+# Whoever holds a row lets the run go, and then it is offered anew, or takes it. SQLite, with one writer, has nothing to skip.
+_OFFERED = (
+    sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, IS_OURS).with_for_update(skip_locked=True)
+)
+_WAITS_IN_QUEUE = (
+    job_run.c.State == RunState.ENQUEUED,
+    job_run.c.Queue == sa.bindparam("queue"),
+)
+
+
+def _points(run: sa.FromClause) -> sa.ColumnElement[Any]:
+    """What a run has in a queue with ageing, in seconds of waiting."""
+    waited = elapsed(run.c.DueAt, sa.bindparam("now", type_=UtcDateTime))
+    return run.c.Priority * sa.bindparam("aging", type_=sa.Integer) + waited
+
+
+def _next_of_job(urgency: sa.ColumnElement[Any]) -> FrequentStatement:
+    return FrequentStatement(
+        sa.select(*_CANDIDATE)
+        .where(*_WAITS_IN_QUEUE, job_run.c.JobName == sa.bindparam("job"), NOT_REFUSED, IS_OURS)
+        .order_by(urgency.desc(), job_run.c.DueAt, job_run.c.Id)
+        .limit(sa.bindparam("count"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+_NEXT_OF_JOB, _NEXT_AGED_OF_JOB = _next_of_job(job_run.c.Priority), _next_of_job(_points(job_run))
+_MAY_GO = (
+    *_WAITS_IN_QUEUE,
+    sa.not_(is_among(job_run.c.JobName, listed("full", sa.Text))),
+    sa.not_(is_among(job_run.c.Id, listed("chosen", sa.BigInteger))),
+    job_run.c.LostWorkers <= sa.bindparam("most_lost"),
+    NOT_REFUSED,
+    IS_OURS,
+)
+_NEXT_WAITING = FrequentStatement(
+    sa.select(*_CANDIDATE)
+    .where(*_MAY_GO)
+    .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
+    .limit(sa.bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+
+
+def _next_aged() -> sa.Select[Any]:
+    """The next runs of a queue with ageing: of each priority that waits there the first ones, and of those the most urgent.
+
+    Within one priority the order is as without ageing, so that the index finds them; a queue has few priorities, however many runs.
+    """
+    first = sa.select(sa.func.max(job_run.c.Priority).label("priority")).where(*_WAITS_IN_QUEUE)
+    level = first.cte("level", recursive=True)
+    lower = sa.select(sa.func.max(job_run.c.Priority)).where(
+        *_WAITS_IN_QUEUE, job_run.c.Priority < level.c.priority
+    )
+    level = level.union_all(
+        sa.select(lower.correlate(level).scalar_subquery()).where(level.c.priority.is_not(None))
+    )
+    count, run = sa.bindparam("count", type_=sa.Integer), job_run.alias("run")
+    # Once it is locked. SQLite would make an index for a column alone, of all runs that there are, at each claim.
+    still_waits = sa.func.coalesce(run.c.State, "") == sa.literal_column(f"'{RunState.ENQUEUED}'")
+    heads = (
+        sa.select(job_run.c.Id)
+        .where(*_MAY_GO, job_run.c.Priority == level.c.priority)
+        .order_by(job_run.c.DueAt, job_run.c.Id)
+        .limit(count)
+        .correlate(level)
+    )
+    return (
+        sa.select(*(run.c[column.name] for column in _CANDIDATE))
+        .select_from(level.join(run, run.c.Id.in_(heads)))
+        .where(still_waits)
+        .order_by(_points(run).desc(), run.c.DueAt, run.c.Id)
+        .limit(count)
+        .with_for_update(skip_locked=True, of=run)
+    )
+
+
+_NEXT_AGED = FrequentStatement(_next_aged())
+_COUNT_RUNNING = (
+    sa.select(job_run.c.JobName, sa.func.count())
+    .where(job_run.c.State == RunState.RUNNING)
+    .group_by(job_run.c.JobName)
+)
+_COUNT_QUEUES = (
+    sa.select(job_run.c.Queue, sa.func.count())
+    .where(
+        job_run.c.State == RunState.RUNNING,
+        job_run.c.Queue.in_(sa.bindparam("queues", expanding=True)),
+    )
+    .group_by(job_run.c.Queue)
+)
+_CLOSED = FrequentStatement(
+    sa.select(job_queue.c.Name)
+    .where(
+        job_queue.c.PausedAt.is_not(None),
+        sa.or_(
+            job_queue.c.PausedUntil.is_(None),
+            job_queue.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
+        ),
+    )
+    .union_all(sa.select(job_maintenance.c.Queues).where(calendar_model.HAS_BEGUN))
+)
+"""The names of paused queues, and the queues of maintenance windows as their column has them."""
+
+
+@dataclass
+class Choice:
+    """The runs that a claim takes, and what stands in the way of more.
+
+    Args:
+        limits: How many runs of a job may be running at once; a job that is not named has no limit.
+        busy: How many are.
+        poison: Whether a poison run is on this node.
+        fits: See :class:`~.values.ClaimTerms`.
+        now: The present instant: once nobody else decides about the limits any more, which may take a while.
+        room: How many more runs may start in a queue; one that is not named has no limit.
+        misfits: The runs that the node cannot perform.
+        expired: The runs whose time is over.
+        later: The runs in whose way something is of which nobody tells when it is not there any more.
+        keys: What is left of the keys of limits.
+    """
+
+    limits: Mapping[str, int]
+    busy: Counter[str]
+    poison: bool
+    fits: Callable[[str, str | None, int], str | None]
+    now: datetime
+    keys: KeyCapacities
+    room: dict[str, int] = field(default_factory=dict)
+    run_ids: list[int] = field(default_factory=list)
+    misfits: list[Misfit] = field(default_factory=list)
+    expired: list[int] = field(default_factory=list)
+    later: list[Any] = field(default_factory=list)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether this claim may look at more runs; else the next one does."""
+        return self.keys.more and len(self.misfits) + len(self.expired) < MOST_MISFITS
+
+    def full(self) -> list[str]:
+        """The jobs at their limit."""
+        return [name for name, limit in self.limits.items() if self.busy[name] >= limit]
+
+    async def look(self, connection: AsyncConnection, rows: Iterable[Any]) -> None:
+        """See what is left of the keys of runs; but for those that the node cannot perform, as it does not know what their jobs say of keys."""
+        mine = [r for r in rows if r.LimitKey and not self.fits(r.JobName, r.ArgumentsJson, r.Id)]
+        await self.keys.look(connection, mine)
+
+    def take(self, row: Any) -> bool:
+        """Take a run if nothing is in its way, and say whether."""
+        if row.ExpiresAt is not None and row.ExpiresAt <= self.now and row.Attempt == 0:
+            self.expired.append(row.Id)
+            return False
+        why = self.fits(row.JobName, row.ArgumentsJson, row.Id)
+        if why is not None:
+            self.misfits.append(Misfit(row.Id, row.JobName, why))
+            return False
+        limit, poison = self.limits.get(row.JobName), row.LostWorkers >= POISON_AFTER
+        if limit is not None and self.busy[row.JobName] >= limit:
+            return False
+        if (poison and self.poison) or self.keys.is_held_up(row):
+            self.later.append(row)
+            return False
+        if self.room.get(row.Queue, 1) < 1 or not self.keys.take(row):
+            return False
+        if row.Queue in self.room:
+            self.room[row.Queue] -= 1
+        self.busy[row.JobName] += 1
+        self.poison = self.poison or poison
+        self.run_ids.append(row.Id)
+        return True
+
+
+async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Choice:
+    """The next runs of each queue that is neither paused nor in maintenance: highest priority, with ageing also by what they have waited, then longest due, then oldest."""
+    queues = offer.queues
+    if not queues:
+        return _choice({}, Counter(), terms, {})
+    busy = await _running(connection, terms.limits)
+    room = await _room(connection, queues, terms)
+    choice = _choice(terms.limits, busy, terms, room)
+    closed = {row[0] for row in await _CLOSED.all(connection, {"now": choice.now})}
+    refused = refused_by(terms.identity.fingerprint)
+
+    async def choose(queue: str, count: int) -> tuple[int, bool]:
+        most = min(count, choice.room.get(queue, count))
+        if most < 1 or _is_closed(queue, closed):
+            return 0, False
+        chosen = await _choose(connection, choice, (queue, offer.aging.get(queue)), most, refused)
+        return chosen, chosen == count
+
+    for queue, count in offer.wanted.items():
+        await choose(queue, count)
+    for shared in offer.shared:
+        await shared.turns.fill(shared.free, set(shared.turns.pool.queues), choose)
+    return choice
+
+
+def _is_closed(queue: str, closed: Collection[str]) -> bool:
+    if queue in closed:
+        return True
+    in_window = (text for text in closed if text.startswith(","))
+    return any(text == calendar_model.written(()) or f",{queue}," in text for text in in_window)
+
+
+async def offered(
+    connection: AsyncConnection,
+    runs: Sequence[OfferedRun],
+    aging: Mapping[str, int],
+    terms: ClaimTerms,
+) -> Choice:
+    """Those of the runs that are due and have nothing in their way; where they use up the room of their job, those that are next there instead."""
+    names = {run.job_name for run in runs}
+    limits = {name: limit for name, limit in terms.limits.items() if name in names}
+    busy = await _running(connection, limits)
+    room = await _room(connection, {run.queue for run in runs}, terms)
+    choice = _choice(limits, busy, terms, room)
+    asked = {"ids": [run.run_id for run in runs], "now": choice.now}
+    found = {row.Id: row for row in (await connection.execute(_OFFERED, asked)).all()}
+    rows = [found[run.run_id] for run in runs if run.run_id in found]
+    refused = refused_by(terms.identity.fingerprint)
+    first = await _next_of_full(connection, choice, rows, aging, refused)
+    in_order = {row.Id: row for row in (*first, *rows)}.values()
+    await choice.look(connection, in_order)
+    for row in in_order:
+        choice.take(row)
+    await choice.keys.ask(connection)
+    return choice
+
+
+def _choice(
+    limits: Mapping[str, int], busy: Counter[str], terms: ClaimTerms, room: dict[str, int]
+) -> Choice:
+    now = terms.now if terms.tell is None else terms.tell()
+    keys = KeyCapacities(terms.keyed, now)
+    return Choice(limits, busy, terms.poison_here, terms.fits, now, keys, room)
+
+
+async def _next_of_full(
+    connection: AsyncConnection,
+    choice: Choice,
+    rows: Sequence[Any],
+    aging: Mapping[str, int],
+    refused: str,
+) -> list[Any]:
+    """The runs that are next in jobs of which no more may start than these: an engine's entries are not in the order of a job's runs.
+
+    What they go before waits without an entry until one of the job ends, as any run does that its job's limit holds up.
+    """
+    found: list[Any] = []
+    for (job, queue), count in Counter((row.JobName, row.Queue) for row in rows).items():
+        room = choice.limits.get(job, 0) - choice.busy[job]
+        if 0 < room <= count:
+            asked = {"job": job, "queue": queue, "count": room, "refused": refused}
+            if queue in aging:
+                asked |= {"aging": aging[queue], "now": choice.now}
+                found += await _NEXT_AGED_OF_JOB.all(connection, asked)
+            else:
+                found += await _NEXT_OF_JOB.all(connection, asked)
+    return found
+
+
+async def _running(connection: AsyncConnection, limited: Collection[str]) -> Counter[str]:
+    """How many runs of each job are running; for the limited ones nobody else changes that until the transaction ends."""
+    if not limited:
+        return Counter()
+    dialect = known.of(connection)
+    for name in sorted(limited):  # in one order, so that no two nodes wait for each other
+        await dialect.lock_job(connection, name)
+    return Counter({row[0]: row[1] for row in (await connection.execute(_COUNT_RUNNING)).all()})
+
+
+async def _room(
+    connection: AsyncConnection, queues: Collection[str], terms: ClaimTerms
+) -> dict[str, int]:
+    """How many more runs may start in each limited queue; nobody else changes that until the transaction ends."""
+    limited = sorted(set(queues) & terms.queue_limits.keys())
+    if not limited:
+        return {}
+    for queue in limited:  # after the jobs' locks, in one order
+        await lock_queue(connection, queue)
+    rows = (await connection.execute(_COUNT_QUEUES, {"queues": limited})).all()
+    busy = {row[0]: row[1] for row in rows}
+    return {queue: terms.queue_limits[queue] - busy.get(queue, 0) for queue in limited}
+
+
+async def lock_queue(connection: AsyncConnection, queue: str) -> None:
+    """Let one transaction at a time decide about a queue's limit."""
+    await known.of(connection).lock_job(connection, f"queue/{queue}")
+
+
+async def _choose(
+    connection: AsyncConnection,
+    choice: Choice,
+    of: tuple[str, int | None],
+    count: int,
+    refused: str,
+) -> int:
+    """Choose up to ``count`` runs of a queue, with its ageing, that may start now, and say how many; those that do not fit are looked at some at a time."""
+    queue, aging = of
+    before = len(choice.run_ids)
+    while count > 0 and choice.goes_on:
+        unfit = [*(item.run_id for item in choice.misfits), *choice.expired]
+        looked_at = max(count, MOST_MISFITS // 4) if unfit else count
+        passed = [*choice.run_ids, *unfit]
+        asked = {
+            "queue": queue,
+            "full": choice.full(),
+            "chosen": passed,
+            "most_lost": POISON_AFTER - 1 if choice.poison else MOST_LOST_WORKERS,
+            "count": looked_at,
+            "refused": refused,
+        }
+        if aging is None:
+            candidates = await _NEXT_WAITING.all(connection, asked)
+        else:
+            asked |= {"aging": aging, "now": choice.now}
+            candidates = await _NEXT_AGED.all(connection, asked)
+        exhausted = len(candidates) < looked_at
+        await choice.look(connection, candidates)
+        for row in candidates:
+            if count > 0:
+                count -= choice.take(row)
+        await choice.keys.ask(connection)
+        if exhausted:
+            break
+    return len(choice.run_ids) - before
+
+
+# Claim: runs that wait become runs of a node.
+
+_LATER = timedelta(seconds=2)
+"""When a run is offered again in whose way something was of which nobody tells when it is gone."""
+
+Row = Any
+"""A row of ``c_JobRun``: its columns by name."""
+
+
+async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Claimed:
+    """Take those of the offered runs that wait, are due and have nothing in their way, the most urgent first.
+
+    A run that its job's limit holds up stays as it is; whoever opens the way submits it again, or else the engine's rescue. A poison run while this node has one,
+    and a run the key of whose limit somebody else holds for long, are offered again a little later. One that the node cannot perform stays as it is too: see ``refuse.py``.
+
+    Args:
+        connection: A transaction that writes.
+        offer: The runs.
+        terms: Who claims them.
+
+    Raises:
+        NodeUnknown: this node was declared lost, or is being drained: what the transaction did so far is to be undone.
+    """
+    if offer.runs:
+        claimed = await _claim_offered(connection, offer, terms)
+        order = [run.run_id for run in offer.runs]
+    else:
+        choice = await next_waiting(connection, offer, terms)
+        order = choice.run_ids
+        claimed = await _take(connection, choice, terms)
+    if len(claimed.claims) < len(order):
+        await require_place(connection, terms.server_id)
+    places = {run_id: place for place, run_id in enumerate(order)}
+    # What goes in the place of a later run of its job was not offered itself.
+    in_order = sorted(claimed.claims, key=lambda one: places.get(one.run_id, -1))
+    return replace(claimed, claims=in_order)
+
+
+async def _claim_offered(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Claimed:
+    """Nearly all are harmless runs that no limit holds up, and cost one statement; the rest is decided about first."""
+    misfits = [
+        Misfit(run.run_id, run.job_name, why)
+        for run in offer.runs
+        if (why := terms.fits(run.job_name, run.arguments_json, run.run_id)) is not None
+    ]
+    unfit = {item.run_id for item in misfits}
+    fit = [run for run in offer.runs if run.run_id not in unfit]
+    free = [
+        run.run_id
+        for run in fit
+        if run.job_name not in terms.limits
+        and run.job_name not in terms.keyed
+        and run.queue not in terms.queue_limits
+    ]
+    claims = await _become_running(connection, free, terms, most_lost=POISON_AFTER - 1)
+    taken = {claim.run_id for claim in claims}
+    rest = [run for run in fit if run.run_id not in taken]
+    if not rest:
+        return Claimed(claims, misfits)
+    found = await _take(connection, await offered(connection, rest, offer.aging, terms), terms)
+    misfits += [one for one in found.misfits if one.run_id not in unfit]
+    return replace(found, claims=[*claims, *found.claims], misfits=misfits)
+
+
+async def _take(connection: AsyncConnection, choice: Choice, terms: ClaimTerms) -> Claimed:
+    """Runs that were chosen become this node's."""
+    ids, terms = choice.run_ids, replace(terms, now=choice.now)
+    claims = await _become_running(connection, ids, terms, with_room=ids)
+    ready = await choice.keys.close(connection)
+    later = terms.now + _LATER
+    offered_later = [
+        Ready(row.Id, row.Queue, row.Priority, later, first=True) for row in choice.later
+    ]
+    return Claimed(
+        claims, choice.misfits, choice.expired, [*ready, *offered_later], choice.keys.crowded
+    )
+
+
+async def require_place(connection: AsyncConnection, server_id: str) -> None:
+    """Raise when this node may not claim."""
+    found = (await connection.execute(_PLACE, {"server_id": server_id})).one_or_none()
+    if found is None:
+        raise NodeUnknown(f"node {server_id} was declared lost")
+    if found.DrainRequestedAt is not None:
+        raise NodeUnknown(f"node {server_id} is being drained")
+
+
+_PLACE = sa.select(job_server.c.DrainRequestedAt).where(
+    job_server.c.Id == sa.bindparam("server_id")
+)
+HAS_PLACE = sa.exists().where(
+    job_server.c.Id == sa.bindparam("server_id"), job_server.c.DrainRequestedAt.is_(None)
+)
+"""That this node may claim."""
+BECOMES_RUNNING: dict[str, Any] = {
+    "ServerId": sa.bindparam("server_id"),
+    "StartedAt": sa.bindparam("now", type_=UtcDateTime),
+    "Attempt": job_run.c.Attempt + 1,
+    "Message": sa.null(),
+    "ProgressDone": sa.null(),
+    "ProgressTotal": sa.null(),
+    "UnknownSince": sa.null(),
+    "RefusedBy": sa.null(),
+}
+"""What changes in the row of a run that begins."""
+CLAIMED = (
+    job_run.c.Id,
+    job_run.c.JobName,
+    job_run.c.JobType,
+    job_run.c.Queue,
+    job_run.c.Priority,
+    job_run.c.Attempt,
+    job_run.c.LostWorkers,
+    job_run.c.ArgumentsJson,
+    job_run.c.ScheduledFor,
+    job_run.c.CreatedAt,
+    job_run.c.StartedAt,
+    job_run.c.DueAt,
+    job_run.c.TriggeredBy,
+    job_run.c.ServerId,
+    job_run.c.Ties,
+    job_run.c.Trace,
+)
+"""What :func:`claim_of` wants to know of a run."""
+_BECOME_RUNNING = FrequentStatement(
+    transition(
+        RunState.RUNNING,
+        IS_ONE_OF,
+        IS_DUE,
+        NOT_EXPIRED,
+        IS_OURS,
+        job_run.c.LostWorkers <= sa.bindparam("most_lost"),
+        sa.or_(NEEDS_NO_CAPACITY, is_among(job_run.c.Id, listed("with_room", sa.BigInteger))),
+        HAS_PLACE,
+        **BECOMES_RUNNING,
+    ).returning(*CLAIMED)
+)
+_IS_OF_NODE = sa.and_(
+    job_run.c.State == RunState.RUNNING, job_run.c.ServerId == sa.bindparam("server_id")
+)
+_OF_NODE = sa.select(*CLAIMED, job_run.c.CancelRequestedBy).where(_IS_OF_NODE)
+_RUNNING_ON = FrequentStatement(
+    sa.select(
+        job_run.c.Id, job_run.c.Attempt, job_run.c.StartedAt, job_run.c.CancelRequestedBy
+    ).where(_IS_OF_NODE)
+)
+
+
+def parameters_of(terms: ClaimTerms, most_lost: int) -> dict[str, Any]:
+    """The parameters of a statement by which runs begin that have cost at most so many workers."""
+    return {
+        "server_id": terms.server_id,
+        "now": terms.now,
+        "most_lost": most_lost,
+        "line": state_line(terms.now, RunState.RUNNING, f"on {terms.server_id}"),
+    }
+
+
+async def _become_running(
+    connection: AsyncConnection,
+    run_ids: Sequence[int],
+    terms: ClaimTerms,
+    *,
+    with_room: Sequence[int] = (),
+    most_lost: int = MOST_LOST_WORKERS,
+) -> list[Claim]:
+    """The transition itself: those of the runs that still wait become this node's; one that needs room under a limit is in ``with_room``."""
+    if not run_ids:
+        return []
+    asked = {**parameters_of(terms, most_lost), "ids": run_ids, "with_room": with_room}
+    rows = await _BECOME_RUNNING.all(connection, asked)
+    return [
+        claim_of(row, terms.limits, queue_limit=terms.queue_limits.get(row.Queue)) for row in rows
+    ]
+
+
+async def claims_of_node(connection: AsyncConnection, server_id: str, queue: str) -> list[Claim]:
+    """The runs of a queue that are a node's now."""
+    found = await connection.execute(_OF_NODE, {"server_id": server_id})
+    return [claim_of(row, {}) for row in found if row.Queue == queue]
+
+
+async def running_on(connection: AsyncConnection, server_id: str) -> dict[ClaimKey, str | None]:
+    """The runs that are a node's now, and who wants them cancelled."""
+    rows = await _RUNNING_ON.all(connection, {"server_id": server_id})
+    return {(row.Id, row.Attempt, row.StartedAt): row.CancelRequestedBy for row in rows}
+
+
+async def give_back(
+    connection: AsyncConnection,
+    server_id: str,
+    keys: Collection[ClaimKey],
+    limits: Mapping[str, int],
+    now: datetime,
+    *,
+    note: str,
+) -> list[Settlement]:
+    """Let runs wait again that are a node's and that it has not begun; those that somebody wants cancelled are cancelled."""
+    mine = _OF_NODE.order_by(job_run.c.Id).with_for_update()
+    rows = await connection.execute(mine, {"server_id": server_id})
+    found = [(claim_of(row, limits), row.CancelRequestedBy) for row in rows]
+    unbegun = [_unbegun(claim, by, note) for claim, by in found if claim.key in keys]
+    return await settle(connection, unbegun, now)
+
+
+def _unbegun(claim: Claim, cancelled_by: str | None, note: str) -> Settlement:
+    if cancelled_by is not None:
+        note = f"cancelled by {cancelled_by}; {note}"
+    return Settlement(
+        claim=claim,
+        state=RunState.ENQUEUED if cancelled_by is None else RunState.CANCELLED,
+        note=note,
+        message=None if cancelled_by is None else note,
+        counts=False,
+    )
+
+
+def claim_of(
+    row: Row,
+    limits: Mapping[str, int],
+    started_at: datetime | None = None,
+    queue_limit: int | None = None,
+) -> Claim:
+    """A row of ``c_JobRun`` as the claim of whoever it belongs to.
+
+    Args:
+        row: The row.
+        limits: The jobs that have a limit.
+        started_at: Stands in for the start of a run that has not begun.
+        queue_limit: How many runs of its queue may be running at once.
+    """
+    return Claim(
+        run_id=row.Id,
+        job_name=row.JobName,
+        job_type=row.JobType,
+        queue=row.Queue,
+        priority=row.Priority,
+        attempt=row.Attempt,
+        lost_workers=row.LostWorkers,
+        arguments_json=row.ArgumentsJson,
+        scheduled_for=row.ScheduledFor,
+        created_at=row.CreatedAt,
+        due_at=row.DueAt,
+        triggered_by=row.TriggeredBy,
+        server_id=row.ServerId,
+        started_at=row.StartedAt or started_at or row.CreatedAt,
+        ties=row.Ties,
+        trace=row.Trace,
+        limit=limits.get(row.JobName),
+        queue_limit=queue_limit,
+    )
+
+
+# Claim at once: entries of an engine's queue are taken and their runs become a node's in one statement that commits by itself.
+#
+# It is the claim of ``claim.py`` for *plain* runs: those of jobs and queues without a limit, or with room under a key for which nobody waits, that have not cost workers or expired, that are this server's, and of which the node knows that
+# it can perform them. Nothing has to be decided about them that a condition cannot say, so that one round trip does what takes four in a
+# transaction. An entry of any other run that waits stays as it is, for a claim in a transaction.
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """An engine's own queue in this database.
+
+    Args:
+        next_ones: Says which entries are next, and locks them: their ``entry``, ``run_id`` and ``priority``, the most urgent first. One that stands
+            for many runs has no ``run_id``, and is the last.
+        table: The table of entries; its key is ``id``.
+    """
+
+    next_ones: sa.TextClause
+    table: sa.TableClause
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a claim at once.
+
+    Args:
+        claims: The runs that are the node's now, the most urgent first.
+        count: How many entries were looked at.
+        rest: Whether there are some of runs that are not plain.
+        bundle: Whether the next one stands for many runs, and has to be opened.
+    """
+
+    claims: list[Claim]
+    count: int
+    rest: bool
+    bundle: bool = False
+
+
+_IS_PLAIN = (
+    is_among(job_run.c.JobName, listed("plain", sa.Text)),
+    job_run.c.LostWorkers <= sa.bindparam("most_lost"),
+    IS_OURS,
+    NOT_EXPIRED,
+)
+"""That a run is plain; its parameter ``plain`` names the jobs."""
+
+
+async def claim_fast(
+    connection: AsyncConnection,
+    entries: Entries,
+    asked: Mapping[str, Any],
+    terms: ClaimTerms,
+    plain: Collection[str],
+    *,
+    keyed: bool,
+) -> Taken:
+    """Take the entries that are next and claim their runs, if they are plain; whether their arguments fit is for the caller to see.
+
+    Args:
+        connection: A connection that commits by itself.
+        entries: The engine's queue.
+        asked: The parameters of its ``next_ones``.
+        terms: Who claims them.
+        plain: The jobs that have no limit, or one by key, and that this node knows.
+        keyed: Whether one of them has: else nobody looks at keys.
+
+    Raises:
+        NodeUnknown: this node was declared lost, or is being drained; nothing was taken.
+    """
+    parameters = {**asked, **parameters_of(terms, POISON_AFTER - 1), "plain": plain}
+    if keyed:
+        parameters["terms"] = policies_of(terms.keyed)
+    rows = await _statement(entries, keyed=keyed).all(connection, parameters)
+    seen = rows[0]
+    count = seen.looked_at
+    if not count:
+        await require_place(connection, terms.server_id)
+    runs = {row.Id: row for row in rows if row.Id is not None}  # a run may have two entries
+    claims = [claim_of(row, {}) for row in runs.values()]
+    return Taken(claims, count, seen.has_rest, seen.has_bundle)
+
+
+@cache
+def _statement(entries: Entries, *, keyed: bool) -> FrequentStatement:
+    found = entries.next_ones.columns(
+        sa.column("entry", sa.BigInteger),
+        sa.column("run_id", sa.BigInteger),
+        sa.column("priority", sa.Integer),
+    ).cte("found")
+    # Where the node has no place, nothing is found and nothing is taken.
+    next_ones = sa.select(found).where(HAS_PLACE).cte("top")
+    has_room = NEEDS_NO_CAPACITY
+    if keyed:
+        found_room = with_capacity(next_ones).cte("found_room")
+        has_room = sa.or_(has_room, _is_any(job_run.c.Id, sa.select(found_room.c.Id)))
+    is_plain = (*_IS_PLAIN, has_room)
+    rest = (
+        sa.select(job_run.c.Id)
+        .join(next_ones, next_ones.c.run_id == job_run.c.Id)
+        .where(
+            is_in_state(*sorted(WAITING), by_index=False),
+            has_its_keys(),
+            sa.not_(sa.and_(*is_plain)),
+        )
+        .cte("rest")
+    )
+    done = sa.select(next_ones.c.entry).where(
+        next_ones.c.run_id.is_not(None), next_ones.c.run_id.not_in(sa.select(rest.c.Id))
+    )
+    dropped = sa.delete(entries.table).where(_is_any(entries.table.c.id, done)).cte("dropped")
+    claimed = (
+        transition(
+            RunState.RUNNING,
+            _is_any(job_run.c.Id, sa.select(next_ones.c.run_id)),
+            IS_DUE,
+            *is_plain,
+            **BECOMES_RUNNING,
+        )
+        .returning(*CLAIMED)
+        .cte("claimed")
+    )
+    seen = sa.select(
+        sa.select(sa.func.count()).select_from(next_ones).scalar_subquery().label("looked_at"),
+        sa.exists(sa.select(rest.c.Id)).label("has_rest"),
+        sa.exists().where(next_ones.c.run_id.is_(None)).label("has_bundle"),
+    ).subquery("seen")
+    return FrequentStatement(
+        sa.select(seen, claimed)
+        .select_from(
+            seen.outerjoin(claimed, sa.true()).outerjoin(
+                next_ones, next_ones.c.run_id == claimed.c.Id
+            )
+        )
+        .order_by(next_ones.c.priority.desc(), next_ones.c.entry)
+        .add_cte(dropped)
+    )
+
+
+def _is_any(column: sa.ColumnElement[Any], found: sa.Select[Any]) -> sa.ColumnElement[bool]:
+    """That a column is one of the few values of a query: as an array, so that the planner looks them up by key however small a table is."""
+    array = sa.func.array(found.scalar_subquery(), type_=sa.ARRAY(sa.BigInteger))
+    return column == sa.any_(array)

@@ -1,0 +1,169 @@
+"""Insert runs, and stage scheduled runs whose time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import FINAL, RunState
+from ...db.columns import UtcDateTime
+from ...db.dialects import known
+from ...db.dialects.frequent import FrequentStatement, is_among, listed
+from ...db.tables import job_run
+from ...features.legacy.owners import IS_OURS
+from ...features.triage import error_groups
+from .. import blob_rows, statistics
+from .transition import OTHER, first_state, is_free, is_in_state, state_line, transition
+from .values import Ending, NewRun, Tie, has_its_keys, is_mark, shard_of_process
+
+# New rows of `c_JobRun`.
+
+Slot = tuple[str, datetime]
+"""A job's name and the instant of a slot."""
+
+
+async def insert_many(
+    connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
+) -> list[int]:
+    """Create runs without slots and return their ids, in the same order."""
+    rows = [_row(run, now) for run in runs]
+    ids = [row[0] for row in await known.of(connection).insert_runs(connection, rows)]
+    for run_id, run in zip(ids, runs, strict=True):
+        if run.contents:
+            await blob_rows.add(connection, run_id, run.contents, now)
+        if run.contents_of is not None:
+            await blob_rows.copy(connection, run.contents_of, run_id, now)
+    return ids
+
+
+async def insert_slots(
+    connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
+) -> dict[Slot, int]:
+    """Create the runs of slots; the ids of those that are new, by slot. A slot that has a run already keeps that one."""
+    if not runs:
+        return {}
+    runs = _with_causes(runs)
+    rows = await known.of(connection).insert_runs(connection, [_row(run, now) for run in runs])
+    new = {(name, slot): run_id for run_id, name, slot in rows if slot is not None}
+    over = [run for run in runs if run.state in FINAL and (run.job_name, run.scheduled_for) in new]
+    await statistics.add(connection, [_ending(run, now) for run in over], shard_of_process())
+    missed = [run for run in over if run.cause is not None]
+    await error_groups.note(
+        connection,
+        [
+            error_groups.Seen(
+                error_groups.missed(run.job_name), now, new[run.job_name, run.scheduled_for]
+            )
+            for run in missed
+            if run.scheduled_for is not None
+        ],
+    )
+    return new
+
+
+def _with_causes(runs: Sequence[NewRun]) -> list[NewRun]:
+    """Missed slots are for a person, unless a run that is created with them makes up for them."""
+    made_up = {run.job_name for run in runs if run.state not in FINAL}
+    return [
+        (
+            replace(run, cause=error_groups.missed(run.job_name).key)
+            if run.state is RunState.MISSED and run.job_name not in made_up
+            else run
+        )
+        for run in runs
+    ]
+
+
+def _ending(run: NewRun, now: datetime) -> Ending:
+    """What the statistics count of a slot that was missed or skipped."""
+    return Ending(job=run.job_name, at=run.scheduled_for or now, outcome=run.state)
+
+
+def _row(run: NewRun, now: datetime) -> dict[str, Any]:
+    limited = run.limit_key is not None
+    asks = (
+        is_mark(run.limit_key) and run.state is RunState.ENQUEUED
+    )  # for its keys, at the next stage
+    return {
+        "JobName": run.job_name,
+        "JobType": run.job_type,
+        "Queue": run.queue,
+        "Priority": run.priority,
+        "ArgumentsJson": run.arguments_json,
+        "ScheduledFor": run.scheduled_for,
+        "DueAt": run.due_at,
+        "CreatedAt": now,
+        "CompletedAt": now if run.state in FINAL else None,
+        "TriggeredBy": run.triggered_by,
+        "Message": run.note if run.state in FINAL else None,
+        "BlockedBy": run.blocked_by,
+        "RetryOf": run.retry_of,
+        "Cause": run.cause,
+        "Ties": run.ties | Tie.LIMITED if limited else run.ties,
+        "LimitKey": run.limit_key,
+        "Weight": run.weight,
+        "BatchId": run.batch_id,
+        "Step": run.step,
+        "ExpiresAt": run.expires_at,
+        "Trace": run.trace,
+        "UniqueKey": None if run.unique is None else run.unique.key,
+    } | first_state(now, RunState.SCHEDULED if asks else run.state, run.note)
+
+
+# Stage: runs whose time has come become enqueued. The engine's loop does so, in a transaction of its own.
+
+WAITS_FOR_ITS_TIME = (RunState.SCHEDULED, RunState.RETRYING)
+_IS_DUE_AND_FREE = is_free(
+    is_in_state(*WAITS_FOR_ITS_TIME, of=OTHER),
+    OTHER.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
+    has_its_keys(OTHER),
+)
+_STAGE = FrequentStatement(
+    transition(RunState.ENQUEUED, _IS_DUE_AND_FREE, sources=WAITS_FOR_ITS_TIME)
+)
+
+
+async def stage_due(connection: AsyncConnection, now: datetime) -> int:
+    """Scheduled and retrying runs whose time has come become enqueued, but for those that ask for their keys first (``ties/keys/asking.py``). Returns how many."""
+    line = state_line(now, RunState.ENQUEUED, "due")
+    (count,) = await _STAGE.counts(connection, [{"now": now, "line": line}])
+    return count
+
+
+_MINE = is_among(job_run.c.Queue, listed("queues", sa.Text))
+# `RefusedBy` is NULL for nearly all runs, so the pattern is hardly ever looked at.
+NOT_REFUSED = sa.or_(
+    job_run.c.RefusedBy.is_(None), job_run.c.RefusedBy.not_like(sa.bindparam("refused"))
+)
+"""That no node with this fingerprint has refused the run; its parameter ``refused`` is what :func:`refused_by` gives."""
+_WAITING_WORK = FrequentStatement(
+    sa.select(
+        sa.exists()
+        .where(job_run.c.State == RunState.ENQUEUED, _MINE, NOT_REFUSED, IS_OURS)
+        .label("waits"),
+        sa.select(sa.func.min(job_run.c.DueAt))
+        .where(is_in_state(*WAITS_FOR_ITS_TIME), _MINE, IS_OURS)
+        .scalar_subquery()
+        .label("next_due"),
+    )
+)
+
+
+def refused_by(fingerprint: str) -> str:
+    """The pattern of a fingerprint in ``RefusedBy``; nothing has it when it is empty."""
+    return f"%{fingerprint}%" if fingerprint else ""
+
+
+async def waiting_work(
+    connection: AsyncConnection, queues: Collection[str], now: datetime, fingerprint: str = ""
+) -> tuple[bool, datetime | None]:
+    """Whether a run that the node has not refused waits for a worker in one of the queues, and when the next one is due."""
+    asked = {"queues": list(queues), "refused": refused_by(fingerprint)}
+    (found,) = await _WAITING_WORK.all(connection, asked)
+    next_due: datetime | None = found.next_due
+    return bool(found.waits) or (next_due is not None and next_due <= now), next_due

@@ -1,0 +1,228 @@
+"""What an operator does to a run: cancel it, run it now or again, remove it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import RunStateError, UnknownRun
+from ...core.states import ACTIVE, UNBEGUN, RunState
+from ...core.stored_values import may_refer
+from ...db.dialects import known
+from ...db.dialects.counting import changed
+from ...db.dialects.frequent import is_in_list
+from ...db.tables import job_idempotency, job_link, job_log_line, job_run, job_step, job_unique
+from .. import blob_rows
+from .claim import claim_of
+from .create import WAITS_FOR_ITS_TIME
+from .settle import settle
+from .transition import is_in_state, state_line, transition
+from .values import ASKS, NewRun, Settlement, Then, Tie, UniqueKey, has_its_keys, is_mark
+
+_NEVER_RAN = frozenset({RunState.MISSED, RunState.SKIPPED})
+
+Row = Any
+"""A row of ``c_JobRun``: its columns by name."""
+
+
+async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
+    """The state a run is in.
+
+    Raises:
+        UnknownRun: there is none with this id.
+    """
+    return RunState((await _find(connection, run_id)).State)
+
+
+def cancellation(row: Row, by: str) -> Settlement:
+    """The end of a run that waits and is cancelled."""
+    return Settlement(
+        claim=claim_of(row, {}),
+        source=RunState(row.State),
+        state=RunState.CANCELLED,
+        note=f"by {by}",
+        message=f"cancelled by {by}",
+        cancelled_by=by,
+    )
+
+
+async def cancel(
+    connection: AsyncConnection, run_id: int, by: str, now: datetime
+) -> tuple[RunState, list[Settlement]]:
+    """Cancel a waiting run at once; ask the node that a running one belongs to to stop it.
+
+    Returns:
+        ``cancelled``, or ``running`` when a node has been asked; and what ended, which has consequences: see ``kernel/engine/submit.py``.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        RunStateError: it is over.
+    """
+    row = await _find(connection, run_id, lock=True)
+    if row.State in UNBEGUN:
+        return RunState.CANCELLED, await settle(connection, [cancellation(row, by)], now)
+    if row.State != RunState.RUNNING:
+        raise RunStateError(f"run {run_id} is {row.State}: there is nothing to cancel")
+    await connection.execute(
+        sa.update(job_run)
+        .where(job_run.c.Id == run_id)
+        .values(CancelRequestedBy=sa.func.coalesce(job_run.c.CancelRequestedBy, by))
+    )
+    return RunState.RUNNING, []
+
+
+async def run_now(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:
+    """Make a run that waits for its time (scheduled or retrying) due now. Whether it was one."""
+    due_now = transition(
+        RunState.ENQUEUED,
+        job_run.c.Id == run_id,
+        has_its_keys(),
+        sources=WAITS_FOR_ITS_TIME,
+        DueAt=now,
+    )
+    line = state_line(now, RunState.ENQUEUED, f"at once, by {by}")
+    if await changed(connection, due_now, {"line": line}) == 1:
+        return True
+    asks_now = sa.update(job_run).where(
+        job_run.c.Id == run_id, sa.not_(has_its_keys()), is_in_state(*WAITS_FOR_ITS_TIME)
+    )
+    return await changed(connection, asks_now.values(DueAt=now)) == 1
+
+
+async def over(connection: AsyncConnection, run_id: int) -> Row:
+    """The row of a run that is over.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        RunStateError: it is not over.
+    """
+    row = await _find(connection, run_id)
+    if row.State in ACTIVE:
+        raise RunStateError(
+            f"run {run_id} is {row.State}: only a run that is over can be done again"
+        )
+    return row
+
+
+def again(row: Row, by: str, now: datetime, then: Then = lambda _job: ()) -> NewRun:
+    """A new run with the job and arguments of one that is over.
+
+    Args:
+        row: That run.
+        by: Who wants it.
+        now: The present instant.
+        then: The runs of the jobs that follow a job. A slot that passed without a run has brought none; of other runs, those that there are
+            wait for the new one.
+    """
+    followers = then(row.JobName) if row.State in _NEVER_RAN else ()
+    asks = is_mark(row.LimitKey)
+    return NewRun(
+        job_name=row.JobName,
+        job_type=row.JobType if row.JobType != "Recurring" else "Manual",
+        queue=row.Queue,
+        priority=row.Priority,
+        arguments_json=row.ArgumentsJson,
+        contents_of=row.Id if may_refer(row.ArgumentsJson) else None,
+        due_at=now,
+        triggered_by=by,
+        note=f"run {row.Id} again",
+        retry_of=row.Id,
+        unique=None if asks or row.UniqueKey is None else UniqueKey(row.UniqueKey),
+        then=followers,
+        ties=row.Ties & Tie.FOLLOWED | (Tie.FOLLOWED if followers else 0),
+        limit_key=ASKS if asks else row.LimitKey,
+        weight=row.Weight,
+    )
+
+
+async def find_submission(connection: AsyncConnection, run_id: int) -> tuple[str, int, datetime]:
+    """The queue, priority and due instant of a run."""
+    row = await _find(connection, run_id)
+    return row.Queue, row.Priority, row.DueAt
+
+
+async def delete(connection: AsyncConnection, run_id: int) -> Row:
+    """Remove a run with its log and steps; its history stays. Returns the row as it was.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        RunStateError: it is running.
+    """
+    row = await _find(connection, run_id, lock=True)
+    if row.State == RunState.RUNNING:
+        raise RunStateError(f"run {run_id} is running: cancel it first")
+    await delete_rows(connection, [run_id])
+    return row
+
+
+async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> int:
+    """Remove runs with their logs, steps, files and keys; return how many runs the database removed."""
+    await blob_rows.remove_of(connection, run_ids)
+    for table in (job_unique, job_idempotency):
+        await _delete_keys(connection, table, run_ids)
+    for table, column in (
+        (job_link, job_link.c.ChildId),
+        (job_log_line, job_log_line.c.RunId),
+        (job_step, job_step.c.RunId),
+    ):
+        among = known.of(connection).among(column, run_ids)
+        await connection.execute(sa.delete(table).where(among))
+    runs = known.of(connection).among(job_run.c.Id, run_ids)
+    return await changed(connection, sa.delete(job_run).where(runs))
+
+
+async def _delete_keys(
+    connection: AsyncConnection, table: sa.Table, run_ids: Sequence[int]
+) -> None:
+    """Remove the keys of runs, locked in the order in which others take them."""
+    c = table.alias().c
+    theirs = known.of(connection).among(c.RunId, run_ids)
+    keys = sa.select(c.RunId).where(theirs).order_by(*(c[key.name] for key in table.primary_key))
+    found = is_in_list(table.c.RunId, keys.with_for_update().scalar_subquery())
+    await connection.execute(sa.delete(table).where(found))
+
+
+async def _find(connection: AsyncConnection, run_id: int, *, lock: bool = False) -> Row:
+    query = sa.select(job_run).where(job_run.c.Id == run_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    if row is None:
+        raise UnknownRun(f"there is no run {run_id}")
+    return row
+
+
+async def reseal(
+    connection: AsyncConnection,
+    jobs: Sequence[str],
+    sealed: Callable[[str, str], str],
+    *,
+    after: int,
+    limit: int,
+) -> tuple[int, int]:
+    """Write the arguments of some runs anew.
+
+    Args:
+        connection: The transaction.
+        jobs: Whose runs.
+        sealed: Makes of a job's name and its arguments what is to be stored.
+        after: Runs with a larger id.
+        limit: At most so many.
+
+    Returns:
+        How many were written, and the last run that was looked at; 0 when there were none.
+    """
+    wanted = sa.and_(job_run.c.JobName.in_(list(jobs)), job_run.c.ArgumentsJson.is_not(None))
+    query = (
+        sa.select(job_run.c.Id, job_run.c.JobName, job_run.c.ArgumentsJson)
+        .where(wanted, job_run.c.Id > after)
+        .order_by(job_run.c.Id)
+        .limit(limit)
+    )
+    rows = (await connection.execute(query)).all()
+    for row in rows:
+        values = {"ArgumentsJson": sealed(row.JobName, row.ArgumentsJson)}
+        await connection.execute(sa.update(job_run).where(job_run.c.Id == row.Id).values(values))
+    return len(rows), rows[-1].Id if rows else 0

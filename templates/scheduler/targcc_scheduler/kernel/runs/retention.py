@@ -1,0 +1,137 @@
+"""What is removed when it is old, and what stays.
+
+Of each job the newest rows stay whatever their age. The border, the key of the newest row that may go, is looked up once for each job. Old
+rows are read in the order of their age by an index, in small steps that remember how far they came, so a step costs what it looks at,
+however long the history is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import SYSTEM
+from ...core.states import FINAL, RunState
+from ...db.dialects import known
+from ...db.dialects.counting import changed
+from ...db.tables import job_batch, job_link, job_run, logged_job
+from ...features.audit import chain
+from ...features.audit.chain import PRUNED
+from ...features.batches.model import BatchState
+from ...features.flows.model import KIND as FLOW
+from ..audit import audit
+from ..dependencies import RUN
+from .operate import delete_rows
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A table of which the newest rows of each job stay.
+
+    Args:
+        key: Its key; a row that came later has a larger one.
+        at: When a row's age begins.
+        over: Which rows may go at all.
+    """
+
+    key: sa.Column[Any]
+    at: sa.Column[Any]
+    over: sa.ColumnElement[bool]
+
+    @property
+    def job(self) -> sa.Column[Any]:
+        """The job's name."""
+        found: sa.Column[Any] = self.key.table.c.JobName
+        return found
+
+
+RUNS = Kept(job_run.c.Id, job_run.c.CompletedAt, job_run.c.State.in_(sorted(FINAL)))
+HISTORY = Kept(logged_job.c.ID, logged_job.c.StartedAt, sa.true())
+
+
+@dataclass(frozen=True)
+class OldRow:
+    """A row that is old enough to go."""
+
+    at: datetime
+    key: int
+    job: str
+
+
+async def old_rows(
+    connection: AsyncConnection, kept: Kept, *, before: datetime, after: OldRow | None, most: int
+) -> list[OldRow]:
+    """The next rows that ended before an instant, oldest first, from the one that was seen last."""
+    rows = sa.select(kept.at, kept.key, kept.job).where(kept.over, kept.at < before)
+    if after is not None:
+        place = sa.tuple_(sa.literal(after.at, kept.at.type), sa.literal(after.key, kept.key.type))
+        rows = rows.where(sa.tuple_(kept.at, kept.key) > place)
+    found = await connection.execute(rows.order_by(kept.at, kept.key).limit(most))
+    return [OldRow(*row) for row in found]
+
+
+async def border(connection: AsyncConnection, kept: Kept, job: str, keep: int) -> int:
+    """The key up to which rows of a job may go, so that the ``keep`` newest stay; 0 when there are no more than those."""
+    newest = sa.select(kept.key).where(kept.job == job, kept.over).order_by(kept.key.desc())
+    return int(await connection.scalar(newest.offset(keep).limit(1)) or 0)
+
+
+async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> int:
+    """Remove rows by their keys: runs with their logs and steps, or history; not of runs for which others wait, nor of a flow that goes on. How many."""
+    if not keys:
+        return 0
+    runs = {key: key for key in keys} if kept is RUNS else await _runs_of(connection, keys)
+    needed = await _needed(connection, sorted(set(runs.values())))
+    gone = [key for key in keys if runs.get(key) not in needed]
+    if not gone:
+        return 0
+    if kept is RUNS:
+        return await delete_rows(connection, gone)
+    among = known.of(connection).among(kept.key, gone)
+    return await changed(connection, sa.delete(kept.key.table).where(among))
+
+
+async def _runs_of(connection: AsyncConnection, history: list[int]) -> dict[int, int]:
+    """The runs of rows of history; those that a legacy system wrote have none."""
+    c = logged_job.c
+    found = await connection.execute(
+        sa.select(c.ID, c.JobId).where(known.of(connection).among(c.ID, history))
+    )
+    return {row.ID: int(row.JobId) for row in found if row.JobId and row.JobId.isdecimal()}
+
+
+async def _needed(connection: AsyncConnection, run_ids: list[int]) -> set[int]:
+    """Those of some runs for which one waits, or whose flow goes on, and may read their metadata; all are locked first, so that none comes that does."""
+    if not run_ids:
+        return set()
+    among = known.of(connection).among
+    lock = sa.select(job_run.c.Id).where(among(job_run.c.Id, run_ids)).order_by(job_run.c.Id)
+    await connection.execute(lock.with_for_update())
+    awaited = (
+        sa.select(job_link.c.ParentId)
+        .join(job_run, job_run.c.Id == job_link.c.ChildId)
+        .where(job_link.c.ParentKind == RUN, among(job_link.c.ParentId, run_ids))
+        .where(job_run.c.State == RunState.AWAITING)
+    )
+    of_flows = (
+        sa.select(job_run.c.Id)
+        .join(job_batch, job_batch.c.Id == job_run.c.BatchId)
+        .where(among(job_run.c.Id, run_ids), job_batch.c.Kind == FLOW)
+        .where(job_batch.c.State == BatchState.RUNNING)
+    )
+    return set((await connection.execute(sa.union(awaited, of_flows))).scalars())
+
+
+async def remove_audit(
+    connection: AsyncConnection, *, before: datetime, now: datetime, most: int
+) -> int:
+    """Remove up to ``most`` audit rows from before an instant, and note in the audit which the last was. Returns how many."""
+    gone, last = await connection.run_sync(partial(chain.remove, before=before, most=most))
+    if last is not None:
+        await audit(connection, SYSTEM, PRUNED, now, detail=f"up to {last}")
+    return gone

@@ -1,0 +1,402 @@
+"""Unique keys: compute, take and release the key that lets one run at a time exist."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.errors import IdempotencyError, RunStateError
+from ..core.states import UNBEGUN, RunState
+from ..db.columns import UtcDateTime
+from ..db.dialects import known
+from ..db.dialects.counting import changed
+from ..db.dialects.frequent import is_among, listed
+from ..db.tables import job_run, job_unique
+from ..schedules.words import format_duration, parse_duration
+from . import blob_rows
+from .effects import Ready
+from .jobs.definition import JobDefinition
+from .jobs.unique import QUEUED, RUNNING, Unique, digest_of
+from .runs.transition import is_in_state
+from .runs.values import CallKey, NewRun, Tie, UniqueKey
+
+# What a job, and whoever asks for a run of it, say of how often the run may be there, and until when it may start.
+
+LONGEST_CALL_KEY = 200
+"""Characters of an idempotency key."""
+
+
+def expiry(
+    job: JobDefinition, due_at: datetime, expires_in: timedelta | str | None = None
+) -> datetime | None:
+    """Until when a run may start; ``None``: however late.
+
+    Args:
+        job: Its job, which says so where nobody else does.
+        due_at: When it is due.
+        expires_in: How long after that.
+
+    Raises:
+        ValueError: that is no duration above 0.
+    """
+    limit = parse_duration(expires_in) if isinstance(expires_in, str) else expires_in
+    if limit is None:
+        limit = job.expires_in
+    if limit is None:
+        return None
+    if limit <= timedelta():
+        raise ValueError("expires_in is a duration above 0")
+    return due_at + limit
+
+
+def unique_key(job: JobDefinition, arguments_json: str | None) -> UniqueKey | None:
+    """What a run is unique by; ``None``: nothing."""
+    rule = job.unique
+    key = None if rule is None else rule.key(job.signature, arguments_json)
+    return None if key is None else UniqueKey(key, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of a run.
+
+    Args:
+        unique: What it is unique by.
+        limit_key: The key of the limit under which it takes room.
+        weight: How much room.
+    """
+
+    unique: UniqueKey | None
+    limit_key: str | None
+    weight: int
+
+
+def has_keys(job: JobDefinition) -> bool:
+    """Whether runs of a job may have keys."""
+    return job.unique is not None or job.keyed_limit is not None
+
+
+def keys_of(job: JobDefinition, arguments_json: str | None) -> Keys:
+    """The keys of a run whose arguments were filled in by a flow.
+
+    Raises:
+        ArgumentsError: they do not fit the job, or the key of its limit cannot be made of them.
+        JobError: its unique key cannot be.
+    """
+    signature = job.signature
+    whole = signature.check(
+        signature.plain(arguments_json)
+    )  # with the defaults, and as its types have it
+    return Keys(unique_key(job, whole), **job.room(whole))
+
+
+def call_key(
+    job: JobDefinition, arguments_json: str | None, key: str | None, caller: str | None = None
+) -> CallKey | None:
+    """What a caller named a call.
+
+    Args:
+        job: The job of the run.
+        arguments_json: The arguments of the run.
+        key: The name.
+        caller: The caller whose own the name is; ``None``: all callers share it.
+
+    Raises:
+        IdempotencyError: the name is empty or too long.
+    """
+    if key is None:
+        return None
+    if not 1 <= len(key) <= LONGEST_CALL_KEY:
+        raise IdempotencyError(f"an idempotency key has 1 to {LONGEST_CALL_KEY} characters")
+    plain = job.signature.plain(arguments_json)
+    former = tuple(digest_of([name, plain]) for name in job.aliases)
+    kept = key if caller is None else digest_of([caller, key])
+    return CallKey(kept, digest_of([job.name, plain]), key, former)
+
+
+# Unique keys: the primary key of ``c_JobUnique`` lets one run of a job have a key, and the run's own row says how long.
+#
+# A row of ``c_JobUnique`` is in nobody's way once its run is over, has begun, or is gone, as the rule of the newcomer has it: the newcomer
+# takes the row over, if it still is the run's that was looked at. So nothing has to be done when a run ends, and nothing is left behind by
+# a process that dies, or by code that knows nothing of keys. The row goes when its run is removed.
+
+Pair: TypeAlias = tuple[str, str]
+"""A job's name and a key."""
+
+NOBODY = 0
+"""The run of a row whose run is about to be inserted, in the same transaction."""
+_MOST_TRIES = 1_000
+_SAVE, _UNDO, _KEEP = (
+    sa.text(f"{what} c_UniqueKeys")
+    for what in ("SAVEPOINT", "ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT")
+)
+_u, _r = job_unique.c, job_run.c
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A run that has a key, and stands for another that was asked for.
+
+    Args:
+        run_id: Its id.
+        moved: It is due at another time now.
+    """
+
+    run_id: int
+    moved: Ready | None = None
+
+
+Outcome: TypeAlias = NewRun | Standing
+"""What becomes of a run that was asked for: it is to be inserted, or another stands for it."""
+
+_IS_ASKED = sa.and_(
+    is_among(_u.JobName, listed("jobs", sa.Text)), is_among(_u.UniqueKey, listed("keys", sa.Text))
+)
+_HOLDERS = (
+    sa.select(_u.JobName, _u.UniqueKey, _u.RunId, _u.Until)
+    .add_columns(_r.State, _r.Attempt, _r.StartedAt, _r.CompletedAt, _r.Queue, _r.Priority)
+    .select_from(job_unique.outerjoin(job_run, _r.Id == _u.RunId))
+    .where(_IS_ASKED)
+)
+_LOCK = (
+    sa.select(_u.JobName, _u.UniqueKey)
+    .where(_IS_ASKED, is_among(_u.RunId, listed("runs", sa.BigInteger)))
+    .order_by(_u.JobName, _u.UniqueKey)  # in one order, so that no two wait for each other
+    .with_for_update()
+)
+_ARE_RUNS = is_among(_r.Id, listed("runs", sa.BigInteger))
+_LOCK_RUNS = (
+    sa.select(_r.Id.label("RunId"), _r.State, _r.Attempt, _r.CompletedAt)
+    .where(_ARE_RUNS)
+    .order_by(_r.Id)
+    .with_for_update()
+)
+_TIE = sa.update(job_run).where(_ARE_RUNS).values(Ties=_r.Ties.bitwise_or(int(Tie.KEYED)))
+_GIVE = (
+    sa.update(job_unique)
+    .where(_u.JobName == sa.bindparam("job"), _u.UniqueKey == sa.bindparam("key"))
+    .values(
+        RunId=sa.bindparam("run_id"),
+        Scope=sa.bindparam("scope"),
+        Until=sa.bindparam("until", type_=UtcDateTime),
+    )
+)
+
+
+async def take(
+    connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
+) -> dict[Pair, Outcome]:
+    """Take keys for runs that are about to be inserted; :func:`give` says then which they are.
+
+    Args:
+        connection: The transaction.
+        wanted: For each key the run that is asked for.
+        now: The present instant.
+    """
+    found: dict[Pair, Outcome] = {}
+    undoes = len(wanted) > 1 and await _keeps_locks(connection)
+    if undoes:
+        await connection.execute(_SAVE)
+    for _ in range(_MOST_TRIES):
+        left = {pair: wanted[pair] for pair in wanted.keys() - found.keys()}
+        found |= await _try(connection, left, now) if left else {}
+        if found.keys() == wanted.keys():
+            break
+        if undoes:  # who waits for a key holds none that comes after it
+            await connection.execute(_UNDO)
+            found = {}
+    else:
+        raise RunStateError("the key of a unique run is taken and left again all the time")
+    if undoes:
+        await connection.execute(_KEEP)
+    return found
+
+
+async def _keeps_locks(connection: AsyncConnection) -> bool:
+    """Whether others may wait for what a transaction has locked: on SQLite, or where each statement commits by itself, they do not.
+
+    There a savepoint would be a mistake: SQLite takes one with which a transaction begins for all of it, and commits what is released.
+    """
+    if not known.of(connection).many_writers:
+        return False
+    driver = (await connection.get_raw_connection()).dbapi_connection
+    return not getattr(driver, "autocommit", False)
+
+
+async def _try(
+    connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
+) -> dict[Pair, Outcome]:
+    """Take keys in one order; those are left out that were taken or left by others meanwhile."""
+    found: dict[Pair, Outcome] = {
+        pair: _first(wanted[pair], now) for pair in await _insert(connection, wanted)
+    }
+    held = {pair: wanted[pair] for pair in sorted(wanted.keys() - found.keys())}
+    return found | await _among_others(connection, held, now) if held else found
+
+
+async def give(connection: AsyncConnection, runs: Mapping[int, NewRun]) -> None:
+    """Say which runs have the keys that :func:`take` has taken."""
+    rows = [
+        {
+            "job": run.job_name,
+            "key": run.unique.key,
+            "run_id": run_id,
+            "scope": _scope(run.unique.rule),
+            "until": run.due_at if _is(run.unique.rule, "throttle") else None,
+        }
+        for run_id, run in runs.items()
+        if run.unique is not None
+    ]
+    if rows:
+        await connection.execute(_GIVE, rows)
+
+
+async def leave(connection: AsyncConnection, pairs: Iterable[Pair]) -> None:
+    """Leave keys that were taken for runs which were not inserted."""
+    for job, key in pairs:
+        is_it = sa.and_(_u.JobName == job, _u.UniqueKey == key, _u.RunId == NOBODY)
+        await connection.execute(sa.delete(job_unique).where(is_it))
+
+
+async def _insert(connection: AsyncConnection, pairs: Collection[Pair]) -> set[Pair]:
+    """The keys that nobody had."""
+    insert = known.of(connection).insert_ignore(job_unique, [_u.JobName, _u.UniqueKey])
+    rows = [
+        {"JobName": job, "UniqueKey": key, "RunId": NOBODY, "Scope": RUNNING}
+        for job, key in sorted(pairs)
+    ]
+    new = await connection.execute(insert.values(rows).returning(_u.JobName, _u.UniqueKey))
+    return {(row.JobName, row.UniqueKey) for row in new}
+
+
+async def _among_others(
+    connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
+) -> dict[Pair, Outcome]:
+    """What becomes of runs whose keys somebody had; those are left out whose keys were taken or left meanwhile."""
+    asked = {"jobs": {job for job, _ in wanted}, "keys": {key for _, key in wanted}}
+    rows = (await connection.execute(_HOLDERS, asked)).all()
+    holders = {(row.JobName, row.UniqueKey): row for row in rows}
+    found: dict[Pair, Outcome] = {}
+    free: dict[Pair, Any] = {}
+    runs_in_order = sorted(wanted.keys() & holders.keys(), key=lambda one: holders[one].RunId)
+    for pair in runs_in_order:
+        holder, run = holders[pair], wanted[pair]
+        rule = run.unique.rule if run.unique is not None else None
+        if not is_held(holder, rule, now):
+            free[pair] = holder
+        elif (standing := await _stand(connection, holder, run, now)) is not None:
+            found[pair] = standing
+    if free:
+        asked["runs"] = {holder.RunId for holder in free.values()}
+        locked = await connection.execute(_LOCK, asked)
+        mine = {(row.JobName, row.UniqueKey) for row in locked} & free.keys()
+        found |= {pair: _after(free[pair], wanted[pair], now) for pair in mine}
+    return found
+
+
+async def held(connection: AsyncConnection, pairs: Collection[Pair]) -> dict[Pair, Any]:
+    """The runs that have keys, by these, with what :func:`is_held` asks; their rows are locked, in the order of the ids."""
+    asked = {"jobs": {job for job, _ in pairs}, "keys": {key for _, key in pairs}}
+    found = await connection.execute(sa.select(job_unique).where(_IS_ASKED), asked)
+    run_ids = {(row.JobName, row.UniqueKey): row.RunId for row in found}
+    ids = {"runs": {run_ids[pair] for pair in pairs if pair in run_ids}}
+    runs = {row.RunId: row for row in await connection.execute(_LOCK_RUNS, ids)}
+    return {pair: runs[one] for pair in pairs if (one := run_ids.get(pair)) in runs}
+
+
+async def tie(connection: AsyncConnection, run_ids: Collection[int]) -> None:
+    """Say of runs, which are locked, that others wait for their keys."""
+    if run_ids:
+        await connection.execute(_TIE, {"runs": run_ids})
+
+
+def free_at(holder: Any, rule: Unique | None) -> datetime:
+    """When the key of a run that is over is free."""
+    ended: datetime = holder.CompletedAt
+    return ended if rule is None else ended + rule.window
+
+
+def is_held(holder: Any, rule: Unique | None, now: datetime) -> bool:
+    """Whether the run that has a key is in the way of another."""
+    if holder.State is None:
+        return False
+    if holder.State in UNBEGUN or holder.State == RunState.RUNNING:
+        return not _has_begun(holder) or rule is None or rule.scope != QUEUED
+    ended: datetime | None = holder.CompletedAt
+    if rule is None or not rule.window or holder.State != RunState.SUCCEEDED or ended is None:
+        return False  # also when it has ended after the call's instant: the call waited for the database
+    return bool(ended + rule.window > now)
+
+
+def _has_begun(holder: Any) -> bool:
+    return bool(holder.State == RunState.RUNNING or holder.Attempt > 0)
+
+
+async def _stand(
+    connection: AsyncConnection, holder: Any, run: NewRun, now: datetime
+) -> Standing | None:
+    """The run that has a key stands for another, and gets its arguments if the rule says so; ``None``: it has begun meanwhile."""
+    rule = run.unique.rule if run.unique is not None else None
+    waits = run.unique is not None and run.unique.waits
+    if rule is None or waits or rule.duplicate == "skip" or _has_begun(holder):
+        return Standing(holder.RunId)
+    values: dict[str, Any] = {"ArgumentsJson": run.arguments_json}
+    moves = rule.duplicate == "debounce" and holder.State == RunState.SCHEDULED
+    if moves:
+        run = _first(run, now)
+        values |= {"DueAt": run.due_at, "ExpiresAt": run.expires_at}
+    still = RunState(holder.State)
+    change = (
+        sa.update(job_run)
+        .where(_r.Id == holder.RunId, is_in_state(still), _r.Attempt == 0)
+        .values(values)
+    )
+    if await changed(connection, change) != 1:
+        return None
+    if run.contents:
+        await blob_rows.add(connection, holder.RunId, run.contents, now)
+    moved = Ready(holder.RunId, holder.Queue, holder.Priority, run.due_at) if moves else None
+    return Standing(holder.RunId, moved)
+
+
+def _first(run: NewRun, now: datetime) -> NewRun:
+    """A run that has no other before it."""
+    rule = run.unique.rule if run.unique is not None else None
+    return _due(run, now + rule.wait, now) if rule and rule.duplicate == "debounce" else run
+
+
+def _after(holder: Any, run: NewRun, now: datetime) -> NewRun:
+    """A run that gets the key of one that has it no more."""
+    rule = run.unique.rule if run.unique is not None else None
+    if rule is None or rule.duplicate != "throttle":
+        return _first(run, now)
+    began: datetime | None = holder.StartedAt
+    return _due(run, holder.Until if began is None else began + rule.wait, now)
+
+
+def _due(run: NewRun, earliest: datetime | None, now: datetime) -> NewRun:
+    """A run that is not due before an instant."""
+    if earliest is None or earliest <= max(run.due_at, now):
+        return run
+    later = earliest - run.due_at
+    return replace(
+        run,
+        due_at=earliest,
+        expires_at=None if run.expires_at is None else run.expires_at + later,
+        state=RunState.SCHEDULED if run.state is RunState.ENQUEUED else run.state,
+    )
+
+
+def _is(rule: Unique | None, duplicate: str) -> bool:
+    return rule is not None and rule.duplicate == duplicate
+
+
+def _scope(rule: Unique | None) -> str:
+    if rule is None:
+        return RUNNING
+    return format_duration(rule.window) if rule.window else rule.scope

@@ -1,0 +1,1 @@
+"""Execution of attempts: claimer, runner, recorder, settlement."""

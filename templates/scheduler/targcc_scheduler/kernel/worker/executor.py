@@ -1,0 +1,446 @@
+"""The executor: claims runs, runs their jobs, settles them. It stays on the scheduler's loop; jobs run elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from ...core.errors import ArgumentsError, FileUnavailable, NodeStuck
+from ...core.loop_thread import LoopCalls, stack_of
+from ...core.memory import ResidentMemory
+from ...core.states import RunState
+from ...core.stored_values import Here, exception_line, may_refer
+from ..engine.port import MakeOffer
+from ..jobs.context import StopReason
+from ..jobs.definition import JobDefinition
+from ..runs import create
+from ..runs.claim import Entries, Taken
+from ..runs.values import POISON_AFTER, Claim, ClaimTerms, Identity, Offer, Settlement
+from . import claimer
+from .claimer import Claimer, Eligibility, Lease, parents_of
+from .fetch_files import Fetcher
+from .node_services import NodeServices
+from .outcome import (
+    AttemptResult,
+    Outcome,
+    Wait,
+    failures_of,
+    next_state,
+    raised_outcome,
+    refused_outcome,
+    rule_wait,
+)
+from .processes import ProcessInvocation, ProcessPool
+from .recorder import RecordWriter, RunRecorder
+from .runner import Invocation, InvocationResult, JobLoop
+from .running_attempt import RunningAttempt
+from .settlement import SettlementWriter
+
+log = logging.getLogger("targcc.worker.executor")
+
+_LAST_CHANCE_SECONDS = 2.0
+"""How long a coroutine may take to end after ``CancelledError``."""
+_STOP_FOLLOWS_SECONDS = 1.0
+"""How long after the end of a job's process the node may hear that it has to stop: both may have been told at once."""
+_SHUTS_DOWN = "the process is shutting down"
+
+
+class Executor:
+    """Claims runs, runs their jobs and settles them; what an engine calls a worker.
+
+    Args:
+        services: Database, engine, clock and settings.
+        definitions: The jobs; may grow while it works.
+        lease: Whether the last heartbeat is recent enough to begin anything.
+        jobs: Where jobs run.
+        processes: Where those run that want a process of their own.
+        records: Takes what runs record to the database.
+        server_name: The name of this node, for the history.
+        queue_limits: How many runs of some queues may be running at once, on all nodes together.
+        refused: Hears of each claim in which there were runs that this node does not know.
+        settled: Hears of each run that this node has settled.
+    """
+
+    def __init__(
+        self,
+        services: NodeServices,
+        definitions: Mapping[str, JobDefinition],
+        *,
+        lease: Lease,
+        jobs: JobLoop,
+        processes: ProcessPool,
+        records: RecordWriter,
+        server_name: str,
+        queue_limits: Mapping[str, int],
+        refused: Callable[[], None],
+        settled: Callable[[Settlement], None],
+    ) -> None:
+        self.server_id = ""
+        self.identity = Identity()
+        self.holds = False
+        self._services = services
+        self._store = services.store
+        self._engine = services.engine
+        self._clock = services.clock
+        self._settings = services.settings
+        self._hooks = services.hooks
+        self._definitions = definitions
+        self._lease = lease
+        self._jobs = jobs
+        self._processes = processes
+        self._records = records
+        self._fetcher = Fetcher(services.store, records.keeper)
+        self._server_name = server_name
+        self._queue_limits = queue_limits
+        self._settled = settled
+        self._writer = SettlementWriter(
+            services.store, services.engine, services.clock, lambda: bool(self._running)
+        )
+        self._claimer = Claimer(
+            services, definitions, terms=self._terms, give_back=self._return, refused=refused
+        )
+        self.strays = self._claimer.strays
+        self._memory = ResidentMemory()
+        self._calls: LoopCalls | None = None
+        self._running: dict[int, RunningAttempt] = {}
+        self._poison: set[int] = set()
+        self._stopping: str | None = None
+        self._closing = asyncio.Event()
+        self._stop_expected = asyncio.Event()
+        self._hurried = asyncio.Event()
+
+    # What an engine calls.
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for what this node knows; see :class:`~..engine.port.Worker`."""
+        return self.identity.fingerprint
+
+    async def claim(self, offer: MakeOffer) -> list[Claim]:
+        """Take what an engine offers; see :class:`~..engine.port.Worker`."""
+        await self._require_beating()
+        claims = await self._claimer.claim(offer)
+        self._poison.update(item.run_id for item in claims if item.lost_workers >= POISON_AFTER)
+        return claims
+
+    async def claim_at_once(
+        self, entries: Entries, queue: str, asked: Mapping[str, Any]
+    ) -> Taken | None:
+        """Take entries of plain runs; see :class:`~..engine.port.Worker`."""
+        await self._require_beating()
+        return await self._claimer.claim_at_once(entries, queue, asked)
+
+    async def _require_beating(self) -> None:
+        if self._jobs.stuck_in is not None:
+            raise NodeStuck("the jobs' loop does not turn")
+        await self._lease.require()
+
+    async def stage(self) -> None:
+        """Make due runs ``enqueued``; see :class:`~..engine.port.Worker`."""
+        await claimer.stage_due(self._services, self._definitions, self.identity)
+
+    async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
+        """Whether there is work; see :class:`~.engine.port.Worker`."""
+        async with self._store.read() as connection:
+            now = self._clock.now()
+            return await create.waiting_work(connection, queues, now, self.fingerprint)
+
+    async def perform(self, claim: Claim) -> None:
+        """Run the job and settle the run; see :class:`~.engine.port.Worker`."""
+        definition = self._definitions.get(claim.job_name)
+        try:
+            await self._perform(claim, definition)
+        except ArgumentsError as error:
+            why = refused_outcome("; ".join(str(error).splitlines()))
+            await self._not_run(claim, definition, why)
+        except FileUnavailable as error:
+            await self._not_run(claim, definition, raised_outcome(error))
+        except Exception as error:
+            log.exception("run %d (%s) met a fault of the scheduler", claim.run_id, claim.job_name)
+            why = refused_outcome(f"a fault of the scheduler: {exception_line(error)}")
+            await self._not_run(claim, definition, why)
+        finally:
+            self._poison.discard(claim.run_id)
+        self._claimer.let_go(claim)  # but for one whose end cannot be written: it is no stray
+
+    async def _perform(self, claim: Claim, definition: JobDefinition | None) -> None:
+        if definition is None:  # it was there when the run was claimed
+            await self._return(claim, "the job is gone from this node")
+            return
+        arguments = self._claimer.arguments(claim)
+        parents = await parents_of(self._store, claim)
+        attempt = RunningAttempt(claim, definition, RunRecorder(claim, self._records), parents)
+        self._running[claim.run_id] = attempt
+        try:
+            if may_refer(claim.arguments_json):
+                ended = await self._run_with_files(attempt)
+            else:
+                if arguments is None:
+                    arguments = definition.signature.load(claim.arguments_json)
+                ended = await self._run(attempt, arguments)
+        finally:
+            if self._running.get(claim.run_id) is attempt:  # not that of a later claim
+                del self._running[claim.run_id]
+        await self._settle(attempt, ended)
+
+    # What the node calls.
+
+    def cancel(self, run_id: int, by: str) -> None:
+        """Tell a run that somebody wants it cancelled; nothing happens if it does not run here."""
+        attempt = self._running.get(run_id)
+        if attempt is not None:
+            attempt.cancel(by)
+
+    def lose_all(self) -> None:
+        """Tell every run to stop: this node was declared lost, and they belong to others now."""
+        for attempt in self._running.values():
+            attempt.tell(StopReason.LOST, "another node has taken the run over")
+
+    def expect_stop(self) -> None:
+        """Release a run whose process is ended from outside: the node is about to stop."""
+        self._stop_expected.set()
+
+    def shut_down(self, reason: str) -> None:
+        """Tell every run to stop, those that begin from now on too; what does not end in time is released."""
+        self.expect_stop()
+        self._stopping = reason
+        self._closing.set()
+        for attempt in self._running.values():
+            attempt.tell(StopReason.SHUTDOWN, reason)
+
+    def hurry(self) -> None:
+        """Give jobs that are told to stop no more time."""
+        self._hurried.set()
+
+    async def close(self) -> None:
+        """Settle what is left; call it when the engine has returned."""
+        await self._writer.close()
+
+    async def _return(self, claim: Claim, why: str) -> None:
+        """Return a run unharmed; of a claim that may not have been committed nothing is written then."""
+        note = f"released: {why}"
+        waits = Settlement(claim=claim, state=RunState.ENQUEUED, note=note, counts=False)
+        await self._writer.settle(waits)
+
+    # One attempt.
+
+    async def _run_with_files(self, attempt: RunningAttempt) -> AttemptResult:
+        """Run a job whose arguments refer to files, or are too large for the run's row.
+
+        Raises:
+            ArgumentsError: they do not fit, or are gone.
+        """
+        claim = attempt.claim
+        async with self._fetcher.here(claim, attempt.turned) as here:
+            if here is None:
+                return self._not_begun(attempt)
+            load = attempt.definition.signature.load
+            arguments = await asyncio.to_thread(load, claim.arguments_json, here)
+            return await self._run(attempt, arguments, here)
+
+    async def _run(
+        self, attempt: RunningAttempt, arguments: Mapping[str, Any], here: Here | None = None
+    ) -> AttemptResult:
+        if self._stopping is not None:  # claimed just before: it goes back as it came
+            attempt.tell(StopReason.SHUTDOWN, self._stopping)
+        elif not self._lease.holds:  # stopped since the claim: it may be another's by now
+            await self._lease.held_or(attempt.turned)
+        if attempt.turned.done():
+            return self._not_begun(attempt)
+        memory = self._memory.size()
+        invocation = attempt.invocation = self._begin(attempt, arguments, here)
+        await attempt.turned
+        if not attempt.ended.done():
+            await self._stop(attempt, invocation)
+        finished = attempt.ended.result() if attempt.ended.done() else None
+        from_outside = finished is not None and finished.from_outside
+        if from_outside and attempt.ctx.stop_reason is None and await self._stop_follows():
+            attempt.ctx.tell_to_stop(StopReason.SHUTDOWN, self._stopping or _SHUTS_DOWN)
+        return AttemptResult(
+            ended_at=self._clock.now(),
+            outcome=finished.outcome if finished else None,
+            stopped=attempt.ctx.stop_reason,
+            stop_message=attempt.ctx.cancel_reason or "",
+            noticed=attempt.ctx.noticed or attempt.forced or from_outside,
+            abandoned=finished is None,
+            untouched=not (finished is None or finished.interrupted or attempt.ctx.noticed),
+            duration_ms=round((time.monotonic() - attempt.began) * 1000),
+            cpu_ms=finished.cpu_ms if finished else 0,
+            memory_mb=(
+                max(self._memory.size() - memory, 0) // 2**20
+                if finished is None or finished.memory_mb is None
+                else finished.memory_mb
+            ),
+        )
+
+    async def _stop_follows(self) -> bool:
+        """Whether the node stops: whoever ends all processes of a service may reach that of a job first."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop_expected.wait(), _STOP_FOLLOWS_SECONDS)
+        return self._stop_expected.is_set()
+
+    def _not_begun(self, attempt: RunningAttempt) -> AttemptResult:
+        return AttemptResult(
+            ended_at=self._clock.now(),
+            stopped=attempt.ctx.stop_reason,
+            stop_message=attempt.ctx.cancel_reason or "",
+            noticed=True,
+        )
+
+    def _begin(
+        self, attempt: RunningAttempt, arguments: Mapping[str, Any], here: Here | None
+    ) -> Invocation | ProcessInvocation:
+        calls = self._calls = self._calls or LoopCalls(asyncio.get_running_loop())
+        definition, ctx, hooks = attempt.definition, attempt.ctx, self._hooks
+
+        def on_end(finished: InvocationResult) -> None:
+            calls.ask(attempt.end, finished)
+
+        attempt.watch_time()
+
+        if definition.isolation == "process":
+            ctx.take(arguments)
+            return self._processes.begin(
+                definition,
+                ctx,
+                (attempt.claim.arguments_json, here),
+                hooks=hooks,
+                recorder=attempt.recorder,
+                failures=failures_of(attempt.claim),
+                when=self._lease.then,
+                on_begin=attempt.begun,
+                on_end=on_end,
+            )
+        return self._jobs.begin(
+            definition, ctx, arguments, hooks=hooks.around, on_begin=attempt.begun, on_end=on_end
+        )
+
+    async def _stop(
+        self, attempt: RunningAttempt, invocation: Invocation | ProcessInvocation
+    ) -> None:
+        """Wait the grace of a job that was told to stop, then stop it by force; one that goes on all the same keeps its worker until it or the process ends."""
+        since = self._clock.now()
+        shutdown = attempt.ctx.stop_reason is StopReason.SHUTDOWN
+        grace = self._settings.shutdown_grace if shutdown else self._settings.cancel_grace
+        if await attempt.ends_within(grace, self._hurried):
+            return
+        attempt.forced = True
+        invocation.stop()
+        if not invocation.in_thread and await attempt.ends_within(_LAST_CHANCE_SECONDS):
+            return
+        self._say_it_goes_on(attempt, invocation)
+        if not shutdown:
+            await self._wait_for_end(attempt, since)
+
+    async def _wait_for_end(self, attempt: RunningAttempt, since: datetime) -> None:
+        """Wait for a job that does not stop, with a note for people; at a shutdown its grace, and no longer."""
+        closing = asyncio.create_task(self._closing.wait())
+        try:
+            while not (attempt.ended.done() or self._closing.is_set()):
+                self._records.note_stop(attempt.claim, attempt.stop_note(since))
+                again = attempt.told_again()
+                await asyncio.wait(
+                    (attempt.ended, closing, again), return_when=asyncio.FIRST_COMPLETED
+                )
+        finally:
+            closing.cancel()
+        await attempt.ends_within(self._settings.shutdown_grace, self._hurried)
+
+    def _say_it_goes_on(
+        self, attempt: RunningAttempt, invocation: Invocation | ProcessInvocation
+    ) -> None:
+        thread = invocation.job_thread if invocation.in_thread else None
+        log.error(
+            "run %d (%s): %s; its %s does not stop and keeps its worker until it ends:\n%s",
+            attempt.claim.run_id,
+            attempt.claim.job_name,
+            attempt.ctx.cancel_reason or "",
+            f"thread {thread.name!r}" if thread is not None else "coroutine",
+            stack_of(thread if thread is not None else self._jobs.thread.thread),
+        )
+
+    async def _asked(self, attempt: RunningAttempt, ended: AttemptResult) -> Wait | None:
+        """What the job's back-off rule says of a run that is to be tried again."""
+        definition, claim = attempt.definition, attempt.claim
+        if ended.stopped is StopReason.LOST:
+            return None
+        default = next_state(ended, claim, definition, server=self._server_name)
+        if default.state is not RunState.RETRYING:
+            return None
+        finished = attempt.ended.result() if attempt.ended.done() else None
+        error: BaseException = RuntimeError(default.message)
+        if ended.stopped is StopReason.TIMEOUT:
+            error = TimeoutError(ended.stop_message)
+        elif finished is not None and finished.asked:
+            return finished.wait
+        elif finished is not None and finished.error is not None:
+            error = finished.error
+        return await asyncio.to_thread(
+            rule_wait, definition, attempt.ctx, failures_of(claim), error
+        )
+
+    async def _settle(self, attempt: RunningAttempt, ended: AttemptResult) -> None:
+        if attempt.definition.backoff_rule is not None:
+            ended = replace(ended, wait=await self._asked(attempt, ended))
+        await self._records.written(attempt.recorder)
+        lines, progress = attempt.recorder.close()
+        claim = attempt.claim
+        if ended.stopped is StopReason.LOST:
+            log.warning("run %d (%s) was lost to another node", claim.run_id, claim.job_name)
+            return
+        settlement = next_state(ended, claim, attempt.definition, server=self._server_name)
+        if lines or progress is not None:
+            settlement = replace(settlement, log_lines=lines, progress=progress)
+        await self._finish(settlement, ended)
+
+    async def _not_run(self, claim: Claim, definition: JobDefinition | None, why: Outcome) -> None:
+        ended = AttemptResult(ended_at=self._clock.now(), outcome=why)
+        await self._finish(next_state(ended, claim, definition, server=self._server_name), ended)
+
+    async def _finish(self, settlement: Settlement, ended: AttemptResult) -> None:
+        claim = settlement.claim
+        if not await self._writer.settle(settlement):
+            log.warning("run %d (%s) was lost to another node", claim.run_id, claim.job_name)
+            return
+        log.log(
+            logging.WARNING if settlement.state in _UNWELCOME else logging.INFO,
+            "run %d (%s) %s after %d ms: %s",
+            claim.run_id,
+            claim.job_name,
+            settlement.state,
+            ended.duration_ms,
+            settlement.message,
+            extra={"job": claim.job_name, "run_id": claim.run_id, "attempt": claim.attempt},
+        )
+        self._settled(settlement)
+
+    def _terms(self, offer: Offer, fitting: Eligibility) -> ClaimTerms:
+        return ClaimTerms(
+            server_id=self.server_id,
+            limits=limits_of(self._definitions, {run.job_name for run in offer.runs} or None),
+            poison_here=bool(self._poison),
+            now=self._clock.now(),
+            tell=self._clock.now,
+            queue_limits=self._queue_limits,
+            keyed=claimer.terms_of(self._definitions),
+            identity=self.identity,
+            fits=fitting.why_not,
+        )
+
+
+def limits_of(
+    definitions: Mapping[str, JobDefinition], names: Collection[str] | None = None
+) -> dict[str, int]:
+    """How many runs may be running at once of each job that has a limit."""
+    wanted = list(definitions) if names is None else names
+    known = [definitions[name] for name in wanted if name in definitions]
+    return {job.name: job.limit for job in known if job.limit is not None}
+
+
+_UNWELCOME = {RunState.FAILED, RunState.RETRYING}

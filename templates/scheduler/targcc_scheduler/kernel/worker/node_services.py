@@ -1,0 +1,34 @@
+"""What the parts of a node share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...core.clock import Clock
+from ...db.transactions import Store
+from ...features.alerts.message import AlertEvent
+from ...settings import Settings
+from ..engine.port import Engine
+from ..jobs.hooks import Hooks
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServices:
+    """What the parts of a node share.
+
+    Args:
+        store: The database.
+        engine: Offers runs.
+        clock: Tells the time.
+        settings: Intervals and graces.
+        notify: Takes what somebody may want to know; does not wait.
+        hooks: What a project hangs on its runs.
+    """
+
+    store: Store
+    engine: Engine
+    clock: Clock
+    settings: Settings
+    notify: Callable[[AlertEvent], None]
+    hooks: Hooks = field(default_factory=Hooks)

@@ -1,0 +1,219 @@
+"""Writing settlements: those that come while the database is busy go together in the next transaction, and none is ever dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.clock import Clock
+from ...core.outage import OUTAGES, Outage, is_undone
+from ...core.states import RunState
+from ...db.transactions import Store
+from ..engine.port import Engine
+from ..engine.submit import hand_over
+from ..row_locks import lock_rows
+from ..runs import settle
+from ..runs.values import NO_LIMIT, Settlement, Tie
+
+log = logging.getLogger("targcc.worker.settlement_writer")
+
+_MOST_AT_ONCE = 100
+_GATHER_SECONDS = 0.001
+"""Runs that end together are written together, and their workers get their next runs together: so long the first waits for the last."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    settlement: Settlement
+    written: asyncio.Future[bool]
+    tries: list[tuple[Settlement, datetime]] = field(default_factory=list)
+    """What was tried, and with which instant, and may have come through though it is tried again."""
+
+
+class SettlementWriter:
+    """Writes settlements.
+
+    Args:
+        store: The database.
+        engine: Gets the runs that go on.
+        clock: Dates the transitions.
+        others_run: Whether other runs are about to end, so that it pays to wait for them.
+    """
+
+    def __init__(
+        self, store: Store, engine: Engine, clock: Clock, others_run: Callable[[], bool]
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._others_run = others_run
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+        self._gathered: asyncio.Future[None] | None = None
+        self._outage = Outage(log, "writing the outcome of runs")
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Write a settlement; returns once it is in the database, however long that is unavailable.
+
+        Returns:
+            Whether the run still belonged to this node.
+
+        Raises:
+            Exception: it cannot be written, not even without its details, which is a fault of the scheduler.
+        """
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(settlement, written))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write_all())
+        elif self._gathered is not None and not self._others_run():
+            _resolve(self._gathered)
+        return await written
+
+    async def close(self) -> None:
+        """Wait until everything is written."""
+        if self._task is not None:
+            await self._task
+
+    async def _write_all(self) -> None:
+        if self._others_run():
+            await self._gather()
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+            try:
+                await self._try(batch)
+            except Exception as error:  # noqa: BLE001 - nobody must wait for what will not come
+                for item in batch:
+                    if not item.written.done():
+                        item.written.set_exception(error)
+
+    async def _gather(self) -> None:
+        """Wait for others that end now too, until the last run has ended, but not long."""
+        loop = asyncio.get_running_loop()
+        self._gathered = loop.create_future()
+        timer = loop.call_later(_GATHER_SECONDS, _resolve, self._gathered)
+        try:
+            await self._gathered
+        finally:
+            timer.cancel()
+            self._gathered = None
+
+    async def _try(self, batch: Sequence[_Waiting]) -> None:
+        """Write a batch. What the database refuses is found by halving it, and costs the others nothing."""
+        now = self._clock.now()
+        try:
+            await self._write(batch, now)
+        except OUTAGES as error:
+            if isinstance(error, DataError | IntegrityError):
+                await self._try_halves(batch, error)
+            else:
+                await self._try_later(batch, now, error)
+        # Such as a StatementError: a value of which no parameter can be made.
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is one item's
+            await self._try_halves(batch, error)
+        else:
+            self._outage.over()
+
+    async def _try_later(self, batch: Sequence[_Waiting], now: datetime, error: Exception) -> None:
+        if not is_undone(error):
+            for item in batch:
+                item.tries.append((item.settlement, now))
+        self._waiting[:0] = batch
+        await asyncio.sleep(self._outage.failed(error).total_seconds())
+
+    async def _try_halves(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        if len(batch) > 1:
+            half = len(batch) // 2
+            await self._try(batch[:half])
+            await self._try(batch[half:])
+            return
+        item = batch[0]
+        run_id, simpler = item.settlement.claim.run_id, _simpler(item.settlement)
+        if simpler == item.settlement:
+            item.written.set_exception(error)
+            return
+        log.error("run %d: its details cannot be kept", run_id, exc_info=error)
+        item.settlement = simpler
+        await self._try(batch)
+
+    async def _write(self, batch: Sequence[_Waiting], now: datetime) -> None:
+        doubtful = [tried for item in batch for tried in item.tries]
+        settlements = [item.settlement for item in batch]
+        at_once = self._store.dialect.commits_cost
+        one_statement = not doubtful and all(_is_plain(one, at_once=at_once) for one in settlements)
+        begin = self._store.write_at_once if one_statement else self._store.write
+        async with begin() as connection:
+            if any(item.claim.ties & Tie.FOLLOWED for item in settlements):
+                await _hold(connection, settlements)
+            settled = await settle.settle(connection, settlements, now, untied=one_statement)
+            await hand_over(self._engine, connection, settled, now)
+            if doubtful:
+                settled += await settle.settled_before(connection, doubtful)
+        if one_statement and len(settled) < len(settlements):
+            for item in batch:  # whatever becomes of the rest, some are written
+                item.tries.append((item.settlement, now))
+            settled += await self._write_tied(settlements, settled, now)
+        mine = {(item.claim.run_id, item.claim.attempt) for item in settled}
+        for item in batch:
+            claim = item.settlement.claim
+            if not item.written.done():
+                item.written.set_result((claim.run_id, claim.attempt) in mine)
+        self._engine.wake()
+
+    async def _write_tied(
+        self, settlements: Sequence[Settlement], settled: Sequence[Settlement], now: datetime
+    ) -> list[Settlement]:
+        """Those that could not be settled by a statement alone: something was tied to them while they ran; or they are lost."""
+        written = {item.claim.key for item in settled}
+        rest = [item for item in settlements if item.claim.key not in written]
+
+        async def work(connection: AsyncConnection) -> list[Settlement]:
+            await _hold(connection, rest)
+            tied = await settle.settle(connection, rest, now)
+            await hand_over(self._engine, connection, tied, now)
+            return tied
+
+        return await self._store.change(work)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def _hold(connection: AsyncConnection, settlements: Sequence[Settlement]) -> None:
+    """Lock what ends are about, in one order; a single one meets what waits for it in that order by itself, unless it has locked the key of its limit by then."""
+    if len(settlements) > 1 or settlements[0].claim.ties & Tie.LIMITED:
+        await lock_rows(connection, [item.claim.run_id for item in settlements])
+
+
+def _is_plain(settlement: Settlement, *, at_once: bool) -> bool:
+    """Whether the run and its history are all that is written, with ``at_once`` unless somebody waits for the key of its limit, as is likely where the run has waited."""
+    limited = settlement.claim.limit or settlement.claim.queue_limit
+    failed = settlement.state is RunState.FAILED  # its cause is written too
+    tied = settlement.claim.ties & NO_LIMIT if at_once else settlement.claim.ties
+    return not (settlement.goes_on or limited or failed or tied or settlement.log_lines)
+
+
+def _simpler(settlement: Settlement) -> Settlement:
+    """A settlement without what its job has given: first without details, then without a word."""
+    attempt = settlement.attempt
+    if attempt is not None:
+        attempt = replace(
+            attempt,
+            stack_trace=None,
+            metadata_json=None,
+            duration_ms=None,
+            memory_mb=None,
+            cpu_ms=None,
+        )
+    without_details = replace(settlement, attempt=attempt, log_lines=(), progress=None)
+    if without_details != settlement:
+        return without_details
+    silent = None if attempt is None else replace(attempt, message="its result cannot be kept")
+    return replace(settlement, attempt=silent, message="its result cannot be kept", note="")

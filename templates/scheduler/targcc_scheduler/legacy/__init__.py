@@ -1,1 +1,0 @@
-"""What comes from the old server: its table of jobs, its history."""

@@ -1,1 +1,0 @@
-"""What a node does beside runs: operations on many of them, expectations, the outgoing heartbeat."""

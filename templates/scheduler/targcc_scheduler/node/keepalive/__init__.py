@@ -1,1 +1,0 @@
-"""A process beside the node that beats for it while its interpreter does not answer."""

@@ -1,1 +1,0 @@
-"""The slots of recurring jobs: which have come, and the runs they become."""

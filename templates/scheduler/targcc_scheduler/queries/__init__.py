@@ -1,1 +1,0 @@
-"""Reads for the dashboard, the API and the command line."""

@@ -1,1 +1,0 @@
-"""Batches under way and over, for people."""

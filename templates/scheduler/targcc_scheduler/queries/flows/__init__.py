@@ -1,1 +1,0 @@
-"""Flows under way and over, for people."""

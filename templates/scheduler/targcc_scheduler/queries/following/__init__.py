@@ -1,1 +1,0 @@
-"""Reading what changes: in short queries that are repeated while somebody watches."""

@@ -1,1 +1,0 @@
-"""The nights when the clock of a zone changes, and what schedules do in them."""

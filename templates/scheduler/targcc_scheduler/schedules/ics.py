@@ -1,0 +1,317 @@
+"""Days off and times without starts from an iCalendar file (RFC 5545), as calendars of holidays are handed out.
+
+Read are the events (``VEVENT``): those of whole days are days off, those with a time of the day are times without starts. Rules
+of repetition are read as far as they speak of days; one that says more is an error, so that no holiday is lost in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
+
+from .calendar_entries import Span
+from .errors import CronError
+from .zones import as_zone
+
+_LINE = re.compile(
+    r'([A-Za-z0-9-]+)((?:;[A-Za-z0-9-]+=(?>"[^"]*"(?=[;:])|[^;:]*))*+):(.*)', re.DOTALL
+)
+_LENGTH = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+_WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+_BY_DAY = re.compile(r"([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)")
+_READ = {"FREQ", "INTERVAL", "COUNT", "UNTIL", "BYMONTH", "BYMONTHDAY", "BYDAY", "WKST"}
+_MOMENT = re.compile(r"(?P<day>\d{8})(?:T(?P<clock>\d{6})(?P<utc>Z)?)?")
+_ESCAPED = re.compile(r"\\(.)")
+_DAY = timedelta(days=1)
+_WEEK = 7
+
+_Lines = dict[str, list[tuple[int, str, str]]]
+"""The lines of an event by name: their number, options and value."""
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """When an event comes again, in days.
+
+    Attributes:
+        frequency: ``DAILY``, ``WEEKLY``, ``MONTHLY`` or ``YEARLY``.
+        interval: Each so many of them.
+        count: How often in all, the first among them; None is no limit.
+        until: The last day on which it may come; None is no limit.
+        months: Only in these.
+        month_days: Only on these days of the month; -1 is the last.
+        weekdays: Only on these, each or the n-th of the month (without a month, and yearly: of the year); Monday is 0.
+    """
+
+    frequency: str
+    interval: int = 1
+    count: int | None = None
+    until: date | None = None
+    months: tuple[int, ...] = ()
+    month_days: tuple[int, ...] = ()
+    weekdays: tuple[tuple[int | None, int], ...] = ()
+
+    def days(self, first: date, since: date, until: date) -> Iterator[date]:
+        """Yield the days from ``since`` up to, and not including, ``until`` on which an event comes that began on ``first``."""
+        day = first if self.count is not None else max(first, since)
+        seen = 0
+        end = until if self.until is None else min(until, self.until + _DAY)
+        while day < end and (self.count is None or seen < self.count):
+            if day == first or self._falls_on(day, first):
+                seen += 1
+                if day >= since:
+                    yield day
+            day += _DAY
+
+    def _falls_on(self, day: date, first: date) -> bool:
+        return (
+            self._period(day, first) % self.interval == 0
+            and (not self.months or day.month in self.months)
+            and self._on_day(day, first)
+        )
+
+    def _period(self, day: date, first: date) -> int:
+        match self.frequency:
+            case "YEARLY":
+                return day.year - first.year
+            case "MONTHLY":
+                return (day.year - first.year) * 12 + day.month - first.month
+            case "WEEKLY":
+                monday = first - timedelta(days=first.weekday())
+                return (day - monday).days // _WEEK
+            case _:
+                return (day - first).days
+
+    def _on_day(self, day: date, first: date) -> bool:
+        if self.month_days or self.weekdays:
+            left = _month_end(day).day - day.day
+            by_month = not self.month_days or bool({day.day, -left - 1} & set(self.month_days))
+            return by_month and (not self.weekdays or self._on_weekday(day))
+        match self.frequency:
+            case "YEARLY":
+                return day.day == first.day and (bool(self.months) or day.month == first.month)
+            case "MONTHLY":
+                return day.day == first.day
+            case "WEEKLY":
+                return day.weekday() == first.weekday()
+            case _:
+                return True
+
+    def _on_weekday(self, day: date) -> bool:
+        whole_year = self.frequency == "YEARLY" and not self.months
+        start = date(day.year, 1, 1) if whole_year else day.replace(day=1)
+        end = date(day.year, 12, 31) if whole_year else _month_end(day)
+        places = {None, (day - start).days // _WEEK + 1, -((end - day).days // _WEEK) - 1}
+        return any(weekday == day.weekday() and place in places for place, weekday in self.weekdays)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event, with its repetitions; ``start`` is a ``datetime`` where it has a time of the day."""
+
+    name: str
+    start: date
+    length: timedelta
+    rule: Repetition | None = None
+    but: frozenset[date] = frozenset()
+    also: tuple[date, ...] = ()
+
+    def starts(self, year: int) -> Iterator[date]:
+        """Yield when it begins, from the first day of a year up to the end of it."""
+        since, until = date(year, 1, 1), date(year + 1, 1, 1)
+        first = _day_of(self.start)
+        days = [first] if self.rule is None else self.rule.days(first, since, until)
+        found = [self._at(day) for day in days if since <= day < until]
+        more = [one for one in self.also if since <= _day_of(one) < until]
+        yield from (one for one in dict.fromkeys([*found, *more]) if one not in self.but)
+
+    def _at(self, day: date) -> date:
+        if not isinstance(self.start, datetime):
+            return day
+        return datetime.combine(day, self.start.timetz())
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What the events of one year close."""
+
+    days: Mapping[date, str] = field(default_factory=lambda: MappingProxyType({}))
+    spans: tuple[Span, ...] = ()
+
+
+def closed_in(events: tuple[Event, ...], year: int) -> Closed:
+    """Return the days off, and the times without starts, of events that begin in a year."""
+    days: dict[date, str] = {}
+    spans: list[Span] = []
+    for event in events:
+        for start in event.starts(year):
+            if isinstance(start, datetime):
+                spans.append(Span(event.name, start, start + event.length))
+            else:
+                for turn in range(max(1, event.length.days)):
+                    days.setdefault(start + turn * _DAY, event.name)
+    return Closed(days, tuple(spans))
+
+
+def read_events(text: str) -> tuple[Event, ...]:
+    """Return the events of a file; those that are cancelled are left out.
+
+    Raises:
+        CronError: It is no calendar, or says something that is not read; with the line.
+    """
+    lines = list(_unfolded(text))
+    if not lines or lines[0][1].strip().upper() != "BEGIN:VCALENDAR":
+        raise _wrong(1, "it does not begin with BEGIN:VCALENDAR")
+    found: list[_Lines] = []
+    inside: list[str] = []
+    for number, line in lines:
+        matched = _LINE.fullmatch(line)
+        if matched is None:
+            raise _wrong(number, f"it cannot be read: {line[:60]}")
+        name, options, value = matched[1].upper(), matched[2], matched[3]
+        if name == "BEGIN":
+            inside.append(value.upper())
+            if value.upper() == "VEVENT":
+                found.append({"BEGIN": [(number, options, value)]})
+        elif name == "END" and inside:
+            inside.pop()
+        elif inside and inside[-1] == "VEVENT":
+            found[-1].setdefault(name, []).append((number, options, value))
+    replaced = _replaced(found)
+    return tuple(_event(one, replaced) for one in found if not _is_cancelled(one))
+
+
+def _unfolded(text: str) -> Iterator[tuple[int, str]]:
+    """Yield whole lines with their number: a line that begins with a blank goes on from the one before."""
+    number, whole = 0, ""
+    for place, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        if line[:1] in {" ", "\t"}:
+            whole += line[1:]
+            continue
+        if whole:
+            yield number, whole
+        number, whole = place, line
+    if whole:
+        yield number, whole
+
+
+def _wrong(number: int, message: str) -> CronError:
+    return CronError(f"line {number}: {message}", text=message)
+
+
+def _is_cancelled(lines: _Lines) -> bool:
+    return any(value.upper() == "CANCELLED" for _, _, value in lines.get("STATUS", []))
+
+
+def _replaced(events: list[_Lines]) -> dict[str, set[date]]:
+    """By event, the repetitions that have an entry of their own, or are cancelled by one."""
+    found: dict[str, set[date]] = {}
+    for lines in events:
+        found.setdefault(_uid(lines), set()).update(_every_moment(lines, "RECURRENCE-ID"))
+    return found
+
+
+def _uid(lines: _Lines) -> str:
+    return next((value for _, _, value in lines.get("UID", [])), "")
+
+
+def _event(lines: _Lines, replaced: dict[str, set[date]]) -> Event:
+    [(number, _, _)] = lines["BEGIN"]
+    if "DTSTART" not in lines:
+        raise _wrong(number, "an event has no DTSTART")
+    start = _moments(*lines["DTSTART"][0])[0]
+    if "DTEND" in lines:
+        end = _moments(*lines["DTEND"][0])[0]
+        if isinstance(start, datetime) != isinstance(end, datetime):
+            raise _wrong(number, "an event begins with a day and ends with a time")
+        length = end - start
+    elif "DURATION" in lines:
+        length = _length(*lines["DURATION"][0])
+    else:
+        length = timedelta() if isinstance(start, datetime) else _DAY
+    names = [value for _, _, value in lines.get("SUMMARY", [])]
+    but = set(_every_moment(lines, "EXDATE"))
+    if "RECURRENCE-ID" not in lines:
+        but |= replaced[_uid(lines)]
+    return Event(
+        name=_ESCAPED.sub(r"\1", names[0]).strip() if names else "event",
+        start=start,
+        length=length,
+        rule=_repetition(*lines["RRULE"][0]) if "RRULE" in lines else None,
+        but=frozenset(but),
+        also=tuple(_every_moment(lines, "RDATE")),
+    )
+
+
+def _every_moment(lines: _Lines, name: str) -> list[date]:
+    return [one for line in lines.get(name, []) for one in _moments(*line)]
+
+
+def _moments(number: int, options: str, value: str) -> list[date]:
+    found = re.search(r';TZID="?([^;":]+)"?', options, re.IGNORECASE)
+    return [_moment(number, one, found[1] if found else None) for one in value.split(",")]
+
+
+def _moment(number: int, text: str, zone: str | None) -> date:
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        raise _wrong(number, f'"{text}" is no date')
+    try:
+        day = date.fromisoformat(found["day"])
+        if found["clock"] is None:
+            return day
+        clock = time.fromisoformat(found["clock"])
+        if found["utc"]:
+            return datetime.combine(day, clock, UTC)
+        return datetime.combine(day, clock, as_zone(zone) if zone else None)
+    except ValueError as error:  # a CronError is one
+        raise _wrong(number, str(error)) from None
+
+
+def _length(number: int, _: str, text: str) -> timedelta:
+    found = _LENGTH.fullmatch(text)
+    if found is None:
+        raise _wrong(number, f'"{text}" is no duration')
+    weeks, days, hours, minutes, seconds = (int(one or 0) for one in found.groups())
+    return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _repetition(number: int, _: str, text: str) -> Repetition:
+    parts = dict(one.upper().split("=", 1) for one in text.split(";") if "=" in one)
+    unknown = parts.keys() - _READ
+    if unknown or parts.get("FREQ") not in {"DAILY", "WEEKLY", "MONTHLY", "YEARLY"}:
+        raise _wrong(number, f"a repetition that is not read: {text}")
+    days = [_BY_DAY.fullmatch(one) for one in parts.get("BYDAY", "").split(",") if one]
+    other_week = parts["FREQ"] == "WEEKLY" and parts.get("WKST", "MO") != "MO"
+    if not all(days) or (other_week and parts.get("INTERVAL", "1") != "1"):
+        raise _wrong(number, f"a repetition that is not read: {text}")
+    try:
+        until = _day_of(_moment(number, parts["UNTIL"], None)) if "UNTIL" in parts else None
+        return Repetition(
+            frequency=parts["FREQ"],
+            interval=max(1, int(parts.get("INTERVAL", "1"))),
+            count=int(parts["COUNT"]) if "COUNT" in parts else None,
+            until=until,
+            months=_numbers(parts.get("BYMONTH", "")),
+            month_days=_numbers(parts.get("BYMONTHDAY", "")),
+            weekdays=tuple(
+                (int(one[1]) if one[1] else None, _WEEKDAYS.index(one[2])) for one in days if one
+            ),
+        )
+    except ValueError:
+        raise _wrong(number, f"a repetition that is not read: {text}") from None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(one) for one in text.split(",") if one)
+
+
+def _day_of(moment: date) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment
+
+
+def _month_end(day: date) -> date:
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - _DAY

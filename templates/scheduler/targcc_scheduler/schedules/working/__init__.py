@@ -1,1 +1,0 @@
-"""Days on which, and hours in which, nothing starts: named calendars, and schedules that respect them."""

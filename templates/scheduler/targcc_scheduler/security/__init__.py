@@ -1,1 +1,0 @@
-"""Users, tokens, sessions and roles: who may sign in, and what they may do."""

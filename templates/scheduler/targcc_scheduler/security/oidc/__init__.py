@@ -1,1 +1,0 @@
-"""Signing in at an OpenID provider."""

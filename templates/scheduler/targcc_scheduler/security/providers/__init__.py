@@ -1,1 +1,0 @@
-"""The ways a request can say who sends it."""

@@ -1,1 +1,0 @@
-"""What people may do who have no built-in role."""

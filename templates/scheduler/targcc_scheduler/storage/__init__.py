@@ -1,1 +1,0 @@
-"""Every table, and every statement that writes one."""

@@ -1,1 +1,0 @@
-"""Alerts as rows: whose rule holds, how many went out, which are not over, and what is still to be sent."""

@@ -1,1 +1,0 @@
-"""Jobs that were renamed: their rows go to the new name."""

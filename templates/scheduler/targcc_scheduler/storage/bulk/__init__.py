@@ -1,1 +1,0 @@
-"""Operations on many runs: their rows, and what one step of them does."""

@@ -1,1 +1,0 @@
-"""Deploys: which release's definitions decide, and nodes that are being drained."""

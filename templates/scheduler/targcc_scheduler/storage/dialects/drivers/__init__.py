@@ -1,1 +1,0 @@
-"""The databases' drivers: statements that they execute themselves."""

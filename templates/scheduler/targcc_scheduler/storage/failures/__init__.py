@@ -1,1 +1,0 @@
-"""What needs a person: why runs failed, and what people did about it."""

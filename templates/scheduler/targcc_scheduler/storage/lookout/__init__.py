@@ -1,1 +1,0 @@
-"""One look at the database for all that wait for a change there."""

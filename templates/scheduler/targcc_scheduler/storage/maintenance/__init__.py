@@ -1,1 +1,0 @@
-"""Maintenance windows: times in which no run of some queues, or of any, starts."""

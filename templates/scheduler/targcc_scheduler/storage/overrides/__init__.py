@@ -1,1 +1,0 @@
-"""What people have changed of jobs while they are deployed."""

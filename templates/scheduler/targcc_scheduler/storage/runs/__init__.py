@@ -1,1 +1,0 @@
-"""A run from state to state: create, stage, claim, settle."""

@@ -1,1 +1,0 @@
-"""What the tables are made of, and those of one subject each."""

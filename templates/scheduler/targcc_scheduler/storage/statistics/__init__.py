@@ -1,1 +1,0 @@
-"""How runs ended, added up by quarters of an hour: the rows of ``c_JobStat``."""

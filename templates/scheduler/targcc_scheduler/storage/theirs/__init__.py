@@ -1,1 +1,0 @@
-"""Connections of an application: what is written on them commits with it."""

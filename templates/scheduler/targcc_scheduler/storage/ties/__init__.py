@@ -1,1 +1,0 @@
-"""What hangs on a run: who waits for it, its batch, its keys."""

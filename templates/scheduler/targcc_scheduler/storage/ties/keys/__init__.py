@@ -1,1 +1,0 @@
-"""Keys: of runs that are unique, and of calls that are made once."""

@@ -1,1 +1,0 @@
-"""What all answers of the REST API share: chosen fields, versions."""

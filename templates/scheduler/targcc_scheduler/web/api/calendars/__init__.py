@@ -1,1 +1,0 @@
-"""The API of when nothing runs: calendars, and maintenance windows."""

@@ -1,1 +1,0 @@
-"""Flows, in the API."""

@@ -1,0 +1,38 @@
+"""The routes of limits by key."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from ...kernel.queries import limits
+from ..api_route import ApiRoute
+from .common import PROBLEMS, Cursor, Limit, SchedulerOf, Viewer, link_next
+from .limit_schemas import LimitKeyOut
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/limits", tags=["limits"])
+async def list_limits(
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    job: Annotated[str | None, Query(description="Of this job.")] = None,
+    key: Annotated[str | None, Query(description="Keys in which this stands.")] = None,
+    waiting: Annotated[bool, Query(description="Only keys for which runs wait.")] = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> list[LimitKeyOut]:
+    """The keys of limits that are in use, in their order. The header `Link` names the next page."""
+    jobs, now = scheduler.definitions, scheduler.clock.now()
+    found = await scheduler.read(
+        lambda db: limits.list_keys(
+            db, jobs, now, job=job, key=key, waiting=waiting, limit=limit, after=cursor or ""
+        )
+    )
+    link_next(request, response, found[-1].key if len(found) == limit else None)
+    return [LimitKeyOut(**vars(one)) for one in found]

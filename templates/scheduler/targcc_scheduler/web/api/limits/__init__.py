@@ -1,1 +1,0 @@
-"""Limits by key, in the API."""

@@ -1,1 +1,0 @@
-"""The API of what happens: streams of events, whole logs, webhooks."""

@@ -1,1 +1,0 @@
-"""The page of when nothing runs: calendars, and maintenance windows."""

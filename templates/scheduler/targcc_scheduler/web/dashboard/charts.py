@@ -1,0 +1,498 @@
+"""Small charts as SVG: days, load, spark line, strip, trend."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup, escape
+
+from ...core import humanize
+from ...core.languages import gettext
+from ...core.states import RunState
+from ...features.timeline.history import TrendDay
+from ...features.triage.overview import Overview
+from ...kernel.queries.models import Run
+from ...kernel.queries.statistics import Day
+from ...kernel.runs.values import QUARTER, quarter_of
+
+# What the charts share.
+
+STACK = (  # from the base line up, the states that need attention first
+    ("failed", frozenset({RunState.FAILED})),
+    ("missed", frozenset({RunState.MISSED})),
+    ("other", frozenset({RunState.CANCELLED, RunState.SKIPPED})),
+    ("active", frozenset({RunState.RUNNING, RunState.RETRYING, RunState.ENQUEUED})),
+    ("succeeded", frozenset({RunState.SUCCEEDED})),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Instants as per cent of the width."""
+
+    start: datetime
+    end: datetime
+
+    def x(self, instant: datetime) -> float:
+        """Where an instant is."""
+        return 100 * (instant - self.start) / (self.end - self.start)
+
+    def width(self, span: timedelta) -> float:
+        """How wide a time is."""
+        return 100 * span / (self.end - self.start)
+
+
+def rect(kind: str, x: float, y: float, *, width: float, height: float, unit: str = "%") -> Markup:
+    """A rectangle whose class is the state it stands for, as the code names it; heights are pixels."""
+    return drawn(
+        f'<rect class="k-{kind}" x="{x:.3f}{unit}" y="{y:.1f}" width="{width:.3f}{unit}" height="{height:.1f}"/>'
+    )
+
+
+def drawn(shape: str) -> Markup:
+    """A shape of numbers, the code's own words and escaped ones: a page has thousands, and ``Markup.format`` takes ten times as long."""
+    return Markup(shape)  # noqa: S704 - whoever calls escapes what people wrote
+
+
+def table(label: str, heads: Iterable[str], rows: Iterable[tuple[object, ...]]) -> Markup:
+    """The figures behind a chart, for who cannot see it.
+
+    Args:
+        label: What the table is about.
+        heads: Of its columns.
+        rows: One each; the first cell says what the row is about.
+    """
+    head = joined(Markup('<th scope="col">{}</th>').format(one) for one in heads)
+    lines = (
+        Markup('<tr><th scope="row">{}</th>{}</tr>').format(
+            first, joined(Markup("<td>{}</td>").format(one) for one in rest)
+        )
+        for first, *rest in rows
+    )
+    return Markup(
+        '<table class="hidden"><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
+    ).format(label, head, joined(lines))
+
+
+def joined(parts: Iterable[Markup]) -> Markup:
+    """The parts of a chart, joined."""
+    return Markup("").join(parts)
+
+
+def scaled(number: int, most: int, height: float) -> float:
+    """The height of a column, by square root, so that one run is still visible beside a thousand."""
+    return max(3.0, height * math.sqrt(number / most)) if number else 0.0
+
+
+# The days: how a job's attempts ended, a column a day.
+
+_DAYS_HEIGHT = 64
+
+
+def days(figures: Sequence[Day]) -> Markup:
+    """What a job did each day, the newest on the right: failures at the foot of each column."""
+    most = max([day.succeeded + day.failed for day in figures] or [1]) or 1
+    width = 100 / max(len(figures), 1)
+    columns = [_day_column(day, n * width, width, most) for n, day in enumerate(figures)]
+    total = sum(day.succeeded for day in figures), sum(day.failed for day in figures)
+    label = gettext(
+        "By day: %(succeeded)s succeeded, %(failed)s failed", succeeded=total[0], failed=total[1]
+    )
+    drawn = Markup(
+        '<svg class="days" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
+    ).format(label, _DAYS_HEIGHT + 1, joined(columns))
+    rows = ((_day(day), day.succeeded, day.failed) for day in figures)
+    return drawn + table(label, _heads(), rows)
+
+
+def _heads() -> tuple[str, str, str]:
+    words = humanize.STATE_WORDS
+    return gettext("Day"), words[RunState.SUCCEEDED], words[RunState.FAILED]
+
+
+def _day(day: Day) -> str:
+    return f"{humanize.weekday(day.day)} {humanize.day_and_month(day.day)}"
+
+
+def _day_column(day: Day, x: float, width: float, most: int) -> Markup:
+    base, parts = float(_DAYS_HEIGHT), []
+    whole = scaled(day.succeeded + day.failed, most, _DAYS_HEIGHT - 4)
+    for kind, number in (("failed", day.failed), ("succeeded", day.succeeded)):
+        if number:
+            height = max(3.0, whole * number / (day.succeeded + day.failed))
+            base -= height
+            parts.append(rect(kind, x + width * 0.1, base, width=width * 0.8, height=height))
+    if not parts:
+        parts.append(rect("none", x + width * 0.1, base - 1, width=width * 0.8, height=1))
+    title = gettext(
+        "%(day)s: %(succeeded)s succeeded, %(failed)s failed",
+        day=_day(day),
+        succeeded=day.succeeded,
+        failed=day.failed,
+    )
+    return Markup("<g><title>{}</title>{}</g>").format(title, joined(parts))
+
+
+# How many slots begin in each hour of a day.
+
+_HEIGHT = 34
+_LABELLED = 6
+
+
+def load(hours: Sequence[tuple[str, int]], most: int, name: str) -> Markup:
+    """A column for each hour.
+
+    Args:
+        hours: What each is called by the clock, such as ``02:00``, and how many slots it has.
+        most: The number that a column of full height stands for.
+        name: What the chart is of.
+    """
+    width = 100 / max(len(hours), 1)
+    drawn = []
+    for n, (label, number) in enumerate(hours):
+        height = scaled(number, max(most, 1), _HEIGHT) or 1
+        bar = rect(
+            "plan" if number else "none",
+            n * width + width * 0.08,
+            _HEIGHT - height,
+            width=width * 0.84,
+            height=height,
+        )
+        title = f"{label}: {humanize.count(number, 'run')}"
+        drawn.append(Markup("<g><title>{}</title>{}</g>").format(title, bar))
+        if n % _LABELLED == 0:
+            drawn.append(
+                Markup('<text class="k-label" x="{:.3f}%" y="{}">{}</text>').format(
+                    n * width, _HEIGHT + 13, label[:2]
+                )
+            )
+    total = sum(number for _, number in hours)
+    return Markup(
+        '<svg class="load" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
+    ).format(f"{name}: {humanize.count(total, 'run')}", _HEIGHT + 16, joined(drawn))
+
+
+# The spark line: the durations of a job's last runs.
+
+_SPARK_BAR, _SPARK_STEP, _SPARK_HEIGHT = 4, 6, 22
+
+
+def spark(runs: Sequence[Run], most: int = 24) -> Markup:
+    """The last runs of a job, the newest on the right: height is duration, colour is outcome.
+
+    Args:
+        runs: Newest first.
+        most: How many to show; fewer leave room on the left.
+    """
+    shown = list(reversed(runs[:most]))
+    longest = max([run.duration.total_seconds() for run in shown if run.duration] or [1.0]) or 1.0
+    offset = most - len(shown)
+    bars = [
+        _spark_bar(run, (offset + index) * _SPARK_STEP, longest) for index, run in enumerate(shown)
+    ]
+    counts = Counter(run.state for run in shown)
+    said = ", ".join(humanize.count_state(counts[s], s) for s in RunState if counts[s])
+    return Markup(
+        '<svg class="spark" role="img" aria-label="{}" width="{}" height="{}">{}</svg>'
+    ).format(
+        gettext(
+            "Last %(runs)s: %(states)s",
+            runs=humanize.count(len(shown), "run"),
+            states=said or gettext("none"),
+        ),
+        most * _SPARK_STEP - (_SPARK_STEP - _SPARK_BAR),
+        _SPARK_HEIGHT,
+        joined(bars),
+    )
+
+
+def _spark_bar(run: Run, x: int, longest: float) -> Markup:
+    seconds = run.duration.total_seconds() if run.duration else 0.0
+    height = max(4.0, (_SPARK_HEIGHT - 2) * math.sqrt(seconds / longest))
+    bar = rect(run.state, x, _SPARK_HEIGHT - height, width=_SPARK_BAR, height=height, unit="")
+    state = humanize.STATE_WORDS[run.state]
+    if run.duration:
+        took = humanize.duration(run.duration)
+        said = gettext("run %(id)s: %(state)s in %(time)s", id=run.id, state=state, time=took)
+    else:
+        said = gettext("run %(id)s: %(state)s", id=run.id, state=state)
+    return Markup("<g><title>{}</title>{}</g>").format(said, bar)
+
+
+# The strip: the runs of a day on one time line.
+
+_STRIP_BIN = QUARTER
+_STRIP_HEIGHT = 56
+_STRIP_BASE = 60  # where the bars stand, in pixels from the top
+
+
+def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
+    """The last day and the next hours as one strip: a column each quarter of an hour, failures at its foot.
+
+    Args:
+        view: The data of the overview page.
+        zone: Of the labels.
+        runs_url: The page that lists runs; each column links to its own.
+    """
+    start = quarter_of(view.since)
+    axis = Axis(start, quarter_of(view.horizon) + _STRIP_BIN)
+    bins: dict[int, Counter[RunState]] = {}
+    for (at, state), number in view.window.by_quarter.items():
+        bins.setdefault((at - start) // _STRIP_BIN, Counter())[state] += number
+    for run in view.running:
+        if run.started_at is not None:
+            bins.setdefault((run.started_at - start) // _STRIP_BIN, Counter())[run.state] += 1
+    slots = Counter((at - start) // _STRIP_BIN for at in view.slots)
+    most = max([*(total.total() for total in bins.values()), *slots.values(), 1])
+    columns = _Columns(axis, most, zone, runs_url)
+    parts = [
+        *(_hour(axis, at, zone) for at in _hours(axis, zone)),
+        *(columns.runs(n, bins[n]) for n in sorted(bins) if n >= 0),
+        *(columns.slots(n, slots[n]) for n in sorted(slots) if n >= 0),
+        _now_mark(axis, view.now),
+    ]
+    label = _strip_label(view)
+    rows = [(columns.span(n), _said(bins[n])) for n in sorted(bins) if n >= 0]
+    rows += [(columns.span(n), columns.coming(slots[n])) for n in sorted(slots) if n >= 0]
+    return Markup(
+        '<svg class="strip" role="group" aria-label="{}" width="100%" height="82">{}</svg>'
+    ).format(label, joined(parts)) + table(label, (gettext("When"), gettext("Runs")), rows)
+
+
+def _strip_label(view: Overview) -> str:
+    counts = {state: view.count(state) for state in RunState} | {
+        RunState.RUNNING: len(view.running)
+    }
+    return gettext(
+        "The last 24 hours: %(states)s; %(number)s to come in 6 hours",
+        states=_said(Counter(counts)) or gettext("no runs"),
+        number=len(view.slots),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Draws the columns of the strip; ``n`` counts quarters of an hour from its beginning."""
+
+    axis: Axis
+    most: int
+    zone: ZoneInfo
+    runs_url: str
+
+    def runs(self, n: int, states: Counter[RunState]) -> Markup:
+        start = self.axis.start + n * _STRIP_BIN
+        end = start + _STRIP_BIN
+        whole = scaled(states.total(), self.most, _STRIP_HEIGHT)
+        x, width, base = self.axis.x(start), self.axis.width(_STRIP_BIN), float(_STRIP_BASE)
+        parts = [rect("hit", x, 0, width=width, height=_STRIP_BASE)]
+        for kind, members in STACK:
+            number = sum(states[state] for state in members)
+            if number:
+                height = max(3.0, whole * number / states.total())
+                base -= height
+                parts.append(self._bar(kind, x, base, height))
+        query = urlencode({"since": start.isoformat(), "until": end.isoformat()})
+        words = escape(f"{self.span(n)}: {_said(states)}")
+        return drawn(
+            f'<a href="{escape(self.runs_url)}?{escape(query)}" tabindex="-1">'
+            f"<title>{words}</title>{''.join(parts)}</a>"
+        )
+
+    def slots(self, n: int, number: int) -> Markup:
+        start = self.axis.start + n * _STRIP_BIN
+        height = scaled(number, self.most, _STRIP_HEIGHT)
+        words = escape(f"{self.span(n)}: {self.coming(number)}")
+        bar = self._bar("slot", self.axis.x(start), _STRIP_BASE - height, height)
+        return drawn(f"<g><title>{words}</title>{bar}</g>")
+
+    def span(self, n: int) -> str:
+        """From when to when a column is."""
+        start = self.axis.start + n * _STRIP_BIN
+        local, end = start.astimezone(self.zone), (start + _STRIP_BIN).astimezone(self.zone)
+        return f"{humanize.weekday(local)} {local:%H:%M}-{end:%H:%M}"
+
+    @staticmethod
+    def coming(number: int) -> str:
+        """How many runs are to come."""
+        return gettext("%(runs)s to come", runs=humanize.count(number, "run"))
+
+    def _bar(self, kind: str, x: float, y: float, height: float) -> Markup:
+        width = self.axis.width(_STRIP_BIN)
+        return rect(kind, x + width * 0.08, y, width=width * 0.84, height=height)
+
+
+def _said(states: Counter[RunState]) -> str:
+    return ", ".join(humanize.count_state(states[s], s) for s in RunState if states[s])
+
+
+def _hours(axis: Axis, zone: ZoneInfo) -> Iterable[datetime]:
+    """Every third full hour of the zone inside the axis."""
+    at = axis.start.replace(minute=0) + timedelta(hours=1)
+    while at < axis.end:
+        if at.astimezone(zone).hour % 3 == 0:
+            yield at
+        at += timedelta(hours=1)
+
+
+def _hour(axis: Axis, at: datetime, zone: ZoneInfo) -> Markup:
+    local = at.astimezone(zone)
+    x = axis.x(at)
+    midnight = local.hour == 0
+    text = f"{humanize.weekday(local)} {local.day}" if midnight else f"{local:%H:%M}"
+    minor = "" if local.hour % 6 == 0 else " minor"
+    return Markup(
+        '<line class="k-grid{}" x1="{:.3f}%" x2="{:.3f}%" y1="0" y2="64"/>'
+        '<text class="k-label{}" x="{:.3f}%" y="77" text-anchor="middle">{}</text>'
+    ).format(" midnight" if midnight else "", x, x, minor, x, text)
+
+
+def _now_mark(axis: Axis, now: datetime) -> Markup:
+    x = axis.x(now)
+    return Markup(
+        '<line class="k-base" x1="0" x2="100%" y1="60.5" y2="60.5"/>'
+        '<line class="k-now" x1="{:.3f}%" x2="{:.3f}%" y1="0" y2="66"/>'
+    ).format(x, x)
+
+
+# The trend of a job: durations, lateness and success, a place for each day.
+
+_TREND_HEIGHT, _TOP = 84, 10
+_RATE_HEIGHT = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """A day's middle and high value in milliseconds, and what is said of them."""
+
+    day: TrendDay
+    middle: int | None
+    high: int | None
+    said: str
+
+
+def durations(days: Sequence[TrendDay]) -> Markup:
+    """From the median to what 95 of 100 runs do not exceed, day by day."""
+    ranges = [
+        _Range(
+            day,
+            day.p50_ms,
+            day.p95_ms,
+            gettext(
+                "median %(middle)s, 95%% %(high)s, longest %(longest)s",
+                middle=humanize.milliseconds(day.p50_ms),
+                high=humanize.milliseconds(day.p95_ms),
+                longest=humanize.milliseconds(day.longest_ms),
+            ),
+        )
+        for day in days
+    ]
+    return _chart(ranges, gettext("Duration by day, median and 95%%"), "took")
+
+
+def lateness(days: Sequence[TrendDay]) -> Markup:
+    """From the median to the most that runs began after their slots, day by day."""
+    ranges = [
+        _Range(
+            day,
+            day.late_p50_ms,
+            day.late_most_ms,
+            gettext(
+                "median %(middle)s late, at most %(most)s",
+                middle=humanize.milliseconds(day.late_p50_ms),
+                most=humanize.milliseconds(day.late_most_ms),
+            ),
+        )
+        for day in days
+    ]
+    return _chart(ranges, gettext("Lateness by day, median and most"), "late")
+
+
+def _chart(ranges: Sequence[_Range], name: str, kind: str) -> Markup:
+    most = max((one.high or 0 for one in ranges), default=0) or 1
+    width = 100 / max(len(ranges), 1)
+    drawn = [
+        Markup('<line class="k-grid" x1="0" x2="100%" y1="{}" y2="{}"/>').format(y, y)
+        for y in (_TOP, _TOP + _TREND_HEIGHT / 2, _TOP + _TREND_HEIGHT)
+    ]
+    drawn += _line(ranges, most, width, kind)
+    drawn += [_trend_day(one, n * width, width, most, kind) for n, one in enumerate(ranges)]
+    return Markup(
+        '<div class="plot"><div class="axis" aria-hidden="true"><span>{}</span><span>{}</span><span>0</span></div>'
+        '<svg class="trend-chart" role="img" aria-label="{}" width="100%" height="{}">{}</svg></div>'
+    ).format(
+        humanize.milliseconds(most),
+        humanize.milliseconds(most // 2),
+        name,
+        _TOP + _TREND_HEIGHT + 2,
+        joined(drawn),
+    )
+
+
+def _y(value: int, most: int) -> float:
+    return _TOP + _TREND_HEIGHT * (1 - value / most)
+
+
+def _line(ranges: Sequence[_Range], most: int, width: float, kind: str) -> Iterator[Markup]:
+    """The medians, joined across days without runs."""
+    points = [(n * width + width / 2, one.middle) for n, one in enumerate(ranges)]
+    known = [(x, _y(value, most)) for x, value in points if value is not None]
+    for (x1, y1), (x2, y2) in itertools.pairwise(known):
+        yield Markup(
+            '<line class="t-line t-{}" x1="{:.3f}%" x2="{:.3f}%" y1="{:.1f}" y2="{:.1f}"/>'
+        ).format(kind, x1, x2, y1, y2)
+
+
+def _trend_day(one: _Range, x: float, width: float, most: int, kind: str) -> Markup:
+    parts = [rect("hit", x, 0, width=width, height=_TOP + _TREND_HEIGHT)]
+    if one.middle is not None and one.high is not None:
+        low, high = _y(one.middle, most), _y(one.high, most)
+        parts.append(
+            rect(
+                f"span t-{kind}",
+                x + width * 0.25,
+                high,
+                width=width * 0.5,
+                height=max(low - high, 2),
+            )
+        )
+        parts.append(
+            Markup('<circle class="t-dot t-{}" cx="{:.3f}%" cy="{:.1f}" r="2.5"/>').format(
+                kind, x + width / 2, low
+            )
+        )
+    said = one.said if one.middle is not None else gettext("none")
+    return Markup("<g><title>{}</title>{}</g>").format(f"{_named(one.day)}: {said}", joined(parts))
+
+
+def success(days: Sequence[TrendDay]) -> Markup:
+    """The share of good runs, day by day: a full column is every one."""
+    width = 100 / max(len(days), 1)
+    drawn = []
+    for n, day in enumerate(days):
+        x, inner = n * width + width * 0.1, width * 0.8
+        if day.success_rate is None:
+            parts = [rect("none", x, _RATE_HEIGHT - 1, width=inner, height=1)]
+        else:
+            bad = 0.0 if day.success_rate == 1 else max(3.0, _RATE_HEIGHT * (1 - day.success_rate))
+            parts = [
+                rect("succeeded", x, bad, width=inner, height=_RATE_HEIGHT - bad),
+                rect("failed", x, 0, width=inner, height=bad),
+            ]
+        total = day.succeeded + day.failed + day.missed
+        rate, runs = humanize.percent(day.success_rate), humanize.count(total, "run")
+        said = f"{_named(day)}: {gettext('%(rate)s of %(runs)s', rate=rate, runs=runs)}"
+        drawn.append(Markup("<g><title>{}</title>{}</g>").format(said, joined(parts)))
+    return Markup(
+        '<svg class="trend-chart" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
+    ).format(gettext("Success rate by day"), _RATE_HEIGHT, joined(drawn))
+
+
+def _named(day: TrendDay) -> str:
+    return f"{humanize.weekday(day.day)} {humanize.day_and_month(day.day)}"

@@ -1,1 +1,0 @@
-"""Flows, on the pages."""

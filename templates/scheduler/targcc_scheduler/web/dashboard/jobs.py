@@ -1,0 +1,442 @@
+"""Pages of jobs, and the form that runs one."""
+
+from __future__ import annotations
+
+import enum
+import json
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Literal, get_args, get_origin
+
+import pydantic
+from fastapi import APIRouter, Request, Response
+from pydantic.fields import FieldInfo
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.languages import marked
+from ...features.accounts.roles import Principal
+from ...features.calendars.queries import calendars_of, changes, moved_there
+from ...features.overrides.effective import code_lines, shown
+from ...features.search.language import only
+from ...features.search.run_search import RunFilter, RunPage, list_runs
+from ...features.timeline import upcoming
+from ...features.timeline.history import Trend, trend
+from ...features.triage import why
+from ...features.triage.reasons import Answer
+from ...kernel.jobs.definition import JobDefinition
+from ...kernel.jobs.files import File
+from ...kernel.queries import jobs as querie_jobs
+from ...kernel.queries import limits, statistics, system
+from ...kernel.queries.chains import Chain, chains
+from ...kernel.queries.jobs import JobOverview
+from ...kernel.queries.limits import LimitKey
+from ...kernel.queries.models import Attempt
+from ...kernel.queries.statistics import JobStats
+from ...project import current
+from ...scheduler import Scheduler
+from ...schedules.zones import parse_zone
+from ..problems import Problem
+from .common import SchedulerOf, Viewer, find_job, id_of
+from .page_route import PageRoute
+from .rendering import render
+
+# The form that runs a job: an input for each typed argument, and back from the form to values.
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One input.
+
+    Args:
+        name: The argument.
+        kind: ``text``, ``number``, ``checkbox``, ``date``, ``datetime-local``, ``password``, ``select``, ``textarea``, ``file`` or ``files``.
+        value: What it shows first, as text; ``on`` checks a checkbox.
+        required: Whether the job has no default for it.
+        hint: How to write it.
+        step: Of a number: ``1`` or ``any``.
+        options: Of a select.
+    """
+
+    name: str
+    kind: str
+    value: str
+    required: bool
+    hint: str
+    step: str = ""
+    options: tuple[str, ...] = ()
+
+
+def fields(definition: JobDefinition, given: Mapping[str, str] | None = None) -> list[Field]:
+    """The inputs for a job's arguments.
+
+    Args:
+        definition: The job.
+        given: What was typed before, to show it again.
+    """
+    if definition.parameters is None:
+        return []
+    return [
+        _field(name, info, None if given is None else given.get(f"arg-{name}", ""), definition)
+        for name, info in definition.parameters.model_fields.items()
+    ]
+
+
+def typed_of(definition: JobDefinition, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """The arguments of a run as a form would hold them; secret ones are left out."""
+    shown = {name: value for name, value in arguments.items() if value is not None}
+    return {
+        f"arg-{name}": _shown(value)
+        for name, value in shown.items()
+        if name not in definition.signature.secrets and name not in file_names(definition)
+    }
+
+
+def file_names(definition: JobDefinition) -> frozenset[str]:
+    """The arguments that are files: a form sends them as parts of their own."""
+    known = definition.parameters.model_fields if definition.parameters is not None else {}
+    looks = {name: _look(_without_none(info.annotation)) for name, info in known.items()}
+    return frozenset(name for name, look in looks.items() if look.kind in _FILES)
+
+
+def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinition) -> Field:
+    secret = name in definition.signature.secrets
+    look = _Look("password", marked("secret")) if secret else _look(_without_none(info.annotation))
+    changed = json.loads(definition.arguments_json)
+    required = info.is_required() and name not in changed
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    value = _shown(changed.get(name, default)) if given is None else given
+    return Field(
+        name=name,
+        kind=look.kind,
+        value="" if secret or look.kind in _FILES else value,
+        required=required and look.kind != "checkbox",
+        hint=(
+            marked("secret; empty takes the default")
+            if secret and not info.is_required()
+            else look.hint
+        ),
+        step=look.step,
+        options=look.options,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The kind of an input, for :class:`Field`."""
+
+    kind: str
+    hint: str = ""
+    step: str = ""
+    options: tuple[str, ...] = ()
+
+
+_SIMPLE: dict[Any, _Look] = {
+    bool: _Look("checkbox"),
+    int: _Look("number", marked("whole number"), "1"),
+    float: _Look("number", marked("number"), "any"),
+    date: _Look("date"),
+    datetime: _Look("datetime-local"),
+    str: _Look("text", marked("text")),
+    dict: _Look("textarea", "JSON"),
+    list: _Look("textarea", marked("one value a line")),
+    Any: _Look("textarea", "JSON"),
+    File: _Look("file", marked("a file")),
+}
+_MANY_FILES = _Look("files", marked("one or more files"))
+_FILES = {"file", "files"}
+
+
+def _look(kind: Any) -> _Look:
+    """The input for a type."""
+    if options := _options(kind):
+        return _Look("select", options=options)
+    if get_origin(kind) in {list, set, frozenset, tuple}:
+        return _MANY_FILES if get_args(kind)[:1] == (File,) else _SIMPLE[list]
+    if get_origin(kind) is dict or (
+        isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
+    ):
+        return _SIMPLE[dict]
+    return _SIMPLE.get(kind, _Look("text", getattr(kind, "__name__", str(kind)).lower()))
+
+
+def _options(kind: Any) -> tuple[str, ...]:
+    """The values to choose from, if the type names them."""
+    if get_origin(kind) is Literal:
+        return tuple(str(value) for value in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return tuple(str(member.value) for member in kind)
+    return ()
+
+
+def _without_none(annotation: Any) -> Any:
+    """The type without ``None`` and without what ``Annotated`` adds."""
+    if get_origin(annotation) is typing.Annotated:
+        return _without_none(get_args(annotation)[0])
+    if get_origin(annotation) in {typing.Union, types.UnionType}:
+        rest = [one for one in get_args(annotation) if one is not type(None)]
+        return _without_none(rest[0]) if len(rest) == 1 else annotation
+    return annotation
+
+
+def _shown(value: Any) -> str:
+    """A default as the input shows it."""
+    match value:
+        case None | False:
+            text = ""
+        case True:
+            text = "on"
+        case enum.Enum():
+            text = str(value.value)
+        case datetime():
+            text = value.replace(tzinfo=None).isoformat(timespec="minutes")
+        case list() | tuple() | set() | frozenset():
+            text = "\n".join(map(_shown, value))
+        case dict():
+            text = json.dumps(value, ensure_ascii=False, default=str)
+        case pydantic.BaseModel():
+            text = value.model_dump_json()
+        case _:
+            text = str(value)
+    return text
+
+
+def values(definition: JobDefinition, form: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments that a form says, but files; an input left empty counts as not given, so that the job's default holds.
+
+    Raises:
+        ValueError: an input that takes JSON holds something else.
+    """
+    found: dict[str, Any] = {}
+    for field in fields(definition):
+        if field.kind in _FILES:
+            continue
+        text = form.get(f"arg-{field.name}", "")
+        if field.kind == "checkbox":
+            found[field.name] = bool(text)
+        elif text.strip() == "" and not (field.required and field.kind == "text"):
+            continue
+        elif field.kind == "textarea":
+            found[field.name] = _many(field, text)
+        elif field.kind == "select":
+            found[field.name] = _chosen(definition, field.name, text)
+        else:
+            found[field.name] = text
+    return found
+
+
+def _chosen(definition: JobDefinition, name: str, text: str) -> Any:
+    """The value of a ``Literal`` with this text; other texts stay, since pydantic reads the members of an enum."""
+    assert definition.parameters is not None
+    kind = _without_none(definition.parameters.model_fields[name].annotation)
+    known = {str(value): value for value in get_args(kind)}
+    return known.get(text, text)
+
+
+def _many(field: Field, text: str) -> Any:
+    if field.hint != "JSON":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{field.name}: not JSON: {error.msg} at line {error.lineno}") from None
+    except (ValueError, RecursionError):  # numbers of thousands of digits, or as many brackets
+        raise ValueError(f"{field.name}: not JSON that can be read") from None
+
+
+# The pages of jobs.
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_RUNS_OF_JOB, _DAYS, _KEYS = 20, 30, 5
+
+
+@router.get("/jobs")
+async def jobs_page(
+    request: Request, principal: Viewer, scheduler: SchedulerOf, q: str = "", show: str = ""
+) -> Response:
+    """Every job."""
+    now = scheduler.clock.now()
+    definitions = scheduler.definitions.values()
+
+    async def query(db: AsyncConnection) -> tuple[tuple[JobOverview, ...], tuple[Chain, ...]]:
+        every = await querie_jobs.job_overviews(db, definitions, now)
+        return every, await chains(db, definitions)
+
+    every, chained = await scheduler.read(query)
+    jobs = [job for job in every if _mentions(job, q) and _is_shown(job, show)]
+    return render(
+        request,
+        "pages/jobs.html",
+        principal,
+        jobs=jobs,
+        groups=_grouped(jobs, chained),
+        total=len(every),
+        q=q,
+        show=show,
+    )
+
+
+def _grouped(
+    jobs: Sequence[JobOverview], chained: Iterable[Chain]
+) -> list[tuple[Chain | None, list[JobOverview]]]:
+    """The jobs of each chain in its order, then those that are in none."""
+    rest = {job.name: job for job in jobs}
+    groups: list[tuple[Chain | None, list[JobOverview]]] = [
+        (chain, [rest.pop(name) for name in chain.jobs if name in rest]) for chain in chained
+    ]
+    groups.append((None, list(rest.values())))
+    return [(chain, found) for chain, found in groups if found]
+
+
+def _mentions(job: JobOverview, text: str) -> bool:
+    definition = job.definition
+    where = f"{definition.name}\n{definition.display_name}\n{definition.description}".casefold()
+    return text.strip().casefold() in where
+
+
+_SHOWN: dict[str, Callable[[JobOverview], bool]] = {
+    "failing": lambda job: job.needs_attention,
+    "running": lambda job: bool(job.active),
+    "paused": lambda job: job.pause is not None,
+    "elsewhere": lambda job: job.elsewhere is not None,
+    "changed": lambda job: bool(job.definition.overrides),
+    "scheduled": lambda job: job.definition.schedule is not None,
+    "manual": lambda job: job.definition.schedule is None,
+}
+"""Which jobs the choices of the page show; any other word shows all."""
+
+
+def _is_shown(job: JobOverview, show: str) -> bool:
+    return show not in _SHOWN or _SHOWN[show](job)
+
+
+@router.get("/jobs/{name}")
+async def job_page(
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    name: str,
+    like: int | None = None,
+) -> Response:
+    """One job; the form that runs it is filled in as the run ``like`` was."""
+    if like is None:
+        return await show_job(request, principal, scheduler, name)
+    definition, _ = find_job(scheduler, name)
+    typed, error = None, ""
+    if definition is not None:
+        try:
+            arguments = await scheduler.arguments_of(definition, like)
+            typed = typed_of(definition, arguments) | {"like": str(like)}
+        except (LookupError, ValueError) as problem:
+            error = f"Run {like} cannot be taken as a pattern: {problem}"
+    return await show_job(request, principal, scheduler, name, typed=typed, error=error)
+
+
+async def show_job(
+    request: Request,
+    principal: Principal,
+    scheduler: Scheduler,
+    name: str,
+    *,
+    typed: Mapping[str, str] | None = None,
+    error: str = "",
+) -> Response:
+    """The page of one job; with what somebody typed and what is wrong with it.
+
+    Raises:
+        Problem: there is no such job, and no run of one.
+    """
+    definition, key = find_job(scheduler, name)
+    now, lost_after = scheduler.clock.now(), scheduler.settings.lost_after_seconds
+    zone = parse_zone(definition.timezone if definition else current().timezone)
+
+    async def query(
+        db: AsyncConnection,
+    ) -> tuple[
+        JobOverview | None,
+        JobStats,
+        RunPage,
+        tuple[Attempt, ...],
+        Answer,
+        Trend,
+        tuple[Chain, ...],
+        list[LimitKey] | None,
+    ]:
+        jobs = await querie_jobs.job_overviews(db, [definition] if definition else [], now)
+        figures = await statistics.job_stats(
+            db, key, since=now - timedelta(days=_DAYS - 1), until=now, zone=zone
+        )
+        runs = await list_runs(db, RunFilter(search=only(job=key), limit=_RUNS_OF_JOB))
+        earlier = await _earlier(db, key, runs)
+        reasons = await why.why_job(
+            db,
+            key,
+            scheduler.definitions,
+            now,
+            lost_after=lost_after,
+            broken=scheduler.broken_file_of(key),
+        )
+        days = await trend(db, key, now, days=_DAYS, zone=zone)
+        chained = await chains(db, scheduler.definitions.values(), of=key)
+        limited = definition is not None and definition.keyed_limit is not None
+        busiest = (
+            await limits.busiest(db, key, scheduler.definitions, now, most=_KEYS)
+            if limited
+            else None
+        )
+        return (jobs[0] if jobs else None), figures, runs, earlier, reasons, days, chained, busiest
+
+    job, figures, runs, earlier, reasons, days, chained, busiest = await scheduler.read(query)
+    if job is None and not runs.runs and not earlier:
+        broken = scheduler.broken_file_of(key)
+        if broken is not None:
+            file = broken.path or broken.module
+            raise Problem(404, "No such job", f"Its file {file} cannot be imported: {broken.error}")
+        raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
+    slots = _slots(job) if job is not None else []
+    return render(
+        request,
+        "pages/job.html",
+        principal,
+        422 if error else 200,
+        name=key,
+        job=job,
+        stats=figures,
+        runs=runs,
+        earlier=earlier,
+        trend=days,
+        chain=next(iter(chained), None),
+        busiest=busiest,
+        why=reasons,
+        slots=slots,
+        skipped=_skipped(job, slots, now) if job is not None else [],
+        calendars=calendars_of(definition) if definition is not None else (),
+        fields=fields(definition, typed) if definition else [],
+        lines=code_lines(definition) if definition else None,
+        shown=shown,
+        queues=system.queue_names(scheduler.definitions.values()),
+        error=error,
+        like=id_of((typed or {}).get("like", "")),
+    )
+
+
+def _slots(job: JobOverview) -> list[tuple[datetime, str]]:
+    """The next runs, each with from where a calendar has moved it."""
+    return [(slot, moved_there(job.definition, slot)) for slot in upcoming.next_runs(job, 5)]
+
+
+def _skipped(job: JobOverview, slots: list[tuple[datetime, str]], now: datetime) -> list[str]:
+    """The slots among the next ones that calendars leave out."""
+    every = changes(job.definition, [slot for slot, _ in slots], now)
+    return [one.text for one in every if one.at is None]
+
+
+async def _earlier(db: AsyncConnection, job: str, runs: RunPage) -> tuple[Attempt, ...]:
+    """Attempts from before the oldest run that is stored: of runs that were pruned, or imported from TARGCC."""
+    if runs.next_before is not None:
+        return ()
+    kept = {str(run.id) for run in runs.runs}
+    attempts = await system.history(db, job, limit=100)
+    return tuple(one for one in attempts if one.run_id not in kept)[:_RUNS_OF_JOB]

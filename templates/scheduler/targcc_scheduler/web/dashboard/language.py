@@ -1,0 +1,39 @@
+"""Choosing the language of the pages; everybody may, also on the page where one signs in."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from ...core.languages import languages
+from ..authentication import same_origin
+from ..problems import Problem
+from ..state import get_web
+from .flash import local_path, secure_cookies
+from .locale import LANGUAGE_COOKIE
+from .page_route import PageRoute
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_LIFE = 400 * 24 * 3600
+"""Seconds; browsers keep no cookie for longer."""
+
+
+@router.post("/language")
+async def choose_language(request: Request) -> Response:
+    """Remember a language in this browser, and go back to the page."""
+    if not same_origin(request):
+        raise Problem(403, "Not from this site", "The form was sent from another site.")
+    form = await request.form()
+    language, to = str(form.get("language", "")), str(form.get("next", ""))
+    if language not in languages():
+        raise Problem(404, "No such language", "The pages are not written in it.")
+    response = RedirectResponse(local_path(request, to), 303)
+    response.set_cookie(
+        LANGUAGE_COOKIE,
+        language,
+        max_age=_LIFE,
+        httponly=True,
+        samesite="lax",
+        secure=secure_cookies(request, get_web(request)),
+    )
+    return response

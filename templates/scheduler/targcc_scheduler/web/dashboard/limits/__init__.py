@@ -1,1 +1,0 @@
-"""Limits by key, on the pages."""

@@ -1,1 +1,0 @@
-"""Pages that go on while things happen: a run's log, and webhooks."""

@@ -1,0 +1,159 @@
+"""The overview page and its banner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+
+from ...core import humanize
+from ...core.languages import gettext, ngettext
+from ...core.states import RunState
+from ...features.triage import overview
+from ...features.triage.issues import Issue
+from ...features.triage.overview import Overview
+from ...kernel.jobs.discovery import BrokenModule
+from .common import SchedulerOf, Viewer
+from .page_route import PageRoute
+from .rendering import render
+
+# The banner of the overview page: the worst that is wrong, in one sentence, or that everything ran.
+
+
+@dataclass(frozen=True, slots=True)
+class StatusBanner:
+    """A sentence, the figures behind it, and how serious it is."""
+
+    kind: Literal["good", "warn", "bad"]
+    title: str
+    detail: str
+
+
+def status_banner(view: Overview, broken: Sequence[BrokenModule]) -> StatusBanner:
+    """The banner for a state of the system; good only when nothing needs a person.
+
+    Args:
+        view: The data of the overview page.
+        broken: The job files that could not be used.
+    """
+    detail = f"{_detail(view)}{_unknown(view)}{_unfinished(view)}"
+    wrong = list(view.concerns)
+    serious = [one for one in wrong if one.serious]
+    if serious:
+        return StatusBanner("bad", _title(serious[0], len(wrong) - 1 + bool(broken)), detail)
+    if broken:
+        files = (
+            humanize.count(len(broken), "job file")
+            if all(one.path for one in broken)
+            else humanize.count(len(broken), "job")  # or a row of c_Job
+        )
+        return StatusBanner("bad", gettext("%(files)s cannot be used", files=files), detail)
+    if wrong:
+        return StatusBanner("warn", _title(wrong[0], len(wrong) - 1), detail)
+    return _good(view, detail)
+
+
+def _title(worst: Issue, others: int) -> str:
+    """What is worst, and how much else there is."""
+    if not others:
+        return worst.title
+    return ngettext(
+        "%(worst)s, and %(num)s more thing needs you",
+        "%(worst)s, and %(num)s more things need you",
+        others,
+        worst=worst.title,
+    )
+
+
+def _good(view: Overview, detail: str) -> StatusBanner:
+    if not view.jobs:
+        return StatusBanner(
+            "good",
+            gettext("No jobs yet"),
+            gettext("Write one, and it runs; this page will tell how it went."),
+        )
+    if not any(job.recent for job in view.jobs):
+        return StatusBanner("good", gettext("Nothing has run yet"), _first(view))
+    if not view.has_recovered:
+        return StatusBanner("good", gettext("Nothing needs a person"), detail)
+    if view.count(RunState.FAILED, RunState.MISSED):
+        return StatusBanner("good", gettext("Everything runs again"), detail)
+    return StatusBanner("good", gettext("Everything ran"), detail)
+
+
+def _first(view: Overview) -> str:
+    soon = next((one for one in view.upcoming), None)
+    jobs = gettext("%(jobs)s found.", jobs=humanize.count(len(view.jobs), "job"))
+    if soon is None:
+        return jobs
+    if (soon.at - view.now).total_seconds() < 1:
+        return f"{jobs} {gettext('The first run comes in a moment.')}"
+    coming = humanize.relative(soon.at, view.now)
+    return f"{jobs} {gettext('The first run comes %(when)s.', when=coming)}"
+
+
+def _unknown(view: Overview) -> str:
+    number = sum(view.unknown.values())
+    if not number:
+        return ""
+    waits = ngettext(
+        "%(num)s run waits for a server that knows them.",
+        "%(num)s runs wait for a server that knows them.",
+        number,
+    )
+    return f" {waits}"
+
+
+def _unfinished(view: Overview) -> str:
+    """What to do about jobs on neither side, whose change from or to the old server was begun and not finished."""
+    commands = {one.step.command for one in view.unfinished if one.step is not None}
+    if not commands:
+        return ""
+    jobs = humanize.listed([one.job for one in view.unfinished])
+    neither = ngettext(
+        "%(jobs)s is on neither side: repeat %(commands)s.",
+        "%(jobs)s are on neither side: repeat %(commands)s.",
+        len(view.unfinished),
+        jobs=jobs,
+        commands=humanize.listed(sorted(commands), len(commands)),
+    )
+    return f" {neither}"
+
+
+def _detail(view: Overview) -> str:
+    total = view.window.total
+    if not total:
+        return gettext("No job ran in the last 24 hours.")
+    parts = [gettext("%(runs)s in the last 24 hours", runs=humanize.count(total, "run"))]
+    parts += [
+        humanize.count_state(number, state)
+        for state in (RunState.FAILED, RunState.MISSED)
+        if (number := view.count(state))
+    ]
+    return f"{', '.join(parts)}."
+
+
+# The overview.
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("")
+async def first_page(request: Request, principal: Viewer, scheduler: SchedulerOf) -> Response:
+    """The overview."""
+    now = scheduler.clock.now()
+    definitions = scheduler.definitions.values()
+    lost_after = scheduler.settings.lost_after_seconds
+    view = await scheduler.read(
+        lambda db: overview.overview(db, definitions, now, lost_after=lost_after)
+    )
+    return render(
+        request,
+        "pages/overview.html",
+        principal,
+        view=view,
+        banner=status_banner(view, scheduler.broken),
+        usual={job.name: job.usual_duration for job in view.jobs},
+    )

@@ -1,1 +1,0 @@
-"""The pages that show something; what changes something is in `actions.py`."""

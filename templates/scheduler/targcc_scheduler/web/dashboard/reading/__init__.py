@@ -1,1 +1,0 @@
-"""For whom a page is written: their language and time zone."""

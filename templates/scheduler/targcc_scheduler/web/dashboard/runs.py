@@ -1,0 +1,212 @@
+"""Pages of runs and downloads of their files."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import RunState
+from ...features.audit import queries as audit_queries
+from ...features.batches.queries import batch_of_run
+from ...features.flows.queries import flow_of_run
+from ...features.legacy import owners
+from ...features.search import run_search
+from ...features.search.actions import looked_for
+from ...features.search.language import SearchError, Term, joined, write
+from ...features.search.run_search import RunFilter, RunPage, list_runs
+from ...features.triage import bulk_queries, why
+from ...kernel.jobs.definition import shown_arguments
+from ...kernel.queries import chains, runs, system
+from ...kernel.queries.chains import lineage
+from ...kernel.queries.models import Attempt, Run
+from ...project import current
+from ...scheduler import Scheduler
+from ..file_transfer import download, find
+from ..problems import Problem
+from . import run_log
+from .common import Every, SchedulerOf, Viewer, id_of, reloading
+from .page_route import PageRoute
+from .rendering import is_refresh, render
+
+# The pages of runs.
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+MOST = 2_000
+"""Characters of a search in an address."""
+
+
+class RunQuery(BaseModel):
+    """The query of the runs page: a search; what addresses of earlier releases say besides is put into it."""
+
+    q: str = ""
+    state: str = ""
+    job: str = ""
+    since: str = ""
+    until: str = ""
+    before: str = ""
+    queue: str = ""
+    cause: str = ""
+    open: str = ""
+
+    @property
+    def text(self) -> str:
+        """The search."""
+        named = ("state", "job", "since", "until", "queue", "cause")
+        said = [write(name, getattr(self, name)) for name in named]
+        return joined(self.q[:MOST], *said, "is:open" if self.open else "")
+
+    def wanted(self, scheduler: Scheduler) -> RunFilter:
+        """The runs it describes.
+
+        Raises:
+            SearchError: the search cannot be understood.
+        """
+        return looked_for(scheduler, self.text, before=id_of(self.before))
+
+    def address(self, path: str, before: int | None = None) -> str:
+        """The address of the same list, from its beginning or after the run ``before``."""
+        given = {"q": self.text, "before": before}
+        return f"{path}?{urlencode({name: value for name, value in given.items() if value})}"
+
+
+@router.get("/runs")
+async def runs_page(
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    asked: Annotated[RunQuery, Query()],
+) -> Response:
+    """Runs, by a search."""
+    path, error = request.url.path, None
+    try:
+        wanted = asked.wanted(scheduler)
+    except SearchError as wrong:
+        wanted, error = RunFilter(limit=0), wrong
+
+    async def query(db: AsyncConnection) -> dict[str, Any]:
+        page = await list_runs(db, wanted) if error is None else RunPage((), None)
+        if is_refresh(request):
+            return {"page": page, "words": [], "kept": ()}
+        kept = await run_search.of(db, principal.name)
+        return {"page": page, "words": await _words(db, scheduler), "kept": kept}
+
+    found = await scheduler.read(query)
+    more = found["page"].next_before
+    return render(
+        request,
+        "pages/runs.html",
+        principal,
+        wanted=wanted,
+        error=error,
+        search=asked.text,
+        chips=[_chip(path, asked.text, term) for term in wanted.search.terms],
+        filtered=bool(asked.text),
+        has_flows=bool(current().flows),
+        actions=bulk_queries.ACTIONS,
+        first_url=asked.address(path),
+        next_url=asked.address(path, more) if more else "",
+        **found,
+    )
+
+
+def _chip(path: str, text: str, term: Term) -> tuple[str, str]:
+    """A term as it was written, and the address of the search without it."""
+    rest = joined(text[: term.at], text[term.end :])
+    return text[term.at : term.end], f"{path}?{urlencode({'q': rest})}" if rest else path
+
+
+async def _words(db: AsyncConnection, scheduler: Scheduler) -> list[str]:
+    """What the search box completes to."""
+    jobs = sorted({*await system.known_jobs(db), *scheduler.definitions}, key=str.casefold)
+    queues = sorted({job.queue for job in scheduler.definitions.values()})
+    nodes = sorted({one.name for one in await system.read_servers(db)})
+    arguments = {name for job in scheduler.definitions.values() if job.parameters is not None for name in job.parameters.model_fields if name not in job.signature.secrets}  # fmt: skip
+    times = ("today", "yesterday", "1h", "24h", "7d")
+    return [
+        *(write("state", state) for state in RunState),
+        *(write("job", name) for name in jobs),
+        *(f"since:{time}" for time in times),
+        *(write("queue", name) for name in queues),
+        *(write("node", name) for name in nodes),
+        *(f"arg.{name}:" for name in sorted(arguments)),
+        *("took:>1m", "took:>1h", "is:open", "by:", "until:", "cause:", "run:", "batch:"),
+    ]
+
+
+@router.get("/runs/{run_id}")
+async def run_page(
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    run_id: int,
+    every: Every = 0,
+) -> Response:
+    """One run."""
+    now, definitions = scheduler.clock.now(), scheduler.definitions
+    lost_after = scheduler.settings.lost_after_seconds
+
+    async def query(db: AsyncConnection) -> tuple[Run | None, dict[str, Any]]:
+        run = await runs.get_run(db, run_id)
+        if run is None:
+            return None, {}
+        job = definitions.get(run.job)
+        return run, {
+            "attempts": await runs.attempts_of_run(db, run),
+            "log": (
+                () if is_refresh(request) else await runs.log_lines(db, run_id, run_log.MOST_LINES)
+            ),
+            "steps": await runs.steps(db, run_id),
+            "files": await runs.files(db, run_id),
+            "parents": await chains.parents(db, run_id, job.after if job is not None else ()),
+            "children": await chains.children(db, run_id),
+            "line": await lineage(db, run),
+            "audit": await audit_queries.audit(db, audit_queries.Filter(run_id=run_id), limit=20),
+            "owned": (await owners.load(db, [run.job])).get(run.job),
+            "flow": await flow_of_run(db, run_id),
+            "batch": await batch_of_run(db, run.batch_id),
+            "why": await why.why_run(
+                db,
+                run,
+                definitions,
+                now,
+                lost_after=lost_after,
+                broken=scheduler.broken_file_of(run.job),
+            ),
+        }
+
+    run, details = await scheduler.read(query)
+    if run is None:
+        raise Problem(
+            404, "No such run", f"There is no run {run_id}; old ones are removed in time."
+        )
+    attempts: tuple[Attempt, ...] = details["attempts"]
+    page = render(
+        request,
+        "pages/run.html",
+        principal,
+        run=run,
+        shown_arguments=shown_arguments(scheduler.definitions.get(run.job), run.arguments),
+        failure=next((a for a in reversed(attempts) if not a.success), None),
+        metadata=attempts[-1].metadata if attempts else {},
+        log_html=await asyncio.to_thread(run_log.shown, details["log"]),
+        most_lines=run_log.MOST_LINES,
+        trace_url=scheduler.settings.trace_url.replace("{trace_id}", run.trace_id or ""),
+        every=every,
+        **details,
+    )
+    return reloading(page, 0 if run.final else every)
+
+
+# Downloading a file from a run's page.
+
+
+@router.get("/runs/{run_id}/files/{file_id}")
+async def run_file(_: Viewer, scheduler: SchedulerOf, run_id: int, file_id: str) -> Response:
+    """The content of a file."""
+    _run, blob = await find(scheduler, run_id, file_id)
+    return await download(scheduler, blob)

@@ -1,1 +1,0 @@
-"""Ways to sign in besides a password."""

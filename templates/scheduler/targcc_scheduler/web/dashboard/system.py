@@ -1,0 +1,59 @@
+"""The page of the system."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.version import MODE, __version__
+from ...features.alerts.model import alerts_now
+from ...features.alerts.policy import AlertPolicy
+from ...kernel.queries import system
+from ...project import current
+from .common import SchedulerOf, Viewer
+from .page_route import PageRoute
+from .rendering import render
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_RELEASES_SHOWN = 3
+
+
+@router.get("/system")
+async def system_page(request: Request, principal: Viewer, scheduler: SchedulerOf) -> Response:
+    """Queues and servers."""
+    now = scheduler.clock.now()
+    names = system.queue_names(scheduler.definitions.values())
+    lost_after = scheduler.settings.lost_after_seconds
+
+    async def query(db: AsyncConnection) -> dict[str, Any]:
+        return {
+            "queues": await system.queues(db, names, now, lost_after=lost_after),
+            "servers": await system.read_servers(db),
+            "releases": shown_releases(await system.releases(db)),
+            "unknown": await system.count_unknown(db),
+            "alerts": await alerts_now(db),
+        }
+
+    found = await scheduler.read(query)
+    return render(
+        request,
+        "pages/system.html",
+        principal,
+        lost_after=lost_after,
+        version=__version__,
+        mode=MODE,
+        has_limits=any(one.keyed_limit is not None for one in scheduler.definitions.values()),
+        on_call=AlertPolicy.of(current()).rota.on_call(now),
+        **found,
+    )
+
+
+def shown_releases(found: tuple[system.Release, ...]) -> list[system.Release]:
+    """Those that nodes run, the one that decides, and one to go back to."""
+    return [
+        one
+        for place, one in enumerate(found)
+        if one.servers or one.decides or one.chosen_at or place < _RELEASES_SHOWN
+    ]

@@ -1,0 +1,131 @@
+"""Uploads of files in requests, downloads of files of runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+
+from ..core.errors import FileError, UnknownFile
+from ..kernel.blob_rows import Blob
+from ..kernel.jobs.arguments import takes_file
+from ..kernel.jobs.definition import JobDefinition
+from ..kernel.jobs.files import File
+from ..kernel.queries import runs
+from ..kernel.queries.models import Run
+from ..scheduler import Scheduler
+from .problems import Problem
+
+# A file of a run as an answer, for the browser to save and not to show.
+
+MEDIA_TYPE = "application/octet-stream"
+"""Whatever the file is: what a job writes is not for the browser to take as a page of this site."""
+
+
+async def find(scheduler: Scheduler, run_id: int, blob_id: str) -> tuple[Run, Blob]:
+    """A file of a run, and the run.
+
+    Raises:
+        Problem: there is none that whoever asks may see.
+    """
+    try:
+        return await scheduler.read(lambda db: runs.find_file(db, run_id, blob_id))
+    except UnknownFile as error:
+        raise Problem(404, "No such file", str(error)) from None
+
+
+async def download(scheduler: Scheduler, blob: Blob) -> StreamingResponse:
+    """The content, in parts; what is not what it was breaks off before its end.
+
+    Raises:
+        Problem: it is gone, or all of it is damaged.
+    """
+    pieces = scheduler.keeper.pieces(scheduler.read, blob)
+    try:
+        first = await anext(pieces)
+    except FileError as error:
+        raise Problem(410, "The file is gone", str(error)) from None
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    return StreamingResponse(
+        whole(),
+        media_type=MEDIA_TYPE,
+        headers={
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(blob.name, safe='')}",
+            "Content-Length": str(blob.size),
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        },
+    )
+
+
+# Files in requests: forms with parts named after the arguments that they are.
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+def takes_files(endpoint: Endpoint) -> Endpoint:
+    """Let requests to a route be as large as files may be."""
+    endpoint.takes_files = True  # type: ignore[attr-defined]  # problems.py looks for it
+    return endpoint
+
+
+async def parts_of(request: Request) -> tuple[dict[str, str], dict[str, list[File]]]:
+    """The texts of a form, and its files: those that are named and not empty, or chosen; what a browser sends for none is left out.
+
+    Raises:
+        Problem: it is no form.
+    """
+    try:
+        form = await request.form()
+    except MultiPartException as error:
+        raise Problem(422, "The form cannot be understood", error.message) from None
+    texts: dict[str, str] = {}
+    files: dict[str, list[File]] = {}
+    try:
+        for name, value in form.multi_items():
+            if not isinstance(value, UploadFile):
+                texts[name] = value
+            elif value.filename:
+                file = File(value.file, name=value.filename, content_type=value.content_type)
+                files.setdefault(name, []).append(file)
+    finally:
+        await form.close()
+    return texts, files
+
+
+def as_arguments(definition: JobDefinition, files: dict[str, list[File]]) -> dict[str, Any]:
+    """Files as the arguments of a job: one, or a list where its parameter takes no single one."""
+    fields = definition.parameters.model_fields if definition.parameters is not None else {}
+    return {
+        name: (
+            given[0]
+            if len(given) == 1 and (name not in fields or takes_file(fields[name].annotation))
+            else given
+        )
+        for name, given in files.items()
+    }
+
+
+def object_of(text: str) -> dict[str, Any]:
+    """The arguments that a part of a form says as JSON.
+
+    Raises:
+        Problem: it is no object.
+    """
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Problem(422, "The arguments do not fit", "arguments is a JSON object")
+    return found

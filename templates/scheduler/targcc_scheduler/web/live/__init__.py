@@ -1,1 +1,0 @@
-"""Answers that go on while things happen: streams of events, and requests that wait for a run."""

@@ -1,1 +1,0 @@
-"""Files and large arguments of an attempt, on the machine that runs it."""

@@ -1,1 +1,0 @@
-"""The hooks around an attempt, where it runs."""
