@@ -51,9 +51,16 @@ OPTIONS = {
     "trim_blocks": "true",
     "lstrip_blocks": "true",
 }
-_ENGLISH = ("cli/", "cutover/", "doctor/")
-"""Rooms that no page asks."""
-_PAGES = ("web/dashboard/", "web/hosts/", "web/authentication.py", "web/problems.py")
+_ENGLISH = (
+    "cli/",
+    "features/doctor/",
+    *(
+        f"features/legacy/{name}.py"
+        for name in ("cutover", "cutover_plan", "shadow_report", "old_server")
+    ),
+)
+"""What no page asks, beside commands."""
+_PAGES = ("web/dashboard/", "features/hosts/", "web/authentication.py", "web/problems.py")
 _CALL = re.compile(rf"\b({'|'.join(KEYWORDS)})\(")
 _DATED = (
     '"Project-Id',
@@ -77,11 +84,13 @@ def extracted() -> Catalog:
     catalog = Catalog()
     for file in sorted([*PACKAGE.rglob("*.py"), *TEMPLATES.rglob("*.html")]):
         place = file.relative_to(PACKAGE).as_posix()
-        if place.startswith(_ENGLISH):
+        if place.startswith(_ENGLISH) or place.endswith("/commands.py"):
             continue
         calls = _of_template(file) if file.suffix == ".html" else _of_module(file)
         for function, texts in calls:
-            if function.lower().startswith("problem") and not place.startswith(_PAGES):
+            if function.lower().startswith("problem") and not (
+                place.startswith(_PAGES) or place.endswith("pages.py")
+            ):
                 continue  # programs read it, in English
             for message in _messages(function, texts):
                 context = texts[0] if function in _IN_CONTEXT else None

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     )
     from .core.secrets import add_secret_source, register_secret
     from .core.states import RunState
-    from .db.columns import metadata
     from .db.migrations.upgrade import is_not_ours
-    from .db.tables import job_log_line, job_run, logged_job
+    from .db.tables import job_log_line, job_run, logged_job, metadata
     from .features.alerts.message import Notice
     from .kernel.jobs.chains import ParentRun
     from .kernel.jobs.context import JobContext

@@ -12,7 +12,7 @@ from targcc_gen.sync import Lock
 
 SOURCE = "vendor/targcc-scheduler/targcc_scheduler"
 MANAGED = f"{SOURCE}/core/states.py"
-EXECUTOR = f"{SOURCE}/worker/executor.py"
+EXECUTOR = f"{SOURCE}/kernel/worker/executor.py"
 
 
 def targcc_gen(*arguments: str) -> Result:
@@ -289,7 +289,7 @@ def test_an_empty_path_is_not_the_whole_project(project, words):
 
 def test_restore_of_a_folder(project):
     shutil.rmtree(project / "migrations")
-    migrations = f"{SOURCE}/migrations"
+    migrations = f"{SOURCE}/db/migrations"
     shutil.rmtree(project / migrations)
     assert targcc_gen("restore", migrations).exit_code == 0
     assert (project / migrations / "env.py").exists()

@@ -9,9 +9,15 @@ import pytest
 import sqlalchemy as sa
 from babel.messages.pofile import read_po
 from targcc_scheduler.core import humanize
-from targcc_scheduler.core import languages as catalogue
 from targcc_scheduler.core import languages as core_languages
-from targcc_scheduler.core.languages import Reader, gettext, languages, messages, reading
+from targcc_scheduler.core.languages import (
+    Reader,
+    catalogue,
+    gettext,
+    languages,
+    messages,
+    reading,
+)
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.core.text import harmless, isolated
 from targcc_scheduler.db.columns import metadata

@@ -48,7 +48,7 @@ def wrappers(app: Any) -> Any:
 
 def in_front(app: Any) -> str:
     """The prefix at which `with_scheduler` answers before the app does; empty when it does not."""
-    outer = (one for one in wrappers(app) if is_from(one, ".web.hosts.outer"))
+    outer = (one for one in wrappers(app) if is_from(one, _OUTER))
     return next((str(one.prefix) for one in outer), "")
 
 
@@ -58,14 +58,19 @@ def prefix_of(app: Any) -> str:
         return prefix
     inner = routed(app)
     for route, path in leaves(inner.routes) if inner is not None else ():
-        if is_from(getattr(route, "endpoint", None), ".web.hosts.guest") and "{" not in path:
+        if is_from(getattr(route, "endpoint", None), _GUEST) and "{" not in path:
             return str(path)
     return ""
 
 
-def is_from(value: Any, module: str) -> bool:
+_GUEST = (".features.hosts.guest:Guest", ".web.hosts.guest:Guest")
+_OUTER = (".features.hosts.guest:Outer", ".web.hosts.outer:Outer")
+"""Classes of the scheduler, of this release and of copies of the release before."""
+
+
+def is_from(value: Any, classes: tuple[str, ...]) -> bool:
     """Whether a value is of a class of the scheduler's, as a copy or as a package."""
-    return str(type(value).__module__).endswith(module)
+    return f"{type(value).__module__}:{type(value).__name__}".endswith(classes)
 
 
 def signature(route: Any) -> list[Any]:
