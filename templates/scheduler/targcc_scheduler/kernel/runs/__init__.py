@@ -1,1 +1,1 @@
-"""Rows of runs: create, stage, claim, settle, history, retention."""
+"""Create, stage, claim, settle and prune the rows of runs; write their history."""

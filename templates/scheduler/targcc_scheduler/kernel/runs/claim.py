@@ -1,4 +1,4 @@
-"""Claim: choose runs that may start, and make them runs of a node."""
+"""Claim: choose runs that may start and set them running on a node."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from .values import (
     has_its_keys,
 )
 
-# Which runs a claim may take: what waits, what is in the way, and which of them go first.
+# Candidates: the waiting runs that a claim may take, the conditions that block a run, and the order of the runs.
 
 MOST_MISFITS = 200
-"""Runs that one claim may refuse; the next claim follows at once."""
+"""Maximum number of misfits and expired runs in one claim; the next claim follows at once."""
 
-# The database's clock counts too: by it an engine finds that a run is due, and this node's may be behind.
+# Compare with the database's clock too: an engine finds due runs by that clock, and this node's clock may be behind.
 IS_DUE = sa.or_(
     is_in_state(RunState.ENQUEUED, by_index=False),
     sa.and_(
@@ -57,20 +57,20 @@ IS_DUE = sa.or_(
         ),
     ),
 )
-"""That a run may start; its parameter ``now`` is the node's clock."""
+"""Match runs that are due. The parameter ``now`` is the node's clock."""
 
 NEEDS_NO_CAPACITY = sa.or_(job_run.c.LimitKey.is_(None), keeps_capacity(job_run))
-"""That a run has no limit by key, or has its room there already."""
+"""Match runs without a limit by key, and runs whose capacity is already reserved."""
 
 NOT_EXPIRED = sa.or_(
     job_run.c.ExpiresAt.is_(None),
     job_run.c.ExpiresAt > sa.bindparam("now", type_=UtcDateTime),
     job_run.c.Attempt > 0,
 )
-"""That a run may still start, if it has not begun before; see ``ties/expiry.py``."""
+"""Match runs that have not expired. A run with an earlier attempt never expires; see ``kernel/on_settled.py``."""
 
 IS_ONE_OF = is_among(job_run.c.Id, listed("ids", sa.BigInteger))
-"""That a run is one of ``ids``."""
+"""Match runs whose id is in the parameter ``ids``."""
 
 _CANDIDATE = (
     job_run.c.Id,
@@ -86,7 +86,7 @@ _CANDIDATE = (
     job_run.c.Weight,
     job_run.c.RoomAt,
 )
-# Whoever holds a row lets the run go, and then it is offered anew, or takes it. SQLite, with one writer, has nothing to skip.
+# Skip locked rows: the transaction with the lock either takes the run, or releases the run to be offered again. SQLite has one writer: no row to skip.
 _OFFERED = (
     sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, IS_OURS).with_for_update(skip_locked=True)
 )
@@ -97,7 +97,7 @@ _WAITS_IN_QUEUE = (
 
 
 def _points(run: sa.FromClause) -> sa.ColumnElement[Any]:
-    """What a run has in a queue with ageing, in seconds of waiting."""
+    """Return the points of a run in a queue with ageing, in seconds of waiting."""
     waited = elapsed(run.c.DueAt, sa.bindparam("now", type_=UtcDateTime))
     return run.c.Priority * sa.bindparam("aging", type_=sa.Integer) + waited
 
@@ -131,9 +131,9 @@ _NEXT_WAITING = FrequentStatement(
 
 
 def _next_aged() -> sa.Select[Any]:
-    """The next runs of a queue with ageing: of each priority that waits there the first ones, and of those the most urgent.
+    """Select the next runs of a queue with ageing: take the first runs of each priority, then the most urgent of them.
 
-    Within one priority the order is as without ageing, so that the index finds them; a queue has few priorities, however many runs.
+    Within one priority the order is the same as without ageing, so the index finds the runs. A queue has few priorities, however many runs.
     """
     first = sa.select(sa.func.max(job_run.c.Priority).label("priority")).where(*_WAITS_IN_QUEUE)
     level = first.cte("level", recursive=True)
@@ -144,7 +144,7 @@ def _next_aged() -> sa.Select[Any]:
         sa.select(lower.correlate(level).scalar_subquery()).where(level.c.priority.is_not(None))
     )
     count, run = sa.bindparam("count", type_=sa.Integer), job_run.alias("run")
-    # Once it is locked. SQLite would make an index for a column alone, of all runs that there are, at each claim.
+    # Check the state again after the lock. With the bare column, SQLite would build an index of all runs at each claim.
     still_waits = sa.func.coalesce(run.c.State, "") == sa.literal_column(f"'{RunState.ENQUEUED}'")
     heads = (
         sa.select(job_run.c.Id)
@@ -188,24 +188,25 @@ _CLOSED = FrequentStatement(
     )
     .union_all(sa.select(job_maintenance.c.Queues).where(calendar_model.HAS_BEGUN))
 )
-"""The names of paused queues, and the queues of maintenance windows as their column has them."""
+"""Select the names of paused queues, and the queue lists of current maintenance windows as stored in their column."""
 
 
 @dataclass
 class Choice:
-    """The runs that a claim takes, and what stands in the way of more.
+    """Collect the runs that a claim takes, and track the capacity left for more.
 
     Args:
-        limits: How many runs of a job may be running at once; a job that is not named has no limit.
-        busy: How many are.
+        limits: How many runs of a job may be running at once; a job without an entry has no limit.
+        busy: How many runs of a job are running.
         poison: Whether a poison run is on this node.
         fits: See :class:`~.values.ClaimTerms`.
-        now: The present instant: once nobody else decides about the limits any more, which may take a while.
-        room: How many more runs may start in a queue; one that is not named has no limit.
+        now: The present instant, read after the limits are locked: waiting for the locks may take a while.
+        keys: The capacity left under each limit key.
+        room: How many more runs may start in a queue; a queue without an entry has no limit.
+        run_ids: The runs that the claim takes.
         misfits: The runs that the node cannot perform.
-        expired: The runs whose time is over.
-        later: The runs in whose way something is of which nobody tells when it is not there any more.
-        keys: What is left of the keys of limits.
+        expired: The runs that have expired.
+        later: The blocked runs that nothing resubmits once the block is gone: the claim offers them again after a delay.
     """
 
     limits: Mapping[str, int]
@@ -222,20 +223,23 @@ class Choice:
 
     @property
     def goes_on(self) -> bool:
-        """Whether this claim may look at more runs; else the next one does."""
+        """Return whether this claim may look at more runs; if not, the next claim does."""
         return self.keys.more and len(self.misfits) + len(self.expired) < MOST_MISFITS
 
     def full(self) -> list[str]:
-        """The jobs at their limit."""
+        """Return the jobs at their limit."""
         return [name for name, limit in self.limits.items() if self.busy[name] >= limit]
 
     async def look(self, connection: AsyncConnection, rows: Iterable[Any]) -> None:
-        """See what is left of the keys of runs; but for those that the node cannot perform, as it does not know what their jobs say of keys."""
+        """Lock the limit keys of runs and read the capacity left.
+
+        Runs that the node cannot perform are skipped: the node does not know the limit policies of their jobs.
+        """
         mine = [r for r in rows if r.LimitKey and not self.fits(r.JobName, r.ArgumentsJson, r.Id)]
         await self.keys.look(connection, mine)
 
     def take(self, row: Any) -> bool:
-        """Take a run if nothing is in its way, and say whether."""
+        """Take a run unless something blocks the run; return whether the run was taken."""
         if row.ExpiresAt is not None and row.ExpiresAt <= self.now and row.Attempt == 0:
             self.expired.append(row.Id)
             return False
@@ -260,7 +264,10 @@ class Choice:
 
 
 async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Choice:
-    """The next runs of each queue that is neither paused nor in maintenance: highest priority, with ageing also by what they have waited, then longest due, then oldest."""
+    """Choose the next runs of each queue that is neither paused nor in maintenance.
+
+    The order is: highest priority (with ageing, priority plus time waited), then longest due, then oldest.
+    """
     queues = offer.queues
     if not queues:
         return _choice({}, Counter(), terms, {})
@@ -297,7 +304,10 @@ async def offered(
     aging: Mapping[str, int],
     terms: ClaimTerms,
 ) -> Choice:
-    """Those of the runs that are due and have nothing in their way; where they use up the room of their job, those that are next there instead."""
+    """Choose the offered runs that are due and not blocked.
+
+    If the offered runs of a job would fill its limit, choose the next runs of that job first.
+    """
     names = {run.job_name for run in runs}
     limits = {name: limit for name, limit in terms.limits.items() if name in names}
     busy = await _running(connection, limits)
@@ -331,9 +341,10 @@ async def _next_of_full(
     aging: Mapping[str, int],
     refused: str,
 ) -> list[Any]:
-    """The runs that are next in jobs of which no more may start than these: an engine's entries are not in the order of a job's runs.
+    """Return the next runs of each job whose limit the offered runs would fill.
 
-    What they go before waits without an entry until one of the job ends, as any run does that its job's limit holds up.
+    An engine's entries are not in the order of a job's runs. An offered run that loses its place waits without an entry until a run of the
+    job ends, like any run that its job's limit blocks.
     """
     found: list[Any] = []
     for (job, queue), count in Counter((row.JobName, row.Queue) for row in rows).items():
@@ -349,11 +360,11 @@ async def _next_of_full(
 
 
 async def _running(connection: AsyncConnection, limited: Collection[str]) -> Counter[str]:
-    """How many runs of each job are running; for the limited ones nobody else changes that until the transaction ends."""
+    """Count the running runs of each job. The counts of limited jobs stay locked until the transaction ends."""
     if not limited:
         return Counter()
     dialect = known.of(connection)
-    for name in sorted(limited):  # in one order, so that no two nodes wait for each other
+    for name in sorted(limited):  # one lock order, so that no two nodes wait for each other
         await dialect.lock_job(connection, name)
     return Counter({row[0]: row[1] for row in (await connection.execute(_COUNT_RUNNING)).all()})
 
@@ -361,11 +372,11 @@ async def _running(connection: AsyncConnection, limited: Collection[str]) -> Cou
 async def _room(
     connection: AsyncConnection, queues: Collection[str], terms: ClaimTerms
 ) -> dict[str, int]:
-    """How many more runs may start in each limited queue; nobody else changes that until the transaction ends."""
+    """Return how many more runs may start in each limited queue. The counts stay locked until the transaction ends."""
     limited = sorted(set(queues) & terms.queue_limits.keys())
     if not limited:
         return {}
-    for queue in limited:  # after the jobs' locks, in one order
+    for queue in limited:  # lock order: jobs first, then queues by name
         await lock_queue(connection, queue)
     rows = (await connection.execute(_COUNT_QUEUES, {"queues": limited})).all()
     busy = {row[0]: row[1] for row in rows}
@@ -373,7 +384,7 @@ async def _room(
 
 
 async def lock_queue(connection: AsyncConnection, queue: str) -> None:
-    """Let one transaction at a time decide about a queue's limit."""
+    """Lock a queue's limit, so that one transaction at a time decides about the limit."""
     await known.of(connection).lock_job(connection, f"queue/{queue}")
 
 
@@ -384,7 +395,10 @@ async def _choose(
     count: int,
     refused: str,
 ) -> int:
-    """Choose up to ``count`` runs of a queue, with its ageing, that may start now, and say how many; those that do not fit are looked at some at a time."""
+    """Choose up to ``count`` runs of a queue that may start now; return how many were chosen.
+
+    ``of`` is the queue and its ageing. Once a run is a misfit or has expired, each query reads at least ``MOST_MISFITS // 4`` runs.
+    """
     queue, aging = of
     before = len(choice.run_ids)
     while count > 0 and choice.goes_on:
@@ -415,28 +429,29 @@ async def _choose(
     return len(choice.run_ids) - before
 
 
-# Claim: runs that wait become runs of a node.
+# Claim: set waiting runs running on a node.
 
 _LATER = timedelta(seconds=2)
-"""When a run is offered again in whose way something was of which nobody tells when it is gone."""
+"""Delay before a blocked run is offered again when nothing announces the end of the block."""
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
 
 
 async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Claimed:
-    """Take those of the offered runs that wait, are due and have nothing in their way, the most urgent first.
+    """Claim the offered runs that wait, are due and are not blocked, the most urgent first.
 
-    A run that its job's limit holds up stays as it is; whoever opens the way submits it again, or else the engine's rescue. A poison run while this node has one,
-    and a run the key of whose limit somebody else holds for long, are offered again a little later. One that the node cannot perform stays as it is too: see ``refuse.py``.
+    A run that its job's limit blocks stays unchanged. The transaction that frees capacity submits the run again; failing that, the engine's
+    rescue does. Two kinds of runs are offered again a little later: a poison run while this node has a poison run, and a run whose limit key
+    another transaction has locked for long. A run that the node cannot perform stays unchanged too: see ``eligibility.py``.
 
     Args:
         connection: A transaction that writes.
         offer: The runs.
-        terms: Who claims them.
+        terms: The node that claims, and its limits.
 
     Raises:
-        NodeUnknown: this node was declared lost, or is being drained: what the transaction did so far is to be undone.
+        NodeUnknown: this node was declared lost, or is being drained: roll the transaction back.
     """
     if offer.runs:
         claimed = await _claim_offered(connection, offer, terms)
@@ -448,13 +463,13 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
     if len(claimed.claims) < len(order):
         await require_place(connection, terms.server_id)
     places = {run_id: place for place, run_id in enumerate(order)}
-    # What goes in the place of a later run of its job was not offered itself.
+    # A run that took the place of a later run of its job was not offered and has no place: sort such runs first.
     in_order = sorted(claimed.claims, key=lambda one: places.get(one.run_id, -1))
     return replace(claimed, claims=in_order)
 
 
 async def _claim_offered(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Claimed:
-    """Nearly all are harmless runs that no limit holds up, and cost one statement; the rest is decided about first."""
+    """Claim offered runs: one statement for harmless runs without a limit (nearly all); the rest goes through :func:`offered`."""
     misfits = [
         Misfit(run.run_id, run.job_name, why)
         for run in offer.runs
@@ -480,7 +495,7 @@ async def _claim_offered(connection: AsyncConnection, offer: Offer, terms: Claim
 
 
 async def _take(connection: AsyncConnection, choice: Choice, terms: ClaimTerms) -> Claimed:
-    """Runs that were chosen become this node's."""
+    """Set the chosen runs running on this node."""
     ids, terms = choice.run_ids, replace(terms, now=choice.now)
     claims = await _become_running(connection, ids, terms, with_room=ids)
     ready = await choice.keys.close(connection)
@@ -494,7 +509,11 @@ async def _take(connection: AsyncConnection, choice: Choice, terms: ClaimTerms) 
 
 
 async def require_place(connection: AsyncConnection, server_id: str) -> None:
-    """Raise when this node may not claim."""
+    """Raise an error if this node may not claim.
+
+    Raises:
+        NodeUnknown: the node was declared lost, or is being drained.
+    """
     found = (await connection.execute(_PLACE, {"server_id": server_id})).one_or_none()
     if found is None:
         raise NodeUnknown(f"node {server_id} was declared lost")
@@ -508,7 +527,7 @@ _PLACE = sa.select(job_server.c.DrainRequestedAt).where(
 HAS_PLACE = sa.exists().where(
     job_server.c.Id == sa.bindparam("server_id"), job_server.c.DrainRequestedAt.is_(None)
 )
-"""That this node may claim."""
+"""Match if this node may claim: the node is registered and not being drained."""
 BECOMES_RUNNING: dict[str, Any] = {
     "ServerId": sa.bindparam("server_id"),
     "StartedAt": sa.bindparam("now", type_=UtcDateTime),
@@ -519,7 +538,7 @@ BECOMES_RUNNING: dict[str, Any] = {
     "UnknownSince": sa.null(),
     "RefusedBy": sa.null(),
 }
-"""What changes in the row of a run that begins."""
+"""Column values of a run that begins."""
 CLAIMED = (
     job_run.c.Id,
     job_run.c.JobName,
@@ -538,7 +557,7 @@ CLAIMED = (
     job_run.c.Ties,
     job_run.c.Trace,
 )
-"""What :func:`claim_of` wants to know of a run."""
+"""The columns that :func:`claim_of` reads."""
 _BECOME_RUNNING = FrequentStatement(
     transition(
         RunState.RUNNING,
@@ -564,7 +583,7 @@ _RUNNING_ON = FrequentStatement(
 
 
 def parameters_of(terms: ClaimTerms, most_lost: int) -> dict[str, Any]:
-    """The parameters of a statement by which runs begin that have cost at most so many workers."""
+    """Return the parameters of a statement that starts runs; ``most_lost`` is the maximum number of workers a run may have cost."""
     return {
         "server_id": terms.server_id,
         "now": terms.now,
@@ -581,7 +600,10 @@ async def _become_running(
     with_room: Sequence[int] = (),
     most_lost: int = MOST_LOST_WORKERS,
 ) -> list[Claim]:
-    """The transition itself: those of the runs that still wait become this node's; one that needs room under a limit is in ``with_room``."""
+    """Set the runs that still wait running on this node and return their claims.
+
+    A run that needs capacity under a limit starts only if ``with_room`` contains the run.
+    """
     if not run_ids:
         return []
     asked = {**parameters_of(terms, most_lost), "ids": run_ids, "with_room": with_room}
@@ -592,13 +614,13 @@ async def _become_running(
 
 
 async def claims_of_node(connection: AsyncConnection, server_id: str, queue: str) -> list[Claim]:
-    """The runs of a queue that are a node's now."""
+    """Return the claims of the runs of a queue that are running on a node."""
     found = await connection.execute(_OF_NODE, {"server_id": server_id})
     return [claim_of(row, {}) for row in found if row.Queue == queue]
 
 
 async def running_on(connection: AsyncConnection, server_id: str) -> dict[ClaimKey, str | None]:
-    """The runs that are a node's now, and who wants them cancelled."""
+    """Map the claim key of each run running on a node to the person that requested its cancellation (``None``: nobody)."""
     rows = await _RUNNING_ON.all(connection, {"server_id": server_id})
     return {(row.Id, row.Attempt, row.StartedAt): row.CancelRequestedBy for row in rows}
 
@@ -612,7 +634,19 @@ async def give_back(
     *,
     note: str,
 ) -> list[Settlement]:
-    """Let runs wait again that are a node's and that it has not begun; those that somebody wants cancelled are cancelled."""
+    """Release claimed runs that the node has not begun: enqueue them, or cancel runs with a cancellation request.
+
+    Args:
+        connection: A transaction that writes.
+        server_id: The node.
+        keys: The claims to release; a claim that the node no longer has is ignored.
+        limits: The limit of each limited job.
+        now: The present instant.
+        note: The reason, for the state history.
+
+    Returns:
+        The settlements that were written.
+    """
     mine = _OF_NODE.order_by(job_run.c.Id).with_for_update()
     rows = await connection.execute(mine, {"server_id": server_id})
     found = [(claim_of(row, limits), row.CancelRequestedBy) for row in rows]
@@ -638,12 +672,12 @@ def claim_of(
     started_at: datetime | None = None,
     queue_limit: int | None = None,
 ) -> Claim:
-    """A row of ``c_JobRun`` as the claim of whoever it belongs to.
+    """Build the claim of a row of ``c_JobRun``.
 
     Args:
         row: The row.
-        limits: The jobs that have a limit.
-        started_at: Stands in for the start of a run that has not begun.
+        limits: The limit of each limited job.
+        started_at: The start to use for a run that has not begun.
         queue_limit: How many runs of its queue may be running at once.
     """
     return Claim(
@@ -668,11 +702,14 @@ def claim_of(
     )
 
 
-# Claim at once: entries of an engine's queue are taken and their runs become a node's in one statement that commits by itself.
+# Fast claim: take entries of an engine's queue and set their runs running on a node, in one statement that commits by itself.
 #
-# It is the claim of ``claim.py`` for *plain* runs: those of jobs and queues without a limit, or with room under a key for which nobody waits, that have not cost workers or expired, that are this server's, and of which the node knows that
-# it can perform them. Nothing has to be decided about them that a condition cannot say, so that one round trip does what takes four in a
-# transaction. An entry of any other run that waits stays as it is, for a claim in a transaction.
+# The fast claim serves *plain* runs. A plain run:
+# - has a job and a queue without a limit, or capacity under a limit key that no run waits for;
+# - has cost fewer than ``POISON_AFTER`` workers and has not expired;
+# - belongs to this server, and to a job that the node can perform.
+# SQL conditions decide everything about a plain run, so one round trip replaces four in a transaction. Entries of other waiting runs stay
+# for a claim in a transaction.
 
 
 @dataclass(frozen=True, eq=False)
@@ -680,8 +717,8 @@ class Entries:
     """An engine's own queue in this database.
 
     Args:
-        next_ones: Says which entries are next, and locks them: their ``entry``, ``run_id`` and ``priority``, the most urgent first. One that stands
-            for many runs has no ``run_id``, and is the last.
+        next_ones: A query that locks the next entries and returns their ``entry``, ``run_id`` and ``priority``, the most urgent first. An
+            entry for many runs has no ``run_id`` and comes last.
         table: The table of entries; its key is ``id``.
     """
 
@@ -691,13 +728,13 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of a claim at once.
+    """Result of a fast claim.
 
     Args:
-        claims: The runs that are the node's now, the most urgent first.
+        claims: The runs that the node claimed, the most urgent first.
         count: How many entries were looked at.
-        rest: Whether there are some of runs that are not plain.
-        bundle: Whether the next one stands for many runs, and has to be opened.
+        rest: Whether entries of waiting runs that are not plain are left.
+        bundle: Whether the next entry is a bundle of many runs and has to be opened.
     """
 
     claims: list[Claim]
@@ -712,7 +749,7 @@ _IS_PLAIN = (
     IS_OURS,
     NOT_EXPIRED,
 )
-"""That a run is plain; its parameter ``plain`` names the jobs."""
+"""Match plain runs. The parameter ``plain`` lists the jobs."""
 
 
 async def claim_fast(
@@ -724,15 +761,15 @@ async def claim_fast(
     *,
     keyed: bool,
 ) -> Taken:
-    """Take the entries that are next and claim their runs, if they are plain; whether their arguments fit is for the caller to see.
+    """Take the next entries and claim their plain runs. The caller checks whether the arguments fit.
 
     Args:
         connection: A connection that commits by itself.
         entries: The engine's queue.
-        asked: The parameters of its ``next_ones``.
-        terms: Who claims them.
-        plain: The jobs that have no limit, or one by key, and that this node knows.
-        keyed: Whether one of them has: else nobody looks at keys.
+        asked: The parameters of ``entries.next_ones``.
+        terms: The node that claims, and its limits.
+        plain: The jobs that this node knows and that have no limit, or a limit by key.
+        keyed: Whether any of these jobs has a limit by key; if not, the statement ignores keys.
 
     Raises:
         NodeUnknown: this node was declared lost, or is being drained; nothing was taken.
@@ -757,7 +794,7 @@ def _statement(entries: Entries, *, keyed: bool) -> FrequentStatement:
         sa.column("run_id", sa.BigInteger),
         sa.column("priority", sa.Integer),
     ).cte("found")
-    # Where the node has no place, nothing is found and nothing is taken.
+    # A node that may not claim finds no entry and takes no entry.
     next_ones = sa.select(found).where(HAS_PLACE).cte("top")
     has_room = NEEDS_NO_CAPACITY
     if keyed:
@@ -807,6 +844,9 @@ def _statement(entries: Entries, *, keyed: bool) -> FrequentStatement:
 
 
 def _is_any(column: sa.ColumnElement[Any], found: sa.Select[Any]) -> sa.ColumnElement[bool]:
-    """That a column is one of the few values of a query: as an array, so that the planner looks them up by key however small a table is."""
+    """Match a column against the few values of a query.
+
+    The values form an array, so that the planner looks up each value by key, however small the table is.
+    """
     array = sa.func.array(found.scalar_subquery(), type_=sa.ARRAY(sa.BigInteger))
     return column == sa.any_(array)

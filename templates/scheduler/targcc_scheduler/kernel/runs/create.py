@@ -1,4 +1,4 @@
-"""Insert runs, and stage scheduled runs whose time has come."""
+"""Insert runs, and stage scheduled runs that are due."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .values import Ending, NewRun, Tie, has_its_keys, is_mark, shard_of_process
 # New rows of `c_JobRun`.
 
 Slot = tuple[str, datetime]
-"""A job's name and the instant of a slot."""
+"""The name of a job and the instant of a slot."""
 
 
 async def insert_many(
     connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
 ) -> list[int]:
-    """Create runs without slots and return their ids, in the same order."""
+    """Insert runs without slots; return their ids in the same order."""
     rows = [_row(run, now) for run in runs]
     ids = [row[0] for row in await known.of(connection).insert_runs(connection, rows)]
     for run_id, run in zip(ids, runs, strict=True):
@@ -44,7 +44,7 @@ async def insert_many(
 async def insert_slots(
     connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
 ) -> dict[Slot, int]:
-    """Create the runs of slots; the ids of those that are new, by slot. A slot that has a run already keeps that one."""
+    """Insert the runs of slots; return the ids of the new runs by slot. A slot that already has a run keeps that run."""
     if not runs:
         return {}
     runs = _with_causes(runs)
@@ -67,7 +67,7 @@ async def insert_slots(
 
 
 def _with_causes(runs: Sequence[NewRun]) -> list[NewRun]:
-    """Missed slots are for a person, unless a run that is created with them makes up for them."""
+    """Give missed slots an error group for the inbox, unless a run of the same job is created with them to make up."""
     made_up = {run.job_name for run in runs if run.state not in FINAL}
     return [
         (
@@ -80,7 +80,7 @@ def _with_causes(runs: Sequence[NewRun]) -> list[NewRun]:
 
 
 def _ending(run: NewRun, now: datetime) -> Ending:
-    """What the statistics count of a slot that was missed or skipped."""
+    """Build the statistics entry of a missed or skipped slot."""
     return Ending(job=run.job_name, at=run.scheduled_for or now, outcome=run.state)
 
 
@@ -88,7 +88,7 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
     limited = run.limit_key is not None
     asks = (
         is_mark(run.limit_key) and run.state is RunState.ENQUEUED
-    )  # for its keys, at the next stage
+    )  # keys are taken at the next stage
     return {
         "JobName": run.job_name,
         "JobType": run.job_type,
@@ -115,7 +115,7 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
     } | first_state(now, RunState.SCHEDULED if asks else run.state, run.note)
 
 
-# Stage: runs whose time has come become enqueued. The engine's loop does so, in a transaction of its own.
+# Stage: enqueue runs that are due. The engine's loop stages, in a transaction of its own.
 
 WAITS_FOR_ITS_TIME = (RunState.SCHEDULED, RunState.RETRYING)
 _IS_DUE_AND_FREE = is_free(
@@ -129,18 +129,21 @@ _STAGE = FrequentStatement(
 
 
 async def stage_due(connection: AsyncConnection, now: datetime) -> int:
-    """Scheduled and retrying runs whose time has come become enqueued, but for those that ask for their keys first (``ties/keys/asking.py``). Returns how many."""
+    """Enqueue scheduled and retrying runs that are due; return their number.
+
+    Runs with deferred keys are left out: they ask for their keys first (``kernel/deferred_keys.py``).
+    """
     line = state_line(now, RunState.ENQUEUED, "due")
     (count,) = await _STAGE.counts(connection, [{"now": now, "line": line}])
     return count
 
 
 _MINE = is_among(job_run.c.Queue, listed("queues", sa.Text))
-# `RefusedBy` is NULL for nearly all runs, so the pattern is hardly ever looked at.
+# `RefusedBy` is NULL for nearly all runs, so the database rarely compares the pattern.
 NOT_REFUSED = sa.or_(
     job_run.c.RefusedBy.is_(None), job_run.c.RefusedBy.not_like(sa.bindparam("refused"))
 )
-"""That no node with this fingerprint has refused the run; its parameter ``refused`` is what :func:`refused_by` gives."""
+"""Match runs that no node with a given fingerprint has refused. The parameter ``refused`` is the result of :func:`refused_by`."""
 _WAITING_WORK = FrequentStatement(
     sa.select(
         sa.exists()
@@ -155,14 +158,18 @@ _WAITING_WORK = FrequentStatement(
 
 
 def refused_by(fingerprint: str) -> str:
-    """The pattern of a fingerprint in ``RefusedBy``; nothing has it when it is empty."""
+    """Return the ``LIKE`` pattern that finds a fingerprint in ``RefusedBy``; an empty fingerprint gives a pattern without matches."""
     return f"%{fingerprint}%" if fingerprint else ""
 
 
 async def waiting_work(
     connection: AsyncConnection, queues: Collection[str], now: datetime, fingerprint: str = ""
 ) -> tuple[bool, datetime | None]:
-    """Whether a run that the node has not refused waits for a worker in one of the queues, and when the next one is due."""
+    """Look for work in queues.
+
+    Returns:
+        Whether there is work: an enqueued run that the node has not refused, or a run that is due. The instant at which the next run is due.
+    """
     asked = {"queues": list(queues), "refused": refused_by(fingerprint)}
     (found,) = await _WAITING_WORK.all(connection, asked)
     next_due: datetime | None = found.next_due

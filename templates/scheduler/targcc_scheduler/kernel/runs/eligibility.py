@@ -1,8 +1,9 @@
-"""Refuse: runs of jobs or arguments that a node does not know wait, unharmed, for one that does.
+"""Refuse runs of jobs or arguments that a node does not know; the runs wait, unchanged, for a node that knows them.
 
-A refusal is a line in the column ``RefusedBy``: ``<fingerprint> <instant> <node> <release> <why>``, separated by tabs. The fingerprint stands for
-what the node knows (see ``kernel/node/fingerprint.py``): no node with that fingerprint is asked again. When a run begins, its refusals are
-forgotten: each attempt is offered to everybody. A refusal is no transition, so the state history has none of it.
+A refusal is a line in the column ``RefusedBy``: ``<fingerprint> <instant> <node> <release> <why>``, separated by tabs. The fingerprint
+identifies the jobs and arguments that the node knows (see ``kernel/node/fingerprint.py``): no node with that fingerprint is offered the run
+again. When a run begins, its refusals are cleared: each attempt is offered to every node. A refusal is no transition, so the state history
+does not record refusals.
 """
 
 from __future__ import annotations
@@ -27,18 +28,21 @@ from .transition import is_in_state
 from .values import AttemptRecord, Claim, ClaimTerms, Misfit, Settlement
 
 LOCK = "\N{SECTION SIGN} definitions of nodes"
-"""What a transaction holds that refuses a run, or that makes a node known with what it knows: so neither misses the other. No job is called so."""
+"""Name of the lock for two kinds of transactions: refusing a run, and registering a node's fingerprint. Neither can miss the other.
+
+No job has this name.
+"""
 
 _ALERTED = "\talerted"
 _MOST = 500
-"""Runs that are offered, told of or given up at a time."""
+"""Maximum number of runs to offer, report or give up at a time."""
 
 _WAITS = is_in_state(*sorted(WAITING))
 _REFUSE = (
     sa.update(job_run)
     .where(
         job_run.c.Id == sa.bindparam("run_id"),
-        job_run.c.JobName == sa.bindparam("job_name"),  # else it was renamed meanwhile
+        job_run.c.JobName == sa.bindparam("job_name"),  # skip a job renamed meanwhile
         _WAITS,
         NOT_REFUSED,
     )
@@ -54,7 +58,7 @@ _REFUSE = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """That a node did not know a run's job, or that the arguments do not fit there."""
+    """A node's refusal of a run: the node did not know the job, or the arguments did not fit."""
 
     fingerprint: str
     at: str
@@ -65,7 +69,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A run that a node refused and that waits for another."""
+    """A refused run that waits for another node."""
 
     run_id: int
     queue: str
@@ -74,7 +78,7 @@ class Waiting:
 
 
 def refusals_of(text: str | None) -> tuple[Refusal, ...]:
-    """What the column ``RefusedBy`` says."""
+    """Parse the column ``RefusedBy``."""
     entries = (line.split("\t") for line in (text or "").splitlines())
     return tuple(Refusal(*entry) for entry in entries if len(entry) == len(fields(Refusal)))
 
@@ -82,16 +86,16 @@ def refusals_of(text: str | None) -> tuple[Refusal, ...]:
 async def refuse(
     connection: AsyncConnection, misfits: Sequence[Misfit], terms: ClaimTerms
 ) -> tuple[list[Waiting], list[Waiting]]:
-    """Note that a node does not know these runs.
+    """Record that a node does not know these runs.
 
     Args:
-        connection: The transaction in which they were offered.
-        misfits: The runs, and why.
-        terms: Whose claim it was.
+        connection: The transaction in which the runs were offered.
+        misfits: The runs, with the reasons.
+        terms: The terms of the claim.
 
     Returns:
-        Those that a node which is up may know, and is to be asked for; and those whose job was renamed since they were offered, which
-        are not refused, and are to be offered again.
+        Two lists of runs to offer again: refused runs that another registered node may know, and runs whose job was renamed since the
+        offer (these are not refused).
     """
     if not misfits:
         return [], []
@@ -126,7 +130,7 @@ async def _renamed(connection: AsyncConnection, misfits: Sequence[Misfit]) -> li
 
 
 async def _for_others(connection: AsyncConnection, run_ids: Collection[int]) -> list[Waiting]:
-    """Those of the runs for which there is a node that has not refused them and takes from their queues."""
+    """Return the runs that a registered node may still know: the node takes from the queue of the run and has not refused the run."""
     rows = await connection.execute(
         sa.select(job_server.c.Fingerprint, job_server.c.Queues).where(
             job_server.c.Fingerprint.is_not(None)
@@ -147,7 +151,10 @@ async def _for_others(connection: AsyncConnection, run_ids: Collection[int]) -> 
 async def not_asked_yet(
     connection: AsyncConnection, fingerprint: str, queues: Iterable[str], after: int = 0
 ) -> list[Waiting]:
-    """Runs that others refused and a node with this fingerprint did not, by id; some at a time."""
+    """Return runs that other nodes refused and no node with this fingerprint did, in order of ids, at most ``_MOST`` at a time.
+
+    ``after`` is the last id of the previous call.
+    """
     rows = await connection.execute(
         _waiting(
             job_run.c.UnknownSince.is_not(None),
@@ -163,11 +170,11 @@ async def not_asked_yet(
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The runs that wait for a node that knows them.
+    """Waiting times of the runs that no node knows.
 
     Args:
-        since: Since when the first of them waits; ``None``: there is none.
-        untold_since: Since when the first of those waits that nobody was told of.
+        since: Start of the longest wait; ``None``: no such run.
+        untold_since: Start of the longest wait among the runs without an alert; ``None``: no such run.
     """
 
     since: datetime | None
@@ -177,7 +184,7 @@ class Unknown:
 _UNTOLD = sa.case((job_run.c.RefusedBy.not_like(f"%{_ALERTED}%"), job_run.c.UnknownSince))
 _IS_UNKNOWN = sa.and_(job_run.c.UnknownSince.is_not(None), _WAITS)
 ARE_UNKNOWN = sa.exists().where(_IS_UNKNOWN)
-"""Whether runs wait for a node that knows them."""
+"""Match if any run waits for a node that knows the run."""
 _UNKNOWN = sa.select(
     sa.func.min(job_run.c.UnknownSince, type_=UtcDateTime()),
     sa.func.min(_UNTOLD, type_=UtcDateTime()),
@@ -185,12 +192,12 @@ _UNKNOWN = sa.select(
 
 
 async def unknown(connection: AsyncConnection) -> Unknown:
-    """Since when runs wait for a node that knows them."""
+    """Return since when runs wait for a node that knows them."""
     return Unknown(*(await connection.execute(_UNKNOWN)).one())
 
 
 async def to_tell(connection: AsyncConnection, before: datetime) -> dict[str, list[Row]]:
-    """The runs, by job, that no node has known since before an instant and that nobody was told of yet; they count as told from now on."""
+    """Return, by job, the runs without an alert that no node has known since before an instant; mark the runs as alerted."""
     c = job_run.c
     rows = await connection.execute(
         sa.update(job_run)
@@ -219,7 +226,7 @@ async def to_tell(connection: AsyncConnection, before: datetime) -> dict[str, li
 async def give_up(
     connection: AsyncConnection, now: datetime, waited: timedelta, limits: Mapping[str, int]
 ) -> list[Settlement]:
-    """Fail the runs that no node has known for so long; what became of them, for the engine and for alerts."""
+    """Fail the runs that no node has known for the time ``waited``; return the settlements for the engine and for alerts."""
     rows = await connection.execute(
         sa.select(job_run)
         .where(job_run.c.UnknownSince <= now - waited, _WAITS)
@@ -233,11 +240,11 @@ async def give_up(
 async def fail(
     connection: AsyncConnection, run_id: int, by: str, now: datetime
 ) -> list[Settlement]:
-    """Fail a run that waits for a node that knows it, because a person says so.
+    """Fail a run that no node knows, at a person's request.
 
     Raises:
-        UnknownRun: there is none with this id.
-        RunStateError: it does not wait for that.
+        UnknownRun: no run has this id.
+        RunStateError: the run does not wait for a node that knows the run.
     """
     query = sa.select(job_run).where(job_run.c.Id == run_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()

@@ -1,4 +1,4 @@
-"""The rows of ``c_LoggedJob``, one for each attempt; everything that writes one makes it here."""
+"""Build the rows of ``c_LoggedJob``, one for each attempt. Every writer of these rows builds them here."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ...db.tables import logged_job
 from .values import AttemptRecord, Claim, Ending
 
 IMPORTED = str(ActorKind.LEGACY)
-"""What ``TriggeredBy`` says of a run of the old server."""
+"""Value of ``TriggeredBy`` for runs of the old server."""
 
 Key = tuple[str, datetime]
-"""The job and the start of an imported run."""
+"""Job and start of an imported run."""
 
 
 def history_row(claim: Claim, attempt: AttemptRecord) -> dict[str, Any]:
-    """The row of an attempt; its texts are made such that every database takes them."""
+    """Build the row of an attempt. Texts are cleaned so that every database accepts them."""
     return clean_row(
         {
             "JobName": claim.job_name,
@@ -61,7 +61,7 @@ def imported_row(
     metadata_json: str | None,
     now: datetime,
 ) -> dict[str, Any]:
-    """The row of a run of the old server."""
+    """Build the row of a run of the old server."""
     return clean_row(
         {
             "JobName": job_name[:100],
@@ -82,13 +82,13 @@ def imported_row(
 
 
 def insert_imported(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows of :func:`imported_row`; to be counted, see :func:`imported_ending`."""
+    """Insert rows of :func:`imported_row`. Statistics are separate: see :func:`imported_ending`."""
     if rows:
         connection.execute(sa.insert(logged_job), [dict(row) for row in rows])
 
 
 def imported_ending(row: Mapping[str, Any]) -> Ending:
-    """What the statistics count of a row of :func:`imported_row`."""
+    """Build the statistics entry of a row of :func:`imported_row`."""
     succeeded = bool(row["Success"])
     return Ending(
         job=row["JobName"],
@@ -99,7 +99,7 @@ def imported_ending(row: Mapping[str, Any]) -> Ending:
 
 
 def imported_since(connection: sa.Connection, starts: set[Key]) -> dict[Key, set[str | None]]:
-    """For each job and start, the metadata of the imported runs that are there already."""
+    """Map each job and start to the metadata of the runs already imported."""
     found: dict[Key, set[str | None]] = {start: set() for start in starts}
     columns = logged_job.c
     query = sa.select(columns.JobName, columns.StartedAt, columns.MetadataJson).where(

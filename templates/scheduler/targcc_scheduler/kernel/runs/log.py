@@ -1,4 +1,4 @@
-"""The run log: what a run records while it runs, log lines, progress and finished steps."""
+"""Run log: the log lines, progress, stop notes and finished steps that a run records while running."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .values import Claim
 
 
 async def add_lines(connection: AsyncConnection, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Keep log lines (rows of ``c_JobLogLine``)."""
+    """Insert log lines (rows of ``c_JobLogLine``)."""
     await connection.execute(job_log_line.insert(), [dict(line) for line in lines])
 
 
 async def set_progress(
     connection: AsyncConnection, claim: Claim, done: float, total: float | None
 ) -> None:
-    """Keep how far a run is, if it still belongs to the claim's node."""
+    """Store the progress of a run, if the run still belongs to the claim's node."""
     owned = owned_by(claim.run_id, claim.server_id or "", claim.attempt)
     await connection.execute(
         sa.update(job_run).where(owned).values(ProgressDone=done, ProgressTotal=total)
@@ -32,13 +32,13 @@ async def set_progress(
 
 
 async def set_stop_note(connection: AsyncConnection, claim: Claim, note: str) -> None:
-    """Say of a run that was told to stop that it goes on, if it still belongs to the claim's node."""
+    """Store a note that a run continues after a request to stop, if the run still belongs to the claim's node."""
     owned = owned_by(claim.run_id, claim.server_id or "", claim.attempt)
     await connection.execute(sa.update(job_run).where(owned).values(StopNote=note))
 
 
 async def find_step(connection: AsyncConnection, run_id: int, name: str) -> str | None:
-    """The result of a finished step, as JSON."""
+    """Return the result of a finished step as JSON; ``None``: the step has not finished."""
     result: str | None = await connection.scalar(
         sa.select(job_step.c.ResultJson).where(job_step.c.RunId == run_id, job_step.c.Name == name)
     )
@@ -54,16 +54,16 @@ async def keep_step(
     duration_ms: int,
     now: datetime,
 ) -> None:
-    """Keep the result of a step.
+    """Store the result of a step.
 
     Raises:
-        RunTaken: the run belongs to another node now, which does the step again.
+        RunTaken: the run belongs to another node now; that node repeats the step.
     """
     owned = owned_by(claim.run_id, claim.server_id or "", claim.attempt)
     query = sa.select(job_run.c.Id).where(owned).with_for_update()
     if (await connection.execute(query)).first() is None:
         raise RunTaken(f"run {claim.run_id} belongs to another node now")
-    # It is there already when a try came through of which nobody heard.
+    # Ignore an existing row: an earlier try was committed, but its confirmation was lost.
     statement = known.of(connection).insert_ignore(job_step, [job_step.c.RunId, job_step.c.Name])
     await connection.execute(
         statement.values(

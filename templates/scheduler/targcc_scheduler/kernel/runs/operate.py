@@ -1,4 +1,4 @@
-"""What an operator does to a run: cancel it, run it now or again, remove it."""
+"""Cancel, start, rerun or remove a run at an operator's request."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Row = Any
 
 
 async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
-    """The state a run is in.
+    """Return the state of a run.
 
     Raises:
-        UnknownRun: there is none with this id.
+        UnknownRun: no run has this id.
     """
     return RunState((await _find(connection, run_id)).State)
 
 
 def cancellation(row: Row, by: str) -> Settlement:
-    """The end of a run that waits and is cancelled."""
+    """Build the settlement that cancels a waiting run."""
     return Settlement(
         claim=claim_of(row, {}),
         source=RunState(row.State),
@@ -53,14 +53,15 @@ def cancellation(row: Row, by: str) -> Settlement:
 async def cancel(
     connection: AsyncConnection, run_id: int, by: str, now: datetime
 ) -> tuple[RunState, list[Settlement]]:
-    """Cancel a waiting run at once; ask the node that a running one belongs to to stop it.
+    """Cancel a waiting run at once; for a running run, ask its node to stop the run.
 
     Returns:
-        ``cancelled``, or ``running`` when a node has been asked; and what ended, which has consequences: see ``kernel/engine/submit.py``.
+        ``cancelled``, or ``running`` if a node was asked; and the settlements, whose effects the caller applies: see
+        ``kernel/engine/submit.py``.
 
     Raises:
-        UnknownRun: there is none with this id.
-        RunStateError: it is over.
+        UnknownRun: no run has this id.
+        RunStateError: the run is over.
     """
     row = await _find(connection, run_id, lock=True)
     if row.State in UNBEGUN:
@@ -76,7 +77,10 @@ async def cancel(
 
 
 async def run_now(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:
-    """Make a run that waits for its time (scheduled or retrying) due now. Whether it was one."""
+    """Make a scheduled or retrying run due now; return whether the run was in one of these states.
+
+    A run with deferred keys only gets the new due time: the run asks for its keys before starting.
+    """
     due_now = transition(
         RunState.ENQUEUED,
         job_run.c.Id == run_id,
@@ -94,11 +98,11 @@ async def run_now(connection: AsyncConnection, run_id: int, by: str, now: dateti
 
 
 async def over(connection: AsyncConnection, run_id: int) -> Row:
-    """The row of a run that is over.
+    """Return the row of a run that is over.
 
     Raises:
-        UnknownRun: there is none with this id.
-        RunStateError: it is not over.
+        UnknownRun: no run has this id.
+        RunStateError: the run is not over.
     """
     row = await _find(connection, run_id)
     if row.State in ACTIVE:
@@ -109,14 +113,14 @@ async def over(connection: AsyncConnection, run_id: int) -> Row:
 
 
 def again(row: Row, by: str, now: datetime, then: Then = lambda _job: ()) -> NewRun:
-    """A new run with the job and arguments of one that is over.
+    """Build the rerun of a run that is over, with the same job and arguments. Writes nothing.
 
     Args:
-        row: That run.
-        by: Who wants it.
+        row: The run that is over.
+        by: The person requesting the rerun.
         now: The present instant.
-        then: The runs of the jobs that follow a job. A slot that passed without a run has brought none; of other runs, those that there are
-            wait for the new one.
+        then: Builds the runs of the jobs that follow a job. Called only for a missed or skipped slot, since such a slot created no
+            dependents; existing dependents of any other run wait for the rerun.
     """
     followers = then(row.JobName) if row.State in _NEVER_RAN else ()
     asks = is_mark(row.LimitKey)
@@ -140,17 +144,17 @@ def again(row: Row, by: str, now: datetime, then: Then = lambda _job: ()) -> New
 
 
 async def find_submission(connection: AsyncConnection, run_id: int) -> tuple[str, int, datetime]:
-    """The queue, priority and due instant of a run."""
+    """Return the queue, priority and due instant of a run."""
     row = await _find(connection, run_id)
     return row.Queue, row.Priority, row.DueAt
 
 
 async def delete(connection: AsyncConnection, run_id: int) -> Row:
-    """Remove a run with its log and steps; its history stays. Returns the row as it was.
+    """Remove a run with its log and steps; return the removed row. The history of the run stays.
 
     Raises:
-        UnknownRun: there is none with this id.
-        RunStateError: it is running.
+        UnknownRun: no run has this id.
+        RunStateError: the run is running.
     """
     row = await _find(connection, run_id, lock=True)
     if row.State == RunState.RUNNING:
@@ -178,7 +182,7 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> in
 async def _delete_keys(
     connection: AsyncConnection, table: sa.Table, run_ids: Sequence[int]
 ) -> None:
-    """Remove the keys of runs, locked in the order in which others take them."""
+    """Remove the keys of runs. Rows are locked in the order in which other transactions take keys."""
     c = table.alias().c
     theirs = known.of(connection).among(c.RunId, run_ids)
     keys = sa.select(c.RunId).where(theirs).order_by(*(c[key.name] for key in table.primary_key))
@@ -202,17 +206,17 @@ async def reseal(
     after: int,
     limit: int,
 ) -> tuple[int, int]:
-    """Write the arguments of some runs anew.
+    """Encrypt the stored arguments of some runs again.
 
     Args:
         connection: The transaction.
-        jobs: Whose runs.
-        sealed: Makes of a job's name and its arguments what is to be stored.
-        after: Runs with a larger id.
-        limit: At most so many.
+        jobs: The jobs to rewrite.
+        sealed: Takes a job's name and the stored arguments; returns the arguments to store.
+        after: Only runs with a larger id.
+        limit: Maximum number of runs.
 
     Returns:
-        How many were written, and the last run that was looked at; 0 when there were none.
+        The number of runs written and the id of the last run; 0 if no run was left.
     """
     wanted = sa.and_(job_run.c.JobName.in_(list(jobs)), job_run.c.ArgumentsJson.is_not(None))
     query = (

@@ -1,7 +1,7 @@
-"""Doing runs again because a person wants it: the new run stands where the old one stood.
+"""Rerun: create a new run in the place of an old run, at a person's request.
 
-In the batch of the old one, for the runs that still wait for it, and for those that were discarded because of it: these come again too,
-and wait for the new run. What has begun because of the old run is not done a second time.
+The rerun takes the place of the old run in its batch and for its dependents. Dependents that still wait, wait for the rerun. Discarded
+dependents are created again and wait for the rerun too. Dependents that have begun are not repeated.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _WAS_DISCARDED = sa.and_(
 
 @dataclass(kw_only=True)
 class Reruns:
-    """What came of runs that are done again.
+    """Result of :func:`rerun`.
 
     Args:
-        ids: For each the new run, or the one that stands for it.
-        new: The runs that were created, with those that wait for them again.
-        moved: Runs that stand for others, and wait until another time.
-        settled: Runs that are over by it.
+        ids: For each old run, the id of the rerun, or of the existing run with the same key.
+        new: The created runs: reruns, and new runs of discarded dependents.
+        moved: Runs to submit to the engine: existing runs that stand for a rerun and got a new due time, and runs that a batch made ready.
+        settled: Runs that ended as a result.
     """
 
     ids: list[RunId] = field(default_factory=list)
@@ -48,13 +48,13 @@ class Reruns:
 
     @property
     def consequences(self) -> Effects:
-        """What it means for others, besides that the new runs wait."""
+        """Return the effects on other runs. The new runs are not part of these effects."""
         return Effects(ready=self.moved, settled=self.settled)
 
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    """A run that was discarded, and what it waited for."""
+    """A discarded run with its dependencies."""
 
     row: Any
     links: Sequence[dependencies.Link]
@@ -63,12 +63,12 @@ class _Child:
 async def rerun(
     connection: AsyncConnection, runs: Sequence[NewRun], by: str, now: datetime
 ) -> Reruns:
-    """Create runs that do others again, each in the place of the one that it does again.
+    """Create reruns, each in the place of its old run.
 
     Args:
         connection: The transaction.
-        runs: As :func:`..runs.operate.again` makes them.
-        by: Who wants it.
+        runs: The reruns, built by :func:`..runs.operate.again`.
+        by: The person requesting the reruns.
         now: The present instant.
     """
     followed = [run.retry_of for run in runs if run.retry_of and run.ties & Tie.FOLLOWED]
@@ -87,7 +87,10 @@ async def rerun(
 
 
 async def waiting(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
-    """Runs that do cancelled ones again, as they are to be created where that is taken back: one that waited for others waits for them again."""
+    """Restore dependencies in reruns of cancelled runs, to undo the cancellation.
+
+    If the old run still has an unmet dependency, the rerun waits for the same parents.
+    """
     old = [run.retry_of for run in runs if run.retry_of is not None]
     found = await dependencies.links_of(connection, old)
     return [
@@ -101,7 +104,7 @@ async def waiting(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[N
 
 
 def _places(runs: Sequence[NewRun], ids: Sequence[RunId]) -> dict[int, tuple[RunId, NewRun]]:
-    """The new run that stands where an old one stood, of those that others waited for."""
+    """Map each replaced run that has dependents to its rerun."""
     return {
         run.retry_of: (run_id, run)
         for run, run_id in zip(runs, ids, strict=True)
@@ -112,7 +115,7 @@ def _places(runs: Sequence[NewRun], ids: Sequence[RunId]) -> dict[int, tuple[Run
 async def _create(
     connection: AsyncConnection, runs: Sequence[NewRun], now: datetime, done: Reruns
 ) -> list[RunId]:
-    """Create runs in the batches of those that they do again, and note what came of it."""
+    """Insert reruns into the batches of their old runs, and add the results to ``done``."""
     if not runs:
         return []
     ended = await dependencies.outcomes(connection, runs)
@@ -126,7 +129,10 @@ async def _create(
 
 
 async def _hold(connection: AsyncConnection, run_ids: Collection[int]) -> None:
-    """Lock runs, those that wait or waited for them, and what these wait for besides: before any batch is locked, as everybody does."""
+    """Lock runs, their waiting or discarded dependents, and the other parents of those dependents.
+
+    Lock order: runs before batches, as in every transaction.
+    """
     waits = sa.or_(_WAS_DISCARDED, row_locks.AWAITS)
     held = await row_locks.with_children(connection, run_ids, waits)
     parents = sa.select(job_link.c.ParentId)
@@ -135,10 +141,10 @@ async def _hold(connection: AsyncConnection, run_ids: Collection[int]) -> None:
 
 
 async def _take_place(connection: AsyncConnection, old_id: int, new_id: int) -> None:
-    """Let a run that does another again, or stands for one that would, stand in its place, for the children that wait for that."""
+    """Point the links of waiting children from an old run to its rerun, or to the existing run that stands for the rerun."""
     await dependencies.outcomes_of(
         connection, dependencies.RUN, [new_id]
-    )  # it is followed from here on
+    )  # marks the new run as having dependents
     c = job_link.c
     retried = sa.select(_r.Id).where(_r.RetryOf == old_id, _r.State.in_(sorted(FINAL)))
     of_old = sa.and_(
@@ -158,13 +164,13 @@ async def _take_place(connection: AsyncConnection, old_id: int, new_id: int) -> 
         if left and not there:
             moved = sa.update(job_link).where(is_one, c.ParentId == left.pop(0))
             await connection.execute(moved.values(ParentId=new_id, Outcome=None))
-        if left:  # the one run stands for several that it waited for
+        if left:  # one rerun replaces several parents of the child
             among = known.of(connection).among(c.ParentId, left)
             await connection.execute(sa.delete(job_link).where(is_one, among))
 
 
 async def _discarded(connection: AsyncConnection, old: Collection[int]) -> list[_Child]:
-    """The runs that were discarded because of these, and that nobody has had done again."""
+    """Return the runs that were discarded because of the old runs and have no rerun yet."""
     among = known.of(connection).among(job_link.c.ParentId, sorted(old))
     because = sa.select(job_link.c.ChildId).where(job_link.c.ParentKind == dependencies.RUN, among)
     found = await connection.execute(
@@ -184,7 +190,7 @@ async def _discarded(connection: AsyncConnection, old: Collection[int]) -> list[
 
 
 def _stopped(link: dependencies.Link) -> bool:
-    """Whether a run is among what a child was discarded for."""
+    """Return whether the parent of a link is a run whose end made the child's condition fail."""
     return (
         link.ParentKind == dependencies.RUN
         and link.Outcome is not None
@@ -193,7 +199,7 @@ def _stopped(link: dependencies.Link) -> bool:
 
 
 async def _repeated(connection: AsyncConnection, run_ids: Sequence[int]) -> set[int]:
-    """Those of which a person has had another run made, that was not discarded."""
+    """Return the ids of the runs that have a rerun. A rerun that was discarded does not count."""
     among = known.of(connection).among(_r.RetryOf, sorted(run_ids))
     query = sa.select(_r.RetryOf).where(_r.State.in_(sorted(RunState)), among, ~_WAS_DISCARDED)
     found = await connection.execute(query)
@@ -207,7 +213,7 @@ async def _copies(
     by: str,
     now: datetime,
 ) -> list[NewRun]:
-    """The runs that wait instead of discarded ones; without those that would be discarded again at once."""
+    """Build the runs that replace discarded children. Leave out children that would be discarded again at once or join an existing run."""
     instead = {old: int(new) for old, (new, _) in places.items()}
     stopped = {one.ParentId for child in children for one in child.links if _stopped(one)}
     instead = await _latest(connection, stopped - instead.keys()) | instead
@@ -236,7 +242,7 @@ def _copy(child: _Child, instead: Mapping[int, int], by: str, now: datetime) -> 
 
 
 def _after(waited_for: Sequence[dependencies.Link], instead: Mapping[int, int]) -> After:
-    """What a run is to wait for that does one again with these links; of what stopped that one, for others ``instead``."""
+    """Build the dependencies of a rerun from the links of the old run. Failed parents are replaced by their reruns in ``instead``."""
     first = waited_for[0]
     parents = [
         (one.ParentKind, instead.get(one.ParentId, one.ParentId) if _stopped(one) else one.ParentId)
@@ -251,7 +257,7 @@ async def _joins(
     copy: NewRun,
     places: Mapping[int, tuple[RunId, NewRun]],
 ) -> bool:
-    """Whether there is a run already that waits for one of each of several jobs: it waits for the new run too."""
+    """Let an existing run of the same job, with dependencies on several jobs, wait for the new parent; return whether there is such a run."""
     if not any(one.ParentKind == dependencies.JOB for one in child.links):
         return False
     joined = False
@@ -263,7 +269,7 @@ async def _joins(
 
 
 async def _latest(connection: AsyncConnection, run_ids: Collection[int]) -> dict[int, int]:
-    """For runs that were done again the last run that did so."""
+    """Map each run that has reruns to the latest rerun in its chain of reruns; a run without reruns maps to itself."""
     found = {run_id: run_id for run_id in run_ids}
     while found:
         among = known.of(connection).among(_r.RetryOf, sorted(set(found.values())))

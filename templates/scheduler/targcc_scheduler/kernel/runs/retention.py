@@ -1,8 +1,8 @@
-"""What is removed when it is old, and what stays.
+"""Remove old runs, history and audit rows.
 
-Of each job the newest rows stay whatever their age. The border, the key of the newest row that may go, is looked up once for each job. Old
-rows are read in the order of their age by an index, in small steps that remember how far they came, so a step costs what it looks at,
-however long the history is.
+The newest rows of each job stay, whatever their age. The border is the key of the newest row that may be removed; it is looked up once for
+each job. An index returns old rows in order of age, in small steps. Each step continues after the last row of the previous step, so the
+cost of a step depends on its rows and not on the length of the history.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from .operate import delete_rows
 
 @dataclass(frozen=True)
 class Kept:
-    """A table of which the newest rows of each job stay.
+    """A table to prune; the newest rows of each job stay.
 
     Args:
-        key: Its key; a row that came later has a larger one.
-        at: When a row's age begins.
-        over: Which rows may go at all.
+        key: The key column; later rows have larger keys.
+        at: The column with the instant at which a row's age begins.
+        over: Condition for rows that may be removed.
     """
 
     key: sa.Column[Any]
@@ -45,7 +45,7 @@ class Kept:
 
     @property
     def job(self) -> sa.Column[Any]:
-        """The job's name."""
+        """Return the column with the job's name."""
         found: sa.Column[Any] = self.key.table.c.JobName
         return found
 
@@ -56,7 +56,7 @@ HISTORY = Kept(logged_job.c.ID, logged_job.c.StartedAt, sa.true())
 
 @dataclass(frozen=True)
 class OldRow:
-    """A row that is old enough to go."""
+    """A row that is old enough to be removed."""
 
     at: datetime
     key: int
@@ -66,7 +66,7 @@ class OldRow:
 async def old_rows(
     connection: AsyncConnection, kept: Kept, *, before: datetime, after: OldRow | None, most: int
 ) -> list[OldRow]:
-    """The next rows that ended before an instant, oldest first, from the one that was seen last."""
+    """Return at most ``most`` rows older than the instant ``before``, oldest first, starting after the row ``after``."""
     rows = sa.select(kept.at, kept.key, kept.job).where(kept.over, kept.at < before)
     if after is not None:
         place = sa.tuple_(sa.literal(after.at, kept.at.type), sa.literal(after.key, kept.key.type))
@@ -76,13 +76,16 @@ async def old_rows(
 
 
 async def border(connection: AsyncConnection, kept: Kept, job: str, keep: int) -> int:
-    """The key up to which rows of a job may go, so that the ``keep`` newest stay; 0 when there are no more than those."""
+    """Return the largest key of a job's rows that may be removed, so that the ``keep`` newest rows stay; 0 if no row may be removed."""
     newest = sa.select(kept.key).where(kept.job == job, kept.over).order_by(kept.key.desc())
     return int(await connection.scalar(newest.offset(keep).limit(1)) or 0)
 
 
 async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> int:
-    """Remove rows by their keys: runs with their logs and steps, or history; not of runs for which others wait, nor of a flow that goes on. How many."""
+    """Remove rows by key (runs with their logs and steps, or history rows); return the number of rows removed.
+
+    Rows of runs with waiting dependents, and of runs in a running flow, stay.
+    """
     if not keys:
         return 0
     runs = {key: key for key in keys} if kept is RUNS else await _runs_of(connection, keys)
@@ -97,7 +100,7 @@ async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> in
 
 
 async def _runs_of(connection: AsyncConnection, history: list[int]) -> dict[int, int]:
-    """The runs of rows of history; those that a legacy system wrote have none."""
+    """Map history rows to their runs. Rows that a legacy system wrote have no run and are left out."""
     c = logged_job.c
     found = await connection.execute(
         sa.select(c.ID, c.JobId).where(known.of(connection).among(c.ID, history))
@@ -106,7 +109,10 @@ async def _runs_of(connection: AsyncConnection, history: list[int]) -> dict[int,
 
 
 async def _needed(connection: AsyncConnection, run_ids: list[int]) -> set[int]:
-    """Those of some runs for which one waits, or whose flow goes on, and may read their metadata; all are locked first, so that none comes that does."""
+    """Return the runs whose metadata may still be read: runs with a waiting dependent, and runs of a running flow.
+
+    All given runs are locked first, so that no new dependent can appear.
+    """
     if not run_ids:
         return set()
     among = known.of(connection).among
@@ -130,7 +136,10 @@ async def _needed(connection: AsyncConnection, run_ids: list[int]) -> set[int]:
 async def remove_audit(
     connection: AsyncConnection, *, before: datetime, now: datetime, most: int
 ) -> int:
-    """Remove up to ``most`` audit rows from before an instant, and note in the audit which the last was. Returns how many."""
+    """Remove up to ``most`` audit rows older than the instant ``before``; return the number of rows removed.
+
+    The last removed row is recorded in the audit.
+    """
     gone, last = await connection.run_sync(partial(chain.remove, before=before, most=most))
     if last is not None:
         await audit(connection, SYSTEM, PRUNED, now, detail=f"up to {last}")

@@ -1,7 +1,7 @@
-"""Settle: runs get their next states, with a row of history for each attempt that ended, and are counted.
+"""Settle: write the next state of runs, a history row for each ended attempt, and the statistics.
 
-Every way out of a claim comes through here: the outcome of an attempt, the rescue of a run whose worker was lost, the return of a claim
-that nobody performs; and so does the end of a run that is cancelled while it waits.
+Every claim ends here: by the outcome of an attempt, by the rescue of a run whose worker was lost, or by the release of a claim that no
+worker performs. Cancelling a waiting run ends here too.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ async def settle(
     *,
     untied: bool = False,
 ) -> list[Settlement]:
-    """Give runs their next states; returns the settlements whose runs were still as they expect, in their order.
+    """Write the next states of runs; return the settlements whose runs were still in the expected state, in the given order.
 
-    What goes on of them is still to be submitted to the engine, and what hangs on them to be looked after, in the same transaction (see
+    In the same transaction, the caller submits the runs that wait again to the engine and applies the effects on dependents (see
     ``kernel/engine/submit.py``).
 
     Args:
         connection: The transaction.
-        settlements: What is to be written.
+        settlements: The settlements to write.
         now: The present instant.
-        untied: Leave out runs on which something hangs by now, or for the key of whose limit somebody waits: the connection commits by
-            itself, so that nothing could follow in the same transaction.
+        untied: Skip runs that have ties by now, and runs whose limit key other runs wait for. For a connection that commits by itself:
+            no effect could follow in the same transaction.
 
     Raises:
-        RunStateError: a run cannot get from the one state to the other.
+        RunStateError: the state transition is not allowed.
     """
     causes = {_key(item): cause for item in settlements if (cause := _cause(item)) is not None}
-    by_id = sorted(settlements, key=_key)  # locked in one order, so that no two wait for each other
+    by_id = sorted(settlements, key=_key)  # one lock order, so that no two wait for each other
     rows = [_row(item, now, causes.get(_key(item)), untied=untied) for item in by_id]
     histories = [
         None if item.attempt is None else history_row(item.claim, item.attempt) for item in by_id
@@ -68,11 +68,11 @@ async def settle(
 async def settled_before(
     connection: AsyncConnection, tries: Sequence[tuple[Settlement, datetime]]
 ) -> list[Settlement]:
-    """Those that were written by a try of which the writer did not hear whether it came through.
+    """Return the settlements that an earlier, unconfirmed try has written.
 
     Args:
-        connection: A transaction, in which they have just been tried again.
-        tries: Settlements, and the instants with which they were tried before.
+        connection: A transaction in which the settlements were just tried again.
+        tries: Settlements, with the instants of the earlier tries.
     """
     ids = {item.claim.run_id for item, _ in tries}
     found = await connection.execute(
@@ -87,7 +87,7 @@ async def settled_before(
 
 
 def _ending(item: Settlement, now: datetime) -> Ending | None:
-    """What the statistics count: the end of a run, or of an attempt after which it goes on."""
+    """Build the statistics entry: the end of a run, or of an attempt before a retry. ``None``: nothing to count."""
     attempt, claim = item.attempt, item.claim
     if not item.is_final and attempt is None:
         return None
@@ -102,7 +102,7 @@ def _ending(item: Settlement, now: datetime) -> Ending | None:
 
 
 def _cause(item: Settlement) -> Fingerprint | None:
-    """Why a run failed, for the inbox; ``None`` of one that did not."""
+    """Return the fingerprint of a failure, for the inbox; ``None`` for a run that did not fail."""
     if item.state != RunState.FAILED:
         return None
     trace = item.attempt.stack_trace if item.attempt is not None else None
@@ -128,14 +128,17 @@ def _key(item: Settlement) -> tuple[int, int]:
 
 
 def _barred(item: Settlement) -> int:
-    """The ties that a run may not have: nothing could follow. Where nobody waits for the key of its limit, nothing does."""
+    """Return the ties that exclude a run from an ``untied`` settlement, since no effect could follow.
+
+    The tie of a limit does not exclude a run that had the tie when claimed: the statement checks whether other runs wait for the key.
+    """
     return NO_LIMIT if item.claim.ties & LIMITED else ANY_TIE
 
 
 def _row(
     item: Settlement, now: datetime, cause: Fingerprint | None, *, untied: bool
 ) -> dict[str, Any]:
-    """What a settlement writes into the row of its run, and by what it finds it."""
+    """Build the parameters of a settlement: the new values of the run's row, and the values that identify the row."""
     if item.state not in TRANSITIONS[item.source]:
         raise RunStateError(f"a run that is {item.source} cannot become {item.state}")
     done, total = item.progress or (None, None)

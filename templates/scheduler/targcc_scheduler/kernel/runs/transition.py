@@ -1,4 +1,4 @@
-"""How the state of a run changes. Nothing else in the scheduler sets ``State``; a test reads the sources for it."""
+"""Change the state of a run. No other module of the scheduler sets ``State``; a test checks the sources."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from ...db.tables import job_run
 
 
 def state_line(now: datetime, state: RunState, note: str = "") -> str:
-    """One line of a run's state history (the column ``LifeLog``): ``<instant> <state> <note>``."""
+    """Format one line of a run's state history (the column ``LifeLog``): ``<instant> <state> <note>``."""
     return (
         f"{now.isoformat(timespec='milliseconds')} {state} {' '.join(note.split())}".rstrip() + "\n"
     )
 
 
 def first_state(now: datetime, state: RunState, note: str) -> dict[str, Any]:
-    """The columns by which a new run gets its state."""
+    """Return the column values that set the state of a new run."""
     return {"State": str(state), "LifeLog": state_line(now, state, note)}
 
 
 def is_in_state(
     *states: RunState, of: sa.FromClause = job_run, by_index: bool = True
 ) -> sa.ColumnElement[bool]:
-    """That a run is in one of these states; they stand in the text of the statement, as they are the same each time.
+    """Match runs in one of these states. The states are literals in the statement's text, since they never change.
 
     Args:
         states: The states.
-        of: What the run is called in the statement.
-        by_index: ``False`` where runs are found by their ids: of an index of all that wait a planner may think that it is short, while a
-            thousand times as many do by now.
+        of: The table or alias of the run in the statement.
+        by_index: ``False`` if the statement finds runs by id: a planner may expect the index of waiting runs to be short, although the index
+            has grown a thousandfold since.
     """
     state = of.c.State if by_index else sa.func.coalesce(of.c.State, "")
     return state.in_([sa.literal_column(f"'{one}'") for one in states])
 
 
 OTHER = job_run.alias("other")
-"""The name of a run in what :func:`is_free` is given."""
+"""The alias of the run in the conditions of :func:`is_free`."""
 
 
 def is_free(*where: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """That ``where`` holds of a run, under the name :data:`OTHER`, and that nobody else has locked it; then it is locked.
+    """Match and lock runs that satisfy ``where`` and that no other transaction has locked; ``where`` names the run :data:`OTHER`.
 
-    Whoever holds its row changes the run too, and waits perhaps for one that is locked here already: to wait for that would be a circle.
+    Another transaction with a lock on the row changes the run too, and may wait for a row locked here: waiting would deadlock.
     """
     found = sa.select(OTHER.c.Id).where(*where).with_for_update(skip_locked=True)
     return is_in_list(job_run.c.Id, found.scalar_subquery())
@@ -59,17 +59,18 @@ def transition(
     sources: Collection[RunState] = frozenset(RunState),
     **values: Any,
 ) -> sa.Update:
-    """A statement by which runs become ``target``, from the states that may; its parameter ``line`` is a :func:`state_line`.
+    """Build a statement that changes runs to ``target`` from any allowed state; the parameter ``line`` is a :func:`state_line`.
 
-    Room under a limit that a run had it has no more, unless ``values`` say so: a node of an older release may have left it in the row.
+    The run loses its capacity under a limit (``RoomAt``) unless ``values`` set the column: a node of an older release may have left a value
+    in the row.
 
-    Built once for each use: building a statement costs SQLAlchemy more than executing it costs SQLite.
+    Build the statement once for each use: building costs SQLAlchemy more than executing costs SQLite.
 
     Args:
-        target: The state they get.
-        where: Which runs; among it their ids, as no index of their states is used.
-        sources: Only from these states.
-        values: Further columns that change.
+        target: The new state.
+        where: Conditions on the runs. Include the ids, since no index of states is used.
+        sources: Change only runs in these states.
+        values: Further columns to set.
     """
     allowed = sorted(sources_of(target) & frozenset(sources))
     return (
@@ -99,14 +100,15 @@ SETTLE = """
     AND coalesce(c_JobRun.ServerId, '') = coalesce({given}server_id, '')
     AND c_JobRun.Ties & {given}barred = 0
 """
-"""How a run gets the state of its settlement, if it is still where the settlement expects it: in that state, that attempt, on that node.
+"""Write the settlement of a run if the run is still in the expected state and attempt, on the expected node.
 
-One that waits for a worker again keeps its room under its limit. A dialect fills in where its values come from: ``{given}`` goes before each name, ``{source}`` is where they are read.
+A run that waits for a worker again keeps its capacity under its limit. A dialect fills in the placeholders: ``{given}`` is the prefix of
+each value's name, ``{source}`` is the clause that supplies the values.
 """
 
 
 def owned_by(run_id: int, server_id: str, attempt: int) -> sa.ColumnElement[bool]:
-    """That a run is still running on this node, in this attempt."""
+    """Match the run if still running on this node, in this attempt."""
     return sa.and_(
         job_run.c.Id == run_id,
         job_run.c.State == RunState.RUNNING,

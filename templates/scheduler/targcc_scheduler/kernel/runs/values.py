@@ -1,4 +1,4 @@
-"""Values that describe a run on its way: new, offered, claimed, settled."""
+"""Values that describe a run in each phase: new, offered, claimed, settled."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from ..effects import Ready
 
 
-# The values that describe a run on its way: new, offered, claimed, settled.
+# Values that describe a run in each phase: new, offered, claimed, settled.
 
 MOST_LOST_WORKERS = 3
-"""A run that has cost so many workers is failed, since it probably kills them."""
+"""Number of lost workers at which a run fails, since the run probably kills its workers."""
 POISON_AFTER = MOST_LOST_WORKERS - 1
-"""A run that has cost so many workers is a poison run: it gets a worker of a node only while no other such run is there. So the run
-that kills its workers is failed, and not another that happened to be beside it."""
+"""Number of lost workers at which a run counts as a poison run. A node runs at most one poison run at a time, so that the run that kills
+its workers fails, and not a run beside it."""
 
 
 On = Literal["success", "failure", "finish"]
@@ -42,14 +42,14 @@ Otherwise = Literal["discard", "wait"]
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """What a run waits for.
+    """Dependencies of a run.
 
     Args:
-        parents: Kind (``run``, ``batch``) and id of each.
-        on: How a parent has to end.
-        quorum: Whether ``all`` of them have to, or ``any`` is enough.
-        otherwise: What becomes of the run when they ended otherwise: it is discarded, or waits until a person has them done again.
-        jobs: Of a run that its job's ``after`` asks for: the jobs of which it waits for one run each.
+        parents: Kind (``run``, ``batch``) and id of each parent.
+        on: The required end of a parent.
+        quorum: Whether ``all`` parents have to end this way, or ``any`` parent is enough.
+        otherwise: Fate of the run if the parents end differently: ``discard``, or ``wait`` until a person reruns the parents.
+        jobs: For a run created by its job's ``after``: the jobs; the run waits for one run of each job.
     """
 
     parents: tuple[tuple[str, int], ...]
@@ -60,17 +60,17 @@ class After:
 
 
 class RunId(int):
-    """The id of a run that was asked for.
+    """The id of a requested run.
 
     Attributes:
-        existing: Whether the run was there already, and stands for the one that was asked for.
+        existing: Whether the run existed before and stands for the requested run.
     """
 
     existing: bool = False
 
     @classmethod
     def of(cls, run_id: int, *, existing: bool) -> RunId:
-        """An id, and whether the run was there already."""
+        """Build an id; ``existing`` tells whether the run existed before."""
         made = cls(run_id)
         made.existing = existing
         return made
@@ -78,12 +78,12 @@ class RunId(int):
 
 @dataclass(frozen=True, slots=True)
 class UniqueKey:
-    """What a run is unique by.
+    """Unique key of a run.
 
     Args:
-        key: Two runs of a job with the same key are duplicates.
-        rule: What becomes of them; ``None``: a run that is over is done again, whoever had the key before.
-        waits: No other run stands for this one: while another has the key, it waits.
+        key: The key; two runs of a job with the same key are duplicates.
+        rule: The job's rule for duplicates; ``None`` for a rerun: a run that is over no longer holds the key.
+        waits: Wait while another run holds the key, instead of letting the other run stand for this run.
     """
 
     key: str
@@ -93,13 +93,13 @@ class UniqueKey:
 
 @dataclass(frozen=True, slots=True)
 class CallKey:
-    """What a caller named a call, so that it is made once however often it is repeated.
+    """Idempotency key of a call: repeated calls with the same key create one run.
 
     Args:
-        key: The name, as it is kept: of a caller who may not see every job, a digest that no other caller has.
-        digest: Of the job and the arguments.
-        shown: The name as the caller wrote it.
-        former: The digests under the names that the job had before.
+        key: The stored key. For a caller with access to some jobs only, a digest that no other caller can produce.
+        digest: A digest of the job and the arguments.
+        shown: The key as the caller wrote it.
+        former: The digests under the job's former names.
     """
 
     key: str
@@ -113,25 +113,25 @@ class NewRun:
     """A run to be created.
 
     Args:
-        due_at: When it may start.
+        due_at: The earliest start.
         scheduled_for: The slot of a recurring job.
-        note: Why it came into its state, for its state history.
-        blocked_by: The run that was in the way of a skipped one.
-        retry_of: The run that a person has done again by this one.
-        cause: Of a missed slot that a person should hear of.
-        ties: What hangs on it: a :class:`~..ties.tie.Tie`.
-        limit_key: The key of the limit under which it takes room.
-        weight: How much room.
-        batch_id: The batch or flow that it is of.
-        step: Its step in a flow.
-        expires_at: It is not to start after this.
-        trace: The W3C ``traceparent`` of who enqueued it.
-        contents: What its arguments refer to.
-        contents_of: The run whose content they refer to: it gets the same.
-        unique: What it is unique by.
-        call: What its caller named the call.
-        after: What it waits for.
-        then: The runs of jobs that follow its job; each waits for it.
+        note: The reason for the state, for the state history.
+        blocked_by: For a skipped run: the run that blocked the slot.
+        retry_of: For a rerun: the old run.
+        cause: For a missed slot that needs attention: the key of its error group.
+        ties: Bits of :class:`Tie`.
+        limit_key: The key of the limit that counts the run.
+        weight: The capacity that the run takes under the limit.
+        batch_id: The batch or flow of the run.
+        step: The run's step in a flow.
+        expires_at: The latest start.
+        trace: The W3C ``traceparent`` of the enqueueing caller.
+        contents: The files that the arguments refer to.
+        contents_of: The run whose files the arguments refer to; the files are copied.
+        unique: The unique key.
+        call: The idempotency key of the call.
+        after: The dependencies.
+        then: The runs of jobs that follow the run's job; each waits for the run.
     """
 
     job_name: str
@@ -163,12 +163,12 @@ class NewRun:
 
 
 Then = Callable[[str], tuple[NewRun, ...]]
-"""The runs of the jobs that follow a job, by its name."""
+"""Build the runs of the jobs that follow a job; the argument is the name of the job."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedRun:
-    """A run that an engine's own queue says is next, its job and that queue."""
+    """A run that an engine's own queue offers as next, with its job and queue."""
 
     run_id: int
     job_name: str
@@ -178,12 +178,12 @@ class OfferedRun:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who refuses runs, for the others and for people.
+    """Identity of a node in its refusals, for other nodes and for people.
 
     Args:
-        fingerprint: Stands for the jobs and arguments that the node knows; empty for one that takes whatever it is offered.
-        node: Its name.
-        release: The release it runs.
+        fingerprint: Identifies the jobs and arguments that the node knows; empty for a node that accepts every run.
+        node: The node's name.
+        release: The node's release.
     """
 
     fingerprint: str = ""
@@ -193,7 +193,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A run that a node cannot perform, as the job that it was offered as, and why."""
+    """A run that a node cannot perform: the run, its job at the time of the offer, and the reason."""
 
     run_id: int
     job_name: str
@@ -201,14 +201,14 @@ class Misfit:
 
 
 def fits_always(job_name: str, arguments_json: str | None, run_id: int) -> str | None:
-    """For whoever performs whatever it claims."""
+    """Accept every run: the default of ``ClaimTerms.fits``."""
     del job_name, arguments_json, run_id
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Workers that are free in a pool, and whose turn it is there."""
+    """Free workers of a pool, with the turns of its queues."""
 
     turns: Turns
     free: int
@@ -216,13 +216,13 @@ class Shared:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """What an engine has for a worker.
+    """An engine's offer to a worker.
 
     Args:
-        wanted: So many of the next runs of each queue, whichever they are: highest priority, then longest due, then oldest.
-        shared: Likewise, of the queues of each pool.
-        aging: For some queues, the seconds of waiting that count as one point of priority.
-        runs: These runs, the most urgent first; for engines with a queue of their own.
+        wanted: How many of the next runs to claim from each queue: highest priority first, then longest due, then oldest.
+        shared: The same for the queues of each pool.
+        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
+        runs: Specific runs, the most urgent first; for engines with a queue of their own.
     """
 
     wanted: Mapping[str, int] = field(default_factory=dict)
@@ -232,24 +232,25 @@ class Offer:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues of which runs are wanted."""
+        """Return the queues of ``wanted`` and ``shared``."""
         return (*self.wanted, *(queue for one in self.shared for queue in one.turns.pool.queues))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimTerms:
-    """Who claims, and what it minds.
+    """The node that claims, with its limits.
 
     Args:
         server_id: The node.
-        limits: How many runs of a job may be running at once; a job that is not named has no limit.
+        limits: How many runs of a job may be running at once; a job without an entry has no limit.
         poison_here: Whether the node has a poison run (see :data:`POISON_AFTER`).
         now: The present instant.
-        tell: Tells it anew, as a claim may have waited for what others decide about a limit; ``None``: ``now`` stands.
-        queue_limits: How many runs of a queue may be running at once, on all nodes together; a queue that is not named has no limit.
-        keyed: What jobs say of the keys of their limits.
-        identity: Who it is, for the runs that it refuses.
-        fits: Says of a job's name, a run's arguments and its id why the node cannot perform it; ``None``: it can. It must not raise.
+        tell: Returns the present instant again after the claim has waited for locks of limits; ``None``: use ``now``.
+        queue_limits: How many runs of a queue may be running at once, on all nodes together; a queue without an entry has no limit.
+        keyed: The limit policies of jobs with a limit by key.
+        identity: The node's identity in refusals.
+        fits: Takes a job's name, a run's arguments and a run's id; returns the reason why the node cannot perform the run, or ``None``.
+            Must not raise.
     """
 
     server_id: str
@@ -265,14 +266,14 @@ class ClaimTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A run that belongs to a node: running, there, in this attempt.
+    """A run that belongs to a node: running on the node, in this attempt.
 
     Args:
-        server_id: The node; ``None`` for a run that waits, which belongs to nobody (see :class:`Settlement`).
-        ties: What hung on it when it was claimed.
-        trace: The W3C ``traceparent`` of who enqueued it.
-        limit: How many runs of its job may be running at once; ``None``: as many as there are workers.
-        queue_limit: How many runs of its queue may be, on all nodes together.
+        server_id: The node; ``None`` for a waiting run, which belongs to no node (see :class:`Settlement`).
+        ties: The run's :class:`Tie` bits at the claim.
+        trace: The W3C ``traceparent`` of the enqueueing caller.
+        limit: How many runs of the job may be running at once; ``None``: no limit but the number of workers.
+        queue_limit: How many runs of the queue may be running at once, on all nodes together; ``None``: no limit.
     """
 
     run_id: int
@@ -296,24 +297,24 @@ class Claim:
 
     @property
     def key(self) -> ClaimKey:
-        """What tells it from every other claim, also of the same run."""
+        """Return the key that identifies the claim among all claims, including other claims of the same run."""
         return self.run_id, self.attempt, self.started_at
 
 
 ClaimKey = tuple[int, int, datetime]
-"""The run, its attempt, and when it began: an attempt that is released does not count, so that the next has its number."""
+"""Run, attempt and start. The start is part of the key since a released attempt does not count: the next attempt has the same number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What came of an offer.
+    """Result of a claim.
 
     Args:
-        claims: The runs that are the node's now, the most urgent first.
-        misfits: Those that it cannot perform; they are as they were.
-        expired: Those whose time is over; they are as they were, too: see ``ties/expiry.py``.
-        ready: Runs that have been let go under their limits, and those that are to be offered again a little later.
-        crowded: The queues in which runs found no room under theirs: there may be others in their place.
+        claims: The runs that the node claimed, the most urgent first.
+        misfits: The runs that the node cannot perform; left unchanged.
+        expired: The runs that have expired; left unchanged, see ``kernel/on_settled.py``.
+        ready: Runs admitted under their limits, and runs to offer again a little later.
+        crowded: The queues in which runs found no capacity under their limits: later runs of these queues may still fit.
     """
 
     claims: Sequence[Claim]
@@ -325,7 +326,7 @@ class Claimed:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptRecord:
-    """How an attempt ended, as ``c_LoggedJob`` keeps it; ``history.py`` makes the row."""
+    """Outcome of an attempt, for its row in ``c_LoggedJob``; ``history.py`` builds the row."""
 
     ended_at: datetime
     success: bool
@@ -339,7 +340,7 @@ class AttemptRecord:
 
 
 class Tied(NamedTuple):
-    """What hangs on a run: its ties, a :class:`~..ties.tie.Tie`, the key of its limit, and whether others wait for that."""
+    """Ties of a settled run: its :class:`Tie` bits, its limit key, and whether other runs wait for that key."""
 
     ties: int
     limit_key: str | None
@@ -348,24 +349,26 @@ class Tied(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Settlement:
-    """What becomes of a run. A message queue's consumer *settles* a message: completes it, puts it back, gives it up; so here.
+    """The next state of a run.
+
+    The name comes from message queues: a consumer *settles* a message by completing, returning or abandoning the message.
 
     Args:
-        claim: The run, and to whom it belongs; nothing happens if that is not so any more.
-        state: What it becomes.
-        source: What it is until then.
-        note: Why, for its state history.
+        claim: The run and its node. If the run no longer belongs to the node, the settlement has no effect.
+        state: The new state.
+        source: The expected current state.
+        note: The reason, for the state history.
         message: The result or error, in one line.
-        due_at: For a run that goes on: when.
-        counts: Whether the attempt counts; one that is released does not.
+        due_at: For a run that waits again: its new due time.
+        counts: Whether the attempt counts; a released attempt does not count.
         cost_a_worker: Whether the attempt's worker was lost.
-        cancelled_by: Who cancelled a run that waited.
-        attempt: How the attempt ended, if it gets a row of history.
-        log_lines: Rows for ``c_JobLogLine`` that are not written yet.
-        progress: How far it came, if it said so.
-        ties: What hung on the run when it was written; see :mod:`..ties.ended`.
-        limit_key: The key of its limit, then.
-        is_awaited: Whether others waited for that key; ``None``: nobody has looked, and it is not locked.
+        cancelled_by: The person cancelling a waiting run.
+        attempt: The outcome of the attempt, if the attempt gets a history row.
+        log_lines: Rows for ``c_JobLogLine`` not written yet.
+        progress: The reported progress (done, total), if any.
+        ties: The run's :class:`Tie` bits when the settlement was written; see :mod:`..on_settled`.
+        limit_key: The run's limit key at that time.
+        is_awaited: Whether other runs waited for the limit key; ``None``: not checked, and the key is not locked.
     """
 
     claim: Claim
@@ -386,79 +389,79 @@ class Settlement:
 
     @property
     def is_final(self) -> bool:
-        """Whether the run is over."""
+        """Return whether the run is over."""
         return self.state in FINAL
 
     @property
     def goes_on(self) -> bool:
-        """Whether the run waits again."""
+        """Return whether the run waits again."""
         return self.state in WAITING
 
 
-# The kinds of ties, as the column ``Ties`` of ``c_JobRun`` has them.
+# Ties: the bits of the column ``Ties`` of ``c_JobRun``.
 
 
 class Tie(IntFlag):
-    """What hangs on a run: its end, or its way there, has consequences for others."""
+    """Relations of a run to other runs, limits and batches: the run's end, or an earlier transition, has effects there."""
 
-    FOLLOWED = 1  # runs wait for it
-    FOLLOWS = 2  # it waits, or has waited, for others
-    LIMITED = 8  # it takes room under a limit
-    BATCH = 16  # it is of a batch or a flow
-    DELAYED = 64  # its delay counts from when it may go
-    ASKS = 128  # it waits, or has waited, for its unique key, or for room under its limit, and for no other run to end as it asks
-    KEYED = 256  # runs wait, or have waited, for its unique key, or it has waited for that
+    FOLLOWED = 1  # has dependents
+    FOLLOWS = 2  # waits, or has waited, for parents
+    LIMITED = 8  # takes capacity under a limit
+    BATCH = 16  # belongs to a batch or a flow
+    DELAYED = 64  # the delay counts from the end of the run's parents
+    ASKS = 128  # waits, or has waited, for its unique key or for capacity under its limit, and not for parents
+    KEYED = 256  # other runs wait, or have waited, for its unique key, or the run itself has waited for the key
 
 
 ANY_TIE = -1
-"""All ties, also those of later releases."""
+"""All ties, including bits of later releases."""
 LIMITED, NO_LIMIT = int(Tie.LIMITED), ~int(Tie.LIMITED)
-"""That of a limit, and all others; as numbers, since each run is asked for them, and flags take microseconds."""
+"""The tie of a limit, and all other ties. Plain numbers, since every run is checked and operations on flags take microseconds."""
 
 
-# What stands in the column ``LimitKey`` of a run that asks for its keys, until it has them.
+# Deferred keys: a mark in the column ``LimitKey`` of a run that asks for its keys, until the run has its keys.
 #
-# No limit key begins so, as these begin with the name of a job: no claim takes such a run, and no limit counts it.
+# A limit key begins with the name of a job and never with a mark. So no claim takes a run with a mark, and no limit counts the run.
 
 ASKS = "\x1e"
-"""The run asks for its keys once it is due."""
+"""Mark of a run that asks for its keys once due."""
 IS_LIMIT = sa.func.substr(job_run.c.LimitKey, 1, 1) != sa.literal_column(f"'{ASKS}'")
-"""That a run has the key of a limit."""
+"""Match runs with the key of a limit."""
 
 
 def has_its_keys(run: sa.FromClause = job_run) -> sa.ColumnElement[bool]:
-    """That a run does not ask for its keys: it has none, or has them."""
+    """Match runs without deferred keys: runs that have their keys, and runs without keys."""
     begins = sa.func.substr(run.c.LimitKey, 1, 1)
     return sa.or_(run.c.LimitKey.is_(None), begins != sa.literal_column(f"'{ASKS}'"))
 
 
 def waits_for(unique_key: str) -> str:
-    """What stands there while the run waits for this unique key: the index of limits finds those that wait for one, the most urgent first."""
+    """Return the mark of a run that waits for this unique key. The index of limits finds the runs that wait for a key, the most urgent first."""
     return ASKS + unique_key
 
 
 def is_mark(limit_key: str | None) -> bool:
-    """Whether it is no key of a limit, but what stands there instead."""
+    """Return whether a value of ``LimitKey`` is a mark and not the key of a limit."""
     return limit_key is not None and limit_key.startswith(ASKS)
 
 
-# Classes of durations, from which percentiles follow within five per cent.
+# Duration buckets: they give percentiles within five per cent.
 #
-# Class ``n`` up to 20 holds ``n`` milliseconds; above that, class ``20 + n`` holds what is more than ``20 * GROWTH ** (n - 1)`` and at most
-# ``20 * GROWTH ** n``. So a class is the same on every node and in every quarter of an hour: counts of the same class are added, and nothing
-# is lost by that. The logarithmic mapping is that of DDSketch (Masson, Rim, Lee: "DDSketch", VLDB 2019).
+# Bucket ``n`` up to 20 holds ``n`` milliseconds. Above that, bucket ``20 + n`` holds durations of more than ``20 * GROWTH ** (n - 1)`` and at
+# most ``20 * GROWTH ** n``. A bucket is the same on every node and in every quarter of an hour, so counts of the same bucket add up without
+# loss. The logarithmic mapping comes from DDSketch (Masson, Rim, Lee: "DDSketch", VLDB 2019).
 
 GROWTH = 1.09
-"""The ratio of a logarithmic class's bounds: its middle is at most 4.4 % from each duration in it, 5 % as whole milliseconds."""
+"""Ratio of a logarithmic bucket's bounds: the middle is at most 4.4 % from each duration in the bucket, 5 % in whole milliseconds."""
 NO_DURATION = -1
-"""The class of what has no duration."""
+"""The bucket of entries without a duration."""
 
 _EXACT = 20
 _STEP = math.log(GROWTH)
 
 
 def bucket_of(milliseconds: int | None) -> int:
-    """The class of a duration."""
+    """Return the bucket of a duration."""
     if milliseconds is None:
         return NO_DURATION
     if milliseconds <= _EXACT:
@@ -467,31 +470,31 @@ def bucket_of(milliseconds: int | None) -> int:
 
 
 def duration_of(bucket: int) -> int:
-    """The milliseconds that stand for a class: where the error is the same share at both bounds."""
+    """Return the milliseconds that represent a bucket: the relative error is equal at both bounds."""
     if bucket <= _EXACT:
         return max(bucket, 0)
     return round(2 * _EXACT * GROWTH ** (bucket - _EXACT) / (GROWTH + 1))
 
 
-# What the statistics count: runs that ended, and attempts after which another one follows.
+# Statistics entries: ended runs, and attempts before a retry.
 
 QUARTER = timedelta(minutes=15)
-"""How long one row counts. Every zone of today begins its days at a whole quarter of an hour."""
+"""Time span of one statistics row. In every zone of today, days begin at a whole quarter of an hour."""
 _SHARDS = 1000
 HISTORY_SHARD = _SHARDS
-"""The shard of what is counted afterwards: rows of an earlier release, and imported ones."""
+"""The shard of entries counted afterwards: rows of an earlier release, and imported rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """A run that ended, or an attempt after which the run goes on.
+    """Statistics entry: a run that ended, or an attempt before a retry.
 
     Args:
         job: The job.
-        at: When the attempt began; of a run without one, its slot or the instant of its end.
-        outcome: The state that the run ended in; ``retrying`` for an attempt after which it goes on.
-        duration_ms: How long the attempt took, if it succeeded.
-        retried: Whether it was not the run's first attempt.
+        at: Start of the attempt; for a run without an attempt, its slot or the instant of its end.
+        outcome: The final state of the run; ``retrying`` for an attempt before a retry.
+        duration_ms: Duration of the attempt, if successful.
+        retried: Whether the run had earlier attempts.
     """
 
     job: str
@@ -502,24 +505,24 @@ class Ending:
 
     @property
     def begins_at(self) -> datetime:
-        """The quarter of an hour it counts in."""
+        """Return the start of the quarter of an hour that counts the entry."""
         return quarter_of(self.at)
 
     @property
     def bucket(self) -> int:
-        """The class of its duration."""
+        """Return the bucket of the duration."""
         return bucket_of(self.duration_ms)
 
 
 def quarter_of(instant: datetime) -> datetime:
-    """The beginning of the quarter of an hour that an instant is in; the same in every zone."""
+    """Return the start of an instant's quarter of an hour; the same in every zone."""
     return instant - timedelta(
         minutes=instant.minute % 15, seconds=instant.second, microseconds=instant.microsecond
     )
 
 
 def added_up(endings: Iterable[Ending], shard: int) -> list[dict[str, Any]]:
-    """The rows of ``c_JobStat`` that count these, in the order of their keys: who writes several locks them in the same order."""
+    """Build the rows of ``c_JobStat`` that count these entries, in key order: every writer locks rows in the same order."""
     rows: dict[tuple[str, datetime, str, int], dict[str, Any]] = {}
     for one in endings:
         key = (one.job, one.begins_at, str(one.outcome), one.bucket)
@@ -534,7 +537,7 @@ def added_up(endings: Iterable[Ending], shard: int) -> list[dict[str, Any]]:
 
 
 def shard_of_process() -> int:
-    """The shard of this process: two nodes write rows of their own, so that neither waits for the other."""
+    """Return the shard of this process. Each node writes rows of its own, so that no node waits for another."""
     return _shard(os.getpid())
 
 
