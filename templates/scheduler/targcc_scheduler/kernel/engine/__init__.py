@@ -1,1 +1,1 @@
-"""Engines make runs claimable and wake workers."""
+"""Engines: make runs claimable and wake workers."""

@@ -1,4 +1,4 @@
-"""Engines make runs claimable, wake workers and call the executor. ``port.py`` says what an engine has to do."""
+"""Choose the engine for a database URL. ``port.py`` defines the interface of an engine."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def make_queue_engine(
     database: AsyncEngine,
     aging: Mapping[str, int] | None = None,
 ) -> Engine:
-    """The engine that goes with the database URL.
+    """Build the engine for the database URL.
 
     Args:
-        settings: Names the database.
+        settings: Contains the database URL and the poll interval.
         clock: Tells when a run is due.
-        database: The scheduler's database, for what an engine does outside anybody's transaction.
-        aging: For some queues, the seconds of waiting that count as one point of priority.
+        database: The scheduler's database, for the engine's own transactions.
+        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
     """
     url = make_url(settings.database_url)
     if known.for_url(url).name == "sqlite":
         file = Path(url.database or "")
         return EmbeddedEngine(file, clock, poll_seconds=settings.poll_seconds, aging=aging)
-    from .procrastinate import ProcrastinateEngine  # there only with the extra
+    from .procrastinate import ProcrastinateEngine  # installed only with the extra
 
     poll = timedelta(seconds=settings.poll_seconds)
     return ProcrastinateEngine(database, clock, poll=poll, aging=aging)
 
 
 def schema_steps(url: str | URL) -> tuple[SchemaStep, ...]:
-    """The tables of the engine that goes with a database URL."""
+    """Return the schema steps that create the engine's tables for a database URL."""
     if known.for_url(url).name != "postgresql":
         return ()
-    from . import procrastinate_schema  # there only with the extra
+    from . import procrastinate_schema  # installed only with the extra
 
     return (SchemaStep(procrastinate_schema.is_current, procrastinate_schema.install),)

@@ -1,15 +1,15 @@
-"""What an engine has to do. The tables are the truth; an engine only says when and where a run gets its worker.
+"""Interface of an engine. The tables are the source of truth; an engine only decides when and where a run gets its worker.
 
-The contract, which both adapters keep and one test suite checks:
+Both adapters keep this contract, and one test suite checks both:
 
-* A waiting run (``scheduled``, ``enqueued``, ``retrying``) has been submitted, in the transaction that made it wait. The engine
-  offers it to a worker of its queue at or soon after ``due_at``, at least once. Offering it twice, or when it is over, does no
-  harm: the executor's claim decides.
-* A run that is offered while its queue is paused or its job is at its limit is not claimed and stays ``enqueued``. Whoever opens
-  the way says so with :meth:`Engine.release`, in the same transaction.
-* Nothing is lost: what a transaction submitted is offered when it commits and not when it rolls back, also when the process dies
-  between the two.
-* An engine keeps no state of its own that matters: no results, no retries, no schedule.
+* A waiting run (``scheduled``, ``enqueued``, ``retrying``) is submitted in the transaction that makes the run wait. The engine
+  offers the run to a worker of its queue at or soon after ``due_at``, at least once. Offering a run twice, or after its end, does
+  no harm: the executor's claim decides.
+* A run offered while its queue is paused or its job is at its limit is not claimed and stays ``enqueued``. The transaction that
+  resumes the queue or frees capacity calls :meth:`Engine.release`.
+* No submission is lost: submitted runs are offered if the transaction commits and not if the transaction rolls back, even if the
+  process dies between the two.
+* An engine keeps no important state of its own: no results, no retries, no schedule.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from ..runs.values import Claim, Offer
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A run that waits.
+    """A waiting run, submitted to the engine.
 
     Args:
-        first: It had its turn already, and goes before all others of its priority.
-        asks: It asks for its keys first: to say so once for all of a queue is enough, and goes behind all that can be claimed.
+        first: The run had its turn already and goes before all other runs of its priority.
+        asks: The run asks for its keys first. One entry for all such runs of a queue is enough, behind all claimable runs.
     """
 
     run_id: int
@@ -44,74 +44,77 @@ class Submission:
 
 
 MakeOffer = Callable[[AsyncConnection], Awaitable[Offer]]
-"""Makes an offer, in the transaction of the claim."""
+"""Build an offer, in the transaction of the claim."""
 
 
 class Worker(Protocol):
-    """What an engine calls to have work done; the executor is one. For use on the scheduler's loop.
+    """Worker interface that an engine calls to claim and run jobs; the executor implements it. For use on the scheduler's loop.
 
     Attributes:
-        fingerprint: Stands for the jobs and arguments that it knows; runs that it has refused carry it.
-        holds: Whether it claims nothing for now: its node is being drained.
+        fingerprint: Identifies the jobs and arguments that the worker knows; recorded in refused runs.
+        holds: Whether the worker claims nothing for now, since its node is being drained.
     """
 
     @property
     def fingerprint(self) -> str:
-        """Stands for the jobs and arguments that it knows."""
+        """Return the fingerprint of the jobs and arguments that the worker knows."""
 
     @property
     def holds(self) -> bool:
-        """Whether it claims nothing for now."""
+        """Return whether the worker claims nothing for now."""
 
     async def claim(self, offer: MakeOffer) -> list[Claim]:
-        """Take what ``offer`` offers, in the transaction in which it offers it.
+        """Claim the runs of ``offer``, in the same transaction as the offer.
 
-        Runs that are over, not due, taken by somebody, or have something in their way are left out.
+        Skip runs that are over, not due, blocked, or claimed by another node.
 
         Raises:
-            NodeUnknown: this node was declared lost, is being drained, or its jobs' loop does not turn; what ``offer`` did is undone.
+            NodeUnknown: this node was declared lost, is being drained, or its jobs' loop does not turn; the writes of ``offer`` are rolled
+                back.
         """
 
     async def claim_at_once(
         self, entries: Entries, queue: str, asked: Mapping[str, Any]
     ) -> Taken | None:
-        """Take entries of a queue, and claim their runs, in one statement; for engines with a queue of their own in this database.
-
-        ``None``: nothing is known of the runs that are next, so :meth:`claim` has to look at them; likewise when some are left.
+        """Take entries of a queue and claim their runs in one statement; for engines with a queue of their own in this database.
 
         Args:
             entries: The engine's queue.
-            queue: The queue whose entries they are.
-            asked: What ``entries`` asks for.
+            queue: The queue of the entries to take.
+            asked: The parameters of ``entries.next_ones``.
+
+        Returns:
+            The claims; entries of other runs are left for :meth:`claim`. ``None``: the worker knows nothing about the next runs, so use
+            :meth:`claim`.
 
         Raises:
             NodeUnknown: as with :meth:`claim`.
         """
 
     async def stage(self) -> None:
-        """Make runs whose time has come ``enqueued``, or let them ask for their keys, in transactions of their own."""
+        """Enqueue runs that are due, or let runs with deferred keys ask for their keys, in separate transactions."""
 
     async def perform(self, claim: Claim) -> None:
-        """Run the job and settle the run. Returns when the outcome is in the database, or the run is not this node's any more."""
+        """Run the job and settle the run. Return when the outcome is in the database, or the run no longer belongs to this node."""
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
-        """Whether runs wait for a worker in these queues, and when the next is due."""
+        """Return whether runs wait for a worker in these queues, and the instant at which the next run is due."""
 
 
 class Engine(Protocol):
-    """Makes runs claimable, wakes workers, calls the executor."""
+    """Engine: make runs claimable, wake workers, call the executor."""
 
     async def open(self) -> None:
-        """Get ready to submit; called once, on the scheduler's loop, in every process (web and command line too)."""
+        """Prepare to submit. Called once, on the scheduler's loop, in every process (web and command line too)."""
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Runs wait from now on; part of the transaction of ``connection``, which may belong to another loop."""
+        """Submit runs that wait from now on. Part of the transaction of ``connection``, which may belong to another loop."""
 
     async def submits_on(self, connection: AsyncConnection) -> bool:
-        """Whether :meth:`submit` can write on the connection; it does nothing on one of a driver that the engine does not know."""
+        """Return whether :meth:`submit` can write on the connection. With an unknown driver, :meth:`submit` does nothing."""
 
     async def withdraw(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
-        """Runs do not wait any more (cancelled, deleted); part of the transaction of ``connection``."""
+        """Withdraw runs that no longer wait (cancelled, deleted). Part of the transaction of ``connection``."""
 
     async def release(
         self,
@@ -121,34 +124,39 @@ class Engine(Protocol):
         count: int = 1,
         queue: str | None = None,
     ) -> None:
-        """Runs that were held up may go: up to ``count`` of a job or of a queue at its limit, or all of a queue that was paused.
+        """Offer blocked runs again: up to ``count`` runs of a job or of a queue at its limit, or all runs of a resumed queue.
 
         Part of the transaction of ``connection``.
         """
 
     async def refer(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Runs that nodes refused wait for one that did not; they are offered to nobody who has refused them. Part of the transaction."""
+        """Submit refused runs to nodes that have not refused them. Part of the transaction of ``connection``."""
 
     def wake(self) -> None:
-        """Something was committed that may be work; called from any thread, after the commit. A hint, nothing more."""
+        """Announce a commit that may contain work. Called from any thread, after the commit. A hint only."""
 
     async def work(
         self, worker: Worker, queues: Mapping[str, int], pools: Sequence[Pool] = ()
     ) -> None:
-        """Offer runs to ``worker``, so many at a time from each queue and from the queues of each pool, until :meth:`drain`.
+        """Offer runs to ``worker`` until :meth:`drain`.
 
-        Returns once everything it has begun is settled. While the database is unavailable, it keeps trying.
+        Return once all begun runs are settled. While the database is unavailable, keep trying.
+
+        Args:
+            worker: Claims and performs the runs.
+            queues: The maximum number of concurrent runs of each queue.
+            pools: Queues that share workers.
         """
 
     def drain(self) -> None:
-        """Offer nothing new; :meth:`work` returns when what is running has ended."""
+        """Stop offering runs; :meth:`work` returns when the running runs have ended."""
 
     async def rescue(self, lost: Sequence[Submission]) -> None:
-        """Look after entries of lost workers, and offer runs again whose entries are gone.
+        """Handle entries of lost workers, and offer runs whose entries are gone again.
 
-        Called every few heartbeats on one node or several, and after each rescue with the runs it made ``enqueued`` (they were
-        submitted in its transaction already).
+        Called every few heartbeats on one node or several. Also called after each rescue with the runs that the rescue enqueued; the
+        transaction of the rescue has submitted these runs already.
         """
 
     async def close(self) -> None:
-        """Return connections."""
+        """Close the engine's connections."""

@@ -1,7 +1,7 @@
 """The engine for PostgreSQL: Procrastinate's queue with LISTEN/NOTIFY, on any number of nodes.
 
-Its public API is used, with one exception, which ``entries.py`` names. ``tests/scheduler/engine`` proves it with the first and the last
-of these versions.
+The engine uses Procrastinate's public API, with one exception, described in ``procrastinate_entries.py``. ``tests/scheduler/engine`` runs
+with the first and the last version of ``PROVEN``.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ from .procrastinate_entries import (
     psycopg_connection,
 )
 
-# The engine for PostgreSQL, on Procrastinate.
+# Supported versions of Procrastinate.
 
 PROVEN = ("3.8", "3.11")
-"""Procrastinate from the first of these versions on, and before the last."""
+"""Supported versions of Procrastinate: the first version and later, below the last version."""
 
 
 # The engine for PostgreSQL: Procrastinate's queue, with LISTEN/NOTIFY, on any number of machines.
 #
-# One job of Procrastinate, an *entry*, says that a run waits (``tasks.py``). It is deferred on the caller's connection, and so commits with
-# the run's row. ``entries.py`` takes entries and claims their runs in one transaction. Procrastinate's retries, schedules and history are
-# not used: the truth about a run is its row.
+# One job of Procrastinate, an *entry*, announces that a run waits. An entry is deferred on the caller's connection and commits with the
+# run's row. ``procrastinate_entries.py`` takes entries and claims their runs in one transaction. Procrastinate's retries, schedules and
+# history are not used: the run's row is the source of truth.
 
 log = logging.getLogger("targcc.engine.procrastinate.engine")
 
 _LOST_ENTRY_SECONDS = 5
-"""A run that is due for so long, in a queue whose workers find no entry, is offered again."""
+"""Seconds overdue after which a run is offered again, in a queue whose workers find no entry."""
 _SWEEP_SIZE = 200
-"""How many runs of one job a sweep offers again."""
+"""Maximum number of runs of one job that a sweep offers again."""
 _LISTENING_ENDS_SECONDS, _CANCELLED_AGAIN_SECONDS = 5.0, 0.2
-"""How long the connections that listen may take to close; then the node stops without them. How often they are told to."""
+"""Time limit for closing the listening connections, after which the node stops anyway; interval between repeated cancellations."""
 _BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
 
 _WAITS = f"""({IS_OURS_SQL} AND (
@@ -73,7 +73,7 @@ _NOT_REFUSED = "(RefusedBy IS NULL OR RefusedBy NOT LIKE :refused)"
 
 @dataclass(frozen=True, eq=False)
 class _Next:
-    """The statements that say which runs are offered next."""
+    """The statements that select the runs to offer next."""
 
     of_job: sa.TextClause
     of_queue: sa.TextClause
@@ -106,19 +106,19 @@ def _next(order: str) -> _Next:
 _POINTS = (
     "Priority + extract(epoch FROM now() - DueAt) / (CAST(:aging AS jsonb) ->> Queue)::integer"
 )
-"""What a run has in a queue with ageing; NULL in any other."""
+"""Points of a run in a queue with ageing; NULL in any other queue."""
 _PLAIN = _next("Priority DESC, DueAt, Id")
 _AGED = _next(f"coalesce({_POINTS}, Priority) DESC, DueAt, Id")
 
 
 class ProcrastinateEngine:
-    """Offers runs by Procrastinate's queue.
+    """Offer runs through Procrastinate's queue.
 
     Args:
         engine: The scheduler's database.
-        clock: Tells which run is due already, and how long until the next is.
-        poll: How often to look for runs that wait, whatever was notified.
-        aging: For some queues, the seconds of waiting that count as one point of priority.
+        clock: Tells whether a run is due, and how long until the next run is due.
+        poll: Interval between polls for waiting runs, regardless of notifications.
+        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
     """
 
     def __init__(
@@ -142,18 +142,18 @@ class ProcrastinateEngine:
         self._worker: Worker | None = None
 
     async def open(self) -> None:
-        """Nothing to open: entries are written on the caller's connection."""
+        """Do nothing: entries are written on the caller's connection."""
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Write an entry for each run, or for many together."""
+        """Write an entry for each run, or bundles for many runs."""
         await defer(self._app, connection, runs, self._clock.now(), aging=self._aging)
 
     async def submits_on(self, connection: AsyncConnection) -> bool:
-        """Whether it is one of psycopg."""
+        """Return whether the connection's driver is psycopg."""
         return await psycopg_connection(connection) is not None
 
     async def withdraw(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
-        """Nothing to write: an entry of a run that is over does nothing."""
+        """Do nothing: an entry of a run that is over has no effect."""
 
     async def release(
         self,
@@ -163,10 +163,10 @@ class ProcrastinateEngine:
         count: int = 1,
         queue: str | None = None,
     ) -> None:
-        """Write entries for the next runs of a job or a queue. The entries of a queue that was paused are all there: one wakes its workers.
+        """Write entries for the next runs of a job or a queue. A resumed queue still has all its entries: one more wakes its workers.
 
-        The lock that a claim holds while it decides about a job's limit is taken first: a claim that does not see this
-        transaction's change yet would drop the entry of a run just after we have given it one.
+        First take the lock that a claim holds while deciding about a job's limit. Without the lock, a claim that does not see this
+        transaction's change yet would drop the entry of a run just after the entry was written.
         """
         if job_name is not None:
             await known.of(connection).lock_job(connection, job_name)
@@ -176,17 +176,17 @@ class ProcrastinateEngine:
             await self._offer(connection, self._next.of_queue, {"queue": queue, "count": count})
 
     async def refer(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Write an entry for each run which those that have refused it do not take."""
+        """Write an entry for each refused run; nodes that have refused the run do not take the entry."""
         now = self._clock.now()
         await defer(self._app, connection, runs, now, ELSEWHERE, aging=self._aging)
 
     def wake(self) -> None:
-        """Nothing to do: PostgreSQL notifies the workers of the commit."""
+        """Do nothing: PostgreSQL notifies the workers of the commit."""
 
     async def work(
         self, worker: Worker, queues: Mapping[str, int], pools: Sequence[Pool] = ()
     ) -> None:
-        """Take from each queue; returns when all that was begun is settled."""
+        """Take entries from each queue until drained; return when all begun runs are settled."""
         self._draining.clear()
         self._worker = worker
         self._queues = [
@@ -213,14 +213,14 @@ class ProcrastinateEngine:
             await self._end_listening(listening)
 
     def drain(self) -> None:
-        """Take nothing more."""
+        """Stop taking entries."""
         self._draining.set()
         self._due_later.set()
         for queue in self._queues:
             queue.look()
 
     async def rescue(self, lost: Sequence[Submission]) -> None:
-        """Offer runs again that are overdue in queues whose workers here find no entry; one node at a time does so."""
+        """Offer overdue runs again in queues whose workers on this node find no entry. One node at a time does this sweep."""
         del lost  # their entries were written in the transaction that enqueued them
         await self._count_anew()
         idle = sorted(name for queue in self._queues for name in queue.found_all)
@@ -234,10 +234,13 @@ class ProcrastinateEngine:
                 await self._offer(connection, self._next.overdue, {"queues": idle})
 
     async def close(self) -> None:
-        """Nothing to return: the connections that listen are closed when the work ends."""
+        """Do nothing: the listening connections are closed when :meth:`work` ends."""
 
     async def _count_anew(self) -> None:
-        """Give entries of queues whose ageing was taken away the numbers of all others there: behind those they would wait for ever."""
+        """Renumber the entries of queues without ageing that still have numbers with ageing.
+
+        With the old numbers, these entries would wait for ever behind all other entries of their queue.
+        """
         plain = [name for queue in self._queues for name in queue.queues if name not in self._aging]
         refused = refused_by(self._fingerprint())
         asked = {"queues": plain, "refused": refused, "count": _SWEEP_SIZE}
@@ -256,9 +259,9 @@ class ProcrastinateEngine:
     async def _offer(
         self, connection: AsyncConnection, query: sa.TextClause, asked: Mapping[str, object]
     ) -> None:
-        """Write entries for runs that are due already."""
+        """Write entries for the due runs that a query returns."""
         now = self._clock.now()
-        refused = refused_by(self._fingerprint()) or "%"  # who works not may not know them either
+        refused = refused_by(self._fingerprint()) or "%"  # no worker here: leave out refused runs
         asked = {**asked, "refused": refused}
         if self._aging:
             asked["aging"] = json.dumps(self._aging)
@@ -273,7 +276,7 @@ class ProcrastinateEngine:
         return self._worker.fingerprint if self._worker is not None else ""
 
     async def _listen(self) -> None:
-        """Hear of entries, until drained; while the database is unavailable, keep trying."""
+        """Listen for entries until drained. While the database is unavailable, keep trying."""
         outage = Outage(log, "listening for runs")
         while not self._draining.is_set():
             try:
@@ -286,7 +289,7 @@ class ProcrastinateEngine:
                 await pause(self._draining, outage.failed(errors.exceptions[0]))
 
     async def _end_listening(self, listening: asyncio.Task[None]) -> None:
-        """Cancel what listens, and again: the error of a connection that broke may have stood in for the cancellation, and it listens anew."""
+        """Cancel the listening tasks repeatedly: the error of a broken connection may replace a cancellation, and the task listens again."""
         for _ in range(round(_LISTENING_ENDS_SECONDS / _CANCELLED_AGAIN_SECONDS)):
             for task in (listening, *self._hearing):
                 task.cancel()
@@ -295,7 +298,7 @@ class ProcrastinateEngine:
                 return
 
     async def _watch(self, worker: Worker) -> None:
-        """Look for runs that became due, or whose notification was lost, until drained."""
+        """Poll for runs that became due, or whose notification was lost, until drained."""
         names = [name for queue in self._queues for name in queue.queues]
         while not self._draining.is_set():
             self._due_later.clear()
@@ -306,19 +309,19 @@ class ProcrastinateEngine:
             await pause(self._due_later, self._until(due))
 
     async def _waiting(self, worker: Worker, queues: list[str]) -> tuple[bool, datetime | None]:
-        """Whether runs wait for a worker, and when the next is due."""
+        """Return whether runs wait for a worker, and the instant at which the next run is due. Stage runs that are due."""
         try:
             waiting, due = await worker.due(queues)
             if due is not None and due <= self._clock.now():
-                await worker.stage()  # something holds it up, or it asks for its keys now
-        except QUEUE_OUTAGES:  # the claims say so
+                await worker.stage()  # for runs that are blocked, or ask for their keys
+        except QUEUE_OUTAGES:  # the claims log the outage
             return False, None
         return waiting, due
 
     def _until(self, due: datetime | None) -> timedelta:
-        """How long until the next look."""
+        """Return the time until the next poll."""
         left = self._poll if due is None else due - self._clock.now()
-        if left < -_BEHIND:  # something holds it up
+        if left < -_BEHIND:  # overdue: the run is blocked
             return self._poll
         if left < self._poll:
             return max(left, _SHORTEST_LOOK)
@@ -326,5 +329,5 @@ class ProcrastinateEngine:
 
 
 def _due(row: Any, now: datetime) -> Submission:
-    """A run that may start at once, whatever the clocks of its creator and this node say; it keeps its age."""
+    """Build the submission of a run that may start at once, even if clocks differ. An earlier due time stays, and with it the run's age."""
     return Submission(row.id, row.queue, row.priority, min(row.dueat, now))

@@ -1,11 +1,11 @@
-"""Entries of Procrastinate's queue: defer one for each waiting run, and take them in order of priority.
+"""Entries of Procrastinate's queue: defer an entry for each waiting run, and take entries in order of priority.
 
-**The one exception to Procrastinate's public API** is what the statements below take. Procrastinate's worker fetches one job at a time and says of
-each that it is finished; so a run costs two round trips more, and two statements more on the server, than its claim and its outcome do,
-which this engine writes in batches. The figures are in ``docs/performance.md``. The statement uses the columns of
-``procrastinate_jobs`` that Procrastinate's own Django model publishes, and deletes only entries of our task; a contract test holds it
-against the versions that ``__init__.py`` names. What it brings besides: an entry is in nobody's hands, so that a lost worker
-leaves none behind.
+**The one exception to Procrastinate's public API** is taking entries: the statements below delete rows of ``procrastinate_jobs``.
+Procrastinate's worker fetches one job at a time and reports the end of each job. So each run would cost two more round trips, and two more
+statements on the server, than its claim and its outcome, which this engine writes in batches. The figures are in ``docs/performance.md``.
+The statements use the columns of ``procrastinate_jobs`` that Procrastinate's own Django model publishes, and delete only entries of our
+tasks. A contract test checks the statements against the versions in ``PROVEN`` (``procrastinate.py``). Another benefit: no worker owns an
+entry, so a lost worker leaves no entry behind.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ from ..runs.create import refused_by
 from ..runs.values import Claim, Offer, OfferedRun
 from .port import Submission, Worker
 
-# Entries: jobs of Procrastinate, each of which says that one run waits. They are deferred and listened for by its public API.
+# Entries: jobs of Procrastinate; each entry announces one waiting run. Deferring and listening use Procrastinate's public API.
 #
-# A *bundle* is an entry of many runs, so that a call which creates thousands of them does not write as many entries. It has its place in the queue like
-# any other; whoever comes to it replaces it by entries of its runs, which go before all others of its priority, since those came later.
-# Nodes of a release that knows no bundles leave them to others.
+# A *bundle* is one entry for many runs, so that a call which creates thousands of runs does not write thousands of entries. A bundle has a
+# place in the queue like any entry. The worker that reaches a bundle replaces it by entries of its runs. These entries go before all others
+# of the bundle's priority, since the other runs came later. Nodes of a release without bundles leave bundles to other nodes.
 #
-# An entry is a hint and no more: one for a run that is over, or that waits no longer, does nothing when it is taken, and neither does a
-# second one. So a run that is to go sooner gets another entry, and one that is cancelled keeps its own.
+# An entry is only a hint: taking an entry of a run that is over or no longer waits has no effect, and neither has a second entry. So a run
+# that becomes due sooner gets another entry, and a cancelled run keeps its entry.
 
 TASK = "targcc.run"
-"""The name of the task of nearly all entries; its argument is a run's id."""
+"""Task name of ordinary entries; the argument is a run's id."""
 
 ELSEWHERE = "targcc.run.elsewhere"
-"""The task of entries of runs that a node has refused: whoever takes them looks first whether it was itself."""
+"""Task name of entries of refused runs; a node that has refused the run does not take the entry."""
 
 BUNDLE = "targcc.runs"
-"""The task of bundles; its argument is a list of runs' ids."""
+"""Task name of bundles; the argument is a list of runs' ids."""
 _AT_LEAST = 5_000
-"""So many runs that are submitted together, with the same queue, priority and time, are bundled: their entries are written later, as they are taken."""
+"""Minimum number of runs for bundles, submitted together with the same queue, priority and due time. Opening a bundle writes the entries."""
 _IN_A_BUNDLE = 200
-"""Runs whose entries are written by whoever opens it: that takes the server about 4 ms of its processor."""
+"""Number of runs in a bundle. Opening a bundle writes that many entries and costs the server about 4 ms of CPU time."""
 
 _DEFER = FrequentStatement(
     sa.text("""
@@ -75,14 +75,14 @@ _DEFER = FrequentStatement(
     )
     .columns(sa.column("count", sa.Integer))
 )
-"""Writes several entries at once. It ends as Procrastinate's own ``batch_defer`` does, without 18 values for each of them."""
+"""Write several entries at once. Calls the same database function as Procrastinate's ``batch_defer``, without 18 values for each entry."""
 
 QUEUE_OUTAGES = (*OUTAGES, ConnectorException, psycopg.Error)
-"""What is raised while the database is unavailable, by SQLAlchemy or by Procrastinate."""
+"""Errors that SQLAlchemy or Procrastinate raises while the database is unavailable."""
 
 
 def make_app(url: sa.URL) -> procrastinate.App:
-    """Procrastinate for a database. It defers on the caller's connections; opened, it listens on connections of its own."""
+    """Build the Procrastinate app of a database. The app defers on the caller's connections; once opened, it listens on its own connections."""
     address = url.set(drivername="postgresql").render_as_string(hide_password=False)
     connector = procrastinate.PsycopgConnector(
         conninfo=address,
@@ -104,15 +104,17 @@ async def defer(
     *,
     aging: Mapping[str, int],
 ) -> None:
-    """Write entries for runs, in the transaction of ``connection``, and bundles where they are many; where Procrastinate cannot, there is none until somebody looks.
+    """Write entries for runs, or bundles for many runs, in the transaction of ``connection``.
+
+    With a driver other than psycopg, write no entries: a later poll finds the runs.
 
     Args:
         app: Procrastinate.
         connection: The transaction.
         runs: The runs.
         now: The present instant.
-        task: Who takes the entries, see :data:`TASK` and :data:`ELSEWHERE`.
-        aging: For some queues, the seconds of waiting that count as one point of priority.
+        task: The task of the entries: :data:`TASK` or :data:`ELSEWHERE`.
+        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
 
     Raises:
         sqlalchemy.exc.OperationalError: the database is unavailable.
@@ -120,7 +122,7 @@ async def defer(
     driver = await psycopg_connection(connection)
     if driver is None:
         return
-    if isinstance(driver, psycopg.Connection):  # a plain one of the application's
+    if isinstance(driver, psycopg.Connection):  # the application's own, not async
         app = _plain_app()
     for (queue, priority, due_at), ids in _alike(runs, now, aging).items():
         is_many = task == TASK and len(ids) >= _AT_LEAST
@@ -145,14 +147,14 @@ async def defer(
 
 @cache
 def _plain_app() -> procrastinate.App:
-    """Procrastinate for connections that are not async; it has none of its own."""
+    """Build the Procrastinate app for connections that are not async. The app has no connections of its own."""
     return procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 
 
 async def psycopg_connection(
     connection: AsyncConnection,
 ) -> psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | None:
-    """The connection of psycopg; ``None`` for another driver, as an application may have it."""
+    """Return the psycopg connection; ``None`` if the application uses another driver."""
     driver = (await connection.get_raw_connection()).driver_connection
     driver = getattr(driver, "owned", driver)
     known = isinstance(driver, psycopg.Connection | psycopg.AsyncConnection)
@@ -171,7 +173,11 @@ def _arguments(run_id: int) -> JSONDict:
 def _alike(
     runs: Sequence[Submission], now: datetime, aging: Mapping[str, int]
 ) -> dict[tuple[str, int, datetime | None], list[int]]:
-    """Runs whose entries are written together. ``None`` is due at once, whatever the clocks of the node and the database say."""
+    """Group runs by queue, number and due time; each group is written together.
+
+    The due time ``None`` means due at once, even if the clocks of the node and the database differ. Of the runs in a group that ask for
+    their keys, only the first gets an entry.
+    """
     groups: dict[tuple[str, int, datetime | None], list[int]] = defaultdict(list)
     for run in runs:
         due_at = run.due_at if run.due_at > now else None
@@ -189,7 +195,7 @@ def _points(run: Submission, aging: int | None) -> int:
 
 @contextlib.contextmanager
 def _as_sqlalchemy_has_it() -> Iterator[None]:
-    """Let the caller, whose connection it is, see the error that its own statements raise."""
+    """Raise Procrastinate's errors as the SQLAlchemy error that the caller's own statements raise."""
     try:
         yield
     except ConnectorException as error:
@@ -197,14 +203,14 @@ def _as_sqlalchemy_has_it() -> Iterator[None]:
         raise OperationalError("procrastinate_defer_jobs", {}, cause) from error
 
 
-# Taking entries: those of one queue at a time, as many as there are free slots, in the one transaction that claims their runs.
+# Take entries: from one queue at a time, as many as there are free slots, in the transaction that claims their runs.
 
 log = logging.getLogger("targcc.engine.procrastinate.entries")
 
 _LISTENING_BEGINS_SECONDS = (0.1, 0.4, 1.0, 3.0)
-"""The pauses between the looks while the connection that listens is being made."""
+"""Pauses between polls while the listening connection is being opened."""
 _GATHER_SECONDS = 0.001
-"""Workers that become free together get their next runs together."""
+"""Delay after a run ends, so that workers freed together get their next runs in one claim."""
 
 NOT_PAUSED = """NOT EXISTS (
     SELECT 1 FROM c_JobQueue
@@ -214,11 +220,11 @@ NOT_PAUSED = """NOT EXISTS (
     WHERE StartsAt <= now() AND EndsAt > now()
     AND (Queues = ',' OR position(',' || {queue} || ',' IN Queues) > 0)
 )"""
-"""That a queue is neither paused nor in maintenance."""
+"""Match if a queue is neither paused nor in maintenance."""
 
 
 def _first(which: str) -> str:
-    """The first entries, and bundles among them, of those for which a condition holds."""
+    """Return a query that locks and returns the first entries, bundles included, that satisfy a condition."""
     return f"""
         SELECT id AS entry, (args ->> 'run_id')::bigint AS run_id, priority FROM procrastinate_jobs
         WHERE status = 'todo' AND {which}
@@ -235,7 +241,7 @@ def _first(which: str) -> str:
 
 
 def _without(entries: str) -> str:
-    """Take entries out."""
+    """Return a statement that deletes entries."""
     return (
         f"DELETE FROM procrastinate_jobs WHERE id = ANY (ARRAY({entries}))"  # noqa: S608 - as above
     )
@@ -257,7 +263,7 @@ _PARAMETERS = (
     sa.bindparam("count", type_=sa.Integer),
 )
 ENTRIES = Entries(
-    # Without spaces: Psycopg reads a statement of more than 4,096 characters anew each time.
+    # Collapse white space: psycopg parses a statement of more than 4,096 characters again at each execution.
     sa.text(" ".join(_NEXT.split())).bindparams(*_PARAMETERS),
     sa.table("procrastinate_jobs", sa.column("id", sa.BigInteger)),
 )
@@ -268,7 +274,7 @@ _TAKE = sa.text(f"""
     FROM next_ones LEFT JOIN c_JobRun AS run ON run.Id = next_ones.run_id
     ORDER BY next_ones.priority DESC, next_ones.entry
     """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
-# By the run's id alone: of an index of all that are not over the planner may think that it is short.
+# Look up runs by id alone: the planner may expect the index of unfinished runs to be short.
 _MAY_WAIT = f"coalesce(CompletedAt, 'infinity') = 'infinity' AND State <> '{RunState.AWAITING}'"
 _A_BUNDLE = _first(f"task_name = '{BUNDLE}' AND {_MAY_BE_TAKEN}")
 OPEN = sa.text(f"""
@@ -284,8 +290,8 @@ OPEN = sa.text(f"""
     FROM opened, jsonb_array_elements_text(args -> 'run_ids') WITH ORDINALITY AS given (run_id, place)
     WHERE EXISTS (SELECT FROM c_JobRun WHERE Id = run_id::bigint AND {_MAY_WAIT})
     """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
-"""Opens the bundle that is next in a queue, of a ``count`` of 1: entries of its runs take its place, but of those that are over or wait for room. It ends as Procrastinate's
-``batch_defer`` does."""
+"""Open the next bundle of a queue (``count`` is 1): replace the bundle by entries of its runs. Runs that are over or ``awaiting`` get no
+entry. Calls the same database function as Procrastinate's ``batch_defer``."""
 _AGED_ENTRIES = _first(
     f"queue_name = ANY (:queues) AND priority > {BEHIND_ALL} AND priority < {LEAST_PLAIN}"
 )
@@ -296,20 +302,20 @@ STILL_AGED = sa.text(f"""
         COALESCE(args -> 'run_ids', jsonb_build_array(args -> 'run_id'))
     ) AS given (run_id)
     """)  # noqa: S608 - constants of this module
-"""Takes entries and bundles with the numbers of a queue with ageing; their runs are to get others in the same transaction."""
+"""Take entries and bundles with the numbers of a queue with ageing. The caller writes new entries for their runs in the same transaction."""
 
 
 class QueueWorker:
-    """Takes the entries of a queue, or of the queues of a pool by turns, and has their runs performed.
+    """Take the entries of a queue, or of a pool's queues by turns, and have their runs performed.
 
     Args:
-        worker: Claims and performs.
-        pool: The queues, and how many of their runs at a time.
-        aging: For some queues, the seconds of waiting that count as one point of priority.
-        poll: How long to wait after an error.
-        draining: Set when nothing more is to be taken.
-        due_later: Called when a notification was about a run that is due later.
-        open_bundle: Opens the bundle that is next in a queue.
+        worker: Claims and performs the runs.
+        pool: The queues, and the maximum number of their concurrent runs.
+        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
+        poll: Time to wait after an error.
+        draining: Set when the worker must take no more entries.
+        due_later: Set here after a notification about a run that is due later.
+        open_bundle: Opens the next bundle of a queue.
     """
 
     def __init__(
@@ -325,14 +331,14 @@ class QueueWorker:
     ) -> None:
         self.queues = pool.queues
         self.found_all: set[str] = set()
-        """The queues in which the last look took all entries that there were."""
+        """The queues in which the last claim took all entries."""
         self._worker = worker
         self._slots = pool.workers
         self._turns = Turns(pool)
         self._waiting: set[str] = set()
-        """The queues in which there may be entries, by the last look."""
+        """The queues that may have entries, as of the last claim."""
         self._told: set[str] = set()
-        """Those of which was heard since."""
+        """The queues with a notification since the last claim."""
         self._aging = aging
         self._poll = poll
         self._draining = draining
@@ -344,12 +350,12 @@ class QueueWorker:
         self._outage = Outage(log, "claiming runs")
 
     def look(self) -> None:
-        """Look for entries now, in each of its queues."""
+        """Look for entries in each queue now."""
         self._told.update(self.queues)
         self._look.set()
 
     async def listen(self, app: procrastinate.App) -> None:
-        """Look whenever an entry is written, until drained. While the database is unavailable, keep trying."""
+        """Look for entries at each notification, until drained. While the database is unavailable, keep trying."""
 
         async def notified(*, channel: str, notification: object) -> None:
             del notification
@@ -358,10 +364,10 @@ class QueueWorker:
             self._told.update((queue,) if queue in self.queues else self.queues)
             self._look.set()
 
-        while not self._draining.is_set():  # an error may stand in for a cancellation
+        while not self._draining.is_set():  # an error may replace a cancellation
             looking = asyncio.create_task(self._look_until_it_listens())
             try:
-                with contextlib.suppress(*QUEUE_OUTAGES):  # the heartbeat says so
+                with contextlib.suppress(*QUEUE_OUTAGES):  # the heartbeat logs the outage
                     await app.job_manager.listen_for_jobs(
                         on_notification=notified, queues=list(self.queues)
                     )
@@ -370,24 +376,27 @@ class QueueWorker:
             await pause(self._draining, self._poll)
 
     async def _look_until_it_listens(self) -> None:
-        """Look a few times: Procrastinate does not say when it listens, and nobody is told of what was written until then."""
+        """Look for entries a few times while the listening connection opens.
+
+        Procrastinate does not report when listening begins, and earlier entries cause no notification.
+        """
         for seconds in _LISTENING_BEGINS_SECONDS:
             await asyncio.sleep(seconds)
             self.look()
 
     async def work(self) -> None:
-        """Take entries and begin their runs until drained; returns when those are settled."""
+        """Take entries and begin their runs until drained; return when these runs are settled."""
         while not self._draining.is_set():
             self._look.clear()
             if not await self._claim():
                 await self._look.wait()
-                if self._running:  # others may end now too
+                if self._running:  # other runs may end at the same time
                     await asyncio.sleep(_GATHER_SECONDS)
         while self._running:
             await asyncio.wait(self._running)
 
     async def _claim(self) -> bool:
-        """Take as many entries as there are free slots and begin their runs; whether there may be more of both."""
+        """Take as many entries as there are free slots and begin their runs; return whether to claim again at once."""
         free = self._slots - len(self._running)
         if free <= 0 or self._worker.holds:
             if self._worker.holds:
@@ -395,7 +404,7 @@ class QueueWorker:
             return False
         self._waiting |= self._told
         self._told.clear()
-        if not self._waiting:  # a run that ended may have made room for others
+        if not self._waiting:  # an ended run may have freed capacity for other runs
             self._waiting.update(self.queues)
         try:
             begun = await self._turns.fill(free, self._waiting, self._take)
@@ -403,18 +412,22 @@ class QueueWorker:
             self.look()
             await pause(self._draining, self._outage.failed(error))
             return True
-        except NodeUnknown:  # the next heartbeat finds out, and registers again
+        except NodeUnknown:  # the next heartbeat registers the node again
             self.look()
             await pause(self._draining, self._poll)
             return True
         self._outage.over()
-        if not begun and self._notified:  # it is due later, or asks for its keys
+        if not begun and self._notified:  # a run is due later, or asks for its keys
             self._due_later.set()
         self._notified = False
         return bool(self._waiting)
 
     async def _take(self, queue: str, count: int) -> tuple[int, bool]:
-        """Take up to so many entries of a queue and begin their runs; how many began, and whether there may be more entries."""
+        """Take up to ``count`` entries of a queue and begin their runs.
+
+        Returns:
+            How many runs began, and whether there may be more entries.
+        """
         if self._draining.is_set():
             return 0, False
         asked = {"queue": queue, "refused": refused_by(self._worker.fingerprint), "count": count}
@@ -430,7 +443,7 @@ class QueueWorker:
         return len(taken.claims), more
 
     async def _claim_one_by_one(self, asked: Mapping[str, Any]) -> Taken:
-        """Take entries in a transaction in which each of their runs is looked at."""
+        """Take entries in a transaction that checks each of their runs."""
         rows: Sequence[Any] = ()
 
         async def offer(connection: AsyncConnection) -> Offer:
@@ -455,12 +468,12 @@ class QueueWorker:
 
 
 def _offered(rows: Sequence[Any], queue: str) -> list[OfferedRun]:
-    """The runs of entries, each once; runs that were deleted are left out."""
+    """Return the runs of entries, each run once, without deleted runs."""
     runs = {row.run_id: row for row in rows if row.job_name is not None}
     return [OfferedRun(id_, row.job_name, row.arguments_json, queue) for id_, row in runs.items()]
 
 
 async def pause(event: asyncio.Event, longest: timedelta) -> None:
-    """Wait for an event, but not too long."""
+    """Wait for an event, at most for the time ``longest``."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), longest.total_seconds())

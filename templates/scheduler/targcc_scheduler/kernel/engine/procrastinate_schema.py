@@ -1,4 +1,4 @@
-"""Procrastinate's own tables."""
+"""Create and migrate Procrastinate's own tables."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from importlib import metadata, resources
 import sqlalchemy as sa
 
 _COMMENT = "procrastinate "
-"""How the comment of Procrastinate's main table begins; its version follows."""
+"""Prefix of the comment of Procrastinate's main table; the version follows."""
 
 
 def is_current(connection: sa.Connection) -> bool:
-    """Whether Procrastinate's tables are there, in the version of the library that is installed."""
+    """Return whether Procrastinate's tables exist in the version of the installed library."""
     return _table_version(connection) == metadata.version("procrastinate")
 
 
 def install(connection: sa.Connection) -> None:
-    """Create Procrastinate's tables, or bring them to the version of the library that is installed.
+    """Create Procrastinate's tables, or migrate the tables to the version of the installed library.
 
-    Procrastinate keeps no version in the database, so it is kept as the comment of its main table; its migrations are files
-    named by version. Part of the transaction of ``connection``, which holds the migration lock.
+    Procrastinate stores no version in the database, so the comment of its main table stores the version. Procrastinate's migrations are
+    files named by version. Part of the transaction of ``connection``, which holds the migration lock.
     """
     installed = metadata.version("procrastinate")
     since = _table_version(connection)
@@ -35,7 +35,7 @@ def install(connection: sa.Connection) -> None:
 
 
 def _table_version(connection: sa.Connection) -> str | None:
-    """The version of the tables; those that somebody else created count as the library's. ``None``: there are none."""
+    """Return the version of the tables; ``None``: no tables. Tables without a version comment count as the installed version."""
     inspector = sa.inspect(connection)
     if not inspector.has_table("procrastinate_jobs"):
         return None
@@ -49,7 +49,7 @@ def _run_script(connection: sa.Connection, name: str) -> None:
     assert driver is not None
     driver.execute(
         script
-    )  # several statements: psycopg sends them as they are when there are no parameters
+    )  # several statements: without parameters, psycopg sends the script unchanged
 
 
 def _parts(text: str) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """The engine for SQLite: a claim loop over ``c_JobRun``, one machine, no service.
 
-A submit in the same process wakes the loop at once, and nudges those of other processes on the machine. Where no nudge arrives, their
-work is noticed by the write-ahead log of the database, whose file changes with every commit.
+A submit wakes the loop of its own process at once, and sends a wake-up to other processes on the machine. If no wake-up arrives, the loop
+notices work of other processes by the write-ahead log: the file changes with every commit.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from .wake_file import WakeFile
 log = logging.getLogger("targcc.engine.embedded")
 
 _GLANCE_SECONDS = 0.2
-"""How often to look at the write-ahead log for commits of other processes: each time wakes an idle process."""
+"""Interval between checks of the write-ahead log for commits of other processes. Each check wakes an idle process."""
 _STAGE_SECONDS = 0.1
-"""How often to look for runs that became due while more wait than there are workers."""
+"""Minimum interval between searches for newly due runs while more runs wait than there are workers."""
 
 
 class EmbeddedEngine:
-    """Claims runs from our own table.
+    """Claim runs directly from ``c_JobRun``.
 
     Args:
-        database: The SQLite file; ``None`` for one in memory.
+        database: The SQLite file; ``None`` for a database in memory.
         clock: Tells when a run is due.
-        poll_seconds: How often to look for work whatever the file says.
-        aging: For some queues, the seconds of waiting that count as one point of priority.
+        poll_seconds: Interval between polls for work, regardless of the file.
+        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class EmbeddedEngine:
         self._busy = Counter[str]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._plenty: frozenset[str] = frozenset()
-        """The queues that gave as many runs as were asked for, or whose pool did: there may be more."""
+        """The queues that may have more runs: the last claim filled all free workers of the queue or its pool."""
         self._staged = float("-inf")
         self._outage = Outage(log, "claiming runs")
 
@@ -72,15 +72,15 @@ class EmbeddedEngine:
         self._loop = asyncio.get_running_loop()
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Nothing to write: the run's own row is its entry. The caller wakes the loop after the commit."""
+        """Write nothing: the run's own row is its entry. The caller wakes the loop after the commit."""
 
     async def submits_on(self, connection: AsyncConnection) -> bool:
-        """There is nothing to write."""
+        """Return true: there is nothing to write."""
         del connection
         return True
 
     async def withdraw(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
-        """Nothing to write: the run's own row says that it is over."""
+        """Write nothing: the run's own row records its end."""
 
     async def release(
         self,
@@ -90,10 +90,10 @@ class EmbeddedEngine:
         count: int = 1,
         queue: str | None = None,
     ) -> None:
-        """Nothing to write: the next claim looks again."""
+        """Write nothing: the next claim looks at all waiting runs."""
 
     async def refer(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Nothing to write: the run's own row says who has refused it."""
+        """Write nothing: the run's own row records its refusals."""
 
     def wake(self) -> None:
         """Look for work now, here and in other processes."""
@@ -103,7 +103,7 @@ class EmbeddedEngine:
     async def work(
         self, worker: Worker, queues: Mapping[str, int], pools: Sequence[Pool] = ()
     ) -> None:
-        """Claim and perform, until drained."""
+        """Claim and perform runs until drained; return when all begun runs have ended."""
         turns = [Turns(pool) for pool in pools]
         if self._nudge is not None:
             await self._nudge.listen(self._wake.set)
@@ -118,17 +118,17 @@ class EmbeddedEngine:
             await asyncio.wait(self._tasks)
 
     def drain(self) -> None:
-        """Claim nothing more."""
+        """Stop claiming runs."""
         self._draining = True
         self._wake.set()
 
     async def rescue(self, lost: Sequence[Submission]) -> None:
-        """Nothing to look after: rescued runs are enqueued in our own table."""
+        """Wake the loop if runs were rescued: their rows in ``c_JobRun`` are enqueued already."""
         if lost:
             self._wake.set()
 
     async def close(self) -> None:
-        """Hear no more nudges."""
+        """Stop receiving wake-ups."""
         if self._nudge is not None:
             self._nudge.close()
 
@@ -138,7 +138,7 @@ class EmbeddedEngine:
             self._nudge.send()
 
     def _free(self, queues: Mapping[str, int], pools: Sequence[Turns]) -> Offer:
-        """The workers that are free now."""
+        """Return the free workers of each queue and pool."""
         alone = {queue: most - self._busy[queue] for queue, most in queues.items()}
         shared = [
             Shared(turns, turns.pool.workers - sum(self._busy[name] for name in turns.pool.queues))
@@ -151,7 +151,7 @@ class EmbeddedEngine:
         )
 
     async def _claim(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime]:
-        """What can be begun now; if nothing, when to look again."""
+        """Claim runs for the free workers; return the claims and the instant of the next poll (used if there are no claims)."""
         poll = self._clock.now() + self._poll
         if not free.queues or worker.holds:
             return [], poll
@@ -159,14 +159,14 @@ class EmbeddedEngine:
             claims, next_due = await self._claim_due(worker, free)
         except OUTAGES as error:
             return [], self._clock.now() + self._outage.failed(error)
-        except NodeUnknown:  # the next heartbeat finds out, and registers again
+        except NodeUnknown:  # the next heartbeat registers the node again
             return [], poll
         self._outage.over()
         self._plenty = (self._plenty - set(free.queues)) | _used_up(free, claims)
         return claims, min(poll, next_due) if next_due else poll
 
     async def _claim_due(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime | None]:
-        """Stage and claim; when the next run is due, if nothing waits now."""
+        """Stage and claim runs; return the claims and, if no run waits, the instant at which the next run is due."""
 
         async def offer(_: AsyncConnection) -> Offer:
             return free
@@ -185,7 +185,7 @@ class EmbeddedEngine:
     async def _stage_due(
         self, worker: Worker, queues: Sequence[str]
     ) -> tuple[bool, datetime | None]:
-        """See whether there is work, and stage what has become due."""
+        """Stage runs that are due; return whether runs wait, and the instant at which the next run is due."""
         waiting, next_due = await worker.due(queues)
         if next_due is not None and next_due <= self._clock.now():
             await worker.stage()
@@ -205,7 +205,7 @@ class EmbeddedEngine:
             log.error("run %d ended with a fault of the scheduler", claim.run_id, exc_info=error)
 
     def _glance(self) -> None:
-        """Wake the claim loop when the write-ahead log has changed; then again, after a while."""
+        """Wake the claim loop if the write-ahead log has changed; schedule the next check."""
         if self._loop is None or self._log_file is None or self._draining:
             return
         seen, self._seen = self._seen, _size_and_time(self._log_file)
@@ -215,7 +215,7 @@ class EmbeddedEngine:
 
 
 def _used_up(free: Offer, claims: Sequence[Claim]) -> set[str]:
-    """The queues that gave as many runs as were asked for, by themselves or with those of their pool."""
+    """Return the queues whose claims filled all free workers of the queue or its pool."""
     taken = Counter(claim.queue for claim in claims)
     alone = {queue for queue, count in free.wanted.items() if taken[queue] == count}
     for one in free.shared:

@@ -1,4 +1,4 @@
-"""Create runs and make them claimable: deferred submission, handover of follow-up runs."""
+"""Create runs and submit them to the engine; submit the runs that settlements make ready."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ..runs.values import After, NewRun, RunId, Settlement, Then, Tie, is_mark
 from ..unique import expiry, unique_key
 from .port import Engine, Submission
 
-# Submissions that are kept for later: until all runs of a call are there, or until an application has committed whose driver the engine does not know.
+# Deferred submission: until all runs of a call are inserted, or until an application with an unknown driver has committed.
 
 
 class DeferredSubmit:
-    """An engine that keeps what is submitted, and leaves all else to the real one.
+    """Collect submissions instead of submitting; pass every other call to the real engine.
 
     Args:
-        engine: The real one.
+        engine: The real engine.
 
     Attributes:
-        waiting: What was submitted.
+        waiting: The collected submissions.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -43,26 +43,26 @@ class DeferredSubmit:
         return getattr(self._engine, name)
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Keep them."""
+        """Collect the submissions."""
         del connection
         self.waiting += runs
 
 
-# What settled runs mean for others: those that go on are submitted again, and those that ended let others go.
+# Effects of settled runs: submit runs that wait again, and release runs that the ended runs blocked.
 
 _HELD_UP = 5
-"""More runs of a limited queue that are offered when one ends: the first may be held up by their own jobs' limits."""
+"""Additional runs of a limited queue to offer when a run ends: the limits of their jobs may block the first runs."""
 
 
 async def hand_over(
     engine: Engine, connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> list[Submission]:
-    """Tell the engine of settled runs, in the transaction that settled them, and of what hung on them; the submissions it got.
+    """Submit settled runs that wait again, apply the effects of the others, and return the submissions.
 
     Args:
         engine: The engine.
-        connection: The transaction.
-        settled: What :func:`..storage.runs.settle.settle` has written.
+        connection: The transaction that settled the runs.
+        settled: The result of :func:`..runs.settle.settle`.
         now: The present instant.
     """
     return await hand_on(engine, connection, Effects(settled=settled), now)
@@ -71,7 +71,7 @@ async def hand_over(
 async def hand_on(
     engine: Engine, connection: AsyncConnection, consequences: Effects, now: datetime
 ) -> list[Submission]:
-    """As :func:`hand_over`, of what has come of something else than ends."""
+    """Apply effects like :func:`hand_over`, for effects that do not come from settlements alone; return the submissions."""
     submitted: list[Submission] = []
     while consequences.ready or consequences.settled:
         if consequences.ready:
@@ -81,7 +81,7 @@ async def hand_on(
         settled = consequences.settled
         await note_retries(connection, settled, now)
         submitted += await _offer(engine, connection, settled)
-        consequences = await on_settled(connection, settled, now)  # which has consequences too
+        consequences = await on_settled(connection, settled, now)  # effects cause further effects
     return submitted
 
 
@@ -110,23 +110,23 @@ def _submission(item: Settlement) -> Submission:
 
 
 def submission(run: Waiting | Ready) -> Submission:
-    """A run that waits from now on; or one that a node has refused, for others."""
+    """Build the submission of a ready run, or of a refused run for other nodes."""
     how = {"asks": run.asks, "first": run.first} if isinstance(run, Ready) else {}
     return Submission(run.run_id, run.queue, run.priority, run.due_at, **how)
 
 
-# Creating runs: with what they wait for, and with the runs of the jobs that follow theirs.
+# Create runs, with their dependencies and the runs of the jobs that follow their jobs.
 
 _RUNS_A_STATEMENT = 1_000
 
 
 def runs_after(definition: JobDefinition, by: str, now: datetime) -> tuple[NewRun, ...]:
-    """The runs of the jobs that follow a job, and of those that follow them in turn."""
+    """Build the runs of the jobs that follow a job, each with the runs of its own followers."""
     return tuple(_run_after(job, by, now) for job in definition.followers())
 
 
 def followers_of(jobs: Mapping[str, JobDefinition], by: str, now: datetime) -> Then:
-    """Finds the runs of the jobs that follow a job, by its name; none for a job that is not there."""
+    """Return a function from a job's name to the runs of its followers; an unknown job has no followers."""
     return lambda name: runs_after(jobs[name], by, now) if name in jobs else ()
 
 
@@ -151,20 +151,23 @@ def _run_after(job: JobDefinition, by: str, now: datetime) -> NewRun:
 
 
 def dependencies_of(then: Sequence[NewRun]) -> int:
-    """What hangs on a run that others follow."""
+    """Return the ties of a run with the followers ``then``."""
     return int(Tie.FOLLOWED) if then else 0
 
 
 async def create_runs(
     engine: Engine, connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
 ) -> list[RunId]:
-    """Insert runs, and submit those to the engine that do not wait for others; the ids of those, in order, or of what stands for them.
+    """Insert runs and submit the runs without unmet dependencies to the engine.
 
-    A run that was there already, and stands for another, is as it was: it waits for nothing more, and nothing more follows it.
+    An existing run that stands for a requested run gets no new dependencies and no new dependents.
+
+    Returns:
+        The id of each run, or of the existing run that stands for the run, in the given order.
 
     Raises:
-        UnknownRun: something that a run is to wait for does not exist.
-        IdempotencyError: a call's name is that of another call.
+        UnknownRun: a parent does not exist.
+        IdempotencyError: the idempotency key belongs to another call.
     """
     if len(runs) <= _RUNS_A_STATEMENT:
         return await _create(engine, connection, runs, now)
@@ -186,7 +189,7 @@ async def _create(
     made = await deferred_keys.insert_many(connection, runs, now)
     await engine.submit(connection, [submission(run) for run in made.moved])
     await submit_created(engine, connection, made.new, now)
-    if waits:  # what is discarded at once takes those that follow it along
+    if waits:  # runs discarded at once take their dependents along
         discarded = await dependencies.tie(connection, made.new, ended, now)
         await hand_over(engine, connection, discarded, now)
     return made.ids
@@ -200,9 +203,9 @@ async def create_slots(
     *,
     record_skipped: bool = True,
 ) -> int:
-    """Insert the runs of slots that have none, and submit them with those that follow them; how many there are.
+    """Insert runs for slots without a run, submit them with their followers, and return their number.
 
-    Of a unique job a slot whose key another run has is recorded as skipped; without ``record_skipped`` it stays without a run.
+    If another run holds the unique key of a slot, the slot is recorded as skipped; without ``record_skipped``, the slot gets no run.
     """
     new = await deferred_keys.insert_slots(connection, runs, now, record_skipped=record_skipped)
     created = [
@@ -215,7 +218,7 @@ async def create_slots(
 
 
 async def carry_out(engine: Engine, connection: AsyncConnection, step: Step, now: datetime) -> None:
-    """Tell the engine, and whom it concerns, of a step of an operation on many runs, in its transaction."""
+    """Apply a step of an operation on many runs, in the step's transaction: withdraw and submit runs, apply effects, add followers."""
     if step.withdraw:
         await engine.withdraw(connection, step.withdraw)
     await hand_over(engine, connection, step.settled, now)
@@ -229,7 +232,7 @@ async def submit_created(
     created: Sequence[tuple[int, NewRun]],
     now: datetime,
 ) -> None:
-    """Submit new runs to the engine, and create those that follow them because their jobs' ``after`` says so."""
+    """Submit new runs to the engine, and create the runs of the jobs that follow by their ``after``."""
     submissions = [
         Submission(run_id, run.queue, run.priority, run.due_at, asks=is_mark(run.limit_key))
         for run_id, run in created
@@ -254,7 +257,7 @@ async def _join(
     parent: tuple[int, NewRun],
     now: datetime,
 ) -> None:
-    """Let the run of a job that follows several ones wait for this one too; it is created with the first of them."""
+    """Add a parent to the waiting run of a job that follows several jobs; create the run with its first parent."""
     run_id, run = parent
     if await dependencies.joined(connection, child, run, run_id):
         return

@@ -1,4 +1,4 @@
-"""Tells the processes of a machine that work on one database file to look at it."""
+"""Wake the other processes of a machine that use the same database file."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ log = logging.getLogger("targcc.engine.nudge")
 
 _LOOPBACK = "127.0.0.1"
 _PORTS = range(20_000, 30_000)
-"""Below those that systems give to outgoing connections."""
+"""Port range below the ports that systems assign to outgoing connections."""
 _GATHER_SECONDS = 0.005
-"""How long further nudges wait for each other after one was sent."""
+"""Interval after a wake-up in which further wake-ups are merged."""
 
 
 class WakeFile:
-    """A datagram to a multicast group on the loopback interface, so that nobody has to know who listens.
+    """Send and receive wake-ups: datagrams to a multicast group on the loopback interface. The sender need not know the listeners.
 
-    It does not leave the machine, and holds nothing but a digest of the file's path. It is a hint: where none arrive, such as between
-    containers, the engine finds the same work a moment later by itself. For use on the scheduler's loop only.
+    A datagram does not leave the machine. It contains only a digest of the file's path and a random id of the sender. A wake-up is a hint:
+    if none arrives, such as between containers, the engine finds the work itself a moment later. For use on the scheduler's loop only.
 
     Args:
-        database: The file; its path says which group and port.
+        database: The file; its path determines group and port.
     """
 
     def __init__(self, database: Path) -> None:
@@ -45,7 +45,7 @@ class WakeFile:
         self._transport: asyncio.DatagramTransport | None = None
 
     async def listen(self, heard: Callable[[], None]) -> None:
-        """Call ``heard`` whenever another process sends a nudge, until :meth:`close`."""
+        """Call ``heard`` at each wake-up from another process, until :meth:`close`."""
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
             try:
@@ -59,8 +59,8 @@ class WakeFile:
             stack.pop_all()  # the transport closes it
 
     def send(self) -> None:
-        """Nudge the others, at once or a few milliseconds after the last time."""
-        if self._is_closed:  # somebody woke the engine while it was closed
+        """Wake the other processes: at once, or a few milliseconds after the last wake-up."""
+        if self._is_closed:  # a wake-up came while the engine was closing
             return
         if self._pending is not None:
             self._again = True
@@ -70,7 +70,7 @@ class WakeFile:
         self._pending = loop.call_later(_GATHER_SECONDS, self._gathered)
 
     def close(self) -> None:
-        """Send what is left to send, and hear nothing more."""
+        """Send a pending wake-up and stop listening."""
         if self._pending is not None:
             self._pending.cancel()
             self._gathered(is_last=True)
@@ -105,7 +105,7 @@ class WakeFile:
         try:
             receiver.settimeout(0)
             receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Bound to the group nothing else arrives; Windows can only be bound to an interface.
+            # A socket bound to the group receives only datagrams of the group. Windows can bind only to an interface.
             receiver.bind((_LOOPBACK if sys.platform == "win32" else self._group, self._port))
             member = socket.inet_aton(self._group) + socket.inet_aton(_LOOPBACK)
             receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
@@ -123,7 +123,7 @@ def _sender() -> socket.socket:
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 0)  # this machine only
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-        sender.bind((_LOOPBACK, 0))  # else any machine could send to it
+        sender.bind((_LOOPBACK, 0))  # block datagrams from other machines
     except OSError:
         sender.close()
         raise

@@ -86,7 +86,8 @@ _CANDIDATE = (
     job_run.c.Weight,
     job_run.c.RoomAt,
 )
-# Skip locked rows: the transaction with the lock either takes the run, or releases the run to be offered again. SQLite has one writer: no row to skip.
+# Skip locked rows: the transaction with the lock either takes the run, or releases the run to be offered again. SQLite has one writer, so
+# there is no row to skip.
 _OFFERED = (
     sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, IS_OURS).with_for_update(skip_locked=True)
 )
