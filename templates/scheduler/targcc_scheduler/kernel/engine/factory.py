@@ -29,7 +29,7 @@ def make_queue_engine(
         settings: Contains the database URL and the poll interval.
         clock: Tells when a run is due.
         database: The scheduler's database, for the engine's own transactions.
-        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
+        aging: For queues with ageing, the waiting seconds that count as one priority point.
     """
     url = make_url(settings.database_url)
     if known.for_url(url).name == "sqlite":

@@ -98,7 +98,7 @@ class Worker(Protocol):
         """Run the job and settle the run. Return when the outcome is in the database, or the run no longer belongs to this node."""
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
-        """Return whether runs wait for a worker in these queues, and the instant at which the next run is due."""
+        """Return whether runs wait for a worker in these queues, and the next due instant."""
 
 
 class Engine(Protocol):
@@ -108,13 +108,13 @@ class Engine(Protocol):
         """Prepare to submit. Called once, on the scheduler's loop, in every process (web and command line too)."""
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Submit runs that wait from now on. Part of the transaction of ``connection``, which may belong to another loop."""
+        """Submit runs that wait from now on. Part of ``connection``'s transaction, which may belong to another loop."""
 
     async def submits_on(self, connection: AsyncConnection) -> bool:
         """Return whether :meth:`submit` can write on the connection. With an unknown driver, :meth:`submit` does nothing."""
 
     async def withdraw(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
-        """Withdraw runs that no longer wait (cancelled, deleted). Part of the transaction of ``connection``."""
+        """Withdraw runs that no longer wait (cancelled, deleted). Part of ``connection``'s transaction."""
 
     async def release(
         self,
@@ -126,11 +126,11 @@ class Engine(Protocol):
     ) -> None:
         """Offer blocked runs again: up to ``count`` runs of a job or of a queue at its limit, or all runs of a resumed queue.
 
-        Part of the transaction of ``connection``.
+        Part of ``connection``'s transaction.
         """
 
     async def refer(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Submit refused runs to nodes that have not refused them. Part of the transaction of ``connection``."""
+        """Submit refused runs to nodes that have not refused them. Part of ``connection``'s transaction."""
 
     def wake(self) -> None:
         """Announce a commit that may contain work. Called from any thread, after the commit. A hint only."""
@@ -152,7 +152,7 @@ class Engine(Protocol):
         """Stop offering runs; :meth:`work` returns when the running runs have ended."""
 
     async def rescue(self, lost: Sequence[Submission]) -> None:
-        """Handle entries of lost workers, and offer runs whose entries are gone again.
+        """Handle entries of lost workers, and offer runs without an entry again.
 
         Called every few heartbeats on one node or several. Also called after each rescue with the runs that the rescue enqueued; the
         transaction of the rescue has submitted these runs already.

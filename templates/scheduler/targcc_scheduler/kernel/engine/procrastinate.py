@@ -58,7 +58,7 @@ log = logging.getLogger("targcc.engine.procrastinate.engine")
 _LOST_ENTRY_SECONDS = 5
 """Seconds overdue after which a run is offered again, in a queue whose workers find no entry."""
 _SWEEP_SIZE = 200
-"""Maximum number of runs of one job that a sweep offers again."""
+"""Maximum number of runs that a sweep offers again for one job."""
 _LISTENING_ENDS_SECONDS, _CANCELLED_AGAIN_SECONDS = 5.0, 0.2
 """Time limit for closing the listening connections, after which the node stops anyway; interval between repeated cancellations."""
 _BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
@@ -118,7 +118,7 @@ class ProcrastinateEngine:
         engine: The scheduler's database.
         clock: Tells whether a run is due, and how long until the next run is due.
         poll: Interval between polls for waiting runs, regardless of notifications.
-        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
+        aging: For queues with ageing, the waiting seconds that count as one priority point.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class ProcrastinateEngine:
         count: int = 1,
         queue: str | None = None,
     ) -> None:
-        """Write entries for the next runs of a job or a queue. A resumed queue still has all its entries: one more wakes its workers.
+        """Write entries for the next runs of a job or a queue. A resumed queue still has all its entries: one new entry wakes its workers.
 
         First take the lock that a claim holds while deciding about a job's limit. Without the lock, a claim that does not see this
         transaction's change yet would drop the entry of a run just after the entry was written.
@@ -309,7 +309,7 @@ class ProcrastinateEngine:
             await pause(self._due_later, self._until(due))
 
     async def _waiting(self, worker: Worker, queues: list[str]) -> tuple[bool, datetime | None]:
-        """Return whether runs wait for a worker, and the instant at which the next run is due. Stage runs that are due."""
+        """Return whether runs wait for a worker, and the next due instant. Stage runs that are due."""
         try:
             waiting, due = await worker.due(queues)
             if due is not None and due <= self._clock.now():

@@ -51,7 +51,7 @@ TASK = "targcc.run"
 """Task name of ordinary entries; the argument is a run's id."""
 
 ELSEWHERE = "targcc.run.elsewhere"
-"""Task name of entries of refused runs; a node that has refused the run does not take the entry."""
+"""Task name of entries for refused runs; a node that has refused the run does not take the entry."""
 
 BUNDLE = "targcc.runs"
 """Task name of bundles; the argument is a list of runs' ids."""
@@ -114,7 +114,7 @@ async def defer(
         runs: The runs.
         now: The present instant.
         task: The task of the entries: :data:`TASK` or :data:`ELSEWHERE`.
-        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
+        aging: For queues with ageing, the waiting seconds that count as one priority point.
 
     Raises:
         sqlalchemy.exc.OperationalError: the database is unavailable.
@@ -311,7 +311,7 @@ class QueueWorker:
     Args:
         worker: Claims and performs the runs.
         pool: The queues, and the maximum number of their concurrent runs.
-        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
+        aging: For queues with ageing, the waiting seconds that count as one priority point.
         poll: Time to wait after an error.
         draining: Set when the worker must take no more entries.
         due_later: Set here after a notification about a run that is due later.

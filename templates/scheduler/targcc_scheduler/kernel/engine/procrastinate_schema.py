@@ -7,7 +7,7 @@ from importlib import metadata, resources
 import sqlalchemy as sa
 
 _COMMENT = "procrastinate "
-"""Prefix of the comment of Procrastinate's main table; the version follows."""
+"""Comment prefix of Procrastinate's main table; the version follows."""
 
 
 def is_current(connection: sa.Connection) -> bool:
@@ -19,7 +19,7 @@ def install(connection: sa.Connection) -> None:
     """Create Procrastinate's tables, or migrate the tables to the version of the installed library.
 
     Procrastinate stores no version in the database, so the comment of its main table stores the version. Procrastinate's migrations are
-    files named by version. Part of the transaction of ``connection``, which holds the migration lock.
+    files named by version. Part of ``connection``'s transaction, which holds the migration lock.
     """
     installed = metadata.version("procrastinate")
     since = _table_version(connection)

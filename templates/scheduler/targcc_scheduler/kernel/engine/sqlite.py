@@ -28,7 +28,7 @@ from .wake_file import WakeFile
 log = logging.getLogger("targcc.engine.embedded")
 
 _GLANCE_SECONDS = 0.2
-"""Interval between checks of the write-ahead log for commits of other processes. Each check wakes an idle process."""
+"""Interval between checks of the write-ahead log for commits by other processes. Each check wakes an idle process."""
 _STAGE_SECONDS = 0.1
 """Minimum interval between searches for newly due runs while more runs wait than there are workers."""
 
@@ -40,7 +40,7 @@ class EmbeddedEngine:
         database: The SQLite file; ``None`` for a database in memory.
         clock: Tells when a run is due.
         poll_seconds: Interval between polls for work, regardless of the file.
-        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
+        aging: For queues with ageing, the waiting seconds that count as one priority point.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class EmbeddedEngine:
         return claims, min(poll, next_due) if next_due else poll
 
     async def _claim_due(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime | None]:
-        """Stage and claim runs; return the claims and, if no run waits, the instant at which the next run is due."""
+        """Stage and claim runs; return the claims and, if no run waits, the next due instant."""
 
         async def offer(_: AsyncConnection) -> Offer:
             return free
@@ -185,7 +185,7 @@ class EmbeddedEngine:
     async def _stage_due(
         self, worker: Worker, queues: Sequence[str]
     ) -> tuple[bool, datetime | None]:
-        """Stage runs that are due; return whether runs wait, and the instant at which the next run is due."""
+        """Stage runs that are due; return whether runs wait, and the next due instant."""
         waiting, next_due = await worker.due(queues)
         if next_due is not None and next_due <= self._clock.now():
             await worker.stage()

@@ -105,12 +105,12 @@ async def _offer(
 def _submission(item: Settlement) -> Submission:
     claim = item.claim
     due_at = item.due_at or claim.due_at
-    first = item.cost_a_worker or not item.counts  # its worker was lost, or released it
+    first = item.cost_a_worker or not item.counts  # lost or released by its worker
     return Submission(claim.run_id, claim.queue, claim.priority, due_at, first)
 
 
 def submission(run: Waiting | Ready) -> Submission:
-    """Build the submission of a ready run, or of a refused run for other nodes."""
+    """Build the submission for a ready run, or for a refused run that waits for another node."""
     how = {"asks": run.asks, "first": run.first} if isinstance(run, Ready) else {}
     return Submission(run.run_id, run.queue, run.priority, run.due_at, **how)
 
@@ -121,7 +121,7 @@ _RUNS_A_STATEMENT = 1_000
 
 
 def runs_after(definition: JobDefinition, by: str, now: datetime) -> tuple[NewRun, ...]:
-    """Build the runs of the jobs that follow a job, each with the runs of its own followers."""
+    """Build the runs of the jobs that follow a job, recursively."""
     return tuple(_run_after(job, by, now) for job in definition.followers())
 
 
@@ -163,7 +163,7 @@ async def create_runs(
     An existing run that stands for a requested run gets no new dependencies and no new dependents.
 
     Returns:
-        The id of each run, or of the existing run that stands for the run, in the given order.
+        For each run, in order, the id of the new run, or of an existing run that stands for the new run.
 
     Raises:
         UnknownRun: a parent does not exist.

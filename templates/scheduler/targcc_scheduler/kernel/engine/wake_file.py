@@ -25,7 +25,7 @@ _GATHER_SECONDS = 0.005
 class WakeFile:
     """Send and receive wake-ups: datagrams to a multicast group on the loopback interface. The sender need not know the listeners.
 
-    A datagram does not leave the machine. It contains only a digest of the file's path and a random id of the sender. A wake-up is a hint:
+    A datagram does not leave the machine. A datagram contains only a digest of the file's path and the sender's random id. A wake-up is a hint:
     if none arrives, such as between containers, the engine finds the work itself a moment later. For use on the scheduler's loop only.
 
     Args:

@@ -98,7 +98,7 @@ _WAITS_IN_QUEUE = (
 
 
 def _points(run: sa.FromClause) -> sa.ColumnElement[Any]:
-    """Return the points of a run in a queue with ageing, in seconds of waiting."""
+    """Return a run's points in a queue with ageing, in waiting seconds."""
     waited = elapsed(run.c.DueAt, sa.bindparam("now", type_=UtcDateTime))
     return run.c.Priority * sa.bindparam("aging", type_=sa.Integer) + waited
 
@@ -132,7 +132,7 @@ _NEXT_WAITING = FrequentStatement(
 
 
 def _next_aged() -> sa.Select[Any]:
-    """Select the next runs of a queue with ageing: take the first runs of each priority, then the most urgent of them.
+    """Select the next runs of a queue with ageing: the first runs of each priority, sorted by points.
 
     Within one priority the order is the same as without ageing, so the index finds the runs. A queue has few priorities, however many runs.
     """
@@ -464,7 +464,7 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
     if len(claimed.claims) < len(order):
         await require_place(connection, terms.server_id)
     places = {run_id: place for place, run_id in enumerate(order)}
-    # A run that took the place of a later run of its job was not offered and has no place: sort such runs first.
+    # A run that replaces an offered run of its job was not offered and has no place: sort such runs first.
     in_order = sorted(claimed.claims, key=lambda one: places.get(one.run_id, -1))
     return replace(claimed, claims=in_order)
 
@@ -615,13 +615,13 @@ async def _become_running(
 
 
 async def claims_of_node(connection: AsyncConnection, server_id: str, queue: str) -> list[Claim]:
-    """Return the claims of the runs of a queue that are running on a node."""
+    """Return the claims of a queue's runs that are running on a node."""
     found = await connection.execute(_OF_NODE, {"server_id": server_id})
     return [claim_of(row, {}) for row in found if row.Queue == queue]
 
 
 async def running_on(connection: AsyncConnection, server_id: str) -> dict[ClaimKey, str | None]:
-    """Map the claim key of each run running on a node to the person that requested its cancellation (``None``: nobody)."""
+    """Map each run's claim key, for the runs running on a node, to the person who requested cancellation (``None``: no request)."""
     rows = await _RUNNING_ON.all(connection, {"server_id": server_id})
     return {(row.Id, row.Attempt, row.StartedAt): row.CancelRequestedBy for row in rows}
 
@@ -673,7 +673,7 @@ def claim_of(
     started_at: datetime | None = None,
     queue_limit: int | None = None,
 ) -> Claim:
-    """Build the claim of a row of ``c_JobRun``.
+    """Build a claim from a row of ``c_JobRun``.
 
     Args:
         row: The row.

@@ -24,7 +24,7 @@ from .values import Ending, NewRun, Tie, has_its_keys, is_mark, shard_of_process
 # New rows of `c_JobRun`.
 
 Slot = tuple[str, datetime]
-"""The name of a job and the instant of a slot."""
+"""A job's name and a slot's instant."""
 
 
 async def insert_many(
@@ -67,7 +67,7 @@ async def insert_slots(
 
 
 def _with_causes(runs: Sequence[NewRun]) -> list[NewRun]:
-    """Give missed slots an error group for the inbox, unless a run of the same job is created with them to make up."""
+    """Give missed slots an error group for the inbox. Skip a job if ``runs`` contain an active run of the job, which makes up for its slots."""
     made_up = {run.job_name for run in runs if run.state not in FINAL}
     return [
         (

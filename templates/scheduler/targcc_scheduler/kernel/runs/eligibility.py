@@ -28,7 +28,7 @@ from .transition import is_in_state
 from .values import AttemptRecord, Claim, ClaimTerms, Misfit, Settlement
 
 LOCK = "\N{SECTION SIGN} definitions of nodes"
-"""Name of the lock for two kinds of transactions: refusing a run, and registering a node's fingerprint. Neither can miss the other.
+"""Lock name for transactions that refuse a run and transactions that register a node's fingerprint. Neither can miss the other.
 
 No job has this name.
 """
@@ -192,7 +192,7 @@ _UNKNOWN = sa.select(
 
 
 async def unknown(connection: AsyncConnection) -> Unknown:
-    """Return since when runs wait for a node that knows them."""
+    """Return the start of the longest wait for a node that knows a run."""
     return Unknown(*(await connection.execute(_UNKNOWN)).one())
 
 

@@ -15,7 +15,7 @@ from ...db.tables import logged_job
 from .values import AttemptRecord, Claim, Ending
 
 IMPORTED = str(ActorKind.LEGACY)
-"""Value of ``TriggeredBy`` for runs of the old server."""
+"""``TriggeredBy`` value for runs from the old server."""
 
 Key = tuple[str, datetime]
 """Job and start of an imported run."""
@@ -61,7 +61,7 @@ def imported_row(
     metadata_json: str | None,
     now: datetime,
 ) -> dict[str, Any]:
-    """Build the row of a run of the old server."""
+    """Build the history row for a run from the old server."""
     return clean_row(
         {
             "JobName": job_name[:100],
@@ -88,7 +88,7 @@ def insert_imported(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]
 
 
 def imported_ending(row: Mapping[str, Any]) -> Ending:
-    """Build the statistics entry of a row of :func:`imported_row`."""
+    """Build the statistics entry for a row from :func:`imported_row`."""
     succeeded = bool(row["Success"])
     return Ending(
         job=row["JobName"],

@@ -35,7 +35,7 @@ class Reruns:
     """Result of :func:`rerun`.
 
     Args:
-        ids: For each old run, the id of the rerun, or of the existing run with the same key.
+        ids: For each old run, the id of its rerun, or of an existing run with the same key.
         new: The created runs: reruns, and new runs of discarded dependents.
         moved: Runs to submit to the engine: existing runs that stand for a rerun and got a new due time, and runs that a batch made ready.
         settled: Runs that ended as a result.
@@ -242,7 +242,7 @@ def _copy(child: _Child, instead: Mapping[int, int], by: str, now: datetime) -> 
 
 
 def _after(waited_for: Sequence[dependencies.Link], instead: Mapping[int, int]) -> After:
-    """Build the dependencies of a rerun from the links of the old run. Failed parents are replaced by their reruns in ``instead``."""
+    """Build a rerun's dependencies from the old run's links. ``instead`` maps parents with unmet conditions to their replacements."""
     first = waited_for[0]
     parents = [
         (one.ParentKind, instead.get(one.ParentId, one.ParentId) if _stopped(one) else one.ParentId)

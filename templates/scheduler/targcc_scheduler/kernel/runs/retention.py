@@ -1,8 +1,8 @@
 """Remove old runs, history and audit rows.
 
-The newest rows of each job stay, whatever their age. The border is the key of the newest row that may be removed; it is looked up once for
-each job. An index returns old rows in order of age, in small steps. Each step continues after the last row of the previous step, so the
-cost of a step depends on its rows and not on the length of the history.
+The newest rows of each job stay, whatever their age. The border is the key of the newest row that may be removed; the border is looked up
+once for each job. An index returns old rows in order of age, in small steps. Each step continues after the previous step's last row, so
+the cost depends on the rows in the step and not on the history's length.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ async def border(connection: AsyncConnection, kept: Kept, job: str, keep: int) -
 async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> int:
     """Remove rows by key (runs with their logs and steps, or history rows); return the number of rows removed.
 
-    Rows of runs with waiting dependents, and of runs in a running flow, stay.
+    Rows stay if their run has waiting dependents or belongs to a running flow.
     """
     if not keys:
         return 0

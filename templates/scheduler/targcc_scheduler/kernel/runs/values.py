@@ -221,7 +221,7 @@ class Offer:
     Args:
         wanted: How many of the next runs to claim from each queue: highest priority first, then longest due, then oldest.
         shared: The same for the queues of each pool.
-        aging: For queues with ageing, the seconds of waiting that count as one point of priority.
+        aging: For queues with ageing, the waiting seconds that count as one priority point.
         runs: Specific runs, the most urgent first; for engines with a queue of their own.
     """
 
@@ -445,7 +445,7 @@ def is_mark(limit_key: str | None) -> bool:
     return limit_key is not None and limit_key.startswith(ASKS)
 
 
-# Duration buckets: they give percentiles within five per cent.
+# Duration buckets: percentiles computed from buckets are within five per cent.
 #
 # Bucket ``n`` up to 20 holds ``n`` milliseconds. Above that, bucket ``20 + n`` holds durations of more than ``20 * GROWTH ** (n - 1)`` and at
 # most ``20 * GROWTH ** n``. A bucket is the same on every node and in every quarter of an hour, so counts of the same bucket add up without
@@ -505,7 +505,7 @@ class Ending:
 
     @property
     def begins_at(self) -> datetime:
-        """Return the start of the quarter of an hour that counts the entry."""
+        """Return the start of the quarter hour that counts the entry."""
         return quarter_of(self.at)
 
     @property
