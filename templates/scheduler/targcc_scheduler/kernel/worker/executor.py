@@ -122,7 +122,7 @@ class Executor:
 
     @property
     def fingerprint(self) -> str:
-        """Return the hash of the jobs and arguments that this node knows; see :class:`~..engine.port.Worker`."""
+        """Return the fingerprint of the jobs and arguments that this node knows; see :class:`~..engine.port.Worker`."""
         return self.identity.fingerprint
 
     async def claim(self, offer: MakeOffer) -> list[Claim]:
@@ -145,7 +145,7 @@ class Executor:
         await self._lease.require()
 
     async def stage(self) -> None:
-        """Make due runs ``enqueued``; see :class:`~..engine.port.Worker`."""
+        """Make due runs ``enqueued``, or take their deferred keys; see :class:`~..engine.port.Worker`."""
         await claimer.stage_due(self._services, self._definitions, self.identity)
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:

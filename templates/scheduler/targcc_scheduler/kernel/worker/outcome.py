@@ -1,8 +1,8 @@
 """Read the outcome of an attempt as plain data, and decide the run's next state: success, retry, failure, cancellation, release.
 
 Results and exceptions of a job may have classes whose methods raise, return wrong values or never return. So each value is read once, in
-the job's thread or on the jobs' loop, where the time counts as the job's. The resulting :class:`Outcome` holds only texts of bounded length,
-numbers and flags, so that every run can be settled.
+the job's thread or on the jobs' loop, where the time counts as the job's. The resulting :class:`Outcome` holds only texts of bounded
+length and flags, so that every run can be settled.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def returned_outcome(returned: object) -> Outcome:
     """Return the outcome of a job that returned a value. Never raises, even if the value's own methods do."""
     try:
         return _of_result(JobResult.of(returned), explicit=issubclass(type(returned), JobResult))
-    except BaseException as error:  # noqa: BLE001 - an unreadable result is a failure
+    except BaseException as error:  # noqa: BLE001 - what is no result is a failure
         _close(returned)
         return Outcome(ok=False, message=text_of(error), retry=False)
 

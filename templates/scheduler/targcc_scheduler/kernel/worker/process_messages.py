@@ -1,7 +1,7 @@
 """Protocol between a node and its worker processes: JSON objects, each preceded by its length (four bytes, big-endian).
 
-To the process: ``run`` (an attempt), ``stop`` (tell the job to stop), ``cancel`` (cancel the job's coroutine), ``step`` (the answer to ``find``,
-``keep`` or ``attach``).
+To the process: ``run`` (an attempt), ``stop`` (tell the job to stop), ``cancel`` (cancel the job's coroutine), ``step`` (the answer to
+``find``, ``keep`` or ``attach``).
 From the process: ``ready``, ``begun``, ``log``, ``progress``, ``find`` and ``keep`` (steps), ``attach`` (a file), ``record`` (a line of the
 process's own log), ``ended``.
 """

@@ -113,7 +113,7 @@ class WorkerProcess:
         self.channel = Channel(source, target)
         self.runs = 0
         self.is_ready = False
-        """Whether the process has sent its first message, so that it now receives messages."""
+        """Whether the process has sent its first message other than a log record, so that it now receives messages."""
         self.is_spent = False
         """Whether the process must not run another attempt."""
         self.killed_for: str | None = None
@@ -546,7 +546,7 @@ class ProcessPool:
     def give_back(self, process: WorkerProcess) -> None:
         """Give a process that has started, or whose attempt has ended, to the next waiting attempt.
 
-        Discard the process if it has ended, is spent or has done 500 runs.
+        Discard the process if it has ended, is spent or has done 500 runs, or if the pool is stopped.
         """
         spent = process.is_spent or process.runs >= _MOST_RUNS
         if spent or not process.alive or self._stopped:

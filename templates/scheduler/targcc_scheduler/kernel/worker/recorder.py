@@ -191,7 +191,7 @@ class RecordWriter:
         self._loop.submit(self._persist(keep))
 
     async def _persist(self, work: Any) -> Any:
-        """Call ``work`` until the database is available, as a step that is done must not be done again; return its result."""
+        """Call ``work`` and return its result; retry while the database is unavailable, as a finished step must not be repeated."""
         outage = Outage(log, "keeping what a run has done")
         while True:
             try:

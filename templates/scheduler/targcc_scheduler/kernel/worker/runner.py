@@ -120,7 +120,7 @@ async def services_for(
     Args:
         target: The class.
         container: The container that makes services; ``None``: only ``offers`` are available.
-        offers: Further services by type, such as the scheduler's own. They take precedence over the container.
+        offers: Further services by type, such as ``Scheduler``. They take precedence over the container.
 
     Returns:
         The arguments by parameter name. A parameter that has a default and no service is left out.
@@ -245,7 +245,7 @@ class _Steps:
             except GeneratorExit:
                 coroutine.close()
                 raise
-            except BaseException as error:  # noqa: BLE001 - passed on to the coroutine
+            except BaseException as error:  # noqa: BLE001 - all of it belongs to the coroutine
                 advance = _thrower(coroutine, error)
             else:
                 advance = _sender(coroutine, sent)
@@ -318,7 +318,7 @@ class JobLoop:
         self.now_running: JobContext | None = None
         self.contexts: set[JobContext] = set()
         self.stuck_in: str | None = None
-        """The job that blocks the loop and the stack of the loop's thread; ``None`` while the loop answers. ``running_attempt.py`` sets it."""
+        """The job that blocks the loop and the thread's stack; ``None`` while the loop answers. Set by ``running_attempt.py``."""
 
     def start(self) -> None:
         """Start the thread and make the container; wait up to 60 s for both."""

@@ -71,7 +71,7 @@ class RunningAttempt:
             self.ctx.stop_otherwise(
                 StopReason.CANCELLED, f"cancelled by {by}; it had {self.ctx.cancel_reason}"
             )
-            self.forced = True  # success would be too late
+            self.forced = True  # a later success counts as cancelled too
             if self._again is not None and not self._again.done():
                 self._again.set_result(None)
 

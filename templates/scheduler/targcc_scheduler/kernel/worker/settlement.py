@@ -201,8 +201,8 @@ def _resolve(future: asyncio.Future[None]) -> None:
 async def _hold(connection: AsyncConnection, settlements: Sequence[Settlement]) -> None:
     """Lock the runs and their waiting dependents in id order, so that concurrent settlements do not deadlock.
 
-    A single settlement reaches its dependents in that order without this lock. But with a limit, settling locks the limit key first;
-    so the rows are locked here, before the key.
+    A single settlement reaches its dependents in that order without this lock. But with a limit, settling locks the limit key before
+    the dependents; so the dependents are locked here, before the key.
     """
     if len(settlements) > 1 or settlements[0].claim.ties & Tie.LIMITED:
         await lock_rows(connection, [item.claim.run_id for item in settlements])
