@@ -109,7 +109,7 @@ class Eligibility:
 
 
 class PlainJobs:
-    """Track the jobs whose runs this node may claim in one statement.
+    """Track the plain jobs: this node may claim their runs in one statement.
 
     A job is plain if this node has claimed runs of the job before, no run claimed without a check has failed to fit, and the job has
     neither a limit of running runs nor a rate limit by key.
@@ -270,7 +270,7 @@ async def _take_together(services: NodeServices, runs: Mapping[int, NewRun]) -> 
 
 
 async def _wait(services: NodeServices, runs: Mapping[int, NewRun]) -> int:
-    """Make runs wait whose unique keys belong to other runs; return the number of runs that wait."""
+    """Make runs wait while other runs hold their unique keys; return the number of waiting runs."""
 
     async def work(connection: AsyncConnection) -> int:
         count, later = await deferred_keys.wait(connection, runs, services.clock.now())
@@ -456,8 +456,8 @@ _NOTE = "released: nobody heard that it was claimed"
 class Orphans:
     """Find orphans by comparing the tables with the claims that this node holds, and give the orphans back.
 
-    A run is an orphan when two looks in a row have found the run on this node in the same claim, the node held the claim at neither look, and
-    every claim that was under way at the first look has ended.
+    A run is an orphan when two looks in a row have found the run on this node in the same claim, the node held the claim at neither look,
+    and every claim that was under way at the first look has ended.
 
     Args:
         services: Database, engine and clock.
@@ -498,7 +498,7 @@ class Orphans:
         return [key for key in unknown if key in before and before[key].isdisjoint(now)]
 
     async def give_back(self, server_id: str, strays: Collection[ClaimKey]) -> list[Settlement]:
-        """Put orphans back to ``enqueued`` without counting the attempt; cancel orphans whose cancellation was requested.
+        """Put orphans back to ``enqueued`` without counting the attempt; cancel an orphan if a user has requested that.
 
         After a failure, the next look finds the same orphans again.
 
@@ -664,7 +664,7 @@ class Claimer:
         return await self._afterwards("ending runs whose time is over", end) or False
 
     async def _leave_keys(self, claims: Sequence[Claim]) -> None:
-        """Wake the runs that wait for a unique key which the claimed runs held only until their beginning.
+        """Wake the runs that wait for a unique key if a claimed run held the key only until its beginning.
 
         After a failure, the periodic sweep wakes these runs.
         """
@@ -711,7 +711,7 @@ class Claimer:
             self._open.discard(this)
 
     def _fits(self, claim: Claim, fitting: Eligibility) -> bool:
-        """Check a run whose present arguments were not checked before the claim; return whether it fits.
+        """Check the present arguments of a claimed run, if not checked before; return whether the run fits.
 
         A run that does not fit is given back. Later claims then check each run of the job in a transaction.
         """

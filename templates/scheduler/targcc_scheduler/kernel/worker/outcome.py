@@ -236,7 +236,7 @@ def _of_result(result: JobResult, *, explicit: bool) -> Outcome:
 
 
 def _close(returned: object) -> None:
-    """Close a returned coroutine, which is never awaited; do nothing with any other value."""
+    """Close a returned coroutine, so that Python does not warn that it was never awaited; do nothing with any other value."""
     if issubclass(type(returned), CoroutineType):
         with contextlib.suppress(BaseException):
             returned.close()  # type: ignore[attr-defined]
@@ -359,7 +359,7 @@ def backoff(definition: JobDefinition, failures: int, factor: float) -> timedelt
 
 
 def failures_of(claim: Claim) -> int:
-    """Return the number of failed attempts of a run if this attempt fails too. Attempts whose node was lost do not count."""
+    """Return the number of failed attempts of a run if this attempt fails too. Attempts on lost nodes do not count."""
     return max(claim.attempt - claim.lost_workers, 1)
 
 

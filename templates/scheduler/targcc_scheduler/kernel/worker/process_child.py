@@ -212,7 +212,7 @@ class Child:
 
 
 class ForwardLog(logging.Handler):
-    """Send the log records of the process to the node, which writes them to its own log.
+    """Send the log records of the process to the node. The node writes them to its own log.
 
     Args:
         channel: The connection to the node.

@@ -81,7 +81,7 @@ class Channel:
         os.close(nothing)
 
     def close(self) -> None:
-        """Close the pipe to the other end, which then reads end of file."""
+        """Close the pipe to the other end, so that the other end reads end of file."""
         with contextlib.suppress(OSError):  # flushing unsent bytes fails if the other end is closed
             self._target.close()
 

@@ -88,7 +88,7 @@ class ProcessSetup:
 
 
 class WorkerProcess:
-    """Start and control one worker process, which runs attempts of jobs one at a time.
+    """Start and control one worker process. The process runs attempts one at a time.
 
     Args:
         module: The module whose ``main`` the process calls.
@@ -179,7 +179,7 @@ class WorkerProcess:
             return 0
 
     def end(self) -> None:
-        """Close the pipe to the process, which then ends by itself; kill the process after 2 s."""
+        """Close the pipe, so that the process ends by itself; kill the process after 2 s."""
         self.channel.close()
         try:
             self._process.wait(_ENDS_SECONDS)
@@ -499,7 +499,7 @@ class ProcessPool:
         self._starting: set[WorkerProcess] = set()
         self._timer: threading.Timer | None = None
         self._stopped = False
-        # One thread, which lives as long as the pool, creates all processes: Linux ends a child when the thread that created it ends.
+        # One long-lived thread creates all processes: Linux ends a child together with the thread that created it (PR_SET_PDEATHSIG).
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="targcc-processes")
 
     def warm_up(self) -> None:

@@ -44,7 +44,7 @@ class RunRecorder:
         self._closed = False
 
     def write(self, level: str, message: str) -> None:
-        """Store a log line, whose length is already bounded and whose secrets are already masked.
+        """Store a log line. The caller has already bounded its length and masked secrets.
 
         An attempt stores at most ``MOST_LOG_LINES`` lines. The last of these says that the rest is not kept.
         """

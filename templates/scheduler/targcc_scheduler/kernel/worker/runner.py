@@ -549,7 +549,7 @@ class Invocation:
 
 
 async def _outlasting(done: asyncio.Future[T]) -> T:
-    """Wait for a thread, which cannot be stopped, and return its result.
+    """Wait for a thread and return its result, as a thread cannot be stopped.
 
     A cancellation that comes meanwhile, such as by a timeout in a hook, is raised after the end of the thread.
     """
