@@ -1,1 +1,1 @@
-"""Execution of attempts: claimer, runner, recorder, settlement."""
+"""Execution of attempts: executor, claimer, runner, worker processes, recorder, settlement."""

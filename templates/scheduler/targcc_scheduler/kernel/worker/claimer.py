@@ -1,4 +1,4 @@
-"""Claim runs for the executor: staging, eligibility, lease, orphans."""
+"""Claim runs for the executor: eligibility, deferred keys, parents, staging, lease, orphans, claims."""
 
 from __future__ import annotations
 
@@ -59,27 +59,30 @@ from ..runs.values import (
 from ..unique import keys_of
 from .node_services import NodeServices
 
-# Which runs a node can perform, and of which jobs it takes them without looking.
+# Eligibility: the runs that this node can perform, and the jobs whose runs are claimed without a check.
 
 _LONGEST_REASON = 300
 _MOST_PLAIN = 50
-"""Jobs whose names go along with each claim."""
+"""Maximum number of job names that are passed to a claim in one statement."""
 
 
 class Eligibility:
-    """Whether this node can perform the runs of one claim; and their arguments, once they are checked.
+    """Check whether this node can perform the runs of one claim, and keep the loaded arguments of eligible runs.
 
     Args:
-        definitions: The jobs.
+        definitions: The jobs, by name.
     """
 
     def __init__(self, definitions: Mapping[str, JobDefinition]) -> None:
         self._definitions = definitions
         self._loaded: dict[int, tuple[str | None, Mapping[str, Any] | None]] = {}
-        """Of each run what was looked at, and what it says."""
+        """Per run: the arguments as JSON that were checked, and the arguments loaded from the JSON."""
 
     def why_not(self, job_name: str, arguments_json: str | None, run_id: int) -> str | None:
-        """Why a run cannot be performed here; ``None``: it can. A claim may ask more than once, and arguments that fit are checked once."""
+        """Return why this node cannot perform a run; ``None`` if it can.
+
+        Arguments that fit are checked once, although a claim may ask several times.
+        """
         if run_id in self._loaded and self._loaded[run_id][0] == arguments_json:
             return None
         definition = self._definitions.get(job_name)
@@ -94,11 +97,11 @@ class Eligibility:
         return None
 
     def looked_at(self, claim: Claim) -> bool:
-        """Whether a claimed run has the arguments that were looked at; it may have been given others meanwhile."""
+        """Return whether a claimed run still has the arguments that were checked. They may have been replaced since the check."""
         return self._seen(claim)[0] == claim.arguments_json
 
     def of(self, claims: Iterable[Claim]) -> dict[ClaimKey, Mapping[str, Any] | None]:
-        """The arguments of the runs that were claimed."""
+        """Map the key of each claim to the loaded arguments; ``None`` if the arguments are not checked, or some are stored apart."""
         return {one.key: self._seen(one)[1] for one in claims}
 
     def _seen(self, claim: Claim) -> tuple[str | None, Mapping[str, Any] | None]:
@@ -106,10 +109,13 @@ class Eligibility:
 
 
 class PlainJobs:
-    """The jobs whose runs are claimed in one statement: without a limit, and performed by this node before.
+    """Track the plain jobs: this node may claim their runs in one statement.
+
+    A job is plain if this node has claimed runs of the job before, no run claimed without a check has failed to fit, and the job has
+    neither a limit of running runs nor a rate limit by key.
 
     Args:
-        definitions: The jobs; they may change.
+        definitions: The jobs, by name; they may change.
     """
 
     def __init__(self, definitions: Mapping[str, JobDefinition]) -> None:
@@ -119,19 +125,19 @@ class PlainJobs:
         self._pays = False
 
     def names(self) -> list[str]:
-        """Their names; none while other runs are next, as it would be a round trip for nothing."""
+        """Return the names of plain jobs; an empty list while runs of other jobs are next, to save a useless round trip."""
         return [name for name in self._known if self._is_plain(name)] if self._pays else []
 
     def learn(self, claimed: Claimed, job_names: Iterable[str]) -> None:
-        """What a claim in a transaction has shown.
+        """Learn from a claim in a transaction which jobs this node knows and whether plain runs are next.
 
         Args:
-            claimed: What came of it.
+            claimed: The result of the claim.
             job_names: The jobs of the runs that were offered.
         """
         for name in [one.job_name for one in claimed.claims]:
             self._known.pop(name, None)
-            self._known[name] = None  # the last ones are those that were seen last
+            self._known[name] = None  # moved to the end: ordered by last claim
         for name in list(self._known)[:-_MOST_PLAIN]:
             del self._known[name]
         names = list(job_names)
@@ -141,11 +147,11 @@ class PlainJobs:
             )
 
     def forget(self, job_name: str) -> None:
-        """A run of the job does not fit here: each is looked at from now on."""
+        """Exclude a job after a run did not fit: from now on, each run of the job is checked in a transaction."""
         self._unfit.add(job_name)
 
     def pass_by(self) -> None:
-        """Runs of other jobs are next: a claim in a transaction follows."""
+        """Note that runs of other jobs are next, so that a claim in a transaction follows."""
         self._pays = False
 
     def _is_plain(self, name: str) -> bool:
@@ -156,18 +162,18 @@ class PlainJobs:
         return keyed is None or keyed.interval_ms is None  # tokens are taken in a transaction
 
 
-# Runs that ask for their keys: the code of their jobs says what these are.
+# Deferred keys: take the unique and limit keys of runs that were created where their job's code was not available.
 
 _ROUNDS = 4
-"""Looks after each other: whoever has got a key makes others wait for it."""
+"""Maximum number of passes in a row. A run that takes a key in one pass makes further runs wait for the key in the next pass."""
 _MOST_HELD_UP = 5
-"""Keys that transactions of others hold that are not over; then the next look tries again."""
+"""Number of keys locked by open transactions after which the remaining runs are left for a later pass."""
 
 
 async def ask_for_keys(
     services: NodeServices, definitions: Mapping[str, JobDefinition], identity: Identity
 ) -> None:
-    """Let runs that are due ask for their keys: they go, or wait for their unique key."""
+    """Take the keys of due runs with deferred keys. A run that has its keys is enqueued; any other run waits for its unique key."""
     for _ in range(_ROUNDS):
         now = services.clock.now()
         async with services.store.read() as connection:
@@ -185,7 +191,11 @@ async def ask_for_keys(
 def _with_keys(
     definitions: Mapping[str, JobDefinition], rows: Sequence[Any]
 ) -> tuple[dict[int, NewRun], list[Misfit]]:
-    """Runs with their keys, by their ids, and those of which this node cannot say what these are."""
+    """Compute the keys of runs.
+
+    Returns:
+        The runs with their keys, by run id; and the misfits, whose keys this node cannot compute.
+    """
     fitting = Eligibility(definitions)
     runs: dict[int, NewRun] = {}
     misfits: list[Misfit] = []
@@ -207,7 +217,7 @@ def _with_keys(
 async def _refuse(
     services: NodeServices, misfits: Sequence[Misfit], identity: Identity, now: datetime
 ) -> None:
-    """Leave runs to nodes that know them, as a claim does."""
+    """Refuse runs, as a claim does, so that nodes that know the jobs take the keys."""
     if misfits and identity.fingerprint:
         terms = ClaimTerms(server_id="", limits={}, poison_here=False, now=now, identity=identity)
         async with services.store.write() as connection:
@@ -215,7 +225,11 @@ async def _refuse(
 
 
 async def _take(services: NodeServices, runs: Mapping[int, NewRun]) -> set[int]:
-    """Take keys for runs, together; one by one where a transaction of somebody else's holds one of them. The runs that have theirs."""
+    """Take the keys of runs in one transaction, or one run at a time if another transaction has locked a key.
+
+    Returns:
+        The ids of the runs that have their keys now.
+    """
     gone = await _take_together(services, runs)
     if gone is not None:
         return gone
@@ -230,7 +244,11 @@ async def _take(services: NodeServices, runs: Mapping[int, NewRun]) -> set[int]:
 
 
 async def _take_together(services: NodeServices, runs: Mapping[int, NewRun]) -> set[int] | None:
-    """The runs that have got their keys; ``None``: a transaction that is not over holds one."""
+    """Take the keys of runs in one transaction.
+
+    Returns:
+        The ids of the runs that have their keys now; ``None`` if another open transaction has locked a key: then nothing is written.
+    """
     wait_briefly = services.store.dialect.wait_briefly
 
     async def work(connection: AsyncConnection) -> list[Ready]:
@@ -252,7 +270,7 @@ async def _take_together(services: NodeServices, runs: Mapping[int, NewRun]) -> 
 
 
 async def _wait(services: NodeServices, runs: Mapping[int, NewRun]) -> int:
-    """Let runs wait whose keys others have; how many."""
+    """Make runs wait while other runs hold their unique keys; return the number of waiting runs."""
 
     async def work(connection: AsyncConnection) -> int:
         count, later = await deferred_keys.wait(connection, runs, services.clock.now())
@@ -262,13 +280,16 @@ async def _wait(services: NodeServices, runs: Mapping[int, NewRun]) -> int:
     return await services.store.change(work) if runs else 0
 
 
-# The runs that a claimed run waited for, for its job to see.
+# Parents: load the runs that a claimed run has waited for, for ``ctx.parents``.
 
 log = logging.getLogger("targcc.worker.claiming.parents")
 
 
 async def parents_of(store: Store, claim: Claim) -> Parents:
-    """What a run waited for; of one that waited for nothing the database is not asked."""
+    """Return the runs that a claimed run has waited for, with state, message and data; retry while the database is unavailable.
+
+    A run without parents costs no query.
+    """
     if not claim.ties & Tie.FOLLOWS:
         return NO_PARENTS
     outage = Outage(log, "reading what a run waited for")
@@ -290,13 +311,13 @@ async def parents_of(store: Store, claim: Claim) -> Parents:
             )
 
 
-# Staging for the executor: runs whose time has come wait for a worker from now on, or ask for their keys.
+# Staging: make due runs ``enqueued``, or take their deferred keys.
 
 T = TypeVar("T")
 
 
 def terms_of(definitions: Mapping[str, JobDefinition]) -> dict[str, LimitPolicy]:
-    """What the jobs that have a limit by key say of it."""
+    """Map each job that has a limit by key to the policy of that limit."""
     return {
         job.name: LimitPolicy(limit.running, limit.interval_ms, limit.burst)
         for job in definitions.values()
@@ -307,15 +328,18 @@ def terms_of(definitions: Mapping[str, JobDefinition]) -> dict[str, LimitPolicy]
 async def stage_due(
     services: NodeServices, definitions: Mapping[str, JobDefinition], identity: Identity
 ) -> None:
-    """Stage what is due, and let those ask for their keys that do so."""
+    """Make due runs ``enqueued``, then take the keys of due runs with deferred keys."""
     async with services.store.write_at_once() as connection:
-        # Not before: what others wrote while this waited for its turn would have a later date.
+        # Read the clock only now: changes that were written while this transaction waited must not have later dates.
         await create.stage_due(connection, services.clock.now())
     await ask_for_keys(services, definitions, identity)
 
 
 async def sweep(services: NodeServices, definitions: Mapping[str, JobDefinition]) -> None:
-    """Let those go whom nobody has let go, such as after a new release has raised a limit; for a node of the release that decides."""
+    """Store the current limits of jobs, then admit all waiting runs for which there is capacity, such as after a limit was raised.
+
+    Call this only on a node of the deciding release.
+    """
     jobs, now = (
         dict.fromkeys(definitions, LimitPolicy()) | terms_of(definitions),
         services.clock.now(),
@@ -331,7 +355,7 @@ async def _change(
     services: NodeServices,
     work: Callable[[AsyncConnection], Awaitable[tuple[Sequence[Ready], T]]],
 ) -> T:
-    """Let runs go, and tell the engine of them, in one transaction; what else came of it."""
+    """Run ``work`` and submit the runs that are ready to the engine, in one transaction; return the second value of ``work``."""
 
     async def submitted(connection: AsyncConnection) -> tuple[bool, T]:
         ready, more = await work(connection)
@@ -344,21 +368,24 @@ async def _change(
     return more
 
 
-# The lease: whether a node can still rely on its last heartbeat.
+# Lease: whether a node can still rely on its last heartbeat.
 #
-# A process that was stopped, or a machine that slept, does not know it until it looks at a clock; its runs may be others' by then. So nothing
-# is claimed, and nothing begun, on a heartbeat that is half as old as one must be for its node to be declared lost.
+# After a process was suspended or a machine has slept, only a clock shows the pause, and other nodes may have taken the runs by then. So a
+# node claims and begins nothing once its last heartbeat is half as old as a heartbeat must be for the node to be declared lost.
 
 _NEXT_BEAT_SECONDS = 1.0
 _BEATS, _AT_MOST = 1.5, 0.9
 
 
 class Lease:
-    """For use on the scheduler's loop, where nothing else is said.
+    """Tell whether the last heartbeat is recent enough to claim and begin runs.
+
+    The lease holds for half of ``lost_after``. If heartbeats are rare, the lease holds longer, to last until the next heartbeat: for 1.5
+    heartbeat intervals, but at most 0.9 of ``lost_after``. Call the methods on the scheduler's loop, unless a method says otherwise.
 
     Args:
-        lost_after: Seconds without a heartbeat after which others may declare this node lost.
-        heartbeat: Seconds between two of them: where they are rare, it holds for longer than half of that, so that it holds between them.
+        lost_after: Seconds without a heartbeat after which other nodes may declare this node lost.
+        heartbeat: Seconds between two heartbeats.
     """
 
     def __init__(self, lost_after: float, heartbeat: float = 0.0) -> None:
@@ -369,14 +396,14 @@ class Lease:
 
     @property
     def holds(self) -> bool:
-        """Whether the last heartbeat is recent enough."""
+        """Return whether the last heartbeat is recent enough."""
         return uptime() - self._since < self._seconds
 
     def renew(self, asked: float) -> None:
-        """A heartbeat was written, and this node is known.
+        """Renew the lease after a heartbeat was written and the database still knows this node; make the calls of :meth:`then`.
 
         Args:
-            asked: The uptime just before it was.
+            asked: The uptime just before the heartbeat was written.
         """
         self._since = asked
         self._renewed.set()
@@ -384,10 +411,10 @@ class Lease:
             self._calls.popleft()()
 
     async def require(self) -> None:
-        """Wait a moment for it to hold, if it does not: when a process wakes, its heartbeat follows at once.
+        """Wait up to 1 s until the lease holds: when a process wakes, its heartbeat follows at once.
 
         Raises:
-            NodeSilent: it does not.
+            NodeSilent: The lease does not hold after that time.
         """
         if self.holds:
             return
@@ -397,7 +424,7 @@ class Lease:
             raise NodeSilent("no heartbeat could be written for a while") from error
 
     async def held_or(self, other: asyncio.Future[None]) -> None:
-        """Wait until it holds or ``other`` is done."""
+        """Wait until the lease holds or ``other`` is done."""
         held = asyncio.create_task(self._held())
         try:
             await asyncio.wait((held, other), return_when=asyncio.FIRST_COMPLETED)
@@ -405,7 +432,7 @@ class Lease:
             held.cancel()
 
     def then(self, call: Callable[[], None]) -> None:
-        """Call it now if it holds, else, on the scheduler's loop, with the next heartbeat. From any thread."""
+        """Call a function now if the lease holds, else at the next heartbeat, on the scheduler's loop. May be called from any thread."""
         if self.holds:
             call()
         else:
@@ -417,26 +444,26 @@ class Lease:
             await self._renewed.wait()
 
 
-# Strays: runs that are this node's by the tables, and of which it knows nothing.
+# Orphans: runs that belong to this node by the tables, but that the node does not hold.
 #
-# A claim whose answer is lost may be committed after the node has looked for what it took: the server goes on with a statement whose
-# sender is gone. Nobody would perform such a run before the node ends. So each look at the tables compares what is the node's there with
-# what it has.
+# A claim whose answer is lost may be committed after the node has searched for its runs: the database server finishes a statement even if
+# the client is gone. No node would perform such a run before this node ends. So each heartbeat that reads the running runs compares the
+# tables with the claims that the node holds.
 
 _NOTE = "released: nobody heard that it was claimed"
 
 
 class Orphans:
-    """Compares the tables with what a node has, and gives back what it does not know of.
+    """Find orphans by comparing the tables with the claims that this node holds, and give the orphans back.
 
-    A run is one when two looks have found it running here in the same claim, this node had it at neither, and every claim that was under
-    way at the first has ended.
+    A run is an orphan when two looks in a row have found the run on this node in the same claim, the node held the claim at neither look,
+    and every claim that was under way at the first look has ended.
 
     Args:
         services: Database, engine and clock.
-        definitions: The jobs.
-        held: The claims that this node performs or settles; it changes.
-        under_way: Stands for the claims, and returns of claims, whose end is not known yet; it changes.
+        definitions: The jobs, by name.
+        held: The claims that this node performs or settles; a live view.
+        under_way: A token for each claim, or return of a claim, whose end is not known yet; a live view.
     """
 
     def __init__(
@@ -454,14 +481,14 @@ class Orphans:
         self._suspects: dict[ClaimKey, frozenset[object]] = {}
 
     def look(self) -> None:
-        """The tables are about to be read."""
+        """Note the held claims. Call this just before the tables are read."""
         self._before = frozenset(self._held)
 
     def among(self, running: Collection[ClaimKey]) -> list[ClaimKey]:
-        """Those of the runs that are strays.
+        """Return the orphans among the running runs.
 
         Args:
-            running: What is this node's by the tables, as read since :meth:`look`.
+            running: The runs that belong to this node by the tables, as read after :meth:`look`.
         """
         unknown = [key for key in running if key not in self._before and key not in self._held]
         now = frozenset(self._under_way) if unknown else frozenset()
@@ -471,10 +498,15 @@ class Orphans:
         return [key for key in unknown if key in before and before[key].isdisjoint(now)]
 
     async def give_back(self, server_id: str, strays: Collection[ClaimKey]) -> list[Settlement]:
-        """Let strays wait again, unharmed; what became of them. Tried once: what fails is found again by the next look.
+        """Put orphans back to ``enqueued`` without counting the attempt; cancel an orphan if a user has requested that.
+
+        After a failure, the next look finds the same orphans again.
+
+        Returns:
+            The settlements that were written.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: the database is unavailable.
+            sqlalchemy.exc.DBAPIError: The database is unavailable.
         """
         services = self._services
         limits = {job.name: job.limit for job in self._definitions.values() if job.limit}
@@ -493,20 +525,20 @@ class Orphans:
         return returned
 
 
-# Claiming runs for the executor: in a transaction in which each is looked at, or at once where nothing is to be decided.
+# Claimer: claim runs in a transaction that checks each run, or in one statement if no run needs a check.
 
 _DOUBTFUL = "the database became unavailable during the claim"
 
 
 class Claimer:
-    """Claims runs, and keeps the arguments of those that are the node's.
+    """Claim runs, and keep the claims that this node holds with their arguments.
 
     Args:
         services: Database, engine and clock.
-        definitions: The jobs.
-        terms: Who claims; gets what is offered, and what says which runs fit.
-        give_back: Returns a run unharmed, however long the database is unavailable.
-        refused: Hears of each claim in which there were runs that this node does not know.
+        definitions: The jobs, by name.
+        terms: Makes the terms of a claim from the offer and the eligibility check.
+        give_back: Puts a claimed run back to ``enqueued`` without counting the attempt; retries while the database is unavailable.
+        refused: Called after each claim that met runs which this node does not know.
     """
 
     def __init__(
@@ -532,7 +564,7 @@ class Claimer:
         self.strays = Orphans(services, definitions, self._held, self._open)
 
     async def claim(self, offer: MakeOffer) -> list[Claim]:
-        """Take what an engine offers; see :class:`~...engine.port.Worker`."""
+        """Claim the runs that an engine offers; see :class:`~..engine.port.Worker`."""
         await self._without_doubts()
         claims: Sequence[Claim] = ()
         fitting = Eligibility(self._definitions)
@@ -549,7 +581,7 @@ class Claimer:
                 if ready:
                     await self._engine.submit(connection, ready)
         except OUTAGES as error:
-            if not is_undone(error):  # the commit may have come through all the same
+            if not is_undone(error):  # the commit may have succeeded
                 for claim in claims:
                     self._doubt(self._give_back(claim, _DOUBTFUL))
             raise
@@ -560,7 +592,7 @@ class Claimer:
             self._tell_of(claimed.misfits)
         await self._look_ahead(claimed, terms)
         ended = await self._end(claimed.expired)
-        if ended or claimed.crowded:  # they had places that others can have
+        if ended or claimed.crowded:  # these runs filled places of the offer
             self._engine.wake()
         await self._leave_keys(claims)
         return claims
@@ -568,7 +600,7 @@ class Claimer:
     async def claim_at_once(
         self, entries: Entries, queue: str, asked: Mapping[str, Any]
     ) -> Taken | None:
-        """Take entries of plain runs; see :class:`~...engine.port.Worker`."""
+        """Take queue entries of plain runs and claim the runs, in one statement; see :class:`~..engine.port.Worker`."""
         await self._without_doubts()
         plain = self._plain.names()
         if not plain:
@@ -591,7 +623,7 @@ class Claimer:
         except NodeUnknown:
             raise
         except BaseException as error:
-            if not is_undone(error):  # it may have come through all the same
+            if not is_undone(error):  # the statement may have been committed
                 self._doubt(self._give_back_unheard(terms.server_id, queue))
             raise
         if taken.rest:
@@ -602,7 +634,10 @@ class Claimer:
         return replace(taken, claims=fit)
 
     async def _look_ahead(self, claimed: Claimed, terms: ClaimTerms) -> None:
-        """Where runs found no room under their limits, see to those that come next; else the next claim does."""
+        """Decide about the next runs of queues in which runs found no capacity under their limits.
+
+        After a failure, the next claim decides.
+        """
         for queue in sorted(claimed.crowded):
 
             async def look(connection: AsyncConnection, queue: str = queue) -> None:
@@ -612,9 +647,10 @@ class Claimer:
             await self._afterwards("looking for runs that come next under their limits", look)
 
     async def _end(self, expired: Sequence[int]) -> bool:
-        """End runs whose time is over; whether there were some. In a transaction of its own: the claim holds keys of limits, and an end may lock batches, which come before these.
+        """Cancel expired runs in a separate transaction; return whether a run was cancelled.
 
-        Else the next claim that meets the runs ends them, or the sweep of ties.
+        The claim's transaction holds limit keys. Ending a run may lock batches, which come before limit keys in the lock order. After a
+        failure, the next claim that meets the runs ends them, or the periodic sweep does.
         """
         if not expired:
             return False
@@ -628,7 +664,10 @@ class Claimer:
         return await self._afterwards("ending runs whose time is over", end) or False
 
     async def _leave_keys(self, claims: Sequence[Claim]) -> None:
-        """Runs have begun: let others go on that wait for this; else the sweep of ties finds them."""
+        """Wake the runs that wait for a unique key if a claimed run held the key only until its beginning.
+
+        After a failure, the periodic sweep wakes these runs.
+        """
         begun = [claim.run_id for claim in claims if claim.ties & Tie.KEYED]
         if not begun:
             return
@@ -644,7 +683,7 @@ class Claimer:
     async def _afterwards(
         self, what: str, work: Callable[[AsyncConnection], Awaitable[T]]
     ) -> T | None:
-        """Do what follows a claim. Whatever is in the way, what was claimed is to be performed."""
+        """Run follow-up work of a claim in a transaction; return ``None`` on any error, as the claimed runs must be performed anyway."""
         try:
             return await self._store.change(work)
         except OUTAGES:
@@ -654,16 +693,16 @@ class Claimer:
             return None
 
     def arguments(self, claim: Claim) -> Mapping[str, Any] | None:
-        """The arguments of a run that was claimed."""
+        """Return the loaded arguments of a claimed run; ``None`` if they are not loaded."""
         return self._held.get(claim.key)
 
     def let_go(self, claim: Claim) -> None:
-        """A run is not this node's any more."""
+        """Forget a run that does not belong to this node any more."""
         self._held.pop(claim.key, None)
 
     @contextlib.asynccontextmanager
     async def _under_way(self) -> AsyncIterator[None]:
-        """Around a claim: what it takes is this node's by the tables before it is known here."""
+        """Mark a claim as under way: its runs belong to this node by the tables before this node holds them."""
         this = object()
         self._open.add(this)
         try:
@@ -672,7 +711,10 @@ class Claimer:
             self._open.discard(this)
 
     def _fits(self, claim: Claim, fitting: Eligibility) -> bool:
-        """Whether a run can be performed that was taken without looking at what it has now; one that cannot goes back, and is looked at then."""
+        """Check the present arguments of a claimed run, if not checked before; return whether the run fits.
+
+        A run that does not fit is given back. Later claims then check each run of the job in a transaction.
+        """
         why = fitting.why_not(claim.job_name, claim.arguments_json, claim.run_id)
         if why is None:
             return True
@@ -681,7 +723,7 @@ class Claimer:
         return False
 
     async def _without_doubts(self) -> None:
-        """Wait for what is being given back: else that might hit a run that is claimed now."""
+        """Wait until all returns of runs are written: a later return might hit a run that this node has claimed again."""
         if self._doubts:
             await asyncio.wait(self._doubts)
 
@@ -692,7 +734,7 @@ class Claimer:
             task.add_done_callback(tasks.discard)
 
     async def _give_back_unheard(self, server_id: str, queue: str) -> None:
-        """Give back what a claim took whose answer did not come: the runs of a queue that are this node's and that it knows nothing of."""
+        """Give back the runs of a claim whose answer was lost: runs of the queue that belong to this node, but are not held here."""
         outage = Outage(log, "finding out about a claim")
         while True:
             try:
@@ -708,7 +750,7 @@ class Claimer:
                 await self._give_back(claim, _DOUBTFUL)
 
     def _tell_of(self, misfits: Sequence[Misfit]) -> None:
-        """Runs were refused: say so, and take the next ones."""
+        """Log the refused runs, wake the engine so that it offers the next runs, and call ``refused``."""
         shown = "; ".join(f"run {item.run_id}: {item.why}" for item in misfits[:3])
         log.info("%d runs wait for a node that knows them (%s)", len(misfits), shown)
         self._engine.wake()

@@ -1,4 +1,7 @@
-"""The executor: claims runs, runs their jobs, settles them. It stays on the scheduler's loop; jobs run elsewhere."""
+"""The executor: claim runs, run jobs, settle runs.
+
+The executor stays on the scheduler's loop. Jobs run on the jobs' loop, in threads or in worker processes.
+"""
 
 from __future__ import annotations
 
@@ -45,26 +48,26 @@ from .settlement import SettlementWriter
 log = logging.getLogger("targcc.worker.executor")
 
 _LAST_CHANCE_SECONDS = 2.0
-"""How long a coroutine may take to end after ``CancelledError``."""
+"""Seconds that a coroutine may take to end after ``CancelledError``."""
 _STOP_FOLLOWS_SECONDS = 1.0
-"""How long after the end of a job's process the node may hear that it has to stop: both may have been told at once."""
+"""Seconds to wait for a stop signal of the node after a job's process was ended from outside: a service manager may signal both at once."""
 _SHUTS_DOWN = "the process is shutting down"
 
 
 class Executor:
-    """Claims runs, runs their jobs and settles them; what an engine calls a worker.
+    """Claim runs, run their jobs and settle the runs. Implements the engine's :class:`~..engine.port.Worker`.
 
     Args:
-        services: Database, engine, clock and settings.
-        definitions: The jobs; may grow while it works.
-        lease: Whether the last heartbeat is recent enough to begin anything.
-        jobs: Where jobs run.
-        processes: Where those run that want a process of their own.
-        records: Takes what runs record to the database.
+        services: Database, engine, clock, settings and hooks.
+        definitions: The jobs, by name; jobs may be added while the executor works.
+        lease: Tells whether the last heartbeat is recent enough to claim or begin runs.
+        jobs: The loop on which jobs without process isolation run.
+        processes: The worker processes for jobs with ``isolation: process``.
+        records: Writes log lines, progress, steps and files of runs to the database.
         server_name: The name of this node, for the history.
-        queue_limits: How many runs of some queues may be running at once, on all nodes together.
-        refused: Hears of each claim in which there were runs that this node does not know.
-        settled: Hears of each run that this node has settled.
+        queue_limits: Maximum number of running runs per queue, over all nodes. A queue without an entry has no limit.
+        refused: Called after each claim that met runs which this node does not know.
+        settled: Called with the settlement of each run that this node has settled.
     """
 
     def __init__(
@@ -115,15 +118,15 @@ class Executor:
         self._stop_expected = asyncio.Event()
         self._hurried = asyncio.Event()
 
-    # What an engine calls.
+    # The Worker interface, called by the engine.
 
     @property
     def fingerprint(self) -> str:
-        """Stands for what this node knows; see :class:`~..engine.port.Worker`."""
+        """Return the fingerprint of the jobs and arguments that this node knows; see :class:`~..engine.port.Worker`."""
         return self.identity.fingerprint
 
     async def claim(self, offer: MakeOffer) -> list[Claim]:
-        """Take what an engine offers; see :class:`~..engine.port.Worker`."""
+        """Claim the runs that an engine offers; see :class:`~..engine.port.Worker`."""
         await self._require_beating()
         claims = await self._claimer.claim(offer)
         self._poison.update(item.run_id for item in claims if item.lost_workers >= POISON_AFTER)
@@ -132,7 +135,7 @@ class Executor:
     async def claim_at_once(
         self, entries: Entries, queue: str, asked: Mapping[str, Any]
     ) -> Taken | None:
-        """Take entries of plain runs; see :class:`~..engine.port.Worker`."""
+        """Take queue entries of plain runs and claim the runs, in one statement; see :class:`~..engine.port.Worker`."""
         await self._require_beating()
         return await self._claimer.claim_at_once(entries, queue, asked)
 
@@ -142,17 +145,17 @@ class Executor:
         await self._lease.require()
 
     async def stage(self) -> None:
-        """Make due runs ``enqueued``; see :class:`~..engine.port.Worker`."""
+        """Make due runs ``enqueued``, or take their deferred keys; see :class:`~..engine.port.Worker`."""
         await claimer.stage_due(self._services, self._definitions, self.identity)
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
-        """Whether there is work; see :class:`~.engine.port.Worker`."""
+        """Return whether runs wait in these queues, and when the next run is due; see :class:`~..engine.port.Worker`."""
         async with self._store.read() as connection:
             now = self._clock.now()
             return await create.waiting_work(connection, queues, now, self.fingerprint)
 
     async def perform(self, claim: Claim) -> None:
-        """Run the job and settle the run; see :class:`~.engine.port.Worker`."""
+        """Run the job and settle the run; see :class:`~..engine.port.Worker`."""
         definition = self._definitions.get(claim.job_name)
         try:
             await self._perform(claim, definition)
@@ -167,10 +170,11 @@ class Executor:
             await self._not_run(claim, definition, why)
         finally:
             self._poison.discard(claim.run_id)
-        self._claimer.let_go(claim)  # but for one whose end cannot be written: it is no stray
+        # Not in `finally`: a run whose settlement cannot be written is still held, and is no orphan.
+        self._claimer.let_go(claim)
 
     async def _perform(self, claim: Claim, definition: JobDefinition | None) -> None:
-        if definition is None:  # it was there when the run was claimed
+        if definition is None:  # the job was removed after the claim
             await self._return(claim, "the job is gone from this node")
             return
         arguments = self._claimer.arguments(claim)
@@ -185,29 +189,29 @@ class Executor:
                     arguments = definition.signature.load(claim.arguments_json)
                 ended = await self._run(attempt, arguments)
         finally:
-            if self._running.get(claim.run_id) is attempt:  # not that of a later claim
+            if self._running.get(claim.run_id) is attempt:  # keep the attempt of a later claim
                 del self._running[claim.run_id]
         await self._settle(attempt, ended)
 
-    # What the node calls.
+    # Called by the node.
 
     def cancel(self, run_id: int, by: str) -> None:
-        """Tell a run that somebody wants it cancelled; nothing happens if it does not run here."""
+        """Tell a run to stop because a user cancelled the run; do nothing if the run does not run on this node."""
         attempt = self._running.get(run_id)
         if attempt is not None:
             attempt.cancel(by)
 
     def lose_all(self) -> None:
-        """Tell every run to stop: this node was declared lost, and they belong to others now."""
+        """Tell every run to stop: this node was declared lost, and the runs belong to other nodes now."""
         for attempt in self._running.values():
             attempt.tell(StopReason.LOST, "another node has taken the run over")
 
     def expect_stop(self) -> None:
-        """Release a run whose process is ended from outside: the node is about to stop."""
+        """Note that the node is about to stop: a run whose process is ended from outside is then released, not failed."""
         self._stop_expected.set()
 
     def shut_down(self, reason: str) -> None:
-        """Tell every run to stop, those that begin from now on too; what does not end in time is released."""
+        """Tell every run to stop, including runs that begin from now on. Runs that do not end within the grace period are released."""
         self.expect_stop()
         self._stopping = reason
         self._closing.set()
@@ -215,15 +219,15 @@ class Executor:
             attempt.tell(StopReason.SHUTDOWN, reason)
 
     def hurry(self) -> None:
-        """Give jobs that are told to stop no more time."""
+        """End the grace period of all jobs that were told to stop."""
         self._hurried.set()
 
     async def close(self) -> None:
-        """Settle what is left; call it when the engine has returned."""
+        """Wait until the remaining settlements are written. Call this after the engine has returned."""
         await self._writer.close()
 
     async def _return(self, claim: Claim, why: str) -> None:
-        """Return a run unharmed; of a claim that may not have been committed nothing is written then."""
+        """Put a claimed run back to ``enqueued`` without counting the attempt. If the claim was not committed, nothing is written."""
         note = f"released: {why}"
         waits = Settlement(claim=claim, state=RunState.ENQUEUED, note=note, counts=False)
         await self._writer.settle(waits)
@@ -234,7 +238,9 @@ class Executor:
         """Run a job whose arguments refer to files, or are too large for the run's row.
 
         Raises:
-            ArgumentsError: they do not fit, or are gone.
+            ArgumentsError: The arguments do not fit the job.
+            FileError: Some content is gone or damaged.
+            FileUnavailable: The content cannot be read now.
         """
         claim = attempt.claim
         async with self._fetcher.here(claim, attempt.turned) as here:
@@ -247,9 +253,9 @@ class Executor:
     async def _run(
         self, attempt: RunningAttempt, arguments: Mapping[str, Any], here: Here | None = None
     ) -> AttemptResult:
-        if self._stopping is not None:  # claimed just before: it goes back as it came
+        if self._stopping is not None:  # claimed just before the shutdown: release the run
             attempt.tell(StopReason.SHUTDOWN, self._stopping)
-        elif not self._lease.holds:  # stopped since the claim: it may be another's by now
+        elif not self._lease.holds:  # suspended since the claim: another node may have the run
             await self._lease.held_or(attempt.turned)
         if attempt.turned.done():
             return self._not_begun(attempt)
@@ -280,7 +286,10 @@ class Executor:
         )
 
     async def _stop_follows(self) -> bool:
-        """Whether the node stops: whoever ends all processes of a service may reach that of a job first."""
+        """Wait up to 1 s and return whether the node was told to stop.
+
+        A service manager that ends all processes of a service may end a job's process before the node hears.
+        """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop_expected.wait(), _STOP_FOLLOWS_SECONDS)
         return self._stop_expected.is_set()
@@ -324,7 +333,10 @@ class Executor:
     async def _stop(
         self, attempt: RunningAttempt, invocation: Invocation | ProcessInvocation
     ) -> None:
-        """Wait the grace of a job that was told to stop, then stop it by force; one that goes on all the same keeps its worker until it or the process ends."""
+        """Wait for the grace period of a job that was told to stop, then stop the job by force.
+
+        A job that continues even then keeps its worker until the job or the process ends.
+        """
         since = self._clock.now()
         shutdown = attempt.ctx.stop_reason is StopReason.SHUTDOWN
         grace = self._settings.shutdown_grace if shutdown else self._settings.cancel_grace
@@ -339,7 +351,7 @@ class Executor:
             await self._wait_for_end(attempt, since)
 
     async def _wait_for_end(self, attempt: RunningAttempt, since: datetime) -> None:
-        """Wait for a job that does not stop, with a note for people; at a shutdown its grace, and no longer."""
+        """Wait for a job that does not stop, and store a note on its run. After a shutdown begins, wait only for the grace period."""
         closing = asyncio.create_task(self._closing.wait())
         try:
             while not (attempt.ended.done() or self._closing.is_set()):
@@ -366,7 +378,7 @@ class Executor:
         )
 
     async def _asked(self, attempt: RunningAttempt, ended: AttemptResult) -> Wait | None:
-        """What the job's back-off rule says of a run that is to be tried again."""
+        """Return the wait that the job's back-off rule chooses; ``None`` if the run is not retried or the rule gives no wait."""
         definition, claim = attempt.definition, attempt.claim
         if ended.stopped is StopReason.LOST:
             return None
@@ -437,7 +449,12 @@ class Executor:
 def limits_of(
     definitions: Mapping[str, JobDefinition], names: Collection[str] | None = None
 ) -> dict[str, int]:
-    """How many runs may be running at once of each job that has a limit."""
+    """Map each job that has a limit to its maximum number of running runs.
+
+    Args:
+        definitions: The jobs, by name.
+        names: The jobs to look at; ``None`` for all. Unknown names are skipped.
+    """
     wanted = list(definitions) if names is None else names
     known = [definitions[name] for name in wanted if name in definitions]
     return {job.name: job.limit for job in known if job.limit is not None}

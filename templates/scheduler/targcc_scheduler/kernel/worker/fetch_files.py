@@ -1,4 +1,4 @@
-"""What the arguments of a run refer to, brought to this machine before its job begins, and removed when the attempt has ended."""
+"""Fetch the files and large values of a run's arguments before the job begins, and remove them when the attempt has ended."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ log = logging.getLogger("targcc.worker.blobs")
 
 
 class Fetcher:
-    """Brings content here.
+    """Fetch the stored content of arguments to a temporary folder of this machine.
 
     Args:
         store: The database.
-        keeper: Knows where content is.
+        keeper: Finds and reads stored content, in the database or in the project's file store.
     """
 
     def __init__(self, store: Store, keeper: ContentKeeper) -> None:
@@ -38,15 +38,17 @@ class Fetcher:
 
     @contextlib.asynccontextmanager
     async def here(self, claim: Claim, told: asyncio.Future[None]) -> AsyncIterator[Here | None]:
-        """All that the arguments of a claimed run refer to, in a folder that is its owner's alone.
+        """Yield the content that the arguments of a claimed run refer to, in a temporary folder that only its owner may read.
+
+        The folder is removed on exit.
 
         Args:
             claim: The run.
-            told: Done when it is told to stop: then there is nothing, ``None``.
+            told: Resolved when the run is told to stop. The context then yields ``None``.
 
         Raises:
-            FileError: some of it is gone, or is not what it was.
-            FileUnavailable: it cannot be read now.
+            FileError: Some content is gone or damaged.
+            FileUnavailable: The content cannot be read now.
         """
         import shutil  # only where there are files
         import tempfile
@@ -68,7 +70,7 @@ class Fetcher:
         found: dict[str, Path | bytes] = {}
         wanted = await self._keeper.wanted(self._read, claim.run_id, claim.arguments_json)
         for number, blob in enumerate(wanted):
-            inner = folder / str(number)  # so that each file may have its own name
+            inner = folder / str(number)  # one folder a file: names may be equal
             inner.mkdir()
             path = inner / blob.name
             with path.open("wb") as file:
@@ -78,7 +80,7 @@ class Fetcher:
         return Here(found)
 
     async def _read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What a query finds, however long the database is unavailable."""
+        """Return the result of a query; retry while the database is unavailable."""
         outage = Outage(log, "reading the files of a run")
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What the parts of a node share."""
+"""The services that the parts of a node share: database, engine, clock, settings, hooks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..jobs.hooks import Hooks
 
 @dataclass(frozen=True, slots=True)
 class NodeServices:
-    """What the parts of a node share.
+    """Hold the services that the parts of a node share.
 
     Args:
         store: The database.
         engine: Offers runs.
         clock: Tells the time.
-        settings: Intervals and graces.
-        notify: Takes what somebody may want to know; does not wait.
-        hooks: What a project hangs on its runs.
+        settings: Intervals and grace periods.
+        notify: Takes an alert event and returns without waiting for delivery.
+        hooks: The project's hooks, around attempts and after runs.
     """
 
     store: Store

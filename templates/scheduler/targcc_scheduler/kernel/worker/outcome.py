@@ -1,8 +1,8 @@
-"""Decide what an attempt's outcome means: next state, retry, failure.
+"""Read the outcome of an attempt as plain data, and decide the run's next state: success, retry, failure, cancellation, release.
 
-Everything that a job hands over may be of a class of its own, whose methods raise, lie or take for ever. So it is read once, in the job's
-thread or on the jobs' loop, where its time counts as the job's. What comes from there holds texts of bounded length, numbers and nothing
-else; it can be settled whatever the job did.
+Results and exceptions of a job may have classes whose methods raise, return wrong values or never return. So each value is read once, in
+the job's thread or on the jobs' loop, where the time counts as the job's. The resulting :class:`Outcome` holds only texts of bounded
+length and flags, so that every run can be settled.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ from ..jobs.definition import FailedRun, JobDefinition
 from ..jobs.result import JobResult
 from ..runs.values import AttemptRecord, Claim, Settlement
 
-# The outcome of a job's code as plain data: what it returned or raised, read where the job ran and with its worst in mind.
+# Outcome: a job's result or exception as plain data, read defensively where the job ran.
 
 Wait: TypeAlias = timedelta | datetime
-"""The wait before the next attempt, or its instant in UTC."""
+"""The wait before the next attempt, or the instant of the next attempt in UTC."""
 
 LONGEST_WAIT = timedelta(days=3653)
-"""A back-off rule that returns more is wrong: such as one that counts in milliseconds."""
+"""Maximum wait, ten years. A back-off rule that returns more is wrong: for example, the rule counts in milliseconds."""
 
 _RULE_SECONDS = 5.0
-"""How long a back-off rule may take."""
+"""Seconds that a back-off rule may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a job returned or raised.
+    """A job's result or exception, as plain data.
 
     Args:
-        ok: Whether it worked.
+        ok: Whether the job succeeded.
         message: The result or the exception, in one line.
-        stack_trace: Of the exception that the job raised, or put into its result.
-        metadata_json: What it put into the result's metadata.
-        retry: Whether trying again may help.
-        explicit: Whether the job said so itself, with a :class:`~..jobs.result.JobResult`.
-        own_stack_trace: Of an exception that the job raised by itself, not because it was told to stop.
+        stack_trace: The stack trace of the exception that the job raised or put into its result.
+        metadata_json: The metadata of the result, as JSON.
+        retry: Whether a retry may help.
+        explicit: Whether the job returned a :class:`~..jobs.result.JobResult`.
+        own_stack_trace: The stack trace of an exception that the job raised, other than ``JobCancelled``.
     """
 
     ok: bool
@@ -73,7 +73,7 @@ class Outcome:
 
 
 def returned_outcome(returned: object) -> Outcome:
-    """The outcome of a job that returned, whatever the value's own code does."""
+    """Return the outcome of a job that returned a value. Never raises, even if the value's own methods do."""
     try:
         return _of_result(JobResult.of(returned), explicit=issubclass(type(returned), JobResult))
     except BaseException as error:  # noqa: BLE001 - what is no result is a failure
@@ -82,13 +82,13 @@ def returned_outcome(returned: object) -> Outcome:
 
 
 def shown_result(outcome: Outcome) -> JobResult:
-    """An outcome as hooks see it: plain data, whatever the job returned."""
+    """Return an outcome as the ``JobResult`` that hooks see. It holds plain data only."""
     metadata = json.loads(outcome.metadata_json or "{}")
     return JobResult(outcome.ok, outcome.message, metadata, retry=outcome.retry)
 
 
 def raised_outcome(error: BaseException) -> Outcome:
-    """The outcome of a job that raised, whatever the exception's own code does."""
+    """Return the outcome of a job that raised an exception. Never raises, even if the exception's own methods do."""
     trace = stack_trace(error)
     stopped = issubclass(type(error), JobCancelled)
     return Outcome(
@@ -100,12 +100,12 @@ def raised_outcome(error: BaseException) -> Outcome:
 
 
 def refused_outcome(message: str) -> Outcome:
-    """The outcome of a job that was not begun: trying again cannot help."""
+    """Return the outcome of a job that was not begun and is not retried, as a retry cannot help."""
     return Outcome(ok=False, message=kept_text(message), retry=False)
 
 
 def result_error(returned: object) -> BaseException | None:
-    """The exception that a job put into its result."""
+    """Return the exception that a job put into its result; ``None`` if there is none or reading fails."""
     if not issubclass(type(returned), JobResult):
         return None
     try:
@@ -118,27 +118,33 @@ def result_error(returned: object) -> BaseException | None:
 def rule_wait(
     definition: JobDefinition, ctx: JobContext, failures: int, error: BaseException
 ) -> Wait | None:
-    """Ask the job's back-off rule for the wait before the next attempt.
+    """Call the job's back-off rule to get the wait before the next attempt.
+
+    Args:
+        definition: The job.
+        ctx: The attempt.
+        failures: Number of failed attempts, including this attempt.
+        error: The exception of this attempt.
 
     Returns:
-        The wait; ``None`` where the rule leaves it to the default, or fails: the run's log then says why.
+        The wait; ``None`` if the rule returns ``None`` or fails: then the default back-off holds. A failure is written to the run's log.
     """
     try:
         return decided_wait(definition, ctx.failed(failures), error)
-    except BaseException:  # whatever a rule raises, its run is retried
+    except BaseException:  # the run is retried even if the rule fails
         ctx.log.exception("the back-off rule failed, so the default back-off holds")
         return None
 
 
 def decided_wait(definition: JobDefinition, run: FailedRun, error: BaseException) -> Wait | None:
-    """Call the job's back-off rule, in a thread of its own, and read its answer.
+    """Call the job's back-off rule in a new thread, and convert the answer to a wait.
 
     Returns:
-        The wait; ``None`` where the rule leaves it to the default.
+        The wait; ``None`` if the job has no rule or the rule returns ``None``: then the default back-off holds.
 
     Raises:
-        JobError: the answer is no wait, or none comes within five seconds.
-        BaseException: the rule raised it.
+        JobError: The answer is not a wait, or there is no answer within five seconds.
+        BaseException: The rule raised it.
     """
     rule, zone = definition.backoff_rule, ZoneInfo(definition.timezone)
     if rule is None:
@@ -168,21 +174,27 @@ def decided_wait(definition: JobDefinition, run: FailedRun, error: BaseException
 
 
 def written_wait(wait: Wait | None) -> float | str | None:
-    """A wait as JSON holds it; :func:`read_wait` reads it."""
+    """Convert a wait for JSON: seconds, an ISO 8601 instant or ``None``. The inverse is :func:`read_wait`."""
     if isinstance(wait, timedelta):
         return wait.total_seconds()
     return wait.isoformat() if wait is not None else None
 
 
 def read_wait(written: float | str | None) -> Wait | None:
-    """What :func:`written_wait` wrote."""
+    """Convert the result of :func:`written_wait` back to a wait."""
     if isinstance(written, str):
         return datetime.fromisoformat(written)
     return timedelta(seconds=written) if written is not None else None
 
 
 def _wait(answer: object, zone: ZoneInfo) -> Wait | None:
-    """The answer of a rule, as plain values; an instant that has passed, and a wait below 0, is now."""
+    """Convert the answer of a back-off rule to a wait. A naive instant is in ``zone``.
+
+    A negative wait becomes 0. An instant in the past means now.
+
+    Raises:
+        JobError: The answer is not a wait, or is more than ten years away.
+    """
     kind = type(answer)
     wait: timedelta | None = None
     if answer is None:
@@ -190,7 +202,7 @@ def _wait(answer: object, zone: ZoneInfo) -> Wait | None:
     if isinstance(answer, datetime):
         aware = answer if answer.tzinfo is not None else answer.replace(tzinfo=zone)
         utc = aware.astimezone(UTC)
-        at = datetime.combine(utc.date(), utc.time(), UTC)  # of exactly this class
+        at = datetime.combine(utc.date(), utc.time(), UTC)  # a plain datetime, not a subclass
         if at - datetime.now(UTC) <= LONGEST_WAIT:
             return at
     elif isinstance(answer, timedelta):
@@ -224,33 +236,33 @@ def _of_result(result: JobResult, *, explicit: bool) -> Outcome:
 
 
 def _close(returned: object) -> None:
-    """Close a coroutine that nobody awaits."""
+    """Close a returned coroutine, so that Python does not warn that it was never awaited; do nothing with any other value."""
     if issubclass(type(returned), CoroutineType):
         with contextlib.suppress(BaseException):
             returned.close()  # type: ignore[attr-defined]
 
 
-# What becomes of a run when an attempt ends: the rules of results, retries, timeouts and interruptions, and nothing else.
+# Next state: the rules for a run whose attempt has ended (results, retries, timeouts, interruptions).
 
 LONGEST_BACKOFF = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptResult:
-    """How an attempt ended.
+    """The end of an attempt.
 
     Args:
-        outcome: What the job returned or raised; ``None`` when it did neither.
-        stopped: Why it was told to stop, if it was.
-        stop_message: The same in words.
-        noticed: Whether it knew: it read ``ctx.cancelled``, or was stopped by force.
-        abandoned: Whether it went on all the same, and was abandoned.
-        untouched: Whether its code ended before it saw anything of that.
-        ended_at: When.
-        duration_ms: How long it took.
-        cpu_ms: Processor time of its own thread or coroutine, if that was measured.
-        memory_mb: By how much the process's resident memory grew meanwhile; 0 when it shrank.
-        wait: What the job's back-off rule says of the next attempt; ``None``: the default back-off holds.
+        ended_at: The end.
+        outcome: The outcome of the job's code; ``None`` if the code was not begun or has not ended.
+        stopped: The reason why the job was told to stop; ``None`` if it was not.
+        stop_message: The same reason in words.
+        noticed: Whether the job noticed the stop: it read ``ctx.cancelled``, was stopped by force or was not begun.
+        abandoned: Whether the job did not stop and was abandoned.
+        untouched: Whether the job's code ended before it noticed the stop.
+        duration_ms: Duration in milliseconds.
+        cpu_ms: Processor time of the job in milliseconds; ``None`` if not measured.
+        memory_mb: Growth of the process's resident memory during the attempt, in MiB; 0 if the memory shrank.
+        wait: The answer of the job's back-off rule; ``None``: the default back-off holds.
     """
 
     ended_at: datetime
@@ -266,20 +278,20 @@ class AttemptResult:
     wait: Wait | None = None
 
 
-# What stands for the outcome of a job that went on when its process ended.
+# The outcome of an abandoned job: the job still ran when its process ended.
 _NO_OUTCOME = Outcome(ok=False, message="it did not end")
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """An attempt that ended, and whose it was."""
+    """An ended attempt, with its claim and the name of its node."""
 
     ended: AttemptResult
     claim: Claim
     server: str
 
     def record(self, outcome: Outcome) -> AttemptRecord:
-        """What the history keeps of it."""
+        """Return the attempt's record for the history."""
         return AttemptRecord(
             ended_at=self.ended.ended_at,
             success=outcome.ok,
@@ -305,14 +317,14 @@ def next_state(
     server: str,
     jitter: Callable[[], float] = _jitter,
 ) -> Settlement:
-    """What becomes of a run.
+    """Return the settlement of a run whose attempt has ended: next state, message, due time, history record.
 
     Args:
-        ended: How its attempt ended.
+        ended: The end of the attempt.
         claim: The attempt.
-        definition: The job; ``None`` when nobody knows it.
+        definition: The job; ``None`` if this node does not know the job.
         server: The name of this node, for the history.
-        jitter: Spreads the waits of runs that failed together.
+        jitter: Returns a factor for the wait, so that runs that failed together are not retried together.
     """
     outcome = ended.outcome or _NO_OUTCOME
     attempt = _Attempt(ended, claim, server)
@@ -333,19 +345,21 @@ def next_state(
 
 
 def backoff(definition: JobDefinition, failures: int, factor: float) -> timedelta:
-    """The wait before the next attempt: the job's back-off, doubled for each failure before this one, at most an hour.
+    """Return the default wait before the next attempt: the job's back-off, doubled for each earlier failure, at most one hour.
+
+    A job whose own back-off is longer than one hour always waits for that back-off.
 
     Args:
         definition: The job.
-        failures: How many attempts have failed.
-        factor: Spreads the waits; 1 is exact.
+        failures: Number of failed attempts, including this attempt.
+        factor: The wait is multiplied by this factor; 1 gives the exact wait.
     """
     doubled: timedelta = definition.backoff * 2.0 ** min(failures - 1, 30)
     return min(doubled, max(LONGEST_BACKOFF, definition.backoff)) * factor
 
 
 def failures_of(claim: Claim) -> int:
-    """How many attempts of a run have failed once this one has; an attempt whose node was lost is not a failure."""
+    """Return the number of failed attempts of a run if this attempt fails too. Attempts on lost nodes do not count."""
     return max(claim.attempt - claim.lost_workers, 1)
 
 
@@ -355,7 +369,7 @@ def _due_at(
     failures: int,
     jitter: Callable[[], float],
 ) -> datetime:
-    """When the next attempt begins: as the job's rule says, exactly; else after the back-off."""
+    """Return the start of the next attempt: exactly as the back-off rule has chosen, else after the default back-off with jitter."""
     wait = ended.wait
     if wait is None:
         wait = backoff(definition, failures, jitter())
@@ -365,7 +379,7 @@ def _due_at(
 
 
 def _was_interrupted(outcome: Outcome, ended: AttemptResult) -> bool:
-    """Whether a job that was told of a shutdown did not finish its work."""
+    """Return whether a job that was told to stop at a shutdown did not finish its work."""
     if outcome.ok:
         return ended.noticed and not (outcome.explicit or ended.untouched)
     return ended.noticed or ended.abandoned
@@ -429,7 +443,7 @@ def _released(ended: AttemptResult, claim: Claim) -> Settlement:
 
 
 def _stopped(ended: AttemptResult, outcome: Outcome) -> Outcome:
-    """The outcome of a job that was stopped; what it raised by itself is kept with it."""
+    """Return the outcome of a job that was stopped, with the stack trace of an exception that the job raised by itself."""
     message = ended.stop_message
     if ended.abandoned:
         message += "; it did not stop and was abandoned when its process ended"

@@ -1,4 +1,4 @@
-"""In a worker process: read attempts from the node, run them one after another on a loop of jobs, say how they ended."""
+"""Main loop of a worker process: receive attempts from the node, run each on the jobs' loop, send the results."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ from .processes import Usage
 from .runner import Invocation, InvocationResult, JobLoop
 
 Complete = Callable[[Any, str], JobDefinition]
-"""Makes a job's definition of its class or function and its name."""
+"""Makes a job's definition from its class or function and its name."""
 
 
 class ChildRecorder:
-    """Hands what a job records to the node."""
+    """Send the log lines, progress, steps and files of a job to the node.
+
+    Args:
+        channel: The connection to the node.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -40,23 +44,26 @@ class ChildRecorder:
         self._numbers = itertools.count()
 
     def write(self, level: str, message: str) -> None:
-        """Hand a log line on."""
+        """Send a log line."""
         self._channel.send("log", level=level, message=message)
 
     def progress(self, done: float, total: float | None) -> None:
-        """Hand the progress on."""
+        """Send the progress."""
         self._channel.send("progress", done=done, total=total)
 
     def find_step(self, name: str) -> Future[str | None]:
-        """Ask for the result of a step."""
+        """Ask the node for the result of a step, as JSON; ``None`` if the step has not finished."""
         return self._ask("find", name=name)
 
     def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
-        """Have the result of a step kept."""
+        """Ask the node to store the result of a step."""
         return self._ask("keep", name=name, result=result_json, duration_ms=duration_ms)
 
     def attach(self, file: File) -> Future[None]:
-        """Have a file kept; the node reads it on this machine."""
+        """Ask the node to store a file. The node runs on this machine and reads the file by its path.
+
+        Content that is not in a file is written to a temporary file, which is removed after the answer.
+        """
         source = file.source
         if isinstance(source, Path):
             return self._attach(file, source.absolute())
@@ -74,7 +81,7 @@ class ChildRecorder:
         return self._ask("attach", path=str(path), name=file.name, type=file.content_type)
 
     def answered(self, message: Message) -> None:
-        """The node has answered a question."""
+        """Resolve the future of the question that the node has answered."""
         future = self._questions.pop(message["number"])
         if message.get("error") is None:
             future.set_result(message.get("value"))
@@ -89,12 +96,12 @@ class ChildRecorder:
 
 
 class Child:
-    """The worker process itself.
+    """The worker process: handle the node's messages, and run one attempt at a time.
 
     Args:
-        channel: The node.
-        jobs: Where the jobs run.
-        complete: Makes definitions.
+        channel: The connection to the node.
+        jobs: The loop on which the jobs run.
+        complete: Makes definitions of jobs.
     """
 
     def __init__(self, channel: Channel, jobs: JobLoop, complete: Complete) -> None:
@@ -109,7 +116,7 @@ class Child:
         self._is_copy = False
 
     def serve(self) -> None:
-        """Do what the node says until it is gone; then nobody waits for what still runs."""
+        """Handle messages until the node closes the connection; then exit at once, without waiting for a running job."""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_parent=self._forked, after_in_child=self._be_a_copy)
         self._channel.send("ready")
@@ -119,7 +126,7 @@ class Child:
         os._exit(0)
 
     def _forked(self) -> None:
-        """A job has forked: the copy shares what the loop of the jobs waits on, so that no other run is to begin on it."""
+        """Note that a job has forked. The copy shares the file descriptors of the jobs' loop, so this process runs no further attempt."""
         self._has_forked = True
 
     def _be_a_copy(self) -> None:
@@ -172,7 +179,7 @@ class Child:
         )
 
     def _send_end(self, finished: InvocationResult, usage: Usage) -> None:
-        if self._is_copy:  # the job goes on in both processes; how it ends the other one says
+        if self._is_copy:  # the job continued in both processes; the original sends the result
             os._exit(0)
         finished = self._with_wait(finished)
         ctx, self._ctx, self._invocation = self._ctx, None, None
@@ -189,7 +196,10 @@ class Child:
         )
 
     def _with_wait(self, finished: InvocationResult) -> InvocationResult:
-        """With the answer of the job's back-off rule, which is asked here, where the job's exception is."""
+        """Call the job's back-off rule if the attempt will be retried, and return the result with the rule's answer.
+
+        The rule is called in this process because the job's exception exists only here.
+        """
         ctx, outcome = self._ctx, finished.outcome
         if ctx is None or ctx.definition.backoff_rule is None or outcome.ok or not outcome.retry:
             return finished
@@ -202,10 +212,10 @@ class Child:
 
 
 class ForwardLog(logging.Handler):
-    """Hands the log of the process to the node, which writes it to its own.
+    """Send the log records of the process to the node. The node writes them to its own log.
 
     Args:
-        channel: The node.
+        channel: The connection to the node.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -214,7 +224,7 @@ class ForwardLog(logging.Handler):
         self._here = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a record on; what a job writes by ``ctx.log`` goes another way."""
+        """Send a record. Records of ``ctx.log`` are skipped, as :class:`ChildRecorder` sends them."""
         if record.name == "targcc.job" or getattr(self._here, "busy", False):
             return
         self._here.busy = True

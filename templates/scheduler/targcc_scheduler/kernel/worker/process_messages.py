@@ -1,7 +1,9 @@
-"""What a node and its worker processes say to each other: JSON objects, each after its length in bytes (four, big-endian).
+"""Protocol between a node and its worker processes: JSON objects, each preceded by its length (four bytes, big-endian).
 
-To the process: ``run`` (an attempt), ``stop`` (tell the job), ``cancel`` (stop its coroutine), ``step`` (the answer to a question).
-From the process: ``ready``, ``begun``, ``log``, ``progress``, ``find`` and ``keep`` (steps), ``attach`` (a file), ``record`` (a line of the process's own log), ``ended``.
+To the process: ``run`` (an attempt), ``stop`` (tell the job to stop), ``cancel`` (cancel the job's coroutine), ``step`` (the answer to
+``find``, ``keep`` or ``attach``).
+From the process: ``ready``, ``begun``, ``log``, ``progress``, ``find`` and ``keep`` (steps), ``attach`` (a file), ``record`` (a line of the
+process's own log), ``ended``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import IO, Any
 Message = dict[str, Any]
 
 LONGEST = 64 * 2**20
-"""Bytes of the longest message; a longer one is a fault."""
+"""Maximum length of a message, in bytes. A longer message is an error."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -25,11 +27,11 @@ class TooLongError(ValueError):
 
 
 class Channel:
-    """One end of a pair of pipes. Messages may be sent from any thread; one thread reads.
+    """One end of a pair of pipes. Any thread may send messages; a single thread receives.
 
     Args:
-        source: Where messages come from.
-        target: Where they go.
+        source: The pipe to read messages from.
+        target: The pipe to write messages to.
     """
 
     def __init__(self, source: IO[bytes], target: IO[bytes]) -> None:
@@ -39,11 +41,11 @@ class Channel:
         self._is_left = False
 
     def send(self, kind: str, **values: Any) -> None:
-        """Send a message.
+        """Send a message; do nothing after :meth:`leave`.
 
         Raises:
-            OSError: the other end is gone.
-            TooLongError: it is too long.
+            OSError: The other end is closed.
+            TooLongError: The message is longer than :data:`LONGEST`.
         """
         if self._is_left:
             return
@@ -56,7 +58,7 @@ class Channel:
             self._target.flush()
 
     def receive(self) -> Message | None:
-        """The next message; ``None`` when the other end is gone, or says what is no message."""
+        """Return the next message; ``None`` if the other end is closed or the bytes are not a message."""
         try:
             head = self._source.read(_LENGTH.size)
             if len(head) < _LENGTH.size or (length := _LENGTH.unpack(head)[0]) > LONGEST:
@@ -68,7 +70,10 @@ class Channel:
         return message if isinstance(message, dict) else None
 
     def leave(self) -> None:
-        """In a copy of the process, after a fork: say nothing, and hold the pipes open no longer than the process that they belong to."""
+        """Detach a forked copy of the process: send nothing from now on, and replace both pipes by the null device.
+
+        So the copy does not keep the pipes open when the original process has ended.
+        """
         self._is_left = True
         nothing = os.open(os.devnull, os.O_RDWR)
         for pipe in (self._source, self._target):
@@ -76,11 +81,11 @@ class Channel:
         os.close(nothing)
 
     def close(self) -> None:
-        """Close the way out: the other end reads that this one is gone."""
-        with contextlib.suppress(OSError):  # what is not sent yet finds nobody
+        """Close the pipe to the other end, so that the other end reads end of file."""
+        with contextlib.suppress(OSError):  # flushing unsent bytes fails if the other end is closed
             self._target.close()
 
     def close_source(self) -> None:
-        """Close the way in; for the thread that reads."""
+        """Close the pipe that messages come from. Called by the thread that receives."""
         with contextlib.suppress(OSError):
             self._source.close()

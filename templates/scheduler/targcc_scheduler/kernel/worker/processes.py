@@ -34,7 +34,7 @@ from .outcome import Outcome, raised_outcome, read_wait, refused_outcome
 from .process_messages import Channel, Message, TooLongError
 from .runner import InvocationResult
 
-# A worker process, as its node sees it.
+# WorkerProcess: the node's handle of a worker process.
 
 log = logging.getLogger("targcc.worker.processes")
 
@@ -47,7 +47,7 @@ _FAULTS = {
     getattr(signal, name, 0)
     for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
 }
-"""The signals that a process gets for what its own code did."""
+"""Signals that a process receives because of a fault in its own code."""
 _ENDED_ON_WINDOWS = {
     1,  # TerminateProcess, as taskkill and service managers call it
     0xC000013A,  # STATUS_CONTROL_C_EXIT: a console event
@@ -57,11 +57,11 @@ _ENDED_ON_WINDOWS = {
 
 @dataclass(frozen=True)
 class ProcessEnd:
-    """Why a worker process is gone.
+    """The reason why a worker process has ended.
 
     Args:
-        message: The reason, for people.
-        from_outside: Whether neither the node nor the process's own code ended it.
+        message: The reason, in words.
+        from_outside: Whether the process was ended by neither the node nor its own code.
     """
 
     message: str
@@ -70,14 +70,14 @@ class ProcessEnd:
 
 @dataclass(frozen=True)
 class ProcessSetup:
-    """What a worker process gets at its start.
+    """The data that a worker process receives at its start.
 
     Args:
-        project: The fields of the project that its node runs.
-        settings: The node's settings, pickled: a process whose jobs need none does not import what they are made of.
-        jobs_package: Where the jobs are.
-        secrets: Values to mask in what it says.
-        keys: Open sealed arguments.
+        project: The fields of the project that the node runs.
+        settings: The node's settings, pickled. A process whose jobs need no settings does not import the settings module.
+        jobs_package: The package of the jobs.
+        secrets: Values to mask in log lines and messages of the process.
+        keys: Keys to decrypt arguments.
     """
 
     project: Mapping[str, Any]
@@ -88,11 +88,11 @@ class ProcessSetup:
 
 
 class WorkerProcess:
-    """One process that runs attempts of jobs, one at a time.
+    """Start and control one worker process. The process runs attempts one at a time.
 
     Args:
-        module: Where the process's ``main`` is.
-        setup: What it gets at its start.
+        module: The module whose ``main`` the process calls.
+        setup: The data that the process receives at its start.
     """
 
     def __init__(self, module: str, setup: ProcessSetup) -> None:
@@ -102,22 +102,22 @@ class WorkerProcess:
                 [sys.executable, "-c", _START.format(module=module), json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # no Ctrl-C there
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # gets no Ctrl-C
             )
         source, target = self._process.stdout, self._process.stdin
-        if source is None or target is None:  # they were asked for
+        if source is None or target is None:  # for the type checker: both are pipes
             raise RuntimeError("a worker process has no pipes")
-        with contextlib.suppress(OSError):  # if it is gone, the reader finds out
+        with contextlib.suppress(OSError):  # if the process has ended, the reader thread notices
             target.write(start)
             target.flush()
         self.channel = Channel(source, target)
         self.runs = 0
         self.is_ready = False
-        """Whether it has come so far that it hears what it is told."""
+        """Whether the process has sent its first message other than a log record, so that it now receives messages."""
         self.is_spent = False
-        """Whether it is not to run anything more."""
+        """Whether the process must not run another attempt."""
         self.killed_for: str | None = None
-        """Why the node killed it."""
+        """The reason why the node killed the process, in words; ``None`` if the node gave none."""
         self._lock = threading.Lock()
         self._listener: Callable[[Message | None], None] | None = None
         self._is_silent = False
@@ -128,26 +128,29 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return the process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it runs and can be heard. A process that ends closes its pipes first, and is there for a while yet."""
+        """Return whether the process runs and its pipe is open. An ending process closes its pipes some time before it is gone."""
         return not self._is_silent and self._process.poll() is None
 
     def listen(self, listener: Callable[[Message | None], None]) -> None:
-        """Give what it says to ``listener``, from another thread; ``None`` says that it has ended, at once if it has."""
+        """Call ``listener`` with each message of the process, in the reader's thread; ``None`` means that the process has ended.
+
+        If the process has ended already, call ``listener`` with ``None`` at once.
+        """
         with self._lock:
             self._listener, is_silent = listener, self._is_silent
         if is_silent:
             listener(None)
 
     def send(self, kind: str, **values: Any) -> None:
-        """Tell it something; nothing happens if it is gone, which its listener hears.
+        """Send a message to the process; do nothing if the process is gone, as its listener hears of the end.
 
         Raises:
-            TooLongError: it cannot be told, since it is too long.
+            TooLongError: The message is too long.
         """
         try:
             self.channel.send(kind, **values)
@@ -157,17 +160,17 @@ class WorkerProcess:
             pass
 
     def kill(self, reason: str | None = None) -> None:
-        """End it at once.
+        """Kill the process.
 
         Args:
-            reason: What is said of it.
+            reason: The message of the resulting :class:`ProcessEnd`. The first reason is kept.
         """
         self.killed_for = self.killed_for or reason
         with contextlib.suppress(OSError):
             self._process.kill()
 
     def resident_mb(self) -> int:
-        """Its resident memory now, in MiB; 0 when it is gone."""
+        """Return the resident memory of the process now, in MiB; 0 if the process is gone."""
         import psutil  # only where jobs have processes
 
         try:
@@ -176,7 +179,7 @@ class WorkerProcess:
             return 0
 
     def end(self) -> None:
-        """Let it end: it sees that nobody speaks to it any more. Killed if it does not."""
+        """Close the pipe, so that the process ends by itself; kill the process after 2 s."""
         self.channel.close()
         try:
             self._process.wait(_ENDS_SECONDS)
@@ -186,7 +189,7 @@ class WorkerProcess:
         self._reader.join(_ENDS_SECONDS)
 
     def how_it_ended(self) -> ProcessEnd:
-        """Why the process is gone."""
+        """Return why the process has ended; kill the process if it still runs after 2 s."""
         try:
             code = self._process.wait(_ENDS_SECONDS)
         except subprocess.TimeoutExpired:
@@ -218,7 +221,7 @@ class WorkerProcess:
 
 
 def ended_from_outside(code: int, *, windows: bool) -> bool:
-    """Return whether an exit status tells of a process that somebody else ended: no fault of its own code, and no exit."""
+    """Return whether an exit status means that the process was ended from outside: neither by a fault of its code nor by an exit."""
     if windows:
         return code in _ENDED_ON_WINDOWS
     return code < 0 and -code not in _FAULTS
@@ -226,7 +229,7 @@ def ended_from_outside(code: int, *, windows: bool) -> bool:
 
 def _exit_in_words(code: int) -> str:
     if code >= 0:
-        shown = f"{code}" if code < 2**16 else f"{code:#x}"  # as Windows writes its own
+        shown = f"{code}" if code < 2**16 else f"{code:#x}"  # NTSTATUS in hex
         return f"ended with exit status {shown} in the middle of the run"
     try:
         name = signal.Signals(-code).name
@@ -236,33 +239,34 @@ def _exit_in_words(code: int) -> str:
     return f"was ended by {name}{why}"
 
 
-# One attempt in a worker process: what the two say to each other, and how it is stopped.
+# ProcessInvocation: one attempt in a worker process; exchange of messages, stop and kill.
 
 _job_log = logging.getLogger("targcc.job")
 
 Given = tuple[str | None, Here | None]
-"""The arguments of a run, and where on this machine is what they refer to."""
+"""The arguments of a run as JSON, and the fetched files that the arguments refer to."""
 When: TypeAlias = Callable[[Callable[[], None]], None]
-"""Calls what begins an attempt, now or later."""
+"""Calls a function that begins an attempt, now or later."""
 _KILL_SECONDS = 1.0
-"""After a job was stopped by force: when its process is killed."""
+"""Seconds between the cancellation of a job's coroutine and the kill of its process."""
 _LOOK_SECONDS = 0.2
-"""How often the memory of a run that has a limit is looked at."""
+"""Seconds between two checks of the memory of a job that has a memory limit."""
 
 
 class ProcessInvocation:
-    """One attempt in a worker process.
+    """Run one attempt in a worker process.
 
     Args:
-        give_back: Gets the process when the attempt has ended.
+        give_back: Takes the process back when the attempt has ended.
         definition: The job.
-        ctx: Of the attempt.
-        recorder: Takes what the job records.
-        hooks: What is around the job.
-        failures: How many attempts have failed if this one does.
-        when: Lets it begin: a process may take long to start, and the run may be another node's by then.
-        on_begin: Is called when the job begins.
-        on_end: Is called when the attempt has ended.
+        ctx: The context of the attempt, in the node.
+        recorder: Stores the log lines, progress, steps and files of the job.
+        hooks: The hooks around the job.
+        failures: Number of failed attempts if this attempt fails too.
+        when: Calls the function that begins the attempt as soon as the lease holds. Starting a process may take long, and the run may
+            belong to another node by then.
+        on_begin: Called when the job begins.
+        on_end: Called when the attempt has ended.
     """
 
     def __init__(
@@ -296,14 +300,14 @@ class ProcessInvocation:
         self._stopped = False
 
     def fail(self, why: BaseException | ProcessEnd) -> None:
-        """End, since there is no process to begin in."""
+        """End the attempt with an error, as no process could be started."""
         if isinstance(why, ProcessEnd):
             self._end(_result_of_end(why))
         else:
             self._end(InvocationResult(raised_outcome(why)))
 
     def ends_unbegun(self) -> bool:
-        """End if it was told to stop while it waited for a process; whether it was."""
+        """End the attempt if it was told to stop while it waited for a process; return whether it has ended so."""
         if self._stopped or self._told is not None:
             self._ctx.cancelled  # noqa: B018 - that marks it as noticed
             stopped = raised_outcome(asyncio.CancelledError())
@@ -312,14 +316,14 @@ class ProcessInvocation:
         return False
 
     def start(self, process: WorkerProcess, arguments: Given) -> None:
-        """Begin in a process, which is ready; :meth:`_begin` as soon as that is allowed."""
+        """Reserve a process that is ready, and call :meth:`_begin` as soon as ``when`` allows."""
         self._process, self._arguments = process, arguments
         process.runs += 1
         process.listen(self._heard)
         self._when(lambda: self._begin(process))
 
     def _begin(self, process: WorkerProcess) -> None:
-        """Give the attempt to its process, unless it was told to stop meanwhile: then it may be another node's by now."""
+        """Send the attempt to its process. If the attempt was told to stop meanwhile, end it instead: another node may have the run."""
         if self._over.is_set() or self.ends_unbegun():
             return
         text, here = self._arguments
@@ -349,7 +353,7 @@ class ProcessInvocation:
         except TooLongError as error:
             self._end(InvocationResult(refused_outcome(f"its arguments: {error}")))
             return
-        if self._told is not None:  # meanwhile
+        if self._told is not None:  # told to stop while the attempt was sent
             self.tell(*self._told)
         if self._stopped:
             self.stop()
@@ -362,13 +366,13 @@ class ProcessInvocation:
             ).start()
 
     def tell(self, reason: StopReason, message: str) -> None:
-        """Tell the job to stop."""
+        """Tell the job in the process to stop. An attempt without a process yet ends when it would begin."""
         self._told = reason, message
         if self._process is not None:
             self._process.send("stop", reason=str(reason), text=message)
 
     def stop(self) -> None:
-        """Stop it by force: its coroutine gets ``CancelledError``; then the process is killed."""
+        """Stop the job by force: raise ``CancelledError`` in its coroutine, and kill the process 1 s later if the attempt has not ended."""
         self._stopped = True
         process = self._process
         if process is None:
@@ -383,7 +387,7 @@ class ProcessInvocation:
             process.kill()
 
     def _heard(self, message: Message | None) -> None:
-        """The process has said something; from the thread that reads it."""
+        """Handle a message of the process, or its end. Called in the thread that reads from the process."""
         process = self._process
         if process is None or self._over.is_set():
             return
@@ -446,7 +450,7 @@ class ProcessInvocation:
         self._over.set()
         process, self._process = self._process, None
         if process is not None:
-            if self._stopped:  # a signal may be on its way to it
+            if self._stopped:  # the cancellation may still arrive and would hit the next attempt
                 process.is_spent = True
                 process.kill()
             self._give_back(process)
@@ -465,23 +469,23 @@ def _result_of_end(end: ProcessEnd) -> InvocationResult:
     return InvocationResult(outcome, from_outside=end.from_outside)
 
 
-# The worker processes of a node: warm ones wait for the next attempt, each runs one at a time.
+# ProcessPool: the worker processes of a node. Idle processes wait for the next attempt; each process runs one attempt at a time.
 
 _MOST_RUNS = 500
-"""A process that has done so many runs is replaced: what leaks, leaks no more."""
+"""Number of runs after which a process is replaced, to bound memory leaks."""
 _MOST_STARTING = max(2, os.cpu_count() or 2)
-"""Processes that start at once: more of them than processors only hold each other up."""
+"""Maximum number of processes that start at the same time. Starting more processes than there are processors only slows all of them."""
 _IDLE_SECONDS = 300.0
-"""A process that nobody has wanted for so long is ended; the next look may come that much later again."""
+"""Seconds of idleness after which a process is ended. The check runs at the same interval, so that a process may idle twice as long."""
 _SHUTS_DOWN = "the node is shutting down"
 
 
 class ProcessPool:
-    """Runs attempts in worker processes.
+    """Run attempts in worker processes; start processes on demand and reuse them.
 
     Args:
-        module: Where the processes' ``main`` is.
-        setup: What a process gets at its start.
+        module: The module whose ``main`` the processes call.
+        setup: The data that each process receives at its start.
     """
 
     def __init__(self, module: str, setup: ProcessSetup) -> None:
@@ -491,15 +495,15 @@ class ProcessPool:
         self._idle: list[tuple[float, WorkerProcess]] = []
         self._all: set[WorkerProcess] = set()
         self._waiting: deque[tuple[ProcessInvocation, Given]] = deque()
-        self._to_come = 0  # processes that start, or are about to be made
+        self._to_come = 0  # number of processes that are starting or about to be created
         self._starting: set[WorkerProcess] = set()
         self._timer: threading.Timer | None = None
         self._stopped = False
-        # One thread that lives as long as the pool makes the processes: Linux ends a child with the thread it was made by.
+        # One long-lived thread creates all processes: Linux ends a child together with the thread that created it (PR_SET_PDEATHSIG).
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="targcc-processes")
 
     def warm_up(self) -> None:
-        """Make a process that waits for the first attempt."""
+        """Start one process in advance for the first attempt."""
         self._start(1)
 
     def begin(
@@ -515,7 +519,10 @@ class ProcessPool:
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
     ) -> ProcessInvocation:
-        """Begin an attempt, in a process that is free or in the next one that is, as soon as ``when`` allows it; both callbacks are called from other threads."""
+        """Begin an attempt in an idle process, or queue the attempt until a process is free.
+
+        The attempt begins once ``when`` calls the function passed to it. ``on_begin`` and ``on_end`` may be called in other threads.
+        """
         invocation = ProcessInvocation(
             self.give_back,
             definition,
@@ -537,7 +544,10 @@ class ProcessPool:
         return invocation
 
     def give_back(self, process: WorkerProcess) -> None:
-        """A process has started, or an attempt has ended, and its process with it or not: the next attempt that waits gets it."""
+        """Give a process that has started, or whose attempt has ended, to the next waiting attempt.
+
+        Discard the process if it has ended, is spent or has done 500 runs, or if the pool is stopped.
+        """
         spent = process.is_spent or process.runs >= _MOST_RUNS
         if spent or not process.alive or self._stopped:
             self._forget(process)
@@ -547,7 +557,7 @@ class ProcessPool:
         self._start_some()
 
     def _next_waiter(self, process: WorkerProcess) -> tuple[ProcessInvocation, Given] | None:
-        """The attempt that has waited longest, and is still to begin; if there is none the process is idle."""
+        """Remove and return the attempt that has waited longest and was not told to stop; mark the process idle if there is none."""
         while True:
             with self._lock:
                 if not self._waiting:
@@ -559,7 +569,7 @@ class ProcessPool:
                 return waiter
 
     def stop(self) -> None:
-        """End every process."""
+        """Fail the attempts that wait for a process, and end every process."""
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
@@ -579,7 +589,7 @@ class ProcessPool:
             self._timer.start()
 
     def _end_idle(self) -> None:
-        """End the processes that nobody has wanted for long; look again as long as others wait."""
+        """End the processes that have been idle for ``_IDLE_SECONDS``; check again later while idle processes remain."""
         since = time.monotonic() - _IDLE_SECONDS
         with self._lock:
             self._timer = None
@@ -591,7 +601,7 @@ class ProcessPool:
             self._forget(process)
 
     def _take(self) -> WorkerProcess | None:
-        """An idle process; the lock is held."""
+        """Remove and return an idle process that is alive; ``None`` if there is none. The caller holds the lock."""
         while self._idle:
             _, process = self._idle.pop()
             if process.alive:
@@ -600,7 +610,7 @@ class ProcessPool:
         return None
 
     def _start_some(self) -> None:
-        """Start processes for the attempts that wait."""
+        """Start processes for waiting attempts, at most ``_MOST_STARTING`` at the same time."""
         with self._lock:
             count = max(0, min(len(self._waiting), _MOST_STARTING) - self._to_come)
         if count and not self._stopped:
@@ -612,7 +622,7 @@ class ProcessPool:
         for _ in range(count):
             try:
                 self._maker.submit(self._make).add_done_callback(self._made)
-            except RuntimeError:  # meanwhile the node is shutting down
+            except RuntimeError:  # the executor is closed: the node is shutting down
                 return
 
     def _make(self) -> WorkerProcess:
@@ -633,11 +643,11 @@ class ProcessPool:
             return
         process = made.result()
         process.listen(partial(self._started, process))
-        if process.is_ready:  # it was before anybody listened
+        if process.is_ready:  # ready before the listener was set
             self._started(process, {})
 
     def _started(self, process: WorkerProcess, message: Message | None) -> None:
-        """A process is ready, or has ended before it was, which an attempt that waits for one is told of."""
+        """Handle the first message of a process, or its end before that; in the latter case fail the attempt that has waited longest."""
         with self._lock:
             if process not in self._starting:
                 return
@@ -648,7 +658,7 @@ class ProcessPool:
         self.give_back(process)
 
     def _fail_one(self, why: BaseException | ProcessEnd) -> bool:
-        """End the attempt that has waited longest; whether there was one."""
+        """Fail the attempt that has waited longest; return whether there was such an attempt."""
         with self._lock:
             if not self._waiting:
                 return False
@@ -664,7 +674,7 @@ class ProcessPool:
         threading.Thread(target=end, name=f"targcc-end {process.pid}", daemon=True).start()
 
 
-# Processor time and memory of one attempt that has a process to itself.
+# Usage: processor time and memory of one attempt in a worker process.
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -672,10 +682,10 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class Usage:
-    """What was used before; the methods say how much more it is now.
+    """Processor time and memory at the beginning of an attempt. The methods return the increase since then.
 
     Args:
-        cpu: Seconds of processor time of the process and of the processes it has waited for.
+        cpu: Seconds of processor time of the process and of child processes that have ended.
         resident: Bytes of resident memory.
     """
 
@@ -684,17 +694,17 @@ class Usage:
 
     @classmethod
     def begin(cls) -> Usage:
-        """Measure from now on."""
-        with contextlib.suppress(OSError):  # Linux: the peak starts anew
+        """Return the usage at this instant; on Linux, reset the peak of resident memory."""
+        with contextlib.suppress(OSError):  # only Linux has this file
             _CLEAR_REFS.write_text("5", encoding="ascii")
         return cls(_cpu(), psutil.Process().memory_info().rss)
 
     def cpu_ms(self) -> int:
-        """Processor time since, in milliseconds: of all threads, and of child processes that have ended."""
+        """Return the processor time since the beginning, in milliseconds: of all threads and of child processes that have ended."""
         return round((_cpu() - self.cpu) * 1000)
 
     def memory_mb(self) -> int:
-        """By how much the resident memory grew at its peak (where the system tells it, else now), in MiB; 0 when it shrank."""
+        """Return the growth of resident memory in MiB: up to the peak if the system tells the peak, else up to now; at least 0."""
         peak = _peak() or psutil.Process().memory_info().rss
         return max(peak - self.resident, 0) // 2**20
 

@@ -1,4 +1,4 @@
-"""What runs record while they run, on its way to the database: written in batches, from any thread."""
+"""Record log lines, progress, steps and files of running attempts. Any thread may record; the database is written in batches."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _LONGEST_FLUSH_SECONDS = 5.0
 
 
 class RunRecorder:
-    """Records log lines, progress and steps of one attempt; what jobs reach through ``ctx``.
+    """Record log lines, progress, steps and files of one attempt. Jobs reach the recorder through ``ctx``.
 
     Args:
         claim: The attempt.
-        writer: Takes them to the database.
+        writer: Writes the records to the database.
     """
 
     def __init__(self, claim: Claim, writer: RecordWriter) -> None:
@@ -44,7 +44,10 @@ class RunRecorder:
         self._closed = False
 
     def write(self, level: str, message: str) -> None:
-        """Keep a log line, which is of bounded length and masked. Only so many are kept of one attempt."""
+        """Store a log line. The caller has already bounded its length and masked secrets.
+
+        An attempt stores at most ``MOST_LOG_LINES`` lines. The last of these says that the rest is not kept.
+        """
         with self._lock:
             self._count += 1
             if self._closed or self._count > MOST_LOG_LINES:
@@ -56,7 +59,7 @@ class RunRecorder:
         self._writer.arm(self)
 
     def progress(self, done: float, total: float | None) -> None:
-        """Keep how far the run is."""
+        """Store the progress of the run; only the latest value is written."""
         with self._lock:
             if self._closed:
                 return
@@ -64,43 +67,43 @@ class RunRecorder:
         self._writer.arm(self)
 
     def find_step(self, name: str) -> Future[str | None]:
-        """The result of a finished step."""
+        """Return a future with the JSON result of a finished step, or ``None`` if the step has not finished."""
         return self._writer.find_step(self.claim, name)
 
     def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
-        """Keep the result of a step."""
+        """Store the result of a step."""
         return self._writer.keep_step(self.claim, name, result_json, duration_ms)
 
     def attach(self, file: File) -> Future[None]:
-        """Keep a file with the run."""
+        """Store a file as a result of the run."""
         return self._writer.attach(self.claim, file)
 
     def take(self) -> tuple[list[dict[str, Any]], tuple[float, float | None] | None]:
-        """What is not written yet; the caller writes it."""
+        """Remove and return the log lines and the progress that are not written yet. The caller writes them."""
         with self._lock:
             lines, self._lines = self._lines, []
             progress, self._progress = self._progress, None
             return lines, progress
 
     def put_back(self, lines: list[dict[str, Any]]) -> None:
-        """Lines that could not be written."""
+        """Put log lines that could not be written back before the newer lines."""
         with self._lock:
             self._lines[:0] = lines
 
     def close(self) -> tuple[list[dict[str, Any]], tuple[float, float | None] | None]:
-        """:meth:`take`, and keep nothing from now on: the attempt is over."""
+        """Call :meth:`take` for the last time: the attempt is over, and later records are dropped."""
         self._closed = True
         return self.take()
 
 
 class RecordWriter:
-    """Takes what all runs on this node record to the database, a few times a second.
+    """Write the records of all runs on this node to the database; log lines and progress at most every 0.3 s.
 
     Args:
         store: The database.
         clock: Dates log lines.
         loop: The scheduler's loop, on which the database is used.
-        keeper: Knows where files are kept.
+        keeper: Stores files, in the database or in the project's file store.
     """
 
     def __init__(self, store: Store, clock: Clock, loop: LoopThread, keeper: ContentKeeper) -> None:
@@ -115,7 +118,7 @@ class RecordWriter:
         self._outage = Outage(log, "keeping log lines and progress")
 
     def row(self, claim: Claim, level: str, message: str) -> dict[str, Any]:
-        """A row of ``c_JobLogLine``."""
+        """Return a row of ``c_JobLogLine``, dated now."""
         return {
             "RunId": claim.run_id,
             "Attempt": claim.attempt,
@@ -125,13 +128,13 @@ class RecordWriter:
         }
 
     def arm(self, recorder: RunRecorder) -> None:
-        """A run has something to write; called from any thread."""
+        """Schedule a flush for a recorder that has something to write. Called from any thread."""
         if recorder not in self._armed:
             self._armed[recorder] = None
             self._loop.loop.call_soon_threadsafe(self._start)
 
     def find_step(self, claim: Claim, name: str) -> Future[str | None]:
-        """The result of a finished step."""
+        """Return a future with the JSON result of a finished step, or ``None`` if the step has not finished."""
 
         async def find() -> str | None:
             async with self._store.read() as connection:
@@ -142,7 +145,7 @@ class RecordWriter:
     def keep_step(
         self, claim: Claim, name: str, result_json: str, duration_ms: int
     ) -> Future[None]:
-        """Keep the result of a step."""
+        """Store the result of a step."""
 
         async def keep() -> None:
             now = self._clock.now()
@@ -159,7 +162,7 @@ class RecordWriter:
         return self._loop.submit(self._persist(keep))
 
     def attach(self, claim: Claim, file: File) -> Future[None]:
-        """Keep a file with a run."""
+        """Store a file as a result of a run. The file is read in a thread, off the scheduler's loop."""
 
         def put() -> Content:
             check_size(file.name, file.size, self.keeper.most_bytes)
@@ -179,7 +182,7 @@ class RecordWriter:
         return self._loop.submit(keep_file())
 
     def note_stop(self, claim: Claim, note: str) -> None:
-        """Say that a run was told to stop and goes on."""
+        """Store a human-readable note that a run was told to stop and still runs."""
 
         async def keep() -> None:
             async with self._store.write() as connection:
@@ -188,7 +191,7 @@ class RecordWriter:
         self._loop.submit(self._persist(keep))
 
     async def _persist(self, work: Any) -> Any:
-        """Do it, however long the database is unavailable: a step that is done must not be done again."""
+        """Call ``work`` and return its result; retry while the database is unavailable, as a finished step must not be repeated."""
         outage = Outage(log, "keeping what a run has done")
         while True:
             try:
@@ -213,7 +216,10 @@ class RecordWriter:
                 await asyncio.sleep(self._outage.failed(error).total_seconds())
 
     async def written(self, recorder: RunRecorder) -> None:
-        """Wait for what is being written of an attempt, so that its last lines are kept after those before; not for ever."""
+        """Wait until the current flush has written the records of an attempt, at most 5 s.
+
+        So the last log lines of the attempt are stored after the earlier lines.
+        """
         if recorder in self._writing:
             await asyncio.wait((self._flushed,), timeout=_LONGEST_FLUSH_SECONDS)
 

@@ -29,25 +29,28 @@ from ..jobs.hooks import AroundHook, name_of
 from ..jobs.result import JobResult
 from .outcome import Outcome, Wait, raised_outcome, result_error, returned_outcome, shown_result
 
-# One attempt through its hooks, the outermost first.
+# Middleware: run an attempt through the hooks around it, the outermost hook first.
 
 _STOPS = (asyncio.CancelledError, JobCancelled, GeneratorExit)
-"""What a hook raises when the attempt is told to stop: no fault of the hook's."""
+"""Exceptions that pass through a hook because the attempt is told to stop. They do not count as a failure of the hook."""
 
 
 async def run_middleware(
     hooks: Sequence[AroundHook], ctx: JobContext, perform: Callable[[], Awaitable[JobResult]]
 ) -> JobResult:
-    """Perform an attempt within its hooks; what ``perform`` returned, if no hook has another result.
+    """Call the hooks around an attempt, then ``perform``.
 
     Args:
-        hooks: The outermost first.
+        hooks: The hooks, the outermost first.
         ctx: The attempt.
-        perform: The job itself.
+        perform: Runs the job itself.
+
+    Returns:
+        The result of the outermost hook that returned a result; else the result of ``perform``.
 
     Raises:
-        HookError: a hook has failed; its cause is what it raised.
-        BaseException: what ``perform`` raised, whether a hook has caught it or not.
+        HookError: A hook has failed. The cause is the exception of the hook.
+        BaseException: ``perform`` raised it and no hook returned a result instead. Catching the exception in a hook does not suppress it.
     """
     if not hooks:
         return await perform()
@@ -55,11 +58,11 @@ async def run_middleware(
 
 
 class _Passage:
-    """The way through one hook.
+    """Run one hook, and check how the hook has used ``call_next``.
 
     Args:
         hook: The hook.
-        within: What it is around.
+        within: The rest of the chain: the inner hooks and the job.
     """
 
     def __init__(self, hook: AroundHook, within: Callable[[], Awaitable[JobResult]]) -> None:
@@ -79,7 +82,7 @@ class _Passage:
             raise HookError(f"the hook {self._name} failed: {exception_line(error)}") from error
         if said is not None:
             return self._checked(said)
-        if self._error is not None:  # the hook may look at what happened, and not undo it
+        if self._error is not None:  # a hook cannot suppress the job's exception
             raise self._error
         if self._result is None:
             raise HookError(
@@ -106,21 +109,24 @@ class _Passage:
         return said
 
 
-# What a job's constructor asks for.
+# Dependency injection: find the services that a job's constructor asks for.
 
 
 async def services_for(
     target: type, container: AsyncContainer | None, offers: Mapping[type, Any]
 ) -> dict[str, Any]:
-    """What a class asks for in its constructor, by type.
+    """Find the constructor arguments of a class by the types of its parameters.
 
     Args:
         target: The class.
-        container: Where services come from.
-        offers: What there is besides, by type; looked at first.
+        container: The container that makes services; ``None``: only ``offers`` are available.
+        offers: Further services by type, such as ``Scheduler``. They take precedence over the container.
+
+    Returns:
+        The arguments by parameter name. A parameter that has a default and no service is left out.
 
     Raises:
-        TypeError: something is asked for that nobody offers.
+        TypeError: A parameter without a default has no service of its type.
     """
     services: dict[str, Any] = {}
     for parameter, kind in _wanted(target):
@@ -137,7 +143,7 @@ async def services_for(
 
 @lru_cache(maxsize=1_000)
 def _wanted(target: type) -> Sequence[tuple[inspect.Parameter, Any]]:
-    """The parameters of a class's constructor with their types; found once, as that takes longer than many a job."""
+    """Return the parameters of a class's constructor with their types. Cached, as the inspection takes longer than many jobs."""
     wanted = [
         parameter
         for parameter in inspect.signature(target).parameters.values()
@@ -155,7 +161,7 @@ async def _service(kind: Any, container: AsyncContainer | None) -> tuple[bool, A
     try:
         return True, await container.get(kind)
     except NoFactoryError as error:
-        if error.requested.type_hint is not kind:  # offered, but what it needs itself is not
+        if error.requested.type_hint is not kind:  # a dependency of `kind` is missing
             raise
         return False, None
 
@@ -169,19 +175,19 @@ def _nobody_offers(target: type, parameter: inspect.Parameter, kind: Any) -> str
     )
 
 
-# The processor time of one attempt.
+# CpuMeter: the processor time of one attempt.
 
 
 class CpuMeter:
-    """Measures the processor time of a coroutine, step by step.
+    """Measure the processor time of coroutines, step by step.
+
+    Tasks that the job starts are not counted: the event loop does not tell to which job a task belongs.
 
     Args:
-        enter: Called when the coroutine goes to work.
-        leave: Called when it waits again.
-        steps: Whether coroutines are measured. Without, they are only awaited, ``enter`` and ``leave`` are not called, and
-            what counts is the time that was added.
-
-    What tasks the job starts by itself use is not counted: the event loop does not tell whose they are.
+        enter: Called before each step of a coroutine.
+        leave: Called after each step, when the coroutine waits or has ended.
+        steps: Whether coroutines are measured. If false, coroutines are only awaited, without calls of ``enter`` and ``leave``; then
+            only the time passed to :meth:`add` counts.
     """
 
     def __init__(
@@ -195,19 +201,19 @@ class CpuMeter:
 
     @property
     def cpu_ms(self) -> int | None:
-        """So far, in milliseconds; ``None`` while nothing was measured."""
+        """Return the processor time so far, in milliseconds; ``None`` if nothing was measured."""
         return None if self._seconds is None else round(self._seconds * 1000)
 
     def add(self, seconds: float) -> None:
-        """Count time that was measured elsewhere."""
+        """Add processor time that the caller has measured, in seconds."""
         self._seconds = (self._seconds or 0.0) + seconds
 
     async def measure(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Await a coroutine, measured if coroutines are."""
+        """Await a coroutine and return its result; measure the steps if ``steps`` is set."""
         return await (_Steps(coroutine, self) if self._steps else coroutine)
 
     def step(self, advance: Callable[[], Any]) -> Any:
-        """One step of the coroutine, up to where it waits; of one that is awaited by another that is measured, as part of that."""
+        """Run the coroutine to its next await and add the CPU time. Nested coroutines count once."""
         if self._is_in_step:
             return advance()
         started = time.thread_time()
@@ -253,23 +259,29 @@ def _thrower(coroutine: Coroutine[Any, Any, Any], error: BaseException) -> Calla
     return lambda: coroutine.throw(error)
 
 
-# Invoking a job: making its instance, calling it on the jobs' loop or in a thread, measuring it.
+# Invocation: make the job's instance, call the job on the jobs' loop or in a thread, measure the call.
 
 log = logging.getLogger("targcc.worker.runner")
 
 T = TypeVar("T")
 
 _LAST_HOOKS_SECONDS = 2.0
-"""How long hooks may take after a plain job that was stopped by force."""
+"""Seconds that hooks may take to end after a plain job that was stopped by force."""
 
 
 @dataclass(frozen=True)
 class InvocationResult:
-    """What a job returned or raised, and the processor time it took, if that was measured; of a process of its own also the memory, in MiB.
+    """The end of one call of a job's code.
 
-    ``interrupted`` says that its code was stopped by force, and not only to be stopped, when it had ended already; ``from_outside`` that
-    neither the node nor the job ended its process. ``error`` is what it raised or put into its result, in the process where it ran. ``asked``
-    says that this process has asked the job's back-off rule; ``wait`` is the answer.
+    Args:
+        outcome: The result or exception of the job, as plain data.
+        cpu_ms: Processor time in milliseconds; ``None`` if not measured.
+        memory_mb: Growth of memory in MiB; ``None`` unless the job has a process of its own.
+        interrupted: Whether the code was really stopped by force. False if the code had already ended when the stop came.
+        from_outside: Whether the job's process was ended by neither the node nor the job.
+        error: The exception that the job raised or put into its result. Only known in the process where the job ran.
+        asked: Whether the worker process has already called the job's back-off rule.
+        wait: The answer of that rule.
     """
 
     outcome: Outcome
@@ -283,11 +295,11 @@ class InvocationResult:
 
 
 class JobLoop:
-    """The loop on which jobs run, with the container their constructors are served from.
+    """The event loop on which jobs run, in its own thread, and the container that provides the services of jobs.
 
     Args:
         make_container: Makes the container; called once, on the loop. ``None``: jobs get no services.
-        offers: What constructors may ask for besides, by type.
+        offers: Further services that constructors may ask for, by type.
         cpu_meter: Whether the processor time of coroutines is measured, see :class:`.CpuMeter`.
     """
 
@@ -306,16 +318,16 @@ class JobLoop:
         self.now_running: JobContext | None = None
         self.contexts: set[JobContext] = set()
         self.stuck_in: str | None = None
-        """What blocks the loop, and where it stands; see ``watchdog.py``."""
+        """The job that blocks the loop and the thread's stack; ``None`` while the loop answers. Set by ``running_attempt.py``."""
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread and make the container; wait up to 60 s for both."""
         self.thread.start()
         self.thread.call_sync(self._open(), timeout=60)
 
     def stop(self) -> None:
-        """Close the container and stop the thread; if it is blocked, it is abandoned."""
-        if not self.thread.has_begun:  # the node did not come so far
+        """Close the container and stop the thread. If the loop is blocked for 5 s, abandon the thread."""
+        if not self.thread.has_begun:  # the start of the node failed before
             self.thread.stop()
             return
         try:
@@ -337,7 +349,7 @@ class JobLoop:
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
     ) -> Invocation:
-        """Begin an invocation on the loop, within hooks; both callbacks are called there."""
+        """Begin an invocation on the loop, inside the hooks. Both callbacks are called on the loop."""
         ctx.take(arguments)
         invocation = Invocation(
             self, definition, ctx, arguments, hooks=hooks, on_begin=on_begin, on_end=on_end
@@ -354,12 +366,12 @@ class JobLoop:
             await self._container.close()
 
     def scope(self) -> typing.AsyncContextManager[AsyncContainer] | None:
-        """A request scope of the container, for one attempt."""
+        """Return a request scope of the container for one attempt; ``None`` without a container."""
         return self._container() if self._container is not None else None
 
 
 class Invocation:
-    """One attempt's code, running on the jobs' loop."""
+    """Run the code of one attempt on the jobs' loop."""
 
     def __init__(
         self,
@@ -389,37 +401,37 @@ class Invocation:
         self.job_thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin; on the jobs' loop."""
+        """Create the task of the attempt. Called on the jobs' loop."""
         self._task = asyncio.create_task(
             self._run(), name=f"{self._ctx.job_name} {self._ctx.run_id}"
         )
 
     def stop(self) -> None:
-        """Stop it by force: a coroutine gets ``CancelledError``; a thread cannot be stopped. Called from any thread."""
+        """Stop the job by force: raise ``CancelledError`` in a coroutine; a thread cannot be stopped. Called from any thread."""
         self._jobs.thread.loop.call_soon_threadsafe(self._cancel)
 
     def tell(self, reason: StopReason, message: str) -> None:
-        """The job sees for itself that it is told to stop: its context says so."""
+        """Do nothing: the job reads in its context, in the same process, that it is told to stop."""
 
     @property
     def in_thread(self) -> bool:
-        """Whether the job's code is in a thread at present."""
+        """Return whether the job's code runs in a thread at present."""
         return self.job_thread is not None and self.job_thread.is_alive()
 
     def _cancel(self) -> None:
         self._stopped = True
-        # A task that is cancelled before its first step does not say that it has ended; what waits for a thread waits on.
+        # A task that is cancelled before its first step would never call on_end. A task that waits for a thread goes on waiting.
         if self._task is not None and self._begun and not self.in_thread:
             self._interrupted = self._task.cancel() or self._interrupted
 
     async def _run(self) -> None:
-        if self._stopped:  # before the loop had time for it
+        if self._stopped:  # stopped before the first step of the task
             stopped = raised_outcome(asyncio.CancelledError())
             self._on_end(InvocationResult(stopped, interrupted=True))
             return
         self._begun = True
         self._on_begin()
-        if (timeout := self._definition.timeout) is not None:  # services stop by it
+        if (timeout := self._definition.timeout) is not None:  # services read this deadline
             deadline.set(time.monotonic() + timeout.total_seconds())
         self._jobs.contexts.add(self._ctx)
         meter = CpuMeter(self._enter, self._leave, steps=self._jobs.cpu_meter)
@@ -437,7 +449,7 @@ class Invocation:
         self._on_end(finished)
 
     def _enter(self) -> None:
-        """Tell the watchdog whose code the loop is in."""
+        """Tell the watchdog which attempt runs on the loop now."""
         self._jobs.now_running = self._ctx
 
     def _leave(self) -> None:
@@ -460,7 +472,7 @@ class Invocation:
         changed = returned_outcome(result)
         if changed.ok or changed.stack_trace is not None:
             return changed
-        return replace(changed, stack_trace=outcome.stack_trace)  # of the job's own failure
+        return replace(changed, stack_trace=outcome.stack_trace)  # the job's own failure
 
     async def _call(self, meter: CpuMeter) -> Outcome:
         async with AsyncExitStack() as stack:
@@ -473,7 +485,7 @@ class Invocation:
             return await self._call_in_thread(function, arguments, meter)
 
     async def _make(self, stack: AsyncExitStack) -> Callable[..., Any]:
-        """What is to be called: the function, or ``execute`` of an instance that got its services."""
+        """Return the callable of the job: its function, or ``execute`` of a new instance with injected services."""
         target: Any = self._definition.target
         if not inspect.isclass(target):
             function: Callable[..., Any] = target
@@ -487,7 +499,7 @@ class Invocation:
     async def _call_in_thread(
         self, function: Callable[..., Any], arguments: dict[str, Any], meter: CpuMeter
     ) -> Outcome:
-        # A thread of its own: one of a pool would keep the process from ending when it hangs.
+        # A daemon thread for each call: a hanging thread of a pool would keep the process from ending.
         loop, done = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
 
         def work() -> None:
@@ -498,14 +510,14 @@ class Invocation:
                 loop.call_soon_threadsafe(_resolve, done, outcome)
 
         name = f"targcc-job {self._ctx.job_name} {self._ctx.run_id}"
-        context = contextvars.copy_context()  # what hooks have set is the job's too
+        context = contextvars.copy_context()  # context variables set by hooks hold in the job too
         self.job_thread = threading.Thread(target=context.run, args=(work,), name=name, daemon=True)
         self.job_thread.start()
         outcome = await _outlasting(done)
-        if self._stopped and self._hooks:  # they have a moment to end by themselves
+        if self._stopped and self._hooks:  # the hooks get 2 s to end by themselves
             loop.call_later(_LAST_HOOKS_SECONDS, self._cancel)
         if self._error is not None:
-            raise self._error  # through the scope of the container, whose services roll back
+            raise self._error  # passes through the container's scope, so that services roll back
         if isinstance(outcome, Outcome):
             return outcome
         return self._returned(await meter.measure(self._awaited(outcome)))
@@ -513,10 +525,10 @@ class Invocation:
     def _outcome_of(
         self, function: Callable[..., Any], arguments: Mapping[str, Any]
     ) -> Outcome | Awaitable[Any]:
-        """Call a plain function, in its thread: what came of it, or what it hands on to be awaited."""
+        """Call a plain function in the job's thread; return its outcome, or the awaitable that the function returned."""
         try:
             returned = function(**arguments)
-            # isinstance would believe a __class__ of its own.
+            # isinstance would trust a `__class__` that the value overrides.
             if issubclass(type(returned), Awaitable):
                 return typing.cast("Awaitable[Any]", returned)
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its result
@@ -531,13 +543,16 @@ class Invocation:
         return outcome
 
     async def _awaited(self, value: Awaitable[Any]) -> Any:
-        if self._stopped:  # while it was in its thread
+        if self._stopped:  # stopped while the job was in its thread
             self._interrupted = typing.cast("asyncio.Task[Any]", self._task).cancel()
         return await value
 
 
 async def _outlasting(done: asyncio.Future[T]) -> T:
-    """The result of a thread, which cannot be stopped: who is cancelled meanwhile, as by a time limit of a hook, is so after its end."""
+    """Wait for a thread and return its result, as a thread cannot be stopped.
+
+    A cancellation that comes meanwhile, such as by a timeout in a hook, is raised after the end of the thread.
+    """
     cancelled: asyncio.CancelledError | None = None
     while not done.done():
         try:

@@ -1,4 +1,4 @@
-"""An attempt that runs on this node, and the watchdog that names jobs which block the loop."""
+"""Hold the state of an attempt that runs on this node; log jobs that block the jobs' loop."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ from .processes import ProcessInvocation
 from .recorder import RunRecorder
 from .runner import Invocation, InvocationResult, JobLoop
 
-# An attempt that runs on this node.
+# RunningAttempt: the state of one running attempt.
 
 
 class RunningAttempt:
-    """A run that belongs to this node, and everything about its present attempt."""
+    """Hold a claimed run and the state of its current attempt: context, recorder, timer, stop reason, result.
+
+    Args:
+        claim: The run and its attempt.
+        definition: The job.
+        recorder: Stores the log lines, progress and steps of the attempt.
+        parents: The runs that the run has waited for.
+    """
 
     def __init__(
         self,
@@ -37,7 +44,7 @@ class RunningAttempt:
         self.recorder = recorder
         self.ctx = _context(claim, definition, recorder, parents)
         self.turned: asyncio.Future[None] = loop.create_future()
-        """Done when the job's code has ended, or is told to stop."""
+        """Resolved when the job's code has ended or the job is told to stop."""
         self.ended: asyncio.Future[InvocationResult] = loop.create_future()
         self.forced = False
         self.began = time.monotonic()
@@ -55,23 +62,26 @@ class RunningAttempt:
             self.turned.set_result(None)
 
     def cancel(self, by: str) -> None:
-        """Tell the job that somebody wants it cancelled; one that has timed out and does not stop is cancelled when it does."""
+        """Tell the job to stop because a user cancelled the run.
+
+        If the run has already timed out and still runs, change its stop reason from timeout to cancelled.
+        """
         self.tell(StopReason.CANCELLED, f"cancelled by {by}")
         if self.ctx.stop_reason is StopReason.TIMEOUT:
             self.ctx.stop_otherwise(
                 StopReason.CANCELLED, f"cancelled by {by}; it had {self.ctx.cancel_reason}"
             )
-            self.forced = True  # success would be too late
+            self.forced = True  # a later success counts as cancelled too
             if self._again is not None and not self._again.done():
                 self._again.set_result(None)
 
     def told_again(self) -> asyncio.Future[None]:
-        """Done when the reason why the job has to stop changes."""
+        """Return a new future that resolves when the stop reason of the job changes."""
         self._again = asyncio.get_running_loop().create_future()
         return self._again
 
     async def ends_within(self, seconds: float, hurried: asyncio.Event | None = None) -> bool:
-        """Wait for the end of the job's code, but no longer once the process has to hurry; whether it has come."""
+        """Wait until the job's code ends, ``seconds`` pass or ``hurried`` is set; return whether the code has ended."""
         hurry = asyncio.create_task(hurried.wait()) if hurried is not None else None
         ends = (self.ended,) if hurry is None else (self.ended, hurry)
         await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -80,17 +90,21 @@ class RunningAttempt:
         return self.ended.done()
 
     def stop_note(self, since: datetime) -> str:
-        """For people: why a job that does not stop was told to, and since when."""
+        """Return a human-readable note: since when, and why, a job that still runs was told to stop."""
         at = since.isoformat(sep=" ", timespec="seconds")
         return f"told to stop at {at}, still running: {self.ctx.cancel_reason}"
 
     def begun(self) -> None:
-        """The job's own code begins now: its time runs. Called from any thread."""
+        """Start the clock of the job's timeout, as the job's own code begins now. Called from any thread."""
         self.began = time.monotonic()
         self._has_begun = True
 
     def watch_time(self) -> None:
-        """Tell the job to stop when its time is over. It begins elsewhere, and nobody is woken to say so: so it is asked then."""
+        """Tell the job to stop when its timeout has passed.
+
+        The job's code begins in another thread, and the beginning does not wake this loop. So the timer runs for one full timeout first;
+        then subtract the time since the beginning, and wait again for the rest.
+        """
         timeout = self.definition.timeout
         if timeout is None or self.ended.done():
             return
@@ -103,7 +117,7 @@ class RunningAttempt:
             self._timer = asyncio.get_running_loop().call_later(left, self.watch_time)
 
     def end(self, finished: InvocationResult) -> None:
-        """The job's own code has ended."""
+        """Record the result of the job's own code, which has ended, and stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
         if not self.ended.done():
@@ -131,20 +145,21 @@ def _context(
     )
 
 
-# Notices a job that blocks the jobs' loop, and names it.
+# Watchdog: detects that the jobs' loop is blocked and logs the job that blocks the loop.
 
 log = logging.getLogger("targcc.worker.watchdog")
 
 BLOCKED_SECONDS = 5.0
-"""A loop that answers nothing for so long is blocked."""
+"""Seconds without an answer after which the loop counts as blocked."""
 
 
 async def watch(jobs: JobLoop, *, blocked_seconds: float = BLOCKED_SECONDS) -> None:
-    """Ask the jobs' loop whether it still turns, until cancelled; nothing is asked while nothing runs.
+    """Ping the jobs' loop until cancelled, and log when the loop is blocked. No ping is sent while no job runs.
 
     Args:
         jobs: The loop.
-        blocked_seconds: No answer for so long is said in the log, once, and so is the next answer.
+        blocked_seconds: Seconds without an answer before one warning is logged. The next answer is logged too. The pause between two
+            pings is a fifth of this.
     """
     while True:
         await asyncio.sleep(together(blocked_seconds / 5))

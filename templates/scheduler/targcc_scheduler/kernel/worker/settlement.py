@@ -1,4 +1,7 @@
-"""Writing settlements: those that come while the database is busy go together in the next transaction, and none is ever dropped."""
+"""Write settlements in batches; retry until each settlement is in the database.
+
+Settlements that arrive while a transaction runs are written together in the next transaction.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ log = logging.getLogger("targcc.worker.settlement_writer")
 
 _MOST_AT_ONCE = 100
 _GATHER_SECONDS = 0.001
-"""Runs that end together are written together, and their workers get their next runs together: so long the first waits for the last."""
+"""Seconds that the first settlement of a batch waits for further settlements.
+
+Runs that end at nearly the same time are written together, so that their workers claim the next runs together.
+"""
 
 
 @dataclass(eq=False)
@@ -33,17 +39,17 @@ class _Waiting:
     settlement: Settlement
     written: asyncio.Future[bool]
     tries: list[tuple[Settlement, datetime]] = field(default_factory=list)
-    """What was tried, and with which instant, and may have come through though it is tried again."""
+    """Earlier tries of this settlement, each with its instant. Their commits may have succeeded although no answer came."""
 
 
 class SettlementWriter:
-    """Writes settlements.
+    """Write settlements to the database, in batches of at most 100.
 
     Args:
         store: The database.
-        engine: Gets the runs that go on.
+        engine: Receives the runs that wait again or may start because of a settlement.
         clock: Dates the transitions.
-        others_run: Whether other runs are about to end, so that it pays to wait for them.
+        others_run: Returns whether other runs are in progress on this node. If so, waiting briefly for their settlements pays.
     """
 
     def __init__(
@@ -59,13 +65,13 @@ class SettlementWriter:
         self._outage = Outage(log, "writing the outcome of runs")
 
     async def settle(self, settlement: Settlement) -> bool:
-        """Write a settlement; returns once it is in the database, however long that is unavailable.
+        """Write a settlement and return once the database has stored it; wait as long as the database is unavailable.
 
         Returns:
             Whether the run still belonged to this node.
 
         Raises:
-            Exception: it cannot be written, not even without its details, which is a fault of the scheduler.
+            Exception: The settlement cannot be written, not even without its details. This is a fault of the scheduler.
         """
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(settlement, written))
@@ -76,7 +82,7 @@ class SettlementWriter:
         return await written
 
     async def close(self) -> None:
-        """Wait until everything is written."""
+        """Wait until all settlements are written."""
         if self._task is not None:
             await self._task
 
@@ -93,7 +99,7 @@ class SettlementWriter:
                         item.written.set_exception(error)
 
     async def _gather(self) -> None:
-        """Wait for others that end now too, until the last run has ended, but not long."""
+        """Wait for further settlements: until the last run on this node has ended, but at most ``_GATHER_SECONDS``."""
         loop = asyncio.get_running_loop()
         self._gathered = loop.create_future()
         timer = loop.call_later(_GATHER_SECONDS, _resolve, self._gathered)
@@ -104,7 +110,10 @@ class SettlementWriter:
             self._gathered = None
 
     async def _try(self, batch: Sequence[_Waiting]) -> None:
-        """Write a batch. What the database refuses is found by halving it, and costs the others nothing."""
+        """Write a batch; if the database refuses a value, halve the batch until only the refused settlement is left.
+
+        During an outage, put the whole batch back at the front of the queue and pause.
+        """
         now = self._clock.now()
         try:
             await self._write(batch, now)
@@ -113,7 +122,7 @@ class SettlementWriter:
                 await self._try_halves(batch, error)
             else:
                 await self._try_later(batch, now, error)
-        # Such as a StatementError: a value of which no parameter can be made.
+        # For example a StatementError: a value cannot be converted to a parameter.
         except Exception as error:  # noqa: BLE001 - whatever it is, it is one item's
             await self._try_halves(batch, error)
         else:
@@ -155,7 +164,7 @@ class SettlementWriter:
             if doubtful:
                 settled += await settle.settled_before(connection, doubtful)
         if one_statement and len(settled) < len(settlements):
-            for item in batch:  # whatever becomes of the rest, some are written
+            for item in batch:  # some are committed already, even if the next transaction fails
                 item.tries.append((item.settlement, now))
             settled += await self._write_tied(settlements, settled, now)
         mine = {(item.claim.run_id, item.claim.attempt) for item in settled}
@@ -168,7 +177,10 @@ class SettlementWriter:
     async def _write_tied(
         self, settlements: Sequence[Settlement], settled: Sequence[Settlement], now: datetime
     ) -> list[Settlement]:
-        """Those that could not be settled by a statement alone: something was tied to them while they ran; or they are lost."""
+        """Settle the rest of a batch in a transaction, and return the settlements that were written.
+
+        The single statement has skipped them: a run got dependents while it ran, or the run does not belong to this node any more.
+        """
         written = {item.claim.key for item in settled}
         rest = [item for item in settlements if item.claim.key not in written]
 
@@ -187,21 +199,31 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 async def _hold(connection: AsyncConnection, settlements: Sequence[Settlement]) -> None:
-    """Lock what ends are about, in one order; a single one meets what waits for it in that order by itself, unless it has locked the key of its limit by then."""
+    """Lock the runs and their waiting dependents in id order, so that concurrent settlements do not deadlock.
+
+    A single settlement reaches its dependents in that order without this lock. But with a limit, settling locks the limit key before
+    the dependents; so the dependents are locked here, before the key.
+    """
     if len(settlements) > 1 or settlements[0].claim.ties & Tie.LIMITED:
         await lock_rows(connection, [item.claim.run_id for item in settlements])
 
 
 def _is_plain(settlement: Settlement, *, at_once: bool) -> bool:
-    """Whether the run and its history are all that is written, with ``at_once`` unless somebody waits for the key of its limit, as is likely where the run has waited."""
+    """Return whether a single statement can write the settlement: only the run and its history change.
+
+    Args:
+        settlement: The settlement.
+        at_once: Accept a run that has a limit key: the statement skips the run if other runs wait for the key. A run that has itself
+            waited for room under its limit is not plain, as further runs are then likely to wait.
+    """
     limited = settlement.claim.limit or settlement.claim.queue_limit
-    failed = settlement.state is RunState.FAILED  # its cause is written too
+    failed = settlement.state is RunState.FAILED  # its error group is written too
     tied = settlement.claim.ties & NO_LIMIT if at_once else settlement.claim.ties
     return not (settlement.goes_on or limited or failed or tied or settlement.log_lines)
 
 
 def _simpler(settlement: Settlement) -> Settlement:
-    """A settlement without what its job has given: first without details, then without a word."""
+    """Return the settlement with less job data: first without details, then with a fixed message and without a note."""
     attempt = settlement.attempt
     if attempt is not None:
         attempt = replace(
