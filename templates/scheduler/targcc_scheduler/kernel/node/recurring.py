@@ -82,7 +82,7 @@ class Agenda:
 
 # Due and missed slots of a schedule: pure rules, without database or clock.
 #
-# * Under any policy, a slot older than the job's grace is missed. The default grace is a day; a job may have none.
+# * Under any policy, a slot older than the job's grace is missed. The default grace is a day; a job may have no limit.
 # * ``run_once``: the newest due slot runs, earlier due slots are missed.
 # * ``run_all``: every due slot runs.
 # * ``skip``: a slot more than a minute late is missed.
@@ -396,7 +396,7 @@ class RecurringScheduler:
                 self._outage.over()
             except OUTAGES as error:
                 self._refreshed = float("-inf")
-                # In real time: a clock that stands still would keep it from trying again.
+                # Wait in real time: with a clock that stands still, the next try would never come.
                 await wait_for(self._wake, self._outage.failed(error).total_seconds())
                 self._wake.clear()
             else:
