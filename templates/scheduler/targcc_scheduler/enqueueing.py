@@ -78,10 +78,10 @@ class Creating:
                 and never if the application rolls back. Accepts SQLAlchemy, async or sync; Django's ``connection``; psycopg; sqlite3.
             connection: The same as ``session``; pass one of the two.
             by: The actor, shown with the run.
-            queue: The queue. Default: the job's queue.
-            priority: The priority. Default: the job's priority.
-            expires_in: Cancel the run if it has not started within this time after it was due. A run with dependencies is due when
-                these are satisfied. Default: the job's ``expires_in``.
+            queue: Default: the job's queue.
+            priority: Runs with a higher priority start first within a queue. Default: the job's priority.
+            expires_in: A duration such as ``"15m"``, or a ``timedelta``: cancel the run if the run has not started so long after its due
+                time. A run with dependencies is due when the dependencies are satisfied. Default: the job's ``expires_in``.
             idempotency_key: Idempotency key: a second call with the same key returns the first run, for as long as that run is kept.
                 ``existing`` of the returned id is then true, as for an existing run of a ``unique`` job.
             after: Dependencies: the id of a run, a batch, or several of these. The run waits for these as ``on`` and ``quorum`` say. An
@@ -101,7 +101,8 @@ class Creating:
             FileError: a file among the arguments cannot be read, or a file or the arguments are too large.
             IdempotencyError: a call for another job, or with other arguments, has used the key; or the key is empty or too long.
             UnknownRun: a dependency does not exist.
-            ValueError: both ``session`` and ``connection`` are given, or the priority or a word is not allowed.
+            ValueError: both ``session`` and ``connection`` are given; ``priority``, ``on``, ``quorum`` or ``otherwise`` has a value that is
+                not allowed; or ``after`` is empty.
         """
         waits = after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in, idempotency_key)
@@ -161,8 +162,8 @@ class Creating:
     ) -> RunId:
         """Create a run that starts later.
 
-        Pass either ``delay``, a duration such as ``"15m"``, or ``at``, an instant with a timezone. With ``after``, the delay starts when the
-        dependencies are satisfied. All other arguments and errors are those of :meth:`enqueue`.
+        Pass either ``delay``, a ``timedelta`` or a text such as ``"15m"``, or ``at``, an instant with a timezone. With ``after``, the delay
+        starts when the dependencies are satisfied. All other arguments and errors are those of :meth:`enqueue`.
 
         Returns:
             The id of the run.

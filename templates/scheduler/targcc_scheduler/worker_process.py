@@ -27,7 +27,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 class SchedulerOnDemand(Mapping[type, Any]):
-    """Provides a :class:`~.scheduler.Scheduler` to jobs whose constructor takes one, made on first use: its import takes longer than all other imports.
+    """Provides a :class:`~.scheduler.Scheduler` to jobs whose constructor takes one.
+
+    The scheduler is imported on first use: its import takes longer than all other imports.
 
     Args:
         settings: The node's settings, pickled.

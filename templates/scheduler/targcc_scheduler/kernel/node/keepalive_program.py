@@ -29,7 +29,7 @@ _WAITS_FOR_LOCK = 1.0
 _ANSWERS = 0.1
 """Seconds to wait for the stacks after the signal."""
 SPENT = 7
-"""Exit status of a keepalive process whose node is responsive again: the process has a driver and a connection loaded, its successor has neither."""
+"""Exit status of a process that has sent heartbeats for a node now responsive again; its successor loads no driver and no connection."""
 
 
 class Sitter:

@@ -302,7 +302,10 @@ async def end_tasks(tasks: Collection[asyncio.Task[None]]) -> None:
 
 
 async def _keep_going(make: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-    """Run a background task until the task returns. Log any other exception as a fault and start the task again: a node needs each of its tasks."""
+    """Run a background task until the task returns.
+
+    Log any other exception as a fault of the scheduler and start the task again: a node must not go on without the task.
+    """
     while True:
         try:
             await make()

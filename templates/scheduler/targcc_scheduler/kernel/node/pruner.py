@@ -143,7 +143,10 @@ async def count_history(store: Store, *, progress: Callable[[int], None] | None 
 
 
 async def fold_statistics(store: Store, now: datetime) -> None:
-    """Merge the statistics rows of all nodes, a day after their quarter of an hour began, so that a page reads one row per quarter of an hour."""
+    """Merge the statistics rows of all nodes a day after their quarter of an hour began.
+
+    A page then reads one row for each quarter of an hour.
+    """
     pace, folded = Throttle.on(store), 1
     while folded:
         started = time.monotonic()
