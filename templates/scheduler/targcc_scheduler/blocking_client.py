@@ -74,7 +74,7 @@ class Client:
         """Create a run of a job for each set of arguments, in one transaction: all runs or none.
 
         Returns:
-            The ids of the runs, in the order of ``many``. See :meth:`Scheduler.enqueue_many`.
+            The runs' ids, in the order of ``many``. See :meth:`Scheduler.enqueue_many`.
         """
         kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in)

@@ -74,7 +74,7 @@ class Creating:
 
         Args:
             job: The job.
-            session: A session or connection of the application to the scheduler's database. The run exists once the application commits,
+            session: The application's session or connection to the scheduler's database. The run exists once the application commits,
                 and never if the application rolls back. Accepts SQLAlchemy, async or sync; Django's ``connection``; psycopg; sqlite3.
             connection: The same as ``session``; pass one of the two.
             by: The actor, shown with the run.
@@ -83,8 +83,8 @@ class Creating:
             expires_in: A duration such as ``"15m"``, or a ``timedelta``: cancel the run if the run has not started so long after its due
                 time. A run with dependencies is due when the dependencies are satisfied. Default: the job's ``expires_in``.
             idempotency_key: Idempotency key: a second call with the same key returns the first run, for as long as that run is kept.
-                ``existing`` of the returned id is then true, as for an existing run of a ``unique`` job.
-            after: Dependencies: the id of a run, a batch, or several of these. The run waits for these as ``on`` and ``quorum`` say. An
+                The returned id then has ``existing`` set, as for an existing run of a ``unique`` job.
+            after: Dependencies: the id of a run, a batch, or several. The run waits for these as ``on`` and ``quorum`` say. An
                 existing run that this call returns gets no new dependencies.
             on: How the dependencies must end: ``success``, ``failure``, or ``finish`` for any end.
             quorum: Whether ``all`` dependencies must end that way, or ``any`` single dependency is enough.
@@ -127,10 +127,10 @@ class Creating:
     ) -> list[RunId]:
         """Create a run of a job for each set of arguments, in one transaction: all runs or none.
 
-        ``many`` contains the arguments of each run. All other arguments and errors are those of :meth:`enqueue`.
+        ``many`` contains the arguments for each run. All other arguments and errors are as for :meth:`enqueue`.
 
         Returns:
-            The ids of the runs, in the order of ``many``.
+            The runs' ids, in the order of ``many``.
 
         Raises:
             ValueError: ``after`` is given with more than 10,000 runs.
@@ -163,10 +163,10 @@ class Creating:
         """Create a run that starts later.
 
         Pass either ``delay``, a ``timedelta`` or a text such as ``"15m"``, or ``at``, an instant with a timezone. With ``after``, the delay
-        starts when the dependencies are satisfied. All other arguments and errors are those of :meth:`enqueue`.
+        starts when the dependencies are satisfied. All other arguments and errors are as for :meth:`enqueue`.
 
         Returns:
-            The id of the run.
+            The run's id.
 
         Raises:
             ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no timezone.
@@ -195,7 +195,7 @@ class Creating:
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
     ) -> RunId:
-        """Create a run on request of a person, to start now. The request is recorded in the audit.
+        """Create a run that a person requested, to start now. The request is recorded in the audit.
 
         Args:
             name: The job.
@@ -215,7 +215,7 @@ class Creating:
             The id of the run.
 
         Raises:
-            RunStateError: the old server runs the job. Other errors are those of :meth:`enqueue`.
+            RunStateError: the old server runs the job. Other errors are as for :meth:`enqueue`.
         """
         waits = after_of(after, on, quorum, otherwise)
         options = Options(

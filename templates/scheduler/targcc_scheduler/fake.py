@@ -93,7 +93,7 @@ class Recording:
     """All runs enqueued in this process, by any scheduler.
 
     Attributes:
-        joining: For each job that follows several jobs, the last run so far of each of these jobs.
+        joining: For each job that follows several jobs, the last run of each followed job so far.
         perform: Run a job inline; ``None`` runs no jobs.
     """
 
@@ -145,7 +145,7 @@ class Recording:
         return [self.find(one).as_parent for kind, one in sorted(parents) if kind == RUN]
 
     def join(self, child: str, after: After, job: str, run_id: int) -> After | None:
-        """Return the dependencies of a new run of ``child``, a job that follows other jobs.
+        """Return the dependencies for a new run of ``child``, a job that follows other jobs.
 
         Args:
             child: Name of the following job.
@@ -216,7 +216,7 @@ def _outcome(run_id: int) -> str | None:
 
 
 def _followers(run: NewRun, run_id: int) -> list[NewRun]:
-    """Return the runs of the jobs that follow the job of a finished run."""
+    """Return runs for the jobs that follow a finished run's job."""
     found = []
     for child in run.then:
         after = child.after and RECORDING.join(child.job_name, child.after, run.job_name, run_id)
@@ -360,7 +360,7 @@ class RecordingHost(Host):
             await self._perform(_add(_followers(new, run.run_id)))
 
     def _add_batch(self, planned: batch_actions.Planned) -> tuple[list[Made], Then]:
-        """Record the runs of a batch and its waiting callbacks; return the runs, and a function that runs all of these."""
+        """Record a batch's runs and its waiting callbacks; return these, and a function that runs them all."""
         self._batches += 1
         planned.batch_id = self._batches
         inner = [self._add_batch(one) for one in planned.inner]

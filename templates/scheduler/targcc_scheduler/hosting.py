@@ -62,7 +62,7 @@ class Host:
         clock: Source of the current time.
         jobs_package: Package with the job modules.
         offers: Objects by type for job constructors, besides the project's services.
-        container: Dishka container that provides the arguments of job constructors. Default: ``make_container()`` of the project's
+        container: Dishka container that provides the arguments for job constructors. Default: ``make_container()`` of the project's
             ``services.py``, if the project has one.
         notify: Called with an event for each result and each missed slot. Default: sends alerts.
     """
@@ -379,7 +379,7 @@ class Host:
             await store.dispose()
 
     async def _forget_slots(self, inactive: set[str]) -> None:
-        """Forget the last slot of jobs that became inactive, so that a job that returns starts from the time of its return."""
+        """Forget the last slot of jobs that became inactive, so that a job that returns starts from then."""
         await self.store.change(lambda connection: slots.forget(connection, inactive))
         self.look_for_slots()
 

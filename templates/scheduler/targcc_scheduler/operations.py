@@ -27,7 +27,7 @@ from .kernel.runs import eligibility, operate, rerun
 from .kernel.runs.values import NewRun, RunId
 from .kernel.unique import expiry, unique_key
 
-# Operations: each is one transaction. An operation of a person also writes a row of the audit.
+# Operations: each is one transaction. An operation that a person requests also writes an audit row.
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ async def create_run(call: Call, run: NewRun) -> RunId:
 
 
 async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[RunId]:
-    """Insert runs and submit the runs to the engine; return the ids in the order of ``runs``, with the ids of existing runs for duplicates."""
+    """Insert runs and submit the runs to the engine; return their ids in order, with an existing run's id for each duplicate."""
     return await submit.create_runs(call.engine, call.connection, runs, call.now)
 
 
@@ -90,7 +90,7 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
 
 
 async def trigger(call: Call, run: NewRun, by: Actor) -> RunId:
-    """Create a run on request of a person; return its id, or the id of the existing run with its key.
+    """Create a run that a person requested; return its id, or the id of the existing run with its key.
 
     Raises:
         RunStateError: the old server runs the job.

@@ -43,7 +43,7 @@ class Scheduler(Flowing, Hooked):
     Args:
         settings: Default: read from the environment and ``.env``.
         jobs_package: Package with the job modules. Default: from the settings.
-        container: Dishka container that provides the arguments of job constructors. Default: ``make_container()`` of the project's
+        container: Dishka container that provides the arguments for job constructors. Default: ``make_container()`` of the project's
             ``services.py``, if the project has one.
         clock: Source of the current time. Default: the database's clock.
         notify: Called with an event for each result and each missed slot. Default: sends alerts.
@@ -222,7 +222,7 @@ class Scheduler(Flowing, Hooked):
         Args:
             run_id: The run.
             by: The actor, for the audit.
-            connection: A session or connection of the application; see ``session`` of :meth:`enqueue`.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
 
         Returns:
             ``cancelled``; ``running`` if the job was told to stop.
@@ -242,7 +242,7 @@ class Scheduler(Flowing, Hooked):
         Args:
             run_id: The run.
             by: The actor, for the audit.
-            connection: A session or connection of the application; see ``session`` of :meth:`enqueue`.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
 
         Returns:
             The id of the run to be executed. For a ``unique`` job this may be an existing run.
@@ -259,7 +259,7 @@ class Scheduler(Flowing, Hooked):
         Args:
             run_id: The run.
             by: The actor, for the audit.
-            connection: A session or connection of the application; see ``session`` of :meth:`enqueue`.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
 
         Raises:
             UnknownRun: no run has this id.
@@ -303,7 +303,7 @@ class Scheduler(Flowing, Hooked):
             by: The actor, for the audit.
             reason: Shown with the pause.
             until: End of the pause. Default: until :meth:`resume`.
-            connection: A session or connection of the application; see ``session`` of :meth:`enqueue`.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
 
         Raises:
             UnknownJob: no job has this name.
@@ -320,7 +320,7 @@ class Scheduler(Flowing, Hooked):
         Args:
             name: The job.
             by: The actor, for the audit.
-            connection: A session or connection of the application; see ``session`` of :meth:`enqueue`.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
 
         Raises:
             UnknownJob: no job has this name.
@@ -344,7 +344,7 @@ class Scheduler(Flowing, Hooked):
             by: The actor, for the audit.
             reason: Shown with the pause.
             until: End of the pause. Default: until :meth:`resume_queue`.
-            connection: A session or connection of the application; see ``session`` of :meth:`enqueue`.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
 
         Raises:
             PauseError: ``until`` is in the past, or too far in the future.
@@ -359,7 +359,7 @@ class Scheduler(Flowing, Hooked):
         Args:
             name: The queue.
             by: The actor, for the audit.
-            connection: A session or connection of the application; see ``session`` of :meth:`enqueue`.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
         """
         await self.operate(operations.resume_queue, connection, name, by)
 
@@ -374,8 +374,8 @@ class Scheduler(Flowing, Hooked):
         """Remove old runs, history, audit rows and statistics.
 
         Args:
-            days: Age in days after which runs and their history are removed. Default: ``history_days`` of the settings.
-            keep_last: Number of finished runs to keep of each job at any age. Default: ``history_keep`` of the settings.
+            days: Age in days after which runs and their history are removed. Default: ``history_days`` in the settings.
+            keep_last: Number of finished runs to keep for each job at any age. Default: ``history_keep`` in the settings.
             by: The actor, for the audit.
             progress: Called after each step, on the scheduler's loop, with the numbers of rows removed so far.
 

@@ -1,4 +1,4 @@
-"""Entry point of a worker process: loads the project's jobs and services, without a database connection of the scheduler and without a node."""
+"""Entry point of a worker process: loads the project's jobs and services, but no node and no database connection for the scheduler."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ _PR_SET_PDEATHSIG = 1
 class SchedulerOnDemand(Mapping[type, Any]):
     """Provides a :class:`~.scheduler.Scheduler` to jobs whose constructor takes one.
 
-    The scheduler is imported on first use: its import takes longer than all other imports.
+    The scheduler is created on first use. Types are compared by name, so that this module need not import the scheduler: that import takes
+    longer than all other imports.
 
     Args:
         settings: The node's settings, pickled.

@@ -33,7 +33,7 @@ def described(definitions: Iterable[JobDefinition]) -> dict[str, tuple[str, str]
 
 
 def fingerprint_of(jobs: Mapping[str, tuple[str, str]]) -> str:
-    """Return a short digest of the result of :func:`described`."""
+    """Return a short digest for the result from :func:`described`."""
     text = "\n".join("\t".join((name, *rest)) for name, rest in sorted(jobs.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
 
@@ -55,7 +55,7 @@ def version_of(project: str) -> str:
 
 
 def _arguments(job: JobDefinition) -> str:
-    """Return the arguments of a job from its signature; add the JSON schema if an argument has a type of the project."""
+    """Return a job's arguments from its signature; add the JSON schema if an argument has a type that the project defines."""
     parameters = inspect.signature(job.function).parameters.values()
     wanted = [item for item in parameters if not _type_of(item).endswith("JobContext")]
     text = ", ".join(_shape(item) for item in wanted if item.name != "self")

@@ -1,4 +1,4 @@
-"""Health of a node: clock offset, identity of the database, blocked job loop; and the alerts about these."""
+"""Node health: clock offset, database identity, blocked job loop; and the alerts about these."""
 
 from __future__ import annotations
 

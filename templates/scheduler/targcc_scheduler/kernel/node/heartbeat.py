@@ -1,4 +1,4 @@
-"""Heartbeat of a node, and detection of lost nodes.
+"""A node's heartbeat, and the detection of lost nodes.
 
 Heartbeat and poll are two loops: a poll that waits for a lock or a connection delays no heartbeat.
 """
@@ -67,7 +67,7 @@ class FailureDetector:
         self._looked: float | None = None
 
     def observe(self, beats: Sequence[Beat], looked: float) -> list[Beat]:
-        """Record the heartbeats of a poll and return those of the lost nodes.
+        """Record the heartbeats from a poll and return the lost nodes' heartbeats.
 
         Args:
             beats: The last heartbeat of each node.

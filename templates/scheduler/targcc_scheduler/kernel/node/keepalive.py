@@ -1,4 +1,4 @@
-"""The keepalive process of a node, from the node's side: heartbeat files, stack dumps, start and stop of the process.
+"""A node's keepalive process, from the node's side: heartbeat files, stack dumps, starting and stopping the process.
 
 Beside a SQLite database, each node has a file of twenty digits in the folder ``<database>-nodes``. The node, or its keepalive process,
 rewrites the file at each heartbeat.
@@ -127,7 +127,7 @@ class Stacks:
         self._thread.start()
 
     def turned(self) -> None:
-        """Record a turn of the event loop and clear the file: the stacks are out of date."""
+        """Record a turn of the event loop and clear the file: the stacks are outdated."""
         self._turned = time.monotonic()
         self._written = False
         if os.fstat(self._file.fileno()).st_size:

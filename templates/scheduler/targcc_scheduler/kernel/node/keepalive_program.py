@@ -105,8 +105,8 @@ class Sitter:
     def _ask_for_stacks(self, now: float) -> None:
         """Send the signal for the stacks while the node's interpreter is held.
 
-        The interpreter counts as held when no thread of the node has reported for half of ``silence``, and this process has observed the node
-        blocked for five eighths of ``silence``.
+        The interpreter counts as held when two conditions hold: no thread in the node has reported for half of ``silence``, and this process has
+        observed the node blocked for five eighths of ``silence``.
         """
         silence, number = self.orders["silence"], self.orders["stack_signal"]
         held = now - self._pulsed > silence / 2 and self._stuck > silence / 2 + silence / 8

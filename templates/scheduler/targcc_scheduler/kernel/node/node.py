@@ -291,7 +291,7 @@ class Node:
 async def end_tasks(tasks: Collection[asyncio.Task[None]]) -> None:
     """Cancel tasks, and cancel again until all have ended.
 
-    A wait that ends at the moment of a cancellation may swallow the cancellation, as ``asyncio.wait_for`` of Python 3.11 does.
+    A wait that ends when the task is cancelled may swallow the cancellation, as ``asyncio.wait_for`` does in Python 3.11.
     """
     left = set(tasks)
     while left:

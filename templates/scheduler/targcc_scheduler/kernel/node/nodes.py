@@ -1,4 +1,4 @@
-"""Rows of nodes, their heartbeats, and the rescue of runs whose node was lost."""
+"""Node rows, heartbeats, and the rescue of runs whose node was lost."""
 
 from __future__ import annotations
 

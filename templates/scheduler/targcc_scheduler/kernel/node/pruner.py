@@ -143,7 +143,7 @@ async def count_history(store: Store, *, progress: Callable[[int], None] | None 
 
 
 async def fold_statistics(store: Store, now: datetime) -> None:
-    """Merge the statistics rows of all nodes a day after their quarter of an hour began.
+    """Merge the statistics rows that several nodes wrote for a quarter of an hour, a day after its beginning.
 
     A page then reads one row for each quarter of an hour.
     """

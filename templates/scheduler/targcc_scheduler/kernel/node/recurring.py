@@ -86,7 +86,7 @@ class Agenda:
 # * ``run_once``: the newest due slot runs, earlier due slots are missed.
 # * ``run_all``: every due slot runs.
 # * ``skip``: a slot more than a minute late is missed.
-# * At most 100 missed slots are recorded at a time; the note of the oldest gives the number of earlier missed slots.
+# * At most 100 missed slots are recorded at a time; the note on the oldest gives the number of earlier missed slots.
 #
 # The work is bounded: a job that runs every second costs no more after a year of downtime than after an hour.
 
@@ -281,7 +281,7 @@ class _JobSlots:
 def _skipping(job: JobDefinition, closed: Sequence[Window]) -> Window | None:
     """Return the maintenance window that skips the slots of a job.
 
-    A window skips slots only with ``misfire="skip"``. Runs of other jobs wait for the end of the window.
+    A window skips slots only with ``misfire="skip"``. Other jobs' runs wait until the window ends.
     """
     if job.misfire != "skip":
         return None

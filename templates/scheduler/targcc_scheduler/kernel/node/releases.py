@@ -39,7 +39,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 
 
 class ReleaseWatch:
-    """Publishes the jobs that this node knows, and acts on changes of other nodes and on requests of people. Runs apart from the heartbeat.
+    """Publishes the jobs that this node knows, and acts on other nodes' changes and on people's requests. Runs apart from the heartbeat.
 
     Args:
         services: Database, engine, clock and settings.
@@ -121,12 +121,12 @@ class ReleaseWatch:
             self.wake()
 
     def wake(self) -> None:
-        """Poll soon: jobs of this process, or of other nodes, have changed."""
+        """Poll soon: jobs in this process or on other nodes have changed."""
         self._roused = True
         self._services.store.lookout.hurry()
 
     async def look(self, seen: PollResult | None = None) -> None:
-        """Act on changes of this node's jobs, of releases, of drain requests, and on runs that no node knows.
+        """Act on changed jobs, releases and drain requests, and on runs that no node knows.
 
         Args:
             seen: A poll result. Default: poll now.

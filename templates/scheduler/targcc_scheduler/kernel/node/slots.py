@@ -1,4 +1,4 @@
-"""Rows of ``c_JobSchedule``: the last handled slot of each recurring job."""
+"""Schedule rows in ``c_JobSchedule``: the last handled slot of each recurring job."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def add_new(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
 
 
 async def lock(connection: AsyncConnection, names: Collection[str]) -> None:
-    """Lock the schedule rows of jobs in name order, the order of every caller, before changing several rows."""
+    """Lock jobs' schedule rows in name order, before changing several rows; every caller uses this order."""
     if names and known.of(connection).many_writers:
         await connection.execute(_LOCK, {"jobs": list(names)})
 
@@ -137,7 +137,7 @@ async def own(connection: AsyncConnection, names: Collection[str], release: str)
 
 
 async def forget(connection: AsyncConnection, names: Collection[str]) -> None:
-    """Clear the schedules of jobs, so that a job that returns starts from the time of its return."""
+    """Clear jobs' schedules, so that a job that returns starts from then."""
     await lock(connection, names)
     await connection.execute(
         sa.update(job_schedule)
