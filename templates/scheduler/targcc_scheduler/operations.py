@@ -252,7 +252,7 @@ async def use_release(call: Call, name: str | None, by: Actor) -> str | None:
     """Choose the release that decides about schedules, newest or not; with ``None`` the newest release decides.
 
     Returns:
-        The full name of the release.
+        The release's full name; ``None`` if the newest release decides.
 
     Raises:
         UnknownRelease: no release has this name, or several names begin with these characters.
