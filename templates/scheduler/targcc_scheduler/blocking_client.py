@@ -1,4 +1,4 @@
-"""Creating runs from code that is not async: views of Flask and Django, scripts, command lines."""
+"""Create runs from code that is not async: views of Flask and Django, scripts, command lines."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .scheduler import Scheduler
 
 
 class Client:
-    """A scheduler for plain code: it creates runs, and some other process (``targcc serve``, ``targcc worker``) does them.
+    """A scheduler for code that is not async. A client creates runs; another process (``targcc serve``, ``targcc worker``) executes them.
 
-    Every method may be called from any thread that has no event loop of its own; in async code, await the methods of
-    :class:`Scheduler`. With ``session=``, a session or connection of yours, the run exists once you commit, and not if you roll back:
-    SQLAlchemy's, Django's ``connection``, psycopg's or sqlite3's.
+    Call the methods from any thread without an event loop; async code awaits the methods of :class:`Scheduler` instead. Pass the
+    application's session or connection as ``session=`` to create a run in the application's transaction: the run exists once the application
+    commits, and never if the application rolls back. ``session=`` accepts SQLAlchemy, Django's ``connection``, psycopg and sqlite3.
 
     Args:
-        scheduler: Default: one with the settings of the environment.
+        scheduler: Default: a scheduler with the settings of the environment.
     """
 
     def __init__(self, scheduler: Scheduler | None = None) -> None:
@@ -50,7 +50,7 @@ class Client:
         otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> RunId:
-        """Run a job as soon as there is a worker; returns the run's id. See :meth:`Scheduler.enqueue`."""
+        """Create a run that starts as soon as a worker is free; return the run's id. See :meth:`Scheduler.enqueue`."""
         kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in, idempotency_key)
         [run_id] = self._scheduler.create_now(kind, job, [arguments], session, by, options=options)
@@ -71,7 +71,11 @@ class Client:
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
     ) -> list[RunId]:
-        """Run a job once for each of many sets of arguments: all or none of them. See :meth:`Scheduler.enqueue_many`."""
+        """Create a run of a job for each set of arguments, in one transaction: all runs or none.
+
+        Returns:
+            The runs' ids, in the order of ``many``. See :meth:`Scheduler.enqueue_many`.
+        """
         kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in)
         return self._scheduler.create_now(kind, job, many, session, by, options=options)
@@ -95,7 +99,7 @@ class Client:
         otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> RunId:
-        """Run a job later; returns the run's id. See :meth:`Scheduler.schedule`."""
+        """Create a run that starts later, after ``delay`` or at ``at``; return the run's id. See :meth:`Scheduler.schedule`."""
         kind, waits = JobType.DELAYED, after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in, idempotency_key)
         [run_id] = self._scheduler.create_now(
@@ -106,7 +110,7 @@ class Client:
     def start_flow(
         self, name: str, arguments: Mapping[str, Any] | None = None, *, by: Actor = SYSTEM
     ) -> int:
-        """Start a flow; returns its id. See :meth:`Scheduler.start_flow`."""
+        """Start a flow; return the flow's id. See :meth:`Scheduler.start_flow`."""
         return self._scheduler.call_now(self._scheduler.start_flow(name, arguments, by=by))
 
     def batch(
@@ -123,7 +127,7 @@ class Client:
         session: Connection | None = None,
         by: Actor = SYSTEM,
     ) -> PlainBatch:
-        """Runs that belong together: ``with client.batch("month end") as batch: …``. See :meth:`Scheduler.batch`."""
+        """Create a batch of runs: ``with client.batch("month end") as batch: …``. See :meth:`Scheduler.batch`."""
         wanted = Wanted(
             name=name,
             on_success=on_success,
@@ -136,11 +140,11 @@ class Client:
         return self._scheduler.plain_batch(wanted)
 
     def wait(self, run_id: int, timeout: float | None = None) -> RunState:
-        """Wait until a run is over; ``timeout`` in seconds. See :meth:`Scheduler.wait`."""
+        """Wait until a run is over, at most ``timeout`` seconds; return the final state. See :meth:`Scheduler.wait`."""
         return self._scheduler.call_now(self._scheduler.wait(run_id, timeout))
 
     def close(self) -> None:
-        """Close the connections; a later call opens them again."""
+        """Close the connections; a later call opens new connections."""
         asyncio.run(self._scheduler.stop())
 
     def __enter__(self) -> Self:
@@ -154,9 +158,12 @@ _clients: dict[int, Client] = {}
 
 
 def client() -> Client:
-    """The client of this process, which a process that was forked makes anew: ``client().enqueue(MailUserJob, user_id=7)``."""
+    """Return the client of this process: ``client().enqueue(MailUserJob, user_id=7)``.
+
+    A forked process gets a client of its own.
+    """
     own = os.getpid()
     if own not in _clients:
-        _clients.clear()  # those of the process that forked have their threads there
+        _clients.clear()  # after a fork: the parent's client has its thread in the parent
         _clients[own] = Client()
     return _clients[own]

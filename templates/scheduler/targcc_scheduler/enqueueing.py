@@ -1,4 +1,4 @@
-"""Creating runs: the part of a scheduler that applications use most."""
+"""Create runs: enqueue, schedule, trigger, batch. Applications use this part of the scheduler most."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ T = TypeVar("T")
 
 
 class Creating:
-    """What :class:`~..scheduler.Scheduler` has for creating runs."""
+    """The methods of :class:`~.scheduler.Scheduler` that create runs."""
 
     _host: Host
     _registry: JobRegistry
 
     def find(self, job: JobRef) -> JobDefinition:
-        """A job by its name (in any case, with or without ``Job``), display name, class or function.
+        """Return a job by name, display name, class or function.
+
+        A name matches in any case, with or without ``Job``.
 
         Raises:
-            UnknownJob: there is none, or its file cannot be imported.
+            UnknownJob: no such job exists, its file cannot be imported, or the current user may not see the job.
         """
         allowed = visibility.get()
         try:
@@ -68,33 +70,39 @@ class Creating:
         otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> RunId:
-        """Run a job as soon as there is a worker; returns the run's id.
+        """Create a run that starts as soon as a worker is free.
 
         Args:
             job: The job.
-            session: A session or connection of yours to the scheduler's database: the run exists once you commit, and not if you roll
-                back. SQLAlchemy's, async or plain; Django's ``connection``; psycopg's or sqlite3's.
-            connection: The same.
-            by: Who wants it.
-            queue: Instead of the job's own.
-            priority: Instead of the job's own.
-            expires_in: If it has not begun so long after it was due, it is cancelled. Instead of the job's own. One that waits for others is due
-                when it may go.
-            idempotency_key: What you name this call: repeated with the same name it returns the run that it made the first time, for as long
-                as that is kept. The ``existing`` of the id that is returned says so, as it does where a job is ``unique``.
-            after: It waits for these: the id of a run, a batch, or several. A run that was there already, and stands for this one, is as it
-                was: it waits for nothing more.
-            on: How they have to end: ``success``, ``failure``, or ``finish`` for any end.
-            quorum: Whether ``all`` of them have to, or ``any`` is enough.
-            otherwise: When they end otherwise it is cancelled with that reason (``discard``), or ``wait`` for a retry that a person starts.
-            **arguments: What ``execute`` gets besides the context.
+            session: The application's session or connection to the scheduler's database. The run exists once the application commits,
+                and never if the application rolls back. Accepts SQLAlchemy, async or sync; Django's ``connection``; psycopg; sqlite3.
+            connection: The same as ``session``; pass one of the two.
+            by: The actor, shown with the run.
+            queue: Default: the job's queue.
+            priority: Runs with a higher priority start first within a queue. Default: the job's priority.
+            expires_in: A duration such as ``"15m"``, or a ``timedelta``: cancel the run if the run has not started so long after its due
+                time. A run with dependencies is due when the dependencies are satisfied. Default: the job's ``expires_in``.
+            idempotency_key: Idempotency key: a second call with the same key returns the first run, for as long as that run is kept.
+                The returned id then has ``existing`` set, as for an existing run of a ``unique`` job.
+            after: Dependencies: the id of a run, a batch, or several. The run waits for these as ``on`` and ``quorum`` say. An
+                existing run that this call returns gets no new dependencies.
+            on: How the dependencies must end: ``success``, ``failure``, or ``finish`` for any end.
+            quorum: Whether ``all`` dependencies must end that way, or ``any`` single dependency is enough.
+            otherwise: If the dependencies end in another way: ``discard`` cancels the run and records the reason; ``wait`` waits for a
+                person to retry the dependencies.
+            **arguments: Arguments of ``execute``, without the context.
+
+        Returns:
+            The id of the run.
 
         Raises:
-            UnknownJob: there is no such job.
-            ArgumentsError: the arguments do not fit it.
-            FileError: a file among them cannot be read, or something is too large.
-            IdempotencyError: the name is that of a call for another job or with other arguments.
-            UnknownRun: it is to wait for a run that does not exist.
+            UnknownJob: no such job exists.
+            ArgumentsError: the arguments do not fit the job.
+            FileError: a file among the arguments cannot be read, or a file or the arguments are too large.
+            IdempotencyError: a call for another job, or with other arguments, has used the key; or the key is empty or too long.
+            UnknownRun: a dependency does not exist.
+            ValueError: both ``session`` and ``connection`` are given; ``priority``, ``on``, ``quorum`` or ``otherwise`` has a value that is
+                not allowed; or ``after`` is empty.
         """
         waits = after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in, idempotency_key)
@@ -117,9 +125,15 @@ class Creating:
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
     ) -> list[RunId]:
-        """Run a job once for each of many sets of arguments: all or none of them; returns the runs' ids, in that order.
+        """Create a run of a job for each set of arguments, in one transaction: all runs or none.
 
-        The rest is as :meth:`enqueue` has it. With ``after`` there are at most 10,000 (``ValueError``).
+        ``many`` contains the arguments for each run. All other arguments and errors are as for :meth:`enqueue`.
+
+        Returns:
+            The runs' ids, in the order of ``many``.
+
+        Raises:
+            ValueError: ``after`` is given with more than 10,000 runs.
         """
         waits = after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in)
@@ -146,13 +160,16 @@ class Creating:
         otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> RunId:
-        """Run a job later; returns the run's id.
+        """Create a run that starts later.
 
-        Either ``delay`` says how much later, such as ``"15m"``, or ``at`` says when; the rest is as :meth:`enqueue` has it. With ``after``
-        the delay counts from when the run may go.
+        Pass either ``delay``, a ``timedelta`` or a text such as ``"15m"``, or ``at``, an instant with a timezone. With ``after``, the delay
+        starts when the dependencies are satisfied. All other arguments and errors are as for :meth:`enqueue`.
+
+        Returns:
+            The run's id.
 
         Raises:
-            ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
+            ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no timezone.
         """
         due_at = due_instant(delay, at, await self._host.now())
         waits = after_of(after, on, quorum, otherwise)
@@ -178,21 +195,27 @@ class Creating:
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
     ) -> RunId:
-        """Run a job now because somebody wants it; returns the run's id.
+        """Create a run that a person requested, to start now. The request is recorded in the audit.
 
         Args:
             name: The job.
-            arguments: What ``execute`` gets besides the context.
-            by: Who wants it.
-            session: As :meth:`enqueue` has it.
-            connection: The same.
-            expires_in: The same.
-            idempotency_key: The same.
-            key_of: The caller whose own the idempotency key is; ``None``: all callers share it.
-            after: What it waits for, as :meth:`enqueue` has it; as the next three.
-            on: How that has to end.
-            quorum: Whether ``all`` or ``any`` of it.
-            otherwise: What becomes of the run else.
+            arguments: Arguments of ``execute``, without the context.
+            by: The actor, for the audit.
+            session: As for :meth:`enqueue`.
+            connection: As for :meth:`enqueue`.
+            expires_in: As for :meth:`enqueue`.
+            idempotency_key: As for :meth:`enqueue`.
+            key_of: Caller who owns the idempotency key. Default: all callers share the key.
+            after: As for :meth:`enqueue`.
+            on: As for :meth:`enqueue`.
+            quorum: As for :meth:`enqueue`.
+            otherwise: As for :meth:`enqueue`.
+
+        Returns:
+            The id of the run.
+
+        Raises:
+            RunStateError: the old server runs the job. Other errors are as for :meth:`enqueue`.
         """
         waits = after_of(after, on, quorum, otherwise)
         options = Options(
@@ -215,21 +238,21 @@ class Creating:
         session: Connection | None = None,
         by: Actor = SYSTEM,
     ) -> Batch:
-        """Runs that belong together: ``async with scheduler.batch("month end") as batch: batch.enqueue(Invoice, customer_id=7)``.
+        """Create a batch of runs: ``async with scheduler.batch("month end") as batch: batch.enqueue(Invoice, customer_id=7)``.
 
-        They are created in one transaction when the block ends, up to 100,000; if it raises, there is nothing.
+        The end of the block creates up to 100,000 runs in one transaction. If the block raises, nothing is created.
 
         Args:
-            name: For people.
-            on_success: A job that runs once all runs have succeeded, be it after some were done again.
-            on_finish: A job that runs once all runs are over for the first time.
-            after: What its runs wait for, as :meth:`enqueue` has it, as the next three; at most 10,000 runs may.
-            on: How that has to end.
-            quorum: Whether ``all`` or ``any`` of it.
-            otherwise: What becomes of its runs else.
-            parent: The id of a batch that is not over: this one is a member of it.
-            session: As :meth:`enqueue` has it.
-            by: Who wants it.
+            name: Name of the batch, shown to people.
+            on_success: Job to run once all runs have succeeded, possibly after retries.
+            on_finish: Job to run once all runs are over for the first time.
+            after: Dependencies of the runs, as for :meth:`enqueue`; with dependencies, at most 10,000 runs.
+            on: As for :meth:`enqueue`.
+            quorum: As for :meth:`enqueue`.
+            otherwise: As for :meth:`enqueue`.
+            parent: Id of an unfinished batch; the new batch becomes a member of that batch.
+            session: As for :meth:`enqueue`.
+            by: The actor.
         """
         wanted = Wanted(
             name=name,
@@ -243,20 +266,20 @@ class Creating:
         return Batch(self._host, self.find, wanted)
 
     def plain_batch(self, wanted: Wanted) -> PlainBatch:
-        """A batch from code that is not async; see :class:`~.client.Client`."""
+        """Create a batch from code that is not async; see :class:`~.blocking_client.Client`."""
         return PlainBatch(self._host, self.find, wanted)
 
     @property
     def batches(self) -> Batches:
-        """Cancels batches, has what failed of them done again, and adds to them."""
+        """Operations on batches: cancel, retry failed runs, add runs."""
         return Batches(self._host, self.find)
 
     async def arguments_of(self, name: JobRef, run_id: int) -> dict[str, Any]:
-        """The arguments that a run of a job had, as :meth:`trigger` takes them; to run it again with some of them changed.
+        """Return the arguments of a run in the form that :meth:`trigger` takes, such as to trigger the job again with changes.
 
         Raises:
             UnknownRun: the job has no run with this id.
-            ArgumentsError: they do not fit the job any more.
+            ArgumentsError: the arguments do not fit the job any more.
         """
         definition = self.find(name)
         from .kernel.queries import runs
@@ -279,7 +302,7 @@ class Creating:
         delay: timedelta | str | None = None,
         at: datetime | None = None,
     ) -> list[RunId]:
-        """Create runs from code that is not async; see :class:`~.client.Client`."""
+        """Create runs from code that is not async; see :class:`~.blocking_client.Client`."""
         self._host.open_now()
         definition, now, keeper = self.find(job), self._host.clock.now(), self._host.keeper
         if kind == JobType.DELAYED:
@@ -320,7 +343,17 @@ class Creating:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Do one of :mod:`.operations`, in the caller's transaction ``theirs``; or in one of its own, and then the engine looks for work."""
+        """Run an operation of :mod:`.operations` in one transaction.
+
+        Args:
+            operation: The operation.
+            theirs: The caller's session or connection, whose owner commits. ``None``: use a transaction of the scheduler, then wake the engine.
+            *args: Arguments of the operation.
+            **kwargs: Keyword arguments of the operation.
+
+        Returns:
+            The result of the operation.
+        """
         return await self._host.operate(operation, theirs, *args, **kwargs)
 
 

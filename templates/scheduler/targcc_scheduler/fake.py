@@ -1,4 +1,4 @@
-"""A scheduler that is off: what is enqueued is recorded, nothing runs and nothing connects. For the tests of an application."""
+"""A scheduler that is off, for the tests of an application: records enqueued runs, runs nothing, connects to nothing."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Recorded:
-    """A run that was asked for.
+    """A recorded run.
 
     Args:
-        run_id: What ``enqueue`` returned.
-        job: The job's name.
-        arguments: As they would be stored.
-        due_at: When it would be due.
-        by: Who asked.
-        state: ``enqueued`` or ``scheduled``; where jobs run inline, how it ended.
-        contents: What its arguments refer to.
-        parents: Where jobs run inline, the runs that it waited for.
-        result: Where jobs run inline, what its job returned.
-        within: The application's transaction in which it was asked for; ``None``: there was none.
-        cancelled: The state before it was cancelled in a transaction of the application's, and that transaction.
+        run_id: Id that ``enqueue`` returned.
+        job: Name of the job.
+        arguments: Arguments in their stored form.
+        due_at: When the run would be due.
+        by: The actor.
+        state: ``enqueued`` or ``scheduled``; the final state where jobs run inline.
+        contents: Files that the arguments refer to.
+        parents: Where jobs run inline, the runs that this run waited for.
+        result: Where jobs run inline, the job's result.
+        within: The application's transaction that enqueued the run; ``None`` without a transaction.
+        cancelled: The state before a cancellation in an application's transaction, and that transaction.
     """
 
     run_id: int
@@ -67,11 +67,11 @@ class Recorded:
 
     @property
     def is_undone(self) -> bool:
-        """Whether the application rolled back the transaction in which the run was asked for."""
+        """Whether the application rolled back the transaction that enqueued the run."""
         return self.within is not None and self.within.state == "undone"
 
     def look(self) -> None:
-        """Look how transactions of the application have ended meanwhile."""
+        """Check the outcome of the application's transactions; a rolled-back cancellation restores the state."""
         if self.within is not None:
             self.within.look()
         if self.cancelled is not None and self.cancelled[1].state == "undone":
@@ -79,7 +79,7 @@ class Recorded:
 
     @property
     def as_parent(self) -> ParentRun:
-        """What a run sees of this one."""
+        """This run as its dependents see it."""
         said = self.result
         message, metadata = (said.message, said.metadata) if said is not None else (None, {})
         return ParentRun(self.job, self.run_id, str(self.state), message, metadata)
@@ -90,11 +90,11 @@ Perform = Callable[[JobDefinition, str | None, Recorded], Awaitable[RunState]]
 
 @dataclass
 class Recording:
-    """All that was enqueued in this process, whichever scheduler was asked.
+    """All runs enqueued in this process, by any scheduler.
 
     Attributes:
-        perform: Runs a job at once; without it none runs.
-        joining: For jobs that follow several others the last run of each that has come so far.
+        joining: For each job that follows several jobs, the last run of each followed job so far.
+        perform: Run a job inline; ``None`` runs no jobs.
     """
 
     runs: list[Recorded] = field(default_factory=list)
@@ -118,10 +118,10 @@ class Recording:
         return made
 
     def find(self, run_id: int) -> Recorded:
-        """A run by its id.
+        """Return a run by id.
 
         Raises:
-            UnknownRun: there is none, or the application rolled it back.
+            UnknownRun: no run has this id, or the application rolled the run back.
         """
         if not 1 <= run_id <= len(self.runs):
             raise UnknownRun(f"no run {run_id} was enqueued in this test")
@@ -134,18 +134,28 @@ class Recording:
         return run
 
     def kept(self) -> list[Recorded]:
-        """The runs without those that the application rolled back, oldest first."""
-        for run in list(self.runs):  # a look may run a job, which enqueues more
+        """Return the runs except those that the application rolled back, oldest first."""
+        for run in list(self.runs):  # look() may run a job, which enqueues more runs
             run.look()
         return [run for run in self.runs if not run.is_undone]
 
     def parents_of(self, after: After | None) -> list[ParentRun]:
-        """The runs that one waits for."""
+        """Return the runs that ``after`` refers to."""
         parents = after.parents if after is not None else ()
         return [self.find(one).as_parent for kind, one in sorted(parents) if kind == RUN]
 
     def join(self, child: str, after: After, job: str, run_id: int) -> After | None:
-        """What a run of ``child`` waits for, a job that follows others, of which ``job`` has had this run; ``None``: runs of the others are to come."""
+        """Return the dependencies for a new run of ``child``, a job that follows other jobs.
+
+        Args:
+            child: Name of the following job.
+            after: Dependencies with the jobs to follow.
+            job: The job that has just run.
+            run_id: The run of ``job``.
+
+        Returns:
+            The dependencies; ``None`` while a run of another followed job is missing.
+        """
         if len(after.jobs) == 1:
             return After(((RUN, run_id),))
         came = self.joining.setdefault(child, {})
@@ -156,7 +166,7 @@ class Recording:
         return After(tuple((RUN, one) for one in came.values()))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget all runs and run no jobs inline."""
         self.runs.clear()
         self.joining.clear()
         self.perform = None
@@ -167,16 +177,16 @@ Made = tuple[NewRun, Recorded]
 
 
 async def _nothing() -> None:
-    """There is nothing to run."""
+    """Do nothing."""
 
 
 def _add(runs: Sequence[NewRun]) -> list[Made]:
-    """Record runs, in the states that they begin with."""
+    """Record runs with their initial states."""
     return [(run, RECORDING.add(_waits(run))) for run in runs]
 
 
 async def _cancel(run: Recorded, theirs: Connection | None) -> RunState:
-    """Cancel a run; it has its state again if the application rolls back."""
+    """Cancel a run; a rollback of the application's transaction restores the state."""
     within = None if theirs is None else await watch(theirs, _nothing, finish)
     if within is not None:
         run.cancelled = run.state, within
@@ -185,7 +195,7 @@ async def _cancel(run: Recorded, theirs: Connection | None) -> RunState:
 
 
 def _waits(run: NewRun) -> NewRun:
-    """A run as those that it waits for have ended so far."""
+    """Return a run with the state that follows from the outcomes of its dependencies so far."""
     if run.after is None:
         return run
     states = {
@@ -206,7 +216,7 @@ def _outcome(run_id: int) -> str | None:
 
 
 def _followers(run: NewRun, run_id: int) -> list[NewRun]:
-    """The runs of the jobs that follow a run's job, which is over."""
+    """Return runs for the jobs that follow a finished run's job."""
     found = []
     for child in run.then:
         after = child.after and RECORDING.join(child.job_name, child.after, run.job_name, run_id)
@@ -216,7 +226,7 @@ def _followers(run: NewRun, run_id: int) -> list[NewRun]:
 
 
 class RecordingHost(Host):
-    """A host that opens nothing; what needs a database says that the scheduler is off."""
+    """A host that opens nothing; a method that needs a database raises :class:`~.core.errors.SchedulerOff`."""
 
     def __init__(self, settings: Settings, *args: Any, **options: Any) -> None:
         super().__init__(settings.model_copy(update={"legacy_url": ""}), *args, **options)
@@ -224,34 +234,38 @@ class RecordingHost(Host):
         self._batches = 0
 
     async def start(self, **_: Any) -> None:
-        """Nothing starts."""
+        """Start nothing."""
 
     async def stop(self) -> None:
-        """Nothing was started."""
+        """Do nothing: nothing was started."""
 
     async def now(self) -> datetime:
-        """By this machine's clock."""
+        """Return the time of this machine's clock."""
         return self.clock.now()
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """There is no database to open."""
+        """Raise ``SchedulerOff``: there is no database."""
         coroutine.close()
         self._refuse()
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """There is no database to ask."""
+        """Raise ``SchedulerOff``: there is no database."""
         del query
         self._refuse()
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """There is no database to change."""
+        """Raise ``SchedulerOff``: there is no database."""
         del work
         self._refuse()
 
     async def wait(
         self, run_id: int, timeout: float | None  # noqa: ASYNC109 - as asyncio has it
     ) -> RunState:
-        """The state of a recorded run."""
+        """Return the final state of a recorded run, without waiting.
+
+        Raises:
+            TimeoutError: the run is not over.
+        """
         state = RECORDING.find(run_id).state
         if state not in FINAL:
             raise TimeoutError(
@@ -260,14 +274,14 @@ class RecordingHost(Host):
         return state
 
     def open_now(self) -> None:
-        """There is nothing to open."""
+        """Do nothing: there is no database."""
 
     def call_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in a thread of its own; plain jobs run in the caller's."""
+        """Run a coroutine in a separate thread; sync jobs run in the calling thread."""
         return run_beside(coroutine)
 
     def finish_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine that waits for nothing, in the caller's thread: its transaction may belong to that."""
+        """Run a coroutine that never suspends, in the calling thread: the caller's transaction may belong to that thread."""
         return finish(coroutine)
 
     async def operate(
@@ -277,7 +291,10 @@ class RecordingHost(Host):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Record runs, at once. Where jobs run inline, they run now, or after the commit of ``theirs``; whatever else is asked is content."""
+        """Record runs at once; other operations succeed without effect.
+
+        Where jobs run inline, the jobs run now, or after the commit of ``theirs``.
+        """
         del kwargs
         result, perform = await self._record(operation, theirs, args)
         if perform is not None:
@@ -291,7 +308,7 @@ class RecordingHost(Host):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """As :meth:`operate`, from code that is not async."""
+        """Record runs as :meth:`operate` does, from code that is not async."""
         del kwargs
         result, perform = await self._record(operation, theirs, args)
         if perform is not None:
@@ -301,7 +318,7 @@ class RecordingHost(Host):
     async def _record(
         self, operation: Any, theirs: Connection | None, args: Sequence[Any]
     ) -> tuple[Any, Then | None]:
-        """Record what an operation asks for; its result, and what is left to do at once."""
+        """Record the runs of an operation; return its result and the work left to do at once."""
         made: list[Made] = []
         if operation in {operations.create_run, operations.trigger}:
             made = _add(args[:1])
@@ -324,26 +341,26 @@ class RecordingHost(Host):
         return result, None if within is not None else then
 
     def _run(self, coroutine: Coroutine[Any, Any, object]) -> object:
-        """Run a coroutine in the middle of a commit: on the loop of async SQLAlchemy, else in a thread beside it."""
+        """Run a coroutine during a commit: on the loop of async SQLAlchemy, otherwise in a separate thread."""
         return await_only(coroutine) if in_greenlet() else self.call_now(coroutine)
 
     async def _perform(self, made: Sequence[Made]) -> None:
-        """Run jobs, where that is wanted, and the jobs that follow them."""
+        """Run jobs inline, if wanted, and the jobs that follow."""
         for new, run in made:
             if RECORDING.perform is None:
                 return
             if run.state == RunState.AWAITING and new.after is not None:
-                run.state = _waits(new).state  # some that it waits for have ended meanwhile
+                run.state = _waits(new).state  # dependencies may have ended meanwhile
             if run.state != RunState.ENQUEUED:
                 continue
             run.parents = RECORDING.parents_of(new.after)
-            run.state = RunState.FAILED  # unless it comes back
+            run.state = RunState.FAILED  # stays if the job raises
             definition = self.registry.definitions[new.job_name]
             run.state = await RECORDING.perform(definition, new.arguments_json, run)
             await self._perform(_add(_followers(new, run.run_id)))
 
     def _add_batch(self, planned: batch_actions.Planned) -> tuple[list[Made], Then]:
-        """Record what is in a batch, and its callbacks, which wait; the function runs it all."""
+        """Record a batch's runs and its waiting callbacks; return these, and a function that runs them all."""
         self._batches += 1
         planned.batch_id = self._batches
         inner = [self._add_batch(one) for one in planned.inner]

@@ -1,4 +1,4 @@
-"""The scheduler in its process: the loop it works on, its database, engine and node, opened and closed."""
+"""The scheduler within its process: open and close the event loop, the database, the engine and the node."""
 
 from __future__ import annotations
 
@@ -49,21 +49,22 @@ from .settings import Settings
 P = ParamSpec("P")
 T = TypeVar("T")
 Connection = Any
-"""A session or connection of the application: of SQLAlchemy, async or plain, of Django, psycopg or sqlite3."""
+"""A session or connection of the application: SQLAlchemy (async or sync), Django, psycopg or sqlite3."""
 _CLOCK_READ_SECONDS = 60
-"""How often a process without a node asks the database for the time."""
+"""Interval at which a process without a node reads the database's clock."""
 
 
 class Host:
-    """What a :class:`Scheduler` opens: a loop in a thread named ``targcc``, the database, the engine, the node.
+    """Opens for a :class:`Scheduler` an event loop in a thread named ``targcc``, the database, the engine and the node.
 
     Args:
-        settings: Say where the database is.
-        clock: Tells the time.
-        jobs_package: Where the jobs are.
-        offers: What a job's constructor gets by type besides the project's services.
-        container: Serves the constructors of jobs. Default: ``make_container()`` of the project's ``services.py``, if there is one.
-        notify: Is called with results and missed slots. Default: sends alerts.
+        settings: Settings with the database URL.
+        clock: Source of the current time.
+        jobs_package: Package with the job modules.
+        offers: Objects by type for job constructors, besides the project's services.
+        container: Dishka container that provides the arguments for job constructors. Default: ``make_container()`` of the project's
+            ``services.py``, if the project has one.
+        notify: Called with an event for each result and each missed slot. Default: sends alerts.
     """
 
     def __init__(
@@ -100,7 +101,11 @@ class Host:
 
     @property
     def store(self) -> Store:
-        """The database, for use on the scheduler's loop only: see :meth:`call`."""
+        """The database, for use on the scheduler's loop only; see :meth:`call`.
+
+        Raises:
+            RuntimeError: the database is not open.
+        """
         if self._store is None:
             raise RuntimeError(
                 "the scheduler's database is open while it is started, or within call()"
@@ -109,41 +114,45 @@ class Host:
 
     @property
     def engine(self) -> Engine:
-        """The engine, once it is open."""
+        """The engine.
+
+        Raises:
+            RuntimeError: the engine is not open.
+        """
         if self._engine is None:
             raise RuntimeError("the scheduler is not open")
         return self._engine
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the scheduler's loop, with database and engine open, and return its result."""
+        """Run a coroutine on the scheduler's loop, with database and engine open, and return the result."""
         return await self._loop.open().call(self._opened(coroutine))
 
     async def now(self) -> datetime:
-        """The instant it is by the database's clock, which has to be asked once."""
+        """Return the current time; open the database first, so that the clock follows the database's clock."""
         if self._store is None:
             await self.call(asyncio.sleep(0))
         return self.clock.now()
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What ``query`` finds, without anything of the scheduler's own.
+        """Return the result of ``query``, on a read-only connection that is separate from the scheduler's own.
 
         Raises:
             DatabaseReplaced: the database is not the one that was opened.
         """
         if self._store is None:
-            await self.call(asyncio.sleep(0))  # whether the tables are those of this release
-        if self._store is not None:  # what is open would still be answered from a file that is gone
+            await self.call(asyncio.sleep(0))  # opening checks that the tables fit this release
+        if self._store is not None:  # open connections could still read a deleted file
             self._store.watch.check()
         return await self._reader.read(query)
 
     async def wait(
         self, run_id: int, timeout: float | None  # noqa: ASYNC109 - as asyncio has it
     ) -> RunState:
-        """The state of a run once it is over."""
+        """Wait until a run is over and return its state."""
         return await until_final(self.read, run_id, timeout)
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do ``work`` in one transaction, again if the database undid it for another one; an exception undoes it."""
+        """Run ``work`` in one transaction, again if the database rolls back a deadlock; an exception rolls the transaction back."""
 
         async def transaction() -> T:
             return await self.store.change(work)
@@ -157,7 +166,17 @@ class Host:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Do one of :mod:`.operations`, in the caller's transaction ``theirs``; or in one of its own, and then the engine looks for work."""
+        """Run an operation of :mod:`.operations` in one transaction.
+
+        Args:
+            operation: The operation.
+            theirs: The caller's session or connection, whose owner commits. ``None``: use a transaction of the scheduler, then wake the engine.
+            *args: Arguments of the operation.
+            **kwargs: Keyword arguments of the operation.
+
+        Returns:
+            The result of the operation.
+        """
         if theirs is not None:
             await self.call(asyncio.sleep(0))  # the engine is open from here on
             return await self.operate_within(operation, theirs, *args, **kwargs)
@@ -172,7 +191,7 @@ class Host:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Do one of :mod:`.operations` in the caller's transaction; engine and database are open."""
+        """Run an operation of :mod:`.operations` in the caller's transaction; engine and database must be open."""
         return await within(
             theirs,
             lambda call: operation(call, *args, **kwargs),
@@ -193,14 +212,14 @@ class Host:
         return self._loop.open().call_sync(self._opened(coroutine))
 
     def finish_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine that waits for nothing, in the thread that asks."""
+        """Run a coroutine that never suspends, in the calling thread."""
         return finish(coroutine)
 
     def _call(self, connection: AsyncConnection) -> Call:
         return Call(connection, self.engine, self.clock.now())
 
     async def prune(self, wanted: Upkeep) -> dict[str, int]:
-        """Remove what is old; how many rows of each kind went."""
+        """Remove old rows; return the number of removed rows by kind."""
 
         async def work() -> dict[str, int]:
             return await upkeep(self.store, self._settings, self.clock.now(), wanted)
@@ -208,7 +227,7 @@ class Host:
         return await self.call(work())
 
     async def look_at_overrides(self) -> None:
-        """Let this process see at once what has been changed of jobs."""
+        """Read the overrides of jobs now."""
 
         async def look() -> None:
             await self.overrides.look(self.store, ends=self.node is not None)
@@ -216,7 +235,7 @@ class Host:
         await self.call(look())
 
     def look_for_slots(self) -> None:
-        """Let the node see jobs that were registered; from any thread."""
+        """Make the node read registered jobs and schedules again. Call from any thread."""
         if self.node is None:
             return
         loop = self._loop.open().loop
@@ -225,19 +244,19 @@ class Host:
             loop.call_soon_threadsafe(self.node.slots.wake)
 
     def cancel(self, run_id: int, by: str) -> None:
-        """Tell a job of this process at once, without waiting for the heartbeat; from any thread."""
+        """Cancel a job that runs in this process at once, before the next heartbeat. Call from any thread."""
         if self.node is not None and self.node.executor is not None:
             self._loop.open().loop.call_soon_threadsafe(self.node.executor.cancel, run_id, by)
 
     def hold(self, *, hurry: bool = False) -> None:
-        """Let the node take no more runs, or give running ones no more time; from any thread, and from a signal handler."""
+        """Let the node claim no more runs, or with ``hurry`` skip the grace. Call from any thread or from a signal handler."""
         thread = self._loop.started
         if self.node is not None and thread is not None:
             act = self.node.hurry if hurry else self.node.hold
             thread.loop.call_soon_threadsafe(act)
 
     async def start(self, *, work: bool, schedule: bool, queues: Sequence[str] | None) -> None:
-        """Bring the tables up to date, follow jobs that are kept elsewhere, and start the node."""
+        """Upgrade the tables, follow jobs defined in the old server's database, and start the node."""
         definitions = await asyncio.to_thread(lambda: self.registry.definitions)
         await asyncio.to_thread(prepare, self._settings)
         await self.call(self._start(definitions, work=work, schedule=schedule, queues=queues))
@@ -284,7 +303,7 @@ class Host:
         except Exception as error:
             message = f"a node did not start: {type(error).__name__}: {error}"
             await node.abandon()
-            if message != self._told:  # a host tries again and again
+            if message != self._told:  # a host retries: alert once
                 self._told = message
                 await send(node_event(mask(message), server=host_name()))
             raise
@@ -297,15 +316,15 @@ class Host:
     async def stop(self) -> None:
         """Stop the node, close engine and database, and end the loop."""
         await self._loop.stop(self._close)
-        self._opening = asyncio.Lock()  # it belonged to the loop
+        self._opening = asyncio.Lock()  # the old lock belonged to the ended loop
         await self._reader.close()
         if self._source is not None:
             self._source.close()
 
     async def _opened(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        with for_nobody():  # what is written here is stored, or goes on for longer than a page
+        with for_nobody():  # stored texts are English, not in a reader's language
             try:
-                # One that fails closes what it opened, and nothing that others did.
+                # The lock: a failed opening closes only its own store and engine.
                 async with self._opening:
                     await self._open()
             except BaseException:
@@ -335,7 +354,7 @@ class Host:
                     await self._read_clock(connection)
 
     async def _read_clock(self, connection: AsyncConnection) -> None:
-        """Go by the database's clock; a node reads it again at each heartbeat."""
+        """Set the clock by the database's clock; a node reads the database's clock again at each heartbeat."""
         if isinstance(self.clock, DatabaseClock):
             self._clock_read = asked = uptime()
             said = await self.store.dialect.read_clock(connection)
@@ -347,7 +366,7 @@ class Host:
         for task in following:
             task.cancel()
         await asyncio.gather(*following, return_exceptions=True)
-        if self.node is not None:  # it may be told to hurry meanwhile
+        if self.node is not None:  # hold(hurry=True) may still need the node
             try:
                 await self.node.stop()
             finally:
@@ -360,7 +379,7 @@ class Host:
             await store.dispose()
 
     async def _forget_slots(self, inactive: set[str]) -> None:
-        """Forget the last slot of jobs that became inactive, so that they start from now when they return."""
+        """Forget the last slot of jobs that became inactive, so that a job that returns starts from then."""
         await self.store.change(lambda connection: slots.forget(connection, inactive))
         self.look_for_slots()
 
@@ -368,7 +387,7 @@ class Host:
         return await self.read(lambda connection: ended_since(connection, jobs, since))
 
     async def _run_asked(self, asked: Mapping[str, datetime]) -> None:
-        """Create the runs that somebody asked for where the jobs are kept, if this process creates runs."""
+        """Create the runs requested in the old server's database, if this process creates runs."""
         if self.node is None or self.node.slots is None:
             return
         known = self.registry.definitions

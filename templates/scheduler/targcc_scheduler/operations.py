@@ -1,4 +1,4 @@
-"""Operations of users and applications: one transaction each, with audit and submission."""
+"""Operations of users and applications: one transaction each, with audit and submission to the engine."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from .kernel.runs import eligibility, operate, rerun
 from .kernel.runs.values import NewRun, RunId
 from .kernel.unique import expiry, unique_key
 
-# What a call of an operator or of an application does: one transaction, with its row of the audit and its message to the engine.
+# Operations: each is one transaction. An operation that a person requests also writes an audit row.
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call in its transaction.
+    """One operation in its transaction.
 
     Args:
         connection: The transaction.
-        engine: Hears what becomes claimable.
-        now: The instant of the call.
+        engine: Takes the runs that become claimable.
+        now: Time of the operation.
     """
 
     connection: AsyncConnection
@@ -46,18 +46,21 @@ class Call:
 
 
 async def create_run(call: Call, run: NewRun) -> RunId:
-    """Insert a run and submit it to the engine; its id, or that of the run that stands for it."""
+    """Insert a run and submit the run to the engine; return its id, or the id of the existing run with its key."""
     [run_id] = await create_runs(call, [run])
     return run_id
 
 
 async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[RunId]:
-    """Insert runs and submit them to the engine; their ids, in the order of the runs, or of those that stand for them."""
+    """Insert runs and submit the runs to the engine; return their ids in order, with an existing run's id for each duplicate."""
     return await submit.create_runs(call.engine, call.connection, runs, call.now)
 
 
 async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]]) -> None:
-    """Create runs that people asked for in the old server's table; an instant that has a run keeps that one, a paused job waits."""
+    """Create the runs that people requested in the old server's table.
+
+    A job's run at an instant is created once. No run is created while a job is paused, or while the old server runs the job.
+    """
     theirs = await owners.not_ours(call.connection, [job.name for job, _ in asked])
     paused = await pauses.paused_jobs(call.connection, call.now) | theirs.keys()
     by = str(Actor(ActorKind.LEGACY, "c_Job"))
@@ -87,7 +90,7 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
 
 
 async def trigger(call: Call, run: NewRun, by: Actor) -> RunId:
-    """Create a run that somebody wants now; its id, or that of the run that stands for it.
+    """Create a run that a person requested; return its id, or the id of the existing run with its key.
 
     Raises:
         RunStateError: the old server runs the job.
@@ -115,7 +118,7 @@ async def _require_ours(call: Call, job: str) -> None:
 
 
 async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
-    """Cancel a run that waits, or ask the node of one that runs to stop it; the state it has then."""
+    """Cancel a waiting run, or ask the node of a running run to stop the run; return the new state."""
     await row_locks.lock_rows(call.connection, [run_id])
     state, ended = await operate.cancel(call.connection, run_id, str(by), call.now)
     await call.engine.withdraw(call.connection, [run_id])
@@ -127,13 +130,16 @@ async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
 async def retry(
     call: Call, run_id: int, by: Actor, jobs: Mapping[str, JobDefinition] | None = None
 ) -> RunId:
-    """Make a waiting run due now, or do one that is over again; the id of the run that will do it.
+    """Make a scheduled or retrying run due now, or create a rerun of a finished run.
 
     Args:
         call: The transaction.
         run_id: The run.
-        by: Who wants it.
-        jobs: The jobs there are: a slot that passed without a run is followed by the runs of the jobs that follow its job.
+        by: The actor.
+        jobs: The known jobs. A slot that passed without a run has no dependents; its rerun creates the runs of the jobs that follow its job.
+
+    Returns:
+        The id of the run to be executed.
     """
     await audit(call.connection, by, "retry", call.now, run_id=run_id)
     if await operate.run_now(call.connection, run_id, str(by), call.now):
@@ -155,7 +161,7 @@ async def retry(
 
 
 async def delete(call: Call, run_id: int, by: Actor) -> None:
-    """Remove a run with its log and steps."""
+    """Delete a run with its log and steps."""
     await row_locks.lock_rows(call.connection, [run_id])
     row = await operate.delete(call.connection, run_id)
     await call.engine.withdraw(call.connection, [run_id])
@@ -165,7 +171,7 @@ async def delete(call: Call, run_id: int, by: Actor) -> None:
 
 
 async def fail(call: Call, run_id: int, by: Actor) -> None:
-    """Fail a run that waits for a node that knows it."""
+    """Fail a run that waits for a node that knows its job."""
     ended = await eligibility.fail(call.connection, run_id, str(by), call.now)
     await hand_over(call.engine, call.connection, ended, call.now)
     await audit(call.connection, by, "fail", call.now, run_id=run_id)
@@ -174,7 +180,7 @@ async def fail(call: Call, run_id: int, by: Actor) -> None:
 async def pause_job(
     call: Call, job: str, by: Actor, *, reason: str | None, until: datetime | None
 ) -> None:
-    """Let the slots of a job pass."""
+    """Pause a job: its slots pass without runs."""
     await pauses.pause_job(call.connection, job, by, call.now, reason=reason, until=until)
     await audit(
         call.connection, by, "pause", call.now, job_name=job, detail=_pause_detail(reason, until)
@@ -182,7 +188,7 @@ async def pause_job(
 
 
 async def resume_job(call: Call, job: str, by: Actor) -> None:
-    """Let a job run by its schedule again."""
+    """Resume the schedule of a paused job."""
     await pauses.resume_job(call.connection, job, call.now)
     await audit(call.connection, by, "resume", call.now, job_name=job)
 
@@ -190,33 +196,39 @@ async def resume_job(call: Call, job: str, by: Actor) -> None:
 async def pause_queue(
     call: Call, queue: str, by: Actor, *, reason: str | None, until: datetime | None
 ) -> None:
-    """Let no worker take runs from a queue."""
+    """Pause a queue: workers claim no runs from the queue."""
     await pauses.pause_queue(call.connection, queue, by, call.now, reason=reason, until=until)
     detail = _pause_detail(reason, until, f"queue {queue}")
     await audit(call.connection, by, "pause queue", call.now, detail=detail)
 
 
 async def resume_queue(call: Call, queue: str, by: Actor) -> None:
-    """Let workers take runs from a queue again."""
+    """Resume a paused queue."""
     await pauses.resume_queue(call.connection, queue)
     await call.engine.release(call.connection, queue=queue)
     await audit(call.connection, by, "resume queue", call.now, detail=f"queue {queue}")
 
 
 async def drain(call: Call, name: str, by: Actor) -> list[releases.Found]:
-    """Let the nodes of a name claim nothing more; which they are.
+    """Drain the nodes with a name: these nodes claim no more runs.
+
+    Returns:
+        The nodes.
 
     Raises:
-        UnknownServer: there is none.
+        UnknownServer: no node with this name is up.
     """
     return await _mark_drained(call, name, by, "drain")
 
 
 async def resume_server(call: Call, name: str, by: Actor) -> list[releases.Found]:
-    """Let the nodes of a name claim again; which they are.
+    """Let drained nodes with a name claim runs again.
+
+    Returns:
+        The nodes.
 
     Raises:
-        UnknownServer: there is none.
+        UnknownServer: no node with this name is up.
     """
     return await _mark_drained(call, name, by, "resume server")
 
@@ -237,10 +249,13 @@ async def _mark_drained(call: Call, name: str, by: Actor, action: str) -> list[r
 
 
 async def use_release(call: Call, name: str | None, by: Actor) -> str | None:
-    """Let a release decide about schedules, whichever is newer; with ``None`` the newest decides again. Its whole name.
+    """Choose the release that decides about schedules, newest or not; with ``None`` the newest release decides.
+
+    Returns:
+        The release's full name; ``None`` if the newest release decides.
 
     Raises:
-        UnknownRelease: there is none of this name, or several begin so.
+        UnknownRelease: no release has this name, or several names begin with these characters.
     """
     chosen = name if name is None else await _release(call.connection, name)
     await releases.choose(call.connection, chosen, str(by), call.now)
@@ -270,15 +285,15 @@ async def until_final(
     run_id: int,
     timeout: float | None,  # noqa: ASYNC109 - as asyncio has it
 ) -> RunState:
-    """Wait until a run is over, looking less often the longer it takes; its state then.
+    """Poll until a run is over, at growing intervals of 10 ms up to 0.5 s; return the final state.
 
     Args:
-        read: Answers a query from the scheduler's database.
+        read: Run a query on the scheduler's database.
         run_id: The run.
-        timeout: Seconds; ``None`` is for ever.
+        timeout: Seconds; ``None`` for no limit.
 
     Raises:
-        TimeoutError: it is not over yet.
+        TimeoutError: the run is not over after ``timeout`` seconds.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = 0.01
@@ -290,7 +305,7 @@ async def until_final(
     return state
 
 
-# An operation in the transaction of an application.
+# Operations in an application's transaction.
 
 T = TypeVar("T")
 
@@ -302,13 +317,13 @@ async def within(
     call_on: Callable[[AsyncConnection], Call],
     submit: Callable[[Sequence[Submission]], object],
 ) -> T:
-    """Do an operation in a transaction that its owner commits.
+    """Run an operation in the application's transaction, which the application commits.
 
     Args:
         theirs: The application's session or connection.
-        operation: One of :mod:`~..operations`.
-        call_on: Makes the call for a connection.
-        submit: Submits runs after the commit, where the engine cannot do so on this connection.
+        operation: An operation of this module.
+        call_on: Build the :class:`Call` for a connection.
+        submit: Submit runs after the commit, if the engine cannot submit on this connection.
     """
     async with borrowed(theirs) as mine:
         call = call_on(mine)
@@ -316,5 +331,5 @@ async def within(
             return await operation(call)
         later = DeferredSubmit(call.engine)
         result = await operation(replace(call, engine=cast("Engine", later)))
-        after_commit(theirs, lambda: submit(later.waiting))  # a connection does not say so
+        after_commit(theirs, lambda: submit(later.waiting))  # only a session reports a commit
         return result

@@ -1,4 +1,4 @@
-"""The scheduler: what applications, the dashboard, the API and the command line talk to."""
+"""The scheduler: the interface for applications, the dashboard, the API and the command line."""
 
 from __future__ import annotations
 
@@ -35,16 +35,18 @@ T = TypeVar("T")
 
 
 class Scheduler(Flowing, Hooked):
-    """Everything that can be done with jobs and runs; every method may be awaited on any event loop.
+    """Create, run, schedule and control jobs. Every method may be awaited on any event loop.
 
-    The work is done on a loop in a thread named ``targcc``: a busy web server does not hold jobs up, nor the other way round.
+    The scheduler works on an event loop in a thread named ``targcc``: a busy web server does not delay jobs, and jobs do not delay
+    the server.
 
     Args:
-        settings: Default: from the environment and ``.env``.
-        jobs_package: Where the jobs are. Default: what the settings say.
-        container: Serves the constructors of jobs. Default: ``make_container()`` of the project's ``services.py``, if there is one.
-        clock: Tells the time.
-        notify: Is called with results and missed slots. Default: sends alerts.
+        settings: Default: read from the environment and ``.env``.
+        jobs_package: Package with the job modules. Default: from the settings.
+        container: Dishka container that provides the arguments for job constructors. Default: ``make_container()`` of the project's
+            ``services.py``, if the project has one.
+        clock: Source of the current time. Default: the database's clock.
+        notify: Called with an event for each result and each missed slot. Default: sends alerts.
     """
 
     def __init__(
@@ -66,22 +68,25 @@ class Scheduler(Flowing, Hooked):
         )
         self._registry = self._host.registry
         self.keeper = self._host.keeper
-        """Knows where the files of runs are kept."""
+        """Stores and loads the files of runs."""
         if self.settings.otel:
             TRACING.turn_on(self._registry.hooks)
         self.look_for_slots = self._host.look_for_slots
-        """Let this node look at all schedules again, as when one has changed in the database. From any thread."""
+        """Make this node read all schedules again, such as after a change in the database. Call from any thread."""
         self.look_at_overrides = self._host.look_at_overrides
-        """Let this process see at once what has been changed of jobs."""
+        """Make this process read the overrides of jobs now."""
         self.hold = self._host.hold
-        """Take no more runs, as :meth:`stop` is about to follow; with ``hurry=True`` that waits for none that run. From any thread."""
+        """Claim no more runs; call before :meth:`stop`. With ``hurry=True``, ``stop`` does not wait for running jobs. Call from any thread."""
 
-    # What there is.
+    # Jobs, database and node.
 
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
-        """The jobs by name, of those that may be seen; the jobs package is imported at the first look."""
-        every = dict(self._registry.definitions)  # the registry's own may change meanwhile
+        """The jobs by name, limited to the jobs that the current user may see.
+
+        The first access imports the jobs package.
+        """
+        every = dict(self._registry.definitions)  # a copy: the registry may change meanwhile
         allowed = visibility.get()
         if allowed is None:
             return every
@@ -89,25 +94,39 @@ class Scheduler(Flowing, Hooked):
 
     @property
     def broken(self) -> Sequence[BrokenModule]:
-        """The job files that could not be used; whose they would be is not known, so nobody sees them who sees some jobs only."""
+        """The job files that cannot be imported.
+
+        Empty for a user who may see only some jobs: the jobs of a broken file are unknown.
+        """
         return self._registry.broken if visibility.get() is None else ()
 
     def broken_file_of(self, name: str) -> BrokenModule | None:
-        """Return the file that declares a job of this name and cannot be imported; ``None`` for who sees some jobs only."""
+        """Return the file that declares the job ``name`` and cannot be imported.
+
+        Returns:
+            The file; ``None`` if there is no such file, or if the current user may see only some jobs.
+        """
         return self._registry.broken_file_of(name) if visibility.get() is None else None
 
     @property
     def store(self) -> Store:
-        """The database, for use on the scheduler's loop only: see :meth:`call`."""
+        """The database, for use on the scheduler's loop only; see :meth:`call`.
+
+        Raises:
+            RuntimeError: the database is not open.
+        """
         return self._host.store
 
     @property
     def node(self) -> Node | None:
-        """This process among the nodes; ``None`` while it neither works nor schedules."""
+        """This process as a node; ``None`` while the process neither runs nor schedules jobs."""
         return self._host.node
 
     def key_of(self, name: str) -> str:
-        """The key of a job by any name that :meth:`find` takes; a name that is not in the code any more, or hidden, stays as it is."""
+        """Return the key of a job from any name that :meth:`find` accepts.
+
+        A name that is no longer in the code, or that the current user may not see, is returned unchanged.
+        """
         key, allowed = self._registry.key_of(name), visibility.get()
         return key if allowed is None or key in allowed.seen else name
 
@@ -120,18 +139,23 @@ class Scheduler(Flowing, Hooked):
         timezone: str | None = None,
         **options: Unpack[RecurringOptions],
     ) -> JobDefinition:
-        """Register a recurring job that discovery cannot see; call it in each process, at any time.
+        """Register a recurring job that discovery does not find.
+
+        Call this in each process. A call is possible at any time, before or after :meth:`start`.
 
         Args:
-            name: Its stable key.
-            function: What to do, or a job class.
-            cron: A cron expression; or say ``every=`` or ``at=``.
-            timezone: Default: the project's.
+            name: Stable key of the job.
+            function: A function or a job class.
+            cron: A cron expression. Alternatively, pass ``every=`` or ``at=``.
+            timezone: Default: the project's timezone.
             options: See :class:`RecurringOptions`.
+
+        Returns:
+            The definition of the job.
 
         Raises:
             JobError: the options contradict each other.
-            ValueError: the name is taken.
+            ValueError: another job has this name.
         """
         definition = define(function, cron, name=name, timezone=timezone, **options)
         self._registry.add(definition)
@@ -143,33 +167,47 @@ class Scheduler(Flowing, Hooked):
     async def start(
         self, *, work: bool = True, schedule: bool = True, queues: Sequence[str] | None = None
     ) -> None:
-        """Bring the tables up to date and begin; starting twice does nothing.
+        """Upgrade the tables and start this node. Starting a started scheduler does nothing.
 
         Args:
             work: Whether this process runs jobs.
-            schedule: Whether it creates the runs of recurring jobs.
-            queues: The queues it takes runs from. Default: all.
+            schedule: Whether this process creates the runs of recurring jobs.
+            queues: Queues that this process claims runs from. Default: all queues.
+
+        Raises:
+            SchemaError: the tables do not fit this release.
         """
         await self._host.start(work=work, schedule=schedule, queues=queues)
 
     async def stop(self) -> None:
-        """Take nothing new, tell running jobs, wait the grace, hand the rest back; then close everything."""
+        """Stop this node and close all connections.
+
+        The node claims no more runs, tells running jobs to stop, and waits for ``shutdown_grace`` seconds. Runs that have not ended by then go
+        back to their queues.
+        """
         await self._host.stop()
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the scheduler's loop, with the database open, and return its result."""
+        """Run a coroutine on the scheduler's loop, with the database open, and return the result."""
         return await self._host.call(coroutine)
 
     def call_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """As :meth:`call`, from a thread without an event loop."""
+        """Run a coroutine as :meth:`call` does, from a thread without an event loop."""
         return self._host.call_now(coroutine)
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What ``query`` finds, on a connection that cannot write; ``QueryTimeout`` after ``query_seconds``."""
+        """Return the result of ``query``, called with a read-only connection.
+
+        Raises:
+            QueryTimeout: the query took longer than ``query_seconds``.
+        """
         return await self._host.read(query)
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do ``work`` in one transaction on the scheduler's database, again if that undid it for another one; an exception undoes it."""
+        """Run ``work`` in one transaction on the scheduler's database and return the result.
+
+        If the database rolls the transaction back because of a deadlock, ``work`` runs again. An exception rolls the transaction back.
+        """
         return await self._host.change(work)
 
     # Runs.
@@ -177,14 +215,21 @@ class Scheduler(Flowing, Hooked):
     async def cancel(
         self, run_id: int, *, by: Actor, connection: Connection | None = None
     ) -> RunState:
-        """Cancel a run: at once if it waits, else its job is told, and stopped after a grace.
+        """Cancel a run.
+
+        A run that has not started is cancelled at once. A running job is told to stop, and is stopped after ``cancel_grace`` seconds.
+
+        Args:
+            run_id: The run.
+            by: The actor, for the audit.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
 
         Returns:
-            ``cancelled``, or ``running`` if the job has been told.
+            ``cancelled``; ``running`` if the job was told to stop.
 
         Raises:
-            UnknownRun: there is none with this id.
-            RunStateError: it is over.
+            UnknownRun: no run has this id.
+            RunStateError: the run is over.
         """
         state = await self.operate(operations.cancel, connection, run_id, by)
         if state == RunState.RUNNING and connection is None:  # else a heartbeat sees the commit
@@ -192,23 +237,33 @@ class Scheduler(Flowing, Hooked):
         return state
 
     async def retry(self, run_id: int, *, by: Actor, connection: Connection | None = None) -> RunId:
-        """Do a run that is over again, as a new run; one that waits for its time is made due now.
+        """Run a finished run again, as a new run. A scheduled or retrying run becomes due now instead.
+
+        Args:
+            run_id: The run.
+            by: The actor, for the audit.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
 
         Returns:
-            The id of the run that will do it; of a job that is ``unique``, it may be one that is there already.
+            The id of the run to be executed. For a ``unique`` job this may be an existing run.
 
         Raises:
-            UnknownRun: there is none with this id.
-            RunStateError: it is running or about to.
+            UnknownRun: no run has this id.
+            RunStateError: the run is running, enqueued or awaiting; or the old server runs the job.
         """
         return await self.operate(operations.retry, connection, run_id, by, self.definitions)
 
     async def delete(self, run_id: int, *, by: Actor, connection: Connection | None = None) -> None:
-        """Remove a run with its log and steps; its attempts stay in the history.
+        """Delete a run with its log and steps. The attempts stay in the history.
+
+        Args:
+            run_id: The run.
+            by: The actor, for the audit.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
 
         Raises:
-            UnknownRun: there is none with this id.
-            RunStateError: it is running.
+            UnknownRun: no run has this id.
+            RunStateError: the run is running.
         """
         await self.operate(operations.delete, connection, run_id, by)
 
@@ -219,11 +274,14 @@ class Scheduler(Flowing, Hooked):
 
         Args:
             run_id: The run.
-            timeout: Seconds.
+            timeout: Seconds to wait. Default: no limit.
+
+        Returns:
+            The final state.
 
         Raises:
-            UnknownRun: there is none with this id.
-            TimeoutError: it is not over yet.
+            UnknownRun: no run has this id.
+            TimeoutError: the run is not over after ``timeout`` seconds.
         """
         return await self._host.wait(run_id, timeout)
 
@@ -238,14 +296,35 @@ class Scheduler(Flowing, Hooked):
         until: datetime | None = None,
         connection: Connection | None = None,
     ) -> None:
-        """Let the slots of a job pass silently, until an instant or until it is resumed; runs by hand still go."""
+        """Pause a job: its slots pass without runs and without a record. Runs that are enqueued or triggered still start.
+
+        Args:
+            name: The job.
+            by: The actor, for the audit.
+            reason: Shown with the pause.
+            until: End of the pause. Default: until :meth:`resume`.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
+
+        Raises:
+            UnknownJob: no job has this name.
+            PauseError: ``until`` is in the past, or too far in the future.
+        """
         job = self.find(name).name
         await self.operate(operations.pause_job, connection, job, by, reason=reason, until=until)
 
     async def resume(
         self, name: JobRef, *, by: Actor, connection: Connection | None = None
     ) -> None:
-        """Let a job run by its schedule again, from now on."""
+        """Resume a paused job; its schedule continues from now. Slots that passed during the pause stay without runs.
+
+        Args:
+            name: The job.
+            by: The actor, for the audit.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
+
+        Raises:
+            UnknownJob: no job has this name.
+        """
         job = self.find(name).name
         await self.operate(operations.resume_job, connection, job, by)
 
@@ -258,13 +337,30 @@ class Scheduler(Flowing, Hooked):
         until: datetime | None = None,
         connection: Connection | None = None,
     ) -> None:
-        """Let no worker take runs from a queue, until an instant or until it is resumed."""
+        """Pause a queue: workers claim no runs from the queue.
+
+        Args:
+            name: The queue.
+            by: The actor, for the audit.
+            reason: Shown with the pause.
+            until: End of the pause. Default: until :meth:`resume_queue`.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
+
+        Raises:
+            PauseError: ``until`` is in the past, or too far in the future.
+        """
         await self.operate(operations.pause_queue, connection, name, by, reason=reason, until=until)
 
     async def resume_queue(
         self, name: str, *, by: Actor, connection: Connection | None = None
     ) -> None:
-        """Let workers take runs from a queue again."""
+        """Resume a paused queue.
+
+        Args:
+            name: The queue.
+            by: The actor, for the audit.
+            connection: The application's session or connection; see ``session`` in :meth:`enqueue`.
+        """
         await self.operate(operations.resume_queue, connection, name, by)
 
     async def prune(
@@ -275,13 +371,16 @@ class Scheduler(Flowing, Hooked):
         by: Actor = SYSTEM,
         progress: Progress | None = None,
     ) -> dict[str, int]:
-        """Remove what ended long ago; returns how many ``runs``, ``attempts``, ``audit`` and ``statistics`` rows went.
+        """Remove old runs, history, audit rows and statistics.
 
         Args:
-            days: How old. Default: what the settings say, as for the next.
-            keep_last: How many of each job stay whatever their age.
-            by: Who wants it.
-            progress: Hears how many have gone so far, on the scheduler's loop.
+            days: Age in days after which runs and their history are removed. Default: ``history_days`` in the settings.
+            keep_last: Number of finished runs to keep for each job at any age. Default: ``history_keep`` in the settings.
+            by: The actor, for the audit.
+            progress: Called after each step, on the scheduler's loop, with the numbers of rows removed so far.
+
+        Returns:
+            Numbers of removed ``runs``, ``attempts``, ``audit`` and ``statistics`` rows.
         """
         wanted = Upkeep(days=days, keep_last=keep_last, by=by, progress=progress)
         return await self._host.prune(wanted)

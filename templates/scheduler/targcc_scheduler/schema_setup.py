@@ -1,4 +1,4 @@
-"""The tables of the scheduler and of its engine, brought up to date before anything starts."""
+"""Upgrade the tables of the scheduler and its engine before anything starts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .settings import Settings
 
 
 def migrate(url: Any = None) -> str:
-    """Bring the scheduler's tables up to date, and return the revision they have then.
+    """Upgrade the scheduler's tables and return their new revision.
 
     Args:
-        url: The database: a URL, an engine of SQLAlchemy's, or a connection of Django. Default: what the settings say.
+        url: The database: a URL, an SQLAlchemy engine, or a Django connection. Default: the database of the settings.
 
     Raises:
         SchemaError: a newer release has changed the tables.
@@ -28,10 +28,10 @@ def migrate(url: Any = None) -> str:
 
 
 def prepare(settings: Settings) -> str:
-    """Bring the tables up to date, or only look whether they are, as ``migrate_on_start`` says; returns their revision.
+    """Upgrade the tables, or only check the revision if ``migrate_on_start`` is off; return the revision.
 
     Raises:
-        SchemaError: they are not those that this release works with.
+        SchemaError: the tables do not fit this release.
     """
     if not settings.migrate_on_start:
         return require_current(settings.database_url)

@@ -1,4 +1,4 @@
-"""The main of a worker process: the project's jobs and services, without a database of the scheduler's and without a node."""
+"""Entry point of a worker process: loads the project's jobs and services, but no node and no database connection for the scheduler."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 class SchedulerOnDemand(Mapping[type, Any]):
-    """Offers a :class:`~.scheduler.Scheduler` to jobs that ask for one; importing it takes longer than all the rest.
+    """Provides a :class:`~.scheduler.Scheduler` to jobs whose constructor takes one.
+
+    The scheduler is created on first use. Types are compared by name, so that this module need not import the scheduler: that import takes
+    longer than all other imports.
 
     Args:
         settings: The node's settings, pickled.
-        jobs_package: Where the jobs are.
+        jobs_package: Package with the job modules.
     """
 
     def __init__(self, settings: bytes, jobs_package: str) -> None:
@@ -55,7 +58,7 @@ class SchedulerOnDemand(Mapping[type, Any]):
 
 
 def main() -> None:
-    """Be a worker process, whose standard input and output are the node; what jobs print goes to standard error."""
+    """Run a worker process. Standard input and output connect to the node; output of jobs goes to standard error."""
     leave_to_node()
     _end_with_the_node()
     source, target = _pipes()
@@ -80,7 +83,7 @@ def _complete(target: Any, name: str) -> JobDefinition:
 
 
 def _pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The pipes from and to the node, moved to where no ``print`` reaches them."""
+    """Return the pipes from and to the node, moved to other file descriptors, so that ``print`` cannot write to the node."""
     source, target = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -90,7 +93,10 @@ def _pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _end_with_the_node() -> None:
-    """On Linux the system ends it when its node is gone, even while a job holds the interpreter; elsewhere it sees its input end."""
+    """End this process when its node ends.
+
+    On Linux the kernel kills the process, even while a job holds the interpreter. On other systems the process ends at the end of its input.
+    """
     if sys.platform != "linux":
         return
     node = os.getppid()

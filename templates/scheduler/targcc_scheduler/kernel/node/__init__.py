@@ -1,1 +1,1 @@
-"""A node: recurring scheduler, heartbeat, maintenance, pruner."""
+"""A node: recurring scheduler, heartbeat, maintenance, pruner, keepalive process, releases."""

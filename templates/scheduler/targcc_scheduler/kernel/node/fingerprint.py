@@ -1,4 +1,4 @@
-"""What a node knows, in one word: the names, arguments and schedules of its jobs, and their fingerprint."""
+"""Fingerprint of the jobs that a node knows: names, arguments and schedules."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ _PLAIN = {"int", "float", "bool", "str", "bytes", "None", "list", "dict", "set",
     *("frozenset", "datetime", "date", "time", "timedelta", "decimal", "Decimal", "uuid", "UUID"),
     *("typing", "types", "Optional", "pydantic", "SecretStr"),
 }
-"""Types that are the same in every release."""
+"""Type names that mean the same in every release."""
 
 
 def described(definitions: Iterable[JobDefinition]) -> dict[str, tuple[str, str]]:
-    """The arguments and the schedule of each job as its code has them, as text that is the same on every machine."""
+    """Return the arguments and the schedule of each job as in the code.
+
+    The text is the same on every machine.
+    """
     jobs = sorted(definitions, key=lambda job: job.name)
     return {job.name: (_arguments(job), schedule_of(job.coded)) for job in jobs}
 
 
 def fingerprint_of(jobs: Mapping[str, tuple[str, str]]) -> str:
-    """A short digest of what :func:`described` says."""
+    """Return a short digest for the result from :func:`described`."""
     text = "\n".join("\t".join((name, *rest)) for name, rest in sorted(jobs.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
 
 
 def schedule_of(job: JobDefinition) -> str:
-    """The schedule with its zone and calendars, as ``c_JobSchedule`` keeps it; empty without one."""
+    """Return the schedule with timezone and calendars, as stored in ``c_JobSchedule``; empty without a schedule."""
     if job.schedule is None:
         return ""
     calendars = calendars_text(job.schedule)
@@ -44,7 +47,7 @@ def schedule_of(job: JobDefinition) -> str:
 
 
 def version_of(project: str) -> str:
-    """The version of the project, where it is installed; else ``0``."""
+    """Return the version of an installed project, else ``0``."""
     try:
         return metadata.version(project)
     except metadata.PackageNotFoundError:
@@ -52,7 +55,7 @@ def version_of(project: str) -> str:
 
 
 def _arguments(job: JobDefinition) -> str:
-    """The arguments of a job as its signature has them; where a type of the project's is among them, with what that is made of."""
+    """Return a job's arguments from its signature; add the JSON schema if an argument has a type that the project defines."""
     parameters = inspect.signature(job.function).parameters.values()
     wanted = [item for item in parameters if not _type_of(item).endswith("JobContext")]
     text = ", ".join(_shape(item) for item in wanted if item.name != "self")
@@ -63,7 +66,10 @@ def _arguments(job: JobDefinition) -> str:
 
 
 def _shape(parameter: inspect.Parameter) -> str:
-    """Whether there is a default counts, not which: a set's text is another in each process."""
+    """Return name and type of a parameter, and whether a default exists.
+
+    The default itself is left out: the text of a set differs between processes.
+    """
     mark = "" if parameter.default is parameter.empty else " = …"
     return f"{parameter.name}: {_type_of(parameter)}{mark}"
 
@@ -76,7 +82,7 @@ def _type_of(parameter: inspect.Parameter) -> str:
 
 
 def _schema_of(job: JobDefinition) -> str:
-    """What the types of arguments are made of. Takes long: the model has to be built for it."""
+    """Return the JSON schema of a job's arguments without defaults. Slow: builds the pydantic model."""
     try:
         model = job.parameters
         return repr(_without_defaults(model.model_json_schema())) if model is not None else ""

@@ -1,4 +1,4 @@
-"""How a node is: how far its clock is off, whether its database is the right one, whether its jobs' loop turns; and who hears of it."""
+"""Node health: clock offset, database identity, blocked job loop; and the alerts about these."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _OFF_BY = timedelta(milliseconds=CLOCK_OFF_MS)
 
 
 class NodeHealth:
-    """What a node knows of itself.
+    """Health of this node.
 
     Args:
-        services: Database, clock, and who hears of what is wrong.
-        name: What the node's machine is called.
+        services: Database, clock, and the receiver of alerts.
+        name: Name of the node's machine.
     """
 
     def __init__(self, services: NodeServices, name: str) -> None:
@@ -38,15 +38,19 @@ class NodeHealth:
         self._shown: tuple[float, float] | None = None
 
     async def read_clock(self, connection: AsyncConnection) -> None:
-        """Compare this machine's clock with the database's, and follow the latter."""
+        """Compare this machine's clock with the database's clock, and follow the database."""
         asked = uptime()
         self._follow(await self._services.store.dialect.read_clock(connection), asked)
 
     def hear(self, answer: nodes.Answer, asked: float) -> None:
-        """What a beat has heard, which was asked then by :func:`..core.clock.uptime`.
+        """Check the answer to a heartbeat and follow the database's clock.
+
+        Args:
+            answer: Id and clock of the database.
+            asked: Time of the heartbeat, by :func:`...core.clock.uptime`.
 
         Raises:
-            DatabaseReplaced: it is another database; until it is the right one again, nothing is read or written.
+            DatabaseReplaced: the database is another one. Reads and writes are refused until the first database is back.
         """
         self._check(answer.database)
         self._follow(answer.now, asked)
@@ -75,7 +79,7 @@ class NodeHealth:
         self._clock_is_off = off
 
     def _look_for_steps(self, clock: DatabaseClock) -> None:
-        """Where the database has this machine's clock, notice when that is set."""
+        """Detect that this machine's clock was set, where the database has no clock of its own."""
         shown = clock.own.now().timestamp(), uptime()
         if self._shown is not None:
             step = (shown[0] - self._shown[0]) - (shown[1] - self._shown[1])
@@ -85,20 +89,20 @@ class NodeHealth:
         self._shown = shown
 
     def see_jobs_loop(self, stuck_in: str | None) -> None:
-        """Say where the jobs' loop is stuck; ``None``: it turns."""
+        """Record the job that blocks the job loop; ``None`` if the loop is responsive."""
         since = None if stuck_in is None else self.now.stuck_since or self._services.clock.now()
         self.now = replace(self.now, stuck_since=since, stuck_in=stuck_in)
 
     async def know_database(self, connection: AsyncConnection) -> None:
-        """Remember which database this is; part of a transaction that writes."""
+        """Remember the id of this database. Call in a transaction that writes."""
         found = await nodes.give_database_id(connection, self._services.clock.now())
         self._database = self._database or found
 
     async def check_database(self, connection: AsyncConnection) -> None:
-        """See that it is the database that this node began with.
+        """Check that this is the database that the node started with.
 
         Raises:
-            DatabaseReplaced: it is another; until it is the right one again, nothing is read or written.
+            DatabaseReplaced: the database is another one. Reads and writes are refused until the first database is back.
         """
         self._check(await nodes.database_id(connection))
 
@@ -114,7 +118,7 @@ class NodeHealth:
         watch.check()
 
     async def note_lost(self, connection: AsyncConnection, beat: nodes.Beat, runs: int) -> None:
-        """Write down that a node is missing; part of the transaction in which it was declared lost."""
+        """Record an issue for a lost node, in the transaction that removes the node."""
         name = beat.server_id.partition(":")[0]
         detail = (
             f"process {beat.process_id} has said nothing since {beat.at.isoformat(' ', 'seconds')}"
@@ -126,7 +130,7 @@ class NodeHealth:
         )
 
     def tell_lost(self, beat: nodes.Beat, claims: Sequence[Claim]) -> None:
-        """A node was declared lost."""
+        """Log and alert that a node was lost, with the runs that were running there."""
         runs = [f"{c.job_name} (run {c.run_id})" for c in claims if c.server_id == beat.server_id]
         had = f"; it had {', '.join(runs[:5])}" if runs else ""
         stuck = f", stuck in {beat.stuck_in.splitlines()[0]}" if beat.stuck_in else ""

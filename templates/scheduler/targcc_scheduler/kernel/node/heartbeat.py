@@ -1,6 +1,6 @@
-"""Heartbeat of a node, and detection of lost nodes.
+"""A node's heartbeat, and the detection of lost nodes.
 
-Beating and looking are two loops: what a look waits for, a lock or a connection, holds up no beat.
+Heartbeat and poll are two loops: a poll that waits for a lock or a connection delays no heartbeat.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from .identity import host_name, machine_of, new_server_id, this_machine
 from .keepalive import BeatFiles, Keepalive
 from .nodes import Beat
 
-# Which nodes are lost. Nobody's wall clock is believed: a node is lost when its heartbeat has not changed for long enough.
+# Failure detection. A node is lost when its heartbeat has not changed for `lost_after` seconds.
 #
-# How long is measured by the observer's own monotonic clock, so a clock that is set, here or there, loses nobody. A node beats by its
-# keepalive process while its interpreter does not answer, so age tells those that are gone, stopped or cut off from those that are busy. On
-# one machine a node whose process has ended is lost at once.
+# No wall clock is trusted. The observer measures with its own monotonic clock, so setting the clock of a machine makes no node look lost.
+# While the interpreter of a node is blocked, its keepalive process sends the heartbeats. An old heartbeat therefore means that a node is gone,
+# stopped or cut off, not that the node is busy. A node on this machine is lost as soon as its process has ended.
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class _Seen:
 
 
 class FailureDetector:
-    """Watches the heartbeats of the other nodes.
+    """Detects lost nodes by their heartbeats.
 
     Args:
-        me: The id of this node, whose own row is not judged.
-        lost_after: Seconds without a change after which a node is lost.
+        me: Id of this node, whose own row is not judged.
+        lost_after: Seconds without a changed heartbeat after which a node is lost.
     """
 
     def __init__(self, me: str, lost_after: float) -> None:
@@ -67,14 +67,14 @@ class FailureDetector:
         self._looked: float | None = None
 
     def observe(self, beats: Sequence[Beat], looked: float) -> list[Beat]:
-        """The nodes that are lost.
+        """Record the heartbeats from a poll and return the lost nodes' heartbeats.
 
         Args:
-            beats: What each node said last.
-            looked: The monotonic time just before that was read.
+            beats: The last heartbeat of each node.
+            looked: Monotonic time just before the heartbeats were read.
         """
         if self._looked is None or looked - self._looked > self._lost_after / 2:
-            self._seen.clear()  # this process was stopped itself: what it remembers proves nothing
+            self._seen.clear()  # this process was stopped itself: its records prove nothing
         self._looked = looked
         for beat in beats:
             seen = self._seen.get(beat.server_id)
@@ -87,7 +87,7 @@ class FailureDetector:
         ]
 
     def forget(self) -> None:
-        """The database was unavailable: no heartbeat could have been seen."""
+        """Forget all heartbeats: while the database was unavailable, no new heartbeat could be seen."""
         self._seen.clear()
 
     def _is_lost(self, beat: Beat, looked: float) -> bool:
@@ -97,7 +97,7 @@ class FailureDetector:
 
 
 def _is_running(process_id: int) -> bool:
-    import psutil  # only with other nodes on this machine
+    import psutil  # needed only where other nodes run on this machine
 
     try:
         return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
@@ -107,7 +107,7 @@ def _is_running(process_id: int) -> bool:
         return True
 
 
-# The heartbeat of a node: it says that it is alive, sees which others are not, and rescues their runs.
+# Heartbeat: send heartbeats, detect lost nodes, rescue their runs.
 
 log = logging.getLogger("targcc.node.heartbeat")
 
@@ -115,14 +115,14 @@ _BEATS_BETWEEN_RESCUES = 5
 
 
 class Heartbeat:
-    """Keeps a node registered and looks after the others.
+    """Keeps the node registered, detects lost nodes, and rescues their runs.
 
     Args:
         services: Database, engine, clock and settings.
         definitions: The jobs.
-        workers: How many runs at a time, and of which queues; for the others to see.
-        alert_queue: Hears which jobs have rules.
-        settled: Hears of each run that a rescue has settled.
+        workers: Number of workers and their queues, shown in the node's row.
+        alert_queue: Learns which jobs have alert rules.
+        settled: Called with each run that a rescue has settled.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Heartbeat:
         self._ending = asyncio.Event()
 
     async def register(self) -> None:
-        """Become a node that the others know.
+        """Insert the row of this node.
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
@@ -180,7 +180,10 @@ class Heartbeat:
         self._known_since(asked)
 
     def _known_since(self, asked: float) -> None:
-        """The others know this node by its id. Registering may have been cut off once that was written, so each heartbeat sees to it."""
+        """Renew the lease and pass the node's id to the keepalive process and the executor.
+
+        Each heartbeat repeats this: registering may have been cut off after the row was written.
+        """
         self.lease.renew(asked)
         if self._spoken_for != self.id:
             self._spoken_for = self.id
@@ -189,7 +192,7 @@ class Heartbeat:
             self.executor.server_id = self.id
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Send heartbeats until :meth:`end` or a cancellation."""
         settings, outage = self._services.settings, Outage(log, "the heartbeat")
         most = settings.heartbeat_seconds
         while not self._ending.is_set():
@@ -203,7 +206,7 @@ class Heartbeat:
             await self._pause(together(wait))
 
     async def look(self) -> None:
-        """See which nodes are not alive, and what is wanted of this one, until cancelled."""
+        """Poll for lost nodes and for requests to this node, until :meth:`end` or a cancellation."""
         most, outage = self._services.settings.heartbeat_seconds, Outage(log, "looking after nodes")
         wait = 0.0
         while not self._ending.is_set():
@@ -216,11 +219,11 @@ class Heartbeat:
                 wait = min(outage.failed(error).total_seconds(), most)
 
     def end(self) -> None:
-        """Let both loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
+        """Let both loops return after their current step; a cancellation in the middle of a step loses the connection."""
         self._ending.set()
 
     async def beat(self) -> None:
-        """Say that this node is alive, by a connection of its own."""
+        """Send one heartbeat on the connection reserved for heartbeats; register again if the node's row is gone."""
         services = self._services
         self._files.beat(self.id)
         self.conditions.see_jobs_loop(self.jobs.stuck_in if self.jobs is not None else None)
@@ -237,7 +240,7 @@ class Heartbeat:
             await self._re_register()
 
     async def _see(self, seen: PollResult) -> None:
-        """See who is not alive and what is wanted of this node."""
+        """Act on a poll result: cancel runs, reload alert rules, rescue the runs of lost nodes."""
         me, executor = self.id, self.executor
         if executor is not None:
             await self._tend(executor, me, is_any=seen.running)
@@ -253,7 +256,13 @@ class Heartbeat:
         self._looks += 1
 
     async def _tend(self, executor: Executor, me: str, *, is_any: bool) -> None:
-        """Tell runs that they are to be cancelled, and give back those that nobody here performs; ``is_any``: if any node has any."""
+        """Cancel runs as requested, and give back orphans: runs of this node that no task here executes.
+
+        Args:
+            executor: The node's executor.
+            me: The node's id.
+            is_any: Whether any run is running on any node; ``False`` saves the query.
+        """
         running: Mapping[ClaimKey, str | None] = {}
         if is_any:
             executor.strays.look()
@@ -268,12 +277,12 @@ class Heartbeat:
                     self._settled(item)
 
     async def mark_stopping(self) -> None:
-        """Let the others see that this node takes nothing new."""
+        """Record that this node claims no more runs."""
         async with self._services.store.write() as connection:
             await nodes.mark_stopping(connection, self.id, self._services.clock.now())
 
     async def deregister(self) -> None:
-        """Remove this node; runs that it still has go to the others, and that is not their fault."""
+        """Remove this node's row and enqueue its remaining runs again, without counting a lost worker for the runs."""
         services = self._services
 
         async def leave(connection: AsyncConnection) -> None:
@@ -291,7 +300,10 @@ class Heartbeat:
         self._files.remove(self.id)
 
     async def _re_register(self) -> None:
-        """Start afresh: another node declared this one lost, while it was frozen or cut off. Its runs belong to others now."""
+        """Register with a new id: another node declared this node lost while the process was frozen or cut off.
+
+        The node's former runs belong to other nodes now.
+        """
         log.error(
             "this node was declared lost: its runs belong to others now, and it registers again"
         )
@@ -307,11 +319,14 @@ class Heartbeat:
             await asyncio.wait_for(self._ending.wait(), seconds)
 
     def _marked(self, beat: nodes.Beat) -> nodes.Beat:
-        """With what a node said beside the database."""
+        """Add the mark from the node's heartbeat file, where the database is a SQLite file."""
         return replace(beat, mark=self._files.mark(beat.server_id))
 
     async def _rescue(self, lost: Sequence[nodes.Beat]) -> None:
-        """Rescue the runs of each lost node, the first that was heard no more first, in a transaction of its own: what is done stays done when this node goes too."""
+        """Rescue the runs of lost nodes, the node with the oldest heartbeat first.
+
+        Each node has a transaction of its own: finished rescues stay when this node dies, too. Without lost nodes, rescue orphaned runs.
+        """
         again: list[Submission] = []
         in_order = sorted(lost, key=lambda beat: beat.at)
         for beat in in_order or (None,):
@@ -320,7 +335,11 @@ class Heartbeat:
         self._services.engine.wake()
 
     async def _rescue_runs_of(self, lost: nodes.Beat | None) -> list[Submission]:
-        """Rescue the runs of a node, or those whose node is gone already."""
+        """Rescue the runs of a lost node, or with ``None`` the runs whose node has no row any more.
+
+        Returns:
+            The runs to submit to the engine; none if the node is back, or another node rescues its runs.
+        """
         services = self._services
 
         async def work(
@@ -337,7 +356,7 @@ class Heartbeat:
             return rescued, await hand_over(services.engine, connection, rescued, now)
 
         done = await services.store.change(work)
-        if done is None:  # it is there again, or another node is at it
+        if done is None:  # the node is back, or another node rescues its runs
             return []
         rescued, again = done
         if lost is not None:

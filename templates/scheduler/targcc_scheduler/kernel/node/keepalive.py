@@ -1,6 +1,7 @@
-"""The keepalive process of a node, seen from the node.
+"""A node's keepalive process, from the node's side: heartbeat files, stack dumps, starting and stopping the process.
 
-Each node has a file of twenty digits in the folder ``<database>-nodes``, which it, or its keepalive process, writes anew at each beat.
+Beside a SQLite database, each node has a file of twenty digits in the folder ``<database>-nodes``. The node, or its keepalive process,
+rewrites the file at each heartbeat.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from ...db.transactions import Store
 from ...settings import Settings
 from .keepalive_program import SPENT
 
-# Beats beside a SQLite file. A beat in the database itself would wait for whoever writes; these wait for nobody.
+# Heartbeat files beside a SQLite database. A heartbeat in the database would wait for the write lock; a heartbeat in a file never waits.
 
 
 class BeatFiles:
-    """The beats of all nodes on a database.
+    """Heartbeat files of all nodes on a SQLite database.
 
     Args:
-        database: The SQLite file; ``None`` for a database that many may write at once, which needs no such files.
+        database: The SQLite file; ``None`` for a database with many writers, which needs no heartbeat files.
     """
 
     def __init__(self, database: Path | None) -> None:
@@ -44,13 +45,13 @@ class BeatFiles:
         )
 
     def path(self, server_id: str) -> Path | None:
-        """The file of a node."""
+        """Return the heartbeat file of a node; ``None`` without heartbeat files."""
         if self._folder is None:
             return None
         return self._folder / hashlib.sha256(server_id.encode()).hexdigest()[:32]
 
     def create(self, server_id: str) -> None:
-        """Begin to beat.
+        """Create the heartbeat file of a node.
 
         Raises:
             OSError: the folder of the database cannot be written.
@@ -60,7 +61,7 @@ class BeatFiles:
             path.write_bytes(_mark())
 
     def beat(self, server_id: str) -> None:
-        """Say that a node is alive; in place, so that a full disk does not matter."""
+        """Write a heartbeat in place, so that a full disk does not matter."""
         if (path := self.path(server_id)) is not None:
             try:
                 with path.open("r+b", buffering=0) as file:
@@ -70,7 +71,7 @@ class BeatFiles:
                     os.utime(path)
 
     def mark(self, server_id: str) -> object:
-        """What a node said last; another value each time. ``None``: it has no file."""
+        """Return the last heartbeat of a node, a new value at each heartbeat; ``None`` without a file."""
         if (path := self.path(server_id)) is None:
             return None
         try:
@@ -79,7 +80,7 @@ class BeatFiles:
             return None
 
     def remove(self, server_id: str) -> None:
-        """A node is gone."""
+        """Remove the heartbeat file of a node."""
         if (path := self.path(server_id)) is not None:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -89,23 +90,24 @@ def _mark() -> bytes:
     return b"%020d" % time.time_ns()
 
 
-# What the threads of this node are doing, written down for the keepalive process when the node's loop does not turn.
+# Stacks of this node's threads, written for the keepalive process while the event loop is blocked.
 #
-# Where the interpreter is free, a thread of its own writes it. Where it is held, nobody in this process can run, so the keepalive process
-# sends a signal, and Python's ``faulthandler`` answers it. That one reads the frames of other threads as they stand, which is safe only
-# while none of them runs: it must not go off in a process that was merely stopped and goes on, so no timer of its own is used.
+# While the interpreter is free, a thread in this process writes the stacks. While the interpreter is held, no thread in this process can
+# run. The keepalive process then sends a signal, and Python's ``faulthandler`` writes the stacks. ``faulthandler`` reads the frames of other
+# threads without a lock, which is safe only while no other thread runs. A timer of ``faulthandler`` could go off in a process that was
+# stopped and goes on, so no such timer is used.
 
 _SPARE_SIGNALS = 5
-"""So far below the highest real-time signal is ours."""
+"""Distance of the signal from the highest real-time signal."""
 
 
 class Stacks:
-    """The file of stacks, and who writes it.
+    """Writes the stacks of all threads to a file while the event loop is blocked.
 
     Args:
         turn: Seconds between two pulses.
-        patience: Seconds without a turn of the loop after which the stacks are written.
-        pulse: Called at each pulse; says that this process's threads run.
+        patience: Seconds without a turn of the event loop after which the stacks are written.
+        pulse: Called at each pulse, to report that the threads of this process run.
     """
 
     def __init__(self, turn: float, patience: float, pulse: Callable[[], None]) -> None:
@@ -125,7 +127,7 @@ class Stacks:
         self._thread.start()
 
     def turned(self) -> None:
-        """The loop turns: what was written is out of date."""
+        """Record a turn of the event loop and clear the file: the stacks are outdated."""
         self._turned = time.monotonic()
         self._written = False
         if os.fstat(self._file.fileno()).st_size:
@@ -133,7 +135,7 @@ class Stacks:
             self._file.truncate()
 
     def close(self) -> None:
-        """Write no more, and remove the file."""
+        """Stop writing and remove the file."""
         self._ended.set()
         if self.signal:
             faulthandler.unregister(self.signal)
@@ -147,7 +149,7 @@ class Stacks:
             now = time.monotonic()
             late, before = now - before, now
             self._pulse()
-            # Where this thread was late too, the process was stopped or the interpreter held: the loop shall have its turn first.
+            # If this thread was late too, the process was stopped or the interpreter held: give the event loop a turn first.
             if late < self._patience / 2 and now - self._turned > self._patience:
                 self._write()
 
@@ -165,13 +167,16 @@ class Stacks:
 
 
 def _free_signal() -> int:
-    """A signal that nothing in this process uses; 0 where there is none, as on Windows: then no stack is known while the interpreter is held."""
+    """Return an unused signal; 0 without a free signal, as on Windows.
+
+    With 0, no stack is written while the interpreter is blocked.
+    """
     highest = getattr(signal, "SIGRTMAX", None)
     number = int(highest) - _SPARE_SIGNALS if highest is not None else getattr(signal, "SIGUSR2", 0)
     return int(number) if number and signal.getsignal(number) is signal.SIG_DFL else 0
 
 
-# The keepalive process, seen from its node: started, told that the loop turns, replaced when it is gone, ended.
+# Start the keepalive process, report turns of the event loop, replace the process when it ends, stop it.
 
 log = logging.getLogger("targcc.node.keepalive")
 
@@ -182,12 +187,12 @@ _SLOWEST_TURN = 1.0
 
 
 class Keepalive:
-    """Has a process beside this one beat for the node while it cannot. For use on the scheduler's loop.
+    """Runs a process beside this node that sends heartbeats while the node cannot. Use on the scheduler's loop only.
 
     Args:
         store: The database.
         settings: Intervals.
-        files: Where the nodes of a SQLite file beat.
+        files: Heartbeat files beside a SQLite database.
     """
 
     def __init__(self, store: Store, settings: Settings, files: BeatFiles) -> None:
@@ -202,13 +207,13 @@ class Keepalive:
         self._stacks: Stacks | None = None
 
     def speak_for(self, server_id: str) -> None:
-        """The node is called so from now on."""
+        """Set the node id for which the keepalive process sends heartbeats."""
         self._server_id = server_id
         if self._process is not None:
             self._write(self._orders())
 
     async def run(self) -> None:
-        """Say that the loop turns, until cancelled."""
+        """Report each turn of the event loop to the keepalive process, until cancelled. Start the process again if it has ended."""
         if (reason := _unable()) is not None:
             log.warning("a job that holds the interpreter may look dead to other nodes: %s", reason)
             return
@@ -237,7 +242,7 @@ class Keepalive:
         self._write(self._orders())
 
     def _orders(self) -> bytes:
-        """What the process is told; ``program.py`` says what each means."""
+        """Return the orders for the keepalive process as JSON; :class:`.keepalive_program.Sitter` describes the keys."""
         store, stacks = self._store, self._stacks
         orders = {
             "server_id": self._server_id,
@@ -257,10 +262,10 @@ class Keepalive:
         return json.dumps(orders).encode()
 
     def _write(self, line: bytes) -> None:
-        """Does not wait: a process that does not read has much to read already."""
+        """Write without waiting: a keepalive process that does not read has unread lines already."""
         if self._process is None or self._process.stdin is None:
             return
-        with contextlib.suppress(OSError):  # it is gone, which the next turn sees, or does not read
+        with contextlib.suppress(OSError):  # the process has ended or does not read
             os.write(self._process.stdin.fileno(), line + b"\n")
 
     def _tell_delay(self, late: float) -> None:
@@ -286,7 +291,7 @@ class Keepalive:
 
 
 def _unable() -> str | None:
-    """Why no keepalive process can be started."""
+    """Return the reason why no keepalive process can be started; ``None`` if one can."""
     if not _PROGRAM.is_file():
         return f"{_PROGRAM} is not a file of its own"
     if getattr(sys, "frozen", False) or not Path(sys.executable).stem.lower().startswith("py"):

@@ -1,10 +1,10 @@
-"""The keepalive process. It is run as a script, imports nothing of this package, and takes its orders from its standard input.
+"""The keepalive process: a script that imports nothing of this package and reads its orders from standard input.
 
-The node says every second or so that its loop turns. Once it has not for a while, and its process is neither gone nor stopped, this
-process beats in its place and writes down where it is stuck: C code that holds the interpreter is no reason to start a run again. A node
-that is stuck for longer than ``stuck_after`` is killed, so that whoever takes its runs over does not share them with it.
+The node reports about every second that its event loop turns. When the reports stop, and the node's process is neither gone nor stopped,
+the keepalive process sends the heartbeats instead and records where the node is blocked. C code that holds the interpreter is no reason
+to rescue a run. A node that is blocked for longer than ``stuck_after`` is killed: the node that rescues its runs must not share them.
 
-It ends with its parent. Until the node falls silent it has loaded no database driver, and takes about ten megabytes.
+The keepalive process ends with its parent. Until the node falls silent, the process loads no database driver and takes about ten megabytes.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ if TYPE_CHECKING:  # typing costs megabytes
     from typing import Any
 
 _MOST_STACK = 6000
-"""How many characters of the stack are kept."""
+"""Most characters of the stacks that are stored."""
 _WAITS_FOR_LOCK = 1.0
-"""Seconds that a note in a SQLite file may wait for the write lock; the beat itself, in a file of its own, waits for nobody."""
+"""Seconds that a heartbeat in a SQLite database waits for the write lock; the heartbeat file never waits."""
 
 
 _ANSWERS = 0.1
-"""Seconds after which the stacks are there."""
+"""Seconds to wait for the stacks after the signal."""
 SPENT = 7
-"""The exit status of a process that has spoken for its node, which is back: a new one has neither driver nor connection."""
+"""Exit status of a process that has sent heartbeats for a node now responsive again; its successor loads no driver and no connection."""
 
 
 class Sitter:
     """Watches one node.
 
     Args:
-        orders: What the node says, as JSON; durations are seconds. ``server_id``, ``process_id``: which node it is. ``silence``: after so
-            long without a word from the node, beat for it, each ``heartbeat``. ``stuck_after``: kill a node that is stuck for so long; 0 switches that off.
-            ``driver``, ``address``, ``path``: the database, what the driver connects to, and the ``sys.path`` on which it is. ``beat_sql``,
-            ``running_sql``: how to beat, and which runs the node has. ``beat_file``: where to beat besides, if not empty.
-            ``stack_file``: where the node writes what its threads are doing. ``stack_signal``: asks it to while its interpreter is held; 0 is none.
+        orders: The node's orders, from JSON; durations are seconds. ``server_id``, ``process_id``: ids of the node and its process.
+            ``silence``: time without a report after which to send heartbeats. ``heartbeat``: time between heartbeats.
+            ``stuck_after``: time after which to kill a blocked node; 0 never kills. ``driver``, ``address``, ``path``: the database, its
+            address for the driver, and the ``sys.path`` of the driver. ``beat_sql``, ``running_sql``: SQL that writes a heartbeat, and SQL that
+            reads the node's running runs. ``beat_file``: heartbeat file, if not empty. ``stack_file``: file with the stacks of the node's
+            threads. ``stack_signal``: signal that makes the node write the stacks while its interpreter is held; 0 for none.
     """
 
     def __init__(self, orders: dict[str, Any]) -> None:
@@ -55,9 +56,9 @@ class Sitter:
         self._connection: Any = None
 
     def listen(self) -> None:
-        """Hear the node until its end of the pipe is closed, which its end does too."""
+        """Read the node's reports until the node closes the pipe or ends; then leave."""
         for line in sys.stdin.buffer:
-            if line.strip() == b"g":  # a thread of the node's runs; that is no turn of its loop
+            if line.strip() == b"g":  # a thread of the node runs; its event loop may be blocked
                 self._pulsed = time.monotonic()
                 continue
             if line.strip() != b".":
@@ -66,7 +67,7 @@ class Sitter:
         self._leave()
 
     def watch(self) -> None:
-        """Look at the node, for ever."""
+        """Check the node in a loop, for ever."""
         pause = self.orders["silence"] / 4
         while True:
             before = time.monotonic()
@@ -74,7 +75,7 @@ class Sitter:
             now = time.monotonic()
             if os.getppid() != self._parent:  # a child of the node may still hold the pipe
                 self._leave()
-            # A process that was stopped itself, or a machine that slept, has seen nothing of the time between.
+            # While this process was stopped, or the machine slept, nothing was observed: count at most two pauses.
             self._stuck = (
                 0.0 if self._turned > before else self._stuck + min(now - before, 2 * pause)
             )
@@ -102,7 +103,11 @@ class Sitter:
             self._beat(now - self._turned)
 
     def _ask_for_stacks(self, now: float) -> None:
-        """Have the stacks written by signal where the interpreter is held: no thread runs, and this process has watched it for some time."""
+        """Send the signal for the stacks while the node's interpreter is held.
+
+        The interpreter counts as held when two conditions hold: no thread in the node has reported for half of ``silence``, and this process has
+        observed the node blocked for five eighths of ``silence``.
+        """
         silence, number = self.orders["silence"], self.orders["stack_signal"]
         held = now - self._pulsed > silence / 2 and self._stuck > silence / 2 + silence / 8
         if number and held and not self._asked:
@@ -114,7 +119,7 @@ class Sitter:
         self._touch()
         try:
             where = self._note(silent)
-        except Exception as error:  # noqa: BLE001 - whatever it is: the next beat tries again
+        except Exception as error:  # noqa: BLE001 - the next beat tries again
             self._close()
             where = f"(the database does not answer: {type(error).__name__})"
         if not self._told:
@@ -122,7 +127,7 @@ class Sitter:
             self._say(f"is alive, but its loop has not turned for {silent:.0f} s", where)
 
     def _touch(self) -> None:
-        """Beat in the file, if there is one."""
+        """Write a heartbeat to the heartbeat file, if there is a file."""
         file = self.orders["beat_file"]
         if not file:
             return
@@ -133,7 +138,7 @@ class Sitter:
             self._say("cannot be spoken for", f"in {file}")
 
     def _note(self, silent: float) -> str:
-        """Beat in the database, and write down where the node is stuck."""
+        """Write a heartbeat to the database with the place where the node is blocked; return that place."""
         if self._connection is None:
             self._connection = self._connect()
         me = {"id": self.orders["server_id"]}
@@ -171,7 +176,7 @@ class Sitter:
             pass
 
     def _stack(self) -> str:
-        """Where the threads of the node stand, as its ``faulthandler`` has written it."""
+        """Return the stacks of the node's threads from the stack file; empty without a readable file."""
         try:
             with open(self.orders["stack_file"], encoding="utf-8") as file:  # noqa: PTH123
                 return file.read()[:_MOST_STACK]
@@ -179,7 +184,7 @@ class Sitter:
             return ""
 
     def _file_is_locked(self) -> bool:
-        """Whether nobody can write to the SQLite file; a process that was stopped in the midst of a transaction keeps its lock."""
+        """Return whether the SQLite file is write-locked: a process that was stopped in a transaction keeps its lock."""
         if self.orders["driver"] != "sqlite":
             return False
         try:
@@ -201,7 +206,7 @@ class Sitter:
             sys.stderr.write(f"targcc: node {self.orders['server_id']} {what}: {where}\n")
             sys.stderr.flush()
         except (OSError, ValueError, AttributeError):
-            pass  # nobody listens
+            pass  # standard error is closed
 
     def _leave(self) -> None:
         try:  # noqa: SIM105 - contextlib costs memory
@@ -212,7 +217,7 @@ class Sitter:
 
 
 def is_stopped(process_id: int) -> bool:
-    """Whether a process is stopped, by SIGSTOP or a debugger. Nobody can tell on Windows."""
+    """Return whether a process is stopped, by SIGSTOP or a debugger; always ``False`` on Windows."""
     if os.name == "nt":
         return False
     try:
@@ -224,14 +229,14 @@ def is_stopped(process_id: int) -> bool:
 
 
 def _state_by_ps(process_id: int) -> str:
-    """The state of a process where there is no ``/proc``, as on macOS."""
+    """Return the state of a process from ``ps``, where there is no ``/proc``, as on macOS."""
     with os.popen(f"ps -o state= -p {int(process_id)}") as output:  # noqa: S605 - a number
         return output.read().strip()[:1]
 
 
 def main() -> None:
-    """Watch the node that started this process, until it ends."""
-    # They are meant for the node, which ends this process. Windows has the console events Ctrl+C and Ctrl+Break as SIGINT and SIGBREAK.
+    """Watch the node that started this process, until the node ends."""
+    # These signals are meant for the node, which ends this process. Windows sends Ctrl+C and Ctrl+Break as SIGINT and SIGBREAK.
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The rounds of a node: operations on many runs go on, what is late is noticed, and somebody outside hears that all is well."""
+"""Maintenance loops of a node: bulk operations, SLA checks, pings, the audit chain, the search index, dependencies and limits."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ _LONGEST_STEP = 0.2
 _MOST_PINGS = 1_000
 _PING_TIMEOUT_SECONDS = 10
 EXPECTED = ("must_finish_by", "must_start_within", "at_least")
-"""The kinds of :class:`~...queries.needs.late.Late` of which people are told."""
+"""Kinds of :class:`~...features.triage.sla.Late` that raise an alert."""
 
 
 class Maintenance:
-    """Makes the rounds.
+    """Runs the maintenance loops.
 
     Args:
-        services: Database, engine, clock, settings, and who hears of what is late.
+        services: Database, engine, clock, settings, and the receiver of alerts.
         definitions: The jobs.
-        schedule: Whether this node creates the runs of recurring jobs; only such a one tells the outside that all is well.
-        alerts: Looks after alerts that are not over; ``None``: nobody is told.
-        release: This node's release.
+        schedule: Whether this node creates the runs of recurring jobs; only such a node sends the ping to ``ping_url``.
+        alerts: Follows open alerts; ``None`` sends no alerts.
+        release: Return this node's release.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Maintenance:
         self._texts = TextKeeper(services, self._pause, self.deliveries.wake)
 
     def end(self) -> None:
-        """Let the loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
+        """Let the loops return after their current step; a cancellation in the middle of a step loses the connection."""
         self._ending.set()
         self.deliveries.end()
         if self._alerts is not None:
@@ -99,7 +99,7 @@ class Maintenance:
         once: Callable[[], Awaitable[None]],
         within: float,
     ) -> None:
-        """Do what a look has found that there is to do."""
+        """Call ``once`` whenever a poll result shows work, until :meth:`end`."""
         lookout, outage, wait = self._services.store.lookout, Outage(log, what), within
         while not self._ending.is_set():
             try:
@@ -115,7 +115,7 @@ class Maintenance:
             await asyncio.wait_for(self._ending.wait(), seconds)
 
     def settled(self, settlement: Settlement) -> None:
-        """A run was settled; that of a job with a ``ping`` that succeeded is told to the outside."""
+        """Queue the ping of a job whose run has succeeded, if the job has a ``ping``."""
         if settlement.state is not RunState.SUCCEEDED:
             return
         definition = self._definitions.get(settlement.claim.job_name)
@@ -129,15 +129,15 @@ class Maintenance:
             self._pings.put_nowait(address)
 
     async def work_off(self) -> None:
-        """Go on with operations on many runs, until cancelled."""
+        """Work on bulk operations, until :meth:`end`."""
         await self._when_seen(
             "working on many runs", lambda seen: seen.bulk, self.bulk_once, _BULK_SECONDS
         )
 
     async def bulk_once(self) -> None:
-        """Do what there is to do of operations."""
+        """Work on all open bulk operations until they are done."""
         from ...features.triage import (
-            loops as triage_loops,  # it finds runs as people do, and that takes memory
+            loops as triage_loops,  # imported late: the run search takes memory
         )
 
         services, outage = self._services, None
@@ -161,35 +161,38 @@ class Maintenance:
             raise outage
 
     async def chain(self) -> None:
-        """Give the rows of the audit their places in its chain, until cancelled; where a row has its place at once there is nothing to do."""
+        """Chain the rows of the audit, until :meth:`end`.
+
+        A database with one writer chains each row at once; this loop then returns immediately.
+        """
         if self._services.store.dialect.many_writers:
             await self._when_seen(
                 "chaining the audit", lambda seen: seen.unsealed, self.chain_once, _BULK_SECONDS
             )
 
     async def chain_once(self) -> None:
-        """Give all rows that have none a place."""
+        """Chain all rows of the audit that are not in the chain."""
         more = True
         while more and not self._ending.is_set():
             async with self._services.store.write() as connection:
                 more = await connection.run_sync(chain.seal)
 
     async def index(self) -> None:
-        """Keep the index of texts up to date, until cancelled."""
+        """Keep the search index up to date, until :meth:`end`."""
         await self._when_seen(
             "indexing texts", lambda seen: seen.texts, self.index_once, _TEXT_SECONDS
         )
 
     async def index_once(self) -> None:
-        """Index what there is to index."""
+        """Index all texts that wait for indexing."""
         await self._texts.once(self._ending.is_set)
 
     async def sweep(self) -> None:
-        """Look after what hangs together, and runs whose time is over, until cancelled."""
+        """Sweep dependencies and expired runs, until :meth:`end`."""
         await self._again_and_again("looking after ties", self.sweep_once, _TIE_SECONDS)
 
     async def sweep_once(self) -> None:
-        """Tell others of ends of which nobody has told them; end what expired; let runs of limits go whom nobody has let go."""
+        """Apply missed effects of settled runs, end expired runs, and admit runs that still wait although their limit has capacity."""
         await self._sweep_ties()
         await self._sweep_limits()
 
@@ -206,7 +209,7 @@ class Maintenance:
             more = bool(found.settled)
 
     async def _sweep_limits(self) -> None:
-        """Where this node's release decides and there are limits; it learns of limits that the release has changed."""
+        """Sweep limits if this node's release decides; the sweep also applies limits that the release changed."""
         async with self._services.store.read() as connection:
             if not await limits.are_used(connection):
                 return
@@ -215,16 +218,16 @@ class Maintenance:
             await claimer.sweep(self._services, self._definitions)
 
     async def follow_alerts(self) -> None:
-        """Do what follows alerts, until cancelled."""
+        """Follow open alerts, until :meth:`end`."""
         if self._alerts is not None:
             await self._alerts.run()
 
     async def look(self) -> None:
-        """See what is late and say so, and ping, until cancelled."""
+        """Check for late slots, queues and runs, and ping, until :meth:`end`."""
         await self._again_and_again("looking for what is late", self.look_once, _LATE_SECONDS)
 
     async def look_once(self) -> None:
-        """See what is late; tell people of what is new."""
+        """Check for late slots, queues and runs; record issues, alert about new issues, and ping."""
         services, now = self._services, self._services.clock.now()
         jobs = list(self._definitions.values())
         async with services.store.read() as connection:
@@ -253,7 +256,7 @@ class Maintenance:
             self._alerts.look(noted - right | broken.keys(), now)
 
     def _ping_if_well(self, found: list[sla.Late]) -> None:
-        """Tell the outside that the scheduler works: the database answers, and no slot is late."""
+        """Send a ping if the scheduler works: the database answers, and no slot is late."""
         settings = self._services.settings
         slots_come = not any(one.kind == "slot" for one in found)
         due = time.monotonic() - self._pinged >= settings.ping_seconds
@@ -262,13 +265,13 @@ class Maintenance:
             self._put(settings.ping_url)
 
     async def ping(self) -> None:
-        """Fetch the addresses of pings, one after the other, until cancelled."""
+        """Fetch the queued ping addresses in turn, until cancelled."""
         while True:
             address = await self._pings.get()
             try:
                 await _fetch(resolve(address))
                 self._refused.discard(address)
-            except Exception as error:  # noqa: BLE001 - who listens notices that nothing came
+            except Exception as error:  # noqa: BLE001 - the monitor notices the missing ping
                 if address not in self._refused:
                     self._refused.add(address)
                     log.warning("a ping did not arrive: %s", _reason(error))
@@ -289,7 +292,7 @@ async def _fetch(url: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the address: it is a password."""
+    """Return why a ping failed, without the address: an address is a secret."""
     if isinstance(error, SecretError):
         return str(error)
     status = getattr(getattr(error, "response", None), "status_code", None)

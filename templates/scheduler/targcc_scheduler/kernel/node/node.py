@@ -1,4 +1,4 @@
-"""A node: one process that creates the runs of recurring jobs, works, or both, and looks after the others."""
+"""A node: one process that schedules recurring jobs, runs jobs, or does both, and monitors the other nodes."""
 
 from __future__ import annotations
 
@@ -41,32 +41,32 @@ _END_THEMSELVES = (
     "targcc webhooks",
     "targcc audit",
 )
-"""What ends by itself, when it is told to, so that no connection is cut off in the middle."""
+"""Names of the tasks that return by themselves once told to end, so that no database connection is cut off in the middle."""
 _HEARTBEAT_ENDS_SECONDS = 1.0
 _DAY = 24 * 3600.0
 _CANCELLED_AGAIN_SECONDS = 0.2
 _LAST_SECONDS = 1.0
-"""How long the last words may take once that time is over."""
+"""Seconds that the last database calls get when the shutdown time is used up."""
 _SETTLE_SECONDS = 10.0
-"""After the grace: how long outcomes may take to reach the database before the process ends without them."""
+"""Seconds after the grace in which outcomes may reach the database; the process then ends without the rest."""
 
 
 class Node:
-    """One process among those that share the database. For use on the scheduler's loop.
+    """One process among those that share the database. Use a node on the scheduler's loop only.
 
     Args:
-        services: Database, engine, clock, settings, and who hears of missed slots.
-        definitions: The jobs; may grow while it works.
-        alert_queue: Gets what people may want to know.
-        loop: The loop it lives on.
-        jobs: Where jobs run; ``None`` for a node that takes no runs.
-        processes: Where jobs run that want a process of their own.
-        workers: How many runs at a time, and of which queues.
-        queue_limits: How many of some queues may be running at once, on all nodes together.
-        schedule: Whether it creates the runs of recurring jobs.
-        own: The jobs that are in the code, which make the release of this node.
-        look_again: Finds jobs whose files were added while the process runs.
-        overrides: What people have changed of the jobs.
+        services: Database, engine, clock, settings, and the receiver of alerts.
+        definitions: The jobs; the mapping may grow while the node works.
+        alert_queue: Takes events for alerts.
+        loop: The event loop that the node runs on.
+        jobs: The loop that jobs run on; ``None`` for a node that claims no runs.
+        processes: Pool of worker processes for jobs with ``isolation="process"``.
+        workers: Number of workers, and the queues that they serve.
+        queue_limits: Most runs at once for some queues, over all nodes together.
+        schedule: Whether the node creates the runs of recurring jobs.
+        own: Return the jobs declared in the code; the node's release is computed from these jobs.
+        look_again: Find jobs whose files were added while the process runs.
+        overrides: Changes that people made to jobs.
     """
 
     def __init__(
@@ -141,11 +141,11 @@ class Node:
 
     @property
     def id(self) -> str:
-        """Its id now; a node that was declared lost gets another."""
+        """The current id; a node that was declared lost registers again with a new id."""
         return self._heartbeat.id
 
     async def start(self) -> None:
-        """Register, and begin.
+        """Register the node and start its background tasks.
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
@@ -186,18 +186,18 @@ class Node:
             self._work = self._begin(lambda: engine.work(executor, mine.alone, mine.pools), "work")
 
     def hold(self) -> None:
-        """Take nothing new, since :meth:`stop` is about to follow."""
+        """Claim no more runs; call before :meth:`stop`."""
         self._services.engine.drain()
         if self.executor is not None:
             self.executor.expect_stop()
 
     def hurry(self) -> None:
-        """Release running jobs at once when it stops, without the grace."""
+        """Release running jobs without the grace when the node stops."""
         if self.executor is not None:
             self.executor.hurry()
 
     async def stop(self, reason: str = "the process is shutting down") -> None:
-        """Take nothing new, tell running jobs, wait the grace, release the rest, deregister."""
+        """Claim no more runs, tell running jobs, wait for the grace, release the remaining runs, deregister."""
         if self.slots is not None:
             self._cancel("slots")
         self._services.engine.drain()
@@ -206,7 +206,7 @@ class Node:
         if self._work is not None and self.executor is not None:
             until += self._services.settings.shutdown_grace
             self.executor.shut_down(reason)
-            # Beside the rest: while the database cannot be written, it must not take of the time for the outcomes.
+            # Run concurrently: a database that cannot be written must not use up the time for the outcomes.
             marking = asyncio.create_task(self._quietly(self._heartbeat.mark_stopping()))
             await asyncio.wait((self._work,), timeout=until - clock())
             await self._quietly(asyncio.wait_for(self.executor.close(), timeout=1))
@@ -216,7 +216,11 @@ class Node:
         await self.abandon(max(until - clock(), _LAST_SECONDS))
 
     async def abandon(self, seconds: float | None = None) -> None:
-        """End what it does, and deregister, which may take so long: it stops, or could not start."""
+        """End all tasks and deregister: the node stops, or could not start.
+
+        Args:
+            seconds: Most seconds for deregistering. Default: 10.
+        """
         await self._end_heartbeat()
         await end_tasks(self._tasks)
         await self._quietly(self._heartbeat.deregister(), seconds)
@@ -233,7 +237,7 @@ class Node:
             await asyncio.wait(beating, timeout=_HEARTBEAT_ENDS_SECONDS)
 
     def _settled(self, settlement: Settlement) -> None:
-        """A run was settled, by this node's worker or by a rescue."""
+        """Pass on a settled run, settled by this node's worker or by a rescue."""
         self._alert_queue.settled(settlement)
         self.rounds.settled(settlement)
         if self.slots is not None:
@@ -252,7 +256,7 @@ class Node:
                 task.cancel()
 
     async def _prune_daily(self) -> None:
-        await self._count_history()  # before any of it is removed
+        await self._count_history()  # count history before removing rows
         outage = Outage(log, "removing old runs")
         wait = random.uniform(60, 600)  # noqa: S311 - spreads the nodes, keeps no secret
         settings = self._services.settings
@@ -277,7 +281,7 @@ class Node:
                 return
 
     async def _quietly(self, work: Awaitable[Any], seconds: float | None = None) -> None:
-        """The process ends, whatever the database says."""
+        """Await with a time limit and log a database error: an unavailable database must not keep the process from ending."""
         try:
             await asyncio.wait_for(work, timeout=seconds or _SETTLE_SECONDS)
         except (*OUTAGES, TimeoutError) as error:
@@ -285,7 +289,10 @@ class Node:
 
 
 async def end_tasks(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel tasks, and again until they are over: a wait that ends in the moment of a cancellation may take it for itself, as that of Python 3.11 does."""
+    """Cancel tasks, and cancel again until all have ended.
+
+    A wait that ends when the task is cancelled may swallow the cancellation, as ``asyncio.wait_for`` does in Python 3.11.
+    """
     left = set(tasks)
     while left:
         for task in left:
@@ -295,7 +302,10 @@ async def end_tasks(tasks: Collection[asyncio.Task[None]]) -> None:
 
 
 async def _keep_going(make: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-    """Do it until it returns; a fault of the scheduler is logged, and it is begun again: the node must not go on without it."""
+    """Run a background task until the task returns.
+
+    Log any other exception as a fault of the scheduler and start the task again: a node must not go on without the task.
+    """
     while True:
         try:
             await make()

@@ -1,4 +1,4 @@
-"""Nodes, their heartbeats, and the rescue of runs whose node was lost."""
+"""Node rows, heartbeats, and the rescue of runs whose node was lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DATABASE_ID = FrequentStatement(_ID_OF_DATABASE)
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A node, as it presents itself."""
+    """The row of a node, as written at registration."""
 
     id: str
     name: str
@@ -42,11 +42,11 @@ class Server:
 
 @dataclass(frozen=True)
 class Beat:
-    """What another node said last.
+    """The last heartbeat of another node.
 
     Args:
-        mark: What it said in a file beside the database, if there is one.
-        stuck_in: Where it is stuck, or was when it was killed.
+        mark: Content and time of the heartbeat file beside a SQLite database; ``None`` without a file.
+        stuck_in: Where the node is blocked, or was blocked when it was killed.
     """
 
     server_id: str
@@ -58,12 +58,12 @@ class Beat:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a node says of itself with each beat.
+    """State that a node reports with each heartbeat.
 
     Args:
-        clock_offset_ms: Its machine's clock less the database's.
-        stuck_since: Since when its jobs' loop has not turned.
-        stuck_in: In which job.
+        clock_offset_ms: Offset of the machine's clock from the database's clock, in milliseconds.
+        stuck_since: Since when the job loop has been blocked.
+        stuck_in: Job that blocks the loop.
     """
 
     clock_offset_ms: int = 0
@@ -72,7 +72,7 @@ class Condition:
 
 
 async def register(connection: AsyncConnection, server: Server, now: datetime) -> None:
-    """Add a node."""
+    """Insert the row of a node."""
     await connection.execute(
         job_server.insert().values(
             Id=server.id,
@@ -89,11 +89,11 @@ async def register(connection: AsyncConnection, server: Server, now: datetime) -
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a beat hears of the database.
+    """Answer of the database to a heartbeat.
 
     Args:
-        database: The id that tells it from any other.
-        now: What its clock shows; ``None`` where that is this machine's.
+        database: Unique id of the database.
+        now: Time by the database's clock; ``None`` where the database uses this machine's clock.
     """
 
     database: str | None
@@ -103,7 +103,11 @@ class Answer:
 async def beat(
     connection: AsyncConnection, server_id: str, now: datetime, condition: Condition
 ) -> Answer | None:
-    """Say that a node is alive. ``None`` when its row is gone: another node declared it lost, or it is another database."""
+    """Write a heartbeat.
+
+    Returns:
+        The database's answer. ``None`` when the node's row is gone: another node declared this node lost, or the database is another one.
+    """
     said = {
         "server_id": server_id,
         "now": now,
@@ -118,12 +122,12 @@ async def beat(
 
 
 async def database_id(connection: AsyncConnection) -> str | None:
-    """The id that tells this database from any other; ``None``: it has none yet."""
+    """Return the unique id of this database; ``None`` if the database has no id yet."""
     return next((str(row.Value) for row in await _DATABASE_ID.all(connection, {})), None)
 
 
 async def give_database_id(connection: AsyncConnection, now: datetime) -> str | None:
-    """The database's id; it gets one if it has none."""
+    """Return the database's id; create the id if there is none."""
     insert = known.of(connection).insert_ignore(job_setting, [job_setting.c.Name])
     row = {"Name": _ID_NAME, "Value": uuid.uuid4().hex, "UpdatedAt": now}
     await connection.execute(insert.values(row))
@@ -131,19 +135,24 @@ async def give_database_id(connection: AsyncConnection, now: datetime) -> str | 
 
 
 async def mark_stopping(connection: AsyncConnection, server_id: str, now: datetime) -> None:
-    """Say that a node takes nothing new."""
+    """Record that a node claims no more runs."""
     await connection.execute(
         sa.update(job_server).where(job_server.c.Id == server_id).values(StoppingAt=now)
     )
 
 
 async def deregister(connection: AsyncConnection, server_id: str) -> None:
-    """Remove a node that has stopped."""
+    """Remove the row of a stopped node."""
     await connection.execute(sa.delete(job_server).where(job_server.c.Id == server_id))
 
 
 async def remove_lost(connection: AsyncConnection, lost: Beat) -> bool:
-    """Remove a node that is declared lost, unless it has said something meanwhile or is removed already, or is being removed by another, who rescues its runs."""
+    """Remove the row of a lost node.
+
+    Returns:
+        Whether the row was removed. ``False`` if the node has sent a heartbeat since, if the row is gone, or if another node is removing
+        the row; that other node rescues the runs.
+    """
     there = sa.select(job_server.c.Id).where(
         job_server.c.Id == lost.server_id, job_server.c.HeartbeatAt == lost.at
     )
@@ -158,16 +167,20 @@ async def rescue(
     limits: Mapping[str, int],
     count_as_lost: bool = True,
 ) -> list[Settlement]:
-    """Settle every run that belongs to a node which does not exist; what became of them.
+    """Settle every running run whose node has no row.
 
-    It is enqueued again, due as it was, so that it goes before what came later; its third lost worker makes it failed; one that somebody wanted cancelled is cancelled. The lost attempt gets
-    its row of history. What goes on is still to be submitted to the engine, in the same transaction.
+    A rescued run is enqueued again. The run keeps its due time, so it precedes later runs. After its third lost worker the run fails.
+    A run with a cancel request is cancelled. The lost attempt gets a row of history. Submit the enqueued runs to the engine in the same
+    transaction.
 
     Args:
         connection: A transaction that writes.
-        now: The present instant.
-        limits: The jobs of which only so many runs may be running at once.
-        count_as_lost: ``False`` for a node that deregisters and leaves a run behind: that is not the run's fault.
+        now: The current time.
+        limits: Most runs at once, by job, of jobs with a limit.
+        count_as_lost: ``False`` for a node that deregisters with runs left: the runs count no lost worker.
+
+    Returns:
+        The settlement of each run.
     """
     orphans = sa.select(job_run).where(_orphan()).order_by(job_run.c.Id).with_for_update()
     rows = (await connection.execute(orphans)).all()
@@ -199,7 +212,7 @@ def _lost(row: Row, claim: Claim, now: datetime, *, counts: bool) -> Settlement:
 
 
 _BEATS: dict[str, FrequentStatement] = {}
-"""How to beat on each kind of database."""
+"""Heartbeat statement by database dialect."""
 
 
 def _beat(clock: sa.ColumnElement[Any]) -> FrequentStatement:
@@ -217,8 +230,8 @@ def _beat(clock: sa.ColumnElement[Any]) -> FrequentStatement:
 
 
 RUNNING = sa.exists().where(job_run.c.State == RunState.RUNNING)
-"""Whether any run is running."""
+"""SQL condition: a run is running."""
 WAITING_RUNS = sa.exists().where(is_in_state(*sorted(WAITING)))
-"""Whether any run waits, perhaps for its time."""
+"""SQL condition: a run waits for a worker, its due time or its next attempt."""
 ORPHANS = sa.exists().where(_orphan())
-"""Whether a running run belongs to a node that does not exist."""
+"""SQL condition: a running run belongs to a node without a row."""

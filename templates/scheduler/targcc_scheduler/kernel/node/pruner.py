@@ -1,4 +1,4 @@
-"""The pruner: it removes what is old, so that the tables do not grow for ever, and lets everybody else go first."""
+"""The pruner: removes old rows in small steps, with pauses for other transactions, so that the tables stay bounded."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from ..throttle import Throttle
 log = logging.getLogger("targcc.node.pruner")
 
 _FOLDED_AFTER, _FOLDED_UNTIL = timedelta(days=1), timedelta(days=30)
-"""How old the rows are that are put together; older ones have been."""
+"""Age of the statistics rows that are merged; older rows are merged already."""
 
 Progress = Callable[[Counter[str]], None]
 
 
 @dataclass(frozen=True)
 class AuditAge:
-    """Which rows of the audit go.
+    """Age limit for rows of the audit.
 
     Args:
-        before: Those that are older.
-        now: The present instant, at which that is noted.
+        before: Rows older than this instant are removed.
+        now: The current time, recorded as the time of the removal.
     """
 
     before: datetime
@@ -50,13 +50,13 @@ class AuditAge:
 
 @dataclass(frozen=True, kw_only=True)
 class Upkeep:
-    """What to prune, where that is not what the settings say.
+    """Options of a pruning pass that override the settings.
 
     Args:
-        days: How old.
-        keep_last: How many runs, and attempts in the history, stay of each job whatever their age.
-        by: Who wants it, for the audit; ``None`` for what a node does by itself.
-        progress: Hears how many have gone so far, after each step.
+        days: Age in days after which rows are removed.
+        keep_last: How many runs, and attempts in the history, to keep of each job at any age.
+        by: The actor, for the audit; ``None`` for a node's own pass, which writes no audit row.
+        progress: Called after each step with the numbers of rows removed so far.
     """
 
     days: int | None = None
@@ -68,7 +68,11 @@ class Upkeep:
 async def upkeep(
     store: Store, settings: Settings, now: datetime, wanted: Upkeep | None = None
 ) -> dict[str, int]:
-    """Remove what the settings call old, once it is counted; returns how many rows of each kind went, as :func:`prune` does."""
+    """Count the history for the statistics, merge statistics rows, then remove old rows and unused files.
+
+    Returns:
+        Numbers of removed rows by kind, as from :func:`prune`.
+    """
     wanted = wanted or Upkeep()
     await count_history(store)
     await fold_statistics(store, now)
@@ -92,7 +96,7 @@ async def upkeep(
 
 
 async def _remove_small(connection: AsyncConnection, before: datetime, now: datetime) -> None:
-    """Remove what is old of tables with few rows."""
+    """Remove old rows of small tables."""
     await owners.prune(connection, before)
     await bulk.remove_old(connection, before)
     await error_groups.remove_old(connection, before)
@@ -102,7 +106,7 @@ async def _remove_small(connection: AsyncConnection, before: datetime, now: date
 
 
 async def sweep_files(store: Store, settings: Settings, now: datetime) -> None:
-    """Remove from the project's store of files, if it has one, what no run has any more; if that fails, the next time."""
+    """Remove files without a run from the project's file store, if there is a store; log a failure and leave the files to the next pass."""
     try:
         files = ContentKeeper(settings).store
         gone = await sweep(store, files, now) if files is not None else 0
@@ -116,11 +120,13 @@ async def sweep_files(store: Store, settings: Settings, now: datetime) -> None:
 
 
 async def count_history(store: Store, *, progress: Callable[[int], None] | None = None) -> None:
-    """Count what was there before the statistics were; does nothing once that is done. It can be stopped at any time and begun again.
+    """Count the history from before the statistics existed; do nothing once that is done.
+
+    Counting can be stopped at any time and started again.
 
     Args:
         store: The database.
-        progress: Hears about how many rows are left, before each step.
+        progress: Called before each step with the approximate number of rows left.
     """
     pace = Throttle.on(store)
     while True:
@@ -137,7 +143,10 @@ async def count_history(store: Store, *, progress: Callable[[int], None] | None 
 
 
 async def fold_statistics(store: Store, now: datetime) -> None:
-    """Put the rows of all nodes together, once their quarter of an hour is long over, so that a page reads one for each."""
+    """Merge the statistics rows that several nodes wrote for a quarter of an hour, a day after its beginning.
+
+    A page then reads one row for each quarter of an hour.
+    """
     pace, folded = Throttle.on(store), 1
     while folded:
         started = time.monotonic()
@@ -159,21 +168,21 @@ async def prune(
     keys_at: datetime | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Remove what ended before an instant, in small transactions with pauses between; the newest of each job stay.
+    """Remove rows that ended before an instant, in small transactions with pauses between; keep the newest rows of each job.
 
-    It can be stopped at any time and begun again: what is removed is removed, and the rest is found anew.
+    Pruning can be stopped at any time and started again: removed rows stay removed, and the next pass finds the rest.
 
     Args:
         store: The database.
-        before: What ended earlier goes.
-        keep_last: How many runs, and attempts in the history, stay of each job whatever their age.
-        statistics_before: Statistics of earlier days go. Default: none.
-        audit: Rows of the audit that go. Default: none.
-        keys_at: Keys of limits go that nobody uses at this instant. Default: none.
-        progress: Hears how many have gone so far, after each step.
+        before: Remove rows that ended earlier.
+        keep_last: How many runs, and attempts in the history, to keep of each job at any age.
+        statistics_before: Remove statistics of earlier days. Default: none.
+        audit: Rows of the audit to remove. Default: none.
+        keys_at: Remove limit keys that are unused at this instant. Default: none.
+        progress: Called after each step with the numbers of rows removed so far.
 
     Returns:
-        How many ``runs``, ``attempts``, ``audit`` and ``statistics`` rows were removed.
+        Numbers of removed ``runs``, ``attempts``, ``audit`` and ``statistics`` rows.
     """
     pruner = _Pruner(store, before, keep_last, progress)
     await pruner.remove("runs", RUNS)
@@ -190,7 +199,7 @@ async def prune(
 
 
 class _Pruner:
-    """One pass over the tables."""
+    """One pruning pass over the tables."""
 
     def __init__(
         self, store: Store, before: datetime, keep_last: int, progress: Progress | None
@@ -224,7 +233,7 @@ class _Pruner:
             await self._step(what, step)
 
     async def remove_batches(self) -> None:
-        """Remove the batches and flows whose last run has gone."""
+        """Remove old batches and flows without runs."""
 
         async def step(connection: AsyncConnection) -> int:
             return await batch_effects.prune(connection, self._before, self._pace.size)
@@ -233,7 +242,7 @@ class _Pruner:
             pass
 
     async def remove_audit(self, age: AuditAge) -> None:
-        """Remove the old rows of the audit."""
+        """Remove old rows of the audit."""
 
         async def step(connection: AsyncConnection) -> int:
             return await retention.remove_audit(
@@ -244,7 +253,7 @@ class _Pruner:
             pass
 
     async def remove_statistics(self, before: datetime) -> None:
-        """Remove the statistics from before an instant."""
+        """Remove statistics from before an instant."""
 
         async def step(connection: AsyncConnection) -> int:
             return await statistics.remove(connection, before=before, most=self._pace.size)
@@ -253,7 +262,7 @@ class _Pruner:
             pass
 
     async def remove_keys(self, now: datetime) -> None:
-        """Remove the keys of limits that nobody uses."""
+        """Remove unused limit keys."""
         seen: str | None = ""
 
         async def step(connection: AsyncConnection) -> int:
@@ -267,7 +276,7 @@ class _Pruner:
             await self._step("keys", step)
 
     async def give_back(self) -> None:
-        """Return what has become unused of the file."""
+        """Return unused pages of the database file to the system."""
         more = True
 
         async def step(connection: AsyncConnection) -> int:
@@ -279,7 +288,7 @@ class _Pruner:
             await self._step("pages", step)
 
     async def _step(self, what: str, step: Callable[[AsyncConnection], Awaitable[int]]) -> int:
-        """One transaction, and a pause."""
+        """Run one step in a transaction, then pause; return the number of removed rows."""
         started = time.monotonic()
         removed = await self._store.change(step)
         taken = time.monotonic() - started

@@ -37,13 +37,13 @@ from ..worker.node_services import NodeServices
 from . import slots
 from .fingerprint import schedule_of
 
-# When the next slot of each job comes.
+# Next slot of each job.
 
 
 class Agenda:
-    """The next slot of each job; ``None`` for one that has none to come.
+    """The next slot of each job; ``None`` for a job without a next slot.
 
-    Which comes first is kept, so that an idle node with thousands of jobs compares two instants a second, and not all of them.
+    The earliest slot is cached: an idle node with thousands of jobs compares two instants a second, not thousands.
     """
 
     def __init__(self) -> None:
@@ -55,47 +55,47 @@ class Agenda:
         return name in self._next
 
     def put(self, name: str, at: datetime | None) -> None:
-        """The next slot of a job is then."""
+        """Set the next slot of a job."""
         self._next[name] = at
         self._is_known = False
 
     def keep(self, names: Collection[str]) -> None:
-        """Forget all other jobs."""
+        """Forget all jobs except ``names``."""
         for name in self._next.keys() - names:
             del self._next[name]
             self._is_known = False
 
     def first(self) -> datetime | None:
-        """When the first of all comes."""
+        """Return the earliest next slot of all jobs; ``None`` without any."""
         if not self._is_known:
             self._first = min((at for at in self._next.values() if at is not None), default=None)
             self._is_known = True
         return self._first
 
     def due(self, now: datetime) -> list[str]:
-        """The jobs whose slot has come."""
+        """Return the jobs whose next slot is due."""
         first = self.first()
         if first is None or first > now:
             return []
         return [name for name, at in self._next.items() if at is not None and at <= now]
 
 
-# Which slots of a schedule are due, and which were missed. No database, no clock: only what the rules say.
+# Due and missed slots of a schedule: pure rules, without database or clock.
 #
-# * A slot older than the job's grace (a day unless said otherwise, and there may be no limit) is missed, under any policy.
-# * ``run_once``: of several slots that wait, the newest runs and the others are missed.
-# * ``run_all``: each runs.
-# * ``skip``: a slot that is more than a minute late is missed.
-# * At most 100 missed slots are recorded at a time; the oldest of them says how many more there were before it.
+# * Under any policy, a slot older than the job's grace is missed. The default grace is a day; a job may have no limit.
+# * ``run_once``: the newest due slot runs, earlier due slots are missed.
+# * ``run_all``: every due slot runs.
+# * ``skip``: a slot more than a minute late is missed.
+# * At most 100 missed slots are recorded at a time; the note on the oldest gives the number of earlier missed slots.
 #
-# The work is bounded: a job of every second costs no more after a year of downtime than after an hour.
+# The work is bounded: a job that runs every second costs no more after a year of downtime than after an hour.
 
 MOST_MISSED = 100
-"""Missed slots that are recorded at a time."""
+"""Most missed slots recorded at a time."""
 MOST_RUNS = 500
-"""Slots of ``run_all`` that are run at a time; the rest follow at once."""
+"""Most slots of ``run_all`` run at a time; the rest follows at once."""
 ON_TIME = timedelta(minutes=1)
-"""A slot that is later than this is late."""
+"""Delay after which a slot is late."""
 
 _COUNTED = 1000
 _INSTANT = timedelta(microseconds=1)
@@ -104,14 +104,14 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class DueSlots:
-    """What to do about the slots that have come.
+    """Decision about the due slots of a job.
 
     Args:
         run: Slots to run, oldest first.
         missed: Slots to record as missed, oldest first.
-        last: Everything up to here is handled by this.
-        earlier: How many were missed before those.
-        counted: Whether ``earlier`` is exact; else there were at least so many.
+        last: Last slot that this decision handles.
+        earlier: Number of slots missed before those in ``missed``.
+        counted: Whether ``earlier`` is exact; otherwise ``earlier`` is a minimum.
     """
 
     run: tuple[datetime, ...]
@@ -122,12 +122,15 @@ class DueSlots:
 
 
 def due_slots(definition: JobDefinition, last: datetime, now: datetime) -> DueSlots | None:
-    """The slots in ``(last, now]``, and what becomes of them; ``None`` when there are none.
+    """Decide about the slots in ``(last, now]``.
 
     Args:
         definition: A job with a schedule.
-        last: Everything up to here is handled.
-        now: The present instant.
+        last: Last handled slot.
+        now: The current time.
+
+    Returns:
+        The decision; ``None`` without due slots.
     """
     schedule, zone = definition.schedule, definition.timezone
     if schedule is None:
@@ -146,7 +149,7 @@ def due_slots(definition: JobDefinition, last: datetime, now: datetime) -> DueSl
 
 
 def _first_to_run(definition: JobDefinition, newest: datetime, now: datetime) -> datetime:
-    """Slots from this instant on run, those before are missed."""
+    """Return the instant from which due slots run; earlier slots are missed."""
     oldest = _EVER if definition.misfire_grace is None else now - definition.misfire_grace
     if definition.misfire == "run_all":
         return oldest
@@ -163,7 +166,7 @@ def _between(schedule: Schedule, start: datetime, end: datetime, zone: str) -> t
 def _missed(
     schedule: Schedule, first: datetime, before: datetime, newest: datetime, zone: str
 ) -> tuple[tuple[datetime, ...], int, bool]:
-    """The newest slots in ``[first, before)``, and how many there were before them."""
+    """Return the newest slots in ``[first, before)``, the number of slots before these, and whether that number is exact."""
     slots: list[datetime] = []
     slot: datetime | None = newest if newest < before else schedule.previous(before, zone)
     while slot is not None and slot >= first and len(slots) < MOST_MISSED:
@@ -178,24 +181,24 @@ def _missed(
     return tuple(slots), earlier, earlier < _COUNTED
 
 
-# The runs that slots become: created, skipped or recorded as missed; those of many jobs with a few statements.
+# Runs of slots: create, skip, or record as missed, with a few statements for many jobs.
 #
-# Where a job may overlap itself only so much, whether a slot runs depends on the runs before it. So the slots are created in rounds: a round holds
-# what can be decided now. Most slots need one, and it is one statement for all jobs.
+# For a job with ``overlap="skip"``, whether a slot runs depends on earlier runs. So slots are created in rounds: each round contains the rows
+# that can be decided now. Most slots need one round, and a round is one statement for all jobs.
 
 
 async def create_runs(
     connection: AsyncConnection, due: Sequence[tuple[JobDefinition, DueSlots]], now: datetime
 ) -> list[tuple[int, NewRun]]:
-    """Create the runs of slots, and say that they are handled.
+    """Create the runs of slots and advance the schedules.
 
     Args:
-        connection: A transaction in which the rows of these jobs in ``c_JobSchedule`` are locked.
-        due: Jobs, each once, and what to do about their slots.
-        now: The present instant.
+        connection: A transaction that has locked the rows of these jobs in ``c_JobSchedule``.
+        due: Jobs, each at most once, with the decision about their slots.
+        now: The current time.
 
     Returns:
-        The runs that are to be submitted to the engine, in the same transaction, with their ids; and those that follow them are to be created.
+        Ids and values of the new runs. In the same transaction, submit the runs to the engine and create the runs that follow them.
     """
     careful = [job.name for job, item in due if item.run and job.overlap == "skip"]
     busy = await slots.busy_runs(connection, careful)
@@ -213,14 +216,14 @@ async def create_runs(
 
 
 class _JobSlots:
-    """The slots of one job on their way.
+    """The due slots of one job while their runs are created.
 
     Args:
         job: The job.
-        due: What to do about them.
-        busy: The runs of the job that are in the way.
-        now: The present instant.
-        window: The maintenance window in which they are skipped, if they are.
+        due: Decision about the slots.
+        busy: Ids of the job's busy runs, which count against ``limit``.
+        now: The current time.
+        window: Maintenance window that skips the slots, if any.
     """
 
     def __init__(
@@ -243,7 +246,7 @@ class _JobSlots:
         self._careful = job.overlap == "skip" and not catches_up
 
     def next_round(self) -> list[NewRun]:
-        """The rows that can be decided about now."""
+        """Return the rows that can be decided now."""
         missed, self._missed = self._missed, []
         if not self._left:
             return missed
@@ -266,7 +269,7 @@ class _JobSlots:
         return missed + self._begun
 
     def created(self, ids: Mapping[create.Slot, int]) -> Iterator[tuple[int, NewRun]]:
-        """Take note of the rows that are new, and have begun to wait."""
+        """Count the new runs as busy and yield them."""
         for run in self._begun:
             run_id = ids.get((run.job_name, run.due_at))
             if run_id is not None:
@@ -276,7 +279,10 @@ class _JobSlots:
 
 
 def _skipping(job: JobDefinition, closed: Sequence[Window]) -> Window | None:
-    """The window in which slots are skipped; those of other jobs have runs that wait for its end."""
+    """Return the maintenance window that skips the slots of a job.
+
+    A window skips slots only with ``misfire="skip"``. Other jobs' runs wait until the window ends.
+    """
     if job.misfire != "skip":
         return None
     return next((window for window in closed if window.covers(job.queue)), None)
@@ -332,31 +338,31 @@ def _missed_note(due: DueSlots) -> str:
     )
 
 
-# The recurring scheduler: when a slot of a recurring job comes, its run is created; exactly one, with any number of nodes.
+# The recurring scheduler: create exactly one run for each due slot, with any number of nodes.
 #
-# Every node does this for every job. What makes it one run is the database: a slot's run, the note that the slot is handled and
-# the engine's submission are one transaction, and (job, slot) is unique.
+# Every node does this for every job. The database prevents a second run: inserting the run, advancing the schedule and
+# submitting to the engine are one transaction, and (job, slot) is unique.
 
 log = logging.getLogger("targcc.node.slots.recurring")
 
 _JOBS_A_TRANSACTION = 500
 _REFRESH_SECONDS = 60.0
 _OWNERS_SECONDS = 1.5
-"""How often to look whether a job has changed its owner on another node."""
+"""Seconds between polls for a change of a job's owner."""
 _BUSY_CHECK = timedelta(seconds=5)
-"""How often to look whether another node has finished the run that an interval after a run waits for."""
+"""Time between checks whether the run that an after-run schedule waits for has ended on another node."""
 _FAR_AHEAD = timedelta(seconds=5)
-"""A last slot so far in the future was written by a clock that was wrong: nodes go by the database's, and agree better than that."""
+"""A last slot this far in the future was written by a wrong clock: nodes follow the database's clock and differ by less."""
 
 
 class RecurringScheduler:
     """Creates the runs of recurring jobs.
 
     Args:
-        services: Database, engine, the clock that tells when a slot has come, and who hears of missed slots.
-        definitions: The jobs; may change while it works.
-        release: The release of this node, once it is known.
-        overrides: What people have changed of the jobs.
+        services: Database, engine, the clock that decides when a slot is due, and the receiver of alerts about missed slots.
+        definitions: The jobs; the mapping may change while the scheduler works.
+        release: Return this node's release, once known.
+        overrides: Changes that people made to jobs.
     """
 
     def __init__(
@@ -375,41 +381,41 @@ class RecurringScheduler:
         self._overrides = overrides
         self._agenda = Agenda()
         self._planned: dict[str, tuple[datetime | None, str]] = {}
-        """From which slot on, and by which schedule, the next one of a job was counted."""
+        """Last handled slot and schedule text from which the next slot of each job was computed."""
         self._refreshed = float("-inf")
         self._owners: Mark = None
         self._wake = asyncio.Event()
         self._outage = Outage(log, "creating the runs of recurring jobs")
 
     async def run(self) -> None:
-        """Create runs as their slots come, until cancelled."""
-        self._refreshed = float("-inf")  # begun again after a fault, it knows nothing for sure
+        """Create runs as their slots become due, until cancelled."""
+        self._refreshed = float("-inf")  # after a fault, read all schedules again
         while True:
             try:
                 until = await self.tick()
                 self._outage.over()
             except OUTAGES as error:
                 self._refreshed = float("-inf")
-                # In real time: a clock that stands still would keep it from trying again.
+                # Wait in real time: with a clock that stands still, the next try would never come.
                 await wait_for(self._wake, self._outage.failed(error).total_seconds())
                 self._wake.clear()
             else:
                 await self._clock.wait(until, self._wake)
 
     def wake(self) -> None:
-        """Look again at all jobs; call it on the scheduler's loop."""
+        """Read all schedules again; call on the scheduler's loop."""
         self._refreshed = float("-inf")
         self._wake.set()
 
     def completed(self, job_name: str) -> None:
-        """A run of a job has ended on this node: what is counted from it may be due."""
+        """Check an after-run schedule at once, because a run of the job has ended on this node."""
         definition = self._definitions.get(job_name)
         if definition is not None and isinstance(definition.schedule, AfterRunSchedule):
             self._agenda.put(job_name, self._clock.now())
             self._wake.set()
 
     async def follow_owners(self) -> None:
-        """Look again at all jobs when one has changed its owner, until cancelled: the slot from which it is ours may have come already."""
+        """Read all schedules again when a job changes its owner, until cancelled: the new owner's first slot may be due already."""
         outage = Outage(log, "looking who runs the jobs")
         while True:
             try:
@@ -419,13 +425,13 @@ class RecurringScheduler:
                 outage.failed(error)
 
     def see(self, seen: PollResult) -> None:
-        """See whether a job has changed its owner."""
+        """Read all schedules again if a job has changed its owner."""
         if seen.owners != self._owners:
             self._owners = seen.owners
             self.wake()
 
     async def tick(self) -> datetime | None:
-        """Handle every slot that has come; returns when the next one comes, if there is one."""
+        """Handle every due slot; return the instant of the next slot, or ``None``."""
         if self._owners is None:
             self._owners = (await self._store.lookout.look()).owners
         if time.monotonic() - self._refreshed >= _REFRESH_SECONDS:
@@ -441,8 +447,8 @@ class RecurringScheduler:
         return [self._definitions[name] for name in due if name in self._definitions]
 
     async def _refresh(self) -> None:
-        """Read where every schedule stands; jobs that are new or have another schedule start from now."""
-        self._refreshed = time.monotonic()  # before anything is read: a wake() meanwhile counts
+        """Read all schedules and plan the next slots; new jobs and jobs with a changed schedule start from now."""
+        self._refreshed = time.monotonic()  # set before reading, so that a wake() meanwhile counts
         if self._overrides is not None:
             await self._overrides.look(self._store, ends=True)
         now = self._clock.now()
@@ -452,7 +458,7 @@ class RecurringScheduler:
         if any(_restarts(job, row, now) or self._is_others(row) for job, row in _with(known, jobs)):
             async with self._store.write() as connection:
                 if self._overrides and not await self._overrides.is_up_to_date(connection):
-                    self.wake()  # somebody has changed a job meanwhile: it has another schedule
+                    self.wake()  # an override changed meanwhile: a schedule may have changed
                     return
                 await self._restart(connection, jobs, now)
                 known = await slots.load(connection)
@@ -460,7 +466,7 @@ class RecurringScheduler:
         for index, job in enumerate(jobs):
             row = known[job.name]
             text = schedule_of(job)
-            last = row.last_slot if row.text == text else None  # another release's
+            last = row.last_slot if row.text == text else None  # the text is of another release
             if job.name not in self._agenda or self._planned.get(job.name) != (last, text):
                 self._plan(job, last, now)
             if index % 100 == 0:
@@ -472,7 +478,7 @@ class RecurringScheduler:
     async def _restart(
         self, connection: AsyncConnection, jobs: Sequence[JobDefinition], now: datetime
     ) -> None:
-        """Start the schedules that are new or have changed. One that a newer release has written stays as it is."""
+        """Start new and changed schedules from now; keep schedules that a newer release has written."""
         await owners.lock_first(connection)
         ranks, mine = await releases.release_ranks(connection), self._release()
         known = await slots.load(connection)
@@ -484,7 +490,7 @@ class RecurringScheduler:
             row = known.get(job.name)
             if row is None or ranks.get(row.release or "", LOWEST) > ranks.get(mine, LOWEST):
                 continue
-            if row.renamed_to in job.aliases:  # what it had under that name comes over first
+            if row.renamed_to in job.aliases:  # Aliases moves the old schedule first
                 continue
             if not _restarts(job, row, now):
                 unchanged += [job.name] if row.release != mine else []
@@ -498,7 +504,7 @@ class RecurringScheduler:
         await slots.own(connection, unchanged, mine)
 
     async def _create_runs(self, jobs: Sequence[JobDefinition]) -> None:
-        """Handle the slots of jobs that are due, in one transaction."""
+        """Handle the due slots of jobs in one transaction."""
         now = self._clock.now()
         handled: list[tuple[JobDefinition, datetime]] = []
         due: dict[Owner, list[tuple[JobDefinition, DueSlots]]] = {Owner.NEW: [], Owner.SHADOW: []}
@@ -509,7 +515,7 @@ class RecurringScheduler:
                 owner = theirs.get(job.name, Owner.NEW)
                 after_runs = isinstance(job.schedule, AfterRunSchedule)
                 if owner is Owner.OLD or (owner is Owner.SHADOW and after_runs):
-                    self._pass(job, now)  # what counts from runs has no slots while there are none
+                    self._pass(job, now)  # an after-run schedule has no slots without runs
                     continue
                 last = await self._last_slot(connection, job, rows.get(job.name), now)
                 if last is None:
@@ -537,9 +543,9 @@ class RecurringScheduler:
         row: slots.ScheduleRow | None,
         now: datetime,
     ) -> datetime | None:
-        """Up to where a job's slots are handled; ``None`` for one that has none to handle now."""
+        """Return the last handled slot of a job; ``None`` if the job has no slot to handle now."""
         if row is None or row.last_slot is None or row.text != schedule_of(job):
-            # Somebody removed it, or another release has changed it: the next refresh looks whose it is.
+            # The row was removed, or another release changed the schedule: the next refresh decides.
             self._agenda.put(job.name, None)
             return None
         if row.is_paused(now):
@@ -552,7 +558,7 @@ class RecurringScheduler:
         return last
 
     def _pass(self, job: JobDefinition, now: datetime) -> None:
-        """Let the slots up to now pass silently; nothing is written, so that a pause costs nothing."""
+        """Drop the slots up to now silently. Nothing is written, so a pause costs nothing."""
         self._plan(job, now, now)
         if isinstance(job.schedule, AfterRunSchedule):
             self._agenda.put(job.name, now + _BUSY_CHECK)
@@ -565,7 +571,7 @@ class RecurringScheduler:
         last: datetime,
         now: datetime,
     ) -> DueSlots | None:
-        """The slot of a job that waits for the end of its run before; remembers when to look again."""
+        """Decide about the slot of a job with an after-run schedule, and plan the next check."""
         self._agenda.put(job.name, now + _BUSY_CHECK)
         if (await slots.busy_runs(connection, [job.name]))[job.name]:
             return None
@@ -585,12 +591,12 @@ class RecurringScheduler:
         return DueSlots((), (slot,), last=now)
 
     def _plan(self, job: JobDefinition, last: datetime | None, now: datetime) -> None:
-        """Remember when the job's next slot comes."""
+        """Compute and store the next slot of a job."""
         self._planned[job.name] = last, schedule_of(job)
         if job.schedule is None or last is None:
             self._agenda.put(job.name, None)
         elif isinstance(job.schedule, AfterRunSchedule):
-            self._agenda.put(job.name, now)  # only the database knows when its last run ended
+            self._agenda.put(job.name, now)  # only the database knows when the last run ended
         else:
             self._agenda.put(job.name, job.schedule.next(last, job.timezone))
 
@@ -598,7 +604,7 @@ class RecurringScheduler:
 async def _record(
     connection: AsyncConnection, seen: Sequence[tuple[JobDefinition, DueSlots]]
 ) -> None:
-    """Write down the slots of jobs that only look on; they are handled by that."""
+    """Record the slots of jobs that the old server runs, and advance their schedules."""
     await owners.record(connection, {job.name: (*item.missed, *item.run) for job, item in seen})
     await slots.advance(connection, {job.name: item.last for job, item in seen})
 
@@ -610,7 +616,10 @@ def _with(
 
 
 def _begin(job: JobDefinition, now: datetime) -> datetime:
-    """From where a new schedule is handled; an instant that has passed already is not forgotten in silence."""
+    """Return the instant after which a new schedule's slots count.
+
+    A single slot in the past still counts, so that the slot runs or is recorded as missed.
+    """
     schedule = job.schedule.base if isinstance(job.schedule, WorkingSchedule) else job.schedule
     if isinstance(schedule, OnceSchedule) and schedule.at <= now:
         return schedule.at - timedelta(microseconds=1)
@@ -618,7 +627,7 @@ def _begin(job: JobDefinition, now: datetime) -> datetime:
 
 
 def _restarts(job: JobDefinition, row: slots.ScheduleRow | None, now: datetime) -> bool:
-    """Whether a job starts from now: it is new, its schedule has changed, or its last slot was written by a wrong clock."""
+    """Return whether a job's schedule starts from now: new job, changed schedule, or a last slot from a wrong clock."""
     if row is None or row.last_slot is None or row.text != schedule_of(job):
         return True
     return row.last_slot > now + _FAR_AHEAD
@@ -633,7 +642,7 @@ def _new_rows(
 ) -> Iterator[dict[str, object]]:
     for job in jobs:
         if job.name not in known:
-            paused = job.paused and job.name not in owned  # its owner says who runs it
+            paused = job.paused and job.name not in owned  # an owner decides who runs it
             yield {
                 "JobName": job.name,
                 "ScheduleText": schedule_of(job),

@@ -1,7 +1,8 @@
-"""The release of this node among others, and the jobs it has renamed.
+"""The release of this node, and jobs that the release has renamed.
 
-Which release decides: the one that a person has chosen, else the one whose first node registered last. A release that is deployed again
-becomes the newest if no node of the deciding one has been up since this node started, or for ``release_absent_after`` seconds.
+One release decides about schedules: the release that a person has chosen, else the release whose first node registered last. A release
+that is deployed again becomes the newest in two cases: no node of the deciding release has been up since this node started, or none has
+been up for ``release_absent_after`` seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ..worker.executor import Executor, limits_of
 from ..worker.node_services import NodeServices
 from .fingerprint import described, fingerprint_of, version_of
 
-# The release of this node among those of the others: what it knows, whose schedules hold, which runs wait for a node that knows them.
+# Releases: the jobs that this node knows, the release that decides about schedules, and runs that wait for a node that knows their job.
 
 log = logging.getLogger("targcc.node.releases")
 
@@ -38,17 +39,17 @@ _LOOK_AGAIN_SECONDS = 1.0
 
 
 class ReleaseWatch:
-    """Tells the others what this node knows, and acts on what they and people say; apart from the heartbeat.
+    """Publishes the jobs that this node knows, and acts on other nodes' changes and on people's requests. Runs apart from the heartbeat.
 
     Args:
         services: Database, engine, clock and settings.
-        definitions: The jobs; may grow.
-        own: Those of them that are in the code, which make the release.
+        definitions: The jobs; the mapping may grow.
+        own: Return the jobs declared in the code; the release is computed from these jobs.
         name: The node's name.
-        server_id: Its id now.
-        queues: What it takes runs from.
-        look_again: Finds jobs whose files were added while the process runs.
-        settled: Hears of each run that is given up.
+        server_id: Return the node's current id.
+        queues: Queues that the node claims runs from.
+        look_again: Find jobs whose files were added while the process runs.
+        settled: Called with each run that is given up.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class ReleaseWatch:
         settled: Callable[[Settlement], None],
     ) -> None:
         self.release = ""
-        """The release of this process; it stays the same while the process runs."""
+        """The release of this process; constant while the process runs."""
         self.executor: Executor | None = None
         self.decided: Callable[[], None] = lambda: None
         """Called when another release decides from now on."""
@@ -88,7 +89,7 @@ class ReleaseWatch:
         self._outage = Outage(log, "looking at releases")
 
     async def start(self) -> None:
-        """Present this node, before it creates or takes any run.
+        """Publish this node's jobs, before the node creates or claims any run.
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
@@ -103,7 +104,7 @@ class ReleaseWatch:
         await self._present(known, jobs, release_fingerprint=own)
 
     async def run(self) -> None:
-        """Look every few seconds, or when something has happened, until cancelled."""
+        """Poll at the heartbeat interval, or sooner after :meth:`wake`, until cancelled."""
         most, self._roused = self._services.settings.heartbeat_seconds, True
         while True:
             within, self._roused = (0.0 if self._roused else most), False
@@ -114,25 +115,29 @@ class ReleaseWatch:
                 self._outage.failed(error)
 
     def refused(self) -> None:
-        """This node has refused runs: perhaps the files of their jobs were added meanwhile."""
+        """Note that this node refused runs: their job files may have been added while the process ran."""
         self._refused = True
         if self._may_look_again():
             self.wake()
 
     def wake(self) -> None:
-        """Look soon: the jobs of this process have changed, or what is known of the others."""
+        """Poll soon: jobs in this process or on other nodes have changed."""
         self._roused = True
         self._services.store.lookout.hurry()
 
     async def look(self, seen: PollResult | None = None) -> None:
-        """See what has changed, here and with the others, of which a look has seen that much."""
+        """Act on changed jobs, releases and drain requests, and on runs that no node knows.
+
+        Args:
+            seen: A poll result. Default: poll now.
+        """
         if self._refused and self._may_look_again():
             self._refused, self._looked_again = False, time.monotonic()
             await asyncio.to_thread(self._look_again)
         if self._has_changed() or self._presented != self._server_id():
             known = list(self._definitions.values())
             await self._present(known, await asyncio.to_thread(described, known))
-            seen = None  # it was before that
+            seen = None  # the poll was before the change
         seen = seen or await self._services.store.lookout.look()
         if seen.releases != self._mark:
             async with self._services.store.read() as connection:
@@ -145,7 +150,7 @@ class ReleaseWatch:
                 unknown = await eligibility.unknown(connection)
             await self._tend(unknown)
 
-    # What this node knows.
+    # Jobs that this node knows.
 
     def _may_look_again(self) -> bool:
         return time.monotonic() - self._looked_again >= _LOOK_AGAIN_SECONDS
@@ -159,7 +164,7 @@ class ReleaseWatch:
         jobs: Mapping[str, tuple[str, str]],
         release_fingerprint: str = "",
     ) -> None:
-        """Let the others know what this node knows; then ask it anew about the runs that wait for one that knows them."""
+        """Write this node's jobs to the database, then offer the node the refused runs that the node may know now."""
         fingerprint, server_id = fingerprint_of(jobs), self._server_id()
         services = self._services
         async with services.store.write() as connection:
@@ -192,10 +197,10 @@ class ReleaseWatch:
             after = runs[-1].run_id
         services.engine.wake()
 
-    # What the others and people say.
+    # Drain requests and the deciding release.
 
     def _hold(self, nodes: Sequence[NodeState]) -> None:
-        """Claim nothing while somebody wants this node drained."""
+        """Claim no runs while a drain of this node is requested."""
         by = next((one.drain_requested_by for one in nodes if one.id == self._presented), None)
         if self.executor is None or self.executor.holds == (by is not None):
             return
@@ -207,7 +212,7 @@ class ReleaseWatch:
             self._services.engine.wake()
 
     async def _lead(self, known: Sequence[Release], nodes: Sequence[NodeState]) -> None:
-        """Notice which release decides; make this one the newest if the deciding one is gone."""
+        """Detect a change of the deciding release; make this release the newest if the deciding release is gone."""
         first = releases.deciding(known)
         if first is None:
             return
@@ -220,9 +225,9 @@ class ReleaseWatch:
             )
             async with self._services.store.write() as connection:
                 await releases.renew(connection, self.release, self._services.clock.now())
-            self.wake()  # and look what that has changed
+            self.wake()  # poll for the change
         elif self._leader.has_changed(first):
-            # Where there is no other, that says nothing new.
+            # A single release always decides: log that at debug level.
             level = logging.INFO if len(known) > 1 else logging.DEBUG
             log.log(level, "release %s decides about schedules", first.name)
             self.decided()
@@ -230,7 +235,7 @@ class ReleaseWatch:
     # Runs that no node knows.
 
     async def _tend(self, unknown: eligibility.Unknown) -> None:
-        """Tell people of runs that wait for a node that knows them, and give them up when that was asked for."""
+        """Alert about runs that no node has known for ``unknown_after`` seconds; fail such runs after ``give_up_after`` seconds, if set."""
         settings, now = self._services.settings, self._services.clock.now()
         tell_before = now - timedelta(seconds=settings.unknown_after)
         if unknown.untold_since is not None and unknown.untold_since <= tell_before:
@@ -260,10 +265,10 @@ class ReleaseWatch:
 
 
 class _Leader:
-    """The release that decides, and whether nodes of it are up.
+    """Tracks the deciding release, and whether its nodes are up.
 
     Args:
-        known: The releases that were there before this node started.
+        known: Releases that existed before this node started.
     """
 
     def __init__(self, known: Sequence[Release]) -> None:
@@ -274,7 +279,7 @@ class _Leader:
         self._seen = time.monotonic()
 
     def has_changed(self, first: Release) -> bool:
-        """Whether another release decides than before, or the same one anew."""
+        """Return whether the deciding release has changed, or was chosen or renewed again."""
         before, self._standing = self._standing, releases.rank_of(first)
         return before != self._standing
 
@@ -286,7 +291,7 @@ class _Leader:
         nodes: Sequence[NodeState],
         absent_after: float,
     ) -> bool:
-        """Whether a release that does not decide is to decide, because the deciding one is gone."""
+        """Return whether this node's release must take over, because the deciding release is gone."""
         if first.name == mine:
             self._seen = time.monotonic()
             return False
@@ -300,7 +305,7 @@ class _Leader:
         return newest == mine and time.monotonic() - self._seen >= absent_after
 
     def _notice(self, first: Release, beats: dict[str, datetime]) -> None:
-        """Take note of the deciding release's nodes; those that say nothing any more had died before this node started."""
+        """Record the heartbeats of the deciding release's nodes. Nodes whose heartbeats never change died before this node started."""
         is_later = self._at_start.get(first.name) != first.first_seen_at
         if is_later or (self._beats is not None and beats.items() - self._beats.items()):
             self._was_up = True
@@ -310,7 +315,7 @@ class _Leader:
 
 
 def _name_of(given: str, fingerprint: str, known: Sequence[Release]) -> str:
-    """The name of a release: as it was given, but what differs from the release that had the name first says so."""
+    """Return the given name of a release, or version and fingerprint; append the fingerprint if a different release has the name already."""
     short = fingerprint[:_IN_SHORT]
     name = given or f"{version_of(current().name)}+{short}"
     taken = any(one.name == name and one.fingerprint != fingerprint for one in known)
@@ -335,21 +340,21 @@ def _event(definition: JobDefinition, runs: Sequence[Row]) -> AlertEvent:
     )
 
 
-# Jobs that were renamed go on with what is kept under their earlier names.
+# Renamed jobs: move rows from the old names to the new names.
 
 _MOST = 500
-"""So many rows of a table change their name in one transaction."""
+"""Most rows of a table renamed in one transaction."""
 
 
 class Aliases:
-    """Lets jobs take over what is kept under the names that they had before.
+    """Moves the rows of renamed jobs from the old names to the new names.
 
-    Nodes of the release before may still write under the old names: it looks again as long as the jobs say that they had them.
+    Nodes of the earlier release may still write under the old names. So the move repeats as long as jobs declare aliases.
 
     Args:
         services: Database, engine, clock and settings.
-        definitions: The jobs; may grow.
-        release: The release of this node, once it is known.
+        definitions: The jobs; the mapping may grow.
+        release: Return this node's release, once known.
     """
 
     def __init__(
@@ -366,7 +371,9 @@ class Aliases:
         self._outage = Outage(log, "taking over what renamed jobs had")
 
     async def start(self) -> None:
-        """Take over what decides about runs, before any is created or taken.
+        """Move the rows that decide about runs, before any run is created or claimed.
+
+        These rows are limit keys, schedules, pauses, overrides, owners, alert rules, unique keys and waiting runs.
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
@@ -376,7 +383,7 @@ class Aliases:
             await self._take_over(new, old)
 
     async def run(self) -> None:
-        """Take the history over, and what comes later, until cancelled."""
+        """Move the history, and rows written later under old names, until cancelled."""
         while True:
             try:
                 await self.look()
@@ -387,7 +394,7 @@ class Aliases:
             await asyncio.sleep(wait)
 
     async def look(self) -> None:
-        """Take over all that is there."""
+        """Move all rows under old names."""
         for new, old in self._names():
             await self._take_over(new, old)
             there_is_more = True
@@ -395,14 +402,14 @@ class Aliases:
                 there_is_more = await self._take_history(new, old)
 
     def _names(self) -> Iterator[tuple[str, str]]:
-        """The jobs with each name that they had; one that another job has is that one's."""
+        """Yield each job with each of its old names; skip a name that another job has now."""
         for name, definition in list(self._definitions.items()):
             for alias in definition.aliases:
                 if alias not in self._definitions:
                     yield name, alias
 
     async def _carry_limits(self, new: str, old: str) -> None:
-        """Before this node lets runs ask for room: all nodes that let some ask do so under one key by then."""
+        """Move the limit keys of a renamed job, before this node requests capacity: from then on all nodes use one key."""
         if self._definitions[new].keyed_limit is None:
             return
         store, now = self._services.store, self._services.clock.now()

@@ -1,4 +1,4 @@
-"""Recurring jobs: up to which slot each schedule is handled."""
+"""Schedule rows in ``c_JobSchedule``: the last handled slot of each recurring job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...db.dialects.frequent import is_among, listed
 from ...db.tables import job_run, job_schedule
 
 RENAMED = "renamed to "
-"""How the text of a schedule begins that a job has under its other name."""
+"""Prefix of a schedule text that points to the job's other name."""
 
 _MANY = 1000
 _BUSY = (RunState.ENQUEUED, RunState.RUNNING, RunState.RETRYING)
@@ -46,14 +46,14 @@ _ADVANCE = (
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """Where a job's schedule stands.
+    """The schedule row of a job.
 
     Args:
-        last_slot: Every slot up to here, and this one, is handled.
-        text: The schedule by which it was handled.
-        paused_at: Since when it is or was paused.
-        paused_until: When the pause ends by itself.
-        release: Whose schedule it is.
+        last_slot: Last handled slot; every slot up to and including this instant is handled.
+        text: Schedule text by which the slots were handled.
+        paused_at: Start of the pause, current or expired.
+        paused_until: End of a pause that ends by itself.
+        release: Release that owns the schedule.
     """
 
     last_slot: datetime | None
@@ -64,26 +64,26 @@ class ScheduleRow:
 
     @property
     def renamed_to(self) -> str | None:
-        """The other name under which the job has its schedule; ``None``: it has it here."""
+        """The other name that the job's schedule is stored under; ``None`` where this row holds the schedule."""
         text = self.text or ""
         return text.removeprefix(RENAMED) if text.startswith(RENAMED) else None
 
     def is_paused(self, now: datetime) -> bool:
-        """Whether slots pass silently now."""
+        """Return whether slots are dropped silently at this instant."""
         if self.paused_at is None:
             return False
         return self.paused_until is None or self.paused_until > now
 
 
 async def add_new(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows for jobs that are seen for the first time; the others stay as they are."""
+    """Insert rows for new jobs; leave existing rows unchanged."""
     if rows:
         insert = known.of(connection).insert_ignore(job_schedule, [job_schedule.c.JobName])
         await connection.execute(insert, [dict(row) for row in rows])
 
 
 async def lock(connection: AsyncConnection, names: Collection[str]) -> None:
-    """Lock the schedules of jobs in the order in which everybody does, before several are changed."""
+    """Lock jobs' schedule rows in name order, before changing several rows; every caller uses this order."""
     if names and known.of(connection).many_writers:
         await connection.execute(_LOCK, {"jobs": list(names)})
 
@@ -91,11 +91,11 @@ async def lock(connection: AsyncConnection, names: Collection[str]) -> None:
 async def load(
     connection: AsyncConnection, names: Collection[str] | None = None
 ) -> dict[str, ScheduleRow]:
-    """Where schedules stand.
+    """Return schedule rows by job name.
 
     Args:
         connection: A transaction, if rows are to be locked.
-        names: Which jobs; they are locked until the transaction ends. ``None`` reads all.
+        names: Jobs to read; their rows stay locked until the transaction ends. ``None`` reads all rows without locks.
     """
     query = sa.select(
         job_schedule.c.JobName,
@@ -114,7 +114,7 @@ async def load(
 async def restart(
     connection: AsyncConnection, name: str, text: str, last_slot: datetime, release: str
 ) -> None:
-    """Handle a job's schedule from ``last_slot`` on: it is new, or has changed with a release."""
+    """Set the schedule of a new or changed job; slots after ``last_slot`` are still to handle."""
     await connection.execute(
         sa.update(job_schedule)
         .where(job_schedule.c.JobName == name)
@@ -123,13 +123,13 @@ async def restart(
 
 
 async def go_on_from(connection: AsyncConnection, name: str, last_slot: datetime) -> bool:
-    """Let slots after ``last_slot`` be the next ones of a job; whether it has been scheduled before."""
+    """Set the last handled slot of a job; return whether the job has a schedule row."""
     statement = sa.update(job_schedule).where(job_schedule.c.JobName == name)
     return await changed(connection, statement.values(LastSlot=last_slot)) == 1
 
 
 async def own(connection: AsyncConnection, names: Collection[str], release: str) -> None:
-    """Schedules that a newer release has unchanged are its own from now on."""
+    """Assign schedules to a release that has the schedules unchanged."""
     every = list(names)
     for start in range(0, len(every), _MANY):
         mine = job_schedule.c.JobName.in_(every[start : start + _MANY])
@@ -137,7 +137,7 @@ async def own(connection: AsyncConnection, names: Collection[str], release: str)
 
 
 async def forget(connection: AsyncConnection, names: Collection[str]) -> None:
-    """Forget the schedules of jobs, so that they start from then when they return."""
+    """Clear jobs' schedules, so that a job that returns starts from then."""
     await lock(connection, names)
     await connection.execute(
         sa.update(job_schedule)
@@ -147,16 +147,16 @@ async def forget(connection: AsyncConnection, names: Collection[str]) -> None:
 
 
 async def advance(connection: AsyncConnection, last_slots: Mapping[str, datetime]) -> None:
-    """Every slot of each job up to its last slot is handled."""
+    """Set the last handled slot of each job."""
     names: dict[datetime, list[str]] = {}
     for name, last_slot in last_slots.items():
         names.setdefault(last_slot, []).append(name)
-    for last_slot, jobs in names.items():  # jobs that are due together have the same one
+    for last_slot, jobs in names.items():  # jobs due together share a last slot
         await connection.execute(_ADVANCE, {"jobs": jobs, "last_slot": last_slot})
 
 
 async def end_pause(connection: AsyncConnection, name: str, last_slot: datetime) -> None:
-    """A pause has ended by itself: go on from there."""
+    """Clear a pause that ended by itself and set the last handled slot to its end."""
     await connection.execute(
         sa.update(job_schedule)
         .where(job_schedule.c.JobName == name)
@@ -167,9 +167,9 @@ async def end_pause(connection: AsyncConnection, name: str, last_slot: datetime)
 
 
 async def busy_runs(connection: AsyncConnection, jobs: Collection[str]) -> dict[str, list[int]]:
-    """The runs of each job that are busy (running, or waiting for a worker or the next attempt), oldest first.
+    """Return the ids of each job's busy runs, oldest first: running, waiting for a worker, or waiting for the next attempt.
 
-    One that waits for a node that knows it is in nobody's way.
+    A run that waits for a node that knows its job is not busy.
     """
     busy: dict[str, list[int]] = {name: [] for name in jobs}
     if busy:
@@ -179,7 +179,7 @@ async def busy_runs(connection: AsyncConnection, jobs: Collection[str]) -> dict[
 
 
 async def last_run(connection: AsyncConnection, name: str) -> tuple[datetime, datetime] | None:
-    """When the last run of a job that has ended started, and when it ended."""
+    """Return when the job's last completed run started and ended; ``None`` without a completed run."""
     row = (
         await connection.execute(
             sa.select(job_run.c.StartedAt, job_run.c.CompletedAt)
