@@ -73,7 +73,7 @@ async def add(
 async def copy(connection: AsyncConnection, source: int, target: int, now: datetime) -> None:
     """Copy the blobs that a run's arguments refer to, but not its results, to another run; content in a store is shared."""
     query = sa.select(_C.Id).where(_C.RunId == source, _C.Kind != ContentKind.RESULT)
-    # Lock the source rows: a transaction that removes them then sees the copies, which share the content.
+    # Lock the source rows: a transaction that removes the source rows then sees the copies, which share the content.
     ids = (await connection.execute(query.order_by(_C.Id).with_for_update())).scalars().all()
     for blob_id in ids:
         values: dict[str, Any] = {"Id": uuid.uuid4().hex, "RunId": target, "CreatedAt": now}

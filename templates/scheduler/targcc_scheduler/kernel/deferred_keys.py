@@ -1,6 +1,6 @@
 """Insert runs under unique keys, decide deferred keys, and wake runs that wait for a key.
 
-A run whose keys are not decided yet is ``scheduled``, and no claim takes the run. A node that knows the job computes the keys and takes
+A run with undecided keys is ``scheduled``, and no claim takes the run. A node that knows the job computes the keys and takes
 the unique key for the run; then the run may go. While another run has the unique key, the run is ``awaiting``.
 
 Lock order: a transaction that waits for the lock of a key holds no run, since runs that are locked elsewhere are skipped. A transaction
@@ -31,10 +31,10 @@ from .runs.transition import OTHER, is_free, is_in_state, state_line, transition
 from .runs.values import ASKS, IS_LIMIT, NewRun, RunId, Settlement, Tie, waits_for
 from .unique import Keys, Pair, Standing
 
-# Runs of flow steps whose keys are not decided yet: a flow creates such runs where the code of the job may be missing.
+# Deciding the keys of flow steps: a flow creates the runs of its steps on nodes that may lack the code of the job.
 
 MOST = 500
-"""Maximum number of runs whose keys are decided in one transaction."""
+"""Maximum number of runs that :func:`look` returns."""
 
 _r = job_run.c
 _IS_MARKED = _r.LimitKey == sa.literal_column(f"'{ASKS}'")
@@ -107,7 +107,7 @@ _ASK_LATER = FrequentStatement(
 
 
 async def look(connection: AsyncConnection, now: datetime, fingerprint: str) -> Sequence[Any]:
-    """Return the due runs whose keys are not decided, most urgent first.
+    """Return due runs with undecided keys, most urgent first.
 
     Runs that a node with this fingerprint has refused are left out.
     """
@@ -115,7 +115,7 @@ async def look(connection: AsyncConnection, now: datetime, fingerprint: str) -> 
 
 
 def asked(row: Any, keys: Keys) -> NewRun:
-    """Build a run from a row of :func:`look` and its keys; its unique key may be waited for."""
+    """Build a run from a row of :func:`look` and its keys; the run waits while another run has its unique key."""
     rule = keys.unique
     return NewRun(
         job_name=row.JobName,
@@ -187,7 +187,7 @@ async def _let_go(
 async def wait(
     connection: AsyncConnection, runs: Mapping[int, NewRun], now: datetime
 ) -> tuple[int, list[Ready]]:
-    """Let runs wait whose unique keys other runs have.
+    """Let runs wait while other runs have their unique keys.
 
     A run waits for the end of the run that has the key, or, if that run is over, until the key is free. A key that has become free is
     taken at the next look.
@@ -358,7 +358,7 @@ async def insert_slots(
 ) -> dict[create.Slot, int]:
     """Create the runs of slots.
 
-    A slot whose unique key another run has is recorded as skipped; with ``record_skipped=False`` the slot is left out.
+    If another run has the unique key, the slot is recorded as skipped; ``record_skipped=False`` leaves the slot out.
 
     Returns:
         The ids of the new runs by slot, without skipped slots.
@@ -506,7 +506,7 @@ async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetim
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
-    """Wake runs whose unique key no run has any more, if no settlement has woken them."""
+    """Wake runs that wait for a unique key which has become free without a settlement telling them."""
     return await _wake(connection, (await connection.execute(_UNHEARD)).all(), now)
 
 

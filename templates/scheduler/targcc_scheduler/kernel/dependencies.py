@@ -91,7 +91,7 @@ async def resolve(
     Args:
         connection: The transaction that ends the parents, and holds the locks of their rows.
         kind: ``run`` or ``batch``.
-        outcomes: The state in which each parent ended, by id.
+        outcomes: The final state of each parent, by id.
         now: The present instant.
     """
     if not outcomes:
@@ -398,7 +398,7 @@ async def outcomes(connection: AsyncConnection, runs: Sequence[NewRun]) -> Outco
 
 
 def prepared(run: NewRun, known_outcomes: Outcomes) -> NewRun:
-    """Return the run as it is to be created: ``awaiting``, unless its parents are over and meet its condition."""
+    """Return the run in its first state: ``awaiting``, unless parents that are over meet the condition already."""
     if run.after is None:
         return run
     ties = run.ties | Tie.FOLLOWS

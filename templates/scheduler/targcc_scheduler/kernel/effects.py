@@ -14,7 +14,7 @@ class Ready:
     """A run for the engine to submit.
 
     Args:
-        asks: The run needs its keys decided before a claim may take it.
+        asks: The keys of the run must be decided before a claim takes the run.
         first: The run goes before other runs of the same urgency.
     """
 

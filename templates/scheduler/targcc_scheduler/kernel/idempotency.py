@@ -16,14 +16,14 @@ from ..db.tables import job_idempotency, job_request, job_run
 from .runs.values import NewRun
 from .unique import NOBODY
 
-# Keys of calls: a repeated call with the same key returns the first run, for as long as that run is kept.
+# Calls: a repeated call with the same key returns the first run, for as long as that run is kept.
 
 _MOST_TRIES = 1_000
 _c = job_idempotency.c
 
 
 async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int | None:
-    """Take the idempotency key of a call whose run is about to be inserted.
+    """Take a call's idempotency key before inserting the run.
 
     Args:
         connection: The transaction.
@@ -71,9 +71,9 @@ async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int |
 
 
 async def without_repeated(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
-    """Return the runs; a run whose call was made before loses its parents, which may be gone.
+    """Return the runs, removing ``after`` from runs of repeated calls: their parents may be gone.
 
-    Locks the keys of repeated calls: the run of the first call stays until this transaction ends.
+    Locks the keys of repeated calls: the first call's run stays until this transaction ends.
     """
     keys = [run.call.key for run in runs if run.call is not None and run.after is not None]
     if not keys:
@@ -103,7 +103,7 @@ def _is(key: str, found: sa.Row[int, str, int]) -> sa.ColumnElement[bool]:
     return sa.and_(_c.IdempotencyKey == key, _c.RunId == found.RunId)
 
 
-# Keys of HTTP requests: a second request with the same key returns the response to the first.
+# HTTP requests: a second request with the same key returns the response to the first.
 
 KEPT_FOR = timedelta(hours=24)
 """Time for which the key of a request is kept."""

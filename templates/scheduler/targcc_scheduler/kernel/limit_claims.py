@@ -101,7 +101,7 @@ class KeyCapacities:
         self._terms = terms
         self._now = now
         self._keys: dict[int, str] = {}
-        """The keys of the runs that need capacity, by run id."""
+        """Limit keys of the runs that need capacity, by run id."""
         self._rooms: dict[str, Capacity] = {}
         self._given: set[str] = set()
         self._unknown: set[str] = set()
@@ -172,7 +172,7 @@ class KeyCapacities:
         self._asking.clear()
 
     async def close(self, connection: AsyncConnection) -> Sequence[Ready]:
-        """Record the capacity of the runs that begin, and admit waiting runs of keys for which runs waited before.
+        """Record the capacity that this claim gave, and admit runs that waited for the same keys before.
 
         Returns:
             The admitted runs.
@@ -199,7 +199,7 @@ class KeyCapacities:
             new = [row for row in rows if row["LimitKey"] not in found]
             await connection.execute(sa.insert(job_limit), new)
             return await limits.look(connection, keys)
-        # A transaction that holds new keys and waits for keys of another transaction, which waits for these, would deadlock.
+        # Waiting for another transaction's keys while holding new keys could deadlock: that transaction may wait for the new keys.
         there = await (self._add_briefly if self._unknown else limits.hold)(connection, rows)
         held = set(there)
         self._unknown |= {key for key, is_new in there.items() if is_new}

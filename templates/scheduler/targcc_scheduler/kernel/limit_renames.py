@@ -19,12 +19,12 @@ from ..db.dialects.counting import changed
 from ..db.dialects.frequent import FrequentStatement, is_among, listed
 from ..db.tables import job_limit, job_run
 
-# Renamed jobs: a job has one set of keys, whichever of its names a release uses.
+# Renamed jobs: a job has one set of keys under all its names.
 
 MARK = "\x1f"
 """Prefix of the ``LimitKey`` of a row that says with which name the keys of a job begin; no job name has this character."""
 _TURN = "limits/renamed"
-"""Name of the lock that each renaming takes: two crossing renamings would each give the keys to the other."""
+"""Name of the lock that each renaming takes: two renamings that cross would each give the keys to the other name."""
 _l, _r = job_limit.c, job_run.c
 IS_KEY = sa.func.substr(_l.LimitKey, 1, 1) != MARK
 """Condition: a row of ``c_JobLimit`` is the row of a key, not a mark."""
@@ -40,12 +40,12 @@ Row = Any
 async def beginnings(
     connection: AsyncConnection, names: Collection[str], jobs: Collection[str]
 ) -> dict[str, str]:
-    """Return the name with which the keys of each job begin.
+    """Return, for each job, the name at the beginning of its keys.
 
     Args:
         connection: The database.
         names: The jobs.
-        jobs: All jobs that the node knows. A job whose former name now belongs to another job leaves that job its keys.
+        jobs: All jobs that the node knows. If a former name now belongs to another job, the keys stay with that other job.
     """
     rows = await _MOVED.all(connection, {"marks": [MARK + name for name in sorted(names)]})
     moved = {row.LimitKey.removeprefix(MARK): row.JobName for row in rows}
@@ -53,7 +53,7 @@ async def beginnings(
 
 
 async def earlier_names(connection: AsyncConnection) -> dict[str, list[str]]:
-    """Return the other names that jobs have had, by the name with which their keys begin."""
+    """Return the former names of jobs, by the name at the beginning of their keys."""
     query = sa.select(_l.LimitKey, _l.JobName).where(~IS_KEY).order_by(_l.LimitKey)
     found: dict[str, list[str]] = {}
     for row in await connection.execute(query):
@@ -72,7 +72,7 @@ async def keys_of(
         jobs: All jobs that the node knows.
 
     Returns:
-        The key of each run, and for each job the name with which its keys begin.
+        The key of each run, and for each job the name at the beginning of its keys.
     """
     begins = await beginnings(connection, {row.JobName for row in rows}, jobs)
     keys = {row.Id: row.LimitKey for row in rows}
@@ -211,9 +211,8 @@ async def prune(
 ) -> tuple[int, str | None]:
     """Look at up to ``most`` keys, and delete each key that has all its tokens and no unfinished run.
 
-    The next run of such a key finds all capacity and all tokens, with or without the row. The keys that are looked at are locked; keys of
-    which another transaction admits runs just now are skipped. A run that asks meanwhile waits for the lock, finds no row, and creates
-    the row.
+    The next run of such a key finds all capacity and all tokens, with or without the row. The keys are locked; keys that another
+    transaction has locked to admit runs are skipped. A run that asks meanwhile waits for the lock, finds no row, and creates the row.
 
     Args:
         connection: A transaction that writes.

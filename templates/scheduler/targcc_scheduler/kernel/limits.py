@@ -140,7 +140,7 @@ TAKER = job_run.alias("taker")
 
 
 def hidden(state: RunState) -> sa.ScalarSelect[Any]:
-    """Return a state as an expression whose value PostgreSQL does not know when it plans.
+    """Return a state as an expression that hides the value from PostgreSQL's planner.
 
     If few runs had the state at the last ANALYZE, the planner would prefer the index of that state, and read all runs in the state,
     whatever their key.
@@ -199,7 +199,7 @@ _runs = TAKER.c.State == hidden(RunState.RUNNING), TAKER.c.CompletedAt.is_(None)
 _keeps_room = TAKER.c.State == hidden(RunState.ENQUEUED), TAKER.c.RoomAt.is_not(None)
 _weight = sa.func.coalesce(sa.func.sum(TAKER.c.Weight), 0)
 TAKEN = of_key(_weight, *_runs) + of_key(_weight, *_keeps_room)
-"""Weight of the runs of a key that are running, or were admitted and wait for a worker: two sums, each with an index of its own."""
+"""Total weight of a key's runs that are running, or were admitted and wait for a worker: two sums, each with an index of its own."""
 _DEMAND_TERMS = (
     _l.LimitKey,
     _l.Most,
@@ -265,7 +265,7 @@ _NEXT = FrequentStatement(
 
 
 async def look(connection: AsyncConnection, keys: Collection[str]) -> Mapping[str, Row]:
-    """Read keys, their taken capacity and their most urgent waiting run.
+    """Read limit rows with taken capacity and most urgent waiting run.
 
     Returns:
         For each key its row, the weight of the runs that take capacity (``taken``), and the most urgent waiting run (``Id``;
@@ -366,7 +366,7 @@ async def are_used(connection: AsyncConnection) -> bool:
 async def on_settled(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Effects:
-    """Admit waiting runs of the keys of runs that ended or left their workers."""
+    """Admit waiting runs after runs with the same limit keys ended or left their workers."""
     keys: dict[bool | None, set[str]] = {True: set(), False: set(), None: set()}
     for item in settled:
         if item.limit_key is not None:
@@ -378,13 +378,13 @@ async def on_settled(
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Row], now: datetime) -> Effects:
-    """Admit waiting runs of the keys of runs that a person removed; ``rows`` are the removed rows as they were."""
+    """Admit waiting runs after a person removed runs with the same limit keys; ``rows`` are the removed rows as they were."""
     keys = {row.LimitKey for row in rows if row.LimitKey is not None and row.State not in FINAL}
     return Effects(ready=await admit(connection, keys, now)) if keys else Effects()
 
 
 async def admit(connection: AsyncConnection, keys: Iterable[str], now: datetime) -> list[Ready]:
-    """Lock keys, and admit waiting runs for which there is capacity."""
+    """Lock keys, and admit waiting runs as far as capacity goes."""
     return await admit_held(connection, await lock(connection, keys), now)
 
 
@@ -632,9 +632,9 @@ def with_capacity(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
 def _new(needing: sa.CTE, left: sa.CTE) -> sa.CTE:
     """Insert rows of keys that have no row, and therefore no run under way.
 
-    A job whose keys begin with another name is left out.
+    A job is left out if its keys begin with another name.
     """
-    from sqlalchemy.dialects.postgresql import insert  # no other function needs it
+    from sqlalchemy.dialects.postgresql import insert  # only this function needs the import
 
     given = (
         sa.func.json_to_recordset(sa.cast(sa.bindparam("terms", type_=sa.Text), sa.JSON))

@@ -1,4 +1,4 @@
-"""After runs settle: tell dependents, batches and flows; cancel runs whose time is over."""
+"""After runs settle: tell dependents, batches and flows; cancel expired runs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _end(row: Row) -> Settlement:
     )
 
 
-# Effects of runs that settled, whether they ended or go on, on their dependents.
+# Settlements: apply the effects on dependents, whether a run ended or goes on.
 
 Room: TypeAlias = Callable[[AsyncConnection, Sequence[Settlement], datetime], Awaitable[Effects]]
 _ROOMS: Sequence[Room] = (
@@ -124,9 +124,9 @@ async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
-    """Apply effects that no settlement has applied, in part.
+    """Apply some of the effects that no settlement applied.
 
-    Runs expire, and nodes of an earlier release, which do not know dependencies, settle and remove runs.
+    Such effects come from expired runs, and from nodes of an earlier release, which settle and remove runs without telling dependents.
     """
     found = [await one(connection, now) for one in _SWEEPS]
     return together(found)

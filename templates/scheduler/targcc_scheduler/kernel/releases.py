@@ -1,4 +1,4 @@
-"""Releases: whose definitions decide, which nodes drain, and which jobs were renamed."""
+"""Releases: choose the deciding release, drain nodes, and take over the rows of renamed jobs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def busy(connection: AsyncConnection, ids: Sequence[str]) -> int:
     return int(found or 0)
 
 
-# Releases: whose definitions decide about schedules, and the definitions behind each fingerprint.
+# Releases: the release that decides about schedules, and the definitions behind each fingerprint.
 
 DEFINITIONS = "definitions "
 """Prefix of the settings that store the definitions behind a fingerprint."""
@@ -93,7 +93,7 @@ _KEPT = 50
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release whose nodes have registered."""
+    """A registered release."""
 
     name: str
     fingerprint: str
@@ -104,7 +104,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """State of a node, as the node wrote it for other nodes."""
+    """Node state that a node writes for other nodes."""
 
     id: str
     beat_at: datetime
@@ -144,7 +144,7 @@ def rank_of(release: Release) -> Rank:
 
 
 def deciding(releases: Collection[Release]) -> Release | None:
-    """Return the release whose schedules hold: the release that a person has chosen, else the newest."""
+    """Return the release that decides about schedules: the release that a person has chosen, else the newest release."""
     return max(releases, key=rank_of, default=None)
 
 
@@ -184,7 +184,7 @@ async def lock(connection: AsyncConnection) -> None:
 
 
 async def release_ranks(connection: AsyncConnection) -> dict[str, Rank]:
-    """Return the rank of each release; the ranks hold until the transaction ends."""
+    """Return each release's rank; the ranks hold until the transaction ends."""
     await lock(connection)
     return {one.name: rank_of(one) for one in await load(connection)}
 

@@ -1,4 +1,4 @@
-"""Lock runs and their dependents, in id order, before writing about them.
+"""Lock runs and their dependents, in id order, before writing about any of the runs.
 
 A transaction that settles several runs, or discards the dependents of a run, comes to runs with smaller ids than runs that the transaction
 has locked already. Locking all rows first, in id order, keeps two such transactions from a deadlock.
@@ -49,7 +49,7 @@ async def linked(
     column: sa.Column[Any],
     ids: Collection[int],
 ) -> set[int]:
-    """Return the set of ids that a query selects from links between runs whose ``column`` is one of ``ids``."""
+    """Run a query over links between runs, limited to links with ``column`` among ``ids``; return the selected ids."""
     among = known.of(connection).among(column, sorted(ids))
     found = await connection.scalars(query.where(job_link.c.ParentKind == RUN, among))
     return set(found.all())

@@ -34,7 +34,7 @@ class Options:
         idempotency_key: Idempotency key of the call.
         due_at: When the runs are due; ``None``: at once.
         delayed: Whether the delay counts from the moment when the runs may go.
-        key_of: The caller in whose own namespace the idempotency key is; ``None``: all callers share the key.
+        key_of: The caller that owns the key; ``None``: all callers share the key.
     """
 
     after: After | None = None

@@ -90,7 +90,7 @@ def _added_to(connection: AsyncConnection | sa.Connection) -> Insert:
 # Recount: count the rows that releases before 0.3 wrote, in short steps that can be stopped at any time.
 #
 # Revision 0003 noted in ``c_JobSetting`` up to which keys there are such rows. A step counts the newest rows that are left and lowers the
-# note in the same transaction, so each row counts once, whichever node does the step. Runs that ended later are counted by ``add``.
+# note in the same transaction, so each row counts once, on whatever node the step runs. Runs that ended later are counted by ``add``.
 
 _ATTEMPTS, _RUNS = "uncounted attempts", "uncounted runs"
 _RUN_ID = re.compile(r"[0-9]{1,18}")
@@ -175,9 +175,9 @@ async def _runs_by_id(connection: AsyncConnection, ids: Sequence[int]) -> dict[s
 def _ending(row: _Row, last: set[int], runs: Mapping[str, _Row], since: datetime) -> Ending:
     """Return the ending that the statistics would have counted for an attempt.
 
-    An attempt after which the run went on counts as retried. So does the last attempt of a run that ended after the statistics began,
-    since :func:`add` counts that end. History alone does not say that a run was cancelled: an attempt counts as failed once its run is
-    gone.
+    If the run went on after the attempt, the attempt counts as retried. So does the last attempt of a run that ended after the statistics
+    began, since :func:`add` counts that end. History alone does not say that a run was cancelled: an attempt counts as failed once its
+    run is gone.
     """
     run = runs.get(row.JobId) if row.JobId is not None else None
     goes_on = row.JobId is not None and row.ID not in last

@@ -15,7 +15,7 @@ _LEAST, _MOST = 100, 5_000
 class Throttle:
     """Number of rows of one transaction, and length of the pause after the transaction.
 
-    On SQLite all other work waits for the transaction: it is short, and the pause is half its duration.
+    On SQLite all other work waits for the transaction, so the transaction is short and the pause is half as long.
     On PostgreSQL no other work waits for the rows of the transaction.
 
     Args:

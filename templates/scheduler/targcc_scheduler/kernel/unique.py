@@ -34,7 +34,7 @@ LONGEST_CALL_KEY = 200
 def expiry(
     job: JobDefinition, due_at: datetime, expires_in: timedelta | str | None = None
 ) -> datetime | None:
-    """Return the instant until which a run may start; ``None``: no limit.
+    """Return the latest start of a run; ``None``: no limit.
 
     Args:
         job: The job of the run; its ``expires_in`` is the default.
@@ -67,7 +67,7 @@ class Keys:
 
     Args:
         unique: The unique key.
-        limit_key: The key of the limit whose capacity the run takes.
+        limit_key: The key of the run's limit.
         weight: How much capacity the run takes.
     """
 
@@ -104,7 +104,7 @@ def call_key(
         job: The job of the run.
         arguments_json: The arguments of the run.
         key: The key that the caller gave.
-        caller: The caller in whose own namespace the key is; ``None``: all callers share the key.
+        caller: The caller that owns the key; ``None``: all callers share the key.
 
     Raises:
         IdempotencyError: the key is empty or too long.
@@ -144,7 +144,7 @@ class Standing:
 
     Args:
         run_id: The id of the existing run.
-        moved: The existing run, if it is due at another time now.
+        moved: The existing run as a submission, if its due time changed.
     """
 
     run_id: int
@@ -264,7 +264,7 @@ async def give(connection: AsyncConnection, runs: Mapping[int, NewRun]) -> None:
 
 
 async def leave(connection: AsyncConnection, pairs: Iterable[Pair]) -> None:
-    """Delete keys that were taken for runs which were not inserted."""
+    """Delete keys that were taken although the runs were not inserted."""
     for job, key in pairs:
         is_it = sa.and_(_u.JobName == job, _u.UniqueKey == key, _u.RunId == NOBODY)
         await connection.execute(sa.delete(job_unique).where(is_it))
@@ -284,7 +284,7 @@ async def _insert(connection: AsyncConnection, pairs: Collection[Pair]) -> set[P
 async def _among_others(
     connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
 ) -> dict[Pair, Outcome]:
-    """Decide about runs whose keys have a row; leave out keys that other transactions took or left meanwhile."""
+    """Decide about runs with existing key rows; leave out keys that other transactions took or left meanwhile."""
     asked = {"jobs": {job for job, _ in wanted}, "keys": {key for _, key in wanted}}
     rows = (await connection.execute(_HOLDERS, asked)).all()
     holders = {(row.JobName, row.UniqueKey): row for row in rows}
@@ -317,7 +317,7 @@ async def held(connection: AsyncConnection, pairs: Collection[Pair]) -> dict[Pai
 
 
 async def tie(connection: AsyncConnection, run_ids: Collection[int]) -> None:
-    """Set the flag ``Tie.KEYED`` on locked runs: other runs wait for their keys."""
+    """Set the flag ``Tie.KEYED`` on locked runs, to record that other runs wait for the unique keys."""
     if run_ids:
         await connection.execute(_TIE, {"runs": run_ids})
 
