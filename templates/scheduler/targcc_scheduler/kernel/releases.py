@@ -322,7 +322,7 @@ async def is_left(connection: AsyncConnection, new: str, old: str) -> bool:
 async def take_over(connection: AsyncConnection, new: str, old: str, release: str) -> Taken:
     """Move the rows that decide about the runs of ``old`` to the job ``new``, in a transaction that writes.
 
-    Nothing moves while a release decides that has the job under its old name; the new name then gets no slots.
+    While the deciding release has the job under its old name, nothing moves and the new name gets no slots.
 
     Args:
         connection: The transaction.

@@ -203,7 +203,7 @@ def _ending(row: _Row, last: set[int], runs: Mapping[str, _Row], since: datetime
 async def _runs(
     connection: AsyncConnection, todo: _Left, most: int
 ) -> tuple[list[int], list[Ending]]:
-    """Return runs that ended without an attempt (missed or skipped slots, and runs cancelled before they began), and their endings."""
+    """Return the keys of the newest uncounted runs, and the endings of runs without an attempt: missed, skipped or cancelled before."""
     c = job_run.c
     query = sa.select(c.Id, c.JobName, c.State, c.StartedAt, c.ScheduledFor, c.CompletedAt)
     rows = await connection.execute(query.where(todo.key >= c.Id).order_by(c.Id.desc()).limit(most))
