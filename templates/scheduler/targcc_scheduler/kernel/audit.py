@@ -1,4 +1,4 @@
-"""Who did what."""
+"""Write rows of the audit: actor, action, time and subject."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def audit(
     run_id: int | None = None,
     detail: str | None = None,
 ) -> None:
-    """Record that somebody did something."""
+    """Insert an audit row for an action of an actor."""
     row = _row(by, action, now) | {"JobName": job_name, "RunId": run_id, "Detail": detail}
     await connection.run_sync(_write, row)
 
@@ -32,7 +32,7 @@ async def audit(
 def audit_plainly(
     connection: sa.Connection, by: Actor, action: str, now: datetime, *, detail: str
 ) -> None:
-    """:func:`audit`, for a command that has a plain connection."""
+    """Insert an audit row over a synchronous connection; see :func:`audit`."""
     _write(connection, _row(by, action, now) | {"Detail": detail})
 
 

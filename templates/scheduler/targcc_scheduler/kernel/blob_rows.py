@@ -1,4 +1,7 @@
-"""Rows of ``c_JobBlob``. No statement here reads ``Data`` but :func:`piece`, and none of a run's way touches the table unless it has something there."""
+"""Store content of runs as rows of ``c_JobBlob``.
+
+Only :func:`piece` reads the column ``Data``. Claiming, executing and settling a run touch the table only if the run has content there.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from .runs.transition import owned_by
 from .runs.values import Claim
 
 PIECE = 4 * 2**20
-"""Bytes that are read at a time."""
+"""Bytes that one query reads."""
 _C = job_blob.c
 _SHOWN = (
     _C.Id,
@@ -37,14 +40,14 @@ _SHOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """What is known of some content; not the content.
+    """A row of ``c_JobBlob`` without its data.
 
     Args:
-        id: Its key.
-        run_id: Whose it is.
-        kind: What it is to the run.
-        store: The store that has it; ``None``: the row itself.
-        reference: What it is called there.
+        id: Primary key.
+        run_id: The run that has the content.
+        kind: The role of the content in the run.
+        store: Name of the store that has the content; ``None``: the row itself has the data.
+        reference: Name of the content in that store.
     """
 
     id: str
@@ -62,15 +65,15 @@ class Blob:
 async def add(
     connection: AsyncConnection, run_id: int, contents: Sequence[Content], now: datetime
 ) -> None:
-    """Keep content with a run, in the transaction that creates it."""
-    for content in contents:  # one by one: each may be large
+    """Insert content of a run, in the transaction that creates the run."""
+    for content in contents:  # one at a time: each may be large
         await connection.execute(job_blob.insert(), _row(run_id, content, now))
 
 
 async def copy(connection: AsyncConnection, source: int, target: int, now: datetime) -> None:
-    """Give a run what the arguments of another refer to; what a store has, both share."""
+    """Copy the blobs that a run's arguments refer to, but not its results, to another run; content in a store is shared."""
     query = sa.select(_C.Id).where(_C.RunId == source, _C.Kind != ContentKind.RESULT)
-    # Locked, so that whoever removes the other run's sees that this one has it, too.
+    # Lock the source rows: a transaction that removes the source rows then sees the copies, which share the content.
     ids = (await connection.execute(query.order_by(_C.Id).with_for_update())).scalars().all()
     for blob_id in ids:
         values: dict[str, Any] = {"Id": uuid.uuid4().hex, "RunId": target, "CreatedAt": now}
@@ -85,11 +88,11 @@ async def copy(connection: AsyncConnection, source: int, target: int, now: datet
 async def attach(
     connection: AsyncConnection, claim: Claim, content: Content, *, most: int, now: datetime
 ) -> None:
-    """Keep a result of a run; one of the same name is replaced.
+    """Insert a result file of a run, replacing a result of the same name.
 
     Raises:
         RunTaken: the run belongs to another node now.
-        FileError: it has too many.
+        FileError: the run has ``most`` result files already.
     """
     owned = owned_by(claim.run_id, claim.server_id or "", claim.attempt)
     query = sa.select(job_run.c.Id).where(owned).with_for_update()
@@ -104,13 +107,13 @@ async def attach(
 
 
 async def of_run(connection: AsyncConnection, run_id: int) -> list[Blob]:
-    """What is kept with a run, in the order in which it came."""
+    """Return the blobs of a run in order of creation."""
     query = sa.select(*_SHOWN).where(_C.RunId == run_id).order_by(_C.CreatedAt, _C.Name, _C.Id)
     return [_blob(row) for row in await connection.execute(query)]
 
 
 async def piece(connection: AsyncConnection, blob: Blob, start: int) -> bytes | None:
-    """Up to :data:`PIECE` bytes of what a row has, from a place on; ``None`` when there is no such row."""
+    """Return up to :data:`PIECE` bytes of a row's data from offset ``start``; ``None`` if the row does not exist."""
     part = sa.func.substr(_C.Data, start + 1, PIECE, type_=sa.LargeBinary())
     query = sa.select(part).where(_C.Id == blob.id, _C.RunId == blob.run_id)
     found = (await connection.execute(query)).first()
@@ -118,26 +121,29 @@ async def piece(connection: AsyncConnection, blob: Blob, start: int) -> bytes | 
 
 
 async def remove_of(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
-    """Remove what is kept with runs; of what a store has, the rows stay without their run until it is removed there, too."""
+    """Remove the blobs of runs.
+
+    Rows of content in a store lose their run and stay until :func:`.blobs.sweep` has removed the content from the store.
+    """
     await _remove(connection, known.of(connection).among(_C.RunId, run_ids))
 
 
 async def removed(connection: AsyncConnection, store: str, most: int) -> list[tuple[str, str]]:
-    """Rows of a store that have no run any more: their keys and references."""
+    """Return key and reference of up to ``most`` rows of a store that have no run any more."""
     mine = sa.and_(_C.RunId.is_(None), _C.Store == store)
     query = sa.select(_C.Id, _C.Reference).where(mine).order_by(_C.Id).limit(most)
     return [(row.Id, row.Reference) for row in await connection.execute(query)]
 
 
 async def forget(connection: AsyncConnection, ids: Sequence[str]) -> None:
-    """Remove rows whose content is gone."""
+    """Delete rows without a run, after their content was removed from the store."""
     await connection.execute(sa.delete(job_blob).where(_C.Id.in_(list(ids)), _C.RunId.is_(None)))
 
 
 async def in_use(
     connection: AsyncConnection, store: str, references: Sequence[str], *, of_runs: bool
 ) -> set[str]:
-    """Which of some references of a store rows have; ``of_runs``: rows of runs."""
+    """Return the references among ``references`` that rows of a store have; ``of_runs`` counts only rows that have a run."""
     query = sa.select(_C.Reference).where(_C.Store == store, _C.Reference.in_(list(references)))
     if of_runs:
         query = query.where(_C.RunId.is_not(None))

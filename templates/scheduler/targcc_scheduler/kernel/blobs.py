@@ -26,23 +26,23 @@ from .blob_rows import Blob
 from .jobs.files import Content, ContentKind, FileStore
 from .runs.values import NewRun
 
-# Content on its way: into the project's store before its run is created, and out of row or store, checked, when it is wanted.
+# Storing and loading: write content to the project's store before its run is created; read and verify it from row or store.
 
 T = TypeVar("T")
 
 
 class Read(Protocol):
-    """Answers a query from the scheduler's database."""
+    """Runs a query against the scheduler's database."""
 
     def __call__(self, query: Callable[[AsyncConnection], Awaitable[T]], /) -> Awaitable[T]:
-        """What the query finds."""
+        """Return the result of the query."""
 
 
 class ContentKeeper:
-    """Knows how much is kept, and where.
+    """Stores and loads the content of runs: in the project's file store if there is one, else in the database.
 
     Args:
-        settings: Say how much.
+        settings: Limits on size and number of files, and the folder of files.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -50,17 +50,17 @@ class ContentKeeper:
 
     @property
     def most_bytes(self) -> int:
-        """Bytes that one file may have."""
+        """Maximum size of a file, in bytes."""
         return self._settings.max_file_bytes
 
     @property
     def most_results(self) -> int:
-        """Files that one run may attach."""
+        """Maximum number of files that a run may attach."""
         return self._settings.max_run_files
 
     @cached_property
     def store(self) -> FileStore | None:
-        """The project's store; ``None``: files are in the database. Asked for when the first file comes."""
+        """The project's file store, built on first use; ``None``: content stays in the database."""
         if self._settings.file_folder:
             from .jobs.files import FolderStore
 
@@ -69,10 +69,12 @@ class ContentKeeper:
         return make() if make is not None else None
 
     def put(self, contents: Sequence[Content]) -> tuple[Content, ...]:
-        """Put content into the store, if there is one. What no run has in the end is removed from there in time.
+        """Write content to the project's file store, if there is one, and return the content with its references.
+
+        :func:`sweep` removes content that ends up without a run.
 
         Raises:
-            FileError: the store did not take it.
+            FileError: the store failed to take the content.
         """
         if not contents or self.store is None:
             return tuple(contents)
@@ -87,14 +89,14 @@ class ContentKeeper:
         return content.stored(store.name, reference)
 
     def put_of(self, run: NewRun) -> NewRun:
-        """A run whose content is in the store, if there is one; see :meth:`put`."""
+        """Return the run with its content written to the store; see :meth:`put`."""
         return replace(run, contents=self.put(run.contents)) if run.contents else run
 
     async def in_memory(self, read: Read, run_id: int, arguments_json: str | None) -> Here:
-        """All that the arguments of a run refer to.
+        """Load all content that a run's arguments refer to.
 
         Raises:
-            FileError: some of it is gone, or is not what it was.
+            FileError: some content is gone or damaged.
         """
         found: dict[str, Path | bytes] = {}
         for blob in await self.wanted(read, run_id, arguments_json):
@@ -102,10 +104,10 @@ class ContentKeeper:
         return Here(found)
 
     async def wanted(self, read: Read, run_id: int, arguments_json: str | None) -> list[Blob]:
-        """What is kept of what arguments refer to.
+        """Return the blobs that a run's arguments refer to.
 
         Raises:
-            FileError: some of it is gone.
+            FileError: some content is gone.
         """
         if not may_refer(arguments_json):
             return []
@@ -117,10 +119,12 @@ class ContentKeeper:
         return [known[sha256] for sha256 in names]
 
     async def pieces(self, read: Read, blob: Blob) -> AsyncIterator[bytes]:
-        """The content of a blob, checked: before the last piece is given, all of it was what its hash says.
+        """Yield the content of a blob piece by piece.
+
+        Size and SHA-256 are verified before the last piece is yielded.
 
         Raises:
-            FileError: it is gone, or is not what it was.
+            FileError: the content is gone or damaged.
         """
         digest, size, held = hashlib.sha256(), 0, b""
         source = self._from_row(read, blob) if blob.store is None else self._from_store(blob)
@@ -160,17 +164,17 @@ class ContentKeeper:
             raise FileError(f"{blob.name} of run {blob.run_id} is gone from its store") from None
 
 
-# Removing from a project's store what no run has any more.
+# Sweeping: remove content from the project's store that no run has any more.
 
 log = logging.getLogger("targcc.storage.blobs")
 
 _AT_ONCE = 200
 SPARED = timedelta(days=1)
-"""What was put so lately may be of a run whose transaction is not committed yet."""
+"""Minimum age of swept content without a row: the transaction of a younger run may not be committed yet."""
 
 
 async def sweep(store: Store, files: FileStore, now: datetime) -> int:
-    """Remove from the store what was of runs that are gone, and what came to be no run's; how many files went."""
+    """Remove stored content of removed runs, and stored content that has no row; return the number of files removed."""
     return await _sweep_removed(store, files) + await _sweep_unknown(store, files, now)
 
 
@@ -178,7 +182,7 @@ async def _sweep_removed(store: Store, files: FileStore) -> int:
     gone = 0
     while True:
         async with store.write() as connection:
-            # Rows of runs that share the content are there before those without a run can be seen; see rows.copy.
+            # ``blob_rows.copy`` locks its source rows: once a row without a run is visible, so are the copies that share its content.
             found = await blob_rows.removed(connection, files.name, _AT_ONCE)
             references = sorted({reference for _, reference in found})
             shared = await blob_rows.in_use(connection, files.name, references, of_runs=True)

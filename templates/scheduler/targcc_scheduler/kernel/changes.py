@@ -1,4 +1,4 @@
-"""What is looked for every few seconds, in one statement: a node that is idle waits for one answer instead of a dozen."""
+"""Poll all subjects that a node watches, in one statement: an idle node waits for one answer instead of a dozen."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from .releases import NodeState
 from .runs import eligibility
 
 Mark = Any
-"""What a subject was like: another value when something has changed there."""
+"""A value that differs from its predecessor when the subject has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollResult:
-    """What a look has found.
+    """Result of one poll.
 
     Args:
-        at: When it began, by ``time.monotonic``.
-        beats: What each node said last.
-        nodes: What each node says of itself.
+        at: When the poll began, by ``time.monotonic``.
+        beats: The latest heartbeat of each node.
+        nodes: The state of each node, as the node wrote it.
         orphans: Whether a running run belongs to a node that does not exist.
         running: Whether any run is running.
-        waiting: Whether any run waits, perhaps for its time.
-        alerts: Which jobs have rules.
-        releases: Which releases there are.
-        unknown: Whether runs wait for a node that knows them.
-        owners: Who runs the jobs.
-        overrides: What people have changed of jobs.
-        bulk: Whether an operation on many runs goes on.
-        texts: Whether texts wait for their index, or messages for webhooks.
-        unsealed: Whether a row of the audit has no place in its chain.
+        waiting: Whether any run waits, including runs that are not due yet.
+        alerts: Mark of the jobs that have alert rules.
+        releases: Mark of the releases.
+        unknown: Whether runs wait for a node that knows their job.
+        owners: Mark of the job owners.
+        overrides: Mark of the overrides.
+        bulk: Whether a bulk action is in progress.
+        texts: Whether texts wait to be indexed, or messages wait to be sent to webhooks.
+        unsealed: Whether an audit row has no place in the audit chain yet.
     """
 
     at: float
@@ -88,11 +88,11 @@ _LOOK = FrequentStatement(
         _SERVER.DrainRequestedBy,
     ).select_from(_ONE.outerjoin(job_server, sa.true()))
 )
-"""A row for each node, or one if there is none; the marks, which do not depend on the node, are found once."""
+"""Select a row for each node, or one row if there is no node; marks do not depend on the node and are computed once."""
 
 
 async def see(connection: AsyncConnection) -> PollResult:
-    """Look at all of it."""
+    """Poll all subjects."""
     at = time.monotonic()
     rows = await _LOOK.all(connection, {})
     first = rows[0]

@@ -1,9 +1,10 @@
-"""Keys that are decided later: insert runs under unique keys, and let waiting runs take theirs.
+"""Insert runs under unique keys, decide deferred keys, and wake runs that wait for a key.
 
-Such a run is ``scheduled``, and no claim takes it. A node that knows its job says what its keys are, and takes the unique one for it; then
-it goes. While another run has the unique key, it is ``awaiting``: see ``waiting.py``.
+A run with undecided keys is ``scheduled``, and no claim takes the run. A node that knows the job computes the keys and takes
+the unique key for the run; then the run may go. While another run has the unique key, the run is ``awaiting``.
 
-Who waits for a key holds no run: a run that somebody else holds is passed over. Who waits for a run holds no key.
+Lock order: a transaction that waits for the lock of a key holds no run, since runs that are locked elsewhere are skipped. A transaction
+that waits for the lock of a run holds no key.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from .runs.transition import OTHER, is_free, is_in_state, state_line, transition
 from .runs.values import ASKS, IS_LIMIT, NewRun, RunId, Settlement, Tie, waits_for
 from .unique import Keys, Pair, Standing
 
-# Runs that ask for their keys: of a step of a flow, whose runs are made where its job's code is not at hand.
+# Deciding the keys of flow steps: a flow creates the runs of its steps on nodes that may lack the code of the job.
 
 MOST = 500
-"""Runs that are looked at together."""
+"""Maximum number of runs that :func:`look` returns."""
 
 _r = job_run.c
 _IS_MARKED = _r.LimitKey == sa.literal_column(f"'{ASKS}'")
@@ -106,12 +107,15 @@ _ASK_LATER = FrequentStatement(
 
 
 async def look(connection: AsyncConnection, now: datetime, fingerprint: str) -> Sequence[Any]:
-    """The rows of runs that ask now, the most urgent first, but for those that a node with this fingerprint has refused."""
+    """Return due runs with undecided keys, most urgent first.
+
+    Runs that a node with this fingerprint has refused are left out.
+    """
     return await _DUE.all(connection, {"now": now, "refused": refused_by(fingerprint)})
 
 
 def asked(row: Any, keys: Keys) -> NewRun:
-    """A run that asks, as it is to be with its keys."""
+    """Build a run from a row of :func:`look` and its keys; the run waits while another run has its unique key."""
     rule = keys.unique
     return NewRun(
         job_name=row.JobName,
@@ -130,12 +134,15 @@ def asked(row: Any, keys: Keys) -> NewRun:
 async def take(
     connection: AsyncConnection, runs: Mapping[int, NewRun], now: datetime
 ) -> list[Ready]:
-    """Take the keys of runs, as far as nobody has them; those that have theirs, for the engine.
+    """Take the unique keys of runs, as far as the keys are free, and let these runs go.
 
     Args:
-        connection: A transaction that writes, and holds nothing yet.
-        runs: As :func:`asked` makes them, by their ids.
+        connection: A transaction that writes, and has locked nothing yet.
+        runs: The runs that :func:`asked` builds, by id.
         now: The present instant.
+
+    Returns:
+        The runs that may go, for the engine.
     """
     first: dict[Pair, int] = {}
     for run_id, run in runs.items():
@@ -155,7 +162,7 @@ async def take(
 async def _let_go(
     connection: AsyncConnection, runs: Mapping[int, NewRun], now: datetime
 ) -> dict[int, NewRun]:
-    """Let runs go that have their keys; those that still asked, and that nobody else holds."""
+    """Let runs go that have their keys; return the runs that still asked and that no other transaction had locked."""
     line = state_line(now, RunState.ENQUEUED, "has its keys")
     at_once: dict[int, dict[str, Any]] = {}
     later: dict[int, dict[str, Any]] = {}
@@ -180,17 +187,18 @@ async def _let_go(
 async def wait(
     connection: AsyncConnection, runs: Mapping[int, NewRun], now: datetime
 ) -> tuple[int, list[Ready]]:
-    """Let runs wait whose unique keys others have: for the end of those, or until a while after that.
+    """Let runs wait while other runs have their unique keys.
 
-    A key that is free by now is taken at the next look.
+    A run waits for the end of the run that has the key, or, if that run is over, until the key is free. A key that has become free is
+    taken at the next look.
 
     Args:
-        connection: A transaction that writes, and holds nothing yet.
-        runs: As :func:`asked` makes them, by their ids.
+        connection: A transaction that writes, and has locked nothing yet.
+        runs: The runs that :func:`asked` builds, by id.
         now: The present instant.
 
     Returns:
-        How many wait, and those of them that ask again at an instant, for the engine.
+        The number of waiting runs, and those runs among them that ask again at a given instant, for the engine.
     """
     asking = {run_id: pair for run_id, run in runs.items() if (pair := _pair(run)) is not None}
     holders = await unique.held(connection, set(asking.values()))
@@ -218,7 +226,7 @@ async def wait(
 
 
 def _waits(run_id: int, pair: Pair, holder_id: int, now: datetime) -> dict[str, Any]:
-    """The parameters by which a run waits for its key."""
+    """Return the parameters of ``_WAIT`` for a run."""
     line = state_line(now, RunState.AWAITING, f"run {holder_id} has its unique key")
     return {"run_id": run_id, "unique_key": pair[1], "mark": waits_for(pair[1]), "line": line}
 
@@ -231,17 +239,17 @@ def _ready(run_id: int, run: NewRun) -> Ready:
     return Ready(run_id, run.queue, run.priority, run.due_at)
 
 
-# New runs, as far as none is there already that stands for them: by a unique key, or by what their caller named the call.
+# Inserting runs, unless an existing run stands for them: by unique key, or by idempotency key.
 
 
 @dataclass(frozen=True, slots=True)
 class Inserted:
-    """What came of runs that were asked for.
+    """Result of inserting runs.
 
     Args:
-        ids: For each the run that was made, or stands for it.
-        new: Those that were made, with their ids.
-        moved: Those that stand for others, and wait until another time.
+        ids: For each requested run, the id of the new run or of the existing run that stands for the requested run.
+        new: The new runs, with their ids.
+        moved: Existing runs that stand for requested runs and are due at another time now.
     """
 
     ids: list[RunId]
@@ -250,7 +258,7 @@ class Inserted:
 
     @property
     def ready(self) -> list[Ready]:
-        """Those that wait for a worker from now on, or until another time, for the engine."""
+        """The runs to submit to the engine: new runs that wait for a worker or their due time, and moved runs."""
         new = [
             Ready(run_id, run.queue, run.priority, run.due_at)
             for run_id, run in self.new
@@ -262,16 +270,16 @@ class Inserted:
 async def insert_many(
     connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
 ) -> Inserted:
-    """Create runs without slots, unless others stand for them.
+    """Create runs without slots, unless existing runs stand for them.
 
     Raises:
-        IdempotencyError: a call's name is that of another call.
+        IdempotencyError: the idempotency key belongs to a call for another job or other arguments.
     """
     if not any(run.unique or run.call for run in runs):
         return await _insert(connection, runs, now)
     by_call = sorted(
         enumerate(runs), key=_call_of
-    )  # in one order, so that no two wait for each other
+    )  # in key order, so that two transactions cannot deadlock
     called = {
         place: run_id
         for place, run in by_call
@@ -288,7 +296,11 @@ async def insert_many(
 async def _insert_keyed(
     connection: AsyncConnection, runs: dict[int, NewRun], now: datetime
 ) -> tuple[dict[int, RunId], list[tuple[RunId, NewRun]], list[Ready]]:
-    """Insert runs by their places; those with the same key are one run. The id for each place, what is new, and what has moved."""
+    """Insert runs by their positions; runs with the same unique key become one run.
+
+    Returns:
+        The id for each position, the new runs, and the moved runs.
+    """
     places, wanted = _by_key(runs)
     outcomes = await unique.take(connection, wanted, now)
     new = {place: run for place, run in runs.items() if run.unique is None}
@@ -317,7 +329,7 @@ def _call_of(placed: tuple[int, NewRun]) -> str:
 def _by_key(
     runs: dict[int, NewRun],
 ) -> tuple[dict[Pair, list[int]], dict[Pair, NewRun]]:
-    """The places of the runs with each key, and the one run that they are together."""
+    """Group runs by unique key: the positions of each key, and the run to insert for the key."""
     places: dict[Pair, list[int]] = {}
     wanted: dict[Pair, NewRun] = {}
     for place, run in runs.items():
@@ -344,9 +356,12 @@ async def insert_slots(
     *,
     record_skipped: bool = True,
 ) -> dict[create.Slot, int]:
-    """Create the runs of slots; the ids of those that are new, by slot. One whose key another run has is left out.
+    """Create the runs of slots.
 
-    It is recorded as skipped, unless ``record_skipped`` is false.
+    If another run has the unique key, the slot is recorded as skipped; ``record_skipped=False`` leaves the slot out.
+
+    Returns:
+        The ids of the new runs by slot, without skipped slots.
     """
     made: dict[create.Slot, int] = {}
     while runs:
@@ -374,7 +389,7 @@ async def insert_slots(
 
 
 def _one_of_each_key(runs: Sequence[NewRun]) -> tuple[list[NewRun], list[NewRun]]:
-    """Those that can be decided about now, and those before which another with their key comes."""
+    """Split runs into the first run of each unique key, which can be decided now, and the later runs of the same keys."""
     seen: set[Pair] = set()
     some: list[NewRun] = []
     later: list[NewRun] = []
@@ -391,7 +406,7 @@ def _slot(run: NewRun) -> create.Slot:
 
 
 def _skipped(run: NewRun, holder: int) -> NewRun:
-    """The slot of a run for which another stands."""
+    """Return the slot's run as skipped, because the run ``holder`` has its unique key."""
     note = f"run {holder} has its unique key"
     return replace(
         run,
@@ -404,10 +419,11 @@ def _skipped(run: NewRun, holder: int) -> NewRun:
     )
 
 
-# Runs that wait for a unique key which another run has: once it may be free, the next of them asks for it again.
+# Waking runs that wait for a unique key: once the key may be free, the next waiting run asks for the key again.
 #
-# The run that has the key, and each that waits for it, has the tie ``KEYED``. Whoever sets it holds the lock of the row of the run that has
-# the key, and sees that it still is in the way (``asking.py``); whoever ends that run finds the tie. So none waits for a run that is over.
+# The run that has the key, and each run that waits for the key, has the flag ``Tie.KEYED``. ``wait`` sets the flag while it holds the lock
+# of the run that has the key, after it has seen that the run still has the key. The transaction that ends that run then finds the flag. So
+# no run waits for a run that is over.
 
 _MOST_SWEPT = 500
 _waiting, _u = job_run.c, job_unique.c
@@ -471,7 +487,7 @@ _UNHEARD = (
 async def on_settled(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Effects:
-    """Runs are over for whose keys others wait."""
+    """Wake runs that wait for the unique keys of final runs."""
     ids = list(over(settled, Tie.KEYED))
     if not ids:
         return Effects()
@@ -479,23 +495,23 @@ async def on_settled(
 
 
 async def begun(connection: AsyncConnection, run_ids: Sequence[int], now: datetime) -> Effects:
-    """Runs have begun for whose keys others wait: those are free of which a run has its key until then."""
+    """Wake runs that wait for the unique keys of runs that have begun; only keys of scope ``queued`` become free at that moment."""
     return await _wake(connection, await _LEFT_AT_BEGIN.all(connection, {"ids": run_ids}), now)
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Effects:
-    """Runs were removed by a person; ``rows`` are theirs, as they were."""
+    """Wake runs that wait for the unique keys of runs that a person removed; ``rows`` are the removed rows as they were."""
     keyed = [row for row in rows if row.Ties & Tie.KEYED and row.UniqueKey is not None]
     return await _wake(connection, keyed, now)
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
-    """Keys that nobody has any more, without those having heard of it that wait for them."""
+    """Wake runs that wait for a unique key which has become free without a settlement telling them."""
     return await _wake(connection, (await connection.execute(_UNHEARD)).all(), now)
 
 
 async def _wake(connection: AsyncConnection, rows: Iterable[Any], now: datetime) -> Effects:
-    """Let the next run that waits for each of these keys ask again."""
+    """Let the next run that waits for each key ask again."""
     ready = []
     pairs: set[Pair] = {(row.JobName, row.UniqueKey) for row in rows}
     for job, key in sorted(pairs):

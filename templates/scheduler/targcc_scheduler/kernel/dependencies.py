@@ -1,8 +1,9 @@
 """Dependencies between runs: what the end of a run or batch means for its dependents.
 
-Whoever writes the end of a parent holds the lock of its row; whoever makes a run that waits for it takes the same lock first (see
-``following.py``). So either the end finds the link, or the maker of the link finds the end. Whoever decides about a child holds the lock of
-the child's row, and reads its links after that: of two parents that end at once, the second sees what the first has written.
+The transaction that ends a parent holds the lock of the parent's row. The transaction that creates a dependent takes the same lock first
+(see :func:`outcomes`). So either the end finds the link, or the creator of the link finds the end. The transaction that decides about a
+child locks the child's row and reads the links of the child after that. When two parents end at once, the second transaction sees the
+outcome that the first has written.
 """
 
 from __future__ import annotations
@@ -28,18 +29,21 @@ from .runs.settle import settle
 from .runs.transition import state_line, transition
 from .runs.values import After, NewRun, Settlement, Tie, is_mark
 
-# Who waits for whom: what the end of a run or a batch means for the runs that wait for it.
+# Resolving: decide about the dependents of runs and batches that ended.
 
 Link = Any
 """A row of ``c_JobLink``."""
 Verdict = Literal["goes", "waits", "discarded"]
 
 RUN, BATCH, JOB = "run", "batch", "job"
-"""The kinds of parents; a ``job`` stands for a run of it that does not exist yet."""
+"""The kinds of parents; ``job`` stands for a run of a job that does not exist yet."""
 DELETED = "deleted"
-"""The outcome of a parent that was removed, so that nobody can have it done again: before it was over, or having ended otherwise."""
+"""Outcome of a parent that was removed and cannot be rerun.
+
+The parent was removed before its end, or after an end that its child does not accept.
+"""
 DISCARDED = "discarded: "
-"""How the message of a run begins whose parents ended otherwise."""
+"""Beginning of the message of a run that was discarded because of the outcomes of its parents."""
 _WANTED = {"success": {RunState.SUCCEEDED}, "failure": {RunState.FAILED}}
 _IS_UNMET = sa.and_(
     job_link.c.Outcome != DELETED,
@@ -49,17 +53,17 @@ _IS_UNMET = sa.and_(
     ),
     job_link.c.Condition != "finish",
 )
-"""A parent ended otherwise, and may be done again; it is not while it has no outcome."""
+"""Condition on a link: the parent ended with an outcome that the child does not accept, and may be rerun. False without an outcome."""
 _MOST_SWEPT = 500
 
 
 def is_met(link: Link) -> bool:
-    """Whether a parent that is over ended as its child asks."""
+    """Return whether the outcome of a parent that is over meets the condition of its child."""
     return link.Condition == "finish" or link.Outcome in _WANTED[link.Condition]
 
 
 def verdict(links: Sequence[Link]) -> Verdict:
-    """What becomes of a child with these links, all of which it has."""
+    """Decide from all links of a child whether the child goes, waits or is discarded."""
     ended_ = [link for link in links if link.Outcome is not None]
     met = [link for link in ended_ if is_met(link)]
     first = links[0]
@@ -67,7 +71,7 @@ def verdict(links: Sequence[Link]) -> Verdict:
     if len(met) >= wanted:
         return "goes"
     can_come = len(links) - len(ended_) + len(met)
-    if first.Otherwise == "wait":  # for whoever has those done again that are there
+    if first.Otherwise == "wait":  # unmet parents that still exist may be rerun
         can_come += sum(not is_met(link) and link.Outcome != DELETED for link in ended_)
     return "waits" if can_come >= wanted else "discarded"
 
@@ -75,19 +79,19 @@ def verdict(links: Sequence[Link]) -> Verdict:
 async def on_settled(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Effects:
-    """Runs are over: those that wait for them go, go on waiting or are discarded."""
+    """Let the dependents of final runs go, wait on or be discarded."""
     return await resolve(connection, RUN, over(settled, Tie.FOLLOWED), now)
 
 
 async def resolve(
     connection: AsyncConnection, kind: str, outcomes: Mapping[int, str], now: datetime
 ) -> Effects:
-    """Write how parents ended, and decide about their children.
+    """Write the outcomes of parents, and decide about their children.
 
     Args:
         connection: The transaction that ends the parents, and holds the locks of their rows.
         kind: ``run`` or ``batch``.
-        outcomes: The state in which each parent ended, by its id.
+        outcomes: The final state of each parent, by id.
         now: The present instant.
     """
     if not outcomes:
@@ -111,7 +115,7 @@ async def resolve(
 
 
 async def locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[Any]:
-    """The children that still wait for others, and not for room, locked in the order of their ids."""
+    """Lock children in id order; return the children that still wait for parents, and not for a unique key or capacity."""
     among = known.of(connection).among(job_run.c.Id, child_ids)
     found = await connection.execute(
         sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()
@@ -122,7 +126,7 @@ async def locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[
 async def links_of(
     connection: AsyncConnection, child_ids: Collection[int]
 ) -> dict[int, list[Link]]:
-    """The links of children, by the child."""
+    """Return the links of children, grouped by child."""
     among = known.of(connection).among(job_link.c.ChildId, sorted(child_ids))
     query = sa.select(job_link).where(among).order_by(job_link.c.ParentKind, job_link.c.ParentId)
     links: dict[int, list[Link]] = defaultdict(list)
@@ -143,7 +147,7 @@ async def _decide(connection: AsyncConnection, children: Sequence[Any], now: dat
 
 @dataclass(frozen=True, slots=True)
 class _Going:
-    """How runs go that have waited: many at once are mostly alike."""
+    """State, times and note of runs that stop waiting; runs with the same values change in one statement."""
 
     state: RunState
     due_at: datetime
@@ -179,14 +183,14 @@ async def _let_go(
 def _going(row: Any, links: Sequence[Link], now: datetime) -> _Going:
     due_at = due_after(row.DueAt, row.CreatedAt, row.Ties, now)
     expires_at = None if row.ExpiresAt is None else row.ExpiresAt + (due_at - row.DueAt)
-    asks = is_mark(row.LimitKey)  # for its keys, at the next stage
+    asks = is_mark(row.LimitKey)  # its keys are decided at the next staging
     state = RunState.SCHEDULED if due_at > now or asks else RunState.ENQUEUED
     note = "after " + _listed(links, only=[link for link in links if link.Outcome is not None])
     return _Going(state, due_at, expires_at, note)
 
 
 def due_after(due_at: datetime, created_at: datetime, ties: int, now: datetime) -> datetime:
-    """When a run that may go from now on is due: a delay counts from here, an instant that is to come stays."""
+    """Return when a run that may go now is due: a relative delay counts from now, and a due time in the future stays."""
     delay = due_at - created_at if ties & Tie.DELAYED else timedelta()
     return max(now + delay, now if ties & Tie.DELAYED else due_at)
 
@@ -197,7 +201,7 @@ async def discard(
     links: Mapping[int, Sequence[Link]],
     now: datetime,
 ) -> list[Settlement]:
-    """Cancel runs whose parents did not end as they ask, with that reason."""
+    """Cancel runs whose parents ended with outcomes that the runs do not accept; the message lists these parents."""
     if not rows:
         return []
     unmet = {
@@ -218,7 +222,7 @@ async def discard(
 
 
 def _reasons(links: Iterable[Link]) -> str:
-    """Why a child is discarded; without the names of jobs, as whoever may see the child need not see those."""
+    """Return why a child is discarded, without job names: a viewer of the child may lack the right to see the parents' jobs."""
     return "; ".join(
         f"{link.ParentKind} {link.ParentId}"
         f" {'was ' if link.Outcome in {'cancelled', 'skipped', DELETED} else ''}{link.Outcome}"
@@ -227,7 +231,7 @@ def _reasons(links: Iterable[Link]) -> str:
 
 
 def _listed(links: Sequence[Link], only: Sequence[Link]) -> str:
-    """Some of the links, for people."""
+    """Format up to five of the links ``only`` for people."""
     shown = ", ".join(f"{link.ParentKind} {link.ParentId}" for link in only[:5])
     rest = len(only) - 5
     more = f" and {rest} others" if rest > 0 else ""
@@ -235,11 +239,13 @@ def _listed(links: Sequence[Link], only: Sequence[Link]) -> str:
 
 
 async def removed(connection: AsyncConnection, parents: Sequence[Any], now: datetime) -> Effects:
-    """Runs were removed by a person: of those that were not over nobody will hear another end, and the others cannot be done again.
+    """Decide about the children of runs that a person removed.
+
+    A removed run that was not over has no other end, and a removed run that was over cannot be rerun.
 
     Args:
-        connection: The transaction that has removed them.
-        parents: Their rows, as they were, locked.
+        connection: The transaction that has removed the runs.
+        parents: The rows of the runs as they were, locked.
         now: The present instant.
     """
     followed = [row for row in parents if row.Ties & Tie.FOLLOWED]
@@ -251,7 +257,7 @@ async def removed(connection: AsyncConnection, parents: Sequence[Any], now: date
 
 
 async def lost(connection: AsyncConnection, parent_ids: Sequence[int], now: datetime) -> Effects:
-    """Runs that were over are gone: who waits for one of them to be done again does so in vain."""
+    """Decide about children that wait for a rerun of a parent which was over and is removed now: the rerun cannot come."""
     if not parent_ids:
         return Effects()
     among = known.of(connection).among
@@ -269,7 +275,7 @@ async def lost(connection: AsyncConnection, parent_ids: Sequence[int], now: date
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
-    """Find parents that are over, or gone, without their children having heard: a node of an earlier release has ended or removed them."""
+    """Resolve parents that are over or gone and whose children do not know: a node of an earlier release ended or removed the parents."""
     parent = job_run.alias("parent")
     unheard = sa.and_(
         job_link.c.Outcome.is_(None),
@@ -300,12 +306,15 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
 async def outcomes_of(
     connection: AsyncConnection, kind: str, ids: Sequence[int]
 ) -> dict[int, str | None]:
-    """How parents ended, and ``None`` of those that have not; their rows are locked, in the order of all, and runs are marked as followed."""
+    """Lock parents in the lock order of all transactions, and return their outcomes; ``None`` for a parent that is not over.
+
+    Parents of kind ``run`` get the flag ``Tie.FOLLOWED``.
+    """
     if kind == BATCH:
         found = await connection.execute(
             sa.select(job_batch.c.Id, job_batch.c.State, job_batch.c.CompletedAt)
             .where(known.of(connection).among(job_batch.c.Id, ids))
-            .order_by(job_batch.c.Id.desc())  # inner batches first, as everybody does
+            .order_by(job_batch.c.Id.desc())  # lock order: inner batches first
             .with_for_update()
         )
         return {row.Id: None if row.CompletedAt is None else row.State for row in found}
@@ -323,7 +332,7 @@ async def outcomes_of(
     return {row.Id: str(row.State) if row.State in FINAL else None for row in rows}
 
 
-# The runs that a run waits for, or waited for, and those that wait for it.
+# Reading the parents of a run.
 
 _METADATA = (
     sa.select(logged_job.c.MetadataJson)
@@ -343,20 +352,20 @@ _PARENTS = (
 
 
 async def load(connection: AsyncConnection, run_id: int) -> Sequence[Any]:
-    """The runs that a run waited for, as far as they still exist: Id, JobName, State, Message, and Data, which is metadata as JSON."""
+    """Return the parents of a run that still exist: Id, JobName, State, Message, and Data (metadata as JSON)."""
     return (await connection.execute(_PARENTS, {"run_id": run_id})).all()
 
 
-# Making runs that wait for others.
+# Creating runs that wait for parents.
 
 Parent = tuple[str, int]
-"""Kind and id of what a run waits for."""
+"""Kind and id of a parent."""
 Outcomes = Mapping[Parent, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A link that is not written yet; named as the columns of ``c_JobLink``."""
+    """A link that is not written yet; its fields are named after the columns of ``c_JobLink``."""
 
     ParentKind: str
     ParentId: int
@@ -367,10 +376,10 @@ class _Link:
 
 
 async def outcomes(connection: AsyncConnection, runs: Sequence[NewRun]) -> Outcomes:
-    """How what runs are to wait for has ended so far. From here on it does not end before this transaction is over.
+    """Lock the parents of new runs and return the outcomes so far; no parent ends before this transaction does.
 
     Raises:
-        UnknownRun: something that a run is to wait for does not exist.
+        UnknownRun: a parent does not exist.
     """
     wanted: dict[str, set[int]] = defaultdict(set)
     for run in runs:
@@ -389,7 +398,7 @@ async def outcomes(connection: AsyncConnection, runs: Sequence[NewRun]) -> Outco
 
 
 def prepared(run: NewRun, known_outcomes: Outcomes) -> NewRun:
-    """A run as it is to be created: one whose parents are over as it asks does not wait for them."""
+    """Return the run in its first state: ``awaiting``, unless parents that are over meet the condition already."""
     if run.after is None:
         return run
     ties = run.ties | Tie.FOLLOWS
@@ -407,7 +416,11 @@ async def tie(
     known_outcomes: Outcomes,
     now: datetime,
 ) -> list[Settlement]:
-    """Write what new runs wait for; those that are discarded at once, as their parents ended otherwise, are settled."""
+    """Write the links of new runs.
+
+    Returns:
+        The settlements of runs that are discarded at once, because their parents ended with outcomes that the runs do not accept.
+    """
     rows = [
         {
             "ChildId": run_id,
@@ -437,7 +450,7 @@ async def tie(
 
 
 def is_discarded(after: After, known_outcomes: Outcomes) -> bool:
-    """Whether what a run is to wait for has ended otherwise."""
+    """Return whether the outcomes of the parents already discard a new run."""
     return verdict(_links(after, known_outcomes)) == "discarded"
 
 
@@ -456,16 +469,19 @@ def _links(after: After, known_outcomes: Outcomes) -> list[_Link]:
 
 
 def place_of(job: str) -> Parent:
-    """What stands for a run of a job that does not exist yet."""
+    """Return the parent that stands for a run of a job that does not exist yet."""
     return JOB, zlib.crc32(job.encode())
 
 
 async def joined(
     connection: AsyncConnection, child: NewRun, parent: NewRun, parent_id: int
 ) -> bool:
-    """Let a run of a job that follows several jobs wait for this run of one of them; whether there is such a run already.
+    """Let a waiting run of a job that follows several jobs wait for this run of one of these jobs too.
 
-    There is at most one that still waits for a run of another job; a newer run of the same job takes the place of an older one.
+    At most one run of the job still waits for a run of another job. A newer run of the same parent job replaces an older run.
+
+    Returns:
+        Whether there is such a waiting run already.
     """
     await known.of(connection).lock_job(connection, f"after/{child.job_name}")
     open_ = sa.exists().where(job_link.c.ChildId == job_run.c.Id, job_link.c.ParentKind == JOB)

@@ -1,4 +1,4 @@
-"""What the ends of runs mean for others."""
+"""Effects of settled runs: runs to submit, and further settlements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from .runs.values import Settlement, Tie
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A run that may go from now on, for the engine; ``asks``: it asks for its keys before that; ``first``: before others that are as urgent."""
+    """A run for the engine to submit.
+
+    Args:
+        asks: The keys of the run must be decided before a claim takes the run.
+        first: The run goes before other runs of the same urgency.
+    """
 
     run_id: int
     queue: str
@@ -23,11 +28,11 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class Effects:
-    """What came of ends.
+    """Result of settling runs.
 
     Args:
         ready: Runs that may go.
-        settled: Runs that were discarded, or created and over at once: their ends have consequences too.
+        settled: Runs that were discarded, or created and settled at once; these settlements have effects too.
     """
 
     ready: Sequence[Ready] = ()
@@ -35,14 +40,14 @@ class Effects:
 
 
 def over(settled: Sequence[Settlement], tie: Tie) -> dict[int, str]:
-    """The runs that are over and have this tie: how each ended, by its id."""
+    """Map each final run that has the flag ``tie`` to its final state, by run id."""
     return {
         item.claim.run_id: str(item.state) for item in settled if item.is_final and item.ties & tie
     }
 
 
 def together(found: Sequence[Effects]) -> Effects:
-    """Several consequences as one."""
+    """Merge several effects."""
     return Effects(
         ready=[one for each in found for one in each.ready],
         settled=[one for each in found for one in each.settled],

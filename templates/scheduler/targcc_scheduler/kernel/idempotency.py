@@ -16,22 +16,26 @@ from ..db.tables import job_idempotency, job_request, job_run
 from .runs.values import NewRun
 from .unique import NOBODY
 
-# Idempotency keys: a call that its caller names makes one run, however often it is repeated, for as long as the run is kept.
+# Calls: a repeated call with the same key returns the first run, for as long as that run is kept.
 
 _MOST_TRIES = 1_000
 _c = job_idempotency.c
 
 
 async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int | None:
-    """Take the key of a call whose run is about to be inserted; or the run that the call made before.
+    """Take a call's idempotency key before inserting the run.
 
     Args:
         connection: The transaction.
-        run: The run that is asked for; nothing happens if its call has no name.
+        run: The run to insert; a run without an idempotency key is ignored.
         now: The present instant.
+
+    Returns:
+        The id of the run that an earlier call with this key created, or ``None`` if the run is to be inserted.
 
     Raises:
         IdempotencyError: the key was used for another job, or with other arguments.
+        RunStateError: other transactions keep inserting and deleting the key.
     """
     if run.call is None:
         return None
@@ -53,7 +57,7 @@ async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int |
         if (await connection.execute(insert)).first() is not None:
             return None
         found = (await connection.execute(before)).one_or_none()
-        if found is None:  # its run was removed just now
+        if found is None:  # the run was removed just now
             continue
         if found.Id is None:
             await connection.execute(sa.delete(job_idempotency).where(_is(run.call.key, found)))
@@ -67,7 +71,10 @@ async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int |
 
 
 async def without_repeated(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
-    """Runs whose calls were made before wait for nothing, as what they would wait for may be gone; the run of the first call stays until this transaction ends."""
+    """Return the runs, removing ``after`` from runs of repeated calls: their parents may be gone.
+
+    Locks the keys of repeated calls: the first call's run stays until this transaction ends.
+    """
     keys = [run.call.key for run in runs if run.call is not None and run.after is not None]
     if not keys:
         return list(runs)
@@ -86,7 +93,7 @@ async def without_repeated(connection: AsyncConnection, runs: Sequence[NewRun]) 
 
 
 async def give(connection: AsyncConnection, runs: Mapping[str, int]) -> None:
-    """Say which runs the calls made whose keys :func:`take` has taken."""
+    """Store the ids of the inserted runs in the keys that :func:`take` took."""
     for key, run_id in runs.items():
         is_it = _c.IdempotencyKey == key
         await connection.execute(sa.update(job_idempotency).where(is_it).values(RunId=run_id))
@@ -96,23 +103,23 @@ def _is(key: str, found: sa.Row[int, str, int]) -> sa.ColumnElement[bool]:
     return sa.and_(_c.IdempotencyKey == key, _c.RunId == found.RunId)
 
 
-# The rows of requests with an idempotency key: a second one with the same key finds the first.
+# HTTP requests: a second request with the same key returns the response to the first.
 
 KEPT_FOR = timedelta(hours=24)
-"""How long a request is known by its key."""
+"""Time for which the key of a request is kept."""
 
 _answer = job_request.c
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is known of an earlier request.
+    """An earlier request with the same key.
 
     Args:
-        digest: What it asked for, in hexadecimal.
-        status: The status of its answer; ``None`` while there is none.
-        body: The body of its answer.
-        begun_at: When the request came.
+        digest: Digest of the request, in hexadecimal.
+        status: Status of the response; ``None`` while there is no response.
+        body: Body of the response.
+        begun_at: When the request arrived.
     """
 
     digest: str
@@ -129,17 +136,17 @@ async def begin(
     digest: str,
     now: datetime,
 ) -> Kept | None:
-    """Take a key for a request that is about to be carried out.
+    """Take the key of a request that is about to be carried out.
 
     Args:
         connection: In a writing transaction.
-        scope: The caller and the address, in hexadecimal: keys of others are not in the way.
-        key: What the caller named the request.
-        digest: What it asks for, in hexadecimal.
+        scope: Digest of caller and address, in hexadecimal; keys of other scopes do not conflict.
+        key: Idempotency key that the caller sent.
+        digest: Digest of the request, in hexadecimal.
         now: The time.
 
     Returns:
-        The earlier request of this name, or ``None``: then this one is the first.
+        The earlier request with this key, or ``None`` if this request is the first.
     """
     await connection.execute(
         sa.delete(job_request).where(*_is_answer(scope, key), _answer.BegunAt < now - KEPT_FOR)
@@ -149,13 +156,13 @@ async def begin(
     earlier = sa.select(*columns).where(*_is_answer(scope, key))
     while not await insert_new(connection, job_request, [_answer.Scope, _answer.RequestKey], row):
         kept = (await connection.execute(earlier)).one_or_none()
-        if kept is not None:  # else the earlier request was refused meanwhile, and left the key
+        if kept is not None:  # else the earlier request was refused meanwhile, and its key deleted
             return Kept(*kept)
     return None
 
 
 async def end(connection: AsyncConnection, scope: str, key: str, status: int, body: str) -> None:
-    """Keep the answer of a request."""
+    """Store the response to a request."""
     answered = (
         sa.update(job_request).where(*_is_answer(scope, key)).values(Status=status, Body=body)
     )
@@ -163,14 +170,14 @@ async def end(connection: AsyncConnection, scope: str, key: str, status: int, bo
 
 
 async def forget(connection: AsyncConnection, scope: str, key: str) -> None:
-    """Give a key back whose request was refused: nothing was done."""
+    """Delete the key of a request that was refused before anything was done."""
     await connection.execute(
         sa.delete(job_request).where(*_is_answer(scope, key), _answer.Status.is_(None))
     )
 
 
 async def remove_old(connection: AsyncConnection, now: datetime) -> None:
-    """Remove the requests that are kept no longer."""
+    """Delete requests older than :data:`KEPT_FOR`."""
     await connection.execute(sa.delete(job_request).where(_answer.BegunAt < now - KEPT_FOR))
 
 

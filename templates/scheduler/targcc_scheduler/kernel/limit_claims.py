@@ -1,9 +1,10 @@
-"""Claims and limits: a run that finds room under its key begins, and one that finds none waits for it.
+"""Claims and limits: a run that finds capacity under its key begins, and a run that finds none waits for capacity.
 
-Until a claim comes to it, a run of a limit waits for a worker as any other does. The claim keeps others from its key, counts what the runs of the key take, and lets it
-begin if there is room for it and nobody waits for the key. Else it asks for room: it is ``awaiting`` from then on, and who ends a run of the key lets the next of those
-that ask go (``..limits``). Where one asks, :func:`look_ahead` decides about those that come after it in its queue, too, since many may be of the same few keys: a claim each
-would cost more than all of them together.
+Until a claim meets the run, a run of a limit waits for a worker like any other run. The claim locks the key, counts the capacity that the
+runs of the key take, and lets the run begin if there is capacity and no run waits for the key. Otherwise the run asks for capacity: the
+run is ``awaiting`` from then on, and a transaction that ends a run of the key admits the next waiting run (``limits.py``). When a run
+asks, :func:`look_ahead` also decides about the runs that follow in the queue, since many may have the same few keys: a claim
+for each run would cost more than one decision about all of these runs.
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ from .runs.transition import OTHER, state_line, transition
 from .runs.values import Tie, is_mark
 
 _FIRST, _MOST_AHEAD = 5_000, 1_000
-"""Where a claim came to runs that find no room: among how many of their queue it looks for others that need some, and how many of these it decides about."""
+"""Sizes of a look-ahead after a claim met runs without capacity.
+
+The first number is how many runs at the head of the queue are searched for runs that need capacity, the second how many of the found runs
+are decided.
+"""
 _MOST_ROUNDS = 3
-"""So often a claim lets runs ask and looks for others; then the next one follows."""
+"""Maximum number of times that a claim lets runs ask and looks for other runs; after that, the next claim goes on."""
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
@@ -53,7 +58,7 @@ _AHEAD = FrequentStatement(
     )
     .where(
         is_in_list(_other.Id, _first),
-        _other.State == limits.hidden(RunState.ENQUEUED),  # still, once it is locked
+        _other.State == limits.hidden(RunState.ENQUEUED),  # still so after the lock
         _other.LimitKey.is_not(None),
         _other.RoomAt.is_(None),
         _other.RefusedBy.is_(None),
@@ -62,7 +67,7 @@ _AHEAD = FrequentStatement(
             _other.ExpiresAt > sa.bindparam("now", type_=UtcDateTime),
             _other.Attempt > 0,
         ),
-        # By no index: in a table of which the planner does not know yet that it has grown, it would look through all runs of these jobs.
+        # Keep the planner from an index: until statistics show that the table has grown, it would read all runs of these jobs.
         is_among(sa.func.coalesce(_other.JobName, ""), listed("jobs", sa.Text)),
     )
     .order_by(_other.Priority.desc(), _other.DueAt, _other.Id)
@@ -83,10 +88,12 @@ _ASK = FrequentStatement(
 
 
 class KeyCapacities:
-    """What is left of the keys of the runs that a claim looks at; nobody else gives room there until its transaction ends.
+    """Capacity left of the keys of the runs that a claim looks at.
+
+    No other transaction gives capacity of these keys until the transaction of the claim ends.
 
     Args:
-        terms: What the jobs that this node knows say of their keys.
+        terms: The policies of the jobs that this node knows.
         now: The present instant.
     """
 
@@ -94,22 +101,25 @@ class KeyCapacities:
         self._terms = terms
         self._now = now
         self._keys: dict[int, str] = {}
-        """The keys of the runs that need room."""
+        """Limit keys of the runs that need capacity, by run id."""
         self._rooms: dict[str, Capacity] = {}
         self._given: set[str] = set()
         self._unknown: set[str] = set()
-        """The keys that are new: nobody else sees them yet."""
+        """New keys, which no other transaction sees yet."""
         self._closed: set[str] = set()
-        """The keys for which somebody waits now."""
+        """Keys that a run waits for now."""
         self._asking: dict[int, Row] = {}
         self._rounds = 0
         self.crowded: set[str] = set()
-        """The queues in which runs found no room."""
+        """The queues in which runs found no capacity."""
 
     async def look(
         self, connection: AsyncConnection, rows: Collection[Row], *, waits: bool = True
     ) -> None:
-        """Keep others from the keys of runs that need room, and see what is left of them; with ``waits`` those that somebody holds are waited for a moment."""
+        """Lock the keys of runs that need capacity, and compute the capacity left.
+
+        With ``waits``, wait a moment for keys that another transaction has locked.
+        """
         new = [row for row in rows if _needs_room(row) and row.Id not in self._keys]
         if not new:
             return
@@ -123,11 +133,11 @@ class KeyCapacities:
         self._rooms |= await limits.capacities(connection, limits_, self._now)
 
     def is_held_up(self, row: Row) -> bool:
-        """Whether somebody else holds the key of a run, so that nobody knows what is left of it."""
+        """Return whether another transaction holds the key of a run, so that the capacity left is unknown."""
         return _needs_room(row) and self._keys[row.Id] not in self._rooms
 
     def take(self, row: Row) -> bool:
-        """Take room for a run, if it needs some and there is; else it is to ask."""
+        """Take capacity for a run if the run needs some; return ``False`` if there is none, and note that the run is to ask."""
         if not _needs_room(row):
             return True
         key = self._keys[row.Id]
@@ -136,19 +146,19 @@ class KeyCapacities:
         if is_free and room.take(row.Weight):
             self._given.add(key)
             if room.limit.Id is not None:
-                self._closed.add(key)  # the next of those that wait is to wait for a token, too
+                self._closed.add(key)  # the next waiting run is to wait for a token, too
             return True
-        self._closed.add(key)  # lighter runs behind it wait, too
+        self._closed.add(key)  # lighter runs behind this run wait, too
         self._asking[row.Id] = row
         return False
 
     @property
     def more(self) -> bool:
-        """Whether this claim may look for others in the place of runs that asked."""
+        """Whether this claim may look for other runs in place of the runs that asked."""
         return self._rounds < _MOST_ROUNDS
 
     async def ask(self, connection: AsyncConnection) -> None:
-        """Let those ask that found no room."""
+        """Let the runs that found no capacity wait for capacity."""
         if not self._asking:
             return
         self._rounds += 1
@@ -162,7 +172,11 @@ class KeyCapacities:
         self._asking.clear()
 
     async def close(self, connection: AsyncConnection) -> Sequence[Ready]:
-        """The runs that found room have begun: write that down; who may go of those that ask, in keys where others asked before."""
+        """Record the capacity that this claim gave, and admit runs that waited for the same keys before.
+
+        Returns:
+            The admitted runs.
+        """
         counted = {key: self._rooms[key] for key in self._given}
         await limits.given(connection, counted, uncounted=self._unknown)
         may_have_room = [
@@ -176,7 +190,7 @@ class KeyCapacities:
     async def _held(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], *, waits: bool
     ) -> Mapping[str, Row]:
-        """What there is of keys, those that are new among them, that nobody else holds."""
+        """Return the limit rows, creating missing ones; skip rows that another transaction has locked."""
         keys = [row["LimitKey"] for row in rows]
         if not known.of(connection).many_writers:
             found = await limits.look(connection, keys)
@@ -185,7 +199,7 @@ class KeyCapacities:
             new = [row for row in rows if row["LimitKey"] not in found]
             await connection.execute(sa.insert(job_limit), new)
             return await limits.look(connection, keys)
-        # Who holds new keys and waits for those of another, who waits for these, would be in a circle.
+        # Waiting for another transaction's keys while holding new keys could deadlock: that transaction may wait for the new keys.
         there = await (self._add_briefly if self._unknown else limits.hold)(connection, rows)
         held = set(there)
         self._unknown |= {key for key, is_new in there.items() if is_new}
@@ -203,7 +217,7 @@ class KeyCapacities:
         return dict.fromkeys(await limits.lock(connection, keys, waits=False), False)
 
     def _new(self, unseen: Mapping[str, str], begins: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Rows of keys, in the order of all."""
+        """Build the rows of keys, in lock order."""
         return [
             {"LimitKey": key, "JobName": begins[job], "UpdatedAt": self._now}
             | self._terms.get(job, LimitPolicy()).values
@@ -214,16 +228,18 @@ class KeyCapacities:
 async def look_ahead(
     connection: AsyncConnection, queue: str, terms: Mapping[str, LimitPolicy], now: datetime
 ) -> Sequence[Ready]:
-    """Decide about the next runs of a queue that need room: those that find some keep it until a claim comes to them, and the others ask, together.
+    """Decide together about the next runs of a queue that need capacity.
+
+    A run that finds capacity keeps the capacity until a claim meets the run. The other runs wait for capacity.
 
     Args:
-        connection: A transaction of its own: who holds keys asks for no others.
-        queue: A queue in which runs found no room.
-        terms: What the jobs that this node knows say of their keys.
+        connection: A transaction of its own: a transaction that holds keys locks no other keys.
+        queue: A queue in which runs found no capacity.
+        terms: The policies of the jobs that this node knows.
         now: The present instant.
 
     Returns:
-        Those that may go of runs that asked before.
+        The admitted runs among the runs that waited before.
     """
     keys = KeyCapacities(terms, now)
     rows = await _AHEAD.all(connection, {"queue": queue, "now": now, "jobs": list(terms)})
@@ -241,20 +257,27 @@ def _needs_room(row: Row) -> bool:
 
 
 def _is_next(row: Row, limit: Row) -> bool:
-    """Whether a run was the most urgent of those that wait when it began to wait for the next token, and none has come that is more so."""
-    # It may have begun since, and be a retry.
+    """Return whether a run is the run that waited for the next token, and no more urgent run has come since.
+
+    That run was the most urgent waiting run when it began to wait for the token.
+    """
+    # The woken run may have begun since, and be a retry.
     is_woken = row.Id == limit.WakeId and row.Attempt == 0
     return bool(is_woken and row.Priority >= limit.Priority)
 
 
 async def _hold_briefly(connection: AsyncConnection, keys: Collection[str]) -> Sequence[str]:
-    """Wait a moment for whoever holds keys; those that a long transaction holds are left alone."""
+    """Lock keys, waiting a moment for other transactions; skip keys that a long transaction holds."""
     found = await _briefly(connection, lambda: limits.lock(connection, keys))
     return await limits.lock(connection, keys, waits=False) if found is None else found
 
 
 async def _briefly(connection: AsyncConnection, work: Callable[[], Awaitable[T]]) -> T | None:
-    """What comes of some work that waits for others a moment at most; ``None``: that was too short, and nothing of it is there."""
+    """Run work that waits at most a moment for locks of other transactions.
+
+    Returns:
+        The result of the work; ``None`` if the moment was too short, and the work was rolled back.
+    """
     dialect = known.of(connection)
     try:
         async with connection.begin_nested():

@@ -1,7 +1,8 @@
 """Limit keys of renamed jobs, and removal of unused keys.
 
-A key begins with a job's name. Once the job has another name, a row of ``c_JobLimit`` says with which name its keys begin now. Every node
-looks there before it lets runs ask for room, so a key does not have its room twice while nodes of both releases are up.
+A limit key begins with the name of a job. Once the job is renamed, a row of ``c_JobLimit`` (a mark) says with which name the keys of the
+job begin now. Every node reads that row before it lets runs ask for capacity. So a key has its capacity only once while nodes of both
+releases are up.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from ..db.dialects.counting import changed
 from ..db.dialects.frequent import FrequentStatement, is_among, listed
 from ..db.tables import job_limit, job_run
 
-# Keys of limits of jobs that were renamed: a job has one set of keys, by whichever of its names a release knows it.
+# Renamed jobs: a job has one set of keys under all its names.
 
 MARK = "\x1f"
-"""How the ``LimitKey`` of a row begins that says with which name the keys of a job begin; no name has such a character."""
+"""Prefix of the ``LimitKey`` of a row that says with which name the keys of a job begin; no job name has this character."""
 _TURN = "limits/renamed"
-"""What one who renames holds at a time: two that cross would each give the keys to the other."""
+"""Name of the lock that each renaming takes: two renamings that cross would each give the keys to the other name."""
 _l, _r = job_limit.c, job_run.c
 IS_KEY = sa.func.substr(_l.LimitKey, 1, 1) != MARK
-"""That a row of ``c_JobLimit`` is a key's."""
+"""Condition: a row of ``c_JobLimit`` is the row of a key, not a mark."""
 _MOVED = FrequentStatement(
     sa.select(_l.LimitKey, _l.JobName).where(is_among(_l.LimitKey, listed("marks", sa.Text)))
 )
@@ -39,12 +40,12 @@ Row = Any
 async def beginnings(
     connection: AsyncConnection, names: Collection[str], jobs: Collection[str]
 ) -> dict[str, str]:
-    """With which names the keys of jobs begin.
+    """Return, for each job, the name at the beginning of its keys.
 
     Args:
         connection: The database.
         names: The jobs.
-        jobs: All that the node knows: a job whose earlier name is another's leaves that one its keys.
+        jobs: All jobs that the node knows. If a former name now belongs to another job, the keys stay with that other job.
     """
     rows = await _MOVED.all(connection, {"marks": [MARK + name for name in sorted(names)]})
     moved = {row.LimitKey.removeprefix(MARK): row.JobName for row in rows}
@@ -52,7 +53,7 @@ async def beginnings(
 
 
 async def earlier_names(connection: AsyncConnection) -> dict[str, list[str]]:
-    """The other names that jobs have had, by the name with which their keys begin."""
+    """Return the former names of jobs, by the name at the beginning of their keys."""
     query = sa.select(_l.LimitKey, _l.JobName).where(~IS_KEY).order_by(_l.LimitKey)
     found: dict[str, list[str]] = {}
     for row in await connection.execute(query):
@@ -63,15 +64,15 @@ async def earlier_names(connection: AsyncConnection) -> dict[str, list[str]]:
 async def keys_of(
     connection: AsyncConnection, rows: Collection[Row], jobs: Collection[str]
 ) -> tuple[dict[int, str], dict[str, str]]:
-    """The keys that runs have now, which those get that have others.
+    """Return the keys that runs have now; runs with keys under a former name get the current keys.
 
     Args:
         connection: A transaction that writes, and has locked the runs.
-        rows: Their ``Id``, ``JobName`` and ``LimitKey``.
-        jobs: All that the node knows.
+        rows: ``Id``, ``JobName`` and ``LimitKey`` of the runs.
+        jobs: All jobs that the node knows.
 
     Returns:
-        For each run its key, and for each job the name with which its keys begin.
+        The key of each run, and for each job the name at the beginning of its keys.
     """
     begins = await beginnings(connection, {row.JobName for row in rows}, jobs)
     keys = {row.Id: row.LimitKey for row in rows}
@@ -86,9 +87,10 @@ async def keys_of(
 
 
 async def lead_on(connection: AsyncConnection, new: str, old: str, now: datetime) -> None:
-    """Let the keys of a job begin with its new name, in a transaction of its own: all that ask once it has ended do so under that name, and what is under way has gone along.
+    """Let the keys of a job begin with its new name, in a transaction of its own.
 
-    A job that gets back a name that it had keeps the keys that it has.
+    All runs that ask after this transaction do so under the new name, and runs under way are moved to the new name. A job that gets back
+    a former name keeps the keys that it has.
     """
     await known.of(connection).lock_job(connection, _TURN)
     begins = await beginnings(connection, [new, old], ())
@@ -97,7 +99,7 @@ async def lead_on(connection: AsyncConnection, new: str, old: str, now: datetime
         return
     had = await earlier_names(connection)
     names = {new, old, before, *had.get(to, ()), *had.get(before, ())} - {to}
-    await _carry(connection, names, to)  # runs are locked before rows of keys, and marks are such
+    await _carry(connection, names, to)  # lock order: runs before keys and marks
     chained = sa.update(job_limit).where(~IS_KEY, _l.JobName == before)
     await connection.execute(chained.values(JobName=to, UpdatedAt=now))
     row = {"LimitKey": MARK + before, "JobName": to, "UpdatedAt": now}
@@ -105,9 +107,10 @@ async def lead_on(connection: AsyncConnection, new: str, old: str, now: datetime
 
 
 async def carry(connection: AsyncConnection, new: str, old: str) -> None:
-    """Let the runs of a renamed job that are not over, and the room and tokens of its keys, go on under the keys that it has now.
+    """Move the runs of a renamed job that are not over, and capacity and tokens of its keys, to the current keys.
 
-    Call it in a transaction after that of :func:`lead_on`, before the node lets runs ask: for those that were made meanwhile, and asked before they could see that.
+    Call this function in a transaction after the transaction of :func:`lead_on`, before the node lets runs ask. Runs that were created
+    meanwhile, and asked before the new name was visible, are moved too.
     """
     begins = (await beginnings(connection, [new], ()))[new]
     names = {new, old, *(await earlier_names(connection)).get(begins, ())} - {begins}
@@ -115,10 +118,10 @@ async def carry(connection: AsyncConnection, new: str, old: str) -> None:
 
 
 async def _carry(connection: AsyncConnection, names: Collection[str], begins: str) -> None:
-    """Move what is kept under some names to another."""
+    """Move runs and rows of keys from some names to another name."""
     await _carry_runs(connection, names, begins)
     await _carry_rooms(connection, names, begins)
-    # Who holds keys waits for no runs. These have begun while the first ones were waited for.
+    # A transaction that holds keys waits for no runs. Skip locked runs: these runs began while the first call waited.
     await _carry_runs(connection, names, begins, waits=False)
 
 
@@ -137,7 +140,7 @@ async def _carry_runs(
 
 
 async def _carry_rooms(connection: AsyncConnection, names: Collection[str], begins: str) -> None:
-    """Move the rows of keys; where there is one already, the bucket that is full later holds."""
+    """Move the rows of keys; if the new key has a row already, the bucket that is full later holds."""
     theirs = IS_KEY, _is_of(_l.LimitKey, names), _l.JobName.in_({begins, *names})
     keys = await connection.scalars(sa.select(_l.LimitKey).where(*theirs))
     wanted = {key: _moved(key, names, begins) for key in keys}
@@ -157,7 +160,7 @@ async def _carry_rooms(connection: AsyncConnection, names: Collection[str], begi
             await connection.execute(sa.update(job_limit).where(_l.LimitKey == to).values(**values))
         else:
             added.append(values)
-    if added:  # whoever made one meanwhile keeps its own
+    if added:  # a row that another transaction made meanwhile stays
         await connection.execute(
             known.of(connection).insert_ignore(job_limit, [_l.LimitKey]), added
         )
@@ -166,7 +169,7 @@ async def _carry_rooms(connection: AsyncConnection, names: Collection[str], begi
 
 
 async def _hold(connection: AsyncConnection, keys: Collection[str]) -> dict[str, Row]:
-    """The rows of keys and marks that there are, locked in the order of all."""
+    """Lock the existing rows of keys and marks in key order, and return them by key."""
     query = sa.select(job_limit).where(_IS_ONE).order_by(_l.LimitKey).with_for_update()
     found = await connection.execute(query, {"keys": list(keys)})
     return {row.LimitKey: row for row in found}
@@ -180,7 +183,7 @@ async def _rekey(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
 
 
 def _moved(key: str, names: Collection[str], to: str) -> str:
-    """A key that begins with one of some names, with another."""
+    """Return a key with the name at its beginning replaced by ``to``, if that name is one of ``names``."""
     for name in sorted(names, key=len, reverse=True):
         if _begins(key, name):
             return to + key[len(name) :]
@@ -192,12 +195,12 @@ def _begins(key: str, name: str) -> bool:
 
 
 def _is_of(column: sa.Column[Any], names: Collection[str]) -> sa.ColumnElement[bool]:
-    """That a key begins with one of some names; for ``LIKE`` on SQLite, ``Sync`` and ``sync`` are one."""
+    """Return the condition that a key begins with one of the names. ``LIKE`` would treat ``Sync`` and ``sync`` as equal on SQLite."""
     starts = [sa.func.substr(column, 1, len(name) + 1) == f"{name} " for name in sorted(names)]
     return sa.or_(column.in_(names), *starts)
 
 
-# Keys of limits that nobody uses any more: their rows are removed, and made anew with the next run of the key.
+# Pruning: remove rows of unused keys; the next run of such a key creates the row anew.
 
 _limit = job_limit.c
 _IS_USED = sa.exists().where(job_run.c.LimitKey == _limit.LimitKey, job_run.c.CompletedAt.is_(None))
@@ -206,19 +209,19 @@ _IS_USED = sa.exists().where(job_run.c.LimitKey == _limit.LimitKey, job_run.c.Co
 async def prune(
     connection: AsyncConnection, now: datetime, *, after: str, most: int
 ) -> tuple[int, str | None]:
-    """Look at up to ``most`` keys, and remove those without a run that is not over whose tokens are all there again.
+    """Look at up to ``most`` keys, and delete each key that has all its tokens and no unfinished run.
 
-    The next run of such a key finds all its room and all its tokens, with the row or without. What is looked at is locked, but for keys that somebody admits runs of just now: a run that asks meanwhile
-    waits for the lock, finds no row, and makes one.
+    The next run of such a key finds all capacity and all tokens, with or without the row. The keys are locked; keys that another
+    transaction has locked to admit runs are skipped. A run that asks meanwhile waits for the lock, finds no row, and creates the row.
 
     Args:
         connection: A transaction that writes.
         now: The present instant.
-        after: The key that was seen last; empty: none.
-        most: How many are looked at.
+        after: The last key of the previous call; empty at first.
+        most: Maximum number of keys to look at.
 
     Returns:
-        How many were removed, and the key that was seen last; ``None``: it was the last there is.
+        The number of deleted keys, and the last key that was looked at; ``None``: there are no more keys.
     """
     page = (
         sa.select(_limit.LimitKey)
@@ -233,7 +236,7 @@ async def prune(
     free = await connection.scalars(locking.with_for_update(skip_locked=True), {"keys": keys})
     held = list(free)
     clock = await known.of(connection).read_clock(connection) or now
-    # A statement of its own: on PostgreSQL it sees the runs that asked until the rows were locked.
+    # A separate statement: on PostgreSQL it sees the runs that asked until the rows were locked.
     is_full = sa.or_(_limit.NextAt.is_(None), _limit.NextAt <= clock)
     unused = sa.delete(job_limit).where(_IS_ONE, ~_IS_USED, is_full)
     gone = await changed(connection, unused, {"keys": held})

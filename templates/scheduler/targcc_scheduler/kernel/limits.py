@@ -1,8 +1,9 @@
 """Limits by key: capacity, demand and admission of runs.
 
-A run that finds no room when a claim comes to it (``limit_keys/claims.py``) is ``awaiting``, and ``enqueued`` again as soon as the runs of its key that are under way leave
-room for it, which it has from then on. So a run that waits for room has no worker, and who creates runs takes no lock. Room is counted from the runs themselves, under the lock of the key's row in ``c_JobLimit``:
-no counter can drift.
+A run that finds no capacity when a claim meets the run (``limit_claims.py``) is ``awaiting``. The run is admitted, that is ``enqueued``
+again, as soon as the runs of its key that are under way leave capacity for it; from then on the run holds that capacity. So a run that
+waits for capacity has no worker, and creating runs takes no lock. Capacity is counted from the runs themselves, under the lock of the
+key's row in ``c_JobLimit``: no counter can drift.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from .jobs.limits import LimitPolicy
 from .runs.transition import OTHER, is_free, is_in_state, state_line, transition
 from .runs.values import Settlement, Tie
 
-# What is left of a key: room, and tokens.
+# Capacity and tokens left of a key.
 
 AT_ONCE = 200
-"""Runs of one key that are let go at a time; the end of each lets more go."""
+"""Maximum number of runs of one key that are admitted at a time; the end of each admits more."""
 
 Row = Any
 """A row of a table: its columns by name."""
 
 
 class Capacity:
-    """What is left of a key.
+    """Capacity and tokens left of a key.
 
     Args:
-        limit: What :func:`.asking.look` says of it.
-        unbegun: How many of its runs have room and have not begun.
+        limit: The row that :func:`look` returns for the key.
+        unbegun: Number of runs of the key that hold capacity and have not begun.
         now: The present instant, by the database's clock.
     """
 
@@ -50,7 +51,7 @@ class Capacity:
         self.now = now
         self._left = math.inf if limit.Most is None else limit.Most - limit.taken
         self._is_free = limit.taken == 0 and limit.Most != 0
-        self.tokens: float = math.inf  # without a rate there is no need of any
+        self.tokens: float = math.inf  # a limit without a rate needs no tokens
         self.full_at = now
         self.token_at: datetime | None = None
         if limit.IntervalMs is not None:
@@ -64,11 +65,15 @@ class Capacity:
 
     @property
     def count(self) -> int:
-        """How many runs are worth a look."""
+        """Maximum number of waiting runs worth reading."""
         return int(max(min(self._left, AT_ONCE), 0))
 
     def take(self, weight: int) -> bool:
-        """Take room and a token for a run; one that is heavier than the whole limit goes alone."""
+        """Take capacity and a token for a run, if there is enough; a run that is heavier than the whole limit goes alone.
+
+        Returns:
+            Whether the run may go.
+        """
         if self.tokens < 1 or (weight > self._left and not self._is_free):
             return False
         self._left -= weight
@@ -81,7 +86,7 @@ class Capacity:
         return True
 
 
-# Keys of limits that are new, where others write too: made and held in one statement, with those that are there and that nobody else holds.
+# Locking on PostgreSQL: insert missing keys, and lock them with the existing unlocked keys, in one statement.
 
 _HOLD = FrequentStatement(
     sa.text("""
@@ -108,14 +113,14 @@ _HOLD = FrequentStatement(
 
 
 async def hold(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
-    """Hold keys until the transaction ends; on PostgreSQL.
+    """Lock keys until the transaction ends, and insert missing keys; PostgreSQL only.
 
     Args:
         connection: A transaction that writes.
-        rows: A row of each key, for those that are new.
+        rows: The row of each key, to insert if the key is missing.
 
     Returns:
-        Those that are held, and whether each is new; others somebody else holds.
+        The locked keys, and whether each is new. Keys that another transaction has locked are left out.
     """
     given = [
         {name.lower(): value for name, value in row.items()}
@@ -126,74 +131,79 @@ async def hold(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -
     return {row.LimitKey: row.is_new for row in found}
 
 
-# What the runs of a key take, and which of those that wait for room are the most urgent.
-
-"""A row of a table: its columns by name."""
+# Demand: the capacity that the runs of a key take, and the most urgent runs that wait for capacity.
 
 _l = job_limit.c
 _IS_DEMAND_KEY = is_among(_l.LimitKey, listed("keys", sa.Text))
 TAKER = job_run.alias("taker")
-"""The name of a run in what :func:`of_key` is given."""
+"""Alias of ``c_JobRun`` in the conditions that :func:`of_key` takes."""
 
 
 def hidden(state: RunState) -> sa.ScalarSelect[Any]:
-    """A state as PostgreSQL does not see it when it plans.
+    """Return a state as an expression that hides the value from PostgreSQL's planner.
 
-    Where few runs had it at the last ANALYZE, it would take the index of a state for the best, and read all runs of that state, of
-    whatever key.
+    If few runs had the state at the last ANALYZE, the planner would prefer the index of that state, and read all runs in the state,
+    whatever their key.
     """
     return sa.select(sa.literal_column(f"'{state}'")).scalar_subquery()
 
 
 def asks(run: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
-    """That a run waits for room and for nothing else."""
+    """Return the conditions that a run waits for capacity and for nothing else."""
     waits = run.c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0
     return run.c.State == hidden(RunState.AWAITING), run.c.CompletedAt.is_(None), waits
 
 
 def still_asks(is_one: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """That a run (in ``is_one`` its name is ``OTHER``) waits for room, and that nobody else has locked it; then it is locked.
+    """Return the condition that a run waits for capacity and that no other transaction has locked the run.
 
-    As it is locked in its state, the transition names all states from which a run may come: see :func:`hidden`.
+    A statement with the condition locks the run. ``is_one`` names the run ``OTHER``. The lock holds the run in its state, so the
+    transition names all states from which a run may come: see :func:`hidden`.
     """
     return is_free(is_one, OTHER.c.State == hidden(RunState.AWAITING))
 
 
 def keeps_capacity(run: sa.FromClause) -> sa.ColumnElement[bool]:
-    """That a run has been let go and waits for a worker. In another state its ``RoomAt`` says nothing: nodes of an older release leave it as it was."""
+    """Return the condition that a run was admitted and waits for a worker.
+
+    In another state the column ``RoomAt`` has no meaning: nodes of an older release leave the column as it was.
+    """
     return sa.and_(is_in_state(RunState.ENQUEUED, of=run), run.c.RoomAt.is_not(None))
 
 
 def has_capacity(run: sa.FromClause) -> sa.ColumnElement[bool]:
-    """That a run takes room under its limit: it is running, or has been let go and waits for a worker."""
+    """Return the condition that a run takes capacity of its limit: the run is running, or was admitted and waits for a worker."""
     return sa.or_(run.c.State == RunState.RUNNING, keeps_capacity(run))
 
 
 def of_key(what: sa.ColumnElement[Any], *which: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
-    """Something of the runs of a key, under the name :data:`TAKER`. Key by key, as else SQLite looks at all runs that are not over."""
+    """Select an expression over the runs of a key, under the alias :data:`TAKER`.
+
+    The subquery reads one key at a time, since SQLite would otherwise read all runs that are not over.
+    """
     return sa.select(what).where(TAKER.c.LimitKey == _l.LimitKey, *which).scalar_subquery()
 
 
 def _urgent(run: sa.FromClause, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    """Runs that ask, the most urgent first."""
+    """Select waiting runs, most urgent first."""
     return (
         sa.select(*columns).where(*asks(run)).order_by(run.c.Priority.desc(), run.c.DueAt, run.c.Id)
     )
 
 
 HAS_ROOM: dict[str, Any] = {"RoomAt": sa.bindparam("now", type_=UtcDateTime)}
-"""What changes in the row of a run that is let go."""
+"""Columns that change in the row of an admitted run."""
 _CANDIDATE = ("Id", "Queue", "Priority", "DueAt", "Weight")
 _runs = TAKER.c.State == hidden(RunState.RUNNING), TAKER.c.CompletedAt.is_(None)
-# Not "that is not over": so no index serves but that of these few, however many runs of the key wait for a worker.
+# No condition on CompletedAt: only the index of admitted runs then serves, however many runs of the key wait for a worker.
 _keeps_room = TAKER.c.State == hidden(RunState.ENQUEUED), TAKER.c.RoomAt.is_not(None)
 _weight = sa.func.coalesce(sa.func.sum(TAKER.c.Weight), 0)
 TAKEN = of_key(_weight, *_runs) + of_key(_weight, *_keeps_room)
-"""The weight of the runs of a key that are running, or have room and wait for a worker: each found by an index of its own."""
+"""Total weight of a key's runs that are running, or were admitted and wait for a worker: two sums, each with an index of its own."""
 _DEMAND_TERMS = (
     _l.LimitKey,
     _l.Most,
-    sa.type_coerce(_l.IntervalMs, sa.types.NullType()).label("IntervalMs"),  # as drivers have it
+    sa.type_coerce(_l.IntervalMs, sa.types.NullType()).label("IntervalMs"),  # as drivers return it
     _l.Burst,
     _l.NextAt,
     _l.WakeId,
@@ -217,7 +227,7 @@ _FOUND = (*_keys.c, *(job_run.c[name] for name in _CANDIDATE))
 _LOOK = FrequentStatement(sa.select(*_FOUND, sa.null().label("admitted")).select_from(_first))
 _has_room = sa.or_(
     _keys.c.Most.is_(None),
-    sa.and_(_keys.c.taken == 0, _keys.c.Most > 0),  # one that is heavier than the limit goes alone
+    sa.and_(_keys.c.taken == 0, _keys.c.Most > 0),  # a run heavier than the limit goes alone
     job_run.c.Weight <= _keys.c.Most - _keys.c.taken,
 )
 _with_room = sa.select(job_run.c.Id).select_from(_first)
@@ -255,10 +265,11 @@ _NEXT = FrequentStatement(
 
 
 async def look(connection: AsyncConnection, keys: Collection[str]) -> Mapping[str, Row]:
-    """What there is of keys.
+    """Read limit rows with taken capacity and most urgent waiting run.
 
     Returns:
-        For each its row, the weight of the runs that take room (``taken``), and the most urgent that asks (``Id``; ``None``: none does).
+        For each key its row, the weight of the runs that take capacity (``taken``), and the most urgent waiting run (``Id``;
+        ``None``: no run waits).
     """
     return _by_key(await _LOOK.all(connection, {"keys": list(keys)}))
 
@@ -266,7 +277,10 @@ async def look(connection: AsyncConnection, keys: Collection[str]) -> Mapping[st
 async def look_and_admit(
     connection: AsyncConnection, keys: Collection[str], now: datetime, line: str
 ) -> Mapping[str, Row]:
-    """The same, and where there is no rate, and room for the most urgent, that goes (``admitted``; else ``None``); on PostgreSQL."""
+    """Read keys as :func:`look` does, and admit the most urgent waiting run of each key without a rate, if there is capacity.
+
+    PostgreSQL only. The column ``admitted`` has the id of the admitted run, or ``None``.
+    """
     asked = {"keys": list(keys), "now": now, "line": line}
     return _by_key(await _LOOK_AND_ADMIT.all(connection, asked))
 
@@ -274,11 +288,11 @@ async def look_and_admit(
 async def capacities(
     connection: AsyncConnection, limits: Mapping[str, Row], now: datetime
 ) -> dict[str, Capacity]:
-    """What is left of keys; where there is a rate, at the present instant by the database's clock.
+    """Compute the capacity left of keys; a key with a rate uses the present instant by the database's clock.
 
     Args:
-        connection: A transaction that keeps others from the keys.
-        limits: What :func:`look` says of them.
+        connection: A transaction that has locked the keys.
+        limits: The rows that :func:`look` returns for the keys.
         now: The present instant by this node's clock.
     """
     rates = [key for key, limit in limits.items() if limit.IntervalMs is not None]
@@ -292,23 +306,21 @@ def _by_key(rows: Iterable[Row]) -> Mapping[str, Row]:
 
 
 async def _unbegun(connection: AsyncConnection, keys: Collection[str]) -> Mapping[str, int]:
-    """How many runs of each key have room and have not begun."""
+    """Return the number of runs of each key that hold capacity and have not begun."""
     if not keys:
         return {}
     return {row.LimitKey: row.count for row in await _UNBEGUN.all(connection, {"keys": list(keys)})}
 
 
 async def urgent(connection: AsyncConnection, key: str, count: int) -> Sequence[Row]:
-    """The ``count`` most urgent runs of a key that ask."""
+    """Return the ``count`` most urgent waiting runs of a key."""
     return await _NEXT.all(connection, {"key": key, "count": count})
 
 
-# Limits by key: runs of a key wait for room, and for a token where there is a rate; whoever ends lets the next one go.
+# Admission: runs wait for capacity of their key, and for a token if there is a rate; the end of a run admits the next run.
 
 _MOST = 1_000
-"""Keys that a sweep looks at."""
-
-"""A row of a table: its columns by name."""
+"""Maximum number of keys in one step of a sweep."""
 
 _c = job_run.c
 _KEYS = listed("keys", sa.Text)
@@ -346,7 +358,7 @@ _WAITED_FOR = FrequentStatement(
 
 
 async def are_used(connection: AsyncConnection) -> bool:
-    """Whether there is a key."""
+    """Return whether any limit key exists."""
     any_key = sa.select(job_limit.c.LimitKey).where(limit_renames.IS_KEY).limit(1)
     return (await connection.execute(any_key)).first() is not None
 
@@ -354,7 +366,7 @@ async def are_used(connection: AsyncConnection) -> bool:
 async def on_settled(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Effects:
-    """Runs of limits have ended, or let go of their workers: others may go."""
+    """Admit waiting runs after runs with the same limit keys ended or left their workers."""
     keys: dict[bool | None, set[str]] = {True: set(), False: set(), None: set()}
     for item in settled:
         if item.limit_key is not None:
@@ -366,24 +378,24 @@ async def on_settled(
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Row], now: datetime) -> Effects:
-    """Runs of limits were removed by a person; ``rows`` are theirs, as they were: others may go."""
+    """Admit waiting runs after a person removed runs with the same limit keys; ``rows`` are the removed rows as they were."""
     keys = {row.LimitKey for row in rows if row.LimitKey is not None and row.State not in FINAL}
     return Effects(ready=await admit(connection, keys, now)) if keys else Effects()
 
 
 async def admit(connection: AsyncConnection, keys: Iterable[str], now: datetime) -> list[Ready]:
-    """Let runs of keys go for which there is room."""
+    """Lock keys, and admit waiting runs as far as capacity goes."""
     return await admit_held(connection, await lock(connection, keys), now)
 
 
 async def renew(
     connection: AsyncConnection, jobs: Mapping[str, LimitPolicy], now: datetime
 ) -> None:
-    """Let keys have the limits that a new release gives their jobs, in a transaction of its own.
+    """Give keys the limits of a new release, in a transaction of its own.
 
     Args:
         connection: A transaction that writes.
-        jobs: What the deciding release says of all its jobs; those without a limit too.
+        jobs: The policies of all jobs of the deciding release, including jobs without a limit.
         now: The present instant.
     """
     had = await limit_renames.earlier_names(connection)
@@ -396,7 +408,7 @@ async def renew(
     if not changed:
         return
     theirs = sa.select(_l.LimitKey).where(_l.JobName.in_(sorted(changed))).order_by(_l.LimitKey)
-    await connection.execute(theirs.with_for_update())  # in the order of all
+    await connection.execute(theirs.with_for_update())  # lock order: by key
     for name, terms in changed.items():
         of_job = sa.update(job_limit).where(_l.JobName == name)
         await connection.execute(of_job.values(**terms.values, UpdatedAt=now))
@@ -405,15 +417,17 @@ async def renew(
 async def admit_waiting(
     connection: AsyncConnection, after: str, now: datetime
 ) -> tuple[list[Ready], str | None]:
-    """Let runs of some keys go whom nobody has let go, in a transaction of its own: who holds keys asks for no smaller ones.
+    """Admit waiting runs of the next keys, for runs that no settlement admitted.
+
+    Each call needs a transaction of its own: a transaction that holds keys locks no smaller keys.
 
     Args:
         connection: A transaction that writes.
-        after: The key that was looked at last; empty: none.
+        after: The last key of the previous call; empty at first.
         now: The present instant.
 
     Returns:
-        Those that go, and the key that was looked at last; ``None``: there are no more.
+        The admitted runs, and the last key of this call; ``None``: there are no more keys.
     """
     keys = [row.LimitKey for row in await _WAITED_FOR.all(connection, {"after": after})]
     return await admit(connection, keys, now), keys[-1] if len(keys) == _MOST else None
@@ -422,7 +436,7 @@ async def admit_waiting(
 async def lock(
     connection: AsyncConnection, keys: Iterable[str], *, waits: bool = True
 ) -> list[str]:
-    """Keep others from keys, in one order; those that there are, without ``waits`` but for those that somebody holds."""
+    """Lock limit rows in key order and return their keys. ``waits=False`` skips locked rows."""
     statement = _LOCK if waits else _LOCK_FREE
     rows = await statement.all(connection, {"keys": sorted(keys)})
     return [row.LimitKey for row in rows]
@@ -431,7 +445,7 @@ async def lock(
 async def admit_held(
     connection: AsyncConnection, keys: Collection[str], now: datetime
 ) -> list[Ready]:
-    """As :func:`admit`, for keys that are locked: a statement that begins after that sees all that others have done."""
+    """Admit waiting runs of locked keys: a statement that begins after the lock sees all changes of other transactions."""
     if not keys:
         return []
     line = state_line(now, RunState.ENQUEUED, "has room")
@@ -463,7 +477,7 @@ async def admit_held(
 
 
 async def _say_who_waits(connection: AsyncConnection, limits: Mapping[str, Row]) -> None:
-    """Whether somebody waits for keys, where their rows say otherwise."""
+    """Correct the column ``IsAwaited`` of keys where it is out of date."""
     for statement, is_awaited in ((_NOBODY_WAITS, True), (IS_AWAITED, False)):
         keys = [
             key
@@ -477,12 +491,12 @@ async def _say_who_waits(connection: AsyncConnection, limits: Mapping[str, Row])
 async def given(
     connection: AsyncConnection, rooms: Mapping[str, Capacity], *, uncounted: Collection[str] = ()
 ) -> None:
-    """Runs of keys that are locked have been given room: others that have looked before see it, and tokens are gone.
+    """Record that runs of locked keys got capacity: raise ``Version``, so that earlier readers notice, and store the spent tokens.
 
     Args:
         connection: The transaction.
-        rooms: What is left, by the key.
-        uncounted: Keys that nobody else can have looked at.
+        rooms: The capacity left, by key.
+        uncounted: Keys that no other transaction can have read.
     """
     counted = sorted(rooms.keys() - set(uncounted))
     if counted and known.of(connection).many_writers:
@@ -495,7 +509,7 @@ async def given(
 async def _look(
     connection: AsyncConnection, keys: Collection[str], now: datetime, line: str
 ) -> Mapping[str, Row]:
-    """What there is of keys; where a statement costs a round trip, the same one lets the first of them go."""
+    """Read keys; on PostgreSQL, where each statement is a round trip, the same statement admits the first runs."""
     if known.of(connection).many_writers:
         return await look_and_admit(connection, keys, now, line)
     return await look(connection, keys)
@@ -504,7 +518,7 @@ async def _look(
 async def _candidates(
     connection: AsyncConnection, rooms: Mapping[str, Capacity]
 ) -> dict[str, Sequence[Row]]:
-    """The runs of keys that ask, the most urgent first, as far as it is worth to look."""
+    """Return the waiting runs of each key, most urgent first, as many as are worth reading."""
     found: dict[str, Sequence[Row]] = {}
     for key, room in rooms.items():
         limit = room.limit
@@ -517,7 +531,7 @@ async def _candidates(
 async def _wake(
     connection: AsyncConnection, room: Capacity, row: Row, due: datetime, now: datetime
 ) -> list[Ready]:
-    """Let one of the runs that wait ask again when the next token comes, unless one does already."""
+    """Let one waiting run ask again when the next token comes, unless a run is scheduled to do so already."""
     wake_id = room.limit.WakeId
     if wake_id is not None and await _WAKES.all(connection, {"ids": [wake_id]}):
         return []
@@ -534,26 +548,27 @@ async def _put(connection: AsyncConnection, key: str, **values: Any) -> None:
     )
 
 
-# Room for runs that a claim takes in one statement: that of keys for which nobody waits, and which nobody else holds.
+# Fast path: capacity for runs that a claim takes in one statement, of keys that no run waits for and that no other transaction has locked.
 #
-# A statement sees what was there when it began, and does not see what others do until it has locked a key. So whoever gives room counts it in the key's ``Version``: a key that
-# somebody has given room since is as one that is full, and its runs are left to a claim in a transaction (``claims.py``). A key that is new gets its row.
+# A statement sees the database as of its start, and sees changes of other transactions only after it has locked a key. So each transaction
+# that gives capacity raises the ``Version`` of the key. A key whose ``Version`` has changed counts as full, and its runs are left to a
+# claim in a transaction (``limit_claims.py``). A new key gets its row.
 
 _run, _seen = job_run.alias("needing_run"), job_limit.alias("seen")
 
 
 def policies_of(terms: Mapping[str, LimitPolicy]) -> str:
-    """The parameter ``terms``: what jobs without a rate say of their keys."""
+    """Return the parameter ``terms``: the policies of jobs without a rate, as JSON."""
     return json.dumps(
         [{"job": name, "most": one.most} for name, one in terms.items() if one.interval_ms is None]
     )
 
 
 def with_capacity(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
-    """The ids of the runs of entries (``run_id``, the most urgent first by ``priority`` and ``entry``) that need room and find it; runs and keys are locked in that order.
+    """Select the ids of runs that need capacity and find capacity; locks runs first, then keys.
 
     Args:
-        entries: A few, of whichever runs.
+        entries: A few entries of any runs, with columns ``run_id``, ``priority`` and ``entry``; the most urgent first by the last two.
     """
     needing = (
         sa.select(
@@ -575,7 +590,7 @@ def with_capacity(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
         partition_by=needing.c.LimitKey, order_by=(needing.c.priority.desc(), needing.c.entry)
     )
     wanted = sa.select(needing.c.Id, needing.c.LimitKey, before.label("upto")).cte("wanted")
-    # Each key is looked up by itself: of an array of them the planner expects so many that it would read all that there are.
+    # Look up each key by itself: for an array of keys the planner expects so many that it would read the whole table.
     keys = sa.select(needing.c.LimitKey).distinct().subquery("keys")
     of_key = (
         sa.select(_l.Version, (_l.Most - TAKEN).label("room"))
@@ -615,8 +630,11 @@ def with_capacity(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
 
 
 def _new(needing: sa.CTE, left: sa.CTE) -> sa.CTE:
-    """Makes rows of keys that have none, so that no run of them is under way, unless the keys of their job begin with another name."""
-    from sqlalchemy.dialects.postgresql import insert  # nobody else needs it
+    """Insert rows of keys that have no row, and therefore no run under way.
+
+    A job is left out if its keys begin with another name.
+    """
+    from sqlalchemy.dialects.postgresql import insert  # only this function needs the import
 
     given = (
         sa.func.json_to_recordset(sa.cast(sa.bindparam("terms", type_=sa.Text), sa.JSON))

@@ -1,4 +1,4 @@
-"""After runs settle: tell dependents, batches and flows; cancel runs whose time is over."""
+"""After runs settle: tell dependents, batches and flows; cancel expired runs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from .runs.values import Settlement, Tie
 
 # Expiry: a run that has not begun when its time is over is cancelled instead of starting late.
 #
-# No claim hands it out after that. A claim that meets it ends it; for those that none meets there is a sweep. A run that waits for others is
-# not due yet, so that it does not expire: see ``links.py``, which lets it go. One that waits for its unique key, or for room under a limit, does.
+# No claim takes an expired run: a claim that meets an expired run cancels the run, and a sweep cancels the rest. A run that waits for its
+# parents is not due yet and does not expire (``dependencies.py`` moves its due time and expiry when the run may go). A run that waits for
+# its unique key, or for capacity under a limit, does expire.
 
 _MOST = 500
-"""Runs that are ended at a time."""
+"""Maximum number of runs that one sweep cancels."""
 
 _c = job_run.c
 _IS_EXPIRED = sa.and_(
@@ -46,13 +47,13 @@ _EXPIRED = sa.select(job_run).where(_IS_EXPIRED).with_for_update(skip_locked=Tru
 
 
 async def any_expired(connection: AsyncConnection, now: datetime) -> bool:
-    """Whether there are runs to be ended."""
+    """Return whether any run has expired."""
     (found,) = await _THERE_ARE_SOME.all(connection, {"now": now})
     return bool(found.some)
 
 
 async def sweep_expired(connection: AsyncConnection, now: datetime) -> Effects:
-    """End some of the runs whose time is over, the oldest first."""
+    """Cancel up to 500 expired runs, the earliest expiry first."""
     query = _EXPIRED.order_by(_c.ExpiresAt, _c.Id).limit(_MOST)
     rows = (await connection.execute(query, {"now": now})).all()
     return Effects(settled=await settle(connection, [_end(row) for row in rows], now))
@@ -61,7 +62,7 @@ async def sweep_expired(connection: AsyncConnection, now: datetime) -> Effects:
 async def end(
     connection: AsyncConnection, run_ids: Sequence[int], now: datetime
 ) -> list[Settlement]:
-    """End those of the runs whose time is over."""
+    """Cancel the expired runs among ``run_ids``."""
     if not run_ids:
         return []
     query = _EXPIRED.where(is_among(_c.Id, listed("ids", sa.BigInteger))).order_by(_c.Id)
@@ -80,7 +81,7 @@ def _end(row: Row) -> Settlement:
     )
 
 
-# Runs ended, or let go of their workers: what that means for the runs that hang on them.
+# Settlements: apply the effects on dependents, whether a run ended or goes on.
 
 Room: TypeAlias = Callable[[AsyncConnection, Sequence[Settlement], datetime], Awaitable[Effects]]
 _ROOMS: Sequence[Room] = (
@@ -90,7 +91,7 @@ _ROOMS: Sequence[Room] = (
     limits.on_settled,
     deferred_keys.on_settled,
 )
-"""Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
+"""Handlers of settlements; each looks at ``Settlement.ties`` first."""
 Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Effects]]
 _REMOVALS = (
     dependencies.removed,
@@ -110,7 +111,10 @@ _SWEEPS: Sequence[Sweep] = (
 
 
 async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
-    """Whether there may be something for :func:`sweep`: a run waits for others or for room, or its time is over, or a batch or flow goes on."""
+    """Return whether :func:`sweep` may find work.
+
+    That is so while a run waits for other runs or for capacity, a run has expired, or a batch or flow is in progress.
+    """
     return (
         bool(await connection.scalar(_ANY_WAITS))
         or await any_expired(connection, now)
@@ -120,13 +124,16 @@ async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
-    """Some of what nobody has heard of: runs expire, and nodes of an earlier release, which know nothing of ties, end and remove runs."""
+    """Apply some of the effects that no settlement applied.
+
+    Such effects come from expired runs, and from nodes of an earlier release, which settle and remove runs without telling dependents.
+    """
     found = [await one(connection, now) for one in _SWEEPS]
     return together(found)
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Effects:
-    """What it means for others that a person has removed runs; ``rows`` are theirs, as they were."""
+    """Apply the effects of runs that a person removed; ``rows`` are the removed rows as they were."""
     tied = [row for row in rows if row.Ties]
     if not tied:
         return Effects()
@@ -137,7 +144,7 @@ async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetim
 async def on_settled(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Effects:
-    """What settlements mean for others, in the transaction that wrote them; runs without ties cost nothing."""
+    """Apply the effects of settlements, in the transaction that wrote them; runs without ties cost nothing."""
     tied = [item for item in settled if item.ties]
     if not tied:
         return Effects()

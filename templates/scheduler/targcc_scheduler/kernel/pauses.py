@@ -1,4 +1,4 @@
-"""Jobs and queues that are paused."""
+"""Pause and resume jobs and queues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..db.dialects.frequent import FrequentStatement
 from ..db.tables import job_queue, job_schedule
 
 _LAST_YEAR = 9000
-"""The end of a pause is shown in other zones, and counted from: it keeps away from the end of the calendar."""
+"""Last year in which a pause may end: its end is converted to other zones and added to, so the end of the calendar is avoided."""
 
 _PAUSED_JOBS = FrequentStatement(
     sa.select(job_schedule.c.JobName).where(
@@ -38,19 +38,23 @@ async def pause_job(
     reason: str | None,
     until: datetime | None,
 ) -> None:
-    """Let the slots of a job pass silently."""
+    """Pause a job: its slots pass without runs.
+
+    Raises:
+        PauseError: ``until`` is in the past, or after the year 9000.
+    """
     await _pause(connection, job_schedule.c.JobName, name, by, now, reason=reason, until=until)
 
 
 async def resume_job(connection: AsyncConnection, name: str, now: datetime) -> None:
-    """Let a job run again, from now on: what passed while it was paused is not made up for."""
+    """Resume a job from now on; slots that passed during the pause are not made up for."""
     values: dict[str, Any] = {**_RESUMED, "LastSlot": now}
     paused = sa.and_(job_schedule.c.JobName == name, job_schedule.c.PausedAt.is_not(None))
     await connection.execute(sa.update(job_schedule).where(paused).values(values))
 
 
 async def paused_jobs(connection: AsyncConnection, now: datetime) -> set[str]:
-    """The names of the jobs that are paused."""
+    """Return the names of the paused jobs."""
     return {row.JobName for row in await _PAUSED_JOBS.all(connection, {"now": now})}
 
 
@@ -63,12 +67,16 @@ async def pause_queue(
     reason: str | None,
     until: datetime | None,
 ) -> None:
-    """Let no worker take runs from a queue."""
+    """Pause a queue: no worker takes runs from the queue.
+
+    Raises:
+        PauseError: ``until`` is in the past, or after the year 9000.
+    """
     await _pause(connection, job_queue.c.Name, name, by, now, reason=reason, until=until)
 
 
 async def resume_queue(connection: AsyncConnection, name: str) -> None:
-    """Let workers take runs from a queue again."""
+    """Resume a queue: workers take runs from the queue again."""
     await connection.execute(sa.update(job_queue).where(job_queue.c.Name == name).values(_RESUMED))
 
 
@@ -100,7 +108,7 @@ async def _pause(
 
 
 async def end_first_pause(connection: AsyncConnection, name: str, by: str, now: datetime) -> None:
-    """End the pause that a job was created with; one that a person has made stays."""
+    """End the pause that a job was created with; a pause that a person set stays."""
     created = sa.and_(
         job_schedule.c.JobName == name,
         job_schedule.c.PausedBy == by,

@@ -1,4 +1,4 @@
-"""Releases: whose definitions decide, which nodes drain, and which jobs were renamed."""
+"""Releases: choose the deciding release, drain nodes, and take over the rows of renamed jobs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .dependencies import place_of
 from .node.slots import RENAMED
 from .runs.eligibility import LOCK, Waiting
 
-# Draining: a node claims nothing more, because somebody asked for it, until somebody lets it go on.
+# Draining: on request, a node claims nothing more until it is resumed.
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Found:
 
 
 async def find(connection: AsyncConnection, name: str) -> list[Found]:
-    """The nodes that a person means: by id, by ``NAME:PROCESS``, or all that have a name."""
+    """Return the nodes that a name means: the node with that id or ``NAME:PROCESS``, else all nodes with that name."""
     c = job_server.c
     rows = await connection.execute(sa.select(c.Id, c.Name, c.ProcessId).order_by(c.StartedAt))
     nodes = [Found(*row) for row in rows]
@@ -55,7 +55,7 @@ async def find(connection: AsyncConnection, name: str) -> list[Found]:
 
 
 async def drain(connection: AsyncConnection, ids: Sequence[str], by: str, now: datetime) -> None:
-    """Let nodes claim nothing from the end of this transaction on; a first request stays as it is."""
+    """Let nodes claim nothing after this transaction; an earlier request stays as it is."""
     await connection.execute(
         sa.update(job_server)
         .where(job_server.c.Id.in_(ids), job_server.c.DrainRequestedAt.is_(None))
@@ -73,7 +73,7 @@ async def resume(connection: AsyncConnection, ids: Sequence[str]) -> None:
 
 
 async def busy(connection: AsyncConnection, ids: Sequence[str]) -> int:
-    """How many runs nodes have."""
+    """Return the number of running runs of nodes."""
     found = await connection.scalar(
         sa.select(sa.func.count())
         .select_from(job_run)
@@ -82,18 +82,18 @@ async def busy(connection: AsyncConnection, ids: Sequence[str]) -> int:
     return int(found or 0)
 
 
-# Releases: whose definitions decide about schedules, and what each fingerprint stands for.
+# Releases: the release that decides about schedules, and the definitions behind each fingerprint.
 
 DEFINITIONS = "definitions "
-"""How the names of settings begin that keep what a fingerprint stands for."""
+"""Prefix of the settings that store the definitions behind a fingerprint."""
 
 _KEPT = 50
-"""So many releases are kept, and those that nodes run."""
+"""Number of releases that are kept, besides releases that nodes run or a person has chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release whose nodes have registered."""
+    """A registered release."""
 
     name: str
     fingerprint: str
@@ -104,7 +104,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What a node says of itself, for the others to act on."""
+    """Node state that a node writes for other nodes."""
 
     id: str
     beat_at: datetime
@@ -115,14 +115,14 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presented:
-    """What a node tells the others of itself.
+    """Data that a node presents to the other nodes.
 
     Args:
         server_id: The node.
-        release: Its release.
-        release_fingerprint: Stands for the jobs that are in its code.
-        fingerprint: Stands for all jobs that it knows.
-        jobs: These: arguments and schedule by job.
+        release: The release of the node.
+        release_fingerprint: Fingerprint of the jobs in the node's code.
+        fingerprint: Fingerprint of all jobs that the node knows.
+        jobs: All jobs that the node knows: arguments and schedule by job.
     """
 
     server_id: str
@@ -133,18 +133,18 @@ class Presented:
 
 
 Rank = tuple[float, float, str]
-"""Orders releases: a chosen one goes before all others, then the newer goes before the older."""
+"""Orders releases: a chosen release ranks above all others, and a newer release above an older release."""
 LOWEST: Rank = (0.0, 0.0, "")
 
 
 def rank_of(release: Release) -> Rank:
-    """The rank of a release."""
+    """Return the rank of a release."""
     chosen = release.chosen_at.timestamp() if release.chosen_at is not None else 0.0
     return chosen, release.first_seen_at.timestamp(), release.name
 
 
 def deciding(releases: Collection[Release]) -> Release | None:
-    """The release whose schedules hold: the one that a person has chosen, else the newest."""
+    """Return the release that decides about schedules: the release that a person has chosen, else the newest release."""
     return max(releases, key=rank_of, default=None)
 
 
@@ -163,7 +163,7 @@ MARK = sa.select(
         job_release.c.Release + " " + sa.cast(job_release.c.FirstSeenAt, sa.Text) + _CHOSEN_AT, ","
     )
 ).scalar_subquery()
-"""Another value when there is another release, or another may decide."""
+"""A value that changes with each new release, and when another release may decide."""
 _NODES = sa.select(
     job_server.c.Id,
     job_server.c.HeartbeatAt,
@@ -174,32 +174,32 @@ _NODES = sa.select(
 
 
 async def load(connection: AsyncConnection) -> list[Release]:
-    """The releases, newest first."""
+    """Return the releases, newest first."""
     return [Release(*row) for row in await _RELEASES.all(connection, {})]
 
 
 async def lock(connection: AsyncConnection) -> None:
-    """Let one transaction at a time act on which release decides, or on what nodes know."""
+    """Take the lock under which transactions act on the deciding release, or on the jobs that nodes know."""
     await known.of(connection).lock_job(connection, LOCK)
 
 
 async def release_ranks(connection: AsyncConnection) -> dict[str, Rank]:
-    """The rank of each release; it holds until the transaction ends."""
+    """Return each release's rank; the ranks hold until the transaction ends."""
     await lock(connection)
     return {one.name: rank_of(one) for one in await load(connection)}
 
 
 async def node_states(connection: AsyncConnection) -> list[NodeState]:
-    """What every node says of itself."""
+    """Return the state of every node."""
     return [NodeState(*row) for row in await connection.execute(_NODES)]
 
 
 async def present(connection: AsyncConnection, node: Presented, now: datetime) -> None:
-    """Let the others know which release a node runs and what it knows; a release that is seen for the first time is the newest.
+    """Register the release of a node and its jobs; a release that is seen for the first time is the newest.
 
     Args:
         connection: A transaction that writes.
-        node: What it tells.
+        node: The data that the node presents.
         now: The present instant.
     """
     await lock(connection)
@@ -229,7 +229,10 @@ async def renew(connection: AsyncConnection, release: str, now: datetime) -> Non
 
 
 async def choose(connection: AsyncConnection, release: str | None, by: str, now: datetime) -> None:
-    """Let a release decide, whichever is newer; ``None``: let the newest decide again, from now on, so that its nodes notice."""
+    """Let a release decide, even if another release is newer.
+
+    ``None`` lets the newest release decide again; its first-seen time becomes ``now``, so that nodes notice.
+    """
     await lock(connection)
     await connection.execute(sa.update(job_release).values(ChosenBy=None, ChosenAt=None))
     if release is not None:
@@ -245,7 +248,7 @@ async def choose(connection: AsyncConnection, release: str | None, by: str, now:
 async def definitions_of(
     connection: AsyncConnection, fingerprints: Collection[str]
 ) -> dict[str, dict[str, tuple[str, str]]]:
-    """What fingerprints stand for: arguments and schedule by job."""
+    """Return the definitions behind fingerprints: arguments and schedule by job."""
     names = [f"{DEFINITIONS}{one}" for one in fingerprints]
     rows = await connection.execute(
         sa.select(job_setting.c.Name, job_setting.c.Value).where(job_setting.c.Name.in_(names))
@@ -260,7 +263,7 @@ async def definitions_of(
 
 
 async def _prune(connection: AsyncConnection) -> None:
-    """Forget releases of long ago, and what fingerprints stood for that nobody has any more."""
+    """Delete old releases, and the definitions behind fingerprints that no release or node has any more."""
     releases = await load(connection)
     nodes = await node_states(connection)
     running = {one.release for one in nodes}
@@ -279,11 +282,12 @@ async def _prune(connection: AsyncConnection) -> None:
     )
 
 
-# A job takes over what is kept under a name that it had before.
+# Renaming: a job takes over the rows under its former name.
 #
-# What decides about its runs goes at once, in one transaction: schedule and pause, owner, alerts, overrides, unique keys, the runs that are not
-# over. Its history follows in short steps. Nodes of an older release still know the old name: the row of its schedule stays there, says that
-# it was renamed, and belongs to the newer release, so that they create no slots; the runs that they have are theirs to end.
+# Rows that decide about the job's runs move at once, in one transaction: schedule and pause, owner, alerts, overrides, unique keys, and the
+# runs that are not over. History follows in short steps. Nodes of an older release still know the old name. The schedule row under the old
+# name stays, says that the job was renamed, and belongs to the newer release, so that these nodes create no slots. The nodes end the runs
+# that they have.
 
 _Row = Any
 _HAS_WAITING = sa.select(job_run.c.Id).where(job_run.c.State.not_in(sorted(FINAL))).limit(1)
@@ -291,10 +295,10 @@ _HAS_WAITING = sa.select(job_run.c.Id).where(job_run.c.State.not_in(sorted(FINAL
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a job has taken over.
+    """Rows that a job has taken over.
 
     Args:
-        schedule: Whether its schedule and pause were among it.
+        schedule: Whether the job took over schedule and pause.
         refused: Runs that waited for a node that knows the old name.
     """
 
@@ -303,7 +307,7 @@ class Taken:
 
 
 async def is_left(connection: AsyncConnection, new: str, old: str) -> bool:
-    """Whether anything that decides about runs is kept under an old name, or the job waits for that."""
+    """Return whether rows that decide about runs are left under an old name, or the new name is held until the old name is gone."""
     schedule = sa.select(job_schedule.c.JobName).where(sa.or_(_is_live(old), _is_held(new, old)))
     alerts = sa.select(job_alert.c.JobName).where(job_alert.c.JobName == old)
     owner = sa.select(job_owner.c.JobName).where(job_owner.c.JobName == old)
@@ -316,17 +320,17 @@ async def is_left(connection: AsyncConnection, new: str, old: str) -> bool:
 
 
 async def take_over(connection: AsyncConnection, new: str, old: str, release: str) -> Taken:
-    """Let the job ``new`` have what decides about the runs of ``old``, in a transaction that writes.
+    """Move the rows that decide about the runs of ``old`` to the job ``new``, in a transaction that writes.
 
-    Nothing moves while a release decides that has the job under its old name: then the new name gets no slots.
+    While the deciding release has the job under its old name, nothing moves and the new name gets no slots.
 
     Args:
         connection: The transaction.
         new: The job.
-        old: A name that it had before.
+        old: A former name of the job.
         release: The release of this node.
     """
-    ranks = await release_ranks(connection)  # one node at a time
+    ranks = await release_ranks(connection)  # takes the lock: one node at a time
     rows = await _schedules(connection, new, old)
     before, now = rows.get(old), rows.get(new)
     live = before is not None and not (before.ScheduleText or "").startswith(RENAMED)
@@ -335,20 +339,20 @@ async def take_over(connection: AsyncConnection, new: str, old: str, release: st
             await _hold(connection, new, old, before, now)
             return Taken()
         await _take_schedule(connection, new, before, now, release)
-    else:  # what it waited for is gone: it starts from now
+    else:  # the old name has no schedule any more: the new name starts from now
         held = sa.update(job_schedule).where(_is_held(new, old))
         await connection.execute(held.values(ScheduleText=None, LastSlot=None, Release=None))
     await _take_alone(connection, job_alert.c.JobName, new, old)
     await _take_alone(connection, job_owner.c.JobName, new, old)
     await _take_alone(connection, job_override.c.JobName, new, old)
-    refused = await _take_waiting(connection, new, old)  # runs are locked before keys
+    refused = await _take_waiting(connection, new, old)  # lock order: runs before keys
     await connection.execute(sa.update(job_unique).where(_is_key_of(new, old)).values(JobName=new))
     await _take_places(connection, new, old)
     return Taken(live, refused)
 
 
 async def take_history(connection: AsyncConnection, new: str, old: str, most: int) -> bool:
-    """Let a job have up to ``most`` rows of each kind of the history of an old name. Whether there may be more.
+    """Move up to ``most`` rows of each kind of history from an old name to a job; return whether there may be more.
 
     The audit stays as it was written.
     """
@@ -376,7 +380,7 @@ def _is_held(new: str, old: str) -> sa.ColumnElement[bool]:
 
 
 def _is_free(new: str) -> sa.ColumnElement[bool]:
-    """That the job has no run of the same slot: there is one a slot."""
+    """Condition: the job has no run of the same slot, since a slot has one run."""
     other = job_run.alias()
     return sa.or_(
         job_run.c.ScheduledFor.is_(None),
@@ -385,7 +389,7 @@ def _is_free(new: str) -> sa.ColumnElement[bool]:
 
 
 async def _schedules(connection: AsyncConnection, *names: str) -> Mapping[str, _Row]:
-    """The rows of these jobs' schedules; no slot of theirs becomes a run until the transaction ends."""
+    """Lock and return the schedule rows of jobs; no slot of these jobs becomes a run until the transaction ends."""
     query = sa.select(job_schedule).where(job_schedule.c.JobName.in_(names))
     rows = await connection.execute(query.order_by(job_schedule.c.JobName).with_for_update())
     return {row.JobName: row for row in rows}
@@ -401,7 +405,7 @@ async def _take_schedule(
         await connection.execute(
             sa.update(job_schedule).where(job_schedule.c.JobName == new).values(values)
         )
-    # Pause and reason stay: should the older release come back, it finds the job as it was.
+    # Pause and reason stay: an older release that comes back finds the job as it was.
     await connection.execute(
         sa.update(job_schedule)
         .where(job_schedule.c.JobName == before.JobName)
@@ -410,7 +414,7 @@ async def _take_schedule(
 
 
 def _is_newer(before: _Row, now: _Row) -> bool:
-    """Whether the old name was in use after the new one: an older release was deployed again meanwhile."""
+    """Return whether the old name was in use after the new name, because an older release was deployed again meanwhile."""
     if (now.ScheduleText or "").startswith(RENAMED) or now.LastSlot is None:
         return before.LastSlot is not None or now.PausedAt is None
     return before.LastSlot is not None and before.LastSlot > now.LastSlot
@@ -419,7 +423,7 @@ def _is_newer(before: _Row, now: _Row) -> bool:
 async def _hold(
     connection: AsyncConnection, new: str, old: str, before: _Row, now: _Row | None
 ) -> None:
-    """Let the new name have no slots: the old one has them."""
+    """Give the new name no slots while the old name has them."""
     text = f"{RENAMED}{old}"
     values = {"ScheduleText": text, "LastSlot": None, "Release": before.Release}
     if now is None:
@@ -431,14 +435,14 @@ async def _hold(
 
 
 def _is_key_of(new: str, old: str) -> sa.ColumnElement[bool]:
-    """That a run has a unique key under the old name that none has under the new one."""
+    """Condition: a row has a unique key under the old name, and no row has that key under the new name."""
     other = job_unique.alias()
     taken = sa.exists().where(other.c.JobName == new, other.c.UniqueKey == job_unique.c.UniqueKey)
     return sa.and_(job_unique.c.JobName == old, ~taken)
 
 
 def _places_of(job: str) -> sa.Select[tuple[int]]:
-    """The runs that wait for a run of a job that is to come."""
+    """Select the runs that wait for a future run of a job."""
     kind, place = place_of(job)
     c = job_link.c
     return sa.select(c.ChildId).where(c.ParentKind == kind, c.ParentId == place)
@@ -453,9 +457,9 @@ async def _take_places(connection: AsyncConnection, new: str, old: str) -> None:
 async def _take_alone(
     connection: AsyncConnection, column: sa.Column[Any], new: str, old: str
 ) -> None:
-    """Take the only row that a job has in a table, unless it has one of its own."""
+    """Move a job's only row in a table to the new name, unless the new name has a row."""
     table = column.table
-    assert isinstance(table, sa.Table)  # the columns are of ours
+    assert isinstance(table, sa.Table)  # columns of our own tables
     if await connection.scalar(sa.select(column).where(column == new)) is None:
         await connection.execute(sa.update(table).where(column == old).values(JobName=new))
 
@@ -467,7 +471,7 @@ async def _take_waiting(connection: AsyncConnection, new: str, old: str) -> tupl
     rows = (await connection.execute(query.order_by(c.Id).with_for_update())).all()
     if not rows:
         return ()
-    among = known.of(connection).among  # they may be more than a statement may have parameters
+    among = known.of(connection).among  # there may be more ids than a statement may have parameters
     taken = sa.update(job_run).where(among(c.Id, [row.Id for row in rows]))
     await connection.execute(taken.values(JobName=new))
     refused = [row for row in rows if row.UnknownSince is not None]
@@ -484,9 +488,9 @@ async def _take_some(
     most: int,
     *where: sa.ColumnElement[bool],
 ) -> int:
-    """Give rows of a table, by its key, the new one of two names; how many there were."""
+    """Move up to ``most`` rows of the table of ``key`` from the old name to the new name; return the number of rows."""
     (new, old), table = names, key.table
-    assert isinstance(table, sa.Table)  # the columns are of ours
+    assert isinstance(table, sa.Table)  # columns of our own tables
     query = sa.select(key).where(table.c.JobName == old, *where).order_by(key).limit(most)
     ids = list(await connection.scalars(query))
     if ids:

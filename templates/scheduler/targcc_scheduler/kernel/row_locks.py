@@ -1,7 +1,7 @@
-"""Holding runs, and those that wait for them, before anything is written about them: in the order of their ids, as everybody does.
+"""Lock runs and their dependents, in id order, before writing about any of the runs.
 
-Who ends several runs, or has what waits for one discarded, comes to runs with smaller ids than some that it has locked already. To have
-locked all of them first keeps two that do so from waiting for each other.
+A transaction that settles several runs, or discards the dependents of a run, comes to runs with smaller ids than runs that the transaction
+has locked already. Locking all rows first, in id order, keeps two such transactions from a deadlock.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ AWAITS = _r.State == RunState.AWAITING
 
 
 async def lock_rows(connection: AsyncConnection, run_ids: Collection[int]) -> None:
-    """Lock runs, and those that wait for them, and those that wait for these; who is added meanwhile is locked by whoever decides about it."""
+    """Lock runs and their direct and indirect dependents that still wait; on SQLite, where nobody else writes, do nothing.
+
+    A dependent that is added meanwhile is locked by the transaction that decides about that dependent.
+    """
     if not known.of(connection).many_writers:
-        return  # nobody else writes
+        return  # no other transaction writes
     await lock(connection, await with_children(connection, run_ids, AWAITS))
 
 
 async def with_children(
     connection: AsyncConnection, run_ids: Collection[int], which: sa.ColumnElement[bool]
 ) -> set[int]:
-    """Runs, and those that hang on them directly or by others, as far as ``which`` holds for them."""
+    """Return the given run ids and the ids of their direct and indirect dependents, following only dependents that match ``which``."""
     found, level = set[int](), set(run_ids)
     query = sa.select(job_link.c.ChildId).join(job_run, _r.Id == job_link.c.ChildId).where(which)
     while level:
@@ -46,13 +49,13 @@ async def linked(
     column: sa.Column[Any],
     ids: Collection[int],
 ) -> set[int]:
-    """What a query finds among the links between runs that have one of these ids in a column."""
+    """Run a query over links between runs, limited to links with ``column`` among ``ids``; return the selected ids."""
     among = known.of(connection).among(column, sorted(ids))
     found = await connection.scalars(query.where(job_link.c.ParentKind == RUN, among))
     return set(found.all())
 
 
 async def lock(connection: AsyncConnection, run_ids: Collection[int]) -> None:
-    """Lock runs in the order of their ids."""
+    """Lock runs in id order."""
     among = known.of(connection).among(_r.Id, sorted(run_ids))
     await connection.execute(sa.select(_r.Id).where(among).order_by(_r.Id).with_for_update())

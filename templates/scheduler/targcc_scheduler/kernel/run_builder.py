@@ -19,22 +19,22 @@ from .jobs.tracing import TRACING
 from .runs.values import After, NewRun, On, Otherwise, Quorum, Tie
 from .unique import call_key, expiry, unique_key
 
-# Runs as they are asked for: what a call says of them, and what that makes them, before there is anything of them.
+# Building runs: job, arguments and options of a call.
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a call says of its runs besides the job and its arguments.
+    """Options of an enqueue call besides the job and its arguments.
 
     Args:
-        after: What they wait for.
-        queue: Instead of the job's own.
-        priority: Instead of the job's own.
-        expires_in: How long after they are due they may begin. Instead of the job's own.
-        idempotency_key: What the caller names the call.
-        due_at: When they are due; ``None``: at once.
-        delayed: Whether their delay counts from when they may go.
-        key_of: The caller whose own the idempotency key is; ``None``: all callers share it.
+        after: The parents of the runs.
+        queue: Queue in place of the job's own.
+        priority: Priority in place of the job's own.
+        expires_in: How long after their due time the runs may begin, in place of the job's own limit.
+        idempotency_key: Idempotency key of the call.
+        due_at: When the runs are due; ``None``: at once.
+        delayed: Whether the delay counts from the moment when the runs may go.
+        key_of: The caller that owns the key; ``None``: all callers share the key.
     """
 
     after: After | None = None
@@ -61,11 +61,11 @@ def new_runs(
     options: Options = Options(),
     most_bytes: int = MOST_BYTES,
 ) -> list[NewRun]:
-    """A run of a job for each of many sets of arguments.
+    """Build a run of a job for each set of arguments.
 
     Raises:
         ArgumentsError: the arguments do not fit the job.
-        FileError: a file among them cannot be read, or something is too large.
+        FileError: a file among the arguments cannot be read, or something is too large.
         IdempotencyError: the idempotency key is empty or too long.
     """
     common = _common(definition, job_type, str(by), now, options)
@@ -87,7 +87,7 @@ def new_runs(
 def _common(
     definition: JobDefinition, job_type: JobType, by: str, now: datetime, options: Options
 ) -> dict[str, Any]:
-    """What all runs of a call have."""
+    """Return the values that all runs of a call share."""
     due_at = options.due_at or now
     then = submit.runs_after(definition, by, now)
     delays = Tie.DELAYED if options.delayed and options.after is not None else 0
@@ -108,7 +108,7 @@ def _common(
 
 
 def due_instant(delay: timedelta | str | None, at: datetime | None, now: datetime) -> datetime:
-    """When a delayed run is due.
+    """Return when a delayed run is due.
 
     Raises:
         ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
@@ -123,12 +123,12 @@ def due_instant(delay: timedelta | str | None, at: datetime | None, now: datetim
     return at
 
 
-# What ``enqueue(…, after=…)`` says.
+# Parents: the arguments ``after``, ``on``, ``quorum`` and ``otherwise`` of ``enqueue``.
 
 MOST_WAITING = 10_000
-"""So many runs of a call, or of a batch, may wait: they go, or are discarded, in the transaction that ends what they wait for."""
+"""Maximum number of waiting runs of a call or batch: all of them go, or are discarded, in the transaction that ends their parent."""
 MOST_LINKS = 100_000
-"""So many rows may say what they wait for, one for each of them and each of its parents."""
+"""Maximum number of links of a call: one row for each waiting run and each parent of that run."""
 
 
 @runtime_checkable
@@ -137,11 +137,11 @@ class HasBatchId(Protocol):
 
     @property
     def batch_id(self) -> int:
-        """Its id."""
+        """The id of the batch."""
 
 
 Parents = int | HasBatchId | Iterable[int | HasBatchId]
-"""What a run may wait for: the id of a run, a batch, or several of these."""
+"""Parents of a run: the id of a run, a batch, or several ids and batches."""
 
 
 def after_of(
@@ -150,10 +150,10 @@ def after_of(
     quorum: Quorum = "all",
     otherwise: Otherwise = "discard",
 ) -> After | None:
-    """What a run waits for; ``None``: nothing.
+    """Return the parents and conditions of a run; ``None`` if the run has no parents.
 
     Raises:
-        ValueError: a word is none of those that there are, or there are no parents.
+        ValueError: ``on``, ``quorum`` or ``otherwise`` has an unknown value or is given without ``parents``, or ``parents`` is empty.
     """
     for name, value, words in (
         ("on", on, get_args(On)),
@@ -178,14 +178,14 @@ def after_of(
 
 
 def check_size(after: After | None, runs: int) -> None:
-    """Refuse more of what waits than one call makes.
+    """Refuse a call that creates too many waiting runs.
 
     Args:
-        after: What the runs wait for.
-        runs: How many there are.
+        after: The parents of the runs; ``None``: the runs do not wait.
+        runs: Number of runs.
 
     Raises:
-        ValueError: there are too many, or together they wait for too much.
+        ValueError: there are more than :data:`MOST_WAITING` runs, or more than :data:`MOST_LINKS` links.
     """
     if after is None:
         return

@@ -18,7 +18,7 @@ from ..db.dialects.counting import changed
 from ..db.tables import job_run, job_setting, job_stat, logged_job
 from .runs.values import HISTORY_SHARD, Ending, added_up
 
-# Writing what the statistics count, in the transaction that makes it true: so each ending counts exactly once.
+# Counting: in the transaction that writes an ending, so that each ending counts exactly once.
 
 
 async def add(connection: AsyncConnection, endings: Iterable[Ending], shard: int) -> None:
@@ -26,37 +26,44 @@ async def add(connection: AsyncConnection, endings: Iterable[Ending], shard: int
 
     Args:
         connection: A transaction.
-        endings: What has ended.
-        shard: See :func:`~.endings.shard_of_process`.
+        endings: The runs and attempts that ended.
+        shard: See :func:`~.runs.values.shard_of_process`.
     """
     if rows := added_up(endings, shard):
         await connection.execute(_added_to(connection), rows)
 
 
 def add_plainly(connection: sa.Connection, endings: Iterable[Ending], shard: int) -> None:
-    """As :func:`add`, without an event loop."""
+    """Count endings over a synchronous connection; see :func:`add`."""
     if rows := added_up(endings, shard):
         connection.execute(_added_to(connection), rows)
 
 
 async def fold(connection: AsyncConnection, *, since: datetime, before: datetime, most: int) -> int:
-    """Put up to ``most`` rows of all shards into the first one: hardly anybody adds to them any more. Returns how many.
+    """Move up to ``most`` rows of all shards into shard 0, for a period to which hardly any ending is added any more.
 
-    Who does add to one meanwhile makes it anew, so nothing is lost.
+    An ending that is added to a moved row meanwhile creates the row anew, so no count is lost.
+
+    Returns:
+        The number of rows moved.
     """
     during = job_stat.c.BeginsAt >= since, job_stat.c.BeginsAt < before
     return await _move(connection, (*during, job_stat.c.Shard != 0), most, Shard=0)
 
 
 async def rename(connection: AsyncConnection, new: str, old: str, *, most: int) -> int:
-    """Let a job have up to ``most`` rows of a name that it had before. Returns how many."""
+    """Move up to ``most`` rows from a former name of a job to its new name; return the number of rows moved."""
     return await _move(connection, (job_stat.c.JobName == old,), most, JobName=new)
 
 
 async def _move(
     connection: AsyncConnection, which: Iterable[sa.ColumnElement[bool]], most: int, **to: object
 ) -> int:
-    """Add up to ``most`` rows, that nobody has locked, to those with another key, and remove them. Returns how many."""
+    """Add up to ``most`` rows to the rows with another key, and delete the rows; skip rows that another transaction has locked.
+
+    Returns:
+        The number of rows moved.
+    """
     key = list(job_stat.primary_key)
     rest = sa.select(job_stat).where(*which).order_by(*key).limit(most)
     found = await connection.execute(rest.with_for_update(skip_locked=True))
@@ -69,7 +76,7 @@ async def _move(
 
 
 async def remove(connection: AsyncConnection, *, before: datetime, most: int) -> int:
-    """Remove up to ``most`` rows from before an instant. Returns how many."""
+    """Delete up to ``most`` rows from before an instant; return the number of deleted rows."""
     key = list(job_stat.primary_key)
     old = sa.select(*key).where(job_stat.c.BeginsAt < before).order_by(job_stat.c.BeginsAt)
     removal = sa.delete(job_stat).where(sa.tuple_(*key).in_(old.limit(most)))
@@ -80,10 +87,10 @@ def _added_to(connection: AsyncConnection | sa.Connection) -> Insert:
     return known.of(connection).insert_added(job_stat, sums=SUMS, most=MOST)
 
 
-# Counting what was there before the statistics were: rows of releases before 0.3, in short steps that can be stopped at any time.
+# Recount: count the rows that releases before 0.3 wrote, in short steps that can be stopped at any time.
 #
-# Revision 0003 noted up to which keys there are such rows, in ``c_JobSetting``. A step counts the newest of them that are left and lowers
-# the note in the same transaction, so each counts once, whoever does the steps. What ended later is counted where it ends, see ``counts``.
+# Revision 0003 noted in ``c_JobSetting`` up to which keys there are such rows. A step counts the newest rows that are left and lowers the
+# note in the same transaction, so each row counts once, on whatever node the step runs. Runs that ended later are counted by ``add``.
 
 _ATTEMPTS, _RUNS = "uncounted attempts", "uncounted runs"
 _RUN_ID = re.compile(r"[0-9]{1,18}")
@@ -92,21 +99,21 @@ _Row = Any
 
 @dataclass(frozen=True)
 class _Left:
-    """Up to which key rows are left, and when they were all there were."""
+    """The highest key that is not counted yet, and the instant of the note: later endings are counted by :func:`add`."""
 
     key: int
     since: datetime
 
 
 async def left(connection: AsyncConnection) -> int:
-    """About how many rows are still to be counted."""
+    """Return roughly how many rows are still to be counted."""
     c = job_setting.c
     found = await connection.scalars(sa.select(c.Value).where(c.Name.in_((_ATTEMPTS, _RUNS))))
     return sum(max(int(one), 1) for one in found)
 
 
 async def step(connection: AsyncConnection, most: int) -> bool:
-    """Count up to ``most`` rows, in a transaction. Whether there may be more."""
+    """Count up to ``most`` rows in a transaction; return whether there may be more."""
     return await _step(connection, _ATTEMPTS, most) or await _step(connection, _RUNS, most)
 
 
@@ -148,7 +155,7 @@ async def _attempts(
 
 
 async def _last_attempts(connection: AsyncConnection, ids: Sequence[str]) -> set[int]:
-    """The keys of the runs' last attempts."""
+    """Return the keys of the last attempts of runs."""
     c = logged_job.c
     newest = sa.func.row_number().over(
         partition_by=(c.JobName, c.JobId),
@@ -166,10 +173,11 @@ async def _runs_by_id(connection: AsyncConnection, ids: Sequence[int]) -> dict[s
 
 
 def _ending(row: _Row, last: set[int], runs: Mapping[str, _Row], since: datetime) -> Ending:
-    """How the statistics would have counted an attempt.
+    """Return the ending that the statistics would have counted for an attempt.
 
-    An attempt after which the run went on is one that was retried, also when the run ended after the statistics were begun: its end is
-    counted there. History alone does not say that a run was cancelled: it counts as failed once the run itself is gone.
+    If the run went on after the attempt, the attempt counts as retried. So does the last attempt of a run that ended after the statistics
+    began, since :func:`add` counts that end. History alone does not say that a run was cancelled: an attempt counts as failed once its
+    run is gone.
     """
     run = runs.get(row.JobId) if row.JobId is not None else None
     goes_on = row.JobId is not None and row.ID not in last
@@ -195,7 +203,7 @@ def _ending(row: _Row, last: set[int], runs: Mapping[str, _Row], since: datetime
 async def _runs(
     connection: AsyncConnection, todo: _Left, most: int
 ) -> tuple[list[int], list[Ending]]:
-    """Runs that ended without an attempt: slots that were missed or skipped, and what was cancelled before."""
+    """Return the keys of the newest uncounted runs, and the endings of runs without an attempt: missed, skipped or cancelled before."""
     c = job_run.c
     query = sa.select(c.Id, c.JobName, c.State, c.StartedAt, c.ScheduledFor, c.CompletedAt)
     rows = await connection.execute(query.where(todo.key >= c.Id).order_by(c.Id.desc()).limit(most))

@@ -1,4 +1,4 @@
-"""How fast work goes on that can wait, so that whoever cannot wait hardly notices it."""
+"""Throttle background work, so that foreground work hardly notices the load."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ _LEAST, _MOST = 100, 5_000
 
 @dataclass
 class Throttle:
-    """How much one transaction does, and how long the others have the database to themselves after it.
+    """Number of rows of one transaction, and length of the pause after the transaction.
 
-    On SQLite everybody waits for it, so it is short and half of it is a pause; on PostgreSQL nobody waits for its rows.
+    On SQLite all other work waits for the transaction, so the transaction is short and the pause is half as long.
+    On PostgreSQL no other work waits for the rows of the transaction.
 
     Args:
-        seconds: How long one may take; its number of rows follows from how long the last one took.
-        pause: The pause after it, as a share of it.
+        seconds: Target duration of a transaction; the duration of the last transaction sets the number of rows of the next.
+        pause: Pause after a transaction, as a share of the transaction's duration.
         size: The number of rows.
     """
 
@@ -29,15 +30,19 @@ class Throttle:
 
     @classmethod
     def on(cls, store: Store) -> Self:
-        """The pace for a database."""
+        """Return the throttle for a database."""
         return cls(0.1, 0.1) if store.dialect.many_writers else cls(0.03, 0.5)
 
     async def rest(self, taken: float) -> None:
-        """Pause after a step that took so many seconds."""
+        """Pause after a step that took ``taken`` seconds, and adapt the number of rows."""
         await asyncio.sleep(self.learn(taken))
 
     def learn(self, taken: float) -> float:
-        """Take more rows when the step was quick, fewer when it was slow, at most double; returns the seconds of the pause."""
+        """Adapt the number of rows to the duration of the last step, at most doubling the number.
+
+        Returns:
+            The seconds to pause.
+        """
         wanted = int(self.size * self.seconds / max(taken, 0.001))
         self.size = max(_LEAST, min(_MOST, self.size * 2, wanted))
         return min(taken, self.seconds) * self.pause

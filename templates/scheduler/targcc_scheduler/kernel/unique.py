@@ -25,24 +25,24 @@ from .jobs.unique import QUEUED, RUNNING, Unique, digest_of
 from .runs.transition import is_in_state
 from .runs.values import CallKey, NewRun, Tie, UniqueKey
 
-# What a job, and whoever asks for a run of it, say of how often the run may be there, and until when it may start.
+# Expiry, unique key and idempotency key of a run, from the options of its job and of the enqueue call.
 
 LONGEST_CALL_KEY = 200
-"""Characters of an idempotency key."""
+"""Maximum length of an idempotency key, in characters."""
 
 
 def expiry(
     job: JobDefinition, due_at: datetime, expires_in: timedelta | str | None = None
 ) -> datetime | None:
-    """Until when a run may start; ``None``: however late.
+    """Return the latest start of a run; ``None``: no limit.
 
     Args:
-        job: Its job, which says so where nobody else does.
-        due_at: When it is due.
-        expires_in: How long after that.
+        job: The job of the run; its ``expires_in`` is the default.
+        due_at: When the run is due.
+        expires_in: How long after ``due_at`` the run may start.
 
     Raises:
-        ValueError: that is no duration above 0.
+        ValueError: ``expires_in`` is no duration above 0.
     """
     limit = parse_duration(expires_in) if isinstance(expires_in, str) else expires_in
     if limit is None:
@@ -55,7 +55,7 @@ def expiry(
 
 
 def unique_key(job: JobDefinition, arguments_json: str | None) -> UniqueKey | None:
-    """What a run is unique by; ``None``: nothing."""
+    """Return the unique key of a run; ``None`` if the run has no unique key."""
     rule = job.unique
     key = None if rule is None else rule.key(job.signature, arguments_json)
     return None if key is None else UniqueKey(key, rule)
@@ -66,9 +66,9 @@ class Keys:
     """The keys of a run.
 
     Args:
-        unique: What it is unique by.
-        limit_key: The key of the limit under which it takes room.
-        weight: How much room.
+        unique: The unique key.
+        limit_key: The key of the run's limit.
+        weight: How much capacity the run takes.
     """
 
     unique: UniqueKey | None
@@ -77,37 +77,37 @@ class Keys:
 
 
 def has_keys(job: JobDefinition) -> bool:
-    """Whether runs of a job may have keys."""
+    """Return whether runs of a job may have keys."""
     return job.unique is not None or job.keyed_limit is not None
 
 
 def keys_of(job: JobDefinition, arguments_json: str | None) -> Keys:
-    """The keys of a run whose arguments were filled in by a flow.
+    """Compute the keys of a run whose arguments were filled in by a flow.
 
     Raises:
-        ArgumentsError: they do not fit the job, or the key of its limit cannot be made of them.
-        JobError: its unique key cannot be.
+        ArgumentsError: the arguments do not fit the job, or the limit key cannot be computed from the arguments.
+        JobError: the unique key cannot be computed.
     """
     signature = job.signature
     whole = signature.check(
         signature.plain(arguments_json)
-    )  # with the defaults, and as its types have it
+    )  # adds defaults, and converts values to the declared types
     return Keys(unique_key(job, whole), **job.room(whole))
 
 
 def call_key(
     job: JobDefinition, arguments_json: str | None, key: str | None, caller: str | None = None
 ) -> CallKey | None:
-    """What a caller named a call.
+    """Return the idempotency key of a call; ``None`` if the caller gave no key.
 
     Args:
         job: The job of the run.
         arguments_json: The arguments of the run.
-        key: The name.
-        caller: The caller whose own the name is; ``None``: all callers share it.
+        key: The key that the caller gave.
+        caller: The caller that owns the key; ``None``: all callers share the key.
 
     Raises:
-        IdempotencyError: the name is empty or too long.
+        IdempotencyError: the key is empty or too long.
     """
     if key is None:
         return None
@@ -119,17 +119,17 @@ def call_key(
     return CallKey(kept, digest_of([job.name, plain]), key, former)
 
 
-# Unique keys: the primary key of ``c_JobUnique`` lets one run of a job have a key, and the run's own row says how long.
+# Unique keys: the primary key of ``c_JobUnique`` lets one run of a job have a key; the row of that run says for how long.
 #
-# A row of ``c_JobUnique`` is in nobody's way once its run is over, has begun, or is gone, as the rule of the newcomer has it: the newcomer
-# takes the row over, if it still is the run's that was looked at. So nothing has to be done when a run ends, and nothing is left behind by
-# a process that dies, or by code that knows nothing of keys. The row goes when its run is removed.
+# A key is free once the run that has the key is over, has begun, or is gone, depending on the rule of the new run. The new run takes over
+# the row, if the row still belongs to the run that was looked at. So nothing has to be done when a run ends. A process that dies, or code
+# that knows nothing of keys, leaves nothing behind. The row is deleted when its run is removed.
 
 Pair: TypeAlias = tuple[str, str]
-"""A job's name and a key."""
+"""The name of a job, and a unique key."""
 
 NOBODY = 0
-"""The run of a row whose run is about to be inserted, in the same transaction."""
+"""``RunId`` of a row whose run is about to be inserted in the same transaction."""
 _MOST_TRIES = 1_000
 _SAVE, _UNDO, _KEEP = (
     sa.text(f"{what} c_UniqueKeys")
@@ -140,11 +140,11 @@ _u, _r = job_unique.c, job_run.c
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A run that has a key, and stands for another that was asked for.
+    """An existing run that has a key and stands for a requested run.
 
     Args:
-        run_id: Its id.
-        moved: It is due at another time now.
+        run_id: The id of the existing run.
+        moved: The existing run as a submission, if its due time changed.
     """
 
     run_id: int
@@ -152,7 +152,7 @@ class Standing:
 
 
 Outcome: TypeAlias = NewRun | Standing
-"""What becomes of a run that was asked for: it is to be inserted, or another stands for it."""
+"""Result for a requested run: the run to insert, or the existing run that stands for it."""
 
 _IS_ASKED = sa.and_(
     is_among(_u.JobName, listed("jobs", sa.Text)), is_among(_u.UniqueKey, listed("keys", sa.Text))
@@ -166,7 +166,7 @@ _HOLDERS = (
 _LOCK = (
     sa.select(_u.JobName, _u.UniqueKey)
     .where(_IS_ASKED, is_among(_u.RunId, listed("runs", sa.BigInteger)))
-    .order_by(_u.JobName, _u.UniqueKey)  # in one order, so that no two wait for each other
+    .order_by(_u.JobName, _u.UniqueKey)  # in key order, so that two transactions cannot deadlock
     .with_for_update()
 )
 _ARE_RUNS = is_among(_r.Id, listed("runs", sa.BigInteger))
@@ -191,12 +191,18 @@ _GIVE = (
 async def take(
     connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
 ) -> dict[Pair, Outcome]:
-    """Take keys for runs that are about to be inserted; :func:`give` says then which they are.
+    """Take keys for runs that are about to be inserted; afterwards call :func:`give` with the ids of the runs.
 
     Args:
         connection: The transaction.
-        wanted: For each key the run that is asked for.
+        wanted: The requested run for each key.
         now: The present instant.
+
+    Returns:
+        For each key, the run to insert, or the existing run that stands for the requested run.
+
+    Raises:
+        RunStateError: other transactions keep taking and leaving a key.
     """
     found: dict[Pair, Outcome] = {}
     undoes = len(wanted) > 1 and await _keeps_locks(connection)
@@ -207,7 +213,7 @@ async def take(
         found |= await _try(connection, left, now) if left else {}
         if found.keys() == wanted.keys():
             break
-        if undoes:  # who waits for a key holds none that comes after it
+        if undoes:  # a transaction that waits for a key must not hold a later key
             await connection.execute(_UNDO)
             found = {}
     else:
@@ -218,9 +224,10 @@ async def take(
 
 
 async def _keeps_locks(connection: AsyncConnection) -> bool:
-    """Whether others may wait for what a transaction has locked: on SQLite, or where each statement commits by itself, they do not.
+    """Return whether other transactions may wait for locks of this transaction.
 
-    There a savepoint would be a mistake: SQLite takes one with which a transaction begins for all of it, and commits what is released.
+    On SQLite, or where each statement commits by itself, no transaction waits, and a savepoint would be a mistake: SQLite takes a
+    savepoint that begins a transaction for the whole transaction, and commits when the savepoint is released.
     """
     if not known.of(connection).many_writers:
         return False
@@ -231,7 +238,7 @@ async def _keeps_locks(connection: AsyncConnection) -> bool:
 async def _try(
     connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
 ) -> dict[Pair, Outcome]:
-    """Take keys in one order; those are left out that were taken or left by others meanwhile."""
+    """Take keys in key order; leave out keys that other transactions took or left meanwhile."""
     found: dict[Pair, Outcome] = {
         pair: _first(wanted[pair], now) for pair in await _insert(connection, wanted)
     }
@@ -240,7 +247,7 @@ async def _try(
 
 
 async def give(connection: AsyncConnection, runs: Mapping[int, NewRun]) -> None:
-    """Say which runs have the keys that :func:`take` has taken."""
+    """Store the ids of the inserted runs in the keys that :func:`take` took."""
     rows = [
         {
             "job": run.job_name,
@@ -257,14 +264,14 @@ async def give(connection: AsyncConnection, runs: Mapping[int, NewRun]) -> None:
 
 
 async def leave(connection: AsyncConnection, pairs: Iterable[Pair]) -> None:
-    """Leave keys that were taken for runs which were not inserted."""
+    """Delete keys that were taken although the runs were not inserted."""
     for job, key in pairs:
         is_it = sa.and_(_u.JobName == job, _u.UniqueKey == key, _u.RunId == NOBODY)
         await connection.execute(sa.delete(job_unique).where(is_it))
 
 
 async def _insert(connection: AsyncConnection, pairs: Collection[Pair]) -> set[Pair]:
-    """The keys that nobody had."""
+    """Insert rows of keys; return the keys that had no row."""
     insert = known.of(connection).insert_ignore(job_unique, [_u.JobName, _u.UniqueKey])
     rows = [
         {"JobName": job, "UniqueKey": key, "RunId": NOBODY, "Scope": RUNNING}
@@ -277,7 +284,7 @@ async def _insert(connection: AsyncConnection, pairs: Collection[Pair]) -> set[P
 async def _among_others(
     connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
 ) -> dict[Pair, Outcome]:
-    """What becomes of runs whose keys somebody had; those are left out whose keys were taken or left meanwhile."""
+    """Decide about runs with existing key rows; leave out keys that other transactions took or left meanwhile."""
     asked = {"jobs": {job for job, _ in wanted}, "keys": {key for _, key in wanted}}
     rows = (await connection.execute(_HOLDERS, asked)).all()
     holders = {(row.JobName, row.UniqueKey): row for row in rows}
@@ -300,7 +307,7 @@ async def _among_others(
 
 
 async def held(connection: AsyncConnection, pairs: Collection[Pair]) -> dict[Pair, Any]:
-    """The runs that have keys, by these, with what :func:`is_held` asks; their rows are locked, in the order of the ids."""
+    """Lock the runs that have keys, in id order, and return their rows by key, with the columns that :func:`is_held` reads."""
     asked = {"jobs": {job for job, _ in pairs}, "keys": {key for _, key in pairs}}
     found = await connection.execute(sa.select(job_unique).where(_IS_ASKED), asked)
     run_ids = {(row.JobName, row.UniqueKey): row.RunId for row in found}
@@ -310,26 +317,26 @@ async def held(connection: AsyncConnection, pairs: Collection[Pair]) -> dict[Pai
 
 
 async def tie(connection: AsyncConnection, run_ids: Collection[int]) -> None:
-    """Say of runs, which are locked, that others wait for their keys."""
+    """Set the flag ``Tie.KEYED`` on locked runs, to record that other runs wait for the unique keys."""
     if run_ids:
         await connection.execute(_TIE, {"runs": run_ids})
 
 
 def free_at(holder: Any, rule: Unique | None) -> datetime:
-    """When the key of a run that is over is free."""
+    """Return when the key of a run that is over becomes free."""
     ended: datetime = holder.CompletedAt
     return ended if rule is None else ended + rule.window
 
 
 def is_held(holder: Any, rule: Unique | None, now: datetime) -> bool:
-    """Whether the run that has a key is in the way of another."""
+    """Return whether the run that has a key keeps a new run with this rule from the key."""
     if holder.State is None:
         return False
     if holder.State in UNBEGUN or holder.State == RunState.RUNNING:
         return not _has_begun(holder) or rule is None or rule.scope != QUEUED
     ended: datetime | None = holder.CompletedAt
     if rule is None or not rule.window or holder.State != RunState.SUCCEEDED or ended is None:
-        return False  # also when it has ended after the call's instant: the call waited for the database
+        return False  # even if the run ended after ``now``: the call waited for the database
     return bool(ended + rule.window > now)
 
 
@@ -340,7 +347,11 @@ def _has_begun(holder: Any) -> bool:
 async def _stand(
     connection: AsyncConnection, holder: Any, run: NewRun, now: datetime
 ) -> Standing | None:
-    """The run that has a key stands for another, and gets its arguments if the rule says so; ``None``: it has begun meanwhile."""
+    """Let the run that has a key stand for a new run, with the arguments of the new run if the rule says so.
+
+    Returns:
+        The existing run; ``None`` if the existing run has begun meanwhile.
+    """
     rule = run.unique.rule if run.unique is not None else None
     waits = run.unique is not None and run.unique.waits
     if rule is None or waits or rule.duplicate == "skip" or _has_begun(holder):
@@ -365,13 +376,13 @@ async def _stand(
 
 
 def _first(run: NewRun, now: datetime) -> NewRun:
-    """A run that has no other before it."""
+    """Return a run that takes a free key: ``debounce`` postpones the run."""
     rule = run.unique.rule if run.unique is not None else None
     return _due(run, now + rule.wait, now) if rule and rule.duplicate == "debounce" else run
 
 
 def _after(holder: Any, run: NewRun, now: datetime) -> NewRun:
-    """A run that gets the key of one that has it no more."""
+    """Return a run that takes over a key from a former holder: ``throttle`` and ``debounce`` postpone the run."""
     rule = run.unique.rule if run.unique is not None else None
     if rule is None or rule.duplicate != "throttle":
         return _first(run, now)
@@ -380,7 +391,7 @@ def _after(holder: Any, run: NewRun, now: datetime) -> NewRun:
 
 
 def _due(run: NewRun, earliest: datetime | None, now: datetime) -> NewRun:
-    """A run that is not due before an instant."""
+    """Return the run, postponed so that it is due no earlier than ``earliest``."""
     if earliest is None or earliest <= max(run.due_at, now):
         return run
     later = earliest - run.due_at
