@@ -184,7 +184,7 @@ _RUNS_A_TRANSACTION = 500
 
 
 class Flowing(Creating):
-    """Methods of :class:`~..scheduler.Scheduler` for flows."""
+    """Methods of :class:`~...scheduler.Scheduler` for flows."""
 
     async def start_flow(
         self,
