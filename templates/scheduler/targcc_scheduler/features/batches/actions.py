@@ -153,7 +153,7 @@ async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> lis
 
 
 def _stand_ins(ids: Iterable[RunId]) -> int:
-    """Count the runs that were not created because an existing run takes their place. They leave the batch."""
+    """Count the runs that were not created because an existing run takes their place, and so are no members."""
     return sum(run_id.existing for run_id in ids)
 
 
@@ -229,12 +229,12 @@ Doing = Callable[[Call, Sequence[bulk.Row], str], Awaitable[Step]]
 
 
 async def cancel_some(call: Call, found: Sequence[bulk.Row], by: str) -> Step:
-    """Cancel these runs."""
+    """Cancel the given runs."""
     return await bulk.cancel(call.connection, found, by, call.now)
 
 
 async def retry_some(call: Call, found: Sequence[bulk.Row], by: str) -> Step:
-    """Rerun these runs now."""
+    """Rerun the given runs now."""
     dues = [call.now] * len(found)
     return await bulk.retry(call.connection, found, by, call.now, dues)
 
@@ -350,7 +350,7 @@ class Collecting:
     def batch(
         self, name: str, *, on_success: JobRef | None = None, on_finish: JobRef | None = None
     ) -> Self:
-        """Begin an inner batch, which counts as one member of this batch.
+        """Begin an inner batch. It counts as a single member of this batch.
 
         The inner batch's block must be inside this batch's block. The inner runs have the same dependencies as this batch's runs.
         """

@@ -28,8 +28,8 @@ class Change:
 
     Args:
         over: Number of members that are now over or have left.
-        failed: Number of these members that did not succeed.
-        gone: Number of these members that have left the batch.
+        failed: Number of members among ``over`` that did not succeed.
+        gone: Number of members among ``over`` that have left the batch.
     """
 
     over: int
@@ -163,7 +163,7 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
 
 
 async def _discard_lost(connection: AsyncConnection, now: datetime) -> list[Settlement]:
-    """Cancel runs that wait for pruned batches: nobody can retry these batches."""
+    """Cancel runs that wait for pruned batches: pruned batches cannot be retried."""
     gone = sa.and_(
         job_link.c.ParentKind == dependencies.BATCH,
         ~sa.exists().where(job_batch.c.Id == job_link.c.ParentId),

@@ -155,7 +155,7 @@ async def newest_run(connection: AsyncConnection, ids: Sequence[int]) -> int:
 
 
 async def rejoin(connection: AsyncConnection, again: Sequence[NewRun]) -> list[NewRun]:
-    """Move new runs into the batches of the runs they rerun, and reopen these batches. Return the new runs with batch ids.
+    """Move each new run into the batch of the run it replaces, and reopen the batch. Return the new runs with batch ids.
 
     Call this before the new runs are inserted, in the same transaction. If a run is rerun twice, the first rerun gets the batch.
     """
@@ -213,7 +213,7 @@ async def _reopen(connection: AsyncConnection, batch_id: int, back: int, bad: in
 
 
 async def waiting_for(connection: AsyncConnection, batch_ids: Collection[int]) -> set[Parent]:
-    """Return these batches, and every run and batch that cannot end before them."""
+    """Return the given batches, and every run and batch that cannot end before the given batches."""
     found: set[Parent] = set()
     level: set[Parent] = {(BATCH, one) for one in batch_ids}
     while level:
@@ -230,7 +230,7 @@ async def waiting_for(connection: AsyncConnection, batch_ids: Collection[int]) -
 
 
 async def _children(connection: AsyncConnection, kind: str, ids: Collection[int]) -> list[Parent]:
-    """Return the runs that wait for these runs or batches."""
+    """Return the runs that wait for the given runs or batches."""
     if not ids:
         return []
     c = job_link.c
@@ -249,7 +249,7 @@ async def _around(
     inner: sa.Column[int],
     ids: Collection[int],
 ) -> list[Parent]:
-    """Return the batches that contain these runs or batches."""
+    """Return the batches that contain the given runs or batches."""
     if not ids:
         return []
     among = known.of(connection).among(inner, sorted(ids))

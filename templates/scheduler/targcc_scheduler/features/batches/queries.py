@@ -183,7 +183,7 @@ class BatchStatus:
 
     @property
     def final(self) -> bool:
-        """Whether the batch or flow is over. A rerun of its runs reopens it."""
+        """Whether the batch or flow is over. Rerunning a member reopens the batch or flow."""
         return self.completed_at is not None
 
 
@@ -216,7 +216,7 @@ async def batch_statuses(
 
 
 async def _active(connection: AsyncConnection, ids: Collection[int]) -> dict[tuple[int, str], int]:
-    """Count the running and retrying runs of each batch. These runs are few in any batch, and an index finds them."""
+    """Count the running and retrying runs of each batch. An index finds these few runs, however large the batch."""
     c = job_run.c
     rows = await connection.execute(
         sa.select(c.BatchId, c.State, sa.func.count())

@@ -41,7 +41,7 @@ STARTED = "start flow"
 async def start(
     connection: AsyncConnection, new: NewFlow, by: str, now: datetime
 ) -> tuple[int, list[Ready]]:
-    """Insert a flow and create the runs of its first steps. Return the flow's id and these runs."""
+    """Insert a flow and create the runs of its first steps. Return the flow's id and the created runs."""
     flow_id = await model.insert(connection, new, by, now)
     flow = await model.lock_one(connection, flow_id)
     return flow_id, await go_on(connection, flow, now)
@@ -156,7 +156,7 @@ async def cancel(
     """Cancel all waiting steps of a flow.
 
     Returns:
-        The flow's name, and the ids of its active runs. Cancel these runs after this transaction has committed:
+        The flow's name, and the ids of its active runs. Cancel the runs after this transaction has committed:
         settling a run locks the run first and its flow second.
 
     Raises:
@@ -200,8 +200,8 @@ class Flowing(Creating):
 
         Args:
             name: The flow's name in targcc.yaml.
-            arguments: Arguments of the flow; they override the defaults.
-            session: The caller's transaction, as in :meth:`enqueue`.
+            arguments: Arguments of the flow. Missing arguments get their defaults.
+            session: The application's session or connection; see :meth:`enqueue`.
             by: The actor, for the audit log.
 
         Raises:
@@ -386,7 +386,7 @@ async def cancel_flow(call: Call, flow_id: int, by: Actor) -> Sequence[int]:
 
 
 async def cancel_runs(call: Call, run_ids: Sequence[int], by: Actor) -> list[int]:
-    """Cancel the given runs, except runs that are over by now. Return the running runs, which got a request to stop."""
+    """Cancel the given runs, except runs that are over by now. Return the ids of running runs; these got a request to stop."""
     told: list[int] = []
     ended: list[Settlement] = []
     for run_id in run_ids:

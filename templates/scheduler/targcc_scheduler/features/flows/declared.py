@@ -1,4 +1,4 @@
-"""Declare each flow as a job whose runs start the flow.
+"""Declare a job for each flow; a run of the job starts the flow.
 
 So flows have the schedules, calendars, pauses and typed arguments of jobs.
 """
@@ -22,7 +22,7 @@ _OWN = ("cron", "arguments", "steps")
 
 
 class FlowStarter(Protocol):
-    """Protocol to start flows; the scheduler implements it."""
+    """Protocol for starting flows, implemented by the scheduler."""
 
     async def start_flow_of_run(
         self, name: str, run_id: int, arguments: Mapping[str, Any], *, alone: bool, by: str

@@ -1,7 +1,7 @@
 """Advance flows when runs of their steps end: create the runs of ready steps, in the transaction that settles the ended runs.
 
-All decisions are made under the lock of the flow's row, from the database's current rows. If two transactions end the last runs of a
-step, one transaction decides after the other. Deciding again changes nothing.
+All decisions are made under the lock of the flow's row, from the database's current rows. If two transactions settle the last runs of
+a step, the second transaction decides after the first. Deciding again changes nothing.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
 async def _advance_steps(
     connection: AsyncConnection, runs: Iterable[Any], now: datetime
 ) -> Effects:
-    """Advance the flows of these runs. ``BatchId`` and ``Step`` of each row name the step that lost an active run."""
+    """Advance the flows of the given rows. ``BatchId`` and ``Step`` of a row name the step that lost an active run."""
     steps: dict[int, set[str]] = defaultdict(set)
     for run in runs:
         steps[run.BatchId].add(run.Step)
@@ -122,7 +122,7 @@ async def advance(
 
 
 async def go_on(connection: AsyncConnection, flow: FlowRow, now: datetime) -> list[Ready]:
-    """Decide the waiting steps of a locked flow and write the flow's row. Return the runs that were created."""
+    """Decide on the waiting steps of a locked flow and write the flow's row. Return the created runs."""
     steps = steps_of({name: one.said for name, one in flow.steps.items()})
     ready: list[Ready] = []
     for name, step in steps.items():
@@ -155,7 +155,7 @@ async def _is_over(connection: AsyncConnection, flow: FlowRow, name: str) -> boo
 async def _decide(
     connection: AsyncConnection, flow: FlowRow, step: Step, now: datetime
 ) -> list[Ready]:
-    """Decide a step whose earlier steps are over. Return the step's runs if the step runs."""
+    """Decide on a step after its earlier steps are over. Create and return the step's runs, if any."""
     here = flow.steps[step.name]
     here.state, here.why = verdict(step.on, {one: flow.steps[one].state for one in step.after})
     if here.state != StepState.RUNNING:
@@ -270,7 +270,7 @@ async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> li
 
 
 def _as_kept(value: Any) -> Any:
-    """Replace values that were cut or masked when stored by :class:`NotKept`.
+    """Replace metadata values that were stored cut or masked with a :class:`NotKept` marker.
 
     So no expression reads a truncated value as complete, or a mask as an item.
     """

@@ -73,7 +73,7 @@ class Problem:
 
 
 def steps_of(said: Mapping[str, Mapping[str, Any]]) -> dict[str, Step]:
-    """Parse the steps of a flow. Each step follows the steps in its ``after``.
+    """Parse the steps of a flow and return them in topological order.
 
     Raises:
         FlowError: a step is invalid.
@@ -236,7 +236,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(on: On, before: Mapping[str, StepState]) -> Verdict:
-    """Decide a step whose earlier steps are over.
+    """Decide on a step after its earlier steps are over.
 
     Args:
         on: The required outcome of the earlier steps.
@@ -265,7 +265,7 @@ def outcome(states: Mapping[str, int]) -> StepState:
 
 
 def flow_state(steps: Iterable[StepState], *, cancelled: bool) -> StepState:
-    """Return a flow's state from the states of its steps. ``cancelled``: somebody has cancelled the flow."""
+    """Return a flow's state from the states of its steps. ``cancelled``: a user has cancelled the flow."""
     states = list(steps)
     if any(state not in OVER for state in states):
         return StepState.RUNNING

@@ -34,7 +34,7 @@ class StepRow:
         why: Reason for a step that was skipped or cancelled, or that failed without a run.
         first: Id of the step's first run; runs with smaller ids belong to an earlier rerun.
         runs: Number of runs.
-        keyed: The step's runs must get their keys before they are claimed: the job is unique or has a limit.
+        keyed: Whether the step's runs must get limit or unique keys before a claim: the job is unique or has a limit.
     """
 
     said: dict[str, Any]
@@ -140,7 +140,7 @@ async def insert(connection: AsyncConnection, new: NewFlow, by: str, now: dateti
 
 
 async def lock(connection: AsyncConnection, ids: Sequence[int]) -> list[FlowRow]:
-    """Lock the flows among the given batches in order of their ids, and return them."""
+    """Lock and return the flows among the given batches, in id order."""
     query = sa.select(job_batch).where(_C.Id.in_(ids), _C.Kind == KIND).order_by(_C.Id)
     return [flow_of(row) for row in await connection.execute(query.with_for_update())]
 

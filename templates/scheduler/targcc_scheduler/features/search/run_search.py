@@ -273,7 +273,7 @@ _CLAUSES: dict[str, Callable[[Any, str], Clause]] = {
 # Pages of runs.
 #
 # The indexes of ``c_JobRun`` return runs by job, state, cause and time in id order; runs of a batch are sorted. For other terms, the
-# newest 1,000 runs (:data:`_LOOKED_AT`) are compared directly, which is enough for most searches. Then the text index returns older
+# newest 1,000 runs (:data:`_LOOKED_AT`) are compared directly; most searches end here. Then the text index returns older
 # candidates, and each candidate is compared. Runs that the index may lack are compared too: active runs, and ended runs that no step
 # has indexed yet.
 
