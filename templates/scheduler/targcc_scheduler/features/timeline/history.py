@@ -1,4 +1,4 @@
-"""Heat map of the hours of the week, and daily trends of a job."""
+"""Heat map by hour of the week, and daily trends for a job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...kernel.queries.jobs import BAD
 from ...kernel.queries.statistics import day_number, percentile
 from ...kernel.runs.values import NO_DURATION, QUARTER, duration_of
 
-# Heat map: number of runs and of bad runs in each hour of the week, from the counts in c_JobStat.
+# Heat map: all runs and bad runs for each hour of the week, from the counts in c_JobStat.
 
 DAYS, HOURS = 7, 24
 _COUNTED = (RunState.SUCCEEDED, *sorted(BAD))
@@ -61,7 +61,7 @@ class Heat:
 
 
 class DayCounts:
-    """Cache of past days' counts for an hour. Past days hardly change, and summing a month of all jobs takes long."""
+    """Cache past days' counts for an hour. Past days hardly change, and summing a month for all jobs takes long."""
 
     def __init__(self) -> None:
         self._kept: dict[datetime, tuple[datetime, _Counts]] = {}

@@ -283,7 +283,7 @@ def _change_words(change: ClockChange) -> str:
     return gettext("on %(day)s clocks go back from %(before)s to %(after)s.", **said)
 
 
-# The heat map page: number of runs and of bad runs in each hour of the week.
+# The heat map page: all runs and bad runs for each hour of the week.
 
 _WEEKS = (1, 4, 8)
 _SHADES, _CURVE = 6, 0.75
@@ -316,7 +316,7 @@ async def heatmap_page(
 
 
 def _cells(found: Heat) -> list[list[tuple[int, int, int]]]:
-    """Return a row for each hour: for each weekday the number of runs, the number of bad runs, and the shade from 0."""
+    """Return a row for each hour. A cell for each weekday holds the run count, the bad run count, and the shade from 0."""
     return [
         [
             (one.number, one.bad, _shade(one.number, found.most))

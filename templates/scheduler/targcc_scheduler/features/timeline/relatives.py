@@ -27,7 +27,7 @@ _LINKS = sa.select(job_link.c.ChildId, job_link.c.ParentKind, job_link.c.ParentI
 _BEFORE = _LINKS.where(job_link.c.ChildId.in_(_IDS), job_link.c.ParentKind.in_((BATCH, RUN)))
 _AFTER = _LINKS.where(job_link.c.ParentKind == RUN, job_link.c.ParentId.in_(_IDS))
 _AROUND = sa.union_all(*(sa.select(one.limit(_MOST_LINKS).subquery()) for one in (_BEFORE, _AFTER)))
-"""Dependencies with one of these runs at either end; each end has its own index. Built once, executed for each step of a chain."""
+"""Select dependencies with a given run at either end; each end has its own index. Built once, executed for each step of a chain."""
 _RUNS = sa.select(
     job_run.c.Id,
     job_run.c.JobName,
@@ -66,7 +66,7 @@ class Relatives:
 async def kin_of(
     connection: AsyncConnection, ids: Collection[int], batches: Collection[int]
 ) -> Relatives:
-    """Return the relatives of these runs, and the rows of these batches and flows. A very long chain is cut around the given runs."""
+    """Return the relatives of the given runs, and the rows for the given batches and flows. A very long chain is cut around the given runs."""
     links, seen = await _links(connection, ids)
     if not links and not batches:
         return Relatives({}, frozenset(), {})
@@ -79,7 +79,7 @@ async def kin_of(
 async def _links(
     connection: AsyncConnection, ids: Collection[int]
 ) -> tuple[frozenset[Link], set[int]]:
-    """Follow dependencies from these runs. Return the dependencies, and the runs at their ends."""
+    """Follow dependencies from the given runs. Return the dependencies, and the runs at their ends."""
     links: set[Link] = set()
     seen, frontier = set(ids), set(ids)
     for _ in range(_MOST_ROUNDS):

@@ -193,7 +193,7 @@ async def plan(
     end: datetime,
     listed: int = 24,
 ) -> Plan:
-    """Return the plan of these jobs from ``start``, or from now if that is later.
+    """Return the plan of the given jobs from ``start``, or from now if ``start`` has passed.
 
     Args:
         connection: A connection to read with.
