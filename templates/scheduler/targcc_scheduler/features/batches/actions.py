@@ -28,10 +28,10 @@ from ..triage.bulk import Step
 from . import effects, model
 from .model import waiting_for
 
-# What is done with batches: each function is one transaction, or one step of what takes several.
+# Operations on batches. Each function is one transaction, or one step of an operation with several transactions.
 
 MOST_RUNS = 100_000
-"""A batch has at most so many runs when it is created."""
+"""Limit of runs in a batch when it is created."""
 _LONGEST_NAME = 200
 _A_STEP = 1_000
 _ENDED_BADLY = (RunState.CANCELLED, RunState.FAILED)
@@ -39,16 +39,16 @@ _ENDED_BADLY = (RunState.CANCELLED, RunState.FAILED)
 
 @dataclass(eq=False)
 class Planned:
-    """A batch that is to be created.
+    """A batch to create.
 
     Args:
-        name: For people.
-        on_success: Runs once everything in it has succeeded.
-        on_finish: Runs once everything in it is over.
-        runs: Its runs.
-        inner: The batches in it.
-        parent: The batch that it is in, by its id, where that is there already.
-        batch_id: Its id, once it was created.
+        name: Name for people.
+        on_success: Callback run, started once all members have succeeded.
+        on_finish: Callback run, started once all members are over.
+        runs: The batch's own runs.
+        inner: Inner batches.
+        parent: Id of an existing batch to join as a member.
+        batch_id: The batch's id, set when the batch is created.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Planned:
 
     @property
     def every(self) -> list[Planned]:
-        """It, and all that are in it; one that is in another comes after that."""
+        """Return this batch and all inner batches, each outer batch before its inner batches."""
         return [self, *(deeper for one in self.inner for deeper in one.every)]
 
     @property
     def callbacks(self) -> list[NewRun]:
-        """The runs that wait for it, once it has its id."""
+        """Return the callback runs, with this batch as the dependency. The batch must have its id."""
         assert self.batch_id is not None
         me = ((BATCH, self.batch_id),)
         found = []
@@ -78,18 +78,18 @@ class Planned:
 
 
 async def create(call: Call, planned: Planned, by: Actor) -> int:
-    """Create a batch with all that is in it; its id.
+    """Create a batch with its inner batches, runs and callbacks, and return its id.
 
     Raises:
-        ValueError: its runs wait for too much.
-        BatchError: it has too many runs, or what it is to be in is over, or is what it is to wait for.
-        UnknownBatch: what it is to be in does not exist.
-        UnknownRun: what its runs are to wait for does not exist.
+        ValueError: the runs have too many dependencies.
+        BatchError: the batch has too many runs; or the parent batch is over, or a run would wait for a batch that contains it.
+        UnknownBatch: the parent batch does not exist.
+        UnknownRun: a run that the batch's runs wait for does not exist.
     """
     every = planned.every
     _check_size(every)
     changes: dict[int, effects.Change] = {}
-    if planned.parent is not None:  # its row is locked after those of runs
+    if planned.parent is not None:  # lock the runs' rows before the parent's row
         await dependencies.outcomes(call.connection, [run for one in every for run in one.runs])
         await _refuse_circle(call, planned, planned.parent)
         await model.grow(call.connection, planned.parent, 1)
@@ -138,12 +138,12 @@ def _check_size(every: Sequence[Planned]) -> None:
 
 
 async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> list[RunId]:
-    """Create runs of a batch and return their ids, or those of existing runs that stand for them.
+    """Create runs of a batch and return their ids, or the ids of existing runs that take their place.
 
-    In steps, since PostgreSQL ends a transaction that stands still for as long as all of them take to be made ready.
+    Insert in steps of 1,000 runs: preparing all of them at once could exceed PostgreSQL's ``idle_in_transaction_session_timeout``.
     """
     ids: list[RunId] = []
-    together = DeferredSubmit(call.engine)  # many have fewer entries
+    together = DeferredSubmit(call.engine)  # one submission for all steps makes fewer queue entries
     for start in range(0, len(runs), _A_STEP):
         some = runs[start : start + _A_STEP]
         mine = [replace(run, batch_id=batch_id, ties=run.ties | Tie.BATCH) for run in some]
@@ -153,16 +153,16 @@ async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> lis
 
 
 def _stand_ins(ids: Iterable[RunId]) -> int:
-    """Return how many runs were not created, as existing runs stand for them: their places in the batch are gone."""
+    """Count the runs that were not created because an existing run takes their place, and so are no members."""
     return sum(run_id.existing for run_id in ids)
 
 
 async def add(call: Call, batch_id: int, runs: Sequence[NewRun]) -> list[int]:
-    """Add runs to a batch that is not over; their ids.
+    """Add runs to a running batch and return their ids.
 
     Raises:
-        UnknownBatch: there is none with this id.
-        BatchError: it is over, or being cancelled.
+        UnknownBatch: no batch has this id.
+        BatchError: the batch is over or being cancelled.
     """
     await model.grow(call.connection, batch_id, len(runs))
     ids = await _create_runs(call, batch_id, runs)
@@ -175,11 +175,11 @@ async def add(call: Call, batch_id: int, runs: Sequence[NewRun]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Which runs something is done to, step by step.
+    """The runs of an operation that takes several steps.
 
     Args:
-        batches: The batch, and those in it.
-        up_to: The newest run; those that come later are left as they are.
+        batches: Ids of the batch and its inner batches.
+        up_to: Largest run id to change; the operation skips newer runs.
     """
 
     batches: Sequence[int]
@@ -187,14 +187,16 @@ class Members:
 
 
 async def begin_cancel(call: Call, batch_id: int, by: Actor) -> Members:
-    """Let nothing be added to a batch, since it is being cancelled; the runs to look at.
+    """Mark a batch as being cancelled, so that nothing can be added. Return the runs to cancel.
 
     Raises:
-        UnknownBatch: there is none with this id.
-        BatchError: it is over.
+        UnknownBatch: no batch has this id.
+        BatchError: the batch is over.
     """
     members = await _members(call, batch_id)
-    await model.mark_cancelled(call.connection, members.batches, str(by))  # it is locked last
+    await model.mark_cancelled(
+        call.connection, members.batches, str(by)
+    )  # locks the inner batches first and this batch last
     row = await model.get(call.connection, batch_id)
     if row.State != model.BatchState.RUNNING:
         raise BatchError(f"batch {batch_id} is {row.State}: there is nothing to cancel")
@@ -203,11 +205,11 @@ async def begin_cancel(call: Call, batch_id: int, by: Actor) -> Members:
 
 
 async def begin_retry(call: Call, batch_id: int, by: Actor) -> Members:
-    """Note that what failed of a batch is done again; the runs to look at.
+    """Write the audit entry of a retry, and return the runs to retry.
 
     Raises:
-        UnknownBatch: there is none with this id.
-        BatchError: none has failed, or been cancelled.
+        UnknownBatch: no batch has this id.
+        BatchError: no run has failed or been cancelled.
     """
     members = await _members(call, batch_id)
     found = await model.runs_in(call.connection, members.batches, _ENDED_BADLY, after=0, most=1)
@@ -227,12 +229,12 @@ Doing = Callable[[Call, Sequence[bulk.Row], str], Awaitable[Step]]
 
 
 async def cancel_some(call: Call, found: Sequence[bulk.Row], by: str) -> Step:
-    """Cancel some runs."""
+    """Cancel the given runs."""
     return await bulk.cancel(call.connection, found, by, call.now)
 
 
 async def retry_some(call: Call, found: Sequence[bulk.Row], by: str) -> Step:
-    """Do some runs again."""
+    """Rerun the given runs now."""
     dues = [call.now] * len(found)
     return await bulk.retry(call.connection, found, by, call.now, dues)
 
@@ -240,7 +242,11 @@ async def retry_some(call: Call, found: Sequence[bulk.Row], by: str) -> Step:
 async def step(
     call: Call, members: Members, by: Actor, doing: Doing, after: int
 ) -> tuple[int, int]:
-    """Do something to the next runs of a batch; the last that was looked at, 0 after the last of all, and how many it was done to."""
+    """Apply ``doing`` to the next 1,000 runs with ids above ``after``.
+
+    Returns:
+        The last run's id, 0 after the last step; and the number of runs changed.
+    """
     states = sorted(ACTIVE) if doing is cancel_some else _ENDED_BADLY
     ids = await model.runs_in(
         call.connection, members.batches, states, after=after, up_to=members.up_to, most=_A_STEP
@@ -252,21 +258,21 @@ async def step(
     return ids[-1], len(did.did)
 
 
-# A batch while it is being put together: nothing of it exists until its block ends, and nothing if the block raises.
+# Builders of batches. Nothing is written until the block ends; if the block raises, nothing is written at all.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """A batch as it is asked for.
+    """Options of a batch to create.
 
     Args:
-        name: For people.
-        on_success: The job that runs once everything in it has succeeded.
-        on_finish: The job that runs once everything in it is over.
-        by: Who wants it.
+        name: Name for people.
+        on_success: Callback job, started once all members have succeeded.
+        on_finish: Callback job, started once all members are over.
+        by: The actor.
         session: The application's session or connection.
-        after: What its runs wait for.
-        parent: The batch of which it is to be a member, by its id.
+        after: Dependencies of the batch's runs.
+        parent: Id of an existing batch to join as a member.
     """
 
     name: str
@@ -279,13 +285,13 @@ class Wanted:
 
 
 class Collecting:
-    """Collects the runs of a batch.
+    """Collect the runs of a batch in a block.
 
     Args:
-        host: Where it is going to be.
-        find: Finds a job.
-        wanted: What is asked for.
-        outer: The batch that it is in.
+        host: The scheduler's host.
+        find: Find a job.
+        wanted: Options of the batch.
+        outer: The outer batch, if its block contains this block.
     """
 
     def __init__(
@@ -303,10 +309,10 @@ class Collecting:
 
     @property
     def batch_id(self) -> int:
-        """The batch's id, once its block has ended, and those around it.
+        """The batch's id, once this block and all outer blocks have ended.
 
         Raises:
-            RuntimeError: they have not.
+            RuntimeError: a block has not ended.
         """
         if self._planned.batch_id is None:
             raise RuntimeError("a batch has its id when its block, and those around it, have ended")
@@ -321,11 +327,11 @@ class Collecting:
         priority: int | None = None,
         **arguments: Any,
     ) -> None:
-        """Add a run; see :meth:`~..creating.Creating.enqueue`.
+        """Add a run; see :meth:`~...enqueueing.Creating.enqueue`.
 
         Raises:
-            UnknownJob: there is no such job.
-            ArgumentsError: the arguments do not fit it.
+            UnknownJob: no job has this name.
+            ArgumentsError: the arguments do not fit the job.
         """
         self.enqueue_many(job, [arguments], queue=queue, priority=priority)
 
@@ -337,14 +343,17 @@ class Collecting:
         queue: str | None = None,
         priority: int | None = None,
     ) -> None:
-        """Add a run for each of many sets of arguments."""
+        """Add a run for each set of arguments."""
         options = Options(self._wanted.after, queue, priority)
         self._planned.runs += self._new_runs(job, many, options)
 
     def batch(
         self, name: str, *, on_success: JobRef | None = None, on_finish: JobRef | None = None
     ) -> Self:
-        """A batch that counts as one member of this one; its block stands in this one's, and its runs wait for what those of this one wait for."""
+        """Begin an inner batch. It counts as a single member of this batch.
+
+        The inner batch's block must be inside this batch's block. The inner runs have the same dependencies as this batch's runs.
+        """
         wanted = Wanted(
             name=name,
             on_success=on_success,
@@ -364,7 +373,7 @@ class Collecting:
         return self
 
     def _whole(self) -> Planned | None:
-        """The block has ended well: what is to be created now, if it stands in no other block."""
+        """End the block without an error. Return the batch to create now, or ``None`` for an inner batch."""
         if self._outer is None:
             return self._planned
         self._outer.inner.append(self._planned)
@@ -381,10 +390,10 @@ class Collecting:
 
 
 class Batch(Collecting):
-    """A batch that is put together in an ``async with`` block."""
+    """Builder of a batch as an ``async with`` block."""
 
     async def __aenter__(self) -> Self:
-        await self._host.now()  # by the database's clock
+        await self._host.now()  # read the database's clock
         return self._begin()
 
     async def __aexit__(
@@ -396,7 +405,7 @@ class Batch(Collecting):
 
 
 class PlainBatch(Collecting):
-    """A batch that is put together in a ``with`` block, by code that is not async."""
+    """Builder of a batch as a ``with`` block, for synchronous code."""
 
     def __enter__(self) -> Self:
         self._host.open_now()
@@ -413,17 +422,17 @@ class PlainBatch(Collecting):
                 host.finish_now(host.operate_within(create, session, whole, by))
 
 
-# What can be done with batches that exist: ``scheduler.batches``.
+# Operations on existing batches: ``scheduler.batches``.
 
 Begin = Callable[[Call, int, Actor], Awaitable[Members]]
 
 
 class Batches:
-    """Cancels batches, has what failed of them done again, and adds to them.
+    """Cancel batches, retry their failed runs, and add runs.
 
     Args:
-        host: Where they are.
-        find: Finds a job.
+        host: The scheduler's host.
+        find: Find a job.
     """
 
     def __init__(self, host: Host, find: Callable[[JobRef], JobDefinition]) -> None:
@@ -431,24 +440,24 @@ class Batches:
         self._find = find
 
     async def cancel(self, batch_id: int, *, by: Actor) -> int:
-        """Cancel all runs of a batch, and of those in it: those that wait at once, the others are told. How many.
+        """Cancel all runs of a batch and its inner batches, in steps of 1,000 runs. Return the number of runs.
 
-        It is done in steps of 1,000 runs; nothing can be added from the first on.
+        Waiting runs are cancelled at once; running runs get a request to stop. From the first step on, nothing can be added to the batch.
 
         Raises:
-            UnknownBatch: there is none with this id.
-            BatchError: it is over.
+            UnknownBatch: no batch has this id.
+            BatchError: the batch is over.
         """
         return await self._all(begin_cancel, cancel_some, batch_id, by)
 
     async def retry_failed(self, batch_id: int, *, by: Actor) -> int:
-        """Do the runs of a batch again that have failed or were cancelled; how many. The new runs take their places in the batch.
+        """Rerun the failed and cancelled runs of a batch and its inner batches, in steps of 1,000 runs. Return the number of runs.
 
-        It is done in steps of 1,000 runs.
+        The new runs replace the old runs in the batch.
 
         Raises:
-            UnknownBatch: there is none with this id.
-            BatchError: none has failed, or been cancelled.
+            UnknownBatch: no batch has this id.
+            BatchError: no run has failed or been cancelled.
         """
         return await self._all(begin_retry, retry_some, batch_id, by)
 
@@ -461,11 +470,11 @@ class Batches:
         by: Actor = SYSTEM,
         session: Connection | None = None,
     ) -> list[int]:
-        """Add runs to a batch that is not over, as from one of its runs; their ids.
+        """Add runs to a running batch, for example from one of its runs, and return their ids.
 
         Raises:
-            UnknownBatch: there is none with this id.
-            BatchError: it is over, or being cancelled.
+            UnknownBatch: no batch has this id.
+            BatchError: the batch is over or being cancelled.
             ArgumentsError: the arguments do not fit the job.
         """
         definition, now, kind = self._find(job), await self._host.now(), JobType.FIRE_AND_FORGET

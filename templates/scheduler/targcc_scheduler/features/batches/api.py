@@ -1,4 +1,4 @@
-"""The routes of batches."""
+"""API routes of batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``targcc batch``: look at batches, cancel them, do again what failed of them."""
+"""``targcc batch``: list and show batches, cancel them, and retry their failed runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ends of runs mean for their batches: counted once for each settled batch of runs, and the last one ends the batch."""
+"""Update batches when runs end: count the ended members, and end a batch with its last member."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MOST_SWEPT = 500
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What has become of some members of a batch.
+    """A change in the members of a batch.
 
     Args:
-        over: How many are over.
-        failed: How many of those did not succeed.
-        gone: How many are of the batch no more.
+        over: Number of members that are now over or have left.
+        failed: Number of members among ``over`` that did not succeed.
+        gone: Number of members among ``over`` that have left the batch.
     """
 
     over: int
@@ -43,7 +43,7 @@ class Change:
 async def on_settled(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Effects:
-    """Runs are over: their batches count them, and those of which they were the last end."""
+    """Count settled runs in their batches, and end batches with no pending member."""
     members = sorted(over(settled, Tie.BATCH))
     if not members:
         return Effects()
@@ -51,7 +51,7 @@ async def on_settled(
     query = (
         sa.select(job_run.c.BatchId, sa.func.count(), sa.func.sum(failed))
         .where(known.of(connection).among(job_run.c.Id, members), job_run.c.BatchId.is_not(None))
-        .where(job_run.c.Step.is_(None))  # a flow counts its steps
+        .where(job_run.c.Step.is_(None))  # the flow itself counts its steps
         .group_by(job_run.c.BatchId)
     )
     found = await connection.execute(query)
@@ -61,7 +61,7 @@ async def on_settled(
 async def stood_for(
     connection: AsyncConnection, asked: Sequence[NewRun], ids: Sequence[RunId], now: datetime
 ) -> Effects:
-    """Runs that were to be of batches are not, where others stand for them that were there already: their places are gone."""
+    """Remove members that were not created because existing runs take their place, such as runs with the same unique key."""
     changes: dict[int, Change] = {}
     for run, run_id in zip(asked, ids, strict=True):
         if run.batch_id is not None and run_id.existing:
@@ -70,7 +70,7 @@ async def stood_for(
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Effects:
-    """Runs were removed by a person: those that were not over leave their batches, as if they had not been added."""
+    """Remove deleted runs from their batches, as if they had never been added. Runs that were over still count as members."""
     left = [row for row in rows if row.BatchId and row.Step is None and row.State not in FINAL]
     leaving = Counter(row.BatchId for row in left)
     return await count(
@@ -81,13 +81,13 @@ async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetim
 async def count(
     connection: AsyncConnection, changes: Mapping[int, Change], now: datetime
 ) -> Effects:
-    """Count what has become of members; a batch without any that is not over ends, and is a member of its own that is over."""
+    """Apply changes to batches, and end each batch with no pending member. An ended inner batch counts in its outer batch."""
     waiting = dict(changes)
     ready: list[Ready] = []
     settled: list[Settlement] = []
     c = job_batch.c
     while waiting:
-        batch_id = max(waiting)  # inner batches first, and all transactions in that order
+        batch_id = max(waiting)  # inner batches first: all transactions lock in this order
         change = waiting.pop(batch_id)
         counted = (
             sa.update(job_batch)
@@ -123,13 +123,13 @@ def _final(failed: int, cancelled_by: str | None) -> BatchState:
 
 
 async def any_goes_on(connection: AsyncConnection) -> bool:
-    """Whether a batch is not over."""
+    """Return whether a batch is running."""
     open_ = sa.exists().where(job_batch.c.State == BatchState.RUNNING, IS_BATCH)
     return bool(await connection.scalar(sa.select(open_)))
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
-    """End batches of which nothing goes on any more, and discard what waits for batches that are gone.
+    """End running batches that have no active member, and discard runs that wait for deleted batches.
 
     Nodes of an earlier release end and remove runs without counting them.
     """
@@ -141,9 +141,7 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
     still = sa.select(c.Id).where(c.State == BatchState.RUNNING, IS_BATCH, ~goes_on)
     ids = list((await connection.execute(still.order_by(c.Id.desc()).limit(_MOST_SWEPT))).scalars())
     changes = {}
-    for (
-        batch_id
-    ) in ids:  # counted with its row locked: what is being added to it is there now, or waits
+    for batch_id in ids:  # check with the row locked: a concurrent add has committed or waits
         lock = sa.select(c.Pending, c.Failed).where(c.Id == batch_id).with_for_update()
         row = (await connection.execute(lock)).one()
         if await connection.scalar(still.where(c.Id == batch_id)) is None:
@@ -165,7 +163,7 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
 
 
 async def _discard_lost(connection: AsyncConnection, now: datetime) -> list[Settlement]:
-    """Cancel runs that wait for batches that were pruned: nobody can have those done again."""
+    """Cancel runs that wait for pruned batches: pruned batches cannot be retried."""
     gone = sa.and_(
         job_link.c.ParentKind == dependencies.BATCH,
         ~sa.exists().where(job_batch.c.Id == job_link.c.ParentId),
@@ -185,7 +183,7 @@ async def _discard_lost(connection: AsyncConnection, now: datetime) -> list[Sett
 
 
 async def prune(connection: AsyncConnection, before: datetime, most: int) -> int:
-    """Remove batches and flows that ended before an instant and have neither runs nor inner batches any more; how many."""
+    """Delete batches and flows that ended before an instant and have no runs and no inner batches. Return the number of rows."""
     c, inner = job_batch.c, job_batch.alias("inner_batch")
     empty = sa.and_(
         ~sa.exists().where(job_run.c.BatchId == c.Id),

@@ -1,4 +1,4 @@
-"""Where open streams hear of batches and flows: one loop looks for all of them, as for runs, while there is somebody to tell."""
+"""Poll batches and flows for open event streams. One loop polls for all streams, only while a stream is open."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ _ROUND_SECONDS = 1.0
 
 
 class BatchWatcher:
-    """Somebody who watches one batch or flow.
+    """A listener for one batch or flow.
 
     Args:
-        batch_id: The batch or flow.
+        batch_id: Id of the batch or flow.
     """
 
     def __init__(self, batch_id: int) -> None:
         self.batch_id = batch_id
         self.status: BatchStatus | None = None
         self.ended = False
-        """It is over, or gone (then :attr:`status` is ``None``)."""
+        """Whether the batch or flow is over, or deleted (then :attr:`status` is ``None``)."""
         self._news = asyncio.Event()
 
     def hear(self, status: BatchStatus | None) -> None:
-        """What a round has found."""
+        """Receive the polled status, and wake :meth:`news` if the status has changed or is final."""
         self.ended = status is None or status.final
         if status != self.status or self.ended:
             self._news.set()
         self.status = status
 
     async def news(self, seconds: float) -> None:
-        """Wait for something to change, at most so long."""
+        """Wait for a change, at most so many seconds."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
         self._news.clear()
 
 
 class BatchHub:
-    """Looks at the batches and flows that somebody watches. For one event loop.
+    """Poll the batches and flows of all listeners. Belongs to one event loop.
 
     Args:
-        read: Answers a query from the scheduler's database.
+        read: Run a query in the scheduler's database.
     """
 
     def __init__(self, read: Read) -> None:
@@ -52,11 +52,11 @@ class BatchHub:
         self._rounds = PollLoop[BatchWatcher]("following batches for open pages", self._round)
 
     def watch(self, batch_id: int) -> AbstractContextManager[BatchWatcher]:
-        """Hear of a batch or flow for as long as the context lasts."""
+        """Listen to a batch or flow within a context."""
         return self._rounds.join(BatchWatcher(batch_id))
 
     async def _round(self) -> float:
-        """One look; the seconds until the next."""
+        """Poll once, and return the seconds until the next poll."""
         watchers = [one for one in self._rounds.listeners if not one.ended]
         ids = {one.batch_id for one in watchers}
         if ids:

@@ -1,6 +1,6 @@
-"""Rows of batches, and who waits for them.
+"""Rows of batches, and their dependents.
 
-The rows of batches are locked after those of runs, and an inner batch before the one that it is in: the larger id first.
+Lock rows of batches after rows of runs, and inner batches before outer batches: larger ids first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...db.tables import job_batch, job_link, job_run
 from ...kernel.dependencies import BATCH, RUN, Parent
 from ...kernel.runs.values import NewRun, Tie
 
-# Rows of ``c_JobBatch``: made, found, and reopened when runs of a batch are done again.
+# Rows of ``c_JobBatch``: insert, read, and reopen when runs of a batch are rerun.
 
 Row = Any
 """A row of ``c_JobBatch``."""
@@ -32,9 +32,9 @@ class BatchState(StrEnum):
     """The state of a batch; once it is over, as a run's: so whoever waits for it asks as for a run."""
 
     RUNNING = "running"
-    SUCCEEDED = "succeeded"  # all its runs and inner batches did
+    SUCCEEDED = "succeeded"  # all runs and inner batches have succeeded
     FAILED = "failed"
-    CANCELLED = "cancelled"  # by a person, and not everything had succeeded
+    CANCELLED = "cancelled"  # by a person, and some member has not succeeded
 
 
 IS_BATCH = job_batch.c.Kind == BATCH
@@ -49,7 +49,7 @@ async def create(
     members: int,
     parent_id: int | None,
 ) -> int:
-    """Insert a batch of so many runs and inner batches; its id."""
+    """Insert a batch with a number of members (runs and inner batches), and return its id."""
     c = job_batch.c
     values: dict[sa.Column[Any], Any] = {
         c.Name: name,
@@ -66,10 +66,10 @@ async def create(
 
 
 async def get(connection: AsyncConnection, batch_id: int, *, lock: bool = False) -> Row:
-    """The row of a batch.
+    """Return the row of a batch.
 
     Raises:
-        UnknownBatch: there is none with this id.
+        UnknownBatch: no batch has this id.
     """
     query = sa.select(job_batch).where(job_batch.c.Id == batch_id, IS_BATCH)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
@@ -79,7 +79,7 @@ async def get(connection: AsyncConnection, batch_id: int, *, lock: bool = False)
 
 
 async def with_inner(connection: AsyncConnection, batch_id: int) -> list[int]:
-    """A batch and all that are in it, the innermost first."""
+    """Return the ids of a batch and its inner batches, innermost first."""
     found = [batch_id]
     level = [batch_id]
     while level:
@@ -91,7 +91,7 @@ async def with_inner(connection: AsyncConnection, batch_id: int) -> list[int]:
 
 
 async def with_outer(connection: AsyncConnection, batch_id: int) -> list[int]:
-    """A batch and all that it is in, the outermost last."""
+    """Return the ids of a batch and its outer batches, outermost last."""
     found: list[int] = []
     outer: int | None = batch_id
     while outer is not None:
@@ -103,11 +103,11 @@ async def with_outer(connection: AsyncConnection, batch_id: int) -> list[int]:
 
 
 async def grow(connection: AsyncConnection, batch_id: int, count: int) -> None:
-    """Make room for more runs in a batch that is not over; it does not end before the transaction does.
+    """Add to the member count of a running batch. The row lock keeps the batch running until this transaction ends.
 
     Raises:
-        UnknownBatch: there is none with this id.
-        BatchError: it is over, or being cancelled.
+        UnknownBatch: no batch has this id.
+        BatchError: the batch is over or being cancelled.
     """
     row = await get(connection, batch_id, lock=True)
     if row.State != BatchState.RUNNING:
@@ -120,7 +120,7 @@ async def grow(connection: AsyncConnection, batch_id: int, count: int) -> None:
 
 
 async def mark_cancelled(connection: AsyncConnection, ids: Sequence[int], by: str) -> None:
-    """Note who cancels batches that are not over."""
+    """Set the actor that cancels running batches; the first actor stays."""
     for batch_id in ids:
         open_ = sa.and_(job_batch.c.Id == batch_id, job_batch.c.State == BatchState.RUNNING)
         by_first = sa.func.coalesce(job_batch.c.CancelledBy, by)
@@ -136,7 +136,7 @@ async def runs_in(
     up_to: int | None = None,
     most: int,
 ) -> list[int]:
-    """Ids of runs of batches that are in one of these states, from the run that was seen last."""
+    """Return ids of the batches' runs in one of the states, in order, with ids above ``after`` and at most ``up_to``."""
     wanted = [
         known.of(connection).among(job_run.c.BatchId, ids),
         job_run.c.State.in_(states),
@@ -149,15 +149,15 @@ async def runs_in(
 
 
 async def newest_run(connection: AsyncConnection, ids: Sequence[int]) -> int:
-    """The largest id of a run of batches; 0 when they have none."""
+    """Return the largest run id in the batches; 0 if the batches have no runs."""
     among = known.of(connection).among(job_run.c.BatchId, ids)
     return int(await connection.scalar(sa.select(sa.func.max(job_run.c.Id)).where(among)) or 0)
 
 
 async def rejoin(connection: AsyncConnection, again: Sequence[NewRun]) -> list[NewRun]:
-    """New runs as they are to be created: each takes the place in its batch of the run that it does again, and reopens the batch.
+    """Move each new run into the batch of the run it replaces, and reopen the batch. Return the new runs with batch ids.
 
-    Call it before they are created, in the same transaction; of two that do the same run again, the first takes the place.
+    Call this before the new runs are inserted, in the same transaction. If a run is rerun twice, the first rerun gets the batch.
     """
     done_again = [run.retry_of for run in again if run.retry_of is not None]
     if not done_again:
@@ -192,7 +192,7 @@ async def rejoin(connection: AsyncConnection, again: Sequence[NewRun]) -> list[N
 
 
 async def _reopen(connection: AsyncConnection, batch_id: int, back: int, bad: int) -> Row | None:
-    """Count members that are not over any more; the row of a batch that was over until now."""
+    """Count members as pending again. Return the row if the batch was over until now, otherwise ``None``."""
     row = await get(connection, batch_id, lock=True)
     c = job_batch.c
     values: dict[sa.Column[Any], Any] = {c.Pending: c.Pending + back, c.Failed: c.Failed - bad}
@@ -209,11 +209,11 @@ async def _reopen(connection: AsyncConnection, batch_id: int, back: int, bad: in
     return row if row.State != BatchState.RUNNING else None
 
 
-# Who waits for batches: the runs that do, the batches that these are in, and so on.
+# Dependents of batches: runs that wait for a batch, their batches, and so on.
 
 
 async def waiting_for(connection: AsyncConnection, batch_ids: Collection[int]) -> set[Parent]:
-    """These batches, and every run and batch that does not end before they do."""
+    """Return the given batches, and every run and batch that cannot end before the given batches."""
     found: set[Parent] = set()
     level: set[Parent] = {(BATCH, one) for one in batch_ids}
     while level:
@@ -230,7 +230,7 @@ async def waiting_for(connection: AsyncConnection, batch_ids: Collection[int]) -
 
 
 async def _children(connection: AsyncConnection, kind: str, ids: Collection[int]) -> list[Parent]:
-    """The runs that wait for some runs or batches."""
+    """Return the runs that wait for the given runs or batches."""
     if not ids:
         return []
     c = job_link.c
@@ -249,7 +249,7 @@ async def _around(
     inner: sa.Column[int],
     ids: Collection[int],
 ) -> list[Parent]:
-    """The batches that some runs or batches are in."""
+    """Return the batches that contain the given runs or batches."""
     if not ids:
         return []
     among = known.of(connection).among(inner, sorted(ids))

@@ -26,7 +26,7 @@ from .model import BatchState
 from .queries import Batch
 from .stream import batch_events
 
-# Batches and flows as they happen: streams of events for their pages.
+# Event streams for the pages of batches and flows.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -52,18 +52,18 @@ async def follow_flow(
 
 
 def no_such_batch(batch_id: int) -> Problem:
-    """The page that there is no batch of this id."""
+    """Return the 404 page for a batch id."""
     said = gettext("There is no batch %(id)s; old ones are removed in time.", id=batch_id)
     return Problem(404, "No such batch", said)
 
 
 def no_such_flow(flow_id: int) -> Problem:
-    """The page that there is no flow of this id."""
+    """Return the 404 page for a flow id."""
     said = gettext("There is no flow %(id)s; old ones are removed in time.", id=flow_id)
     return Problem(404, "No such flow", said)
 
 
-# The pages of batches, and their buttons.
+# Pages and buttons of batches.
 
 Operator = Annotated[Principal, Depends(page_needs(Role.OPERATOR))]
 _A_PAGE, _MOST_INNER = 50, 100

@@ -1,4 +1,4 @@
-"""Batches with the states of their members."""
+"""Read batches and the states of their members."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..flows.model import KIND as FLOW
 from ..flows.model import flow_of
 from .model import IS_BATCH, BatchState, Row
 
-# Batches with how many of their members are over, and how many of their runs are in which state.
+# Batches with their progress and the number of their runs in each state.
 
 _C = job_batch.c
 _MOST_NAMED = 100
@@ -26,23 +26,23 @@ _MOST_NAMED = 100
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch as people see it.
+    """A batch for pages and the API.
 
     Args:
-        id: Its id.
-        name: What whoever created it calls it.
-        state: How it stands.
-        created_by: Who created it.
-        created_at: When.
-        completed_at: When it was over; ``None`` until then.
-        cancelled_by: Who cancelled it.
-        parent: The batch that it is in.
-        total: How many members it has: runs, and batches in it.
-        pending: How many of them are not over.
-        failed: How many of them did not succeed.
-        runs: How many of its own runs are in each state.
-        inner: The batches in it, 100 at most.
-        callbacks: The runs that wait for it, or waited, 100 at most.
+        id: The batch's id.
+        name: The name from its creator.
+        state: The batch's state.
+        created_by: The actor that created the batch.
+        created_at: Creation time.
+        completed_at: End time, ``None`` while the batch is running.
+        cancelled_by: The actor that cancelled the batch.
+        parent: Id of the outer batch.
+        total: Number of members: runs and inner batches.
+        pending: Number of members that are not over.
+        failed: Number of members that did not succeed.
+        runs: Number of the batch's own runs in each state.
+        inner: Ids of inner batches, 100 at most.
+        callbacks: Ids of the runs with this batch as a dependency, past and present, 100 at most.
     """
 
     id: int
@@ -62,7 +62,7 @@ class Batch:
 
     @property
     def over(self) -> int:
-        """How many members are over."""
+        """Number of members that are over."""
         return self.total - self.pending
 
 
@@ -74,14 +74,14 @@ async def list_batches(
     before: int | None = None,
     parent: int | None = None,
 ) -> list[Batch]:
-    """Batches, newest first, without their runs and the batches in them.
+    """Return batches, newest first, without counts of runs and without inner batches.
 
     Args:
         db: The database.
-        state: In this state.
-        limit: At most so many.
-        before: Older than this one.
-        parent: Of those in this one.
+        state: Return only batches in this state.
+        limit: Maximum number of batches.
+        before: Return only batches with a smaller id.
+        parent: Return only inner batches of this batch.
     """
     query = sa.select(job_batch).where(IS_BATCH)
     if state is not None:
@@ -95,7 +95,7 @@ async def list_batches(
 
 
 async def get_batch(db: AsyncConnection, batch_id: int) -> Batch | None:
-    """A batch with what is in it and what waits for it; ``None``: there is none with this id."""
+    """Return a batch with its runs' states, inner batches and dependents; ``None`` if no batch has this id."""
     row = await _row(db, batch_id)
     if row is None:
         return None
@@ -115,7 +115,7 @@ async def get_batch(db: AsyncConnection, batch_id: int) -> Batch | None:
 
 
 async def batch_of_run(db: AsyncConnection, batch_id: int | None) -> Batch | None:
-    """The batch that a run is of, as in a list; ``None``: it is of none, or of a flow."""
+    """Return the batch with a run's batch id, without details. Return ``None`` if the id is ``None`` or belongs to a flow."""
     row = None if batch_id is None else await _row(db, batch_id)
     return None if row is None else _batch(row)
 
@@ -150,24 +150,24 @@ def _batch(
     )
 
 
-# What those hear who watch batches and flows: how many of their runs are over, and how many are under way.
+# Status of batches and flows for open streams: progress, and the number of running and retrying runs.
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """The state of a batch or a flow, and how far it is.
+    """State and progress of a batch or flow.
 
     Args:
-        id: Its id.
-        name: What it is called.
-        state: How it stands.
-        total: Its members: runs and batches in it; of a flow its steps.
-        pending: How many of them are not over.
-        failed: How many of them did not succeed.
-        running: How many of its runs are running.
-        retrying: How many wait for their next attempt.
-        completed_at: When it was over; ``None`` until then.
-        steps: The state of each step of a flow; empty of a batch.
+        id: Id of the batch or flow.
+        name: Its name.
+        state: Its state.
+        total: Number of members: runs and inner batches; for a flow, number of steps.
+        pending: Number of members that are not over.
+        failed: Number of members that did not succeed.
+        running: Number of running runs.
+        retrying: Number of runs that wait for their next attempt.
+        completed_at: End time, ``None`` while running.
+        steps: State of each step of a flow; empty for a batch.
     """
 
     id: int
@@ -183,14 +183,14 @@ class BatchStatus:
 
     @property
     def final(self) -> bool:
-        """Whether it is over; it goes on when its runs are done again."""
+        """Whether the batch or flow is over. Rerunning a member reopens the batch or flow."""
         return self.completed_at is not None
 
 
 async def batch_statuses(
     connection: AsyncConnection, ids: Collection[int]
 ) -> dict[int, BatchStatus]:
-    """The state of some batches and flows; those that are not there are left out."""
+    """Return the status of batches and flows by id. Leave out deleted batches and flows."""
     c, among = job_batch.c, known.of(connection).among
     active = await _active(connection, ids)
     rows = await connection.execute(sa.select(job_batch).where(among(c.Id, sorted(ids))))
@@ -216,7 +216,7 @@ async def batch_statuses(
 
 
 async def _active(connection: AsyncConnection, ids: Collection[int]) -> dict[tuple[int, str], int]:
-    """How many runs of each are under way: few, however large it is, and found by the index."""
+    """Count the running and retrying runs of each batch. An index finds these few runs, however large the batch."""
     c = job_run.c
     rows = await connection.execute(
         sa.select(c.BatchId, c.State, sa.func.count())

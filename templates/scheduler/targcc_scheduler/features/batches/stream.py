@@ -1,4 +1,4 @@
-"""The events of one batch or flow: its state and progress, and its end."""
+"""Event stream of one batch or flow: its state, progress and end."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..accounts.roles import Principal
 def batch_events(
     request: Request, principal: Principal, batch_id: int, kind: Literal["batch", "flow"]
 ) -> EventStream:
-    """A stream of events, named by what it is, until it is over.
+    """Return a stream of events named by ``kind``, until the batch or flow is over.
 
     Args:
         request: The request.
-        principal: Who reads.
-        batch_id: The batch or flow.
-        kind: Which of the two it is.
+        principal: The reader.
+        batch_id: Id of the batch or flow.
+        kind: Whether the id belongs to a batch or a flow.
 
     Raises:
-        Problem: there are too many streams.
+        Problem: too many streams are open.
     """
     watching = get_web(request).batches.watch(batch_id)
     leave = Leave(request, principal, whole=True)

@@ -32,26 +32,26 @@ from .graph import OVER, StepState, in_order, steps_of
 from .language import Template, filled, texts_in
 from .model import NewFlow, StepRow
 
-# What people and programs do to flows: start, cancel, do again from a step on.
+# Actions on flows: start, cancel, rerun from a step on.
 
 STARTED = "start flow"
-"""The step of the run that starts a flow; its result is the flow's id."""
+"""Name of the step row in the run that starts a flow; the step's result is the flow's id."""
 
 
 async def start(
     connection: AsyncConnection, new: NewFlow, by: str, now: datetime
 ) -> tuple[int, list[Ready]]:
-    """Start a flow: its id, and the runs of its first steps."""
+    """Insert a flow and create the runs of its first steps. Return the flow's id and the created runs."""
     flow_id = await model.insert(connection, new, by, now)
     flow = await model.lock_one(connection, flow_id)
     return flow_id, await go_on(connection, flow, now)
 
 
 async def started_by(connection: AsyncConnection, run_id: int) -> int | None:
-    """The flow that a run has started already, in an earlier attempt; the run is locked.
+    """Return the flow that an earlier attempt of this run started, if any. Lock the run's row.
 
     Raises:
-        UnknownRun: there is no such run.
+        UnknownRun: no run has this id.
     """
     query = sa.select(job_run.c.Id).where(job_run.c.Id == run_id).with_for_update()
     if (await connection.execute(query)).first() is None:
@@ -65,7 +65,7 @@ async def started_by(connection: AsyncConnection, run_id: int) -> int | None:
 
 
 async def note_start(connection: AsyncConnection, run_id: int, flow_id: int, now: datetime) -> None:
-    """Note that a run has started a flow: as a finished step of it, and for its page."""
+    """Record that a run has started a flow: insert a finished step row, and set the run's batch id if it has none."""
     await connection.execute(
         sa.insert(job_step).values(
             RunId=run_id,
@@ -83,12 +83,14 @@ async def note_start(connection: AsyncConnection, run_id: int, flow_id: int, now
 async def under_way(
     connection: AsyncConnection, name: str, is_same: Callable[[str | None], bool]
 ) -> int | None:
-    """The oldest flow of a name that is under way, with arguments that are the same; until this transaction ends nobody else looks for one.
+    """Return the oldest running flow of this name whose arguments match ``is_same``.
+
+    Lock the flow's name first: until this transaction ends, no other transaction searches for a running flow of this name.
 
     Args:
         connection: The transaction.
         name: The flow's name.
-        is_same: Whether arguments, as JSON, are the same.
+        is_same: Compare the stored arguments, as JSON.
     """
     await known.of(connection).lock_job(connection, f"flow/{name}")
     c = job_batch.c
@@ -102,14 +104,16 @@ async def under_way(
 async def rerun(
     connection: AsyncConnection, flow_id: int, from_step: str | None, now: datetime
 ) -> tuple[str, list[Ready]]:
-    """Do a step and all after it again, in the same flow; ``None``: all steps that failed or were cancelled, and those after them.
+    """Run a step and all its dependents again, in the same flow.
+
+    ``from_step=None`` selects all steps that failed or were cancelled, and their dependents.
 
     Returns:
-        The flow's name, and the runs that go.
+        The flow's name, and the runs that were created.
 
     Raises:
-        UnknownFlow: there is no such flow.
-        FlowStateError: it has no such step, nothing of it failed, or what is to be done again is not over.
+        UnknownFlow: no flow has this id.
+        FlowStateError: the flow has no such step, no step failed, or a selected step still has active runs.
     """
     flow = await model.lock_one(connection, flow_id)
     steps = steps_of({name: one.said for name, one in flow.steps.items()})
@@ -149,15 +153,15 @@ async def _require_quiet(connection: AsyncConnection, flow_id: int, steps: set[s
 async def cancel(
     connection: AsyncConnection, flow_id: int, by: str, now: datetime
 ) -> tuple[str, Sequence[int]]:
-    """Let nothing more of a flow begin.
+    """Cancel all waiting steps of a flow.
 
     Returns:
-        Its name, and its runs that are not over: they are cancelled once this is committed, since whoever ends a run locks first the
-        run and then its flow.
+        The flow's name, and the ids of its active runs. Cancel the runs after this transaction has committed:
+        settling a run locks the run first and its flow second.
 
     Raises:
-        UnknownFlow: there is no such flow.
-        FlowStateError: it is over.
+        UnknownFlow: no flow has this id.
+        FlowStateError: the flow is over.
     """
     flow = await model.lock_one(connection, flow_id)
     if flow.state in OVER:
@@ -168,19 +172,19 @@ async def cancel(
 
 
 async def active_runs(connection: AsyncConnection, flow_id: int) -> Sequence[int]:
-    """The runs of a flow's steps that are not over, by their ids."""
+    """Return the ids of the active runs of a flow's steps, in order."""
     c = job_run.c
     query = sa.select(c.Id).where(c.BatchId == flow_id, c.State.in_(ACTIVE), c.Step.is_not(None))
     return (await connection.scalars(query.order_by(c.Id))).all()
 
 
-# Flows: the part of a scheduler that starts them, cancels them and does them again.
+# The scheduler's methods for flows: start, cancel, rerun.
 
 _RUNS_A_TRANSACTION = 500
 
 
 class Flowing(Creating):
-    """What :class:`~..scheduler.Scheduler` has for flows."""
+    """Methods of :class:`~...scheduler.Scheduler` for flows."""
 
     async def start_flow(
         self,
@@ -190,17 +194,19 @@ class Flowing(Creating):
         session: Connection | None = None,
         by: Actor = SYSTEM,
     ) -> int:
-        """Start a flow of targcc.yaml; returns its id, or that of the one under way if the flow is ``unique``.
+        """Start a flow of targcc.yaml and return its id.
+
+        If a unique flow with the same arguments is running, return that flow's id instead.
 
         Args:
-            name: What targcc.yaml calls it.
-            arguments: Those of the flow, besides their defaults.
-            session: As :meth:`enqueue` has it.
-            by: Who wants it.
+            name: The flow's name in targcc.yaml.
+            arguments: Arguments of the flow. Missing arguments get their defaults.
+            session: The application's session or connection; see :meth:`enqueue`.
+            by: The actor, for the audit log.
 
         Raises:
-            UnknownFlow: there is none of this name.
-            UnknownJob: a step names a job that is not there.
+            UnknownFlow: no flow has this name.
+            UnknownJob: a step names a job that is not registered.
             ArgumentsError: the arguments do not fit the flow, or those of a step do not fit its job.
         """
         return await self.operate(start_flow, session, self._new_flow(name, arguments or {}), by)
@@ -208,17 +214,17 @@ class Flowing(Creating):
     async def start_flow_of_run(
         self, name: str, run_id: int, arguments: Mapping[str, Any], *, alone: bool, by: str
     ) -> tuple[int, bool]:
-        """Start a flow for a run of its job, once however many attempts that has.
+        """Start a flow for a run of the flow's job. Further attempts of the run start no second flow.
 
         Args:
-            name: What targcc.yaml calls it.
+            name: The flow's name in targcc.yaml.
             run_id: The run.
-            arguments: Those of the flow.
-            alone: Not while another flow of that name is under way.
-            by: Who started the run.
+            arguments: Arguments of the flow.
+            alone: Start nothing while another flow of this name is under way.
+            by: The actor that started the run.
 
         Returns:
-            The flow, and whether it is that run's; else it is the other one.
+            The flow's id, and whether this run started the flow. If false, the id is that of the flow under way.
         """
         new = self._new_flow(name, arguments)
         return await self.operate(start_of_run, None, new, Actor(by), run_id, alone=alone)
@@ -226,25 +232,27 @@ class Flowing(Creating):
     async def rerun_flow(
         self, flow_id: int, from_step: str | None = None, *, by: Actor = SYSTEM
     ) -> None:
-        """Do a step of a flow and all after it again, in the same flow; what was done before it stays.
+        """Run a step of a flow and all its dependents again, in the same flow. Earlier steps keep their results.
 
         Args:
             flow_id: The flow.
-            from_step: The step. Default: all that failed or were cancelled.
-            by: Who wants it.
+            from_step: The step. Default: all steps that failed or were cancelled.
+            by: The actor, for the audit log.
 
         Raises:
-            UnknownFlow: there is none with this id.
-            FlowStateError: what is to be done again is not over, or nothing of it failed.
+            UnknownFlow: no flow has this id.
+            FlowStateError: the flow has no such step, no step failed, or a selected step still has active runs.
         """
         await self.operate(rerun_flow, None, flow_id, from_step, by)
 
     async def cancel_flow(self, flow_id: int, *, by: Actor = SYSTEM) -> None:
-        """Let no further step of a flow begin, and cancel its runs: at once those that wait, the others are told.
+        """Cancel the waiting steps and the active runs of a flow.
+
+        Waiting runs are cancelled at once. Running runs get a request to stop.
 
         Raises:
-            UnknownFlow: there is none with this id.
-            FlowStateError: it is over.
+            UnknownFlow: no flow has this id.
+            FlowStateError: the flow is over.
         """
         active = await self.operate(cancel_flow, None, flow_id, by)
         for start_ in range(0, len(active), _RUNS_A_TRANSACTION):
@@ -253,10 +261,10 @@ class Flowing(Creating):
                 self._host.cancel(run_id, str(by))
 
     def find_flow(self, name: str) -> JobDefinition:
-        """The job of a flow.
+        """Return the job of a flow.
 
         Raises:
-            UnknownFlow: there is none of this name.
+            UnknownFlow: no flow has this name.
         """
         known = current().flows
         if name not in known:
@@ -266,7 +274,7 @@ class Flowing(Creating):
         return self.find(name)
 
     def _new_flow(self, name: str, arguments: Mapping[str, Any]) -> NewFlow:
-        """A flow as it begins, all of it checked."""
+        """Build a flow to insert, with all arguments checked."""
         definition = self.find_flow(name)
         given = definition.check(arguments)
         said = current().flows[name]["steps"]
@@ -285,10 +293,10 @@ class Flowing(Creating):
 
 
 def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:
-    """The arguments of a step's runs that need no filling in, checked, as JSON.
+    """Check the arguments of a step that contain no template, and return them as JSON.
 
     Raises:
-        ArgumentsError: they do not fit the job, or some are missing.
+        ArgumentsError: the arguments do not fit the job, or required arguments are missing.
     """
     filled_in = {
         key
@@ -300,7 +308,7 @@ def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:
         return job.check(fixed)
     if secret := filled_in & job.signature.secrets:
         raise ArgumentsError(f"{', '.join(sorted(secret))}: a secret is not filled in")
-    job.signature.only(said)  # there are parameters of all these names
+    job.signature.only(said)  # raises if the job lacks a parameter
     fields = job.parameters.model_fields if job.parameters is not None else {}
     own = json.loads(job.arguments_json) | fixed
     rest = [
@@ -312,7 +320,7 @@ def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:
 
 
 def _same_as(definition: JobDefinition, given: str | None) -> Callable[[str | None], bool] | None:
-    """Whether arguments are the same for a unique flow; ``None``: it is not unique."""
+    """Return the comparison of arguments for a unique flow, ``None`` for any other flow."""
     unique, signature = definition.unique, definition.signature
     if unique is None:
         return None
@@ -321,13 +329,16 @@ def _same_as(definition: JobDefinition, given: str | None) -> Callable[[str | No
 
 
 async def start_flow(call: Call, new: NewFlow, by: Actor) -> int:
-    """Start a flow; its id, or that of the one that stands for it."""
+    """Start a flow and return its id. If a unique flow with the same arguments is running, return that flow's id."""
     other = await _in_its_way(call, new, alone=False)
     return await _start(call, new, by) if other is None else other
 
 
 async def _in_its_way(call: Call, new: NewFlow, *, alone: bool) -> int | None:
-    """The flow that stands for another: one with the same arguments, if it is unique, or any of its name if it is to be alone."""
+    """Return the running flow that prevents this start.
+
+    With ``alone``, any flow of the same name prevents the start. Otherwise only a unique flow with the same arguments does.
+    """
     if alone:
         return await under_way(call.connection, new.name, lambda _arguments: True)
     if new.is_same is None:
@@ -346,7 +357,7 @@ async def _start(call: Call, new: NewFlow, by: Actor) -> int:
 async def start_of_run(
     call: Call, new: NewFlow, by: Actor, run_id: int, *, alone: bool
 ) -> tuple[int, bool]:
-    """Start the flow of a run, unless an earlier attempt has, or another is in its way."""
+    """Start the flow of a run. Start nothing if an earlier attempt did, or if a running flow prevents the start."""
     flow_id = await started_by(call.connection, run_id)
     if flow_id is not None:
         return flow_id, True
@@ -359,7 +370,7 @@ async def start_of_run(
 
 
 async def rerun_flow(call: Call, flow_id: int, from_step: str | None, by: Actor) -> None:
-    """Do steps of a flow again."""
+    """Rerun steps of a flow and write an audit entry."""
     name, ready = await rerun(call.connection, flow_id, from_step, call.now)
     await _submit(call, ready)
     detail = f"flow {flow_id} from {from_step or 'what failed'} on"
@@ -367,7 +378,7 @@ async def rerun_flow(call: Call, flow_id: int, from_step: str | None, by: Actor)
 
 
 async def cancel_flow(call: Call, flow_id: int, by: Actor) -> Sequence[int]:
-    """Let nothing more of a flow begin; its runs that are to be cancelled, in a transaction after this one."""
+    """Cancel a flow's waiting steps and write an audit entry. Return the runs to cancel in a later transaction."""
     name, active = await cancel(call.connection, flow_id, str(by), call.now)
     detail = f"flow {flow_id}"
     await audit(call.connection, by, "cancel flow", call.now, job_name=name, detail=detail)
@@ -375,7 +386,7 @@ async def cancel_flow(call: Call, flow_id: int, by: Actor) -> Sequence[int]:
 
 
 async def cancel_runs(call: Call, run_ids: Sequence[int], by: Actor) -> list[int]:
-    """Cancel runs, those that are not over meanwhile; which of them run and have been told."""
+    """Cancel the given runs, except runs that are over by now. Return the ids of running runs; these got a request to stop."""
     told: list[int] = []
     ended: list[Settlement] = []
     for run_id in run_ids:

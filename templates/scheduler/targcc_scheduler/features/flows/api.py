@@ -1,4 +1,4 @@
-"""The routes of flows."""
+"""API routes of flows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``targcc flow``: start flows, look at them, do them again."""
+"""``targcc flow``: list, show, start, rerun and cancel flows."""
 
 from __future__ import annotations
 

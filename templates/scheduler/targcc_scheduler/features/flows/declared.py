@@ -1,4 +1,7 @@
-"""A flow as a job: its runs start the flow. So a flow has the schedule, calendars, pauses and typed arguments that jobs have."""
+"""Declare a job for each flow; a run of the job starts the flow.
+
+So flows have the schedules, calendars, pauses and typed arguments of jobs.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,20 @@ from .graph import steps_of
 from .language import FlowError
 
 _OWN = ("cron", "arguments", "steps")
-"""What a flow says besides options of ``@job``."""
+"""Keys of a flow in targcc.yaml that are no options of ``@job``."""
 
 
 class FlowStarter(Protocol):
-    """Starts flows; a scheduler does."""
+    """Protocol for starting flows, implemented by the scheduler."""
 
     async def start_flow_of_run(
         self, name: str, run_id: int, arguments: Mapping[str, Any], *, alone: bool, by: str
     ) -> tuple[int, bool]:
-        """The flow that a run has started, and whether it is that run's: see :meth:`...enqueueing.flowing.Flowing.start_flow_of_run`."""
+        """Start the flow of a run; see :meth:`.actions.Flowing.start_flow_of_run`."""
 
 
 class FlowJob:
-    """The job of a flow."""
+    """Base class of the generated jobs that start flows."""
 
     flow = ""
 
@@ -36,7 +39,7 @@ class FlowJob:
         self._starter = starter
 
     async def start(self, ctx: JobContext, arguments: Mapping[str, Any]) -> JobResult:
-        """Start the flow, once in a run; not while another is under way, if slots of the job are skipped then."""
+        """Start the flow once a run. With ``overlap="skip"``, start nothing while another flow of this name is under way."""
         flow_id, started = await self._starter.start_flow_of_run(
             self.flow,
             ctx.run_id,
@@ -50,7 +53,7 @@ class FlowJob:
 
 
 def flow_declarations(project: Project) -> Iterator[tuple[str, Declaration | Exception]]:
-    """The jobs of a project's flows by the names of these, or what is wrong with one."""
+    """Yield the job declaration of each flow in a project by flow name, or the error in the flow."""
     for name, said in project.flows.items():
         try:
             steps_of(said.get("steps") or {})
@@ -68,7 +71,7 @@ def _declaration(name: str, said: Mapping[str, Any]) -> Declaration:
 
 
 def _target(name: str, arguments: Mapping[str, Any]) -> type[FlowJob]:
-    """A class with an ``execute`` that has the flow's arguments as parameters, with their defaults."""
+    """Build a class with an ``execute`` method whose parameters are the flow's arguments with their defaults."""
 
     async def execute(self: FlowJob, ctx: JobContext, **given: Any) -> JobResult:
         return await self.start(ctx, given)

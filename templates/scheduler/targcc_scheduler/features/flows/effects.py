@@ -1,7 +1,7 @@
-"""What becomes of a flow when runs of it end: the steps that are ready get their runs, in the transaction that wrote the ends.
+"""Advance flows when runs of their steps end: create the runs of ready steps, in the transaction that settles the ended runs.
 
-Everything is decided under the lock of the flow's row, from what the database holds then. So of two transactions that end the last runs of
-a step one decides, after the other; and deciding again changes nothing.
+All decisions are made under the lock of the flow's row, from the database's current rows. If two transactions settle the last runs of
+a step, the second transaction decides after the first. Deciding again changes nothing.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from .language import FlowError, NotKept, filled
 from .model import FlowRow, StepRow
 
 MOST_RUNS = 10_000
-"""Runs that a step may have."""
+"""Limit of runs in a step."""
 MOST_CHARACTERS = 64 * 2**20
-"""Characters of the arguments of a step's runs together, and of the metadata that it asks of another: the node that ends that one holds them."""
+"""Limit of characters for the arguments of a step's runs together, and for the metadata that the step reads from another step.
+
+The node that settles the other step's last run holds both in memory.
+"""
 _RUNS_A_STATEMENT = 1_000
 _MOST_SWEPT = 100
 
@@ -38,7 +41,7 @@ _MOST_SWEPT = 100
 async def on_settled(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Effects:
-    """What the ends of runs mean for the flows that they are of."""
+    """Advance the flows of the settled runs."""
     runs = sorted(over(settled, Tie.BATCH))
     if not runs:
         return Effects()
@@ -49,13 +52,13 @@ async def on_settled(
 
 
 async def removed(connection: AsyncConnection, gone: Sequence[Any], now: datetime) -> Effects:
-    """Runs were removed by a person; ``gone`` are their rows, as they were: a step may be over without those that were not."""
+    """Advance flows after a person deleted runs. ``gone`` holds the deleted rows; rows that were active can complete a step."""
     left = [row for row in gone if row.Step is not None and row.State in ACTIVE]
     return await _advance_steps(connection, left, now)
 
 
 async def any_goes_on(connection: AsyncConnection) -> bool:
-    """Whether a flow is under way."""
+    """Return whether a flow is running."""
     query = sa.select(job_batch.c.Id).where(
         job_batch.c.State == StepState.RUNNING, job_batch.c.Kind == model.KIND
     )
@@ -63,7 +66,7 @@ async def any_goes_on(connection: AsyncConnection) -> bool:
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
-    """Go on with flows whose runs were ended, or removed, by somebody who knows nothing of flows."""
+    """Advance running flows that have no active run, because a writer without knowledge of flows ended or deleted the last one."""
     active = (
         sa.select(job_run.c.Id)
         .where(job_run.c.BatchId == job_batch.c.Id, job_run.c.State.in_(ACTIVE))
@@ -83,7 +86,7 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
 async def _advance_steps(
     connection: AsyncConnection, runs: Iterable[Any], now: datetime
 ) -> Effects:
-    """Go on with flows that have fewer runs under way; ``runs`` say by ``BatchId`` and ``Step`` of which steps."""
+    """Advance the flows of the given rows. ``BatchId`` and ``Step`` of a row name the step that lost an active run."""
     steps: dict[int, set[str]] = defaultdict(set)
     for run in runs:
         steps[run.BatchId].add(run.Step)
@@ -102,9 +105,10 @@ async def _advance_all(
 async def advance(
     connection: AsyncConnection, flow: FlowRow, steps: Collection[str] | None, now: datetime
 ) -> list[Ready]:
-    """Go on with a flow, which is locked, if one of these steps is over by now (``None``: of any); the runs that go.
+    """Advance a locked flow if one of the given steps is over, and return the runs that were created.
 
-    The other steps are looked at only then: where many go on side by side, the end of a run asks for its own.
+    ``steps=None`` checks all running steps. Otherwise the other running steps are checked only once a given step is over:
+    if many steps run in parallel, the end of a run then queries its own step alone.
     """
     running = [name for name, step in flow.steps.items() if step.state == StepState.RUNNING]
     first = [name for name in running if steps is None or name in steps]
@@ -118,7 +122,7 @@ async def advance(
 
 
 async def go_on(connection: AsyncConnection, flow: FlowRow, now: datetime) -> list[Ready]:
-    """Decide about the steps of a flow that wait, and write it, which is locked; the runs that go."""
+    """Decide on the waiting steps of a locked flow and write the flow's row. Return the created runs."""
     steps = steps_of({name: one.said for name, one in flow.steps.items()})
     ready: list[Ready] = []
     for name, step in steps.items():
@@ -134,7 +138,7 @@ async def go_on(connection: AsyncConnection, flow: FlowRow, now: datetime) -> li
 
 
 async def _is_over(connection: AsyncConnection, flow: FlowRow, name: str) -> bool:
-    """Whether all runs of a step are over; it has its outcome then."""
+    """Return whether all runs of a step are over; if so, set the step's outcome."""
     step, c = flow.steps[name], job_run.c
     mine = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= (step.first or 0))
     going = sa.select(c.Id).where(*mine, c.CompletedAt.is_(None), c.State.in_(ACTIVE)).limit(1)
@@ -151,7 +155,7 @@ async def _is_over(connection: AsyncConnection, flow: FlowRow, name: str) -> boo
 async def _decide(
     connection: AsyncConnection, flow: FlowRow, step: Step, now: datetime
 ) -> list[Ready]:
-    """What becomes of a step after those before it; its runs, if it goes."""
+    """Decide on a step after its earlier steps are over. Create and return the step's runs, if any."""
     here = flow.steps[step.name]
     here.state, here.why = verdict(step.on, {one: flow.steps[one].state for one in step.after})
     if here.state != StepState.RUNNING:
@@ -198,10 +202,10 @@ def _new_run(flow: FlowRow, name: str, arguments_json: str | None, now: datetime
 
 
 def _arguments(step: Step, here: StepRow, values: Mapping[str, Any]) -> list[str | None]:
-    """The arguments of each run of a step, as JSON.
+    """Return the arguments of each run of a step, as JSON.
 
     Raises:
-        FlowError: they cannot be filled in.
+        FlowError: the templates cannot be filled in, or a limit is exceeded.
     """
     if step.for_each is None:
         return [_filled(step, here, values)]
@@ -232,7 +236,10 @@ def _filled(step: Step, here: StepRow, values: Mapping[str, Any]) -> str | None:
 
 
 async def _values(connection: AsyncConnection, flow: FlowRow, step: Step) -> dict[str, Any]:
-    """What the expressions of a step may ask: metadata of the steps that they name, by name; a list of a step with ``for_each``."""
+    """Return the values for a step's expressions: the flow's arguments, and the metadata of each step that the expressions name.
+
+    A step with ``for_each`` gives a list with the metadata of each run.
+    """
     found: dict[str, Any] = {"flow": flow.arguments}
     for name in sorted(step.asks & flow.steps.keys()):
         given = await _metadata(connection, flow, name)
@@ -242,7 +249,7 @@ async def _values(connection: AsyncConnection, flow: FlowRow, step: Step) -> dic
 
 
 async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> list[dict[str, Any]]:
-    """The metadata of the runs of a step, by their last attempts, in the order of the runs."""
+    """Return the metadata of each run of a step, from the run's last attempt, ordered by run id."""
     step, c = flow.steps[name], job_run.c
     if step.first is None:
         return []
@@ -263,7 +270,10 @@ async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> li
 
 
 def _as_kept(value: Any) -> Any:
-    """Metadata in which stands of what was cut, or masked, that it is not there: nobody takes a part for the whole, or a mark for an item."""
+    """Replace metadata values that were stored cut or masked with a :class:`NotKept` marker.
+
+    So no expression reads a truncated value as complete, or a mask as an item.
+    """
     if not is_kept(value):
         return NotKept()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The steps of a flow, checked, and their progress."""
+"""Check the steps of a flow, and compute their states."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from .language import Expression, FlowError, Template, texts_in
 
-# The steps of a flow: what targcc.yaml says of them, checked; the generator finds with it what is wrong, and the scheduler reads them.
+# Parse and check the steps of a flow in targcc.yaml. The generator reports the problems; the scheduler reads the steps.
 
 On = Literal["success", "failure", "finish"]
 MOST_STEPS = 100
 STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
 TAKEN = frozenset({"flow", "item", "and", "or", "not", "in", "True", "False", "None"})
-"""Names that mean something else in an expression."""
+"""Names with another meaning in expressions; no step may have such a name."""
 Path: TypeAlias = tuple[str | int, ...]
 
 
@@ -25,13 +25,13 @@ class Step:
     """A step of a flow.
 
     Args:
-        name: Its own name in the flow.
-        job: The job that it runs.
-        after: The steps that must be over before.
-        on: How they must have ended.
-        when: A condition; the step is skipped where it does not hold.
-        for_each: A list: the step has one run for each of its items.
-        arguments: What the job's runs get; texts are templates.
+        name: The step's name in the flow.
+        job: The job to run.
+        after: The earlier steps to wait for.
+        on: The required outcome of the earlier steps.
+        when: A condition; if false, the step is skipped.
+        for_each: A list; the step creates a run for each item.
+        arguments: Arguments of the job's runs; texts are templates.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Step:
 
     @property
     def asks(self) -> frozenset[str]:
-        """The names whose values it needs: steps, ``flow``, ``item``."""
+        """Return the names that the step's expressions read: steps, ``flow``, ``item``."""
         found = {name.name for one in (self.when, self.for_each) if one for name in one.names}
         for _, text in texts_in(self.arguments):
             found.update(name.name for name in Template(text).names)
@@ -53,15 +53,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong with the steps of a flow.
+    """A problem in the steps of a flow.
 
     Args:
-        path: Where, from the mapping of the steps on.
-        message: What.
-        hint: What to do.
-        column: Where in the text, from 0.
-        length: Of what is wrong there.
-        at_key: It is the key that is wrong, not its value.
+        path: Path to the wrong value, relative to the mapping of the steps.
+        message: The problem.
+        hint: How to fix the problem.
+        column: Start of the wrong part in the text, in characters from 0.
+        length: Length of the wrong part, in characters.
+        at_key: The key is wrong, not its value.
     """
 
     path: Path
@@ -73,10 +73,10 @@ class Problem:
 
 
 def steps_of(said: Mapping[str, Mapping[str, Any]]) -> dict[str, Step]:
-    """The steps of a flow, each after those before it.
+    """Parse the steps of a flow and return them in topological order.
 
     Raises:
-        FlowError: something is wrong with them.
+        FlowError: a step is invalid.
     """
     for one in problems(said):
         raise FlowError(f"{'.'.join(map(str, one.path))}: {one.message}", one.column, one.length)
@@ -84,7 +84,7 @@ def steps_of(said: Mapping[str, Mapping[str, Any]]) -> dict[str, Step]:
 
 
 def in_order(said: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The names of the steps, each after those before it, else as they were written; there is no cycle."""
+    """Return the step names in topological order, otherwise as written. The steps must have no cycle."""
     order: list[str] = []
 
     def put(name: str) -> None:
@@ -112,7 +112,7 @@ def _step(name: str, said: Mapping[str, Any]) -> Step:
 
 
 def problems(said: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with the steps of a flow; values of a wrong type are passed over."""
+    """Yield the problems in the steps of a flow. Skip values of a wrong type."""
     if not said:
         yield Problem((), "a flow has a step")
     if len(said) > MOST_STEPS:
@@ -139,14 +139,14 @@ def problems(said: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches  # a worker does without it
+    from difflib import get_close_matches  # imported here: workers never need it
 
     near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"the steps are {', '.join(known)}"
 
 
 def find_cycle(after: Mapping[str, Sequence[str]]) -> list[str]:
-    """A way on which a step waits for itself, from it to it; empty where there is none."""
+    """Return a cycle of steps, with its first step repeated at the end. Return an empty list if there is no cycle."""
     done: set[str] = set()
 
     def visit(name: str, way: list[str]) -> list[str]:
@@ -164,7 +164,7 @@ def find_cycle(after: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _before(name: str, steps: Mapping[str, Any]) -> set[str]:
-    """All steps that are over when this one begins."""
+    """Return all steps that are over when this step begins: the transitive ``after``."""
     found: set[str] = set()
     left = list(_after(steps[name]))
     while left:
@@ -206,21 +206,21 @@ def _after(step: Mapping[str, Any]) -> list[str]:
     return [said] if isinstance(said, str) else [one for one in said if isinstance(one, str)]
 
 
-# Which steps of a flow go next, and how it stands; no statements here.
+# Step states and transitions. Pure functions, no SQL.
 
 
 class StepState(StrEnum):
     """How a step stands; of a flow all but ``waiting`` and ``skipped``."""
 
-    WAITING = "waiting"  # for the steps before it
+    WAITING = "waiting"  # for the steps in its ``after``
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = (
-        "cancelled"  # a run of it was, or it is not done because of how a step before it ended
+        "cancelled"  # a run or the flow was cancelled, or an earlier step failed or was cancelled
     )
     SKIPPED = (
-        "skipped"  # its condition did not hold, or it was for another end of the steps before it
+        "skipped"  # ``when`` was false, or the earlier steps ended otherwise than ``on`` requires
     )
 
 
@@ -229,18 +229,18 @@ _BAD = (StepState.FAILED, StepState.CANCELLED)
 
 
 class Verdict(NamedTuple):
-    """What becomes of a step, and why; ``running``: it goes."""
+    """Decision on a step with its reason; ``running`` means to create the step's runs."""
 
     state: StepState
     why: str = ""
 
 
 def verdict(on: On, before: Mapping[str, StepState]) -> Verdict:
-    """What becomes of a step once those before it are over.
+    """Decide on a step after its earlier steps are over.
 
     Args:
-        on: How they must have ended.
-        before: Those that it is after, and how they ended.
+        on: The required outcome of the earlier steps.
+        before: States of the earlier steps by name.
     """
     bad = next(((name, state) for name, state in before.items() if state in _BAD), None)
     if on == "success":
@@ -258,14 +258,14 @@ def _was(state: StepState) -> str:
 
 
 def outcome(states: Mapping[str, int]) -> StepState:
-    """How a step ended whose runs ended so: states of runs, and how many are in each."""
+    """Return a step's outcome from the number of runs in each run state."""
     if states.get("failed"):
         return StepState.FAILED
     return StepState.CANCELLED if states.get("cancelled") else StepState.SUCCEEDED
 
 
 def flow_state(steps: Iterable[StepState], *, cancelled: bool) -> StepState:
-    """How a flow stands by its steps; ``cancelled``: somebody wanted that."""
+    """Return a flow's state from the states of its steps. ``cancelled``: a user has cancelled the flow."""
     states = list(steps)
     if any(state not in OVER for state in states):
         return StepState.RUNNING

@@ -1,4 +1,4 @@
-"""The language of conditions and templates in flows."""
+"""Parse and evaluate the conditions and templates of flows."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What can be wrong with a flow.
+# Errors of flows.
 
 
 class FlowError(ValueError):
-    """A flow, or an expression in it, cannot be used.
+    """An invalid flow, or an invalid expression in a flow.
 
     Args:
-        message: What is wrong.
-        column: Where in the expression, in characters from 0; ``None`` when it is about no text.
-        length: Of what is wrong there.
+        message: The problem.
+        column: Start of the wrong part in the expression, in characters from 0; ``None`` if the error concerns no text.
+        length: Length of the wrong part, in characters.
     """
 
     def __init__(self, message: str, column: int | None = None, length: int = 1) -> None:
@@ -28,17 +28,17 @@ class FlowError(ValueError):
         self.length = length
 
 
-# The language of conditions and templates: comparisons, ``and``, ``or``, ``not``, ``in``, literals, and what steps gave: ``step.key``.
+# The language of conditions and templates: comparisons, ``and``, ``or``, ``not``, ``in``, literals, and metadata of steps: ``step.key``.
 #
-# A text is parsed by Python's own parser and then walked, by a list of what may be in it. Nothing is compiled or called, and no attribute of
-# a Python object is ever read: ``step.key`` is a look into a mapping of JSON values.
+# Python's parser parses a text; then a list of allowed nodes filters the tree. Nothing is compiled or called, and no attribute of
+# a Python object is ever read: ``step.key`` looks up a key in a mapping of JSON values.
 
 LONGEST = 500
-"""Characters of an expression."""
+"""Limit of characters in an expression."""
 MOST_PARTS = 100
-"""Names, literals and operators of an expression."""
+"""Limit of names, literals and operators in an expression."""
 _WORDS = {"and", "or", "not", "in", "True", "False", "None"}
-# A step may be called `import`: while Python parses the text, its last letter is another one.
+# A step may have a keyword as its name, such as `import`: Python parses the text with the keyword's last letter replaced.
 _STAND_INS = {word[:-1] + "\u0167": word for word in keyword.kwlist if word not in _WORDS}
 _TOKEN = re.compile(
     r"""(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<odd>[^\x20-\x7e])"""
@@ -62,25 +62,25 @@ _SAYS = "comparisons, and, or, not, in, literals, and step.key"
 
 
 class NotKept:
-    """Stands for a value of which not all was kept: whoever asks for it is told so."""
+    """Marker for a value that was not stored in full. An expression that reads the value raises an error."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name in an expression: a step, ``flow`` or ``item``, and where it stands."""
+    """A name in an expression (a step, ``flow`` or ``item``) with its column."""
 
     name: str
     column: int
 
 
 class Expression:
-    """A text of the language.
+    """A parsed expression.
 
     Args:
         text: Such as ``import.count > 0 and import.kind in ["full", "delta"]``.
 
     Raises:
-        FlowError: it is none; with the position.
+        FlowError: the text is no valid expression; with the position.
     """
 
     def __init__(self, text: str) -> None:
@@ -89,10 +89,10 @@ class Expression:
         self.names = tuple(_names(self._tree))
 
     def value(self, known: Mapping[str, Any]) -> Any:
-        """What it comes to, with JSON values by name.
+        """Evaluate the expression with JSON values by name.
 
         Raises:
-            FlowError: a key is missing, a value was not kept, or values cannot be compared; with the position.
+            FlowError: a key is missing, a value was not stored in full, or values cannot be compared; with the position.
         """
         value = _value(self._tree.body, known)
         if not _is_whole(value):
@@ -104,13 +104,16 @@ class Expression:
 
 
 class Template:
-    """A text with expressions in braces. One that is nothing but ``{import.files}`` is that value; in any other, values are written out.
+    """A text with expressions in braces.
+
+    A template with a single expression and no other text, such as ``{import.files}``, evaluates to the expression's value.
+    Any other template evaluates to a text.
 
     Args:
-        text: Such as ``orders-{import.day}.csv``; braces that stay are doubled.
+        text: Such as ``orders-{import.day}.csv``; ``{{`` and ``}}`` are literal braces.
 
     Raises:
-        FlowError: an expression is none, or a brace has no other half.
+        FlowError: an expression is invalid, or a brace is unmatched.
     """
 
     def __init__(self, text: str) -> None:
@@ -118,13 +121,13 @@ class Template:
 
     @property
     def names(self) -> Iterator[Name]:
-        """The names in its expressions."""
+        """Yield the names in the template's expressions, with columns in the template."""
         for at, part in self.parts:
             if isinstance(part, Expression):
                 yield from (Name(name.name, at + name.column) for name in part.names)
 
     def value(self, known: Mapping[str, Any]) -> Any:
-        """What it comes to."""
+        """Evaluate the template with JSON values by name."""
         if len(self.parts) == 1 and isinstance(self.parts[0][1], Expression):
             return self.parts[0][1].value(known)
         return "".join(
@@ -133,7 +136,7 @@ class Template:
 
 
 def filled(value: Any, known: Mapping[str, Any]) -> Any:
-    """A value in which each text is a template, filled in."""
+    """Evaluate each text in a value as a template; return the value with the results."""
     if isinstance(value, str):
         return Template(value).value(known)
     if isinstance(value, Mapping):
@@ -146,7 +149,7 @@ def filled(value: Any, known: Mapping[str, Any]) -> Any:
 def texts_in(
     value: Any, path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """The texts in a value, each with its place."""
+    """Yield each text in a value with its path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
@@ -173,7 +176,7 @@ def _parsed(text: str) -> ast.Expression:
         raise FlowError("this cannot be read", 0) from None
     encoded, nodes = guarded.lstrip().encode(), list(ast.walk(tree))
     for node in nodes:
-        if isinstance(node, ast.expr):  # Python counts bytes, people count characters
+        if isinstance(node, ast.expr):  # ast counts bytes; columns here count characters
             end = node.end_col_offset or node.col_offset
             node.col_offset = lead + len(encoded[: node.col_offset].decode())
             node.end_col_offset = lead + len(encoded[:end].decode())
@@ -185,7 +188,7 @@ def _parsed(text: str) -> ast.Expression:
 
 
 def _guarded(text: str) -> str:
-    """The text as Python parses it: words that Python keeps for itself have their stand-ins, which are as long."""
+    """Replace Python's keywords in the text by stand-ins of equal length, except the words of the language."""
 
     def guard(found: re.Match[str]) -> str:
         if found["odd"]:
@@ -251,7 +254,7 @@ def _value(  # noqa: PLR0911 - one line for each kind of part
 
 
 def _either(node: ast.BoolOp, known: Mapping[str, Any]) -> Any:
-    """As Python has it: the first value that decides."""
+    """Evaluate ``and`` or ``or`` as Python does: return the first value that decides."""
     value: Any = None
     for one in node.values:
         value = _value(one, known)
@@ -275,7 +278,7 @@ def _compared(node: ast.Compare, known: Mapping[str, Any]) -> bool:
 
 
 def _look(value: Any, key: Any, node: ast.expr) -> Any:
-    """A key of a mapping, or of each of several: what a step gave that has several runs."""
+    """Return a key of a mapping, an index of a list, or the key in each item of a list (a step with several runs)."""
     if isinstance(value, list) and isinstance(key, str):
         return [_look(one, key, node) for one in value]
     try:
@@ -285,7 +288,7 @@ def _look(value: Any, key: Any, node: ast.expr) -> Any:
                 raise _not_kept(repr(key), node.col_offset)
             return found
     except (KeyError, IndexError, TypeError):
-        pass  # said below, with the position
+        pass  # raise the error below, with the position
     raise FlowError(f"there is no {key!r}", node.col_offset)
 
 
@@ -310,7 +313,7 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 def _parts(text: str) -> Iterator[tuple[int, str | Expression]]:
-    """The parts of a template, each with the place where it begins."""
+    """Yield each part of a template with its start column."""
     end = 0
     for found in _BRACES.finditer(text):
         if found.start() > end:

@@ -1,4 +1,4 @@
-"""A flow under way as its row has it: its steps as they were when it began, and how each stands."""
+"""Read and write the row of a flow: its steps as declared at the start, and the state of each step."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _C = job_batch.c
 
 @dataclass
 class StepRow:
-    """A step of a flow under way.
+    """A step of a flow as stored in the flow's row.
 
     Args:
-        said: What targcc.yaml says of it; see :func:`....flows.graph.steps_of`.
+        said: The step in targcc.yaml; see :func:`.graph.steps_of`.
         job: The job's name when the flow began.
-        queue: Where its runs wait.
-        priority: There.
-        given: Arguments of its runs that need no filling in, as JSON that the job has checked.
-        expires_seconds: So long after they may go, its runs are cancelled if they have not begun; ``None``: they are not.
-        state: How it stands.
-        why: Why it was skipped, cancelled or failed without a run.
-        first: Its first run; runs before that are of an earlier round.
-        runs: How many it has.
-        keyed: Whether its runs ask for their keys: the job is unique, or has a limit.
+        queue: Queue of the step's runs.
+        priority: Priority of the step's runs.
+        given: Arguments that contain no template, as JSON checked by the job.
+        expires_seconds: Cancel runs that have not begun so many seconds after they are due; ``None``: never.
+        state: The step's state.
+        why: Reason for a step that was skipped or cancelled, or that failed without a run.
+        first: Id of the step's first run; runs with smaller ids belong to an earlier rerun.
+        runs: Number of runs.
+        keyed: Whether the step's runs must get limit or unique keys before a claim: the job is unique or has a limit.
     """
 
     said: dict[str, Any]
@@ -52,13 +52,13 @@ class StepRow:
 
 @dataclass(frozen=True)
 class NewFlow:
-    """A flow that is to begin.
+    """A flow to insert.
 
     Args:
-        name: What targcc.yaml calls it.
-        steps: By name, each after those before it.
-        arguments_json: What it is started with.
-        is_same: Of a unique flow: whether one with these arguments, as JSON, is the same, so that it is not started beside that.
+        name: The flow's name in targcc.yaml.
+        steps: Steps by name, in topological order.
+        arguments_json: Arguments of the flow, as JSON.
+        is_same: For a unique flow: compare stored arguments, as JSON, with this flow's. If they match, no second flow is started.
     """
 
     name: str
@@ -69,18 +69,18 @@ class NewFlow:
 
 @dataclass
 class FlowRow:
-    """A flow under way.
+    """A flow as stored.
 
     Args:
-        flow_id: Its id.
-        name: What targcc.yaml calls it.
-        created_by: Who started it.
-        arguments: What it was started with.
-        steps: By name, each after those before it.
-        cancelled_by: Who wants it to end.
-        state: How it stands as a whole.
-        created_at: When it began.
-        completed_at: When it was over.
+        flow_id: The flow's id.
+        name: The flow's name in targcc.yaml.
+        created_by: The actor that started the flow.
+        arguments: Arguments of the flow.
+        steps: Steps by name, in topological order.
+        cancelled_by: The actor that cancelled the flow.
+        state: State of the whole flow.
+        created_at: Start time.
+        completed_at: End time, ``None`` while the flow is running.
     """
 
     flow_id: int
@@ -95,12 +95,12 @@ class FlowRow:
 
 
 def steps_json(steps: Mapping[str, StepRow]) -> str:
-    """The steps as ``DefinitionJson`` keeps them."""
+    """Return the steps as JSON for ``DefinitionJson``."""
     return json.dumps({name: vars(step) for name, step in steps.items()}, ensure_ascii=False)
 
 
 def flow_of(row: Any) -> FlowRow:
-    """A flow from its row."""
+    """Build a flow from its row."""
     said = json.loads(row.DefinitionJson)
     return FlowRow(
         flow_id=row.Id,
@@ -118,7 +118,7 @@ def flow_of(row: Any) -> FlowRow:
 
 
 async def insert(connection: AsyncConnection, new: NewFlow, by: str, now: datetime) -> int:
-    """A new flow, of which nothing runs yet; its id."""
+    """Insert a flow with no runs yet, and return its id."""
     made = await connection.execute(
         sa.insert(job_batch)
         .values(
@@ -140,16 +140,16 @@ async def insert(connection: AsyncConnection, new: NewFlow, by: str, now: dateti
 
 
 async def lock(connection: AsyncConnection, ids: Sequence[int]) -> list[FlowRow]:
-    """Those of some batches that are flows, locked, by their ids."""
+    """Lock and return the flows among the given batches, in id order."""
     query = sa.select(job_batch).where(_C.Id.in_(ids), _C.Kind == KIND).order_by(_C.Id)
     return [flow_of(row) for row in await connection.execute(query.with_for_update())]
 
 
 async def lock_one(connection: AsyncConnection, flow_id: int) -> FlowRow:
-    """A flow, locked.
+    """Lock a flow and return it.
 
     Raises:
-        UnknownFlow: there is none with this id.
+        UnknownFlow: no flow has this id.
     """
     found = await lock(connection, [flow_id])
     if not found:
@@ -158,7 +158,7 @@ async def lock_one(connection: AsyncConnection, flow_id: int) -> FlowRow:
 
 
 async def write(connection: AsyncConnection, flow: FlowRow, now: datetime) -> None:
-    """Write how a flow stands, which is locked."""
+    """Compute the state of a locked flow from its steps, and write the flow's row."""
     states = [step.state for step in flow.steps.values()]
     flow.state = flow_state(states, cancelled=flow.cancelled_by is not None)
     bad = {StepState.FAILED, StepState.CANCELLED}

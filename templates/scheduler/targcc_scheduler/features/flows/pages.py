@@ -1,4 +1,4 @@
-"""Pages of flows, with a picture of their steps."""
+"""Pages of flows, with a diagram of the steps."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from ..batches.pages import no_such_flow
 from . import queries
 from .queries import Flow, FlowStep
 
-# A flow as a picture: its steps from top to bottom, each below those that it is after.
+# The diagram of a flow as SVG: steps from top to bottom, each below its earlier steps.
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 150, 44, 16, 30
 _LONGEST = 20
-"""Characters of a name that fit."""
+"""Limit of characters in a displayed name."""
 
 
 def picture(flow: Flow) -> Markup:
-    """The picture of a flow; the table beside it says the same."""
+    """Return the flow's diagram as SVG. The page's table has the same content."""
     rows = _rows(flow.steps)
     across = max(len(row) for row in rows)
     width = across * (_WIDTH + _GAP_X) - _GAP_X
@@ -59,16 +59,16 @@ def picture(flow: Flow) -> Markup:
 
 
 def state_word(state: str) -> str:
-    """A step's state for people."""
+    """Return the word for a step's state in the reader's language."""
     if state == "waiting":
         return gettext("waiting")
     return next(word for key, word in humanize.STATE_WORDS.items() if key == state)
 
 
 def _rows(steps: Sequence[FlowStep]) -> list[list[FlowStep]]:
-    """The steps by how many are before them on the longest way."""
+    """Group the steps into rows by the length of the longest path to the step."""
     depth: dict[str, int] = {}
-    for step in steps:  # each is after those before it
+    for step in steps:  # in topological order
         depth[step.name] = max((depth[one] + 1 for one in step.after), default=0)
     return [
         [step for step in steps if depth[step.name] == row]
@@ -98,7 +98,7 @@ def _box(step: FlowStep, x: float, y: float) -> Markup:
     )
 
 
-# The pages of flows, and their buttons.
+# Pages and buttons of flows.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Operator = Annotated[Principal, Depends(page_needs(Role.OPERATOR))]

@@ -1,4 +1,4 @@
-"""Flows with their steps and how many runs of each are in which state."""
+"""Read flows with their steps, and count the runs of each step by state."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class FlowStep:
     """A step of a flow.
 
     Args:
-        name: Its name in the flow.
-        job: The job that it runs.
-        after: The steps that it waits for.
-        on: How they must have ended.
-        state: How it stands.
-        why: Why it has no runs, or failed without one.
-        runs: How many of its runs are in each state.
-        last_run: The newest of them.
+        name: The step's name in the flow.
+        job: The step's job.
+        after: The earlier steps to wait for.
+        on: The required outcome of the earlier steps.
+        state: The step's state.
+        why: Reason for a step without runs, or for a failure without a run.
+        runs: Number of the step's runs in each state.
+        last_run: Id of the newest run.
     """
 
     name: str
@@ -45,7 +45,7 @@ class FlowStep:
 
 @dataclass(frozen=True)
 class Flow:
-    """A flow as people see it."""
+    """A flow with its steps, for pages and the API."""
 
     id: int
     name: str
@@ -59,7 +59,7 @@ class Flow:
 
     @property
     def final(self) -> bool:
-        """Whether it is over."""
+        """Whether the flow is over."""
         return self.completed_at is not None
 
 
@@ -71,13 +71,13 @@ def _visible() -> list[sa.ColumnElement[bool]]:
 async def list_flows(
     db: AsyncConnection, *, name: str | None = None, limit: int = 50, before: int | None = None
 ) -> list[Flow]:
-    """Flows, newest first, without their runs.
+    """Return flows, newest first, without counts of runs. Show only flows visible to the caller.
 
     Args:
         db: The database.
-        name: Of this name.
-        limit: At most so many.
-        before: Older than this one.
+        name: Return only flows of this name.
+        limit: Maximum number of flows.
+        before: Return only flows with a smaller id.
     """
     query = sa.select(job_batch).where(_C.Kind == KIND, *_visible())
     if name is not None:
@@ -89,7 +89,7 @@ async def list_flows(
 
 
 async def get_flow(db: AsyncConnection, flow_id: int) -> Flow | None:
-    """A flow with the runs of its steps; ``None``: there is none with this id."""
+    """Return a flow with the counts of its runs; ``None`` if no visible flow has this id."""
     query = sa.select(job_batch).where(_C.Id == flow_id, _C.Kind == KIND, *_visible())
     row = (await db.execute(query)).one_or_none()
     if row is None:
@@ -139,13 +139,13 @@ def _flow(flow: FlowRow, runs: Mapping[str, Mapping[str, int]], last: Mapping[st
 
 
 def steps_before(step: StepRow) -> tuple[str, ...]:
-    """The steps that a step waits for."""
+    """Return the names of the steps in a step's ``after``."""
     after: str | Sequence[str] = step.said.get("after") or ()
     return (after,) if isinstance(after, str) else tuple(after)
 
 
 async def flow_of_run(db: AsyncConnection, run_id: int) -> tuple[int, str, str | None] | None:
-    """The flow that a run is of, its name, and the run's step; no step: the run has started it."""
+    """Return the id and name of a run's flow, and the run's step. The step is ``None`` for the run that started the flow."""
     of_run = sa.select(job_run.c.BatchId, job_run.c.Step).where(job_run.c.Id == run_id)
     run = (await db.execute(of_run)).one_or_none()
     if run is None or run.BatchId is None:

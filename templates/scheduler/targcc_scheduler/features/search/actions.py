@@ -1,4 +1,4 @@
-"""What somebody searches for, in this project: job names as they are known here, days as they are counted here."""
+"""Parse a search with the project's job names and time zone."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from .language import Pattern, Search, SearchError, Value, parse
 from .run_search import RunFilter
 
 MOST_CONDITIONS = 100
-"""Terms of a search, and patterns with a star in their lists; SQLite reads a thousand nested ones."""
+"""Limit of conditions in a search: one for each term, or one for each pattern with a star in the term's list.
+
+SQLite reads a thousand nested conditions.
+"""
 _SHOWN = 2_000
 
 
 def looked_for(
     scheduler: Scheduler, text: str, *, before: int | None = None, limit: int = 50
 ) -> RunFilter:
-    """The runs that a search means.
+    """Return the filter for a search.
 
     Args:
-        scheduler: The project.
+        scheduler: The project's scheduler.
         text: The search.
-        before: The id of the last run on the page before.
-        limit: How many on a page.
+        before: Id of the last run on the previous page.
+        limit: Number of runs on a page.
 
     Raises:
-        SearchError: it cannot be understood.
+        SearchError: the search is invalid.
     """
     zone = parse_zone(current().timezone)
     asked = parse(text, now=scheduler.clock.now(), zone=zone)
@@ -44,7 +47,7 @@ def looked_for(
 
 
 def _check_size(search: Search, text: str) -> None:
-    """Refuse a search of more conditions than a statement can hold; lists of whole values, such as runs, are one condition."""
+    """Raise an error for a search with too many conditions. A list of exact values, such as run ids, counts as one condition."""
     conditions = 0
     for term in search.terms:
         patterns = [value for value in term.values if not _is_whole(value)]
@@ -62,7 +65,7 @@ def _is_whole(value: Value) -> bool:
 
 
 def _with_known_jobs(search: Search, scheduler: Scheduler) -> Search:
-    """With the keys of the jobs that are meant by another name, such as the one that is shown."""
+    """Replace job names in a search by job keys. A search may use another name of a job, such as its display name."""
     for term in list(search.of("job")):
         values = [
             one

@@ -1,4 +1,4 @@
-"""The index of runs' texts: what it stores of a run, and what a search asks of it."""
+"""The text index of runs: which text is indexed for a run, and how a search becomes index conditions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .language import Duration, Pattern
 
-# What the index keeps of a run, and what a search asks of it.
+# Text and conditions of the index.
 #
-# A run is one text: its job, who started it, its message and arguments, then its state, queue, node and how long it took, each between
-# two marks that no text of people holds. The index knows which three characters in a row (grams) are in it. So it names every run that fits and some more;
-# whoever asks compares the run itself.
+# The indexed text of a run holds its job, actor, message and arguments, then its state, queue, node and duration. Each of the
+# last four stands between two marks: private-use characters that no text from a user contains. The index stores the text's grams
+# (three consecutive characters). It returns every matching run and some more; the caller compares each returned run.
 
 GRAM = 3
 _LONGEST = 20_000
@@ -28,11 +28,11 @@ _OVER_CUT = CUT * GRAM
 _WILD = re.compile(r"[*?]")
 
 Clause = list[frozenset[str]]
-"""Sets of grams, of which a run that fits has one whole set at least."""
+"""Sets of grams. A matching run contains all grams of at least one set."""
 
 
 def document(row: Any) -> str:
-    """The text of a run, from its row of ``c_JobRun``."""
+    """Return the indexed text of a run from its ``c_JobRun`` row."""
     texts = (row.JobName, row.TriggeredBy, row.Message or "", row.ArgumentsJson or "")
     said = "\n".join(texts).lower()
     if len(said) > _LONGEST:
@@ -44,39 +44,39 @@ def document(row: Any) -> str:
 
 
 def grams(text: str) -> frozenset[str]:
-    """Every three characters in a row."""
+    """Return all grams of a text: every three consecutive characters."""
     return frozenset(text[at : at + GRAM] for at in range(len(text) - GRAM + 1))
 
 
 def holds(patterns: Iterable[Pattern]) -> Clause:
-    """The clause of runs in whose texts one of these stands; a text that was cut may hold any."""
+    """Return the clause for texts that contain one of the patterns. A text that was cut at the limit matches every pattern."""
     return [*(_of(one) for one in patterns), frozenset({_OVER_CUT})]
 
 
 def is_one_of(mark: str, values: Iterable[Pattern | str], *, end: str | None = None) -> Clause:
-    """The clause of runs of which a fact is one of these; ``end`` closes it, if its mark does not."""
+    """Return the clause for a fact (state, queue, node) with one of these values. ``end`` is the closing character, by default ``mark``."""
     return [_of(one, mark, mark if end is None else end) for one in values]
 
 
 def took(wanted: Duration) -> Clause:
-    """The clause of runs that took longer, or shorter."""
+    """Return the clause for runs longer, or shorter, than a duration."""
     edge = _class(int(wanted.length.total_seconds() * 1000))
     among = range(edge, _MOST_CLASS + 1) if wanted.operator[0] == ">" else range(edge + 1)
     return [frozenset({_marked(one)}) for one in among]
 
 
 def asked(clauses: Sequence[Clause]) -> list[Clause]:
-    """The clauses that tell runs apart: one of which a set is empty fits any run."""
+    """Return the clauses that narrow a search. A clause with an empty set matches every run."""
     return [clause for clause in clauses if all(clause)]
 
 
 def together(clauses: Sequence[Clause]) -> list[frozenset[str]]:
-    """One clause that says what several say: an index that looks for all grams of a set at once begins with the rarest."""
+    """Combine clauses into one. An index that searches for all grams of a set at once begins with the rarest gram."""
     sets = [frozenset[str]()] if clauses else []
     for clause in clauses:
         every = {known | one for known in sets for one in clause}
         sets = [one for one in every if not any(other < one for other in every)]
-        if len(sets) > _MOST_SETS:  # the others are compared run by run
+        if len(sets) > _MOST_SETS:  # the caller compares the remaining clauses run by run
             break
     return sorted(sets, key=sorted)
 
@@ -96,12 +96,12 @@ def _took(started: datetime | None, completed: datetime | None) -> int | None:
 
 
 def _class(milliseconds: int) -> int:
-    """Lengths of time that differ by less than a factor of two."""
+    """Return the duration class: the bit length of the milliseconds, so each class spans a factor of two."""
     return min(max(milliseconds, 0).bit_length(), _MOST_CLASS)
 
 
 def own_number(gram: str) -> int | None:
-    """A number below 256 for the grams that are asked for alone; ``None`` for all others."""
+    """Return a number below 256 for a gram that forms a set alone; ``None`` for any other gram."""
     if gram == _OVER_CUT:
         return _MOST_CLASS + 1
     return ord(gram[1]) - _CLASSES if gram[0] == gram[2] == TOOK else None
@@ -111,19 +111,19 @@ def _marked(number: int) -> str:
     return f"{TOOK}{chr(_CLASSES + number)}{TOOK}"
 
 
-# The seam between databases: how each keeps the index.
+# Interface of the databases' text indexes.
 
 
 class TextIndex(Protocol):
-    """The index of one kind of database, by the ids of runs."""
+    """Text index of one kind of database, keyed by run id."""
 
     async def is_there(self, connection: AsyncConnection) -> bool:
-        """Whether this database has the index, and this process can use it."""
+        """Return whether this database has the index and this process can use it."""
 
     async def write(self, connection: AsyncConnection, texts: Mapping[int, str | None]) -> None:
-        """Keep these texts of runs in the place of what is kept of them; ``None``: nothing."""
+        """Replace the indexed texts of runs; ``None`` removes a run's text."""
 
     def find(
         self, clauses: Sequence[Clause], where: sa.ColumnElement[bool], limit: int, below: int
     ) -> sa.Select[Any]:
-        """The newest runs that the index names for all clauses and that meet a condition on ``c_JobRun``, newest first, from below an id on."""
+        """Return the statement for the newest runs that match all clauses and a condition on ``c_JobRun``, with ids less than ``below``."""

@@ -1,7 +1,8 @@
-"""Keeping the index up to date, in short steps, behind those who settle runs.
+"""Keep the text index up to date in short steps, after runs were settled.
 
-Triggers note each run that ended, changed after that, or went (``c_JobTextDue``); a step takes some of them. Runs from before the index
-are taken from the newest on, down from the id that ``c_JobSetting`` names. A search looks at all that no step has reached by itself.
+Triggers insert a row into ``c_JobTextDue`` for each run that ended, changed after its end, or was deleted; a step handles some of these rows.
+Runs older than the index are indexed from the newest down, starting at the id in ``c_JobSetting``. A search reads runs that no step
+has handled yet without the index.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ...db.tables import job_delivery, job_run, job_setting, job_text_due
 from .index import document
 
 UNSEEN = "unindexed runs"
-"""The row of ``c_JobSetting`` that says up to which id there are runs from before the index."""
+"""Name of the ``c_JobSetting`` row with the largest run id that is older than the index and not indexed yet."""
 Tell = Callable[[AsyncConnection, Sequence[int]], Awaitable[None]]
 _COUNTED = 1_000
 _MINE = job_setting.c.Name == UNSEEN
@@ -30,7 +31,7 @@ WAITS = sa.or_(
     sa.exists().where(_MINE),
     sa.exists().where(job_delivery.c.DueAt.is_not(None)),
 )
-"""Whether there may be something for a step to do, or to send."""
+"""Condition: there may be a run to index, or a message to send."""
 
 
 _some = sa.select(job_text_due.c.RunId).limit(_COUNTED).subquery()
@@ -48,12 +49,12 @@ _LOOK = FrequentStatement(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What there is to do.
+    """The work to do.
 
     Args:
-        waits: How many runs wait for a step, of those of the next.
-        unseen: Up to which id there may be runs from before the index that it does not know; 0: there are none.
-        sends: Whether a message to a webhook is due.
+        waits: Number of runs in ``c_JobTextDue``, at most 1,000.
+        unseen: Largest id of runs older than the index that may be missing in the index; 0 if none.
+        sends: Whether a webhook message is due.
     """
 
     waits: int
@@ -62,13 +63,13 @@ class Look:
 
 
 async def look(connection: AsyncConnection, now: datetime) -> Look:
-    """See what there is to do, in one statement."""
+    """Read the work to do in one statement."""
     [row] = await _LOOK.all(connection, {"now": now})
     return Look(row.waits, int(row.unseen or 0), row.due is not None)
 
 
 async def step(connection: AsyncConnection, most: int, tell: Tell | None = None) -> int:
-    """Take up to ``most`` runs that ended or went, in a transaction; how many. ``tell`` hears of them in it."""
+    """Index up to ``most`` runs that ended or were deleted, in a transaction, and call ``tell`` with their ids. Return the number of runs."""
     c = job_text_due.c
     ids = list(await connection.scalars(sa.select(c.RunId).order_by(c.RunId).limit(most)))
     if not ids:
@@ -83,12 +84,12 @@ async def step(connection: AsyncConnection, most: int, tell: Tell | None = None)
 
 
 async def unseen(connection: AsyncConnection) -> int:
-    """Up to which id there may be runs from before the index that it does not know; 0: there are none."""
+    """Return the largest id of runs older than the index that may be missing in the index; 0 if none."""
     return int(await connection.scalar(sa.select(job_setting.c.Value).where(_MINE)) or 0)
 
 
 async def catch_up(connection: AsyncConnection, most: int) -> int:
-    """Take up to ``most`` runs from before the index, in a transaction; how many."""
+    """Index up to ``most`` runs that are older than the index, in a transaction. Return the number of runs."""
     taken = sa.select(job_setting.c.Value).where(_MINE).with_for_update()
     last = await connection.scalar(taken)
     if last is None or not await known.of(connection).texts.is_there(connection):

@@ -14,17 +14,17 @@ from ...core.states import RunState
 from ...schedules.errors import CronError
 from ...schedules.words import format_duration, parse_duration
 
-# What is wrong with a search, and where.
+# Errors in a search, with their position.
 
 
 class SearchError(ValueError):
-    """A search that cannot be understood.
+    """An invalid search.
 
     Args:
-        reason: What is wrong, and what could be written instead.
+        reason: The problem, and a valid alternative.
         text: The whole search.
-        at: Where in it, counted from 0.
-        length: How many characters are meant.
+        at: Start of the wrong part, from 0.
+        length: Length of the wrong part, in characters.
     """
 
     def __init__(self, reason: str, *, text: str, at: int, length: int = 1) -> None:
@@ -36,21 +36,21 @@ class SearchError(ValueError):
 
     @property
     def frame(self) -> str:
-        """The search with a mark below what is meant; for a terminal."""
+        """Return the search with a mark below the wrong part, for a terminal."""
         line = "".join(char if char.isprintable() else " " for char in self.text)
         return f"  {line}\n  {' ' * self.at}{'^' * self.length}"
 
 
-# The keys that a search knows, with an example of each.
+# Keys of the search language, with an example of each.
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key.
+    """A key of the search language.
 
     Args:
-        example: A value of it.
-        meaning: What it finds.
+        example: An example value.
+        meaning: Description of the matching runs.
     """
 
     example: str
@@ -72,13 +72,13 @@ KEYS = {
     "run": Key("1234", "this run"),
     "batch": Key("12", "of this batch, but not of those in it; or of this flow"),
 }  # fmt: skip
-"""What can stand before a colon. All else is looked for in the job's name, message, arguments and who started it."""
+"""Keys before a colon. A term without a key matches the job's name, message, arguments and actor."""
 
 KNOWN = ", ".join(f"{name}.NAME" if name == "arg" else name for name in KEYS)
-"""The keys, for sentences."""
+"""List of the keys for messages."""
 
 
-# A search as a row of pieces with their places: what is negated, what has a key, what is in quotation marks.
+# Tokens of a search, with their positions: negation, key, quotation marks.
 
 _KEY = re.compile(r"([A-Za-z]+)((?:\.[^\s:\"]+)?):")
 _NOT = re.compile(r"not(?=\s+\S)", re.IGNORECASE)
@@ -91,12 +91,12 @@ _BARE = {True: re.compile(r"[^\s,]*"), False: re.compile(r"\S+")}
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One value as it was written.
+    """A value as written in a search.
 
     Args:
-        text: What it says, without its quotation marks.
-        at: Where it begins.
-        quoted: Whether it stood in quotation marks.
+        text: The value without quotation marks.
+        at: Start position.
+        quoted: Whether the value was in quotation marks.
     """
 
     text: str
@@ -106,16 +106,16 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One term as it was written.
+    """A term as written in a search.
 
     Args:
-        key: What stands before the colon, such as ``state``; empty for a text.
-        name: Of ``arg.customer``: ``customer``.
-        operator: Of ``took:>5m``: ``>``.
-        words: The values, of which any may fit.
-        negated: Whether it is what is not wanted.
-        at: Where it begins.
-        end: Where it ends.
+        key: The key before the colon, such as ``state``; empty for a text.
+        name: The argument's name: ``customer`` for ``arg.customer``.
+        operator: The comparison: ``>`` for ``took:>5m``.
+        words: Alternative values.
+        negated: Whether the term is negated.
+        at: Start position.
+        end: End position.
     """
 
     key: str
@@ -128,7 +128,7 @@ class Piece:
 
 
 def pieces(text: str) -> Iterator[Piece]:
-    """The terms of a search, from left to right.
+    """Yield the terms of a search from left to right.
 
     Raises:
         SearchError: a quotation mark is not closed.
@@ -166,7 +166,7 @@ def _piece(text: str, place: int, begin: int, *, negated: bool) -> Piece:
 
 
 def _word(text: str, place: int, *, listed: bool) -> tuple[Word, int]:
-    """The value that begins here, and where it ends; ``listed`` ones end at a comma."""
+    """Return the value at a position, and the value's end. With ``listed``, a comma ends the value."""
     if text[place : place + 1] == '"':
         found = _QUOTED.match(text, place)
         if found is None:
@@ -182,7 +182,7 @@ def _skip(text: str, place: int) -> int:
     return found.end() if found is not None else place
 
 
-# Instants as people write them in a search: ``yesterday``, ``12h``, ``monday``, ``2026-12-31``.
+# Instants as written in a search: ``yesterday``, ``12h``, ``monday``, ``2026-12-31``.
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -191,16 +191,16 @@ HINT = "write a length of time ago (12h, 7d), now, today, yesterday, a weekday, 
 
 
 def instant(text: str, now: datetime, zone: ZoneInfo, *, end: bool) -> datetime:
-    """The instant that a text means.
+    """Parse an instant.
 
     Args:
-        text: What was written.
-        now: The present instant.
-        zone: Whose days are meant.
-        end: Of a day: its end, not its beginning.
+        text: The text in the search.
+        now: The current instant.
+        zone: Time zone of days.
+        end: For a day, return the day's end instead of its start.
 
     Raises:
-        ValueError: it means none.
+        ValueError: the text is no instant.
     """
     said, today = text.lower(), now.astimezone(zone).date()
     if said == "now":
@@ -231,7 +231,7 @@ def _moment(text: str, zone: ZoneInfo) -> datetime:
     return found if found.tzinfo is not None else found.replace(tzinfo=zone)
 
 
-# What a search means: terms, each with its key, its values and its place.
+# Parsed searches: terms with key, values and position.
 
 _BARE_VALUE = re.compile(r'[^\s,"<>][^\s,]*')
 _AFTER_MINUS = re.compile(r'(?![a-z]+(\.[^\s:"]+)?:)[^\s"]\S*', re.IGNORECASE)
@@ -240,23 +240,23 @@ _BARE_TEXT = re.compile(rf"(?!not$|-.){_AFTER_MINUS.pattern}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A text to compare with; ``*`` is any number of characters and ``?`` one, unless it is ``literal``."""
+    """A text to match: ``*`` matches any number of characters and ``?`` exactly one, unless the pattern is ``literal``."""
 
     text: str
     literal: bool = False
 
     @classmethod
     def exactly(cls, text: str) -> Self:
-        """The pattern that means one text."""
+        """Return the pattern that matches exactly this text."""
         return cls(text, literal="*" in text or "?" in text)
 
     @property
     def is_exact(self) -> bool:
-        """Whether it means one text only."""
+        """Whether the pattern matches a single text."""
         return self.literal or not ("*" in self.text or "?" in self.text)
 
     def written(self, bare: re.Pattern[str]) -> str:
-        """As people write it: in quotation marks where it cannot stand without."""
+        """Return the pattern as written in a search, in quotation marks if required."""
         if not self.literal and bare.fullmatch(self.text):
             return self.text
         return quoted(self.text)
@@ -267,7 +267,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A comparison with a length of time: ``>5m``."""
+    """A comparison with a duration: ``>5m``."""
 
     operator: str
     length: timedelta
@@ -281,15 +281,15 @@ Value = Pattern | RunState | datetime | Duration | int
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition: any of the values fits, or, negated, none does.
+    """A condition: any value matches; if negated, no value matches.
 
     Args:
-        key: One of :data:`~.keys.KEYS`; empty for a text.
-        values: What fits.
-        name: Of ``arg``: which argument.
-        negated: Whether what fits is not wanted.
-        at: Where it begins in the search; says nothing about what it means.
-        end: Where it ends.
+        key: A key of :data:`KEYS`; empty for a text.
+        values: Alternative values.
+        name: For ``arg``, the argument's name.
+        negated: Whether the condition is negated.
+        at: Start position in the search; ignored by comparisons.
+        end: End position, likewise.
     """
 
     key: str
@@ -300,7 +300,7 @@ class Term:
     end: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        """The term as :func:`~.parser.parse` reads it; instants stand there as they are."""
+        """Return the term in the syntax of :func:`parse`. Instants are written in ISO format."""
         before = "-" if self.negated else ""
         if not self.key:
             bare = _AFTER_MINUS if self.negated else _BARE_TEXT
@@ -313,7 +313,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for: every term holds. An empty one means every run."""
+    """A parsed search: all terms must match. An empty search matches every run."""
 
     terms: tuple[Term, ...] = ()
 
@@ -321,27 +321,27 @@ class Search:
         return " ".join(map(str, self.terms))
 
     def of(self, *keys: str) -> Iterator[Term]:
-        """The terms with one of these keys."""
+        """Yield the terms with one of these keys."""
         return (one for one in self.terms if one.key in keys)
 
     def but(self, old: Term, new: Term | None = None) -> Search:
-        """The same search with ``new`` in the place of a term, or without it."""
+        """Return a copy of the search with a term replaced by ``new``, or removed."""
         kept = (new if one is old else one for one in self.terms)
         return Search(tuple(one for one in kept if one is not None))
 
 
 EVERYTHING = Search()
-"""The search that every run fits."""
+"""The empty search: every run matches."""
 
 
 def quoted(text: str) -> str:
-    """A text in quotation marks."""
+    """Return a text in quotation marks, escaped."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def write(key: str, *values: object) -> str:
-    """A term as people write it, for addresses and options: ``job:"Daily Report"``; empty when no value says anything."""
+    """Return a term in the search syntax, such as ``job:"Daily Report"``, for links and options; empty if all values are empty."""
     said = [
         one if isinstance(one, RunState | datetime) else Pattern.exactly(str(one))
         for one in values
@@ -357,12 +357,12 @@ def _value(value: Value) -> str:
 
 
 def joined(*parts: str) -> str:
-    """Searches put together: all of them hold."""
+    """Join searches with spaces: all must match."""
     return " ".join(part for part in map(str.strip, parts) if part)
 
 
 def only(**wanted: Any) -> Search:
-    """A search made by the program: ``only(cause=key, is_="open", run=ids)``; a key without a value asks for nothing."""
+    """Build a search from code: ``only(cause=key, is_="open", run=ids)``. Skip keys with an empty value."""
     terms = []
     for name, given in wanted.items():
         several = given if isinstance(given, Collection) and not isinstance(given, str) else [given]
@@ -376,24 +376,24 @@ def only(**wanted: Any) -> Search:
     return Search(tuple(terms))
 
 
-# Reading a search: ``job:Daily* state:failed since:yesterday arg.customer:42 "timeout" node:web-2 took:>5m``.
+# Parser of searches such as ``job:Daily* state:failed since:yesterday arg.customer:42 "timeout" node:web-2 took:>5m``.
 
 MOST_CHARACTERS = 250_000
-"""How long a search may be: a list of ten thousand runs fits."""
-_MOST_DIGITS = 18  # a larger number is no id that a database has given
+"""Limit of characters in a search; a list of ten thousand runs fits."""
+_MOST_DIGITS = 18  # no database gives larger ids
 _STATES = ", ".join(RunState)
 
 
 def parse(text: str, *, now: datetime, zone: ZoneInfo) -> Search:
-    """What a search means.
+    """Parse a search.
 
     Args:
-        text: What somebody wrote.
-        now: The present instant, for ``since:12h``.
-        zone: Whose days ``yesterday`` means.
+        text: The search.
+        now: The current instant, for ``since:12h``.
+        zone: Time zone of days, for ``yesterday``.
 
     Raises:
-        SearchError: it cannot be understood; says where, and what could be written.
+        SearchError: the search is invalid; with the position and a hint.
     """
     if len(text) > MOST_CHARACTERS:
         raise SearchError("the search is too long", text=text[:100], at=0)
@@ -402,7 +402,7 @@ def parse(text: str, *, now: datetime, zone: ZoneInfo) -> Search:
 
 
 class _Reader:
-    """Reads the terms of one search."""
+    """Reader of the terms of one search."""
 
     def __init__(self, text: str, now: datetime, zone: ZoneInfo) -> None:
         self._text = text
@@ -410,7 +410,7 @@ class _Reader:
         self._zone = zone
 
     def term(self, piece: Piece) -> Term:
-        """A term."""
+        """Convert a written term to a condition."""
         if piece.key not in KEYS and piece.key:
             self._fail(
                 piece, f"there is no key {piece.key!r}{self._meant(piece)}. The keys are {KNOWN}"

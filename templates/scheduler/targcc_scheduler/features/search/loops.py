@@ -1,4 +1,4 @@
-"""Keeping the index of runs' texts up to date and telling webhooks of the same runs, behind everybody else."""
+"""Update the text index and fill webhook messages for the same runs, with low priority."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from ..events import model as event_model
 from . import index_keeper
 
 _STEP_SECONDS = 0.03
-"""Texts are taken apart on the scheduler's loop, on which all else waits meanwhile."""
+"""Target duration of a step. Texts are split on the scheduler's event loop, which is blocked meanwhile."""
 _MANY = 50
-"""So many runs that ended since the last look mean that the database has better things to do."""
+"""Number of waiting runs that marks a busy database."""
 _BESIDE_WORK = 30.0
-"""Then the pause after a step is so many times as long as the step: the index may come behind, since searches look at what it lacks."""
+"""Pause after a step of a busy database, in multiples of the step's duration.
+
+The index may fall behind: searches read unindexed runs directly.
+"""
 
 
 class TextKeeper:
-    """Does the steps.
+    """Run the steps of the text index.
 
     Args:
         services: Database, clock and settings.
-        pause: Waits so many seconds, or until all is to end.
-        sends: Hears that messages to webhooks are due.
+        pause: Wait for a number of seconds, or until the node stops.
+        sends: Called when webhook messages are due.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class TextKeeper:
         self._pace = Throttle(_STEP_SECONDS, self._usual)
 
     async def once(self, ended: Callable[[], bool]) -> None:
-        """Take what there is, until all is to end."""
+        """Run steps until no work is left or the node stops."""
         more = True
         while more and not ended():
             now = self._clock.now()

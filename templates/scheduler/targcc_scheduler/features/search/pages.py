@@ -1,4 +1,4 @@
-"""Keeping searches under names: each person's own."""
+"""Save and remove a person's named searches."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""PostgreSQL: an array of small numbers for each run with a GIN index, which needs no extension.
+"""PostgreSQL text index: an array of small integers for each run, with a GIN index. Needs no extension.
 
-``pg_trgm`` does the same, where it may be installed; then the texts would be kept twice.
+``pg_trgm`` would do the same where the extension may be installed, but would store the texts twice.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _REMOVE = sa.text("DELETE FROM c_JobText WHERE RunId = ANY (:run_ids)")
 
 
 class PostgreSQLTexts:
-    """See :class:`~.base.TextIndex`."""
+    """PostgreSQL implementation of :class:`.index.TextIndex`."""
 
     async def is_there(self, connection: AsyncConnection) -> bool:
-        """Every database has it."""
+        """Return ``True``: every PostgreSQL database has the index."""
         del connection
         return True
 
     async def write(self, connection: AsyncConnection, texts: Mapping[int, str | None]) -> None:
-        """All in one statement."""
+        """Upsert all texts in one statement."""
         if gone := [one for one, text in texts.items() if text is None]:
             await connection.execute(_REMOVE, {"run_ids": gone})
         rows = [
@@ -52,7 +52,7 @@ class PostgreSQLTexts:
     def find(
         self, clauses: Sequence[Clause], where: sa.ColumnElement[bool], limit: int, below: int
     ) -> sa.Select[Any]:
-        """The index first, then run by run: a plan that begins with the runs may read them all."""
+        """Query the index first, then compare run by run. A plan that begins with the runs may read all of them."""
         fits = [_any(one) for one in clauses if _is_wide(one)]
         sets = together([one for one in clauses if not _is_wide(one)])
         if sets:
@@ -61,7 +61,7 @@ class PostgreSQLTexts:
         named = index.cte("named").prefix_with("MATERIALIZED")
         newest = sa.select(named.c.runid).order_by(named.c.runid.desc()).subquery("newest")
         same = sa.select(job_run).where(job_run.c.Id == newest.c.runid, where)
-        run = same.offset(0).lateral("run")  # so it is not put together with the rest
+        run = same.offset(0).lateral("run")  # OFFSET 0 keeps the planner from merging the subquery
         both = newest.join(run, sa.true())
         return sa.select(run).select_from(both).order_by(newest.c.runid.desc()).limit(limit)
 
@@ -71,12 +71,12 @@ def _array(values: list[int]) -> str:
 
 
 def numbers(text: str) -> list[int]:
-    """The grams of a text as numbers of 16 bits; two grams may have the same."""
+    """Return the grams of a text as sorted 16-bit numbers. Two grams may share a number."""
     return sorted({_number(gram) for gram in grams(text)})
 
 
 def _number(gram: str) -> int:
-    """A gram of people's texts by its checksum; one that is asked for alone has a number to itself."""
+    """Return a gram's checksum as a 16-bit number. A gram that forms a set alone has a reserved number."""
     own = own_number(gram)
     if own is not None:
         return _LEAST + own
@@ -84,7 +84,7 @@ def _number(gram: str) -> int:
 
 
 def _is_wide(clause: Clause) -> bool:
-    """Whether it is any of many grams, such as the lengths of time that are longer."""
+    """Return whether a clause is an alternative of many single grams, such as all longer duration classes."""
     return len(clause) > _FEW and all(len(one) == 1 for one in clause)
 
 

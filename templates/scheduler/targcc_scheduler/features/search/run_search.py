@@ -24,31 +24,31 @@ from . import index, index_keeper
 from .index import Clause
 from .language import EVERYTHING, Duration, Pattern, Search, Term
 
-# Texts compared by LIKE, in any case; SQLite folds ASCII only, so other letters are also compared as they are.
+# LIKE comparisons that ignore case. SQLite's ``lower`` folds ASCII only, so the texts are also compared as written.
 
-_SPECIAL = ("\\", "%", "_", "[")  # the bracket is SQL Server's
+_SPECIAL = ("\\", "%", "_", "[")  # the bracket is special on SQL Server
 
 
 def escaped(text: str) -> str:
-    """A text for LIKE, by a back-slash."""
+    """Escape a text for LIKE with backslashes."""
     for special in _SPECIAL:
         text = text.replace(special, f"\\{special}")
     return text
 
 
 def like_pattern(pattern: Pattern) -> str:
-    """A pattern as LIKE has it."""
+    """Convert a pattern to LIKE syntax."""
     text = escaped(pattern.text)
     return text if pattern.literal else text.replace("*", "%").replace("?", "_")
 
 
 def is_like(column: sa.Column[Any], pattern: Pattern, more: str = "") -> sa.ColumnElement[bool]:
-    """That a text is what the pattern says, and then what ``more`` says."""
+    """Condition: the column's text matches the pattern followed by ``more``."""
     return _like(column, like_pattern(pattern) + more)
 
 
 def contains(column: sa.Column[Any], pattern: Pattern) -> sa.ColumnElement[bool]:
-    """That what the pattern says stands in a text."""
+    """Condition: the column's text contains the pattern."""
     return _like(column, f"%{like_pattern(pattern)}%")
 
 
@@ -59,11 +59,11 @@ def _like(column: sa.Column[Any], wanted: str) -> sa.ColumnElement[bool]:
     )
 
 
-# Arguments, compared within their JSON as :func:`json.dumps` writes it: no database has to read it.
+# Arguments, compared as fragments of the JSON that :func:`json.dumps` writes: no database has to parse JSON.
 
 
 def fragments(name: str, wanted: Pattern) -> list[str]:
-    """What may stand in the JSON of arguments of which one has this value: as a text, a number or another word."""
+    """Return the JSON fragments for an argument with this value: as a text, a number or a JSON word."""
     key, value = _in_json(name), wanted.text
     if not wanted.is_exact:
         begin = value.removesuffix("*")
@@ -75,7 +75,7 @@ def fragments(name: str, wanted: Pattern) -> list[str]:
 
 
 def holds_argument(name: str, wanted: Pattern) -> sa.ColumnElement[bool]:
-    """That a run has an argument with this value."""
+    """Condition: the run has an argument with this value."""
     return sa.or_(
         *(
             job_run.c.ArgumentsJson.like(f"%{escaped(one)}%", escape="\\")
@@ -88,23 +88,23 @@ def _in_json(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-# Which runs are meant, and that as conditions on ``c_JobRun``.
+# Filters of runs, and their conditions on ``c_JobRun``.
 
 _SKEW = timedelta(hours=1)
-"""How far ids and times may be out of step: nodes have clocks of their own, and transactions take their time."""
+"""Maximal disorder between run ids and creation times: nodes' clocks differ, and transactions take time."""
 _LAST_ID = 2**63 - 1
 Condition = sa.ColumnElement[bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """Which runs to list.
+    """Filter of runs, with paging.
 
     Args:
-        search: What is looked for.
-        arguments_of: The jobs in whose arguments texts are looked for too: those without secret ones.
-        before: The id of the last run on the page before.
-        limit: How many on a page.
+        search: The parsed search.
+        arguments_of: Jobs with searchable arguments: jobs without secret arguments.
+        before: Id of the last run on the previous page.
+        limit: Number of runs on a page.
     """
 
     search: Search = EVERYTHING
@@ -114,7 +114,7 @@ class RunFilter:
 
 
 def conditions(wanted: RunFilter) -> Iterator[Condition]:
-    """What a run has to meet."""
+    """Yield the conditions that a run must meet."""
     for term in wanted.search.terms:
         yield _condition(term, wanted)
     if wanted.before is not None:
@@ -122,7 +122,7 @@ def conditions(wanted: RunFilter) -> Iterator[Condition]:
 
 
 def _condition(term: Term, wanted: RunFilter) -> Condition:
-    """One term."""
+    """Return the condition of one term."""
     column, plain = _LISTED.get(term.key), [_plain(value) for value in term.values]
     if column is not None and None not in plain:
         found: Condition = column.in_(sorted(plain)) if len(plain) > 1 else column == plain[0]
@@ -132,7 +132,7 @@ def _condition(term: Term, wanted: RunFilter) -> Condition:
 
 
 def _plain(value: Any) -> Any:
-    """A value that a column has or has not; ``None`` for one that says more."""
+    """Return the value for an equality condition; ``None`` for a pattern with wildcards."""
     if isinstance(value, Pattern):
         return value.text if value.is_exact else None
     return str(value) if isinstance(value, str) else value
@@ -143,7 +143,7 @@ def _pattern(column: sa.Column[Any]) -> Callable[[Any, Term, RunFilter], Conditi
 
 
 def _node(value: Any, _: Term, __: RunFilter) -> Condition:
-    """A node by its name: the first part of its id, or the whole of it."""
+    """Condition: the node's name matches (the first part of its id), or the whole id is equal."""
     whole = job_run.c.ServerId == value.text
     if value.literal:
         value = Pattern.exactly(value.text)
@@ -218,26 +218,29 @@ _ONE: dict[str, Callable[[Any, Term, RunFilter], Condition]] = {
 
 
 def _last_before(instant: datetime) -> sa.ColumnElement[int]:
-    """The id of the last run from before a time, by the index of times: so a page of long ago is not sought from the newest run on."""
+    """Return the id of the last run created before an instant, by the index of creation times.
+
+    So a page of old runs is not read from the newest run down.
+    """
     c = job_run.alias().c
     near = sa.select(c.Id).where(c.CreatedAt < instant).order_by(c.CreatedAt.desc()).limit(1)
     return sa.func.coalesce(near.scalar_subquery(), 0)
 
 
 def _first_from(instant: datetime) -> sa.ColumnElement[int]:
-    """The id of the first run from a time on."""
+    """Return the id of the first run created at or after an instant."""
     c = job_run.alias().c
     near = sa.select(c.Id).where(c.CreatedAt >= instant).order_by(c.CreatedAt).limit(1)
     return sa.func.coalesce(near.scalar_subquery(), _LAST_ID)
 
 
-# What a search asks of the index of texts.
+# Conditions of a search for the text index.
 
 _NEEDS = frozenset({"", "arg", "by", "node", "queue", "took"})
 
 
 def clauses(wanted: RunFilter) -> list[Clause]:
-    """The clauses of a search that no index of the table can answer; none for one that it can."""
+    """Return the search's clauses for the text index, or an empty list if the indexes of ``c_JobRun`` suffice."""
     terms = [one for one in wanted.search.terms if not one.negated]
     if not any(one.key in _NEEDS for one in terms):
         return []
@@ -269,9 +272,10 @@ _CLAUSES: dict[str, Callable[[Any, str], Clause]] = {
 
 # Pages of runs.
 #
-# By job, state, cause and time an index of the table finds them in their order, those of a batch are sorted. For all else the newest are looked at one after the other
-# (:data:`_LOOKED_AT`), which is all that most searches need; then the index of texts names the older ones that may fit, and each is compared.
-# What the index cannot know yet is looked at too: runs that are not over, and those that no step has reached.
+# The indexes of ``c_JobRun`` return runs by job, state, cause and time in id order; runs of a batch are sorted. For other terms, the
+# newest 1,000 runs (:data:`_LOOKED_AT`) are compared directly; most searches end here. Then the text index returns older
+# candidates, and each candidate is compared. Runs that the index may lack are compared too: active runs, and ended runs that no step
+# has indexed yet.
 
 _LOOKED_AT = 1_000
 _MOST_PARTS = 100  # SQLite takes at most 500 parts of a UNION
@@ -280,14 +284,14 @@ _Rows = Sequence[sa.Row[Any]]
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Runs, newest first; ``next_before`` asks for the page after this one, ``None`` on the last."""
+    """A page of runs, newest first. ``next_before`` is the ``before`` of the next page, ``None`` on the last page."""
 
     runs: tuple[Run, ...]
     next_before: int | None
 
 
 async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> RunPage:
-    """The runs that ``wanted`` describes, newest first, paged by key so that a page costs the same however deep it is."""
+    """Return a page of runs, newest first. Paging by id makes every page cost the same."""
     wanted = await with_names(connection, wanted)
     asked = clauses(wanted)
     rows = await (_by_text(connection, wanted) if asked else _first(connection, wanted))
@@ -296,7 +300,7 @@ async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> RunPage:
 
 
 async def with_names(connection: AsyncConnection, wanted: RunFilter) -> RunFilter:
-    """The same, with the names of the jobs that a pattern such as ``Daily*`` means, so that an index finds their runs."""
+    """Replace job patterns such as ``Daily*`` by the matching job names, so that an index can find their runs."""
     search = wanted.search
     for term in list(search.of("job")):
         if any(isinstance(value, Pattern) and not value.is_exact for value in term.values):
@@ -319,7 +323,7 @@ def _names(term: Term, name: str) -> bool:
 
 
 async def _first(connection: AsyncConnection, wanted: RunFilter, *more: Condition) -> _Rows:
-    """The newest that fit, and one more than asked for."""
+    """Return the newest matching runs, up to ``limit`` plus one."""
     limit = wanted.limit + 1
     select = _newest_of_few if _is_of_a_batch(wanted) else _all
     parts = [select([*where, *more], limit) for where in _parts(wanted)]
@@ -333,7 +337,10 @@ def _all(where: Sequence[Condition], _: int) -> sa.Select[Any]:
 
 
 def _newest_of_few(where: Sequence[Condition], limit: int) -> sa.Select[Any]:
-    """The same where all that fit are sorted, by an order that no index has: they are not looked for among all runs, from the newest on."""
+    """Select the newest matching runs of a batch by sorting all of them.
+
+    ``Id + 0`` keeps the planner from scanning all runs from the newest down.
+    """
     ids = sa.select(job_run.c.Id).where(*where).order_by((job_run.c.Id + 0).desc()).limit(limit)
     return sa.select(job_run).where(job_run.c.Id.in_(ids.correlate(None)))
 
@@ -343,7 +350,7 @@ def _is_of_a_batch(wanted: RunFilter) -> bool:
 
 
 def _parts(wanted: RunFilter) -> Iterator[list[Condition]]:
-    """The conditions once for each job and state, each of which an index finds in the order of the runs."""
+    """Yield conditions for each combination of job and state. For each combination, an index returns the runs in id order."""
     split = [one for key in ("job", "state") if (one := _single(wanted, key)) is not None]
     number = 1
     for one in split:
@@ -357,13 +364,13 @@ def _parts(wanted: RunFilter) -> Iterator[list[Condition]]:
 
 
 def _single(wanted: RunFilter, key: str) -> Term | None:
-    """The only term with a key, if it says several values of which each is one."""
+    """Return the only term with this key, unless the term is negated or the key repeats."""
     found = list(wanted.search.of(key))
     return found[0] if len(found) == 1 and not found[0].negated else None
 
 
 async def _by_text(connection: AsyncConnection, wanted: RunFilter) -> _Rows:
-    """Runs by what no index of the table knows."""
+    """Return the newest runs for a search that needs the text index."""
     border = await _border(connection, wanted)
     near = [job_run.c.Id >= border] if border is not None else []
     found = {row.Id: row for row in await _first(connection, wanted, *near)}
@@ -374,7 +381,7 @@ async def _by_text(connection: AsyncConnection, wanted: RunFilter) -> _Rows:
 
 
 async def _border(connection: AsyncConnection, wanted: RunFilter) -> int | None:
-    """The id of the last of the newest runs that are looked at one after the other; ``None`` when these are all."""
+    """Return the smallest id of the newest runs that are compared directly; ``None`` if no older runs exist."""
     known_to_indexes = tuple(one for one in wanted.search.terms if one.key in _IN_ORDER and not one.negated)  # fmt: skip
     search = replace(wanted.search, terms=known_to_indexes)
     parts = [sa.select(job_run.c.Id).where(*where) for where in _parts(replace(wanted, search=search))]  # fmt: skip
@@ -388,7 +395,7 @@ _IN_ORDER = frozenset({"job", "state", "since", "until", "run"})
 
 
 async def _far(connection: AsyncConnection, wanted: RunFilter, border: int) -> list[sa.Select[Any]]:
-    """The statements that find what is older than the newest."""
+    """Return the statements for runs older than the border."""
     c, limit = job_run.c, wanted.limit + 1
     every = sa.and_(*conditions(wanted), c.Id < border)
     plain = sa.select(job_run).where(every).order_by(c.Id.desc()).limit(limit)
@@ -408,13 +415,13 @@ async def _far(connection: AsyncConnection, wanted: RunFilter, border: int) -> l
 
 
 _IS_DUE = sa.text("c_JobRun.Id = +c_JobTextDue.RunId")
-"""The plus keeps SQLite from beginning with the longer table."""
+"""Join condition. The unary plus keeps SQLite from beginning with the longer table."""
 
 
 def first_of(
     parts: Sequence[sa.Select[Any]], order: Sequence[sa.UnaryExpression[Any]], limit: int
 ) -> sa.Select[Any]:
-    """The first rows of several selections, such as one for each state: each finds its own first rows by the index."""
+    """Return the first rows of several selections, such as one selection a state. An index finds the first rows of each selection."""
     if len(parts) == 1:
         return parts[0].order_by(*order).limit(limit)
     firsts = [sa.select(part.order_by(*order).limit(limit).subquery()) for part in parts]
@@ -423,30 +430,30 @@ def first_of(
     return sa.select(every).order_by(*(outer.traverse(column) for column in order)).limit(limit)
 
 
-# The searches that a person keeps, each under a name.
+# Saved searches ("views") of a person.
 
 MOST = 50
-"""Views of one person."""
+"""Limit of views a person."""
 LONGEST_NAME, LONGEST_SEARCH = 100, 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A search under a name."""
+    """A saved search with a name."""
 
     name: str
     search: str
 
 
 async def of(connection: AsyncConnection, person: str) -> tuple[View, ...]:
-    """The views of a person, by their names."""
+    """Return a person's views, ordered by name."""
     c = job_view.c
     mine = sa.select(c.Name, c.Search).where(c.Person == person).order_by(c.Name).limit(MOST)
     return tuple(View(*row) for row in await connection.execute(mine))
 
 
 async def keep(connection: AsyncConnection, person: str, name: str, search: str) -> bool:
-    """Keep a search under a name, in the place of what was kept under it; ``False``: the person has too many."""
+    """Save a search under a name, replacing an earlier search of this name. Return ``False`` if the person has too many views."""
     there = await of(connection, person)
     if len(there) >= MOST and name not in {one.name for one in there}:
         return False

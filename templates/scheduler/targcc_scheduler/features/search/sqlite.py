@@ -1,4 +1,4 @@
-"""SQLite: FTS5 with its tokenizer of trigrams, which has been there since SQLite 3.34."""
+"""SQLite text index: FTS5 with the trigram tokenizer (SQLite 3.34 or later)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ _HAS_FTS5 = sa.text("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'")
 
 
 class SQLiteTexts:
-    """See :class:`~.base.TextIndex`."""
+    """SQLite implementation of :class:`.index.TextIndex`."""
 
     async def is_there(self, connection: AsyncConnection) -> bool:
-        """Made by the migration where SQLite could; another Python on the machine may have one that cannot."""
+        """Return whether the migration created the index and this process's SQLite has FTS5.
+
+        Another Python on the machine may have a SQLite without FTS5.
+        """
         return (
             await connection.scalar(_IS_THERE) is not None
             and await connection.scalar(_HAS_FTS5) is not None
         )
 
     async def write(self, connection: AsyncConnection, texts: Mapping[int, str | None]) -> None:
-        """A row each."""
+        """Write a row for each text."""
         if texts:
             await connection.execute(_SQLITE_REMOVE, [{"run_id": one} for one in texts])
         if new := [{"run_id": one, "body": body} for one, body in texts.items() if body]:
@@ -38,7 +41,7 @@ class SQLiteTexts:
     def find(
         self, clauses: Sequence[Clause], where: sa.ColumnElement[bool], limit: int, below: int
     ) -> sa.Select[Any]:
-        """FTS5 gives its rows from the newest on, one by one; the plus keeps SQLite from beginning with ``c_JobRun``."""
+        """Read FTS5 rows one by one, newest first. The unary plus keeps SQLite from beginning with ``c_JobRun``."""
         asks = sa.text("c_JobText MATCH :asked").bindparams(asked=expression(clauses))
         same = sa.text("c_JobRun.Id = +c_JobText.rowid")
         both = _SQLITE_TEXT.join(job_run, same)
@@ -49,7 +52,7 @@ class SQLiteTexts:
 
 
 def expression(clauses: Sequence[Clause]) -> str:
-    """The clauses as FTS5 reads them."""
+    """Return the clauses in FTS5 query syntax."""
     return _joined(
         " AND ", (_joined(" OR ", (_joined(" AND ", map(_quoted, sorted(one))) for one in clause)) for clause in clauses)
     )  # fmt: skip

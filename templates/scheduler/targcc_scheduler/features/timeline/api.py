@@ -1,4 +1,4 @@
-"""The routes of time."""
+"""API routes of the calendar, timeline, trends and heat map."""
 
 from __future__ import annotations
 

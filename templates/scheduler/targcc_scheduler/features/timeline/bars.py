@@ -1,4 +1,4 @@
-"""Bars of a timeline, and counts where runs are too many for bars."""
+"""Bars of a timeline, or counts for jobs with too many runs for bars."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ...db.tables import job_run, job_stat, logged_job
 from ...kernel.queries.models import Run
 from ...kernel.runs.values import QUARTER, quarter_of
 
-# The bars of a Gantt: the attempts of jobs in a time, each read by the job's own index.
+# Bars: the attempts of jobs within a range, read with one index lookup for each job.
 
 MOST_BARS = 60
-"""A job with more runs than this is shown by its counts."""
+"""Limit of bars in a row. A job with more runs is shown by its counts."""
 LONGEST = timedelta(days=1)
-"""An attempt that began longer before a time is not looked for in it."""
+"""Limit of the look-back: an attempt that began longer than this before the range is not found."""
 STATEMENTS_KEPT = 8
-"""So many statements are kept, each for another number of jobs: one for 60 jobs is 400 kB."""
+"""Size of the cache of statements, one for each number of jobs; a statement for 60 jobs takes 400 kB."""
 _MOST_LANES = 4
 _KEPT = sa.select(job_run.c.Id, job_run.c.State, job_run.c.BatchId).where(
     job_run.c.Id.in_(sa.bindparam("ids", expanding=True))
@@ -57,14 +57,14 @@ class Bar:
 
     @property
     def lateness(self) -> timedelta | None:
-        """How long after its slot its first attempt began."""
+        """Time from the slot to the start of the first attempt; ``None`` for later attempts and for runs without a slot."""
         if self.planned is None or self.attempt > 1:
             return None
         return max(self.start - self.planned, timedelta(0))
 
 
 def running_bar(run: Run) -> Bar:
-    """The bar of a run that goes on."""
+    """Return the bar of a running run."""
     return Bar(
         run=run.id,
         start=run.started_at or run.due_at,
@@ -79,7 +79,7 @@ def running_bar(run: Run) -> Bar:
 async def attempts_of(
     connection: AsyncConnection, names: Sequence[str], since: datetime, until: datetime
 ) -> dict[str, list[Bar]]:
-    """The attempts of each of these jobs that were going on in a time; the newest, up to :data:`MOST_BARS`."""
+    """Return the attempts of each job that overlap the range: the newest, up to :data:`MOST_BARS` a job."""
     if not names:
         return {}
     asked = {f"job{n}": name for n, name in enumerate(names)}
@@ -98,7 +98,10 @@ async def attempts_of(
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def _attempts(jobs: int) -> sa.Executable:
-    """The statement for so many jobs. It is kept: to build it takes longer than to answer it, and leaves circles to the garbage collector."""
+    """Build the statement for a number of jobs.
+
+    Cached: building takes longer than executing, and leaves reference cycles to the garbage collector.
+    """
     c = logged_job.c
     columns = c.JobName, c.JobId, c.StartedAt, c.CompletedAt, c.Success, c.Attempt, c.ScheduledFor
     parts = (
@@ -115,7 +118,7 @@ def _attempts(jobs: int) -> sa.Executable:
 
 
 async def _kept(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) -> dict[str | None, Any]:
-    """The runs that are kept, by their ids as the history has them."""
+    """Return the runs that still exist, keyed by id as a text, as in the history."""
     ids = sorted({int(row.JobId) for row in rows if (row.JobId or "").isdecimal()})
     found = await connection.execute(_KEPT, {"ids": ids})
     return {str(run.Id): run for run in found}
@@ -141,7 +144,7 @@ def _bar(row: sa.Row[Any], run: Any, *, goes_on: bool) -> Bar:
 
 
 def in_lanes(bars: Iterable[Bar]) -> tuple[tuple[Bar, ...], int]:
-    """The bars in order, beside each other where they overlap, and how many lanes that takes."""
+    """Sort bars by start and place overlapping bars in different lanes. Return the bars and the number of lanes."""
     ends: list[datetime | None] = []
     placed = []
     for bar in sorted(bars, key=lambda one: one.start):
@@ -152,7 +155,7 @@ def in_lanes(bars: Iterable[Bar]) -> tuple[tuple[Bar, ...], int]:
     return tuple(placed), max(len(ends), 1)
 
 
-# The counts of jobs that run too often for bars, by parts of a time.
+# Counts of jobs with too many runs for bars, in blocks of time.
 
 _MOST_BLOCKS = 24
 
@@ -169,7 +172,7 @@ class Block:
 async def blocks_of(
     connection: AsyncConnection, names: Collection[str], since: datetime, until: datetime
 ) -> dict[str, list[Block]]:
-    """The blocks of these jobs, by some quarters of an hour."""
+    """Return the blocks of each job. A block spans one or more quarters of an hour."""
     first = quarter_of(since)
     length = -(-(until - first) // (_MOST_BLOCKS * QUARTER)) * QUARTER
     statement = _counted(names, first, until, int(length.total_seconds()))

@@ -20,23 +20,23 @@ from .bars import Bar, Block
 from .gantt import Gantt, Group, Mark, Row
 from .relatives import Chained, Tie
 
-# The lines between the bars of a Gantt: from the end of a run to the beginning of one that followed it.
+# Dependency lines between bars: from the end of a run to the start of a dependent run.
 #
-# Each row draws its own part of a line, across its whole height, so that nobody has to know how high the rows become.
+# Each row draws its own part of a line across its full height, so no row needs the heights of other rows.
 
 LANE, BAR = 15, 11
 _MOST_PARTS = 1_500
-"""So many parts of lines are drawn, of the shortest lines first."""
+"""Limit of line parts. Shorter lines are drawn first."""
 _BOTTOM = "100%"
 
 
 def middle(bar: Bar) -> float:
-    """How far below the top of its row a bar's middle is."""
+    """Return the vertical middle of a bar, in pixels below the top of its row."""
     return 3 + bar.lane * LANE + BAR / 2
 
 
 def said(one: Chained, display: Callable[[str], str]) -> str:
-    """What hangs together and how it stands, in words: ``chain of Daily Report: failed at Check Report``."""
+    """Return a chain, batch or flow with its state in words: ``chain of Daily Report: failed at Check Report``."""
     state = str(humanize.STATE_WORDS[RunState(one.state)])
     if one.at is not None and one.state != RunState.SUCCEEDED:
         state = gettext("%(state)s at %(job)s", state=state, job=display(one.at))
@@ -50,7 +50,7 @@ def said(one: Chained, display: Callable[[str], str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A bar in its row, which is counted with the heads of queues."""
+    """A bar with the index of its row. Queue headers count as rows."""
 
     row: int
     bar: Bar
@@ -58,12 +58,12 @@ class _Place:
 
 @dataclass(frozen=True)
 class Ties:
-    """Draws the lines of one Gantt.
+    """Draw the dependency lines of a Gantt chart.
 
     Args:
-        view: What to draw.
-        axis: Its time.
-        display: Gives the display name of a job.
+        view: The data to draw.
+        axis: The time axis.
+        display: Map a job's name to its display name.
     """
 
     view: Gantt
@@ -72,13 +72,13 @@ class Ties:
 
     @cached_property
     def words(self) -> Mapping[int, str]:
-        """What each run hangs together with, in words."""
+        """Map each run to the words for its chain, batch or flow."""
         said = zip(self.view.chained, self._said, strict=True)
         return {run: text for one, text in said for run in one.runs}
 
     @cached_property
     def before(self) -> Mapping[int, list[int]]:
-        """The runs that each run followed."""
+        """Map each run to the runs it followed."""
         found: dict[int, list[int]] = defaultdict(list)
         for one in self.view.chained:
             for tie in one.ties:
@@ -86,11 +86,11 @@ class Ties:
         return found
 
     def in_row(self, key: str) -> Markup:
-        """The parts of lines in the row of a job."""
+        """Return the line parts in a job's row."""
         return self._parts.get(("row", key), Markup(""))
 
     def in_head(self, queue: str) -> Markup:
-        """Those that go through the head of a queue, as a layer over it."""
+        """Return the line parts that cross a queue's header, as an SVG layer over the header."""
         parts = self._parts.get(("head", queue))
         if parts is None:
             return Markup("")
@@ -100,7 +100,7 @@ class Ties:
 
     @cached_property
     def _rows(self) -> list[tuple[str, str]]:
-        """The rows from top to bottom: heads of queues, and jobs."""
+        """Keys of the rows from top to bottom: queue headers and jobs."""
         return [
             key
             for group in self.view.groups
@@ -109,7 +109,7 @@ class Ties:
 
     @cached_property
     def _places(self) -> dict[int, list[_Place]]:
-        """The bars of each run, the first attempt first."""
+        """Map each run to its bars, first attempt first."""
         number = {key: n for n, key in enumerate(self._rows)}
         found: dict[int, list[_Place]] = defaultdict(list)
         for group in self.view.groups:
@@ -121,7 +121,7 @@ class Ties:
 
     @cached_property
     def _parts(self) -> dict[tuple[str, str], Markup]:
-        """What is drawn in each row."""
+        """Map each row to its line parts as SVG."""
         shapes: dict[tuple[int, int], list[str]] = defaultdict(list)
         ties = [(tie, n) for n, one in enumerate(self.view.chained) for tie in one.ties]
         room = _MOST_PARTS
@@ -144,7 +144,7 @@ class Ties:
         return abs(first.row - last.row) + 1
 
     def _drawn(self, tie: Tie) -> Iterator[tuple[int, str]]:
-        """The parts of a line, each with its row: along the first bar's row, then up or down to the second bar."""
+        """Yield the parts of a line with their rows: horizontal in the first bar's row, then vertical to the second bar."""
         first, last = self._ends(tie)
         if last.bar.start < self.view.since:
             return
@@ -161,7 +161,7 @@ class Ties:
 
     @cached_property
     def _said(self) -> list[str]:
-        """What hangs together, in words."""
+        """Chains, batches and flows in words, in the order of ``view.chained``."""
         return [said(one, self.display) for one in self.view.chained]
 
     def _group(self, chain: int, shapes: Iterable[str]) -> Markup:
@@ -183,11 +183,11 @@ def _upright_line(x: float, y: float, y2: float | str) -> str:
 
 
 def _to_top(x: float, y: float | str) -> str:
-    """From ``y`` up, and on to the row above, however far that is."""
+    """Draw a line from ``y`` up to the row above. CSS stretches the line across the gap between the rows."""
     return f'{_upright_line(x, 0, y)}<rect class="tie-up" x="{x:.3f}%"/>'
 
 
-# The Gantt: a row for each job, with bars for what ran and marks for what was planned. Shapes tell the states apart, not colours alone.
+# The Gantt chart: a row for each job, bars for attempts, marks for slots. Shapes as well as colours distinguish the states.
 
 _BINS = 96
 _LOAD = 20
@@ -206,7 +206,7 @@ MARK_WORDS = Words(
         "coming": marked("comes"),
     }
 )
-"""What became of a slot without a bar, in words."""
+"""Words for slots without a bar, by kind of mark."""
 
 PATTERNS = Markup(
     '<svg class="patterns" width="0" height="0" aria-hidden="true" focusable="false"><defs>'
@@ -214,18 +214,18 @@ PATTERNS = Markup(
     '<pattern id="hatch-retrying" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(-45)"><rect class="hatch" width="1.5" height="5"/></pattern>'
     "</defs></svg>"
 )
-"""The hatchings of bars; once a page."""
+"""SVG patterns that hatch bars. Render once a page."""
 
 
 @dataclass(frozen=True)
 class GanttChart:
-    """Draws the rows of one Gantt.
+    """Draw the rows of a Gantt chart.
 
     Args:
-        view: What to draw.
-        zone: Of the labels.
-        base: The path of the dashboard.
-        display: Gives the display name of a job.
+        view: The data to draw.
+        zone: Time zone of the labels.
+        base: Path of the dashboard.
+        display: Map a job's name to its display name.
     """
 
     view: Gantt
@@ -235,16 +235,16 @@ class GanttChart:
 
     @cached_property
     def axis(self) -> Axis:
-        """The time that is drawn."""
+        """Time axis of the chart."""
         return Axis(self.view.since, self.view.until)
 
     @cached_property
     def ties(self) -> Ties:
-        """The lines between the bars."""
+        """Dependency lines between the bars."""
         return Ties(self.view, self.axis, self.display)
 
     def hours(self) -> Markup:
-        """The labels of the hours, above all rows."""
+        """Return the hour labels above all rows."""
         step = self._step()
         labels = []
         for at in self._full_hours(step):
@@ -261,7 +261,7 @@ class GanttChart:
         ).format(joined(labels))
 
     def row(self, row: Row) -> Markup:
-        """The bars and marks of a job."""
+        """Return the SVG of a job's row: bars, blocks, marks and lines."""
         height = row.lanes * LANE + 5
         most = max((sum(one.ended.values()) for one in row.blocks), default=0)
         parts = [
@@ -276,7 +276,7 @@ class GanttChart:
         ).format(_said(row), height, joined(parts))
 
     def load(self, group: Group) -> Markup:
-        """How many bars of a queue are beside each other, over time."""
+        """Return the SVG of a queue's concurrency over time."""
         span = (self.view.until - self.view.since) / _BINS
         counts = [0] * _BINS
         for row in group.rows:
@@ -303,7 +303,7 @@ class GanttChart:
         )
 
     def _step(self) -> int:
-        """Every how many hours a line is drawn."""
+        """Return the distance of the hour lines, in hours."""
         hours = (self.view.until - self.view.since) / timedelta(hours=1)
         return next((step for step in _STEPS if hours <= _MOST_LINES * step), _STEPS[-1])
 
@@ -316,7 +316,7 @@ class GanttChart:
 
     @cached_property
     def _grid(self) -> Markup:
-        """The lines of the hours, and of now: the same in all rows."""
+        """Vertical lines of the hours and of the current time, equal in all rows."""
         parts = []
         for at in self._full_hours(self._step()):
             x, local = self.axis.x(at), at.astimezone(self.zone)
@@ -341,7 +341,7 @@ class GanttChart:
         return self._linked(bar.run, self._words(bar), "".join(parts))
 
     def _planned(self, bar: Bar, y: int) -> Iterable[Markup]:
-        """The slot of a bar and the wait from there, where that is long enough to be seen."""
+        """Yield a bar's slot and the wait from slot to start, if wide enough to be seen."""
         if bar.planned is None or bar.attempt > 1 or bar.planned < self.view.since:
             return
         x, start = self.axis.x(bar.planned), self.axis.x(bar.start)
@@ -383,14 +383,14 @@ class GanttChart:
         return self._linked(mark.run, title, shape)
 
     def _linked(self, run: int | None, title: str, shape: str) -> Markup:
-        """A shape with its words, as a link to its run."""
+        """Wrap a shape with its tooltip, as a link to its run."""
         whole = f"<title>{escape(title)}</title>{shape}"
         if run is None:
             return drawn(f"<g>{whole}</g>")
         return drawn(f'<a href="{escape(self.base)}/runs/{run}" tabindex="-1">{whole}</a>')
 
     def _block(self, block: Block, most: int, height: int) -> Markup:
-        """A part of the time of a job that is shown by its counts; ``most`` is the number of its fullest part."""
+        """Return a block as stacked columns. ``most`` is the number of runs in the row's fullest block."""
         total, base, shapes = sum(block.ended.values()), float(height - 2), []
         whole = scaled(total, most, height - 4)
         x, width = self._place(block.at, block.until)
@@ -405,8 +405,8 @@ class GanttChart:
 
     @cached_property
     def _place(self) -> Callable[[datetime, datetime], tuple[str, str]]:
-        """Where a part of the time begins, and how wide its column is; those of all rows are the same."""
-        # What is kept must not know who keeps it: such circles are the work of the garbage collector.
+        """Function from a block's range to the x position and width of its column, cached for all rows."""
+        # The cached function must not refer to the chart: such a reference cycle needs the garbage collector.
         axis = self.axis
         return cache(
             lambda at, until: (f"{axis.x(at):.3f}%", f"{axis.width(until - at) * 0.9:.3f}%")
@@ -414,12 +414,12 @@ class GanttChart:
 
     @cached_property
     def _counts(self) -> Callable[[_Ended], tuple[list[tuple[str, int]], str]]:
-        """How many ended so, by the kinds of columns from the base line up, and in words; small numbers come again and again."""
+        """Function from counts by state to columns (from the base line up) and words, cached since small counts repeat."""
         return cache(_counted)
 
     @cached_property
     def _clock(self) -> Callable[[datetime], str]:
-        """An instant in words; counts of many rows begin at the same ones."""
+        """Function from an instant to words, cached since blocks of all rows begin at the same instants."""
         now, zone = self.view.now, self.zone
         return cache(lambda at: humanize.clock(at, now, zone))
 

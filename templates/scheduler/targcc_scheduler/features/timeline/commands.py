@@ -19,7 +19,7 @@ from .gantt import Gantt, Row
 from .history import DAYS, HOURS, MOST_DAYS, Heat, Trend
 from .schemas import ComingOut
 
-# ``targcc upcoming``: what comes.
+# ``targcc upcoming``: slots to come.
 
 _NAMED = 4
 
@@ -93,7 +93,7 @@ def _print_notes(found: ComingOut) -> None:
             click.echo(as_shown(f"{said}: {humanize.listed(names)}."))
 
 
-# ``targcc job trend``: how a job moves from day to day.
+# ``targcc job trend``: a job's durations, lateness and success by day.
 
 
 @click.command("trend")
@@ -155,7 +155,7 @@ def _print_trend(found: Trend) -> None:
         click.echo(f"{which} took {humanize.milliseconds(one.duration_ms)}, begun {at}.")
 
 
-# ``targcc timeline`` and ``targcc heatmap``: what ran, planned against real, and which hours are busy.
+# ``targcc timeline`` and ``targcc heatmap``: past runs beside planned slots, and busy hours of the week.
 
 _WIDTH = 72
 _NAMES = 24
@@ -285,5 +285,5 @@ def heatmap(*, weeks: int, job: str | None, as_json: bool) -> None:
 
 
 def _cells(counts: Iterable[tuple[int, int]]) -> list[str]:
-    """A number, and how many of it went wrong."""
+    """Format counts as a number with the number of bad runs."""
     return [f"{number or '.'}{f' !{bad}' if bad else ''}" for number, bad in counts]

@@ -1,7 +1,8 @@
-"""What ran beside what was planned: a night as rows of bars, by queue and job.
+"""Read the Gantt chart of a time range: past attempts beside planned slots, grouped by queue and job.
 
-Jobs are chosen by their counts in ``c_JobStat``, those that went wrong first; each is then read by its own index, and what runs too often
-for bars, or comes when there are many of them, is shown by its counts. So a night costs what is drawn of it, however many jobs and runs there are.
+``c_JobStat`` selects the jobs to draw, jobs with the most failed and missed runs first. An index then finds the attempts of each job.
+Jobs with too many runs for bars are shown by their counts. So the cost depends on the size of the drawing, not on the number of
+jobs and runs.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ from .relatives import Chained, chained
 from .upcoming import grouped, plan
 
 MOST_ROWS = 60
-"""So many jobs are drawn."""
+"""Limit of jobs in a chart."""
 MOST_DRAWN = 200
-"""Jobs whose bars would be more than this with those before them are shown by their counts."""
+"""Limit of bars in a chart. Once the bars of the jobs so far would exceed this limit, a job is shown by its counts."""
 LONGEST_RANGE = timedelta(days=2)
-"""So long a time is drawn at most."""
+"""Limit of the range."""
 _MOST_SLOTS = 60
 _UNSEEN = (RunState.MISSED, RunState.SKIPPED, RunState.CANCELLED)
 
@@ -130,16 +131,16 @@ async def gantt(
     queue: str | None = None,
     job: str | None = None,
 ) -> Gantt:
-    """What ran and what comes from ``since`` up to ``until``.
+    """Return the chart from ``since`` to ``until``.
 
     Args:
-        connection: To read by.
+        connection: A connection to read with.
         definitions: The jobs.
-        now: The instant it is.
-        since: From when.
-        until: Up to when; at most :data:`LONGEST_RANGE` later.
-        queue: Of this queue only; runs count to the queue that their job has now.
-        job: Of this job only.
+        now: The current instant.
+        since: Start of the range.
+        until: End of the range, at most :data:`LONGEST_RANGE` later.
+        queue: Show only this queue. Runs belong to the current queue of their job.
+        job: Show only this job.
     """
     until = min(until, since + LONGEST_RANGE)
     jobs = {one.name: one for one in definitions if queue in (None, one.queue)}
@@ -191,7 +192,7 @@ def _bad(states: Counter[RunState] | None) -> int:
 
 
 def _with_bars(names: Iterable[str], ended: Mapping[str, Counter[RunState]]) -> list[str]:
-    """Those of the jobs that there is room for, the first ones first."""
+    """Return the jobs with room for bars, in the given order."""
     found, room = [], MOST_DRAWN
     for name in names:
         number = _of(ended, name)
@@ -238,7 +239,7 @@ def _grouped(rows: Iterable[Row], now: datetime) -> tuple[Group, ...]:
 
 
 def _peak(rows: Iterable[Row], now: datetime) -> tuple[int, datetime | None]:
-    """How many bars are at most beside each other, and when first; one that begins as another ends is not."""
+    """Return the largest number of overlapping bars, and when it is first reached. Touching bars do not overlap."""
     moments = [
         moment
         for row in rows
@@ -255,7 +256,7 @@ def _peak(rows: Iterable[Row], now: datetime) -> tuple[int, datetime | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """The questions about one time."""
+    """Queries for one time range."""
 
     connection: AsyncConnection
     jobs: Mapping[str, JobDefinition]
@@ -266,11 +267,11 @@ class _Look:
 
     @property
     def _asked(self) -> list[sa.ColumnElement[bool]]:
-        """The condition for the job that is asked for, if it is one."""
+        """Condition for the requested job, if any."""
         return [] if self.job is None else [job_stat.c.JobName == self.job]
 
     async def ended(self) -> dict[str, Counter[RunState]]:
-        """How the runs of each job ended."""
+        """Count the ended runs of each job by state."""
         c = job_stat.c
         found: dict[str, Counter[RunState]] = defaultdict(Counter)
         for name, state, number in await self.connection.execute(
@@ -287,7 +288,7 @@ class _Look:
         return found
 
     async def went_on(self) -> set[str]:
-        """The jobs of which a run began before this time and may have ended in it."""
+        """Return jobs with a run that began before the range and may have ended within the range."""
         c = job_stat.c
         long = QUARTER // timedelta(milliseconds=1)
         found = await self.connection.execute(
@@ -303,7 +304,7 @@ class _Look:
         }
 
     async def with_slots(self, names: Sequence[str]) -> tuple[list[str], dict[str, list[Mark]]]:
-        """These jobs, and as there is room others with a slot to come or one that nobody has begun; with those slots."""
+        """Add jobs with a late or coming slot, while the chart has room. Return all jobs, and the slots of each job."""
         marks: dict[str, list[Mark]] = defaultdict(list)
         asleep = await self._asleep()
         room = MOST_ROWS - len(names)
@@ -338,7 +339,7 @@ class _Look:
         return {row.JobName: row.LastSlot for row in rows}
 
     def _slots(self, job: JobDefinition, handled: datetime) -> list[Mark]:
-        """The slots of a job after the last one that was handled; none when they are too many to be drawn."""
+        """Return a job's slots after its last handled slot; an empty list if they are too many to draw."""
         if job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
             return []
         after = max(self.since - timedelta(microseconds=1), handled)
@@ -353,7 +354,7 @@ class _Look:
     async def ended_unseen(
         self, names: Iterable[str], ended: Mapping[str, Counter[RunState]]
     ) -> dict[str, list[Mark]]:
-        """The slots that ended without an attempt: missed, skipped, cancelled."""
+        """Return the slots that ended without an attempt: missed, skipped, cancelled."""
         some = [name for name in names if name in ended and any(map(ended[name].get, _UNSEEN))]
         found: dict[str, list[Mark]] = defaultdict(list)
         if some:
@@ -367,7 +368,7 @@ class _Look:
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def _unseen(jobs: int) -> sa.Executable:
-    """The statement for so many jobs; it is kept as that for their attempts is."""
+    """Build the statement for a number of jobs. Cached, as the statement of attempts is."""
     c = job_run.c
     parts = (
         sa.select(c.JobName, c.Id, c.State, c.ScheduledFor)

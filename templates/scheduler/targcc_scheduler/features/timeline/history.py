@@ -1,4 +1,4 @@
-"""Heat map of the hours and trends of a job."""
+"""Heat map by hour of the week, and daily trends for a job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...kernel.queries.jobs import BAD
 from ...kernel.queries.statistics import day_number, percentile
 from ...kernel.runs.values import NO_DURATION, QUARTER, duration_of
 
-# Which hours of the week are busy, and in which things go wrong; from the counts in c_JobStat.
+# Heat map: all runs and bad runs for each hour of the week, from the counts in c_JobStat.
 
 DAYS, HOURS = 7, 24
 _COUNTED = (RunState.SUCCEEDED, *sorted(BAD))
@@ -47,21 +47,21 @@ class Heat:
 
     @property
     def most(self) -> int:
-        """The number of the fullest hour."""
+        """Number of runs in the fullest hour."""
         return max(one.number for one in self.hours)
 
     @property
     def total(self) -> int:
-        """How many runs there are."""
+        """Total number of runs."""
         return sum(one.number for one in self.hours)
 
     def day(self, weekday: int) -> tuple[Hour, ...]:
-        """The hours of a day of the week; 0 is Monday."""
+        """Return the hours of a weekday; 0 is Monday."""
         return self.hours[weekday * HOURS : (weekday + 1) * HOURS]
 
 
 class DayCounts:
-    """The counts of past days, kept for an hour: a day that is over hardly changes, and a month of all jobs is long to add up."""
+    """Cache past days' counts for an hour. Past days hardly change, and summing a month for all jobs takes long."""
 
     def __init__(self) -> None:
         self._kept: dict[datetime, tuple[datetime, _Counts]] = {}
@@ -69,7 +69,7 @@ class DayCounts:
     async def of(
         self, connection: AsyncConnection, days: Sequence[datetime], now: datetime
     ) -> dict[datetime, _Counts]:
-        """The counts of some days of UTC, one after another."""
+        """Return the counts of consecutive UTC days."""
         self._kept = {key: one for key, one in self._kept.items() if now - one[0] < _KEPT_FOR}
         found = {day: self._kept[day][1] for day in days if day in self._kept}
         if missing := [day for day in days if day not in found]:
@@ -91,19 +91,19 @@ async def heat(
     job: str | None = None,
     kept: DayCounts | None = None,
 ) -> Heat:
-    """The hours of the last whole weeks up to today, by the clock of ``zone``.
+    """Return the heat map of the last whole weeks up to today, by the clock of ``zone``.
 
     Args:
-        connection: To read by.
-        now: The instant it is.
-        weeks: How many; today is the last day of the last one.
-        zone: Whose hours.
-        job: Of this job only.
-        kept: For who asks again and again.
+        connection: A connection to read with.
+        now: The current instant.
+        weeks: Number of weeks; today is the last day of the last week.
+        zone: Time zone of the hours.
+        job: Count only this job.
+        kept: A cache for callers that ask repeatedly.
     """
     today = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     until = today + timedelta(days=1)
-    since = until - timedelta(days=weeks * DAYS)  # by the clock of the zone
+    since = until - timedelta(days=weeks * DAYS)  # calendar days of the zone
     if job is not None:
         counts = await _counts(connection, since, until, job)
     else:
@@ -128,7 +128,7 @@ async def _by_days(
 async def _counts(
     connection: AsyncConnection, since: datetime, until: datetime, job: str | None = None
 ) -> _Counts:
-    """How many runs ended, by quarter of an hour and whether badly."""
+    """Count the ended runs by quarter of an hour and by good or bad outcome."""
     c = job_stat.c
     bad = c.Outcome.in_(sorted(BAD)).label("Bad")
     statement = (
@@ -155,13 +155,13 @@ def _by_clock(counts: _Counts, zone: ZoneInfo) -> tuple[Hour, ...]:
     )
 
 
-# How a job moves from day to day: durations and results from the counts in c_JobStat, lateness from its newest attempts.
+# Daily trends of a job: durations and outcomes from the counts in c_JobStat, lateness from the newest attempts.
 
 MOST_DAYS = 90
 _MOST_STARTS = 2_000
 _MOST_OUTLIERS = 8
 _OUTLIER = 3
-"""So many times the median and more is an outlier."""
+"""Factor of the median above which a duration is an outlier."""
 _DECIDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.MISSED)
 _WEEK = 7
 _ENOUGH = 5
@@ -217,7 +217,7 @@ class Trend:
 
     @property
     def drift(self) -> float | None:
-        """How many times as long as before it takes lately; ``None`` when that is no matter."""
+        """Ratio of the recent median to the earlier median; ``None`` if the ratio is insignificant."""
         if not self.before_ms or self.lately_ms is None:
             return None
         ratio = self.lately_ms / self.before_ms
@@ -227,7 +227,7 @@ class Trend:
 async def trend(
     connection: AsyncConnection, job: str, now: datetime, *, days: int, zone: ZoneInfo
 ) -> Trend:
-    """The trend of ``job`` over the last ``days`` days of ``zone``, today being one; at most :data:`MOST_DAYS`."""
+    """Return the trend of ``job`` over the last ``days`` days of ``zone`` including today, at most :data:`MOST_DAYS`."""
     spans = list(_spans(now, min(days, MOST_DAYS), zone))
     counts = await _daily_counts(connection, job, spans)
     starts = await _starts(connection, job, spans[0][1])
@@ -250,7 +250,7 @@ async def trend(
 
 
 def _spans(now: datetime, days: int, zone: ZoneInfo) -> Iterator[tuple[date, datetime, datetime]]:
-    """The days of the zone, each with its first instant and its end."""
+    """Return the zone's days, each with its start and end instant."""
     today = now.astimezone(zone).date()
     first = today - timedelta(days=days - 1)
     bounds = [first + timedelta(days=n) for n in range(days + 1)]
@@ -263,7 +263,7 @@ def _spans(now: datetime, days: int, zone: ZoneInfo) -> Iterator[tuple[date, dat
 async def _daily_counts(
     connection: AsyncConnection, job: str, spans: Sequence[tuple[date, datetime, datetime]]
 ) -> list[list[Any]]:
-    """The rows of each day, added up by outcome and class of duration."""
+    """Return each day's counts, summed by outcome and duration bucket."""
     c = job_stat.c
     day = day_number([begins for _, begins, _ in spans]).label("Day")
     found: list[list[Any]] = [[] for _ in spans]
@@ -286,7 +286,7 @@ async def _daily_counts(
 async def _starts(
     connection: AsyncConnection, job: str, since: datetime
 ) -> list[tuple[datetime, datetime]]:
-    """When the newest first attempts of slots began, and their slots, newest first."""
+    """Return start and slot of the newest first attempts, newest first."""
     c = logged_job.c
     rows = await connection.execute(
         sa.select(c.StartedAt, c.ScheduledFor)
@@ -299,7 +299,7 @@ async def _starts(
 
 
 def _timed(counts: Sequence[Sequence[Any]]) -> list[tuple[int, int]]:
-    """Durations and how many there are of each, the shortest first."""
+    """Return durations with their counts, shortest first."""
     found: Counter[int] = Counter()
     longest = 0
     for rows in counts:
@@ -338,7 +338,7 @@ def _day(day: date, rows: Sequence[Any], late: Sequence[int]) -> TrendDay:
 async def _outliers(
     connection: AsyncConnection, job: str, since: datetime, every: Sequence[tuple[int, int]]
 ) -> list[Outlier]:
-    """The attempts behind the longest durations that were counted, each found in its quarter of an hour."""
+    """Return the attempts with the longest recorded durations. Each attempt is looked up within its quarter of an hour."""
     median = percentile(every, 0.5)
     if median is None:
         return []
@@ -357,7 +357,7 @@ async def _outliers(
 async def _attempt(
     connection: AsyncConnection, job: str, begins_at: datetime, took: int
 ) -> Outlier:
-    """The attempt that took so long; its quarter of an hour alone, if its row is not kept."""
+    """Return the attempt with this duration. If its history row was pruned, return the quarter of an hour without a run."""
     c = logged_job.c
     row = (
         await connection.execute(

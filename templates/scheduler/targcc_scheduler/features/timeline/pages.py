@@ -33,18 +33,18 @@ from .gantt import gantt
 from .history import DAYS, HOURS, Heat, heat
 from .upcoming import Crowd, Minute, Night, Plan, coming_nights, grouped, nights, plan
 
-# What the pages of time are asked for, and links from one time to another.
+# Parameters of the pages, and links between time ranges.
 
 
 def day_asked(text: str, default: date) -> date:
-    """The day that an address names, such as ``2026-11-26``; the default for what is none."""
+    """Parse a day such as ``2026-11-26``. Return the default for an invalid text."""
     with contextlib.suppress(ValueError):
         return date.fromisoformat(text)
     return default
 
 
 def instant_asked(text: str, zone: ZoneInfo) -> datetime | None:
-    """The time that an address names, such as ``2026-11-26T02:00``; by the clock of ``zone`` unless it says another."""
+    """Parse an instant such as ``2026-11-26T02:00``, by default in ``zone``. Return ``None`` for an invalid text."""
     with contextlib.suppress(ValueError):
         found = datetime.fromisoformat(text)
         return found if found.tzinfo is not None else found.replace(tzinfo=zone)
@@ -52,27 +52,27 @@ def instant_asked(text: str, zone: ZoneInfo) -> datetime | None:
 
 
 def first_of(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of a day."""
+    """Return the first instant of a day."""
     return datetime(day.year, day.month, day.day, tzinfo=zone)
 
 
 def days_from(first: date, number: int) -> list[date]:
-    """So many days."""
+    """Return consecutive days."""
     return [first + timedelta(days=n) for n in range(number)]
 
 
 def query_with(request: Request, **changed: object) -> str:
-    """The query of this page with other values; empty ones are left out."""
+    """Return the page's query string with some values replaced, without empty values."""
     values = {**request.query_params, **{name: str(value) for name, value in changed.items()}}
     return urlencode({name: value for name, value in values.items() if value})
 
 
 def queues_of(definitions: Iterable[JobDefinition]) -> list[str]:
-    """The queues of the jobs."""
+    """Return the names of the jobs' queues, sorted."""
     return sorted({one.queue for one in definitions})
 
 
-# The calendar: what comes in a week or on a day, which minutes are crowded, what the clock changes do.
+# The calendar: slots of a week or a day, crowded minutes, clock changes.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _WEEK = 7
@@ -91,7 +91,7 @@ NIGHT_KINDS = Words(
         Kind.SHIFTED: marked("shifted"),
     }
 )
-"""What a clock change does to jobs, in a word."""
+"""Word for the effect of a clock change."""
 NIGHT_WORDS = Words(
     {
         Kind.MOVED: marked("Its time is left out: it runs once, at the first moment after."),
@@ -103,12 +103,12 @@ NIGHT_WORDS = Words(
         ),
     }
 )
-"""The same in a sentence."""
+"""Sentence for the effect of a clock change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A minute of a day, or an hour where a day has too many of them."""
+    """A minute of a day, or an hour if the day has too many minutes with slots."""
 
     at: datetime
     jobs: tuple[str, ...]
@@ -117,7 +117,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class CrowdedTime:
-    """The same jobs at the same time of one day or several."""
+    """The same jobs at the same time on one or several days."""
 
     crowd: Crowd
     at: tuple[datetime, ...]
@@ -125,13 +125,13 @@ class CrowdedTime:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day of the calendar.
+    """A day of the calendar.
 
     Args:
-        hours: What each hour is called, and how many slots it has.
-        lines: What comes, in order.
-        waiting: Runs that are due on it: delayed ones and retries.
-        nights: The clock changes on it.
+        hours: Label and number of slots of each hour.
+        lines: Slots in order.
+        waiting: Delayed and retrying runs that are due on this day.
+        nights: Clock changes on this day.
     """
 
     day: date
@@ -142,7 +142,7 @@ class Day:
 
     @property
     def number(self) -> int:
-        """How many slots it has."""
+        """Number of slots."""
         return sum(number for _, number in self.hours)
 
 
@@ -216,7 +216,7 @@ def _day(day: date, found: Plan, changes: Iterable[Night], zone: ZoneInfo, *, me
 def _hours(
     found: Plan, begins: datetime, ends: datetime, zone: ZoneInfo
 ) -> tuple[tuple[str, int], ...]:
-    """The hours of a day by the clock of the zone: 23 or 25 of them where it changes."""
+    """Return the hours of a day in the zone: 23 or 25 hours on days with a clock change."""
     base = found.start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     counts: Counter[datetime] = Counter()
     for n, number in enumerate(found.hours):
@@ -230,7 +230,7 @@ def _hours(
 
 
 def _crowded(found: Plan, zone: ZoneInfo) -> list[CrowdedTime]:
-    """The crowded minutes, the fullest first; what comes at the same time of several days once."""
+    """Return the crowded minutes, fullest first. Minutes with equal jobs at the same time of day are merged."""
     times: dict[tuple[str, tuple[str, ...]], list[Crowd]] = {}
     for one in found.crowded:
         times.setdefault((f"{one.at.astimezone(zone):%H:%M}", one.jobs), []).append(one)
@@ -246,7 +246,7 @@ def _by_hour(minutes: Sequence[Minute]) -> list[Line]:
 
 
 def _frequent(found: Plan, definitions: Mapping[str, JobDefinition]) -> list[tuple[str, str, int]]:
-    """The first of the jobs that run all day long: their names, when, and how often."""
+    """Return the first 12 frequent jobs, each with its schedule in words and its number of slots."""
     first = itertools.islice(found.frequent.items(), _MOST_FREQUENT)
     return [(name, schedule_words(definitions[name]), number) for name, number in first]
 
@@ -254,7 +254,7 @@ def _frequent(found: Plan, definitions: Mapping[str, JobDefinition]) -> list[tup
 def _own_clock(
     at: datetime, name: str, *, jobs: Mapping[str, JobDefinition], zone: ZoneInfo
 ) -> str:
-    """The time in the job's own zone, where that is another by the clock."""
+    """Return the time in the job's own zone; empty if the offsets are equal."""
     job = jobs.get(name)
     if job is None or job.timezone == zone.key:
         return ""
@@ -267,7 +267,7 @@ def _own_clock(
 
 
 def _change_words(change: ClockChange) -> str:
-    """What the clocks do, for the reader."""
+    """Return a clock change in words."""
     old, new = (change.at.astimezone(timezone(one)) for one in (change.before, change.after))
     far = abs(change.size) >= timedelta(days=1)
     times = [
@@ -283,7 +283,7 @@ def _change_words(change: ClockChange) -> str:
     return gettext("on %(day)s clocks go back from %(before)s to %(after)s.", **said)
 
 
-# The heat map: which hours of the week are busy, and in which things go wrong.
+# The heat map page: all runs and bad runs for each hour of the week.
 
 _WEEKS = (1, 4, 8)
 _SHADES, _CURVE = 6, 0.75
@@ -316,7 +316,7 @@ async def heatmap_page(
 
 
 def _cells(found: Heat) -> list[list[tuple[int, int, int]]]:
-    """By the hour: for each day of the week the number of runs, how many went wrong, and the shade from 0."""
+    """Return a row for each hour. A cell for each weekday holds the run count, the bad run count, and the shade from 0."""
     return [
         [
             (one.number, one.bad, _shade(one.number, found.most))
@@ -327,15 +327,15 @@ def _cells(found: Heat) -> list[list[tuple[int, int, int]]]:
 
 
 def _shade(number: int, most: int) -> int:
-    """A little more than its share, so that a quiet hour is not white beside a full one."""
+    """Return the shade of a number. The curve raises small numbers, so that quiet hours differ from empty hours."""
     return math.ceil(_SHADES * (number / most) ** _CURVE) if number else 0
 
 
-# The timeline: a night or another range, planned against real, by queue and job.
+# The timeline page: planned and actual runs of a night or another range, by queue and job.
 
 _HOURS = (3, 6, 12, 24, 48)
 _NIGHT = (time(20), 12)
-"""Last night: from when in the evening, and how many hours."""
+"""The night: start time in the evening, and number of hours."""
 
 
 @router.get("/timeline")
@@ -391,7 +391,7 @@ async def timeline_page(  # noqa: PLR0917 - what may be asked for
 
 
 def last_night(now: datetime, zone: ZoneInfo) -> datetime:
-    """When the last night began that is over or goes on: at eight in the evening, before noon that of yesterday."""
+    """Return the start of the current or last night: 20:00 today, or 20:00 yesterday if it is earlier now."""
     local = now.astimezone(zone)
     day = local.date() - timedelta(days=local.time() < _NIGHT[0])
     return datetime.combine(day, _NIGHT[0], tzinfo=zone)

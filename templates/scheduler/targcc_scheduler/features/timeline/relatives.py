@@ -1,4 +1,4 @@
-"""Relatives of the bars: chains, batches and flows."""
+"""Chains, batches and flows of the bars."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..flows.model import FlowRow, flow_of
 from ..flows.queries import steps_before
 from .bars import Bar
 
-# The runs that hang together with some runs: that they waited for or that wait for them, in a few statements for all of them.
+# Relatives of runs: dependencies and dependents, read in a few statements for all runs.
 
 _MOST_ROUNDS, _MOST_LINKS, _MOST_RUNS = 8, 500, 1_000
 _IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
@@ -27,7 +27,7 @@ _LINKS = sa.select(job_link.c.ChildId, job_link.c.ParentKind, job_link.c.ParentI
 _BEFORE = _LINKS.where(job_link.c.ChildId.in_(_IDS), job_link.c.ParentKind.in_((BATCH, RUN)))
 _AFTER = _LINKS.where(job_link.c.ParentKind == RUN, job_link.c.ParentId.in_(_IDS))
 _AROUND = sa.union_all(*(sa.select(one.limit(_MOST_LINKS).subquery()) for one in (_BEFORE, _AFTER)))
-"""The links of which one end is one of these runs, each end by its own index. Built once: it is asked again for each step of a chain."""
+"""Select dependencies with a given run at either end; each end has its own index. Built once, executed for each step of a chain."""
 _RUNS = sa.select(
     job_run.c.Id,
     job_run.c.JobName,
@@ -41,7 +41,7 @@ _BATCHES = sa.select(job_batch).where(job_batch.c.Id.in_(_IDS))
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A run waits, or waited, for another or for a batch: ``kind`` says which."""
+    """A dependency: the child waits for the parent, a run or a batch by ``kind``."""
 
     child: int
     kind: str
@@ -50,12 +50,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Relatives:
-    """What hangs together with some runs.
+    """Relatives of some runs.
 
     Args:
-        runs: Rows of the runs, by id: those that were asked about too.
-        links: Who waits for whom.
-        batches: Rows of the batches and flows that they are of or wait for, by id.
+        runs: Rows of the runs by id, including the given runs.
+        links: Dependencies between the runs, and of runs on batches.
+        batches: Rows by id: batches and flows that contain the runs, and batches that the runs wait for.
     """
 
     runs: dict[int, Any]
@@ -66,7 +66,7 @@ class Relatives:
 async def kin_of(
     connection: AsyncConnection, ids: Collection[int], batches: Collection[int]
 ) -> Relatives:
-    """What hangs together with these runs, of these batches and flows; of very long chains the part around them."""
+    """Return the relatives of the given runs, and the rows for the given batches and flows. A very long chain is cut around the given runs."""
     links, seen = await _links(connection, ids)
     if not links and not batches:
         return Relatives({}, frozenset(), {})
@@ -79,7 +79,7 @@ async def kin_of(
 async def _links(
     connection: AsyncConnection, ids: Collection[int]
 ) -> tuple[frozenset[Link], set[int]]:
-    """The links that are reached from these runs, and the runs at their ends."""
+    """Follow dependencies from the given runs. Return the dependencies, and the runs at their ends."""
     links: set[Link] = set()
     seen, frontier = set(ids), set(ids)
     for _ in range(_MOST_ROUNDS):
@@ -99,13 +99,13 @@ async def _asked(
     return (await connection.execute(statement, {"ids": sorted(ids)})).all()
 
 
-# What hangs together of the bars of a time: runs that follow each other, and those of a batch or a flow, each as one thing with one state.
+# Groups of related bars: a chain of runs, a batch or a flow, each with a single state.
 
 _NOT_OVER = datetime.max.replace(tzinfo=UTC)
 _STARTER = ""
-"""Stands for the step of the run that has started a flow."""
+"""Stand-in step name for the run that started a flow."""
 Node = tuple[str, int]
-"""A run, or a batch or flow."""
+"""Kind and id of a run, batch or flow."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -145,7 +145,7 @@ class Chained:
 
 
 async def chained(connection: AsyncConnection, bars: Iterable[Bar]) -> tuple[Chained, ...]:
-    """What hangs together of some bars."""
+    """Return the chains, batches and flows of the bars."""
     ends: dict[int, datetime] = {}
     batches: set[int] = set()
     for bar in bars:
@@ -165,12 +165,12 @@ async def chained(connection: AsyncConnection, bars: Iterable[Bar]) -> tuple[Cha
 
 
 def _is_drawn(nodes: Collection[Node], drawn: Collection[int]) -> bool:
-    """Whether there is more than one, of which one is drawn."""
+    """Return whether a group has several nodes and at least one drawn run."""
     return len(nodes) > 1 and any(kind == RUN and key in drawn for kind, key in nodes)
 
 
 def _together(kin: Relatives) -> Iterable[set[Node]]:
-    """The runs, batches and flows that are tied to each other."""
+    """Group connected runs, batches and flows (union of sets)."""
     sets: dict[Node, set[Node]] = {}
     for one, other in _pairs(kin):
         mine, theirs = (sets.get(node) or {node} for node in (one, other))
@@ -218,20 +218,22 @@ def _one(
 
 
 def _first(kin: Relatives, runs: Collection[int]) -> int:
-    """The run that all began with: one that waited for none."""
+    """Return the chain's first run: a run without a dependency within the chain."""
     followed = {link.child for link in kin.links if link.kind == RUN and link.parent in kin.runs}
     return min(runs, key=lambda key: (key in followed, key))
 
 
 def _ties(kin: Relatives, ends: Mapping[int, datetime]) -> Iterator[Tie]:
-    """Who followed whom, of the runs that are drawn."""
+    """Yield the lines between drawn runs."""
     members: dict[int, list[int]] = defaultdict(list)
     for key in ends:
         batch = kin.runs[key].BatchId if key in kin.runs else None
         while batch in kin.batches:
             members[batch].append(key)
             outer = kin.batches[batch].ParentId
-            batch = outer if outer is not None and outer < batch else None  # made before it
+            batch = (
+                outer if outer is not None and outer < batch else None
+            )  # inner batches have larger ids
     for link in kin.links:
         if link.child not in ends:
             continue
@@ -245,7 +247,7 @@ def _ties(kin: Relatives, ends: Mapping[int, datetime]) -> Iterator[Tie]:
 
 
 def _of_steps(flow: FlowRow, runs: Iterable[Any], ends: Mapping[int, datetime]) -> Iterator[Tie]:
-    """Who followed whom in the last round of each step of a flow."""
+    """Yield the lines between a flow's steps, for the last rerun of each step."""
     found: dict[str, list[int]] = defaultdict(list)
     for run in runs:
         step = flow.steps.get(run.Step)
@@ -261,7 +263,7 @@ def _of_steps(flow: FlowRow, runs: Iterable[Any], ends: Mapping[int, datetime]) 
 def _after_last(
     before: Collection[int], runs: Iterable[int], ends: Mapping[int, datetime]
 ) -> Iterator[Tie]:
-    """Each of the runs followed when the last of those before had ended."""
+    """Yield a line to each run from the last ended run of ``before``."""
     last = max(before, key=lambda key: (ends[key], key), default=None)
     for run in runs:
         if last is not None and last != run:

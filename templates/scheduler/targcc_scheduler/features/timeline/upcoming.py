@@ -1,4 +1,4 @@
-"""Upcoming slots of all jobs, and slots on nights when clocks change."""
+"""Upcoming slots of all jobs, and their changes on nights with a clock change."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ...schedules.zones import parse_zone
 from ..legacy import owners
 from ..search.run_search import first_of
 
-# The next runs of all jobs.
+# Next runs of all jobs.
 
 
 @dataclass(frozen=True, slots=True)
 class Upcoming:
-    """A run that will start by itself, or a slot that will make one."""
+    """A run that is due by itself, or a slot that will create a run."""
 
     at: datetime
     job: str
@@ -45,7 +45,7 @@ class Upcoming:
 def upcoming(
     jobs: Iterable[JobOverview], waiting: Iterable[Run], now: datetime
 ) -> tuple[Upcoming, ...]:
-    """The next starts of all jobs: runs that wait for a worker, their time or another attempt, and the next slot of each job."""
+    """Return the next starts of all jobs: waiting, delayed and retrying runs, and each job's next slot."""
     due = [Upcoming(max(run.due_at, now), run.job, run) for run in waiting]
     slots = [Upcoming(job.next_run, job.name, None) for job in jobs if job.next_run is not None]
     return tuple(sorted([*due, *slots], key=lambda one: (one.at, one.job)))
@@ -54,7 +54,7 @@ def upcoming(
 def coming_slots(
     jobs: Iterable[JobOverview], now: datetime, horizon: datetime
 ) -> Iterator[datetime]:
-    """The slots of the jobs from ``now`` up to ``horizon``."""
+    """Yield the jobs' slots from ``now`` to ``horizon``."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     for job in jobs:
         if job.next_run is not None and job.definition.schedule is not None:
@@ -68,7 +68,7 @@ def coming_slots(
 def _slots_from(
     definition: JobDefinition, start: datetime, span: timedelta
 ) -> tuple[datetime, ...]:
-    """The slots of a job within ``span``, at most 500: more than the time line can show. Cached, since the page is refreshed every few seconds."""
+    """Return a job's slots within ``span``, at most 500: more than the page can show. Cached: the page reloads every few seconds."""
     if definition.schedule is None or isinstance(definition.schedule, AfterRunSchedule):
         return ()
     slots = definition.schedule.iter(start, parse_zone(definition.timezone))
@@ -77,7 +77,7 @@ def _slots_from(
 
 
 def next_runs(job: JobOverview, count: int) -> list[datetime]:
-    """The next runs of a job by its schedule, at most ``count``."""
+    """Return the next slots of a job's schedule, at most ``count``."""
     if job.next_run is None or job.definition.schedule is None:
         return []
     zone = parse_zone(job.definition.timezone)
@@ -90,12 +90,12 @@ def next_runs(job: JobOverview, count: int) -> list[datetime]:
     return found
 
 
-# Jobs put together by their schedule: of ten thousand jobs many have the same, which is then looked at once.
+# Jobs grouped by schedule: many of ten thousand jobs share a schedule, which is then evaluated once.
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The names of the jobs of one schedule and zone."""
+    """Names of the jobs with one schedule and zone."""
 
     schedule: Schedule
     zone: str
@@ -106,12 +106,12 @@ Groups = Sequence[Group]
 
 
 def grouped(jobs: Iterable[JobDefinition]) -> Groups:
-    """The jobs that have a schedule, by it."""
+    """Group the jobs with a schedule by schedule and zone."""
     found: dict[Hashable, Group] = {}
     for job in jobs:
         if job.schedule is None:
             continue
-        # The same text is the same expression, and Python keeps the hash of a text.
+        # Equal texts are equal expressions, and Python caches the hash of a text.
         schedule = job.schedule
         key = (schedule.text if type(schedule) is CronSchedule else schedule, job.timezone)
         group = found.get(key)
@@ -121,18 +121,18 @@ def grouped(jobs: Iterable[JobDefinition]) -> Groups:
     return tuple(found.values())
 
 
-# The coming slots of all jobs, by minute and by hour; for thousands of schedules, whose slots are added up without making each.
+# Coming slots of all jobs by minute and hour. Slots of thousands of schedules are counted without creating each slot.
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _MOST_WAITING = 200
 _MOST_CROWDS = 28
 _CROWD, _CROWD_ALL = 3, 8
-"""So many jobs in one minute are named as a crowd: of those that are not frequent, and of all."""
+"""Minimal number of jobs in a crowded minute: jobs that are not frequent, and all jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """The jobs that have a slot in one minute."""
+    """A minute with the jobs that have a slot in it."""
 
     at: datetime
     jobs: tuple[str, ...]
@@ -140,7 +140,7 @@ class Minute:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """A minute with many slots: of jobs that are listed, and of frequent ones."""
+    """A minute with many slots: names of listed jobs, and number of frequent jobs."""
 
     at: datetime
     jobs: tuple[str, ...]
@@ -148,23 +148,23 @@ class Crowd:
 
     @property
     def number(self) -> int:
-        """How many jobs start."""
+        """Number of jobs with a slot in the minute."""
         return len(self.jobs) + self.frequent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What comes from ``start`` up to ``end``.
+    """Slots and runs from ``start`` to ``end``.
 
     Args:
-        minutes: The minutes with slots of jobs that are not frequent, in order.
-        hours: How many slots begin in each hour from the full hour of ``start``, frequent jobs too.
-        frequent: The jobs with more slots a day than are listed, and how many they have.
+        minutes: Minutes with slots of jobs that are not frequent, in order.
+        hours: Number of slots in each hour, from the full hour of ``start``, including frequent jobs.
+        frequent: Jobs with more slots a day than are listed, and their number of slots.
         crowded: The fullest minutes, in order.
-        paused: The jobs whose slots pass, since somebody paused them without an end.
-        elsewhere: The jobs that the old server runs.
-        after_run: The jobs whose slots are counted from their last run, and so are not known.
-        waiting: Runs that are due in this time: delayed ones, and those that are tried again.
+        paused: Jobs that are paused without an end.
+        elsewhere: Jobs that the old server runs.
+        after_run: Jobs with slots relative to their last run; these slots are unknown.
+        waiting: Delayed and retrying runs that are due in this range.
     """
 
     start: datetime
@@ -180,7 +180,7 @@ class Plan:
 
     @property
     def number(self) -> int:
-        """How many slots come."""
+        """Total number of slots."""
         return sum(self.hours)
 
 
@@ -193,15 +193,15 @@ async def plan(
     end: datetime,
     listed: int = 24,
 ) -> Plan:
-    """What comes of these jobs from ``start``, or from now if that is later.
+    """Return the plan of the given jobs from ``start``, or from now if ``start`` has passed.
 
     Args:
-        connection: To read by.
-        jobs: The jobs, by their schedules.
-        now: The instant it is.
-        start: From when; slots that have passed are no plan.
-        end: Up to when.
-        listed: Jobs with more slots than this in a day are only counted.
+        connection: A connection to read with.
+        jobs: The jobs, grouped by schedule.
+        now: The current instant.
+        start: Start of the range.
+        end: End of the range.
+        listed: Only count jobs with more slots a day than this.
     """
     start = max(start, now)
     paused = await system.pauses(connection, now)
@@ -229,7 +229,7 @@ async def _waiting(connection: AsyncConnection, start: datetime, end: datetime) 
 
 @cache
 def _due() -> sa.Executable:
-    """The statement for them; it is kept, since to build it takes longer than to answer it."""
+    """Build the statement for waiting runs. Cached: building takes longer than executing."""
     c = job_run.c
     due = c.DueAt >= sa.bindparam("start"), c.DueAt < sa.bindparam("end")
     parts = [sa.select(job_run).where(c.State == state, *due) for state in sorted(WAITING)]
@@ -244,14 +244,14 @@ def planned(
     listed: int,
     later: Mapping[str, datetime | None] | None = None,
 ) -> Counted:
-    """The slots of jobs, added up.
+    """Count the slots of jobs.
 
     Args:
-        jobs: The jobs, by their schedules.
-        start: From when.
-        end: Up to when.
-        listed: Jobs with more slots than this in a day are only counted.
-        later: Jobs that begin later than ``start``; ``None`` is not at all.
+        jobs: The jobs, grouped by schedule.
+        start: Start of the range.
+        end: End of the range.
+        listed: Only count jobs with more slots a day than this.
+        later: Jobs that begin after ``start``; ``None`` means never.
     """
     later = later or {}
     counted = Counted(start.astimezone(UTC), end.astimezone(UTC), listed)
@@ -272,7 +272,7 @@ def planned(
 
 @dataclass(slots=True)
 class Counted:
-    """Slots while they are added up; instants are minutes from the full hour of ``start``."""
+    """Counter of slots. Minutes and hours count from the full hour of ``start``."""
 
     start: datetime
     end: datetime
@@ -291,7 +291,7 @@ class Counted:
         self.hours = [0] * max(-(-(self.end - self._base) // _HOUR), 0)
 
     def add(self, schedule: Schedule, zone: ZoneInfo, begins: datetime, names: list[str]) -> None:
-        """Add the slots of jobs of one schedule."""
+        """Add the slots of jobs with one schedule."""
         if isinstance(schedule, AfterRunSchedule):
             self.after_run += names
         elif self._is_frequent(schedule):
@@ -307,14 +307,14 @@ class Counted:
                 self.hours[minute // 60] += len(names)
 
     def in_order(self) -> tuple[Minute, ...]:
-        """The minutes with slots."""
+        """Return the minutes with slots, in order."""
         return tuple(
             Minute(self._base + minute * _MINUTE, tuple(sorted(self.minutes[minute])))
             for minute in sorted(self.minutes)
         )
 
     def crowds(self) -> tuple[Crowd, ...]:
-        """The fullest minutes, in order."""
+        """Return the fullest minutes, in order."""
         full = heapq.nlargest(
             _MOST_CROWDS, self.minutes.items(), key=lambda one: (len(one[1]), -one[0])
         )
@@ -325,7 +325,7 @@ class Counted:
         return tuple(one for one in found if len(one.jobs) >= _CROWD or one.number >= _CROWD_ALL)
 
     def _frequent_at(self, at: datetime) -> int:
-        """How many frequent jobs have a slot in a minute."""
+        """Count the frequent jobs with a slot in a minute."""
         return sum(
             number
             for schedule, zone, number in self._often
@@ -341,7 +341,7 @@ class Counted:
     def _by_hour(
         self, schedule: Schedule, zone: ZoneInfo, begins: datetime
     ) -> Iterator[tuple[int, int]]:
-        """How many slots a frequent schedule has in each hour."""
+        """Yield the number of slots of a frequent schedule in each hour."""
         if isinstance(schedule, EverySchedule):
             yield from self._even(schedule, zone, begins)
             return
@@ -361,7 +361,7 @@ class Counted:
     def _even(
         self, schedule: EverySchedule, zone: ZoneInfo, begins: datetime
     ) -> Iterator[tuple[int, int]]:
-        """The slots of an interval in each hour; they are evenly spaced, also where the clock changes."""
+        """Yield the number of an interval's slots in each hour. The slots are evenly spaced, also across clock changes."""
         first = schedule.next(begins, zone, inclusive=True)
         if first is None or first >= self.end:
             return
@@ -373,7 +373,7 @@ class Counted:
             before = up_to
 
     def _each(self, schedule: Schedule, zone: ZoneInfo, begins: datetime) -> Iterator[int]:
-        """The minutes of a schedule's slots."""
+        """Yield the minutes of a schedule's slots."""
         if not isinstance(schedule, CronSchedule) or schedule.second.bit_count() > 1:
             most = self.listed * ((self.end - self.start) // _DAY + 2)
             for slot in itertools.islice(schedule.between(begins, self.end, zone), most):
@@ -382,7 +382,7 @@ class Counted:
         clock = _times_of_day(schedule.hour, schedule.minute)
         first = -(-(begins - self._base) // _MINUTE)
         last = -(-(self.end - self._base) // _MINUTE)
-        if schedule.second > 1:  # it begins within a minute
+        if schedule.second > 1:  # slots within a minute: include the first, partial minute
             first = (begins - self._base) // _MINUTE
         for day in self._days_of(zone):
             if not day.plain:
@@ -393,7 +393,7 @@ class Counted:
                 yield from (n for m in clock if first <= (n := day.minute + m) < last)
 
     def _days_of(self, zone: ZoneInfo) -> list[_Day]:
-        """The days of a zone that this time touches."""
+        """Return the days of a zone that overlap the range."""
         if zone not in self._days:
             first, last = (at.astimezone(zone).date() for at in (self.start, self.end))
             every = (first + timedelta(days=n) for n in range((last - first).days + 1))
@@ -406,8 +406,8 @@ class _Day:
     """A day of a zone.
 
     Args:
-        minute: Where it begins, in minutes from the base.
-        plain: Whether its clock stands at one offset all day.
+        minute: Start of the day, in minutes from the base.
+        plain: Whether the day has 24 hours at one offset and begins at a full minute.
     """
 
     day: date
@@ -418,7 +418,7 @@ class _Day:
 
     @classmethod
     def of(cls, day: date, zone: ZoneInfo, base: datetime) -> _Day:
-        """A day of the calendar."""
+        """Build the day for a calendar date."""
         begins, ends = (
             datetime(one.year, one.month, one.day, tzinfo=zone).astimezone(UTC)
             for one in (day, day + timedelta(days=1))
@@ -430,17 +430,17 @@ class _Day:
 
 @functools.lru_cache(maxsize=4096)
 def _times_of_day(hours: int, minutes: int) -> tuple[int, ...]:
-    """The minutes of a day that an expression names."""
+    """Return the minutes of a day that match hour and minute fields."""
     each = numbers_in(minutes)
     return tuple(hour * 60 + minute for hour in numbers_in(hours) for minute in each)
 
 
-# The nights when clocks change, and what becomes of the jobs' slots in them.
+# Nights with a clock change, and the effects on jobs' slots.
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A job of which a clock change moves, leaves out or repeats something."""
+    """A job with slots that a clock change moves, skips or repeats."""
 
     job: str
     effect: Effect
@@ -448,12 +448,12 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """A night when the clock of a zone changes.
+    """A night with a clock change in a zone.
 
     Args:
         zone: The zone.
-        change: When, and from which offset to which.
-        jobs: The jobs of the zone that it touches, in order.
+        change: Instant of the change, with old and new offset.
+        jobs: Affected jobs of the zone, sorted.
     """
 
     zone: str
@@ -462,7 +462,7 @@ class Night:
 
     @property
     def effects(self) -> list[tuple[Kind, str, list[str]]]:
-        """What becomes of the jobs: each effect with its words and the jobs that it is the same for."""
+        """Group the affected jobs by effect: kind, words and job names."""
         found: dict[tuple[Kind, str], list[str]] = {}
         for one in self.jobs:
             found.setdefault((one.effect.kind, one.effect.words), []).append(one.job)
@@ -470,13 +470,13 @@ class Night:
 
 
 def nights(jobs: Groups, start: datetime, end: datetime, *zones: str) -> tuple[Night, ...]:
-    """The clock changes of the jobs' zones from ``start`` up to ``end``, the earliest first.
+    """Return the clock changes in the jobs' zones from ``start`` to ``end``, earliest first.
 
     Args:
-        jobs: The jobs, by their schedules.
-        start: From when.
-        end: Up to when.
-        zones: Zones that are of interest without jobs too.
+        jobs: The jobs, grouped by schedule.
+        start: Start of the range.
+        end: End of the range.
+        zones: Further zones to include, with or without jobs.
     """
     of_zone: dict[str, list[Group]] = {zone: [] for zone in zones}
     for group in jobs:
@@ -491,7 +491,7 @@ def nights(jobs: Groups, start: datetime, end: datetime, *zones: str) -> tuple[N
 
 
 def coming_nights(jobs: Groups, now: datetime, *zones: str) -> tuple[Night, ...]:
-    """Those of the next year: in most zones two."""
+    """Return the clock changes of the next year; most zones with daylight saving time have two."""
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     within = nights(jobs, day, day + timedelta(days=366), *zones)
     return tuple(night for night in within if night.change.at > now)
