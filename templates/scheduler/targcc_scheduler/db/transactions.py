@@ -241,7 +241,7 @@ class Store:
     async def beat(self) -> AsyncIterator[AsyncConnection]:
         """Provide a connection for a single statement of a heartbeat, which commits by itself.
 
-        No other code of this process uses the connection, or a lock that the heartbeat would wait for.
+        The connection is reserved for heartbeats, and no lock of this process is needed.
 
         Raises:
             DatabaseReplaced: The file was deleted or replaced.
