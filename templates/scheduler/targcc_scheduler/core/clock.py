@@ -31,7 +31,7 @@ class Clock(Protocol):
     """Return the current time and wait for an instant."""
 
     def now(self) -> datetime:
-        """The instant it is, aware and in UTC."""
+        """Return the current instant, aware and in UTC."""
 
     async def wait(self, until: datetime | None, wake: asyncio.Event) -> None:
         """Wait for ``until`` or ``wake``, then clear ``wake``. May return earlier than both."""
@@ -41,7 +41,7 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """The instant it is, aware and in UTC."""
+        """Return the current instant, aware and in UTC."""
         return datetime.now(UTC)
 
     async def wait(self, until: datetime | None, wake: asyncio.Event) -> None:

@@ -56,7 +56,7 @@ class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
 
 
 class UnknownFile(LookupError):  # noqa: N818 - reads as what it is
-    """The run has no file with this id that may be downloaded."""
+    """The run has no downloadable file with this id."""
 
 
 class UnknownFlow(LookupError):  # noqa: N818 - reads as what it is
@@ -124,7 +124,7 @@ class RunTaken(Exception):  # noqa: N818 - tells a job what happened; nobody's e
 
 
 class MaintenanceError(ValueError):
-    """A maintenance window is invalid: its end is before its start or in the past, it has no reason, or it is over already."""
+    """A maintenance window is invalid: no reason, an end before the start, an end in the past, or a window that is over already."""
 
 
 class PauseError(ValueError):

@@ -75,7 +75,7 @@ STATE_HELP = Words(
         RunState.MISSED: marked("Its slot passed while nobody could start it."),
     }
 )
-"""Each state explained in one sentence."""
+"""A sentence that explains each state."""
 
 
 WEEKDAYS = Words(

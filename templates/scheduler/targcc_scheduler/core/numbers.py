@@ -6,7 +6,7 @@ import math
 from datetime import timedelta
 
 MOST_INT = 2**31 - 1
-"""The largest number of a column of 32 bits."""
+"""The largest number in a column of 32 bits."""
 MOST_ID = 2**63 - 1
 """The largest id of a row."""
 LEAST_RATE, MOST_RATE = 0.0001, 1_000_000.0

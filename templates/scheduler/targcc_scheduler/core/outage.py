@@ -1,4 +1,4 @@
-"""Retry a loop while the database is unavailable: exponential back-off, one log line at the start and one at the end."""
+"""Retry a loop while the database is unavailable: exponential back-off, a log line at the start and another at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNDONE = frozenset({"40001", "40P01"})
 _HELD_UP = "55P03"
 """PostgreSQL's ``lock_not_available``."""
 MOST_UNDONE = 5
-"""The number of consecutive tries that the database may roll back for a conflict; the next such failure counts as an error."""
+"""The number of consecutive tries that the database may roll back for a conflict before the failure counts as an error."""
 _AGAIN_SECONDS = 0.02, 0.06
 """The bounds of the pause before a rolled back transaction is retried. Without a pause the two transactions would conflict again."""
 

@@ -73,7 +73,7 @@ class Windows:
         )
 
     def follow(self, file: Path, beside: Sequence[Path]) -> None:
-        """Restrict the new files beside a private file; their folder's access list applied to them. Each file is handled once."""
+        """Restrict the files beside a private file, because such files inherit the access list of the folder. Each file is handled once."""
         new = [one for one in beside if one not in self._followed and one.exists()]
         if new and not self.is_shared(file):
             for one in new:

@@ -74,7 +74,7 @@ def add_secret_source(source: Source) -> None:
     """Add a source of secrets, such as a vault. Call this function in the project's ``__init__.py``, before settings are read.
 
     Args:
-        source: The source, asked before the environment and files. It must return texts that hold none of its references unchanged.
+        source: The source, asked before the environment and files. A source must return a text without its references unchanged.
     """
     _added.append(source)
 

@@ -16,8 +16,8 @@ class RunState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    SKIPPED = "skipped"  # its slot came while the job was still busy
-    MISSED = "missed"  # its slot passed while nobody could start it
+    SKIPPED = "skipped"  # the job was still busy at the slot
+    MISSED = "missed"  # no node could start the run at its slot
 
 
 WAITING = frozenset({RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING})
@@ -37,7 +37,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
             RunState.RUNNING,
             RunState.CANCELLED,
             RunState.FAILED,
-            RunState.AWAITING,  # due, and its limit has no room
+            RunState.AWAITING,  # due, and its limit has no capacity
         }
     ),
     RunState.ENQUEUED: frozenset(
@@ -63,7 +63,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
             RunState.RUNNING,
             RunState.CANCELLED,
             RunState.FAILED,
-            RunState.AWAITING,  # due, and its limit has no room
+            RunState.AWAITING,  # due, and its limit has no capacity
         }
     ),
 } | {state: frozenset() for state in FINAL}

@@ -87,4 +87,4 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - each of those who wait deals with it
             asked.set_exception(error)
             with contextlib.suppress(Exception):
-                asked.exception()  # perhaps nobody waits any more
+                asked.exception()  # mark as retrieved: all callers may have left

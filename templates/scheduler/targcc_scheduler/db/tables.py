@@ -1,7 +1,7 @@
 """Every table of the scheduler, as SQLAlchemy Core.
 
-Names are the ones TARGCC used and stay unquoted in SQL, so ``SELECT * FROM c_LoggedJob ORDER BY StartedAt DESC`` works on
-SQLite, PostgreSQL (which folds them to lower case) and SQL Server. Instants are UTC; Python sees them with their zone.
+TARGCC's names are kept and stay unquoted in SQL, so ``SELECT * FROM c_LoggedJob ORDER BY StartedAt DESC`` works on SQLite, PostgreSQL (which
+folds names to lower case) and SQL Server. Instants are UTC; Python sees instants with their zone.
 """
 
 from __future__ import annotations
@@ -728,7 +728,7 @@ sa.Index(_name("IX_c_JobAudit_At"), job_audit.c.At, job_audit.c.Id)
 _only_where(
     sa.Index(_name("UQ_c_JobAudit_Seq"), job_audit.c.Seq, unique=True),
     job_audit.c.Seq.is_not(None),
-    databases=("mssql",),  # SQL Server takes two NULLs for equal
+    databases=("mssql",),  # SQL Server treats NULLs as equal
 )
 _only_where(
     sa.Index(_name("IX_c_JobAudit_Unsealed"), job_audit.c.Id),
@@ -741,7 +741,7 @@ _only_where(
 _only_where(
     sa.Index(_name("UQ_c_JobRun_Slot"), job_run.c.JobName, job_run.c.ScheduledFor, unique=True),
     job_run.c.ScheduledFor.is_not(None),
-    databases=("mssql",),  # SQL Server takes two NULLs for equal
+    databases=("mssql",),  # SQL Server treats NULLs as equal
 )
 sa.Index(_name("IX_c_JobLogLine_RunId"), job_log_line.c.RunId)
 sa.Index(_name("IX_c_JobRun_State_DueAt"), job_run.c.State, job_run.c.DueAt)

@@ -263,7 +263,7 @@ class PostgreSQLDialect:
         del url
 
     def is_open(self, connection: AsyncConnection) -> bool:
-        """Return whether the connection has no pending data; a server that closes a connection sends data first."""
+        """Return whether the connection has nothing to read; a connection that the server closes becomes readable."""
         from .psycopg_driver import driver_of
 
         return not _is_readable(driver_of(connection))

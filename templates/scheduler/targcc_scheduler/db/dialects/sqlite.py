@@ -252,7 +252,7 @@ class SQLiteDialect:
         found = await connection.execute(_INSERT_RUNS, [dict(row) for row in rows])
         return sorted(
             found.all(), key=lambda row: row[0]
-        )  # ids are given out in the order of the rows
+        )  # ids are assigned in the order of the rows
 
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with a list in JSON."""

@@ -299,8 +299,8 @@ def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
 def _hand_back(connection: sa.Connection, revision: str) -> None:
     """Store the revision where releases before 0.2 look for it; the opposite of :func:`_carry_over`.
 
-    An existing row belongs to the application and takes precedence, because the application's own revisions followed the scheduler's there. That
-    row also stays at the next upgrade, and therefore so does the scheduler's version table.
+    An existing row belongs to the application and takes precedence, because the application's own revisions followed the scheduler's there. In that
+    case the row and the scheduler's own version table both stay, also at the next upgrade.
     """
     shared = sa.Table("alembic_version", sa.MetaData(), *_shared_columns())
     shared.create(connection, checkfirst=True)
