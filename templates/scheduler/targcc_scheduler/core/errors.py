@@ -104,7 +104,7 @@ class OverrideError(ValueError):
 
 
 class DatabaseReplaced(OSError):  # noqa: N818 - reads as what it is
-    """The database was replaced after it was opened: the file was deleted, moved or replaced, or the server has another database by that name."""
+    """The open database was replaced: its file was deleted, moved or replaced, or the server has another database by that name."""
 
 
 class NodeUnknown(Exception):  # noqa: N818 - reads as what it is

@@ -30,7 +30,7 @@ _calls: ContextVar[SimpleQueue[Callable[[], None] | None] | None] = ContextVar(
 """Sync functions that the thread waiting in :func:`run_beside` has to call."""
 
 _LAST_WAIT = 4.0
-"""Seconds for cancelled tasks to end, such as a query that is cancelled on the server. Closing the loop earlier would leak their connections."""
+"""Seconds for cancelled tasks to end, such as a query cancelled on the server. Closing the loop earlier would lose their connections."""
 
 
 class LoopCalls:

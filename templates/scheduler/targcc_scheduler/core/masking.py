@@ -270,7 +270,7 @@ class KnownSecrets:
                 self._add_encoded(found["value"])
 
     def _add_parts(self, url: str) -> None:
-        """Add each part of a password with ``@``, ``/``, ``:`` or ``#``: URL parsers take a part for the host or the port and show it in errors."""
+        """Add each part of a password with ``@``, ``/``, ``:`` or ``#``: URL parsers take a part for host or port and show it in errors."""
         place = url.partition("://")[2].partition("://")[0]  # ``url`` may hold several URLs
         user_info, at, _ = place.partition("?")[0].rpartition("@")
         password = user_info.partition(":")[2]

@@ -144,9 +144,9 @@ def workers_of(
 
 # Turns of the queues in a pool: strict order, or starts in proportion to the weights.
 #
-# Starts by weight are fair queueing with start tags (Goyal, Vin and Cheng, 1996): each start of a queue advances the queue's tag by 1 / weight,
-# and the queue with the lowest tag starts first. A queue without waiting runs takes no turn and saves none: when work comes, the queue's tag is
-# raised to the lowest tag of the waiting queues.
+# Starts by weight are fair queueing with start tags (Goyal, Vin and Cheng, 1996): each start of a queue advances the queue's tag by 1 /
+# weight, and the queue with the lowest tag starts first. A queue without waiting runs takes no turn and saves none: when work comes, the
+# queue's tag is raised to the lowest tag of the waiting queues.
 
 Ask = Callable[[str, int], Awaitable[tuple[int, bool]]]
 """Start up to a number of runs of a queue; return the number started, and whether the queue may have more."""

@@ -21,7 +21,7 @@ _masks = threading.local()
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Block the stop signals in this thread; a process that is started meanwhile inherits the mask and has time to call :func:`leave_to_node`."""
+    """Block the stop signals in this thread; a process started meanwhile inherits the mask until it calls :func:`leave_to_node`."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -18,7 +18,8 @@ _MANAGEMENT = "django.core.management"
 def runner_of_tests() -> str:
     """Return the name of the test runner of this process, such as ``unittest``; empty without a runner.
 
-    A runner is detected by the modules whose functions are being executed, in any thread, because the runner calls the tests and their imports.
+    A runner is detected by the modules whose functions are being executed, in any thread, because the runner calls the tests and their
+    imports.
     """
     if any(name in os.environ for name in _VARIABLES):
         return "pytest"

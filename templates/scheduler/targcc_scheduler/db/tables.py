@@ -46,7 +46,7 @@ job_alert_thread = table(
     column("EscalatesFrom", UtcDateTime),
     column("Step", sa.Integer, nullable=False, server_default="0"),
 )
-"""One row for each failure group, expectation or node with an open alert, until it recovers. ``Number`` counts the occurrences since
+"""One row for each error group, expectation or node with an open alert, until it recovers. ``Number`` counts the occurrences since
 ``FirstAt``; ``TargetsJson`` holds the notified recipients. Escalation steps are timed from ``EscalatesFrom``; ``Step`` of them are done.
 """
 
@@ -398,9 +398,9 @@ job_webhook = table(
     column("DisabledBy", text(100)),
     column("FailingSince", UtcDateTime),
 )
-"""One row for each subscribed address. ``SealedJson`` holds the address and the secret, encrypted; ``Shown`` is the address without secret parts.
-For a handler in the code ``SealedJson`` is empty and ``Shown`` is the handler's name. ``Events`` and ``Jobs`` are lists separated by
-blanks; an empty list means all. ``FailingSince`` is the time of the first failed attempt after the last successful attempt.
+"""One row for each subscribed address. ``SealedJson`` holds the address and the secret, encrypted; ``Shown`` is the address without secret
+parts. For a handler in the code ``SealedJson`` is empty and ``Shown`` is the handler's name. ``Events`` and ``Jobs`` are lists separated
+by blanks; an empty list means all. ``FailingSince`` is the time of the first failed attempt after the last successful attempt.
 """
 
 job_delivery = table(
@@ -557,14 +557,14 @@ job_run = _table(
     _column("UniqueKey", _text(200)),
     _column("Trace", _text(500)),
 )
-"""One row for each run with its current state; ``UQ_c_JobRun_Slot`` allows a single run for each slot. ``ScheduledFor`` is the slot of a recurring
-job, else NULL. ``DueAt`` is the time from which the run may start; a retry moves it. ``Attempt`` counts the attempts begun. ``LifeLog`` has a line
-``<instant> <state> <note>`` for each transition. A run whose job or arguments a node does not know waits since ``UnknownSince``; ``RefusedBy`` names
-the nodes that refused the run. ``StopNote`` is the reason for which a running run was told to stop. A failed or missed run has a ``Cause``
-(``c_JobFailure``) and needs attention until ``HandledAt``. ``RetryOf`` is the run that a user reran as this run. ``Ties`` holds the flags of the
-run's dependencies (``Tie`` in ``kernel/runs/values.py``). ``LimitKey`` and ``Weight`` belong to the run's limit; ``RoomAt`` is the time since when the run
-has capacity there while it waits for a worker. ``BatchId`` and ``Step`` belong to the run's batch or flow; ``Trace`` is the W3C ``traceparent`` of
-the enqueueing call.
+"""One row for each run with its current state; ``UQ_c_JobRun_Slot`` allows a single run for each slot. ``ScheduledFor`` is the slot of a
+recurring job, else NULL. ``DueAt`` is the time from which the run may start; a retry moves it. ``Attempt`` counts the attempts begun.
+``LifeLog`` has a line ``<instant> <state> <note>`` for each transition. A run whose job or arguments a node does not know waits since
+``UnknownSince``; ``RefusedBy`` names the nodes that refused the run. ``StopNote`` is the reason for which a running run was told to
+stop. A failed or missed run has a ``Cause`` (``c_JobFailure``) and needs attention until ``HandledAt``. ``RetryOf`` is the run that a
+user reran as this run. ``Ties`` holds the flags of the run's dependencies (``Tie`` in ``kernel/runs/values.py``). ``LimitKey`` and
+``Weight`` belong to the run's limit; ``RoomAt`` is the time since when the run has capacity there while it waits for a worker.
+``BatchId`` and ``Step`` belong to the run's batch or flow; ``Trace`` is the W3C ``traceparent`` of the enqueueing call.
 """
 
 job_schedule = _table(
@@ -578,9 +578,9 @@ job_schedule = _table(
     _column("PausedUntil", UtcDateTime),
     _column("Release", _text(100)),
 )
-"""One row for each job that has been scheduled or paused. Slots up to ``LastSlot`` are handled. A job whose ``ScheduleText`` (with its zone) changes
-starts from the time of the change; ``Release`` is the release of the schedule. A job is paused while ``PausedAt`` is set and ``PausedUntil`` has
-not passed.
+"""One row for each job that has been scheduled or paused. Slots up to ``LastSlot`` are handled. A job whose ``ScheduleText`` (with its
+zone) changes starts from the time of the change; ``Release`` is the release of the schedule. A job is paused while ``PausedAt`` is set
+and ``PausedUntil`` has not passed.
 """
 
 job_queue = _table(
@@ -612,8 +612,9 @@ job_server = _table(
     _column("DrainRequestedBy", _text(100)),
     _column("DrainRequestedAt", UtcDateTime),
 )
-"""One row for each running node. A node that stops deletes its row; another node deletes the row of a lost node. ``Release`` and ``Fingerprint``
-identify the node's definitions; ``ClockOffsetMs`` is the node's clock minus the database's; ``StuckIn`` is the code that blocks the node.
+"""One row for each running node. A node that stops deletes its row; another node deletes the row of a lost node. ``Release`` and
+``Fingerprint`` identify the node's definitions; ``ClockOffsetMs`` is the node's clock minus the database's; ``StuckIn`` is the code that
+blocks the node.
 """
 
 job_release = _table(
@@ -638,8 +639,8 @@ job_stat = _table(
     _column("SumMs", sa.BigInteger, nullable=False, server_default="0"),
     _column("MaxMs", sa.Integer, nullable=False, server_default="0"),
 )
-"""Counts of ended runs by job, quarter of an hour, outcome and duration. ``Bucket`` is the logarithmic class of the duration, -1 without a duration.
-``Shard`` keeps nodes from waiting for each other's row locks; readers sum over all shards.
+"""Counts of ended runs by job, quarter of an hour, outcome and duration. ``Bucket`` is the logarithmic class of the duration, -1 without a
+duration. ``Shard`` keeps nodes from waiting for each other's row locks; readers sum over all shards.
 """
 
 job_setting = _table(

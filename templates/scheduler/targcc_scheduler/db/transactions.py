@@ -1,13 +1,13 @@
 """Transactions on the scheduler's database.
 
-Writing statements are in ``kernel/`` and in the ``model`` and ``rows`` modules of ``features/``, by topic: a function there makes one change within
+The statements that write the scheduler's tables are in ``kernel/`` and ``features/``, by topic: a function there makes one change within
 the transaction of its connection. Examples: ``kernel/runs/`` moves a run between states; ``kernel/node/slots.py`` handles recurring jobs;
-``kernel/node/nodes.py`` heartbeats and the rescue of runs; ``kernel/runs/log.py`` log lines, progress and steps; ``kernel/pauses.py`` pauses;
-``kernel/runs/retention.py`` pruning. Queries for users are in ``kernel/queries/``.
+``kernel/node/nodes.py`` heartbeats and the rescue of runs; ``kernel/runs/log.py`` log lines, progress and steps; ``kernel/pauses.py``
+pauses; ``kernel/runs/retention.py`` pruning. Queries for users are in ``kernel/queries/`` and in the features.
 
-Rows are locked in a fixed order, and all rows of a table before the first change, so that no two transactions wait for each other: schedules by
-name; runs by id; keys; batches, the larger id first; limits, statistics and error groups by key. ``docs/architecture.md`` has the whole order and
-the remaining exceptions.
+Rows are locked in a fixed order, and all rows of a table before the first change, so that no two transactions wait for each other:
+schedules by name; runs by id; keys; batches, the larger id first; limits, statistics and error groups by key. ``docs/architecture.md`` has
+the whole order and the remaining exceptions.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .sqlite_driver import SQLiteStatement
 
 
-# Frequent statements run for each run, or every few seconds. The driver itself executes them: SQLAlchemy's part takes several times as long as
-# the driver's.
+# Frequent statements run for each run, or every few seconds. The driver itself executes them: SQLAlchemy's part takes several times as long
+# as the driver's.
 
 
 class FrequentStatement:
@@ -141,8 +141,8 @@ def _as_json(element: is_among, compiler: Any, **options: Any) -> str:
 class is_in_list(FunctionElement[Any]):  # noqa: N801 - it is used like a function
     """The condition that a column is among the results of a scalar subquery: ``is_in_list(column, subquery)``.
 
-    PostgreSQL executes the subquery once, before the search for rows. In another form, PostgreSQL may execute a subquery with ``FOR UPDATE`` again
-    for each row that the rest of the statement finds.
+    PostgreSQL executes the subquery once, before the search for rows. In another form, PostgreSQL may execute a subquery with ``FOR
+    UPDATE`` again for each row that the rest of the statement finds.
     """
 
     type = sa.types.NullType()

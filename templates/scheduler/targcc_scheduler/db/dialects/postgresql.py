@@ -217,7 +217,7 @@ class PostgreSQLDialect:
         return found.update_query_dict({"connect_timeout": str(_PATIENCE["connect_timeout"])})
 
     def make_engine(self, url: sa.URL, pool_size: int | None = None) -> AsyncEngine:
-        """Create a pool that detects connections closed by the server. Last in, first out: the connection used last has its statements prepared."""
+        """Create a pool that detects connections closed by the server; the last used connection, with its prepared statements, goes first."""
         kept, more = (5, 10) if pool_size is None else (pool_size, 0)
         return self._engine(url, pool_size=kept, max_overflow=more, pool_use_lifo=True)
 
@@ -325,7 +325,7 @@ class PostgreSQLDialect:
     async def insert_runs(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[sa.Row[int, str, datetime | None]]:
-        """Insert with two parameters instead of thousands: psycopg parses a statement with many parameters for longer than PostgreSQL executes it."""
+        """Insert with two parameters instead of thousands: psycopg would take longer to read the statement than PostgreSQL to execute it."""
         texts = [json.dumps(one, default=_instant) for one in _apart(rows)]
         given = dict(zip(("alike", "rows"), texts, strict=True))
         found = (await connection.execute(_insert_runs(tuple(rows[0])), given)).all()

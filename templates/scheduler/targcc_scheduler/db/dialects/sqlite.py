@@ -184,8 +184,8 @@ class SQLiteDialect:
     def set_up(self, engine: sa.Engine) -> None:
         """Set WAL mode, and begin transactions when SQLAlchemy says so.
 
-        Python's ``sqlite3`` begins a transaction by itself, late and without the write lock; two processes that both read and then write would
-        fail with "database is locked" at once. Therefore the driver's own begin is turned off, and writers send ``BEGIN IMMEDIATE``.
+        Python's ``sqlite3`` begins a transaction by itself, late and without the write lock; two processes that both read and then write
+        would fail with "database is locked" at once. Therefore the driver's own begin is turned off, and writers send ``BEGIN IMMEDIATE``.
         """
         event.listen(engine, "do_connect", _on_do_connect)
         event.listen(engine, "connect", _on_connect)

@@ -16,9 +16,9 @@ from .driver_statement import DriverStatement
 
 # Connections on the event loop itself, for the scheduler's own short transactions.
 #
-# ``aiosqlite`` passes every call to a thread and waits for the result: forty calls for a run, at ten times SQLite's own cost. Here the calls run on
-# the loop. They take microseconds and hardly wait for another process: taking the write lock, the only call with a long wait, is retried by
-# ``SQLiteDialect.begin_write``. Queries that may be long, such as those of pages, stay with ``aiosqlite``.
+# ``aiosqlite`` passes every call to a thread and waits for the result: forty calls for a run, at ten times SQLite's own cost. Here the
+# calls run on the loop. They take microseconds and hardly wait for another process: taking the write lock, the only call with a long wait,
+# is retried by ``SQLiteDialect.begin_write``. Queries that may be long, such as those of pages, stay with ``aiosqlite``.
 
 LOCK_WAIT_MS = 20
 """Milliseconds that a call may wait for another process; only the end of a checkpoint makes a call wait."""

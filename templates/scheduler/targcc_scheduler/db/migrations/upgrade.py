@@ -1,13 +1,13 @@
 """Upgrade the scheduler's tables, independently of other tables in the same database.
 
-The revision is stored in the scheduler's own table ``c_AlembicVersion``: ``alembic_version`` belongs to the application. This module changes only
-tables whose names begin with ``c_``, with a single exception: releases before 0.2 stored
-their revision in ``alembic_version``, and that row is moved.
+The revision is stored in the scheduler's own table ``c_AlembicVersion``: ``alembic_version`` belongs to the application. This module
+changes only tables whose names begin with ``c_``, with a single exception: releases before 0.2 stored their revision in
+``alembic_version``, and that row is moved.
 
-Releases overlap during a deployment, so a revision expands first and contracts later. A revision adds only what may be empty, and stores in a row of
-``c_JobSetting`` (``oldest_code <revision>``) the oldest revision whose code works with its tables. Code that meets a newer revision checks that row:
-if the row allows it, the code works with the tables and leaves them unchanged; without the row the code refuses. Columns and tables that a release no
-longer uses are removed by the next release.
+Releases overlap during a deployment, so a revision expands first and contracts later. A revision adds only what may be empty, and stores in
+a row of ``c_JobSetting`` (``oldest_code <revision>``) the oldest revision whose code works with its tables. Code that meets a newer
+revision checks that row: if the row allows it, the code works with the tables and leaves them unchanged; without the row the code refuses.
+Columns and tables that a release no longer uses are removed by the next release.
 """
 
 from __future__ import annotations
@@ -299,8 +299,8 @@ def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
 def _hand_back(connection: sa.Connection, revision: str) -> None:
     """Store the revision where releases before 0.2 look for it; the opposite of :func:`_carry_over`.
 
-    An existing row belongs to the application and takes precedence, because the application's own revisions followed the scheduler's there. In that
-    case the row and the scheduler's own version table both stay, also at the next upgrade.
+    An existing row belongs to the application and takes precedence, because the application's own revisions followed the scheduler's there.
+    In that case the row and the scheduler's own version table both stay, also at the next upgrade.
     """
     shared = sa.Table("alembic_version", sa.MetaData(), *_shared_columns())
     shared.create(connection, checkfirst=True)
