@@ -1,4 +1,4 @@
-"""Who does something: the scheduler itself, somebody at the dashboard, a program at the API, somebody at the command line."""
+"""Actors: the origin of an action, such as the scheduler itself, a dashboard user, an API client or a CLI user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ActorKind(StrEnum):
-    """How somebody reached the scheduler; the first word of ``TriggeredBy``."""
+    """The channel of an action; the first word of ``TriggeredBy``."""
 
     SYSTEM = "System"
     MANUAL = "Manual"
@@ -18,12 +18,12 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something.
+    """The origin of an action.
 
     Args:
-        kind: How they reached the scheduler.
-        name: Which user or token, if known.
-        remote: The address they came from, for the audit.
+        kind: The channel.
+        name: The user or the token, if known.
+        remote: The remote address, for the audit.
     """
 
     kind: ActorKind | str
@@ -31,7 +31,7 @@ class Actor:
     remote: str | None = None
 
     def __str__(self) -> str:
-        """Such as ``Manual (dana)``, at most 100 characters."""
+        """Return a text such as ``Manual (dana)``, at most 100 characters long."""
         kind = str(self.kind)
         return kind if not self.name else f"{kind} ({self.name[: 97 - len(kind)]})"
 

@@ -1,4 +1,4 @@
-"""The clock, which tests can replace."""
+"""Clocks: the machine's, the database's, and a manual clock for tests."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _LONGEST_WAIT = 1.0
-"""Seconds after which a wait for an instant looks at the clock again, since the clock may be set meanwhile."""
+"""The longest wait in seconds. A longer wait reads the clock again after this time, because the clock may be set meanwhile."""
 _TOGETHER = 0.2
 CLOCK_OFF_MS = 5000
-"""A machine's clock that differs by more from the database's is wrong, and said to be."""
+"""Report a machine's clock as wrong when the clock differs from the database's by more milliseconds than this."""
 _TOLERANCE = 0.05
-"""Seconds by which a node's idea of the database's clock may be wrong, apart from the doubt of each answer."""
+"""The error in seconds that the estimate of the database's clock may have, on top of half the round trip of a reading."""
 
 deadline: ContextVar[float | None] = ContextVar("targcc_deadline", default=None)
-"""The end of the time of the job that runs here, by ``time.monotonic``; ``None``: it has all the time."""
+"""The deadline of the current job, by ``time.monotonic``; ``None``: no time limit."""
 
 
 def uptime() -> float:
-    """Seconds that only grow, whoever sets the clock; those in which the machine slept count where it can tell."""
+    """Return monotonic seconds, unaffected by clock changes. Time asleep counts where the system has ``CLOCK_BOOTTIME``."""
     boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class Clock(Protocol):
-    """Tells the time and waits for an instant."""
+    """Return the current time and wait for an instant."""
 
     def now(self) -> datetime:
-        """The instant it is, aware and in UTC."""
+        """Return the current instant, aware and in UTC."""
 
     async def wait(self, until: datetime | None, wake: asyncio.Event) -> None:
-        """Return at ``until``, when ``wake`` is set, or earlier without either; ``wake`` is cleared."""
+        """Wait for ``until`` or ``wake``, then clear ``wake``. May return earlier than both."""
 
 
 class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """The instant it is, aware and in UTC."""
+        """Return the current instant, aware and in UTC."""
         return datetime.now(UTC)
 
     async def wait(self, until: datetime | None, wake: asyncio.Event) -> None:
-        """Return at ``until``, or when ``wake`` is set, or after a second; ``wake`` is cleared."""
+        """Wait for ``until`` or ``wake`` for at most a second, then clear ``wake``."""
         left = _LONGEST_WAIT if until is None else (until - self.now()).total_seconds()
         if left > 0 and not wake.is_set():
             await wait_for(wake, left if left < _LONGEST_WAIT else together(_LONGEST_WAIT))
@@ -53,10 +53,10 @@ class SystemClock:
 
 
 class DatabaseClock(SystemClock):
-    """The database's clock, as far as it can be told from here: what the database said last, and the monotonic time since.
+    """An estimate of the database's clock: the last reading plus the monotonic time since.
 
-    So a wrong clock of this machine, or one that is set while a node works, changes nothing. Until :meth:`follow` has been called, and
-    where the database has no clock of its own, it shows this machine's.
+    A wrong clock of this machine, or a clock change while a node works, therefore has no effect. Before the first :meth:`follow`,
+    and with a database that has no clock of its own, :meth:`now` returns this machine's time.
 
     Args:
         own: This machine's clock.
@@ -67,7 +67,7 @@ class DatabaseClock(SystemClock):
         self._anchor: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
-        """The instant it is by the database's clock, aware and in UTC."""
+        """Return the current instant by the database's clock, aware and in UTC."""
         if self._anchor is None:
             return self.own.now()
         at, since = self._anchor
@@ -75,13 +75,19 @@ class DatabaseClock(SystemClock):
 
     @property
     def offset(self) -> timedelta:
-        """This machine's clock less the database's."""
+        """Return this machine's clock minus the database's."""
         return self.own.now() - self.now()
 
     def follow(self, said: datetime, asked: float, answered: float) -> None:
-        """The database's clock said something between two instants of :func:`uptime`: half way, most likely.
+        """Take a reading of the database's clock, made between two instants of :func:`uptime`.
 
-        What lies within the doubt is left as it is, so that time does not jump to and fro.
+        The reading counts for the middle of the round trip. A deviation within half the round trip plus the tolerance changes nothing,
+        so that the time does not jump to and fro.
+
+        Args:
+            said: The database's time.
+            asked: The uptime when the query was sent.
+            answered: The uptime when the answer came.
         """
         half = (answered - asked) / 2
         if self._anchor is not None:
@@ -93,10 +99,10 @@ class DatabaseClock(SystemClock):
 
 
 class ManualClock:
-    """A clock that stands still until it is told to move; for tests.
+    """A clock for tests that moves only when told to.
 
     Args:
-        start: The instant it shows first.
+        start: The initial instant.
     """
 
     def __init__(self, start: datetime) -> None:
@@ -104,21 +110,21 @@ class ManualClock:
         self._moved: list[asyncio.Event] = []
 
     def now(self) -> datetime:
-        """The instant it shows."""
+        """Return the instant that was set last."""
         return self._now
 
     def set(self, instant: datetime) -> None:
-        """Show another instant, earlier or later. Call it from the loop that waits."""
+        """Set the clock to an earlier or a later instant. Call this method from the loop that waits."""
         self._now = instant.astimezone(UTC)
         for event in self._moved:
             event.set()
 
     def advance(self, by: timedelta) -> None:
-        """Move forward."""
+        """Move the clock forward."""
         self.set(self._now + by)
 
     async def wait(self, until: datetime | None, wake: asyncio.Event) -> None:
-        """Return when the clock is at ``until`` or ``wake`` is set; both may come by :meth:`set`."""
+        """Wait until the clock reaches ``until`` or ``wake`` is set, then clear ``wake``. :meth:`set` sets ``wake``, too."""
         self._moved.append(wake)
         try:
             if until is None or until > self._now:
@@ -129,7 +135,7 @@ class ManualClock:
 
 
 def together(seconds: float) -> float:
-    """So many seconds, or up to a fifth of a second less: what waits so long ends together, and wakes an idle process once for all."""
+    """Return ``seconds`` shortened by up to 0.2 s, so that the wait ends on a common grid and an idle process wakes once for several waits."""
     if seconds < _TOGETHER:
         return seconds
     now = asyncio.get_running_loop().time()
@@ -137,8 +143,8 @@ def together(seconds: float) -> float:
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> None:
-    """Return when an event is set, or after so many seconds, which set it."""
-    # asyncio.wait_for costs a task each time; a bare timer does the same for this one event.
+    """Wait for an event; a timer sets the event after ``seconds``."""
+    # asyncio.wait_for creates a task for each call; a bare timer is enough for one event.
     loop = asyncio.get_running_loop()
     timer = loop.call_later(seconds, event.set)
     try:

@@ -1,4 +1,4 @@
-"""The URL of a database that an application has open."""
+"""Derive the database URL from an application's open engine or connection."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 _OF_DJANGO = {"assume_role", "isolation_level", "pool", "server_side_binding"}
-"""Options of Django's own, which the driver does not know."""
+"""Options that Django reads itself; the driver does not accept them."""
 
 
 def url_of(database: Any) -> URL:
-    """Return the URL for drivers of our own.
+    """Return the URL for the scheduler's own drivers.
 
     Args:
-        database: An engine of SQLAlchemy's, async or plain, or a connection of Django.
+        database: An engine of SQLAlchemy, async or sync, or a connection of Django.
 
     Raises:
-        ValueError: the database is in memory, or neither SQLite nor PostgreSQL.
+        ValueError: The database is in memory, or neither SQLite nor PostgreSQL.
     """
     if hasattr(database, "settings_dict"):
         return _of_django(database)
     url: URL = database.url
     url = url.set(drivername=url.get_backend_name())
-    ssl = url.query.get("ssl")  # as asyncpg has it
+    ssl = url.query.get("ssl")  # asyncpg's name for the option
     if ssl is None:
         return url
     return url.difference_update_query(["ssl"]).update_query_dict({"sslmode": ssl})
@@ -42,7 +42,7 @@ def _of_django(connection: Any) -> URL:
         raise ValueError(f"the scheduler keeps its tables in sqlite or postgresql, not {vendor}")
     host, options = str(settings["HOST"]), settings.get("OPTIONS") or {}
     query = {name: str(value) for name, value in options.items() if name not in _OF_DJANGO}
-    if host.startswith("/"):  # the folder of a socket
+    if host.startswith("/"):  # the folder of a Unix socket
         host, query["host"] = "", host
     return URL.create(
         "postgresql",

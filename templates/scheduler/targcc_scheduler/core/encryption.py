@@ -1,4 +1,4 @@
-"""Values that are stored sealed: encrypted and signed (Fernet), with keys that stand outside the database."""
+"""Encrypt and sign stored values (Fernet). The keys are kept outside the database."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .errors import SecretError
 from .masking import KNOWN
 
 SEAL = "$sealed"
-"""The only name in the object that stands in place of a sealed value."""
+"""The only key of the JSON object that replaces an encrypted value."""
 _TOKEN = re.compile(r'"\$sealed": ?"([^"]+)"')
-"""A sealed value in JSON."""
+"""An encrypted value in JSON text."""
 _MISSING = "sealing needs cryptography: uv sync --extra secrets, or pip install cryptography"
 
 
 def new_key() -> str:
-    """A key for ``TARGCC_SECRET_KEY``."""
+    """Return a new key for ``TARGCC_SECRET_KEY``."""
     return str(_fernet().Fernet.generate_key().decode())
 
 
@@ -31,9 +31,9 @@ def _fernet() -> Any:
 
 
 class Seals:
-    """Seals values, and opens them.
+    """Encrypt and decrypt arguments.
 
-    Without a key values stay as they are: ``targcc doctor`` says so.
+    Without a key, values are stored as plain text; ``targcc doctor`` reports it.
     """
 
     def __init__(self) -> None:
@@ -42,14 +42,14 @@ class Seals:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys: new values are sealed with the first, and each opens what it sealed."""
+        """Return the keys. The first key encrypts new values; every key decrypts."""
         return self._keys
 
     def use(self, keys: Iterable[str]) -> None:
-        """Seal with these keys from now on.
+        """Use these keys from now on; an empty list changes nothing.
 
         Raises:
-            SecretError: one is no key, or cryptography is not installed.
+            SecretError: A key is malformed, or cryptography is not installed.
         """
         wanted = tuple(keys)
         if not wanted or wanted == self._keys:
@@ -64,7 +64,7 @@ class Seals:
             KNOWN.add(key)
 
     def seal(self, arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-        """The arguments with those of some names sealed."""
+        """Return the arguments with the named arguments encrypted."""
         found = dict(arguments)
         if self._box is not None:
             for name in names:
@@ -74,10 +74,10 @@ class Seals:
         return found
 
     def open(self, arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-        """The arguments as they were.
+        """Return the arguments with the named arguments decrypted.
 
         Raises:
-            SecretError: one is sealed with a key that this process does not have.
+            SecretError: This process does not have the key of an encrypted argument, or the encrypted text was changed.
         """
         found = dict(arguments)
         for name in names:
@@ -86,7 +86,7 @@ class Seals:
         return found
 
     def opens(self, text: str) -> bool:
-        """Return whether each sealed value in some JSON text can be opened with the keys of this process."""
+        """Return whether the keys of this process decrypt every encrypted value in a JSON text."""
         if self._box is None:
             return _TOKEN.search(text) is None
         return all(self._is_ours(token) for token in _TOKEN.findall(text))
@@ -111,7 +111,7 @@ class Seals:
 
 
 def split_keys(text: str) -> list[str]:
-    """The keys in a setting or a file: separated by commas or white space."""
+    """Split the text of a setting or a file into keys; commas and white space separate keys."""
     return [key for key in re.split(r"[,\s]+", text) if key]
 
 
@@ -120,4 +120,4 @@ def _is_sealed(value: object) -> bool:
 
 
 SEALS = Seals()
-"""The seals of this process."""
+"""The encryption keys of this process."""

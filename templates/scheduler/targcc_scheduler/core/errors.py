@@ -1,30 +1,30 @@
-"""Every exception that a user of the scheduler can meet."""
+"""Exceptions that a user of the scheduler can meet."""
 
 from __future__ import annotations
 
 
 class JobError(ValueError):
-    """A job is declared in a way that cannot work."""
+    """The declaration of a job cannot work."""
 
 
 class ArgumentsError(ValueError):
-    """The arguments do not fit the job; the message has one line for each that is wrong."""
+    """The arguments do not fit the job; the message has one line for each wrong argument."""
 
 
 class FileError(ArgumentsError):
-    """A file cannot be kept, since it is too large or there are too many; or is not there any more, or not what it was."""
+    """A file cannot be stored because of its size or the number of files; or a stored file is missing or has changed."""
 
 
 class FileUnavailable(Exception):  # noqa: N818 - reads as what it is
-    """A file of a run cannot be read now, since its store or this machine's disk does not work: another attempt may."""
+    """A file of a run is unreadable for now, because its store or this machine's disk fails; another attempt may succeed."""
 
 
 class JobCancelled(Exception):  # noqa: N818 - it is how a job obeys, not an error
-    """A job raises this (by ``ctx.raise_if_cancelled()``) when it stops because it was told to."""
+    """Raised by a job (by ``ctx.raise_if_cancelled()``) that stops on request."""
 
 
 class HookError(Exception):
-    """A hook cannot be what it is declared as, or has failed; the message names it."""
+    """The declaration of a hook is wrong, or the hook failed; the message names the hook."""
 
 
 class StepError(Exception):
@@ -32,152 +32,152 @@ class StepError(Exception):
 
 
 class UnknownJob(LookupError):  # noqa: N818 - reads as what it is
-    """There is no job of this name; the message suggests the nearest."""
+    """No job has this name; the message suggests the nearest name."""
 
 
 class RunStateError(Exception):
-    """The state of the run does not allow what was asked."""
+    """The state of the run does not allow the action."""
 
 
 class IdempotencyError(ValueError):
-    """The idempotency key of a call is that of an earlier call with another job or other arguments, or is no key."""
+    """The idempotency key of a call is malformed, or belongs to an earlier call with another job or other arguments."""
 
 
 class FlowStateError(RunStateError):
-    """The flow is not in a state in which that can be done."""
+    """The state of the flow does not allow the action."""
 
 
 class UnknownQueue(LookupError):  # noqa: N818 - reads as what it is
-    """There is no queue of this name; the message lists those that there are."""
+    """No queue has this name; the message lists the queues."""
 
 
 class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
-    """There is no run with this id."""
+    """No run has this id."""
 
 
 class UnknownFile(LookupError):  # noqa: N818 - reads as what it is
-    """The run has no file with this id that may be downloaded."""
+    """The run has no downloadable file with this id."""
 
 
 class UnknownFlow(LookupError):  # noqa: N818 - reads as what it is
-    """There is no flow with this id, or of this name."""
+    """No flow has this id or this name."""
 
 
 class UnknownBatch(LookupError):  # noqa: N818 - reads as what it is
-    """There is no batch with this id."""
+    """No batch has this id."""
 
 
 class BatchError(ValueError):
-    """What was asked of a batch cannot be done; the message says why."""
+    """An action on a batch is impossible; the message says why."""
 
 
 class UnknownFailure(LookupError):  # noqa: N818 - reads as what it is
-    """There is no failure of this cause."""
+    """No error group has this fingerprint."""
 
 
 class UnknownBulk(LookupError):  # noqa: N818 - reads as what it is
-    """There is no operation of this id."""
+    """No bulk operation has this id."""
 
 
 class UnknownServer(LookupError):  # noqa: N818 - reads as what it is
-    """No server of this name is up."""
+    """No running server has this name."""
 
 
 class UnknownRelease(LookupError):  # noqa: N818 - reads as what it is
-    """There is no release of this name, or several begin so; the message lists them."""
+    """No release has this name, or several names begin with the given text; the message lists the releases."""
 
 
 class UnknownWebhook(LookupError):  # noqa: N818 - reads as what it is
-    """There is no webhook, or no message to it, of this number."""
+    """No webhook, or no message of the webhook, has this number."""
 
 
 class WebhookError(ValueError):
-    """A webhook that cannot be made so, or not be used now; the message says why."""
+    """A webhook is invalid, or cannot be used now; the message says why."""
 
 
 class BulkError(ValueError):
-    """An operation on many runs that cannot be done, or not be taken back; the message says why."""
+    """A bulk operation is impossible or cannot be undone; the message says why."""
 
 
 class OverrideError(ValueError):
-    """An option of a job that cannot be overridden so; the message says why."""
+    """An option of a job cannot be overridden in this way; the message says why."""
 
 
 class DatabaseReplaced(OSError):  # noqa: N818 - reads as what it is
-    """The database is not the one that was opened: its file was deleted, moved or replaced, or the server has another by that name."""
+    """The open database was replaced: its file was deleted, moved or replaced, or the server has another database by that name."""
 
 
 class NodeUnknown(Exception):  # noqa: N818 - reads as what it is
-    """A node that may have no runs asked for some: it was declared lost, and registers again at its next heartbeat; or it is being drained."""
+    """A node asked for runs while drained, or after it was declared lost. A lost node registers again at its next heartbeat."""
 
 
 class NodeStuck(NodeUnknown):
-    """A node whose jobs' loop does not turn takes no runs until it does."""
+    """The jobs' event loop of the node is blocked; the node claims no runs until the loop runs again."""
 
 
 class NodeSilent(NodeUnknown):
-    """A node that could write no heartbeat for a while takes no runs until it does: others may have declared it lost."""
+    """The node wrote no heartbeat for a while, and other nodes may have declared it lost; the node claims no runs until a heartbeat succeeds."""
 
 
 class RunTaken(Exception):  # noqa: N818 - tells a job what happened; nobody's error
-    """The run belongs to another node now, since this one was declared lost."""
+    """The run belongs to another node, because this node was declared lost."""
 
 
 class MaintenanceError(ValueError):
-    """A maintenance window cannot be: it ends before it begins or in the past, has no reason, or is over already."""
+    """A maintenance window is invalid: no reason, an end before the start, an end in the past, or a window that is over already."""
 
 
 class PauseError(ValueError):
-    """A pause would end before it begins."""
+    """The end of a pause is before its start."""
 
 
 class AuditError(ValueError):
-    """The audit cannot be verified in the way that was asked for."""
+    """The audit cannot be verified with these options."""
 
 
 class AuthError(ValueError):
-    """A user or token cannot be made, changed or found; the message says why."""
+    """A user or a token cannot be created, changed or found; the message says why."""
 
 
 class CredentialsRefused(Exception):  # noqa: N818 - reads as what it is
-    """A request carries credentials that are wrong: it is nobody's, and no other identity provider is asked."""
+    """A request carries wrong credentials: the request has no principal, and no further identity provider is asked."""
 
 
 class AlertError(Exception):
-    """An alert cannot be sent; the text holds no secret."""
+    """An alert cannot be sent; the message holds no secret."""
 
 
 class SecretError(LookupError):
-    """The variable or file that a reference to a secret names is missing; the message holds the name and no value."""
+    """The variable or file of a secret reference is missing; the message holds the name and no value."""
 
 
 class LegacyError(ValueError):
-    """A source of jobs outside the code, or one of its rows, cannot be used."""
+    """A source of jobs outside the code, or a row of the source, is unusable."""
 
 
 class CutoverError(Exception):
-    """A step of the cut-over from the old server cannot be done; the message says why, and what was left as it is."""
+    """A step of the cut-over from the old server failed; the message says why, and which parts are unchanged."""
 
 
 class HistoryError(ValueError):
-    """A line of a history file is not a run."""
+    """A line of a history file does not describe a run."""
 
 
 class ProjectError(RuntimeError):
-    """No project is configured in this process, or another one is."""
+    """No project, or another project, is configured in this process."""
 
 
 class SchemaError(RuntimeError):
-    """The tables have a revision that this release does not know."""
+    """This release does not know the revision of the tables."""
 
 
 class PartitionError(RuntimeError):
-    """The history cannot be kept in another form."""
+    """The form of the history table cannot be changed."""
 
 
 class QueryTimeout(TimeoutError):  # noqa: N818 - reads as what it is
-    """A question about runs or history took longer than ``TARGCC_QUERY_SECONDS``."""
+    """A query of runs or history took longer than ``TARGCC_QUERY_SECONDS``."""
 
 
 class SchedulerOff(RuntimeError):  # noqa: N818 - reads as what it is
-    """The scheduler is off, by ``TARGCC_MODE`` or because pytest runs: nothing can be asked of its database."""
+    """The scheduler is off, by ``TARGCC_MODE`` or because pytest runs; its database cannot be queried."""

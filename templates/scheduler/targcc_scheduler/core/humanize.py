@@ -1,4 +1,4 @@
-"""Values as people read them, in the reader's language: times, durations, shares, states."""
+"""Format values in the reader's language: times, durations, shares, states."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .states import RunState
 from .stored_values import REFERENCE, is_large
 
 NOTHING = "\N{EN DASH}"
-"""Stands where there is no value."""
+"""The placeholder for a missing value."""
 
 _TENTHS_BELOW = 10  # seconds
 _DAYS_NAMED = 7
@@ -46,7 +46,7 @@ STATE_WORDS = Words(
         RunState.MISSED: marked("missed"),
     }
 )
-"""Each state in the words of the pages."""
+"""The name of each state on the pages."""
 
 _STATE_COUNTS = {
     RunState.AWAITING: marked_plural("%(num)s awaiting", "%(num)s awaiting"),
@@ -75,7 +75,7 @@ STATE_HELP = Words(
         RunState.MISSED: marked("Its slot passed while nobody could start it."),
     }
 )
-"""Each state explained in one sentence."""
+"""A sentence that explains each state."""
 
 
 WEEKDAYS = Words(
@@ -109,7 +109,7 @@ _MONTHS = Words(
 
 
 def duration(value: timedelta | float | None) -> str:
-    """A duration in at most two units: ``340 ms``, ``4.2 s``, ``3 min 12 s``, ``2 h 5 min``, ``3 d 4 h``. Numbers are seconds."""
+    """Format a duration in at most two units: ``340 ms``, ``4.2 s``, ``3 min 12 s``, ``2 h 5 min``, ``3 d 4 h``. Numbers are seconds."""
     if value is None:
         return NOTHING
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
@@ -127,7 +127,7 @@ def duration(value: timedelta | float | None) -> str:
 
 
 def _units() -> tuple[tuple[int, str], ...]:
-    """The units of durations with their seconds, the largest first."""
+    """Return the units of durations with their seconds, the largest first."""
     return (
         (86400, translated("%(number)s d")),
         (3600, translated("%(number)s h")),
@@ -137,7 +137,7 @@ def _units() -> tuple[tuple[int, str], ...]:
 
 
 def in_scripts() -> dict[str, str]:
-    """The words that the script of the pages needs to keep relative times fresh."""
+    """Return the texts with which the script of the pages updates relative times."""
     words = {
         "d": "%(number)s d",
         "h": "%(number)s h",
@@ -162,16 +162,16 @@ def in_scripts() -> dict[str, str]:
 
 
 def milliseconds(value: int | None) -> str:
-    """A number of milliseconds as a duration."""
+    """Format milliseconds as a duration."""
     return duration(None if value is None else value / 1000)
 
 
 def relative(instant: datetime, now: datetime) -> str:
-    """How far away an instant is: ``12 s ago``, ``in 3 h``, ``now``."""
+    """Format the distance of an instant from now: ``12 s ago``, ``in 3 h``, ``now``."""
     seconds = (instant - now).total_seconds()
     size = (
         math.ceil(seconds) if seconds > 0 else -seconds
-    )  # "in 2 h" just after two hours were asked for
+    )  # "in 2 h" for an instant slightly less than two hours ahead
     if size < 1:
         return gettext("now")
     number, unit = next((int(size // one), name) for one, name in _units() if size >= one)
@@ -180,7 +180,7 @@ def relative(instant: datetime, now: datetime) -> str:
 
 
 def clock(instant: datetime, now: datetime, zone: ZoneInfo) -> str:
-    """An instant in the shortest form that is unambiguous: ``02:00`` today, ``Tue 02:00`` near it, ``24 Nov 02:00``, ``24 Nov 2025``."""
+    """Format an instant in its shortest unambiguous form: ``02:00`` today, ``Tue 02:00`` near it, ``24 Nov 02:00``, ``24 Nov 2025``."""
     local, today = instant.astimezone(zone), now.astimezone(zone).date()
     days = (local.date() - today).days
     if days == 0:
@@ -193,17 +193,17 @@ def clock(instant: datetime, now: datetime, zone: ZoneInfo) -> str:
 
 
 def weekday(day: date) -> str:
-    """The short name of a day: ``Tue``."""
+    """Return the short name of a day: ``Tue``."""
     return WEEKDAYS[day.weekday()]
 
 
 def day_and_month(day: date) -> str:
-    """A day of the year: ``24 Nov``."""
+    """Format a day of the year: ``24 Nov``."""
     return gettext("%(day)s %(month)s", day=day.day, month=_MONTHS[day.month])
 
 
 def full(instant: datetime, zone: ZoneInfo) -> str:
-    """An instant with nothing left out: ``Tue 24 Nov 2026 02:00:00 +02:00 (00:00:00 UTC)``."""
+    """Format an instant in full: ``Tue 24 Nov 2026 02:00:00 +02:00 (00:00:00 UTC)``."""
     local = instant.astimezone(zone)
     utc = instant.astimezone(UTC)
     day = "" if utc.date() == local.date() else f"{weekday(utc)} "
@@ -213,12 +213,12 @@ def full(instant: datetime, zone: ZoneInfo) -> str:
 
 @lru_cache(maxsize=1_000)
 def _dated(day: date, _language: str) -> str:
-    """``Tue 24 Nov 2026``, in the reader's language: a page has hundreds of times of few days."""
+    """Format a date in the reader's language: ``Tue 24 Nov 2026``. Cached, because the hundreds of times on a page fall on few days."""
     return f"{weekday(day)} {day_and_month(day)} {day.year}"
 
 
 def percent(share: float | None) -> str:
-    """A share in per cent; never 100 when something failed, never 0 when something worked."""
+    """Format a share in per cent. A share below 1 is never shown as 100, a share above 0 never as 0."""
     if share is None:
         return NOTHING
     if 0 < share < 1:
@@ -227,18 +227,18 @@ def percent(share: float | None) -> str:
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: ``1 run``, ``1,204 runs``."""
+    """Format a number with its noun: ``1 run``, ``1,204 runs``."""
     nouns = (f"%(num)s {one}", f"%(num)s {many or one + 's'}")
     return ngettext(*nouns, number)
 
 
 def count_state(number: int, state: RunState) -> str:
-    """How many runs are in a state: ``3 failed``."""
+    """Format a number of runs in a state: ``3 failed``."""
     return ngettext(*_STATE_COUNTS[state], number)
 
 
 def listed(names: list[str], most: int = 3) -> str:
-    """Names in a sentence: ``A``, ``A and B``, ``A, B and 4 more``."""
+    """Join names for a sentence: ``A``, ``A and B``, ``A, B and 4 more``."""
     if len(names) > most:
         more = gettext("%(number)s more", number=len(names) - most + 1)
         names = [*names[: most - 1], more]
@@ -248,7 +248,7 @@ def listed(names: list[str], most: int = 3) -> str:
 
 
 def who(actor: str) -> str:
-    """An actor for people: ``Manual (dana)`` is ``dana``, ``API (shop)`` is ``shop by API``."""
+    """Format an actor: ``Manual (dana)`` is ``dana``, ``API (shop)`` is ``shop by API``."""
     kind, _, rest = actor.partition(" (")
     name = rest.removesuffix(")")
     if not name:
@@ -257,18 +257,18 @@ def who(actor: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """``text`` with a capital first letter."""
+    """Return ``text`` with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def last_line(text: str | None) -> str:
-    """The last line of a traceback that says anything."""
+    """Return the last line of a traceback that is not blank."""
     lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
 
 def arguments(values: dict[str, Any]) -> str:
-    """Arguments in one line: ``user_id=3, since="2026-01-01", report="a.csv (12 kB)"``."""
+    """Format arguments in one line: ``user_id=3, since="2026-01-01", report="a.csv (12 kB)"``."""
     return ", ".join(
         f"{name}={json.dumps(_in_words(value), ensure_ascii=False)}"
         for name, value in values.items()
@@ -276,7 +276,7 @@ def arguments(values: dict[str, Any]) -> str:
 
 
 def _in_words(value: Any) -> Any:
-    """A value of an argument with a few words in place of each reference to what is kept apart."""
+    """Replace each reference to separately stored content in an argument value by a short text."""
     if is_large(value):
         return f"… ({size(value['size'])})"
     if isinstance(value, dict):
@@ -289,7 +289,7 @@ def _in_words(value: Any) -> Any:
 
 
 def size(number: int) -> str:
-    """Bytes: ``812 B``, ``1.5 kB``, ``64 MB``, in units of 1,000."""
+    """Format a number of bytes in units of 1,000: ``812 B``, ``1.5 kB``, ``64 MB``."""
     value, unit = float(number), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < _KILO:

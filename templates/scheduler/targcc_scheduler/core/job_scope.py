@@ -1,6 +1,6 @@
-"""Which jobs whoever sends a request may see and act on, where that is not all of them.
+"""The jobs that the current request may see and act on, where access is limited to some jobs.
 
-The web side sets it for the time of a request. What a process does for itself, such as running jobs, sees everything.
+The web layer sets the scope for the time of a request. Work of the process itself, such as running jobs, sees everything.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """The jobs of somebody whose role is about some jobs only.
+    """The jobs that a user with a role for some jobs may see and act on.
 
     Args:
-        seen: The names of those that they may look at.
-        operated: Of these, those that they may act on.
-        administered: Of these, those whose runs they may delete.
-        person: Their name, for what is theirs besides jobs.
+        seen: The names of the jobs that the user may view.
+        operated: The subset of ``seen`` that the user may act on.
+        administered: The subset of ``operated`` whose runs the user may delete.
+        person: The name of the user, to find the user's own objects besides jobs.
     """
 
     seen: frozenset[str]
@@ -29,12 +29,12 @@ class Visibility:
 
 
 visibility: ContextVar[Visibility | None] = ContextVar("targcc_visibility", default=None)
-"""Of the request that is being answered; ``None``: everything may be seen."""
+"""The scope of the current request; ``None``: everything is visible."""
 
 
 @contextmanager
 def everything_visible() -> Iterator[None]:
-    """Within it, nothing is hidden; what is set meanwhile ends with it."""
+    """Make everything visible within the context, then restore the scope from before."""
     token = visibility.set(None)
     try:
         yield

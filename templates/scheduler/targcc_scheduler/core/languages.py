@@ -1,6 +1,6 @@
 """Languages of the pages: catalogues of texts, and the reader's language and time zone.
 
-The file is read as it is, so that a language is one text file: no compiled twin that could be stale, and nothing to build.
+The ``.po`` files are read at run time, so that a language is one text file: no compiled file can be stale, and no build step is needed.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from zoneinfo import ZoneInfo
 
 from .text import isolated
 
-# The texts of one language, as a ``.po`` file of gettext has them.
+# Texts of one language, in gettext's ``.po`` format.
 
 FOLDER = Path(__file__).with_name("translations")
 ENGLISH = "en"
 
 
 def marked(message: str) -> str:
-    """The message itself, for whoever collects the texts; it is translated where it is shown."""
+    """Mark a message for extraction and return the message; translate the message where it is shown."""
     return message
 
 
 def marked_plural(one: str, many: str) -> tuple[str, str]:
-    """The same of a message that says a number."""
+    """Mark the singular and the plural of a message with a number for extraction; return both."""
     return one, many
 
 
 _NAME = marked("English")
-"""Its translation is what those who read a language call it."""
+"""The translation is the name of the language in the language itself."""
 _DIRECTION = marked("default:LTR")
-"""Its translation is ``default:RTL`` in a language that is written from right to left, as GTK has it."""
+"""The translation is ``default:RTL`` for a right-to-left language, as in GTK."""
 _LINE = re.compile(r'(?:(msgctxt|msgid_plural|msgid|msgstr(?:\[\d\])?)\s+)?(".*")\s*')
 
 
@@ -47,11 +47,11 @@ class Catalogue:
     """The texts of one language.
 
     Args:
-        language: Its code, such as ``he``.
-        name: What those who read it call it.
+        language: The code of the language, such as ``he``.
+        name: The name of the language in the language itself.
         direction: ``ltr`` or ``rtl``.
-        texts: The forms of each message: one, or one for each plural form. A message that is not here stays English.
-        form_of: Which form goes with a number.
+        texts: Map each message to its forms: a single form, or one for each plural form. A missing message stays English.
+        form_of: Return the index of the plural form for a number.
     """
 
     language: str
@@ -61,11 +61,11 @@ class Catalogue:
     form_of: Callable[[int], int]
 
     def text(self, message: str, context: str = "") -> str:
-        """A message in this language; in a context where English says the same of different things."""
+        """Translate a message. ``context`` distinguishes meanings that English expresses with the same words."""
         return self.texts.get(in_context(context, message), (message,))[0]
 
     def plural(self, one: str, many: str, number: int) -> str:
-        """A message that says a number, in the form that goes with it."""
+        """Translate a message with a number, in the plural form of the number."""
         forms = self.texts.get(one)
         if forms is None:
             return one if number == 1 else many
@@ -74,13 +74,13 @@ class Catalogue:
 
 @cache
 def languages() -> tuple[str, ...]:
-    """The codes of the languages that there are, English first."""
+    """Return the codes of the available languages, English first."""
     return (ENGLISH, *sorted(file.stem for file in FOLDER.glob("*.po")))
 
 
 @cache
 def catalogue(language: str) -> Catalogue:
-    """The texts of one of :func:`languages`."""
+    """Return the catalogue of a language of :func:`languages`."""
     if language == ENGLISH:
         return Catalogue(ENGLISH, "English", "ltr", {}, lambda number: int(number != 1))
     found = dict(messages((FOLDER / f"{language}.po").read_text(encoding="utf-8")))
@@ -93,16 +93,16 @@ def catalogue(language: str) -> Catalogue:
 
 
 def in_context(context: str, message: str) -> str:
-    """The key of a message that English says in the same words as another one, as gettext has it."""
+    """Return gettext's key of a message in a context."""
     return f"{context}\4{message}" if context else message
 
 
 def messages(po: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each message of a file with its forms; those that nobody has translated, or looked at again, are left out."""
+    """Yield each message of a ``.po`` text with its forms; skip untranslated and fuzzy messages."""
     for block in re.split(r"\n\s*\n", po):
         lines = block.splitlines()
         if any(line.startswith("#,") and "fuzzy" in line for line in lines):
-            continue  # somebody has to look at it again
+            continue  # the translation needs review
         fields: dict[str, str] = {}
         name = ""
         for line in lines:
@@ -114,21 +114,21 @@ def messages(po: str) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield in_context(fields.get("msgctxt", ""), fields["msgid"]), forms
 
 
-# Who reads what is being written: their language and their time zone.
+# The reader of the text that is being produced: language and time zone.
 #
-# A page says for whom it is made with :func:`reading`, and everything that makes sentences asks here. Where nobody has said, as at
-# the command line, in the API, in alerts and in whatever is stored, sentences are English.
+# A page sets its reader with :func:`reading`; every function that builds sentences reads the setting here. Without a reader, as at
+# the command line, in the API, in alerts and in stored texts, sentences are English.
 
 K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Somebody who reads a page.
+    """The reader of a page.
 
     Args:
-        catalogue: The texts in their language.
-        zone: Their time zone, if it is known.
+        catalogue: The texts in the reader's language.
+        zone: The reader's time zone, if known.
     """
 
     catalogue: Catalogue
@@ -141,7 +141,7 @@ _READER: ContextVar[Reader] = ContextVar("targcc_reader", default=_NOBODY)
 
 @contextmanager
 def reading(reader: Reader) -> Iterator[None]:
-    """For a while, write for this reader."""
+    """Produce texts for this reader within the context."""
     token = _READER.set(reader)
     try:
         yield
@@ -150,47 +150,47 @@ def reading(reader: Reader) -> Iterator[None]:
 
 
 def for_nobody() -> AbstractContextManager[None]:
-    """For a while, write what is stored: in English."""
+    """Produce English texts, as for storage, within the context."""
     return reading(_NOBODY)
 
 
 def reader() -> Reader:
-    """Who reads what is being written."""
+    """Return the reader of the text that is being produced."""
     return _READER.get()
 
 
 def zone_of_reader(own: str) -> ZoneInfo:
-    """The zone in which the reader is shown times: theirs, else the one with this name."""
+    """Return the reader's time zone, or the zone named ``own`` when the reader has none."""
     return reader().zone or ZoneInfo(own)
 
 
 def translated(message: str) -> str:
-    """A message in the reader's language, with its placeholders."""
+    """Translate a message to the reader's language and keep its placeholders."""
     return reader().catalogue.text(message)
 
 
 def translated_in(context: str, message: str) -> str:
-    """The same of a message that English says in the same words as another one."""
+    """Translate a message in a context, for words with several meanings in English; keep its placeholders."""
     return reader().catalogue.text(message, context)
 
 
 def translated_plural(one: str, many: str, number: int) -> str:
-    """A message that says a number, with its placeholders, in the form that goes with the number."""
+    """Translate a message with a number, in the plural form of the number; keep its placeholders."""
     return reader().catalogue.plural(one, many, number)
 
 
 def gettext(message: str, **values: object) -> str:
-    """A message in the reader's language.
+    """Translate a message to the reader's language and fill in its placeholders.
 
     Args:
-        message: In English, with a placeholder such as ``%(name)s`` for each value.
-        values: What stands for the placeholders; a text of somebody does not turn the sentence around.
+        message: The English text, with a placeholder such as ``%(name)s`` for each value.
+        values: The values of the placeholders. Text values are isolated, so that their direction does not change the sentence's.
     """
     return translated(message) % _isolated(values)
 
 
 def ngettext(one: str, many: str, number: int, **values: object) -> str:
-    """A message that says a number, in the reader's language; ``%(num)s`` is the number."""
+    """Translate a message with a number and fill in its placeholders; ``%(num)s`` is the number."""
     said = {"num": f"{number:,}", **values}
     return translated_plural(one, many, number) % _isolated(said)
 
@@ -206,7 +206,7 @@ def _isolated(values: Mapping[str, object]) -> dict[str, object]:
 
 
 class Words(Mapping[K, str]):
-    """Words that are looked up in the reader's language."""
+    """A mapping of keys to words; reading a key translates its word to the reader's language."""
 
     def __init__(self, words: Mapping[K, str]) -> None:
         self._words = words

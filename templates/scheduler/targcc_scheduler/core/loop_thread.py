@@ -1,7 +1,7 @@
 """Event loops in threads of their own.
 
-The scheduler loop has the database, the engine and the heartbeats. Jobs run on a second loop, so that a job that blocks it stops
-other jobs at most. The web server has a third.
+The scheduler loop has the database, the engine and the heartbeats. Jobs run on a second loop, so that a job that blocks the loop
+delays no more than other jobs. The web server has a third loop.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ T = TypeVar("T")
 _calls: ContextVar[SimpleQueue[Callable[[], None] | None] | None] = ContextVar(
     "targcc_calls", default=None
 )
-"""Plain functions for the thread that waits in :func:`run_beside`."""
+"""Sync functions that the thread waiting in :func:`run_beside` has to call."""
 
 _LAST_WAIT = 4.0
-"""Seconds that cancelled tasks have to end, as a query that is given up on the server: a loop that closes before them loses their connections."""
+"""Seconds for cancelled tasks to end, such as a query cancelled on the server. Closing the loop earlier would lose their connections."""
 
 
 class LoopCalls:
-    """Calls of functions on a loop, asked for by any thread: those that are asked for together wake it once.
+    """Queue calls of functions on a loop, from any thread; calls that are queued together wake the loop once.
 
     Args:
-        loop: Where they are made, in the order in which they are asked for.
+        loop: The loop that makes the calls, in the order of :meth:`ask`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -46,25 +46,25 @@ class LoopCalls:
         self._is_woken = False
 
     def ask(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have a function called soon; nothing happens when the loop is closed."""
+        """Queue a call of a function; no effect when the loop is closed."""
         self._asked.append((function, arguments))
         if not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
-            with everything_visible():  # what runs there is nobody's request
+            with everything_visible():  # the call belongs to no request
                 self._loop.call_soon_threadsafe(self._make)
 
     def _make(self) -> None:
-        self._is_woken = False  # first: what is asked for from now on wakes the loop again
+        self._is_woken = False  # set first, so that a call queued from now on wakes the loop again
         while self._asked:
             function, arguments = self._asked.popleft()
             self._loop.call_soon(function, *arguments)
 
 
 class LoopThread:
-    """An event loop that runs in a daemon thread until it is stopped.
+    """An event loop in a daemon thread, running until :meth:`stop`.
 
     Args:
-        name: The thread's name, as it shows in logs and debuggers.
+        name: The name of the thread in logs and debuggers.
     """
 
     def __init__(self, name: str) -> None:
@@ -77,36 +77,36 @@ class LoopThread:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it was started."""
+        """Return whether the thread was started."""
         return self.thread.ident is not None
 
     def start(self) -> None:
-        """Start the thread; starting it twice does nothing."""
+        """Start the thread; a second call does nothing."""
         with self._lock:
             if not self.has_begun:
                 self.thread.start()
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine here and wait for it from any other loop; cancelling the wait cancels it."""
+        """Run a coroutine on this loop and wait for the result from any other loop; cancelling the wait cancels the coroutine."""
         if asyncio.get_running_loop() is self.loop:
             return await coroutine
         return await asyncio.wrap_future(self.submit(coroutine))
 
     def call_sync(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a coroutine here and block until it is done. From this thread itself it would block for good."""
+        """Run a coroutine on this loop and block until the result is there. A call from the loop's own thread would deadlock."""
         return self.submit(coroutine).result(timeout)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine here; the future says when it is done. It sees everything, whoever asks for it."""
+        """Run a coroutine on this loop and return its future. The coroutine sees all jobs, whatever the scope of the caller."""
         with everything_visible():
             return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def stack(self) -> str:
-        """What the thread is doing right now."""
+        """Return the current stack of the thread."""
         return stack_of(self.thread)
 
     def stop(self, timeout: float = 5) -> None:
-        """Cancel what is left, stop the loop and wait for the thread; one that is blocked is left behind."""
+        """Stop the loop, cancel the remaining tasks and join the thread; a thread that is still blocked after ``timeout`` is abandoned."""
         if not self.has_begun:
             self.loop.close()
         if not self.thread.is_alive():
@@ -126,7 +126,7 @@ class LoopThread:
             self.loop.close()
 
     def _turn(self) -> None:
-        """Run the loop until it is stopped; code on it may do so, or call ``sys.exit`` in a task of its own, and that must not end the thread."""
+        """Run the loop until it stops. Code on the loop may stop it or call ``sys.exit`` in a task; neither may end the thread."""
         try:
             self.loop.run_forever()
         except (SystemExit, KeyboardInterrupt) as error:
@@ -136,20 +136,20 @@ class LoopThread:
 
 
 class LoopOnDemand:
-    """A :class:`LoopThread` that starts when it is first asked for, and anew once it was stopped.
+    """A :class:`LoopThread` that starts at the first :meth:`open`, and anew after :meth:`stop`.
 
     Args:
-        name: The thread's name.
+        name: The name of the thread.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
         self.started: LoopThread | None = None
-        """The loop, if it runs."""
+        """The running loop thread; ``None``: none runs."""
 
     def open(self) -> LoopThread:
-        """The loop, started if it is not; from any thread."""
+        """Return the loop thread; start it if none runs. For any thread."""
         with self._lock:
             if self.started is None:
                 self.started = LoopThread(self._name)
@@ -157,7 +157,7 @@ class LoopOnDemand:
             return self.started
 
     async def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do one last thing on the loop and end it; where none runs there is nothing to do."""
+        """Run ``last`` on the loop, then stop the loop; no effect when no loop runs."""
         loop = self.started
         if loop is not None:
             await loop.call(last())
@@ -166,7 +166,7 @@ class LoopOnDemand:
 
 
 def stack_of(thread: threading.Thread) -> str:
-    """What a thread is doing right now; empty when it has ended."""
+    """Return the current stack of a thread; empty when the thread has ended."""
     frames = sys._current_frames()  # noqa: SLF001 - documented, in spite of its name
     frame = frames.get(thread.ident or 0)
     return "".join(traceback.format_stack(frame)) if frame is not None else ""
@@ -180,9 +180,9 @@ async def _cancel_rest() -> None:
 
 
 def run_beside(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on a loop in another thread; the caller waits, and runs what :func:`call_plain` is given.
+    """Run a coroutine on a loop in another thread; meanwhile the calling thread runs the functions that :func:`call_plain` is given.
 
-    Connections of Django and of SQLite belong to the thread that opened them: so a job in a test uses those of its caller.
+    Connections of Django and of SQLite belong to the thread that opened them; this way a job in a test uses its caller's connections.
     """
     calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
     context = copy_context()
@@ -196,7 +196,7 @@ def run_beside(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 async def call_plain(function: Callable[..., T], /, **arguments: Any) -> T:
-    """Call a plain function in the thread that waits in :func:`run_beside`; without one, in a thread of its own."""
+    """Call a sync function in the thread that waits in :func:`run_beside`; without such a thread, in a worker thread."""
     calls = _calls.get()
     if calls is None:
         return await asyncio.to_thread(function, **arguments)

@@ -16,23 +16,23 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-# The forms in which a secret value turns up in texts: as it is, escaped, quoted and encoded.
+# Forms of a secret value in texts: plain, escaped, quoted and encoded.
 
 _SHORTEST = 6
-_SURE = 8  # a shorter value that is one plain word or number may be part of an ordinary text
+_SURE = 8  # a shorter value that is a plain word or number may be part of ordinary text
 _SHORTEST_LINE = 16
 _SHORTEST_CORE = 8
-"""Characters of base64 that belong to the value alone; fewer turn up by chance."""
+"""The minimum of base64 characters that depend on the value alone; fewer match by chance."""
 
 
 def worth_masking(value: str) -> bool:
-    """Whether a value can be told from ordinary text: it has 8 characters or more, or 6 that are not just letters or just digits."""
+    """Return whether a value differs enough from ordinary text: 8 characters or more, or 6 that are not just letters or just digits."""
     plain = value.isdigit() or (value.isalpha() and value in {value.lower(), value.title()})
     return len(value) >= _SURE or (len(value) >= _SHORTEST and not plain)
 
 
 def forms_of(value: str | bytes) -> frozenset[str]:
-    """Every form of a secret value; empty when it is too short to be told from ordinary text."""
+    """Return every form of a secret value; empty when the value is too short to be told from ordinary text."""
     text = value if isinstance(value, str) else value.decode("utf-8", "replace")
     raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
     if not worth_masking(text.strip()):
@@ -41,7 +41,7 @@ def forms_of(value: str | bytes) -> frozenset[str]:
     found |= {again for form in found for again in _written_again(form)} | {*_encoded(raw)}
     if text != text.strip():
         found |= forms_of(text.strip())
-    for line in text.splitlines() if "\n" in text else ():  # a key of many lines
+    for line in text.splitlines() if "\n" in text else ():  # each line of a multi-line key
         if len(line.strip()) >= _SHORTEST_LINE:
             found |= forms_of(line.strip())
     return frozenset(form for form in found if len(form) >= _SHORTEST)
@@ -61,7 +61,7 @@ def _written(text: str) -> Iterator[str]:
     yield repr(text)[1:-1]
     yield _html(text)
     yield _html(text, quote=False)
-    yield _html(text).replace("&quot;", "&#34;")  # as Jinja writes it
+    yield _html(text).replace("&quot;", "&#34;")  # as in Jinja's output
     yield shlex.quote(text).removeprefix("'").removesuffix("'")
     yield text.replace("'", "'\\''")
     yield text.replace("'", "''")  # SQL, YAML
@@ -71,7 +71,7 @@ def _written(text: str) -> Iterator[str]:
 
 
 def _written_again(form: str) -> Iterator[str]:
-    """A form inside another text, such as the JSON of an answer in an exception's message that is shown by ``repr``."""
+    """Yield a form as escaped inside another text, such as JSON of a response within an exception's message that ``repr`` shows."""
     yield json.dumps(form)[1:-1]
     yield json.dumps(form, ensure_ascii=False)[1:-1]
     yield repr(form)[1:-1]
@@ -81,7 +81,7 @@ def _written_again(form: str) -> Iterator[str]:
 
 
 def _html(text: str, *, quote: bool = True) -> str:
-    from html import escape  # brings 2,000 names of characters; many processes have no secret
+    from html import escape  # loads 2,000 names of characters; few processes need it
 
     return escape(text, quote=quote)
 
@@ -92,12 +92,12 @@ def _lower_hex(escaped: str) -> str:
 
 
 def _encoded(raw: bytes) -> Iterator[str]:
-    """Hexadecimal, and base64 wherever in the encoded text the value begins, without the letters that others share."""
+    """Yield the hexadecimal form, and the base64 forms at each of the three offsets, without the characters shared with adjacent data."""
     yield raw.hex()
     yield raw.hex().upper()
     for before in range(3):
         letters = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
-        whole = (before + len(raw)) * 8 // 6  # the next one also holds what follows
+        whole = (before + len(raw)) * 8 // 6  # the next also depends on later data
         core = letters[-(-before * 8 // 6) : whole]
         if len(core) >= _SHORTEST_CORE:
             yield core
@@ -107,10 +107,10 @@ def _encoded(raw: bytes) -> Iterator[str]:
             yield core.replace("/", "\\/")
 
 
-# What looks like a secret: the second line, for values that this process does not know.
+# Patterns of secrets: the second line of defence, for values that this process does not know.
 
 MASK = "••••••"
-"""What is shown instead of a secret."""
+"""The text that replaces a secret."""
 
 _WORD = (
     r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|account[_-]?key"
@@ -123,16 +123,16 @@ _QUOTED = r"""'(?:[^'\n]|''){1,500}+'|"(?:[^"\n]|""){1,500}+"|\{(?:[^{}\n]|\}\})
 _VALUE = rf"""(?:{_QUOTED}|['"]?[^&\s@'";,<>)\]}}]++)"""
 _IS = r"[ \t]{0,9}=[ \t]{0,9}"
 _SPACED = rf"{_IS}(?![ \t=>]|[a-z_][\w.]{{0,80}}+[(\[])"
-"""An equals sign with blanks around it, but for comparisons and for code that calls a function."""
+"""An equals sign with blanks around, except comparisons and code that calls a function."""
 _NO_PROSE = r"(?![ \t]|(?-i:[a-z]{1,15}) [a-z])"
 _HEADER = r"""(?:\\*['"]\s{0,9},|\\*['"]?\s{0,9}[:=])\s{0,9}[br]?\\*['"]?"""
-"""What stands between the name of a header and its value, in a dump of headers too: ``b'Cookie', b'…'``."""
+"""The text between the name of a header and its value, also in a dump of headers: ``b'Cookie', b'…'``."""
 
 Rule = tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]]
 
 
 def looks_secret(name: str) -> bool:
-    """Whether what is called so is a secret, such as ``smtp_password``."""
+    """Return whether a name suggests a secret, such as ``smtp_password``."""
     return _IS_SECRET.search(name[-80:]) is not None
 
 
@@ -150,12 +150,12 @@ _RULES: tuple[Rule, ...] = (
         r"(://[^:/@\s'\"]{0,200}+:)(?!\*\*\*@)(?!\d{1,5}(?:[?#\s,;:.)'\"]|/(?![^@\s'\"?#]{1,300}+@)|\Z))[^@\s'\"]{1,300}+(?=@)",
     ),
     _rule(("jdbc:oracle",), r"(jdbc:oracle:\w{1,9}:[^/@\s]{1,100}+/)[^@\s]{1,300}+(?=@)"),
-    # In a connection string a value may hold blanks: it ends with a semicolon, or with the string.
+    # A value in a connection string may hold blanks: the value ends with a semicolon, or with the string.
     _rule(_NAMES, rf"((?<=;)[ \t]{{0,9}}{_WORD}{_IS})(?![{{'\"\s])[^;\n'\"]{{1,300}}+"),
     _rule(_NAMES, rf"({_WORD}{_IS})(?![{{'\"\s=>])[^;=\n'\"]{{1,300}}+(?=;[ \t]?[\w ]{{2,30}}=)"),
     _rule(_NAMES, rf"({_WORD}(?:=|{_SPACED})){_VALUE}"),
     _rule(_NAMES, rf"({_WORD}\\*['\"]\s{{0,9}}[:=]\s{{0,9}}[br]?\\*['\"])[^'\"\\\n]{{1,500}}+"),
-    # A header as a pair, as clients log it: (b'X-Api-Key', b'…').
+    # A header as a pair, as HTTP clients log headers: (b'X-Api-Key', b'…').
     _rule(_NAMES, rf"""(\(b?['"][\w-]{{0,40}}{_WORD}['"],\s?b?['"])[^'"\n]{{1,500}}+"""),
     _rule(_NAMES, rf"({_WORD}>)[^<>\n]{{1,500}}+(?=</)"),
     _rule(_NAMES, rf"({_WORD}:[ \t]{{0,9}}){_NO_PROSE}{_VALUE}"),
@@ -173,7 +173,7 @@ _RULES: tuple[Rule, ...] = (
         ("hooks.slack.com/", "webhook.office.com/", "discord", "/webhook"),
         r"((?:hooks\.slack\.com/(?:services|workflows|triggers)|webhook\.office\.com/\w{1,20}|discord(?:app)?\.com/api/webhooks)/)[^\s'\"<>]+",
     ),
-    # The path alone, as urllib3 logs it beside the host.
+    # The path alone: urllib3 logs the path beside the host.
     _rule(
         ("/services/", "/webhookb2/", "/api/webhooks/", "/workflows/"),
         r"(/(?:services/T\w{1,30}|webhookb2|api/webhooks|workflows/\w{1,64}/triggers)/)[^\s'\"<>]++",
@@ -200,7 +200,7 @@ _RULES: tuple[Rule, ...] = (
 
 
 def mask_patterns(text: str) -> str:
-    """``text`` without what looks like a password, a token, or a key. Rules whose words are not in it cost next to nothing."""
+    """Mask texts that look like a password, a token or a key. A rule whose needles are not in ``text`` costs next to nothing."""
     low = text.lower()
     for needles, pattern, shown in _RULES:
         if any(needle in low for needle in needles):
@@ -208,10 +208,10 @@ def mask_patterns(text: str) -> str:
     return text
 
 
-# The secret values that this process knows.
+# Secret values that this process knows.
 
 _MOST_PASSING = 512
-"""Values that come and go, such as secret arguments; the one that was used the longest ago is forgotten."""
+"""The maximum of short-lived values, such as secret arguments; the least recently added value is dropped first."""
 _URL = re.compile(
     r"://(?P<user>[^:/@\s]{0,300}):(?P<password>[^@\s]{1,2000})@(?P<host>[^/?#\s]*)/?(?P<name>[^?#\s]*)"
 )
@@ -221,7 +221,7 @@ _LONGEST_URL = 10_000
 
 
 class KnownSecrets:
-    """Values that are masked in every text that goes out. For any thread."""
+    """The secret values to mask in every outgoing text. For any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -231,11 +231,11 @@ class KnownSecrets:
         self._longest = 0
 
     def add(self, value: str | bytes, *, passing: bool = False) -> None:
-        """Know a secret value from now on.
+        """Add a secret value.
 
         Args:
-            value: The value; one that cannot be told from ordinary text is left out.
-            passing: Whether it belongs to one run or request: of such values the last 512 are known.
+            value: The value; a value that looks like ordinary text is ignored.
+            passing: Whether the value belongs to a single run or request; the last 512 such values are kept.
         """
         with self._lock:
             if value in self._lasting or not value:
@@ -256,9 +256,9 @@ class KnownSecrets:
             self._longest = max(self._longest, *map(len, forms))
 
     def add_url(self, url: str) -> None:
-        """Know the password of a URL, and the values in its query that are called like secrets; as written and decoded.
+        """Add the password of a URL, and the query values whose names suggest secrets; both as written and decoded.
 
-        A password that is also the user's name or the database's is no secret, and would hide every mention of them.
+        A password equal to the user, the host or the database's name is no secret; masking it would hide every mention of that name.
         """
         url = url[:_LONGEST_URL]
         for found in _URL.finditer(url):
@@ -270,8 +270,8 @@ class KnownSecrets:
                 self._add_encoded(found["value"])
 
     def _add_parts(self, url: str) -> None:
-        """Know each part of a password with ``@``, ``/``, ``:`` or ``#``: readers of URLs take a part for the host or the port, and say so."""
-        place = url.partition("://")[2].partition("://")[0]  # a text may hold several URLs
+        """Add each part of a password with ``@``, ``/``, ``:`` or ``#``: URL parsers take a part for host or port and show it in errors."""
+        place = url.partition("://")[2].partition("://")[0]  # ``url`` may hold several URLs
         user_info, at, _ = place.partition("?")[0].rpartition("@")
         password = user_info.partition(":")[2]
         parts = _SEPARATORS.split(password)
@@ -280,13 +280,13 @@ class KnownSecrets:
                 self._add_encoded(part)
 
     def add_environment(self, environment: Mapping[str, str | None]) -> None:
-        """Know the values of variables that are called like secrets, and the passwords of those that are URLs."""
+        """Add the values of variables whose names suggest secrets, and the passwords in variables that hold URLs."""
         for name, value in environment.items():
             if not value:
                 continue
             if "://" in value:
                 self.add_url(value)
-            elif "_" in name and looks_secret(name):  # not PWD
+            elif "_" in name and looks_secret(name):  # PWD is the working directory
                 self.add(value)
 
     def _add_encoded(self, value: str) -> None:
@@ -295,17 +295,17 @@ class KnownSecrets:
 
     @property
     def lasting(self) -> tuple[str | bytes, ...]:
-        """The values that belong to the process, for those that it starts."""
+        """Return the values that last as long as the process, to pass to child processes."""
         with self._lock:
             return tuple(self._lasting)
 
     @property
     def longest(self) -> int:
-        """How many characters the longest form has of any value."""
+        """Return the length in characters of the longest form of any value."""
         return self._longest
 
     def mask(self, text: str, shown: str = MASK) -> str:
-        """``text`` with ``shown`` in place of every form of every value."""
+        """Replace every form of every value in ``text`` by ``shown``."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, shown)
@@ -325,27 +325,27 @@ def _replaced(text: str, forms: frozenset[str], shown: str) -> str:
 
 
 KNOWN = KnownSecrets()
-"""The values that this process knows."""
+"""The known secret values of this process."""
 
 
 def mask(text: str) -> str:
-    """``text`` without the secret values that this process knows, in any form, and without what looks like a secret."""
+    """Mask the known secret values, in any form, and texts that look like secrets."""
     return mask_patterns(KNOWN.mask(text))
 
 
 def longest_secret() -> int:
-    """How many characters the longest form has of a secret value that this process knows."""
+    """Return the length in characters of the longest form of a known secret value."""
     return KNOWN.longest
 
 
-# Masking of nested values, such as what a log line carries beside its text.
+# Masking of nested values, such as the extra fields of a log line.
 
 _DEEPEST = 200
 _PLAIN = (int, float, bool, type(None))
 
 
 def masked(value: object, depth: int = 0) -> Any:
-    """A value as JSON can hold it, with every text in it masked; what is called like a secret is masked as a whole."""
+    """Convert a value to JSON types and mask every text within; a text whose key suggests a secret is masked as a whole."""
     if isinstance(value, str):
         return mask(str.__str__(value))
     if isinstance(value, _PLAIN):
@@ -365,19 +365,19 @@ def _under(key: object, value: object, depth: int) -> Any:
     return masked(value, depth)
 
 
-# The secrets in settings and in the environment.
+# Secrets in settings and in the environment.
 
 
 @runtime_checkable
 class HasSecret(Protocol):
-    """What pydantic's ``SecretStr`` and its kin are."""
+    """The interface of pydantic's ``SecretStr`` and similar types."""
 
     def get_secret_value(self) -> object:
-        """The value."""
+        """Return the secret value."""
 
 
 def know_values(values: Iterable[object]) -> None:
-    """Mask the secret ones of some values from now on: secrets of pydantic, and passwords in URLs."""
+    """Add the secrets among some values: pydantic secrets, and passwords in URLs."""
     for value in values:
         if isinstance(value, HasSecret):
             inner = value.get_secret_value()
@@ -387,13 +387,13 @@ def know_values(values: Iterable[object]) -> None:
 
 
 def know_environment() -> None:
-    """Mask from now on what variables, or lines of ``.env``, hold that are called like secrets, and the passwords of their URLs."""
+    """Add the secrets of the environment and of ``.env``: variables whose names suggest secrets, and passwords in URLs."""
     KNOWN.add_environment(dict(os.environ))
     KNOWN.add_environment(dotenv())
 
 
 def dotenv() -> Mapping[str, str | None]:
-    """The lines of ``.env`` in the working directory, without what they would expand to."""
+    """Return the variables of ``.env`` in the working directory, without expanding references."""
     file = Path(".env").absolute()
     try:
         about = file.stat()
@@ -404,40 +404,40 @@ def dotenv() -> Mapping[str, str | None]:
 
 @lru_cache(maxsize=4)
 def _read(file: Path, _changed: int, _size: int) -> Mapping[str, str | None]:
-    from dotenv import dotenv_values  # comes with pydantic-settings, which reads the same file
+    from dotenv import dotenv_values  # a dependency of pydantic-settings, which reads the same file
 
     return dotenv_values(file, encoding="utf-8", interpolate=False)
 
 
-# Masking of the scheduler's own log records, jobs' lines among them, before any handler has them: in an app of somebody else too.
+# Masking of the scheduler's own log records, including lines of jobs, before any handler sees a record; also inside a host application.
 
 _OURS = "targcc"
 LONGEST = 40_000
-"""Characters of the message, and of the traceback, of a record."""
+"""The maximum of characters of a record's message, and of its traceback."""
 _formatter = logging.Formatter()
 
 
 class MaskedTraceback(Exception):  # noqa: N818 - a text in the place of an exception
-    """What a log record had as an exception, as a text without secrets."""
+    """A masked text in place of a log record's exception."""
 
 
 class MaskingFactory:
-    """Makes log records as ``before`` does; the texts in those of the scheduler are masked.
+    """Create log records with ``before`` and mask the texts in the scheduler's records.
 
-    A filter would not do: those of a logger are not asked about records of its children, and those of a handler belong to whoever made it.
+    Filters are not enough: a logger's filters do not see records of child loggers, and handlers belong to the host application.
     """
 
     def __init__(self, before: Callable[..., logging.LogRecord]) -> None:
         self._before = before
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
-        """The record; the exception in it is a text, since the frames of its own hold values that nobody has masked."""
+        """Return the record. Its exception becomes a text, because the exception's frames hold unmasked values."""
         record = self._before(*args, **kwargs)
-        if str(record.name).partition(".")[0] != _OURS:  # ``makeLogRecord`` has no name yet
+        if str(record.name).partition(".")[0] != _OURS:  # ``makeLogRecord`` passes no name
             return record
         try:
             record.msg = _shortened(mask(record.getMessage()))
-        except (TypeError, ValueError, KeyError):  # an argument too many, which logging reports
+        except (TypeError, ValueError, KeyError):  # wrong arguments; logging reports them
             return record
         record.args = ()
         if record.exc_info and record.exc_info[0] is not None:
@@ -449,7 +449,7 @@ class MaskingFactory:
 
 
 def _shortened(text: str) -> str:
-    """Return the beginning and the end of a long text: the error of a database holds its whole statement."""
+    """Return the beginning and the end of a long text; a database error holds its whole statement."""
     if len(text) <= LONGEST:
         return text
     half = LONGEST // 2
@@ -457,7 +457,7 @@ def _shortened(text: str) -> str:
 
 
 def mask_our_records() -> None:
-    """Mask the scheduler's records from now on, whatever makes the process's records already."""
+    """Mask the scheduler's log records from now on, on top of the process's current record factory."""
     factory = logging.getLogRecordFactory()
     if not isinstance(factory, MaskingFactory):
         logging.setLogRecordFactory(MaskingFactory(factory))

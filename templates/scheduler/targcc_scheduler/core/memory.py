@@ -1,4 +1,4 @@
-"""The memory of a process that is about to run for weeks."""
+"""Measure and reduce the memory of a process that runs for weeks."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _WITHOUT_ORM = ("AsyncConnection", "AsyncEngine", "AsyncTransaction", "create_as
 
 
 class ResidentMemory:
-    """How much memory this process has in use; the system is asked at most every few milliseconds, as that takes longer than a short job."""
+    """The resident memory of this process. Cached for 5 ms, because a query of the system takes longer than a short job."""
 
     def __init__(self) -> None:
         self._asked_at = float("-inf")
         self._size = 0
 
     def size(self) -> int:
-        """Bytes."""
+        """Return the resident memory in bytes."""
         now = time.monotonic()
         if now - self._asked_at > _FRESH_SECONDS:
             self._size = int(self._process.memory_info().rss)
@@ -46,9 +46,9 @@ class ResidentMemory:
 
 
 def give_back() -> None:
-    """Give what start-up used and freed back to the system: some MiB with glibc, whose heap does not shrink by itself.
+    """Return the memory that start-up has freed to the system: some MiB with glibc, whose heap does not shrink by itself.
 
-    Returns at once where there is another C library.
+    With another C library, only collect garbage.
     """
     gc.collect()
     if sys.platform == "linux":
@@ -59,17 +59,18 @@ def give_back() -> None:
 
 
 def leave_orm_until_asked() -> None:
-    """Import SQLAlchemy's ORM in this process when somebody asks for it: 7 MiB and a tenth of a second that the scheduler has no need of.
+    """Delay the import of SQLAlchemy's ORM until first use; saves 7 MiB and 0.1 s, as the scheduler needs no ORM.
 
-    ``sqlalchemy.ext.asyncio`` imports it for its sessions. From now on it has connections and engines at first, and becomes all that it is with
-    the first other name that it is asked for, such as ``AsyncSession``. For processes of our own: an application's imports are its own business.
+    ``sqlalchemy.ext.asyncio`` imports the ORM for its sessions. After this call the package is imported with connections and engines only;
+    the first access to any other name, such as ``AsyncSession``, loads the whole package. Call this function only in the scheduler's own
+    processes, as imports of a host application are not the scheduler's to change.
     """
     if _ASYNCIO not in sys.modules and not any(isinstance(one, _Finder) for one in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
 
 class _Finder(MetaPathFinder):
-    """Finds ``sqlalchemy.ext.asyncio``, and gives it a loader that puts off its sessions."""
+    """Find ``sqlalchemy.ext.asyncio`` and give it a loader that delays its sessions."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -83,7 +84,7 @@ class _Finder(MetaPathFinder):
 
 
 class _WithoutSessions(Loader):
-    """Loads of the package what needs no ORM.
+    """Load the parts of the package that need no ORM.
 
     Args:
         whole: The loader of the whole package.
@@ -93,7 +94,7 @@ class _WithoutSessions(Loader):
         self.whole = whole
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill the package with connections and engines, and let it ask for the rest."""
+        """Set connections and engines on the package; load the rest at the first access."""
         engine = import_module(f"{_ASYNCIO}.engine")
         for name in _WITHOUT_ORM:
             setattr(module, name, getattr(engine, name))
@@ -108,11 +109,11 @@ class _WithoutSessions(Loader):
                     try:
                         self.whole.exec_module(module)
                     except BaseException:
-                        begun = False  # whoever asks next hears why, too
+                        begun = False  # the next access raises the error again
                         raise
                     del vars(module)["__getattr__"]
             if name in vars(module):
                 return vars(module)[name]
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
-        vars(module)["__getattr__"] = missing  # as PEP 562 has it
+        vars(module)["__getattr__"] = missing  # a module's ``__getattr__``: PEP 562

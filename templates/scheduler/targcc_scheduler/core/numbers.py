@@ -1,4 +1,4 @@
-"""Bounds of numbers that people and programs give: whole numbers as text, priorities, rates of operations."""
+"""Parse and bound numbers from users and programs: whole numbers as text, priorities, rates of bulk operations."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import math
 from datetime import timedelta
 
 MOST_INT = 2**31 - 1
-"""The largest number of a column of 32 bits."""
+"""The largest number in a column of 32 bits."""
 MOST_ID = 2**63 - 1
 """The largest id of a row."""
 LEAST_RATE, MOST_RATE = 0.0001, 1_000_000.0
-"""The bounds of a rate, in runs a minute."""
+"""The bounds of a rate in runs per minute."""
 LONGEST_SPREAD = timedelta(days=3_660)
-"""The longest time from the first run of an operation to the last."""
+"""The longest time from the first run of a bulk operation to the last."""
 PRIORITIES = f"a priority is a whole number from -{MOST_INT} to {MOST_INT}"
-"""What a message says of a wrong priority."""
+"""The error message for a wrong priority."""
 _MOST_DIGITS = 19
 
 
 def whole(text: str, most: int = MOST_ID) -> int | None:
-    """Read a whole number from 0 to ``most``; ``None`` for any other text, however long."""
+    """Parse a whole number from 0 to ``most``; return ``None`` for any other text of any length."""
     if not (text.isascii() and text.isdecimal()):
         return None
     digits = text.lstrip("0") or "0"
@@ -28,10 +28,10 @@ def whole(text: str, most: int = MOST_ID) -> int | None:
 
 
 def whole_or_error(text: str, name: str) -> int:
-    """Read a whole number from 0; ``name`` is for the message.
+    """Parse a whole number of at least 0; ``name`` is for the error message.
 
     Raises:
-        ValueError: The text is no such number.
+        ValueError: The text is not such a number.
     """
     number = whole(text)
     if number is None:
@@ -40,10 +40,10 @@ def whole_or_error(text: str, name: str) -> int:
 
 
 def priority_of(text: str) -> int:
-    """Read a priority, such as ``-5``.
+    """Parse a priority, such as ``-5``.
 
     Raises:
-        ValueError: The text is no number that a column of 32 bits holds.
+        ValueError: The text is not a number that fits in a column of 32 bits.
     """
     text = text.strip()
     number = whole(text.removeprefix("-").removeprefix("+"), MOST_INT)
@@ -53,10 +53,10 @@ def priority_of(text: str) -> int:
 
 
 def rate_of(text: str) -> float | None:
-    """Read a rate in runs a minute; ``None``: the text is empty. Bounds: see :func:`interval_of`.
+    """Parse a rate in runs per minute; return ``None`` for an empty text. :func:`interval_of` checks the bounds.
 
     Raises:
-        ValueError: The text is no number.
+        ValueError: The text is not a number.
     """
     try:
         return float(text) if text.strip() else None
@@ -65,7 +65,7 @@ def rate_of(text: str) -> float | None:
 
 
 def is_priority(number: int) -> bool:
-    """Return whether a column of 32 bits holds a priority, and its opposite."""
+    """Return whether a priority and its negative fit in a column of 32 bits."""
     return -MOST_INT <= number <= MOST_INT
 
 
@@ -73,11 +73,11 @@ def interval_of(rate: float | None, runs: int) -> timedelta:
     """Return the time between two runs at a rate.
 
     Args:
-        rate: Runs a minute; ``None``: all at once.
+        rate: Runs per minute; ``None``: all at once.
         runs: The number of runs.
 
     Raises:
-        ValueError: The rate is no number within its bounds, or the last run would be due after more than ten years.
+        ValueError: The rate is not a number within the bounds, or the last run would be due after more than ten years.
     """
     if rate is None:
         return timedelta()

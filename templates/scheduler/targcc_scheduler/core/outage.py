@@ -1,4 +1,4 @@
-"""Retry a loop while the database is unavailable: exponential back-off, one log line at the start and one at the end."""
+"""Retry a loop while the database is unavailable: exponential back-off, a log line at the start and another at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from .masking import mask
 
 OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
-"""What is raised while the database is unavailable, full or locked."""
+"""The exceptions of a database that is unavailable, full or locked."""
 
 _FIRST, _LONGEST = 0.2, 5.0
 _UNDONE = frozenset({"40001", "40P01"})
@@ -21,34 +21,37 @@ _UNDONE = frozenset({"40001", "40P01"})
 _HELD_UP = "55P03"
 """PostgreSQL's ``lock_not_available``."""
 MOST_UNDONE = 5
-"""So many tries in turn may be undone for the sake of others before that counts as an error."""
+"""The number of consecutive tries that the database may roll back for a conflict before the failure counts as an error."""
 _AGAIN_SECONDS = 0.02, 0.06
-"""The pause before what was undone is done again: who was in its way goes on meanwhile, else it would be in the way again."""
+"""The bounds of the pause before a rolled back transaction is retried. Without a pause the two transactions would conflict again."""
 
 
 def is_undone(error: BaseException) -> bool:
-    """Whether the database has undone a transaction because it and another waited for each other: nothing of it is there, and it may be done again."""
-    # As psycopg has it, SQLAlchemy, and Procrastinate.
+    """Return whether the database rolled back a transaction because of a conflict with another transaction.
+
+    Nothing of the transaction is stored, and a retry is safe.
+    """
+    # In this order: errors of psycopg, SQLAlchemy and Procrastinate.
     causes = (error, getattr(error, "orig", None), error.__cause__)
     return any(getattr(cause, "sqlstate", None) in _UNDONE for cause in causes)
 
 
 def is_held_up(error: DBAPIError) -> bool:
-    """Whether a statement has waited for a lock for as long as its transaction may: see ``wait_briefly`` of :class:`~..storage.dialects.base.Dialect`."""
+    """Return whether a statement gave up waiting for a lock: see ``wait_briefly`` of :class:`~..db.dialects.base.Dialect`."""
     return getattr(error.orig, "sqlstate", None) == _HELD_UP
 
 
 def retry_delay() -> float:
-    """How long to wait before what was undone is done again."""
+    """Return the seconds to wait before a rolled back transaction is retried."""
     return random.uniform(*_AGAIN_SECONDS)  # noqa: S311 - no secret
 
 
 class Outage:
-    """Counts failures of one loop.
+    """The failures of a loop.
 
     Args:
-        log: Where to say it.
-        what: What cannot be done, such as ``claiming runs``.
+        log: The logger for the reports.
+        what: The activity that fails, such as ``claiming runs``.
     """
 
     def __init__(self, log: logging.Logger, what: str) -> None:
@@ -59,7 +62,7 @@ class Outage:
         self._undone = 0
 
     def failed(self, error: BaseException) -> timedelta:
-        """Count a failed try; returns how long to wait before the next. One that the database has undone for another is no outage."""
+        """Count a failed try and return the time to wait before the next. A transaction rolled back for a conflict is no outage."""
         if self._since is None and is_undone(error) and self._undone < MOST_UNDONE:
             self._undone += 1
             self._log.info(
@@ -73,7 +76,7 @@ class Outage:
         return timedelta(seconds=wait)
 
     def over(self) -> None:
-        """Count a try that worked."""
+        """Count a successful try."""
         self._undone = 0
         if self._since is not None:
             gone = time.monotonic() - self._since
@@ -82,6 +85,6 @@ class Outage:
 
 
 def in_short(error: BaseException) -> str:
-    """A database error in one line, without statement, parameters, URL or secrets."""
+    """Format a database error in one line, without statement, parameters, URL or secrets."""
     cause = getattr(error, "orig", None) or error
     return " ".join(mask(f"{type(cause).__name__}: {cause}").split())[:300]

@@ -1,7 +1,7 @@
-"""Files that nobody but their owner reads: by their mode, and on Windows by their access list.
+"""Create files that only their owner can read: by file mode, and on Windows by access list.
 
-Windows has no mode; a new file has the access list of its folder. ``icacls`` of the system changes it, named by its whole path and with accounts by
-their well-known numbers, which are the same in every language.
+Windows has no file mode; a new file inherits the access list of its folder. The system's ``icacls`` changes the list. The program is called
+by its full path, and accounts by their well-known SIDs, which are the same in every language.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ log = logging.getLogger("targcc.core.files.owner_only")
 OWNER, SYSTEM, ADMINISTRATORS = "*S-1-3-4", "*S-1-5-18", "*S-1-5-32-544"
 EVERYONE, USERS, SIGNED_IN = "*S-1-1-0", "*S-1-5-32-545", "*S-1-5-11"
 _PATIENCE = 30
-"""Seconds."""
+"""The time limit of a call in seconds."""
 Run = Callable[[Sequence[str]], tuple[int, str]]
 
 
 def create(file: Path, windows: Windows | None = None) -> bool:
-    """Make an empty file that is its owner's alone from its first moment; whether it was not there yet.
+    """Create an empty file that only its owner can read, from the first moment; return whether the file was created.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: The file cannot be created.
     """
     try:
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -41,8 +41,8 @@ class Windows:
     """The access lists of Windows.
 
     Args:
-        run: Runs a program; its status and what it prints.
-        folder: Where the system's own programs are.
+        run: Run a program; return its exit status and its output.
+        folder: The folder of the system's own programs.
     """
 
     def __init__(self, run: Run, folder: str) -> None:
@@ -52,11 +52,11 @@ class Windows:
 
     @property
     def advice(self) -> str:
-        """The command that a person gives for it."""
+        """Return the command with which a user restricts a file."""
         return f"icacls FILE /inheritance:r /grant:r {OWNER}:F {SYSTEM}:F"
 
     def restrict(self, file: Path) -> None:
-        """Leave a file to its owner, the system and the administrators, who could take it anyway."""
+        """Restrict a file to its owner, the system and the administrators, who could take the file anyway."""
         grants = [f"{one}:F" for one in (OWNER, SYSTEM, ADMINISTRATORS)]
         status, said = self._run(
             [self._icacls, str(file.absolute()), "/inheritance:r", "/grant:r", *grants, "/q"]
@@ -65,7 +65,7 @@ class Windows:
             log.warning("others may read %s: icacls says %s", file, said.strip() or status)
 
     def is_shared(self, file: Path) -> bool:
-        """Whether all users, or everybody, have a place in its access list."""
+        """Return whether the access list of a file names everybody, all users or all signed-in users."""
         path = str(file.absolute())
         return any(
             path.casefold() in self._run([self._icacls, path, "/findsid", one, "/q"])[1].casefold()
@@ -73,7 +73,7 @@ class Windows:
         )
 
     def follow(self, file: Path, beside: Sequence[Path]) -> None:
-        """Give the files beside a private one, which its folder's list was given to, the same list; each once."""
+        """Restrict the files beside a private file, because such files inherit the access list of the folder. Each file is handled once."""
         new = [one for one in beside if one not in self._followed and one.exists()]
         if new and not self.is_shared(file):
             for one in new:
@@ -82,7 +82,7 @@ class Windows:
 
 
 def _run(command: Sequence[str]) -> tuple[int, str]:
-    import subprocess  # other systems do without it
+    import subprocess  # imported late: needed on Windows only
 
     try:
         done = subprocess.run(
@@ -100,14 +100,14 @@ def _run(command: Sequence[str]) -> tuple[int, str]:
 
 
 def _system_folder() -> str:
-    """Where Windows has its programs; asked of the system, since a variable can say anything."""
+    """Return the folder of Windows' programs, read from the system, because an environment variable may be wrong."""
     import ctypes
 
     buffer = ctypes.create_unicode_buffer(260)
-    system: Any = ctypes  # which has no ``windll`` elsewhere
+    system: Any = ctypes  # mypy knows no ``windll`` on other systems
     system.windll.kernel32.GetSystemDirectoryW(buffer, len(buffer))
     return buffer.value
 
 
 WINDOWS = Windows(_run, _system_folder()) if sys.platform == "win32" else None
-"""The system that this process runs on, if it is Windows."""
+"""The access lists of this system; ``None`` where the system is not Windows."""

@@ -1,7 +1,7 @@
-"""Order within and between queues: pools of workers, turns, ageing.
+"""Order within and between queues: worker pools, turns, ageing.
 
-A run of priority P that is due at d has P + (t - d) / aging points at the instant t. Of two runs the same one has more at every instant, so
-that the order is P x aging - d: a number that a run has from the beginning, and that nobody has to raise.
+A run of priority P that is due at d has P + (t - d) / aging points at the instant t. The difference between two runs is constant over
+time. The order is therefore P x aging - d: a fixed number, known when the run is created, that never needs an update.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-# What waiting is worth: in a queue with ageing, each ``aging`` seconds since a run was due count as one point of priority.
+# Ageing: in a queue with ageing, each ``aging`` seconds after the due time count as one point of priority.
 
 BEHIND_ALL = -(2**31)
-"""The number of an entry for which no run can be claimed yet: whoever takes it looks for runs that ask for their keys."""
+"""The priority of an entry whose run cannot be claimed yet; a worker with such an entry looks for runs with deferred keys."""
 MOST_SECONDS = 86_400
-"""The longest time that one point may take."""
+"""The maximum of ``aging``, in seconds."""
 LEAST_PLAIN = -1_000_000
-"""Entries of queues without ageing have numbers from here on, those of queues with ageing lower ones."""
+"""The lower bound of priorities in queues without ageing; entries of queues with ageing lie below."""
 _SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 _LEAST = BEHIND_ALL + 1
 
 
 def entry_priority(priority: int, due_at: datetime, aging: int | None, *, first: bool) -> int:
-    """The number by which an engine's entries go, the highest first; entries of one number go by age.
+    """Return the priority of an engine's entry: the highest first, entries of equal priority by age.
 
     Args:
-        priority: The run's.
-        due_at: When it may start.
-        aging: The seconds of a point in its queue; ``None``: waiting counts for nothing there.
-        first: It had its turn already, and goes before all others of its number.
+        priority: The priority of the run.
+        due_at: The time from which the run may start.
+        aging: The seconds per point in the queue; ``None``: no ageing.
+        first: Whether the entry had its turn already; such an entry precedes all entries of equal priority.
     """
     if aging is None:
         return 2 * priority + first
@@ -39,7 +39,7 @@ def entry_priority(priority: int, due_at: datetime, aging: int | None, *, first:
     return min(max(half_seconds, _LEAST), LEAST_PLAIN - 1)
 
 
-# Workers: which a queue has for itself, and which queues share in a pool.
+# Workers: those of a single queue, and those that queues share in a pool.
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Pool:
     """Workers of a node that queues share.
 
     Args:
-        name: What the project calls it; that of the queue for one that has its workers for itself.
-        workers: How many runs of all its queues together go on at once on each node.
-        weights: Its queues, in order, with their weights.
-        strict: Whether a queue's runs start only while those before it have none that can; else starts go by weight.
+        name: The name of the pool in the project, or of the queue that has the workers for itself.
+        workers: The number of concurrent runs on each node, for all queues of the pool together.
+        weights: The queues of the pool in order, with their weights.
+        strict: Whether a queue's runs start only while no run of an earlier queue can start; otherwise starts follow the weights.
     """
 
     name: str
@@ -60,32 +60,32 @@ class Pool:
 
     @classmethod
     def of(cls, name: str, said: Mapping[str, Any]) -> Pool:
-        """A pool as :class:`~...project.Project` has it."""
+        """Build a pool from its entry in :class:`~...project.Project`."""
         return cls(name, said["workers"], dict(said["queues"]), said["order"] == "strict")
 
     @classmethod
     def alone(cls, queue: str, workers: int) -> Pool:
-        """The workers of a queue that shares them with no other."""
+        """Build the pool of a single queue that shares its workers with no other queue."""
         return cls(queue, workers, {queue: 1})
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """Its queues, in order."""
+        """Return the queues of the pool in order."""
         return tuple(self.weights)
 
     def only(self, wanted: Collection[str]) -> Pool:
-        """The same workers, for some of its queues."""
+        """Return a pool with the same workers, limited to some queues."""
         weights = {queue: weight for queue, weight in self.weights.items() if queue in wanted}
         return Pool(self.name, self.workers, weights, self.strict)
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How many runs go on at once on a node, and of which queues.
+    """The number of concurrent runs on a node, by queue and pool.
 
     Args:
-        alone: Queues with workers of their own.
-        pools: The others.
+        alone: The queues with workers of their own, with the number of workers.
+        pools: The pools of the other queues.
     """
 
     alone: Mapping[str, int] = field(default_factory=dict)
@@ -93,46 +93,46 @@ class Workers:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The names of all of them."""
+        """Return the names of all queues."""
         return (*self.alone, *(queue for pool in self.pools for queue in pool.queues))
 
     @property
     def count(self) -> int:
-        """How many runs at once."""
+        """Return the total number of concurrent runs."""
         return sum(self.alone.values()) + sum(pool.workers for pool in self.pools)
 
 
 def pools_of(said: Mapping[str, Mapping[str, Any]]) -> tuple[Pool, ...]:
-    """The pools of a project."""
+    """Return the pools of a project."""
     return tuple(Pool.of(name, one) for name, one in said.items())
 
 
 def pool_of(said: Mapping[str, Mapping[str, Any]], queue: str) -> Pool | None:
-    """The pool of a queue; ``None``: it has workers of its own."""
+    """Return the pool of a queue; ``None``: the queue has workers of its own."""
     return next((pool for pool in pools_of(said) if queue in pool.weights), None)
 
 
 class HasQueues(Protocol):
-    """A project; see :class:`~...project.Project`."""
+    """The queues and pools of a project; see :class:`~...project.Project`."""
 
     @property
     def queues(self) -> Mapping[str, int]:
-        """How many runs at a time from each queue."""
+        """Return the number of concurrent runs of each queue."""
 
     @property
     def pools(self) -> Mapping[str, Mapping[str, Any]]:
-        """The pools."""
+        """Return the pools as the project declares them."""
 
 
 def workers_of(
     project: HasQueues, *, named: Iterable[str], wanted: Iterable[str] | None
 ) -> Workers:
-    """The workers of a node.
+    """Return the workers of a node.
 
     Args:
-        project: Says which workers its queues have.
-        named: The queues that its jobs name; one that is not among the project's gets one worker.
-        wanted: The queues that the node takes from; ``None``: all.
+        project: The project that declares the workers of its queues.
+        named: The queues that jobs name; a queue that the project does not declare gets a single worker.
+        wanted: The queues that the node serves; ``None``: all.
     """
     every = {**dict.fromkeys(named, 1), **project.queues}
     names = list(every) if wanted is None else list(dict.fromkeys(wanted))
@@ -142,20 +142,21 @@ def workers_of(
     return Workers(alone, tuple(shared))
 
 
-# Whose turn it is in a pool: queues in strict order, or starts in proportion to their weights.
+# Turns of the queues in a pool: strict order, or starts in proportion to the weights.
 #
-# Weighted is fair queueing with start tags (Goyal, Vin and Cheng, 1996): each start of a queue moves its tag on by one over its weight, and the
-# lowest tag goes first. A queue in which nothing waits takes no turn and saves none up: when work comes, its tag is that of the others.
+# Starts by weight are fair queueing with start tags (Goyal, Vin and Cheng, 1996): each start of a queue advances the queue's tag by 1 /
+# weight, and the queue with the lowest tag starts first. A queue without waiting runs takes no turn and saves none: when work comes, the
+# queue's tag is raised to the lowest tag of the waiting queues.
 
 Ask = Callable[[str, int], Awaitable[tuple[int, bool]]]
-"""Begin up to so many runs of a queue: how many began, and whether there may be more."""
+"""Start up to a number of runs of a queue; return the number started, and whether the queue may have more."""
 
 
 class Turns:
-    """The turns of a pool's queues; each node keeps its own.
+    """The turns of a pool's queues; each node keeps its own turns.
 
     Args:
-        pool: The queues, their order and weights.
+        pool: The queues with their order and weights.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -164,12 +165,12 @@ class Turns:
         self._now = 0.0
 
     async def fill(self, free: int, waiting: set[str], ask: Ask) -> int:
-        """Have runs begin until nothing is free, or nothing waits; how many began.
+        """Start runs until no worker is free or no run waits; return the number started.
 
         Args:
-            free: How many may begin.
-            waiting: The queues in which runs may wait; those that turn out to have no more are removed.
-            ask: Begins them.
+            free: The number of free workers.
+            waiting: The queues that may have waiting runs; queues that turn out to have no more are removed.
+            ask: Start runs of a queue.
         """
         begun = 0
         while begun < free and (shares := self.shares(waiting, free - begun)):
@@ -184,7 +185,7 @@ class Turns:
         return begun
 
     def shares(self, waiting: Collection[str], free: int) -> dict[str, int]:
-        """How many runs of each of these queues are next, if all have enough; the queue whose turn it is first."""
+        """Divide the free workers among the waiting queues, as if each queue had enough runs; the queue whose turn is next comes first."""
         queues = [queue for queue in self.pool.weights if queue in waiting]
         if not queues:
             return {}

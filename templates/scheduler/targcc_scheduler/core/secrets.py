@@ -1,4 +1,4 @@
-"""Secrets: where a reference such as ``${SLACK_URL}`` is looked up. What is found is masked in texts from then on."""
+"""Resolve references to secrets, such as ``${SLACK_URL}``. Resolved values are masked in texts from then on."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Source(Protocol):
-    """A place where references of one form are looked up."""
+    """A source that resolves references of a single form."""
 
     def resolve(self, text: str) -> str:
-        """``text`` with this source's references replaced by what they stand for; other texts stay as they are.
+        """Replace this source's references in ``text`` by their values; return other texts unchanged.
 
         Raises:
-            SecretError: what a reference names is missing; the message names it and holds no value.
+            SecretError: The target of a reference is missing; the message holds the name and no value.
         """
 
 
 class EnvironmentSource:
-    """``${NAME}``, anywhere in a text: an environment variable, or else a line of ``.env`` in the working directory."""
+    """Resolve ``${NAME}`` anywhere in a text: an environment variable, or else a line of ``.env`` in the working directory."""
 
     def resolve(self, text: str) -> str:
         """See :class:`Source`."""
@@ -46,7 +46,7 @@ class EnvironmentSource:
 
 
 class FileSource:
-    """``file:/run/secrets/slack``: the content of a file in UTF-8, without the white space around it."""
+    """Resolve ``file:/run/secrets/slack``: the content of a file in UTF-8, without surrounding white space."""
 
     def resolve(self, text: str) -> str:
         """See :class:`Source`."""
@@ -64,39 +64,39 @@ class FileSource:
 
 
 SOURCES: tuple[Source, ...] = (FileSource(), EnvironmentSource())
-"""The sources that :func:`resolve` asks, in this order."""
+"""The default sources of :func:`resolve`, in order."""
 
 
 _added: list[Source] = []
 
 
 def add_secret_source(source: Source) -> None:
-    """Look references up in one place more, such as a vault; for the project's ``__init__.py``, before settings are read.
+    """Add a source of secrets, such as a vault. Call this function in the project's ``__init__.py``, before settings are read.
 
     Args:
-        source: It is asked before the environment and files, and returns a text that is no reference of its own as it is.
+        source: The source, asked before the environment and files. A source must return a text without its references unchanged.
     """
     _added.append(source)
 
 
 def register_secret(value: str | bytes) -> None:
-    """Mask a value wherever it would go out from now on, such as a token that a job got from a server.
+    """Mask a value in outgoing texts from now on, such as a token that a job got from a server.
 
     Args:
-        value: One that cannot be told from ordinary text is left out: see ``docs/security.md``.
+        value: The secret value. A value that looks like ordinary text is ignored: see ``docs/security.md``.
     """
     KNOWN.add(value, passing=True)
 
 
 def resolve(text: str, sources: Iterable[Source] = SOURCES) -> str:
-    """What a reference to a secret stands for; a text that is no reference stays as it is.
+    """Resolve a reference to a secret; return any other text unchanged.
 
     Args:
-        text: Such as ``${SLACK_URL}``, ``file:/run/secrets/slack``, or the value itself.
-        sources: Where to look; the first that knows the form of the reference answers.
+        text: A reference such as ``${SLACK_URL}`` or ``file:/run/secrets/slack``, or the value itself.
+        sources: The sources to try; the first that knows the form of the reference answers.
 
     Raises:
-        SecretError: what is named is missing; the message names it and holds no value.
+        SecretError: The target of the reference is missing; the message holds the name and no value.
     """
     for source in (*_added, *sources):
         value = source.resolve(text)
@@ -107,10 +107,10 @@ def resolve(text: str, sources: Iterable[Source] = SOURCES) -> str:
 
 
 def from_outside(value: Any) -> Any:
-    """A setting for which a reference to a secret may stand; what is no text stays as it is.
+    """Resolve a setting that may be a reference to a secret; return a value that is no text unchanged.
 
     Raises:
-        ValueError: what is named is missing.
+        ValueError: The target of the reference is missing.
     """
     try:
         return resolve(value) if isinstance(value, str) else value
@@ -119,7 +119,7 @@ def from_outside(value: Any) -> Any:
 
 
 def know(value: str) -> None:
-    """Mask a value, and the password in it when it is a URL, wherever it goes out from now on."""
+    """Mask a value in outgoing texts from now on; if the value is a URL, mask its password, too."""
     KNOWN.add(value)
     KNOWN.add_url(value)
 

@@ -1,4 +1,4 @@
-"""The states of a run and the only ways from one to another."""
+"""The states of a run and the allowed transitions between states."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 class RunState(StrEnum):
     """The state of a run."""
 
-    AWAITING = "awaiting"  # waits for other runs, for a unique key, or for room under a limit
+    AWAITING = "awaiting"  # waits for other runs, for a unique key, or for capacity under a limit
     SCHEDULED = "scheduled"  # due later
     ENQUEUED = "enqueued"  # due, waits for a worker
     RUNNING = "running"
@@ -16,14 +16,14 @@ class RunState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    SKIPPED = "skipped"  # its slot came while the job was still busy
-    MISSED = "missed"  # its slot passed while nobody could start it
+    SKIPPED = "skipped"  # the job was still busy at the slot
+    MISSED = "missed"  # no node could start the run at its slot
 
 
 WAITING = frozenset({RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING})
-"""Those that an engine offers to workers, now or later."""
+"""The states in which an engine offers a run to workers, now or later."""
 UNBEGUN = WAITING | {RunState.AWAITING}
-"""Those that no worker has, so that they can be cancelled at once."""
+"""The states in which no worker has the run, so that a cancellation takes effect at once."""
 ACTIVE = UNBEGUN | {RunState.RUNNING}
 FINAL = frozenset(RunState) - ACTIVE
 
@@ -37,7 +37,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
             RunState.RUNNING,
             RunState.CANCELLED,
             RunState.FAILED,
-            RunState.AWAITING,  # due, and its limit has no room
+            RunState.AWAITING,  # due, and its limit has no capacity
         }
     ),
     RunState.ENQUEUED: frozenset(
@@ -45,7 +45,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
             RunState.RUNNING,
             RunState.CANCELLED,
             RunState.FAILED,
-            RunState.AWAITING,  # its limit has no room
+            RunState.AWAITING,  # its limit has no capacity
         }
     ),
     RunState.RUNNING: frozenset(
@@ -63,12 +63,12 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
             RunState.RUNNING,
             RunState.CANCELLED,
             RunState.FAILED,
-            RunState.AWAITING,  # due, and its limit has no room
+            RunState.AWAITING,  # due, and its limit has no capacity
         }
     ),
 } | {state: frozenset() for state in FINAL}
 
 
 def sources_of(target: RunState) -> frozenset[RunState]:
-    """The states from which a run may become ``target``."""
+    """Return the states from which a run may become ``target``."""
     return frozenset(state for state, targets in TRANSITIONS.items() if target in targets)

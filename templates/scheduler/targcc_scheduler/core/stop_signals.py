@@ -1,7 +1,7 @@
-"""Signals that ask a process to stop, and the processes beside a node, which obey the node instead.
+"""Leave stop signals to the node: the other processes of a service ignore them.
 
-A service manager, a terminal or a console sends such signals to every process of a service. The node alone acts on them: it tells the
-running jobs and ends its processes.
+A service manager, a terminal or a console sends stop signals to every process of a service. Only the node acts on a signal: the node
+notifies the running jobs and ends its processes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from types import FrameType
 
 NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
-"""SIGINT and SIGBREAK are also the console events Ctrl+C and Ctrl+Break of Windows."""
+"""The names of the stop signals. SIGINT and SIGBREAK are also the console events Ctrl+C and Ctrl+Break of Windows."""
 _masks = threading.local()
-"""The mask of a thread that forks, as it was before."""
+"""The signal mask of a forking thread, as before the fork."""
 
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Block the signals in this thread: a process that is started meanwhile inherits that, and has time for :func:`leave_to_node`."""
+    """Block the stop signals in this thread; a process started meanwhile inherits the mask until it calls :func:`leave_to_node`."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -33,10 +33,10 @@ def held_back() -> Iterator[None]:
 
 
 def leave_to_node() -> None:
-    """Take no notice of the signals, in the main thread of a process beside a node.
+    """Ignore the stop signals in the main thread of a process beside a node.
 
-    Programs and copies of the process that a job starts take them as ever: an ignored signal would be ignored there too, a handler is not
-    inherited by programs, and is taken away from copies.
+    The programs and forks that a job starts handle the signals as usual. ``SIG_IGN`` would be inherited by programs; a handler is not
+    inherited by programs, and forks restore the previous handler.
     """
     before = {number: signal.signal(number, _nothing) for number in _numbers()}
     if not hasattr(signal, "pthread_sigmask"):
@@ -57,12 +57,12 @@ def leave_to_node() -> None:
     def allow() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, _masks.held)
 
-    # Blocked meanwhile: a signal for a copy that has just begun waits until the copy takes it as ever.
+    # Signals are blocked during the fork, so that a signal for a new fork waits until the previous handlers are restored.
     os.register_at_fork(before=block, after_in_parent=allow, after_in_child=restore)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:
-    """The node acts on it."""
+    """Ignore a signal; the node acts on signals."""
 
 
 def _numbers() -> list[int]:

@@ -1,6 +1,6 @@
-"""Bound, clean and serialise what jobs say before it is stored: texts, tracebacks, metadata, references to files.
+"""Bound, clean and serialise values of jobs before storage: texts, tracebacks, metadata, references to files.
 
-Files, and arguments that are kept apart, are whole or refused: ``TARGCC_MAX_FILE_BYTES``.
+Files, and arguments that are stored separately, are stored whole or refused: ``TARGCC_MAX_FILE_BYTES``.
 """
 
 from __future__ import annotations
@@ -22,59 +22,59 @@ from pydantic_core import to_jsonable_python
 from .masking import MASK, longest_secret, looks_secret, mask
 from .text import clean
 
-# How much of what a job says is kept. More than that is cut, with a mark that says how much; none of it is an error.
+# Limits of stored texts. A longer text is shortened with a mark that states the number of characters left out; none raises an error.
 
 LONGEST_MESSAGE = 4_000
-"""Characters of a result's message, or of an exception's."""
+"""Characters of a result's or an exception's message."""
 LONGEST_NOTE = 200
 """Characters of a message within a line of a run's state history."""
 LONGEST_STACK_TRACE = 50_000
-"""Characters of a traceback; both ends of a longer one are kept."""
+"""Characters of a traceback; a longer traceback keeps its beginning and its end."""
 LONGEST_METADATA = 100_000
-"""Characters of a result's metadata as JSON, about."""
+"""Characters of a result's metadata as JSON, approximately."""
 LONGEST_METADATA_TEXT = 10_000
-"""Characters of one text in it."""
+"""Characters of a text within the metadata."""
 LONGEST_METADATA_KEY = 200
-"""Characters of one key in it."""
+"""Characters of a key within the metadata."""
 DEEPEST_METADATA = 20
-"""Levels of lists and objects in it."""
+"""Levels of nested lists and objects in the metadata."""
 LONGEST_LOG_LINE = 20_000
 """Characters of a line of a run's log."""
 LONGEST_LOG_VALUE = 10_000
-"""Characters of one value in such a line."""
+"""Characters of a value in a line of a run's log."""
 MOST_LOG_LINES = 10_000
-"""Lines of one attempt's log."""
+"""Lines of an attempt's log."""
 LONGEST_ARGUMENTS = 65_536
-"""Bytes of a run's arguments as JSON; the largest of more than that go to ``c_JobBlob``, or to the project's file store."""
+"""Bytes of a run's arguments as JSON; if larger, the largest arguments go to ``c_JobBlob``, or to the project's file store."""
 MOST_BYTES = 64 * 2**20
-"""Bytes of a file, and of an argument that is kept apart, where nothing else is set."""
+"""The default limit in bytes of a file, and of an argument that is stored separately."""
 LONGEST_FILE_NAME = 200
 """Bytes of a file's name in UTF-8."""
 LONGEST_CONTENT_TYPE = 100
 """Characters of a file's content type."""
 
 
-# Texts of jobs, as they are kept: of bounded length, without secrets, without what a database refuses.
+# Texts of jobs in stored form: bounded in length, without secrets, without characters that a database refuses.
 #
-# Whatever an object does when it is asked for its text, there is one.
+# An object whose own code fails to give a text is stored as a text that states the failure.
 
-# Not kind.__name__: a metaclass may have one of its own.
+# Not kind.__name__: a metaclass may override it.
 _name_of_type = type.__dict__["__name__"].__get__
 _qualified_name_of_type = type.__dict__["__qualname__"].__get__
 _module_of_type = type.__dict__["__module__"].__get__
 _PREFIX = 100
-"""What stands before a secret and tells that it is one, such as ``Bearer``, is shorter."""
+"""The maximum length of a prefix that marks a secret, such as ``Bearer``."""
 
 
 def kept_text(text: str, longest: int = LONGEST_MESSAGE) -> str:
-    """``text`` of at most ``longest`` characters, then how many more there were; masked and cleaned.
+    """Mask, clean and shorten a text to ``longest`` characters plus the number left out.
 
-    It is cut before it is masked, so that a text of any length costs no more than what is kept of it. A secret across the cut is left out
-    as a whole.
+    The text is cut before masking, so that the cost does not depend on the length of the text. A secret across the cut is left out as a
+    whole.
     """
     length = str.__len__(text)
     margin = longest_secret() + _PREFIX
-    window = str.__getitem__(text, slice(longest + margin))  # of exactly this class, too
+    window = str.__getitem__(text, slice(longest + margin))  # also converts a subclass to ``str``
     shown = clean(mask(window))
     if length <= longest + margin:
         return _cut(shown, longest)
@@ -83,7 +83,7 @@ def kept_text(text: str, longest: int = LONGEST_MESSAGE) -> str:
 
 
 def kept_ends(text: str, longest: int = LONGEST_STACK_TRACE) -> str:
-    """The same with both ends of a longer text; the second begins where no secret reaches that began before it."""
+    """Mask, clean and shorten a text in its middle; the end begins after any secret that the cut may have split."""
     length = str.__len__(text)
     margin = longest_secret() + _PREFIX
     half = longest // 2
@@ -95,13 +95,13 @@ def kept_ends(text: str, longest: int = LONGEST_STACK_TRACE) -> str:
 
 
 def type_name(value: object) -> str:
-    """The name of the class of ``value``, whatever that class or its metaclass says."""
+    """Return the name of the class of ``value``, bypassing overrides by the class or its metaclass."""
     name: str = _name_of_type(type(value))
     return name
 
 
 def text_of(value: object, longest: int = LONGEST_MESSAGE) -> str:
-    """``str(value)``, kept; a sentence in its place when that fails."""
+    """Return ``str(value)`` in stored form, or a text that states the failure."""
     kind = type(value)
     try:
         if issubclass(kind, bytes | bytearray):
@@ -112,7 +112,7 @@ def text_of(value: object, longest: int = LONGEST_MESSAGE) -> str:
 
 
 def exception_line(error: BaseException) -> str:
-    """An exception as the last line of its traceback shows it, kept; of a message of several lines the first."""
+    """Format an exception like the last line of its traceback, in stored form; only the first line of the message is used."""
     kind = type(error)
     name, module = _qualified_name_of_type(kind), text_of(_module_of_type(kind), 200)
     if module not in {"builtins", "__main__"}:
@@ -138,17 +138,17 @@ def _joined(head: str, tail: str, length: int) -> str:
 
 
 def _from_third_word(text: str) -> str:
-    """What no secret can reach into that began before it: the first word may be the end of one, or of the ``Bearer`` of the second."""
+    """Drop the first two words: the first may be the end of a split secret, or of the ``Bearer`` before the second."""
     return (text.split(maxsplit=2) + [""] * 3)[2]
 
 
-# Tracebacks of failed attempts, as they are kept.
+# Tracebacks of failed attempts in stored form.
 
-_HERE = str(Path(__file__).resolve().parents[2])  # the scheduler as a whole
+_HERE = str(Path(__file__).resolve().parents[2])  # the scheduler's package
 
 
 def stack_trace(error: object) -> str:
-    """The traceback, from the job's own code on; of one that would fill pages, both ends. Whatever the exception's own code raises."""
+    """Return the traceback from the job's own code on, in stored form; never raise, whatever the exception's own code does."""
     if not issubclass(type(error), BaseException):
         return f"<the exception of the result is of type {type_name(error)}>"
     try:
@@ -168,9 +168,9 @@ def _formatted(error: BaseException) -> str:
     return "".join(itertools.islice(exceptions.format(), LONGEST_STACK_TRACE))
 
 
-# The metadata of a result, as JSON: whatever a job puts there, something can be stored and read back.
+# Metadata of a result as JSON. Any metadata of a job results in JSON that can be stored and read back.
 #
-# What JSON or a database cannot hold is replaced by a text that says so. Only so much is walked, so that endless iterables end.
+# A value that JSON or a database cannot hold is replaced by a text that says so. The walk is bounded, so that endless iterables end.
 
 _LARGEST_INT = 2**63
 _NUMBER_SIZE = 8  # characters, about
@@ -178,21 +178,21 @@ _SEQUENCES = (list, tuple, set, frozenset, GeneratorType)
 
 
 _MARK = re.compile(r"… \((more than|the rest cannot|it contains) .*\)", re.DOTALL)
-"""What stands in the place of what comes after it, or of a container."""
+"""The mark in place of the remaining items, or of a container."""
 _NOT_KEPT = re.compile(
     rf"{_MARK.pattern}|<it cannot be kept: .*>|.*… \(\d+ more characters\)", re.DOTALL
 )
 
 
 def is_kept(value: object) -> bool:
-    """Whether a value that was read back from metadata is the whole of what a job put there; what is in a list or an object is not looked at."""
+    """Return whether a value read back from metadata is the job's whole value. Items within a list or an object are not checked."""
     if isinstance(value, list):
         return not value or not (isinstance(value[-1], str) and _MARK.fullmatch(value[-1]))
     return not isinstance(value, str) or (MASK not in value and not _NOT_KEPT.fullmatch(value))
 
 
 def metadata_json(metadata: object) -> str | None:
-    """The metadata as JSON; ``None`` when there is none."""
+    """Return the metadata as JSON; ``None`` for no metadata."""
     encoder = _Encoder()
     value = encoder.encode(metadata)
     if value is None or value == {}:
@@ -202,18 +202,18 @@ def metadata_json(metadata: object) -> str | None:
 
 
 class _Mark(str):
-    """What stands for items that are not kept."""
+    """A mark in place of items that are not stored."""
 
     __slots__ = ()
 
 
 class _Encoder:
-    """Makes JSON values of anything, within one budget of characters."""
+    """Encode any value as JSON types, within a budget of characters."""
 
     def __init__(self) -> None:
         self._left = LONGEST_METADATA
         self._open: list[int] = []
-        """The containers that are being walked, by identity."""
+        """The ids of the containers on the current path."""
         self._rules: Sequence[tuple[Any, Callable[[Any], Any]]] = (
             ((str, bytes, bytearray), self._text),
             (int, self._int),
@@ -221,11 +221,11 @@ class _Encoder:
             (dict, lambda value: self._object(value, dict.items(value))),
             (Mapping, lambda value: self._object(value, value.items())),
             (_SEQUENCES, self._list),
-            (Iterator, self._text),  # pydantic walks an endless one
+            (Iterator, self._text),  # pydantic would walk an endless iterator
         )
 
     def encode(self, value: object) -> Any:
-        """A value of JSON for ``value``, whatever its own code raises."""
+        """Encode ``value`` as JSON types; never raise, whatever the value's own code does."""
         if type(value) is _Mark:
             return str(value)
         try:
@@ -237,7 +237,7 @@ class _Encoder:
         return encoded
 
     def _encode(self, value: object) -> Any:
-        kind = type(value)  # isinstance would believe a __class__ of its own
+        kind = type(value)  # isinstance would trust an overridden __class__
         if value is None or kind is bool:
             return value
         for classes, encode in self._rules:
@@ -249,7 +249,7 @@ class _Encoder:
         return self._other(value)
 
     def _other(self, value: object) -> Any:
-        """What pydantic knows (dates, enumerations, models …), or else its text."""
+        """Encode a value that pydantic knows (dates, enumerations, models …), or else the value's text."""
         try:
             known = to_jsonable_python(value, inf_nan_mode="strings")
         except BaseException:  # noqa: BLE001 - as above
@@ -260,8 +260,8 @@ class _Encoder:
         return text_of(value, max(min(LONGEST_METADATA_TEXT, self._left), 0))
 
     def _int(self, value: int) -> int | str:
-        """Beyond 64 bits it is a text: not every reader of JSON takes it."""
-        value = int.__pos__(value)  # exactly an int
+        """Encode an integer; beyond 64 bits as a text, because not every JSON reader accepts larger integers."""
+        value = int.__pos__(value)  # converts a subclass to ``int``
         return value if -_LARGEST_INT <= value < _LARGEST_INT else self._text(value)
 
     def _object(self, value: object, items: Iterable[tuple[object, object]]) -> Any:
@@ -286,7 +286,7 @@ class _Encoder:
             self._open.pop()
 
     def _enter(self, value: object) -> str | None:
-        """Begin to walk a container; a mark when it is not to be walked."""
+        """Start the walk of a container; return a mark when the container must not be walked."""
         if id(value) in self._open:
             return "… (it contains itself)"
         if len(self._open) >= DEEPEST_METADATA:
@@ -295,7 +295,7 @@ class _Encoder:
         return None
 
     def _walk(self, items: Iterable[Any], marked: Any) -> Iterator[Any]:
-        """The items, until there is no room; then, or when the next cannot be had, a mark."""
+        """Yield the items within the budget; then, or when the next item cannot be read, a mark."""
         try:
             for item in items:
                 if self._left <= 0:
@@ -316,11 +316,11 @@ class _Encoder:
 
 
 def _float(value: float) -> float | str:
-    number = float.__pos__(value)  # exactly a float
+    number = float.__pos__(value)  # converts a subclass to ``float``
     return number if math.isfinite(number) else str(number)
 
 
-# What stands in a run's arguments in place of what is kept apart: content is named by its SHA-256, and found by it within its run.
+# References in a run's arguments to separately stored content. The SHA-256 identifies the content within its run.
 #
 # A file is ``{"$file": "<sha256>", "name": "a.csv", "size": 12, "content_type": "text/csv"}``, an argument that is too large
 # ``{"$large": "<sha256>", "size": 70000}``. Equal content gives equal references, so that equal arguments stay equal.
@@ -331,7 +331,7 @@ LARGE = "$large"
 
 @dataclass(frozen=True, slots=True)
 class FileReference:
-    """A file that is kept with its run."""
+    """A reference to a file that is stored with its run."""
 
     sha256: str
     name: str
@@ -340,10 +340,10 @@ class FileReference:
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> FileReference:
-        """What stands in the arguments.
+        """Parse a reference from the arguments.
 
         Raises:
-            ValueError: it is no reference.
+            ValueError: The value is no reference.
         """
         try:
             return cls(
@@ -356,7 +356,7 @@ class FileReference:
             raise ValueError("not a reference to a file") from None
 
     def plain(self) -> dict[str, Any]:
-        """As it stands in the arguments."""
+        """Return the form of the reference in the arguments."""
         return {
             REFERENCE: self.sha256,
             "name": self.name,
@@ -367,29 +367,29 @@ class FileReference:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What of a run's content is in this process, or in a file of this machine, by SHA-256; all else is not here yet."""
+    """The content of a run that is present in this process or in a file of this machine, by SHA-256."""
 
     contents: Mapping[str, Path | bytes] = field(default_factory=dict)
 
     def find(self, sha256: str) -> Path | bytes | None:
-        """Some content, or where it is."""
+        """Return the content or the path of its file; ``None``: not present."""
         return self.contents.get(sha256)
 
 
 def may_refer(arguments_json: str | None) -> bool:
-    """Whether there may be references in arguments; cheap, for each run that is claimed."""
+    """Return whether the arguments may hold references; a cheap check for each claimed run."""
     return arguments_json is not None and (
         f'"{REFERENCE}"' in arguments_json or f'"{LARGE}"' in arguments_json
     )
 
 
 def is_large(value: object) -> bool:
-    """Whether a value of an argument is a reference to a larger one."""
+    """Return whether an argument's value is a reference to a larger value."""
     return isinstance(value, dict) and value.keys() == {LARGE, "size"}
 
 
 def referred(arguments_json: str | None) -> dict[str, str]:
-    """The SHA-256 of all content that arguments refer to, with what it is for people."""
+    """Map the SHA-256 of each content that the arguments refer to, to a description for users."""
     if arguments_json is None or not may_refer(arguments_json):
         return {}
     found: dict[str, str] = {}
@@ -404,7 +404,7 @@ def referred(arguments_json: str | None) -> dict[str, str]:
 
 
 def references_in(value: object) -> Iterator[dict[str, Any]]:
-    """The references to files in a value."""
+    """Yield the references to files in a value."""
     if isinstance(value, dict):
         if REFERENCE in value:
             yield value
@@ -417,11 +417,11 @@ def references_in(value: object) -> Iterator[dict[str, Any]]:
 
 
 def expanded(arguments_json: str, here: Here) -> str:
-    """The arguments with those that were too large in their places; files stay references.
+    """Insert the large arguments that are present; keep references to files.
 
     Raises:
-        OSError: the content cannot be read.
-        ValueError: it is not JSON.
+        OSError: The content cannot be read.
+        ValueError: The content is not JSON.
     """
     arguments: dict[str, Any] = json.loads(arguments_json)
     for name, value in arguments.items():

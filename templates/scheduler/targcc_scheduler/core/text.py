@@ -1,4 +1,4 @@
-"""Clean texts for storage and display; isolate the direction of texts that people wrote."""
+"""Clean texts for storage and display; isolate the direction of texts from users."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# Texts that can be stored, without characters that a database refuses; and shown, without what a terminal obeys.
+# Texts for storage, without characters that a database refuses; and for display, without characters that control a terminal.
 
 
 def clean(text: str, longest: int | None = None) -> str:
-    """``text`` without what databases refuse: NUL and lone surrogates; shortened to ``longest`` characters."""
+    """Replace characters that databases refuse, NUL and lone surrogates; shorten to ``longest`` characters."""
     text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     text = text.encode("utf-8", "replace").decode()
     if longest is not None and len(text) > longest:
@@ -21,7 +21,7 @@ def clean(text: str, longest: int | None = None) -> str:
 
 
 def clean_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with each of its texts passed through :func:`clean`."""
+    """Apply :func:`clean` to each text of a row."""
     return {key: clean(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
@@ -32,11 +32,11 @@ _DELETE = 0x7F
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    """``text`` with what a terminal would obey shown instead: ``␛`` for an escape, ``<U+202E>`` for what turns the writing around.
+    """Replace control characters by visible text: ``␛`` for an escape, ``<U+202E>`` for a character that changes the text direction.
 
     Args:
-        text: Somebody's text.
-        lines: Whether it may have several lines, and tabs.
+        text: A text from a user.
+        lines: Whether to keep line breaks and tabs.
     """
     if lines:
         return _CONTROL_IN_LINES.sub(_picture, text.replace("\r\n", "\n"))
@@ -44,7 +44,7 @@ def visible(text: str, *, lines: bool = False) -> str:
 
 
 def visible_json(text: str) -> str:
-    """JSON with the same characters escaped."""
+    """Escape control characters in JSON text."""
     return _CONTROL_IN_LINES.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
@@ -55,37 +55,37 @@ def _picture(found: re.Match[str]) -> str:
     return "␡" if code == _DELETE else f"<U+{code:04X}>"
 
 
-# Digests of secrets; the secrets themselves are not stored.
+# Digests of secrets; the secrets are not stored.
 
 
 def digest(secret: str) -> str:
-    """The SHA-256 of a token, which is stored in its place."""
+    """Return the SHA-256 of a token, for storage in its place."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-# Texts of people within other texts, so that their direction stays their own affair (Unicode standard annex 9).
+# Texts of users within other texts, isolated so that neither changes the other's direction (Unicode standard annex 9).
 
 _OVERRIDES = re.compile("[\u202a-\u202e]")
-"""Embeddings and overrides: nobody needs them in a name, and what they hide is worth seeing."""
+"""Embeddings and overrides: no name needs these characters, and text that they hide should be visible."""
 _ISOLATES = re.compile("[\u2066-\u2069]")
 _FIRST_STRONG, _END = "\u2068", "\u2069"
 _FIGURE = re.compile(r"[\d.,:]*")
-"""A number or a time of the day, which reads the same in both directions."""
+"""A number or a time of day, which reads the same in both directions."""
 _RIGHT_TO_LEFT = re.compile(
     "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
-"""Letters of Hebrew, Arabic and their relatives: the ranges that Unicode keeps for them."""
+"""Letters of Hebrew, Arabic and related scripts: the Unicode ranges reserved for right-to-left scripts."""
 
 
 def isolated(text: str, direction: str) -> str:
-    """``text`` in a pair of marks that keep its direction within it, in a sentence of this ``direction``: ``ltr`` or ``rtl``."""
+    """Wrap ``text`` in isolate marks where its direction may differ from the sentence's ``direction``: ``ltr`` or ``rtl``."""
     if _FIGURE.fullmatch(text) or (direction == "ltr" and _RIGHT_TO_LEFT.search(text) is None):
         return harmless(text)
     return f"{_FIRST_STRONG}{harmless(text)}{_END}"
 
 
 def harmless(text: str) -> str:
-    """``text`` that cannot turn around what stands beside it: overrides, and isolates without their other half, are shown by their number."""
+    """Replace characters that would change the direction of adjacent text by their numbers: overrides, and unbalanced isolates."""
     if text.isascii():
         return text
     text = _OVERRIDES.sub(_number, text)

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-# Connections of drivers, as psycopg, sqlite3 or Django have them, lent to SQLAlchemy for a few statements.
+# Lend a driver's connection (psycopg, sqlite3 or Django) to SQLAlchemy for a few statements.
 
 _lent: ContextVar[Any] = ContextVar("targcc_lent")
 _PLAIN = {"sqlite3": "sqlite", "psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"}
@@ -23,7 +23,7 @@ _ASYNC = {"aiosqlite": "sqlite+aiosqlite", "psycopg": "postgresql+psycopg"}
 
 
 class _Lent:
-    """A connection whose transaction is its owner's: it is neither committed nor closed here, and nothing is set on it."""
+    """A proxy of the owner's connection: commit, rollback and close do nothing, and no setting is changed."""
 
     def __init__(self, connection: Any) -> None:
         self.owned = connection
@@ -32,7 +32,7 @@ class _Lent:
         return getattr(self.owned, name)
 
     def cursor(self, *args: Any, **options: Any) -> Any:
-        """A cursor whose rows are tuples, whatever the owner likes."""
+        """Return a cursor whose rows are tuples, whatever row type the owner has set."""
         if _is_psycopg(self.owned):
             from psycopg.rows import tuple_row
 
@@ -43,26 +43,26 @@ class _Lent:
         return cursor
 
     def commit(self) -> None:
-        """The owner does that."""
+        """Do nothing; the owner ends the transaction and closes the connection."""
 
     rollback = close = commit
 
     def create_function(self, *_: object, **__: object) -> None:
-        """The owner has functions of its own by the names that SQLAlchemy gives."""
+        """Do nothing; the owner may have functions by the names that SQLAlchemy registers."""
 
 
 class _LentAsync(_Lent):
     async def commit(self) -> None:  # type: ignore[override]  # of an async connection
-        """The owner does that."""
+        """Do nothing; the owner ends the transaction and closes the connection."""
 
     rollback = close = commit  # type: ignore[assignment]
 
     async def create_function(self, *_: object, **__: object) -> None:  # type: ignore[override]
-        """As above."""
+        """Do nothing; see :meth:`_Lent.create_function`."""
 
 
 def unwrapped(theirs: Any) -> Any:
-    """The driver's connection within one of Django's."""
+    """Return the driver's connection within a Django connection, or any other object unchanged."""
     if hasattr(theirs, "ensure_connection") and hasattr(theirs, "settings_dict"):
         theirs.ensure_connection()
         return theirs.connection
@@ -70,12 +70,12 @@ def unwrapped(theirs: Any) -> Any:
 
 
 def driver_of(theirs: Any) -> str | None:
-    """The package of a connection: ``django``, ``psycopg``, ``psycopg2``, ``sqlite3`` or ``aiosqlite``; ``None`` for any other object."""
+    """Return the package of a connection: ``django``, ``psycopg``, ``psycopg2``, ``sqlite3`` or ``aiosqlite``; ``None`` for any other object."""
     return _root(theirs, {"django": "", **_PLAIN, **_ASYNC})
 
 
 def is_async(theirs: Any) -> bool:
-    """Whether a driver's connection is to be awaited."""
+    """Return whether a driver's connection is async."""
     return any(cls.__name__.startswith("Async") for cls in type(theirs).__mro__) or (
         _root(theirs, _ASYNC) == "aiosqlite"
     )
@@ -83,10 +83,10 @@ def is_async(theirs: Any) -> bool:
 
 @contextmanager
 def lent(theirs: Any) -> Iterator[sa.Engine | AsyncEngine]:
-    """An engine that has no connection but a driver's own, of the application.
+    """Provide an engine whose only connection is the application's driver connection.
 
     Raises:
-        TypeError: it is of no driver that is known.
+        TypeError: The driver of the connection is not supported.
     """
     known, make = (_ASYNC, _async_engine) if is_async(theirs) else (_PLAIN, _plain_engine)
     name = _root(theirs, known)
@@ -122,7 +122,7 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def _root(theirs: Any, known: dict[str, str]) -> str | None:
-    """The driver, by the module of the connection's class or of one that it extends."""
+    """Return the driver, by the module of the connection's class or of a base class."""
     roots = (cls.__module__.partition(".")[0] for cls in type(theirs).__mro__)
     return next((root for root in roots if root in known), None)
 
@@ -131,17 +131,17 @@ def _is_psycopg(theirs: Any) -> bool:
     return _root(theirs, _PLAIN) == "psycopg"
 
 
-# A plain connection of SQLAlchemy where statements expect an async one: they are executed at once, in the thread that asks.
+# Adapt a sync connection of SQLAlchemy to statements that expect an async connection; execute them at once, in the calling thread.
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Plain:
-    """What a statement uses of an :class:`~sqlalchemy.ext.asyncio.AsyncConnection`, on a plain connection.
+    """The methods of :class:`~sqlalchemy.ext.asyncio.AsyncConnection` that statements use, on a sync connection.
 
     Args:
-        connection: The connection.
+        connection: The sync connection.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -153,11 +153,11 @@ class Plain:
         return self.sync_connection.execute(*args, **options)
 
     async def scalar(self, *args: Any, **options: Any) -> Any:
-        """The first value of what a statement finds."""
+        """Execute a statement and return the first value of the first row."""
         return self.sync_connection.scalar(*args, **options)
 
     async def scalars(self, *args: Any, **options: Any) -> sa.ScalarResult[Any]:
-        """The first values of what a statement finds."""
+        """Execute a statement and return the first value of each row."""
         return self.sync_connection.scalars(*args, **options)
 
     async def run_sync(
@@ -166,19 +166,19 @@ class Plain:
         *args: P.args,
         **options: P.kwargs,
     ) -> T:
-        """Call a function with the plain connection."""
+        """Call a function with the sync connection."""
         return function(self.sync_connection, *args, **options)
 
     async def get_raw_connection(self) -> Any:
-        """The connection of the pool, which knows that of the driver."""
+        """Return the pool's connection, which wraps the driver's connection."""
         return self.sync_connection.connection
 
 
 def finish(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing, without an event loop.
+    """Run a coroutine that never suspends, without an event loop, and return its result.
 
     Raises:
-        RuntimeError: it does wait for something.
+        RuntimeError: The coroutine suspended.
     """
     try:
         coroutine.send(None)
@@ -191,18 +191,18 @@ def finish(coroutine: Coroutine[Any, Any, T]) -> T:
     )
 
 
-# Borrow what an application has, for statements of ours in its transaction.
+# Borrow the application's session or connection for the scheduler's statements.
 
 
 @asynccontextmanager
 async def borrowed(theirs: Any) -> AsyncIterator[AsyncConnection]:
-    """A connection for statements within the transaction of ``theirs``; nothing is committed.
+    """Provide a connection for statements within the transaction of ``theirs``; nothing is committed.
 
     Args:
-        theirs: A session or connection of SQLAlchemy, async or plain, or a connection of Django, psycopg or sqlite3.
+        theirs: A session or connection of SQLAlchemy, async or sync, or a connection of Django, psycopg or sqlite3.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: ``theirs`` is of another type.
     """
     async_session, session = sessions()
     if isinstance(theirs, AsyncConnection):
@@ -224,7 +224,7 @@ async def borrowed(theirs: Any) -> AsyncIterator[AsyncConnection]:
 
 
 def sessions() -> tuple[tuple[type[Any], ...], tuple[type[Any], ...]]:
-    """The classes of async and of plain sessions; where nobody has imported the ORM there are none."""
+    """Return the classes of async and of sync sessions; both empty while SQLAlchemy's ORM is not imported."""
     if "sqlalchemy.orm" not in sys.modules:
         return (), ()
     from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
@@ -237,18 +237,18 @@ def _plain(connection: sa.Connection) -> AsyncConnection:
     return cast("AsyncConnection", Plain(connection))
 
 
-# Watch a transaction of an application: learn of its commit and of its roll-back, without a statement of ours in it.
+# Watch an application's transaction: detect its commit or rollback, mostly without a statement of the scheduler.
 
 Then = Callable[[], Coroutine[Any, Any, object]]
 Run = Callable[[Coroutine[Any, Any, object]], object]
 
 
 class Watched:
-    """Work that waits for the commit of an application's transaction.
+    """Work to do after the commit of an application's transaction.
 
     Args:
-        then: The work. It is done once, after the outermost commit; not at all after a roll-back.
-        run: Runs the work's coroutine to its end, where the commit is plain code.
+        then: The work. It runs once, after the outermost commit, and never after a rollback.
+        run: Run the work's coroutine to its end, where the commit is sync code.
     """
 
     def __init__(self, then: Then, run: Run) -> None:
@@ -257,47 +257,47 @@ class Watched:
         self.state: Literal["open", "committed", "undone"] = "open"
 
     def commit(self) -> None:
-        """Do the work: the transaction was committed."""
+        """Run the work after the commit of the transaction."""
         self.state = "committed"
         self.run(self.then())
 
     def look(self) -> None:
-        """Find the outcome, where the driver does not tell of a commit."""
+        """Detect the outcome, where the driver does not report a commit."""
 
 
 class _Waiting:
-    """Work that waits for the commit of one session or connection, in the order in which it came."""
+    """Work to do after the commit of a session or connection, in the order of arrival."""
 
     def __init__(self) -> None:
         self._watched: list[Watched] = []
         self._begun: dict[Hashable, int] = {}
 
     def add(self, watched: Watched) -> None:
-        """Let work wait."""
+        """Add work."""
         self._watched.append(watched)
 
     def begin(self, savepoint: Hashable) -> None:
-        """Note where a savepoint begins."""
+        """Record the start of a savepoint."""
         self._begun[savepoint] = len(self._watched)
 
     def undo(self, savepoint: Hashable = None) -> None:
-        """Drop the work since a savepoint; of a savepoint that began before the first work, and without one, all of it."""
+        """Drop the work added since a savepoint; drop all work without a savepoint, or when the savepoint precedes the first work."""
         since = self._begun.get(savepoint, 0)
         for watched in self._watched[since:]:
             watched.state = "undone"
         del self._watched[since:]
 
     def take(self) -> list[Watched]:
-        """Empty the list after a commit, and return it."""
+        """Clear the list after a commit and return its work."""
         watched, self._watched = self._watched, []
         self._begun.clear()
         return watched
 
     def commit(self) -> None:
-        """Do all the work.
+        """Run all the work.
 
         Raises:
-            Exception: what the first work raised that failed; the others are done all the same.
+            Exception: The first error of the work; the remaining work runs all the same.
         """
         errors: list[Exception] = []
         for watched in self.take():
@@ -310,22 +310,22 @@ class _Waiting:
 
 
 _WAITING: WeakKeyDictionary[Any, _Waiting] = WeakKeyDictionary()
-"""By session or connection."""
+"""The waiting work by session or connection."""
 
 
 async def watch(theirs: Any, then: Then, run: Run) -> Watched | None:
-    """Do work once the current transaction of an application is committed; at once where each statement commits by itself.
+    """Run work once the application's current transaction is committed; at once in autocommit mode.
 
     Args:
-        theirs: A session or connection of SQLAlchemy, async or plain, or a connection of Django, psycopg, sqlite3 or aiosqlite.
+        theirs: A session or connection of SQLAlchemy, async or sync, or a connection of Django, psycopg, sqlite3 or aiosqlite.
         then: The work.
-        run: Runs the work's coroutine where the commit is plain code.
+        run: Run the work's coroutine where the commit is sync code.
 
     Returns:
-        The work, with the outcome so far; ``None`` for an object that is no session: nothing is known of its commits.
+        The work with its current outcome; ``None`` for an object whose commits cannot be observed.
     """
     watched = Watched(then, run)
-    kind, (async_sessions, plain_sessions) = type(theirs), sessions()  # a mock says it is another
+    kind, (async_sessions, plain_sessions) = type(theirs), sessions()  # a mock fakes __class__
     if issubclass(kind, (*async_sessions, *plain_sessions)):
         _waiting_of_session(theirs).add(watched)
         return watched
@@ -350,7 +350,7 @@ async def _of_driver(theirs: Any, watched: Watched) -> Watched | None:
 
 
 def _waiting(theirs: Any, listen: Callable[[Any, _Waiting], None]) -> _Waiting:
-    """The work that waits for a session or connection, which is listened to from the first work on."""
+    """Return the waiting work of a session or connection; attach the listeners when the first work arrives."""
     waiting = _WAITING.get(theirs)
     if waiting is None:
         waiting = _WAITING[theirs] = _Waiting()
@@ -362,7 +362,7 @@ def _waiting(theirs: Any, listen: Callable[[Any, _Waiting], None]) -> _Waiting:
 
 
 def after_commit(theirs: Any, then: Callable[[], object]) -> None:
-    """Call a function once a session has committed; not at all for a connection, and not after a roll-back."""
+    """Call a function after the commit of a session; never for a connection, nor after a rollback."""
 
     async def call() -> None:
         then()
@@ -373,12 +373,12 @@ def after_commit(theirs: Any, then: Callable[[], object]) -> None:
 
 
 def _waiting_of_session(session: Any) -> _Waiting:
-    """The work that waits until a session, async or plain, has committed its outermost transaction and given its connection back."""
+    """Return the work to do after a session, async or sync, has committed its outermost transaction and released its connection."""
     session = session if hasattr(session, "sync_session") or not callable(session) else session()
     plain = getattr(session, "sync_session", session)
     waiting = _waiting(plain, _listen_to_session)
     if not plain.in_transaction():
-        plain.begin()  # as the first statement would; it connects to nothing
+        plain.begin()  # as the first statement would; opens no connection
     return waiting
 
 
@@ -393,7 +393,7 @@ def _listen_to_session(session: Any, waiting: _Waiting) -> None:
 
     def ended(_session: Any, transaction: Any) -> None:
         if transaction.parent is not None and not transaction.nested:
-            return  # of a flush
+            return  # the transaction of a flush
         if transaction not in committed:
             waiting.undo(transaction)
         elif transaction.parent is None:
@@ -406,7 +406,7 @@ def _listen_to_session(session: Any, waiting: _Waiting) -> None:
 
 
 def _listen_to_connection(connection: Any, waiting: _Waiting) -> None:
-    # The event "commit" comes before the commit, and "savepoint" before there is a name.
+    # The event "commit" fires before the commit, and the event "savepoint" before the savepoint has a name.
     commit, savepoint = connection._commit_impl, connection._savepoint_impl  # noqa: SLF001
 
     def committed() -> None:
@@ -427,13 +427,13 @@ def _listen_to_connection(connection: Any, waiting: _Waiting) -> None:
 
 
 class _OfDjango(Watched):
-    """Work that waits in the list ``run_on_commit`` of a connection, from which a roll-back removes it."""
+    """Work in a Django connection's list ``run_on_commit``; a rollback removes the work from the list."""
 
     connection: Any = None
 
     @property
     def state(self) -> Literal["open", "committed", "undone"]:
-        """The outcome so far; a roll-back is seen by the list alone."""
+        """Return the current outcome; a rollback shows only in the list."""
         if self._state == "open" and self.connection is not None:
             waits = any(self.commit in entry for entry in self.connection.run_on_commit)
             return "open" if waits else "undone"
@@ -447,17 +447,17 @@ class _OfDjango(Watched):
 def _of_django(theirs: Any, watched: Watched) -> Watched:
     connection = (
         theirs.on_commit.__self__
-    )  # not the proxy, which is another connection in each thread
+    )  # the connection itself: the proxy differs in each thread
     mine = _OfDjango(watched.then, watched.run)
     if connection.in_atomic_block or connection.get_autocommit():
         connection.on_commit(mine.commit)
-    else:  # autocommit was turned off by hand, and Django calls it when that ends
+    else:  # autocommit was turned off by hand: Django runs the list when autocommit is turned on
         connection.run_on_commit.append((set(), mine.commit, False))
     mine.connection = connection
     return mine
 
 
-# Drivers.
+# Other drivers.
 
 
 async def _of_psycopg(connection: Any, watched: Watched) -> Watched:
@@ -471,7 +471,7 @@ async def _of_psycopg(connection: Any, watched: Watched) -> Watched:
         await watched.then()
         return watched
     waiting = _waiting(connection, _patch_async_psycopg if awaits else _patch_psycopg)
-    if is_idle:  # the first statement begins the transaction: without one, a commit does nothing
+    if is_idle:  # no statement has begun the transaction: a commit would do nothing
         begun = connection.execute("SELECT 1")
         if awaits:
             await begun
@@ -480,7 +480,7 @@ async def _of_psycopg(connection: Any, watched: Watched) -> Watched:
 
 
 def _listen_to_psycopg(connection: Any, waiting: _Waiting) -> Callable[[], bool]:
-    """Listen to the commands that end transactions and savepoints; the function says, once, whether there was a commit."""
+    """Observe the commands that end transactions and savepoints; return a function that tells, once for each commit, of the commit."""
     execute = connection._exec_command  # noqa: SLF001 - psycopg has no event for it
     committed: list[bool] = []
 
@@ -555,7 +555,7 @@ async def _commit(waiting: _Waiting) -> None:
 
 
 class _OfSqlite(Watched):
-    """Work that waits for a connection of sqlite3, which tells of nothing: a row of a temporary table shares the transaction's fate."""
+    """Work for a connection of sqlite3, which reports no commit: a row of a temporary table shows the outcome of the transaction."""
 
     def __init__(self, connection: sqlite3.Connection, watched: Watched) -> None:
         super().__init__(watched.then, watched.run)
@@ -565,7 +565,7 @@ class _OfSqlite(Watched):
         self.look()
 
     def look(self) -> None:
-        """Find the outcome once the transaction is over."""
+        """Detect the outcome once the transaction has ended."""
         if self.state != "open":
             return
         with contextlib.suppress(sqlite3.ProgrammingError):  # closed, or of another thread
@@ -575,7 +575,7 @@ class _OfSqlite(Watched):
                 [count] = self._execute(
                     "SELECT count(*) FROM temp.targcc_watched WHERE Id = ?", id(self)
                 )
-            except sqlite3.OperationalError:  # the table was undone with it
+            except sqlite3.OperationalError:  # the rollback removed the table
                 count = 0
             if count:
                 self.commit()

@@ -1,4 +1,4 @@
-"""Column types and helpers that all tables share."""
+"""Column types and helpers shared by all tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.sql import quoted_name
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-# What every table of ours is made of: names without quotes, instants in UTC, text of any length.
+# Names without quotes, instants in UTC, text of any length.
 
 metadata = sa.MetaData()
 
@@ -25,7 +25,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The column type of each database."""
+        """Return the column type for a database."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(sa.DateTime(timezone=True))
         if dialect.name == "mssql":
@@ -35,7 +35,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(sa.DateTime())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """What is sent to the database."""
+        """Convert an aware instant to UTC for the database.
+
+        Raises:
+            ValueError: The instant is naive.
+        """
         if value is None:
             return None
         if value.tzinfo is None:
@@ -46,7 +50,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(
         self, value: datetime | None, dialect: Dialect  # noqa: ARG002 - SQLAlchemy names it
     ) -> datetime | None:
-        """What Python sees."""
+        """Convert an instant of the database to an aware instant in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -59,7 +63,7 @@ class LongText(TypeDecorator[str]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The column type of each database; SQL Server's ``NTEXT`` is deprecated."""
+        """Return the column type for a database; SQL Server's ``NTEXT`` is deprecated."""
         if dialect.name == "mssql":
             from sqlalchemy.dialects import mssql
 
@@ -72,7 +76,7 @@ BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def named(name: str) -> quoted_name:
-    """A name that stays unquoted in SQL."""
+    """Return a name that stays unquoted in SQL."""
     return quoted_name(name, quote=False)
 
 
@@ -81,7 +85,7 @@ def only_where(
     condition: sa.ColumnElement[bool],
     databases: Sequence[str] = ("sqlite", "postgresql", "mssql"),
 ) -> None:
-    """Index only some rows. Said when the table is created: to name another dialect here would import it."""
+    """Limit an index to the rows that meet a condition. Set when the table is created, because naming a dialect here would import it."""
 
     def say(_table: sa.Table, connection: sa.Connection, **_options: Any) -> None:
         name = connection.dialect.name
@@ -92,19 +96,19 @@ def only_where(
 
 
 def table(name: str, *items: Any) -> sa.Table:
-    """A table of ours, with a name for its key."""
+    """Create a table with a named primary key."""
     made = sa.Table(named(name), metadata, *items)
     made.primary_key.name = named(f"PK_{name}")
     return made
 
 
 def column(name: str, type_: Any, *items: Any, **options: Any) -> sa.Column[Any]:
-    """A column of ours."""
+    """Create a column with an unquoted name."""
     return sa.Column(named(name), type_, *items, **options)
 
 
 def text(length: int) -> sa.Unicode:
-    """Text of at most so many characters."""
+    """Return the type of text of at most ``length`` characters."""
     return sa.Unicode(length)
 
 
@@ -112,14 +116,14 @@ def text(length: int) -> sa.Unicode:
 
 
 class elapsed(FunctionElement[float]):  # noqa: N801 - it is used like a function
-    """The seconds from one instant to another; NULL when one is missing."""
+    """The seconds between two instants; NULL when either is missing."""
 
     type = sa.Float()
     inherit_cache = True
 
 
 class whole_seconds(FunctionElement[int]):  # noqa: N801
-    """The seconds that are over from one instant to another, which is not before it; NULL when one is missing."""
+    """The whole seconds from an instant to an instant not before it, rounded down; NULL when either is missing."""
 
     type = sa.Integer()
     inherit_cache = True

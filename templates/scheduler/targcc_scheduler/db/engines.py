@@ -1,4 +1,4 @@
-"""Connections to the scheduler's database."""
+"""Create engines for the scheduler's database."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .dialects import known
 
 @dataclass(frozen=True)
 class SchemaStep:
-    """Tables of somebody else that the scheduler needs, such as those of an engine.
+    """Tables of another package that the scheduler needs, such as those of an engine.
 
     Args:
-        is_current: Whether they are as they should be.
-        install: Creates them, or brings them up to date, in the transaction of the connection.
+        is_current: Return whether the tables are up to date.
+        install: Create or update the tables, in the transaction of the connection.
     """
 
     is_current: Callable[[sa.Connection], bool]
@@ -26,7 +26,7 @@ class SchemaStep:
 
 
 def make_engine(url: str | sa.URL) -> AsyncEngine:
-    """The async engine for a database URL; the driver is chosen here.
+    """Return the async engine for a database URL; the dialect chooses the driver.
 
     Args:
         url: ``sqlite:///file.db`` or ``postgresql://…``.
@@ -36,7 +36,7 @@ def make_engine(url: str | sa.URL) -> AsyncEngine:
 
 @contextlib.contextmanager
 def sync_engine(url: str | sa.URL) -> Iterator[sa.Engine]:
-    """A plain engine for a few statements; its connections are closed at the end."""
+    """Provide a sync engine for a few statements; its connections are closed at the end."""
     dialect = known.for_url(url)
     address = dialect.url(sa.make_url(url), is_async=False)
     engine = sa.create_engine(address, poolclass=sa.NullPool, hide_parameters=True)

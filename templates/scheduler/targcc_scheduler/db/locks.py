@@ -1,4 +1,4 @@
-"""Locks that keep the scheduler waiting, and the sessions or processes that hold them."""
+"""Find the locks that keep the scheduler waiting, and the sessions or processes that hold them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.job_scope import visibility
 
 SHORT = 2.0
-"""Seconds for which any transaction may hold its locks."""
+"""Seconds for which a transaction may hold its locks without being reported."""
 _KERNEL_LOCKS = Path("/proc/locks")
 _WRITE_BYTE = 120
 """The byte of the ``-shm`` file that the writer of a write-ahead log locks (SQLite's ``wal.c``)."""
@@ -44,15 +44,15 @@ _SESSIONS = sa.text("""
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock that keeps others from writing.
+    """A lock that blocks writers.
 
     Args:
-        holder: The session or process, for people: ``session 77 (psql, user dana)``.
+        holder: The session or process, for display: ``session 77 (psql, user dana)``.
         on: The locked tables, or the file.
-        since: When the holder's transaction began; ``None`` if it cannot be known.
-        waiting: How many sessions wait for the holder.
-        is_strong: Whether every writer waits.
-        is_total: Whether readers wait too.
+        since: The start of the holder's transaction; ``None`` if unknown.
+        waiting: The number of sessions that wait for the holder.
+        is_strong: Whether the lock blocks every writer.
+        is_total: Whether the lock blocks readers, too.
     """
 
     holder: str
@@ -64,10 +64,10 @@ class Lock:
 
 
 async def held(connection: AsyncConnection) -> list[Lock]:
-    """Return the locks that others have held for longer than a short transaction, the oldest first.
+    """Return the locks held by other sessions for longer than a short transaction, the oldest first.
 
-    Reads no table of the scheduler, so that a locked one does not hold it up. On SQLite it waits up to :data:`SHORT` for the write lock,
-    and lets go of it at once. Sessions are not for everybody to see: who sees some jobs only gets none.
+    Reads no table of the scheduler, so that a locked table does not block the query. On SQLite, wait up to :data:`SHORT` for the write lock
+    and release it at once. Return no lock to a user who may see only some jobs, because sessions are not for such users.
     """
     if visibility.get() is not None:
         return []
@@ -102,7 +102,7 @@ def _session(row: Any) -> Lock:
 
 
 def writer(file: Path) -> Lock | None:
-    """Return the lock of the process that keeps everybody from writing a SQLite file, after waiting for :data:`SHORT`."""
+    """Return the lock of the process that blocks writers of a SQLite file, after waiting for :data:`SHORT`; ``None``: no such lock."""
     try:
         connection = sqlite3.connect(
             f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=SHORT, isolation_level=None
@@ -121,7 +121,7 @@ def writer(file: Path) -> Lock | None:
 
 
 def _process(file: Path) -> str:
-    """Name the process that has the write lock of a file; Linux alone tells."""
+    """Return the name of the process with the write lock of a file; known on Linux alone."""
     places = {}
     for path, locked in ((Path(f"{file}-shm"), range(_WRITE_BYTE, _WRITE_BYTE + 1)), (file, _FILE_BYTES)):  # fmt: skip
         if path.exists():

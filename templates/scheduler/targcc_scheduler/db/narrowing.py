@@ -1,7 +1,7 @@
-"""What somebody sees of each table whose role is about some jobs only.
+"""Limit queries of a user with a role for some jobs to the rows that the user may see.
 
-Their questions are compiled so that each table is read through a subquery with their rows alone, wherever it stands in a statement: what a
-page counts, searches or joins is of these rows. A table without a rule has no rows for them.
+The queries are compiled so that each table, anywhere in a statement, is read through a subquery with the visible rows alone. Counts,
+searches and joins of a page therefore cover only these rows. A table without a rule has no visible rows.
 """
 
 from __future__ import annotations
@@ -60,25 +60,25 @@ RULES = {
     "c_JobDelivery": NOTHING,
     "c_JobSetting": "Name = 'unindexed runs'",
 }
-"""Which rows of a table they see."""
+"""The condition of the visible rows, by table."""
 
 _AS_IT_IS = frozenset({"c_JobText"})
-"""The index of texts: it is joined with ``c_JobRun``, and gives no text back. SQLite's ``MATCH`` needs the table itself."""
+"""The text index: queries join it with ``c_JobRun`` and read no text from it. SQLite's ``MATCH`` needs the table itself."""
 _CATALOGUES = frozenset({"sqlite_master", "pragma_module_list", "pg_class"})
-"""What a statement that is a plain text may ask."""
+"""The tables that a textual statement may read."""
 _SOURCE = re.compile(r"\b(?:from|join)\s+([\w.]+)", re.IGNORECASE)
 
 _HIDDEN = {
-    "c_JobServer": frozenset({"StuckIn"}),  # the code of a job that may be another's
+    "c_JobServer": frozenset({"StuckIn"}),  # may show the code of a job that is not visible
     "c_JobUser": frozenset({"PasswordHash"}),
 }
-"""Columns in which they see nothing."""
+"""The columns that read as NULL, by table."""
 
 
 def narrow(dialect: sa.Dialect) -> None:
-    """Let a dialect compile every question so that it finds what :data:`~...core.scope.visibility.visibility` says then, and nothing else.
+    """Make a dialect compile queries with the rows that :data:`~..core.job_scope.visibility` allows at compile time.
 
-    Statements that it has compiled must not be kept for the next question.
+    Compiled statements must not be cached for later queries.
     """
 
     class Narrowing(dialect.statement_compiler):  # type: ignore[misc, name-defined]  # the database's own compiler

@@ -1,4 +1,4 @@
-"""The lookout: whoever waits for a change asks for the next look, the most impatient says when it is, and all see what it finds."""
+"""Poll the database for changes: all waiting callers share a poll, which begins at the earliest requested time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ENDS_SECONDS = 1.0
 
 
 class Poller:
-    """Looks at a database. For use on one event loop.
+    """Polls of a database. For use on a single event loop.
 
     Args:
-        read: Lends a connection.
+        read: Provide a connection.
     """
 
     def __init__(self, read: Callable[[], AbstractAsyncContextManager[AsyncConnection]]) -> None:
@@ -29,17 +29,17 @@ class Poller:
         self._looking: set[asyncio.Task[None]] = set()
 
     async def look(self) -> PollResult:
-        """Look now, for the caller alone.
+        """Poll now, for the caller alone.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: the database is unavailable.
-            DatabaseReplaced: it is another.
+            sqlalchemy.exc.DBAPIError: The database is unavailable.
+            DatabaseReplaced: The database is another.
         """
         async with self._read() as connection:
             return await see(connection)
 
     async def next(self, within: float) -> PollResult:
-        """What the next look finds, which begins in so many seconds at most; as :meth:`look` raises it."""
+        """Return the result of the next poll, which begins within the given seconds; raise the errors of :meth:`look`."""
         loop = asyncio.get_running_loop()
         if self._next is None:
             self._next = loop.create_future()
@@ -47,12 +47,12 @@ class Poller:
         return await asyncio.shield(self._next)
 
     def hurry(self) -> None:
-        """Let those who wait see at once what there is."""
+        """Start the next poll at once, if a caller waits for a poll."""
         if self._next is not None:
             self._look_at(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
-        """Look no more; a look that has begun has a moment to end by itself, since a connection that is cut off is lost."""
+        """Stop polling. A poll under way has 1 s to end by itself, because cancelling a poll would lose its connection."""
         if self._timer is not None:
             self._timer.cancel()
         if self._next is not None:
@@ -87,4 +87,4 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - each of those who wait deals with it
             asked.set_exception(error)
             with contextlib.suppress(Exception):
-                asked.exception()  # perhaps nobody waits any more
+                asked.exception()  # mark as retrieved: all callers may have left

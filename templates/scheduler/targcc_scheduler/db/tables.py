@@ -1,7 +1,7 @@
 """Every table of the scheduler, as SQLAlchemy Core.
 
-Names are the ones TARGCC used and stay unquoted in SQL, so ``SELECT * FROM c_LoggedJob ORDER BY StartedAt DESC`` works on
-SQLite, PostgreSQL (which folds them to lower case) and SQL Server. Instants are UTC; Python sees them with their zone.
+TARGCC's names are kept and stay unquoted in SQL, so ``SELECT * FROM c_LoggedJob ORDER BY StartedAt DESC`` works on SQLite, PostgreSQL (which
+folds names to lower case) and SQL Server. Instants are UTC; Python sees instants with their zone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .columns import only_where as _only_where
 from .columns import table as _table
 from .columns import text as _text
 
-# The tables of alerts: those that are not over, and messages on their way to people.
+# Tables of alerts: open alert threads, and messages to deliver.
 
 job_alert_thread = table(
     "c_JobAlertThread",
@@ -46,8 +46,8 @@ job_alert_thread = table(
     column("EscalatesFrom", UtcDateTime),
     column("Step", sa.Integer, nullable=False, server_default="0"),
 )
-"""One row for each failure group, expectation or node of which people were told, until it is well again. ``Number`` is how often it happened
-since ``FirstAt``, ``TargetsJson`` who was told; the steps of the escalation count from ``EscalatesFrom``, and ``Step`` of them are done.
+"""One row for each error group, expectation or node with an open alert, until it recovers. ``Number`` counts the occurrences since
+``FirstAt``; ``TargetsJson`` holds the notified recipients. Escalation steps are timed from ``EscalatesFrom``; ``Step`` of them are done.
 """
 
 job_notice = table(
@@ -65,12 +65,12 @@ job_notice = table(
     column("ClaimedUntil", UtcDateTime),
 )
 sa.Index(named("UQ_c_JobNotice_Key"), job_notice.c.NoticeKey, unique=True)
-"""Messages that go later, or have to go once whatever node sends them: held alerts, recoveries, escalations, digests. A row goes when it was
-sent; one that a node claimed and did not send is free again at ``ClaimedUntil``.
+"""Messages to send later, or to send once by any node: held alerts, recoveries, escalations, digests. A row is deleted when its message is
+sent. A row that a node claimed and did not send is free again at ``ClaimedUntil``.
 """
 
 
-# The tables of what needs a person: failures by their cause, and whatever else is wrong.
+# Tables of problems that need attention: error groups and other issues.
 
 job_failure = table(
     "c_JobFailure",
@@ -90,8 +90,8 @@ job_failure = table(
     column("Assignee", text(100)),
     column("Ticket", text(500)),
 )
-"""One row for each cause that runs of a job have failed of; ``Cause`` is the fingerprint of job, kind, place and normalised message. How many
-and when is counted from ``c_JobRun``. Until ``SnoozedUntil`` its runs do not count as open; while ``MutedAt`` is set they do not either.
+"""One row for each error group of a job; ``Cause`` is the fingerprint of job, kind, place and normalised message. Counts and times come
+from ``c_JobRun``. The group's runs do not count as open until ``SnoozedUntil``, nor while ``MutedAt`` is set.
 """
 
 job_concern = table(
@@ -101,13 +101,13 @@ job_concern = table(
     column("Since", UtcDateTime, nullable=False),
     column("Detail", LONG, nullable=False),
 )
-"""What is wrong besides failures, each told once: an expectation of a job that is broken, a node that was lost, an alert that did not go out.
+"""Issues other than failures, each reported once: a missed expectation of a job, a lost node, an alert that was not sent.
 
-``Subject`` is the job or the node; a row goes when it is right again, or a person has seen it.
+``Subject`` is the job or the node. A row is deleted when the issue is resolved, or dismissed by a user.
 """
 
 
-# The tables of what operators do: operations on many runs at once, maintenance windows.
+# Tables of operator actions: bulk operations, maintenance windows.
 
 job_bulk = table(
     "c_JobBulk",
@@ -127,8 +127,8 @@ job_bulk = table(
     column("Undoes", sa.BigInteger),
     column("Message", LONG),
 )
-"""One row for each operation on many runs. ``Place`` is the id of the run that was dealt with last, ``Ceiling`` the newest that there was when
-it began; ``Undoes`` is the operation that this one takes back.
+"""One row for each bulk operation. ``Place`` is the id of the last processed run, ``Ceiling`` the newest run id at the start;
+``Undoes`` is the operation that this operation undoes.
 """
 
 job_bulk_run = table(
@@ -138,7 +138,7 @@ job_bulk_run = table(
     column("NewRunId", sa.BigInteger),
     column("Previous", text(100)),
 )
-"""What an operation did to each run, so that it can be taken back: the run that does it again, or what was there before."""
+"""The effect of a bulk operation on each run, for undo: the id of the rerun, or the previous value."""
 
 job_maintenance = table(
     "c_JobMaintenance",
@@ -151,12 +151,12 @@ job_maintenance = table(
     column("PlannedAt", UtcDateTime, nullable=False),
     column("EndedBy", text(100)),
 )
-"""One row for each window. From ``StartsAt`` up to ``EndsAt`` no run of its queues starts: ``,`` is all of them, ``,critical,slow,`` those two.
-Who ends one early moves its ``EndsAt`` and is ``EndedBy``.
+"""One row for each maintenance window. From ``StartsAt`` up to ``EndsAt`` no run of the window's queues starts: ``,`` means all queues,
+``,critical,slow,`` means two. Ending a window early moves ``EndsAt`` and sets ``EndedBy``.
 """
 
 
-# The table of options of jobs that people have changed while they are deployed.
+# Table of job options that users override at run time.
 
 job_override = table(
     "c_JobOverride",
@@ -168,10 +168,10 @@ job_override = table(
     column("Reason", text(500), nullable=False),
     column("EndsAt", UtcDateTime),
 )
-"""One row for each option of a job that holds instead of the code's; it goes when it is reset, or by itself at ``EndsAt``."""
+"""One row for each overridden option of a job. The row is deleted on reset, or by the scheduler at ``EndsAt``."""
 
 
-# The tables of who may come in: users, tokens, browsers.
+# Tables of access: users, tokens, browser sessions.
 
 job_user = table(
     "c_JobUser",
@@ -184,8 +184,8 @@ job_user = table(
     column("TotpStep", sa.BigInteger),
     column("RecoveryJson", LONG),
 )
-"""Who may sign in. ``PasswordHash`` is argon2; ``TotpSecret`` the second factor, ``TotpStep`` the last step whose code was used, and
-``RecoveryJson`` the digests of the recovery codes that are left.
+"""Users who may sign in. ``PasswordHash`` is argon2; ``TotpSecret`` is the second factor, ``TotpStep`` the step of the last used code, and
+``RecoveryJson`` holds the digests of the unused recovery codes.
 """
 
 job_token = table(
@@ -202,8 +202,8 @@ job_token = table(
     column("JobsJson", LONG),
     sa.UniqueConstraint(named("TokenHash"), name=named("UQ_c_JobToken_TokenHash")),
 )
-"""API tokens; only the SHA-256 of a token and how it begins are kept. ``Account`` is the program that several may belong to, ``JobsJson`` the
-jobs that it may start, if nothing else.
+"""API tokens; only the SHA-256 of a token and its prefix are stored. ``Account`` is a program that may own several tokens; ``JobsJson``
+lists the jobs that the token may start, if it may do nothing else.
 """
 
 job_session = table(
@@ -218,10 +218,10 @@ job_session = table(
     column("RemoteAddress", text(100)),
     column("LastSeenAt", UtcDateTime),
 )
-"""Browsers that are signed in."""
+"""Sessions of signed-in browsers."""
 
 
-# The table of requests with an idempotency key.
+# Table of requests with an idempotency key.
 
 job_request = table(
     "c_JobRequest",
@@ -232,24 +232,24 @@ job_request = table(
     column("Body", LONG),
     column("BegunAt", UtcDateTime, nullable=False),
 )
-"""One row for each request with a key, for a day. ``Scope`` stands for the caller and the address, ``Digest`` for what was asked; ``Status`` and
-``Body`` are the answer, and empty while there is none.
+"""One row for each request with a key, kept for a day. ``Scope`` stands for the caller and the address, ``Digest`` for the content of the
+request. ``Status`` and ``Body`` are the response, NULL until the response exists.
 """
 
 
-# The table of roles of one's own.
+# Table of custom roles.
 
 job_role = table(
     "c_JobRole",
     column("Name", text(20), primary_key=True),
     column("GrantsJson", LONG, nullable=False),
 )
-"""One row for each role besides the built-in ones; ``GrantsJson`` is a list of ``[role, pattern of job names]``. Users, tokens and sessions
-name their role in a column of their own.
+"""One row for each custom role; ``GrantsJson`` is a list of ``[role, pattern of job names]``. Users, tokens and sessions name their role in
+a column of their own.
 """
 
 
-# Which runs the index of texts has not seen yet, and the searches that people keep.
+# Tables of the search: runs that the text index has yet to process, and saved searches.
 
 job_text_due = _table(
     "c_JobTextDue",
@@ -260,7 +260,7 @@ job_text_due = _table(
         autoincrement=False,
     ),
 )
-"""The runs that are over, or gone, and which the index does not know as such yet: triggers write them here, whoever changes a run."""
+"""Ended or deleted runs that the text index has yet to process. Triggers insert the rows, whichever program changes a run."""
 
 job_view = _table(
     "c_JobView",
@@ -268,10 +268,10 @@ job_view = _table(
     _column("Name", _text(100), primary_key=True),
     _column("Search", _text(2000), nullable=False),
 )
-"""The searches that people keep, each under a name."""
+"""Saved searches of users, each with a name."""
 
 
-# The tables of batches and flows, and of who waits for whom.
+# Tables of batches and flows, and of dependencies.
 
 job_batch = table(
     "c_JobBatch",
@@ -290,8 +290,8 @@ job_batch = table(
     column("DefinitionJson", LONG),
     column("ArgumentsJson", LONG),
 )
-"""One row for each batch or flow. ``Pending`` counts its runs and inner batches that are not over, ``Failed`` those that did not succeed;
-of a flow they count its steps, and ``DefinitionJson`` has these, as its release had them when it began, and how each stands.
+"""One row for each batch or flow. ``Pending`` counts the unfinished runs and inner batches, ``Failed`` those that did not succeed. For a
+flow both count steps; ``DefinitionJson`` holds the steps as the release defined them at the start, with the status of each.
 """
 
 job_link = table(
@@ -304,8 +304,9 @@ job_link = table(
     column("Otherwise", text(10), nullable=False),
     column("Outcome", text(20)),
 )
-"""A run waits for another, or for a batch: it goes when the parent ends as ``Condition`` says (success, failure, finish), ``all`` of them or
-``any``; ``Otherwise`` it is discarded, or waits. ``Outcome`` is the state in which the parent ended.
+"""A dependency of a run on another run or a batch. The run may start when the parents end as ``Condition`` says (success, failure, finish):
+``all`` of the parents or ``any``, by ``Quorum``. ``Otherwise`` says whether the run is then discarded, or keeps waiting. ``Outcome`` is
+the final state of the parent.
 """
 
 sa.Index(named("IX_c_JobLink_Parent"), job_link.c.ParentKind, job_link.c.ParentId)
@@ -313,7 +314,7 @@ sa.Index(named("IX_c_JobBatch_ParentId"), job_batch.c.ParentId)
 sa.Index(named("IX_c_JobBatch_State"), job_batch.c.State, job_batch.c.Id)
 
 
-# The table of what is too large for a row of a run.
+# Table of content that is too large for the row of a run.
 
 job_blob = table(
     "c_JobBlob",
@@ -329,14 +330,14 @@ job_blob = table(
     column("Data", sa.LargeBinary),
     column("CreatedAt", UtcDateTime, nullable=False),
 )
-"""Large arguments, files that are arguments, and files that are results of a run. Without ``Store`` the bytes are in ``Data``; else that
-store of the project's has them under ``Reference``.
+"""Large arguments, argument files and result files of a run. Without ``Store`` the bytes are in ``Data``; otherwise that store of the
+project holds the bytes under ``Reference``.
 """
 
 sa.Index(named("IX_c_JobBlob_RunId"), job_blob.c.RunId)
 
 
-# The tables of keys: of which one run at a time is enough, which calls were made, and how much room there is.
+# Tables of keys: unique runs, idempotent calls, and limits.
 
 job_unique = table(
     "c_JobUnique",
@@ -346,7 +347,7 @@ job_unique = table(
     column("Scope", text(20), nullable=False),
     column("Until", UtcDateTime),
 )
-"""Who has a unique key of a job: the primary key allows one run at a time. A row without ``Until`` lasts as long as its run."""
+"""The holder of a unique key of a job: the primary key allows a single run at a time. A row without ``Until`` lasts as long as its run."""
 
 job_idempotency = table(
     "c_JobIdempotency",
@@ -356,7 +357,7 @@ job_idempotency = table(
     column("Digest", text(64), nullable=False),
     column("CreatedAt", UtcDateTime, nullable=False),
 )
-"""Which call made which run; ``Digest`` is of its job and arguments."""
+"""The run that each idempotent call created; ``Digest`` covers the job and the arguments of the call."""
 
 job_limit = table(
     "c_JobLimit",
@@ -371,17 +372,18 @@ job_limit = table(
     column("Version", sa.BigInteger, nullable=False, server_default="0"),
     column("IsAwaited", sa.Boolean, nullable=False, server_default=sa.false()),
 )
-"""One row for each key of a limit: the weight that may be under way at once (``Most``), and a token bucket of ``Burst`` tokens, one each
-``IntervalMs``, that is full at ``NextAt``; ``WakeId`` is the run that is due when the next
-token comes. Its lock is what lets one transaction at a time give room to runs of the key, and ``Version`` counts these, so that whoever has looked
-before sees that it is not so any more. Who lets a run wait for the key sets ``IsAwaited``; whoever ends one looks there.
+"""One row for each limit key: the maximum weight of concurrent runs (``Most``), and a token bucket of ``Burst`` tokens that gains a token
+every ``IntervalMs`` and is full at ``NextAt``. ``WakeId`` is the run that is due at the next token. The row's lock lets a single
+transaction at a time grant capacity to runs of the key. Each grant increments ``Version``, so that a transaction with an earlier
+reading notices the change. A transaction that leaves a run waiting for the key sets ``IsAwaited``; a transaction that ends a run of
+the key reads it.
 """
 
 sa.Index(named("IX_c_JobUnique_RunId"), job_unique.c.RunId)
 sa.Index(named("IX_c_JobIdempotency_RunId"), job_idempotency.c.RunId)
 
 
-# The tables of outgoing webhooks and of what was sent to them.
+# Tables of outgoing webhooks and of messages to webhooks.
 
 job_webhook = table(
     "c_JobWebhook",
@@ -396,8 +398,9 @@ job_webhook = table(
     column("DisabledBy", text(100)),
     column("FailingSince", UtcDateTime),
 )
-"""One row for each address that is told of runs. ``SealedJson`` has the address and the secret, ``Shown`` the address without what is secret in it;
-of a handler in the code it is empty, and ``Shown`` is its name. ``Events`` and ``Jobs`` are lists with blanks between, an empty one is all of them. ``FailingSince`` is when the first attempt failed since the last that did not.
+"""One row for each subscribed address. ``SealedJson`` holds the address and the secret, encrypted; ``Shown`` is the address without secret
+parts. For a handler in the code ``SealedJson`` is empty and ``Shown`` is the handler's name. ``Events`` and ``Jobs`` are lists separated
+by blanks; an empty list means all. ``FailingSince`` is the time of the first failed attempt after the last successful attempt.
 """
 
 job_delivery = table(
@@ -416,8 +419,9 @@ job_delivery = table(
     column("EndedAt", UtcDateTime),
     sa.UniqueConstraint(named("MessageId"), name=named("UQ_c_JobDelivery_MessageId")),
 )
-"""One row for each message to a webhook. ``DueAt`` is when it is sent next, NULL when it is not; while it is being sent, when others may try. ``MessageId``
-is made of webhook, run and event, so there is one of each."""
+"""One row for each message to a webhook. ``DueAt`` is the time of the next attempt, NULL for none; during an attempt, the time from which
+another node may try. ``MessageId`` is made of webhook, run and event, so that each combination exists once.
+"""
 
 only_where(
     sa.Index(named("IX_c_JobDelivery_DueAt"), job_delivery.c.DueAt),
@@ -426,9 +430,9 @@ only_where(
 sa.Index(named("IX_c_JobDelivery_WebhookId_Id"), job_delivery.c.WebhookId, job_delivery.c.Id.desc())
 
 
-# Every table the scheduler keeps, as SQLAlchemy Core.
+# Tables of runs, schedules, nodes, statistics, the audit and the history.
 
-__all__ = [  # what other modules take from here
+__all__ = [  # the names that other modules import
     "LongText",
     "UtcDateTime",
     "job_alert",
@@ -509,7 +513,7 @@ job_alert = _table(
     _column("LastAlertSent", UtcDateTime),
     sa.UniqueConstraint(_name("JobName"), name=_name("UQ_c_JobAlert_JobName")),
 )
-"""Who is told about a job; a row here goes before what the job's decorator says. Durations are milliseconds."""
+"""The alert recipients of a job. A row takes precedence over the job's decorator. Durations are milliseconds."""
 
 job_run = _table(
     "c_JobRun",
@@ -553,12 +557,14 @@ job_run = _table(
     _column("UniqueKey", _text(200)),
     _column("Trace", _text(500)),
 )
-"""One row for each run and its state now; ``UQ_c_JobRun_Slot`` allows one a slot. ``ScheduledFor`` is the slot
-of a recurring job, else NULL; ``DueAt`` is when it may start (a retry moves it); ``Attempt`` counts the attempts begun; ``LifeLog`` has one line ``<instant> <state> <note>`` a transition.
-A run whose job or arguments a node does not know waits since ``UnknownSince``; ``RefusedBy`` names who was asked. ``StopNote`` says why
-a running run was told to stop. A run that failed or was missed has a ``Cause`` (``c_JobFailure``) and waits for a person until ``HandledAt``;
-``RetryOf`` is the run that a person had done again by this one. ``Ties`` says what hangs on it (``ties/tie.py``): ``LimitKey`` and ``Weight``
-of its limit, and ``RoomAt``, since when it has room there while it waits for a worker; ``BatchId`` and ``Step`` of its batch or flow; ``Trace`` is the W3C ``traceparent`` of who enqueued it.
+"""One row for each run with its current state; ``UQ_c_JobRun_Slot`` allows a single run for each slot. ``ScheduledFor`` is the slot of a
+recurring job, else NULL. ``DueAt`` is the time from which the run may start; a retry moves it. ``Attempt`` counts the attempts begun.
+``LifeLog`` has a line ``<instant> <state> <note>`` for each transition. A run whose job or arguments a node does not know waits since
+``UnknownSince``; ``RefusedBy`` names the nodes that refused the run. ``StopNote`` is the reason for which a running run was told to
+stop. A failed or missed run has a ``Cause`` (``c_JobFailure``) and needs attention until ``HandledAt``. ``RetryOf`` is the run that a
+user reran as this run. ``Ties`` holds the flags of the run's dependencies (``Tie`` in ``kernel/runs/values.py``). ``LimitKey`` and
+``Weight`` belong to the run's limit; ``RoomAt`` is the time since when the run has capacity there while it waits for a worker.
+``BatchId`` and ``Step`` belong to the run's batch or flow; ``Trace`` is the W3C ``traceparent`` of the enqueueing call.
 """
 
 job_schedule = _table(
@@ -572,8 +578,9 @@ job_schedule = _table(
     _column("PausedUntil", UtcDateTime),
     _column("Release", _text(100)),
 )
-"""One row for each job that has been scheduled or paused. Slots up to ``LastSlot`` are handled; a job whose
-``ScheduleText`` (with its zone) changes starts from now; ``Release`` is the release it came from. Paused: ``PausedAt`` is set and ``PausedUntil`` has not passed.
+"""One row for each job that has been scheduled or paused. Slots up to ``LastSlot`` are handled. A job whose ``ScheduleText`` (with its
+zone) changes starts from the time of the change; ``Release`` is the release of the schedule. A job is paused while ``PausedAt`` is set
+and ``PausedUntil`` has not passed.
 """
 
 job_queue = _table(
@@ -605,8 +612,9 @@ job_server = _table(
     _column("DrainRequestedBy", _text(100)),
     _column("DrainRequestedAt", UtcDateTime),
 )
-"""One row for each node that is up; a node that stops removes its row, another removes that of a lost node. ``Release`` and
-``Fingerprint`` say which definitions it has; ``ClockOffsetMs`` is its clock less the database's; ``StuckIn`` names what blocks it.
+"""One row for each running node. A node that stops deletes its row; another node deletes the row of a lost node. ``Release`` and
+``Fingerprint`` identify the node's definitions; ``ClockOffsetMs`` is the node's clock minus the database's; ``StuckIn`` is the code that
+blocks the node.
 """
 
 job_release = _table(
@@ -617,7 +625,7 @@ job_release = _table(
     _column("ChosenBy", _text(100)),
     _column("ChosenAt", UtcDateTime),
 )
-"""One row for each release whose nodes have registered. The newest decides about schedules, unless a person has chosen one."""
+"""One row for each release with registered nodes. The newest release decides about schedules, unless a user has chosen a release."""
 
 job_stat = _table(
     "c_JobStat",
@@ -631,8 +639,8 @@ job_stat = _table(
     _column("SumMs", sa.BigInteger, nullable=False, server_default="0"),
     _column("MaxMs", sa.Integer, nullable=False, server_default="0"),
 )
-"""How runs ended, added up by job, quarter of an hour, outcome and duration. ``Bucket`` is the logarithmic class of the duration, -1 without one;
-``Shard`` keeps nodes from waiting for each other: the sum over all is what counts.
+"""Counts of ended runs by job, quarter of an hour, outcome and duration. ``Bucket`` is the logarithmic class of the duration, -1 without a
+duration. ``Shard`` keeps nodes from waiting for each other's row locks; readers sum over all shards.
 """
 
 job_setting = _table(
@@ -641,7 +649,7 @@ job_setting = _table(
     _column("Value", _LONG, nullable=False),
     _column("UpdatedAt", UtcDateTime, nullable=False),
 )
-"""What the database knows of itself, such as its own id."""
+"""Facts about the database itself, such as its id."""
 
 job_audit = _table(
     "c_JobAudit",
@@ -656,7 +664,7 @@ job_audit = _table(
     _column("Seq", sa.BigInteger),
     _column("Hash", _text(64)),
 )
-"""Who did what, when, from where. ``Seq`` and ``Hash`` make the rows a chain: see ``trail/links.py``."""
+"""The audit: actor, action, time and remote address. ``Seq`` and ``Hash`` make the rows a chain: see ``features/audit/chain.py``."""
 
 job_log_line = _table(
     "c_JobLogLine",
@@ -667,7 +675,7 @@ job_log_line = _table(
     _column("Level", _text(10), nullable=False),
     _column("Message", _LONG, nullable=False),
 )
-"""What a run wrote with ``ctx.log``."""
+"""Lines that runs wrote with ``ctx.log``."""
 
 job_step = _table(
     "c_JobStep",
@@ -678,7 +686,7 @@ job_step = _table(
     _column("CompletedAt", UtcDateTime, nullable=False),
     _column("DurationMs", sa.Integer, nullable=False),
 )
-"""The result of each finished step of a run; a later attempt reads it instead of doing the step again."""
+"""The result of each finished step of a run; a later attempt reads the result instead of repeating the step."""
 
 job_owner = _table(
     "c_JobOwner",
@@ -693,14 +701,14 @@ job_owner = _table(
     _column("Mark", _text(50)),
     _column("NextSlot", UtcDateTime),
 )
-"""One row for each job that the old server has or had: see ``owners/values.py``. A job without a row is run from here."""
+"""One row for each job that the old server runs or ran: see ``features/legacy/owners.py``. A job without a row is run by this scheduler."""
 
 job_shadow = _table(
     "c_JobShadow",
     _column("JobName", _text(100), primary_key=True),
     _column("Slot", UtcDateTime, primary_key=True),
 )
-"""The slots that came while a job's owner was ``shadow``: when it would have run from here."""
+"""The slots that came while a job's owner was ``shadow``: the times at which this scheduler would have run the job."""
 
 sa.Index(
     _name("IX_c_LoggedJob_JobName_StartedAt"), logged_job.c.JobName, logged_job.c.StartedAt.desc()
@@ -721,7 +729,7 @@ sa.Index(_name("IX_c_JobAudit_At"), job_audit.c.At, job_audit.c.Id)
 _only_where(
     sa.Index(_name("UQ_c_JobAudit_Seq"), job_audit.c.Seq, unique=True),
     job_audit.c.Seq.is_not(None),
-    databases=("mssql",),  # SQL Server takes two NULLs for equal
+    databases=("mssql",),  # SQL Server treats NULLs as equal
 )
 _only_where(
     sa.Index(_name("IX_c_JobAudit_Unsealed"), job_audit.c.Id),
@@ -734,7 +742,7 @@ _only_where(
 _only_where(
     sa.Index(_name("UQ_c_JobRun_Slot"), job_run.c.JobName, job_run.c.ScheduledFor, unique=True),
     job_run.c.ScheduledFor.is_not(None),
-    databases=("mssql",),  # SQL Server takes two NULLs for equal
+    databases=("mssql",),  # SQL Server treats NULLs as equal
 )
 sa.Index(_name("IX_c_JobLogLine_RunId"), job_log_line.c.RunId)
 sa.Index(_name("IX_c_JobRun_State_DueAt"), job_run.c.State, job_run.c.DueAt)

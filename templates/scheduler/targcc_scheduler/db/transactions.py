@@ -1,12 +1,13 @@
 """Transactions on the scheduler's database.
 
-The modules beside this one hold every statement that writes our tables, by topic: a function there is one change within the transaction
-of the connection it gets. ``runs`` a run from state to state; ``slots`` recurring jobs; ``nodes`` heartbeats and the rescue of runs;
-``run_log`` log lines, progress and steps; ``pauses``, ``alerts``, ``accounts``, ``audit``; ``retention`` what is pruned. Reads for people
-are in the room ``queries``.
+The statements that write the scheduler's tables are in ``kernel/`` and ``features/``, by topic: a function there makes one change within
+the transaction of its connection. Examples: ``kernel/runs/`` moves a run between states; ``kernel/node/slots.py`` handles recurring jobs;
+``kernel/node/nodes.py`` heartbeats and the rescue of runs; ``kernel/runs/log.py`` log lines, progress and steps; ``kernel/pauses.py``
+pauses; ``kernel/runs/retention.py`` pruning. Queries for users are in ``kernel/queries/`` and in the features.
 
-Rows are locked in one order, and several of a table before the first is changed, so that no two transactions wait for each other: schedules by
-name; runs by id; keys; batches, the larger id first; limits, statistics and causes by key. ``docs/architecture.md`` has all of it, and what is left.
+Rows are locked in a fixed order, and all rows of a table before the first change, so that no two transactions wait for each other:
+schedules by name; runs by id; keys; batches, the larger id first; limits, statistics and error groups by key. ``docs/architecture.md`` has
+the whole order and the remaining exceptions.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ log = logging.getLogger("targcc.storage.transactions")
 T = TypeVar("T")
 
 _SPARE = 3
-"""A pool that has more connections than that can do without the two that are kept."""
+"""A pool with more connections than this keeps two of them open and reserved, for reads and for writes."""
 
 
 class FileWatch:
-    """Knows the file that was opened first, and refuses another in its place.
+    """Detect that the SQLite file was deleted or replaced, and refuse to work then.
 
-    What is open goes on in a file that was deleted, where nobody finds it, and a new connection would write to whatever has its name
-    now. So nothing is read or written until the file is back, or the process is started again with what is there.
+    An open connection continues in a deleted file, where the data is lost, and a new connection would write to whichever file has the name
+    now. Nothing is read or written until the file is back, or the process is restarted with the new file.
 
     Args:
-        file: The SQLite file; ``None`` when there is none to look at.
+        file: The SQLite file; ``None``: no file to check.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -51,24 +52,24 @@ class FileWatch:
         self._refused: str | None = None
 
     def refuse(self, reason: str | None) -> None:
-        """The content is that of another database; ``None``: it is the right one again."""
+        """Refuse the database because of its content, for a reason; ``None``: accept it again."""
         self._refused = reason
 
     def check(self) -> None:
         """Check file and content.
 
         Raises:
-            DatabaseReplaced: it is another.
+            DatabaseReplaced: The file or the content is another.
         """
         self.check_file()
         if self._refused is not None:
             raise DatabaseReplaced(self._refused)
 
     def check_file(self) -> None:
-        """Check that the file of that name is the one that was there at the first check; that costs a system call.
+        """Check that the file is the same as at the first check; costs a system call.
 
         Raises:
-            DatabaseReplaced: it was deleted, or another was put in its place.
+            DatabaseReplaced: The file was deleted or replaced.
         """
         if self._file is None:
             return
@@ -76,7 +77,7 @@ class FileWatch:
             status = self._file.stat()
         except FileNotFoundError:
             if self._opened is None:
-                return  # opening it says so
+                return  # opening the file reports the error
             raise DatabaseReplaced(
                 f"the database file {self._file} was deleted or moved while it was in use: put it back, or restart"
             ) from None
@@ -91,12 +92,12 @@ class FileWatch:
 
 
 class _Kept:
-    """A connection that is kept from one use to the next: SQLAlchemy's pool takes longer to lend one than SQLite to answer.
+    """A connection that stays open between uses, because SQLAlchemy's pool takes longer to check out a connection than SQLite to answer.
 
     Args:
-        engine: Where it is from, and each further one that is wanted meanwhile.
-        is_open: Whether the database has not closed one that was kept.
-        keep: Whether any is kept.
+        engine: The source of the connection, and of further connections while it is in use.
+        is_open: Return whether the database has not closed a connection.
+        keep: Whether to keep a connection open.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class _Kept:
 
     @contextlib.asynccontextmanager
     async def lend(self) -> AsyncIterator[AsyncConnection]:
-        """A connection without a transaction; after an exception it is used no more."""
+        """Provide a connection without a transaction; close the connection after an exception."""
         connection, self._idle = self._idle, None
         if connection is not None and not self._is_open(connection):
             await connection.invalidate()
@@ -134,7 +135,7 @@ class _Kept:
             await connection.close()
 
     async def close(self) -> None:
-        """Close the one that is kept, and keep none from now on."""
+        """Close the idle connection, and keep none from now on."""
         self._keep = False
         connection, self._idle = self._idle, None
         if connection is not None:
@@ -142,11 +143,11 @@ class _Kept:
 
 
 class Store:
-    """The scheduler's database, for use on one event loop (the scheduler's).
+    """The scheduler's database, for use on a single event loop (the scheduler's).
 
     Args:
         url: The database URL.
-        pool_size: How many connections there may be at most, besides that of heartbeats. Default: 15.
+        pool_size: The maximum of connections, besides that of heartbeats. Default: 15.
     """
 
     def __init__(self, url: str | sa.URL, pool_size: int | None = None) -> None:
@@ -171,20 +172,20 @@ class Store:
         self._beater = _Kept(self._for_beats, is_open)
         self._turn = asyncio.Lock()
         self.lookout = Poller(self.read)
-        """Sees what others have changed."""
+        """Polls for changes by other processes."""
 
     def _make_engine(self, address: sa.URL) -> AsyncEngine:
-        """Another engine, whose connections nobody else has."""
+        """Create a separate engine, whose connections are not shared."""
         return self.dialect.make_engine(address).execution_options(isolation_level="AUTOCOMMIT")
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that changes something; committed at the end, rolled back on an exception.
+        """Provide a write transaction; commit at the end, roll back on an exception.
 
-        Short: on SQLite nobody else writes meanwhile, and nothing else happens on the loop.
+        Keep the transaction short: on SQLite no other writer proceeds meanwhile, and the transaction occupies the event loop.
 
         Raises:
-            DatabaseReplaced: the database is not the one that was opened.
+            DatabaseReplaced: The database is not the one that was opened.
         """
         self.watch.check()
         turn = contextlib.nullcontext() if self._inline is None else self._turn
@@ -198,7 +199,7 @@ class Store:
             await connection.commit()
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do ``work`` in such a transaction; and again if the database undid it because it and another waited for each other."""
+        """Run ``work`` in a write transaction; retry when the database rolled the transaction back for a conflict with another."""
         tries = 0
         while True:
             tries += 1
@@ -215,7 +216,7 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def write_at_once(self) -> AsyncIterator[AsyncConnection]:
-        """For one statement that changes something: where that saves round trips it commits by itself."""
+        """Provide a connection for a single writing statement. On PostgreSQL the statement commits by itself, which saves round trips."""
         if not self.dialect.commits_cost:
             async with self.write() as connection:
                 yield connection
@@ -225,10 +226,12 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for short queries, each of which sees what is committed when it begins; long ones, such as those of pages, use :attr:`engine`.
+        """Provide a connection for short queries; each query sees the data committed before it begins.
+
+        Long queries, as of pages, use :attr:`engine`.
 
         Raises:
-            DatabaseReplaced: the database is not the one that was opened.
+            DatabaseReplaced: The database is not the one that was opened.
         """
         self.watch.check()
         async with self._reader.lend() as connection:
@@ -236,10 +239,12 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def beat(self) -> AsyncIterator[AsyncConnection]:
-        """For one statement of a heartbeat, which commits by itself: a connection, and no lock, that nothing else here has.
+        """Provide a connection for a single statement of a heartbeat, which commits by itself.
+
+        The connection is reserved for heartbeats, and no lock of this process is needed.
 
         Raises:
-            DatabaseReplaced: the file was deleted or replaced.
+            DatabaseReplaced: The file was deleted or replaced.
         """
         self.watch.check_file()
         async with self._beater.lend() as connection:

@@ -1,7 +1,7 @@
-"""Count the rows that a statement changes, and tell whether an insert adds its row: the same on every database.
+"""Count the rows that a statement changes, and detect whether an insert added its row: the same on every database.
 
-SQLAlchemy answers -1 for the row count of an ``INSERT`` on PostgreSQL. So row counts are read here alone, of ``UPDATE`` and ``DELETE``; an
-insert returns the key of its row.
+SQLAlchemy returns -1 for the row count of an ``INSERT`` on PostgreSQL. Therefore only this module reads row counts, of ``UPDATE`` and
+``DELETE``; an insert returns the key of its row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ async def changed(
 
 
 def changed_by(connection: sa.Connection, change: Change) -> int:
-    """Execute an ``UPDATE`` or ``DELETE`` on a plain connection and return the number of its rows."""
+    """Execute an ``UPDATE`` or ``DELETE`` on a sync connection and return the number of its rows."""
     return connection.execute(change).rowcount
 
 

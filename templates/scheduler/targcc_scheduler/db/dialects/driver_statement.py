@@ -1,4 +1,4 @@
-"""A statement that the database's driver executes itself, see ``..frequent``: what SQLAlchemy makes of it, made once."""
+"""A statement that the database's driver executes directly, see ``frequent.py``; SQLAlchemy compiles the statement once."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Convert = Callable[[Any], Any]
 
 
 class DriverStatement:
-    """Its text and conversions.
+    """The compiled text and the type conversions of a statement.
 
     Args:
-        statement: What SQLAlchemy makes them of.
-        dialect: The database's, with a style of parameters of the driver's.
+        statement: The statement to compile.
+        dialect: The database's dialect, with the parameter style of the driver.
     """
 
     def __init__(self, statement: Any, dialect: sa.Dialect) -> None:
         compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self.text = str(compiled)
         self.names: Sequence[str] = compiled.positiontup or ()
-        """The parameters in the order of the text, where it has them by number."""
+        """The names of the parameters in the order of the text, where the text refers to parameters by number."""
         self._fixed: dict[str, Any] = compiled.params
         self._given = {
             name: convert
@@ -38,14 +38,14 @@ class DriverStatement:
         ]
 
     def values(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as the driver takes them."""
+        """Convert parameters to the driver's types."""
         values = {**self._fixed, **parameters}
         for name, convert in self._given.items():
             values[name] = convert(values[name])
         return values
 
     def named(self, found: Iterable[Iterable[Any]]) -> list[Any]:
-        """Rows of the driver as Python sees them, with their columns by name."""
+        """Convert the driver's rows to named tuples of Python types."""
         return [self._row._make(map(_converted, self._found, row)) for row in found]
 
 

@@ -1,4 +1,4 @@
-"""Statements executed for each run: compiled once by SQLAlchemy, executed by the driver, with lists as one parameter each."""
+"""Statements executed for each run: compiled once by SQLAlchemy, executed by the driver, with each list as a single parameter."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from .sqlite_driver import SQLiteStatement
 
 
-# Statements that are executed for each run, or each few seconds. The driver itself executes them: SQLAlchemy's part takes several times as long as the driver's.
+# Frequent statements run for each run, or every few seconds. The driver itself executes them: SQLAlchemy's part takes several times as long
+# as the driver's.
 
 
 class FrequentStatement:
-    """A statement whose text and conversions are made once for each database; on a plain connection, or one by another driver, SQLAlchemy executes it.
+    """A statement whose text and conversions are computed once for each database.
+
+    On a sync connection, or with another driver, SQLAlchemy executes the statement.
 
     Args:
-        statement: Its parameters are the same each time; none of them is expanded.
+        statement: The statement. Its parameters are the same for each execution, and no parameter is expanding.
     """
 
     def __init__(self, statement: sa.Executable) -> None:
@@ -34,7 +37,7 @@ class FrequentStatement:
     async def all(
         self, connection: AsyncConnection, parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
-        """Execute it; its rows, with their columns by name."""
+        """Execute the statement and return its rows as named tuples."""
         if isinstance(connection, AsyncConnection):
             if connection.dialect.name == "sqlite":
                 return await self._on_sqlite.rows(connection, parameters)
@@ -45,17 +48,17 @@ class FrequentStatement:
     async def counts(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
     ) -> list[int]:
-        """Execute it for each set of parameters and return how many rows each changed.
+        """Execute the statement for each set of parameters and return the number of changed rows of each.
 
         Raises:
-            TypeError: the statement is an ``INSERT``, whose rows not every driver counts.
+            TypeError: The statement is an ``INSERT``; not every driver counts its rows.
         """
         if isinstance(self._statement, sa.Insert):
             raise TypeError("an INSERT has no row count: execute it with run()")
         return await self._counts(connection, many)
 
     async def run(self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]) -> None:
-        """Execute it for each set of parameters."""
+        """Execute the statement for each set of parameters."""
         await self._counts(connection, many)
 
     async def _counts(
@@ -81,14 +84,14 @@ class FrequentStatement:
         return PsycopgStatement(self._statement)
 
 
-# Lists of values in statements, as one parameter each: the text of a statement stays the same, and databases and drivers keep it prepared.
+# Lists of values as a single parameter each: the text of a statement stays the same, so that databases and drivers keep the statement prepared.
 
 
 class ListOf(TypeDecorator[Iterable[Any]]):
-    """A list as one value: an array on PostgreSQL, JSON on SQLite.
+    """A list as a single value: an array on PostgreSQL, JSON on SQLite.
 
     Args:
-        item: The type of what is in it.
+        item: The type of the items.
     """
 
     impl = sa.Text
@@ -99,27 +102,27 @@ class ListOf(TypeDecorator[Iterable[Any]]):
         self.item = item
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
-        """What the parameter is in each database."""
+        """Return the type of the parameter for a database."""
         kind: TypeEngine[Any] = sa.ARRAY(self.item) if dialect.name == "postgresql" else sa.Text()
         return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: Iterable[Any] | None, dialect: sa.Dialect) -> Any:
-        """What is sent to the database."""
+        """Convert the list for the database."""
         listed = list(value or ())
         return listed if dialect.name == "postgresql" else json.dumps(listed)
 
 
 class is_among(FunctionElement[Any]):  # noqa: N801 - it is used like a function
-    """That a column is one of the values of a parameter: ``is_among(column, listed("ids", sa.BigInteger))``."""
+    """The condition that a column is among the values of a parameter: ``is_among(column, listed("ids", sa.BigInteger))``."""
 
     type = (
         sa.types.NullType()
-    )  # of a Boolean SQLAlchemy would ask SQLite whether it is 1, and no index would be used
+    )  # with Boolean, SQLAlchemy would compare the result with 1 on SQLite, and no index would be used
     inherit_cache = True
 
 
 def listed(name: str, item: type[TypeEngine[Any]]) -> sa.BindParameter[Any]:
-    """A parameter that is a list."""
+    """Create a parameter that is a list."""
     return sa.bindparam(name, type_=ListOf(item))
 
 
@@ -136,9 +139,10 @@ def _as_json(element: is_among, compiler: Any, **options: Any) -> str:
 
 
 class is_in_list(FunctionElement[Any]):  # noqa: N801 - it is used like a function
-    """That a column is one of what a scalar subquery selects, which PostgreSQL executes once, before it looks for rows: ``is_found(column, subquery)``.
+    """The condition that a column is among the results of a scalar subquery: ``is_in_list(column, subquery)``.
 
-    A subquery with ``FOR UPDATE`` it may else execute again for each row that the rest of the statement finds.
+    PostgreSQL executes the subquery once, before the search for rows. In another form, PostgreSQL may execute a subquery with ``FOR
+    UPDATE`` again for each row that the rest of the statement finds.
     """
 
     type = sa.types.NullType()

@@ -1,15 +1,15 @@
-"""What a keepalive process says in the database; it has a driver and no SQLAlchemy, so these are texts."""
+"""SQL texts for a keepalive process, which has a driver and no SQLAlchemy."""
 
 from __future__ import annotations
 
 
 def speak_for(given: str, *, now: str, since: str) -> str:
-    """Beat for a node that is stuck, and say since when and where.
+    """Return the SQL that beats for a stuck node and records since when and where the node is stuck.
 
     Args:
-        given: How the driver marks a parameter, such as ``:{}``; they are ``id``, ``seconds`` and ``where``.
-        now: The present instant.
-        since: The instant ``seconds`` ago.
+        given: The driver's form of a parameter, such as ``:{}``; the parameters are ``id``, ``seconds`` and ``where``.
+        now: The SQL expression of the current instant.
+        since: The SQL expression of the instant ``seconds`` ago.
     """
     return (
         f"UPDATE c_JobServer SET HeartbeatAt = {now}, StuckSince = coalesce(StuckSince, {since}),"  # noqa: S608
@@ -18,7 +18,7 @@ def speak_for(given: str, *, now: str, since: str) -> str:
 
 
 def running(given: str) -> str:
-    """Which runs a node has."""
+    """Return the SQL that lists up to ten running runs of a node."""
     return (
         "SELECT Id, JobName FROM c_JobRun WHERE State = 'running'"  # noqa: S608
         f" AND ServerId = {given.format('id')} ORDER BY Id LIMIT 10"

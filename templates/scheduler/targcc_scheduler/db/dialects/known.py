@@ -1,4 +1,4 @@
-"""The dialects the scheduler knows; that of a database is imported when there is one, as it takes some MiB."""
+"""Select the dialect of a database. The dialect's module is imported at first use, because it takes some MiB."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from sqlalchemy.sql import quoted_name
 from .base import Dialect
 
 _KNOWN = ("sqlite", "postgresql")
-"""SQLAlchemy's names, and those of the modules here."""
+"""The names of the dialects in SQLAlchemy, and of the modules in this folder."""
 
 
 def for_url(url: str | sa.URL) -> Dialect:
-    """The dialect of a database URL, such as ``sqlite:///file.db`` or ``postgresql://…``.
+    """Return the dialect of a database URL, such as ``sqlite:///file.db`` or ``postgresql://…``.
 
     Raises:
-        ValueError: the scheduler does not know this kind of database.
+        ValueError: The scheduler does not support this kind of database.
     """
     return _named(sa.make_url(url).get_backend_name())
 
 
 def of(connection: AsyncConnection | AsyncEngine | sa.Connection | sa.Engine) -> Dialect:
-    """The dialect of a connection or an engine."""
+    """Return the dialect of a connection or an engine."""
     return _named(connection.dialect.name)
 
 
 def version_table(name: str) -> quoted_name:
-    """The name of ``c_AlembicVersion`` on a database; there are scripts for more of them than the scheduler works on."""
+    """Return the name of ``c_AlembicVersion`` on a database; also for databases with SQL scripts on which the scheduler does not run."""
     if name in _KNOWN:
         return _named(name).version_table
     return quoted_name("c_AlembicVersion", quote=False)

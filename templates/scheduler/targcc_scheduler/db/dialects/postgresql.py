@@ -1,4 +1,4 @@
-"""PostgreSQL: many writers, and one round trip a statement."""
+"""PostgreSQL: many concurrent writers, and a round trip for each statement."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ from . import keepalive
 from .base import Dialect, Insert, added
 from .frequent import FrequentStatement
 
-# PostgreSQL: the statements by which runs get the states of their settlements, each of many runs at once, as every statement is a round trip.
+# Settlement statements. Each settles many runs at once, because every statement is a round trip.
 
 _HISTORY = ", ".join(str(column.name) for column in logged_job.c if not column.primary_key)
 _GIVEN_IDS = "ARRAY(SELECT run_id FROM given)"
 
 
 def _held(runs: str) -> str:
-    """Locks the keys of the limits of runs, in one order; whoever waits for one of them, and has said so before, is seen, as a row is read as it is once it is locked."""
+    """Return a CTE that locks the limit keys of runs in key order.
+
+    A locked row is read in its latest version, so that the CTE sees a run that has set ``IsAwaited`` before.
+    """
     return f"""held AS MATERIALIZED (
         SELECT LimitKey, IsAwaited FROM c_JobLimit
         WHERE LimitKey = ANY (ARRAY(
@@ -58,8 +61,8 @@ _FREE_IDS = f"""ARRAY(
 
 
 def _settle(before: str = "", ids: str = _GIVEN_IDS, after: str = "") -> FrequentStatement:
-    """A statement that settles runs: those with these ``ids``, and what is looked at ``before`` and ``after``."""
-    # Of a key that is newer than the statement, as where a job is renamed meanwhile, it says nothing.
+    """Build a statement that settles the runs in ``ids``, with common table expressions ``before`` and ``after`` the update."""
+    # IsAwaited is NULL for a limit key that is newer than the statement, as when a job is renamed meanwhile.
     found = "IsAwaited FROM settled LEFT JOIN held USING (LimitKey)"
     found = found if after else "false FROM settled"
     statement = sa.text(f"""
@@ -114,40 +117,40 @@ def _settle(before: str = "", ids: str = _GIVEN_IDS, after: str = "") -> Frequen
 
 _SETTLE, _SETTLE_TIED = _settle(), _settle(after=_AFTER)
 _SETTLE_FREE = _settle(before=_BEFORE, ids=_FREE_IDS)
-"""Leaves out runs for the key of whose limit somebody waits."""
+"""Settles only runs whose limit key no other run awaits."""
 
 
 def settling_statement(barred: Collection[int]) -> FrequentStatement:
-    """The statement for settlements that bar these ties."""
+    """Return the statement for settlements with these barred ties."""
     if 0 in barred:
         return _SETTLE_TIED
     return _SETTLE_FREE if NO_LIMIT in barred else _SETTLE
 
 
-# PostgreSQL: many writers, and an answer to wait for after each statement.
+# Connections, locks and inserts of PostgreSQL.
 
 LOCK_KEY = 0x7461726763
-"""The advisory lock that migrations hold ("targc")."""
+"""The key of the advisory lock of migrations ("targc")."""
 
 _PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
-"""How long PostgreSQL may say nothing: seconds while connecting, milliseconds later. The system's own default is many minutes."""
+"""Timeouts of an unresponsive server: in seconds while connecting, in milliseconds later. The system's own default is many minutes."""
 
 _CLOCK = sa.func.clock_timestamp(type_=UtcDateTime())
-"""The server's clock, not that of the transaction's begin."""
+"""The server's current time, not the start of the transaction."""
 _READ_CLOCK = FrequentStatement(sa.select(_CLOCK.label("now")))
 _CANCEL_SECONDS = 10.0
 _READ_ONLY = sa.text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :limit, true), "
     "set_config('plan_cache_mode', 'force_custom_plan', true)"
 )
-"""Each question is planned for what it asks: a plan for any search would read all runs for a word that most of them hold."""
+"""Plan each query for its parameters: a generic plan of a search would read all runs for a word that most of the runs contain."""
 _LONGEST_SILENCE = "5s"
-"""How long a transaction may stand still between two statements. One of a process that is frozen, or of a machine that is cut off, holds its
-locks until then, and all others wait.
+"""The maximum idle time of a transaction between two statements. The transaction of a frozen process, or of a disconnected machine, holds its
+locks until then, and other transactions wait.
 """
 _PAGE_COST = "1.1"
-"""What a page is said to cost that an index leads to, beside one of a table that is read through. The runs that wait are in memory; with the server's default of 4, which is for
-disks that turn, keys of limits were not looked up but all read at each claim as long as they were few hundred.
+"""The planner's cost of a page read through an index, relative to a page of a sequential scan. Waiting runs are in memory. With the server's
+default of 4, for rotating disks, each claim read all limit keys instead of looking them up, as long as there were only a few hundred.
 """
 
 
@@ -171,7 +174,7 @@ def _insert_runs(columns: tuple[str, ...]) -> sa.TextualSelect:
 
 
 class PostgreSQLDialect:
-    """See :class:`~.base.Dialect`."""
+    """The PostgreSQL dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "postgresql"
     commits_cost = True
@@ -189,32 +192,32 @@ class PostgreSQLDialect:
     texts: TextIndex = PostgreSQLTexts()
 
     def folded(self, name: str) -> str:
-        """PostgreSQL makes unquoted names lower-case."""
+        """Return the name in lower case, as PostgreSQL stores unquoted names."""
         return name.lower()
 
     def file(self, url: sa.URL) -> None:
-        """A server keeps it."""
+        """Return ``None``: the database is on a server."""
         del url
 
     def plain_address(self, url: sa.URL) -> str:
-        """The URL as libpq takes it."""
+        """Return the URL in the form of libpq."""
         return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:
-        """The server's clock."""
+        """Return the time of the server's clock."""
         (found,) = await _READ_CLOCK.all(connection, {})
         now: datetime = found.now
         return now
 
     def url(self, url: sa.URL, *, is_async: bool) -> sa.URL:
-        """Psycopg 3, which is both; engines that are not async have their patience here."""
+        """Return the URL with Psycopg 3, for sync and async; a URL for sync engines carries the connect timeout."""
         found = url.set(drivername="postgresql+psycopg")
         if is_async or "connect_timeout" in url.query:
             return found
         return found.update_query_dict({"connect_timeout": str(_PATIENCE["connect_timeout"])})
 
     def make_engine(self, url: sa.URL, pool_size: int | None = None) -> AsyncEngine:
-        """A pool that notices connections which the server has closed; the one that is handed out has its statements prepared."""
+        """Create a pool that detects connections closed by the server; the last used connection, with its prepared statements, goes first."""
         kept, more = (5, 10) if pool_size is None else (pool_size, 0)
         return self._engine(url, pool_size=kept, max_overflow=more, pool_use_lifo=True)
 
@@ -230,18 +233,18 @@ class PostgreSQLDialect:
         return engine
 
     def make_reading_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
-        """Its transactions are read-only and have a time limit on the server; said in each, since a pooler may stand in between."""
+        """Set each transaction read-only with a time limit on the server; set per transaction, because a pooler may be in between."""
         return self._reading_engine(url, limit, _PATIENCE)
 
     def make_looking_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
-        """The same, with less patience; libpq waits two seconds at least."""
+        """Use a shorter connect timeout; libpq waits at least two seconds."""
         return self._reading_engine(url, limit, _PATIENCE | {"connect_timeout": max(2, int(limit))})
 
     def _reading_engine(
         self, url: sa.URL, limit: float, patience: Mapping[str, int]
     ) -> AsyncEngine:
         engine = self._engine(url, patience, pool_size=4, max_overflow=0, pool_timeout=limit)
-        milliseconds = str(int(limit * 1000) + 1000)  # after the reader's own limit
+        milliseconds = str(int(limit * 1000) + 1000)  # later than the reader's own limit
 
         def begin(connection: sa.Connection) -> None:
             connection.execute(_READ_ONLY, {"limit": milliseconds})
@@ -250,95 +253,95 @@ class PostgreSQLDialect:
         return engine
 
     async def stop_query(self, connection: AsyncConnection, asking: asyncio.Future[Any]) -> None:
-        """Cancel the task: psycopg cancels its query on the server."""
+        """Cancel the task; psycopg then cancels its query on the server."""
         del connection
         asking.cancel()
         await asyncio.wait({asking}, timeout=_CANCEL_SECONDS)
 
     def make_inline_engine(self, url: sa.URL) -> None:
-        """None: there is a server to wait for."""
+        """Return ``None``: a server needs waiting."""
         del url
 
     def is_open(self, connection: AsyncConnection) -> bool:
-        """Whether the server has said nothing, as it does when it closes one."""
+        """Return whether the connection has nothing to read; a connection that the server closes becomes readable."""
         from .psycopg_driver import driver_of
 
         return not _is_readable(driver_of(connection))
 
     def set_up(self, engine: sa.Engine) -> None:
-        """Connections are as they should be."""
+        """Do nothing; connections need no set-up."""
 
     async def begin_write(self, connection: AsyncConnection) -> None:
-        """A transaction like any other."""
+        """Begin a normal transaction."""
         await connection.begin()
 
     def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> Insert:
-        """``ON CONFLICT DO NOTHING``."""
+        """Build ``INSERT … ON CONFLICT DO NOTHING``."""
         return insert(table).on_conflict_do_nothing(index_elements=list(keys))
 
     def upsert(
         self, table: sa.Table, keys: Sequence[sa.Column[Any]], values: Mapping[str, Any]
     ) -> Insert:
-        """``ON CONFLICT DO UPDATE``."""
+        """Build ``INSERT … ON CONFLICT DO UPDATE``."""
         statement = insert(table).values(dict(values))
         return statement.on_conflict_do_update(index_elements=list(keys), set_=dict(values))
 
     def insert_added(self, table: sa.Table, *, sums: Sequence[str], most: str) -> Insert:
-        """``ON CONFLICT DO UPDATE``."""
+        """Build ``INSERT … ON CONFLICT DO UPDATE`` that adds up."""
         statement = insert(table)
         return statement.on_conflict_do_update(
             index_elements=list(table.primary_key), set_=added(statement, sums, most)
         )
 
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
-        """An advisory lock until the transaction ends."""
+        """Take an advisory lock until the transaction ends."""
         key = sa.func.hashtextextended(f"targcc/{job_name}", 0)
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
-        """An advisory lock until the transaction ends."""
+        """Take an advisory lock until the transaction ends."""
         key = sa.func.hashtext(f"alert {job_name}")
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
     def try_lock_audit(self, connection: sa.Connection) -> bool:
-        """An advisory lock until the transaction ends."""
+        """Try to take an advisory lock until the transaction ends."""
         lock = sa.func.pg_try_advisory_xact_lock(sa.func.hashtext("targcc audit"))
         return bool(connection.scalar(sa.select(lock)))
 
     def lock_migrations(self, connection: sa.Connection) -> None:
-        """An advisory lock until the transaction ends."""
+        """Take an advisory lock until the transaction ends."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
 
     def analyze(self, engine: sa.Engine, tables: Sequence[str]) -> None:
-        """A plan that was made for empty tables is kept far too long."""
+        """Run ``ANALYZE``, because the server keeps a plan made for empty tables far too long."""
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(sa.text(f"ANALYZE {', '.join(tables)}"))
 
     def committed_before(self, column: sa.Column[Any], instant: Any) -> sa.ColumnElement[bool]:
-        """Ids are given out before their transactions commit, in any order."""
+        """Compare with the instant, because ids are assigned before their transactions commit, in any order."""
         before: sa.ColumnElement[bool] = column <= instant
         return before
 
     async def insert_runs(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[sa.Row[int, str, datetime | None]]:
-        """Two parameters instead of thousands: psycopg reads a statement with many for longer than PostgreSQL executes it."""
+        """Insert with two parameters instead of thousands: psycopg would take longer to read the statement than PostgreSQL to execute it."""
         texts = [json.dumps(one, default=_instant) for one in _apart(rows)]
         given = dict(zip(("alike", "rows"), texts, strict=True))
         found = (await connection.execute(_insert_runs(tuple(rows[0])), given)).all()
-        return sorted(found, key=lambda row: row[0])  # ids are given out in the order of the rows
+        return sorted(found, key=lambda row: row[0])  # ids are assigned in the order of the rows
 
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
-        """An array."""
+        """Compare with an array."""
         return column == sa.any_(sa.literal(list(keys), ARRAY(sa.BigInteger)))
 
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
-        """Autovacuum does it."""
+        """Return false: autovacuum reuses the pages."""
         del connection, pages
         return False
 
     async def kept_bytes(self, connection: AsyncConnection) -> int:
-        """Its space is used again."""
+        """Return 0: PostgreSQL reuses its space."""
         del connection
         return 0
 
@@ -349,7 +352,7 @@ class PostgreSQLDialect:
         histories: Sequence[Mapping[str, Any] | None],
         endings: Sequence[Ending | None],
     ) -> dict[tuple[int, int], Tied]:
-        """Settle many runs in one statement: every statement is a round trip."""
+        """Settle many runs in a single statement, because every statement is a round trip."""
         given = [
             {
                 **row,
@@ -369,10 +372,10 @@ DIALECT: Dialect = PostgreSQLDialect()
 
 
 def _counted(row: Mapping[str, Any], ending: Ending | None) -> dict[str, Any]:
-    """What the statistics count of a run.
+    """Return the values of a run for the statistics.
 
-    One that belongs to no node may be cancelled in a long transaction of an application: it has the shard of its connection, which nobody
-    else uses meanwhile.
+    A run without a node may be cancelled in a long transaction of an application. Such a run gets the shard of its connection, which no other
+    transaction uses meanwhile.
     """
     if ending is None:
         return {}
@@ -388,7 +391,7 @@ def _counted(row: Mapping[str, Any], ending: Ending | None) -> dict[str, Any]:
 
 
 def _apart(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What all rows have in common, which is most of them where they are of one call; and of each row the rest."""
+    """Split rows into their common values, which are most values of a single call, and the remaining values of each row."""
     first = rows[0]
     alike = {name for name in first if len({row[name] for row in rows}) == 1}
     others = [(name, name.lower()) for name in first if name not in alike]
@@ -397,7 +400,7 @@ def _apart(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict
 
 
 def _folded(history: Mapping[str, Any]) -> dict[str, Any]:
-    """With the names that PostgreSQL makes of ours."""
+    """Return the history with column names in lower case, as PostgreSQL stores them."""
     return {name.lower(): value for name, value in history.items()}
 
 
@@ -408,7 +411,7 @@ def _instant(value: object) -> str:
 
 
 def _on_connect(connection: Any, _record: Any) -> None:
-    """Let the server end a transaction that stands still, and plan for rows that are in memory; said by a statement, since poolers refuse what is said while connecting."""
+    """Set the idle timeout of transactions, and plan for rows in memory; by a statement, because poolers refuse settings at connect time."""
     cursor = connection.cursor()
     cursor.execute(
         f"SELECT set_config('idle_in_transaction_session_timeout', '{_LONGEST_SILENCE}', false),"
@@ -419,13 +422,16 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 
 def _on_checkout(connection: Any, _record: Any, _proxy: Any) -> None:
-    """Give nobody a connection that the server has closed."""
+    """Refuse to check out a connection that the server has closed."""
     if _is_readable(connection.driver_connection):
         raise InvalidatePoolError("PostgreSQL has closed the connection")
 
 
 def _is_readable(driver: Any) -> bool:
-    """Whether there is something to read on a connection, or it is closed; looking costs a system call, where ``pool_pre_ping`` costs a round trip for each transaction."""
+    """Return whether a connection has data to read or is closed.
+
+    The check costs a system call; ``pool_pre_ping`` would cost a round trip for each transaction.
+    """
     if driver.closed:
         return True
     if hasattr(select, "poll"):

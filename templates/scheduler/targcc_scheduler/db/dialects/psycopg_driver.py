@@ -1,4 +1,4 @@
-"""A statement that Psycopg executes itself, see ``..frequent``; and a connection of its that is quiet while nothing comes."""
+"""Statements that Psycopg executes directly, see ``frequent.py``; and a Psycopg connection that stays idle while no data comes."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from .driver_statement import DriverStatement
 
 _PSYCOPG: sa.Dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
 _WAIT_SECONDS = 10.0
-"""How often a connection that listens looks up from waiting. Psycopg's own tenth of a second is for Ctrl-C, which another thread hears."""
+"""Seconds between a waiting connection's checks for interrupts. Psycopg's default of 0.1 s is for Ctrl-C, which another thread handles."""
 
 
 class PsycopgStatement(DriverStatement):
-    """Executed on the connection of a transaction, or on one that commits by itself.
+    """A statement for Psycopg, on the connection of a transaction or on an autocommit connection.
 
     Args:
-        statement: What SQLAlchemy makes its text and conversions of.
+        statement: The statement to compile.
     """
 
     def __init__(self, statement: Any) -> None:
         super().__init__(statement, _PSYCOPG)
 
     async def rows(self, connection: AsyncConnection, parameters: Mapping[str, Any]) -> list[Any]:
-        """The rows that it finds."""
+        """Execute the statement and return its rows as named tuples."""
         cursor = await self._execute(connection, parameters)
         return self.named(await cursor.fetchall())
 
     async def counts(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
     ) -> list[int]:
-        """How many rows it changes with each set of parameters."""
+        """Execute the statement for each set of parameters and return the number of changed rows of each."""
         return [(await self._execute(connection, one)).rowcount for one in many]
 
     async def _execute(
@@ -44,16 +44,16 @@ class PsycopgStatement(DriverStatement):
     ) -> psycopg.AsyncCursor[Any]:
         plain = connection.sync_connection
         if plain is None or plain.invalidated:
-            await connection.get_raw_connection()  # it connects again, or says why not
+            await connection.get_raw_connection()  # reconnects, or raises the reason
         driver = driver_of(connection)
         if not (driver.autocommit or connection.in_transaction()):
-            await connection.begin()  # so that whoever it belongs to can commit
+            await connection.begin()  # so that the owner of the connection can commit
         try:
             values = self.values(parameters)
-            cursor = psycopg.AsyncRawCursor(driver)  # it does not look for names in the text
+            cursor = psycopg.AsyncRawCursor(driver)  # no search for named parameters in the text
             return await cursor.execute(self.text, [values[name] for name in self.names])
         except psycopg.Error as error:
-            if driver.closed:  # so that nobody gets it again
+            if driver.closed:  # so that the pool drops it
                 await connection.invalidate(error)
             raise DBAPIError.instance(
                 self.text,
@@ -66,17 +66,17 @@ class PsycopgStatement(DriverStatement):
 
 
 def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
-    """The connection of Psycopg; of one that is open SQLAlchemy says it without the greenlet in which it would connect."""
+    """Return Psycopg's connection. For an open connection SQLAlchemy needs no greenlet."""
     assert connection.sync_connection is not None
     driver = connection.sync_connection.connection.driver_connection
     return cast("psycopg.AsyncConnection[Any]", driver)
 
 
 class QuietConnection(psycopg.AsyncConnection[Any]):
-    """Waits for the server, and wakes an idle process for nothing else."""
+    """A connection that waits for the server without waking an idle process for any other reason."""
 
     async def wait(
         self, gen: Any, interval: float = _WAIT_SECONDS, *more: Any, **options: Any
     ) -> Any:
-        """Wait as Psycopg does, but look up less often."""
+        """Wait as Psycopg does, but check for interrupts less often."""
         return await super().wait(gen, interval, *more, **options)

@@ -1,4 +1,4 @@
-"""SQLite: one file, one writer at a time, no other process to wait for."""
+"""SQLite: a single file, a single writer at a time, no server to wait for."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from .frequent import FrequentStatement, is_among, listed
 from .sqlite_driver import SQLiteStatement
 
 _BUSY_SECONDS = 15
-"""How long SQLite waits for another process to finish writing."""
+"""Seconds to wait for another process to finish writing."""
 
 _INCREMENTAL = 2
 _INTERRUPT_SECONDS = 0.05
 _SHARD = 0
-"""One writer at a time: no row keeps anybody waiting."""
+"""A single shard: with one writer at a time no row lock makes another transaction wait."""
 
 _INSTANTS = ("completed_at", "due_at")
 _SETTLE = FrequentStatement(
@@ -78,7 +78,7 @@ _INSERT_RUNS = (
 
 
 class SQLiteDialect:
-    """See :class:`~.base.Dialect`."""
+    """The SQLite dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "sqlite"
     commits_cost = False
@@ -101,28 +101,28 @@ class SQLiteDialect:
         self._count = FrequentStatement(count.values({name: sa.bindparam(name) for name in names}))
 
     def folded(self, name: str) -> str:
-        """SQLite keeps names as they were written."""
+        """Return the name unchanged, as SQLite stores names as written."""
         return name
 
     def url(self, url: sa.URL, *, is_async: bool) -> sa.URL:
-        """``aiosqlite`` or Python's own ``sqlite3``."""
+        """Return the URL with ``aiosqlite``, or with Python's own ``sqlite3`` for sync engines."""
         return url.set(drivername="sqlite+aiosqlite" if is_async else "sqlite+pysqlite")
 
     def file(self, url: sa.URL) -> Path | None:
-        """The database."""
+        """Return the path of the database; ``None`` for a URL without a path."""
         return Path(url.database) if url.database else None
 
     def plain_address(self, url: sa.URL) -> str:
-        """A URI that opens the file if it is there."""
+        """Return a URI that opens the file only if it exists."""
         return sqlite_driver.existing(url.database or "")
 
     async def read_clock(self, connection: AsyncConnection) -> None:
-        """All nodes are on this machine, and have its clock."""
+        """Return ``None``: all nodes are on this machine and share its clock."""
         del connection
 
     def make_engine(self, url: sa.URL, pool_size: int | None = None) -> AsyncEngine:
-        """Connections of ``aiosqlite``, each with a thread; they open a file that is there, and create none."""
-        del pool_size  # a file has no limit of its own
+        """Create an engine of ``aiosqlite`` connections, each with a thread; the connections open an existing file and create none."""
+        del pool_size  # a file has no limit of connections
         address = self.url(url, is_async=True)
         if address.database:
             uri, _, _ = sqlite_driver.existing(address.database).partition("?")
@@ -132,7 +132,7 @@ class SQLiteDialect:
         return engine
 
     def make_reading_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
-        """As :meth:`make_engine`; ``query_only`` refuses every write."""
+        """Create an engine like :meth:`make_engine`; ``query_only`` refuses every write."""
         address = self.url(url, is_async=True)
         engine = create_async_engine(
             address, pool_size=4, max_overflow=0, pool_timeout=limit, hide_parameters=True
@@ -142,7 +142,7 @@ class SQLiteDialect:
         return engine
 
     def make_looking_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
-        """Connections for which the file is read-only: it is not created, and no pragma of ours changes it."""
+        """Create an engine that opens the file read-only: the file is not created, and no pragma changes it."""
         file = self.file(url) or Path()
         address = self.url(url, is_async=True).set(database=f"{file.absolute().as_uri()}?mode=ro")
         return create_async_engine(
@@ -153,14 +153,17 @@ class SQLiteDialect:
         )
 
     async def stop_query(self, connection: AsyncConnection, asking: asyncio.Future[Any]) -> None:
-        """Interrupt it, again and again: between two statements there is nothing to interrupt."""
+        """Interrupt the connection repeatedly, because an interrupt between two statements has no effect."""
         driver = (await connection.get_raw_connection()).driver_connection
         while not asking.done() and driver is not None:
             await driver.interrupt()
             await asyncio.wait({asking}, timeout=_INTERRUPT_SECONDS)
 
     def make_inline_engine(self, url: sa.URL) -> AsyncEngine:
-        """Connections that do not wait for other writers: "database is locked" comes at once, and :meth:`begin_write` tries again."""
+        """Create an engine whose connections do not wait for other writers.
+
+        The error "database is locked" is raised at once, and :meth:`begin_write` retries.
+        """
         file = url.database or ""
         engine = create_async_engine(
             self.url(url, is_async=True),
@@ -174,22 +177,22 @@ class SQLiteDialect:
         return engine
 
     def is_open(self, connection: AsyncConnection) -> bool:
-        """Nobody else closes it."""
+        """Return true: only this process closes the connection."""
         del connection
         return True
 
     def set_up(self, engine: sa.Engine) -> None:
-        """WAL, and transactions that begin where SQLAlchemy says so.
+        """Set WAL mode, and begin transactions when SQLAlchemy says so.
 
-        Python's ``sqlite3`` begins a transaction by itself, late and without the write lock; two processes that both read and then
-        write would fail with "database is locked" at once. So it is told not to, and ``BEGIN IMMEDIATE`` is sent for writers.
+        Python's ``sqlite3`` begins a transaction by itself, late and without the write lock; two processes that both read and then write
+        would fail with "database is locked" at once. Therefore the driver's own begin is turned off, and writers send ``BEGIN IMMEDIATE``.
         """
         event.listen(engine, "do_connect", _on_do_connect)
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
 
     async def begin_write(self, connection: AsyncConnection) -> None:
-        """Take the write lock; while another process has it, try again and again."""
+        """Take the write lock; retry while another process holds it."""
         deadline, pause = time.monotonic() + _BUSY_SECONDS, 0.001
         while True:
             try:
@@ -203,61 +206,61 @@ class SQLiteDialect:
             pause = min(pause * 2, 0.05)
 
     def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> Insert:
-        """``ON CONFLICT DO NOTHING``."""
+        """Build ``INSERT … ON CONFLICT DO NOTHING``."""
         return insert(table).on_conflict_do_nothing(index_elements=list(keys))
 
     def upsert(
         self, table: sa.Table, keys: Sequence[sa.Column[Any]], values: Mapping[str, Any]
     ) -> Insert:
-        """``ON CONFLICT DO UPDATE``."""
+        """Build ``INSERT … ON CONFLICT DO UPDATE``."""
         statement = insert(table).values(dict(values))
         return statement.on_conflict_do_update(index_elements=list(keys), set_=dict(values))
 
     def insert_added(self, table: sa.Table, *, sums: Sequence[str], most: str) -> Insert:
-        """``ON CONFLICT DO UPDATE``."""
+        """Build ``INSERT … ON CONFLICT DO UPDATE`` that adds up."""
         statement = insert(table)
         return statement.on_conflict_do_update(
             index_elements=list(table.primary_key), set_=added(statement, sums, most)
         )
 
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
-        """Nothing to lock: a transaction that writes is alone."""
+        """Do nothing: a write transaction runs alone."""
 
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
-        """Nothing to lock: a transaction that writes is alone."""
+        """Do nothing: a write transaction runs alone."""
 
     def try_lock_audit(self, connection: sa.Connection) -> bool:
-        """Nothing to lock: a transaction that writes is alone."""
+        """Return true: a write transaction runs alone."""
         del connection
         return True
 
     def lock_migrations(self, connection: sa.Connection) -> None:
-        """Nothing to lock: a transaction that writes is alone."""
+        """Do nothing: a write transaction runs alone."""
 
     def analyze(self, engine: sa.Engine, tables: Sequence[str]) -> None:
-        """Nothing to do: SQLite plans anew for each statement."""
+        """Do nothing: SQLite plans each statement anew."""
 
     def committed_before(self, column: sa.Column[Any], instant: Any) -> sa.ColumnElement[bool]:
-        """One writer at a time: ids are committed in their order."""
+        """Return true: with a single writer at a time ids are committed in order."""
         del column, instant
         return sa.true()
 
     async def insert_runs(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[sa.Row[int, str, datetime | None]]:
-        """SQLAlchemy makes few statements of many rows."""
+        """Insert by few statements of many rows, which SQLAlchemy builds."""
         found = await connection.execute(_INSERT_RUNS, [dict(row) for row in rows])
         return sorted(
             found.all(), key=lambda row: row[0]
-        )  # ids are given out in the order of the rows
+        )  # ids are assigned in the order of the rows
 
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
-        """A list in JSON."""
+        """Compare with a list in JSON."""
         listed = sa.func.json_each(json.dumps(list(keys))).table_valued("value")
         return column.in_(sa.select(listed.c.value))
 
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
-        """``incremental_vacuum``, for files that were made for it; page by page, since it gives one back for each row that is read."""
+        """Run ``incremental_vacuum`` on files created for it. Free page by page, because the pragma frees a page for each row that is read."""
         if not await _is_incremental(connection):
             return False
         for _ in range(min(pages, await _pragma(connection, "freelist_count"))):
@@ -265,7 +268,7 @@ class SQLiteDialect:
         return await _pragma(connection, "freelist_count") > 0
 
     async def kept_bytes(self, connection: AsyncConnection) -> int:
-        """Free pages of a file that was made before ``auto_vacuum`` was set."""
+        """Return the size of the free pages of a file created before ``auto_vacuum`` was set."""
         if await _is_incremental(connection):
             return 0
         return await _pragma(connection, "freelist_count") * await _pragma(connection, "page_size")
@@ -277,7 +280,7 @@ class SQLiteDialect:
         histories: Sequence[Mapping[str, Any] | None],
         endings: Sequence[Ending | None],
     ) -> dict[tuple[int, int], Tied]:
-        """A statement for each run costs microseconds, and tells whether the run was found."""
+        """Settle each run by its own statement, which costs microseconds and tells whether the run was found."""
         found = [count == 1 for count in await _SETTLE.counts(connection, rows)]
         attempts = [one for one in compress(histories, found) if one is not None]
         counted = [one for one in compress(endings, found) if one is not None]
@@ -317,10 +320,10 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 
 def _on_do_connect(_dialect: Any, _record: Any, given: Sequence[Any], _options: Any) -> None:
-    """A file that is not there yet is its owner's alone from its first moment; SQLite gives its ``-wal`` and ``-shm`` the same mode, but no access list."""
+    """Create a missing file as readable by its owner alone. SQLite gives its ``-wal`` and ``-shm`` the same mode, but no access list."""
     file = str(given[0]) if given else ""
     if file and not file.startswith((":", "file:")):
-        with contextlib.suppress(OSError):  # SQLite says better what is wrong
+        with contextlib.suppress(OSError):  # SQLite's own error is clearer
             owner_only.create(Path(file))
         if owner_only.WINDOWS is not None:
             beside = [Path(f"{file}{end}") for end in ("-wal", "-shm")]
@@ -334,18 +337,18 @@ def _on_reading_connect(connection: Any, _record: Any) -> None:
 
 
 def _tune(cursor: Any) -> None:
-    # A power cut may cost the last commits; SQLite promises that the file stays sound.
+    # A power cut may lose the last commits; SQLite guarantees that the file stays consistent.
     cursor.execute("PRAGMA synchronous = NORMAL")
     _switch_to_wal(cursor)
 
 
 def _switch_to_wal(cursor: Any) -> None:
-    """Make the file a WAL database for ever. SQLite does not wait by itself when two processes try that at once."""
+    """Switch the file to WAL mode permanently. SQLite itself does not wait when two processes try to switch at once."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
             cursor.execute("PRAGMA page_count")
-            if cursor.fetchone()[0] == 0:  # only in a new file: unused pages can be given back
+            if cursor.fetchone()[0] == 0:  # a new file: allow to return unused pages
                 cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
             cursor.execute("PRAGMA journal_mode")
             if cursor.fetchone()[0] != "wal":

@@ -14,19 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .driver_statement import DriverStatement
 
-# SQLite on the event loop itself, for the scheduler's own short transactions.
+# Connections on the event loop itself, for the scheduler's own short transactions.
 #
-# ``aiosqlite`` hands every call to a thread and waits for the answer: forty times for one run, which costs ten times what SQLite does.
-# Here the calls are made on the spot. They take microseconds and hardly wait for another process, because the only thing that would wait long,
-# taking the write lock, is tried again from outside (see ``store``). Queries that may be long, such as those of pages, stay with
-# ``aiosqlite``.
+# ``aiosqlite`` passes every call to a thread and waits for the result: forty calls for a run, at ten times SQLite's own cost. Here the
+# calls run on the loop. They take microseconds and hardly wait for another process: taking the write lock, the only call with a long wait,
+# is retried by ``SQLiteDialect.begin_write``. Queries that may be long, such as those of pages, stay with ``aiosqlite``.
 
 LOCK_WAIT_MS = 20
-"""How long one call may wait for another process; only the end of a checkpoint ever makes one wait."""
+"""Milliseconds that a call may wait for another process; only the end of a checkpoint makes a call wait."""
 
 
 class InlineCursor:
-    """A cursor with the methods SQLAlchemy calls on one of ``aiosqlite``."""
+    """A cursor with the methods of ``aiosqlite`` that SQLAlchemy calls."""
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
@@ -34,17 +33,17 @@ class InlineCursor:
 
     @property
     def description(self) -> Any:
-        """The columns of the result."""
+        """Return the columns of the result."""
         return self._cursor.description
 
     @property
     def rowcount(self) -> int:
-        """How many rows were changed."""
+        """Return the number of changed rows."""
         return self._cursor.rowcount
 
     @property
     def lastrowid(self) -> int | None:
-        """The key of the row that was inserted last."""
+        """Return the key of the row that was inserted last."""
         return self._cursor.lastrowid
 
     async def __aenter__(self) -> Self:
@@ -64,31 +63,31 @@ class InlineCursor:
         return self
 
     async def fetchall(self) -> list[Any]:
-        """The whole result."""
+        """Return all rows of the result."""
         return self._cursor.fetchall()
 
     async def close(self) -> None:
-        """Close it."""
+        """Close the cursor."""
         self._cursor.close()
 
 
 class InlineConnection:
-    """A connection with the methods SQLAlchemy calls on one of ``aiosqlite``."""
+    """A connection with the methods of ``aiosqlite`` that SQLAlchemy calls."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection: sqlite3.Connection | None = connection
         self._open = connection
 
     def cursor(self) -> InlineCursor:
-        """A new cursor."""
+        """Return a new cursor."""
         return InlineCursor(self._open.cursor())
 
     def cursor_itself(self) -> sqlite3.Cursor:
-        """A cursor of the driver."""
+        """Return a new cursor of the driver."""
         return self._open.cursor()
 
     async def create_function(self, *arguments: Any, **options: Any) -> None:
-        """Offer a Python function to SQL; SQLAlchemy does so for regular expressions."""
+        """Register a Python function for SQL; SQLAlchemy does so for regular expressions."""
         self._open.create_function(*arguments, **options)
 
     async def commit(self) -> None:
@@ -100,21 +99,21 @@ class InlineConnection:
         self._open.rollback()
 
     async def close(self) -> None:
-        """Close it; closing it twice does nothing."""
+        """Close the connection; a second call does nothing."""
         self._connection = None
         self._open.close()
 
     def stop(self) -> None:
-        """Close it without asking."""
+        """Close the connection without awaiting."""
         self._connection = None
         self._open.close()
 
 
 async def connect(database: str) -> InlineConnection:
-    """Open a file that is there; only the migrations create one.
+    """Open an existing file; only the migrations create a file.
 
     Args:
-        database: Its path.
+        database: The path of the file.
     """
     connection = sqlite3.connect(
         existing(database),
@@ -127,11 +126,11 @@ async def connect(database: str) -> InlineConnection:
 
 
 def existing(database: str) -> str:
-    """A URI of SQLite's that opens a file and does not create it."""
+    """Return a SQLite URI that opens an existing file and creates none."""
     return f"{Path(database).absolute().as_uri()}?mode=rw"
 
 
-# A statement that SQLite's driver executes itself, see ``..frequent``.
+# Statements that SQLite's driver executes directly, see ``frequent.py``.
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -139,27 +138,27 @@ _SQLITE = SQLiteDialect_pysqlite(paramstyle="named")
 
 
 class SQLiteStatement(DriverStatement):
-    """Executed on the connection of a transaction.
+    """A statement for ``sqlite3``, on the connection of a transaction.
 
     Args:
-        statement: What SQLAlchemy makes its text and conversions of.
+        statement: The statement to compile.
     """
 
     def __init__(self, statement: Any) -> None:
         super().__init__(statement, _SQLITE)
 
     async def rows(self, connection: AsyncConnection, parameters: Mapping[str, Any]) -> list[Any]:
-        """The rows that it finds."""
+        """Execute the statement and return its rows as named tuples."""
         return await _call(self._rows, connection, parameters)
 
     async def counts(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
     ) -> list[int]:
-        """How many rows it changes with each set of parameters."""
+        """Execute the statement for each set of parameters and return the number of changed rows of each."""
         return await _call(self._counts, connection, many)
 
     def execute(self, connection: sa.Connection) -> None:
-        """Execute it, where it has no parameters and finds nothing."""
+        """Execute the statement, which has no parameters and returns no rows."""
         self._execute(_cursor(connection), {})
 
     def _rows(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> list[Any]:
@@ -182,7 +181,10 @@ class SQLiteStatement(DriverStatement):
 async def _call(
     function: Callable[[sa.Connection, A], R], connection: AsyncConnection, argument: A
 ) -> R:
-    """Call a function with the plain connection: SQLAlchemy does so in a greenlet, which takes as long as a short statement, and is of no use where nothing is waited for."""
+    """Call a function with the sync connection.
+
+    SQLAlchemy's ``run_sync`` uses a greenlet, which takes as long as a short statement and is unnecessary on an inline connection.
+    """
     plain = connection.sync_connection
     if plain is not None and not plain.invalidated and _is_inline(plain):
         return function(plain, argument)
@@ -194,7 +196,7 @@ def _is_inline(connection: sa.Connection) -> bool:
 
 
 def _cursor(connection: sa.Connection) -> Any:
-    """A cursor of the driver; one of ours for :class:`InlineConnection` would only pass calls on."""
+    """Return the driver's cursor; an :class:`InlineCursor` would only pass calls on."""
     ours = connection.connection
     driver = ours.driver_connection
     return driver.cursor_itself() if isinstance(driver, InlineConnection) else ours.cursor()

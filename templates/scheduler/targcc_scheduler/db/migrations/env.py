@@ -1,6 +1,6 @@
-"""How Alembic reaches the database: by the connection and the version table that `upgrade.py` hands over; no database, for SQL scripts.
+"""Configure Alembic with the connection and the version table from `upgrade.py`; for SQL scripts, without a database.
 
-Alembic loads this file by its path, so it imports nothing of the package.
+Alembic loads this file by its path, so the file imports nothing of the package.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Bringing the scheduler's tables up to date, whoever else has tables in the same database.
+"""Upgrade the scheduler's tables, independently of other tables in the same database.
 
-The revision is kept in a table of our own, ``c_AlembicVersion``: ``alembic_version`` belongs to the application. Nothing here touches a
-table whose name does not begin with ``c_``, with one exception: releases before 0.2 kept their revision in ``alembic_version``, and that
-row is moved over.
+The revision is stored in the scheduler's own table ``c_AlembicVersion``: ``alembic_version`` belongs to the application. This module
+changes only tables whose names begin with ``c_``, with a single exception: releases before 0.2 stored their revision in
+``alembic_version``, and that row is moved.
 
-Releases overlap while one is deployed, so a revision expands first and contracts later: it adds what may be empty, and says in a row of
-``c_JobSetting`` (``oldest_code <revision>``) the oldest revision whose code works with its tables. Code that meets a newer revision works with
-it if that row says so, and leaves the tables as they are; without the row it refuses. What a release no longer uses is removed by the one
-after it.
+Releases overlap during a deployment, so a revision expands first and contracts later. A revision adds only what may be empty, and stores in
+a row of ``c_JobSetting`` (``oldest_code <revision>``) the oldest revision whose code works with its tables. Code that meets a newer
+revision checks that row: if the row allows it, the code works with the tables and leaves them unchanged; without the row the code refuses.
+Columns and tables that a release no longer uses are removed by the next release.
 """
 
 from __future__ import annotations
@@ -34,39 +34,39 @@ from ..engines import SchemaStep, sync_engine
 from ..tables import job_run, job_setting
 
 DIRECTORY = Path(__file__).resolve().parent
-"""Where the revisions are."""
+"""The folder of this module; the revisions are in its ``versions``."""
 
 DIALECTS = ("sqlite", "postgresql", "mssql")
-"""The databases whose migrations can be printed as SQL."""
+"""The databases for which the migrations can be printed as SQL."""
 
 _ALEMBIC = threading.Lock()
-"""Alembic keeps what it works on in globals: two threads of one process take turns."""
+"""Serialises Alembic calls of this process's threads, because Alembic keeps its context in globals."""
 
 _TEXTS = "c_jobtext"
-"""The index of texts, which is no table of SQLAlchemy's."""
+"""The text index, which is not a table of SQLAlchemy's metadata."""
 _PARTITION = re.compile(r"c_loggedjob_(p?\d[\d_]*|default|other)", re.IGNORECASE)
-"""Partitions that a DBA makes of the history, by hand or by pg_partman."""
+"""Partitions of the history, created by a DBA, by hand or by pg_partman."""
 _ENGINE_PREFIX = "procrastinate_"
-"""How the names of the engine's tables begin; they are its own business."""
+"""The prefix of the engine's tables, which the engine manages itself."""
 
 _TIES = "0014"
-"""The revision that brought runs that wait for something, and files."""
+"""The revision that introduced dependencies, and files as arguments."""
 _BEFORE_OWN_TABLE = ("0001",)
-"""The revisions that releases before 0.2 may have left in ``alembic_version``."""
+"""The revisions that releases before 0.2 may have stored in ``alembic_version``."""
 
 
 def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
-    """Bring the tables up to date, and return the revision they have then.
+    """Upgrade the tables and return their revision.
 
-    Safe when several processes start at once on an empty database: one does it, the others wait. A database that is current is only
-    looked at; so is one that a newer release has made, if this release works with it.
+    Safe when several processes start at once on an empty database: one process upgrades, the other processes wait. A current database is only
+    read; so is a database upgraded by a newer release, if this release works with it.
 
     Args:
         url: The database.
-        also: Further tables to bring up to date, in the same transaction.
+        also: Further tables to upgrade in the same transaction.
 
     Raises:
-        SchemaError: a newer release has changed the tables, and this one does not work with them.
+        SchemaError: A newer release has changed the tables, and this release does not work with them.
     """
     head = head_revision()
     with sync_engine(url) as engine:
@@ -75,7 +75,7 @@ def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
                 return current_revision(connection) or head
         with _exclusive(engine) as connection:
             _carry_over(connection)
-            if _is_newer(connection):  # another process was faster
+            if _is_newer(connection):  # another process upgraded first
                 return current_revision(connection) or head
             _run_alembic(connection, "upgrade", "head")
             for step in also:
@@ -86,10 +86,10 @@ def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
 
 
 def downgrade(url: str | sa.URL, revision: str) -> None:
-    """Go back to an earlier revision; ``base`` removes every table of ours, with all that is in them.
+    """Downgrade the tables to an earlier revision; ``base`` drops every table of the scheduler with its data.
 
     Raises:
-        SchemaError: a newer release has changed the tables, or there is no way down to this revision.
+        SchemaError: A newer release has changed the tables, the revision is unknown or later, or waiting runs need the current revision.
     """
     with sync_engine(url) as engine, _exclusive(engine) as connection:
         _carry_over(connection)
@@ -104,10 +104,10 @@ def downgrade(url: str | sa.URL, revision: str) -> None:
 
 
 def require_current(url: str | sa.URL) -> str:
-    """The revision of the tables, for a process that does not bring them up to date by itself; Alembic is not needed.
+    """Return the revision of the tables, for a process that does not upgrade them; Alembic is not needed.
 
     Raises:
-        SchemaError: they are newer or older than what this release works with, or there are none.
+        SchemaError: The tables are missing, or this release does not work with their revision.
     """
     head = head_revision()
     with sync_engine(url) as engine, engine.connect() as connection:
@@ -123,16 +123,16 @@ def require_current(url: str | sa.URL) -> str:
 
 
 def refuse_newer(connection: sa.Connection) -> None:
-    """Raise when a newer release has changed the tables such that this one does not work with them.
+    """Raise when a newer release has changed the tables and this release does not work with them.
 
     Raises:
-        SchemaError: it has.
+        SchemaError: This release does not work with the tables.
     """
     _is_newer(connection)
 
 
 def works_with(connection: sa.Connection) -> bool:
-    """Whether this release works with the tables as they are."""
+    """Return whether this release works with the current tables."""
     try:
         return _is_newer(connection) or current_revision(connection) == head_revision()
     except SchemaError:
@@ -140,19 +140,19 @@ def works_with(connection: sa.Connection) -> bool:
 
 
 def head_revision() -> str:
-    """The revision that this release works with: that of the newest file in ``versions/``."""
+    """Return the newest revision of this release: that of the newest file in ``versions/``."""
     return known_revisions()[-1]
 
 
 def known_revisions() -> list[str]:
-    """The revisions of this release, oldest first. Their files are named by them."""
+    """Return the revisions of this release, oldest first, from the names of their files."""
     return sorted(
         file.name.partition("_")[0] for file in (DIRECTORY / "versions").glob("[0-9]*.py")
     )
 
 
 def current_revision(connection: sa.Connection) -> str | None:
-    """The revision of the tables; ``None`` when there are none, or none that say."""
+    """Return the revision of the tables; ``None`` when no revision is stored."""
     name = version_table(connection.dialect.name)
     if not sa.inspect(connection).has_table(name):
         return None
@@ -161,13 +161,13 @@ def current_revision(connection: sa.Connection) -> str | None:
 
 
 def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
-    """For ``include_name=`` in the ``env.py`` of an application's own Alembic: leave the scheduler's tables alone.
+    """Exclude the scheduler's tables from an application's own Alembic, as ``include_name=`` in the application's ``env.py``.
 
-    Other tables that begin with ``c_``, as TARGCC's applications have them, are the application's.
+    Other tables that begin with ``c_``, as in TARGCC's applications, belong to the application.
 
     Args:
-        name: What Alembic has found.
-        kind: Its kind, such as ``table``.
+        name: The name that Alembic has found.
+        kind: The kind of the object, such as ``table``.
     """
     return kind != "table" or not _is_ours(name or "")
 
@@ -176,7 +176,7 @@ def _is_ours(name: str) -> bool:
     known = {"c_alembicversion", _TEXTS, *(table.lower() for table in metadata.tables)}
     return (
         name.lower() in known
-        or name.lower().startswith(f"{_TEXTS}_")  # the tables of FTS5 behind it
+        or name.lower().startswith(f"{_TEXTS}_")  # the shadow tables of FTS5
         or _PARTITION.fullmatch(name) is not None
         or name.startswith(_ENGINE_PREFIX)
     )
@@ -187,7 +187,7 @@ def _version_rows(table: str) -> sa.TableClause:
 
 
 def _is_current(connection: sa.Connection, head: str, also: Sequence[SchemaStep]) -> bool:
-    """Whether there is nothing to bring up to date; tables of a newer release belong to it, and so do the engine's then."""
+    """Return whether no upgrade is needed. The tables of a newer release belong to that release, and so do the engine's tables then."""
     if _is_newer(connection):
         return True
     revision = current_revision(connection)
@@ -195,10 +195,10 @@ def _is_current(connection: sa.Connection, head: str, also: Sequence[SchemaStep]
 
 
 def _is_newer(connection: sa.Connection) -> bool:
-    """Whether the tables are those of a newer release with which this one works.
+    """Return whether the tables belong to a newer release, with which this release works.
 
     Raises:
-        SchemaError: this one does not work with them.
+        SchemaError: This release does not work with the tables.
     """
     revision = current_revision(connection)
     if not _is_unknown(revision):
@@ -213,7 +213,7 @@ def _is_unknown(revision: str | None) -> bool:
 
 
 def _oldest_code(connection: sa.Connection, revision: str | None) -> str | None:
-    """The oldest revision whose code works with the tables, if their own revision says so."""
+    """Return the oldest revision whose code works with the tables; ``None`` when the tables do not say."""
     if not sa.inspect(connection).has_table(known.of(connection).folded("c_JobSetting")):
         return None
     row = sa.select(job_setting.c.Value).where(job_setting.c.Name == f"oldest_code {revision}")
@@ -241,10 +241,10 @@ def _refuse_upwards(since: str | None, revision: str) -> None:
 
 
 def _refuse_to_strand(connection: sa.Connection, revision: str) -> None:
-    """Raise when runs have yet to begin that code of an earlier revision could not run: it knows neither their state nor their files.
+    """Raise when waiting runs use states or files that code of an earlier revision does not know.
 
     Raises:
-        SchemaError: there are such runs.
+        SchemaError: Such runs exist.
     """
     if revision == "base" or revision >= _TIES:
         return
@@ -262,7 +262,7 @@ def _refuse_to_strand(connection: sa.Connection, revision: str) -> None:
 
 
 def _carry_over(connection: sa.Connection) -> None:
-    """Move the revision of a database that a release before 0.2 has made into our own table."""
+    """Move the revision that a release before 0.2 stored into the scheduler's own table."""
     inspector = sa.inspect(connection)
     own = version_table(connection.dialect.name)
     run_table = known.of(connection).folded("c_JobRun")
@@ -283,9 +283,9 @@ def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
     """Return the migrations as SQL, as Alembic prints them without a database.
 
     Args:
-        dialect: The database: one of :data:`DIALECTS`.
-        since: The revision that the database has; empty for an empty database.
-        revision: The revision to reach.
+        dialect: The database, from :data:`DIALECTS`.
+        since: The revision of the database; empty for an empty database.
+        revision: The target revision.
     """
     from alembic import command
 
@@ -297,10 +297,10 @@ def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
 
 
 def _hand_back(connection: sa.Connection, revision: str) -> None:
-    """Leave the revision where releases before 0.2 look for it; the opposite of :func:`_carry_over`.
+    """Store the revision where releases before 0.2 look for it; the opposite of :func:`_carry_over`.
 
-    A row that is there is an application's: it says more than ours, as revisions of its own came after the scheduler's there. It stays when
-    the tables are brought up to date again, and so our table does.
+    An existing row belongs to the application and takes precedence, because the application's own revisions followed the scheduler's there.
+    In that case the row and the scheduler's own version table both stay, also at the next upgrade.
     """
     shared = sa.Table("alembic_version", sa.MetaData(), *_shared_columns())
     shared.create(connection, checkfirst=True)
@@ -311,13 +311,13 @@ def _hand_back(connection: sa.Connection, revision: str) -> None:
 
 
 def _shared_columns() -> list[sa.schema.SchemaItem]:
-    """The columns of ``alembic_version``, as Alembic makes them."""
+    """Return the columns of ``alembic_version``, as Alembic creates them."""
     version = sa.Column("version_num", sa.String(32), nullable=False)
     return [version, sa.PrimaryKeyConstraint(version, name="alembic_version_pkc")]
 
 
 def _run_alembic(connection: sa.Connection, command: str, revision: str) -> None:
-    from alembic import command as commands  # takes long to import
+    from alembic import command as commands  # a slow import
 
     config = _config(connection.dialect.name, connection=connection)
     run: Any = getattr(commands, command)
@@ -337,13 +337,13 @@ def _config(database: str, output: io.StringIO | None = None, **attributes: Any)
 
 @contextlib.contextmanager
 def _exclusive(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A transaction that only one process at a time can be in."""
+    """Provide a transaction that a single process at a time can enter."""
     with engine.connect().execution_options(**WRITES) as connection, connection.begin():
         known.of(connection).lock_migrations(connection)
         yield connection
 
 
 def _analyze(engine: sa.Engine) -> None:
-    """Let the database plan for the new tables: a plan made for empty ones is kept far too long."""
+    """Update the planner's statistics; the database keeps a plan made for empty tables far too long."""
     names = sorted(name for name in sa.inspect(engine).get_table_names() if _is_ours(name))
     known.of(engine).analyze(engine, names)
