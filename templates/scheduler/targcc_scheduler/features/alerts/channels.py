@@ -47,7 +47,7 @@ def make_channels(settings: Settings, own: Mapping[str, str]) -> Mapping[str, Ch
 
     Args:
         settings: Settings for all channels.
-        own: Maps a channel's name to ``module:name`` of a class or function that builds the channel from the settings.
+        own: Maps a channel's name to ``module:name``, a class or function that builds the channel from the settings.
 
     Raises:
         ProjectError: a module or name cannot be imported.

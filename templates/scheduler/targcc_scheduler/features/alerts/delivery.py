@@ -38,7 +38,7 @@ from .message import (
 from .policy import AlertPolicy, Recipients, Target
 from .rules import AlertRule, addresses
 
-# Deliver one message to one recipient through the channel of the target.
+# Deliver one message to one recipient through the target's channel.
 
 _TRIES = 3
 _TIMEOUT_SECONDS = 15
@@ -60,10 +60,10 @@ class Sender:
         Args:
             notice: The message.
             target: The recipient.
-            tries: Maximum number of tries; default :data:`_TRIES`.
+            tries: Maximum tries; default :data:`_TRIES`.
 
         Returns:
-            ``None``, or the channel and the reason of the failure. The reason holds no address: an address may be a password.
+            ``None`` on success, or channel and reason of the failure. The reason holds no address: an address may be a password.
         """
         reason = ""
         tries = _TRIES if tries is None else tries
@@ -114,11 +114,11 @@ def recovered(
     """Build the recovery notice of an alert.
 
     Args:
-        row: The row of ``c_JobAlertThread``.
-        at: Time of the recovery.
-        definitions: The jobs, for their display names.
-        page: Address of the dashboard.
-        zone: Time zone of the times in the notice.
+        row: The alert's row in ``c_JobAlertThread``.
+        at: Recovery time.
+        definitions: The jobs, for display names.
+        page: Dashboard address.
+        zone: Time zone for times in the notice.
     """
     name = _name(row, definitions)
     span = _span(row.FirstAt, at, zone)
@@ -140,7 +140,7 @@ def recovered(
 
 
 def escalated(row: Any, now: datetime, page: str, zone: ZoneInfo) -> Notice:
-    """Build the escalation notice of an alert that nobody has taken up. Arguments as for :func:`recovered`."""
+    """Build the escalation notice of an open alert. Arguments as for :func:`recovered`; ``now`` is the current time."""
     title = f"Nobody has taken this up: {row.Title}"
     return _notice(
         row,
@@ -202,7 +202,7 @@ def _span(first: datetime, last: datetime, zone: ZoneInfo) -> str:
 # The alert sender: choose the rule, check the hourly limit, send now or hold until quiet hours end.
 #
 # A row in ``c_JobAlert`` takes precedence over the job's decorator. Each alert is an audit row, so every node counts the same
-# alerts of an hour. The next sent alert states the number of suppressed alerts.
+# alerts per hour. The next sent alert states how many alerts were suppressed.
 
 log = logging.getLogger("targcc.alerts.dispatcher")
 _HELD = "held/"
@@ -213,7 +213,7 @@ class AlertSender:
 
     Args:
         engine: The scheduler's database.
-        settings: Mail server, address of the dashboard, default mail recipients (``alert_email``).
+        settings: Mail server, dashboard address, default mail recipients (``alert_email``).
         clock: Current time, for the hourly limit.
         channels: The channels by name. Default: mail, Slack, Teams, webhook, and the project's own channels.
         policy: Quiet hours, escalation, on-call rota. Default: the project's policy.
@@ -330,7 +330,7 @@ class AlertSender:
         *,
         urgent: bool,
     ) -> None:
-        """Record the occurrence of an alert that can recover or escalate."""
+        """Record an occurrence, for alerts that can recover or escalate."""
         about = event.kind == "failure" or bool(event.about)
         if notice.kind not in {"failure", "late", "node"} or not about:
             return
@@ -354,9 +354,7 @@ class AlertSender:
         *,
         urgent: bool,
     ) -> tuple[Target, ...]:
-        """Put the messages of recipients in quiet hours into the outbox.
-
-        Urgent notices are not held.
+        """Put messages to recipients in quiet hours into the outbox. Urgent notices are not held.
 
         Returns:
             The recipients to notify now.
@@ -375,7 +373,7 @@ class AlertSender:
         return tuple(target for target in targets if target not in later)
 
     def letter(self, notice: Notice, target: Target, due: datetime, key: str) -> model.Letter:
-        """Build the outbox message of a notice for one recipient."""
+        """Build the outbox message of a notice to one recipient."""
         return model.Letter(
             key=key,
             job=notice.job,
@@ -392,7 +390,7 @@ class AlertSender:
         """Send a message to recipients.
 
         Returns:
-            The reasons of failed deliveries, which are also logged and audited; empty if all succeeded.
+            Reasons of failed deliveries; empty if all succeeded. The reasons are also logged and audited.
         """
         brought = await asyncio.gather(
             *(self.courier.bring(notice, target) for target in grouped(targets))
@@ -410,7 +408,7 @@ class AlertSender:
         return reasons
 
     async def _went_out(self, name: str) -> None:
-        """Remove the issue of failed alerts about a job, if this process recorded one."""
+        """Remove the failed-alert issue of a job, if this process recorded the issue."""
         if name not in self._failed:
             return
         self._failed.discard(name)
@@ -418,7 +416,7 @@ class AlertSender:
             await model.note_success(connection, name)
 
     async def send_due(self) -> int:
-        """Send the due messages of the outbox and return the number of messages sent. See :func:`.model.claim`."""
+        """Send due messages from the outbox and return their count. See :func:`.model.claim`."""
         async with self.engine.connect() as connection:
             if not await model.any_due(connection, self.clock.now()):
                 return 0
@@ -455,11 +453,11 @@ def _batches(rows: Sequence[Any]) -> Iterable[tuple[Target, list[Any]]]:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Result of one test message.
+    """Result of a test message.
 
     Args:
         target: Recipient and channel.
-        reason: Reason of the failure; ``None`` if the message was sent.
+        reason: Reason of a failure; ``None`` if the message was sent.
     """
 
     target: Target
@@ -472,10 +470,10 @@ async def try_out(
     """Send a test message once to each possible recipient of alerts.
 
     Args:
-        sender: Source of rules and channels.
-        job: Test the recipients of this job; ``None`` for all recipients of the project.
+        sender: Provides rules and channels.
+        job: Test this job's recipients; ``None`` for the project's recipients.
         channels: Restrict the test to these channels; empty for all channels.
-        by: Name of the person who asked for the test.
+        by: Name of the requesting person, shown in the message.
     """
     now = sender.clock.now()
     if job is None:

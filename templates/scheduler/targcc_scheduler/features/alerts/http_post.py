@@ -30,7 +30,7 @@ class SecretURL(httpx.URL):
 
 
 async def hide_address(request: httpx.Request) -> None:
-    """Mask the path of a request and of its redirects; an httpx event hook."""
+    """Mask the path of a request; an httpx event hook, which also runs for redirects."""
     request.url = SecretURL(request.url)
 
 
@@ -61,7 +61,7 @@ async def post_signed(
 
     Args:
         client: A client from :func:`new_client`, which follows no redirects.
-        url: Address of the webhook.
+        url: The webhook's address.
         body: The message.
         headers: Signature headers; added to content type and user agent.
 

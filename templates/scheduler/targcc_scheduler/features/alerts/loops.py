@@ -31,12 +31,12 @@ from .delivery import AlertSender
 from .message import AlertEvent, Notice, Section, one_line, pages_of
 from .policy import Target
 
-# The queue of alert events. Sending happens outside the path of runs, several events at once. On shutdown the node sends queued events.
+# The queue for alert events. Sending several events at once happens outside the path of runs. On shutdown the node sends queued events.
 
 log = logging.getLogger("targcc.node.alert_queue")
 
 AT_ONCE = 4
-"""Number of concurrent senders: a mail server that does not answer delays no other alert."""
+"""Concurrent senders. A mail server without an answer delays no other alert."""
 _MOST_WAITING = 10_000
 _LAST_SECONDS = 10.0
 
@@ -45,7 +45,7 @@ _KINDS: dict[RunState, Any] = {RunState.FAILED: "failure", RunState.SUCCEEDED: "
 
 
 class AlertQueue:
-    """Queues alert events of settled runs and of nodes, and passes the events to the alert sender.
+    """Queues alert events about settled runs and nodes, and passes the events to the alert sender.
 
     Args:
         send: Sends the alerts of an event; ``None`` to send no alerts.
@@ -60,7 +60,7 @@ class AlertQueue:
         self._events: asyncio.Queue[AlertEvent] = asyncio.Queue(maxsize=_MOST_WAITING)
 
     def settled(self, settlement: Settlement) -> None:
-        """Queue the event of a settled run, whether settled by a worker or by the rescue of a lost worker's runs."""
+        """Queue the event of a settled run, whether a worker or the rescue after a lost worker settled the run."""
         claim = settlement.claim
         definition = self._definitions.get(claim.job_name) or stand_in(claim.job_name, claim.queue)
         if (event := event_of(settlement, definition)) is not None:
@@ -222,7 +222,7 @@ class AlertWatch:
         return (None, True) if subject in noted else (now, False)
 
     async def _end(self, row: Any, over_at: datetime, now: datetime) -> None:
-        """Delete the alert and send its recovery notice. Of several nodes, only the node that deletes the row sends."""
+        """Delete the alert and send a recovery notice. Only the node that deletes the row sends."""
         sender = self._sender
         notice = delivery.recovered(
             row, over_at, self._definitions, sender.page, sender.policy.zone
@@ -258,7 +258,7 @@ class AlertWatch:
         return bool(row.EscalatesFrom + steps[row.Step].after <= now)
 
     async def _escalate(self, row: Any, now: datetime) -> None:
-        """Take an escalation step and notify its recipients. Of several nodes, only the node that changes the row notifies."""
+        """Take an escalation step and notify the step's recipients. Only the node that changes the row notifies."""
         sender = self._sender
         notice = delivery.escalated(row, now, sender.page, sender.policy.zone)
         targets = sender.policy.resolve(sender.policy.escalation[row.Step].to, now)
@@ -281,7 +281,7 @@ class AlertWatch:
     async def _put(
         self, connection: AsyncConnection, notice: Notice, targets: Iterable[Target], now: datetime
     ) -> None:
-        """Put a notice into the outbox, one message per target. All mail addresses share one message."""
+        """Put a notice into the outbox, with a message per target. All mail addresses share a message."""
         letters = [
             self._sender.letter(notice, target, now, f"{notice.key}/{number}")
             for number, target in enumerate(message.grouped(targets))
@@ -298,7 +298,7 @@ class AlertWatch:
         return self._digest_at <= now
 
     async def _send_digest(self, now: datetime) -> None:
-        """Build the digest and put it into the outbox. Of several nodes, only the node that claims the slot writes."""
+        """Build the digest and write outbox messages. Only the node that claims the slot writes."""
         sender, digest, slot = self._sender, self._sender.policy.digest, self._digest_at
         if digest is None or slot is None:
             return
@@ -347,8 +347,8 @@ async def digest_of(
         connection: A connection for reading.
         definitions: The jobs.
         between: Due time of the previous digest, and the current time.
-        page: Address of the dashboard.
-        zone: Time zone of the times in the digest.
+        page: Dashboard address.
+        zone: Time zone for times in the digest.
     """
     since, now = between
     found = await overview(connection, definitions, now, back=now - since, ahead=_DAY)

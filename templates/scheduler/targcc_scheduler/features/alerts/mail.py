@@ -22,12 +22,12 @@ _NO_ATOM = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class MailChannel:
-    """Sends one mail to all comma-separated addresses of the target, as plain text and HTML.
+    """Sends a mail to all comma-separated addresses in the target, as plain text and HTML.
 
-    Mails about the same failure share one conversation. A mail that is sent again keeps its Message-ID.
+    Mails about the same problem share a conversation. A repeated delivery keeps the Message-ID.
 
     Args:
-        settings: Source of mail server and sender.
+        settings: Mail server and sender address.
     """
 
     name = "mail"

@@ -23,17 +23,17 @@ from .policy import Target
 
 @dataclass(frozen=True)
 class AlertEvent:
-    """An event of a job or node that may cause an alert.
+    """An event of a job or node, which may cause an alert.
 
     Args:
-        kind: Kind of the event.
+        kind: Event kind.
         definition: The job.
         run_id: The run; ``None`` when the event is about no run.
         message: One line: the result, or the last line of the error.
         details: The traceback, if there is one.
-        attempt: Number of the attempt that ended the run.
+        attempt: Attempt number at the end of the run.
         scheduled_for: The slot.
-        duration_ms: Duration of the last attempt in milliseconds.
+        duration_ms: Last attempt's duration in milliseconds.
         server: The node that ran the attempt.
         about: The broken expectation, or the lost node. A recovery notice refers to this value.
     """
@@ -51,7 +51,7 @@ class AlertEvent:
 
 
 def node_event(message: str, *, server: str, details: str = "", about: str = "") -> AlertEvent:
-    """Build the event of a problem with a node.
+    """Build the event for a problem with a node.
 
     Recipients are the project's default recipients, or the recipients in the row ``Scheduler`` of ``c_JobAlert``.
 
@@ -68,7 +68,7 @@ def node_event(message: str, *, server: str, details: str = "", about: str = "")
 def thread_of(event: AlertEvent, kind: AlertKind) -> str:
     """Return the key that groups alerts about the same problem.
 
-    Failures and missed slots use the fingerprint of the inbox. Other kinds use a hash of kind, job and ``about``.
+    Failures and missed slots use the inbox's fingerprint. Other kinds use a hash over kind, job and ``about``.
     """
     name = event.definition.name
     if kind == "failure":
@@ -109,7 +109,7 @@ class Section:
 
     Args:
         title: Heading.
-        lines: Pairs of a text and the address of its page; the address is empty for no page.
+        lines: Pairs (text, page address); the address is empty for no page.
     """
 
     title: str
@@ -118,10 +118,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Notice:
-    """The content of an alert, which a channel renders.
+    """Content of an alert, independent of the channel.
 
     Args:
-        kind: Kind of the notice.
+        kind: Notice kind.
         job: The job's name.
         run_id: The run; ``None`` when the notice is about no run.
         title: One line.
@@ -129,10 +129,10 @@ class Notice:
         message: One line: the result, or the last line of the error.
         details: The end of the traceback, at most ``LONGEST_DETAILS`` characters.
         url: Main page for details.
-        links: Pairs of a button's label and the address of its page.
-        sections: Sections of a digest, or of several alerts in one message.
-        thread: Key that groups notices about the same problem; a mail program shows these mails as one conversation.
-        key: Unique key of the notice. A notice that is sent again keeps its key.
+        links: Pairs (button label, page address).
+        sections: Sections, in a digest or in a message with several alerts.
+        thread: Key that groups notices about the same problem. A mail program shows mails with the same key as a conversation.
+        key: Unique key. A repeated delivery keeps the key.
         at: Creation time.
     """
 
@@ -166,9 +166,9 @@ class Notice:
 
         Args:
             event: The event.
-            kind: Kind of the notice.
-            page: Address of the dashboard, without a slash at the end.
-            held_back: Number of alerts about this job suppressed since the last sent alert.
+            kind: Notice kind.
+            page: Dashboard address, without a slash at the end.
+            held_back: Count of alerts about this job suppressed since the last sent alert.
             slower_than_ms: The exceeded limit in milliseconds, in an alert about a slow run.
             thread: Key that groups notices about the same problem.
             at: The current time.
@@ -251,7 +251,7 @@ def together(notices: Sequence[Notice], page: str, key: str) -> Notice:
 def pages_of(
     page: str, *, job: str | None = None, run_id: int | None = None, cause: str | None = None
 ) -> tuple[tuple[str, str], ...]:
-    """Return label and address of the pages of a run, a failure and a job. Without any of the three, return the dashboard."""
+    """Return pairs (label, address) for the pages of a run, a failure and a job. Without any of the three, return the dashboard."""
     links = []
     if run_id is not None:
         links.append(("Open the run", f"{page}/runs/{run_id}"))
@@ -267,17 +267,17 @@ def _duration(milliseconds: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text as one line of at most 150 characters. White space collapses to a blank; control characters are made visible."""
+    """Return a text as a single line, cut to 150 characters. White space collapses to a blank; control characters are made visible."""
     return shortened(visible(" ".join(text.split())), _LONGEST_TITLE)
 
 
 def shortened(text: str, longest: int) -> str:
-    """Cut the end of a text to at most ``longest`` characters, with an ellipsis."""
+    """Keep the first ``longest`` characters of a text. A cut text ends with an ellipsis, which counts."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def ending(text: str, longest: int) -> str:
-    """Cut the beginning of a text to at most ``longest`` characters, with an ellipsis."""
+    """Keep the last ``longest`` characters of a text. A cut text starts with an ellipsis, which counts."""
     return text if len(text) <= longest else f"…{text[len(text) - longest + 1 :]}"
 
 

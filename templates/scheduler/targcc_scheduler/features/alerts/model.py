@@ -71,9 +71,9 @@ async def admit(
     Args:
         connection: A write transaction.
         name: The job's name.
-        kind: The kind of the alert.
+        kind: Alert kind.
         now: The current time.
-        run_id: The run, if the alert is about a run.
+        run_id: The run; ``None`` if the alert is about no run.
         limit: Maximum alerts per hour; ``None`` for no limit.
         aliases: Former names of the job. Alerts under these names count too.
 
@@ -158,8 +158,8 @@ class Letter:
     Args:
         key: Unique key: a second insert with the same key is ignored.
         job: The job's name, or the name that stands for a job, such as ``Digest``.
-        channel: Name of the channel.
-        target: Address of the recipient.
+        channel: Channel name.
+        target: Recipient's address.
         from_code: Whether the target may refer to secrets.
         notice_json: The notice as JSON.
         due_at: When to send the message.
@@ -275,11 +275,11 @@ class Happened:
 
     Args:
         thread: Key that groups alerts about the same problem.
-        kind: The kind of the alert.
+        kind: Alert kind.
         job: The job's name.
         about: The broken expectation, or the node.
-        title: Title of the alert.
-        run_id: The run, if there is one.
+        title: Alert title.
+        run_id: The run; ``None`` if the alert is about no run.
         targets_json: Recipients as JSON. ``None`` if the alert was suppressed: the occurrence then counts only if the alert is open already.
         escalates: Whether the alert escalates when nobody responds.
     """
@@ -372,8 +372,8 @@ async def failure_over_at(connection: AsyncConnection, row: Any) -> datetime | N
     A job has recovered when two conditions hold:
 
     * A run succeeded after the last failure.
-    * Each run that failed since the first failure is settled: a later run with the same arguments succeeded, or a person handled the run.
-      A run that a person has retried is settled when its rerun has ended.
+    * Each run that failed since the first failure is resolved: a later run with the same arguments succeeded, or a person handled the run.
+      A retried run is resolved when the rerun has ended.
     """
     c, new, last = job_run.c, job_run.alias("new"), job_run.alias("last")
     failed_at = sa.select(last.c.CompletedAt).where(last.c.Id == row.LastRunId).scalar_subquery()
@@ -433,12 +433,12 @@ class OpenAlert:
     """An alert that was sent and has not recovered.
 
     Args:
-        since: Time of the first alert.
+        since: First alert.
         kind: ``failure``, ``late`` or ``node``.
         job: The job's name.
-        times: Number of occurrences.
-        steps_taken: Number of escalation steps taken.
-        title: Title of the alert.
+        times: Occurrence count.
+        steps_taken: Count of escalation steps taken.
+        title: Alert title.
     """
 
     since: datetime
@@ -455,10 +455,10 @@ class WaitingMessage:
 
     Args:
         goes_at: When the message is due.
-        channel: Name of the channel.
-        to: Address of the recipient, without secrets.
-        tries: Number of failed tries.
-        title: Title of the notice.
+        channel: Channel name.
+        to: Recipient's address, without secrets.
+        tries: Count of failed tries.
+        title: Notice title.
     """
 
     goes_at: datetime
@@ -470,7 +470,7 @@ class WaitingMessage:
 
 @dataclass(frozen=True, slots=True)
 class FailedAlert:
-    """An alert that could not be sent: since when, its job, and the reason."""
+    """An alert that could not be sent: since when, for which job, and the reason."""
 
     since: datetime
     job: str

@@ -1,4 +1,4 @@
-"""Alert policy of a project: default recipients, quiet hours, escalation, digest, on-call rota.
+"""A project's alert policy: default recipients, quiet hours, escalation, digest, on-call rota.
 
 Sources are ``alerts:`` and ``oncall:`` of targcc.yaml, or the same mappings in :class:`~...project.Project`.
 """
@@ -19,7 +19,7 @@ from ...schedules.zones import parse_zone
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 URGENT: frozenset[str] = frozenset({"failure", "unknown", "late", "node"})
-"""Default kinds of alerts that ignore quiet hours and escalate."""
+"""Default alert kinds that ignore quiet hours and escalate."""
 _DAY = timedelta(days=1)
 
 
@@ -28,7 +28,7 @@ class Target:
     """One recipient.
 
     Args:
-        channel: Name of the channel.
+        channel: Channel name.
         address: A mail address, a webhook's URL, or the target of an own channel. With ``from_code``, a reference to a secret is allowed.
         from_code: Whether the address may refer to secrets.
     """
@@ -63,10 +63,10 @@ class Hours:
     """A weekly time range in local time. If ``end`` is at or before ``start``, the range ends on the next day.
 
     Args:
-        start: Start of the range.
-        end: End of the range.
-        days: Weekdays on which the range starts; Monday is 0.
-        zone: Time zone of the range.
+        start: Start time.
+        end: End time.
+        days: Weekdays of the start; Monday is 0.
+        zone: Time zone.
     """
 
     start: time
@@ -136,7 +136,7 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Times and recipients of the digest."""
+    """When the digest is sent, and its recipients."""
 
     hours: Hours
     to: Recipients
@@ -154,7 +154,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An escalation step: recipients, and the time without a response after which the recipients are told."""
+    """An escalation step: notify the recipients after this time without a response."""
 
     after: timedelta
     to: Recipients
@@ -174,18 +174,18 @@ class Rota:
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """Alert policy of a project.
+    """A project's alert policy.
 
     Args:
         general: Default recipients, for jobs without recipients.
         recovered: Whether to send recovery notices.
-        urgent: Kinds of alerts that ignore quiet hours and escalate.
+        urgent: Alert kinds that ignore quiet hours and escalate.
         quiet: Quiet hours, during which other alerts wait.
-        digest: Times and recipients of the digest; ``None`` for no digest.
-        escalation: Escalation steps in order of time.
+        digest: Digest times and recipients; ``None`` for no digest.
+        escalation: Escalation steps, earliest first.
         rota: On-call rota.
         channels: Own channels: maps the name in rules to ``module:name``.
-        zone: Time zone of times in messages.
+        zone: Time zone for times in messages.
     """
 
     general: Recipients = NOBODY
@@ -200,7 +200,7 @@ class AlertPolicy:
 
     @classmethod
     def of(cls, project: Project) -> AlertPolicy:
-        """Parse the policy of a project.
+        """Parse a project's policy.
 
         Raises:
             ProjectError: the policy is invalid.
@@ -229,7 +229,7 @@ class AlertPolicy:
 
     @property
     def everybody(self) -> tuple[Target, ...]:
-        """Return all recipients of the policy: defaults, digest, escalation, rota."""
+        """Return all recipients in the policy: defaults, digest, escalation, rota."""
         digest = [self.digest.to] if self.digest is not None else []
         every = [self.general, *digest, *(step.to for step in self.escalation)]
         return tuple(
@@ -237,7 +237,7 @@ class AlertPolicy:
         )
 
     def resolve(self, to: Recipients, now: datetime) -> tuple[Target, ...]:
-        """Return the targets without duplicates, with those of the person on call at ``now`` if ``to.oncall`` is set."""
+        """Return the targets without duplicates. With ``to.oncall``, add the targets of the person on call at ``now``."""
         who = self.rota.on_call(now) if to.oncall else None
         called = self.rota.people[who].targets if who is not None else ()
         return tuple(dict.fromkeys((*to.targets, *called)))

@@ -13,7 +13,7 @@ from .policy import NOBODY, Recipients, Target
 
 @dataclass(frozen=True)
 class AlertRule:
-    """Alert rule of one job.
+    """A job's alert rule.
 
     Args:
         on_failure: Alert on runs that failed for good.
@@ -21,11 +21,11 @@ class AlertRule:
         on_missed: Alert on missed slots.
         on_unknown: Alert on runs that wait because no node knows their job or arguments.
         on_late: Alert on broken expectations.
-        slower_than_ms: Alert on attempts that took more than this number of milliseconds.
-        to: Recipients. Targets in the code may refer to secrets, such as ``${SLACK_URL}``. Targets in a row of the table may not:
-            anybody who may write rows could send any secret of the process to an own address.
+        slower_than_ms: Alert on attempts slower than this limit in milliseconds.
+        to: Recipients. Targets in the code may refer to secrets, such as ``${SLACK_URL}``. Targets in a table row may not:
+            a user with write access to the table could send any secret in the process to an own address.
         max_per_hour: Maximum alerts per hour; further alerts are suppressed.
-        urgent: Whether alerts ignore quiet hours and escalate; ``None`` for the project's default of the alert's kind.
+        urgent: Whether alerts ignore quiet hours and escalate; ``None`` for the project's default for the alert's kind.
     """
 
     on_failure: bool = True
