@@ -76,9 +76,9 @@ def _sha256(text: str) -> str:
 
 # Sealing: assign places in the chain.
 #
-# On SQLite, the transaction that writes a row also seals the row. On PostgreSQL, a separate short transaction seals: sealing within the
-# writing transaction, which may be an application's, would block all other writers until that transaction ends. Sealing takes a lock
-# without waiting.
+# On SQLite, the transaction that writes a row also seals the row. On PostgreSQL, a separate short transaction seals. Sealing in the
+# writing transaction would block all other writers until the end of that transaction, and an application may own the transaction.
+# Sealing takes a lock without waiting.
 
 ANCHOR = "audit_anchor"
 """Name of the row in ``c_JobSetting`` that holds the last place removed by retention."""

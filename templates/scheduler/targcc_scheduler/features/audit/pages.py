@@ -40,7 +40,7 @@ class Asked(BaseModel):
     format: Format = "csv"
 
     def filter(self, scheduler: Scheduler) -> Filter:
-        """Build the filter. Instants that cannot be parsed are left out."""
+        """Build the filter. Invalid instants are left out."""
         return Filter(
             jobs=names_of(scheduler, self.job) if self.job else (),
             actor=self.actor[:_LONGEST],

@@ -27,7 +27,7 @@ _RECENT = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Filter of audit rows. Fields left at their defaults do not filter.
+    """Filter for audit rows. Fields left at the default do not filter.
 
     Args:
         jobs: Current and former names of a job.
@@ -134,8 +134,8 @@ class Fault:
     """The first fault in the chain.
 
     Args:
-        kind: Kind of the manipulation.
-        row: Id of the row that shows the fault; ``None`` when no such row remains.
+        kind: Kind of manipulation.
+        row: Id of the row that shows the fault; ``None`` if no such row remains.
         message: Description for people.
     """
 
@@ -149,9 +149,9 @@ class Verdict:
     """Result of a verification.
 
     Args:
-        rows: Number of intact chained rows, up to the fault.
+        rows: Count of intact chained rows, up to the fault.
         head: Place of the last intact row. Note this place outside the database, where a database user cannot change the note.
-        unchained: Number of rows from before the chain existed.
+        unchained: Count of rows from before the chain existed.
         fault: The first fault, or ``None``.
         too_old: Whether retention removed the noted place, so the note proves nothing.
     """
@@ -164,10 +164,10 @@ class Verdict:
 
 
 async def verify(read: Read, noted: Link | None = None) -> Verdict:
-    """Verify the chain from its start, or from the last row removed by retention, to its end.
+    """Verify the whole chain. If retention has removed rows, the chain starts after the last removed row.
 
     Args:
-        read: Runs the queries, one for each thousand rows.
+        read: Runs the queries, a thousand rows per query.
         noted: The head from an earlier verification, if noted.
     """
     walk = _Walk(read, noted)
@@ -214,7 +214,7 @@ class _Walk:
         return (await self._read(lambda db: db.execute(query))).all()
 
     async def _step(self, row: _Row, after: _Row | None) -> Fault | None:
-        """Verify one row; return its fault or ``None``. ``after`` is the next row."""
+        """Verify the next row of the chain; return a fault or ``None``. ``after`` is the row behind ``row``."""
         if row.Seq != self._place.seq + 1:
             missing = self._place
             await self._begin()  # retention may have removed old rows meanwhile
@@ -233,7 +233,7 @@ class _Walk:
         return None
 
     def _misfit(self, row: _Row, after: _Row | None) -> Fault:
-        """Classify a row whose hash does not fit its place.
+        """Classify the fault when a row's hash does not fit the place.
 
         If the row fits the place of its predecessor, the predecessor was inserted. If the next row fits this place, the row was inserted.
         Otherwise, a row was changed.

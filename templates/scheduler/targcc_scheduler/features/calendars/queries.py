@@ -98,7 +98,7 @@ def calendar_year(name: str, year: int) -> CalendarYear:
 
 
 def users_of(name: str, definitions: Iterable[JobDefinition]) -> list[str]:
-    """Return the names of jobs that a calendar affects: directly, by their queue, or as an included calendar."""
+    """Return the names of jobs that a calendar affects: directly, through the queue, or as an included calendar."""
     return sorted(job.name for job in definitions if name in _with_included(job))
 
 
@@ -125,7 +125,7 @@ def changes(job: JobDefinition, slots: Iterable[datetime], now: datetime) -> tup
 
 
 def moved_there(job: JobDefinition, slot: datetime) -> str:
-    """Describe which slot was moved to this slot's time and why. Return an empty text if no slot was moved there."""
+    """Describe the slot that a calendar moved to this slot's time, and the reason. Return an empty text if no slot was moved."""
     return next((one.there for one in _moved(job, slot)), "")
 
 
@@ -152,7 +152,7 @@ def reasons_of_run(job: JobDefinition | None, run: Run) -> list[Reason]:
 
 
 def closed_for_good(job: JobDefinition, now: datetime) -> Iterator[Reason]:
-    """Yield a reason if the schedule alone has slots, for a job whose calendars leave no slot."""
+    """Yield a reason for a job without next slot, if the schedule alone has slots and the calendars leave none."""
     if isinstance(job.schedule, WorkingSchedule):
         first = job.schedule.base.next(now, parse_zone(job.timezone))
         if first is not None:

@@ -1,4 +1,4 @@
-"""Checks of jobs in the code and of the origin of settings."""
+"""Check the jobs in the code, and the origin of settings."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def env_file() -> Iterator[Finding]:
 
 
 def carried_build() -> Iterator[Finding]:
-    """Check that the installed scheduler is the build of the wheel in the project's ``vendor`` folder."""
+    """Check that the installed scheduler is the same build as the wheel in the project's ``vendor`` folder."""
     carried = [file.name.split("-")[1] for file in Path("vendor").glob("targcc_scheduler-*-*.whl")]
     if MODE != "package" or len(carried) != 1:
         return
@@ -186,7 +186,7 @@ def carried_build() -> Iterator[Finding]:
 
 
 def is_committed(file: Path) -> bool:
-    """Return whether a file is in the index of its git repository.
+    """Return whether a file is in the index of the surrounding git repository.
 
     The function reads the index file itself, because git would run commands that a foreign repository configures.
     An index larger than 64 MiB counts as containing the file.

@@ -1,4 +1,4 @@
-"""Checks of a database: server or file, schema, permissions."""
+"""Check a database: server or file, sizes, locks, rights, write access."""
 
 from __future__ import annotations
 

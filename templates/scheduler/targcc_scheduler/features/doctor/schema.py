@@ -1,4 +1,4 @@
-"""Checks of the schema: tables, columns, keys and indexes against what this release expects."""
+"""Check the schema: compare tables, columns, keys and indexes with this release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the rows: nodes, waiting runs, retention, statistics, index of texts."""
+"""Check the rows: nodes, waiting runs, retention, statistics, text index."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from ..legacy import owners
 from ..search import index_keeper
 from .findings import Finding, Level
 
-# Checks of the rows. Each check takes a :class:`Look`; its name is the name of the check in messages.
+# Checks of the rows. Each check takes a :class:`Look`. The function's name appears in messages about checks that fail to run.
 
 _BEHIND = timedelta(days=2)
-"""Tolerance of the retention check. Retention runs once a day, so rows older than the retention time plus this tolerance are overdue."""
+"""Tolerance in the retention check. Retention runs once a day, so rows older than the retention time plus this tolerance are overdue."""
 _LATE = timedelta(minutes=10)
 _LOOKED_AT = 1000
 _SEALED: tuple[tuple[str, sa.Column[Any], tuple[sa.ColumnElement[bool], ...]], ...] = (
@@ -44,7 +44,7 @@ _SEALED: tuple[tuple[str, sa.Column[Any], tuple[sa.ColumnElement[bool], ...]], .
 
 @dataclass(frozen=True)
 class Look:
-    """Input of a check of the rows.
+    """Input for a check.
 
     Args:
         connection: A read-only connection.
@@ -109,7 +109,7 @@ async def nodes(look: Look) -> list[Finding]:
 
 
 async def queues(look: Look) -> list[Finding]:
-    """Find queues that have jobs or waiting runs, and that no node takes runs from."""
+    """Find queues with jobs or waiting runs, but without a node that takes these runs."""
     lost = timedelta(seconds=look.settings.lost_after_seconds)
     up = [
         one
@@ -142,7 +142,7 @@ async def queues(look: Look) -> list[Finding]:
 
 
 async def sealed(look: Look) -> list[Finding]:
-    """Find encrypted values that this process has no key for."""
+    """Find encrypted values without a matching key in this process."""
     findings = []
     for what, column, where in _SEALED:
         texts = sa.select(column).where(column.like('%"$sealed"%'), *where)
@@ -231,7 +231,7 @@ def _is_reference(target: str | None) -> bool:
 
 
 async def schedules(look: Look) -> list[Finding]:
-    """Find jobs with an overdue slot, and schedules of jobs that are not in the code."""
+    """Find jobs with an overdue slot, and schedules whose job is not in the code."""
     rows = await slots.load(look.connection)
     found = [
         Finding(
@@ -306,7 +306,7 @@ async def _may_go(look: Look, table: retention.Kept, before: datetime) -> dateti
 
 
 async def statistics(look: Look) -> list[Finding]:
-    """Check that the statistics include the rows of an earlier release."""
+    """Check that the statistics include rows from an earlier release."""
     left = await kernel_statistics.left(look.connection)
     if not left:
         return []
@@ -336,7 +336,7 @@ CHECKS = (
 
 
 async def texts(look: Look) -> list[Finding]:
-    """Check that the text index exists and covers the runs of earlier releases."""
+    """Check that the text index exists and covers runs from earlier releases."""
     if not await known.of(look.connection).texts.is_there(look.connection):
         said = "this SQLite cannot index texts: searches read run after run, until TARGCC_QUERY_SECONDS are over"
         advice = "use a Python with SQLite 3.34 or newer and FTS5; then targcc migrate --down 0005, and targcc migrate"

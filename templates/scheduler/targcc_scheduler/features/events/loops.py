@@ -99,7 +99,7 @@ def event_of(one: Delivery, page: str) -> RunEvent:
 
     Args:
         one: The message.
-        page: Address of the dashboard.
+        page: Dashboard address.
     """
     body = json.loads(one.body)
     kind = EVENTS[one.event]
@@ -122,7 +122,7 @@ def _instant(text: str | None) -> datetime | None:
 
 
 async def _nothing() -> None:
-    """Clean up nothing: the loop cancels running handlers when it stops."""
+    """Do nothing before the loop stops: stopping cancels running handlers."""
 
 
 async def _within_time(handler: Handler, event: RunEvent) -> None:
@@ -158,7 +158,7 @@ WAITS = tuple(
 )
 """Delays between attempts. After the last attempt, about three days after the first, the message fails for good."""
 TURNED_OFF_AFTER = timedelta(days=3)
-"""Minimum time without a successful delivery after which a message that fails for good disables its webhook."""
+"""A message that fails for good disables the webhook, if deliveries have failed for at least this time."""
 TAKEN_FOR = timedelta(seconds=60)
 _AT_ONCE, _AT_ONCE_EACH = 10, 3
 _GONE = 410
@@ -293,7 +293,10 @@ class Deliveries:
         await self._note(one, hook, status, answer)
 
     async def _note(self, one: Delivery, hook: Webhook, status: int | None, answer: str) -> None:
-        """Record the result of an attempt. Disable the webhook on status 410, or if deliveries failed for :data:`TURNED_OFF_AFTER`."""
+        """Record the result of an attempt.
+
+        Disable the webhook on status 410, or when the last attempt fails and deliveries have failed for :data:`TURNED_OFF_AFTER`.
+        """
         services, now = self._services, self._services.clock.now()
         arrived = status is not None and 200 <= status < 300  # noqa: PLR2004 - HTTP's success
         again = None if status == _GONE else _next(one.attempts, now)

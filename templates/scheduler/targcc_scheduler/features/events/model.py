@@ -143,7 +143,7 @@ async def remove(connection: AsyncConnection, webhook_id: int) -> None:
 # Deliveries (``c_JobDelivery``): insert with the noted run, claim, send, record the result.
 
 KEPT_FOR = timedelta(days=14)
-"""Retention of messages that are delivered or failed, from their creation on."""
+"""Retention of delivered and failed messages, from creation on."""
 _NEWS = timedelta(days=7)
 """Maximum age of an ended run for new messages: an older run's row changed for another reason.
 
@@ -198,7 +198,7 @@ async def fill(connection: AsyncConnection, ids: Sequence[int], now: datetime, p
         connection: The transaction that notes the changed runs.
         ids: Run ids.
         now: The current time.
-        page: Address of the dashboard.
+        page: Dashboard address.
     """
     hooks = [one for one in await webhooks(connection) if one.disabled_at is None]
     if not hooks:
@@ -484,7 +484,7 @@ def _handler_about(item: Settlement) -> dict[str, Any]:
 
 
 async def give_up_unheard(connection: AsyncConnection, now: datetime) -> None:
-    """Disable handlers whose messages no node has claimed for :data:`UNHEARD_FOR`. Their waiting messages fail."""
+    """Disable handlers with a message unclaimed for :data:`UNHEARD_FOR`. Waiting messages to these handlers fail."""
     d, c = job_delivery.c, job_webhook.c
     of_code = sa.select(c.Id).where(c.SealedJson == IN_CODE, c.DisabledAt.is_(None))
     late = sa.select(d.WebhookId).where(

@@ -37,7 +37,7 @@ class Wish:
 
     Args:
         values: Maps options to values; see :func:`~.model.read_value`.
-        reason: Reason of the change.
+        reason: Reason for the change.
         until: End of the override; ``None`` until a reset.
     """
 
@@ -48,7 +48,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One option in a preview: its value in the code, now, and with the override, as texts for people."""
+    """An option in a preview: value in the code, current value, value with the override, each as text for people."""
 
     field: str
     code: str
@@ -58,7 +58,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Effect of an override.
+    """Effect of an override, before the override is saved.
 
     Args:
         changes: The changed options.
@@ -72,7 +72,7 @@ class Preview:
 
     @property
     def moves(self) -> bool:
-        """Return whether the override changes one of the next slots."""
+        """Return whether the override changes the next slots."""
         return self.fires_now != self.fires_then
 
 
@@ -186,7 +186,7 @@ def _wanted(scheduler: Scheduler, job: JobDefinition, added: list[Override]) -> 
 
 
 def _fires(job: JobDefinition, now: datetime) -> tuple[datetime, ...]:
-    """Return the next slots. After an override of schedule or zone ends, the slots of the remaining definition follow."""
+    """Return the next slots. When an override of schedule or zone ends, slots by the remaining definition follow."""
     ends = [
         one.until
         for one in job.overrides
@@ -202,7 +202,7 @@ def _fires(job: JobDefinition, now: datetime) -> tuple[datetime, ...]:
 
 
 def _slots(schedule: Schedule | None, after: datetime, zone: str) -> Iterator[datetime]:
-    """Yield the slots after an instant. A schedule that counts from the end of a run has no known slots."""
+    """Yield the slots after an instant. A schedule that counts from a run's end has no known slots."""
     if schedule is None or isinstance(schedule, AfterRunSchedule):
         return iter(())
     return schedule.iter(after, zone)
@@ -233,9 +233,9 @@ async def _remove(call: Call, job: JobDefinition, fields: Collection[str], by: A
 
 
 async def _restart(call: Call, job: JobDefinition, then: JobDefinition) -> None:
-    """Restart the slots of a job from now on if its schedule changes.
+    """Restart a job's slots from now on if the schedule changes.
 
-    The same transaction writes the override, so no server creates a slot of the old schedule afterwards.
+    The same transaction writes the override, so no server creates a slot by the old schedule afterwards.
     """
     text = schedule_of(then)
     row = (await slots.load(call.connection, [job.name])).get(job.name)

@@ -1,4 +1,4 @@
-"""Apply overrides to a definition, and show the code that makes them permanent."""
+"""Apply overrides to a definition, and show the code that makes the overrides permanent."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def code_lines(job: JobDefinition) -> CodeLines:
 
 
 def _options(one: Override) -> dict[str, Any]:
-    """Return an override as options of targcc.yaml. A cron expression has the name ``cron``; the decorator takes it without a name."""
+    """Return an override as options for targcc.yaml. A cron expression is named ``cron`` there and has no name in the decorator."""
     if one.field == "arguments":
         return {}
     if one.field != "schedule":

@@ -68,7 +68,7 @@ class OverrideWatch:
     async def look_again(self, store: Store) -> None:
         """Poll if the last poll is older than the interval, in a process without :meth:`run`.
 
-        Errors of missing tables are ignored: tables of an older release have no overrides.
+        Database errors are ignored, because an older schema has no table for overrides.
         """
         if uptime() - self._looked < LOOK_SECONDS:
             return
@@ -78,7 +78,7 @@ class OverrideWatch:
             log.debug("overrides cannot be read: %s", error)
 
     async def look(self, store: Store, *, ends: bool) -> None:
-        """Load the overrides and apply them to the jobs. With ``ends``, remove expired overrides first."""
+        """Load overrides and apply the overrides to the jobs. With ``ends``, remove expired overrides first."""
         self._looked = uptime()
         async with store.read() as connection:
             found = await rows.load(connection)
@@ -123,7 +123,7 @@ class OverrideWatch:
 async def _go_back(
     connection: AsyncConnection, held: JobDefinition, job: JobDefinition, ended: Sequence[Override]
 ) -> None:
-    """Restart a job's slots by its current schedule, from the end of the expired override on."""
+    """Restart a job's slots by the current schedule, from the end of the expired override on."""
     text = schedule_of(job)
     row = (await slots.load(connection, [job.name])).get(job.name)
     if text == schedule_of(held) or row is None or row.last_slot is None:

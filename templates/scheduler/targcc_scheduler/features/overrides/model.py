@@ -41,7 +41,7 @@ def options_of(text: str) -> dict[str, Any]:
 # Overrides: the allowed options, and their stored values.
 
 MOST_PRIORITY = 1000
-"""Largest priority, the same as in targcc.yaml, so that an override can move into that file."""
+"""Largest priority, as in targcc.yaml: an override can be moved into that file."""
 _MOST_RETRIES = 1000
 
 
@@ -53,9 +53,9 @@ class Override:
         job: The job's name.
         field: The option, one of :data:`FIELDS`.
         value_json: The value as JSON; see :func:`read_value`.
-        by: Author of the change.
+        by: Author.
         at: Time of the change.
-        reason: Reason of the change.
+        reason: Reason for the change.
         until: End of the override; ``None`` until a reset.
         problem: Why the override has no effect: the value does not fit the job's code any more. Empty for an effective override.
     """

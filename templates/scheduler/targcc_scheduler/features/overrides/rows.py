@@ -60,7 +60,10 @@ async def remove(connection: AsyncConnection, job: str, fields: Collection[str])
 
 
 async def remove_ended(connection: AsyncConnection, now: datetime) -> list[Override]:
-    """Delete expired overrides and return them. Needs a write transaction; of several nodes, only one gets each override."""
+    """Delete expired overrides and return the deleted overrides.
+
+    Needs a write transaction. The rows are locked, so only one node gets each override.
+    """
     over = sa.select(job_override).where(_ENDED).order_by(_C.JobName, _C.Field).with_for_update()
     rows = await connection.execute(over, {"now": now})
     ended = [Override(*row) for row in rows]
