@@ -12,45 +12,45 @@ from .chat import SlackChannel, TeamsChannel, WebhookChannel
 from .mail import MailChannel
 from .message import Notice
 
-# What an alert channel is.
+# The interface of a channel.
 
 
 class Channel(Protocol):
     """A way to send alerts.
 
     Attributes:
-        name: How rules call it, such as ``slack``; logs and the audit too.
+        name: Name of the channel in rules, logs and the audit, such as ``slack``.
     """
 
     @property
     def name(self) -> str:
-        """How rules call it, such as ``slack``."""
+        """Return the channel's name in rules, such as ``slack``."""
 
     async def send(self, message: Notice, target: str) -> None:
-        """Send one alert; called again after a failure, so it must not retry by itself.
+        """Send one alert. The caller retries after a failure, so a channel must not retry.
 
         Args:
-            message: What to say; the channel gives it its own form.
-            target: Where to, as the rule says: addresses, or a webhook's URL.
+            message: The notice to render and send.
+            target: Recipient from the rule: addresses, or a webhook's URL.
 
         Raises:
-            AlertError: it was refused; the text holds no secret.
-            Exception: anything else that went wrong; only its kind is logged.
+            AlertError: the recipient refused the alert; the text holds no secret.
+            Exception: any other failure; only the type's name is logged.
         """
 
 
-# The channels there are.
+# The registry of channels.
 
 
 def make_channels(settings: Settings, own: Mapping[str, str]) -> Mapping[str, Channel]:
-    """The standard channels, and a project's own.
+    """Build the standard channels and the project's own channels.
 
     Args:
-        settings: For all of them.
-        own: ``module:name`` of what makes each own channel from the settings: a class, or a function.
+        settings: Settings for all channels.
+        own: Maps a channel's name to ``module:name``, a class or function that builds the channel from the settings.
 
     Raises:
-        ProjectError: there is no such module or name.
+        ProjectError: a module or name cannot be imported.
     """
     return {
         **standard_channels(settings),
@@ -71,7 +71,7 @@ def _own(name: str, place: str, settings: Settings) -> Channel:
 
 
 def standard_channels(settings: Settings) -> Mapping[str, Channel]:
-    """The channels by the names that rules call them."""
+    """Return the standard channels by name."""
     channels: list[Channel] = [
         MailChannel(settings),
         SlackChannel(),

@@ -1,4 +1,4 @@
-"""Alerts to Slack, Microsoft Teams and any web address."""
+"""Alert channels for Slack, Microsoft Teams and plain webhooks."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 
 from .message import LONGEST_DETAILS, LONGEST_MESSAGE, Notice, ending, shortened
 
-# Alerts to Slack.
+# The Slack channel. The constants are Slack's limits, in characters where not stated otherwise.
 
-_LONGEST_HEADER = 150  # Slack refuses a longer header,
-_LONGEST_BLOCK = 3_000  # a longer text of a section,
-_LONGEST_FIELD = 2_000  # a longer field,
-_MOST_FIELDS = 10  # more of them,
-_MOST_SECTIONS = 20  # more than 50 blocks,
-_LONGEST_BUTTON = 75  # a longer text on a button,
-_LONGEST_URL = 3_000  # and a longer address behind it
+_LONGEST_HEADER = 150  # text of a header
+_LONGEST_BLOCK = 3_000  # text of a section
+_LONGEST_FIELD = 2_000  # text of a field
+_MOST_FIELDS = 10  # fields per section
+_MOST_SECTIONS = 20  # our limit; Slack refuses more than 50 blocks
+_LONGEST_BUTTON = 75  # text of a button
+_LONGEST_URL = 3_000  # address of a button
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 class SlackChannel:
-    """Posts to an incoming webhook of Slack; the target is its URL."""
+    """Posts alerts to an incoming webhook of Slack; the target is the webhook's URL."""
 
     name = "slack"
 
     async def send(self, message: Notice, target: str) -> None:
-        """See :class:`~.base.Channel`."""
+        """Post to Slack. See :class:`~.channels.Channel`."""
         from .http_post import post
 
         await post(target, slack_body(message))
 
 
 def slack_body(message: Notice) -> dict[str, Any]:
-    """An alert as Slack's blocks, with the title as fallback. Nothing in it is a mention or a link of somebody's own."""
+    """Render a notice as Slack blocks, with the title as fallback text. Texts are escaped: mentions and links in a text have no effect."""
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": _plain(message.title, _LONGEST_HEADER)}
     ]
@@ -79,12 +79,12 @@ def _plain(text: str, longest: int) -> dict[str, Any]:
 
 
 def _markdown(text: str) -> dict[str, Any]:
-    """Marked-up text, in which names and addresses stay what they are."""
+    """Return a ``mrkdwn`` text object. ``verbatim`` stops Slack from linking names and addresses."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _escaped(text: str, longest: int = _LONGEST_FIELD) -> str:
-    """The beginning of a text as Slack shows it word for word, at most so long; no entity is cut in the middle."""
+    """Escape a text for Slack and cut its end at ``longest`` characters, never inside an entity."""
     escaped = _entities(text)
     if len(escaped) <= longest:
         return escaped
@@ -95,7 +95,7 @@ def _escaped(text: str, longest: int = _LONGEST_FIELD) -> str:
 
 
 def _escaped_end(text: str, longest: int) -> str:
-    """The end of a text, likewise."""
+    """Escape a text for Slack and cut its beginning at ``longest`` characters, never inside an entity."""
     escaped = _entities(text)
     if len(escaped) <= longest:
         return escaped
@@ -109,7 +109,7 @@ def _entities(text: str) -> str:
     return "".join(_ENTITIES.get(character, character) for character in text)
 
 
-# Alerts to Microsoft Teams.
+# The Microsoft Teams channel.
 
 _COLORS = {"success": "good", "recovered": "good", "slow": "warning", "missed": "warning"}
 _COLORS |= dict.fromkeys(("failure", "late", "node", "unknown", "escalation"), "attention")
@@ -122,19 +122,19 @@ _LONGEST_LINE = 150
 
 
 class TeamsChannel:
-    """Posts to a Power Automate workflow that posts to Teams; the target is its URL."""
+    """Posts alerts to a Power Automate workflow, which posts to Teams; the target is the workflow's URL."""
 
     name = "teams"
 
     async def send(self, message: Notice, target: str) -> None:
-        """See :class:`~.base.Channel`."""
+        """Post to a Teams workflow. See :class:`~.channels.Channel`."""
         from .http_post import post
 
         await post(target, teams_body(message))
 
 
 def teams_body(message: Notice) -> dict[str, Any]:
-    """An alert as a message with an Adaptive Card, which a workflow takes. No text in it is Markdown of somebody's own."""
+    """Render a notice as a message with an Adaptive Card, for a workflow. Texts are escaped: Markdown in a text has no effect."""
     title = {"text": _escaped_for_teams(message.title), "weight": "Bolder", "size": "Medium"}
     body = [
         _block(**title, color=_COLORS.get(message.kind, "default")),
@@ -185,7 +185,7 @@ def _block(**said: Any) -> dict[str, Any]:
 
 
 def _escaped_for_teams(text: str) -> str:
-    """A text that Markdown leaves as it is."""
+    """Escape Markdown in a text."""
     escaped = _MARKUP.sub(lambda found: f"\\{found[0]}", text)
     return _BEGINS_A_LIST.sub(_not_a_list, escaped)
 
@@ -195,7 +195,7 @@ def _not_a_list(found: re.Match[str]) -> str:
     return f"{blank}{sign}\\" if sign[0].isdigit() else f"{blank}\\{sign}"
 
 
-# Alerts as JSON to any web address.
+# The webhook channel: alerts as plain JSON.
 
 
 class WebhookChannel:
@@ -204,17 +204,19 @@ class WebhookChannel:
     name = "webhook"
 
     async def send(self, message: Notice, target: str) -> None:
-        """See :class:`~.base.Channel`."""
+        """Post JSON. See :class:`~.channels.Channel`."""
         from .http_post import post
 
         await post(target, webhook_body(message))
 
 
 def webhook_body(message: Notice) -> dict[str, Any]:
-    """An alert as a JSON object.
+    """Render a notice as a JSON object.
 
-    ``event`` is failure, success, slow, missed, late, node, unknown, recovered, escalation, held, digest or test; ``run_id`` is null when
-    there is no run; ``id`` is the same each time that it is sent, ``thread`` that of all alerts about the same.
+    * ``event``: failure, success, slow, missed, late, node, unknown, recovered, escalation, held, digest or test.
+    * ``run_id``: null when there is no run.
+    * ``id``: key of the notice; a repeated delivery keeps the id.
+    * ``thread``: key that all alerts about the same problem share.
     """
     return {
         "id": message.key,

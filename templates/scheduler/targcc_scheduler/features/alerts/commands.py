@@ -23,7 +23,7 @@ from ...scheduler import Scheduler
 from .delivery import AlertSender, Tried, try_out
 from .model import AlertsNow, alerts_now, shown_address
 
-# ``targcc alert``: whether alerts reach people, and which are not over.
+# ``targcc alert``: test messages and open alerts.
 
 
 @click.group("alert", cls=Commands)
@@ -150,7 +150,7 @@ def _sender(scheduler: Scheduler) -> AlertSender:
     return AlertSender(scheduler.store.engine, scheduler.settings, scheduler.clock)
 
 
-# ``targcc alert-rules``: rules by which Prometheus notices what this scheduler cannot tell any more.
+# ``targcc alert-rules``: Prometheus rules for problems that a stopped scheduler cannot report.
 
 
 @click.command("alert-rules")
@@ -175,7 +175,7 @@ def alert_rules(output: Path | None) -> None:
 
 
 def rules_text(project: str, jobs: Iterable[JobDefinition]) -> str:
-    """The rules as a file of Prometheus. Texts are quoted as JSON, which YAML reads."""
+    """Render the rules as a Prometheus rule file. Texts are JSON strings, which are valid YAML."""
     lines = ["groups:", f"  - name: {json.dumps(f'targcc {project}')}", "    rules:"]
     for rule in [*_whole(project), *(rule for job in jobs for rule in _of_job(job))]:
         lines += [
@@ -244,7 +244,7 @@ def _whole(project: str) -> Iterator[dict[str, Any]]:
 
 
 def _of_job(job: JobDefinition) -> Iterator[dict[str, Any]]:
-    """A job that has to succeed so often is watched by its last success, which needs no scheduler that is up."""
+    """Yield a rule on the time since the last success, for a job that expects successes. The rule needs no running scheduler."""
     expected = job.expectations
     if not expected.successes:
         return
@@ -260,7 +260,7 @@ def _of_job(job: JobDefinition) -> Iterator[dict[str, Any]]:
 
 
 def _quoted(text: str) -> str:
-    """A text as PromQL quotes it."""
+    """Quote a text for PromQL."""
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -38,14 +38,14 @@ from .message import (
 from .policy import AlertPolicy, Recipients, Target
 from .rules import AlertRule, addresses
 
-# Bringing one message to one recipient, by the channel that the rule names.
+# Deliver one message to one recipient through the target's channel.
 
 _TRIES = 3
 _TIMEOUT_SECONDS = 15
 
 
 class Sender:
-    """Brings messages.
+    """Sends messages through channels.
 
     Args:
         channels: The channels by name.
@@ -55,7 +55,16 @@ class Sender:
         self.channels = channels
 
     async def bring(self, notice: Notice, target: Target, tries: int | None = None) -> str | None:
-        """Send a message, and again when that fails; ``None``, or why it could not be sent: without an address, which may be a password."""
+        """Send a message, with retries.
+
+        Args:
+            notice: The message.
+            target: The recipient.
+            tries: Maximum tries; default :data:`_TRIES`.
+
+        Returns:
+            ``None`` on success, or channel and reason of the failure. The reason holds no address: an address may be a password.
+        """
         reason = ""
         tries = _TRIES if tries is None else tries
         for attempt in range(1, tries + 1):
@@ -64,7 +73,7 @@ class Sender:
                     await self._send(notice, target)
             except Exception as error:  # noqa: BLE001 - the scheduler goes on
                 reason = _reason(error)
-                if isinstance(error, SecretError):  # trying again changes nothing
+                if isinstance(error, SecretError):  # a retry cannot succeed
                     break
                 if attempt < tries:
                     await asyncio.sleep(2**attempt / 4)
@@ -83,7 +92,7 @@ class Sender:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the address: a webhook's URL is a password."""
+    """Describe an error without the address: a webhook's URL is a password."""
     if isinstance(error, AlertError | SecretError):
         return mask(str(error))
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
@@ -94,7 +103,7 @@ def _reason(error: Exception) -> str:
     return "nobody answers there" if "Connect" in type(error).__name__ else type(error).__name__
 
 
-# What follows an alert: that it is well again, or that nobody has done anything about it.
+# Notices that follow an alert: recovery and escalation.
 
 _NODE = "node"
 
@@ -102,14 +111,14 @@ _NODE = "node"
 def recovered(
     row: Any, at: datetime, definitions: Mapping[str, JobDefinition], page: str, zone: ZoneInfo
 ) -> Notice:
-    """That something is well again.
+    """Build the recovery notice of an alert.
 
     Args:
-        row: The row of ``c_JobAlertThread``.
-        at: Since when.
-        definitions: The jobs, for their names.
-        page: The dashboard.
-        zone: In which times are.
+        row: The alert's row in ``c_JobAlertThread``.
+        at: Recovery time.
+        definitions: The jobs, for display names.
+        page: Dashboard address.
+        zone: Time zone for times in the notice.
     """
     name = _name(row, definitions)
     span = _span(row.FirstAt, at, zone)
@@ -131,7 +140,7 @@ def recovered(
 
 
 def escalated(row: Any, now: datetime, page: str, zone: ZoneInfo) -> Notice:
-    """That nobody has done anything about it."""
+    """Build the escalation notice of an open alert. Arguments as for :func:`recovered`; ``now`` is the current time."""
     title = f"Nobody has taken this up: {row.Title}"
     return _notice(
         row,
@@ -190,24 +199,24 @@ def _span(first: datetime, last: datetime, zone: ZoneInfo) -> str:
     return f"{begin.day} {begin:%b %H:%M} - {end.day} {end:%b %H:%M}"
 
 
-# The alerts about a job: which rule holds, whether the hour has room for one more, who hears of it now and who after quiet hours.
+# The alert sender: choose the rule, check the hourly limit, send now or hold until quiet hours end.
 #
-# A row in ``c_JobAlert`` takes precedence over the job's decorator. Each alert is an audit row, so that every node counts the same
-# alerts of an hour; how many were not sent is said in the next one.
+# A row in ``c_JobAlert`` takes precedence over the job's decorator. Each alert is an audit row, so every node counts the same
+# alerts per hour. The next sent alert states how many alerts were suppressed.
 
 log = logging.getLogger("targcc.alerts.dispatcher")
 _HELD = "held/"
 
 
 class AlertSender:
-    """Decides who is told about an event, and tells them.
+    """Chooses the recipients of an event and sends the alert.
 
     Args:
         engine: The scheduler's database.
-        settings: The mail server, the address of the dashboard, who hears of jobs that name nobody.
-        clock: The time, for counting an hour's alerts.
-        channels: The channels by name. Default: mail, Slack, Teams and a plain webhook, and the project's own.
-        policy: Quiet hours, escalation, who is on call. Default: what the project says.
+        settings: Mail server, dashboard address, default mail recipients (``alert_email``).
+        clock: Current time, for the hourly limit.
+        channels: The channels by name. Default: mail, Slack, Teams, webhook, and the project's own channels.
+        policy: Quiet hours, escalation, on-call rota. Default: the project's policy.
     """
 
     def __init__(
@@ -224,20 +233,23 @@ class AlertSender:
         self.policy = AlertPolicy.of(current()) if policy is None else policy
         self._settings = settings
         self._failed: set[str] = set()
-        """The jobs of which this process could not send an alert since it last sent one."""
+        """Jobs whose latest alert from this process could not be sent."""
         if channels is None:
             channels = make_channels(settings, self.policy.channels)
         self.courier = Sender(channels)
 
     async def __call__(self, event: AlertEvent) -> None:
-        """Tell whoever wants to know. What goes wrong is logged and audited, and not raised."""
+        """Send the alerts of an event. Failures are logged and audited, not raised."""
         try:
             await self._handle(event)
         except Exception:
             log.exception("the alert about %s could not be handled", event.definition.name)
 
     async def rule(self, definition: JobDefinition) -> AlertRule | None:
-        """The rule that holds for a job; ``None``: nobody is told."""
+        """Return the alert rule of a job, or ``None`` if the job has no recipients.
+
+        The order is: row of ``c_JobAlert``, decorator, default recipients.
+        """
         async with self.engine.connect() as connection:
             row = await model.find_rule(connection, definition.name)
         if row is not None:
@@ -248,16 +260,16 @@ class AlertSender:
         return AlertRule() if general.targets or general.oncall else None
 
     def recipients(self, rule: AlertRule, now: datetime) -> tuple[Target, ...]:
-        """Who is told by a rule; those of the project, if it names nobody."""
+        """Return the recipients of a rule, or the project's default recipients if the rule names none."""
         named = rule.to.targets or rule.to.oncall
         return self.policy.resolve(rule.to if named else self._general(), now)
 
     def everybody(self) -> tuple[Target, ...]:
-        """Every recipient that the project as a whole names."""
+        """Return all recipients in the project's policy and settings."""
         return tuple(dict.fromkeys((*self._general().targets, *self.policy.everybody)))
 
     def _general(self) -> Recipients:
-        """Where alerts go of jobs that name nobody."""
+        """Return the default recipients, for jobs without recipients."""
         mails = [Target("mail", one) for one in addresses(self._settings.alert_email)]
         general = self.policy.general
         return Recipients((*mails, *general.targets), oncall=general.oncall)
@@ -298,7 +310,7 @@ class AlertSender:
         event: AlertEvent,
         now: datetime,
     ) -> tuple[bool, int]:
-        """Whether the hour has room for one more alert, and how many were not sent since the last one that was."""
+        """Apply the hourly limit. Returns as :func:`.model.admit`."""
         return await model.admit(
             connection,
             event.definition.name,
@@ -318,7 +330,7 @@ class AlertSender:
         *,
         urgent: bool,
     ) -> None:
-        """Keep what may be well again one day, so that people are told of that, or others are told when it is not."""
+        """Record an occurrence, for alerts that can recover or escalate."""
         about = event.kind == "failure" or bool(event.about)
         if notice.kind not in {"failure", "late", "node"} or not about:
             return
@@ -342,7 +354,11 @@ class AlertSender:
         *,
         urgent: bool,
     ) -> tuple[Target, ...]:
-        """Write down what waits for the end of somebody's quiet hours; the recipients that need not wait."""
+        """Put messages to recipients in quiet hours into the outbox. Urgent notices are not held.
+
+        Returns:
+            The recipients to notify now.
+        """
         now, waits = self.clock.now(), []
         for target in targets:
             until = None if urgent else self.policy.quiet_until(target, now)
@@ -357,7 +373,7 @@ class AlertSender:
         return tuple(target for target in targets if target not in later)
 
     def letter(self, notice: Notice, target: Target, due: datetime, key: str) -> model.Letter:
-        """A message for one recipient, to be sent later, or by whichever node comes first."""
+        """Build the outbox message of a notice to one recipient."""
         return model.Letter(
             key=key,
             job=notice.job,
@@ -371,7 +387,11 @@ class AlertSender:
     async def tell(
         self, notice: Notice, targets: Sequence[Target], *, run_id: int | None = None
     ) -> list[str]:
-        """Send a message to recipients; why it did not reach some, which is logged and audited too."""
+        """Send a message to recipients.
+
+        Returns:
+            Reasons of failed deliveries; empty if all succeeded. The reasons are also logged and audited.
+        """
         brought = await asyncio.gather(
             *(self.courier.bring(notice, target) for target in grouped(targets))
         )
@@ -388,7 +408,7 @@ class AlertSender:
         return reasons
 
     async def _went_out(self, name: str) -> None:
-        """Take back that an alert about the job did not go out; said once after each time it was."""
+        """Remove the failed-alert issue of a job, if this process recorded the issue."""
         if name not in self._failed:
             return
         self._failed.discard(name)
@@ -396,7 +416,7 @@ class AlertSender:
             await model.note_success(connection, name)
 
     async def send_due(self) -> int:
-        """Send what is due of what was held, or is for any node to send; how many messages that were. See :mod:`~..storage.alerts.outbox`."""
+        """Send due messages from the outbox and return their count. See :func:`.model.claim`."""
         async with self.engine.connect() as connection:
             if not await model.any_due(connection, self.clock.now()):
                 return 0
@@ -419,7 +439,7 @@ class AlertSender:
 
 
 def _batches(rows: Sequence[Any]) -> Iterable[tuple[Target, list[Any]]]:
-    """What goes in one message: all that was held for a recipient; each of the others is one of its own."""
+    """Group held notices by recipient; send every other notice alone."""
     found: dict[tuple[Target, int | None], list[Any]] = {}
     for row in rows:
         target = Target(row.Channel, row.Target, row.FromCode)
@@ -428,16 +448,16 @@ def _batches(rows: Sequence[Any]) -> Iterable[tuple[Target, list[Any]]]:
     return [(target, mine) for (target, _), mine in found.items()]
 
 
-# A test message through each channel, so that people know that alerts would reach them.
+# Test messages through each channel.
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What became of one test message.
+    """Result of a test message.
 
     Args:
-        target: To whom, and the way it went.
-        reason: Why it did not go out; ``None``: it did.
+        target: Recipient and channel.
+        reason: Reason of a failure; ``None`` if the message was sent.
     """
 
     target: Target
@@ -447,13 +467,13 @@ class Tried:
 async def try_out(
     sender: AlertSender, job: JobDefinition | None, channels: Collection[str], by: str
 ) -> Sequence[Tried]:
-    """Send a message that is marked as a test, once, to everybody whom alerts could reach.
+    """Send a test message once to each possible recipient of alerts.
 
     Args:
-        sender: Knows rules and channels.
-        job: The job whose alerts are meant; ``None``: those of the project.
-        channels: Only by these; none: by all.
-        by: Who asked for it.
+        sender: Provides rules and channels.
+        job: Test this job's recipients; ``None`` for the project's recipients.
+        channels: Restrict the test to these channels; empty for all channels.
+        by: Name of the requesting person, shown in the message.
     """
     now = sender.clock.now()
     if job is None:

@@ -11,13 +11,13 @@ import httpx
 from ...core.errors import AlertError
 from ...core.masking import MASK
 
-# Posting JSON to a webhook, whose URL is a secret. Imported when an alert is sent: httpx is large.
+# Post alerts as JSON to a webhook. The webhook's URL is a secret.
 
 _TIMEOUT_SECONDS = 15
 
 
 class SecretURL(httpx.URL):
-    """A URL that is shown without its path: httpx logs the address of each request, and a webhook's path is its password."""
+    """A URL whose text form masks the path. httpx logs the URL of each request, and a webhook's path is a password."""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}/{MASK}"
@@ -25,12 +25,12 @@ class SecretURL(httpx.URL):
     __repr__ = __str__
 
     def join(self, url: httpx.URL | str) -> httpx.URL:
-        """The address that a redirection leads to, from the whole address."""
+        """Resolve the URL of a redirect against the unmasked URL."""
         return httpx.URL(super().__str__()).join(url)
 
 
 async def hide_address(request: httpx.Request) -> None:
-    """Hide the path of a request, and of each that a redirection leads to; an event hook of a client."""
+    """Mask the path of a request; an httpx event hook, which also runs for redirects."""
     request.url = SecretURL(request.url)
 
 
@@ -38,8 +38,8 @@ async def post(url: str, body: dict[str, Any]) -> None:
     """Post ``body`` as JSON.
 
     Raises:
-        AlertError: the answer is no success.
-        httpx.HTTPError: there was no answer.
+        AlertError: the response is no success.
+        httpx.HTTPError: no response arrived.
     """
     async with httpx.AsyncClient(
         timeout=_TIMEOUT_SECONDS, event_hooks={"request": [hide_address]}
@@ -49,7 +49,7 @@ async def post(url: str, body: dict[str, Any]) -> None:
         raise AlertError(f"the webhook answered {answer.status_code}")
 
 
-# Posting a message. Imported when there is one: httpx is large.
+# Post signed messages to the webhooks of ``features/events``.
 
 TIMEOUT_SECONDS = 15
 
@@ -57,11 +57,17 @@ TIMEOUT_SECONDS = 15
 async def post_signed(
     client: httpx.AsyncClient, url: str, body: bytes, headers: Mapping[str, str]
 ) -> int:
-    """Post a message; the status of the answer, of which nothing else is read. Redirects are not followed.
+    """Post a message and return the response status. The response body is not read.
+
+    Args:
+        client: A client from :func:`new_client`, which follows no redirects.
+        url: The webhook's address.
+        body: The message.
+        headers: Signature headers; added to content type and user agent.
 
     Raises:
-        TimeoutError: there was no answer in time.
-        httpx.HTTPError: there was none.
+        TimeoutError: no response arrived within ``TIMEOUT_SECONDS``.
+        httpx.HTTPError: no response arrived.
     """
     said = {"Content-Type": "application/json", "User-Agent": "targcc-scheduler", **headers}
     request = client.build_request("POST", url, content=body, headers=said)
@@ -75,12 +81,12 @@ async def post_signed(
 
 
 def new_client() -> httpx.AsyncClient:
-    """A client for some messages."""
+    """Return an HTTP client that follows no redirects."""
     return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False)
 
 
 def reason(error: Exception) -> str:
-    """Why there was no answer, without the address."""
+    """Return why a request got no response, as text without the address."""
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return "no answer in time"
     if isinstance(error, httpx.ConnectError):

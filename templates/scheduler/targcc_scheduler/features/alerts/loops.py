@@ -31,12 +31,12 @@ from .delivery import AlertSender
 from .message import AlertEvent, Notice, Section, one_line, pages_of
 from .policy import Target
 
-# Alerts on their way to people: outside the path of jobs, several at once, and what waits is sent before the node stops.
+# The queue for alert events. Sending several events at once happens outside the path of runs. On shutdown the node sends queued events.
 
 log = logging.getLogger("targcc.node.alert_queue")
 
 AT_ONCE = 4
-"""So that a mail server which does not answer holds up no other alert."""
+"""Concurrent senders. A mail server without an answer delays no other alert."""
 _MOST_WAITING = 10_000
 _LAST_SECONDS = 10.0
 
@@ -45,10 +45,10 @@ _KINDS: dict[RunState, Any] = {RunState.FAILED: "failure", RunState.SUCCEEDED: "
 
 
 class AlertQueue:
-    """Makes alert events of settled runs, whoever settled them, and hands all events to who tells people.
+    """Queues alert events about settled runs and nodes, and passes the events to the alert sender.
 
     Args:
-        send: Tells people; ``None``: nobody is told.
+        send: Sends the alerts of an event; ``None`` to send no alerts.
         definitions: The jobs.
     """
 
@@ -60,14 +60,14 @@ class AlertQueue:
         self._events: asyncio.Queue[AlertEvent] = asyncio.Queue(maxsize=_MOST_WAITING)
 
     def settled(self, settlement: Settlement) -> None:
-        """A run was settled: by a worker, or by the rescue of what a lost worker left."""
+        """Queue the event of a settled run, whether a worker or the rescue after a lost worker settled the run."""
         claim = settlement.claim
         definition = self._definitions.get(claim.job_name) or stand_in(claim.job_name, claim.queue)
         if (event := event_of(settlement, definition)) is not None:
             self.put(event)
 
     def put(self, event: AlertEvent) -> None:
-        """Something happened that somebody may want to know."""
+        """Queue an event. If the queue is full, the event is dropped and logged."""
         if self.send is None or not self._may_interest(event):
             return
         try:
@@ -77,12 +77,12 @@ class AlertQueue:
             log.warning("too many alerts wait: one about %s is dropped", name)
 
     async def run(self) -> None:
-        """Send one after the other, until cancelled."""
+        """Send queued events one after another, until cancelled."""
         while True:
             await self._send_one(await self._events.get())
 
     async def send_rest(self) -> None:
-        """Send what waits; what takes too long is dropped."""
+        """Send the queued events within ten seconds; drop the events that remain."""
         try:
             async with asyncio.timeout(_LAST_SECONDS):
                 while not self._events.empty():
@@ -91,7 +91,10 @@ class AlertQueue:
             log.warning("while stopping: %d alerts were not sent in time", self._events.qsize() + 1)
 
     def _may_interest(self, event: AlertEvent) -> bool:
-        """Most runs succeed and nobody asked to hear of it; the sender need not look that up each time."""
+        """Return whether an event may have recipients.
+
+        A success without an alert rule has none. Most runs are such successes, so this check spares the sender a query.
+        """
         job = event.definition
         return event.kind != "success" or job.alerts is not None or job.name in self.alerted
 
@@ -105,7 +108,7 @@ class AlertQueue:
 
 
 def event_of(settlement: Settlement, definition: JobDefinition) -> AlertEvent | None:
-    """What a settled run means to people; ``None`` when it is not over, or nothing to tell of."""
+    """Build the alert event of a settled run. Return ``None`` unless the run failed for good or succeeded."""
     kind, attempt = _KINDS.get(settlement.state), settlement.attempt
     if kind is None:
         return None
@@ -122,23 +125,23 @@ def event_of(settlement: Settlement, definition: JobDefinition) -> AlertEvent | 
     )
 
 
-# Looks after alerts that are not over, and sends what waits.
+# The watch over open alerts: recovery, escalation, digest, outbox.
 #
-# It has no clock of its own: the node's look for what is late wakes it when there is something to do, so a node without open alerts asks the
-# database nothing more.
+# The watch has no timer. The node's maintenance loop wakes the watch when open alerts, outbox messages or a digest are due.
+# A node without open alerts sends no further queries.
 
 _DIGEST = "alert digest"
 _DIGEST_GRACE = timedelta(hours=2)
-"""A digest that no node was there for is sent so much later, and then no more."""
+"""Maximum delay of a digest: a node that starts later skips the slot."""
 _FORGET = timedelta(days=30)
 
 
 class AlertWatch:
-    """Sends what follows alerts.
+    """Sends recovery notices, escalations, digests and outbox messages.
 
     Args:
         store: The database.
-        sender: Who tells people.
+        sender: Sends alerts.
         definitions: The jobs.
     """
 
@@ -154,23 +157,23 @@ class AlertWatch:
         self._ending = False
 
     def look(self, noted: AbstractSet[tuple[str, str]], now: datetime) -> None:
-        """See whether there is something to do.
+        """Wake :meth:`run` if alerts are open or a digest is due.
 
         Args:
-            noted: What is wrong: see :func:`~...storage.failures.concerns.noted`.
-            now: The instant it is.
+            noted: Recorded issues as pairs of subject and kind: see :func:`~..triage.error_groups.noted`.
+            now: The current time.
         """
         if error_groups.ALERTS_GO_ON in noted or self._digest_is_due(now):
             self._noted = noted
             self._wake.set()
 
     def end(self) -> None:
-        """Let :meth:`run` return when it has done what it is at."""
+        """Let :meth:`run` return after its current pass."""
         self._ending = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Do what there is to do whenever :meth:`look` has seen some, until :meth:`end`."""
+        """Run :meth:`once` whenever :meth:`look` wakes the watch, until :meth:`end`."""
         outage = Outage(log, "what follows alerts")
         while True:
             await self._wake.wait()
@@ -184,7 +187,7 @@ class AlertWatch:
                 outage.failed(error)
 
     async def once(self, noted: AbstractSet[tuple[str, str]], now: datetime) -> None:
-        """Say what is well again, take the next steps, make the digest, and send what is due."""
+        """Send recovery notices, take escalation steps, create the digest, and send due messages."""
         if error_groups.ALERTS_GO_ON in noted:
             async with self._store.read() as connection:
                 rows = await model.going_on(connection)
@@ -211,7 +214,7 @@ class AlertWatch:
         noted: AbstractSet[tuple[str, str]],
         now: datetime,
     ) -> tuple[datetime | None, bool]:
-        """Since when it is over, and whether it waits for a person."""
+        """Return when the alert recovered (``None`` while open), and whether the alert still needs attention."""
         if row.Kind == "failure":
             over_at = await model.failure_over_at(connection, row)
             return over_at, await model.failure_waits(connection, row.Thread, now)
@@ -219,7 +222,7 @@ class AlertWatch:
         return (None, True) if subject in noted else (now, False)
 
     async def _end(self, row: Any, over_at: datetime, now: datetime) -> None:
-        """One of several nodes says that it is well again."""
+        """Delete the alert and send a recovery notice. Only the node that deletes the row sends."""
         sender = self._sender
         notice = delivery.recovered(
             row, over_at, self._definitions, sender.page, sender.policy.zone
@@ -228,7 +231,7 @@ class AlertWatch:
             if not await model.end(connection, row):
                 return
             seen = row.Kind == "node" and not await model.node_is_up(connection, row.About, now)
-            if seen or not sender.policy.recovered:  # a person took a lost node off the list
+            if seen or not sender.policy.recovered:  # somebody removed the lost node
                 return
             await audit(
                 connection,
@@ -255,7 +258,7 @@ class AlertWatch:
         return bool(row.EscalatesFrom + steps[row.Step].after <= now)
 
     async def _escalate(self, row: Any, now: datetime) -> None:
-        """One of several nodes tells the next ones."""
+        """Take an escalation step and notify the step's recipients. Only the node that changes the row notifies."""
         sender = self._sender
         notice = delivery.escalated(row, now, sender.page, sender.policy.zone)
         targets = sender.policy.resolve(sender.policy.escalation[row.Step].to, now)
@@ -278,7 +281,7 @@ class AlertWatch:
     async def _put(
         self, connection: AsyncConnection, notice: Notice, targets: Iterable[Target], now: datetime
     ) -> None:
-        """Leave a message to whichever node sends it; each recipient's mail is one."""
+        """Put a notice into the outbox, with a message per target. All mail addresses share a message."""
         letters = [
             self._sender.letter(notice, target, now, f"{notice.key}/{number}")
             for number, target in enumerate(message.grouped(targets))
@@ -295,7 +298,7 @@ class AlertWatch:
         return self._digest_at <= now
 
     async def _send_digest(self, now: datetime) -> None:
-        """One of several nodes makes it."""
+        """Build the digest and write outbox messages. Only the node that claims the slot writes."""
         sender, digest, slot = self._sender, self._sender.policy.digest, self._digest_at
         if digest is None or slot is None:
             return
@@ -318,11 +321,11 @@ class AlertWatch:
 def watch_of(
     store: Store, send: object, definitions: Mapping[str, JobDefinition]
 ) -> AlertWatch | None:
-    """Who looks after the alerts that ``send`` tells people of; ``None``: it is somebody's own, or nobody is told."""
+    """Return the watch for an :class:`AlertSender`, or ``None`` for a custom sender or no sender."""
     return AlertWatch(store, send, definitions) if isinstance(send, AlertSender) else None
 
 
-# The digest: what needs a person, what happened since the last one, and what comes until the next.
+# The digest: open issues, results since the previous digest, and slots of the next 24 hours.
 
 _DAY = timedelta(days=1)
 _MOST = 20
@@ -338,14 +341,14 @@ async def digest_of(
     page: str,
     zone: ZoneInfo,
 ) -> Notice:
-    """The digest.
+    """Build the digest.
 
     Args:
-        connection: To read by.
+        connection: A connection for reading.
         definitions: The jobs.
-        between: When the last one was due, and the instant it is.
-        page: The dashboard.
-        zone: In which times are.
+        between: Due time of the previous digest, and the current time.
+        page: Dashboard address.
+        zone: Time zone for times in the digest.
     """
     since, now = between
     found = await overview(connection, definitions, now, back=now - since, ahead=_DAY)
@@ -430,7 +433,7 @@ def _comes(found: Overview, now: datetime, zone: ZoneInfo, page: str) -> Iterabl
 def _were_closed(
     closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
 ) -> Iterable[tuple[str, str]]:
-    """The maintenance windows that are over."""
+    """Yield the maintenance windows that have ended."""
     for one in closed:
         if one.ends_at <= now:
             yield _in_words(one, now, zone, "nothing ran"), f"{page}/calendars"
@@ -439,7 +442,7 @@ def _were_closed(
 def _will_be_closed(
     closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
 ) -> Iterable[tuple[str, str]]:
-    """Those that go on, or begin within a day."""
+    """Yield the maintenance windows that are active, or start within a day."""
     for one in closed:
         if one.starts_at < now + _DAY and one.ends_at > now:
             yield _in_words(one, now, zone, "nothing starts"), f"{page}/calendars"

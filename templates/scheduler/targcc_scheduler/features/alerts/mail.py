@@ -16,18 +16,18 @@ from ...services.mailer import send_by_smtp
 from ...settings import Settings
 from .message import Notice
 
-# Alerts by mail.
+# The mail channel.
 
 _NO_ATOM = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class MailChannel:
-    """One mail to all addresses of the target, which commas separate: plain text, and the same as a page.
+    """Sends a mail to all comma-separated addresses in the target, as plain text and HTML.
 
-    Mails about the same failure belong to one conversation. A mail that is sent again has the same Message-ID.
+    Mails about the same problem share a conversation. A repeated delivery keeps the Message-ID.
 
     Args:
-        settings: Names the mail server and the sender.
+        settings: Mail server and sender address.
     """
 
     name = "mail"
@@ -36,14 +36,14 @@ class MailChannel:
         self._settings = settings
 
     async def send(self, message: Notice, target: str) -> None:
-        """See :class:`~.base.Channel`."""
+        """Send a mail. See :class:`~.channels.Channel`."""
         if not self._settings.smtp_host:
             raise AlertError("no mail server: set TARGCC_SMTP_HOST")
         await send_by_smtp(self._settings, mail_of(message, self._settings.smtp_from, target))
 
 
 def mail_of(message: Notice, sender: str, target: str) -> EmailMessage:
-    """An alert as a mail.
+    """Build the mail of a notice.
 
     Raises:
         AlertError: an address holds a line break.
@@ -51,7 +51,7 @@ def mail_of(message: Notice, sender: str, target: str) -> EmailMessage:
     mail = EmailMessage()
     try:
         mail["From"], mail["To"] = sender, target
-    except ValueError:  # would be a header of somebody's own
+    except ValueError:  # a line break would inject a header
         raise AlertError("the addresses hold a line break") from None
     domain = _atom(parseaddr(sender)[1].rpartition("@")[2]) or "localhost"
     project = _atom(current().name)
@@ -62,7 +62,7 @@ def mail_of(message: Notice, sender: str, target: str) -> EmailMessage:
         first = f"<thread.{_atom(message.thread)}.{project}@{domain}>"
         mail["In-Reply-To"], mail["References"] = first, first
     mail["Auto-Submitted"] = "auto-generated"
-    mail["X-Auto-Response-Suppress"] = "All"  # Exchange: nobody is out of the office to a machine
+    mail["X-Auto-Response-Suppress"] = "All"  # Exchange sends no out-of-office reply
     mail["List-Id"] = f"Alerts of {project} <alerts.{project}.{domain}>"
     mail.set_content(mail_text(message))
     mail.add_alternative(mail_page(message), subtype="html")
@@ -70,12 +70,12 @@ def mail_of(message: Notice, sender: str, target: str) -> EmailMessage:
 
 
 def _atom(text: str) -> str:
-    """What may stand in the ids of a mail."""
+    """Replace characters that mail ids do not allow; return at most 100 characters."""
     return _NO_ATOM.sub("-", text).strip(".-")[:100]
 
 
 def mail_text(message: Notice) -> str:
-    """An alert as plain text."""
+    """Render a notice as plain text."""
     lines = [message.message]
     if message.facts:
         width = max(len(name) for name, _ in message.facts)
@@ -88,7 +88,7 @@ def mail_text(message: Notice) -> str:
     return visible("\n".join(lines), lines=True) + "\n"
 
 
-# An alert as the page of a mail: small, nothing is fetched, and every text that people wrote may run either way.
+# The HTML part of a mail: small, without external resources. Each text that people wrote has its own direction (``dir="auto"``).
 
 _COLORS = {
     "failure": "#b42318",
@@ -114,7 +114,7 @@ _PRE = (
 
 
 def mail_page(message: Notice) -> str:
-    """The page."""
+    """Render a notice as an HTML page."""
     color = _COLORS.get(message.kind, _PLAIN_COLOR)
     return f"""<!DOCTYPE html>
 <html lang="en">

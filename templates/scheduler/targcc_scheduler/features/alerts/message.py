@@ -18,24 +18,24 @@ from ...schedules.words import format_duration
 from ..triage.error_groups import fingerprint_of, missed
 from .policy import Target
 
-# The events that alerts are about.
+# Alert events.
 
 
 @dataclass(frozen=True)
 class AlertEvent:
-    """Something happened to a job that somebody may want to know.
+    """An event of a job or node, which may cause an alert.
 
     Args:
-        kind: What happened.
+        kind: Event kind.
         definition: The job.
-        run_id: The run; ``None`` when there is none.
+        run_id: The run; ``None`` when the event is about no run.
         message: One line: the result, or the last line of the error.
         details: The traceback, if there is one.
-        attempt: The attempt that ended the run.
+        attempt: Attempt number at the end of the run.
         scheduled_for: The slot.
-        duration_ms: How long the last attempt took.
-        server: The node it ran on.
-        about: The expectation that is broken, or the node that was lost: what is well again one day.
+        duration_ms: Last attempt's duration in milliseconds.
+        server: The node that ran the attempt.
+        about: The broken expectation, or the lost node. A recovery notice refers to this value.
     """
 
     kind: AlertKind
@@ -51,20 +51,25 @@ class AlertEvent:
 
 
 def node_event(message: str, *, server: str, details: str = "", about: str = "") -> AlertEvent:
-    """Something is wrong with a node, not with a job: whoever hears of jobs that name nobody, or a row for ``Scheduler`` in ``c_JobAlert``.
+    """Build the event for a problem with a node.
+
+    Recipients are the project's default recipients, or the recipients in the row ``Scheduler`` of ``c_JobAlert``.
 
     Args:
         message: One line.
         server: The node's machine.
         details: A stack, if there is one.
-        about: The node that was lost, if it is about that.
+        about: The lost node, if the event is about a lost node.
     """
     event = AlertEvent("node", _SCHEDULER, None, message, details=details, server=server)
     return replace(event, about=about)
 
 
 def thread_of(event: AlertEvent, kind: AlertKind) -> str:
-    """What keeps alerts about the same together: the failure as the inbox groups them, or the job and what it is about."""
+    """Return the key that groups alerts about the same problem.
+
+    Failures and missed slots use the inbox's fingerprint. Other kinds use a hash over kind, job and ``about``.
+    """
     name = event.definition.name
     if kind == "failure":
         return fingerprint_of(name, event.message, event.details).key
@@ -77,10 +82,10 @@ def thread_of(event: AlertEvent, kind: AlertKind) -> str:
 _SCHEDULER = replace(
     stand_in("Scheduler", ""), display_name="The scheduler", target=node_event, module=__name__
 )
-"""Stands in for the job in alerts that are about none."""
+"""Stand-in definition for alerts that are about no job."""
 
 
-# What an alert says, before a channel gives it its own form.
+# Notices: the content of alerts, independent of the channel.
 
 NoticeKind = AlertKind | Literal["recovered", "escalation", "digest", "held", "test"]
 LONGEST_DETAILS = 2_500  # Slack refuses a block of more than 3,000 characters
@@ -100,11 +105,11 @@ _IN_THE_INBOX = {"failure", "missed"}
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a longer message, such as a digest.
+    """A section of a longer message, such as a digest.
 
     Args:
-        title: Its heading.
-        lines: Its lines, each a text and the page that tells more; an empty address for none.
+        title: Heading.
+        lines: Pairs (text, page address); the address is empty for no page.
     """
 
     title: str
@@ -113,22 +118,22 @@ class Section:
 
 @dataclass(frozen=True)
 class Notice:
-    """What an alert says.
+    """Content of an alert, independent of the channel.
 
     Args:
-        kind: What is told.
+        kind: Notice kind.
         job: The job's name.
-        run_id: The run; ``None`` when there is none.
+        run_id: The run; ``None`` when the notice is about no run.
         title: One line.
-        facts: Names and values, in the order to show them.
+        facts: Names and values, in display order.
         message: One line: the result, or the last line of the error.
         details: The end of the traceback, at most ``LONGEST_DETAILS`` characters.
-        url: The page that tells more.
-        links: The pages to open, each with what its button says.
-        sections: The parts of a digest, or of several alerts in one message.
-        thread: Alerts about the same have the same; a mail program shows them together.
-        key: Another for each alert, and the same each time that one is sent again.
-        at: When it was made.
+        url: Main page for details.
+        links: Pairs (button label, page address).
+        sections: Sections, in a digest or in a message with several alerts.
+        thread: Key that groups notices about the same problem. A mail program shows mails with the same key as a conversation.
+        key: Unique key. A repeated delivery keeps the key.
+        at: Creation time.
     """
 
     kind: NoticeKind
@@ -157,16 +162,16 @@ class Notice:
         thread: str = "",
         at: datetime | None = None,
     ) -> Notice:
-        """The alert about an event.
+        """Build the notice of an event.
 
         Args:
-            event: What happened.
-            kind: What is told about it.
-            page: The dashboard, without a slash at the end.
-            held_back: How many alerts about this job were not sent since the last one.
-            slower_than_ms: The limit that it exceeded, in an alert about a slow run.
-            thread: What keeps alerts about the same together.
-            at: The instant it is.
+            event: The event.
+            kind: Notice kind.
+            page: Dashboard address, without a slash at the end.
+            held_back: Count of alerts about this job suppressed since the last sent alert.
+            slower_than_ms: The exceeded limit in milliseconds, in an alert about a slow run.
+            thread: Key that groups notices about the same problem.
+            at: The current time.
         """
         facts = [("Job", event.definition.name)]
         if event.run_id is not None:
@@ -202,13 +207,13 @@ class Notice:
         )
 
     def to_json(self) -> str:
-        """As a row keeps it."""
+        """Return the notice as JSON, for the outbox."""
         said = asdict(self) | {"at": self.at.isoformat() if self.at else None}
         return json.dumps(said, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Notice:
-        """What :meth:`to_json` has kept."""
+        """Parse the result of :meth:`to_json`."""
         said: dict[str, Any] = json.loads(text)
         for name in ("facts", "links"):
             said[name] = tuple((a, b) for a, b in said[name])
@@ -221,7 +226,7 @@ class Notice:
 
 
 def together(notices: Sequence[Notice], page: str, key: str) -> Notice:
-    """Several alerts in one message: those that quiet hours have held, for one recipient."""
+    """Merge the notices that quiet hours held for one recipient into one notice."""
     lines = tuple(
         (f"{one.at:%H:%M} UTC {one.title}: {one.message}" if one.at else one.title, one.url)
         for one in notices
@@ -246,7 +251,7 @@ def together(notices: Sequence[Notice], page: str, key: str) -> Notice:
 def pages_of(
     page: str, *, job: str | None = None, run_id: int | None = None, cause: str | None = None
 ) -> tuple[tuple[str, str], ...]:
-    """The pages about a run, a failure and a job, each with what its button says; without any of them the dashboard."""
+    """Return pairs (label, address) for the pages of a run, a failure and a job. Without any of the three, return the dashboard."""
     links = []
     if run_id is not None:
         links.append(("Open the run", f"{page}/runs/{run_id}"))
@@ -262,35 +267,38 @@ def _duration(milliseconds: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text on one line, each run of white space a blank, what a terminal or a mail program would obey shown instead, and not too long."""
+    """Return a text as a single line, cut to 150 characters. White space collapses to a blank; control characters are made visible."""
     return shortened(visible(" ".join(text.split())), _LONGEST_TITLE)
 
 
 def shortened(text: str, longest: int) -> str:
-    """The beginning of a text, with a mark where it was cut."""
+    """Keep the first ``longest`` characters of a text. A cut text ends with an ellipsis, which counts."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def ending(text: str, longest: int) -> str:
-    """The end of a text, with a mark where it was cut."""
+    """Keep the last ``longest`` characters of a text. A cut text starts with an ellipsis, which counts."""
     return text if len(text) <= longest else f"…{text[len(text) - longest + 1 :]}"
 
 
-# Recipients as rows keep them, and as one message reaches several.
+# Recipients as JSON, and grouped for one message.
 
 
 def as_json(targets: Iterable[Target]) -> str:
-    """Who was told, as :func:`from_json` reads it."""
+    """Return recipients as JSON for :func:`from_json`."""
     return json.dumps([[one.channel, one.address, one.from_code] for one in targets])
 
 
 def from_json(text: str) -> tuple[Target, ...]:
-    """Who was told."""
+    """Parse the recipients that :func:`as_json` wrote."""
     return tuple(Target(*one) for one in json.loads(text))
 
 
 def grouped(targets: Iterable[Target]) -> tuple[Target, ...]:
-    """The recipients, with all addresses of one mail in one of them."""
+    """Join mail recipients into one target with comma-separated addresses; keep other targets.
+
+    Addresses from the code and addresses from rows stay apart: only addresses from the code may refer to secrets.
+    """
     mails: dict[bool, list[str]] = {}
     others = []
     for target in targets:

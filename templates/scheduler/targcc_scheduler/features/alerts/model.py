@@ -1,4 +1,4 @@
-"""Rows of alerts: rules, outbox, open alerts."""
+"""Tables of alerts: rules, outbox, open alerts."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from ...kernel.audit import audit
 from ..triage import error_groups
 from ..triage.error_groups import ALERT
 
-# The rows of alert rules, and the audit of alerts: how many went out or were held back.
+# Alert rules (``c_JobAlert``), and the audit rows that count sent and suppressed alerts.
 
 _ALERTED = FrequentStatement(sa.select(job_alert.c.JobName))
 MARK: sa.ScalarSelect[str] = sa.select(
     sa.func.aggregate_strings(job_alert.c.JobName, ",")
 ).scalar_subquery()
-"""Another value when another job has a rule, or one has none any more."""
+"""Change marker: the value differs when a job gains or loses its rule."""
 
 
 async def alerted_jobs(connection: AsyncConnection) -> frozenset[str]:
-    """The jobs that have a row in ``c_JobAlert``."""
+    """Return the names of jobs that have a row in ``c_JobAlert``."""
     return frozenset(row.JobName for row in await _ALERTED.all(connection, {}))
 
 
 async def find_rule(connection: AsyncConnection, name: str) -> Any:
-    """The row of ``c_JobAlert`` of a job; ``None`` when it has none."""
+    """Return a job's row in ``c_JobAlert``, or ``None``."""
     return (
         await connection.execute(sa.select(job_alert).where(job_alert.c.JobName == name))
     ).first()
@@ -64,18 +64,21 @@ async def admit(
     limit: int | None,
     aliases: Sequence[str] = (),
 ) -> tuple[bool, int]:
-    """Whether the hour has room for one more alert about a job, and how many were held back since the last one that went out.
+    """Admit an alert about a job if the hourly limit allows.
 
-    The answer is audited; so the hour's alerts are counted by every node and seen by everybody.
+    The decision is written to the audit, so every node counts the same alerts.
 
     Args:
-        connection: A transaction that writes.
-        name: The job.
-        kind: What is told about it.
-        now: The present instant.
-        run_id: The run it is about, if there is one.
-        limit: How many an hour; ``None`` for as many as there are.
-        aliases: Names that the job had before: alerts about them count.
+        connection: A write transaction.
+        name: The job's name.
+        kind: Alert kind.
+        now: The current time.
+        run_id: The run; ``None`` if the alert is about no run.
+        limit: Maximum alerts per hour; ``None`` for no limit.
+        aliases: Former names of the job. Alerts under these names count too.
+
+    Returns:
+        Whether the alert is admitted, and the number of alerts suppressed since the last sent alert (0 if not admitted).
     """
     await known.of(connection).lock_alerts(connection, name)
     names = (name, *aliases)
@@ -94,21 +97,21 @@ async def admit(
 async def note_failure(
     connection: AsyncConnection, name: str, now: datetime, *, run_id: int | None, detail: str
 ) -> None:
-    """Record that an alert could not be sent."""
+    """Record an issue and an audit row for an alert that could not be sent."""
     action = "alert-failed"
     await error_groups.note_issue(connection, name, error_groups.ALERT, detail, now)
     await audit(connection, SYSTEM, action, now, job_name=name, run_id=run_id, detail=detail)
 
 
 async def note_success(connection: AsyncConnection, name: str) -> None:
-    """Alerts about a job go out again."""
+    """Remove the issue of failed alerts: alerts about the job are sent again."""
     await error_groups.remove(connection, name, error_groups.ALERT)
 
 
 async def count_audited(
     connection: AsyncConnection, names: Sequence[str], action: str, *, since: datetime
 ) -> int:
-    """How many audit rows of one action a job has had since an instant."""
+    """Count a job's audit rows with the given action after ``since``."""
     query = (
         sa.select(sa.func.count())
         .select_from(job_audit)
@@ -118,7 +121,7 @@ async def count_audited(
 
 
 async def count_held_back(connection: AsyncConnection, names: Sequence[str]) -> int:
-    """How many alerts of a job were held back since the last one that went out."""
+    """Count the job's alerts that the hourly limit suppressed since the last sent alert."""
     last = (
         sa.select(sa.func.coalesce(sa.func.max(job_audit.c.Id), 0))
         .where(job_audit.c.JobName.in_(names), job_audit.c.Action == "alert")
@@ -136,12 +139,12 @@ async def count_held_back(connection: AsyncConnection, names: Sequence[str]) -> 
     return int((await connection.execute(query)).scalar_one())
 
 
-# Messages on their way to people, which one of several nodes sends: each is claimed, sent, and removed.
+# The outbox of alerts (``c_JobNotice``). A node claims a message, sends the message, and deletes the row.
 #
-# A node that dies between sending and removing leaves its claim, which ends by itself: the message is sent again, with the same Message-ID.
+# If a node dies after sending and before deleting, its claim expires. Another node sends the message again with the same Message-ID.
 
 CLAIM = timedelta(minutes=2)
-"""How long a node has to send what it has claimed."""
+"""Duration of a claim on outbox rows."""
 MOST_TRIES = 6
 _FIRST_WAIT = timedelta(minutes=1)
 _MOST = 200
@@ -150,16 +153,16 @@ _C = job_notice.c
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message to one recipient.
+    """A message to one recipient, for the outbox.
 
     Args:
-        key: What makes it one: it is not put in again under the same.
-        job: The job, or what stands for it.
-        channel: The way it goes.
-        target: Where to.
+        key: Unique key: a second insert with the same key is ignored.
+        job: The job's name, or the name that stands for a job, such as ``Digest``.
+        channel: Channel name.
+        target: Recipient's address.
         from_code: Whether the target may refer to secrets.
-        notice_json: What it says.
-        due_at: When it goes.
+        notice_json: The notice as JSON.
+        due_at: When to send the message.
     """
 
     key: str
@@ -172,7 +175,7 @@ class Letter:
 
 
 async def put(connection: AsyncConnection, letters: Iterable[Letter]) -> None:
-    """Write messages down, in the transaction of what they tell of."""
+    """Insert messages into the outbox, in the caller's transaction. Existing keys are ignored."""
     for one in letters:
         insert = known.of(connection).insert_ignore(job_notice, [_C.NoticeKey])
         await connection.execute(
@@ -189,12 +192,12 @@ async def put(connection: AsyncConnection, letters: Iterable[Letter]) -> None:
 
 
 async def any_due(connection: AsyncConnection, now: datetime) -> bool:
-    """Whether something has to be sent."""
+    """Return whether an unclaimed message is due."""
     return bool(await connection.scalar(sa.select(sa.exists().where(*_free(now)))))
 
 
 async def claim(connection: AsyncConnection, token: str, now: datetime) -> list[Any]:
-    """Take what is due; the rows, the oldest first."""
+    """Claim up to 200 due messages and return their rows, oldest first."""
     first = sa.select(_C.Id).where(*_free(now)).order_by(_C.Id).limit(_MOST).scalar_subquery()
     taken = sa.update(job_notice).where(_C.Id.in_(first), *_free(now))
     await connection.execute(taken.values(ClaimedBy=token, ClaimedUntil=now + CLAIM))
@@ -203,14 +206,20 @@ async def claim(connection: AsyncConnection, token: str, now: datetime) -> list[
 
 
 async def sent(connection: AsyncConnection, ids: Sequence[int]) -> None:
-    """Remove what was sent, or was given up."""
+    """Delete outbox rows after delivery or after the last retry."""
     await connection.execute(
         sa.delete(job_notice).where(known.of(connection).among(_C.Id, list(ids)))
     )
 
 
 async def try_later(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> bool:
-    """Free what could not be sent, for a try after a while; false: it was tried often enough, and is given up."""
+    """Release messages that failed to send, and schedule a retry.
+
+    The delay starts at one minute and doubles with each retry.
+
+    Returns:
+        False if the tries reached :data:`MOST_TRIES`; the messages are then deleted.
+    """
     tries = min(row.Tries for row in rows) + 1
     ids = [row.Id for row in rows]
     if tries >= MOST_TRIES:
@@ -229,14 +238,18 @@ async def try_later(connection: AsyncConnection, rows: Sequence[Any], now: datet
 
 
 async def waiting(connection: AsyncConnection) -> list[Any]:
-    """All rows, what goes first at the top."""
+    """Return up to 200 outbox rows in order of due time."""
     return list(
         await connection.execute(sa.select(job_notice).order_by(_C.DueAt, _C.Id).limit(_MOST))
     )
 
 
 async def claim_slot(connection: AsyncConnection, name: str, slot: datetime, now: datetime) -> bool:
-    """Whether this is the first node that comes for a slot of something that goes once a day; part of a transaction that writes."""
+    """Claim a slot of a recurring task, such as the digest, for one node. Needs a write transaction.
+
+    Returns:
+        True for the first node that claims the slot; false for the other nodes.
+    """
     c = job_setting.c
     said = slot.strftime("%Y-%m-%dT%H:%M:%SZ")
     first = known.of(connection).insert_ignore(job_setting, [c.Name])
@@ -249,7 +262,8 @@ def _free(now: datetime) -> list[sa.ColumnElement[bool]]:
     return [_C.DueAt <= now, sa.or_(_C.ClaimedUntil.is_(None), _C.ClaimedUntil < now)]
 
 
-# Alerts that are not over: written when people are told, counted on, and removed by the one node that says it is well again.
+# Open alerts (``c_JobAlertThread``). A row is inserted when an alert is sent, and its count grows with each repetition.
+# The node that sends the recovery notice deletes the row.
 
 _T = job_alert_thread.c
 _MOST_THREADS = 500
@@ -257,17 +271,17 @@ _MOST_THREADS = 500
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """Something of which people were, or may have been, told.
+    """An occurrence of an alert, sent or suppressed.
 
     Args:
-        thread: What keeps alerts about the same together.
-        kind: The kind of the alert.
-        job: The job.
-        about: The expectation that is broken, or the node.
-        title: What the alert said.
-        run_id: The run, if there is one.
-        targets_json: Who was told; ``None``: nobody, so it counts only where people were told before.
-        escalates: Whether others are told when nobody does anything about it.
+        thread: Key that groups alerts about the same problem.
+        kind: Alert kind.
+        job: The job's name.
+        about: The broken expectation, or the node.
+        title: Alert title.
+        run_id: The run; ``None`` if the alert is about no run.
+        targets_json: Recipients as JSON. ``None`` if the alert was suppressed: the occurrence then counts only if the alert is open already.
+        escalates: Whether the alert escalates when nobody responds.
     """
 
     thread: str
@@ -281,7 +295,7 @@ class Happened:
 
 
 async def note(connection: AsyncConnection, one: Happened, now: datetime) -> None:
-    """Count on an alert that is not over; begin it, if people were told."""
+    """Count an occurrence of an open alert. Insert the alert if none is open and recipients were told."""
     counted: dict[str, Any] = {"Number": _T.Number + 1, "LastAt": now}
     if one.run_id is not None:
         counted["LastRunId"] = one.run_id
@@ -313,19 +327,27 @@ async def note(connection: AsyncConnection, one: Happened, now: datetime) -> Non
 
 
 async def going_on(connection: AsyncConnection) -> list[Any]:
-    """The rows of those that are not over, the oldest first."""
+    """Return up to 500 rows of open alerts, oldest first."""
     found = sa.select(job_alert_thread).order_by(_T.FirstAt, _T.Thread).limit(_MOST_THREADS)
     return list(await connection.execute(found))
 
 
 async def end(connection: AsyncConnection, row: Any) -> bool:
-    """End one that is well again, unless it has happened again meanwhile; one of several nodes gets true."""
+    """Delete a recovered alert, unless the alert has occurred again since ``row`` was read.
+
+    Returns:
+        True for the node that deleted the row.
+    """
     same = sa.and_(_T.Thread == row.Thread, _T.Number == row.Number, _T.FirstAt == row.FirstAt)
     return await changed(connection, sa.delete(job_alert_thread).where(same)) == 1
 
 
 async def escalate(connection: AsyncConnection, row: Any) -> bool:
-    """Take the next step of one; one of several nodes gets true."""
+    """Advance an alert to its next escalation step.
+
+    Returns:
+        True for the node that changed the row.
+    """
     same = sa.and_(
         _T.Thread == row.Thread, _T.Step == row.Step, _T.EscalatesFrom == row.EscalatesFrom
     )
@@ -334,21 +356,24 @@ async def escalate(connection: AsyncConnection, row: Any) -> bool:
 
 
 async def calm(connection: AsyncConnection, thread: str) -> None:
-    """Somebody looks after it: the next time it happens, its escalation begins anew."""
+    """Reset the escalation of an alert that somebody has taken up. The next occurrence starts from the first step."""
     calmed = sa.update(job_alert_thread).where(_T.Thread == thread)
     await connection.execute(calmed.values(EscalatesFrom=None, Step=0))
 
 
 async def remove_old(connection: AsyncConnection, before: datetime) -> None:
-    """Forget those that have not happened since an instant, without a word."""
+    """Delete open alerts whose last occurrence is before ``before``. No recovery notice is sent."""
     await connection.execute(sa.delete(job_alert_thread).where(_T.LastAt < before))
 
 
 async def failure_over_at(connection: AsyncConnection, row: Any) -> datetime | None:
-    """Since when a job works again; ``None``: it does not.
+    """Return when a job recovered from a failure, or ``None`` if the failure goes on.
 
-    It does when it succeeded after its last failure, and so did each run that failed since the first, with its arguments, unless a person
-    has dealt with that one. A run that a person has retried is dealt with when its rerun has ended.
+    A job has recovered when two conditions hold:
+
+    * A run succeeded after the last failure.
+    * Each run that failed since the first failure is resolved: a later run with the same arguments succeeded, or a person handled the run.
+      A retried run is resolved when the rerun has ended.
     """
     c, new, last = job_run.c, job_run.alias("new"), job_run.alias("last")
     failed_at = sa.select(last.c.CompletedAt).where(last.c.Id == row.LastRunId).scalar_subquery()
@@ -379,7 +404,7 @@ async def failure_over_at(connection: AsyncConnection, row: Any) -> datetime | N
 
 
 async def failure_waits(connection: AsyncConnection, cause: str, now: datetime) -> bool:
-    """Whether nobody has acknowledged, muted or taken a failure, and runs of it are open."""
+    """Return whether a failure has open runs, and nobody has assigned, muted or snoozed the failure."""
     c, f = job_run.c, job_failure.c
     taken = sa.exists().where(
         f.Cause == cause,
@@ -394,26 +419,26 @@ async def failure_waits(connection: AsyncConnection, cause: str, now: datetime) 
 
 
 async def node_is_up(connection: AsyncConnection, name: str, now: datetime) -> bool:
-    """Whether a node of a name has been heard of in the last minute."""
+    """Return whether a node with this name sent a heartbeat in the last minute."""
     c = job_server.c
     heard = sa.exists().where(c.Name == name, c.HeartbeatAt > now - timedelta(minutes=1))
     return bool(await connection.scalar(sa.select(heard)))
 
 
-# Alerts that are not over, messages that wait, and alerts that did not go out.
+# Alert status for people: open alerts, waiting messages, failed alerts.
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
-    """Something of which people were told, and which is not well again.
+    """An alert that was sent and has not recovered.
 
     Args:
-        since: When they were told first.
+        since: First alert.
         kind: ``failure``, ``late`` or ``node``.
-        job: The job.
-        times: How often it has happened since.
-        steps_taken: How many steps of the escalation are done.
-        title: What the alert said.
+        job: The job's name.
+        times: Occurrence count.
+        steps_taken: Count of escalation steps taken.
+        title: Alert title.
     """
 
     since: datetime
@@ -426,14 +451,14 @@ class OpenAlert:
 
 @dataclass(frozen=True, slots=True)
 class WaitingMessage:
-    """A message that is to go out.
+    """A message in the outbox.
 
     Args:
-        goes_at: When.
-        channel: The way.
-        to: To whom, without what is secret of it.
-        tries: How often it could not be sent.
-        title: What it says.
+        goes_at: When the message is due.
+        channel: Channel name.
+        to: Recipient's address, without secrets.
+        tries: Count of failed tries.
+        title: Notice title.
     """
 
     goes_at: datetime
@@ -445,7 +470,7 @@ class WaitingMessage:
 
 @dataclass(frozen=True, slots=True)
 class FailedAlert:
-    """An alert that did not go out: about which job, since when, and why."""
+    """An alert that could not be sent: since when, for which job, and the reason."""
 
     since: datetime
     job: str
@@ -454,7 +479,7 @@ class FailedAlert:
 
 @dataclass(frozen=True, slots=True)
 class AlertsNow:
-    """How alerts are."""
+    """Alert status: open alerts, waiting messages, failed alerts."""
 
     going_on: tuple[OpenAlert, ...]
     waiting: tuple[WaitingMessage, ...]
@@ -462,12 +487,12 @@ class AlertsNow:
 
     @property
     def any(self) -> bool:
-        """Whether there is one of any kind."""
+        """Return whether an alert is open, waiting or failed."""
         return bool(self.going_on or self.waiting or self.failed)
 
 
 async def alerts_now(connection: AsyncConnection) -> AlertsNow:
-    """How alerts are, the oldest first."""
+    """Return the alert status, oldest alerts first."""
     c = job_concern.c
     failed = sa.select(c.Since, c.Subject, c.Detail).where(c.Kind == ALERT).order_by(c.Since)
     return AlertsNow(
@@ -490,7 +515,7 @@ async def alerts_now(connection: AsyncConnection) -> AlertsNow:
 
 
 def shown_address(address: str) -> str:
-    """A recipient as people may see it: of a webhook's address the host, since the rest is a password."""
+    """Return an address without secrets. Of a URL only scheme and host remain: a webhook's path is a password."""
     if "://" not in address:
         return address
     parts = urlsplit(address)

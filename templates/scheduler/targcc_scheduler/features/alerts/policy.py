@@ -1,6 +1,6 @@
-"""What a project says about its alerts as a whole: who hears of jobs that name nobody, quiet hours, escalation, the digest, who is on call.
+"""A project's alert policy: default recipients, quiet hours, escalation, digest, on-call rota.
 
-It is the ``alerts:`` and ``oncall:`` of targcc.yaml, or the same as plain mappings in :class:`~..project.Project`.
+Sources are ``alerts:`` and ``oncall:`` of targcc.yaml, or the same mappings in :class:`~...project.Project`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...schedules.zones import parse_zone
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 URGENT: frozenset[str] = frozenset({"failure", "unknown", "late", "node"})
-"""What goes through quiet hours and is escalated, where nothing else is said."""
+"""Default alert kinds that ignore quiet hours and escalate."""
 _DAY = timedelta(days=1)
 
 
@@ -28,8 +28,8 @@ class Target:
     """One recipient.
 
     Args:
-        channel: The way to it.
-        address: A mail address, a webhook's URL, or what an own channel takes; it may be a reference if it is ``from_code``.
+        channel: Channel name.
+        address: A mail address, a webhook's URL, or the target of an own channel. With ``from_code``, a reference to a secret is allowed.
         from_code: Whether the address may refer to secrets.
     """
 
@@ -40,14 +40,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Some recipients, and perhaps whoever is on call."""
+    """Recipients of an alert, optionally including the person on call."""
 
     targets: tuple[Target, ...] = ()
     oncall: bool = False
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Recipients:
-        """Those that a mapping with ``email``, ``slack``, ``teams``, ``webhook``, ``other`` and ``oncall`` names."""
+        """Parse a mapping with the keys ``email``, ``slack``, ``teams``, ``webhook``, ``other`` and ``oncall``."""
         named = [("slack", said.get("slack")), ("teams", said.get("teams"))]
         named += [("webhook", said.get("webhook")), *dict(said.get("other") or {}).items()]
         mails = [Target("mail", one) for one in said.get("email") or ()]
@@ -60,13 +60,13 @@ NOBODY = Recipients()
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Hours of some days of the week, by the clock of a zone; those that end at or before their start end on the next day.
+    """A weekly time range in local time. If ``end`` is at or before ``start``, the range ends on the next day.
 
     Args:
-        start: When they begin.
-        end: When they end.
-        days: The days they begin on, Monday is 0.
-        zone: Whose clock counts.
+        start: Start time.
+        end: End time.
+        days: Weekdays of the start; Monday is 0.
+        zone: Time zone.
     """
 
     start: time
@@ -76,7 +76,15 @@ class Hours:
 
     @classmethod
     def of(cls, said: Mapping[str, Any], zone: str) -> Hours:
-        """Those that a mapping with ``start``, ``end``, ``days`` and ``timezone`` says; what it does not say is every day, all day."""
+        """Parse a mapping with the keys ``start``, ``end``, ``days`` and ``timezone``.
+
+        Args:
+            said: The mapping. Defaults are every day and the whole day.
+            zone: Time zone if the mapping names none.
+
+        Raises:
+            ProjectError: a weekday or a time cannot be read.
+        """
         days = said.get("days") or DAYS
         if unknown := [day for day in days if day not in DAYS]:
             raise ProjectError(f"alerts: no day of the week {unknown[0]!r}: {', '.join(DAYS)}")
@@ -88,7 +96,7 @@ class Hours:
         )
 
     def end_after(self, now: datetime) -> datetime | None:
-        """When they end; ``None``: now is outside of them."""
+        """Return the end of the range that contains ``now``, or ``None``."""
         today = now.astimezone(self.zone).date()
         for day in (today, today - _DAY):
             if day.weekday() in self.days:
@@ -98,7 +106,7 @@ class Hours:
         return None
 
     def starts(self, first: date) -> Iterable[datetime]:
-        """When they begin, on the days from a date on."""
+        """Yield the start times of eight days, from ``first`` on."""
         for number in range(8):
             day = first + number * _DAY
             if day.weekday() in self.days:
@@ -113,14 +121,14 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Quiet hours; those that name no channel and no address are everybody's."""
+    """Quiet hours. Without channels and addresses, the hours apply to all recipients."""
 
     hours: Hours
     channels: frozenset[str] = frozenset()
     addresses: frozenset[str] = frozenset()
 
     def is_for(self, target: Target) -> bool:
-        """Whether they are a recipient's."""
+        """Return whether the quiet hours apply to a recipient."""
         if not (self.channels or self.addresses):
             return True
         return target.channel in self.channels or target.address in self.addresses
@@ -128,25 +136,25 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """The digest: when, and to whom."""
+    """When the digest is sent, and its recipients."""
 
     hours: Hours
     to: Recipients
 
     def slot_before(self, now: datetime) -> datetime:
-        """The last time it was due."""
+        """Return the latest due time at or before ``now``."""
         first = now.astimezone(self.hours.zone).date() - 7 * _DAY
         return max(slot for slot in self.hours.starts(first) if slot <= now)
 
     def slot_after(self, now: datetime) -> datetime:
-        """The next time it is due."""
+        """Return the first due time after ``now``."""
         today = now.astimezone(self.hours.zone).date()
         return min(slot for slot in self.hours.starts(today) if slot > now)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Who is told when nobody has done anything about an alert for so long."""
+    """An escalation step: notify the recipients after this time without a response."""
 
     after: timedelta
     to: Recipients
@@ -154,30 +162,30 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Rota:
-    """Who is on call: the first shift that holds decides."""
+    """On-call rota. The first shift that contains the current time decides."""
 
     shifts: tuple[tuple[Hours, str], ...] = ()
     people: Mapping[str, Recipients] = field(default_factory=dict)
 
     def on_call(self, now: datetime) -> str | None:
-        """The name of who is on call; ``None``: nobody."""
+        """Return the name of the person on call, or ``None``."""
         return next((who for hours, who in self.shifts if hours.end_after(now) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """See this module.
+    """A project's alert policy.
 
     Args:
-        general: Who hears of jobs that name nobody.
-        recovered: Whether people are told that something is well again.
-        urgent: The kinds of alerts that go through quiet hours, and are escalated.
-        quiet: When other alerts wait.
-        digest: When a digest goes out, and to whom.
-        escalation: Who is told next.
-        rota: Who is on call.
-        channels: Own channels: ``module:name`` by the name that rules call them.
-        zone: In which times of messages are.
+        general: Default recipients, for jobs without recipients.
+        recovered: Whether to send recovery notices.
+        urgent: Alert kinds that ignore quiet hours and escalate.
+        quiet: Quiet hours, during which other alerts wait.
+        digest: Digest times and recipients; ``None`` for no digest.
+        escalation: Escalation steps, earliest first.
+        rota: On-call rota.
+        channels: Own channels: maps the name in rules to ``module:name``.
+        zone: Time zone for times in messages.
     """
 
     general: Recipients = NOBODY
@@ -192,10 +200,10 @@ class AlertPolicy:
 
     @classmethod
     def of(cls, project: Project) -> AlertPolicy:
-        """What a project says.
+        """Parse a project's policy.
 
         Raises:
-            ProjectError: it says something that cannot be.
+            ProjectError: the policy is invalid.
         """
         said = project.alerts
         zone = said.get("timezone") or project.timezone
@@ -221,7 +229,7 @@ class AlertPolicy:
 
     @property
     def everybody(self) -> tuple[Target, ...]:
-        """Every recipient that it names."""
+        """Return all recipients in the policy: defaults, digest, escalation, rota."""
         digest = [self.digest.to] if self.digest is not None else []
         every = [self.general, *digest, *(step.to for step in self.escalation)]
         return tuple(
@@ -229,13 +237,13 @@ class AlertPolicy:
         )
 
     def resolve(self, to: Recipients, now: datetime) -> tuple[Target, ...]:
-        """Each recipient once, with whoever is on call now."""
+        """Return the targets without duplicates. With ``to.oncall``, add the targets of the person on call at ``now``."""
         who = self.rota.on_call(now) if to.oncall else None
         called = self.rota.people[who].targets if who is not None else ()
         return tuple(dict.fromkeys((*to.targets, *called)))
 
     def quiet_until(self, target: Target, now: datetime) -> datetime | None:
-        """When the quiet hours of a recipient end; ``None``: it has none now."""
+        """Return the end of a recipient's current quiet hours, or ``None`` outside quiet hours."""
         ends = [one.hours.end_after(now) for one in self.quiet if one.is_for(target)]
         return max((end for end in ends if end is not None), default=None)
 

@@ -1,4 +1,4 @@
-"""Who is told about a job, and when."""
+"""Alert rules of jobs: event kinds, recipients, hourly limit."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .policy import NOBODY, Recipients, Target
 
 @dataclass(frozen=True)
 class AlertRule:
-    """Who is told about one job, and when.
+    """A job's alert rule.
 
     Args:
-        on_failure: Tell of runs that failed for good.
-        on_success: Tell of runs that succeeded.
-        on_missed: Tell of missed slots.
-        on_unknown: Tell of runs that wait for a node that knows them.
-        on_late: Tell of expectations that are broken.
-        slower_than_ms: Tell of attempts that took more milliseconds than this.
-        to: Where to send it. Targets of the code may refer to secrets, such as ``${SLACK_URL}``. Those of a row of the table may not:
-            whoever may write rows could send any secret of the process to an address of theirs.
-        max_per_hour: More alerts than this in an hour are not sent.
-        urgent: Whether they go through quiet hours and are escalated; ``None``: as the project says for their kind.
+        on_failure: Alert on runs that failed for good.
+        on_success: Alert on runs that succeeded.
+        on_missed: Alert on missed slots.
+        on_unknown: Alert on runs that wait because no node knows their job or arguments.
+        on_late: Alert on broken expectations.
+        slower_than_ms: Alert on attempts slower than this limit in milliseconds.
+        to: Recipients. Targets in the code may refer to secrets, such as ``${SLACK_URL}``. Targets in a table row may not:
+            a user with write access to the table could send any secret in the process to an own address.
+        max_per_hour: Maximum alerts per hour; further alerts are suppressed.
+        urgent: Whether alerts ignore quiet hours and escalate; ``None`` for the project's default for the alert's kind.
     """
 
     on_failure: bool = True
@@ -40,7 +40,7 @@ class AlertRule:
 
     @classmethod
     def from_decorator(cls, alerts: Alerts) -> AlertRule:
-        """The rule that ``@job(alerts=…)`` says."""
+        """Build the rule from ``@job(alerts=…)``."""
         slower = alerts.slower_than
         return cls(
             on_failure="failure" in alerts.on,
@@ -56,7 +56,7 @@ class AlertRule:
 
     @classmethod
     def from_row(cls, row: Any) -> AlertRule:
-        """The rule that a row of ``c_JobAlert`` says; whoever hears of failures hears of missed slots and unknown runs too."""
+        """Build the rule from a row of ``c_JobAlert``. ``AlertOnFailure`` also covers missed slots, unknown runs and broken expectations."""
         urls = (("slack", row.SlackWebhook), ("teams", row.TeamsWebhook))
         for _, address in urls:
             if address and "://" in address:
@@ -75,7 +75,10 @@ class AlertRule:
         )
 
     def kind_of(self, event: AlertEvent) -> AlertKind | None:
-        """What to tell about the event; ``None``: nothing. A failure or a success may be told as slow only."""
+        """Return the kind of the alert for an event, or ``None`` for no alert.
+
+        If the rule does not want the event's kind and the attempt exceeded ``slower_than_ms``, the kind is ``slow``.
+        """
         wanted = {
             "failure": self.on_failure,
             "success": self.on_success,
@@ -92,5 +95,5 @@ class AlertRule:
 
 
 def addresses(text: str) -> list[str]:
-    """Addresses that commas or semicolons separate."""
+    """Split a text into addresses at commas and semicolons."""
     return [one for part in text.replace(";", ",").split(",") if (one := part.strip())]

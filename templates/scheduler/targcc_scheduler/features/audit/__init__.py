@@ -1,1 +1,1 @@
-"""The audit: a chain of hashes over what people and programs did."""
+"""The audit: actions of people and programs, protected by a hash chain."""

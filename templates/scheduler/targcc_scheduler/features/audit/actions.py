@@ -1,4 +1,4 @@
-"""The audit as a whole: verified, and rows of an earlier release taken into its chain."""
+"""Verify the audit, and adopt rows of an earlier release into its chain."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .queries import Verdict, verify
 
 
 async def verified(scheduler: Scheduler, noted: str = "") -> Verdict:
-    """Whether the audit is what was written; rows that have no place yet get one first.
+    """Seal unsealed rows, then verify the audit.
 
     Args:
-        scheduler: Whose.
-        noted: The head of the chain as it was noted some time ago; empty for none.
+        scheduler: The scheduler.
+        noted: The chain's head from an earlier verification; empty for none.
 
     Raises:
-        AuditError: what was noted is no such head, or says nothing any more.
+        AuditError: the noted head is malformed, or retention has removed its row.
     """
     try:
         head = Link.parse(noted) if noted else None
@@ -35,7 +35,11 @@ async def verified(scheduler: Scheduler, noted: str = "") -> Verdict:
 
 
 async def adopt(scheduler: Scheduler, by: Actor) -> list[int]:
-    """Take rows into the chain that a node of an earlier release wrote, after a person has looked at them; their ids."""
+    """Adopt rows without hash, which a node of an earlier release wrote, into the chain. A person must have reviewed the rows.
+
+    Returns:
+        Ids of the adopted rows.
+    """
     now = scheduler.clock.now()
 
     async def work(db: AsyncConnection) -> list[int]:

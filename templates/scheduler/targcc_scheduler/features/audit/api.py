@@ -1,4 +1,4 @@
-"""The API of the audit: listed, exported, verified."""
+"""API of the audit: list, export, verify."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The chain of hashes over audit rows.
+"""The hash chain over audit rows.
 
-A row is written with the digest of its content in ``Hash``. Sealing gives it the next place in the chain, ``Seq``, and the hash of that
-place, of its predecessor's hash and of its digest. A row without ``Hash`` was not written by this release.
+A new row holds the digest of its content in ``Hash``. Sealing assigns the next place in the chain, ``Seq``, and replaces ``Hash`` by
+the hash over place, predecessor's hash and digest. A row without ``Hash`` was not written by this release.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ...db.dialects import known
 from ...db.dialects.counting import changed_by
 from ...db.tables import job_audit, job_setting
 
-# What makes the rows of the audit a chain.
+# Links of the chain.
 
 PRUNED = "prune audit"
-"""The action of a row that says which the last row is that was removed for its age."""
+"""Action of the audit row that names the last row removed by retention."""
 _CONTENT = ("Actor", "Action", "JobName", "RunId", "Detail", "RemoteAddress")
 
 
@@ -31,23 +31,23 @@ class Link:
     """A place in the chain.
 
     Args:
-        seq: Which: the first row has 1.
-        hash: The hash of the row there.
+        seq: Sequence number; the first row has 1.
+        hash: Hash of the row at this place.
     """
 
     seq: int
     hash: str
 
     def __str__(self) -> str:
-        """As people note it."""
+        """Return ``seq:hash``, the form that people note."""
         return f"{self.seq}:{self.hash}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What :meth:`__str__` makes.
+        """Parse the result of :meth:`__str__`.
 
         Raises:
-            ValueError: the text is something else.
+            ValueError: the text has another form.
         """
         seq, _, found = text.strip().partition(":")
         if not seq.isdecimal() or len(found) != len(START.hash):
@@ -55,17 +55,17 @@ class Link:
         return cls(int(seq), found)
 
     def next(self, content: str) -> Link:
-        """The place after this one, for a row with this digest."""
+        """Return the next place, for a row with the digest ``content``."""
         seq = self.seq + 1
         return Link(seq, _sha256(f"{seq}\n{self.hash}\n{content}"))
 
 
 START = Link(0, hashlib.sha256(b"").hexdigest())
-"""Before the first row."""
+"""The place before the first row."""
 
 
 def digest(row: Mapping[str, Any]) -> str:
-    """The digest of a row's content: who did what, when, from where."""
+    """Return the SHA-256 digest of a row's content: time, actor, action, job, run, detail, address."""
     at = row["At"].astimezone(UTC).isoformat(timespec="microseconds")
     return _sha256(json.dumps([at, *(row.get(name) for name in _CONTENT)]))
 
@@ -74,20 +74,20 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# Giving the rows of the audit their places in the chain.
+# Sealing: assign places in the chain.
 #
-# On SQLite that is part of the transaction that writes a row. On PostgreSQL it follows in a short transaction of its own, since a row that took
-# its place at once would make all others wait until its transaction ends, which may be an application's. Who seals takes a lock that nobody
-# waits for.
+# On SQLite, the transaction that writes a row also seals the row. On PostgreSQL, a separate short transaction seals. Sealing in the
+# writing transaction would block all other writers until the end of that transaction, and an application may own the transaction.
+# Sealing takes a lock without waiting.
 
 ANCHOR = "audit_anchor"
-"""The row of ``c_JobSetting`` that holds the last place whose row was removed for its age."""
+"""Name of the row in ``c_JobSetting`` that holds the last place removed by retention."""
 _MOST = 500
 _C = job_audit.c
 _HAS_NO_PLACE = sa.and_(_C.Seq.is_(None), _C.Hash.is_not(None))
 _UNSEALED = sa.select(job_audit).where(_HAS_NO_PLACE).order_by(_C.Id).limit(_MOST)
 IS_UNSEALED = sa.exists().where(_HAS_NO_PLACE)
-"""Whether a row has no place yet."""
+"""SQL condition: an unsealed row exists."""
 _HEAD = sa.select(_C.Seq, _C.Hash).where(_C.Seq.is_not(None)).order_by(_C.Seq.desc()).limit(1)
 _ANCHOR = sa.select(job_setting.c.Value).where(job_setting.c.Name == ANCHOR)
 _GIVE = (
@@ -98,9 +98,12 @@ _GIVE = (
 
 
 def seal(connection: sa.Connection) -> bool:
-    """Chain some rows that are not chained yet; whether there may be more.
+    """Seal up to 500 unsealed rows.
 
-    A row that was changed since it was written stays without a place; so do all, while somebody else seals.
+    A row whose content no longer matches its digest stays unsealed. If another process holds the lock, nothing is sealed.
+
+    Returns:
+        Whether more unsealed rows may exist.
     """
     if not known.of(connection).try_lock_audit(connection):
         return False
@@ -117,19 +120,23 @@ def seal(connection: sa.Connection) -> bool:
 
 
 def head(connection: sa.Connection) -> Link:
-    """The last place of the chain."""
+    """Return the last place of the chain."""
     row = connection.execute(_HEAD).first()
     return Link(row.Seq, row.Hash) if row is not None else anchor(connection)
 
 
 def anchor(connection: sa.Connection) -> Link:
-    """The last place whose row was removed for its age; the start of the chain when none was."""
+    """Return the last place removed by retention, or :data:`START`."""
     text = connection.scalar(_ANCHOR)
     return Link.parse(text) if text is not None else START
 
 
 def adopt(connection: sa.Connection) -> list[int]:
-    """Let rows that came without a hash after the first that has one be part of the chain, at its end; their ids."""
+    """Add a digest to rows without hash that follow the first hashed row, so that sealing appends the rows to the chain.
+
+    Returns:
+        Ids of these rows.
+    """
     first = sa.select(sa.func.min(_C.Id)).where(_C.Hash.is_not(None)).scalar_subquery()
     rows = connection.execute(sa.select(job_audit).where(_C.Hash.is_(None), first < _C.Id)).all()
     for row in rows:
@@ -139,10 +146,10 @@ def adopt(connection: sa.Connection) -> list[int]:
 
 
 def remove(connection: sa.Connection, *, before: datetime, most: int) -> tuple[int, Link | None]:
-    """Remove up to ``most`` rows from before an instant: of the chain from its begin on, and rows that are not part of it.
+    """Remove up to ``most`` rows older than ``before``: chained rows from the start of the chain, then rows outside the chain.
 
     Returns:
-        How many, and the last place that was removed, which the chain is verified from now on.
+        Number of removed rows, and the last removed place, where verification starts from now on.
     """
     chained = sa.select(_C.Id, _C.At, _C.Seq, _C.Hash).where(_C.Seq.is_not(None))
     last, keys = None, []

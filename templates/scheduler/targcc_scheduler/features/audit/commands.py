@@ -1,4 +1,4 @@
-"""``targcc audit``: who did what; whether that is what was written; as a file."""
+"""``targcc audit``: list, verify, export and adopt audit rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .queries import Format
 
 
 def filter_options(command: Function) -> Function:
-    """Which rows."""
+    """Add the filter options to a command."""
     for option in (
         click.option("--until", type=instant, metavar="TIME", help="Only before then."),
         click.option("--since", type=instant, metavar="TIME", help="Only from then on."),

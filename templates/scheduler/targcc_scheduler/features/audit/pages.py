@@ -1,4 +1,4 @@
-"""The page of the audit: filtered, by range, exported."""
+"""Dashboard page of the audit: filter, paging, export."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Asked(BaseModel):
     format: Format = "csv"
 
     def filter(self, scheduler: Scheduler) -> Filter:
-        """The rows that are meant; what cannot be read is left out."""
+        """Build the filter. Invalid instants are left out."""
         return Filter(
             jobs=names_of(scheduler, self.job) if self.job else (),
             actor=self.actor[:_LONGEST],
@@ -50,13 +50,16 @@ class Asked(BaseModel):
         )
 
     def query(self, **more: Any) -> str:
-        """The same as a part of an address."""
+        """Return the filter as a URL query, with ``more`` values added."""
         values = {**self.model_dump(exclude={"before", "format"}), **more}
         return urlencode({name: value for name, value in values.items() if value})
 
 
 def _instant(text: str, clock: Clock) -> datetime | None:
-    """What a search may say of an instant, such as ``24h`` or a day, in the project's zone unless it names one."""
+    """Parse an instant of the search language, such as ``24h`` or a day; return ``None`` if invalid.
+
+    The project's time zone applies unless the text names a zone.
+    """
     with contextlib.suppress(ValueError, OverflowError):
         return instant(text, clock.now(), parse_zone(current().timezone), end=False).astimezone(UTC)
     return None

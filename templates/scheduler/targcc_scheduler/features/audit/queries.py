@@ -20,22 +20,22 @@ from ...kernel.queries.models import AuditEntry
 from . import chain
 from .chain import PRUNED, Link, digest
 
-# The rows of the audit: filtered, page by page.
+# Read audit rows: filters and paging.
 
 _RECENT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which rows; what is not given holds for all.
+    """Filter for audit rows. Fields left at the default do not filter.
 
     Args:
-        jobs: The names of a job, with those that it had before.
-        run_id: A run.
-        actor: A part of who it was, in any case.
-        action: What was done, exactly.
-        since: From this instant on.
-        until: Up to this one, which is left out.
+        jobs: Current and former names of a job.
+        run_id: Id of a run.
+        actor: Part of the actor's name, case-insensitive.
+        action: Exact action.
+        since: Earliest time, inclusive.
+        until: Latest time, exclusive.
     """
 
     jobs: Sequence[str] = ()
@@ -46,7 +46,7 @@ class Filter:
     until: datetime | None = None
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """As conditions on ``c_JobAudit``."""
+        """Return the filter as SQL conditions on ``c_JobAudit``."""
         c = job_audit.c
         found: list[sa.ColumnElement[bool]] = []
         if self.jobs:
@@ -74,7 +74,7 @@ async def audit(
     before: int | None = None,
     limit: int = 50,
 ) -> tuple[AuditEntry, ...]:
-    """Who did what, newest first; ``before`` is the id of the last one that was seen."""
+    """Return matching rows, newest first; ``before`` is the id of the previous page's last row."""
     c = job_audit.c
     statement = sa.select(job_audit).where(*which.conditions())
     if before is not None:
@@ -86,7 +86,7 @@ async def audit(
 async def latest(
     connection: AsyncConnection, *, without: Sequence[str], limit: int
 ) -> tuple[AuditEntry, ...]:
-    """The newest of the last 500, without some actions."""
+    """Return the newest rows among the last 500, except rows with the actions in ``without``."""
     recent = sa.select(job_audit).order_by(job_audit.c.Id.desc()).limit(_RECENT).subquery()
     statement = sa.select(recent).where(recent.c.Action.not_in(without))
     rows = await connection.execute(statement.order_by(recent.c.Id.desc()).limit(limit))
@@ -94,7 +94,7 @@ async def latest(
 
 
 async def actions(connection: AsyncConnection) -> list[str]:
-    """What was done among the last 500 rows, for a choice."""
+    """Return the distinct actions of the last 500 rows, sorted, for a select box."""
     recent = sa.select(job_audit.c.Action).order_by(job_audit.c.Id.desc()).limit(_RECENT).subquery()
     return sorted(await connection.scalars(sa.select(recent.c.Action).distinct()))
 
@@ -114,7 +114,7 @@ def _entry(row: sa.Row[tuple[object, ...]]) -> AuditEntry:
     )
 
 
-# Whether the audit is what was written: each row, in its place, and the whole chain.
+# Verify the audit: content, order and completeness of the chain.
 
 T = TypeVar("T")
 _PAGE = 1_000
@@ -123,20 +123,20 @@ _Row = Any
 
 
 class Read(Protocol):
-    """Asks the database, such as the scheduler's ``read``."""
+    """A function that runs queries, such as the scheduler's ``read``."""
 
     async def __call__(self, query: Callable[[AsyncConnection], Awaitable[T]], /) -> T:
-        """What the query finds."""
+        """Run the query and return its result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong first.
+    """The first fault in the chain.
 
     Args:
-        kind: What was done to the audit.
-        row: The id of the row that shows it; ``None`` when there is none any more.
-        message: The same in words.
+        kind: Kind of manipulation.
+        row: Id of the row that shows the fault; ``None`` if no such row remains.
+        message: Description for people.
     """
 
     kind: Literal["changed", "inserted", "removed", "cut off"]
@@ -146,14 +146,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came out.
+    """Result of a verification.
 
     Args:
-        rows: How many rows are chained and as they were written, up to the fault.
-        head: The last of them; for noting where nobody who writes to the database can change it.
-        unchained: How many rows are from before there was a chain.
-        fault: What is wrong; ``None`` when nothing is.
-        too_old: The place that was noted is one of a row that was removed for its age, so it says nothing.
+        rows: Count of intact chained rows, up to the fault.
+        head: Place of the last intact row. Note this place outside the database, where a database user cannot change the note.
+        unchained: Count of rows from before the chain existed.
+        fault: The first fault, or ``None``.
+        too_old: Whether retention removed the noted place, so the note proves nothing.
     """
 
     rows: int
@@ -164,11 +164,11 @@ class Verdict:
 
 
 async def verify(read: Read, noted: Link | None = None) -> Verdict:
-    """Walk the chain from its begin, or from the last row that was removed for its age, to its end.
+    """Verify the whole chain. If retention has removed rows, the chain starts after the last removed row.
 
     Args:
-        read: Asks the database; once for each thousand rows.
-        noted: A place that was the last of the chain some time ago.
+        read: Runs the queries, a thousand rows per query.
+        noted: The head from an earlier verification, if noted.
     """
     walk = _Walk(read, noted)
     verdict = await walk.whole()
@@ -176,7 +176,7 @@ async def verify(read: Read, noted: Link | None = None) -> Verdict:
 
 
 class _Walk:
-    """One walk along the chain."""
+    """State of one verification."""
 
     def __init__(self, read: Read, noted: Link | None) -> None:
         self._read = read
@@ -187,7 +187,7 @@ class _Walk:
         self._too_old = False
 
     async def whole(self) -> Verdict:
-        """The verdict about the chain."""
+        """Verify all chained rows and return the verdict."""
         await self._begin()
         rows = await self._page()
         while rows:
@@ -214,10 +214,10 @@ class _Walk:
         return (await self._read(lambda db: db.execute(query))).all()
 
     async def _step(self, row: _Row, after: _Row | None) -> Fault | None:
-        """One row further."""
+        """Verify the next row of the chain; return a fault or ``None``. ``after`` is the row behind ``row``."""
         if row.Seq != self._place.seq + 1:
             missing = self._place
-            await self._begin()  # a node may have removed old rows meanwhile
+            await self._begin()  # retention may have removed old rows meanwhile
             if row.Seq != self._place.seq + 1:
                 self._place = missing
                 return _removed(missing.seq + 1, row)
@@ -233,7 +233,11 @@ class _Walk:
         return None
 
     def _misfit(self, row: _Row, after: _Row | None) -> Fault:
-        """What a row that is not in its place means: it fits where the row before it is, or the next one fits where it is."""
+        """Classify the fault when a row's hash does not fit the place.
+
+        If the row fits the place of its predecessor, the predecessor was inserted. If the next row fits this place, the row was inserted.
+        Otherwise, a row was changed.
+        """
         own = digest(row._asdict())
         if self._rows and self._before.next(own).hash == row.Hash:
             return _inserted(f"the row before row {row.Id}", row.Id)
@@ -271,7 +275,7 @@ def _inserted(what: str, row_id: int) -> Fault:
 
 
 async def _with_loose_rows(read: Read, verdict: Verdict) -> Verdict:
-    """The verdict, with what is not part of the chain."""
+    """Check the rows outside the chain, and add the result to the verdict."""
     first = sa.select(sa.func.min(_C.Id)).where(_C.Seq.is_not(None)).scalar_subquery()
     loose = sa.select(job_audit).where(_C.Seq.is_(None)).order_by(_C.Id)
     strange = loose.where(_C.Hash.is_(None), first < _C.Id).limit(1)
@@ -295,7 +299,7 @@ async def _with_loose_rows(read: Read, verdict: Verdict) -> Verdict:
     return replace(verdict, unchained=unchained or 0)
 
 
-# The audit as a file: CSV for a spreadsheet, JSON for programs; newest first.
+# Export the audit as CSV for spreadsheets or JSON for programs, newest first.
 
 Format = Literal["csv", "json"]
 
@@ -304,13 +308,13 @@ _COLUMNS = (
     *("seq", "hash"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet takes a cell for that begins so; in wide letters, too."""
+"""Prefixes of cells that a spreadsheet reads as a formula, including the full-width forms."""
 
 
 async def export(read: Read, which: Filter, kind: Format) -> AsyncIterator[str]:
-    """The rows as text, in pieces of a thousand rows.
+    """Yield matching rows as text, a thousand rows at a time.
 
-    A cell of CSV that a spreadsheet would calculate begins with an apostrophe. Secrets that this process knows are masked.
+    CSV cells that a spreadsheet would read as a formula get a leading apostrophe. Secrets known to this process are masked.
     """
     yield "[" if kind == "json" else _line(_COLUMNS)
     before: int | None = None

@@ -1,4 +1,4 @@
-"""The audit for the page and the API: under which names it has a job, and its rows as a file."""
+"""Helpers of the audit's page and API: job names and file export."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MEDIA = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 
 
 def names_of(scheduler: Scheduler, job: str) -> tuple[str, ...]:
-    """The names under which the audit has a job: its own, and those that it had before."""
+    """Return the current and former names of a job, as audit rows hold them."""
     key = scheduler.key_of(job)
     definition = scheduler.definitions.get(key)
     return (key, *(definition.aliases if definition is not None else ()))
 
 
 def file_of(scheduler: Scheduler, which: Filter, kind: Format) -> StreamingResponse:
-    """The rows as a file to keep."""
+    """Return the matching rows as a streamed file attachment."""
     headers = {"Content-Disposition": f'attachment; filename="audit.{kind}"'}
     text = export(scheduler.read, which, kind)
     return StreamingResponse(text, media_type=_MEDIA[kind], headers=headers)

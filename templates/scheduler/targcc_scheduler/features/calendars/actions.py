@@ -1,4 +1,4 @@
-"""Maintenance windows: planned, begun at once, and ended before their time."""
+"""Plan, start and end maintenance windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .model import Window
 
 _LAST_YEAR = 9000
 _WIDEST = 498
-"""Characters of all names of queues together, with the commas between them."""
+"""Maximum characters of all queue names together, including commas."""
 
 
 async def plan(
@@ -27,18 +27,20 @@ async def plan(
     reason: str,
     queues: Sequence[str] = (),
 ) -> Window:
-    """Let no run start from one instant up to another; what comes meanwhile waits, or is skipped where a job's misfire policy says so.
+    """Plan a maintenance window, in which no run starts.
+
+    Runs that become due in the window wait, or are skipped if the job's misfire policy is ``skip``.
 
     Args:
         call: The transaction.
-        by: Who wants it.
-        starts_at: From then on; ``None`` and any instant that has passed are now.
-        ends_at: Up to then.
-        reason: Why.
-        queues: Only runs of these queues; none are all.
+        by: Author of the plan, for the audit.
+        starts_at: Start; ``None`` or a past time means now.
+        ends_at: End.
+        reason: Reason of the window; required.
+        queues: Affected queues; empty for all queues.
 
     Raises:
-        MaintenanceError: it has no reason, or ends before it begins.
+        MaintenanceError: the reason is empty, the end is not after the start or is too far, or the queue names are too long.
     """
     starts_at = max(call.now, starts_at or call.now)
     reason = " ".join(reason.split())
@@ -62,10 +64,13 @@ async def plan(
 
 
 async def end(call: Call, window_id: int, by: Actor) -> Window:
-    """End a window that has begun, or take back one that has not; which it was.
+    """End an active window, or take back a planned window, and release waiting runs.
+
+    Returns:
+        The window before the change.
 
     Raises:
-        MaintenanceError: there is none with this number that is not over.
+        MaintenanceError: no window with this number is active or planned.
     """
     window = await model.end(call.connection, window_id, str(by), call.now)
     if window is None:

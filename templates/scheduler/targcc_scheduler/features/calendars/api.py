@@ -1,4 +1,4 @@
-"""The routes of calendars and maintenance windows."""
+"""API of calendars and maintenance windows."""
 
 from __future__ import annotations
 

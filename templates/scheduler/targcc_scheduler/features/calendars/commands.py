@@ -17,7 +17,7 @@ from ...project import current
 from ...schedules.zones import parse_zone
 from .schemas import CalendarOut, CalendarYearOut, MaintenanceOut
 
-# ``targcc calendar``: the calendars of the project.
+# ``targcc calendar``: the project's calendars.
 
 
 @click.group("calendar", cls=Commands)
@@ -87,7 +87,7 @@ def _print(found: CalendarYearOut) -> None:
     )
 
 
-# ``targcc maintenance``: times in which no run starts.
+# ``targcc maintenance``: maintenance windows, in which no run starts.
 
 
 @click.group("maintenance", cls=Commands)
@@ -96,7 +96,7 @@ def maintenance_group() -> None:
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What both commands that make a window ask."""
+    """Add the options that ``start`` and ``plan`` share."""
     until = click.option(
         "--until",
         type=instant,

@@ -1,4 +1,4 @@
-"""Rows of ``c_JobMaintenance``."""
+"""Maintenance windows: table ``c_JobMaintenance``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...db.dialects.frequent import FrequentStatement
 from ...db.tables import job_maintenance
 
 KEPT = timedelta(days=90)
-"""For how long a window is kept once it is over."""
+"""Retention of windows after their end."""
 
 _C = job_maintenance.c
 _ORDER = (
@@ -32,23 +32,23 @@ HAS_BEGUN = sa.and_(
     _C.StartsAt <= sa.bindparam("now", type_=UtcDateTime),
     _C.EndsAt > sa.bindparam("now", type_=UtcDateTime),
 )
-"""That a window has begun and is not over; its parameter is ``now``."""
+"""SQL condition: the window is active at the parameter ``now``."""
 _ACTIVE = FrequentStatement(sa.select(*_ORDER).where(HAS_BEGUN).order_by(_C.StartsAt, _C.Id))
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A maintenance window.
+    """A maintenance window: a time range in which no run starts.
 
     Args:
-        id: Its number.
-        starts_at: No run starts from then on.
-        ends_at: Up to then; what waits starts then.
-        queues: Only those of these queues; none are all.
-        reason: Why.
-        by: Who planned it.
-        planned_at: When.
-        ended_by: Who ended it before its time.
+        id: The window's number.
+        starts_at: Start, inclusive.
+        ends_at: End, exclusive; waiting runs start then.
+        queues: Affected queues; empty for all queues.
+        reason: Reason of the window.
+        by: Author of the plan.
+        planned_at: Time of planning.
+        ended_by: Person who ended the window early, or ``None``.
     """
 
     id: int
@@ -61,27 +61,27 @@ class Window:
     ended_by: str | None = None
 
     def is_active(self, now: datetime) -> bool:
-        """Whether it has begun and is not over."""
+        """Return whether the window contains ``now``."""
         return self.starts_at <= now < self.ends_at
 
     def covers(self, queue: str) -> bool:
-        """Whether runs of a queue do not start in it."""
+        """Return whether the window stops the runs of a queue."""
         return not self.queues or queue in self.queues
 
 
 async def active(connection: AsyncConnection, now: datetime) -> list[Window]:
-    """The windows that have begun and are not over, the first to begin first."""
+    """Return the active windows in order of start."""
     return [_window(row) for row in await _ACTIVE.all(connection, {"now": now})]
 
 
 async def since(connection: AsyncConnection, earliest: datetime) -> list[Window]:
-    """The windows that end later than an instant, the first to begin first."""
+    """Return the windows that end after ``earliest``, in order of start."""
     query = sa.select(*_ORDER).where(_C.EndsAt > earliest).order_by(_C.StartsAt, _C.Id)
     return [_window(row) for row in await connection.execute(query)]
 
 
 async def add(connection: AsyncConnection, window: Window) -> int:
-    """Write a window, whose number the database gives; those that are long over go."""
+    """Insert a window and return its number. Windows that ended more than :data:`KEPT` ago are deleted."""
     old = sa.delete(job_maintenance).where(_C.EndsAt < window.planned_at - KEPT)
     await connection.execute(old)
     values: dict[str, Any] = {
@@ -97,7 +97,11 @@ async def add(connection: AsyncConnection, window: Window) -> int:
 
 
 async def end(connection: AsyncConnection, window_id: int, by: str, now: datetime) -> Window | None:
-    """End a window that has begun, or take back one that has not; ``None`` if there is none that is not over."""
+    """End an active window now, or delete a planned window.
+
+    Returns:
+        The window before the change; ``None`` if no window with this number is active or planned.
+    """
     mine = sa.and_(_C.Id == window_id, _C.EndsAt > now)
     found = await connection.execute(sa.select(*_ORDER).where(mine).with_for_update())
     row = found.one_or_none()
@@ -114,12 +118,12 @@ async def end(connection: AsyncConnection, window_id: int, by: str, now: datetim
 
 
 def written(queues: Sequence[str]) -> str:
-    """Queues as the column has them."""
+    """Return queue names in the column's form: separated and enclosed by commas."""
     return f",{','.join(queues)}," if queues else ","
 
 
 def queues_of(text: str) -> tuple[str, ...]:
-    """The queues in the column; none are all."""
+    """Parse the queue names of the column; an empty result means all queues."""
     return tuple(one for one in text.split(",") if one)
 
 

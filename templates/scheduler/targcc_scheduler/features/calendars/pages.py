@@ -1,4 +1,4 @@
-"""The page of calendars and maintenance windows, and its buttons."""
+"""Dashboard page of calendars and maintenance windows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A calendar as the page shows it."""
+    """A calendar on the page. ``year`` is ``None`` if the calendar is invalid; ``problem`` then states the error."""
 
     name: str
     jobs: list[str]

@@ -1,4 +1,4 @@
-"""What calendars do to the slots of a job, for people."""
+"""Explain the effect of calendars on a job's slots."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class SlotChange:
-    """What calendars do to one slot.
+    """A slot that a calendar moved or skipped.
 
     Args:
-        planned: When the schedule alone would have it.
-        at: When it comes; ``None``: it is skipped.
-        why: The day off or the blackout, with its calendar.
-        text: In words, with times by the job's clock.
-        there: What is said of the slot that it comes at; empty when it is skipped.
+        planned: Time of the slot by the schedule alone.
+        at: New time of the slot; ``None`` if skipped.
+        why: The day off or blackout, with its calendar.
+        text: Description, with times in the job's time zone.
+        there: Description for the slot at the new time; empty if skipped.
     """
 
     planned: datetime
@@ -40,7 +40,7 @@ class SlotChange:
 
 
 def calendars_of(job: JobDefinition) -> tuple[str, ...]:
-    """The calendars that a job respects: its own and those of its queue."""
+    """Return the names of a job's calendars: its own calendars and its queue's calendars."""
     if isinstance(job.schedule, WorkingSchedule | WorkingAfterRunSchedule):
         return tuple(calendar.name for calendar in job.schedule.calendars)
     return ()
@@ -48,7 +48,7 @@ def calendars_of(job: JobDefinition) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class DayOff:
-    """A day off, and what people call it."""
+    """A day off and its name."""
 
     day: date
     name: str
@@ -59,12 +59,12 @@ class CalendarYear:
     """A calendar in one year.
 
     Args:
-        name: Its name.
+        name: The calendar's name.
         description: One sentence.
-        includes: The calendars that it includes.
-        weekly: The weekdays that are off each week.
-        days: The other days off.
-        blackouts: The times in which nothing starts, by the clock of each job.
+        includes: Names of included calendars.
+        weekly: Names of weekdays that are off each week.
+        days: Other days off.
+        blackouts: Times in which no slot starts, in each job's time zone.
     """
 
     name: str
@@ -76,10 +76,10 @@ class CalendarYear:
 
 
 def calendar_year(name: str, year: int) -> CalendarYear:
-    """A calendar of the project in one year.
+    """Return a calendar of the project for one year.
 
     Raises:
-        CronError: there is none of that name, or it cannot be read.
+        CronError: no calendar has this name, or the calendar is invalid.
     """
     project = current()
     calendar = project_calendar(project, name)
@@ -98,7 +98,7 @@ def calendar_year(name: str, year: int) -> CalendarYear:
 
 
 def users_of(name: str, definitions: Iterable[JobDefinition]) -> list[str]:
-    """The jobs that respect a calendar: their own, their queue's, or one that includes it."""
+    """Return the names of jobs that a calendar affects: directly, through the queue, or as an included calendar."""
     return sorted(job.name for job in definitions if name in _with_included(job))
 
 
@@ -109,12 +109,12 @@ def _with_included(job: JobDefinition) -> set[str]:
 
 
 def changes(job: JobDefinition, slots: Iterable[datetime], now: datetime) -> tuple[SlotChange, ...]:
-    """What calendars do to the slots of a job up to the last of its next ones, in order.
+    """Return the moved and skipped slots of a job in order, from ``now`` to the last slot in ``slots``.
 
     Args:
         job: The job.
-        slots: Its next slots.
-        now: The present instant.
+        slots: The job's next slots.
+        now: The current time.
     """
     schedule, zone, coming = job.schedule, parse_zone(job.timezone), list(slots)
     if not isinstance(schedule, WorkingSchedule) or not coming:
@@ -125,12 +125,12 @@ def changes(job: JobDefinition, slots: Iterable[datetime], now: datetime) -> tup
 
 
 def moved_there(job: JobDefinition, slot: datetime) -> str:
-    """From where a slot was moved and why, or for which it stands too; empty for one that is as the schedule alone has it."""
+    """Describe the slot that a calendar moved to this slot's time, and the reason. Return an empty text if no slot was moved."""
     return next((one.there for one in _moved(job, slot)), "")
 
 
 def reasons_of_slot(job: JobDefinition, coming: datetime, now: datetime) -> list[Reason]:
-    """What calendars do to the next slot of a job and to those before it."""
+    """Return reasons for the moved and skipped slots from ``now`` to the job's next slot, at most three."""
     found = list(islice(changes(job, [coming], now), _SHOWN))
     return [
         Reason(
@@ -142,7 +142,7 @@ def reasons_of_slot(job: JobDefinition, coming: datetime, now: datetime) -> list
 
 
 def reasons_of_run(job: JobDefinition | None, run: Run) -> list[Reason]:
-    """That the slot of a run was moved."""
+    """Return a reason if a calendar moved the run's slot."""
     if job is None or run.scheduled_for is None:
         return []
     moved = moved_there(job, run.scheduled_for)
@@ -152,7 +152,7 @@ def reasons_of_run(job: JobDefinition | None, run: Run) -> list[Reason]:
 
 
 def closed_for_good(job: JobDefinition, now: datetime) -> Iterator[Reason]:
-    """That calendars leave a schedule no slot."""
+    """Yield a reason for a job without next slot, if the schedule alone has slots and the calendars leave none."""
     if isinstance(job.schedule, WorkingSchedule):
         first = job.schedule.base.next(now, parse_zone(job.timezone))
         if first is not None:
@@ -166,7 +166,7 @@ def closed_for_good(job: JobDefinition, now: datetime) -> Iterator[Reason]:
 
 
 def _moved(job: JobDefinition, slot: datetime) -> list[SlotChange]:
-    """The slots that come at one."""
+    """Return the changes of slots that calendars moved to ``slot``."""
     schedule, zone = job.schedule, parse_zone(job.timezone)
     if not isinstance(schedule, WorkingSchedule):
         return []
@@ -175,7 +175,7 @@ def _moved(job: JobDefinition, slot: datetime) -> list[SlotChange]:
 
 
 def _change(one: Handling, job: JobDefinition, *, own: bool = False) -> SlotChange:
-    """What becomes of a slot; ``own`` is whether the schedule has one where it comes, too."""
+    """Describe a moved or skipped slot. ``own`` tells whether the schedule alone has a slot at the new time, too."""
     slot, why = _clock(one.planned, job), one.why
     if one.at is None:
         text = gettext("%(slot)s is skipped: %(why)s", slot=slot, why=why)

@@ -1,1 +1,1 @@
-"""Checks of code, database and tables."""
+"""Checks for code, database and tables, as run by ``targcc doctor``."""

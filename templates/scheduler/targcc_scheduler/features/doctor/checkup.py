@@ -1,4 +1,4 @@
-"""All checks, each by itself: what one cannot look at costs the others nothing."""
+"""Run all checks, each separately: a check that fails to run becomes a finding and does not stop other checks."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from .tables import texts
 
 Check = Callable[[AsyncConnection], Awaitable[list[Finding]]]
 _DAMAGED = "malformed"
-"""What SQLite calls a damaged file (``SQLITE_CORRUPT``)."""
+"""Word in SQLite's error message for a damaged file (``SQLITE_CORRUPT``)."""
 _UNREACHABLE = (sa.exc.SQLAlchemyError, OSError, TimeoutError)
 
 
 async def checkup(settings: Settings, *, seconds: float, connect: bool = False) -> list[Finding]:
-    """Everything there is to say, worst first. Nothing is changed.
+    """Run all checks and return the findings, worst first. Nothing is changed.
 
     Args:
-        settings: Say where database and jobs are.
-        seconds: How long the database may take for one check.
-        connect: Whether to go to a server that only a file of the repository names.
+        settings: Location of database and jobs.
+        seconds: Timeout of the database for one check.
+        connect: Whether to connect to a server that only a file of the repository names.
     """
     registry = JobRegistry(settings.jobs_package)
     found, jobs = await asyncio.to_thread(_of_code, registry, settings)
@@ -66,7 +66,7 @@ def _of_code(
 
 
 class _Database:
-    """The checks of one database."""
+    """Runs the checks of one database."""
 
     def __init__(self, settings: Settings, seconds: float) -> None:
         self._settings = settings
@@ -77,7 +77,7 @@ class _Database:
         self._reader = Reader(settings.database_url, limit=seconds, looks_on=True)
 
     async def findings(self, jobs: Mapping[str, JobDefinition]) -> list[Finding]:
-        """What there is to say; if the database does not answer, only that."""
+        """Run the checks and return the findings. If the database does not answer, the checks inside the database are left out."""
         found = [] if self._file is None else list(databases.file_checks(self._file))
         if self._file is not None and not self._file.exists():
             return found
@@ -122,7 +122,7 @@ class _Database:
             return [self._not_looked_at("locks", error)], False
 
     def _of_database(self) -> dict[str, Check]:
-        """The checks that need no table of ours."""
+        """Return the checks that need no table of the scheduler."""
         if self._file is None:
             return {
                 "server": databases.check_postgresql,
@@ -135,7 +135,7 @@ class _Database:
         }
 
     def _of_tables(self, state: Finding, *, readable: bool) -> dict[str, Check]:
-        """The checks of the tables as the database keeps them."""
+        """Return the checks of schema, size, write access and sequences. Without readable tables, return none."""
         if not readable:
             return {}
         checks: dict[str, Check] = {} if state.level != "ok" else {"schema": catalogue}
@@ -155,7 +155,7 @@ class _Database:
             return [self._not_looked_at(name, error)]
 
     def _not_looked_at(self, name: str, error: Exception) -> Finding:
-        """Say that a check could not be made, and why: nobody knows whether all is well there."""
+        """Build the finding of a check that could not run. The level is ``fail``, because the result is unknown."""
         reason = _reason(error)
         if self._file is not None and _DAMAGED in reason:
             return databases.damaged(self._file, f"{name}: {reason}")
@@ -181,7 +181,7 @@ class _Database:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what went wrong, without passwords."""
+    """Return the first line of an error's message, with passwords masked."""
     if isinstance(error, TimeoutError) and not isinstance(error, QueryTimeout):
         return "no answer in time"
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error

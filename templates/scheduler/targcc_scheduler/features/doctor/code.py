@@ -1,4 +1,4 @@
-"""Checks of jobs in the code and of the origin of settings."""
+"""Check the jobs in the code, and the origin of settings."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from ..alerts.rules import addresses
 from .databases import private
 from .findings import Finding
 
-# Checks of the jobs in the code; they need no database.
+# Checks of the jobs in the code. No database is needed.
 
 
 def job_files(registry: JobRegistry) -> Iterator[Finding]:
-    """Job files that cannot be used."""
+    """Find job files that cannot be imported or used, and count the jobs."""
     for broken in registry.broken:
         yield Finding(
             "fail",
@@ -47,7 +47,7 @@ def job_files(registry: JobRegistry) -> Iterator[Finding]:
 
 
 def ended_schedules(definitions: Iterable[JobDefinition], now: datetime) -> Iterator[Finding]:
-    """Jobs with a schedule that has no date to come."""
+    """Find jobs whose schedule has no future slot."""
     for job in definitions:
         if job.schedule is not None and next_run(job, now=now, pause=None) is None:
             yield Finding(
@@ -59,7 +59,7 @@ def ended_schedules(definitions: Iterable[JobDefinition], now: datetime) -> Iter
 
 
 def secret_arguments(definitions: Iterable[JobDefinition]) -> Iterator[Finding]:
-    """Jobs whose secret arguments are stored as they are."""
+    """Find jobs whose secret arguments are stored in plain text, because no key is set."""
     jobs = sorted(job.name for job in definitions if job.signature.secrets)
     if jobs and not SEALS.keys:
         yield Finding(
@@ -71,7 +71,7 @@ def secret_arguments(definitions: Iterable[JobDefinition]) -> Iterator[Finding]:
 
 
 def alert_targets(definitions: Iterable[JobDefinition], settings: Settings) -> Iterator[Finding]:
-    """Alerts that could not be sent: a secret or the mail server is missing. No value is shown."""
+    """Find alerts that cannot be sent because a secret or the mail server is missing. Messages hold no secret values."""
     told = {job.name: Recipients.of(vars(job.alerts)).targets for job in definitions if job.alerts}
     told["the project"] = AlertPolicy.of(current()).everybody
     told = {name: targets for name, targets in told.items() if targets}
@@ -100,21 +100,21 @@ def alert_targets(definitions: Iterable[JobDefinition], settings: Settings) -> I
         yield Finding("ok", "alerts", "what alerts need is there")
 
 
-# Where settings come from: a repository that somebody else wrote must not choose to whom this machine connects.
+# Origin of settings. A foreign repository must not choose the server that this machine connects to.
 
 _NAME = "TARGCC_DATABASE_URL"
 _OTHER_NAMES = frozenset(
     {"TARGCC_CA", "TARGCC_ENVIRONMENT", "TARGCC_PROFILES", "TARGCC_SERVER", "TARGCC_TOKEN"}
     | {"TARGCC_COMPLETE", "TARGCC_MIGRATIONS_DIR"}
 )
-"""Variables of the command line."""
+"""Variables of the command line, which are no fields of Settings."""
 _NOT_OURS = ("TARGCC_GEN_", "TARGCC_TEST_")
 _NEAR = 0.8
 _LARGEST_INDEX = 64 * 2**20
 
 
 def named_by_file_only(settings: Settings) -> Finding | None:
-    """What to say of a database server that only the code, or a committed ``.env``, names; ``None``: it may be connected to."""
+    """Return a finding if only the code or a committed ``.env`` names the database server. Return ``None`` if connecting is allowed."""
     url = sa.make_url(settings.database_url)
     if url.get_backend_name() == "sqlite" or os.environ.get(_NAME):
         return None
@@ -133,7 +133,7 @@ def named_by_file_only(settings: Settings) -> Finding | None:
 
 
 def setting_names() -> Iterator[Finding]:
-    """Find variables, in the environment or ``.env``, that are called like settings and are none."""
+    """Find variables in the environment or ``.env`` with the prefix ``TARGCC_`` that are no settings."""
     known = {f"TARGCC_{name.upper()}" for name in Settings.model_fields} | _OTHER_NAMES
     given = {name.upper(): name for name in (*os.environ, *dotenv())}
     for upper, name in sorted(given.items()):
@@ -152,7 +152,7 @@ def setting_names() -> Iterator[Finding]:
 
 
 def env_file() -> Iterator[Finding]:
-    """Whether ``.env``, if there is one, is its owner's alone, and not in version control."""
+    """Check that an existing ``.env`` is private to its owner and not in version control."""
     file = Path(".env").absolute()
     if not file.is_file():
         return
@@ -167,7 +167,7 @@ def env_file() -> Iterator[Finding]:
 
 
 def carried_build() -> Iterator[Finding]:
-    """Whether the installed scheduler is the build whose wheel the project in this folder carries."""
+    """Check that the installed scheduler is the same build as the wheel in the project's ``vendor`` folder."""
     carried = [file.name.split("-")[1] for file in Path("vendor").glob("targcc_scheduler-*-*.whl")]
     if MODE != "package" or len(carried) != 1:
         return
@@ -175,7 +175,7 @@ def carried_build() -> Iterator[Finding]:
         installed = version(DISTRIBUTION)
     except PackageNotFoundError:
         return
-    if installed in {carried[0], carried[0].partition("+")[0]}:  # without a local part: a checkout
+    if installed in {carried[0], carried[0].partition("+")[0]}:  # a checkout has no local part
         return
     yield Finding(
         "warn",
@@ -186,7 +186,11 @@ def carried_build() -> Iterator[Finding]:
 
 
 def is_committed(file: Path) -> bool:
-    """Whether a file is in the index of the git repository around it. The index is only read: git itself runs what a repository asks for."""
+    """Return whether a file is in the index of the surrounding git repository.
+
+    The function reads the index file itself, because git would run commands that a foreign repository configures.
+    An index larger than 64 MiB counts as containing the file.
+    """
     for folder in file.parents:
         index = folder / ".git" / "index"
         if index.is_file():

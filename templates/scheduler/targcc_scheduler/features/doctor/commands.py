@@ -1,4 +1,4 @@
-"""``targcc doctor``: what is wrong, and what to do."""
+"""``targcc doctor``: print problems of an installation and their remedies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def doctor(*, seconds: float, connect: bool, as_json: bool) -> None:
       targcc doctor --json
     """
     refuse_server()
-    logging.getLogger().addHandler(logging.NullHandler())  # findings are no log lines
+    logging.getLogger().addHandler(logging.NullHandler())  # no log lines on the terminal
     try:
         found = run(checkup(settings(), seconds=seconds, connect=connect))
     except CliError as error:

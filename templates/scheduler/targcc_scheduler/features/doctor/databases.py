@@ -1,4 +1,4 @@
-"""Checks of a database: server or file, schema, permissions."""
+"""Check a database: server or file, sizes, locks, rights, write access."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ...db.engines import sync_engine
 from ...db.tables import job_setting
 from .findings import Finding, Level, mib
 
-# Checks of a PostgreSQL server and the tables in it.
+# Checks of a PostgreSQL server and its tables.
 
 _OLDEST = 130000
 _PID = sa.text("SELECT pg_backend_pid()")
@@ -47,7 +47,7 @@ _DEAD = 1.0
 
 
 async def check_postgresql(connection: AsyncConnection) -> list[Finding]:
-    """What the server says of itself."""
+    """Check the server's version and its durability settings."""
     version, number, commit, fsync, pages = (await connection.execute(_SETTINGS)).one()
     found = [Finding("ok", "server", f"PostgreSQL {version}")]
     if number < _OLDEST:
@@ -65,7 +65,7 @@ async def check_postgresql(connection: AsyncConnection) -> list[Finding]:
 
 
 async def tables(connection: AsyncConnection) -> list[Finding]:
-    """How large the tables are, and whether the planner knows them."""
+    """Report the size of tables, and check planner statistics and dead rows."""
     rows = (await connection.execute(_TABLES)).all()
     found = [finding for row in rows for finding in _table(row)]
     history = [row for row in rows if row.relname.startswith("c_loggedjob")]
@@ -104,9 +104,9 @@ def _table(row: Any) -> list[Finding]:
 
 
 async def pooler(engine: AsyncEngine) -> list[Finding]:
-    """Whether a pooler stands in between that gives each transaction another session.
+    """Check for a connection pooler in transaction mode, which may change the session with each transaction.
 
-    Two connections take turns: through such a pooler the first comes back to another session than it had, or waits for one.
+    Two connections alternate. Through such a pooler, the first connection gets another session in its second transaction, or waits.
     """
     async with engine.connect() as first, engine.connect() as second:
         if not await takes_turns(first, second):
@@ -119,7 +119,10 @@ async def pooler(engine: AsyncEngine) -> list[Finding]:
 
 
 async def takes_turns(first: AsyncConnection, second: AsyncConnection) -> bool:
-    """Whether a connection has not the same session in its next transaction, while another uses what is free."""
+    """Return whether a connection's session changes between two transactions while a second connection takes a free session.
+
+    Waiting longer than two seconds for a session also counts as a change.
+    """
     before = await _session(first)
     await first.rollback()
     try:
@@ -139,7 +142,7 @@ async def _session(connection: AsyncConnection) -> int:
 
 _INCREMENTAL = 2
 WORTH_TELLING = 2**20
-"""So many unused bytes are worth a word."""
+"""Minimum unused bytes in a SQLite file for a warning."""
 _MOST_FAULTS = 5
 _LONG_LOG = 256 * 2**20
 _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "webdav", "9p", "afs", "ceph"} | {
@@ -148,11 +151,11 @@ _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "web
 
 
 def vacuum_advice(file: Path | str, size: int) -> str:
-    """How a file that was made without ``auto_vacuum`` becomes smaller, now and from then on.
+    """Return the advice for a file without ``auto_vacuum``: how to shrink the file now and from then on.
 
     Args:
-        file: The database.
-        size: Its size in bytes.
+        file: The database file.
+        size: Size of the file in bytes.
     """
     return (
         f"to make it smaller, now and from then on, stop every process and run once (it needs up to {mib(2 * size)} of free disk,\n"
@@ -161,7 +164,7 @@ def vacuum_advice(file: Path | str, size: int) -> str:
 
 
 def file_checks(file: Path) -> Iterator[Finding]:
-    """What can be said without opening it."""
+    """Check a SQLite file without opening it: existence, place, permissions, size of the write-ahead log."""
     if not file.exists():
         yield Finding(
             "fail",
@@ -199,7 +202,7 @@ def _place(file: Path) -> Iterator[Finding]:
 
 
 def network_kind(file: Path) -> str | None:
-    """The network file system that a file is on; ``None`` for a local disk, or where it cannot be told."""
+    """Return the type of a file's network file system; ``None`` for a local disk or an unknown mount."""
     if str(file).startswith("\\\\"):
         return "a share"
     try:
@@ -215,11 +218,11 @@ def network_kind(file: Path) -> str | None:
 
 
 def private(file: Path, holds: str) -> Iterator[Finding]:
-    """Whether others on this machine may write or read a file.
+    """Check that other users of this machine may neither read nor write a file.
 
     Args:
-        file: It is there.
-        holds: What is in it.
+        file: An existing file.
+        holds: Text about the content, for the message.
     """
     if WINDOWS is not None:
         if WINDOWS.is_shared(file):
@@ -236,7 +239,7 @@ def private(file: Path, holds: str) -> Iterator[Finding]:
 
 
 async def intact(connection: AsyncConnection, file: Path) -> list[Finding]:
-    """Read the whole file and look for damage."""
+    """Check the whole file for damage, by ``PRAGMA quick_check``."""
     rows = (await connection.exec_driver_sql(f"PRAGMA quick_check({_MOST_FAULTS})")).scalars().all()
     if list(rows) == ["ok"]:
         return [Finding("ok", "file", f"{file} is not damaged")]
@@ -244,13 +247,13 @@ async def intact(connection: AsyncConnection, file: Path) -> list[Finding]:
 
 
 def damaged(file: Path, cause: str) -> Finding:
-    """Say that a file is damaged, and how."""
+    """Build the finding of a damaged file."""
     advice = f"stop every process, keep a copy, and restore a backup; sqlite3 {file} .recover saves what can be read"
     return Finding("fail", "file", f"{file} is damaged: {cause}", advice)
 
 
 async def check_sqlite(connection: AsyncConnection, file: Path) -> list[Finding]:
-    """What the file says of itself."""
+    """Check size, unused space, journal mode and ``auto_vacuum`` of a SQLite file."""
     mode = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
     pages, size, free, vacuum = [
         int((await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one())
@@ -269,7 +272,7 @@ async def check_sqlite(connection: AsyncConnection, file: Path) -> list[Finding]
     return found
 
 
-# Whether the database takes writes: one row is written and rolled back, and locks are named.
+# Checks of locks and write access: write one row, then roll back.
 
 _TRIED = "doctor tries a write"
 _OURS = "c.relname LIKE 'c\\_job%' OR c.relname LIKE 'c\\_loggedjob%' OR c.relname LIKE 'procrastinate%'"
@@ -294,7 +297,11 @@ _SEQUENCES = sa.text(f"""
 
 
 async def locked(connection: AsyncConnection) -> tuple[list[Finding], bool]:
-    """Name the locks that others have held for long, and say whether a table cannot even be read."""
+    """Find locks that other sessions have held for long.
+
+    Returns:
+        The findings, and whether a lock prevents even reading.
+    """
     held = await locks.held(connection)
     findings = [
         Finding(
@@ -319,7 +326,7 @@ def _since(lock: locks.Lock) -> str:
 
 
 async def write_sqlite(file: Path) -> list[Finding]:
-    """Write a row into a SQLite file and roll it back; nothing of the file or its settings changes."""
+    """Write a row into a SQLite file and roll back. The file and its settings stay unchanged."""
     return await asyncio.to_thread(_write_sqlite, file)
 
 
@@ -352,7 +359,7 @@ def _write_sqlite(file: Path) -> list[Finding]:
 
 
 async def write_postgresql(connection: AsyncConnection) -> list[Finding]:
-    """Write a row and roll it back, and look at the rights of this user and at the sequences."""
+    """Check this user's rights on tables and sequences. If none is missing, write a row and roll back."""
     rows = (await connection.execute(_RIGHTS)).all()
     lacks: dict[str, list[str]] = {}
     for row in rows:
@@ -399,7 +406,7 @@ def _write_postgresql(url: sa.URL) -> list[Finding]:
 
 
 async def sequences(connection: AsyncConnection) -> list[Finding]:
-    """Find sequences whose next number is taken already, as after a load of rows by hand."""
+    """Find sequences whose next number is already in use, for example after rows were loaded by hand."""
     found = []
     for row in (await connection.execute(_SEQUENCES)).all():
         table, column, sequence = row.table, row.column, row.sequence

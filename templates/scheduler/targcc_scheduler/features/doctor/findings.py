@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""Findings: the results of checks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _ORDER: tuple[Level, ...] = ("fail", "warn", "ok")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Args:
-        level: ``fail``: something does not work, or work or rows may be lost; ``warn``: it will be slow, or is worth a look; ``ok``.
-        check: What was looked at, in a word or two: ``database``, ``nodes``, …
-        what: What was found.
-        advice: What to do about it; empty when all is well.
+        level: ``fail``: something does not work, or runs or rows may be lost; ``warn``: something is slow or needs a look; ``ok``.
+        check: Subject of the check in a word or two: ``database``, ``nodes``, …
+        what: The result.
+        advice: The remedy; empty for ``ok``.
     """
 
     level: Level
@@ -28,10 +28,10 @@ class Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings that matter most first; of equal ones in the order of the checks."""
+    """Sort findings by level, ``fail`` first. Findings with the same level keep their order."""
     return sorted(findings, key=lambda one: _ORDER.index(one.level))
 
 
 def mib(size: float) -> str:
-    """A size in bytes, for people."""
+    """Format a size in bytes as MiB or GiB."""
     return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"

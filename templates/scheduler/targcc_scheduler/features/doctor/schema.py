@@ -1,4 +1,4 @@
-"""Checks of the schema: tables, columns, keys and indexes against what this release expects."""
+"""Check the schema: compare tables, columns, keys and indexes with this release."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ...db.columns import metadata
 from ...db.migrations.upgrade import current_revision, head_revision, known_revisions, refuse_newer
 from .findings import Finding
 
-# Whether the tables are those of this release.
+# Check of the schema's revision.
 
 
 def schema(connection: sa.Connection, *, migrates: bool) -> Finding:
-    """What is to say about the tables.
+    """Compare the revision of the tables with this release.
 
     Args:
         connection: The database.
-        migrates: Whether a process brings the tables up to date when it starts.
+        migrates: Whether a process migrates the tables on start.
     """
     found, head = current_revision(connection), head_revision()
     if found == head:
@@ -43,7 +43,7 @@ def schema(connection: sa.Connection, *, migrates: bool) -> Finding:
     return Finding("warn", "tables", said, "finish the deployment of the newer release")
 
 
-# Whether the database has every table, column, key and index of this release.
+# Check that every table, column, key and index of this release exists.
 
 _NAMES = {
     "sqlite": sa.text("SELECT name FROM sqlite_master WHERE type = 'index'"),
@@ -52,16 +52,16 @@ _NAMES = {
         WHERE i.indisvalid AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
         """),
 }
-"""The names of the indexes that the database uses; on PostgreSQL none whose building broke off."""
+"""Queries for the names of usable indexes. On PostgreSQL, invalid indexes (an aborted build) are excluded."""
 _PROCRASTINATE = ("procrastinate_jobs", "procrastinate_events", "procrastinate_workers", "procrastinate_periodic_defers")  # fmt: skip
-"""The tables of Procrastinate 3, which the engine of PostgreSQL needs."""
+"""Tables of Procrastinate 3, which the PostgreSQL engine needs."""
 _RESTORE = (
     "restore a backup; migrations/scheduler.<database>.sql of the project has the whole schema"
 )
 
 
 async def catalogue(connection: AsyncConnection) -> list[Finding]:
-    """Compare the catalogue of the database with the schema of this release; each table costs one look."""
+    """Compare the database catalogue with the schema of this release, table by table."""
     found = await connection.run_sync(lambda db: list(_differences(db)))
     return found or [Finding("ok", "schema", "every table, column, key and index is there")]
 
@@ -104,7 +104,7 @@ def _indexes(connection: sa.Connection, table: sa.Table, indexes: set[str]) -> I
         str(index.name): str(CreateIndex(index).compile(connection)).replace("\n", " ")
         for index in table.indexes
     }
-    if connection.dialect.name == "postgresql":  # SQLite names those of constraints itself
+    if connection.dialect.name == "postgresql":  # SQLite chooses the index names of constraints
         wanted = dict(wanted) | {
             str(
                 one.name

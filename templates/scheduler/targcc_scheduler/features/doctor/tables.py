@@ -1,4 +1,4 @@
-"""Checks of the rows: nodes, waiting runs, retention, statistics, index of texts."""
+"""Check the rows: nodes, waiting runs, retention, statistics, text index."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from ..legacy import owners
 from ..search import index_keeper
 from .findings import Finding, Level
 
-# Checks of what the tables say: nodes, runs that wait, retention, statistics.
+# Checks of the rows. Each check takes a :class:`Look`. The function's name appears in messages about checks that fail to run.
 
 _BEHIND = timedelta(days=2)
-"""Retention works once a day: what is older by more should be gone."""
+"""Tolerance in the retention check. Retention runs once a day, so rows older than the retention time plus this tolerance are overdue."""
 _LATE = timedelta(minutes=10)
 _LOOKED_AT = 1000
 _SEALED: tuple[tuple[str, sa.Column[Any], tuple[sa.ColumnElement[bool], ...]], ...] = (
@@ -44,13 +44,13 @@ _SEALED: tuple[tuple[str, sa.Column[Any], tuple[sa.ColumnElement[bool], ...]], .
 
 @dataclass(frozen=True)
 class Look:
-    """What a check of the tables gets.
+    """Input for a check.
 
     Args:
-        connection: A connection that cannot write.
+        connection: A read-only connection.
         settings: The settings.
-        jobs: The jobs in the code; empty when they cannot be known.
-        now: The instant it is by the database's clock.
+        jobs: The jobs in the code; empty if the jobs could not be imported.
+        now: The current time by the database's clock.
     """
 
     connection: AsyncConnection
@@ -60,7 +60,7 @@ class Look:
 
 
 async def clock(look: Look) -> list[Finding]:
-    """This machine's clock beside the database's."""
+    """Compare this machine's clock with the database's clock."""
     own = datetime.now(UTC)
     said = await known.of(look.connection).read_clock(look.connection)
     off = (own - said).total_seconds() if said is not None else 0.0
@@ -78,7 +78,7 @@ async def clock(look: Look) -> list[Finding]:
 
 
 async def nodes(look: Look) -> list[Finding]:
-    """Whether there are nodes, and how they are."""
+    """Check nodes: existence, heartbeats, reported trouble, releases."""
     servers = await system.read_servers(look.connection)
     if not servers:
         return [
@@ -109,7 +109,7 @@ async def nodes(look: Look) -> list[Finding]:
 
 
 async def queues(look: Look) -> list[Finding]:
-    """Find queues of jobs, or with runs that wait, that no node takes."""
+    """Find queues with jobs or waiting runs, but without a node that takes these runs."""
     lost = timedelta(seconds=look.settings.lost_after_seconds)
     up = [
         one
@@ -142,7 +142,7 @@ async def queues(look: Look) -> list[Finding]:
 
 
 async def sealed(look: Look) -> list[Finding]:
-    """Find encrypted values that this process has no key for."""
+    """Find encrypted values without a matching key in this process."""
     findings = []
     for what, column, where in _SEALED:
         texts = sa.select(column).where(column.like('%"$sealed"%'), *where)
@@ -178,7 +178,7 @@ async def _releases(connection: AsyncConnection) -> list[Finding]:
 
 
 async def unknown_runs(look: Look) -> list[Finding]:
-    """Runs that wait for a node that knows them."""
+    """Find runs that wait because no node knows their job or arguments."""
     c = job_run.c
     waiting = await look.connection.execute(
         sa.select(
@@ -200,7 +200,7 @@ async def unknown_runs(look: Look) -> list[Finding]:
 
 
 async def changes_of_sides(look: Look) -> list[Finding]:
-    """Jobs that the old server runs no more and this one not yet, or the other way round."""
+    """Find jobs with an unfinished cut-over: neither the old server nor this scheduler runs the job."""
     return [
         Finding(
             "fail",
@@ -214,7 +214,7 @@ async def changes_of_sides(look: Look) -> list[Finding]:
 
 
 async def alert_rows(look: Look) -> list[Finding]:
-    """Rows of ``c_JobAlert`` that refer to a secret: they are taken word for word, so nothing is sent."""
+    """Find rows of ``c_JobAlert`` with a reference to a secret. References are not resolved there, so these alerts cannot be sent."""
     c = job_alert.c
     rows = await look.connection.execute(
         sa.select(c.JobName, c.SlackWebhook, c.TeamsWebhook).order_by(c.JobName)
@@ -231,7 +231,7 @@ def _is_reference(target: str | None) -> bool:
 
 
 async def schedules(look: Look) -> list[Finding]:
-    """Jobs whose slots nobody handles, and schedules of jobs that are gone."""
+    """Find jobs with an overdue slot, and schedules whose job is not in the code."""
     rows = await slots.load(look.connection)
     found = [
         Finding(
@@ -265,7 +265,7 @@ def _overdue(job: JobDefinition, row: slots.ScheduleRow | None, now: datetime) -
 
 
 async def kept(look: Look) -> list[Finding]:
-    """Whether retention keeps up."""
+    """Check that retention keeps up."""
     c, settings = logged_job.c, look.settings
     oldest = await look.connection.scalar(
         sa.select(c.StartedAt).order_by(c.StartedAt, c.ID).limit(1)
@@ -291,7 +291,7 @@ async def kept(look: Look) -> list[Finding]:
 
 
 async def _may_go(look: Look, table: retention.Kept, before: datetime) -> datetime | None:
-    """When the oldest row is of that retention should have removed; found among the first old ones."""
+    """Return the time of the oldest row that retention should have removed, or ``None``. Reads at most 1,000 old rows."""
     old = await retention.old_rows(
         look.connection, table, before=before, after=None, most=_LOOKED_AT
     )
@@ -306,7 +306,7 @@ async def _may_go(look: Look, table: retention.Kept, before: datetime) -> dateti
 
 
 async def statistics(look: Look) -> list[Finding]:
-    """Whether what an earlier release has left is counted."""
+    """Check that the statistics include rows from an earlier release."""
     left = await kernel_statistics.left(look.connection)
     if not left:
         return []
@@ -332,11 +332,11 @@ CHECKS = (
 )
 
 
-# Whether searches for texts have their index.
+# Check of the text index.
 
 
 async def texts(look: Look) -> list[Finding]:
-    """Whether the index is there, and how far it is with runs from before it."""
+    """Check that the text index exists and covers runs from earlier releases."""
     if not await known.of(look.connection).texts.is_there(look.connection):
         said = "this SQLite cannot index texts: searches read run after run, until TARGCC_QUERY_SECONDS are over"
         advice = "use a Python with SQLite 3.34 or newer and FTS5; then targcc migrate --down 0005, and targcc migrate"

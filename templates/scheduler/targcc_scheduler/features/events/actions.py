@@ -1,4 +1,4 @@
-"""Webhooks as people manage them: made, tried, turned off and on, removed; messages to them sent again."""
+"""Manage webhooks: create, test, disable, enable, rotate, remove, redeliver."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_URL, _LONGEST_JOBS = 2_000, 1_000
 
 @dataclass(frozen=True, slots=True)
 class NewWebhook:
-    """A webhook that was made, with the secret that is not shown again."""
+    """A new webhook and its secret. The secret is shown only once."""
 
     id: int
     secret: str
@@ -35,17 +35,17 @@ class NewWebhook:
 async def create(
     scheduler: Scheduler, url: str, events: Sequence[str], jobs: Sequence[str], by: Actor
 ) -> NewWebhook:
-    """Tell an address of runs from now on.
+    """Create a webhook for events from now on.
 
     Args:
-        scheduler: Whose runs.
-        url: The address, http or https.
-        events: Of which ends, such as ``failed``; of all without any.
-        jobs: Of which jobs, as names or patterns such as ``Daily*``; of all without any.
-        by: Who wants it.
+        scheduler: The scheduler.
+        url: An http or https address.
+        events: Events such as ``failed``; empty for all events.
+        jobs: Job names or patterns such as ``Daily*``; empty for all jobs.
+        by: Author of the change, for the audit.
 
     Raises:
-        WebhookError: the address is none, or an event.
+        WebhookError: the address or an event is invalid, or the job patterns are too long.
     """
     shown = _shown(url)
     wanted, patterns = [one.lower() for one in events], [
@@ -76,11 +76,15 @@ async def create(
 
 
 def _shown(url: str) -> str:
-    """The address without what may be secret in it."""
+    """Check an address, and return the address without its secret parts.
+
+    Raises:
+        WebhookError: the address is invalid.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError:  # its message may hold a part of a password
+    except ValueError:  # the error's message may hold a part of a password
         raise WebhookError("that is no address such as https://example.com/hook") from None
     fits = url.isprintable() and " " not in url and len(url) <= _LONGEST_URL
     if parts.scheme not in {"http", "https"} or not host or not fits:
@@ -92,10 +96,10 @@ def _shown(url: str) -> str:
 
 
 async def disable(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
-    """Tell an address nothing until it is turned on again.
+    """Disable a webhook. Its waiting messages fail.
 
     Raises:
-        UnknownWebhook: there is none of this number.
+        UnknownWebhook: no webhook has this number.
     """
 
     async def work(db: AsyncConnection) -> None:
@@ -107,7 +111,7 @@ async def disable(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
 
 
 async def enable(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
-    """Tell an address of runs that end from now on. Raises as :func:`disable`."""
+    """Enable a webhook. Raises as :func:`disable`."""
 
     async def work(db: AsyncConnection) -> None:
         hook = await _found(db, webhook_id)
@@ -118,11 +122,11 @@ async def enable(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
 
 
 async def rotate(scheduler: Scheduler, webhook_id: int, by: Actor) -> NewWebhook:
-    """Sign with a new secret from now on, and for a day with the old one too.
+    """Replace a webhook's secret. For 24 hours, messages are signed with both the new and the old secret.
 
     Raises:
-        UnknownWebhook: there is none of this number.
-        SecretError: its secret is sealed with a key that this process does not have.
+        UnknownWebhook: no webhook has this number.
+        SecretError: this process lacks the key that encrypted the old secret.
     """
     secret, now = new_secret(), scheduler.clock.now()
 
@@ -136,7 +140,10 @@ async def rotate(scheduler: Scheduler, webhook_id: int, by: Actor) -> NewWebhook
 
 
 async def remove(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
-    """Remove a webhook, with what was sent to it; a handler in the code comes back when a node that has it starts. Raises as :func:`disable`."""
+    """Remove a webhook and its messages. Raises as :func:`disable`.
+
+    A removed handler in the code is registered again when a node with this handler starts.
+    """
 
     async def work(db: AsyncConnection) -> None:
         hook = await _found(db, webhook_id)
@@ -147,11 +154,11 @@ async def remove(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
 
 
 async def test(scheduler: Scheduler, webhook_id: int, by: Actor) -> int:
-    """Send a message that is about no run; its number.
+    """Queue a test message, which is about no run, and return its number.
 
     Raises:
-        UnknownWebhook: there is no such webhook.
-        WebhookError: it is off, or a handler in the code.
+        UnknownWebhook: no webhook has this number.
+        WebhookError: the webhook is disabled, or is a handler in the code.
     """
 
     async def work(db: AsyncConnection) -> int:
@@ -167,7 +174,12 @@ async def test(scheduler: Scheduler, webhook_id: int, by: Actor) -> int:
 
 
 async def redeliver(scheduler: Scheduler, webhook_id: int, delivery_id: int, by: Actor) -> None:
-    """Send a message again, under the same id. Raises as :func:`test`."""
+    """Queue a message again under the same id.
+
+    Raises:
+        UnknownWebhook: the webhook has no such message, or no webhook has this number.
+        WebhookError: the webhook is disabled.
+    """
 
     async def work(db: AsyncConnection) -> None:
         now, hook = scheduler.clock.now(), await _used(db, webhook_id)
@@ -197,7 +209,7 @@ def _named(hook: Webhook) -> str:
 
 
 def state_of(disabled_by: str | None, failing_since: datetime | None, now: datetime) -> str:
-    """How it goes with a webhook, in words."""
+    """Describe a webhook's state in words: on, off or failing."""
     if disabled_by is not None:
         return gettext("off, by %(name)s", name=disabled_by)
     if failing_since is not None:

@@ -1,4 +1,4 @@
-"""The API of webhooks: made, listed, tried, turned off and on, removed; what was sent to each."""
+"""API of webhooks and their messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``targcc webhook``: programs elsewhere that are told of runs."""
+"""``targcc webhook``: manage webhooks and their messages."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def rotate(webhook_id: int, *, as_json: bool) -> None:
 
 def _say(made: WebhookMadeOut, said: str, *, as_json: bool) -> None:
     if as_json:
-        # Not by print_json, which would mask the secret.
+        # print_json would mask the secret.
         click.echo(json.dumps({"id": made.id, "secret": made.secret}))
         return
     click.echo(said)
@@ -244,7 +244,7 @@ def delete(webhook_id: int, *, as_json: bool) -> None:
 
 
 def _do(webhook_id: int, *what: object, as_json: bool) -> None:
-    """Do something with a webhook, and say so."""
+    """Post to a path below a webhook, and print the response's message."""
 
     async def work() -> None:
         async with connect() as api:

@@ -1,6 +1,7 @@
 """Deliver events to webhooks and to handlers in the code.
 
-A message is taken for a minute. A node that dies between sending it and saying so leaves it to be sent again after that, under the same id.
+A claim on a message lasts a minute. If a node dies between sending and recording, the message is sent again after the claim expires,
+under the same id.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ from . import model
 from .model import Delivery, Webhook
 from .signing import opened, signed
 
-# Calling the handlers in the code that hear of events, on a loop of their own.
+# Call handlers in the code, on a separate event loop.
 
 log = logging.getLogger("targcc.node.chores.handlers")
 
 MOST_SECONDS = 50.0
-"""How long a handler may take; others may take its message ten seconds later."""
+"""Timeout of a handler in seconds. The claim on the message ends ten seconds later."""
 _INSTANTS = frozenset({"scheduled_for", "created_at", "started_at", "retry_at"})
 
 
@@ -59,11 +60,11 @@ class Handlers:
 
     @property
     def names(self) -> Collection[str]:
-        """The names of those that there are."""
+        """Return the names of this process's handlers."""
         return self._services.hooks.handlers.keys()
 
     async def start(self) -> None:
-        """Make them known to the database."""
+        """Register the handlers in the database."""
         hooks = self._services.hooks
         hooks.listening = True
         if not hooks.handlers:
@@ -73,12 +74,12 @@ class Handlers:
             await model.make_known(connection, wanted, self._services.clock.now())
 
     async def close(self) -> None:
-        """Call none any more."""
+        """Stop the handlers' event loop; running handlers are cancelled."""
         self._services.hooks.listening = False
         await self._loop.stop(_nothing)
 
     async def call(self, one: Delivery, name: str) -> str | None:
-        """Call a handler with what a message says; ``None`` if it has returned, else why it has not."""
+        """Call a handler with the event of a message. Return ``None`` on success, or the masked error."""
         handler, _ = self._services.hooks.handlers[name]
         try:
             event = event_of(one, self._services.settings.dashboard_url)
@@ -94,11 +95,11 @@ class Handlers:
 
 
 def event_of(one: Delivery, page: str) -> RunEvent:
-    """The event that a message tells of.
+    """Build the event of a message.
 
     Args:
         one: The message.
-        page: Where the dashboard is.
+        page: Dashboard address.
     """
     body = json.loads(one.body)
     kind = EVENTS[one.event]
@@ -121,7 +122,7 @@ def _instant(text: str | None) -> datetime | None:
 
 
 async def _nothing() -> None:
-    """What is left is cancelled."""
+    """Do nothing before the loop stops: stopping cancels running handlers."""
 
 
 async def _within_time(handler: Handler, event: RunEvent) -> None:
@@ -133,7 +134,7 @@ async def _within_time(handler: Handler, event: RunEvent) -> None:
 
 
 def _in_thread(handler: Handler, event: RunEvent) -> Future[None]:
-    """Call a plain handler in a thread that keeps no process from ending."""
+    """Call a plain handler in a daemon thread, which does not delay the end of the process."""
     done: Future[None] = Future()
     done.set_running_or_notify_cancel()
 
@@ -149,15 +150,15 @@ def _in_thread(handler: Handler, event: RunEvent) -> Future[None]:
     return done
 
 
-# Sending to webhooks, and to handlers in the code, what waits for it: a few at a time, again after growing waits, at least once.
+# Deliver due messages to webhooks and handlers: a few at a time, at least once, with growing delays between attempts.
 
 WAITS = tuple(
     timedelta(seconds=seconds)
     for seconds in (5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 )
-"""The waits between attempts; a message that fails after the last one is given up, about three days after the first."""
+"""Delays between attempts. After the last attempt, about three days after the first, the message fails for good."""
 TURNED_OFF_AFTER = timedelta(days=3)
-"""A webhook whose message is given up is turned off if nothing has arrived for so long."""
+"""A message that fails for good disables the webhook, if deliveries have failed for at least this time."""
 TAKEN_FOR = timedelta(seconds=60)
 _AT_ONCE, _AT_ONCE_EACH = 10, 3
 _GONE = 410
@@ -165,10 +166,10 @@ _JITTER = 0.1
 
 
 class Deliveries:
-    """Sends what is due.
+    """Delivers due messages.
 
     Args:
-        services: Database, clock, and who hears of a webhook that was turned off.
+        services: Database, clock, hooks, and the alert queue for disabled webhooks.
     """
 
     def __init__(self, services: NodeServices) -> None:
@@ -179,20 +180,20 @@ class Deliveries:
         self._handlers = Handlers(services)
 
     async def start(self) -> None:
-        """Make the handlers of this process known: they hear of what happens from now on."""
+        """Register the handlers of this process for events from now on."""
         await self._handlers.start()
 
     def wake(self) -> None:
-        """Something is due."""
+        """Wake :meth:`run`: a message is due."""
         self._due.set()
 
     def end(self) -> None:
-        """Let :meth:`run` return; what is being sent will be sent again."""
+        """Let :meth:`run` return. Unfinished deliveries are sent again after their claims expire."""
         self._ending = True
         self._due.set()
 
     async def run(self) -> None:
-        """Send what is due whenever there is something, until it is told to end."""
+        """Deliver due messages after each :meth:`wake`, until :meth:`end`."""
         outage = Outage(log, "sending to webhooks")
         try:
             while not self._ending:
@@ -201,13 +202,13 @@ class Deliveries:
                 try:
                     await self.send_all()
                     outage.over()
-                except OUTAGES as error:  # who looks for what is due wakes it again
+                except OUTAGES as error:  # the next check for due messages wakes this loop again
                     outage.failed(error)
         finally:
             await self._handlers.close()
 
     async def send_all(self) -> None:
-        """Send all that is due."""
+        """Deliver all due messages."""
         taken = await self._take()
         if not taken:
             return
@@ -246,7 +247,7 @@ class Deliveries:
             )
 
     async def _until_one_is_sent(self) -> None:
-        """Wait for one of those that are being sent, or for something new that is due, or the end."""
+        """Wait until a delivery finishes or :meth:`wake` or :meth:`end` is called, and collect finished deliveries."""
         woken = asyncio.ensure_future(self._due.wait())
         await asyncio.wait({woken, *self._sending}, return_when=asyncio.FIRST_COMPLETED)
         woken.cancel()
@@ -292,7 +293,10 @@ class Deliveries:
         await self._note(one, hook, status, answer)
 
     async def _note(self, one: Delivery, hook: Webhook, status: int | None, answer: str) -> None:
-        """Keep what came of an attempt; turn the webhook off if nothing arrives there any more."""
+        """Record the result of an attempt.
+
+        Disable the webhook on status 410, or when the last attempt fails and deliveries have failed for :data:`TURNED_OFF_AFTER`.
+        """
         services, now = self._services, self._services.clock.now()
         arrived = status is not None and 200 <= status < 300  # noqa: PLR2004 - HTTP's success
         again = None if status == _GONE else _next(one.attempts, now)
@@ -318,7 +322,12 @@ class Deliveries:
 
 
 def _next(attempts: int, now: datetime) -> datetime | None:
-    """When to try again after so many attempts before this one; ``None``: not any more."""
+    """Return the time of the next attempt, or ``None`` after the last attempt.
+
+    Args:
+        attempts: Number of attempts before this attempt.
+        now: The current time.
+    """
     if attempts >= len(WAITS):
         return None
     spread = 1 + random.uniform(-_JITTER, _JITTER)  # noqa: S311 - spreads the load, keeps no secret

@@ -1,4 +1,4 @@
-"""Rows of webhooks, handlers and their deliveries."""
+"""Tables of webhooks, handlers and deliveries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...db.dialects.counting import changed
 from ...db.tables import job_delivery, job_run, job_webhook
 from ...kernel.runs.values import Settlement
 
-# The rows of webhooks: made, listed, turned off and on, removed.
+# Webhooks (``c_JobWebhook``): create, list, disable, enable, remove.
 
 EVENTS = (
     RunState.SUCCEEDED,
@@ -28,29 +28,29 @@ EVENTS = (
     RunState.MISSED,
     RunState.SKIPPED,
 )
-"""The ends of runs of which people can be told, as a webhook calls them."""
+"""Events that a webhook can subscribe to: final states of runs."""
 IN_CODE = ""
-"""Stands for the sealed address of a handler in the code, which has none."""
+"""Stored in place of the encrypted address for a handler in the code, which has no address."""
 WAITING, DELIVERED, FAILED = "waiting", "delivered", "failed"
-"""The states of a message."""
+"""Delivery states."""
 _c = job_webhook.c
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An address that is told of runs, or a handler in the code.
+    """A webhook's address, or a handler in the code, with its subscription.
 
     Args:
-        id: Its number.
-        shown: The address, without what is secret in it; of a handler its name.
-        events: Of which ends it is told; empty: of all.
-        jobs: Of which jobs, as patterns such as ``Daily*``; empty: of all.
-        created_by: Who made it.
-        created_at: When.
-        disabled_at: Since when it is off.
-        disabled_by: Who turned it off, or why.
-        failing_since: When the first attempt failed since the last that did not.
-        sealed_json: The address and the secret, sealed.
+        id: The webhook's number.
+        shown: The address without its secret parts, or the handler's name.
+        events: Subscribed events; empty for all events.
+        jobs: Subscribed jobs as patterns such as ``Daily*``; empty for all jobs.
+        created_by: Person or program that created the webhook.
+        created_at: Creation time.
+        disabled_at: Time of disabling; ``None`` while enabled.
+        disabled_by: Person or reason that disabled the webhook.
+        failing_since: First failed attempt after the last successful attempt.
+        sealed_json: Encrypted address and secret; :data:`IN_CODE` for a handler.
     """
 
     id: int
@@ -66,11 +66,11 @@ class Webhook:
 
     @property
     def in_code(self) -> bool:
-        """Whether it is a handler in the code."""
+        """Return whether the webhook is a handler in the code."""
         return self.sealed_json == IN_CODE
 
     def wants(self, event: str, job: str) -> bool:
-        """Whether it is to be told of such an end of a run of this job."""
+        """Return whether the webhook subscribes to an event of a job."""
         fits = not self.jobs or any(fnmatchcase(job.lower(), one.lower()) for one in self.jobs)
         return fits and (not self.events or event in self.events)
 
@@ -91,12 +91,12 @@ def _of(row: Any) -> Webhook:
 
 
 async def webhooks(connection: AsyncConnection) -> list[Webhook]:
-    """All of them, in the order in which they were made."""
+    """Return all webhooks, oldest first."""
     return [_of(row) for row in await connection.execute(sa.select(job_webhook).order_by(_c.Id))]
 
 
 async def find(connection: AsyncConnection, webhook_id: int) -> Webhook | None:
-    """One of them."""
+    """Return a webhook, or ``None``."""
     row = (
         await connection.execute(sa.select(job_webhook).where(_c.Id == webhook_id))
     ).one_or_none()
@@ -104,7 +104,7 @@ async def find(connection: AsyncConnection, webhook_id: int) -> Webhook | None:
 
 
 async def add(connection: AsyncConnection, values: dict[str, Any]) -> int:
-    """Keep a new one; its number."""
+    """Insert a webhook and return its number."""
     made = await connection.execute(job_webhook.insert().values(values))
     key = made.inserted_primary_key
     assert key is not None
@@ -112,8 +112,8 @@ async def add(connection: AsyncConnection, values: dict[str, Any]) -> int:
 
 
 async def disable(connection: AsyncConnection, webhook_id: int, by: str, now: datetime) -> None:
-    """Turn one off: what waits to be sent to it is given up."""
-    d = job_delivery.c  # before the webhook, as whoever has sent one does
+    """Disable a webhook. Its waiting deliveries fail."""
+    d = job_delivery.c  # deliveries before the webhook: the same lock order as in delivered()
     waiting = sa.update(job_delivery).where(d.WebhookId == webhook_id, d.DueAt.is_not(None))
     ended = {"DueAt": None, "Status": FAILED, "EndedAt": now, "Answer": "the webhook is off"}
     await connection.execute(waiting.values(ended))
@@ -122,38 +122,41 @@ async def disable(connection: AsyncConnection, webhook_id: int, by: str, now: da
 
 
 async def enable(connection: AsyncConnection, webhook_id: int) -> None:
-    """Turn one on."""
+    """Enable a webhook."""
     on = {"DisabledAt": None, "DisabledBy": None, "FailingSince": None}
     await connection.execute(sa.update(job_webhook).where(_c.Id == webhook_id).values(on))
 
 
 async def reseal(connection: AsyncConnection, webhook_id: int, sealed_json: str) -> None:
-    """Keep another secret of one."""
+    """Replace a webhook's encrypted address and secret."""
     sealed = sa.update(job_webhook).where(_c.Id == webhook_id).values(SealedJson=sealed_json)
     await connection.execute(sealed)
 
 
 async def remove(connection: AsyncConnection, webhook_id: int) -> None:
-    """Remove one, with what was sent to it."""
+    """Delete a webhook and its deliveries."""
     mine = job_delivery.c.WebhookId == webhook_id
     await connection.execute(sa.delete(job_delivery).where(mine))
     await connection.execute(sa.delete(job_webhook).where(_c.Id == webhook_id))
 
 
-# The messages to webhooks: made in the transaction that takes note of a run that ended, taken to be sent, and what came of it.
+# Deliveries (``c_JobDelivery``): insert with the noted run, claim, send, record the result.
 
 KEPT_FOR = timedelta(days=14)
-"""How long a message is kept once nothing more is done with it."""
+"""Retention of delivered and failed messages, from creation on."""
 _NEWS = timedelta(days=7)
-"""A run that ended longer ago is no news: its row was changed for another reason. Shorter than messages are kept, by which a run is known."""
+"""Maximum age of an ended run for new messages: an older run's row changed for another reason.
+
+Must be shorter than :data:`KEPT_FOR`, because the kept messages prevent duplicates.
+"""
 TEST = "test"
-"""The event of a message that somebody asked for."""
+"""Event name of a test message."""
 _message = job_delivery.c
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message to a webhook."""
+    """A message to a webhook, and its delivery state."""
 
     id: int
     webhook_id: int
@@ -187,13 +190,15 @@ def _message_of(row: Any) -> Delivery:
 
 
 async def fill(connection: AsyncConnection, ids: Sequence[int], now: datetime, page: str) -> None:
-    """Make the messages about some runs, those of them that are over and news to somebody; one that is there stays as it is.
+    """Insert messages about ended runs for each enabled webhook that subscribes to the event.
+
+    Runs without a final state and runs that ended more than seven days ago are skipped. Existing messages stay unchanged.
 
     Args:
-        connection: The transaction that takes note of the runs.
-        ids: The runs.
-        now: The present instant.
-        page: Where the dashboard is.
+        connection: The transaction that notes the changed runs.
+        ids: Run ids.
+        now: The current time.
+        page: Dashboard address.
     """
     hooks = [one for one in await webhooks(connection) if one.disabled_at is None]
     if not hooks:
@@ -226,16 +231,18 @@ def message(
     attempt: int | None = None,
     at: datetime | None = None,
 ) -> dict[str, Any]:
-    """The row of a message that is to be sent at once.
+    """Build the row of a message that is due now.
+
+    The message id is a hash of webhook, event, run and attempt, so building the same message twice gives the same id.
 
     Args:
-        hook: To whom.
-        event: What happened.
-        now: The present instant.
-        data: What is said about it.
-        run_id: The run.
-        attempt: Of an event that a run may have several of: which attempt it is about.
-        at: When it happened. Default: now.
+        hook: The webhook.
+        event: Event name.
+        now: The current time.
+        data: Content of the message.
+        run_id: The run; ``None`` for a test message.
+        attempt: Number of the attempt, for events that a run may have several times.
+        at: Time of the event. Default: now.
     """
     at = at or now
     made_of = f"{hook.id} {hook.created_at.isoformat()} {event} {run_id or at.isoformat()}"
@@ -256,7 +263,7 @@ def message(
 
 
 def _about(run: Any, page: str) -> dict[str, Any]:
-    """What a message says of a run: without its arguments, which may be secret."""
+    """Return the message content about a run. Arguments are left out: they may be secret."""
     times = ("ScheduledFor", "CreatedAt", "StartedAt", "CompletedAt")
     names = ("scheduled_for", "created_at", "started_at", "completed_at")
     instants = {
@@ -278,7 +285,7 @@ def _about(run: Any, page: str) -> dict[str, Any]:
 
 
 async def put(connection: AsyncConnection, row: Mapping[str, Any]) -> int:
-    """Keep one message to be sent; its number."""
+    """Insert a message and return its number."""
     made = await connection.execute(job_delivery.insert().values(row))
     key = made.inserted_primary_key
     assert key is not None
@@ -294,15 +301,20 @@ async def take(
     busy: Collection[int],
     handlers: Collection[str],
 ) -> list[tuple[Delivery, Webhook]]:
-    """Take messages that are due, so that nobody else sends them until an instant: who takes one may be killed before it says what came of it.
+    """Claim due messages until a given time, and count the attempt.
+
+    If the process dies before recording a result, the claim expires and another node sends the message.
 
     Args:
         connection: A transaction.
-        now: The present instant.
-        until: When others may.
-        most: So many at most.
-        busy: Not those to these webhooks.
-        handlers: The handlers in the code that this process has; those to others are for others.
+        now: The current time.
+        until: End of the claim.
+        most: Maximum number of messages.
+        busy: Webhooks to skip.
+        handlers: Names of this process's handlers in the code. Messages to other handlers are left to other processes.
+
+    Returns:
+        Claimed messages with their webhooks, earliest due time first.
     """
     w = job_webhook.c
     others = sa.select(w.Id).where(w.SealedJson == IN_CODE, w.Shown.not_in(list(handlers)))
@@ -323,7 +335,7 @@ async def take(
 
 
 async def delivered(connection: AsyncConnection, one: Delivery, answer: str, now: datetime) -> None:
-    """A message has arrived."""
+    """Record a successful delivery, and clear the webhook's ``FailingSince``."""
     values = {"DueAt": None, "Status": DELIVERED, "EndedAt": now, "Answer": answer[:200]}
     await connection.execute(_row(one).values(values))
     c = job_webhook.c
@@ -334,7 +346,7 @@ async def delivered(connection: AsyncConnection, one: Delivery, answer: str, now
 async def refused(
     connection: AsyncConnection, one: Delivery, answer: str, now: datetime, again: datetime | None
 ) -> None:
-    """An attempt has failed; the next one comes at ``again``, or none."""
+    """Record a failed attempt. The next attempt is due at ``again``; with ``None`` the message fails for good."""
     values: dict[str, Any] = {"DueAt": again, "Answer": answer[:200]}
     if again is None:
         values |= {"Status": FAILED, "EndedAt": now}
@@ -345,14 +357,14 @@ async def refused(
 
 
 def _row(one: Delivery) -> sa.Update:
-    """The row of a message, unless somebody has turned its webhook off, or sent it anew, meanwhile."""
+    """Update the row of a claimed message, unless the message was redelivered or its webhook disabled since the claim."""
     return sa.update(job_delivery).where(
         _message.Id == one.id, _message.Status == WAITING, _message.Attempts == one.attempts + 1
     )
 
 
 async def redeliver(connection: AsyncConnection, webhook_id: int, key: int, now: datetime) -> bool:
-    """Send a message again, as if for the first time; whether there is such a one."""
+    """Reset a message for redelivery with all attempts; return whether the message exists."""
     mine = sa.update(job_delivery).where(_message.Id == key, _message.WebhookId == webhook_id)
     anew = {"DueAt": now, "Status": WAITING, "Attempts": 0, "EndedAt": None}
     return await changed(connection, mine.values(anew)) == 1
@@ -361,7 +373,7 @@ async def redeliver(connection: AsyncConnection, webhook_id: int, key: int, now:
 async def deliveries(
     connection: AsyncConnection, webhook_id: int, limit: int, before: int | None = None
 ) -> list[Delivery]:
-    """The messages to a webhook, newest first."""
+    """Return messages to a webhook, newest first; ``before`` is a message number for paging."""
     statement = sa.select(job_delivery).where(_message.WebhookId == webhook_id)
     if before is not None:
         statement = statement.where(_message.Id < before)
@@ -370,31 +382,34 @@ async def deliveries(
 
 
 async def remove_old(connection: AsyncConnection, now: datetime) -> None:
-    """Remove the messages that are kept no longer."""
+    """Delete delivered and failed messages older than :data:`KEPT_FOR`."""
     old = sa.delete(job_delivery).where(
         _message.DueAt.is_(None), _message.CreatedAt < now - KEPT_FOR
     )
     await connection.execute(old)
 
 
-# The rows of handlers in the code: they hear of runs by the same messages as addresses do, kept until they have returned.
+# Handlers in the code. Handlers get the same messages as webhooks. A message is due until its handler returns.
 
 LOCK = "\N{SECTION SIGN} handlers of events"
-"""What a transaction holds that makes handlers known, so that each has one row. No job is called so."""
+"""Lock name for registering handlers, so that each handler has one row. No job can have this name."""
 UNHEARD_FOR = timedelta(days=3)
-"""A message that no node has taken for so long is given up, and its handler is turned off: it is not in the code any more."""
+"""Maximum time that a handler's message stays unclaimed. The handler is then disabled: no node's code has the handler."""
 NOBODY = "the scheduler: no node has this handler"
 
 
 async def make_known(
     connection: AsyncConnection, handlers: Mapping[str, Collection[str]], now: datetime
 ) -> None:
-    """Let handlers hear of what happens from now on; those that are known hear of what they did, and of what happened meanwhile.
+    """Register the handlers of this process.
+
+    A new handler gets events from now on. A known handler keeps its waiting messages. A handler that :func:`give_up_unheard`
+    disabled is enabled again, for events from now on.
 
     Args:
         connection: A transaction.
-        handlers: The events of each, by its name.
-        now: The present instant.
+        handlers: Maps each handler's name to its events.
+        now: The current time.
     """
     await known.of(connection).lock_job(connection, LOCK)
     there = {one.shown: one for one in await webhooks(connection) if one.in_code}
@@ -417,7 +432,10 @@ async def _change(connection: AsyncConnection, key: int, **values: Any) -> None:
 async def note_retries(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> None:
-    """Make the messages about attempts that will be followed by others, in the transaction that settles them. What is over is told of elsewhere, see :func:`.outbox.fill`."""
+    """Insert messages about attempts that will be retried, in the transaction that settles the attempts.
+
+    Messages about ended runs come from :func:`fill`.
+    """
     again = [item for item in settled if item.state is RunState.RETRYING]
     if not again:
         return
@@ -466,7 +484,7 @@ def _handler_about(item: Settlement) -> dict[str, Any]:
 
 
 async def give_up_unheard(connection: AsyncConnection, now: datetime) -> None:
-    """Give up what no node has taken for long, and turn those handlers off."""
+    """Disable handlers with a message unclaimed for :data:`UNHEARD_FOR`. Waiting messages to these handlers fail."""
     d, c = job_delivery.c, job_webhook.c
     of_code = sa.select(c.Id).where(c.SealedJson == IN_CODE, c.DisabledAt.is_(None))
     late = sa.select(d.WebhookId).where(

@@ -1,4 +1,4 @@
-"""The pages of webhooks: the addresses that are told of runs, and what was sent to each."""
+"""Dashboard pages of webhooks and their messages."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def webhook_page(
 
 
 def _named(events: Iterable[str]) -> str:
-    """The endings that a webhook hears of."""
+    """Name the events of a webhook, or ``all``."""
     return ", ".join(humanize.STATE_WORDS[RunState(one)] for one in events) or gettext("all")
 
 

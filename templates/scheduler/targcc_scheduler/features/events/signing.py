@@ -1,4 +1,4 @@
-"""Signatures as Standard Webhooks has them (standardwebhooks.com): any of its libraries verifies them."""
+"""Sign messages by Standard Webhooks (standardwebhooks.com). Receivers can verify with any library of that standard."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ...core.encryption import SEALS
 _PREFIX = "whsec_"
 _NAMES = ("url", "secret", "before")
 OVERLAP = timedelta(hours=24)
-"""How long messages are signed with the secret before a new one, too: whoever receives them has that time to take the new one."""
+"""After a rotation, messages are signed with the old secret too for this time, so that receivers can switch."""
 
 
 def new_secret() -> str:
-    """A secret to sign with."""
+    """Return a new signing secret: ``whsec_`` and 32 random bytes in base64."""
     return _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def signed(using: Sequence[str], message_id: str, body: bytes, now: datetime) -> dict[str, str]:
-    """The headers that say which message it is, when it is sent, and that we send it.
+    """Return the headers of a message: id, timestamp, signatures.
 
     Args:
-        using: Secrets as :func:`new_secret` made them; one signature each.
-        message_id: The same in each attempt, so that who gets it twice sees that.
-        body: What is sent.
-        now: The time of this attempt.
+        using: Secrets from :func:`new_secret`; each adds a signature.
+        message_id: Id of the message, the same in each attempt, so that receivers can drop duplicates.
+        body: The message.
+        now: Time of this attempt.
     """
     at = str(int(now.timestamp()))
     content = f"{message_id}.{at}.".encode() + body
@@ -47,15 +47,15 @@ def _signature(secret: str, content: bytes) -> str:
 
 
 def sealed(url: str, secret: str) -> str:
-    """An address and its secret as they are stored."""
+    """Encrypt an address and its secret for storage, as JSON."""
     return json.dumps(SEALS.seal({"url": url, "secret": secret}, _NAMES))
 
 
 def rotated(sealed_json: str, secret: str, now: datetime) -> str:
-    """The same with a new secret; the one before signs too for :data:`OVERLAP`.
+    """Replace the secret in an encrypted value. The old secret also signs for :data:`OVERLAP`.
 
     Raises:
-        SecretError: they are sealed with a key that this process does not have.
+        SecretError: this process lacks the key that encrypted the value.
     """
     url, (before, *_) = opened(sealed_json, now)
     values = {"url": url, "secret": secret, "before": before}
@@ -63,10 +63,10 @@ def rotated(sealed_json: str, secret: str, now: datetime) -> str:
 
 
 def opened(sealed_json: str, now: datetime) -> tuple[str, list[str]]:
-    """The address and the secrets that sign now, the newest first.
+    """Decrypt the address and the secrets that sign at ``now``, newest secret first.
 
     Raises:
-        SecretError: they are sealed with a key that this process does not have.
+        SecretError: this process lacks the key that encrypted the value.
     """
     found = SEALS.open(json.loads(sealed_json), _NAMES)
     until = found.get("until")

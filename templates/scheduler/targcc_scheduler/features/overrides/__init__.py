@@ -1,1 +1,1 @@
-"""Options of a deployed job, changed by an operator."""
+"""Overrides: options of a deployed job that an operator has changed."""

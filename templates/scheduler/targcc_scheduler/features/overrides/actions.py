@@ -1,4 +1,4 @@
-"""Options of a job, changed while it is deployed: looked at before, with a reason and an end, and taken back."""
+"""Preview, set and reset overrides of a deployed job."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from .effective import checked_arguments, effective, shown
 from .model import FIELDS, Override, read_value
 
 _LAST_YEAR = 9000
-"""As for a pause: it keeps away from the end of the calendar."""
+"""Latest year of an override's end, as for a pause: far from the last year that ``datetime`` supports."""
 FIRES = 5
-"""How many of the next slots are shown."""
+"""Number of next slots in a preview."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to hold instead of the code's values.
+    """A requested override.
 
     Args:
-        values: By option; see :func:`~..jobs.overrides.values.read_value`.
-        reason: Why.
-        until: When the code's values hold again; ``None``: until somebody resets it.
+        values: Maps options to values; see :func:`~.model.read_value`.
+        reason: Reason for the change.
+        until: End of the override; ``None`` until a reset.
     """
 
     values: Mapping[str, Any]
@@ -48,7 +48,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One option: in the code, now, and as it will be; texts for people."""
+    """An option in a preview: value in the code, current value, value with the override, each as text for people."""
 
     field: str
     code: str
@@ -58,12 +58,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an override would do.
+    """Effect of an override, before the override is saved.
 
     Args:
-        changes: The options that it names.
-        fires_now: The next slots as things are.
-        fires_then: The next slots with it; after its end those of the code again.
+        changes: The changed options.
+        fires_now: Next slots without the override.
+        fires_then: Next slots with the override; slots after its end follow the code.
     """
 
     changes: tuple[Change, ...]
@@ -72,16 +72,16 @@ class Preview:
 
     @property
     def moves(self) -> bool:
-        """Whether another slot comes next, or one after it."""
+        """Return whether the override changes the next slots."""
         return self.fires_now != self.fires_then
 
 
 def preview(scheduler: Scheduler, job: JobDefinition, wish: Wish) -> Preview:
-    """What an override would do. Nothing is changed.
+    """Return the effect of an override. Writes nothing.
 
     Raises:
-        OverrideError: it cannot be done.
-        UnknownQueue: there is no queue of that name.
+        OverrideError: the override is invalid.
+        UnknownQueue: no queue has this name.
     """
     now = scheduler.clock.now()
     then = _wanted(scheduler, job, _overrides(job, wish, "", now))
@@ -98,11 +98,11 @@ def preview(scheduler: Scheduler, job: JobDefinition, wish: Wish) -> Preview:
 async def override(
     scheduler: Scheduler, job: JobDefinition, wish: Wish, by: Actor
 ) -> JobDefinition:
-    """Let other values hold for a job, on all servers; its definition then.
+    """Override options of a job on all servers, and return the job's new definition.
 
     Raises:
-        OverrideError: it cannot be done.
-        UnknownQueue: there is no queue of that name.
+        OverrideError: the override is invalid.
+        UnknownQueue: no queue has this name.
     """
     added = _overrides(job, wish, str(by), scheduler.clock.now())
     then = _wanted(scheduler, job, added)
@@ -114,16 +114,19 @@ async def override(
 async def reset(
     scheduler: Scheduler, job: JobDefinition, fields: Collection[str], by: Actor
 ) -> list[str]:
-    """Let the code's values of some options hold again; which of them were overridden.
+    """Remove overrides of a job, so that the code's values apply again.
 
     Args:
         scheduler: The scheduler.
         job: The job.
-        fields: The options; none is all of them.
-        by: Who wants it.
+        fields: The options; empty for all options.
+        by: Author of the change, for the audit.
+
+    Returns:
+        The options that were overridden.
 
     Raises:
-        OverrideError: there is no such option.
+        OverrideError: an option cannot be overridden.
     """
     if unknown := [name for name in fields if name not in FIELDS]:
         raise OverrideError(f"{unknown[0]!r} cannot be overridden: {', '.join(FIELDS)} can")
@@ -164,7 +167,12 @@ def _value(job: JobDefinition, field: str, given: Any) -> Any:
 
 
 def _wanted(scheduler: Scheduler, job: JobDefinition, added: list[Override]) -> JobDefinition:
-    """The definition with what is wanted, checked."""
+    """Apply the new overrides to a definition.
+
+    Raises:
+        OverrideError: a new override does not fit the job.
+        UnknownQueue: no queue has this name.
+    """
     new = {one.field: one for one in added}
     if "queue" in new:
         definitions = scheduler.definitions.values()
@@ -178,7 +186,7 @@ def _wanted(scheduler: Scheduler, job: JobDefinition, added: list[Override]) -> 
 
 
 def _fires(job: JobDefinition, now: datetime) -> tuple[datetime, ...]:
-    """The next slots; each schedule up to its end, and then that of the code."""
+    """Return the next slots. When an override of schedule or zone ends, slots by the remaining definition follow."""
     ends = [
         one.until
         for one in job.overrides
@@ -194,7 +202,7 @@ def _fires(job: JobDefinition, now: datetime) -> tuple[datetime, ...]:
 
 
 def _slots(schedule: Schedule | None, after: datetime, zone: str) -> Iterator[datetime]:
-    """Slots by the clock; one that counts from a run is not known yet."""
+    """Yield the slots after an instant. A schedule that counts from a run's end has no known slots."""
     if schedule is None or isinstance(schedule, AfterRunSchedule):
         return iter(())
     return schedule.iter(after, zone)
@@ -225,7 +233,10 @@ async def _remove(call: Call, job: JobDefinition, fields: Collection[str], by: A
 
 
 async def _restart(call: Call, job: JobDefinition, then: JobDefinition) -> None:
-    """Count the slots of another schedule from now on, in the same transaction: no server makes one of the old schedule after it."""
+    """Restart a job's slots from now on if the schedule changes.
+
+    The same transaction writes the override, so no server creates a slot by the old schedule afterwards.
+    """
     text = schedule_of(then)
     row = (await slots.load(call.connection, [job.name])).get(job.name)
     if row is None or row.last_slot is None or text == schedule_of(job):

@@ -1,4 +1,4 @@
-"""The API of what people have changed of jobs while they are deployed."""
+"""API of overrides: list, preview, set, reset."""
 
 from __future__ import annotations
 

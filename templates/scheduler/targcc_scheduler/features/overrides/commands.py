@@ -1,4 +1,4 @@
-"""``targcc override``: options of a job, changed while it is deployed."""
+"""``targcc override``: list, set and reset overrides, and show their code."""
 
 from __future__ import annotations
 

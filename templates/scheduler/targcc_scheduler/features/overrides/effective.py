@@ -1,4 +1,4 @@
-"""Apply overrides to a definition, and show the code that makes them permanent."""
+"""Apply overrides to a definition, and show the code that makes the overrides permanent."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ...schedules.words import format_duration, parse_duration
 from ...schedules.zones import parse_zone
 from .model import FIELDS, Override, options_of
 
-# The definition of a job with what people have changed: the one place where an override takes effect.
+# Apply overrides to a job's definition. Overrides take effect only here.
 
 
 def effective(
     code: JobDefinition, overrides: Sequence[Override], project: Project
 ) -> JobDefinition:
-    """The definition that holds.
+    """Apply overrides to a job's definition.
 
-    An override that does not fit the code any more does not hold, and says so in its ``problem``.
+    An override that does not fit the code any more is skipped; its ``problem`` states the reason.
 
     Args:
-        code: The job as its code has it.
-        overrides: What people have changed of it.
+        code: The definition in the code.
+        overrides: Overrides of this job.
         project: The project.
     """
     found, kept = code, []
@@ -39,12 +39,12 @@ def effective(
         except (ValueError, LookupError) as error:
             kept.append(one.with_problem(str(error)))
     kept.sort(key=lambda one: FIELDS.index(one.field))
-    found = with_calendars(found, project)  # of the queue that holds now
+    found = with_calendars(found, project)  # calendars depend on the queue
     return replace(found, overrides=tuple(kept), code=code)
 
 
 def _order(one: Override) -> int:
-    """The zone goes before the schedule, whose instants are read in it."""
+    """Return the order of application: the time zone first, because the schedule's times depend on the zone."""
     return -1 if one.field == "timezone" else FIELDS.index(one.field)
 
 
@@ -73,7 +73,7 @@ def _arguments(job: JobDefinition, value: dict[str, Any], _: Project) -> JobDefi
 
 
 def _queue(job: JobDefinition, value: str, project: Project) -> JobDefinition:
-    """Its runs are in a process of their own where the queue says so, unless the job says something else."""
+    """Change the queue. The isolation follows the new queue, unless the job sets its own isolation or a memory limit."""
     isolation = job.isolation
     if isolation == isolation_of(job.target, job.queue, project) and job.memory_limit is None:
         isolation = isolation_of(job.target, value, project)
@@ -104,11 +104,11 @@ _APPLY: dict[str, Callable[[JobDefinition, Any, Project], JobDefinition]] = {
 
 
 def checked_arguments(job: JobDefinition, value: dict[str, Any]) -> dict[str, Any]:
-    """Some arguments of a job, as JSON holds them.
+    """Check a subset of a job's arguments, and return their JSON values.
 
     Raises:
-        OverrideError: one of them is secret.
-        ArgumentsError: they do not fit the job.
+        OverrideError: an argument is secret.
+        ArgumentsError: an argument does not fit the job.
     """
     if secret := sorted(value.keys() & job.signature.secrets):
         raise OverrideError(f"{', '.join(secret)} is secret: it is not kept among the overrides")
@@ -117,7 +117,7 @@ def checked_arguments(job: JobDefinition, value: dict[str, Any]) -> dict[str, An
 
 
 def value_in(job: JobDefinition, field: str) -> Any:
-    """The value of an option in a definition, in the form of :func:`~.values.read_value`."""
+    """Return an option's value in a definition, in the form of :func:`~.model.read_value`."""
     match field:
         case "schedule":
             return job.schedule_text
@@ -130,7 +130,7 @@ def value_in(job: JobDefinition, field: str) -> Any:
 
 
 def shown(job: JobDefinition, field: str) -> str:
-    """The value of an option in a definition, for people."""
+    """Return an option's value in a definition, as text for people."""
     value = value_in(job, field)
     if field == "arguments":
         return (
@@ -142,19 +142,19 @@ def shown(job: JobDefinition, field: str) -> str:
     return str(value) if value != "" else "none"
 
 
-# What to write so that the code says what people have changed: lines of targcc.yaml, of ``@job`` and of ``execute``.
+# Code lines that make overrides permanent: in targcc.yaml, ``@job`` and ``execute``.
 
 _CRON = "cron"
 
 
 @dataclass(frozen=True, slots=True)
 class CodeLines:
-    """What to write where.
+    """Code lines that make the overrides of a job permanent.
 
     Args:
-        spec: Lines of targcc.yaml.
-        decorator: Arguments of ``@job(…)``, one a line.
-        signature: Parameters of ``execute``, one a line.
+        spec: Lines for targcc.yaml.
+        decorator: Arguments for ``@job(…)``, one per line.
+        signature: Parameters for ``execute``, one per line.
     """
 
     spec: tuple[str, ...]
@@ -163,7 +163,7 @@ class CodeLines:
 
 
 def code_lines(job: JobDefinition) -> CodeLines:
-    """The lines that make the code say what holds; none for what does not fit the code."""
+    """Return the code lines of a job's effective overrides. Overrides with a problem are left out."""
     held = [one for one in job.overrides if not one.problem]
     options = {name: value for one in held for name, value in _options(one).items()}
     parameters = dict(_parameters(job)) if any(one.field == "arguments" for one in held) else {}
@@ -175,7 +175,7 @@ def code_lines(job: JobDefinition) -> CodeLines:
 
 
 def _options(one: Override) -> dict[str, Any]:
-    """Options as the spec names them; only the decorator has the cron expression without a name."""
+    """Return an override as options for targcc.yaml. A cron expression is named ``cron`` there and has no name in the decorator."""
     if one.field == "arguments":
         return {}
     if one.field != "schedule":
@@ -185,7 +185,7 @@ def _options(one: Override) -> dict[str, Any]:
 
 
 def _parameters(job: JobDefinition) -> Iterator[tuple[str, tuple[str, Any, Any]]]:
-    """The changed parameters: their type as it is written, and their value, also as JSON has it."""
+    """Yield the overridden parameters: name, and type as written, value, JSON value."""
     kept: dict[str, Any] = json.loads(job.arguments_json)
     values = job.signature.only(kept).load(job.arguments_json)
     written = inspect.signature(job.function).parameters
@@ -194,7 +194,7 @@ def _parameters(job: JobDefinition) -> Iterator[tuple[str, tuple[str, Any, Any]]
 
 
 def _type(annotation: Any) -> str:
-    """As the spec names it, and a module that imports it: ``date``, not ``datetime.date``."""
+    """Return a type's name without its module, as in targcc.yaml: ``date``, not ``datetime.date``."""
     if isinstance(annotation, str):
         return annotation
     plain = isinstance(annotation, type)

@@ -1,4 +1,4 @@
-"""Lets a process see what people have changed of jobs, and ends it when its time is over."""
+"""Poll for changed overrides, apply overrides to the jobs of a process, and end expired overrides."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from .model import Override
 log = logging.getLogger("targcc.node.overrides")
 
 LOOK_SECONDS = 1.5
-"""How often a process looks what people have changed."""
+"""Poll interval in seconds."""
 
 
 class OverrideWatch:
-    """Keeps the jobs of a process as people have changed them. For use on the scheduler's loop.
+    """Applies overrides to the jobs of a process. For use on the scheduler's event loop.
 
     Args:
         registry: The jobs.
-        clock: Tells when the time of an override is over.
+        clock: Current time, for expired overrides.
     """
 
     def __init__(self, registry: JobRegistry, clock: Clock) -> None:
         self.changed: Callable[[], None] = lambda: None
-        """Called when a job has another definition than before."""
+        """Callback after a job's definition has changed."""
         self._registry = registry
         self._clock = clock
         self._seen: tuple[Override, ...] = ()
@@ -46,11 +46,11 @@ class OverrideWatch:
         self._outage = Outage(log, "looking what people have changed of jobs")
 
     async def run(self, store: Store, *, ends: Callable[[], bool]) -> None:
-        """Look every few seconds, until cancelled.
+        """Poll every 1.5 seconds, until cancelled.
 
         Args:
             store: The database.
-            ends: Whether this process ends overrides whose time is over: one that is a node does.
+            ends: Returns whether this process removes expired overrides; true on nodes.
         """
         within, mark = 0.0, object()
         while True:
@@ -66,7 +66,10 @@ class OverrideWatch:
             within = LOOK_SECONDS
 
     async def look_again(self, store: Store) -> None:
-        """Look if that was not done lately, from a process that does not :meth:`run`. Tables of an older release have no overrides."""
+        """Poll if the last poll is older than the interval, in a process without :meth:`run`.
+
+        Database errors are ignored, because an older schema has no table for overrides.
+        """
         if uptime() - self._looked < LOOK_SECONDS:
             return
         try:
@@ -75,7 +78,7 @@ class OverrideWatch:
             log.debug("overrides cannot be read: %s", error)
 
     async def look(self, store: Store, *, ends: bool) -> None:
-        """Let the jobs be as people have changed them."""
+        """Load overrides and apply the overrides to the jobs. With ``ends``, remove expired overrides first."""
         self._looked = uptime()
         async with store.read() as connection:
             found = await rows.load(connection)
@@ -87,14 +90,17 @@ class OverrideWatch:
             self.changed()
 
     async def is_up_to_date(self, connection: AsyncConnection) -> bool:
-        """Whether nobody has changed anything since the last look."""
+        """Return whether the overrides are unchanged since the last poll."""
         return await rows.load(connection) == self._seen
 
     def _is_over(self, one: Override) -> bool:
         return one.until is not None and one.until <= self._clock.now()
 
     async def _end(self, store: Store) -> tuple[Override, ...]:
-        """Remove those whose time is over; what is left. The code's schedule holds from their end on, not from now."""
+        """Remove expired overrides and return the remaining overrides.
+
+        The code's schedule applies from the end of the override on, not from now.
+        """
         definitions = self._registry.definitions
         async with store.write() as connection:
             ended = await rows.remove_ended(connection, self._clock.now())
@@ -117,7 +123,7 @@ class OverrideWatch:
 async def _go_back(
     connection: AsyncConnection, held: JobDefinition, job: JobDefinition, ended: Sequence[Override]
 ) -> None:
-    """Handle a job by the schedule that it has now, from the end of its override on."""
+    """Restart a job's slots by the current schedule, from the end of the expired override on."""
     text = schedule_of(job)
     row = (await slots.load(connection, [job.name])).get(job.name)
     if text == schedule_of(held) or row is None or row.last_slot is None:

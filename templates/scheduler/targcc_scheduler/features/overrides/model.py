@@ -15,7 +15,7 @@ from ...schedules.errors import CronError
 from ...schedules.words import format_duration, parse_duration
 from ...schedules.zones import parse_zone
 
-# A schedule written as one text, as the pages and ``c_JobSchedule`` show it, back into options of ``@job``.
+# Parse the text form of a schedule, as in pages and ``c_JobSchedule``, into options of ``@job``.
 
 _EVERY = re.compile(
     r"every (?P<every>\S+)(?: after (?P<after>completion|start)| from (?P<anchor>\S+))?"
@@ -24,7 +24,7 @@ _ONCE = re.compile(r"once at (?P<at>\S+)")
 
 
 def options_of(text: str) -> dict[str, Any]:
-    """The options that say a schedule: ``schedule`` (a cron expression), ``every`` with ``after`` or ``anchor``, or ``at``.
+    """Parse a schedule's text into options: ``schedule`` (a cron expression), ``every`` with ``after`` or ``anchor``, or ``at``.
 
     Raises:
         CronError: the cron expression or the duration cannot be read.
@@ -38,26 +38,26 @@ def options_of(text: str) -> dict[str, Any]:
     return {"schedule": text}
 
 
-# What can be overridden, and the value of one override as it is kept.
+# Overrides: the allowed options, and their stored values.
 
 MOST_PRIORITY = 1000
-"""As the spec has it, so that what is taken over into it is allowed there."""
+"""Largest priority, as in targcc.yaml: an override can be moved into that file."""
 _MOST_RETRIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One option of a job that a person has changed.
+    """An option of a job that a person has changed.
 
     Args:
-        job: The job.
+        job: The job's name.
         field: The option, one of :data:`FIELDS`.
-        value_json: Its value; see :func:`read_value`.
-        by: Who changed it.
-        at: When.
-        reason: Why.
-        until: When the code's value holds again; ``None``: until it is reset.
-        problem: Why it does not hold: it does not fit the code any more. Empty when it does.
+        value_json: The value as JSON; see :func:`read_value`.
+        by: Author.
+        at: Time of the change.
+        reason: Reason for the change.
+        until: End of the override; ``None`` until a reset.
+        problem: Why the override has no effect: the value does not fit the job's code any more. Empty for an effective override.
     """
 
     job: str
@@ -71,12 +71,12 @@ class Override:
 
     @property
     def value(self) -> Any:
-        """The value: a text, a number, or an object of arguments."""
+        """Return the value: a text, a number, or a mapping of arguments."""
         return json.loads(self.value_json)
 
     @property
     def shown(self) -> str:
-        """The value for people."""
+        """Return the value as text for people."""
         value = self.value
         if isinstance(value, dict):
             return ", ".join(
@@ -85,21 +85,21 @@ class Override:
         return str(value)
 
     def with_problem(self, problem: str) -> Override:
-        """The same, which does not hold."""
+        """Return a copy that has no effect, with the reason."""
         return replace(self, problem=problem)
 
 
 def read_value(field: str, given: Any) -> Any:
-    """The value of an option as it is kept, from a form's text or from JSON.
+    """Check an option's value from a form or from JSON, and return the value to store.
 
     Args:
         field: The option.
         given: ``schedule``: a cron expression, ``every 15m``, ``every 1h after completion``, ``every 1d from 2026-01-01T02:00`` or ``once at
             2026-12-31T08:00``. ``timezone``, ``queue``: a name. ``priority``, ``retries``: a whole number. ``timeout``: a duration or
-            ``none``. ``arguments``: an object, or its JSON.
+            ``none``. ``arguments``: a mapping, or its JSON.
 
     Raises:
-        OverrideError: it cannot be read, or there is no such option.
+        OverrideError: the value is invalid, or the option does not exist.
     """
     if field not in _READERS:
         raise OverrideError(f"{field!r} cannot be overridden: {', '.join(_READERS)} can")

@@ -1,4 +1,4 @@
-"""What people have changed of a job: looked at before, saved, and reset."""
+"""Dashboard pages of overrides: preview, save, reset."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _job(scheduler: Scheduler, name: str) -> JobDefinition:
 
 
 def _wish(form: Mapping[str, str]) -> Wish:
-    """What a form asks for; an input left empty leaves the option as it is."""
+    """Read the wanted override from a form. An empty input leaves its option unchanged."""
     values = {name: form[name].strip() for name in FIELDS if form.get(name, "").strip()}
     until = form.get("until", "").strip()
     return Wish(values, form.get("reason", ""), local_time(until) if until else None)

@@ -1,4 +1,4 @@
-"""Rows of ``c_JobOverride``. What they mean is decided in ``jobs/overrides``."""
+"""Table ``c_JobOverride``. ``features/overrides/effective.py`` applies its rows."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _ALL = FrequentStatement(
 MARK = sa.select(
     sa.func.aggregate_strings(sa.cast(_C.SetAt, sa.Text) + _C.ValueJson, ",")
 ).scalar_subquery()
-"""Another value when somebody has changed something."""
+"""Change marker: the value differs after each change of an override."""
 _ENDED = sa.and_(_C.EndsAt.is_not(None), _C.EndsAt <= sa.bindparam("now", type_=UtcDateTime))
 
 
 async def load(connection: AsyncConnection) -> tuple[Override, ...]:
-    """All of them, by job; also those whose time is over, until somebody removes them."""
+    """Return all overrides, sorted by job and option. Expired overrides are included until a node removes them."""
     return tuple(Override(*row) for row in await _ALL.all(connection, {}))
 
 
 async def put(connection: AsyncConnection, overrides: Sequence[Override]) -> None:
-    """Write overrides; one of the same option goes."""
+    """Insert overrides, replacing existing overrides of the same option."""
     dialect = known.of(connection)
     for one in overrides:
         values: dict[str, Any] = {
@@ -50,7 +50,7 @@ async def put(connection: AsyncConnection, overrides: Sequence[Override]) -> Non
 
 
 async def remove(connection: AsyncConnection, job: str, fields: Collection[str]) -> list[str]:
-    """Remove overrides of a job; which of the options had one."""
+    """Delete overrides of a job; return the options that had an override."""
     mine = sa.and_(_C.JobName == job, _C.Field.in_(sorted(fields)))
     rows = await connection.scalars(sa.select(_C.Field).where(mine).order_by(_C.Field))
     found = list(rows)
@@ -60,7 +60,10 @@ async def remove(connection: AsyncConnection, job: str, fields: Collection[str])
 
 
 async def remove_ended(connection: AsyncConnection, now: datetime) -> list[Override]:
-    """Remove those whose time is over, in a transaction that writes; which they were. One of several nodes gets each."""
+    """Delete expired overrides and return the deleted overrides.
+
+    Needs a write transaction. The rows are locked, so only one node gets each override.
+    """
     over = sa.select(job_override).where(_ENDED).order_by(_C.JobName, _C.Field).with_for_update()
     rows = await connection.execute(over, {"now": now})
     ended = [Override(*row) for row in rows]
