@@ -32,7 +32,6 @@ _SHOWN_AS_THEY_ARE = (
     errors.AuthError,
     errors.SecretError,
     errors.SchemaError,
-    errors.PartitionError,
     errors.ProjectError,
     CronError,
 )

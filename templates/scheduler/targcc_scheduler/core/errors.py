@@ -171,10 +171,6 @@ class SchemaError(RuntimeError):
     """This release does not know the revision of the tables."""
 
 
-class PartitionError(RuntimeError):
-    """The form of the history table cannot be changed."""
-
-
 class QueryTimeout(TimeoutError):  # noqa: N818 - reads as what it is
     """A query of runs or history took longer than ``TARGCC_QUERY_SECONDS``."""
 
