@@ -1,4 +1,4 @@
-"""Typed arguments of jobs: read from the signature, checked when a run is created, stored as JSON."""
+"""Typed job arguments: read from the signature, checked when a run is created, stored as JSON."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of a job's function.
+    """The parameters that a job's function takes.
 
     Args:
         context: The name of the parameter that takes the :class:`JobContext`; ``None`` without such a parameter.
-        model: The model of the other parameters; ``None`` without other parameters.
+        model: The model for the other parameters; ``None`` without other parameters.
         secrets: The names of secret parameters: pydantic's ``SecretStr``, ``SecretBytes``, ``Secret[…]``, or a type that contains such a type.
     """
 
@@ -48,24 +48,24 @@ class Parameters:
         """Check the arguments and add defaults; return them as JSON with encrypted secrets, or ``None`` for a job without arguments.
 
         Raises:
-            ArgumentsError: An argument is missing, unknown or of the wrong type.
+            ArgumentsError: An argument is missing, unknown or has the wrong type.
         """
         return self._written(arguments, None)
 
     def take(
         self, arguments: Mapping[str, Any], most: int
     ) -> tuple[str | None, tuple[Content, ...]]:
-        """Check the arguments of a run, and extract files and large arguments, which are stored beside the run's row.
+        """Check a run's arguments, and extract files and large arguments, which are stored beside the run's row.
 
         Args:
             arguments: The arguments.
-            most: The maximum size of a file or a large argument, in bytes.
+            most: Maximum bytes in a file or a large argument.
 
         Returns:
-            The result of :meth:`check`, with references in place of extracted content; and the content.
+            The result of :meth:`check`, with references instead of extracted content; and the content.
 
         Raises:
-            ArgumentsError: An argument is missing, unknown or of the wrong type.
+            ArgumentsError: An argument is missing, unknown or has the wrong type.
             FileError: A file cannot be read, or a file or argument is too large.
         """
         taken = Taken(most)
@@ -95,7 +95,7 @@ class Parameters:
         """Return the parameters reduced to some names.
 
         Raises:
-            ArgumentsError: No parameter has one of the names.
+            ArgumentsError: A name belongs to no parameter.
         """
         known = self.model.model_fields if self.model is not None else {}
         if unknown := [name for name in names if name not in known]:
@@ -127,7 +127,7 @@ class Parameters:
             The result of :meth:`load`, whose files cannot be read yet; ``None`` if large arguments were extracted.
 
         Raises:
-            ArgumentsError: The arguments do not fit the parameters; values of extracted arguments are not checked.
+            ArgumentsError: The arguments do not fit the parameters; extracted values are not checked.
         """
         if self.model is None or arguments_json is None or not may_refer(arguments_json):
             return self.load(arguments_json)
@@ -149,7 +149,7 @@ class Parameters:
             here: The extracted content that is on this machine. Default: none.
 
         Raises:
-            ArgumentsError: The arguments do not fit, such as after a change of the job's signature, or cannot be decrypted.
+            ArgumentsError: The arguments do not fit, such as after a changed signature, or cannot be decrypted.
         """
         here = here or Here()
         if arguments_json is not None and may_refer(arguments_json):
@@ -170,17 +170,17 @@ class Parameters:
         return _fields(loaded)
 
     def _know(self, arguments: pydantic.BaseModel) -> None:
-        """Register the values of secret arguments, so that all later output masks them."""
+        """Register secret arguments' values, so that all later output masks them."""
         for name in self.secrets:
             for value in _secret_values(getattr(arguments, name)):
                 KNOWN.add(value, passing=True)
 
 
 def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
-    """Read the parameters from the signature of a job's function.
+    """Read the parameters from a job function's signature.
 
     Args:
-        function: The method ``execute`` of a class, or a function.
+        function: A class's method ``execute``, or a function.
         bound: Whether the first parameter is ``self``.
 
     Raises:
@@ -206,7 +206,7 @@ def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
 def _model(fields: Mapping[str, Any]) -> type[pydantic.BaseModel]:
     config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
     with warnings.catch_warnings():
-        # A parameter may be called `json` or `copy`: no code calls pydantic's attributes of these names on this model.
+        # A parameter may be called `json` or `copy`: no code calls pydantic's methods with these names on this model.
         warnings.filterwarnings("ignore", 'Field name ".*" in "Arguments" shadows', UserWarning)
         return pydantic.create_model("Arguments", __config__=config, **fields)
 
@@ -269,7 +269,7 @@ def _holds(kind: Any, wanted: Callable[[Any], bool], within: tuple[Any, ...] = (
 
 
 def _fields_of(kind: Any) -> Iterator[Any]:
-    """Yield the types of the fields of a model or dataclass."""
+    """Yield the field types in a model or dataclass."""
     if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
         yield from (field.annotation for field in kind.model_fields.values())
     elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -301,7 +301,7 @@ def _validated(
 
 
 def _fields(model: pydantic.BaseModel) -> dict[str, Any]:
-    """Return the fields of a model by name. ``dict(model)`` would mistake a model with a field ``keys`` for a mapping."""
+    """Return a model's fields by name. ``dict(model)`` would mistake a model with a field ``keys`` for a mapping."""
     return dict(iter(model))
 
 
@@ -311,7 +311,7 @@ def _line(item: Any) -> str:
 
 
 def _plain(value: Any, file: Callable[[File], Any]) -> Any:
-    """Convert a value to JSON values. Secrets stay readable, since the job needs them; ``file`` returns the replacement of a file."""
+    """Convert a value to JSON values. Secrets stay readable, since the job needs them; ``file`` returns a file's replacement."""
     if type(value) in _AS_IT_IS:
         return value
     if isinstance(value, File):

@@ -1,4 +1,4 @@
-"""Chains of jobs: the option ``after``, the check for cycles, and the parent runs of a run."""
+"""Job chains: the option ``after``, the check for cycles, and a run's parents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ...core.errors import JobError
 from .definition import JobDefinition, name_of
 
-# The option ``after`` of a job.
+# The job option ``after``.
 
 Named = str | Callable[..., Any]
 """A job, given as its name, class or function."""
@@ -24,7 +24,7 @@ def interval_from(after: AfterRun | Sequence[Named] | None) -> str | None:
 def names(
     key: str, after: AfterRun | Sequence[Named] | None, *, has_schedule: bool
 ) -> tuple[str, ...]:
-    """Return the names of the jobs that a job follows.
+    """Return the names in ``after``: the jobs that a job follows.
 
     Raises:
         JobError: The job has a schedule too, or ``after`` contains a class or function without ``@job``.
@@ -101,7 +101,7 @@ def _groups(after: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def _in_order(group: Iterable[str], after: Mapping[str, frozenset[str]]) -> list[str]:
-    """Sort the names of a group topologically; keep the order of ``after`` between independent names."""
+    """Sort a group's names topologically; keep the order in ``after`` between independent names."""
     members, placed = set(group), dict[str, None]()
     rest = [name for name in after if name in members]
     while rest:
@@ -111,7 +111,7 @@ def _in_order(group: Iterable[str], after: Mapping[str, frozenset[str]]) -> list
     return list(placed)
 
 
-# The parents of a run: the runs that the run waited for.
+# A run's parents: the runs that the run waited for.
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,11 @@ class ParentRun:
     """A run that the current run waited for.
 
     Args:
-        job: The key of the parent's job.
-        run_id: The id of the parent.
+        job: The parent's job.
+        run_id: The parent's id.
         state: The state in which the parent ended, such as ``succeeded``; ``running`` for a parent that was no longer needed.
         message: The parent's result or error, in one line.
-        metadata: The metadata of the parent's result.
+        metadata: The metadata in the parent's result.
     """
 
     job: str
@@ -134,7 +134,7 @@ class ParentRun:
 
 
 class Parents(Mapping[str, ParentRun]):
-    """Map job names to the runs that the current run waited for; for several runs of a job, to the newest run.
+    """Map job names to the runs that the current run waited for; for several runs with the same job, to the newest run.
 
     Args:
         runs: All parents, oldest first.
@@ -155,4 +155,4 @@ class Parents(Mapping[str, ParentRun]):
 
 
 NO_PARENTS = Parents()
-"""The parents of a run that waited for no run."""
+"""The parents when a run waited for no run."""

@@ -1,4 +1,4 @@
-"""`JobContext`: the run of a job, with log, steps, progress, attachments and cancellation."""
+"""`JobContext`: a job's run, with log, steps, progress, attachments and cancellation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .chains import NO_PARENTS, ParentRun, Parents
 from .definition import FailedRun, JobDefinition, shown_arguments
 from .files import File
 
-# Encode and decode the results of durable steps.
+# Encode and decode durable steps' results.
 
 
 def is_async(f: Callable[..., Any]) -> bool:
@@ -78,7 +78,7 @@ def _same(decoded: Any, result: Any) -> bool:
 
 
 def decode(name: str, f: Callable[..., Any], encoded: str) -> Any:
-    """Decode a stored result as the declared return type of ``f``.
+    """Decode a stored result as ``f``'s declared return type.
 
     Raises:
         StepError: The stored JSON does not fit the return type.
@@ -91,7 +91,7 @@ def decode(name: str, f: Callable[..., Any], encoded: str) -> Any:
 
 
 def _adapter(f: Callable[..., Any]) -> pydantic.TypeAdapter[Any] | None:
-    """Return the adapter for the declared return type of ``f``; ``None`` without a return type that pydantic can store."""
+    """Return the adapter for ``f``'s declared return type; ``None`` without a return type that pydantic can store."""
     while isinstance(f, functools.partial):
         f = f.func
     f = inspect.unwrap(f)
@@ -102,32 +102,32 @@ def _adapter(f: Callable[..., Any]) -> pydantic.TypeAdapter[Any] | None:
         return None
 
 
-# The log of a run, and the protocol of the recorder of lines, progress and steps.
+# A run's log, and the protocol for recorders.
 
 _process_log = logging.getLogger("targcc.job")
 
 
 class Recorder(Protocol):
-    """Store the log lines, progress, steps and files of a run. Methods may be called from any thread; a future is done once the value is stored."""
+    """Store a run's log lines, progress, steps and files. Methods may be called from any thread; a future is done once the value is stored."""
 
     def write(self, level: str, message: str) -> None:
         """Store a log line."""
 
     def progress(self, done: float, total: float | None) -> None:
-        """Store the progress of the run."""
+        """Store the run's progress."""
 
     def find_step(self, name: str) -> Future[str | None]:
-        """Return the result of a step that finished in an earlier attempt, as JSON; ``None`` without such a step."""
+        """Find the JSON result that a step stored in an earlier attempt; ``None`` without a stored result."""
 
     def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
-        """Store the result of a finished step."""
+        """Store a finished step's result."""
 
     def attach(self, file: File) -> Future[None]:
         """Store a file with the run."""
 
 
 class RunLog:
-    """The log of a run: ``ctx.log.info("loaded", rows=12)``.
+    """A run's log: ``ctx.log.info("loaded", rows=12)``.
 
     Each line is stored with the run and also written to the process's logger ``targcc.job``. Logging never fails the job: a value that
     cannot be converted to text is replaced by a text that says so, and a long line is cut.
@@ -154,7 +154,7 @@ class RunLog:
         self._write(logging.ERROR, event, values)
 
     def exception(self, event: str, /, **values: Any) -> None:
-        """Log a failure with the traceback of the current exception; call in an ``except`` block."""
+        """Log a failure with the current exception's traceback; call in an ``except`` block."""
         error = sys.exception()
         self._write(logging.ERROR, event, values, None if error is None else stack_trace(error))
 
@@ -173,7 +173,7 @@ def _shown(value: object) -> str:
     return text if text and not any(character.isspace() for character in text) else repr(text)
 
 
-# The context of a running job.
+# A running job's context.
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -192,7 +192,7 @@ class StopReason(StrEnum):
 
 
 class JobContext:
-    """The current attempt of a run, passed to ``execute`` as its first parameter.
+    """A run's current attempt, passed to ``execute`` as its first parameter.
 
     The context holds the run's identity, its log (``ctx.log``), its progress, durable steps, attachments and cancellation::
 
@@ -206,12 +206,12 @@ class JobContext:
 
     Args:
         definition: The job.
-        run_id: The id of the run, the same in all attempts.
-        attempt: The number of the attempt, from 1.
-        scheduled_for: The slot of the run, in the job's zone. For a run without a slot: the instant at which the run was created.
+        run_id: The run's id, the same in all attempts.
+        attempt: Attempt number, from 1.
+        scheduled_for: The run's slot, in the job's zone. For a run without a slot: the instant at which the run was created.
         triggered_by: The actor that started the run, such as ``System`` or ``Manual (dana)``.
-        recorder: Stores the log lines, progress, steps and files of the run.
-        trace: The W3C ``traceparent`` of the code that enqueued the run, if that was traced.
+        recorder: Stores the run's log lines, progress, steps and files.
+        trace: The W3C ``traceparent`` from the code that enqueued the run, if that was traced.
         parents: The runs that this run waited for, by job name.
     """
 
@@ -255,7 +255,7 @@ class JobContext:
         return shown_arguments(self.definition, self._arguments)
 
     def failed(self, failures: int) -> FailedRun:
-        """Return the argument of a back-off rule, after ``failures`` failed attempts."""
+        """Return the argument for a back-off rule, after ``failures`` failed attempts."""
         return FailedRun(
             job_name=self.job_name,
             run_id=self.run_id,
@@ -302,7 +302,7 @@ class JobContext:
             raise JobCancelled(self._stop_message)
 
     def progress(self, done: float, total: float | None = None) -> None:
-        """Report the progress of the run, which pages show live.
+        """Report the run's progress, which pages show live.
 
         Calls are cheap: only the newest value is stored, a few times a second. A value that is not a finite number is ignored; the run's log
         gets one warning.
@@ -328,10 +328,10 @@ class JobContext:
         self, name: str, f: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T: ...
     async def step(self, name: str, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call ``f(*args, **kwargs)`` as a durable step: once in a run, whatever the number of attempts.
+        """Call ``f(*args, **kwargs)`` as a durable step: once in a run, however many attempts there are.
 
         When ``f`` returns, its result is stored as JSON with the run. A later attempt returns the stored result and does not call ``f``. Every
-        attempt, also the first, returns the stored JSON decoded as the declared return type of ``f``. A step that raised or was interrupted
+        attempt, also the first, returns the stored JSON decoded as ``f``'s declared return type. A step that raised or was interrupted
         has no stored result, so a later attempt calls ``f`` again. A plain function runs in a thread::
 
             order = await ctx.step("charge", charge_card, order_id)
@@ -339,8 +339,8 @@ class JobContext:
         Args:
             name: A name that is unique within the job, at most 200 characters.
             f: The function to call, plain or async.
-            *args: The positional arguments of ``f``.
-            **kwargs: The keyword arguments of ``f``.
+            *args: Positional arguments for ``f``.
+            **kwargs: Keyword arguments for ``f``.
 
         Returns:
             The stored result.
@@ -417,7 +417,7 @@ class JobContext:
             self._stop = reason
 
     def stop_otherwise(self, reason: StopReason, message: str) -> None:
-        """Replace the reason of a run that must stop."""
+        """Replace the reason for which a run must stop."""
         self._stop_message = message
         self._stop = reason
 

@@ -1,7 +1,7 @@
 """Declare a job with ``@job``, or define a job that discovery cannot see with ``define``.
 
-A declaration needs no project, so several projects can import the same library of jobs. The registry completes a declaration with the
-defaults of the project that runs the job.
+A declaration needs no project, so several projects can import the same job library. The registry completes a declaration with the
+running project's defaults.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from .definition import (
 from .limits import LimitOptions, limit_of
 from .unique import UniqueBy, unique_of
 
-# The options of a declaration.
+# Declaration options.
 
 
 class RecurringOptions(TypedDict, total=False):
-    """The options of ``Scheduler.add_recurring`` besides name, function, cron expression and zone.
+    """The options for ``Scheduler.add_recurring`` besides name, function, cron expression and zone.
 
     A duration is a ``timedelta`` or a text such as ``90s``, ``15m``, ``1h30m`` or ``2d``.
     """
@@ -62,7 +62,7 @@ class RecurringOptions(TypedDict, total=False):
     anchor: str | datetime | None
     """With ``every``: the instant of the first run, from which intervals are counted. An interval of whole days keeps its wall-clock time."""
     after: AfterRun | Sequence[Named] | None
-    """The jobs that this job follows, as classes, functions or names: ``[ImportOrders]``. Each new run of a followed job creates a run of this job,
+    """The jobs that this job follows, as classes, functions or names: ``[ImportOrders]``. Each new run for a followed job creates a run for this job,
     which waits until the followed run has succeeded.
     With ``every``: ``"completion"`` or ``"start"`` counts the interval from the end or the start of the last run."""
     at: str | datetime | None
@@ -70,65 +70,65 @@ class RecurringOptions(TypedDict, total=False):
     display_name: str | None
     """The name that pages and alerts show. Default: the job's name in words, such as ``Daily Report``."""
     description: str | None
-    """A line that explains the job. Default: the first line of the docstring."""
+    """A line that explains the job. Default: the docstring's first line."""
     queue: str | None
-    """The queue of the job's runs. Default: the project's default queue."""
+    """The queue for the job's runs. Default: the project's default queue."""
     priority: int
     """The run with the higher priority starts first within a queue. Default: 0."""
     retries: int | None
-    """The number of retries after a failed attempt; 0 disables retries. Default: the project's."""
+    """Retries after a failed attempt; 0 disables retries. Default: the project's."""
     backoff: Backoff | None
     """The delay before the first retry; the delay doubles with each retry. Or a rule that returns the delay before each retry: a function
     ``(run, error)``, or an object with ``next_attempt(run, error)``; see :class:`~.definition.FailedRun`. Default: the project's."""
     timeout: str | timedelta | None
-    """The time limit of an attempt; ``"none"`` is no limit. Default: the project's."""
+    """The time limit for an attempt; ``"none"`` is no limit. Default: the project's."""
     overlap: Overlap | None
-    """The policy for a slot that falls due while the job is busy. ``skip`` (default of a recurring job): record the slot as skipped.
-    ``queue``: let the run wait. ``allow`` (default of every other job): let runs overlap."""
+    """The policy for a slot that falls due while the job is busy. ``skip`` (default for recurring jobs): record the slot as skipped.
+    ``queue``: let the run wait. ``allow`` (default for all other jobs): let runs overlap."""
     misfire: Misfire
     """The policy for slots that passed while no node was up. ``run_once`` (default): run the newest slot, record the rest as missed.
     ``run_all``: run each slot. ``skip``: record a slot that is more than a minute late as missed."""
     misfire_grace: str | timedelta
-    """The maximum age of a slot that may still run: an older slot is missed under every policy. ``"none"`` is no limit. Default: a day."""
+    """The maximum age for a slot that may still run: an older slot is missed under every policy. ``"none"`` is no limit. Default: a day."""
     concurrency: int | None
-    """The maximum number of runs at the same time, on all nodes together."""
+    """Maximum runs at the same time, on all nodes together."""
     isolation: Isolation | None
     """``thread``: run in the worker's process; a plain job that ignores cancellation occupies its worker until the job ends. ``process``: run in
     a separate process, which can always be stopped, and whose crash affects this run alone. Default: the queue's isolation, else ``thread``."""
     memory_limit: int | None
-    """The maximum resident memory of a run, in MiB. A run that uses more is terminated and fails. Implies ``isolation="process"``."""
+    """Maximum resident memory for a run, in MiB. A run that uses more is terminated and fails. Implies ``isolation="process"``."""
     alerts: Alerts | None
     """The recipients of alerts about this job, and the conditions."""
     paused: bool
     """Create the job paused, until a person resumes the job."""
     calendar: str | tuple[str, ...] | None
-    """The project's calendars that the job respects, by name. While a calendar of the job or of its queue is closed, the schedule starts no run."""
+    """The project's calendars that the job respects, by name. While a calendar for the job or the job's queue is closed, the schedule starts no run."""
     on_holiday: OnHoliday | None
     """The policy for a slot on a day when a calendar is closed. ``skip``: leave the slot out. ``next``, ``previous``: move the slot to the same
     time on the next or the previous working day. Default: the queue's policy, else ``skip``."""
     unique: UniqueBy | None
-    """The arguments that make up the unique key of a run: a name, a tuple of names, or ``True`` for all arguments. Or a function that gets the
+    """The arguments that make up a run's unique key: a name, a tuple of names, or ``True`` for all arguments. Or a function that gets the
     arguments by name and returns the key, or ``None`` for a run without a key."""
     unique_scope: str | timedelta | None
     """With ``unique``: how long a run keeps its key, so that a second run is a duplicate. ``queued``: until the run starts. ``running`` (default
     of ``skip``): until the run ends. A duration such as ``1h``: until the run ends, and for that time after a success."""
     on_duplicate: str | None
-    """With ``unique``: the policy for a duplicate. ``skip`` (default): return the first run. ``replace``: give the arguments of the duplicate to
+    """With ``unique``: the policy for a duplicate. ``skip`` (default): return the first run. ``replace``: give the duplicate's arguments to
     the first run, if that has not begun. ``debounce 30s``: as ``replace``, and start the run once no duplicate has come for 30 seconds.
     ``throttle 1m``: as ``replace``, and start runs with the same key at least 1 minute apart."""
     expires_in: str | timedelta | None
     """A run that has not begun within this time after its due time is cancelled instead of starting late. Default: no run expires."""
     limit: LimitOptions | None
-    """A limit of concurrent runs, of starts in a period, or of both, by key: ``{"key": "tenant_id", "running": 2, "rate": "100/min"}``; see
+    """A limit by key on concurrent runs, on starts in a period, or on both: ``{"key": "tenant_id", "running": 2, "rate": "100/min"}``; see
     :class:`~.limits.LimitOptions`. A run that waits for capacity occupies no worker. Default: no limit."""
     must_finish_by: str | None
     """A time of day in the job's zone, such as ``"06:00"``. Alert if the last slot before that time has not succeeded by then."""
     must_start_within: str | timedelta | None
     """The maximum time between due and started. Alert when a run has waited longer for a worker, or when no node has started a slot."""
     at_least: str | None
-    """The minimum number of successes in a period, such as ``"1 success in 26h"``. Alert when there were fewer."""
+    """Minimum successes in a period, such as ``"1 success in 26h"``. Alert when there were fewer."""
     ping: str | None
-    """A URL to fetch after each successful run, such as the URL of a dead man's switch; or ``${NAME}``, an environment variable with the URL."""
+    """A URL to fetch after each successful run, such as a dead man's switch; or ``${NAME}``, an environment variable with the URL."""
 
 
 class Expected(TypedDict, total=False):
@@ -141,12 +141,12 @@ class Expected(TypedDict, total=False):
 
 
 class JobOptions(RecurringOptions, total=False):
-    """The options of :func:`job` and :func:`define` besides the schedule."""
+    """The options for :func:`job` and :func:`define` besides the schedule."""
 
     name: str | None
     """The job's stable key in history, runs and schedules; set ``name`` after renaming the class. Default: the class name without ``Job``."""
     timezone: str | None
-    """The time zone of the schedule. Default: the project's."""
+    """The schedule's time zone. Default: the project's."""
     aliases: tuple[str, ...]
     """The job's earlier names. History, pause and schedule continue under the new name. Remove an alias once every database has been used with
     the new name and no code refers to the earlier name."""
@@ -167,7 +167,7 @@ def job(
 ) -> Callable[[T], T]:
     """Declare a class with a method ``execute``, or a function, as a job.
 
-    Discovery finds a decorated class or function at the top level of a module of the jobs package::
+    Discovery finds a decorated class or function at the top level in a module below the jobs package::
 
         @job("0 2 * * *", retries=3, timeout="10m")
         class DailyReport:
@@ -199,7 +199,7 @@ def job(
 
 @dataclass(frozen=True)
 class Declaration:
-    """The declaration of a job, without a project; :meth:`complete` adds the defaults of a project.
+    """A job's declaration, without a project; :meth:`complete` adds a project's defaults.
 
     Args:
         target: The class or function.
@@ -218,7 +218,7 @@ class Declaration:
 
     @property
     def module(self) -> str:
-        """The module of the class or function, such as ``acme_jobs.jobs.daily_report``."""
+        """The module with the class or function, such as ``acme_jobs.jobs.daily_report``."""
         return getattr(self.target, "__module__", "") or ""
 
     def complete(self, project: Project) -> JobDefinition:
@@ -237,7 +237,7 @@ class Declaration:
 def declare(
     target: Callable[..., Any], schedule: str | JobType | None = None, **options: Unpack[JobOptions]
 ) -> Declaration:
-    """Return the declaration of ``target``, after every check that needs no project.
+    """Declare ``target``, after every check that needs no project.
 
     Raises:
         JobError: The options contradict each other.
@@ -251,7 +251,7 @@ def declare(
 def define(
     target: Callable[..., Any], schedule: str | JobType | None = None, **options: Unpack[JobOptions]
 ) -> JobDefinition:
-    """Return the definition of ``target`` in the project of this process.
+    """Define ``target`` as a job in this process's project.
 
     Raises:
         JobError: The options contradict each other.
@@ -459,7 +459,7 @@ def schedule_from(
     at: str | datetime | None,
     zone: str,
 ) -> tuple[Schedule | None, str]:
-    """Return the schedule of the options, and its text; ``None`` and an empty text for a job without a schedule.
+    """Parse the schedule options into a schedule and its text; ``None`` and an empty text for a job without a schedule.
 
     Raises:
         JobError: The options contradict each other.

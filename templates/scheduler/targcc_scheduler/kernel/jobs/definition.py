@@ -1,4 +1,4 @@
-"""`JobDefinition`: the type, options, expectations and names of a job."""
+"""`JobDefinition`: a job's type, options, expectations and names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .files import Content
 from .limits import KeyedLimit
 from .unique import Unique
 
-# Expectations of a job: the latest finish, the longest wait for a worker, the number of successes in a period.
+# A job's expectations: the latest finish, the longest wait for a worker, the successes in a period.
 
 _TIME = re.compile(r"(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)")
 _AT_LEAST = re.compile(r"(?P<count>[1-9]\d{0,5}) success(?:es)? in (?P<span>\S+)")
@@ -38,14 +38,14 @@ _AT_LEAST = re.compile(r"(?P<count>[1-9]\d{0,5}) success(?:es)? in (?P<span>\S+)
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """The expectations of a job; a broken expectation raises an alert.
+    """A job's expectations; a broken expectation raises an alert.
 
     Args:
         finish_by: The time of day, in the job's zone, by which the last slot before that time has succeeded.
-        start_within: The longest wait of a run after its due time.
-        successes: The minimum number of successful runs in ``within``; 0 expects none.
+        start_within: The longest wait for a run after its due time.
+        successes: Minimum successful runs in ``within``; 0 expects none.
         within: The period in which ``successes`` are counted.
-        at_least: The text of the option that sets ``successes`` and ``within``, such as ``1 success in 26h``.
+        at_least: The option's text, which sets ``successes`` and ``within``, such as ``1 success in 26h``.
         ping: A URL to fetch after each successful run, or a reference to the URL, such as ``${PING_URL}``.
     """
 
@@ -140,7 +140,7 @@ class JobType(StrEnum):
 
 
 class Job(Protocol):
-    """The protocol of a job class; job classes need not inherit from this class.
+    """The protocol for job classes; job classes need not inherit from this class.
 
     ``execute`` may be plain or async. The parameter annotated as :class:`JobContext` gets the context and may be omitted; every other
     parameter is an argument of the job.
@@ -151,21 +151,21 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Alerts:
-    """The alerts of a job: conditions, recipients and rate.
+    """A job's alerts: conditions, recipients and rate.
 
     Args:
         on: The conditions that send an alert, any of ``failure``, ``success``, ``missed``, ``unknown`` (a run waits for a node that knows
-            the job or accepts the arguments; ``failure`` includes ``unknown``), ``late`` (an expectation of the job is broken; ``failure`` and
+            the job or accepts the arguments; ``failure`` includes ``unknown``), ``late`` (a job's expectation is broken; ``failure`` and
             ``missed`` include ``late``) and ``slower than 5m`` (with any duration).
         email: The e-mail addresses.
         slack: A Slack webhook URL, or a reference to the URL: ``${SLACK_URL}`` is an environment variable, ``file:/run/secrets/slack`` is a
             file. References are resolved when an alert is sent; ``teams`` and ``webhook`` accept references too.
         teams: The URL of a Power Automate workflow that posts to Teams.
         webhook: A URL that receives the alert as a JSON object.
-        max_per_hour: The maximum number of alerts in an hour; further alerts are not sent.
+        max_per_hour: Maximum alerts in an hour; further alerts are not sent.
         other: The targets of the project's own channels, by channel name.
         oncall: Whether to alert the person on call, too.
-        urgent: Whether alerts ignore quiet hours and are escalated. Default: the project's ``alerts:`` setting for the kind of alert.
+        urgent: Whether alerts ignore quiet hours and are escalated. Default: the project's ``alerts:`` setting for the alert's kind.
     """
 
     on: tuple[str, ...] = ("failure",)
@@ -197,16 +197,16 @@ class Alerts:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedRun:
-    """A run whose attempt has failed: the argument of a back-off rule.
+    """A run after a failed attempt: the argument for a back-off rule.
 
     Args:
         job_name: The job's stable key.
-        run_id: The id of the run, the same in all attempts.
-        attempt: The number of the failed attempt, from 1.
-        failures: The number of failed attempts so far, including this attempt. An attempt whose node was lost is not a failure.
+        run_id: The run's id, the same in all attempts.
+        attempt: The failed attempt's number, from 1.
+        failures: Failed attempts so far, including this attempt. An attempt whose node was lost is not a failure.
         scheduled_for: The slot, in the job's zone. For a run without a slot: the instant at which the run was created.
         triggered_by: The actor that started the run, such as ``System`` or ``Manual (dana)``.
-        arguments: The arguments of ``execute``, without the context.
+        arguments: The arguments for ``execute``, without the context.
     """
 
     job_name: str
@@ -240,7 +240,7 @@ Backoff: TypeAlias = "str | timedelta | BackoffRule | Callable[[FailedRun, Excep
 
 
 class CapacityDemand(TypedDict):
-    """The limit key and the weight of a run; see :class:`~..runs.values.NewRun`."""
+    """A run's limit key and weight; see :class:`~..runs.values.NewRun`."""
 
     limit_key: str | None
     weight: int
@@ -248,43 +248,43 @@ class CapacityDemand(TypedDict):
 
 @dataclass(frozen=True)
 class JobDefinition:
-    """The complete definition of a job in a project.
+    """A job's complete definition in a project.
 
     Args:
-        name: The stable key, stored with each run and each row of history.
+        name: The stable key, stored with each run and each history row.
         display_name: The name that pages and alerts show.
         description: The line that explains the job.
         job_type: The way in which the job's runs start.
         schedule: The schedule; ``None`` for a job without a schedule.
         schedule_text: The schedule as it was written, such as ``0 2 * * *`` or ``every 90m``.
-        timezone: The time zone of the schedule.
-        queue: The queue of the job's runs.
-        priority: The priority of the job's runs; the run with the higher priority starts first within a queue.
-        retries: The number of retries after a failed attempt.
+        timezone: The schedule's time zone.
+        queue: The queue for the job's runs.
+        priority: The priority for the job's runs; the run with the higher priority starts first within a queue.
+        retries: Retries after a failed attempt.
         backoff: The delay before the first retry; the delay doubles with each retry.
         backoff_rule: The rule that decides each delay; ``backoff`` applies when the rule returns ``None`` or fails.
-        timeout: The time limit of an attempt; ``None`` is no limit.
+        timeout: The time limit for an attempt; ``None`` is no limit.
         overlap: The policy for a slot that falls due while the job is busy.
         misfire: The policy for slots that passed while no node could start the runs.
-        misfire_grace: The maximum age of a slot that may still run; an older slot is recorded as missed. ``None`` is no limit.
-        concurrency: The maximum number of runs at the same time, on all nodes together; ``None`` if not set.
+        misfire_grace: The maximum age for a slot that may still run; an older slot is recorded as missed. ``None`` is no limit.
+        concurrency: Maximum runs at the same time, on all nodes together; ``None`` if not set.
         isolation: ``process`` runs the job in a separate process, which can always be stopped and cannot harm other runs.
-        memory_limit: The maximum memory of that process, in MiB.
-        alerts: The recipients and conditions of alerts.
+        memory_limit: Maximum memory for that process, in MiB.
+        alerts: The alerts' recipients and conditions.
         paused: Whether the job is created paused.
         target: The class or function.
-        module: The module of the class or function, such as ``acme_jobs.jobs.daily_report``.
+        module: The module with the class or function, such as ``acme_jobs.jobs.daily_report``.
         aliases: The job's earlier names.
         left_spec: Whether targcc.yaml no longer has the job, which is still in the code.
         expectations: The job's expectations; a broken expectation raises an alert.
-        arguments_json: The default arguments of runs, as a JSON object; they replace the defaults of the parameters.
-        calendars: The project's calendars that the job names; the calendars of its queue apply too.
+        arguments_json: Default arguments for runs, as a JSON object; they replace the parameters' defaults.
+        calendars: The project's calendars that the job names; its queue's calendars apply too.
         on_holiday: The policy for a slot on a day when a calendar is closed, if the job sets a policy.
-        unique: The rule by which runs are unique; ``None`` without unique runs.
+        unique: The rule for unique runs; ``None`` without unique runs.
         expires_in: The time after its due time in which a run must begin; ``None`` is no limit.
-        after: The jobs that this job follows: each run of a followed job creates a run of this job.
+        after: The jobs that this job follows: each run for a followed job creates a run for this job.
         followers: Returns the jobs that follow this job, as defined in this process.
-        keyed_limit: The limit by key: of concurrent runs, of starts in a period, or of both.
+        keyed_limit: The limit by key: on concurrent runs, on starts in a period, or on both.
         overrides: The changes that people made to the deployed job.
         code: The definition without those changes; ``None`` for a job without changes.
     """
@@ -332,31 +332,31 @@ class JobDefinition:
 
     @property
     def key(self) -> str:
-        """The job's key in targcc.yaml, derived from the name of the class or function."""
+        """The job's key in targcc.yaml, derived from the class's or function's name."""
         return name_of(self.target)
 
     @property
     def limit(self) -> int | None:
-        """The maximum number of runs at the same time; ``None`` is no limit."""
+        """Maximum runs at the same time; ``None`` is no limit."""
         if self.concurrency is not None:
             return self.concurrency
         return None if self.overlap == "allow" else 1
 
     @property
     def function(self) -> Callable[..., Any]:
-        """The function to call: the target itself, or the unbound ``execute`` of a class."""
+        """The function to call: the target itself, or a class's unbound ``execute``."""
         target: Any = self.target
         function: Callable[..., Any] = getattr(target, "execute", target)
         return function
 
     @functools.cached_property
     def signature(self) -> Parameters:
-        """The parameters of :attr:`function`."""
+        """The parameters that :attr:`function` takes."""
         return parameters_of(self.function, bound=inspect.isclass(self.target))
 
     @property
     def parameters(self) -> type[pydantic.BaseModel] | None:
-        """The model of the job's typed arguments; ``None`` for a job without arguments."""
+        """The model for the job's typed arguments; ``None`` for a job without arguments."""
         return self.signature.model
 
     @property
@@ -365,7 +365,7 @@ class JobDefinition:
         return self.code or self
 
     def check(self, arguments: Mapping[str, Any]) -> str | None:
-        """Check and complete the arguments of a run; return the arguments as JSON. See :meth:`.arguments.Parameters.check`.
+        """Check and complete a run's arguments; return the arguments as JSON. See :meth:`.arguments.Parameters.check`.
 
         Raises:
             ArgumentsError: The arguments do not fit the job.
@@ -375,7 +375,7 @@ class JobDefinition:
     def take(
         self, arguments: Mapping[str, Any], most: int
     ) -> tuple[str | None, tuple[Content, ...]]:
-        """Check the arguments of a run that may have files; return JSON and the extracted content. See :meth:`.arguments.Parameters.take`.
+        """Check a run's arguments, which may have files; return JSON and the extracted content. See :meth:`.arguments.Parameters.take`.
 
         Raises:
             ArgumentsError: The arguments do not fit the job.
@@ -384,7 +384,7 @@ class JobDefinition:
         return self.signature.take({**json.loads(self.arguments_json), **arguments}, most)
 
     def room(self, arguments_json: str | None) -> CapacityDemand:
-        """Return the limit key and the weight of a new run with these arguments.
+        """Return limit key and weight for a new run with these arguments.
 
         Raises:
             ArgumentsError: The key function failed for the arguments.
@@ -430,13 +430,13 @@ def stand_in(name: str, queue: str) -> JobDefinition:
 def shown_arguments(
     definition: JobDefinition | None, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the arguments of a run with secret values masked; without a definition, mask every value."""
+    """Mask secret values in a run's arguments; without a definition, mask every value."""
     secret = arguments if definition is None else definition.signature.secrets
     return {name: MASK if name in secret else value for name, value in arguments.items()}
 
 
 def name_of(target: Callable[..., Any]) -> str:
-    """Derive a job's key from the name of a class or function: ``DailyReportJob`` and ``daily_report`` become ``DailyReport``."""
+    """Derive a job's key from a class or function name: ``DailyReportJob`` and ``daily_report`` become ``DailyReport``."""
     name = getattr(target, "__name__", type(target).__name__)
     if not inspect.isclass(target):
         name = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
@@ -449,7 +449,7 @@ def in_words(key: str) -> str:
     return " ".join(spaced.replace("_", " ").split()) or key
 
 
-# The calendars that a job respects: its own, and the calendars of its queue.
+# The calendars that a job respects: its own, and its queue's calendars.
 
 
 def calendar_names(
@@ -466,7 +466,7 @@ def calendar_names(
 
 
 def with_calendars(job: JobDefinition, project: Project) -> JobDefinition:
-    """Return the job with a schedule that respects the calendars of the job and of its queue.
+    """Return the job with a schedule that respects the calendars for the job and its queue.
 
     Raises:
         CronError: A calendar does not exist, or cannot be parsed.
@@ -479,7 +479,7 @@ def with_calendars(job: JobDefinition, project: Project) -> JobDefinition:
 
 
 def project_calendar(project: Project, name: str) -> WorkingCalendar:
-    """Return a calendar of a project. A process reads the calendar's file once, so that all jobs use the same days.
+    """Return a project's calendar. A process reads the calendar's file once, so that all jobs use the same days.
 
     Raises:
         CronError: The calendar does not exist, or cannot be parsed.
@@ -493,7 +493,7 @@ def _calendar(name: str, said: str, package: str) -> WorkingCalendar:
 
 
 def _folder(package: str) -> Path:
-    """Return the folder of the project's package, to which the file names of calendars are relative; else the current directory."""
+    """Return the project package's folder, to which calendar files are relative; else the current directory."""
     try:
         found = find_spec(package)
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""Discover jobs and hooks: import every module of the jobs package and collect the decorated classes and functions."""
+"""Discover jobs and hooks: import every module in the jobs package and collect the decorated classes and functions."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from .hooks import Hooks, kinds_of
 log = logging.getLogger("targcc.jobs.discovery")
 
 _HOOKS = "hooks"
-"""The module of hooks. If it is broken, no job runs: a job without its hooks might run for the wrong tenant, or unmonitored."""
+"""The hooks module. If this module is broken, no job runs: a job without hooks might run for the wrong tenant, or unmonitored."""
 
 
 _DECLARED = re.compile(
     r"""^(?:class|(?:async[ ]+)?def)[ ]+(\w+)|\bname[ ]*=[ ]*["']([^"'\n]+)["']""", re.MULTILINE
 )
-"""A class or function at the top level of a module, or the argument ``name=`` of a declaration."""
+"""A class or function at the module's top level, or a declaration's argument ``name=``."""
 
 
 @dataclass(frozen=True)
 class BrokenModule:
-    """A job file that could not be used; jobs of other files run.
+    """A job file that could not be used; jobs in other files run.
 
     Args:
-        module: The dotted name of the module.
-        path: The path of the file, if known.
-        error: The last line of the traceback, or the reason; secrets are masked.
+        module: The module's dotted name.
+        path: The file's path, if known.
+        error: The traceback's last line, or the reason; secrets are masked.
         traceback: The traceback from the job file on; secrets are masked.
     """
 
@@ -53,7 +53,7 @@ class BrokenModule:
     traceback: str
 
     def names(self) -> frozenset[str]:
-        """Return the names that a job in this file may have: classes, functions, values of ``name=``, and the name of the file.
+        """Return the names that a job in this file may have: classes, functions, values for ``name=``, and the file's name.
 
         The file is searched as text, since a broken file may not parse as Python.
         """
@@ -69,13 +69,13 @@ class BrokenModule:
 
 @dataclass
 class Discovered:
-    """The result of discovery.
+    """The discovered jobs, hooks and broken files.
 
     Args:
         project: The project whose defaults complete the declarations.
         definitions: The jobs by name.
         broken: The files that could not be used.
-        modules: The names of the imported modules.
+        modules: The imported modules' names.
         hooks: Receives the discovered hooks.
     """
 
@@ -89,14 +89,14 @@ class Discovered:
 def discover(
     package: str, project: Project | None = None, hooks: Hooks | None = None
 ) -> Discovered:
-    """Import every module of ``package`` and its sub-packages; collect the jobs and hooks.
+    """Import every module in ``package`` and its sub-packages; collect the jobs and hooks.
 
-    Modules are imported in the order of their names. If two jobs have the same name, the first job is used and the file of the second
-    job is reported as broken.
+    Modules are imported in name order. If two jobs have the same name, the first job is used and the second job's
+    file is reported as broken.
 
     Args:
         package: A dotted name such as ``acme_jobs.jobs``.
-        project: The project whose defaults complete the declarations. Default: the project of this process.
+        project: The project whose defaults complete the declarations. Default: this process's project.
         hooks: Receives the hooks. Default: new hooks.
     """
     found = Discovered(project or current(), hooks=hooks or Hooks())
@@ -119,9 +119,9 @@ def _add_flows(found: Discovered) -> None:
 
 
 def discover_more(package: str, found: Discovered) -> None:
-    """Import the modules of ``package`` that ``found`` does not have yet, and add their jobs and hooks.
+    """Import the modules in ``package`` that ``found`` does not have yet, and add their jobs and hooks.
 
-    An imported module is never imported again: Python caches modules, and jobs of the module may be running.
+    An imported module is never imported again: Python caches modules, and the module's jobs may be running.
     """
     importlib.invalidate_caches()
     known = len(found.broken)
@@ -142,7 +142,7 @@ def discover_more(package: str, found: Discovered) -> None:
 
 
 def _modules(package: str, found: Discovered) -> Iterator[str]:
-    """Yield the names of ``package`` and all modules in it, depth first; skip the content of a package that cannot be imported."""
+    """Yield the names of ``package`` and all modules in it, depth first; skip the content if a package cannot be imported."""
     yield package
     for name, is_package in _children(getattr(sys.modules.get(package), "__path__", None) or ()):
         if is_package:
@@ -152,7 +152,7 @@ def _modules(package: str, found: Discovered) -> Iterator[str]:
 
 
 def _children(folders: Iterable[str]) -> list[tuple[str, bool]]:
-    """Return modules and packages by name, including folders of Python files without ``__init__.py``, which pkgutil omits."""
+    """Return modules and packages by name, including folders with Python files but without ``__init__.py``, which pkgutil omits."""
     folders = list(folders)
     children = {item.name: item.ispkg for item in pkgutil.iter_modules(folders)}
     for folder in map(Path, folders):
@@ -210,7 +210,7 @@ def _add(declaration: Declaration, found: Discovered) -> None:
 
 
 def _check_earlier_names(definition: JobDefinition, found: Discovered) -> None:
-    """Check that no alias is the name of an existing job: aliases would take over the rows of that job."""
+    """Check that no alias names an existing job: the alias would take over that job's rows."""
     for one in found.definitions.values():
         if one.name in definition.aliases or definition.name in one.aliases:
             both = f"{definition.name} and {one.name}"
@@ -218,7 +218,7 @@ def _check_earlier_names(definition: JobDefinition, found: Discovered) -> None:
 
 
 def check(definition: JobDefinition) -> None:
-    """Check the arguments of a job before its first run.
+    """Check a job's arguments before the first run.
 
     Raises:
         TypeError: A parameter has no type, or a type that pydantic cannot check.

@@ -1,4 +1,4 @@
-"""Files of runs: the type `File` of arguments and attachments, extracted content, and file stores."""
+"""Files: the type `File` for arguments and attachments, extracted content, and file stores."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _UNWANTED = re.compile(
 _DEVICES = {"CON", "PRN", "AUX", "NUL"} | {
     f"{port}{one}" for port in ("COM", "LPT") for one in range(10)
 }
-"""The device names of Windows, which cannot be file names with any extension."""
+"""Windows device names, which cannot be file names with any extension."""
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(; ?charset=[\w-]+)?")
 _UNKNOWN_TYPE = "application/octet-stream"
 
@@ -60,12 +60,12 @@ class File:
         await scheduler.enqueue(ImportReport, report=Path("march.csv"))
 
     Args:
-        source: The content, or the path of the content. A file object is read at once; a path is read when the content is needed.
-        name: The file name. Default: the name of the path or file object, else ``file``. Folders and unsafe characters are removed.
+        source: The content, or its path. A file object is read at once; a path is read when the content is needed.
+        name: The file name. Default: the path's or file object's name, else ``file``. Folders and unsafe characters are removed.
         content_type: The content type. Default: guessed from the name.
 
     Raises:
-        TypeError: The source is of another type, or a file object in text mode.
+        TypeError: The source has another type, or a file object in text mode.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class File:
 
     @property
     def source(self) -> Path | bytes:
-        """The content, or the path of the content.
+        """The content, or its path.
 
         Raises:
             FileError: The content is not on this machine.
@@ -117,7 +117,7 @@ class File:
 
     @property
     def path(self) -> Path:
-        """The path of the content on this machine, for libraries that need a path. In a job the path is valid until the attempt ends.
+        """The content's path on this machine, for libraries that need a path. In a job the path is valid until the attempt ends.
 
         Raises:
             FileError: The content is not on this machine, or is in memory and not in a file.
@@ -141,7 +141,7 @@ class File:
         return len(self._source or b"")
 
     def open(self) -> BinaryIO:
-        """Open the content for reading: ``with report.open() as content``. A file may be opened any number of times.
+        """Open the content for reading: ``with report.open() as content``. A file may be opened repeatedly.
 
         Raises:
             FileError: The content is not on this machine, or cannot be read.
@@ -185,7 +185,7 @@ class File:
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return the JSON schema of a small file in an API request; a large file is a part of a multipart form."""
+        """Return the JSON schema for a small file in an API request; a large file is sent in a multipart form."""
         del schema, handler
         return {
             "type": "object",
@@ -264,12 +264,12 @@ def _stat(path: Path) -> int:
 
 _PIECE = 2**20
 _WIDEST = 4
-"""The maximum bytes of a character in UTF-8."""
+"""Maximum bytes for a character in UTF-8."""
 _JSON = "application/json"
 
 
 class ContentKind(StrEnum):
-    """The role of content in a run."""
+    """The content's role in a run."""
 
     ARGUMENTS = "arguments"
     FILE = "file"
@@ -281,11 +281,11 @@ class Content:
     """Content to store with a run.
 
     Args:
-        kind: The role of the content in the run.
+        kind: The content's role in the run.
         file: The name, content type and bytes.
-        sha256: The SHA-256 of the bytes, in hexadecimal.
-        size: The number of bytes.
-        store: The name of the file store that holds the content; ``None`` stores the content in ``c_JobBlob``.
+        sha256: SHA-256 in hexadecimal.
+        size: Size in bytes.
+        store: The file store that holds the content, by name; ``None`` stores the content in ``c_JobBlob``.
         reference: The reference to the content in that store.
     """
 
@@ -298,7 +298,7 @@ class Content:
 
     @classmethod
     def of(cls, kind: ContentKind, file: File) -> Content:
-        """Return the content of a file, after reading the file once to compute hash and size.
+        """Return a file's content, after reading the file once to compute hash and size.
 
         Raises:
             FileError: The file cannot be read.
@@ -316,10 +316,10 @@ class Content:
 
 
 class Taken:
-    """Collect the files and large arguments of one run.
+    """Collect a run's files and large arguments.
 
     Args:
-        most: The maximum size of a file or a large argument, in bytes.
+        most: Maximum bytes in a file or a large argument.
     """
 
     def __init__(self, most: int) -> None:
@@ -344,7 +344,7 @@ class Taken:
 
     @staticmethod
     def is_too_large(text: str) -> bool:
-        """Return whether arguments in JSON need :meth:`large`: they exceed the size of a row's column, or contain text like a reference."""
+        """Return whether arguments in JSON need :meth:`large`: they are too large for a row's column, or contain text like a reference."""
         wide = len(text) * _WIDEST > LONGEST_ARGUMENTS
         return (wide and len(text.encode("utf-8", "surrogatepass")) > LONGEST_ARGUMENTS) or (
             may_refer(text)
@@ -357,7 +357,7 @@ class Taken:
 
         Args:
             arguments: The arguments, as JSON values.
-            but: The names of arguments to leave in place, whatever their size: secret arguments, which are encrypted in place.
+            but: The arguments to leave in place, whatever their size: secret arguments, which are encrypted in place.
 
         Raises:
             FileError: An argument is too large to be stored.
@@ -390,7 +390,7 @@ class Taken:
 
 
 def check_size(what: str, size: int, most: int) -> None:
-    """Check the size of a file or argument.
+    """Check a file's or argument's size.
 
     Raises:
         FileError: The size exceeds ``most`` bytes.
@@ -409,30 +409,30 @@ def _written(value: Any) -> bytes:
 
 
 class FileStore(Protocol):
-    """A store of file content outside the database, such as an object store.
+    """A store for file content outside the database, such as an object store.
 
     Define ``def make_file_store() -> FileStore`` in the project's ``services.py``. Methods are called from several threads at the same time.
-    An exception of a method means that the operation failed.
+    A method that raises an exception has failed.
     """
 
     name: str
-    """The name of the store, at most 50 characters. Each stored row records the name of its store."""
+    """The store's name, at most 50 characters. Each stored row records its store's name."""
 
     def put(self, content: BinaryIO, size: int, sha256: str) -> str:
-        """Store content; return a reference of at most 500 characters that no other content has."""
+        """Store content; return a unique reference, at most 500 characters long."""
 
     def open(self, reference: str) -> BinaryIO:
-        """Open the content of a reference; the caller reads the content once and closes the file.
+        """Open a reference's content; the caller reads the content once and closes the file.
 
         Raises:
             FileNotFoundError: The store has no content for the reference.
         """
 
     def delete(self, reference: str) -> None:
-        """Delete the content of a reference; do nothing if the content is already gone."""
+        """Delete a reference's content; do nothing if the content is already gone."""
 
     def references(self, before: datetime) -> Iterator[str]:
-        """Yield the references of content stored before an instant; the caller deletes content that no run refers to."""
+        """Yield the references for content stored before an instant; the caller deletes content that no run refers to."""
 
 
 class FolderStore:

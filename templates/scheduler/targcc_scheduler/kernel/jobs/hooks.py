@@ -1,4 +1,4 @@
-"""Hooks around attempts (``@around``) and event handlers of runs (``@on_failed``, ``@on_succeeded``, …)."""
+"""Hooks around attempts (``@around``) and event handlers for runs (``@on_failed``, ``@on_succeeded``, …)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ AROUND = "around"
 
 
 def marked(function: F, kind: str) -> F:
-    """Mark a function as a hook of a kind, so that discovery finds the function; return the same function.
+    """Mark a function as a hook, so that discovery finds the function; return the same function.
 
     Raises:
-        HookError: The function cannot be a hook of this kind.
+        HookError: The function cannot be such a hook.
     """
     check(function, kind)
     vars(function).setdefault(MARK, {})[kind] = None
@@ -33,15 +33,15 @@ def marked(function: F, kind: str) -> F:
 
 
 def kinds_of(value: object) -> tuple[str, ...]:
-    """Return the hook kinds of a module's value; an empty tuple for a value that is not a function."""
+    """Return the hook kinds that mark a module's value; an empty tuple for a value that is not a function."""
     return tuple(vars(value).get(MARK, ())) if inspect.isfunction(value) else ()
 
 
 def check(function: object, kind: str) -> None:
-    """Check that a function can be a hook of a kind.
+    """Check that a function can be a hook with this kind.
 
     Raises:
-        HookError: The value is not a function, not async for ``@around``, or takes the wrong number of arguments.
+        HookError: The value is not a function, not async for ``@around``, or takes other arguments.
     """
     if not inspect.isfunction(function):
         raise HookError(f"a hook is a function, not {function!r}")
@@ -56,7 +56,7 @@ def check(function: object, kind: str) -> None:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return the name of a hook, which stays the same after a restart: its module and qualified name."""
+    """Return a hook's name, which stays the same after a restart: its module and qualified name."""
     return f"{function.__module__}.{function.__qualname__}"
 
 
@@ -65,14 +65,14 @@ def name_of(function: Callable[..., Any]) -> str:
 CallNext = Callable[[], Awaitable[JobResult]]
 """Call the next hook, or the job after the last hook. Returns the job's result, or raises the job's exception."""
 AroundHook = Callable[[JobContext, CallNext], Awaitable[JobResult | None]]
-"""A hook around an attempt: an async function of the context and ``call_next``."""
+"""A hook around an attempt: an async function that takes the context and ``call_next``."""
 A = TypeVar("A", bound=AroundHook)
 
 
 def around(hook: A) -> A:
-    """Run ``hook`` around each attempt of each job.
+    """Run ``hook`` around each attempt, for every job.
 
-    Decorate an async function in a module of the jobs package, best ``jobs/hooks.py``::
+    Decorate an async function in a module below the jobs package, best ``jobs/hooks.py``::
 
         @around
         async def timed(ctx: JobContext, call_next: CallNext) -> None:
@@ -80,45 +80,45 @@ def around(hook: A) -> A:
             await call_next()
             ctx.log.info("timed", seconds=time.monotonic() - started)
 
-    The hook runs in the job's process, on the event loop of the jobs, in the task of the attempt. The hook begins before the job's services
+    The hook runs in the job's process, on the jobs' event loop, in the attempt's task. The hook begins before the job's services
     are created, and ends after the services are closed. The job sees the context variables that the hook sets, also a plain job, which runs
     in a thread.
 
-    The hook awaits ``call_next()`` once, which returns the job's result or raises the job's exception. The end of the hook decides:
+    The hook awaits ``call_next()`` once, which returns the job's result or raises the job's exception. The hook's end decides:
 
     * Returning ``None`` keeps the job's result or exception, even if the hook caught the exception.
     * Returning a :class:`~.result.JobResult` replaces the job's result. The hook may return a result without calling the job.
     * Raising an exception fails the attempt.
 
     Raises:
-        HookError: ``hook`` is not an async function of a context and ``call_next``.
+        HookError: ``hook`` is not an async function that takes a context and ``call_next``.
     """
     return marked(hook, AROUND)
 
 
-# Events of runs, and the decorators of their handlers: ``@on_failed``, ``@on_succeeded``, …
+# Run events, and the decorators for handlers: ``@on_failed``, ``@on_succeeded``, …
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunEvent:
-    """A change of a run's state, as a handler receives the change. An event holds no arguments: arguments may be secret.
+    """A change in a run's state, as a handler receives the change. An event holds no arguments: arguments may be secret.
 
     Args:
-        id: The id of this event for this handler, the same in every delivery. Store the id to make the handler idempotent.
-        delivery: The number of the delivery, from 1. An event is delivered again if the handler failed, or if the process ended before the
-            return of the handler was recorded.
+        id: The event's id for this handler, the same in every delivery. Store the id to make the handler idempotent.
+        delivery: Delivery number, from 1. An event is delivered again if the handler failed, or if the process ended before the
+            handler's return was recorded.
         at: The instant at which the run entered the state.
-        run_id: The id of the run.
-        job: The key of the run's job.
-        job_type: The type of the run, such as ``Recurring``.
+        run_id: The run's id.
+        job: The run's job.
+        job_type: The run's type, such as ``Recurring``.
         queue: The run's queue.
-        attempt: The number of the run's last attempt; 0 if no attempt has begun.
+        attempt: The run's last attempt; 0 if no attempt has begun.
         triggered_by: The actor that started the run, such as ``System`` or ``Manual (dana)``.
         message: The result or the error, in one line.
-        scheduled_for: The slot of a recurring job; ``None`` for other runs.
+        scheduled_for: The slot for a recurring job; ``None`` for other runs.
         created_at: The instant at which the run was created.
         started_at: The instant at which the last attempt began.
-        url: The URL of the run's page.
+        url: The run's page, as a URL.
     """
 
     id: str
@@ -138,16 +138,16 @@ class RunEvent:
 
 
 class RunSucceeded(RunEvent):
-    """The event of a run that has succeeded."""
+    """The event for a run that has succeeded."""
 
 
 class RunFailed(RunEvent):
-    """The event of a run that has failed for good: no retry follows."""
+    """The event for a run that has failed for good: no retry follows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRetrying(RunEvent):
-    """The event of an attempt that has failed and that a retry follows.
+    """The event for an attempt that has failed and that a retry follows.
 
     Args:
         retry_at: The instant of the next attempt.
@@ -157,15 +157,15 @@ class RunRetrying(RunEvent):
 
 
 class RunCancelled(RunEvent):
-    """The event of a run that was cancelled: by a person, or because a dependency of the run was not met."""
+    """The event for a run that was cancelled: by a person, or because the run's dependency was not met."""
 
 
 class RunMissed(RunEvent):
-    """The event of a slot that passed without a run."""
+    """The event for a slot that passed without a run."""
 
 
 class RunSkipped(RunEvent):
-    """The event of a slot that was skipped because another run was in its way."""
+    """The event for a slot that was skipped because another run was in its way."""
 
 
 EVENTS: dict[str, type[RunEvent]] = {
@@ -176,7 +176,7 @@ EVENTS: dict[str, type[RunEvent]] = {
     RunState.MISSED: RunMissed,
     RunState.SKIPPED: RunSkipped,
 }
-"""The event class of each state that has events."""
+"""The event class for each state with events."""
 Handler = Callable[[Any], Awaitable[None] | None]
 """A function that receives an event: async, or plain; a plain function is called in a thread."""
 
@@ -196,7 +196,7 @@ def on_succeeded(handler: Succeeded) -> Succeeded:
 def on_failed(handler: Failed) -> Failed:
     """Call ``handler`` with a :class:`RunFailed` for each run that fails for good.
 
-    Decorate a function in a module of the jobs package, best ``jobs/hooks.py``; the function may be async or plain::
+    Decorate a function in a module below the jobs package, best ``jobs/hooks.py``; the function may be async or plain::
 
         @on_failed
         async def open_ticket(event: RunFailed) -> None:
@@ -207,7 +207,7 @@ def on_failed(handler: Failed) -> Failed:
     return is recorded, the handler is called again with the same ``event.id``: make the handler idempotent.
 
     Raises:
-        HookError: ``handler`` is not a function of one event.
+        HookError: ``handler`` is not a function that takes one event.
     """
     return marked(handler, RunState.FAILED)
 
@@ -232,13 +232,13 @@ def on_skipped(handler: Skipped) -> Skipped:
     return marked(handler, RunState.SKIPPED)
 
 
-# The hooks of a process: added to its scheduler, or found by discovery.
+# A process's hooks: added to its scheduler, or found by discovery.
 
 log = logging.getLogger("targcc.jobs.hooks")
 
 
 class Hooks:
-    """The hooks of a process, in call order: the scheduler's own, added hooks, discovered hooks."""
+    """A process's hooks, in call order: the scheduler's own, added hooks, discovered hooks."""
 
     def __init__(self) -> None:
         self._first: list[AroundHook] = []
@@ -260,10 +260,10 @@ class Hooks:
         return self._handlers
 
     def give(self, hook: Callable[..., Any], kind: str) -> None:
-        """Add a hook of a scheduler.
+        """Add a hook that an application gives to its scheduler.
 
         Raises:
-            HookError: The hook cannot be of this kind, another handler has the name, or the scheduler has started.
+            HookError: The function cannot be such a hook, another handler has the name, or the scheduler has started.
         """
         check(hook, kind)
         if kind == AROUND:
@@ -274,7 +274,7 @@ class Hooks:
         self._hear(hook, [kind])
 
     def find(self, hook: Callable[..., Any], kinds: Sequence[str]) -> None:
-        """Add a marked function of the jobs package; adding the same function twice changes nothing.
+        """Add a marked function from the jobs package; adding the same function twice changes nothing.
 
         Raises:
             HookError: Another handler has the name.
@@ -288,7 +288,7 @@ class Hooks:
             self._hear(hook, events)
 
     def begin_with(self, hook: AroundHook) -> None:
-        """Add a hook of the scheduler itself, outside all project hooks."""
+        """Add the scheduler's own hook, outside all project hooks."""
         if hook not in self._first:
             self._first.append(hook)
 

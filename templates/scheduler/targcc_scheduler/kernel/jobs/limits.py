@@ -15,7 +15,7 @@ from ...core.errors import ArgumentsError, JobError
 from ...core.text import clean
 from .arguments import Parameters
 
-# Limits by key: a maximum of concurrent runs, and a rate of starts, for each tenant, account or job.
+# Limits by key: maximum concurrent runs, and a rate for starts, for each tenant, account or job.
 
 LimitBy: TypeAlias = "str | Callable[..., Any]"
 _RATE = re.compile(r"([1-9]\d{0,8})\s*/\s*(s|min|h|d)")
@@ -24,32 +24,32 @@ _READABLE = 60
 
 
 class LimitOptions(TypedDict, total=False):
-    """The option ``limit`` of a job; set ``running``, ``rate`` or both."""
+    """The job option ``limit``; set ``running``, ``rate`` or both."""
 
     key: LimitBy
     """The argument whose value is the key, or a function that gets the arguments by name and returns the key. Runs with the same key share a
-    limit. Without ``key``, all runs of the job share a limit."""
+    limit. Without ``key``, all the job's runs share a limit."""
     running: int
-    """The maximum number of concurrent runs with the same key, on all nodes together; with ``weight``, the maximum total weight."""
+    """Maximum concurrent runs with the same key, on all nodes together; with ``weight``, the maximum total weight."""
     rate: str
     """The rate at which attempts with the same key may start, such as ``100/min``, ``5/s`` or ``1000/h``."""
     burst: int
-    """With ``rate``: the maximum number of attempts that may start at once after a pause. Default: the number for a second, at least 1."""
+    """With ``rate``: the attempts that may start at once after a pause. Default: the number for a second, at least 1."""
     weight: int
-    """The share of ``running`` that a run takes. Default: 1."""
+    """The share that a run takes from ``running``. Default: 1."""
 
 
 @dataclass(frozen=True)
 class KeyedLimit:
-    """The checked limit of a job by key; see :class:`LimitOptions`.
+    """A job's limit by key, checked; see :class:`LimitOptions`.
 
     Args:
-        key: The argument or the function that returns the key; ``None``: all runs of the job share a key.
-        running: The maximum total weight of concurrent runs with the same key; ``None`` is no limit.
+        key: The argument or the function that returns the key; ``None``: all the job's runs share a key.
+        running: Maximum total weight for concurrent runs with the same key; ``None`` is no limit.
         rate: The rate as it was written; ``None`` without a rate.
         interval_ms: The milliseconds between two tokens; an attempt takes a token to start.
-        burst: The maximum number of saved tokens.
-        weight: The weight of a run.
+        burst: Maximum saved tokens.
+        weight: A run's weight.
     """
 
     key: LimitBy | None = None
@@ -68,7 +68,7 @@ class KeyedLimit:
         return f"{whose}: {', '.join(part for part in (running, rate, weight) if part)}"
 
     def key_of(self, job: str, signature: Parameters, arguments_json: str | None) -> str:
-        """Return the limit key of a run: the job's name, then the value of the key; a digest replaces a long or secret value.
+        """Return a run's limit key: the job's name, then the key's value; a digest replaces a long or secret value.
 
         Raises:
             ArgumentsError: The key function failed.
@@ -98,12 +98,12 @@ def _plain(value: Any) -> str:
 
 
 def limit_of(key: str, target: Callable[..., Any], given: LimitOptions | None) -> KeyedLimit | None:
-    """Parse the option ``limit`` of a job; return ``None`` for a job without the option.
+    """Parse the job option ``limit``; return ``None`` for a job without the option.
 
     Args:
         key: The job's name.
         target: The job's class or function.
-        given: The value of the option.
+        given: The option's value.
 
     Raises:
         JobError: The option cannot be parsed, or the job has no argument with the name in ``key``.
@@ -154,17 +154,17 @@ def _interval(key: str, rate: str) -> float:
     return _MILLISECONDS[found[2]] / int(found[1])
 
 
-# The policy of a job's limit, as rows of keys store the policy.
+# A job's limit policy, as stored in each key's row.
 
 
 @dataclass(frozen=True, slots=True)
 class LimitPolicy:
-    """The policy of a job's limit, which applies to each of its keys.
+    """A job's limit policy, which applies to each key.
 
     Args:
-        most: The maximum total weight of concurrent runs with the same key; ``None`` is no limit.
+        most: Maximum total weight for concurrent runs with the same key; ``None`` is no limit.
         interval_ms: The milliseconds between two tokens; ``None`` without a rate.
-        burst: The maximum number of saved tokens.
+        burst: Maximum saved tokens.
     """
 
     most: int | None = None
@@ -173,5 +173,5 @@ class LimitPolicy:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The policy as columns of ``c_JobLimit``."""
+        """The policy as ``c_JobLimit`` columns."""
         return {"Most": self.most, "IntervalMs": self.interval_ms, "Burst": self.burst}

@@ -1,4 +1,4 @@
-"""Registry of the jobs of a process: discovered, registered by hand, or external (from outside the code)."""
+"""A process's job registry: discovered, registered by hand, or external (from outside the code)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .definition import JobDefinition
 from .discovery import BrokenModule, Discovered, check, discover, discover_more
 from .hooks import AROUND, A, Cancelled, Failed, Hooks, Missed, Retrying, Skipped, Succeeded
 
-# The jobs of this process: discovered, registered by hand, or external.
+# This process's jobs: discovered, registered by hand, or external.
 
 JobRef = str | JobDefinition | Callable[..., Any]
 """A reference to a job: a name, definition, class or function."""
 
 
 class JobRegistry:
-    """The jobs of a process, by name. The first access imports the jobs package, in the calling thread.
+    """A process's jobs, by name. The first access imports the jobs package, in the calling thread.
 
     Args:
-        package: The dotted name of the jobs package, such as ``acme_jobs.jobs``.
+        package: The jobs package's dotted name, such as ``acme_jobs.jobs``.
         more: Adds the external jobs, after the jobs package has been imported.
-        project: The project whose defaults complete the jobs. Default: the project of this process.
+        project: The project whose defaults complete the jobs. Default: this process's project.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class JobRegistry:
         project: Project | None = None,
     ) -> None:
         self.hooks = Hooks()
-        """The hooks of the process. Discovered hooks are added when the jobs package is imported."""
+        """The process's hooks. Discovered hooks are added when the jobs package is imported."""
         self._package = package
         self._more = more
         self._project = project
@@ -62,7 +62,7 @@ class JobRegistry:
 
     @property
     def own(self) -> list[JobDefinition]:
-        """The jobs of the code, without external jobs and without overrides."""
+        """The jobs in the code, without external jobs and without overrides."""
         definitions = self._found().definitions
         return [job for name, job in list(definitions.items()) if name not in self._external]
 
@@ -84,7 +84,7 @@ class JobRegistry:
         return self._find_by_name(job)
 
     def broken_file_of(self, name: str) -> BrokenModule | None:
-        """Return the broken file that seems to declare a job of this name; ``None`` without such a file, or for a known job."""
+        """Return the broken file that seems to declare a job with this name; ``None`` without such a file, or for a known job."""
         wanted = _folded(name)
         if not wanted or name in self.definitions:
             return None
@@ -93,7 +93,7 @@ class JobRegistry:
         )
 
     def key_of(self, name: str) -> str:
-        """Return the key of a job by any name that :meth:`find` accepts; return an unknown name unchanged."""
+        """Return a job's key by any name that :meth:`find` accepts; return an unknown name unchanged."""
         try:
             return self.find(name).name
         except UnknownJob:
@@ -116,7 +116,7 @@ class JobRegistry:
         self._hold(definition.name)
 
     def override(self, overrides: Iterable[Override]) -> set[str]:
-        """Replace all overrides by ``overrides``; return the names of the jobs whose overrides changed."""
+        """Replace all overrides by ``overrides``; return the jobs whose overrides changed."""
         with self._lock:
             before, self._overrides = self._overrides, {}
             for one in overrides:
@@ -131,7 +131,7 @@ class JobRegistry:
             return changed
 
     def _hold(self, *names: str) -> None:
-        """Recompute the public definitions of these jobs, and of the jobs that these jobs follow."""
+        """Recompute the public definitions for these jobs and for the jobs that these jobs follow."""
         found = self._found().definitions
         touched = {*names, *(one for name in names if name in found for one in found[name].after)}
         following: dict[str, list[str]] = {}
@@ -168,16 +168,16 @@ class JobRegistry:
         *,
         if_taken: str = "rename one of the two",
     ) -> tuple[set[str], set[str]]:
-        """Replace the external jobs; a job of the code takes precedence over an external job of the same name.
+        """Replace the external jobs; a job in the code takes precedence over an external job with the same name.
 
         Args:
-            source: The source of the external jobs, for messages.
+            source: The external jobs' source, for messages.
             jobs: The external jobs by name.
             broken: The external jobs that could not be used.
-            if_taken: The advice in the message about an external job whose name a job of the code has.
+            if_taken: The advice in the message about an external job whose name a job in the code has.
 
         Returns:
-            The names of removed jobs, and the names of new or changed jobs.
+            The removed jobs, and the new or changed jobs, by name.
         """
         with self._lock:
             definitions = self._found().definitions
@@ -254,27 +254,27 @@ def _folded(name: str) -> str:
     return "".join(filter(str.isalnum, name)).casefold().removesuffix("job")
 
 
-# Hooks of a scheduler that an application creates: for functions outside the jobs package.
+# Hooks for a scheduler that an application creates: for functions outside the jobs package.
 
 
 class Hooked:
-    """The hook methods of :class:`~...scheduler.Scheduler`; use each method as a decorator, before the scheduler starts."""
+    """The hook methods in :class:`~...scheduler.Scheduler`; use each method as a decorator, before the scheduler starts."""
 
     _registry: JobRegistry
 
     @property
     def hooks(self) -> Hooks:
-        """The hooks of this process; the first access imports the jobs package."""
+        """This process's hooks; the first access imports the jobs package."""
         self._registry.definitions  # noqa: B018 - the hooks are found with the jobs
         return self._registry.hooks
 
     def around(self, hook: A) -> A:
-        """Run ``hook`` around each attempt, outside the hooks of the jobs package; see :func:`~.hooks.around`.
+        """Run ``hook`` around each attempt, outside the jobs package's hooks; see :func:`~.hooks.around`.
 
-        For jobs with ``isolation="process"``, define the hook at the top level of a module that the jobs' processes can import.
+        For jobs with ``isolation="process"``, define the hook at the top level in a module that the jobs' processes can import.
 
         Raises:
-            HookError: ``hook`` is not an async function of a context and ``call_next``.
+            HookError: ``hook`` is not an async function that takes a context and ``call_next``.
         """
         self._registry.hooks.give(hook, AROUND)
         return hook

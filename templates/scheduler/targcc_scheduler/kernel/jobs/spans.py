@@ -1,8 +1,8 @@
-"""Spans of runs, by OpenTelemetry's conventions for messaging: a run is a message to its job.
+"""Spans for runs, by OpenTelemetry's conventions for messaging: a run is a message to its job.
 
-``create <job>`` (producer) is the span of enqueueing a run. ``process <job>`` (consumer) is the span of an attempt; each attempt has a span.
-A ``process`` span is a child of the ``create`` span in the same trace, and has a link to the ``create`` span. A run that no code has
-enqueued, such as the run of a slot, begins a new trace.
+``create <job>`` (producer) spans the enqueue call. ``process <job>`` (consumer) spans an attempt; each attempt has a span.
+A ``process`` span is a child below the ``create`` span in the same trace, and has a link to the ``create`` span. A run that no code has
+enqueued, such as a slot's run, begins a new trace.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FLUSH_MILLISECONDS = 1_000
 
 
 def create(job: str, queue: str) -> str | None:
-    """Create the producer span of a new run; return its ``traceparent``, or ``None`` if no trace is recorded or continued."""
+    """Create the producer span for a new run; return its ``traceparent``, or ``None`` if no trace is recorded or continued."""
     span = _tracer().start_span(
         f"create {job}", kind=SpanKind.PRODUCER, attributes=_attributes("create", job, queue)
     )
@@ -34,7 +34,7 @@ def create(job: str, queue: str) -> str | None:
 
 
 async def process(ctx: JobContext, call_next: CallNext) -> None:
-    """Run an attempt inside its consumer span, so that spans of the job and of the runs it enqueues become children."""
+    """Run an attempt inside its consumer span, so that spans from the job and from its enqueue calls become children."""
     parent = _W3C.extract({"traceparent": ctx.trace or ""}, Context())
     creator = trace.get_current_span(parent).get_span_context()
     attributes: dict[str, str | int] = {
@@ -85,7 +85,7 @@ def _attributes(operation: str, job: str, queue: str) -> dict[str, str]:
 
 
 def _raised(span: Span, ctx: JobContext, error: BaseException) -> None:
-    """Record the exception of an attempt as an error, except for a run that was stopped for another reason than a timeout."""
+    """Record an attempt's exception as an error, except for a run that was stopped for another reason than a timeout."""
     if ctx.stop_reason is not None:
         span.set_attribute("targcc.stopped", str(ctx.stop_reason))
         if ctx.stop_reason is not StopReason.TIMEOUT:

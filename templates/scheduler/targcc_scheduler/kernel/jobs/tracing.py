@@ -1,4 +1,4 @@
-"""Turn tracing of runs on. OpenTelemetry is not imported before tracing is on."""
+"""Turn tracing on for runs. OpenTelemetry is not imported before tracing is on."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from .hooks import Hooks
 
 
 class Tracing:
-    """Create the spans of a process, while tracing is on."""
+    """Create a process's spans, while tracing is on."""
 
     def __init__(self) -> None:
         self.is_on = False
 
     def turn_on(self, hooks: Hooks) -> None:
-        """Create a span for each new run and for each attempt from now on; the span of an attempt encloses all hooks."""
+        """Create a span for each new run and for each attempt from now on; an attempt's span encloses all hooks."""
         from . import spans
 
         self.is_on = True
         hooks.begin_with(spans.process)
 
     def created(self, job: str, queue: str) -> str | None:
-        """Create the span of a new run; return its W3C ``traceparent``, or ``None`` while tracing is off."""
+        """Create the span for a new run; return its W3C ``traceparent``, or ``None`` while tracing is off."""
         if not self.is_on:
             return None
         from . import spans
@@ -35,7 +35,7 @@ class Tracing:
 
 
 TRACING = Tracing()
-"""The tracing of this process."""
+"""This process's tracing."""
 
 
 def trace_id_of(traceparent: str | None) -> str | None:

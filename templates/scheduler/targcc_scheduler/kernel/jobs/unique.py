@@ -1,4 +1,4 @@
-"""Unique runs: parse the options, and compute the unique key of a run."""
+"""Unique runs: parse the options, and compute a run's unique key."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Duplicate = Literal["skip", "replace", "debounce", "throttle"]
 
 QUEUED, RUNNING = "queued", "running"
 _READABLE = 130
-"""The maximum number of characters of the arguments that follow the digest in a key."""
+"""Maximum characters, in a key, of the arguments after the digest."""
 _TIMED = ("debounce", "throttle")
 
 
 @dataclass(frozen=True)
 class Unique:
-    """The rule by which the runs of a job are unique.
+    """The rule that makes a job's runs unique.
 
     Args:
         by: The arguments that make up the key; empty for all arguments.
         function: The key function, instead of ``by``.
-        scope: The time for which a run keeps its key: ``queued`` until the run starts, ``running`` until the run ends.
-        window: The further time for which a successful run keeps its key.
+        scope: How long a run keeps its key: ``queued`` until the run starts, ``running`` until the run ends.
+        window: The additional time that a successful run keeps its key.
         duplicate: The policy for another run with the same key.
-        wait: The duration of ``debounce`` or ``throttle``.
+        wait: The duration for ``debounce`` or ``throttle``.
     """
 
     by: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Unique:
         return f"by {by} ({until}): {self.duplicate}{wait}"
 
     def key(self, signature: Parameters, arguments_json: str | None) -> str | None:
-        """Return the unique key of a run: a digest of the key's arguments, followed by these arguments if none is secret.
+        """Return a run's unique key: a digest over the key's arguments, followed by these arguments if none is secret.
 
         Args:
             signature: The job's parameters.
@@ -87,7 +87,7 @@ class Unique:
 
 
 def digest_of(value: Any) -> str:
-    """Return the SHA-256 of a value's JSON, with sorted object names, in hexadecimal."""
+    """Hash a value's JSON with SHA-256, with sorted object names, in hexadecimal."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -109,7 +109,7 @@ def unique_of(
     *,
     recurs: bool,
 ) -> Unique | None:
-    """Parse the options of unique runs; return ``None`` for a job without ``unique``.
+    """Parse the options for unique runs; return ``None`` for a job without ``unique``.
 
     Args:
         key: The job's name.
@@ -120,7 +120,7 @@ def unique_of(
         recurs: Whether the job has a schedule.
 
     Raises:
-        JobError: The options contradict each other, or the job has no argument of a name in ``unique``.
+        JobError: The options contradict each other, or the job has no argument with a name in ``unique``.
     """
     if by is None:
         if scope is not None or on_duplicate is not None:
