@@ -192,7 +192,7 @@ class StopReason(StrEnum):
 
 
 class JobContext:
-    """A run's current attempt, passed to ``execute`` as its first parameter.
+    """A run's current attempt, passed to ``execute`` as the parameter annotated ``JobContext``.
 
     The context holds the run's identity, its log (``ctx.log``), its progress, durable steps, attachments and cancellation::
 
@@ -211,7 +211,7 @@ class JobContext:
         scheduled_for: The run's slot, in the job's zone. For a run without a slot: the instant at which the run was created.
         triggered_by: The actor that started the run, such as ``System`` or ``Manual (dana)``.
         recorder: Stores the run's log lines, progress, steps and files.
-        trace: The W3C ``traceparent`` from the code that enqueued the run, if that was traced.
+        trace: The W3C ``traceparent`` from the code that enqueued the run; ``None`` without tracing.
         parents: The runs that this run waited for, by job name.
     """
 
@@ -428,7 +428,7 @@ class JobContext:
 
     @property
     def noticed(self) -> bool:
-        """Whether the job has read :attr:`cancelled` since the run must stop."""
+        """Whether the job has read :attr:`cancelled` since the run was told to stop."""
         return self._noticed
 
     def _begin_step(self, name: str) -> None:

@@ -74,7 +74,7 @@ class RecurringOptions(TypedDict, total=False):
     queue: str | None
     """The queue for the job's runs. Default: the project's default queue."""
     priority: int
-    """The run with the higher priority starts first within a queue. Default: 0."""
+    """The priority for the job's runs: the run with the highest number starts first within a queue. Default: 0."""
     retries: int | None
     """Retries after a failed attempt; 0 disables retries. Default: the project's."""
     backoff: Backoff | None
@@ -91,18 +91,19 @@ class RecurringOptions(TypedDict, total=False):
     misfire_grace: str | timedelta
     """The maximum age for a slot that may still run: an older slot is missed under every policy. ``"none"`` is no limit. Default: a day."""
     concurrency: int | None
-    """Maximum runs at the same time, on all nodes together."""
+    """Maximum concurrent runs, on all nodes together. Default: no limit with ``overlap="allow"``, else 1."""
     isolation: Isolation | None
     """``thread``: run in the worker's process; a plain job that ignores cancellation occupies its worker until the job ends. ``process``: run in
     a separate process, which can always be stopped, and whose crash affects this run alone. Default: the queue's isolation, else ``thread``."""
     memory_limit: int | None
     """Maximum resident memory for a run, in MiB. A run that uses more is terminated and fails. Implies ``isolation="process"``."""
     alerts: Alerts | None
-    """The recipients of alerts about this job, and the conditions."""
+    """The alerts about this job: recipients and conditions."""
     paused: bool
     """Create the job paused, until a person resumes the job."""
     calendar: str | tuple[str, ...] | None
-    """The project's calendars that the job respects, by name. While a calendar for the job or the job's queue is closed, the schedule starts no run."""
+    """The project's calendars that the job respects, by name. The schedule starts no run while a calendar for the job or the job's queue is
+    closed."""
     on_holiday: OnHoliday | None
     """The policy for a slot on a day when a calendar is closed. ``skip``: leave the slot out. ``next``, ``previous``: move the slot to the same
     time on the next or the previous working day. Default: the queue's policy, else ``skip``."""
@@ -124,7 +125,7 @@ class RecurringOptions(TypedDict, total=False):
     must_finish_by: str | None
     """A time of day in the job's zone, such as ``"06:00"``. Alert if the last slot before that time has not succeeded by then."""
     must_start_within: str | timedelta | None
-    """The maximum time between due and started. Alert when a run has waited longer for a worker, or when no node has started a slot."""
+    """The longest acceptable wait between due time and start. Alert when a run has waited longer for a worker, or when no node has started a slot."""
     at_least: str | None
     """Minimum successes in a period, such as ``"1 success in 26h"``. Alert when there were fewer."""
     ping: str | None
@@ -174,8 +175,8 @@ def job(
             async def execute(self, ctx: JobContext, region: str = "all") -> str:
                 return "42 rows"
 
-    ``execute`` may be plain or async. The parameters after the context are the job's typed arguments. For the return value see
-    :class:`~.result.JobResult`.
+    ``execute`` may be plain or async. The parameter annotated ``JobContext`` gets the context and may be omitted; every other parameter is a
+    typed argument. For the return value see :class:`~.result.JobResult`.
 
     Args:
         schedule: A cron expression. Or a :class:`JobType`, for a job without a schedule. Default: the schedule of ``every`` or ``at``; without
@@ -237,7 +238,7 @@ class Declaration:
 def declare(
     target: Callable[..., Any], schedule: str | JobType | None = None, **options: Unpack[JobOptions]
 ) -> Declaration:
-    """Declare ``target``, after every check that needs no project.
+    """Return a declaration for ``target``, after every check that needs no project.
 
     Raises:
         JobError: The options contradict each other.
@@ -251,7 +252,7 @@ def declare(
 def define(
     target: Callable[..., Any], schedule: str | JobType | None = None, **options: Unpack[JobOptions]
 ) -> JobDefinition:
-    """Define ``target`` as a job in this process's project.
+    """Return a definition for ``target`` in this process's project.
 
     Raises:
         JobError: The options contradict each other.

@@ -142,8 +142,8 @@ class JobType(StrEnum):
 class Job(Protocol):
     """The protocol for job classes; job classes need not inherit from this class.
 
-    ``execute`` may be plain or async. The parameter annotated as :class:`JobContext` gets the context and may be omitted; every other
-    parameter is an argument of the job.
+    ``execute`` may be plain or async. The parameter annotated :class:`JobContext`, or named ``ctx`` or ``context`` without a type, gets the
+    context and may be omitted. Every other parameter is a job argument.
     """
 
     execute: Callable[..., Any]
@@ -155,7 +155,7 @@ class Alerts:
 
     Args:
         on: The conditions that send an alert, any of ``failure``, ``success``, ``missed``, ``unknown`` (a run waits for a node that knows
-            the job or accepts the arguments; ``failure`` includes ``unknown``), ``late`` (a job's expectation is broken; ``failure`` and
+            the job and accepts the arguments; ``failure`` includes ``unknown``), ``late`` (a job's expectation is broken; ``failure`` and
             ``missed`` include ``late``) and ``slower than 5m`` (with any duration).
         email: The e-mail addresses.
         slack: A Slack webhook URL, or a reference to the URL: ``${SLACK_URL}`` is an environment variable, ``file:/run/secrets/slack`` is a
@@ -267,7 +267,7 @@ class JobDefinition:
         overlap: The policy for a slot that falls due while the job is busy.
         misfire: The policy for slots that passed while no node could start the runs.
         misfire_grace: The maximum age for a slot that may still run; an older slot is recorded as missed. ``None`` is no limit.
-        concurrency: Maximum runs at the same time, on all nodes together; ``None`` if not set.
+        concurrency: Maximum concurrent runs, on all nodes together; ``None`` if not set: see :attr:`limit`.
         isolation: ``process`` runs the job in a separate process, which can always be stopped and cannot harm other runs.
         memory_limit: Maximum memory for that process, in MiB.
         alerts: The alerts' recipients and conditions.
@@ -337,7 +337,7 @@ class JobDefinition:
 
     @property
     def limit(self) -> int | None:
-        """Maximum runs at the same time; ``None`` is no limit."""
+        """Maximum concurrent runs: ``concurrency``; if not set, no limit (``None``) with ``overlap="allow"``, else 1."""
         if self.concurrency is not None:
             return self.concurrency
         return None if self.overlap == "allow" else 1

@@ -112,13 +112,13 @@ class RunEvent:
         job: The run's job.
         job_type: The run's type, such as ``Recurring``.
         queue: The run's queue.
-        attempt: The run's last attempt; 0 if no attempt has begun.
+        attempt: The last attempt's number; 0 if no attempt has begun.
         triggered_by: The actor that started the run, such as ``System`` or ``Manual (dana)``.
         message: The result or the error, in one line.
         scheduled_for: The slot for a recurring job; ``None`` for other runs.
         created_at: The instant at which the run was created.
         started_at: The instant at which the last attempt began.
-        url: The run's page, as a URL.
+        url: The URL to the run's page.
     """
 
     id: str
@@ -202,8 +202,8 @@ def on_failed(handler: Failed) -> Failed:
         async def open_ticket(event: RunFailed) -> None:
             await tickets.create(key=event.id, title=f"{event.job} failed", link=event.url)
 
-    A node that has the handler makes the call, a few seconds after the state was committed; any such node, not only the node that ran the
-    job. The database keeps the event until the handler has returned. If the handler raises, takes more than 50 s, or the process dies before the
+    The call comes a few seconds after the state was committed, from any node that has the handler, not only from the node that ran the job.
+    The database keeps the event until the handler has returned. If the handler raises, takes more than 50 s, or the process dies before the
     return is recorded, the handler is called again with the same ``event.id``: make the handler idempotent.
 
     Raises:

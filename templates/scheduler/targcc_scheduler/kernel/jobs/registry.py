@@ -1,4 +1,4 @@
-"""A process's job registry: discovered, registered by hand, or external (from outside the code)."""
+"""Register a process's jobs: discovered jobs, jobs registered by hand, and external jobs (from outside the code)."""
 
 from __future__ import annotations
 

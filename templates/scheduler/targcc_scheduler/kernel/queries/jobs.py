@@ -160,7 +160,7 @@ class JobOverview:
 
     @property
     def failing_runs(self) -> int:
-        """The failures and missed slots since the last other outcome."""
+        """The number of consecutive failures and missed slots up to now."""
         count = 0
         for run in self.outcomes:
             if run.state not in BAD:

@@ -80,7 +80,7 @@ async def list_keys(
         job: Return only this job's keys.
         key: Return only keys that contain this text.
         waiting: Return only keys with waiting runs.
-        limit: Maximum keys.
+        limit: Maximum keys on the page.
         after: The last key on the previous page.
     """
     query = _rows().where(_l.LimitKey > after)

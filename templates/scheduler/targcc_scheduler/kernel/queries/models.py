@@ -102,7 +102,7 @@ class Run:
 
     @property
     def final(self) -> bool:
-        """Whether the run has ended; a final state never changes."""
+        """Whether the run has ended: its state no longer changes."""
         return self.state in FINAL
 
     @property

@@ -94,7 +94,7 @@ async def attempts_of_run(connection: AsyncConnection, run: Run) -> tuple[Attemp
         sa.select(logged_job)
         .where(
             logged_job.c.JobId == str(run.id),
-            logged_job.c.StartedAt >= run.created_at - timedelta(minutes=1),  # reads few months
+            logged_job.c.StartedAt >= run.created_at - timedelta(minutes=1),  # skips old months
         )
         .order_by(logged_job.c.Attempt, logged_job.c.ID)
     )
@@ -122,7 +122,7 @@ async def files(connection: AsyncConnection, run_id: int) -> list[Blob]:
 
 
 async def find_file(connection: AsyncConnection, run_id: int, file_id: str) -> tuple[Run, Blob]:
-    """Return a run and its file with an id.
+    """Find a run's file; return the run and the file.
 
     Raises:
         UnknownFile: The run does not exist, or has no such file.
@@ -169,7 +169,7 @@ class RunStatus:
 
     @property
     def final(self) -> bool:
-        """Whether the run has ended; a final state never changes."""
+        """Whether the run has ended: its state no longer changes."""
         return self.state in FINAL
 
 

@@ -71,7 +71,7 @@ class EndedRuns:
 
     @property
     def total(self) -> int:
-        """The count over all ended runs."""
+        """The number of ended runs."""
         return self.by_quarter.total()
 
     def count(self, *states: RunState) -> int:
@@ -180,10 +180,10 @@ def _days_since(instant: datetime) -> sa.ColumnElement[int]:
 
 
 def percentile(counts: Sequence[tuple[int, int]], share: float) -> int | None:
-    """Return a percentile by the nearest-rank method: the smallest duration that at least the share ``share`` does not exceed.
+    """Return a percentile by the nearest-rank method: the smallest duration that at least ``share`` of the durations do not exceed.
 
     Args:
-        counts: Pairs with a duration and its count, shortest duration first.
+        counts: Durations with their counts, shortest duration first.
         share: The share of durations, from 0 to 1.
 
     Returns:
