@@ -1,1 +1,1 @@
-"""Jobs: declaration, discovery, registry, arguments, result, context."""
+"""Jobs: declare, discover and register them; their arguments, options, hooks, context and result."""

@@ -1,4 +1,4 @@
-"""The typed arguments of a job: read from its signature, checked when a run is created, kept as JSON."""
+"""Typed job arguments: read from the signature, checked when a run is created, stored as JSON."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from .files import Content, File, Taken
 
 _SECRETS = (pydantic.SecretStr, pydantic.SecretBytes, pydantic.Secret)
 _AS_IT_IS = frozenset({str, int, bool, type(None)})
-"""Types whose values JSON holds as they are; nearly all arguments are of them."""
+"""The types whose values need no conversion to JSON; nearly all arguments have such a type."""
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
-"""As ``json.dumps`` does, which makes such an encoder each time."""
+"""Encode JSON like ``json.dumps``, without creating an encoder in each call."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of a job's function.
+    """The parameters that a job's function takes.
 
     Args:
-        context: The name of the parameter that takes the :class:`JobContext`; ``None`` when there is none.
-        model: The other parameters as a model; ``None`` when there are none.
-        secrets: The names of those that are secret (pydantic's ``SecretStr``, ``SecretBytes``, ``Secret[…]``, or what holds one).
+        context: The name of the parameter that takes the :class:`JobContext`; ``None`` without such a parameter.
+        model: The model for the other parameters; ``None`` without other parameters.
+        secrets: The names of secret parameters: pydantic's ``SecretStr``, ``SecretBytes``, ``Secret[…]``, or a type that contains such a type.
     """
 
     context: str | None
@@ -45,25 +45,28 @@ class Parameters:
     secrets: frozenset[str]
 
     def check(self, arguments: Mapping[str, Any]) -> str | None:
-        """The arguments as JSON, checked and completed with defaults; ``None`` for a job that takes none.
+        """Check the arguments and add defaults; return them as JSON with encrypted secrets, or ``None`` for a job without arguments.
 
         Raises:
-            ArgumentsError: some are missing, unknown or of a wrong type.
+            ArgumentsError: An argument is missing, unknown or has the wrong type.
         """
         return self._written(arguments, None)
 
     def take(
         self, arguments: Mapping[str, Any], most: int
     ) -> tuple[str | None, tuple[Content, ...]]:
-        """:meth:`check` for a run: files, and what is too large to stand in its row, are taken out and kept with it.
+        """Check a run's arguments, and extract files and large arguments, which are stored beside the run's row.
 
         Args:
             arguments: The arguments.
-            most: Bytes that a file, or a large argument, may have.
+            most: Maximum bytes in a file or a large argument.
+
+        Returns:
+            The result of :meth:`check`, with references instead of extracted content; and the content.
 
         Raises:
-            ArgumentsError: as :meth:`check`.
-            FileError: a file cannot be read, or something is too large.
+            ArgumentsError: An argument is missing, unknown or has the wrong type.
+            FileError: A file cannot be read, or a file or argument is too large.
         """
         taken = Taken(most)
         return self._written(arguments, taken), taken.contents
@@ -89,10 +92,10 @@ class Parameters:
         return _as_json(taken.large(sealed, but=self.secrets))
 
     def only(self, names: Iterable[str]) -> Parameters:
-        """Some of the parameters.
+        """Return the parameters reduced to some names.
 
         Raises:
-            ArgumentsError: there is no parameter of a name.
+            ArgumentsError: A name belongs to no parameter.
         """
         known = self.model.model_fields if self.model is not None else {}
         if unknown := [name for name in names if name not in known]:
@@ -101,27 +104,30 @@ class Parameters:
         return Parameters(self.context, _model(fields), self.secrets & fields.keys())
 
     def reseal(self, arguments_json: str) -> str:
-        """What :meth:`check` wrote, with its secrets sealed by the newest key.
+        """Encrypt the secrets in the result of :meth:`check` again, with the newest key.
 
         Raises:
-            SecretError: they are sealed with a key that this process does not have.
+            SecretError: The secrets are encrypted with a key that this process does not have.
         """
         opened = self.plain(arguments_json)
         return _as_json(SEALS.seal(opened, self.secrets))
 
     def plain(self, arguments_json: str | None) -> dict[str, Any]:
-        """What :meth:`check` wrote, as JSON holds it, with its secrets as they are.
+        """Parse the result of :meth:`check` into JSON values, with decrypted secrets.
 
         Raises:
-            SecretError: they are sealed with a key that this process does not have.
+            SecretError: The secrets are encrypted with a key that this process does not have.
         """
         return SEALS.open(json.loads(arguments_json or "{}"), self.secrets)
 
     def fits(self, arguments_json: str | None) -> dict[str, Any] | None:
-        """:meth:`load` before anything that is kept apart is here: files cannot be read yet; ``None`` when there are larger arguments.
+        """Check stored arguments before extracted content has been fetched.
+
+        Returns:
+            The result of :meth:`load`, whose files cannot be read yet; ``None`` if large arguments were extracted.
 
         Raises:
-            ArgumentsError: they do not fit; the values of larger arguments are not looked at.
+            ArgumentsError: The arguments do not fit the parameters; extracted values are not checked.
         """
         if self.model is None or arguments_json is None or not may_refer(arguments_json):
             return self.load(arguments_json)
@@ -129,21 +135,21 @@ class Parameters:
         small = {name: value for name, value in given.items() if not is_large(value)}
         if len(small) == len(given):
             return self.load(arguments_json)
-        self.only(given)  # a name that it does not know is refused
+        self.only(given)  # refuses an unknown name
         large = given.keys() - small.keys()
         rest = self.only([name for name in self.model.model_fields if name not in large])
         rest.load(json.dumps(small))
         return None
 
     def load(self, arguments_json: str | None, here: Here | None = None) -> dict[str, Any]:
-        """What :meth:`check` or :meth:`take` wrote, as keyword arguments.
+        """Decode the result of :meth:`check` or :meth:`take` into keyword arguments for the job's function.
 
         Args:
             arguments_json: The arguments.
-            here: Where on this machine their files are, and what was too large. Default: nowhere.
+            here: The extracted content that is on this machine. Default: none.
 
         Raises:
-            ArgumentsError: the job's signature has changed since, and they do not fit any more.
+            ArgumentsError: The arguments do not fit, such as after a changed signature, or cannot be decrypted.
         """
         here = here or Here()
         if arguments_json is not None and may_refer(arguments_json):
@@ -164,21 +170,21 @@ class Parameters:
         return _fields(loaded)
 
     def _know(self, arguments: pydantic.BaseModel) -> None:
-        """Mask the values of secret arguments wherever they go out from now on."""
+        """Register secret arguments' values, so that all later output masks them."""
         for name in self.secrets:
             for value in _secret_values(getattr(arguments, name)):
                 KNOWN.add(value, passing=True)
 
 
 def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
-    """Read the signature of a job's function.
+    """Read the parameters from a job function's signature.
 
     Args:
-        function: ``execute`` of a class, or a function.
-        bound: Whether its first parameter is ``self``.
+        function: A class's method ``execute``, or a function.
+        bound: Whether the first parameter is ``self``.
 
     Raises:
-        TypeError: a parameter has no type, or one that pydantic cannot check.
+        TypeError: A parameter has no type, a type that pydantic cannot check, or a secret type that contains a file.
     """
     parameters = list(inspect.signature(function).parameters.values())[1 if bound else 0 :]
     context = next((item.name for item in parameters if _takes_context(item)), None)
@@ -200,7 +206,7 @@ def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
 def _model(fields: Mapping[str, Any]) -> type[pydantic.BaseModel]:
     config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
     with warnings.catch_warnings():
-        # A parameter may be called `json` or `copy`: nobody asks this model for what pydantic's own are for.
+        # A parameter may be called `json` or `copy`: no code calls pydantic's methods with these names on this model.
         warnings.filterwarnings("ignore", 'Field name ".*" in "Arguments" shadows', UserWarning)
         return pydantic.create_model("Arguments", __config__=config, **fields)
 
@@ -223,7 +229,7 @@ def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
         raise TypeError(f"the parameter {parameter.name} of {function.__qualname__} needs a type")
     if not isinstance(annotation, str):
         return annotation
-    # Only this annotation is evaluated: others may use names that are imported for type checkers only.
+    # Evaluate this annotation alone: other annotations may use names that are imported for type checkers only.
     probe = types.SimpleNamespace(__annotations__={parameter.name: annotation})
     names = vars(sys.modules[function.__module__])
     return typing.get_type_hints(probe, globalns=names, include_extras=True)[parameter.name]
@@ -234,7 +240,7 @@ def _default(parameter: inspect.Parameter) -> Any:
 
 
 def takes_file(kind: Any) -> bool:
-    """Whether a parameter of a type is one file."""
+    """Return whether a type is ``File``, or a union with ``File``."""
     return kind is File or (File in typing.get_args(kind) and typing.get_origin(kind) in _UNIONS)
 
 
@@ -242,7 +248,7 @@ _UNIONS = {typing.Union, types.UnionType}
 
 
 def _is_secret(kind: Any) -> bool:
-    """Whether a type is secret, or holds one that is."""
+    """Return whether a type is secret or contains a secret type."""
     return _holds(
         kind,
         lambda one: (isinstance(one, type) and issubclass(one, _SECRETS))
@@ -251,7 +257,7 @@ def _is_secret(kind: Any) -> bool:
 
 
 def _holds(kind: Any, wanted: Callable[[Any], bool], within: tuple[Any, ...] = ()) -> bool:
-    """Whether a type, or one that it holds, is wanted; models may hold themselves."""
+    """Return whether ``wanted`` holds for a type or a type within that type; handles models that contain themselves."""
     if wanted(kind):
         return True
     parts = (*typing.get_args(kind), *_fields_of(kind))
@@ -263,7 +269,7 @@ def _holds(kind: Any, wanted: Callable[[Any], bool], within: tuple[Any, ...] = (
 
 
 def _fields_of(kind: Any) -> Iterator[Any]:
-    """The types of a model's fields."""
+    """Yield the field types in a model or dataclass."""
     if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
         yield from (field.annotation for field in kind.model_fields.values())
     elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -295,7 +301,7 @@ def _validated(
 
 
 def _fields(model: pydantic.BaseModel) -> dict[str, Any]:
-    """Its fields, also where one is called ``keys``, by which ``dict`` would know a mapping."""
+    """Return a model's fields by name. ``dict(model)`` would mistake a model with a field ``keys`` for a mapping."""
     return dict(iter(model))
 
 
@@ -305,7 +311,7 @@ def _line(item: Any) -> str:
 
 
 def _plain(value: Any, file: Callable[[File], Any]) -> Any:
-    """A value as JSON holds it; secrets are not masked, since the job needs them; what stands for a file, ``file`` says."""
+    """Convert a value to JSON values. Secrets stay readable, since the job needs them; ``file`` returns a file's replacement."""
     if type(value) in _AS_IT_IS:
         return value
     if isinstance(value, File):
@@ -320,7 +326,7 @@ def _plain(value: Any, file: Callable[[File], Any]) -> Any:
         return {str(_plain(key, file)): _plain(item, file) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item, file) for item in value]
-    # JSON has no NaN and no infinity: pydantic reads both from texts.
+    # JSON has no NaN and no infinity; pydantic parses both from texts.
     return to_jsonable_python(value, inf_nan_mode="strings")
 
 

@@ -1,4 +1,4 @@
-"""The option ``after`` of a job: which jobs follow which."""
+"""Job chains: the option ``after``, the check for cycles, and a run's parents."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any, Literal
 from ...core.errors import JobError
 from .definition import JobDefinition, name_of
 
-# Which jobs follow which: the option ``after`` of a job.
+# The job option ``after``.
 
 Named = str | Callable[..., Any]
-"""A job by its name, or its class or function."""
+"""A job, given as its name, class or function."""
 AfterRun = Literal["completion", "start"]
 
 
 def interval_from(after: AfterRun | Sequence[Named] | None) -> str | None:
-    """What ``after`` says of ``every``; ``None`` where it names jobs."""
+    """Return the event that ``every`` counts from, ``completion`` or ``start``; ``None`` if ``after`` names jobs."""
     return after if isinstance(after, str) else None
 
 
 def names(
     key: str, after: AfterRun | Sequence[Named] | None, *, has_schedule: bool
 ) -> tuple[str, ...]:
-    """The names of the jobs that a job follows.
+    """Return the names in ``after``: the jobs that a job follows.
 
     Raises:
-        JobError: it has a schedule too, or follows itself.
+        JobError: The job has a schedule too, or ``after`` contains a class or function without ``@job``.
     """
     if after is None or isinstance(after, str):
         return ()
@@ -48,7 +48,7 @@ def _name(key: str, job: Named) -> str:
 
 
 def refused(definitions: Mapping[str, JobDefinition]) -> dict[str, str]:
-    """The jobs whose ``after`` cannot be, and why: a job that does not exist, or a circle, with its path."""
+    """Return the jobs with an invalid ``after``, each with the reason: an unknown job, or a cycle with its path."""
     found = {}
     for name, job in definitions.items():
         unknown = [one for one in job.after if one not in definitions]
@@ -60,7 +60,7 @@ def refused(definitions: Mapping[str, JobDefinition]) -> dict[str, str]:
 
 
 def circle(name: str, after: Mapping[str, Iterable[str]]) -> list[str] | None:
-    """The way from a job back to itself, each followed by the next; ``None``: there is none."""
+    """Return the path from a job back to itself, in run order; ``None`` without a cycle."""
 
     def way(path: list[str], seen: set[str]) -> list[str] | None:
         for one in after.get(path[0], ()):
@@ -76,7 +76,7 @@ def circle(name: str, after: Mapping[str, Iterable[str]]) -> list[str] | None:
 
 
 def chains(definitions: Iterable[JobDefinition]) -> tuple[tuple[JobDefinition, ...], ...]:
-    """The jobs that hang together by their ``after``: of each chain those that follow no other first, and every job after those it follows."""
+    """Group jobs that are connected by ``after`` into chains; in each chain a job comes after every job that it follows."""
     jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
     by_name = {job.name: job for job in jobs}
     after = {job.name: frozenset(job.after) & by_name.keys() for job in jobs}
@@ -88,7 +88,7 @@ def chains(definitions: Iterable[JobDefinition]) -> tuple[tuple[JobDefinition, .
 
 
 def _groups(after: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """The names that are linked, directly or through others; those with no link are left out."""
+    """Group the names that are connected, directly or indirectly; omit names without a connection."""
     group_of = {name: [name] for name in after}
     for name, parents in after.items():
         for parent in parents:
@@ -101,29 +101,29 @@ def _groups(after: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def _in_order(group: Iterable[str], after: Mapping[str, frozenset[str]]) -> list[str]:
-    """The names of a group, each after those that it follows; else as they stand in ``after``."""
+    """Sort a group's names topologically; keep the order in ``after`` between independent names."""
     members, placed = set(group), dict[str, None]()
     rest = [name for name in after if name in members]
     while rest:
         ready = [name for name in rest if after[name] <= placed.keys()]
-        placed |= dict.fromkeys(ready or rest)  # no circle: the registry refuses those
+        placed |= dict.fromkeys(ready or rest)  # `or rest`: stop at a cycle
         rest = [name for name in rest if name not in placed]
     return list(placed)
 
 
-# What a run sees of the runs that it waited for.
+# A run's parents: the runs that the run waited for.
 
 
 @dataclass(frozen=True, slots=True)
 class ParentRun:
-    """A run that another waited for.
+    """A run that the current run waited for.
 
     Args:
-        job: Its job.
-        run_id: The run.
-        state: How it ended, such as ``succeeded``; ``running`` of one that was not needed any more.
-        message: Its result or error, in one line.
-        metadata: What its result had as metadata.
+        job: The parent's job.
+        run_id: The parent's id.
+        state: The state in which the parent ended, such as ``succeeded``; ``running`` for a parent that was no longer needed.
+        message: The parent's result or error, in one line.
+        metadata: The metadata in the parent's result.
     """
 
     job: str
@@ -134,10 +134,10 @@ class ParentRun:
 
 
 class Parents(Mapping[str, ParentRun]):
-    """The runs that a run waited for, by the names of their jobs; of several of one job, the newest.
+    """Map job names to the runs that the current run waited for; for several runs with the same job, to the newest run.
 
     Args:
-        runs: All of them, the oldest first.
+        runs: All parents, oldest first.
     """
 
     def __init__(self, runs: Sequence[ParentRun] = ()) -> None:
@@ -155,4 +155,4 @@ class Parents(Mapping[str, ParentRun]):
 
 
 NO_PARENTS = Parents()
-"""Of a run that waited for none."""
+"""The parents when a run waited for no run."""

@@ -1,4 +1,4 @@
-"""`JobContext`: what a job sees of its run, with its log, steps and progress."""
+"""`JobContext`: a job's run, with log, steps, progress, attachments and cancellation."""
 
 from __future__ import annotations
 
@@ -34,18 +34,25 @@ from .chains import NO_PARENTS, ParentRun, Parents
 from .definition import FailedRun, JobDefinition, shown_arguments
 from .files import File
 
-# Results of durable steps, as JSON and back.
+# Encode and decode durable steps' results.
 
 
 def is_async(f: Callable[..., Any]) -> bool:
-    """Whether calling ``f`` gives something to await."""
+    """Return whether calling ``f`` returns an awaitable."""
     while isinstance(f, functools.partial):
         f = f.func
     return inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(type(f).__call__)
 
 
 def encode(name: str, f: Callable[..., Any], result: Any) -> tuple[str, Any]:
-    """The result as JSON, and as :func:`decode` reads it back."""
+    """Encode a step's result as JSON.
+
+    Returns:
+        The JSON text, and the value that :func:`decode` reads from the text.
+
+    Raises:
+        StepError: The result cannot be stored as JSON, or ``f`` has no return type and JSON changes the result.
+    """
     adapter = _adapter(f)
     try:
         encoded = (adapter.dump_json(result) if adapter else to_json(result)).decode()
@@ -62,7 +69,7 @@ def encode(name: str, f: Callable[..., Any], result: Any) -> tuple[str, Any]:
 
 
 def _same(decoded: Any, result: Any) -> bool:
-    """Whether they are equal; what cannot be compared is of a class that JSON does not have."""
+    """Return whether both values are equal; values that cannot be compared are of a class that JSON does not have."""
     given = list(result) if isinstance(result, tuple) else result
     try:
         return bool(decoded == given)
@@ -71,7 +78,11 @@ def _same(decoded: Any, result: Any) -> bool:
 
 
 def decode(name: str, f: Callable[..., Any], encoded: str) -> Any:
-    """A stored result, read as the return type that ``f`` declares."""
+    """Decode a stored result as ``f``'s declared return type.
+
+    Raises:
+        StepError: The stored JSON does not fit the return type.
+    """
     adapter = _adapter(f)
     try:
         return adapter.validate_json(encoded) if adapter else from_json(encoded)
@@ -80,7 +91,7 @@ def decode(name: str, f: Callable[..., Any], encoded: str) -> Any:
 
 
 def _adapter(f: Callable[..., Any]) -> pydantic.TypeAdapter[Any] | None:
-    """The adapter for the declared return type of ``f``; ``None`` when there is none that can be stored."""
+    """Return the adapter for ``f``'s declared return type; ``None`` without a return type that pydantic can store."""
     while isinstance(f, functools.partial):
         f = f.func
     f = inspect.unwrap(f)
@@ -91,35 +102,35 @@ def _adapter(f: Callable[..., Any]) -> pydantic.TypeAdapter[Any] | None:
         return None
 
 
-# The log of one run, and the protocol of what records a run's lines, progress and steps.
+# A run's log, and the protocol for recorders.
 
 _process_log = logging.getLogger("targcc.job")
 
 
 class Recorder(Protocol):
-    """Stores what a run writes. Called from any thread; a future is done when the value is stored."""
+    """Store a run's log lines, progress, steps and files. Methods may be called from any thread; a future is done once the value is stored."""
 
     def write(self, level: str, message: str) -> None:
         """Store a log line."""
 
     def progress(self, done: float, total: float | None) -> None:
-        """Store how far the run is."""
+        """Store the run's progress."""
 
     def find_step(self, name: str) -> Future[str | None]:
-        """The result of a step that finished in an earlier attempt, as JSON."""
+        """Find the JSON result that a step stored in an earlier attempt; ``None`` without a stored result."""
 
     def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
-        """Store the result of a step that has just finished."""
+        """Store a finished step's result."""
 
     def attach(self, file: File) -> Future[None]:
         """Store a file with the run."""
 
 
 class RunLog:
-    """The log of one run: ``ctx.log.info("loaded", rows=12)``.
+    """A run's log: ``ctx.log.info("loaded", rows=12)``.
 
-    Lines are stored with the run and also go to the log of the process. Nothing that is logged fails the job: what cannot be shown is
-    replaced by a text that says so, and what is too long is cut.
+    Each line is stored with the run and also written to the process's logger ``targcc.job``. Logging never fails the job: a value that
+    cannot be converted to text is replaced by a text that says so, and a long line is cut.
     """
 
     def __init__(self, recorder: Recorder, **fields: Any) -> None:
@@ -127,15 +138,15 @@ class RunLog:
         self._fields = fields
 
     def debug(self, event: str, /, **values: Any) -> None:
-        """Log what only developers want to know."""
+        """Log a detail for developers."""
         self._write(logging.DEBUG, event, values)
 
     def info(self, event: str, /, **values: Any) -> None:
-        """Log what happened."""
+        """Log an event, such as ``info("loaded", rows=12)``."""
         self._write(logging.INFO, event, values)
 
     def warning(self, event: str, /, **values: Any) -> None:
-        """Log what somebody may have to look at."""
+        """Log a problem that does not fail the job."""
         self._write(logging.WARNING, event, values)
 
     def error(self, event: str, /, **values: Any) -> None:
@@ -143,7 +154,7 @@ class RunLog:
         self._write(logging.ERROR, event, values)
 
     def exception(self, event: str, /, **values: Any) -> None:
-        """Log a failure with the traceback of the exception that is being handled."""
+        """Log a failure with the current exception's traceback; call in an ``except`` block."""
         error = sys.exception()
         self._write(logging.ERROR, event, values, None if error is None else stack_trace(error))
 
@@ -162,7 +173,7 @@ def _shown(value: object) -> str:
     return text if text and not any(character.isspace() for character in text) else repr(text)
 
 
-# What a job sees of its run while it runs.
+# A running job's context.
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -172,26 +183,36 @@ _LONGEST_NAME = 200
 
 
 class StopReason(StrEnum):
-    """Why a run was told to stop."""
+    """The reason for which a run must stop."""
 
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
-    LOST = "lost"  # this node was declared lost, and the run belongs to another one now
+    LOST = "lost"  # this node was declared lost, and another node owns the run now
 
 
 class JobContext:
-    """One attempt of a run, as the job sees it.
+    """A run's current attempt, passed to ``execute`` as the parameter annotated ``JobContext``.
+
+    The context holds the run's identity, its log (``ctx.log``), its progress, durable steps, attachments and cancellation::
+
+        async def execute(self, ctx: JobContext) -> JobResult:
+            rows = await ctx.step("load", load_rows, ctx.scheduled_for)
+            for number, row in enumerate(rows):
+                ctx.raise_if_cancelled()
+                ctx.progress(number, len(rows))
+                await self.send(row)
+            return JobResult.success(f"{len(rows)} rows sent")
 
     Args:
         definition: The job.
-        run_id: The run; the same for all its attempts.
-        attempt: 1 for the first.
-        scheduled_for: The slot, in the job's zone; for other runs the instant at which they were created.
-        triggered_by: Who started the run, such as ``System`` or ``Manual (dana)``.
-        recorder: Stores its log lines, progress and steps.
-        trace: The W3C ``traceparent`` of who enqueued the run.
-        parents: The runs that it waited for.
+        run_id: The run's id, the same in all attempts.
+        attempt: Attempt number, from 1.
+        scheduled_for: The run's slot, in the job's zone. For a run without a slot: the instant at which the run was created.
+        triggered_by: The actor that started the run, such as ``System`` or ``Manual (dana)``.
+        recorder: Stores the run's log lines, progress, steps and files.
+        trace: The W3C ``traceparent`` from the code that enqueued the run; ``None`` without tracing.
+        parents: The runs that this run waited for, by job name.
     """
 
     def __init__(
@@ -214,7 +235,7 @@ class JobContext:
         self.scheduled_for = scheduled_for
         self.triggered_by = triggered_by
         self.parents = parents or NO_PARENTS
-        """The runs that it waited for, by the names of their jobs."""
+        """The runs that this run waited for, by job name: ``ctx.parents["ImportOrders"]``."""
         self.log = RunLog(recorder, job=definition.name, run_id=run_id, attempt=attempt)
         self._recorder = recorder
         self._steps: set[str] = set()
@@ -230,11 +251,11 @@ class JobContext:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the job gets besides the context, for hooks and logs: secret ones are masked."""
+        """The job's arguments, for hooks and logs; secret arguments are masked."""
         return shown_arguments(self.definition, self._arguments)
 
     def failed(self, failures: int) -> FailedRun:
-        """The run as its back-off rule sees it, after so many failed attempts."""
+        """Return the argument for a back-off rule, after ``failures`` failed attempts."""
         return FailedRun(
             job_name=self.job_name,
             run_id=self.run_id,
@@ -247,17 +268,17 @@ class JobContext:
 
     @property
     def parent(self) -> ParentRun | None:
-        """The run that it waited for, of several the oldest; ``None``: it waited for none."""
+        """The run that this run waited for, the oldest of several; ``None`` for a run without dependencies."""
         return self.parents.runs[0] if self.parents.runs else None
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        """The names that the job had before."""
+        """The job's earlier names."""
         return self.definition.aliases
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run should stop: it was cancelled, timed out, or the process is shutting down.
+        """Whether the run must stop: the run was cancelled, timed out or lost, or the process is shutting down.
 
         A job that reads ``True`` and returns without an explicit success counts as interrupted, not as succeeded.
         """
@@ -268,26 +289,27 @@ class JobContext:
 
     @property
     def cancel_reason(self) -> str | None:
-        """Why the run should stop, in words; ``None`` while it should not."""
+        """The reason for which the run must stop, in words; ``None`` while the run may continue."""
         return self._stop_message if self._stop is not None else None
 
     def raise_if_cancelled(self) -> None:
-        """Stop here if the run should stop.
+        """Raise :class:`JobCancelled` if the run must stop; call at points where the job can stop safely.
 
         Raises:
-            JobCancelled: it should.
+            JobCancelled: The run must stop; see :attr:`cancelled`.
         """
         if self.cancelled:
             raise JobCancelled(self._stop_message)
 
     def progress(self, done: float, total: float | None = None) -> None:
-        """Report how far the run is; shown live. Calls are cheap: only the newest is stored, a few times a second.
+        """Report the run's progress, which pages show live.
 
-        What is no finite number is not shown; the run's log says so, once.
+        Calls are cheap: only the newest value is stored, a few times a second. A value that is not a finite number is ignored; the run's log
+        gets one warning.
 
         Args:
-            done: How much is done, in any unit.
-            total: How much there is, if known.
+            done: The completed amount, in any unit.
+            total: The whole amount in the same unit, if known.
         """
         known = _number(done), None if total is None else _number(total)
         if known[0] is None or (total is not None and known[1] is None):
@@ -306,19 +328,25 @@ class JobContext:
         self, name: str, f: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T: ...
     async def step(self, name: str, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Do ``f(*args, **kwargs)`` once in a run, however many attempts it has.
+        """Call ``f(*args, **kwargs)`` as a durable step: once in a run, however many attempts there are.
 
-        The result is stored as JSON when ``f`` returns; a later attempt gets the stored one and does not call ``f``. Each attempt
-        gets what was stored, read as the return type that ``f`` declares. A plain function runs in a thread.
+        When ``f`` returns, its result is stored as JSON with the run. A later attempt returns the stored result and does not call ``f``. Every
+        attempt, also the first, returns the stored JSON decoded as ``f``'s declared return type. A step that raised or was interrupted
+        has no stored result, so a later attempt calls ``f`` again. A plain function runs in a thread::
+
+            order = await ctx.step("charge", charge_card, order_id)
 
         Args:
-            name: Its own name within the job, at most 200 characters.
-            f: What to do, plain or async.
-            *args: What it gets.
-            **kwargs: What it gets by name.
+            name: A name that is unique within the job, at most 200 characters.
+            f: The function to call, plain or async.
+            *args: Positional arguments for ``f``.
+            **kwargs: Keyword arguments for ``f``.
+
+        Returns:
+            The stored result.
 
         Raises:
-            StepError: the name was used before in this attempt, or the result cannot be stored as JSON or read back.
+            StepError: The attempt has already used the name, or the result cannot be stored as JSON or decoded.
         """
         self._begin_step(name)
         kept = await asyncio.wrap_future(self._recorder.find_step(name))
@@ -335,7 +363,7 @@ class JobContext:
         return decoded
 
     def step_sync(self, name: str, f: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """:meth:`step` for jobs whose ``execute`` is plain."""
+        """Call ``f`` as a durable step in a plain ``execute``; otherwise like :meth:`step`. ``f`` is plain and runs in the same thread."""
         self._begin_step(name)
         kept = self._recorder.find_step(name).result()
         if kept is not None:
@@ -352,18 +380,19 @@ class JobContext:
         content: Path | bytes | str | BinaryIO | File,
         content_type: str | None = None,
     ) -> None:
-        """Keep a file with the run: people download it from the run's page, programs by the API.
+        """Attach a file to the run: people download the file from the run's page, programs through the API.
 
-        One of the same name, as of an earlier attempt, is replaced. The file stays when the attempt fails, and goes with the run.
+        An attachment with the same name, such as from an earlier attempt, is replaced. The file is kept even if the attempt fails, and is
+        deleted together with the run.
 
         Args:
-            name: What it is called.
-            content: The bytes, a text (in UTF-8), a path, or a binary file object.
-            content_type: Default: by the name.
+            name: The file name.
+            content: The content: bytes, a text (stored as UTF-8), a path, a binary file object or a :class:`~.files.File`.
+            content_type: The content type. Default: guessed from the name.
 
         Raises:
-            FileError: it is too large, cannot be read, or the run has too many.
-            RunTaken: the run belongs to another node now.
+            FileError: The file is too large or cannot be read, or the run has too many files.
+            RunTaken: Another node owns the run now.
         """
         file = _file(name, content, content_type)
         await asyncio.wrap_future(self._recorder.attach(file))
@@ -374,32 +403,32 @@ class JobContext:
         content: Path | bytes | str | BinaryIO | File,
         content_type: str | None = None,
     ) -> None:
-        """:meth:`attach` for jobs whose ``execute`` is plain."""
+        """Attach a file to the run in a plain ``execute``; otherwise like :meth:`attach`."""
         self._recorder.attach(_file(name, content, content_type)).result()
 
     def take(self, arguments: Mapping[str, Any]) -> None:
-        """Know what the job gets besides the context."""
+        """Set the job's arguments."""
         self._arguments = arguments
 
     def tell_to_stop(self, reason: StopReason, message: str) -> None:
-        """Make :attr:`cancelled` true; when it is called again, the first reason stays."""
+        """Set :attr:`cancelled`; a later call keeps the first reason."""
         if self._stop is None:
             self._stop_message = message
             self._stop = reason
 
     def stop_otherwise(self, reason: StopReason, message: str) -> None:
-        """Change why the run, which was told to stop, has to."""
+        """Replace the reason for which a run must stop."""
         self._stop_message = message
         self._stop = reason
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why the run was told to stop, for the executor."""
+        """The reason for which the run must stop, for the executor; ``None`` while the run may continue."""
         return self._stop
 
     @property
     def noticed(self) -> bool:
-        """Whether the job has read :attr:`cancelled` after it was told to stop."""
+        """Whether the job has read :attr:`cancelled` since the run was told to stop."""
         return self._noticed
 
     def _begin_step(self, name: str) -> None:
@@ -428,7 +457,7 @@ def _file(
 
 
 def _number(value: object) -> float | None:
-    """A finite number, or ``None``."""
+    """Return the value as a finite float, or ``None``."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except BaseException:  # noqa: BLE001 - the value's own code may raise anything

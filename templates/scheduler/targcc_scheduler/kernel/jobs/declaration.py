@@ -1,7 +1,7 @@
-"""Declare a job with ``@job``, or with ``define`` where discovery cannot see it.
+"""Declare a job with ``@job``, or define a job that discovery cannot see with ``define``.
 
-A declaration needs no project, so that a library of jobs can be imported by many; the registry completes it with the defaults of
-the project that runs it.
+A declaration needs no project, so several projects can import the same job library. The registry completes a declaration with the
+running project's defaults.
 """
 
 from __future__ import annotations
@@ -48,89 +48,92 @@ from .definition import (
 from .limits import LimitOptions, limit_of
 from .unique import UniqueBy, unique_of
 
-# The options with which a job is declared.
+# Declaration options.
 
 
 class RecurringOptions(TypedDict, total=False):
-    """The options of ``Scheduler.add_recurring`` besides name, function, schedule and zone.
+    """The options for ``Scheduler.add_recurring`` besides name, function, cron expression and zone.
 
-    Durations are texts such as ``90s``, ``15m``, ``1h30m`` or ``2d``, or ``timedelta``.
+    A duration is a ``timedelta`` or a text such as ``90s``, ``15m``, ``1h30m`` or ``2d``.
     """
 
     every: str | timedelta | None
-    """An interval, instead of a cron expression."""
+    """The interval between two runs, instead of a cron expression."""
     anchor: str | datetime | None
-    """With ``every``: when it runs first; the intervals are counted from there. An interval of whole days keeps its time of the clock."""
+    """With ``every``: the instant of the first run, from which intervals are counted. An interval of whole days keeps its wall-clock time."""
     after: AfterRun | Sequence[Named] | None
-    """Jobs that it follows, as ``[ImportOrders]`` or by name: each run of theirs that is created brings one of its own, which waits for its success.
-    With ``every``, ``"completion"`` or ``"start"``: count from the end or the start of the last run."""
+    """The jobs that this job follows, as classes, functions or names: ``[ImportOrders]``. Each new run for a followed job creates a run for this job,
+    which waits until the followed run has succeeded.
+    With ``every``: ``"completion"`` or ``"start"`` counts the interval from the end or the start of the last run."""
     at: str | datetime | None
-    """One instant, instead of a cron expression: it runs once."""
+    """The instant of a single run, instead of a cron expression."""
     display_name: str | None
-    """Default: the name, in words."""
+    """The name that pages and alerts show. Default: the job's name in words, such as ``Daily Report``."""
     description: str | None
-    """Default: the first line of the docstring."""
+    """A line that explains the job. Default: the docstring's first line."""
     queue: str | None
-    """Default: the project's default queue."""
+    """The queue for the job's runs. Default: the project's default queue."""
     priority: int
-    """Higher goes first within a queue."""
+    """The priority for the job's runs: the run with the highest number starts first within a queue. Default: 0."""
     retries: int | None
-    """How many times a failure is tried again. Default: the project's."""
+    """Retries after a failed attempt; 0 disables retries. Default: the project's."""
     backoff: Backoff | None
-    """The wait before the first retry; it doubles each time. Or a function ``(run, error)``, or an object with ``next_attempt(run, error)``, that
-    returns the wait before each retry; see :class:`~..definition.FailedRun`. Default: the project's."""
+    """The delay before the first retry; the delay doubles with each retry. Or a rule that returns the delay before each retry: a function
+    ``(run, error)``, or an object with ``next_attempt(run, error)``; see :class:`~.definition.FailedRun`. Default: the project's."""
     timeout: str | timedelta | None
-    """How long an attempt may take, or ``"none"``. Default: the project's."""
+    """The time limit for an attempt; ``"none"`` is no limit. Default: the project's."""
     overlap: Overlap | None
-    """``skip`` (default of recurring jobs): a slot that comes while the job is busy is recorded as skipped. ``queue``: it
-    waits. ``allow`` (default of all others): runs may overlap."""
+    """The policy for a slot that falls due while the job is busy. ``skip`` (default for recurring jobs): record the slot as skipped.
+    ``queue``: let the run wait. ``allow`` (default for all other jobs): let runs overlap."""
     misfire: Misfire
-    """What to do with slots that passed while no node was up. ``run_once`` (default): run the newest, record the others as
-    missed. ``run_all``: run each. ``skip``: a slot over a minute late is missed."""
+    """The policy for slots that passed while no node was up. ``run_once`` (default): run the newest slot, record the rest as missed.
+    ``run_all``: run each slot. ``skip``: record a slot that is more than a minute late as missed."""
     misfire_grace: str | timedelta
-    """A slot older than this is missed under any policy; ``"none"`` is no limit. Default: a day."""
+    """The maximum age for a slot that may still run: an older slot is missed under every policy. ``"none"`` is no limit. Default: a day."""
     concurrency: int | None
-    """How many runs may run at once, on all nodes together."""
+    """Maximum concurrent runs, on all nodes together. Default: no limit with ``overlap="allow"``, else 1."""
     isolation: Isolation | None
-    """``thread``: it runs in this process; a plain job that does not stop when it is told keeps its place until it ends. ``process``: it runs in
-    a process of its own: it can be stopped whatever it does, and a crash costs this run alone. Default: what its queue says, else ``thread``."""
+    """``thread``: run in the worker's process; a plain job that ignores cancellation occupies its worker until the job ends. ``process``: run in
+    a separate process, which can always be stopped, and whose crash affects this run alone. Default: the queue's isolation, else ``thread``."""
     memory_limit: int | None
-    """MiB of resident memory of a run in a process of its own, which this implies; one that uses more is ended and has failed."""
+    """Maximum resident memory for a run, in MiB. A run that uses more is terminated and fails. Implies ``isolation="process"``."""
     alerts: Alerts | None
-    """Who gets alerts, and when."""
+    """The alerts about this job: recipients and conditions."""
     paused: bool
-    """Whether it is created paused, until somebody resumes it."""
+    """Create the job paused, until a person resumes the job."""
     calendar: str | tuple[str, ...] | None
-    """Calendars of the project, by name: nothing of it starts by itself while one of them, or one of its queue's, is closed."""
+    """The project's calendars that the job respects, by name. The schedule starts no run while a calendar for the job or the job's queue is
+    closed."""
     on_holiday: OnHoliday | None
-    """What becomes of a slot there. ``skip``: it is left out. ``next``, ``previous``: it comes at the same time on the nearest working
-    day. Default: what its queue says, else ``skip``."""
+    """The policy for a slot on a day when a calendar is closed. ``skip``: leave the slot out. ``next``, ``previous``: move the slot to the same
+    time on the next or the previous working day. Default: the queue's policy, else ``skip``."""
     unique: UniqueBy | None
-    """The argument, or a tuple of them, by which a run is unique; ``True``: by all of them. Or a function that gets them by name and returns
-    what the run is unique by; ``None``: nothing."""
+    """The arguments that make up a run's unique key: a name, a tuple of names, or ``True`` for all arguments. Or a function that gets the
+    arguments by name and returns the key, or ``None`` for a run without a key."""
     unique_scope: str | timedelta | None
-    """With ``unique``: until when another run is a duplicate. ``queued``: until the first starts. ``running`` (default of ``skip``): until it is
-    over. A duration such as ``1h``: until then, and for so long after it succeeded."""
+    """With ``unique``: how long a run keeps its key, so that a second run is a duplicate. ``queued``: until the run starts. ``running`` (default
+    of ``skip``): until the run ends. A duration such as ``1h``: until the run ends, and for that time after a success."""
     on_duplicate: str | None
-    """With ``unique``: ``skip`` (default): the first run stands for both. ``replace``: if it has not begun, it gets the arguments of the second.
-    ``debounce 30s``: so too, and it starts when none has come for so long. ``throttle 1m``: so too, and runs start so far apart at least."""
+    """With ``unique``: the policy for a duplicate. ``skip`` (default): return the first run. ``replace``: give the duplicate's arguments to
+    the first run, if that has not begun. ``debounce 30s``: as ``replace``, and start the run once no duplicate has come for 30 seconds.
+    ``throttle 1m``: as ``replace``, and start runs with the same key at least 1 minute apart."""
     expires_in: str | timedelta | None
-    """A run that has not begun so long after it was due is cancelled instead of starting late. Default: none expires."""
+    """A run that has not begun within this time after its due time is cancelled instead of starting late. Default: no run expires."""
     limit: LimitOptions | None
-    """How many runs may be under way at once, and how many may start in a while, by key: ``{"key": "tenant_id", "running": 2, "rate": "100/min"}``.
-    A run that waits for room holds no worker. Default: no limit."""
+    """A limit by key on concurrent runs, on starts in a period, or on both: ``{"key": "tenant_id", "running": 2, "rate": "100/min"}``; see
+    :class:`~.limits.LimitOptions`. A run that waits for capacity occupies no worker. Default: no limit."""
     must_finish_by: str | None
-    """A time of the day in the job's zone, such as ``"06:00"``: people are told if its last slot before has not succeeded by then."""
+    """A time of day in the job's zone, such as ``"06:00"``. Alert if the last slot before that time has not succeeded by then."""
     must_start_within: str | timedelta | None
-    """People are told of a run that has waited longer than this for its worker, and of a slot that nobody has begun."""
+    """The longest acceptable wait between due time and start. Alert when a run has waited longer for a worker, or when no node has started a slot."""
     at_least: str | None
-    """Such as ``"1 success in 26h"``: people are told when there were fewer."""
+    """Minimum successes in a period, such as ``"1 success in 26h"``. Alert when there were fewer."""
     ping: str | None
-    """An address that is fetched after each run that succeeds, such as that of a dead-man's switch, or ``${NAME}`` of a variable with it."""
+    """A URL to fetch after each successful run, such as a dead man's switch; or ``${NAME}``, an environment variable with the URL."""
 
 
 class Expected(TypedDict, total=False):
-    """Those of the options that say what people rely on."""
+    """The options that set expectations; see :class:`RecurringOptions`."""
 
     must_finish_by: str | None
     must_start_within: str | timedelta | None
@@ -139,39 +142,53 @@ class Expected(TypedDict, total=False):
 
 
 class JobOptions(RecurringOptions, total=False):
-    """The options of :func:`job` and :func:`define` besides the schedule."""
+    """The options for :func:`job` and :func:`define` besides the schedule."""
 
     name: str | None
-    """The stable key, when the class was renamed. Default: the class name without ``Job``."""
+    """The job's stable key in history, runs and schedules; set ``name`` after renaming the class. Default: the class name without ``Job``."""
     timezone: str | None
-    """The zone the schedule is read in. Default: the project's."""
+    """The schedule's time zone. Default: the project's."""
     aliases: tuple[str, ...]
-    """Names that the job had before: its history, pause and schedule go on under the new one. Drop them once every database has been
-    used with the new name, and no code asks for an old one."""
+    """The job's earlier names. History, pause and schedule continue under the new name. Remove an alias once every database has been used with
+    the new name and no code refers to the earlier name."""
     left_spec: bool
-    """Written by ``targcc-gen regenerate``: targcc.yaml had this job and has it no more, so people are shown that it runs."""
+    """Set by ``targcc-gen regenerate`` when targcc.yaml no longer has the job. The job still runs, and pages say so."""
 
 
-# How a job is declared: ``@job``, and ``define`` for what discovery cannot see.
+# Declaring a job: ``@job``, and ``define`` for a job that discovery cannot see.
 
 T = TypeVar("T", bound=Callable[..., Any])
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _ANY_PROJECT = Project(name="any", package="any")
-"""Stands for the project while a declaration is checked."""
+"""A placeholder project, used to check a declaration."""
 
 
 def job(
     schedule: str | JobType | None = None, /, **options: Unpack[JobOptions]
 ) -> Callable[[T], T]:
-    """Make a class with ``execute``, or a function, a job.
+    """Declare a class with a method ``execute``, or a function, as a job.
+
+    Discovery finds a decorated class or function at the top level in a module below the jobs package::
+
+        @job("0 2 * * *", retries=3, timeout="10m")
+        class DailyReport:
+            async def execute(self, ctx: JobContext, region: str = "all") -> str:
+                return "42 rows"
+
+    ``execute`` may be plain or async. The parameter annotated ``JobContext`` gets the context and may be omitted; every other parameter is a
+    typed argument. For the return value see :class:`~.result.JobResult`.
 
     Args:
-        schedule: A cron expression, or a :class:`JobType` for a job that runs only when asked (the default).
-        options: See :class:`JobOptions`.
+        schedule: A cron expression. Or a :class:`JobType`, for a job without a schedule. Default: the schedule of ``every`` or ``at``; without
+            them the job runs only when a call enqueues a run, or after the jobs in ``after``.
+        options: The keyword options; :class:`JobOptions` and :class:`RecurringOptions` describe each.
+
+    Returns:
+        A decorator, which returns the class or function unchanged except for the mark ``__job__``.
 
     Raises:
-        JobError: the options contradict each other.
-        CronError: the schedule, a duration or the zone cannot be read.
+        JobError: The options contradict each other, or the class has no ``execute``.
+        CronError: The schedule, a duration or the zone cannot be parsed.
     """
 
     def decorate(target: T) -> T:
@@ -183,12 +200,12 @@ def job(
 
 @dataclass(frozen=True)
 class Declaration:
-    """A job as its code declares it; the defaults of a project complete it: see :meth:`complete`.
+    """A job's declaration, without a project; :meth:`complete` adds a project's defaults.
 
     Args:
         target: The class or function.
-        schedule: A cron expression, or a :class:`JobType` for a job that runs only when asked.
-        options: See :class:`JobOptions`.
+        schedule: A cron expression, or a :class:`JobType` for a job without a schedule.
+        options: The options; see :class:`JobOptions`.
     """
 
     target: Callable[..., Any]
@@ -197,20 +214,22 @@ class Declaration:
 
     @property
     def name(self) -> str:
-        """The stable key."""
+        """The job's stable key."""
         return self.options.get("name") or name_of(self.target)
 
     @property
     def module(self) -> str:
-        """Where it is, such as ``acme_jobs.jobs.daily_report``."""
+        """The module with the class or function, such as ``acme_jobs.jobs.daily_report``."""
         return getattr(self.target, "__module__", "") or ""
 
     def complete(self, project: Project) -> JobDefinition:
-        """The definition in a project, whose defaults hold for options that are not given.
+        """Return the job's definition in a project; the project's defaults fill omitted options.
+
+        The project's ``job_options`` for this job replace the options in the code.
 
         Raises:
-            JobError: the options contradict each other.
-            CronError: the schedule, a duration, the zone or a calendar cannot be read, or there is no such calendar.
+            JobError: The options contradict each other.
+            CronError: The schedule, a duration, the zone or a calendar cannot be parsed, or a calendar does not exist.
         """
         there = cast("JobOptions", project.job_options.get(self.name, {}))
         return with_calendars(_complete(self, project, **(self.options | there)), project)
@@ -219,11 +238,11 @@ class Declaration:
 def declare(
     target: Callable[..., Any], schedule: str | JobType | None = None, **options: Unpack[JobOptions]
 ) -> Declaration:
-    """The declaration of ``target``, checked as far as that goes without a project.
+    """Return a declaration for ``target``, after every check that needs no project.
 
     Raises:
-        JobError: the options contradict each other.
-        CronError: the schedule, a duration or the zone cannot be read.
+        JobError: The options contradict each other.
+        CronError: The schedule, a duration or the zone cannot be parsed.
     """
     declaration = Declaration(target, schedule, options)
     _complete(declaration, _ANY_PROJECT, **options)
@@ -233,12 +252,12 @@ def declare(
 def define(
     target: Callable[..., Any], schedule: str | JobType | None = None, **options: Unpack[JobOptions]
 ) -> JobDefinition:
-    """The definition of ``target`` in the project of this process.
+    """Return a definition for ``target`` in this process's project.
 
     Raises:
-        JobError: the options contradict each other.
-        CronError: the schedule, a duration or the zone cannot be read.
-        ProjectError: no project is configured.
+        JobError: The options contradict each other.
+        CronError: The schedule, a duration, the zone or a calendar cannot be parsed.
+        ProjectError: No project is configured.
     """
     return Declaration(target, schedule, options).complete(current())
 
@@ -363,7 +382,7 @@ def _check_priority(key: str, priority: object) -> None:
 
 
 def _check_aliases(key: str, aliases: object) -> None:
-    """One text alone would be taken for a list of letters."""
+    """Check the aliases; refuse a single text, which would be iterated letter by letter."""
     if not isinstance(aliases, tuple | list) or not all(isinstance(one, str) for one in aliases):
         raise JobError(f'{key}: aliases is a tuple of names, such as ("{key}Old",)')
     for alias in aliases:
@@ -383,7 +402,7 @@ def _check_isolation(
 
 
 def isolation_of(target: Callable[..., Any], queue: str, project: Project) -> Isolation:
-    """What a job's queue says of a job that says nothing."""
+    """Return the isolation of a job that sets none: ``process`` if its queue demands that and the target can be imported."""
     wanted = queue in project.process_queues and _can_be_imported(target)
     return "process" if wanted else "thread"
 
@@ -400,7 +419,7 @@ def _duration(value: str | timedelta) -> timedelta:
 def _backoff(
     key: str, value: Backoff, project: Project
 ) -> tuple[timedelta, Callable[[FailedRun, Exception], NextAttempt] | None]:
-    """The first wait, and the rule that decides instead of it."""
+    """Return the delay before the first retry, and the rule that replaces that delay, if there is a rule."""
     if isinstance(value, str | timedelta):
         return _duration(value), None
     rule: object = getattr(value, "next_attempt", value)
@@ -416,7 +435,7 @@ def _backoff(
         inspect.signature(rule).bind(None, None)
     except TypeError as error:
         raise JobError(f"{key}: backoff is called with (run, error): {error}") from None
-    except ValueError:  # a function without a signature, such as one written in C
+    except ValueError:  # a function without a signature, such as a function written in C
         pass
     return _duration(project.backoff), rule
 
@@ -441,7 +460,12 @@ def schedule_from(
     at: str | datetime | None,
     zone: str,
 ) -> tuple[Schedule | None, str]:
-    """The schedule that the options say, and its text."""
+    """Parse the schedule options into a schedule and its text; ``None`` and an empty text for a job without a schedule.
+
+    Raises:
+        JobError: The options contradict each other.
+        CronError: The cron expression or a duration cannot be parsed.
+    """
     given = [option for option in (schedule, every, at) if option is not None]
     if len(given) > 1:
         raise JobError("a job has one schedule: a cron expression, every=, at= or a JobType")

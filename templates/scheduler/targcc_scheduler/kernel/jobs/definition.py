@@ -1,4 +1,4 @@
-"""`JobDefinition`: the type, options and names of a job."""
+"""`JobDefinition`: a job's type, options, expectations and names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .files import Content
 from .limits import KeyedLimit
 from .unique import Unique
 
-# What people may rely on: by when a job has finished, how soon its runs start, how often it succeeds.
+# A job's expectations: the latest finish, the longest wait for a worker, the successes in a period.
 
 _TIME = re.compile(r"(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)")
 _AT_LEAST = re.compile(r"(?P<count>[1-9]\d{0,5}) success(?:es)? in (?P<span>\S+)")
@@ -38,15 +38,15 @@ _AT_LEAST = re.compile(r"(?P<count>[1-9]\d{0,5}) success(?:es)? in (?P<span>\S+)
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """What must hold of a job; people are told when it does not.
+    """A job's expectations; a broken expectation raises an alert.
 
     Args:
-        finish_by: The time of the day, in the job's zone, by which the runs of its last slot before have succeeded.
-        start_within: How long after it is due a run may wait.
-        successes: At least so many runs succeed ...
-        within: ... in so long.
-        at_least: The same as it is written.
-        ping: An address that is fetched after each run that succeeds, or a reference to it, such as ``${PING_URL}``.
+        finish_by: The time of day, in the job's zone, by which the last slot before that time has succeeded.
+        start_within: The longest wait for a run after its due time.
+        successes: Minimum successful runs in ``within``; 0 expects none.
+        within: The period in which ``successes`` are counted.
+        at_least: The option's text, which sets ``successes`` and ``within``, such as ``1 success in 26h``.
+        ping: A URL to fetch after each successful run, or a reference to the URL, such as ``${PING_URL}``.
     """
 
     finish_by: time | None = None
@@ -58,7 +58,7 @@ class Expectations:
 
     @property
     def any(self) -> bool:
-        """Whether anything is expected."""
+        """Whether the job has an expectation; ``ping`` is none."""
         return bool(self.finish_by or self.start_within or self.successes)
 
 
@@ -70,10 +70,10 @@ def expectations(
     at_least: str | None = None,
     ping: str | None = None,
 ) -> Expectations:
-    """The expectations that a job's options say.
+    """Parse the options that set a job's expectations; see :class:`~.declaration.RecurringOptions`.
 
     Raises:
-        JobError: one cannot be read.
+        JobError: An option cannot be parsed.
     """
     successes, within = _at_least(key, at_least) if at_least else (0, timedelta())
     return Expectations(
@@ -87,7 +87,7 @@ def expectations(
 
 
 def deadline_before(finish_by: time, zone: str, now: datetime) -> datetime:
-    """The last instant at which the clock of a zone showed a time of the day."""
+    """Return the last instant, up to ``now``, at which a time of day was reached in a zone."""
     local = now.astimezone(parse_zone(zone))
     today = local.replace(
         hour=finish_by.hour, minute=finish_by.minute, second=0, microsecond=0, fold=0
@@ -120,18 +120,18 @@ def _duration(key: str, option: str, value: str | timedelta | None) -> timedelta
     return found
 
 
-# What a job is: its type, its options and its names.
+# The job: its type, its options and its names.
 
 Overlap = Literal["skip", "queue", "allow"]
 Misfire = Literal["run_once", "skip", "run_all"]
 Isolation = Literal["thread", "process"]
 AlertKind = Literal["failure", "success", "missed", "slow", "unknown", "late", "node"]
-# "slow" needs a duration, and "node" is about no job.
+# "slow" needs a duration, and "node" belongs to no job.
 _SIMPLE_ALERTS = set(get_args(AlertKind)) - {"slow", "node"}
 
 
 class JobType(StrEnum):
-    """What starts the runs of a job; of a single run, what started it."""
+    """The way in which a job's runs start; for a single run, the way in which the run was started."""
 
     RECURRING = "Recurring"
     FIRE_AND_FORGET = "FireAndForget"
@@ -140,9 +140,10 @@ class JobType(StrEnum):
 
 
 class Job(Protocol):
-    """What a job class looks like; nothing has to inherit from it.
+    """The protocol for job classes; job classes need not inherit from this class.
 
-    ``execute`` may be plain or async. Its first parameter is the :class:`JobContext`; further ones are the job's arguments.
+    ``execute`` may be plain or async. The parameter annotated :class:`JobContext`, or named ``ctx`` or ``context`` without a type, gets the
+    context and may be omitted. Every other parameter is a job argument.
     """
 
     execute: Callable[..., Any]
@@ -150,20 +151,21 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Alerts:
-    """Who is told about a job, and when.
+    """A job's alerts: conditions, recipients and rate.
 
     Args:
-        on: Any of ``failure``, ``success``, ``missed``, ``unknown`` (a run waits for a node that knows its job or arguments; told with
-            ``failure`` too), ``late`` (an expectation of it is broken; told with ``failure`` and ``missed`` too) and ``slower than 5m`` (a duration).
-        email: Addresses.
-        slack: A Slack webhook URL, or a reference to it, as for the next two: ``${SLACK_URL}`` is an environment variable,
-            ``file:/run/secrets/slack`` a file. It is looked up when an alert is sent.
+        on: The conditions that send an alert, any of ``failure``, ``success``, ``missed``, ``unknown`` (a run waits for a node that knows
+            the job and accepts the arguments; ``failure`` includes ``unknown``), ``late`` (a job's expectation is broken; ``failure`` and
+            ``missed`` include ``late``) and ``slower than 5m`` (with any duration).
+        email: The e-mail addresses.
+        slack: A Slack webhook URL, or a reference to the URL: ``${SLACK_URL}`` is an environment variable, ``file:/run/secrets/slack`` is a
+            file. References are resolved when an alert is sent; ``teams`` and ``webhook`` accept references too.
         teams: The URL of a Power Automate workflow that posts to Teams.
-        webhook: A URL that takes the alert as a JSON object.
-        max_per_hour: More alerts than this in an hour are not sent.
-        other: Targets by the name of a channel of the project's own.
-        oncall: Whether whoever is on call is told, too.
-        urgent: Whether they go through quiet hours and are escalated. Default: as ``alerts:`` of the project says for their kind.
+        webhook: A URL that receives the alert as a JSON object.
+        max_per_hour: Maximum alerts in an hour; further alerts are not sent.
+        other: The targets of the project's own channels, by channel name.
+        oncall: Whether to alert the person on call, too.
+        urgent: Whether alerts ignore quiet hours and are escalated. Default: the project's ``alerts:`` setting for the alert's kind.
     """
 
     on: tuple[str, ...] = ("failure",)
@@ -186,7 +188,7 @@ class Alerts:
 
     @property
     def slower_than(self) -> timedelta | None:
-        """The duration of ``slower than 5m``; ``None`` when ``on`` has no such entry."""
+        """The duration of the entry ``slower than …``; ``None`` if ``on`` has no such entry."""
         for kind in self.on:
             if kind.startswith("slower than "):
                 return parse_duration(kind.removeprefix("slower than "))
@@ -195,16 +197,16 @@ class Alerts:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedRun:
-    """A run whose attempt has failed, as a back-off rule sees it.
+    """A run after a failed attempt: the argument for a back-off rule.
 
     Args:
         job_name: The job's stable key.
-        run_id: The run; the same for all its attempts.
-        attempt: The number of the attempt that failed; 1 for the first.
-        failures: How many attempts have failed so far, this one included. An attempt whose node was lost is not a failure.
-        scheduled_for: The slot, in the job's zone; for other runs the instant at which they were created.
-        triggered_by: Who started the run, such as ``System`` or ``Manual (dana)``.
-        arguments: What ``execute`` got besides the context.
+        run_id: The run's id, the same in all attempts.
+        attempt: The failed attempt's number, from 1.
+        failures: Failed attempts so far, including this attempt. An attempt whose node was lost is not a failure.
+        scheduled_for: The slot, in the job's zone. For a run without a slot: the instant at which the run was created.
+        triggered_by: The actor that started the run, such as ``System`` or ``Manual (dana)``.
+        arguments: The arguments for ``execute``, without the context.
     """
 
     job_name: str
@@ -217,27 +219,28 @@ class FailedRun:
 
 
 NextAttempt: TypeAlias = "float | str | timedelta | datetime | None"
-"""The wait before the next attempt, as seconds, as a ``timedelta`` or as a text such as ``90s``; or its instant; ``None``: the default back-off."""
+"""The delay before the next attempt: seconds, a ``timedelta``, or a text such as ``90s``. Or the instant. ``None``: the default back-off."""
 
 
 class BackoffRule(Protocol):
-    """Decides when a failed run is tried again."""
+    """A rule that decides when a failed run is retried."""
 
     def next_attempt(self, run: FailedRun, error: Exception, /) -> NextAttempt:
-        """Return when the next attempt begins; ``None`` for the default back-off.
+        """Return the delay before the next attempt, or its instant; ``None`` for the default back-off.
 
         Args:
             run: The run.
-            error: What the job raised or put into its result; ``TimeoutError`` when its time was over; else a ``RuntimeError`` with the message.
+            error: The exception that the job raised or put into its result; ``TimeoutError`` after a timeout; otherwise a ``RuntimeError``
+                with the message.
         """
 
 
 Backoff: TypeAlias = "str | timedelta | BackoffRule | Callable[[FailedRun, Exception], NextAttempt]"
-"""The wait before the first retry, which doubles each time; or a rule that decides each time, as a function or an object."""
+"""The delay before the first retry, which doubles with each retry; or a rule that decides each delay, as a function or an object."""
 
 
 class CapacityDemand(TypedDict):
-    """What a run takes of a limit by key; see :class:`~..storage.runs.values.NewRun`."""
+    """A run's limit key and weight; see :class:`~..runs.values.NewRun`."""
 
     limit_key: str | None
     weight: int
@@ -245,39 +248,45 @@ class CapacityDemand(TypedDict):
 
 @dataclass(frozen=True)
 class JobDefinition:
-    """Everything the scheduler knows about a job.
+    """A job's complete definition in a project.
 
     Args:
-        name: The stable key; rows of history and runs carry it.
-        schedule: When it runs; ``None`` for a job that only runs when asked.
+        name: The stable key, stored with each run and each history row.
+        display_name: The name that pages and alerts show.
+        description: The line that explains the job.
+        job_type: The way in which the job's runs start.
+        schedule: The schedule; ``None`` for a job without a schedule.
         schedule_text: The schedule as it was written, such as ``0 2 * * *`` or ``every 90m``.
-        timezone: The zone its schedule is read in.
-        retries: How many times a failure is tried again.
-        backoff: The wait before the first retry; it doubles each time.
-        backoff_rule: Decides the waits instead; ``backoff`` holds where it returns ``None`` or fails.
-        timeout: How long one attempt may take; ``None`` is for ever.
-        overlap: What happens to a slot that comes while the job is busy.
-        misfire: What happens to slots that passed while no node could start them.
-        misfire_grace: A slot older than this is recorded as missed, whatever the policy; ``None`` is no limit.
-        concurrency: How many runs may be running at once, on all nodes together, when said.
-        isolation: ``process``: it runs in a process of its own, which can be stopped and cannot harm others.
-        memory_limit: MiB of memory that this process may use.
-        paused: Whether it is created paused.
+        timezone: The schedule's time zone.
+        queue: The queue for the job's runs.
+        priority: The priority for the job's runs; the run with the higher priority starts first within a queue.
+        retries: Retries after a failed attempt.
+        backoff: The delay before the first retry; the delay doubles with each retry.
+        backoff_rule: The rule that decides each delay; ``backoff`` applies when the rule returns ``None`` or fails.
+        timeout: The time limit for an attempt; ``None`` is no limit.
+        overlap: The policy for a slot that falls due while the job is busy.
+        misfire: The policy for slots that passed while no node could start the runs.
+        misfire_grace: The maximum age for a slot that may still run; an older slot is recorded as missed. ``None`` is no limit.
+        concurrency: Maximum concurrent runs, on all nodes together; ``None`` if not set: see :attr:`limit`.
+        isolation: ``process`` runs the job in a separate process, which can always be stopped and cannot harm other runs.
+        memory_limit: Maximum memory for that process, in MiB.
+        alerts: The alerts' recipients and conditions.
+        paused: Whether the job is created paused.
         target: The class or function.
-        module: Where it is, such as ``acme_jobs.jobs.daily_report``.
-        aliases: The names that it had before.
-        left_spec: Whether targcc.yaml had it and has it no more: it is in the code, not in the spec.
-        expectations: What must hold of it; people are told when it does not.
-        arguments_json: Arguments that its runs have where nobody says others, instead of the defaults of its parameters, as a JSON object.
-        calendars: Calendars of the project that it names; those of its queue count too.
-        on_holiday: What becomes of a slot where one of them is closed, when it says so.
-        unique: How its runs are unique, if they are.
-        expires_in: A run that has not begun so long after it was due is not started; ``None`` is no limit.
-        after: The jobs that it follows: each run of one of them brings a run of this one.
-        followers: The jobs that follow it, as they are in this process.
-        keyed_limit: How many runs of a key may be under way, and how many may start.
-        overrides: What people have changed of it while it is deployed.
-        code: The job as its code has it, where people have changed something.
+        module: The module with the class or function, such as ``acme_jobs.jobs.daily_report``.
+        aliases: The job's earlier names.
+        left_spec: Whether targcc.yaml no longer has the job, which is still in the code.
+        expectations: The job's expectations; a broken expectation raises an alert.
+        arguments_json: Default arguments for runs, as a JSON object; they replace the parameters' defaults.
+        calendars: The project's calendars that the job names; its queue's calendars apply too.
+        on_holiday: The policy for a slot on a day when a calendar is closed, if the job sets a policy.
+        unique: The rule for unique runs; ``None`` without unique runs.
+        expires_in: The time after its due time in which a run must begin; ``None`` is no limit.
+        after: The jobs that this job follows: each run for a followed job creates a run for this job.
+        followers: Returns the jobs that follow this job, as defined in this process.
+        keyed_limit: The limit by key: on concurrent runs, on starts in a period, or on both.
+        overrides: The changes that people made to the deployed job.
+        code: The definition without those changes; ``None`` for a job without changes.
     """
 
     name: str
@@ -323,62 +332,62 @@ class JobDefinition:
 
     @property
     def key(self) -> str:
-        """What targcc.yaml calls it, which is the name of its class or function."""
+        """The job's key in targcc.yaml, derived from the class's or function's name."""
         return name_of(self.target)
 
     @property
     def limit(self) -> int | None:
-        """How many runs may be running at once; ``None`` is any number."""
+        """Maximum concurrent runs: ``concurrency``; if not set, no limit (``None``) with ``overlap="allow"``, else 1."""
         if self.concurrency is not None:
             return self.concurrency
         return None if self.overlap == "allow" else 1
 
     @property
     def function(self) -> Callable[..., Any]:
-        """What is called: the function itself, or ``execute`` of the class, not bound."""
+        """The function to call: the target itself, or a class's unbound ``execute``."""
         target: Any = self.target
         function: Callable[..., Any] = getattr(target, "execute", target)
         return function
 
     @functools.cached_property
     def signature(self) -> Parameters:
-        """How :attr:`function` wants to be called."""
+        """The parameters that :attr:`function` takes."""
         return parameters_of(self.function, bound=inspect.isclass(self.target))
 
     @property
     def parameters(self) -> type[pydantic.BaseModel] | None:
-        """The typed arguments as a model; ``None`` when the job takes none."""
+        """The model for the job's typed arguments; ``None`` for a job without arguments."""
         return self.signature.model
 
     @property
     def coded(self) -> JobDefinition:
-        """The job as its code has it, without what people have changed while it is deployed."""
+        """The definition without the changes that people made to the deployed job."""
         return self.code or self
 
     def check(self, arguments: Mapping[str, Any]) -> str | None:
-        """The arguments of a run as JSON, checked and completed; see :meth:`.arguments.Parameters.check`.
+        """Check and complete a run's arguments; return the arguments as JSON. See :meth:`.arguments.Parameters.check`.
 
         Raises:
-            ArgumentsError: they do not fit the job.
+            ArgumentsError: The arguments do not fit the job.
         """
         return self.signature.check({**json.loads(self.arguments_json), **arguments})
 
     def take(
         self, arguments: Mapping[str, Any], most: int
     ) -> tuple[str | None, tuple[Content, ...]]:
-        """:meth:`check` for a run that may have files; see :meth:`.arguments.Parameters.take`.
+        """Check a run's arguments, which may have files; return JSON and the extracted content. See :meth:`.arguments.Parameters.take`.
 
         Raises:
-            ArgumentsError: they do not fit the job.
-            FileError: a file cannot be read, or something is too large.
+            ArgumentsError: The arguments do not fit the job.
+            FileError: A file cannot be read, or a file or argument is too large.
         """
         return self.signature.take({**json.loads(self.arguments_json), **arguments}, most)
 
     def room(self, arguments_json: str | None) -> CapacityDemand:
-        """What a run with these arguments takes of the limit by key, for a new run.
+        """Return limit key and weight for a new run with these arguments.
 
         Raises:
-            ArgumentsError: there is no key for them.
+            ArgumentsError: The key function failed for the arguments.
         """
         limit = self.keyed_limit
         if limit is None:
@@ -391,7 +400,7 @@ class JobDefinition:
 
 
 def stand_in(name: str, queue: str) -> JobDefinition:
-    """For a job of which only runs are known, so that people can be told of them."""
+    """Return a placeholder definition for a job that is not in the code, for alerts about its runs."""
     return JobDefinition(
         name=name,
         display_name=in_words(name),
@@ -421,13 +430,13 @@ def stand_in(name: str, queue: str) -> JobDefinition:
 def shown_arguments(
     definition: JobDefinition | None, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The arguments of a run for people to see: secret ones are masked, and all of a job that is not in the code any more."""
+    """Mask secret values in a run's arguments; without a definition, mask every value."""
     secret = arguments if definition is None else definition.signature.secrets
     return {name: MASK if name in secret else value for name, value in arguments.items()}
 
 
 def name_of(target: Callable[..., Any]) -> str:
-    """The name of a class or function as a key: ``DailyReportJob`` and ``daily_report`` are ``DailyReport``."""
+    """Derive a job's key from a class or function name: ``DailyReportJob`` and ``daily_report`` become ``DailyReport``."""
     name = getattr(target, "__name__", type(target).__name__)
     if not inspect.isclass(target):
         name = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
@@ -435,21 +444,21 @@ def name_of(target: Callable[..., Any]) -> str:
 
 
 def in_words(key: str) -> str:
-    """A key for people: ``DailyReport`` is ``Daily Report``, ``SyncSAPOrders`` is ``Sync SAP Orders``."""
+    """Split a job's key into words: ``DailyReport`` becomes ``Daily Report``, ``SyncSAPOrders`` becomes ``Sync SAP Orders``."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", key)
     return " ".join(spaced.replace("_", " ").split()) or key
 
 
-# The calendars that a job respects: its own and those of its queue, as its project has them.
+# The calendars that a job respects: its own, and its queue's calendars.
 
 
 def calendar_names(
     key: str, calendar: str | tuple[str, ...] | None, on_holiday: str | None
 ) -> tuple[str, ...]:
-    """The names that ``calendar=`` gives.
+    """Return the names in the option ``calendar``, after a check of ``on_holiday``.
 
     Raises:
-        JobError: there is no such way to handle a slot on a day off.
+        JobError: ``on_holiday`` is not ``skip``, ``next`` or ``previous``.
     """
     if on_holiday is not None and on_holiday not in get_args(OnHoliday):
         raise JobError(f"{key}: on_holiday is skip, next or previous, not {on_holiday!r}")
@@ -457,10 +466,10 @@ def calendar_names(
 
 
 def with_calendars(job: JobDefinition, project: Project) -> JobDefinition:
-    """The job with a schedule that respects its calendars and those of its queue.
+    """Return the job with a schedule that respects the calendars for the job and its queue.
 
     Raises:
-        CronError: there is no calendar of that name, or it cannot be read.
+        CronError: A calendar does not exist, or cannot be parsed.
     """
     queue = project.queue_calendars.get(job.queue, {})
     names = dict.fromkeys([*job.calendars, *queue.get("calendar", ())])
@@ -470,10 +479,10 @@ def with_calendars(job: JobDefinition, project: Project) -> JobDefinition:
 
 
 def project_calendar(project: Project, name: str) -> WorkingCalendar:
-    """A calendar of a project. Its file is read once in the life of a process, so that all its jobs go by the same days.
+    """Return a project's calendar. A process reads the calendar's file once, so that all jobs use the same days.
 
     Raises:
-        CronError: there is none of that name, or it cannot be read.
+        CronError: The calendar does not exist, or cannot be parsed.
     """
     return _calendar(name, json.dumps(_plain(project.calendars)), project.package)
 
@@ -484,7 +493,7 @@ def _calendar(name: str, said: str, package: str) -> WorkingCalendar:
 
 
 def _folder(package: str) -> Path:
-    """The folder of the project's package, where the files are that calendars name."""
+    """Return the project package's folder, to which calendar files are relative; else the current directory."""
     try:
         found = find_spec(package)
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""Finding the jobs: every module of the jobs package is imported, and what carries ``@job`` is a job."""
+"""Discover jobs and hooks: import every module in the jobs package and collect the decorated classes and functions."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from .hooks import Hooks, kinds_of
 log = logging.getLogger("targcc.jobs.discovery")
 
 _HOOKS = "hooks"
-"""The module of hooks: without it, jobs would run for the wrong tenant, or unseen."""
+"""The hooks module. If this module is broken, no job runs: a job without hooks might run for the wrong tenant, or unmonitored."""
 
 
 _DECLARED = re.compile(
     r"""^(?:class|(?:async[ ]+)?def)[ ]+(\w+)|\bname[ ]*=[ ]*["']([^"'\n]+)["']""", re.MULTILINE
 )
-"""A class or function of a module, or the name that a declaration gives."""
+"""A class or function at the module's top level, or a declaration's argument ``name=``."""
 
 
 @dataclass(frozen=True)
 class BrokenModule:
-    """A job file that could not be used; the others run.
+    """A job file that could not be used; jobs in other files run.
 
     Args:
-        module: Its dotted name.
-        path: The file, if it is known.
-        error: The last line of the traceback, or what is wrong; secrets are masked, here and in the next.
-        traceback: All of it, from the job file on.
+        module: The module's dotted name.
+        path: The file's path, if known.
+        error: The traceback's last line, or the reason; secrets are masked.
+        traceback: The traceback from the job file on; secrets are masked.
     """
 
     module: str
@@ -53,9 +53,9 @@ class BrokenModule:
     traceback: str
 
     def names(self) -> frozenset[str]:
-        """Return the names that a job in this file may have: its classes, functions, names in quotes, and that of the file itself.
+        """Return the names that a job in this file may have: classes, functions, values for ``name=``, and the file's name.
 
-        The file is read as text, since it may not even be Python.
+        The file is searched as text, since a broken file may not parse as Python.
         """
         names = {self.module.rpartition(".")[2]}
         if self.path is not None:
@@ -69,14 +69,14 @@ class BrokenModule:
 
 @dataclass
 class Discovered:
-    """What was found.
+    """The discovered jobs, hooks and broken files.
 
     Args:
-        project: Whose defaults complete the declarations.
+        project: The project whose defaults complete the declarations.
         definitions: The jobs by name.
         broken: The files that could not be used.
-        modules: The modules that were looked at.
-        hooks: Gets the hooks.
+        modules: The imported modules' names.
+        hooks: Receives the discovered hooks.
     """
 
     project: Project = field(default_factory=current)
@@ -89,15 +89,15 @@ class Discovered:
 def discover(
     package: str, project: Project | None = None, hooks: Hooks | None = None
 ) -> Discovered:
-    """Import every module of ``package``, sub-packages too, and collect the jobs and hooks in them.
+    """Import every module in ``package`` and its sub-packages; collect the jobs and hooks.
 
-    Modules are taken in the order of their names; of two jobs with one name the first counts, and the second's file is
-    reported as broken.
+    Modules are imported in name order. If two jobs have the same name, the first job is used and the second job's
+    file is reported as broken.
 
     Args:
         package: A dotted name such as ``acme_jobs.jobs``.
-        project: Whose defaults complete the declarations. Default: the project of this process.
-        hooks: Gets the hooks.
+        project: The project whose defaults complete the declarations. Default: this process's project.
+        hooks: Receives the hooks. Default: new hooks.
     """
     found = Discovered(project or current(), hooks=hooks or Hooks())
     discover_more(package, found)
@@ -106,7 +106,7 @@ def discover(
 
 
 def _add_flows(found: Discovered) -> None:
-    """The jobs that start the project's flows."""
+    """Add the jobs that start the project's flows; report a flow that cannot be used as broken."""
     for name, declared in flow_declarations(found.project):
         try:
             if isinstance(declared, Exception):
@@ -119,9 +119,9 @@ def _add_flows(found: Discovered) -> None:
 
 
 def discover_more(package: str, found: Discovered) -> None:
-    """Import the modules of ``package`` that were not there when ``found`` was made, and add what is in them.
+    """Import the modules in ``package`` that ``found`` does not have yet, and add their jobs and hooks.
 
-    A module that was imported stays as it is: Python keeps it, and its jobs may be running.
+    An imported module is never imported again: Python caches modules, and the module's jobs may be running.
     """
     importlib.invalidate_caches()
     known = len(found.broken)
@@ -142,7 +142,7 @@ def discover_more(package: str, found: Discovered) -> None:
 
 
 def _modules(package: str, found: Discovered) -> Iterator[str]:
-    """``package`` and everything in it, depth first; a package that does not import ends there."""
+    """Yield the names of ``package`` and all modules in it, depth first; skip the content if a package cannot be imported."""
     yield package
     for name, is_package in _children(getattr(sys.modules.get(package), "__path__", None) or ()):
         if is_package:
@@ -152,7 +152,7 @@ def _modules(package: str, found: Discovered) -> Iterator[str]:
 
 
 def _children(folders: Iterable[str]) -> list[tuple[str, bool]]:
-    """Modules and packages, by name; also the folders of Python files that have no ``__init__.py``, which pkgutil passes over."""
+    """Return modules and packages by name, including folders with Python files but without ``__init__.py``, which pkgutil omits."""
     folders = list(folders)
     children = {item.name: item.ispkg for item in pkgutil.iter_modules(folders)}
     for folder in map(Path, folders):
@@ -210,7 +210,7 @@ def _add(declaration: Declaration, found: Discovered) -> None:
 
 
 def _check_earlier_names(definition: JobDefinition, found: Discovered) -> None:
-    """Nobody takes over the rows of a job that is there."""
+    """Check that no alias names an existing job: the alias would take over that job's rows."""
     for one in found.definitions.values():
         if one.name in definition.aliases or definition.name in one.aliases:
             both = f"{definition.name} and {one.name}"
@@ -218,11 +218,11 @@ def _check_earlier_names(definition: JobDefinition, found: Discovered) -> None:
 
 
 def check(definition: JobDefinition) -> None:
-    """Check what would otherwise fail at the first run.
+    """Check a job's arguments before the first run.
 
     Raises:
-        TypeError: a parameter has no type, or one that cannot be checked.
-        JobError: a job that runs by itself needs arguments.
+        TypeError: A parameter has no type, or a type that pydantic cannot check.
+        JobError: A job with a schedule or with ``after`` has arguments without defaults.
     """
     parameters = definition.signature
     if definition.schedule is None and not definition.after:

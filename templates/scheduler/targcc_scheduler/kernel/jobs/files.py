@@ -1,4 +1,4 @@
-"""Files as arguments and attachments: the type `File`, their content, and stores."""
+"""Files: the type `File` for arguments and attachments, extracted content, and file stores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ...core.stored_values import (
     references_in,
 )
 
-# The type of a parameter that takes a file: ``async def execute(self, ctx: JobContext, report: File)``.
+# The parameter type of a file: ``async def execute(self, ctx: JobContext, report: File)``.
 
 _SEPARATORS = re.compile(r"[/\\]")
 _UNWANTED = re.compile(
@@ -44,24 +44,28 @@ _UNWANTED = re.compile(
 _DEVICES = {"CON", "PRN", "AUX", "NUL"} | {
     f"{port}{one}" for port in ("COM", "LPT") for one in range(10)
 }
-"""What is no file on Windows, whatever stands after the first dot."""
+"""Windows device names, which cannot be file names with any extension."""
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(; ?charset=[\w-]+)?")
 _UNKNOWN_TYPE = "application/octet-stream"
 
 
 class File:
-    """A file: what ``enqueue`` is given, and what the job gets.
+    """A file as a job argument or attachment: a name, a content type and bytes.
 
-    A parameter of this type also takes a :class:`~pathlib.Path`, ``bytes`` or a binary file object that can be read from a place twice.
+    Declare a parameter of type ``File``; callers pass a ``File``, a :class:`~pathlib.Path`, ``bytes`` or a binary file object::
+
+        async def execute(self, ctx: JobContext, report: File) -> None:
+            text = report.read_text()
+
+        await scheduler.enqueue(ImportReport, report=Path("march.csv"))
 
     Args:
-        source: The content, or where it is.
-        name: What it is called. Default: the name of the path or file object, else ``file``.
-        content_type: Default: by the name.
+        source: The content, or its path. A file object is read at once; a path is read when the content is needed.
+        name: The file name. Default: the path's or file object's name, else ``file``. Folders and unsafe characters are removed.
+        content_type: The content type. Default: guessed from the name.
 
     Raises:
-        TypeError: the source is none of these.
-        FileError: it is not a file that can be read.
+        TypeError: The source has another type, or a file object in text mode.
     """
 
     def __init__(
@@ -90,11 +94,11 @@ class File:
 
     @classmethod
     def kept(cls, reference: FileReference, source: Path | bytes | None) -> File:
-        """A file that is kept with a run.
+        """Return a file that is stored with a run.
 
         Args:
-            reference: Which.
-            source: Its content, or where it is on this machine; ``None``: it is not here yet.
+            reference: The reference to the stored content.
+            source: The content, or its path on this machine; ``None`` while the content is not on this machine.
         """
         made = cls(source or b"", name=reference.name, content_type=reference.content_type)
         made._reference, made._source = reference, source
@@ -102,10 +106,10 @@ class File:
 
     @property
     def source(self) -> Path | bytes:
-        """The content, or where it is.
+        """The content, or its path.
 
         Raises:
-            FileError: it is not here.
+            FileError: The content is not on this machine.
         """
         if self._source is None:
             raise FileError(f"{self.name} is not here: a run's files are, while its job runs")
@@ -113,10 +117,10 @@ class File:
 
     @property
     def path(self) -> Path:
-        """Where the content is on this machine, for libraries that want a path; in a job it is there until the attempt ends.
+        """The content's path on this machine, for libraries that need a path. In a job the path is valid until the attempt ends.
 
         Raises:
-            FileError: it is in no file.
+            FileError: The content is not on this machine, or is in memory and not in a file.
         """
         source = self.source
         if not isinstance(source, Path):
@@ -125,7 +129,11 @@ class File:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size in bytes.
+
+        Raises:
+            FileError: The file at the path cannot be read.
+        """
         if self._reference is not None:
             return self._reference.size
         if isinstance(self._source, Path):
@@ -133,10 +141,10 @@ class File:
         return len(self._source or b"")
 
     def open(self) -> BinaryIO:
-        """The content to be read, as often as it is opened: ``with report.open() as content``.
+        """Open the content for reading: ``with report.open() as content``. A file may be opened repeatedly.
 
         Raises:
-            FileError: it is not there.
+            FileError: The content is not on this machine, or cannot be read.
         """
         source = self.source
         if isinstance(source, bytes):
@@ -147,12 +155,21 @@ class File:
             raise FileError(f"{self.name} cannot be read: {error.strerror}") from None
 
     def read_bytes(self) -> bytes:
-        """The whole content."""
+        """Return the whole content.
+
+        Raises:
+            FileError: The content is not on this machine, or cannot be read.
+        """
         with self.open() as content:
             return content.read()
 
     def read_text(self, encoding: str = "utf-8") -> str:
-        """The whole content as text."""
+        """Return the whole content, decoded as text.
+
+        Raises:
+            FileError: The content is not on this machine, or cannot be read.
+            UnicodeDecodeError: The content is not text in this encoding.
+        """
         return self.read_bytes().decode(encoding)
 
     def __repr__(self) -> str:
@@ -160,7 +177,7 @@ class File:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """How pydantic reads one."""
+        """Return the schema by which pydantic validates a file."""
         del source, handler
         return core_schema.with_info_plain_validator_function(_validated)
 
@@ -168,7 +185,7 @@ class File:
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """How the API takes a small one within JSON; a large one comes as a part of a form."""
+        """Return the JSON schema for a small file in an API request; a large file is sent in a multipart form."""
         del schema, handler
         return {
             "type": "object",
@@ -212,7 +229,7 @@ def _from_json(value: Mapping[str, Any]) -> File:
 
 
 def safe_name(name: str) -> str:
-    """A file's name without a path, and without what some system cannot have in one; the end of one that is too long."""
+    """Return a file name without folders and without characters that some operating system forbids; a long name keeps its end."""
     last = _UNWANTED.sub("_", _SEPARATORS.split(name)[-1])
     short = last.encode()[-LONGEST_FILE_NAME:].decode("utf-8", "ignore").strip(" .")
     if short.partition(".")[0].rstrip().upper() in _DEVICES:
@@ -221,10 +238,10 @@ def safe_name(name: str) -> str:
 
 
 def safe_type(given: str | None, name: str) -> str:
-    """A content type: the given one if it is one, else that which a name suggests."""
+    """Return ``given`` if that is a valid content type, else the content type that the file name suggests."""
     if given and len(given) <= LONGEST_CONTENT_TYPE and _CONTENT_TYPE.fullmatch(given):
         return given
-    import mimetypes  # only where there are files
+    import mimetypes  # imported only by processes that handle files
 
     return mimetypes.guess_type(name)[0] or _UNKNOWN_TYPE
 
@@ -243,16 +260,16 @@ def _stat(path: Path) -> int:
         raise FileError(f"{path.name} cannot be read: {error.strerror}") from None
 
 
-# Content that is to be kept with a run, taken out of its arguments or attached by its job.
+# Content to store with a run: extracted from its arguments, or attached by its job.
 
 _PIECE = 2**20
 _WIDEST = 4
-"""Bytes of one character in UTF-8."""
+"""Maximum bytes for a character in UTF-8."""
 _JSON = "application/json"
 
 
 class ContentKind(StrEnum):
-    """What content is to its run."""
+    """The content's role in a run."""
 
     ARGUMENTS = "arguments"
     FILE = "file"
@@ -261,15 +278,15 @@ class ContentKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What is to be kept.
+    """Content to store with a run.
 
     Args:
-        kind: What it is to its run.
-        file: Has its name, type and bytes.
-        sha256: Of the bytes.
-        size: How many they are.
-        store: The store that has it; ``None``: it goes to ``c_JobBlob``.
-        reference: What it is called there.
+        kind: The content's role in the run.
+        file: The name, content type and bytes.
+        sha256: SHA-256 in hexadecimal.
+        size: Size in bytes.
+        store: The file store that holds the content, by name; ``None`` stores the content in ``c_JobBlob``.
+        reference: The reference to the content in that store.
     """
 
     kind: ContentKind
@@ -281,10 +298,10 @@ class Content:
 
     @classmethod
     def of(cls, kind: ContentKind, file: File) -> Content:
-        """A file, read once for its hash.
+        """Return a file's content, after reading the file once to compute hash and size.
 
         Raises:
-            FileError: it cannot be read.
+            FileError: The file cannot be read.
         """
         digest, size = hashlib.sha256(), 0
         with file.open() as source:
@@ -294,15 +311,15 @@ class Content:
         return cls(kind=kind, file=file, sha256=digest.hexdigest(), size=size)
 
     def stored(self, store: str, reference: str) -> Content:
-        """The same, once a store has it."""
+        """Return a copy that names the file store and the reference in that store."""
         return replace(self, store=store, reference=reference)
 
 
 class Taken:
-    """What is taken out of the arguments of one run.
+    """Collect a run's files and large arguments.
 
     Args:
-        most: Bytes of a file, or of a large argument, at most.
+        most: Maximum bytes in a file or a large argument.
     """
 
     def __init__(self, most: int) -> None:
@@ -311,14 +328,14 @@ class Taken:
 
     @property
     def contents(self) -> tuple[Content, ...]:
-        """All of it, each content once."""
+        """All collected content, without duplicates."""
         return tuple(self._found.values())
 
     def file(self, file: File) -> dict[str, Any]:
-        """Take a file; what stands in its place.
+        """Collect a file; return the reference that replaces the file in the arguments.
 
         Raises:
-            FileError: it is too large, or cannot be read.
+            FileError: The file is too large, or cannot be read.
         """
         check_size(file.name, file.size, self._most)
         content = self._add(ContentKind.FILE, file)
@@ -327,21 +344,23 @@ class Taken:
 
     @staticmethod
     def is_too_large(text: str) -> bool:
-        """Whether arguments, written as JSON, do not stand in a run's row as they are; also those that may look as if some had been taken."""
+        """Return whether arguments in JSON need :meth:`large`: they are too large for a row's column, or contain text like a reference."""
         wide = len(text) * _WIDEST > LONGEST_ARGUMENTS
         return (wide and len(text.encode("utf-8", "surrogatepass")) > LONGEST_ARGUMENTS) or (
             may_refer(text)
         )
 
     def large(self, arguments: Mapping[str, Any], *, but: frozenset[str]) -> dict[str, Any]:
-        """The arguments with the largest taken until the rest is small enough.
+        """Collect the largest arguments until the rest is small enough; return the arguments with references in their place.
+
+        An argument that looks like a reference is collected too, whatever its size.
 
         Args:
-            arguments: As JSON holds them.
-            but: Those that stay, however large: secret ones, which are sealed where they stand.
+            arguments: The arguments, as JSON values.
+            but: The arguments to leave in place, whatever their size: secret arguments, which are encrypted in place.
 
         Raises:
-            FileError: one is too large to be kept.
+            FileError: An argument is too large to be stored.
         """
         found = dict(arguments)
         texts = {name: _written(value) for name, value in found.items()}
@@ -359,7 +378,7 @@ class Taken:
         return found
 
     def _misleads(self, value: Any) -> bool:
-        """Whether a value looks like a reference and is none."""
+        """Return whether a value looks like a reference but is none."""
         return is_large(value) or any(
             (ContentKind.FILE, str(one[REFERENCE])) not in self._found
             for one in references_in(value)
@@ -371,10 +390,10 @@ class Taken:
 
 
 def check_size(what: str, size: int, most: int) -> None:
-    """Refuse what is too large.
+    """Check a file's or argument's size.
 
     Raises:
-        FileError: it is.
+        FileError: The size exceeds ``most`` bytes.
     """
     if size > most:
         raise FileError(
@@ -386,40 +405,41 @@ def _written(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-# Where files are kept, if not in the database: what a store of a project's own does, and one that keeps them in a folder.
+# File stores, for projects that store files outside the database: the protocol, and a store in a folder.
 
 
 class FileStore(Protocol):
-    """Keeps content under references of its own. Called from threads, from several at a time; any exception means that it did not work.
+    """A store for file content outside the database, such as an object store.
 
-    A project's ``services.py`` has ``def make_file_store() -> FileStore``.
+    Define ``def make_file_store() -> FileStore`` in the project's ``services.py``. Methods are called from several threads at the same time.
+    A method that raises an exception has failed.
     """
 
     name: str
-    """Its name, at most 50 characters: rows remember which store has their content."""
+    """The store's name, at most 50 characters. Each stored row records its store's name."""
 
     def put(self, content: BinaryIO, size: int, sha256: str) -> str:
-        """Keep content and return its reference, at most 500 characters, which no other content has."""
+        """Store content; return a unique reference, at most 500 characters long."""
 
     def open(self, reference: str) -> BinaryIO:
-        """The content, to be read once and closed.
+        """Open a reference's content; the caller reads the content once and closes the file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: The store has no content for the reference.
         """
 
     def delete(self, reference: str) -> None:
-        """Remove it; nothing happens when it is gone."""
+        """Delete a reference's content; do nothing if the content is already gone."""
 
     def references(self, before: datetime) -> Iterator[str]:
-        """All that was put before an instant: what no run has is removed."""
+        """Yield the references for content stored before an instant; the caller deletes content that no run refers to."""
 
 
 class FolderStore:
-    """Files in a folder that all nodes reach.
+    """A file store in a folder that all nodes can reach.
 
     Args:
-        folder: The folder; made when the first file is put.
+        folder: The folder; created when the first file is stored.
     """
 
     name = "folder"

@@ -1,4 +1,4 @@
-"""Hooks around attempts (``@around``) and after runs (``@on_failed`` and its like)."""
+"""Hooks around attempts (``@around``) and event handlers for runs (``@on_failed``, ``@on_succeeded``, …)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...core.states import RunState
 from .context import JobContext
 from .result import JobResult
 
-# Marks on functions: what a project's hook is for. Plain data.
+# Marks on functions: the kinds of a project's hook, as plain data.
 
 F = TypeVar("F", bound=Callable[..., Any])
 MARK = "__targcc_hook__"
@@ -22,10 +22,10 @@ AROUND = "around"
 
 
 def marked(function: F, kind: str) -> F:
-    """The same function, marked: the discovery of jobs finds it.
+    """Mark a function as a hook, so that discovery finds the function; return the same function.
 
     Raises:
-        HookError: it cannot be such a hook.
+        HookError: The function cannot be such a hook.
     """
     check(function, kind)
     vars(function).setdefault(MARK, {})[kind] = None
@@ -33,15 +33,15 @@ def marked(function: F, kind: str) -> F:
 
 
 def kinds_of(value: object) -> tuple[str, ...]:
-    """What a value of a module is marked as; nothing, if it is no function."""
+    """Return the hook kinds that mark a module's value; an empty tuple for a value that is not a function."""
     return tuple(vars(value).get(MARK, ())) if inspect.isfunction(value) else ()
 
 
 def check(function: object, kind: str) -> None:
-    """Refuse what cannot be such a hook.
+    """Check that a function can be a hook with this kind.
 
     Raises:
-        HookError: it cannot.
+        HookError: The value is not a function, not async for ``@around``, or takes other arguments.
     """
     if not inspect.isfunction(function):
         raise HookError(f"a hook is a function, not {function!r}")
@@ -56,57 +56,69 @@ def check(function: object, kind: str) -> None:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """What a hook is called, for people and from one start to the next."""
+    """Return a hook's name, which stays the same after a restart: its module and qualified name."""
     return f"{function.__module__}.{function.__qualname__}"
 
 
 # Hooks around attempts: ``@around``.
 
 CallNext = Callable[[], Awaitable[JobResult]]
-"""Goes on to the next hook, at last to the job; returns its result, or raises what it raised."""
+"""Call the next hook, or the job after the last hook. Returns the job's result, or raises the job's exception."""
 AroundHook = Callable[[JobContext, CallNext], Awaitable[JobResult | None]]
-"""What runs around an attempt."""
+"""A hook around an attempt: an async function that takes the context and ``call_next``."""
 A = TypeVar("A", bound=AroundHook)
 
 
 def around(hook: A) -> A:
-    """Run ``hook`` around each attempt of each job; for functions in a module of the jobs package.
+    """Run ``hook`` around each attempt, for every job.
 
-    It runs where the job does: in its process, on the loop of the jobs, in the task of the attempt, before the job's services are made
-    and until they are closed. Context variables that it sets are the job's too, also those of a plain job, which runs in a thread.
+    Decorate an async function in a module below the jobs package, best ``jobs/hooks.py``::
 
-    The hook awaits ``call_next()`` once, which returns the job's result or raises what the job raised. What it returns itself:
-    nothing, and the job's own end stands, also when the hook has caught the job's exception; or a
-    :class:`~..result.JobResult`, which stands instead, also without the job having been called. What it raises fails the attempt.
+        @around
+        async def timed(ctx: JobContext, call_next: CallNext) -> None:
+            started = time.monotonic()
+            await call_next()
+            ctx.log.info("timed", seconds=time.monotonic() - started)
+
+    The hook runs in the job's process, on the jobs' event loop, in the attempt's task. The hook begins before the job's services
+    are created, and ends after the services are closed. The job sees the context variables that the hook sets, also a plain job, which runs
+    in a thread.
+
+    The hook awaits ``call_next()`` once, which returns the job's result or raises the job's exception. The hook's end decides:
+
+    * Returning ``None`` keeps the job's result or exception, even if the hook caught the exception.
+    * Returning a :class:`~.result.JobResult` replaces the job's result. The hook may return a result without calling the job.
+    * Raising an exception fails the attempt.
 
     Raises:
-        HookError: it is no async function of a context and ``call_next``.
+        HookError: ``hook`` is not an async function that takes a context and ``call_next``.
     """
     return marked(hook, AROUND)
 
 
-# What became of a run, as the code of a project hears of it: ``@on_failed`` and its like.
+# Run events, and the decorators for handlers: ``@on_failed``, ``@on_succeeded``, …
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunEvent:
-    """A run has come into a state.
+    """A change in a run's state, as a handler receives the change. An event holds no arguments: arguments may be secret.
 
     Args:
-        id: Of this event for this handler: the same one each time that it is delivered.
-        delivery: 1 the first time; more when the handler had failed, or its process ended before it was noted that it had not.
-        at: When the run came into the state.
-        run_id: The run.
-        job: Its job.
-        job_type: Such as ``Recurring``.
-        queue: Its queue.
-        attempt: Which attempt was its last; 0 if none was begun.
-        triggered_by: Who started it, such as ``System`` or ``Manual (dana)``.
+        id: The event's id for this handler, the same in every delivery. Store the id to make the handler idempotent.
+        delivery: Delivery number, from 1. An event is delivered again if the handler failed, or if the process ended before the
+            handler's return was recorded.
+        at: The instant at which the run entered the state.
+        run_id: The run's id.
+        job: The run's job.
+        job_type: The run's type, such as ``Recurring``.
+        queue: The run's queue.
+        attempt: The last attempt's number; 0 if no attempt has begun.
+        triggered_by: The actor that started the run, such as ``System`` or ``Manual (dana)``.
         message: The result or the error, in one line.
-        scheduled_for: The slot of a recurring job.
-        created_at: When the run was created.
-        started_at: When its last attempt began.
-        url: Its page.
+        scheduled_for: The slot for a recurring job; ``None`` for other runs.
+        created_at: The instant at which the run was created.
+        started_at: The instant at which the last attempt began.
+        url: The URL to the run's page.
     """
 
     id: str
@@ -126,34 +138,34 @@ class RunEvent:
 
 
 class RunSucceeded(RunEvent):
-    """A run has succeeded."""
+    """The event for a run that has succeeded."""
 
 
 class RunFailed(RunEvent):
-    """A run has failed, and is not tried again."""
+    """The event for a run that has failed for good: no retry follows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRetrying(RunEvent):
-    """An attempt has failed, and there will be another one.
+    """The event for an attempt that has failed and that a retry follows.
 
     Args:
-        retry_at: When.
+        retry_at: The instant of the next attempt.
     """
 
     retry_at: datetime
 
 
 class RunCancelled(RunEvent):
-    """A run was cancelled: by a person, or since what it waited for did not come."""
+    """The event for a run that was cancelled: by a person, or because the run's dependency was not met."""
 
 
 class RunMissed(RunEvent):
-    """A slot has passed without a run."""
+    """The event for a slot that passed without a run."""
 
 
 class RunSkipped(RunEvent):
-    """A slot was skipped, since another run was in its way."""
+    """The event for a slot that was skipped because another run was in its way."""
 
 
 EVENTS: dict[str, type[RunEvent]] = {
@@ -164,9 +176,9 @@ EVENTS: dict[str, type[RunEvent]] = {
     RunState.MISSED: RunMissed,
     RunState.SKIPPED: RunSkipped,
 }
-"""The event of each state that is told of."""
+"""The event class for each state with events."""
 Handler = Callable[[Any], Awaitable[None] | None]
-"""What hears of an event: an async function, or a plain one, which is called in a thread."""
+"""A function that receives an event: async, or plain; a plain function is called in a thread."""
 
 Succeeded = TypeVar("Succeeded", bound=Callable[[RunSucceeded], Awaitable[None] | None])
 Failed = TypeVar("Failed", bound=Callable[[RunFailed], Awaitable[None] | None])
@@ -177,50 +189,56 @@ Skipped = TypeVar("Skipped", bound=Callable[[RunSkipped], Awaitable[None] | None
 
 
 def on_succeeded(handler: Succeeded) -> Succeeded:
-    """Call ``handler`` with each run that has succeeded; see :func:`on_failed`."""
+    """Call ``handler`` with a :class:`RunSucceeded` for each run that succeeds; see :func:`on_failed` for the guarantees."""
     return marked(handler, RunState.SUCCEEDED)
 
 
 def on_failed(handler: Failed) -> Failed:
-    """Call ``handler`` with each run that has failed for good; for functions in a module of the jobs package.
+    """Call ``handler`` with a :class:`RunFailed` for each run that fails for good.
 
-    It is called by one node, a few seconds after the state was committed, in a process that has the handler but not in the one that
-    ran the job. The event is kept in the database until the handler has returned: if it raises, takes more than 50 s, or its process
-    dies before that is noted, it is called again with the same ``event.id``.
+    Decorate a function in a module below the jobs package, best ``jobs/hooks.py``; the function may be async or plain::
+
+        @on_failed
+        async def open_ticket(event: RunFailed) -> None:
+            await tickets.create(key=event.id, title=f"{event.job} failed", link=event.url)
+
+    The call comes a few seconds after the state was committed, from any node that has the handler, not only from the node that ran the job.
+    The database keeps the event until the handler has returned. If the handler raises, takes more than 50 s, or the process dies before the
+    return is recorded, the handler is called again with the same ``event.id``: make the handler idempotent.
 
     Raises:
-        HookError: it is no function of an event.
+        HookError: ``handler`` is not a function that takes one event.
     """
     return marked(handler, RunState.FAILED)
 
 
 def on_retrying(handler: Retrying) -> Retrying:
-    """Call ``handler`` with each attempt that has failed and will be followed by another; see :func:`on_failed`."""
+    """Call ``handler`` with a :class:`RunRetrying` for each failed attempt that a retry follows; see :func:`on_failed` for the guarantees."""
     return marked(handler, RunState.RETRYING)
 
 
 def on_cancelled(handler: Cancelled) -> Cancelled:
-    """Call ``handler`` with each run that was cancelled; see :func:`on_failed`."""
+    """Call ``handler`` with a :class:`RunCancelled` for each cancelled run; see :func:`on_failed` for the guarantees."""
     return marked(handler, RunState.CANCELLED)
 
 
 def on_missed(handler: Missed) -> Missed:
-    """Call ``handler`` with each slot that has passed without a run; see :func:`on_failed`."""
+    """Call ``handler`` with a :class:`RunMissed` for each slot that passed without a run; see :func:`on_failed` for the guarantees."""
     return marked(handler, RunState.MISSED)
 
 
 def on_skipped(handler: Skipped) -> Skipped:
-    """Call ``handler`` with each slot that was skipped; see :func:`on_failed`."""
+    """Call ``handler`` with a :class:`RunSkipped` for each skipped slot; see :func:`on_failed` for the guarantees."""
     return marked(handler, RunState.SKIPPED)
 
 
-# The hooks of a process: those that its scheduler was given, and those that were found with the jobs.
+# A process's hooks: added to its scheduler, or found by discovery.
 
 log = logging.getLogger("targcc.jobs.hooks")
 
 
 class Hooks:
-    """The hooks, in the order in which they count."""
+    """A process's hooks, in call order: the scheduler's own, added hooks, discovered hooks."""
 
     def __init__(self) -> None:
         self._first: list[AroundHook] = []
@@ -228,24 +246,24 @@ class Hooks:
         self._found: list[AroundHook] = []
         self._handlers: dict[str, tuple[Handler, frozenset[str]]] = {}
         self.listening = False
-        """Whether the handlers are known to the database: whoever comes now is late."""
+        """Whether the handlers are registered in the database; a handler added later is not registered before the next start."""
         self._missing: str | None = None
 
     @property
     def around(self) -> tuple[AroundHook, ...]:
-        """What runs around attempts, the outermost first."""
+        """The hooks around attempts, outermost first."""
         return (*self._first, *self._given, *self._found)
 
     @property
     def handlers(self) -> Mapping[str, tuple[Handler, frozenset[str]]]:
-        """What hears of events and of which, by its name."""
+        """The event handlers by name, each with the states whose events the handler receives."""
         return self._handlers
 
     def give(self, hook: Callable[..., Any], kind: str) -> None:
-        """Take a hook that a scheduler was given.
+        """Add a hook that an application gives to its scheduler.
 
         Raises:
-            HookError: it cannot be such a hook, there is one of its name, or the scheduler has started.
+            HookError: The function cannot be such a hook, another handler has the name, or the scheduler has started.
         """
         check(hook, kind)
         if kind == AROUND:
@@ -256,10 +274,10 @@ class Hooks:
         self._hear(hook, [kind])
 
     def find(self, hook: Callable[..., Any], kinds: Sequence[str]) -> None:
-        """Take a marked function of the jobs package; one that is there already stays.
+        """Add a marked function from the jobs package; adding the same function twice changes nothing.
 
         Raises:
-            HookError: there is another one of its name.
+            HookError: Another handler has the name.
         """
         if AROUND in kinds and hook not in self._found:
             self._found.append(hook)
@@ -270,12 +288,12 @@ class Hooks:
             self._hear(hook, events)
 
     def begin_with(self, hook: AroundHook) -> None:
-        """Let a hook of the scheduler's own be the outermost."""
+        """Add the scheduler's own hook, outside all project hooks."""
         if hook not in self._first:
             self._first.append(hook)
 
     def refuse(self, why: str) -> None:
-        """Let every attempt fail, since hooks are missing without which it must not run."""
+        """Make every attempt fail with ``why``: jobs must not run while required hooks are missing."""
         self._missing = why
 
         async def refused(ctx: JobContext, call_next: CallNext) -> JobResult:
@@ -285,10 +303,10 @@ class Hooks:
         self._first.append(refused)
 
     def places(self) -> list[tuple[str, str]]:
-        """Where another process finds what runs around attempts: module and name of each.
+        """Return the module and the qualified name of each hook around attempts, for import by another process.
 
         Raises:
-            HookError: one of them cannot be found there, or some are missing.
+            HookError: A hook cannot be imported by name, or required hooks are missing.
         """
         if self._missing is not None:
             raise HookError(self._missing)

@@ -15,7 +15,7 @@ from ...core.errors import ArgumentsError, JobError
 from ...core.text import clean
 from .arguments import Parameters
 
-# Limits by key: how many runs of a tenant, an account or a job may be under way at once, and how many may start in a while.
+# Limits by key: maximum concurrent runs, and a rate for starts, for each tenant, account or job.
 
 LimitBy: TypeAlias = "str | Callable[..., Any]"
 _RATE = re.compile(r"([1-9]\d{0,8})\s*/\s*(s|min|h|d)")
@@ -24,31 +24,32 @@ _READABLE = 60
 
 
 class LimitOptions(TypedDict, total=False):
-    """The option ``limit`` of a job; at least one of ``running`` and ``rate`` is given."""
+    """The job option ``limit``; set ``running``, ``rate`` or both."""
 
     key: LimitBy
-    """The argument by which runs share a limit, or a function that gets the arguments by name. Without it all runs of the job share one."""
+    """The argument whose value is the key, or a function that gets the arguments by name and returns the key. Runs with the same key share a
+    limit. Without ``key``, all the job's runs share a limit."""
     running: int
-    """The runs of a key that may be under way at once, on all nodes together; with ``weight``, what they may weigh."""
+    """Maximum concurrent runs with the same key, on all nodes together; with ``weight``, the maximum total weight."""
     rate: str
-    """How many attempts of a key may start, such as ``100/min``, ``5/s`` or ``1000/h``."""
+    """The rate at which attempts with the same key may start, such as ``100/min``, ``5/s`` or ``1000/h``."""
     burst: int
-    """With ``rate``: so many may start at once after a pause. Default: what comes in a second, at least 1."""
+    """With ``rate``: the attempts that may start at once after a pause. Default: the number for a second, at least 1."""
     weight: int
-    """How much of ``running`` a run takes. Default: 1."""
+    """The share that a run takes from ``running``. Default: 1."""
 
 
 @dataclass(frozen=True)
 class KeyedLimit:
-    """A limit of a job by key, checked; see :class:`LimitOptions`.
+    """A job's limit by key, checked; see :class:`LimitOptions`.
 
     Args:
-        key: The argument, or the function, that makes the key; ``None``: one key for all.
-        running: What may be under way at once.
-        rate: As it was written.
-        interval_ms: Milliseconds between two tokens.
-        burst: Tokens that are saved up at most.
-        weight: What a run takes.
+        key: The argument or the function that returns the key; ``None``: all the job's runs share a key.
+        running: Maximum total weight for concurrent runs with the same key; ``None`` is no limit.
+        rate: The rate as it was written; ``None`` without a rate.
+        interval_ms: The milliseconds between two tokens; an attempt takes a token to start.
+        burst: Maximum saved tokens.
+        weight: A run's weight.
     """
 
     key: LimitBy | None = None
@@ -67,10 +68,10 @@ class KeyedLimit:
         return f"{whose}: {', '.join(part for part in (running, rate, weight) if part)}"
 
     def key_of(self, job: str, signature: Parameters, arguments_json: str | None) -> str:
-        """The key of a run: it begins with the job's name; what is long or secret is a digest.
+        """Return a run's limit key: the job's name, then the key's value; a digest replaces a long or secret value.
 
         Raises:
-            ArgumentsError: the key function failed.
+            ArgumentsError: The key function failed.
         """
         if self.key is None:
             return job
@@ -97,15 +98,15 @@ def _plain(value: Any) -> str:
 
 
 def limit_of(key: str, target: Callable[..., Any], given: LimitOptions | None) -> KeyedLimit | None:
-    """What the option ``limit`` of a job says.
+    """Parse the job option ``limit``; return ``None`` for a job without the option.
 
     Args:
         key: The job's name.
-        target: Its class or function.
-        given: The option.
+        target: The job's class or function.
+        given: The option's value.
 
     Raises:
-        JobError: it cannot be read, or the job has no such argument.
+        JobError: The option cannot be parsed, or the job has no argument with the name in ``key``.
     """
     if given is None:
         return None
@@ -153,17 +154,17 @@ def _interval(key: str, rate: str) -> float:
     return _MILLISECONDS[found[2]] / int(found[1])
 
 
-# What a job's definition says of the keys of its limit.
+# A job's limit policy, as stored in each key's row.
 
 
 @dataclass(frozen=True, slots=True)
 class LimitPolicy:
-    """What a job's definition says of its keys.
+    """A job's limit policy, which applies to each key.
 
     Args:
-        most: The weight of runs of a key that may be under way at once; ``None``: any.
-        interval_ms: Milliseconds between two tokens; ``None``: no rate.
-        burst: Tokens that are saved up at most.
+        most: Maximum total weight for concurrent runs with the same key; ``None`` is no limit.
+        interval_ms: The milliseconds between two tokens; ``None`` without a rate.
+        burst: Maximum saved tokens.
     """
 
     most: int | None = None
@@ -172,5 +173,5 @@ class LimitPolicy:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The columns."""
+        """The policy as ``c_JobLimit`` columns."""
         return {"Most": self.most, "IntervalMs": self.interval_ms, "Burst": self.burst}

@@ -1,4 +1,4 @@
-"""Registry of the process's jobs: discovered, registered by hand, or from outside the code."""
+"""Register a process's jobs: discovered jobs, jobs registered by hand, and external jobs (from outside the code)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .definition import JobDefinition
 from .discovery import BrokenModule, Discovered, check, discover, discover_more
 from .hooks import AROUND, A, Cancelled, Failed, Hooks, Missed, Retrying, Skipped, Succeeded
 
-# The jobs of this process: those that discovery finds, those that are registered by hand, and those from outside the code.
+# This process's jobs: discovered, registered by hand, or external.
 
 JobRef = str | JobDefinition | Callable[..., Any]
-"""A job by name, definition, class or function."""
+"""A reference to a job: a name, definition, class or function."""
 
 
 class JobRegistry:
-    """The jobs by name. The jobs package is imported when they are first asked for, in the thread that asks.
+    """A process's jobs, by name. The first access imports the jobs package, in the calling thread.
 
     Args:
-        package: Where the jobs are, such as ``acme_jobs.jobs``.
-        more: Adds the jobs from outside the code, once those of the package are known.
-        project: Whose defaults hold for what a job leaves open. Default: the project of this process.
+        package: The jobs package's dotted name, such as ``acme_jobs.jobs``.
+        more: Adds the external jobs, after the jobs package has been imported.
+        project: The project whose defaults complete the jobs. Default: this process's project.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class JobRegistry:
         project: Project | None = None,
     ) -> None:
         self.hooks = Hooks()
-        """The hooks: once the jobs are known also those that were found with them."""
+        """The process's hooks. Discovered hooks are added when the jobs package is imported."""
         self._package = package
         self._more = more
         self._project = project
@@ -52,30 +52,30 @@ class JobRegistry:
         self._overrides: dict[str, tuple[Override, ...]] = {}
         self._effective: dict[str, tuple[JobDefinition, tuple[Override, ...], JobDefinition]] = {}
         self._definitions: dict[str, JobDefinition] = {}
-        """The jobs with what people have changed: what everybody gets. ``_discovered`` has them as their code does."""
+        """The jobs with people's overrides, as callers get the jobs. ``_discovered`` has the jobs without overrides."""
 
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
-        """The jobs by name; the mapping changes when jobs are registered or replaced."""
+        """The jobs by name, with overrides. The mapping is live: registering or replacing a job changes the mapping."""
         self._found()
         return self._definitions
 
     @property
     def own(self) -> list[JobDefinition]:
-        """The jobs that are in the code, as they are there."""
+        """The jobs in the code, without external jobs and without overrides."""
         definitions = self._found().definitions
         return [job for name, job in list(definitions.items()) if name not in self._external]
 
     @property
     def broken(self) -> Sequence[BrokenModule]:
-        """The job files that could not be used."""
+        """The job files and external jobs that could not be used."""
         return [*self._found().broken, *self._external_broken]
 
     def find(self, job: JobRef) -> JobDefinition:
-        """A job by its name (in any case, with or without ``Job``), earlier name, display name, class or function.
+        """Return a job by name (in any case, with or without ``Job``), earlier name, display name, definition, class or function.
 
         Raises:
-            UnknownJob: there is none.
+            UnknownJob: No job matches; the message suggests a similar name.
         """
         if isinstance(job, JobDefinition):
             return job
@@ -84,7 +84,7 @@ class JobRegistry:
         return self._find_by_name(job)
 
     def broken_file_of(self, name: str) -> BrokenModule | None:
-        """Return the file that declares a job of this name and cannot be imported; ``None`` if there is none, or the job is known."""
+        """Return the broken file that seems to declare a job with this name; ``None`` without such a file, or for a known job."""
         wanted = _folded(name)
         if not wanted or name in self.definitions:
             return None
@@ -93,7 +93,7 @@ class JobRegistry:
         )
 
     def key_of(self, name: str) -> str:
-        """The key of a job by any name that :meth:`find` takes; a name that is not in the code any more stays as it is."""
+        """Return a job's key by any name that :meth:`find` accepts; return an unknown name unchanged."""
         try:
             return self.find(name).name
         except UnknownJob:
@@ -103,8 +103,9 @@ class JobRegistry:
         """Register a job by hand.
 
         Raises:
-            JobError: it runs by itself and needs arguments.
-            ValueError: the name is taken.
+            JobError: The job has a schedule or ``after``, and arguments without defaults.
+            TypeError: A parameter has no type, or a type that pydantic cannot check.
+            ValueError: Another job has the name.
         """
         check(definition)
         definitions = self._found().definitions
@@ -115,7 +116,7 @@ class JobRegistry:
         self._hold(definition.name)
 
     def override(self, overrides: Iterable[Override]) -> set[str]:
-        """Let these overrides hold, and no others; the names of the jobs that have changed by that."""
+        """Replace all overrides by ``overrides``; return the jobs whose overrides changed."""
         with self._lock:
             before, self._overrides = self._overrides, {}
             for one in overrides:
@@ -130,7 +131,7 @@ class JobRegistry:
             return changed
 
     def _hold(self, *names: str) -> None:
-        """Bring what everybody gets of these jobs up to date."""
+        """Recompute the public definitions for these jobs and for the jobs that these jobs follow."""
         found = self._found().definitions
         touched = {*names, *(one for name in names if name in found for one in found[name].after)}
         following: dict[str, list[str]] = {}
@@ -167,16 +168,16 @@ class JobRegistry:
         *,
         if_taken: str = "rename one of the two",
     ) -> tuple[set[str], set[str]]:
-        """Replace the jobs that come from outside the code; a job in the code wins over one of the same name.
+        """Replace the external jobs; a job in the code takes precedence over an external job with the same name.
 
         Args:
-            source: Where they come from, for messages.
-            jobs: The jobs by name.
-            broken: What could not be used there.
-            if_taken: What to do about a job whose name a job in the code has.
+            source: The external jobs' source, for messages.
+            jobs: The external jobs by name.
+            broken: The external jobs that could not be used.
+            if_taken: The advice in the message about an external job whose name a job in the code has.
 
         Returns:
-            The names that are gone, and those that are new or differ from before.
+            The removed jobs, and the new or changed jobs, by name.
         """
         with self._lock:
             definitions = self._found().definitions
@@ -196,12 +197,12 @@ class JobRegistry:
             return gone, different
 
     def report_external(self, broken: BrokenModule) -> None:
-        """Report that the jobs from outside the code cannot be read now; they stay as they are."""
+        """Report that the external jobs cannot be read at present; the jobs stay unchanged."""
         with self._lock:
             self._external_broken = [broken]
 
     def look_again(self) -> None:
-        """Import the job files that have been added since the package was imported."""
+        """Import job files that were added since the last import of the jobs package."""
         found = self._found()
         with self._lock:
             discover_more(self._package, found)
@@ -220,10 +221,10 @@ class JobRegistry:
         mark = getattr(job, "__job__", None)
         if not isinstance(mark, Declaration):
             raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
-        known = self.definitions.get(mark.name)  # all of them: others may follow it
+        known = self.definitions.get(mark.name)  # with followers: other jobs may follow this job
         if known is not None and known.target is mark.target:
             return known
-        if id(mark) not in self._completed:  # once: it makes a model of the job's arguments
+        if id(mark) not in self._completed:  # once: completing builds a model
             self._completed[id(mark)] = mark, mark.complete(self._project or current())
         return self._changed(self._completed[id(mark)][1])
 
@@ -237,7 +238,7 @@ class JobRegistry:
                 _folded(definition.display_name),
             }:
                 return definition
-        from difflib import get_close_matches  # a worker does without it
+        from difflib import get_close_matches  # imported on demand: workers do not need difflib
 
         near = get_close_matches(text, definitions, n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""
@@ -253,54 +254,57 @@ def _folded(name: str) -> str:
     return "".join(filter(str.isalnum, name)).casefold().removesuffix("job")
 
 
-# Hooks of a scheduler that an application has made: for functions that are not in the jobs package.
+# Hooks for a scheduler that an application creates: for functions outside the jobs package.
 
 
 class Hooked:
-    """What :class:`~...scheduler.Scheduler` has for hooks; each may be used as a decorator, before the scheduler starts."""
+    """The hook methods in :class:`~...scheduler.Scheduler`; use each method as a decorator, before the scheduler starts."""
 
     _registry: JobRegistry
 
     @property
     def hooks(self) -> Hooks:
-        """The hooks of this process; the jobs package is imported at the first look."""
+        """This process's hooks; the first access imports the jobs package."""
         self._registry.definitions  # noqa: B018 - the hooks are found with the jobs
         return self._registry.hooks
 
     def around(self, hook: A) -> A:
-        """Run ``hook`` around each attempt, outside those of the jobs package; see :func:`~.around.around`.
+        """Run ``hook`` around each attempt, outside the jobs package's hooks; see :func:`~.hooks.around`.
 
-        For jobs with ``isolation="process"`` it has to stand at the top of a module, which their processes import.
+        For jobs with ``isolation="process"``, define the hook at the top level in a module that the jobs' processes can import.
+
+        Raises:
+            HookError: ``hook`` is not an async function that takes a context and ``call_next``.
         """
         self._registry.hooks.give(hook, AROUND)
         return hook
 
     def on_succeeded(self, handler: Succeeded) -> Succeeded:
-        """Call ``handler`` with each run that has succeeded; see :func:`~.events.on_failed`, as for the others."""
+        """Call ``handler`` with a ``RunSucceeded`` for each run that succeeds; see :func:`~.hooks.on_failed` for the guarantees."""
         self._registry.hooks.give(handler, RunState.SUCCEEDED)
         return handler
 
     def on_failed(self, handler: Failed) -> Failed:
-        """Call ``handler`` with each run that has failed for good."""
+        """Call ``handler`` with a ``RunFailed`` for each run that fails for good; see :func:`~.hooks.on_failed` for the guarantees."""
         self._registry.hooks.give(handler, RunState.FAILED)
         return handler
 
     def on_retrying(self, handler: Retrying) -> Retrying:
-        """Call ``handler`` with each attempt that has failed and will be followed by another."""
+        """Call ``handler`` with a ``RunRetrying`` for each failed attempt that a retry follows; see :func:`~.hooks.on_failed`."""
         self._registry.hooks.give(handler, RunState.RETRYING)
         return handler
 
     def on_cancelled(self, handler: Cancelled) -> Cancelled:
-        """Call ``handler`` with each run that was cancelled."""
+        """Call ``handler`` with a ``RunCancelled`` for each cancelled run; see :func:`~.hooks.on_failed`."""
         self._registry.hooks.give(handler, RunState.CANCELLED)
         return handler
 
     def on_missed(self, handler: Missed) -> Missed:
-        """Call ``handler`` with each slot that has passed without a run."""
+        """Call ``handler`` with a ``RunMissed`` for each slot that passed without a run; see :func:`~.hooks.on_failed`."""
         self._registry.hooks.give(handler, RunState.MISSED)
         return handler
 
     def on_skipped(self, handler: Skipped) -> Skipped:
-        """Call ``handler`` with each slot that was skipped."""
+        """Call ``handler`` with a ``RunSkipped`` for each skipped slot; see :func:`~.hooks.on_failed`."""
         self._registry.hooks.give(handler, RunState.SKIPPED)
         return handler

@@ -1,4 +1,4 @@
-"""What an attempt of a job ends with."""
+"""`JobResult`: the result that an attempt of a job returns."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from ...core.stored_values import type_name
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """How an attempt ended, as the job itself sees it.
+    """The result of an attempt, returned by the job: success or failure, with a message and metadata.
 
-    Returning nothing means success; raising an exception and returning :meth:`failure` are both failures: logged, alerted
-    and retried alike.
+    A job may also return nothing (a success) or a text (a success with that message). A job fails by raising an exception or by returning
+    :meth:`failure`; both failures are logged, alerted and retried alike::
+
+        return JobResult.success("42 rows loaded").with_metadata(rows=42)
+        return JobResult.failure("the ledger is closed", retry=False)
 
     Args:
-        ok: Whether it worked.
-        message: One line for people; shown in the history.
-        metadata: Anything JSON can hold, kept with the attempt.
-        exception: What went wrong, if the job caught it; its traceback is kept.
-        retry: Whether a failure may be tried again; ``False`` makes it final.
+        ok: ``True`` for a success, ``False`` for a failure.
+        message: One line for people; the history shows the message.
+        metadata: Values that JSON can hold; stored with the attempt.
+        exception: The exception that the job caught, if any; its traceback is stored.
+        retry: Whether a failure may be retried; ``False`` makes the failure final.
 
     Raises:
-        TypeError: one of them is of another type; says what to write instead.
+        TypeError: A value has the wrong type; the message names the right type.
     """
 
     ok: bool
@@ -34,7 +37,7 @@ class JobResult:
     retry: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what could not be kept, where the job's author sees it."""
+        """Check the types here, so that the error appears in the job's own code."""
         _check("ok", self.ok, bool, "True or False; bool(…) makes one of other values")
         _check("message", self.message, str, "a text; str(…) makes one of other values")
         _check("metadata", self.metadata, Mapping, "a mapping, such as {'rows': 12}")
@@ -44,34 +47,34 @@ class JobResult:
 
     @classmethod
     def success(cls, message: str = "Job completed successfully") -> JobResult:
-        """The job did its work."""
+        """Return a success with a message."""
         return cls(ok=True, message=message)
 
     @classmethod
     def failure(
         cls, message: str, exception: BaseException | None = None, *, retry: bool = True
     ) -> JobResult:
-        """The job could not do its work.
+        """Return a failure with a message.
 
         Args:
-            message: What happened, in one line.
-            exception: The exception behind it, if there is one.
-            retry: ``False`` when trying again cannot help.
+            message: The reason, in one line.
+            exception: The exception that caused the failure, if any; its traceback is stored.
+            retry: ``False`` if another attempt cannot help; the run then fails for good.
         """
         return cls(ok=False, message=message, exception=exception, retry=retry)
 
     def with_metadata(self, **values: Any) -> JobResult:
-        """The same result with more metadata, such as ``revenue=total``."""
+        """Return a copy of the result with more metadata, such as ``revenue=total``; a repeated name replaces the earlier value."""
         return replace(self, metadata={**self.metadata, **values})
 
     @classmethod
     def of(cls, returned: object) -> JobResult:
-        """What a job returned, as a result: ``None`` is success, text is success with that message.
+        """Convert the return value of a job: ``None`` is a success, a text is a success with that message.
 
         Raises:
-            TypeError: the job returned anything else.
+            TypeError: The value is neither a result, a text nor ``None``.
         """
-        kind = type(returned)  # isinstance would believe a __class__ of its own
+        kind = type(returned)  # isinstance would trust an overridden __class__
         if issubclass(kind, JobResult):
             return returned  # type: ignore[return-value]
         if returned is None:

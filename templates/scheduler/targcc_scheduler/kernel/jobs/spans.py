@@ -1,7 +1,8 @@
-"""Spans of runs, by OpenTelemetry's conventions for messaging: a run is a message to its job.
+"""Spans for runs, by OpenTelemetry's conventions for messaging: a run is a message to its job.
 
-``create <job>`` (producer) is where a run is asked for, ``process <job>`` (consumer) is an attempt. The second is in the trace of the first,
-as its child and linked to it; each attempt has its own. What no code has asked for, such as a slot, begins a trace.
+``create <job>`` (producer) spans the enqueue call. ``process <job>`` (consumer) spans an attempt; each attempt has a span.
+A ``process`` span is a child below the ``create`` span in the same trace, and has a link to the ``create`` span. A run that no code has
+enqueued, such as a slot's run, begins a new trace.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _FLUSH_MILLISECONDS = 1_000
 
 
 def create(job: str, queue: str) -> str | None:
-    """Make the span of a run that is created; its ``traceparent``, if anybody records or continues a trace."""
+    """Create the producer span for a new run; return its ``traceparent``, or ``None`` if no trace is recorded or continued."""
     span = _tracer().start_span(
         f"create {job}", kind=SpanKind.PRODUCER, attributes=_attributes("create", job, queue)
     )
@@ -33,7 +34,7 @@ def create(job: str, queue: str) -> str | None:
 
 
 async def process(ctx: JobContext, call_next: CallNext) -> None:
-    """Be the span of an attempt: what the job does, and what it asks for, is in it."""
+    """Run an attempt inside its consumer span, so that spans from the job and from its enqueue calls become children."""
     parent = _W3C.extract({"traceparent": ctx.trace or ""}, Context())
     creator = trace.get_current_span(parent).get_span_context()
     attributes: dict[str, str | int] = {
@@ -48,7 +49,7 @@ async def process(ctx: JobContext, call_next: CallNext) -> None:
         kind=SpanKind.CONSUMER,
         attributes=attributes,
         links=[Link(creator)] if creator.is_valid else [],
-        record_exception=False,  # it may hold secrets: see below
+        record_exception=False,  # the exception may contain secrets; `_raised` masks them
         set_status_on_exception=False,
     ) as span:
         if not creator.is_valid and span.is_recording():
@@ -63,7 +64,7 @@ async def process(ctx: JobContext, call_next: CallNext) -> None:
 
 
 def flush() -> None:
-    """Let what was recorded go out."""
+    """Export recorded spans; wait at most one second."""
     force_flush = getattr(trace.get_tracer_provider(), "force_flush", None)
     if force_flush is not None:
         force_flush(_FLUSH_MILLISECONDS)
@@ -84,7 +85,7 @@ def _attributes(operation: str, job: str, queue: str) -> dict[str, str]:
 
 
 def _raised(span: Span, ctx: JobContext, error: BaseException) -> None:
-    """What a job raises by itself is an error; that it was cancelled is none."""
+    """Record an attempt's exception as an error, except for a run that was stopped for another reason than a timeout."""
     if ctx.stop_reason is not None:
         span.set_attribute("targcc.stopped", str(ctx.stop_reason))
         if ctx.stop_reason is not StopReason.TIMEOUT:

@@ -1,4 +1,4 @@
-"""Whether runs have spans. Nothing of OpenTelemetry is imported before that is turned on."""
+"""Turn tracing on for runs. OpenTelemetry is not imported before tracing is on."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from .hooks import Hooks
 
 
 class Tracing:
-    """Makes the spans of a process, once it is turned on."""
+    """Create a process's spans, while tracing is on."""
 
     def __init__(self) -> None:
         self.is_on = False
 
     def turn_on(self, hooks: Hooks) -> None:
-        """Let runs that are created from now on have a span, and each attempt, outside all hooks."""
+        """Create a span for each new run and for each attempt from now on; an attempt's span encloses all hooks."""
         from . import spans
 
         self.is_on = True
         hooks.begin_with(spans.process)
 
     def created(self, job: str, queue: str) -> str | None:
-        """Make the span of a run that is created here and now; its W3C ``traceparent``. ``None`` where there are no spans."""
+        """Create the span for a new run; return its W3C ``traceparent``, or ``None`` while tracing is off."""
         if not self.is_on:
             return None
         from . import spans
@@ -29,16 +29,16 @@ class Tracing:
         return spans.create(job, queue)
 
     def flush(self) -> None:
-        """Let what was recorded go out, as the process is about to end; it takes a second at most."""
+        """Export recorded spans before the process ends; takes at most one second."""
         if (spans := sys.modules.get(f"{__package__}.spans")) is not None:
             spans.flush()
 
 
 TRACING = Tracing()
-"""Of this process."""
+"""This process's tracing."""
 
 
 def trace_id_of(traceparent: str | None) -> str | None:
-    """The id of the trace that a ``traceparent`` names."""
+    """Return the trace id in a ``traceparent``; ``None`` without a ``traceparent``."""
     parts = (traceparent or "").split("-")
     return parts[1] if len(parts) > 1 else None

@@ -1,4 +1,4 @@
-"""Unique runs: of which arguments a run's key is made, how long the run has it, and what becomes of another with the same key."""
+"""Unique runs: parse the options, and compute a run's unique key."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from ...schedules.words import format_duration, parse_duration
 from .arguments import Parameters
 
 KeyFunction: TypeAlias = Callable[..., Any]
-"""Gets a run's arguments by name, and returns what makes it unique, as JSON can hold it; ``None``: nothing does."""
+"""A function that gets a run's arguments by name and returns the unique key as a value that JSON can hold; ``None``: the run has no key."""
 UniqueBy: TypeAlias = "str | tuple[str, ...] | Literal[True] | KeyFunction"
 Duplicate = Literal["skip", "replace", "debounce", "throttle"]
 
 QUEUED, RUNNING = "queued", "running"
 _READABLE = 130
-"""Characters of the arguments that stand beside a key's digest."""
+"""Maximum characters, in a key, of the arguments after the digest."""
 _TIMED = ("debounce", "throttle")
 
 
 @dataclass(frozen=True)
 class Unique:
-    """How the runs of a job are unique.
+    """The rule that makes a job's runs unique.
 
     Args:
-        by: The arguments that make the key; empty: all of them.
-        function: Makes it instead.
-        scope: Until when a run has its key: ``queued``, until it starts; ``running``, until it is over.
-        window: So much longer where it succeeded.
-        duplicate: What becomes of another run with the key.
-        wait: Of ``debounce`` and ``throttle``.
+        by: The arguments that make up the key; empty for all arguments.
+        function: The key function, instead of ``by``.
+        scope: How long a run keeps its key: ``queued`` until the run starts, ``running`` until the run ends.
+        window: The additional time that a successful run keeps its key.
+        duplicate: The policy for another run with the same key.
+        wait: The duration for ``debounce`` or ``throttle``.
     """
 
     by: tuple[str, ...] = ()
@@ -56,14 +56,17 @@ class Unique:
         return f"by {by} ({until}): {self.duplicate}{wait}"
 
     def key(self, signature: Parameters, arguments_json: str | None) -> str | None:
-        """The key of a run: a digest of its arguments, and the arguments as far as none of them is secret.
+        """Return a run's unique key: a digest over the key's arguments, followed by these arguments if none is secret.
 
         Args:
             signature: The job's parameters.
-            arguments_json: What :meth:`.arguments.Parameters.check` made of its arguments.
+            arguments_json: The run's arguments, as :meth:`.arguments.Parameters.check` returns them.
+
+        Returns:
+            The key; ``None`` if the key function returns ``None``.
 
         Raises:
-            JobError: the key function returns what JSON cannot hold.
+            JobError: The key function returns a value that JSON cannot hold.
         """
         made: Any
         if self.function is not None:
@@ -84,7 +87,7 @@ class Unique:
 
 
 def digest_of(value: Any) -> str:
-    """The SHA-256 of a value's JSON, with the names of objects in order."""
+    """Hash a value's JSON with SHA-256, with sorted object names, in hexadecimal."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -106,18 +109,18 @@ def unique_of(
     *,
     recurs: bool,
 ) -> Unique | None:
-    """What a job's options say of its runs being unique.
+    """Parse the options for unique runs; return ``None`` for a job without ``unique``.
 
     Args:
         key: The job's name.
-        target: Its class or function.
+        target: The job's class or function.
         by: The option ``unique``.
         scope: The option ``unique_scope``.
-        on_duplicate: The option of this name.
+        on_duplicate: The option ``on_duplicate``.
         recurs: Whether the job has a schedule.
 
     Raises:
-        JobError: they contradict each other, or the job has no such arguments.
+        JobError: The options contradict each other, or the job has no argument with a name in ``unique``.
     """
     if by is None:
         if scope is not None or on_duplicate is not None:

@@ -1,1 +1,1 @@
-"""Questions about jobs, runs, servers and history."""
+"""Read jobs, runs, nodes, queues, limits, statistics and history."""

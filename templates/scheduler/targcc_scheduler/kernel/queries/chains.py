@@ -1,4 +1,4 @@
-"""Chains of jobs and lineage of runs, with their rolled-up state."""
+"""Read job chains and run lineage, each with a rolled-up state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..jobs.definition import JobDefinition
 from .models import Run, run_of
 from .runs import recent_runs
 
-# The runs that a run waits for, and those that wait for it.
+# A run's dependencies and dependents.
 
 _MOST = 100
 
@@ -47,7 +47,13 @@ class Relative:
 async def parents(
     connection: AsyncConnection, run_id: int, after: tuple[str, ...] = ()
 ) -> tuple[Relative, ...]:
-    """What a run waits for, or waited for; ``after`` are the jobs that its job follows."""
+    """Return a run's dependencies, met or not; at most 100.
+
+    Args:
+        connection: The database.
+        run_id: The run.
+        after: The jobs that the run's job follows; they name dependencies on runs that do not exist yet.
+    """
     is_run = sa.and_(job_link.c.ParentKind == "run", job_run.c.Id == job_link.c.ParentId)
     found = await connection.execute(
         sa.select(job_link, job_run.c.JobName, job_run.c.State)
@@ -73,7 +79,7 @@ async def parents(
 async def children(
     connection: AsyncConnection, parent_id: int, kind: str = "run"
 ) -> tuple[Relative, ...]:
-    """The runs that wait for a run, or a batch, or waited for it."""
+    """Return a run's or batch's dependents, waiting or not; at most 100."""
     found = await connection.execute(
         sa.select(job_run.c.Id, job_run.c.JobName, job_run.c.State, job_link.c.Condition)
         .join(job_link, job_link.c.ChildId == job_run.c.Id)
@@ -84,7 +90,7 @@ async def children(
     return tuple(Relative("run", row.Id, row.JobName, row.State, row.Condition) for row in found)
 
 
-# How things that hang together stand as one: as the worst of them does.
+# Roll up connected runs' states: the worst state counts.
 
 T = TypeVar("T")
 _WORST_FIRST = (
@@ -103,23 +109,27 @@ _RANKS: dict[str, int] = {state: rank for rank, state in enumerate(_WORST_FIRST)
 
 
 def worst(things: Iterable[T], state: Callable[[T], str | None]) -> T:
-    """The first of those that are worst off: that failed, else that run, else that wait. There is at least one."""
+    """Return the first item with the worst state: failed before running before waiting before succeeded.
+
+    Raises:
+        ValueError: There are no items.
+    """
     return min(things, key=lambda one: _RANKS.get(state(one) or "", len(_RANKS)))
 
 
-# Chains: jobs that follow each other, and how the newest of their runs that belong together stand.
+# Chains: jobs that follow each other, with the newest round's runs.
 
 _MOST_ROUNDS, _MOST_RUNS = 30, 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """A job of a chain.
+    """A job in a chain.
 
     Args:
         definition: The job.
-        after: The jobs of the chain that it follows; none of the first.
-        run: Its run of the newest round; ``None`` when there is none.
+        after: The jobs in the chain that this job follows; empty for a first job.
+        run: The job's run in the newest round; ``None`` without a run.
     """
 
     definition: JobDefinition
@@ -134,27 +144,27 @@ class ChainStep:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Jobs that follow each other, as one thing: the newest run that began it, and what followed from that run.
+    """Jobs that follow each other, with the newest round: a first job's newest run, and the runs that followed.
 
     Args:
-        steps: The jobs, each after those that it follows.
+        steps: The jobs; a job comes after every job that it follows.
     """
 
     steps: tuple[ChainStep, ...]
 
     @property
     def name(self) -> str:
-        """The key of its first job, by which it is named."""
+        """The chain's name: its first job's key."""
         return self.steps[0].job
 
     @property
     def jobs(self) -> tuple[str, ...]:
-        """The keys of its jobs."""
+        """The jobs' keys."""
         return tuple(step.job for step in self.steps)
 
     @property
     def levels(self) -> tuple[tuple[ChainStep, ...], ...]:
-        """The steps in the order of a line: each beyond those it follows, and one that follows none right before the first that follows it."""
+        """The steps by level, for a picture: a step's level is beyond every step it follows. A first step is one level before its first follower."""
         place: dict[str, int] = {}
         for step in self.steps:
             place[step.job] = max((place[one] + 1 for one in step.after), default=0)
@@ -168,19 +178,19 @@ class Chain:
 
     @property
     def at(self) -> ChainStep | None:
-        """The step that is worst off: the first that failed, else that runs, else that waits; ``None``: it has not run."""
+        """The step with the worst state: the first failed step, else running, else waiting; ``None`` before the first run."""
         runs = [step for step in self.steps if step.run is not None]
         return worst(runs, lambda step: step.run.state if step.run else None) if runs else None
 
     @property
     def state(self) -> RunState | None:
-        """Its state: that of the step which is worst off; ``None``: it has not run."""
+        """The rolled-up state: the worst step's state; ``None`` before the first run."""
         at = self.at
         return at.run.state if at is not None and at.run is not None else None
 
     @property
     def happened_at(self) -> datetime | None:
-        """When something of it happened last; ``None``: it has not run."""
+        """The newest event's instant; ``None`` before the first run."""
         return max((_happened(step.run) for step in self.steps if step.run), default=None)
 
 
@@ -191,10 +201,14 @@ def _happened(run: Run) -> datetime:
 async def chains(
     connection: AsyncConnection, definitions: Iterable[JobDefinition], *, of: str | None = None
 ) -> tuple[Chain, ...]:
-    """Every chain of these jobs, in a few statements for all of them, however many runs there are; with ``of`` the one that this job is in.
+    """Return the chains of these jobs, in a few statements for all chains, however many runs there are.
 
-    A chain begins with the newest run of its first job that was no retry and not skipped. A run that does another of them again stands in
-    its place.
+    A round begins with the first job's newest run that is no rerun and was not skipped. A rerun replaces the run that it repeats.
+
+    Args:
+        connection: The database.
+        definitions: The jobs.
+        of: Return only the chain that contains this job. Default: all chains.
     """
     every = job_chains.chains(definitions)
     wanted = [jobs for jobs in every if of is None or of in {job.name for job in jobs}]
@@ -216,7 +230,7 @@ async def _runs(
     wanted: Iterable[Sequence[JobDefinition]],
     names: frozenset[str],
 ) -> dict[str, Run]:
-    """The run of each job that belongs to the newest round of its chain."""
+    """Map each job to its run in the chain's newest round."""
     first = [job.name for jobs in wanted for job in jobs if not names.intersection(job.after)]
     begun = await recent_runs(
         connection, first, 1, job_run.c.State != RunState.SKIPPED, job_run.c.RetryOf.is_(None)
@@ -235,7 +249,7 @@ async def _runs(
 async def _followed(
     connection: AsyncConnection, ids: Collection[int], names: frozenset[str]
 ) -> list[Run]:
-    """The runs of these jobs that wait, or waited, for one of these runs, or do one of them again."""
+    """Return these runs' dependents and reruns, limited to the jobs in ``names``."""
     link, c = job_link.c, job_run.c
     waiting = sa.select(link.ChildId).where(link.ParentKind == RUN, link.ParentId.in_(ids))
     again = sa.select(c.Id).where(c.RetryOf.in_(ids), c.State.in_(sorted(RunState)))
@@ -249,7 +263,7 @@ async def _followed(
     return [run_of(row) for row in await connection.execute(query)]
 
 
-# The whole chain of one run: what it waited for, and what waits for it, down to the last.
+# A run's lineage: dependencies and dependents, direct and indirect.
 
 _MOST_LEVELS, _MOST_IN_LINE = 30, 200
 _RUN, _LINK = job_run.c, job_link.c
@@ -271,19 +285,19 @@ _CHILDREN = (
     .order_by(_RUN.Id)
     .limit(_MOST_IN_LINE)
 )
-"""Built once: they are asked again for each step of a chain."""
+"""Both statements are built once, since every lineage level executes the statements again."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineStep:
-    """A run or a batch of a chain.
+    """A run or a batch in a lineage.
 
     Args:
         kind: ``run`` or ``batch``.
-        id: Of the run or batch.
-        job: The run's job; ``None`` of a batch.
-        state: Its state; of a batch that is not over none.
-        retry_of: The run that it does again, if it does one.
+        id: The run's or batch's id.
+        job: The run's job; ``None`` for a batch.
+        state: The state; ``None`` for a batch that has not ended.
+        retry_of: The run that this run repeats; ``None`` unless this run is a rerun.
     """
 
     kind: str
@@ -295,24 +309,24 @@ class LineStep:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The chain of a run, as one thing.
+    """A run's dependencies and dependents, by level.
 
     Args:
-        levels: Runs and batches from the first on; those beside each other wait for the same.
+        levels: Runs and batches, from the first dependency to the last dependent; a level is the longest distance from the run.
     """
 
     levels: tuple[tuple[LineStep, ...], ...]
 
     @property
     def at(self) -> LineStep:
-        """The run that is worst off: the first that failed, else that runs, else that waits. One that was done again does not count."""
+        """The run with the worst state: the first failed run, else running, else waiting. A run that a rerun repeats does not count."""
         steps = [step for level in self.levels for step in level if step.kind == RUN]
         again = {step.retry_of for step in steps}
         return worst([step for step in steps if step.id not in again], lambda step: step.state)
 
     @property
     def state(self) -> RunState:
-        """Its state: that of the run which is worst off."""
+        """The rolled-up state: the worst run's state."""
         return RunState(self.at.state or "")
 
 
@@ -320,7 +334,7 @@ _Look = Callable[[AsyncConnection, Collection[int]], Awaitable[list[LineStep]]]
 
 
 async def lineage(connection: AsyncConnection, run: Run) -> Lineage | None:
-    """The chain of a run; ``None`` when it is alone. Of a very long one the part around the run."""
+    """Return a run's lineage; ``None`` for a run without relatives. A very long lineage is cut to the part around the run."""
     before = await _walk(connection, run.id, _parents)
     after = await _walk(connection, run.id, _children)
     if not before and not after:
@@ -332,7 +346,7 @@ async def lineage(connection: AsyncConnection, run: Run) -> Lineage | None:
 async def _walk(
     connection: AsyncConnection, run_id: int, look: _Look
 ) -> tuple[tuple[LineStep, ...], ...]:
-    """What is reached from a run, by how many steps it takes on the longest way."""
+    """Group the relatives in one direction by the longest distance from a run."""
     away: dict[tuple[str, int], tuple[int, LineStep]] = {}
     frontier: Collection[int] = [run_id]
     for distance in range(1, _MOST_LEVELS + 1):
@@ -352,7 +366,7 @@ async def _parents(connection: AsyncConnection, ids: Collection[int]) -> list[Li
     return [
         LineStep(row.ParentKind, row.ParentId, row.JobName, row.State or row.Outcome, row.RetryOf)
         for row in found
-        if row.JobName is not None or row.ParentKind != RUN  # removed, or not to be seen
+        if row.JobName is not None or row.ParentKind != RUN  # removed, or not visible to the caller
     ]
 
 

@@ -1,4 +1,4 @@
-"""Jobs with their recent runs and next start."""
+"""Read jobs with recent runs, figures and the next start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..node import slots
 from . import runs, system
 from .models import Pause, Run
 
-# When a job runs next.
+# A job's next start.
 
 
 def next_run(
@@ -30,21 +30,25 @@ def next_run(
     recent: Iterable[Run] = (),
     busy: bool = False,
 ) -> datetime | None:
-    """When ``definition`` runs next by its schedule; ``None`` if it has none, has ended, or is paused with no end in sight.
+    """Return the instant at which a job's schedule starts the next run.
 
     Args:
         definition: The job.
-        now: The instant it is.
-        pause: Whether it is paused.
-        recent: Its last runs, newest first; a schedule that counts from the last run needs them.
-        busy: Whether an older run goes on or waits; a schedule that counts from the last run waits for its end.
+        now: The present instant.
+        pause: The job's pause, if paused.
+        recent: The job's last runs, newest first; needed by a schedule that counts from the last run.
+        busy: Whether a run is active; a schedule that counts from the last run waits for its end.
+
+    Returns:
+        The instant; ``None`` for a job without a schedule, after the last slot, during a pause without an end, or while a schedule that
+        counts from the last run waits for that run.
     """
     if definition.schedule is None or (pause is not None and pause.until is None):
         return None
     after = max(now, pause.until) if pause is not None and pause.until is not None else now
     if isinstance(definition.schedule, AfterRunSchedule):
         if busy or any(not run.final for run in recent):
-            return None  # known when that run ends
+            return None  # unknown before that run ends
         last = next((run for run in recent if run.completed_at is not None), None)
         if last is None or last.completed_at is None:
             return after
@@ -55,7 +59,7 @@ def next_run(
 
 
 def schedule_words(definition: JobDefinition) -> str:
-    """When a job runs, in words; which jobs it follows is not for everybody to see."""
+    """Describe in words when a job runs; omit the names of followed jobs, which may be hidden from the reader."""
     if definition.schedule is not None:
         return definition.schedule.describe()
     if definition.after:
@@ -63,10 +67,10 @@ def schedule_words(definition: JobDefinition) -> str:
     return "only when asked"
 
 
-# Every job with its recent runs.
+# Jobs with recent runs.
 
 RECENT = 24
-"""How many runs of each job are looked at, and shown as a spark."""
+"""The runs per job that are read and shown as a sparkline."""
 
 _DECIDED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.MISSED, RunState.CANCELLED})
 BAD = frozenset({RunState.FAILED, RunState.MISSED})
@@ -77,7 +81,13 @@ class JobOverview:
     """A job with its recent runs, newest first.
 
     Args:
-        older: Runs with an outcome from before ``recent``, newest first, if ``recent`` holds fewer outcomes than runs.
+        definition: The job.
+        words: The schedule in words.
+        pause: The job's pause, if paused.
+        next_run: The instant when the next run starts, if known.
+        recent: The newest runs, at most :data:`RECENT`, newest first.
+        ownership: The scheduler that runs the job, during a migration from the old server.
+        older: Runs with an outcome from before ``recent``, newest first; filled if ``recent`` contains runs without an outcome.
     """
 
     definition: JobDefinition
@@ -90,52 +100,52 @@ class JobOverview:
 
     @property
     def owner(self) -> Owner:
-        """Who runs it."""
+        """The scheduler that runs the job."""
         return self.ownership.owner if self.ownership is not None else Owner.NEW
 
     @property
     def elsewhere(self) -> Ownership | None:
-        """Who says since when that the old server runs it; ``None``: it is run from here."""
+        """The record that another scheduler, the old server, owns the job; ``None`` if this scheduler runs the job."""
         return self.ownership if self.owner is not Owner.NEW else None
 
     @property
     def name(self) -> str:
-        """Its stable key."""
+        """The job's stable key."""
         return self.definition.name
 
     @property
     def outcomes(self) -> tuple[Run, ...]:
-        """The newest runs that succeeded, failed, were missed or cancelled; runs that wait and skipped slots have no outcome."""
+        """The newest runs that succeeded, failed, were missed or were cancelled. Active and waiting runs and skipped slots have no outcome."""
         every = (*(run for run in self.recent if run.state in _DECIDED), *self.older)
         return every[:RECENT]
 
     @property
     def last(self) -> Run | None:
-        """The newest run that has an outcome."""
+        """The newest run with an outcome."""
         return next(iter(self.outcomes), None)
 
     @property
     def recovered(self) -> bool:
-        """Whether a run succeeded after the last failure or missed slot had ended."""
+        """Whether a run succeeded after the last failure or missed slot."""
         ends = [run.happened_at for run in self.outcomes if run.state is RunState.SUCCEEDED]
         failures = [run.happened_at for run in self.outcomes if run.state in BAD]
         return bool(ends) and (not failures or max(ends) > max(failures))
 
     @property
     def active(self) -> tuple[Run, ...]:
-        """Its runs that are running or wait for another attempt."""
+        """The recent runs that are running or wait for a retry."""
         states = {RunState.RUNNING, RunState.RETRYING}
         return tuple(run for run in self.recent if run.state in states)
 
     @property
     def success_rate(self) -> float | None:
-        """The share of successes in its newest outcomes, without cancelled runs."""
+        """The success rate among the newest outcomes, from 0 to 1, without cancelled runs; ``None`` without outcomes."""
         outcomes = [run.state for run in self.outcomes if run.state is not RunState.CANCELLED]
         return outcomes.count(RunState.SUCCEEDED) / len(outcomes) if outcomes else None
 
     @property
     def usual_duration(self) -> timedelta | None:
-        """The median of its recent successful runs."""
+        """The median duration among recent successful runs; ``None`` without such runs."""
         times = sorted(
             run.duration
             for run in self.outcomes
@@ -145,12 +155,12 @@ class JobOverview:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether its last outcome was bad: it failed, or its slot was missed."""
+        """Whether the last outcome was a failure or a missed slot."""
         return self.last is not None and self.last.state in BAD
 
     @property
     def failing_runs(self) -> int:
-        """How many bad outcomes in a row it has had up to now."""
+        """The number of consecutive failures and missed slots up to now."""
         count = 0
         for run in self.outcomes:
             if run.state not in BAD:
@@ -162,7 +172,7 @@ class JobOverview:
 async def job_overviews(
     connection: AsyncConnection, definitions: Iterable[JobDefinition], now: datetime
 ) -> tuple[JobOverview, ...]:
-    """These jobs with their recent runs, in the order of their display names."""
+    """Return jobs with recent runs, sorted by display name."""
     jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
     paused = await system.pauses(connection, now)
     owned = await owners.load(connection)
@@ -197,7 +207,7 @@ async def job_overviews(
 async def _older_outcomes(
     connection: AsyncConnection, recent: Mapping[str, tuple[Run, ...]]
 ) -> dict[str, tuple[Run, ...]]:
-    """Read the newest outcomes of jobs whose recent runs wait, run or were skipped; one index range a state."""
+    """Read older outcomes for jobs whose recent runs include waiting, running or skipped runs; one index range per state."""
     names = [
         name
         for name, newest in recent.items()
@@ -212,12 +222,12 @@ async def _older_outcomes(
 
 
 def open_arguments(definitions: Iterable[JobDefinition]) -> frozenset[str]:
-    """The jobs whose arguments hold no secret, so that they may be searched."""
+    """Return the jobs without secret arguments, by key; their arguments may be searched."""
     return frozenset(job.name for job in definitions if not job.signature.secrets)
 
 
 def display_names(definitions: Mapping[str, JobDefinition]) -> Callable[[str], str]:
-    """A function that gives a job's display name, or its key when it is no longer in the code."""
+    """Return a function from a job's key to its display name; for an unknown job, the function returns the key."""
 
     def display(name: str) -> str:
         definition = definitions.get(name)

@@ -1,4 +1,4 @@
-"""The keys of limits: what of their room and their tokens is taken, and how many runs wait for it."""
+"""Read limit keys: used capacity, saved tokens and waiting runs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _OPEN = sa.and_(_r.LimitKey.is_not(None), _r.CompletedAt.is_(None), IS_LIMIT)
 
 @dataclass(frozen=True, kw_only=True)
 class LimitUse:
-    """How many runs of a key, or of all keys of a job, have room or ask for it.
+    """The use of a limit key, or the sum over all a job's limit keys.
 
     Args:
-        running: Runs that are running, or have room and wait for a worker.
-        used: What they weigh.
-        waiting: Runs that wait for room or for a token.
-        oldest_due: Since when the longest due of them is due.
+        running: Runs that have capacity: running, or waiting for a worker.
+        used: The total weight of ``running``.
+        waiting: Runs that wait for capacity or for a token.
+        oldest_due: The earliest due time among waiting runs; ``None`` without waiting runs.
     """
 
     running: int = 0
@@ -41,15 +41,15 @@ class LimitUse:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitKey(LimitUse):
-    """A key of a limit.
+    """A limit key with its use.
 
     Args:
-        key: It begins with the name of its job, or with one that the job had.
+        key: The key, which begins with the job's name or an earlier name.
         job: The job.
-        most: What runs of the key may weigh together; ``None``: any.
-        tokens: How many attempts may start at once; ``None``: there is no rate.
-        burst: How many tokens are saved up at most.
-        full_at: When all of them are there again; ``None``: they are.
+        most: Maximum total weight for concurrent runs; ``None`` is no limit.
+        tokens: Attempts that may start at once; ``None`` without a rate.
+        burst: Maximum saved tokens; ``None`` without a rate.
+        full_at: The instant at which all tokens are saved again; ``None`` if all tokens are saved.
     """
 
     key: str
@@ -71,17 +71,17 @@ async def list_keys(
     limit: int = 50,
     after: str = "",
 ) -> list[LimitKey]:
-    """Keys in their order.
+    """Return a page with limit keys, sorted by key.
 
     Args:
         db: The database.
-        jobs: The jobs that are in the code.
+        jobs: The names that jobs have in the code.
         now: The present instant.
-        job: Of this job.
-        key: Those in which this stands.
-        waiting: Only those for which runs wait.
-        limit: At most so many.
-        after: Those that come after this key.
+        job: Return only this job's keys.
+        key: Return only keys that contain this text.
+        waiting: Return only keys with waiting runs.
+        limit: Maximum keys on the page.
+        after: The last key on the previous page.
     """
     query = _rows().where(_l.LimitKey > after)
     if job is not None:
@@ -98,7 +98,7 @@ async def list_keys(
 async def busiest(
     db: AsyncConnection, job: str, jobs: Collection[str], now: datetime, *, most: int
 ) -> list[LimitKey]:
-    """The keys of a job for which the most runs wait, then those of which the most are under way."""
+    """Return at most ``most`` keys for a job: most waiting runs first, then most runs with capacity."""
     waits = sa.func.sum(sa.case((_ASKS, 1), else_=0))
     found = (
         sa.select(_r.LimitKey)
@@ -115,7 +115,7 @@ async def busiest(
 
 
 async def by_job(db: AsyncConnection) -> dict[str, LimitUse]:
-    """How all keys of each job stand together; jobs of which no run has room or asks for it are left out."""
+    """Map each job to the use over all its limit keys; omit jobs whose runs neither have nor wait for capacity."""
     asks = sa.case((_HAS_ROOM, 0), else_=1)
     oldest = sa.func.min(_r.DueAt, type_=_r.DueAt.type)
     counted = sa.select(_r.JobName, asks, sa.func.count(), sa.func.sum(_r.Weight), oldest)
@@ -128,7 +128,7 @@ async def by_job(db: AsyncConnection) -> dict[str, LimitUse]:
 
 
 def _rows() -> sa.Select[Any]:
-    """Keys with what their runs take, counted key by key: on SQLite that reads one index."""
+    """Select limit keys with their use, counted per key by a subquery: SQLite then reads one index."""
     of_key = sa.and_(_r.LimitKey == _l.LimitKey, _OPEN)
 
     def of(what: sa.ColumnElement[Any], which: sa.ColumnElement[bool], name: str) -> Any:
@@ -167,7 +167,7 @@ async def _keys(
 async def _names(
     db: AsyncConnection, found: Collection[str], jobs: Collection[str]
 ) -> Mapping[str, str]:
-    """The names of jobs as the code has them: one that got back an earlier name keeps the keys that it had meanwhile."""
+    """Map stored job names to current names; a job that got an earlier name back keeps the keys from the name between."""
     names = {name: name for name in found}
     if any(name not in jobs for name in found):
         had = await limit_renames.earlier_names(db)
@@ -177,7 +177,7 @@ async def _names(
 
 
 def _tokens(row: Any, now: datetime) -> int | None:
-    """How many tokens a key has saved up."""
+    """Count a key's saved tokens; ``None`` without a rate."""
     if row.IntervalMs is None:
         return None
     burst, interval = row.Burst or 1, timedelta(milliseconds=row.IntervalMs)

@@ -1,4 +1,4 @@
-"""Rows of the scheduler's tables as frozen values, and the reader that answers questions."""
+"""Rows from the scheduler's tables as frozen values, and the reader, which runs read-only queries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ...features.calendars.model import Window
 from ..jobs.tracing import trace_id_of
 from ..runs.eligibility import Refusal, refusals_of
 
-# What the scheduler's tables hold, as frozen values. Instants are aware and in UTC.
+# Rows as frozen values. Instants are timezone-aware, in UTC.
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run and its state now."""
+    """A run with its present state: a row in c_JobRun."""
 
     id: int
     job: str
@@ -76,50 +76,50 @@ class Run:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments, secret ones too: mask them before they are shown."""
+        """The arguments as stored. Secret arguments are included: mask the arguments before display."""
         return _json_object(self.arguments_json)
 
     @property
     def life(self) -> tuple[StateChange, ...]:
-        """Its state history, oldest first."""
+        """The state history, oldest change first."""
         return tuple(life_of(self.life_log))
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
-        """Which nodes did not know it, while it waits for one that does."""
+        """The nodes that refused the run; empty unless the run waits for a node that knows its job."""
         return refusals_of(self.refused_by) if self.unknown_since is not None else ()
 
     @property
     def trace_id(self) -> str | None:
-        """The trace of whoever enqueued it."""
+        """The trace id from the code that enqueued the run; ``None`` without a trace."""
         return trace_id_of(self.trace)
 
     @property
     def unique_by(self) -> str:
-        """What it is unique by, for people; as far as it is not secret."""
+        """The unique key's readable part; the digest's start if the arguments are secret; empty without a key."""
         digest, _, shown = (self.unique_key or "").partition(" ")
         return shown or digest[:12]
 
     @property
     def final(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the run has ended: its state no longer changes."""
         return self.state in FINAL
 
     @property
     def happened_at(self) -> datetime:
-        """Its place on a time line: its end, else its start, else when it is due."""
+        """The run's place on a time line: the end, else the start, else the due time."""
         return self.completed_at or self.started_at or self.due_at
 
     @property
     def duration(self) -> timedelta | None:
-        """How long its last attempt took; ``None`` while there is no end yet."""
+        """The last attempt's duration; ``None`` before its end."""
         if self.started_at is None or self.completed_at is None:
             return None
         return self.completed_at - self.started_at
 
     @property
     def progress(self) -> float | None:
-        """The progress that the job reported, from 0 to 1; ``None`` when it reported none."""
+        """The progress from 0 to 1; ``None`` unless the job reported progress with a total."""
         if self.progress_done is None or not self.progress_total:
             return None
         return min(max(self.progress_done / self.progress_total, 0.0), 1.0)
@@ -199,19 +199,19 @@ class Server:
     drain_requested_by: str | None = None
     drain_requested_at: datetime | None = None
     clock_offset_ms: int | None = None
-    """Its machine's clock less the database's."""
+    """The node machine's clock minus the database's clock."""
     stuck_since: datetime | None = None
     stuck_in: str | None = None
-    """What keeps its loop from turning: the job in the first line, then where it stands."""
+    """The cause when the event loop is blocked: the job in the first line, then the stack."""
 
     @property
     def takes_runs(self) -> bool:
-        """Whether it takes new runs; else it stops, or is being drained."""
+        """Whether the node claims new runs: the node is neither stopping nor being drained."""
         return self.stopping_at is None and self.drain_requested_at is None
 
     @property
     def trouble(self) -> str:
-        """What is wrong with it, in one line; empty when nothing is."""
+        """The node's problems in one line; empty without problems."""
         said = []
         if self.stuck_since is not None:
             where = (self.stuck_in or "").partition("\n")[0]
@@ -237,7 +237,7 @@ class PoolUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A queue: what waits in it, what runs from it, whether it is paused."""
+    """A queue with its run counts by state, its pause and its limits."""
 
     name: str
     waiting: int
@@ -247,13 +247,13 @@ class Queue:
     oldest_due: datetime | None
     pause: Pause | None
     limit: int | None = None
-    """How many of its runs may be running at once, on all nodes together; ``None``: as many as there are workers."""
+    """Maximum concurrent runs from the queue, on all nodes together; ``None``: only workers limit the queue."""
     maintenance: Window | None = None
-    """The maintenance window in which none of its runs start now."""
+    """The current maintenance window, in which none of the queue's runs start; ``None`` outside a window."""
     aging_seconds: int | None = None
-    """The seconds of waiting that count as one point of priority; ``None``: waiting counts for nothing."""
+    """The seconds that a run waits to gain one priority point; ``None``: waiting adds no priority."""
     pool: PoolUse | None = None
-    """The pool whose workers it shares; ``None``: it has workers of its own."""
+    """The pool whose workers the queue shares; ``None`` for a queue with its own workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +273,7 @@ class AuditEntry:
 
 
 def run_of(row: sa.Row[Any]) -> Run:
-    """A row of c_JobRun."""
+    """Convert a row from c_JobRun."""
     return Run(
         id=row.Id,
         job=row.JobName,
@@ -313,7 +313,7 @@ def run_of(row: sa.Row[Any]) -> Run:
 
 
 def attempt_of(row: sa.Row[Any]) -> Attempt:
-    """A row of c_LoggedJob."""
+    """Convert a row from c_LoggedJob."""
     return Attempt(
         id=row.ID,
         job=row.JobName,
@@ -337,7 +337,7 @@ def attempt_of(row: sa.Row[Any]) -> Attempt:
 
 
 def pause_of(row: sa.Row[Any], now: datetime) -> Pause | None:
-    """The pause in a row of c_JobSchedule or c_JobQueue; ``None`` when it is over at ``now``, or there is none."""
+    """Return the pause in a row of c_JobSchedule or c_JobQueue; ``None`` without a pause, or if the pause ended before ``now``."""
     if row.PausedAt is None or (row.PausedUntil is not None and row.PausedUntil <= now):
         return None
     return Pause(row.PausedBy or "", row.PausedAt, row.PauseReason, row.PausedUntil)
@@ -351,30 +351,30 @@ def _json_object(text: str | None) -> dict[str, Any]:
 
 
 def life_of(text: str) -> Iterator[StateChange]:
-    """The changes in a run's state history (the column ``LifeLog``), oldest first."""
+    """Parse a run's state history (the column ``LifeLog``); yield the changes, oldest first, and skip other lines."""
     for line in text.splitlines():
         at, _, rest = line.partition(" ")
         state, _, note = rest.partition(" ")
         try:
             yield StateChange(datetime.fromisoformat(at), state, note)
-        except ValueError:  # not a line of ours
+        except ValueError:  # not a line of a state history
             continue
 
 
-# Where people's questions are answered: on a loop and connections of their own, which cannot write, within a time limit.
+# Queries for people, on a separate event loop with separate read-only connections, within a time limit.
 #
-# However slow a question is, the scheduler's loop, its connections and the write lock are free meanwhile, and so heartbeats go on.
+# A slow query never blocks the scheduler's event loop, connections or write lock, so heartbeats continue.
 
 T = TypeVar("T")
 
 
 class Reader:
-    """Answers questions about one database; from any loop, several at a time.
+    """Run read-only queries on a database; callable from any event loop, for several queries at the same time.
 
     Args:
-        url: The database.
-        limit: After so many seconds a question is given up.
-        looks_on: Leave even the settings of a database as they are, and have no patience when it is not there.
+        url: The database URL.
+        limit: The time limit for a query, in seconds.
+        looks_on: Leave the database's settings unchanged, and give up soon if the database cannot be reached.
     """
 
     def __init__(self, url: str, *, limit: float, looks_on: bool = False) -> None:
@@ -391,16 +391,16 @@ class Reader:
         self._ending: set[asyncio.Task[object]] = set()
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What ``query`` finds, of what may be seen. Cancelling the wait ends the query in the database too.
+        """Run ``query`` and return its result, limited to rows that the caller may see. Cancelling the call ends the query in the database.
 
         Raises:
-            QueryTimeout: it took too long.
-            sqlalchemy.exc.DBAPIError: the database does not answer, or the query tried to write.
+            QueryTimeout: The query exceeded the time limit, or no connection became free in time.
+            sqlalchemy.exc.DBAPIError: The database does not answer, or the query tried to write.
         """
         return await self._loop.open().call(self._read(query, visibility.get()))
 
     async def close(self) -> None:
-        """End what is still asked, close every connection and end the loop; a later question opens it again."""
+        """Cancel running queries, close all connections and stop the event loop; a later query starts the loop again."""
         await self._loop.stop(self._dispose)
 
     async def _dispose(self) -> None:
@@ -434,7 +434,7 @@ class Reader:
             self._ending.discard(task)
 
     def _engine_for(self, allowed: Visibility | None) -> AsyncEngine:
-        """The connections for a question; those for part of the jobs are apart."""
+        """Return the engine for a query; a caller with limited visibility gets a separate engine, which narrows every statement."""
         if allowed is None:
             if self._engine is None:
                 self._engine = self._make(self._url, self._limit)

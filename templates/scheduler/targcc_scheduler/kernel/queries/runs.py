@@ -1,4 +1,4 @@
-"""Single runs and pages of runs, and their changes for open streams."""
+"""Read runs with attempts, log lines, files and steps; read changes for open streams."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ..blob_rows import Blob
 from ..jobs.files import ContentKind
 from .models import Attempt, LogLine, Run, Step, attempt_of, life_of, run_of
 
-# Reading runs: one, a page of them, those that run or wait, with their attempts, log lines and steps.
+# Runs: single, running, waiting or recent, with attempts, log lines, files and steps.
 
 _FILES = {ContentKind.FILE, ContentKind.RESULT}
 _JOBS_A_STATEMENT = 100  # SQLite takes at most 500 parts of a UNION
 
 
 async def get_run(connection: AsyncConnection, run_id: int) -> Run | None:
-    """One run, or ``None`` if there is none of that id (it may have been pruned)."""
+    """Return a run; ``None`` for an unknown id, such as a pruned run's id."""
     row = (await connection.execute(sa.select(job_run).where(job_run.c.Id == run_id))).one_or_none()
     return None if row is None else run_of(row)
 
 
 async def jobs_of(connection: AsyncConnection, run_ids: Collection[int]) -> dict[int, str]:
-    """The jobs of some runs; those that are not there are left out."""
+    """Map run ids to job names; omit unknown ids."""
     c = job_run.c
     among = known.of(connection).among(c.Id, sorted(run_ids))
     return {
@@ -43,7 +43,7 @@ async def jobs_of(connection: AsyncConnection, run_ids: Collection[int]) -> dict
 
 
 async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:
-    """The running runs, the longest first."""
+    """Return the running runs, at most 100, longest-running first."""
     statement = (
         sa.select(job_run)
         .where(job_run.c.State == RunState.RUNNING)
@@ -54,7 +54,7 @@ async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:
 
 
 async def waiting_runs(connection: AsyncConnection, limit: int = 50) -> tuple[Run, ...]:
-    """The runs that wait for their time, their next attempt or a worker, the next due first."""
+    """Return the runs that wait for their due time, a retry or a worker, sorted by due time."""
     c = job_run.c
     parts = [sa.select(job_run).where(c.State == state) for state in sorted(WAITING)]
     statement = first_of(parts, [c.DueAt.asc(), c.Id.asc()], limit)
@@ -64,7 +64,7 @@ async def waiting_runs(connection: AsyncConnection, limit: int = 50) -> tuple[Ru
 async def recent_runs(
     connection: AsyncConnection, names: Iterable[str], each: int, *where: sa.ColumnElement[bool]
 ) -> dict[str, tuple[Run, ...]]:
-    """The last ``each`` runs of every named job, newest first, of those that meet ``where``; found by the index, however long the history is."""
+    """Map each named job to its last ``each`` runs that meet ``where``, newest first. The cost does not grow with the history: an index is read."""
     found: dict[str, list[Run]] = {name: [] for name in names}
     for part in _parts(list(found), _JOBS_A_STATEMENT):
         statement = sa.union_all(*(sa.select(_last_runs(name, each, where)) for name in part))
@@ -89,23 +89,23 @@ def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 
 async def attempts_of_run(connection: AsyncConnection, run: Run) -> tuple[Attempt, ...]:
-    """The finished attempts of a run, the first one first."""
+    """Return a run's finished attempts, first attempt first."""
     statement = (
         sa.select(logged_job)
         .where(
             logged_job.c.JobId == str(run.id),
-            logged_job.c.StartedAt >= run.created_at - timedelta(minutes=1),  # leaves months out
+            logged_job.c.StartedAt >= run.created_at - timedelta(minutes=1),  # skips old months
         )
         .order_by(logged_job.c.Attempt, logged_job.c.ID)
     )
-    rows = await connection.execute(statement)  # by run alone: SQLite would take the job's index
+    rows = await connection.execute(statement)  # not in SQL: SQLite would use the job's index
     return tuple(attempt_of(row) for row in rows if row.JobName == run.job)
 
 
 async def log_lines(
     connection: AsyncConnection, run_id: int, limit: int = 2000, before: int | None = None
 ) -> tuple[LogLine, ...]:
-    """The last ``limit`` lines that a run wrote, or those before a line, oldest first."""
+    """Return the last ``limit`` log lines from a run, or the last before the line ``before``, oldest first."""
     c = job_log_line.c
     statement = sa.select(job_log_line).where(c.RunId == run_id).order_by(c.Id.desc()).limit(limit)
     if before is not None:
@@ -117,15 +117,15 @@ async def log_lines(
 
 
 async def files(connection: AsyncConnection, run_id: int) -> list[Blob]:
-    """The files of a run that people may have: those of its arguments, and what its job attached."""
+    """Return a run's files that people may download: file arguments and attachments."""
     return [one for one in await blob_rows.of_run(connection, run_id) if one.kind in _FILES]
 
 
 async def find_file(connection: AsyncConnection, run_id: int, file_id: str) -> tuple[Run, Blob]:
-    """A file of a run, and the run.
+    """Find a run's file; return the run and the file.
 
     Raises:
-        UnknownFile: there is none.
+        UnknownFile: The run does not exist, or has no such file.
     """
     run = await get_run(connection, run_id)
     found = await files(connection, run_id) if run is not None else []
@@ -136,7 +136,7 @@ async def find_file(connection: AsyncConnection, run_id: int, file_id: str) -> t
 
 
 async def steps(connection: AsyncConnection, run_id: int) -> tuple[Step, ...]:
-    """The finished steps of a run, in the order they finished."""
+    """Return a run's finished steps, in the order of completion."""
     c = job_step.c
     statement = (
         sa.select(c.Name, c.Attempt, c.CompletedAt, c.DurationMs)
@@ -149,12 +149,12 @@ async def steps(connection: AsyncConnection, run_id: int) -> tuple[Step, ...]:
     )
 
 
-# What those hear who watch single runs: state and progress, and the lines that were written since the last look.
+# Updates for people who watch single runs: state, progress, and new log lines.
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run's state and how far it is."""
+    """A run's state and progress."""
 
     id: int
     job: str
@@ -169,12 +169,12 @@ class RunStatus:
 
     @property
     def final(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the run has ended: its state no longer changes."""
         return self.state in FINAL
 
 
 async def statuses(connection: AsyncConnection, ids: Collection[int]) -> dict[int, RunStatus]:
-    """The state of some runs; those that are not there are left out."""
+    """Map run ids to state and progress; omit unknown ids."""
     c = job_run.c
     rows = await connection.execute(
         sa.select(c.Id, c.JobName, c.Queue, c.State, c.Attempt, c.ProgressDone, c.ProgressTotal)
@@ -201,7 +201,7 @@ async def statuses(connection: AsyncConnection, ids: Collection[int]) -> dict[in
 async def lines_after(
     connection: AsyncConnection, run_id: int, after: int, limit: int
 ) -> tuple[LogLine, ...]:
-    """The next lines that a run wrote after the one with this key, oldest first."""
+    """Return the next ``limit`` log lines from a run after the line with id ``after``, oldest first."""
     c = job_log_line.c
     statement = (
         sa.select(c.Id, c.Attempt, c.At, c.Level, c.Message)
@@ -212,24 +212,24 @@ async def lines_after(
     return tuple(LogLine(*row) for row in await connection.execute(statement))
 
 
-# What changes of any run: the lines of their state histories that are newer than an instant.
+# Changes in all runs: the lines in state histories since an instant.
 
 MOST = 1_000
-"""Runs of one look, of each kind."""
+"""Maximum runs in each query by :func:`changes_since`."""
 _c = job_run.c
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A run got a state.
+    """A change in a run's state.
 
     Args:
-        run_id: The run.
-        job: Its job.
-        queue: Its queue.
-        state: The state.
-        at: When.
-        note: What the state history says of it.
+        run_id: The run's id.
+        job: The run's job.
+        queue: The run's queue.
+        state: The new state.
+        at: The instant when the state changed.
+        note: The note in the state history.
     """
 
     run_id: int
@@ -241,17 +241,17 @@ class Change:
 
     @property
     def key(self) -> str:
-        """What a reader that comes back names it by."""
+        """The key that a reconnecting reader sends to continue after this change."""
         return f"{self.at.isoformat()}~{self.run_id}~{self.state}"
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was found.
+    """A page with changes.
 
     Args:
         found: The changes, oldest first.
-        until: Where the next look begins, if there was more than one look takes; else ``None``.
+        until: The instant from which to read the next page; ``None`` after the last page.
     """
 
     found: tuple[Change, ...]
@@ -259,9 +259,9 @@ class Changes:
 
 
 async def changes_since(connection: AsyncConnection, since: datetime) -> Changes:
-    """The changes since an instant: of runs that ended, that were made, and of those that run or wait for their next attempt.
+    """Return the state changes since an instant: for ended runs, new runs, and runs that are running or wait for a retry.
 
-    A run that waits and becomes due, or is handed back, shows that when it starts.
+    Changes in a waiting run, such as becoming due or being handed back, appear once the run starts.
     """
     ended = await _rows(connection, _c.CompletedAt, _c.CompletedAt >= since, _c.CompletedAt)
     made = await _rows(connection, _c.CreatedAt, _c.CreatedAt >= since, _c.CreatedAt)

@@ -1,4 +1,7 @@
-"""Figures of one job, from the counts in c_JobStat: they outlive runs and history, and cost the length of the time, not the number of runs."""
+"""Read statistics from the counts in c_JobStat.
+
+Counts outlive runs and history. A query's cost depends on the period's length, not on how many runs there are.
+"""
 
 from __future__ import annotations
 
@@ -61,27 +64,27 @@ class JobStats:
 
 @dataclass(frozen=True, slots=True)
 class EndedRuns:
-    """How many runs ended in a time: by the quarter of an hour and state, and by job and state."""
+    """Counts for runs that ended in a period, by quarter-hour and state, and by job and state."""
 
     by_quarter: Counter[tuple[datetime, RunState]]
     by_job: Counter[tuple[str, RunState]]
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """The number of ended runs."""
         return self.by_quarter.total()
 
     def count(self, *states: RunState) -> int:
-        """How many ended in one of these states."""
+        """Count the runs that ended in these states."""
         return sum(number for (_, state), number in self.by_quarter.items() if state in states)
 
     def jobs(self, *states: RunState) -> set[str]:
-        """The jobs with a run that ended in one of these states."""
+        """Return the jobs with a run that ended in any of these states."""
         return {job for job, state in self.by_job if state in states}
 
 
 async def ended_runs(connection: AsyncConnection, since: datetime, until: datetime) -> EndedRuns:
-    """How many runs ended, of all jobs, in the quarters of an hour from that of ``since`` to that of ``until``."""
+    """Count ended runs for all jobs, in whole quarter-hours from ``since`` to ``until``; both end quarter-hours count."""
     c = job_stat.c
     during = [*_between(since, until), c.Outcome != RunState.RETRYING]
     quarters = await connection.execute(
@@ -103,10 +106,10 @@ async def ended_runs(connection: AsyncConnection, since: datetime, until: dateti
 async def job_stats(
     connection: AsyncConnection, job: str, *, since: datetime, until: datetime, zone: ZoneInfo
 ) -> JobStats:
-    """The figures of ``job``, by days of ``zone``.
+    """Return a job's statistics, in total and by day in ``zone``.
 
-    Whole quarters of an hour count, from that of ``since`` to that of ``until``. Days are exact in every zone whose days begin with a
-    quarter of an hour, and those are all there are.
+    Whole quarter-hours count, from the quarter-hour around ``since`` to the quarter-hour around ``until``. Days are exact,
+    since days begin at a quarter-hour in every time zone.
     """
     c = job_stat.c
     mine = [c.JobName == job, *_between(since, until)]
@@ -139,7 +142,7 @@ async def job_stats(
 
 
 async def last_success(connection: AsyncConnection, job: str) -> datetime | None:
-    """When a run of the job last succeeded, found by its quarter of an hour; ``None`` if that is not known."""
+    """Return the instant when the job's last successful run ended, found through its quarter-hour; ``None`` if unknown."""
     c, attempt = job_stat.c, logged_job.c
     newest = sa.select(c.BeginsAt).where(c.JobName == job, c.Outcome == RunState.SUCCEEDED)
     begins_at = await connection.scalar(newest.order_by(c.BeginsAt.desc()).limit(1))
@@ -157,10 +160,10 @@ async def last_success(connection: AsyncConnection, job: str) -> datetime | None
 
 
 def day_number(begins: Sequence[datetime]) -> sa.ColumnElement[int]:
-    """Which of these days a row of ``c_JobStat`` counts in, from 0.
+    """Build the SQL expression that numbers the day, from 0, for a row in ``c_JobStat``.
 
     Args:
-        begins: The first instant of each of some days after another; also where the clock changes, and a day has 23 or 25 hours.
+        begins: The first instants on consecutive days. A day may have 23 or 25 hours, when the clock changes.
     """
     at = job_stat.c.BeginsAt
     odd = [n for n in range(len(begins) - 1) if begins[n + 1] - begins[n] != _DAY]
@@ -177,11 +180,14 @@ def _days_since(instant: datetime) -> sa.ColumnElement[int]:
 
 
 def percentile(counts: Sequence[tuple[int, int]], share: float) -> int | None:
-    """The smallest duration that at least ``share`` of them do not exceed (the nearest rank); ``None`` of nothing.
+    """Return a percentile by the nearest-rank method: the smallest duration that at least ``share`` of the durations do not exceed.
 
     Args:
-        counts: Durations and how many there are of each, the shortest first.
-        share: From 0 to 1.
+        counts: Durations with their counts, shortest duration first.
+        share: The share of durations, from 0 to 1.
+
+    Returns:
+        The duration; ``None`` without durations.
     """
     total = sum(number for _, number in counts)
     rank = max(-int(-total * share // 1), 1)  # rounds up

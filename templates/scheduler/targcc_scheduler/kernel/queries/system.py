@@ -1,4 +1,4 @@
-"""Nodes, queues, pauses, releases and history."""
+"""Read nodes, queues, pauses, releases and history."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .. import releases as kernel_releases
 from ..jobs.definition import JobDefinition
 from .models import Attempt, Pause, PoolUse, Queue, Server, attempt_of, pause_of
 
-# Reading the state of the system: nodes, queues, pauses.
+# System state: nodes, queues, pauses.
 
 
 async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]:
-    """The jobs that are paused at ``now``."""
+    """Map each job that is paused at ``now`` to its pause."""
     statement = sa.select(job_schedule).where(job_schedule.c.PausedAt.is_not(None))
     found = {row.JobName: pause_of(row, now) for row in await connection.execute(statement)}
     return {name: pause for name, pause in found.items() if pause is not None}
 
 
 async def read_servers(connection: AsyncConnection) -> tuple[Server, ...]:
-    """The nodes, with how many runs each is running."""
+    """Return the nodes with their running runs counted, sorted by start."""
     busy = await _count_by(connection, job_run.c.ServerId, job_run.c.State == RunState.RUNNING)
     rows = await connection.execute(sa.select(job_server).order_by(job_server.c.StartedAt))
     return tuple(
@@ -68,13 +68,13 @@ async def _count_by(
 async def queues(
     connection: AsyncConnection, names: Iterable[str], now: datetime, *, lost_after: float
 ) -> tuple[Queue, ...]:
-    """The queues in ``names`` and any other that runs wait in or that is paused.
+    """Return the queues in ``names``, and every other queue that is paused or has active or waiting runs.
 
     Args:
         connection: The database.
-        names: The queues.
+        names: The project's queue names.
         now: The present instant.
-        lost_after: After so many seconds without a heartbeat a server has no workers any more.
+        lost_after: The seconds without a heartbeat after which a node's workers no longer count.
     """
     c = job_run.c
     active = [RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING, RunState.RUNNING]
@@ -116,7 +116,7 @@ async def queues(
 async def _pools(
     connection: AsyncConnection, running: Mapping[str, int], heard_since: datetime
 ) -> dict[str, PoolUse]:
-    """By queue the pool whose workers it shares, if it does."""
+    """Map each queue that shares workers to its pool."""
     found: dict[str, PoolUse] = {}
     every = await read_servers(connection) if current().pools else ()
     nodes = [one for one in every if one.takes_runs and one.heartbeat_at >= heard_since]
@@ -132,22 +132,22 @@ async def _pools(
 
 
 def queue_names(definitions: Iterable[JobDefinition]) -> list[str]:
-    """The project's queues, and those that only a job names."""
+    """Return the project's queues, followed by queues that only jobs name."""
     return list(dict.fromkeys([*current().queues, *sorted(job.queue for job in definitions)]))
 
 
 def check_queue(name: str, definitions: Iterable[JobDefinition]) -> None:
-    """Check that there is a queue of this name.
+    """Check that a queue exists.
 
     Raises:
-        UnknownQueue: there is none; the message lists those that there are.
+        UnknownQueue: No queue has the name; the message lists the existing queues.
     """
     known = queue_names(definitions)
     if name not in known:
         raise UnknownQueue(f"there is no queue {name!r}: {', '.join(known)}")
 
 
-# Reading releases: which one decides, which nodes run which, and in what their jobs differ.
+# Releases: the deciding release, each release's nodes, and the differences in their jobs.
 
 _MOST_SHOWN = 20
 Jobs = Mapping[str, tuple[str, str]]
@@ -173,7 +173,7 @@ class Release:
 
 
 async def releases(connection: AsyncConnection) -> tuple[Release, ...]:
-    """The releases, newest first."""
+    """Return the releases with nodes and differences, newest first."""
     known = await kernel_releases.load(connection)
     first = kernel_releases.deciding(known)
     servers = await read_servers(connection)
@@ -204,7 +204,7 @@ async def releases(connection: AsyncConnection) -> tuple[Release, ...]:
 
 
 async def count_unknown(connection: AsyncConnection) -> dict[str, int]:
-    """How many runs wait for a node that knows them, by job."""
+    """Count by job the runs that wait for a node that knows the job and accepts the arguments."""
     c = job_run.c
     found = await connection.execute(
         sa.select(c.JobName, sa.func.count())
@@ -218,7 +218,7 @@ async def count_unknown(connection: AsyncConnection) -> dict[str, int]:
 def _jobs_of(
     release: str, servers: Iterable[Server], stands_for: Mapping[str, Jobs]
 ) -> Jobs | None:
-    """What the first of the nodes of a release knows; ``None``: none is up."""
+    """Return the jobs that a release's first node knows; ``None`` if the release has no node."""
     for server in servers:
         if server.release == release and (server.fingerprint or "") in stands_for:
             return stands_for[server.fingerprint or ""]
@@ -246,11 +246,11 @@ def _of_job(name: str, holds: Jobs, other: Jobs) -> list[str]:
     return lines
 
 
-# Reading the history: which jobs there have been, and their attempts.
+# History: the jobs that have runs, and finished attempts.
 
 
 async def known_jobs(connection: AsyncConnection) -> list[str]:
-    """The names of all jobs that have runs, also of those that are not in the code any more; each costs one look into the index."""
+    """Return all job names that have runs, including jobs no longer in the code; one index lookup per job."""
     first = sa.select(sa.func.min(job_run.c.JobName).label("name")).cte("names", recursive=True)
     following = (
         sa.select(sa.func.min(job_run.c.JobName))
@@ -264,17 +264,17 @@ async def known_jobs(connection: AsyncConnection) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page of the history ends: the start and key of its last attempt."""
+    """The cursor after a history page: the last attempt's start and id."""
 
     started_at: datetime
     id: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What :meth:`__str__` has written.
+        """Parse a cursor's text, as :meth:`__str__` writes it.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: The text is not a cursor.
         """
         at, _, key = text.partition("~")
         instant = datetime.fromisoformat(at)
@@ -289,7 +289,7 @@ class Place:
 async def ended_since(
     connection: AsyncConnection, jobs: Collection[str], since: datetime, limit: int = 5000
 ) -> tuple[Attempt, ...]:
-    """The attempts of some jobs that have begun here since an instant and are over, oldest first; the last ones where there are more."""
+    """Return finished attempts of some jobs that started since an instant, oldest first; at most the last ``limit``. Omit imported history."""
     c = logged_job.c
     statement = (
         sa.select(logged_job)
@@ -308,7 +308,7 @@ async def history(
     *,
     after: Place | None = None,
 ) -> tuple[Attempt, ...]:
-    """The last attempts in c_LoggedJob, of one job or of all, newest first; those that come after a place, if one is given."""
+    """Return a page with attempts from c_LoggedJob, newest first, for one job or for all jobs; ``after`` is the previous page's end."""
     c = logged_job.c
     statement = sa.select(logged_job).order_by(c.StartedAt.desc(), c.ID.desc())
     if job is not None:
@@ -324,7 +324,7 @@ async def history(
 
 
 def place_of(attempts: Sequence[Attempt], limit: int) -> Place | None:
-    """Where the page after these begins; ``None`` when they are fewer than were asked for."""
+    """Return the cursor for the page after these attempts; ``None`` if the page was not full, so no page follows."""
     if len(attempts) < limit:
         return None
     return Place(attempts[-1].started_at, attempts[-1].id)
