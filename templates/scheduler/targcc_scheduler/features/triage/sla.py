@@ -142,7 +142,7 @@ async def late_slots(
     *,
     following: NextSlots | None = None,
 ) -> list[Late]:
-    """Return the awake jobs with a slot older than ``grace`` that no node has handled."""
+    """Return the jobs outside ``asleep`` with a slot older than ``grace`` that no node has handled."""
     following = following or NextSlots()
     awake = (job for job in jobs if job.schedule is not None and job.name not in asleep)
     asked = following.doubtful(awake, now - grace)

@@ -557,7 +557,7 @@ def _not_in_code(broken: BrokenModule | None) -> Reason:
 
 
 def _changed(look: Look, job: JobDefinition) -> list[Reason]:
-    """Return a reason for each override of the job's schedule or time zone."""
+    """Return a reason for each valid override of the job's schedule or time zone."""
     return [
         Reason(
             "override",
