@@ -1,1 +1,1 @@
-"""Inbox, issues, bulk operations, backfill, "why does it not run?"."""
+"""Inbox, issues, bulk operations, backfills, and reasons why a job or run does not run."""

@@ -1,4 +1,4 @@
-"""The API of whoever is on call: the inbox, why something does not run, operations on many runs."""
+"""API routes of triage: inbox, backfills, reasons why a job or run does not run, bulk operations."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ async def why_job(name: str, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
 
     found = await scheduler.read(query)
     if found is None:
-        find_job(scheduler, name)  # which says what may have been meant
+        find_job(scheduler, name)  # raises and suggests similar names
         raise Problem(404, "No such job", f"there is no job {name!r}, and no run of one")
     return AnswerOut.model_validate(found)
 

@@ -26,7 +26,7 @@ from ...kernel.runs.values import NewRun, Settlement, Then, is_mark
 from ..legacy import owners
 from . import error_groups
 
-# The rows of operations on many runs: how far they are, and what they did to each run.
+# Bulk operation rows: progress, and the effect on each run.
 
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 _RUNNING = FrequentStatement(
@@ -34,17 +34,17 @@ _RUNNING = FrequentStatement(
 )
 
 GOES_ON = sa.exists().where(job_bulk.c.Status == sa.literal_column(f"'{RUNNING}'"))
-"""Whether there is an operation that goes on."""
+"""Condition: a bulk operation is running."""
 
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """What was done to a run.
+    """Effect of an operation on a run.
 
     Args:
-        run_id: The run; negative and counted down for what is no run, such as a job that was paused.
-        new_run_id: The run that does it again.
-        previous: What there was before, such as its queue.
+        run_id: The run. For a paused job, which is no run: -1, -2 and so on.
+        new_run_id: The rerun.
+        previous: The value before, such as the queue. For a paused job: the job's name.
     """
 
     run_id: int
@@ -53,7 +53,7 @@ class Did:
 
 
 async def create(connection: AsyncConnection, **values: Any) -> int:
-    """A new operation; its id."""
+    """Insert a running operation and return the id."""
     done = await connection.execute(
         sa.insert(job_bulk).values(Status=RUNNING, **values).returning(job_bulk.c.Id)
     )
@@ -61,16 +61,20 @@ async def create(connection: AsyncConnection, **values: Any) -> int:
 
 
 async def take(connection: AsyncConnection, bulk_id: int) -> Any:
-    """The row of an operation that goes on, locked until the transaction ends; ``None`` when it is over, or another process has it."""
+    """Lock a running operation's row until the transaction ends.
+
+    Returns:
+        The row; ``None`` when the operation is over or another process has locked the row.
+    """
     wanted = sa.select(job_bulk).where(job_bulk.c.Id == bulk_id, job_bulk.c.Status == RUNNING)
     return (await connection.execute(wanted.with_for_update(skip_locked=True))).one_or_none()
 
 
 async def get(connection: AsyncConnection, bulk_id: int) -> Any:
-    """The row of an operation.
+    """Return an operation's row.
 
     Raises:
-        UnknownBulk: there is none.
+        UnknownBulk: No operation has this id.
     """
     row = (
         await connection.execute(sa.select(job_bulk).where(job_bulk.c.Id == bulk_id))
@@ -81,14 +85,14 @@ async def get(connection: AsyncConnection, bulk_id: int) -> Any:
 
 
 async def running(connection: AsyncConnection) -> list[int]:
-    """The operations that go on, the oldest first."""
+    """Return the ids of running operations, oldest first."""
     return [row.Id for row in await _RUNNING.all(connection, {})]
 
 
 async def advance(
     connection: AsyncConnection, row: Any, did: Sequence[Did], *, place: int | None, refused: int
 ) -> None:
-    """Write down what a step did, and up to which run it came."""
+    """Record a step's effects: rows for the changed runs, the counters, and the last run as ``Place``."""
     if did:
         await connection.execute(
             sa.insert(job_bulk_run),
@@ -113,7 +117,7 @@ async def advance(
 async def end(
     connection: AsyncConnection, bulk_id: int, state: str, now: datetime, message: str | None = None
 ) -> bool:
-    """End an operation; whether it was going on."""
+    """End a running operation and return whether the operation was running."""
     ended = (
         sa.update(job_bulk)
         .where(job_bulk.c.Id == bulk_id, job_bulk.c.Status == RUNNING)
@@ -125,7 +129,7 @@ async def end(
 async def done_to(
     connection: AsyncConnection, bulk_id: int, after: int | None, most: int
 ) -> list[Did]:
-    """What an operation did, in the order of the runs' ids, from the run that was seen last."""
+    """Return up to ``most`` effects from an operation in run id order, starting behind the run ``after``."""
     c = job_bulk_run.c
     found = sa.select(c.RunId, c.NewRunId, c.Previous).where(c.BulkId == bulk_id)
     if after is not None:
@@ -135,7 +139,7 @@ async def done_to(
 
 
 async def undone_by(connection: AsyncConnection, bulk_id: int) -> int | None:
-    """The operation that takes this one back, if there is one."""
+    """Return the id of the operation that undoes this operation, or ``None``."""
     found: int | None = await connection.scalar(
         sa.select(job_bulk.c.Id).where(job_bulk.c.Undoes == bulk_id).limit(1)
     )
@@ -143,7 +147,7 @@ async def undone_by(connection: AsyncConnection, bulk_id: int) -> int | None:
 
 
 async def remove_old(connection: AsyncConnection, before: datetime) -> None:
-    """Remove operations that ended before an instant, but for those that are being taken back."""
+    """Delete operations that ended before an instant; keep an operation while its undo is running."""
     c, undo = job_bulk.c, job_bulk.alias("undo")
     is_undone = sa.exists().where(undo.c.Undoes == c.Id, undo.c.Status == RUNNING)
     old = sa.select(c.Id).where(c.EndedAt < before, ~is_undone)
@@ -153,22 +157,22 @@ async def remove_old(connection: AsyncConnection, before: datetime) -> None:
         await connection.execute(sa.delete(column.table).where(among))
 
 
-# What one step of an operation does to some runs; those whose state does not allow it are left as they are.
+# One step's effects on some runs. A run whose state does not allow the action stays unchanged.
 
 Row = Any
-"""A row of ``c_JobRun``."""
+"""Row of ``c_JobRun``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What came of a step.
+    """Result of a step.
 
     Args:
-        did: What was done to which run.
-        created: Runs that were created, with their ids; they are to be submitted, and followed by those of the jobs that follow theirs.
-        submit: Other runs that wait from now on.
-        withdraw: Runs that do not wait any more.
-        settled: Runs that were settled.
+        did: Effects on runs.
+        created: New runs with their ids. The caller submits the new runs and creates the runs of follower jobs.
+        submit: Existing runs that wait from now on.
+        withdraw: Runs that no longer wait.
+        settled: Settled runs.
     """
 
     did: Sequence[Did] = ()
@@ -179,7 +183,7 @@ class Step:
 
 
 async def rows(connection: AsyncConnection, run_ids: Sequence[int]) -> list[Row]:
-    """The rows of these runs, in the order of the ids, locked until the transaction ends, as are those that wait for them."""
+    """Lock runs and their dependents until the transaction ends, and return the runs' rows in ``run_ids`` order."""
     await row_locks.lock_rows(connection, run_ids)
     among = known.of(connection).among(job_run.c.Id, run_ids)
     found = await connection.execute(
@@ -199,16 +203,16 @@ async def retry(
     then: Then = lambda _job: (),
     waiting: bool = False,
 ) -> Step:
-    """Do runs that are over again, each as a new run, due at these instants.
+    """Create reruns of final runs.
 
     Args:
         connection: The transaction.
-        found: The runs; those that are not over, or were done again before, are left out.
-        by: Who wants it.
+        found: The runs. Unfinished runs, runs retried before, and runs of jobs that the old server owns are left out.
+        by: The requester.
         now: The present instant.
-        dues: For each when it is due.
-        then: The runs of the jobs that follow a job, for slots that brought none; see :func:`..runs.operate.again`.
-        waiting: Whether those that waited for others wait for them again.
+        dues: Due instants of the reruns, in order.
+        then: Return the follower runs of a job, for slots that never ran; see :func:`.operate.again`.
+        waiting: Whether a rerun waits again for the dependencies that its run waited for.
     """
     theirs = await owners.not_ours(connection, sorted({row.JobName for row in found}))
     over = [
@@ -241,12 +245,12 @@ async def run_now(
     now: datetime,
     dues: Sequence[datetime],
 ) -> Step:
-    """Make runs that wait for their time due at these instants."""
+    """Reschedule scheduled and retrying runs to the instants ``dues``, in order; enqueue a run that is due now."""
     did, submit = [], []
     for row, due in zip(found, dues, strict=False):
         if row.State not in WAITS_FOR_ITS_TIME:
             continue
-        if due > now or is_mark(row.LimitKey):  # it asks for its keys when it is due
+        if due > now or is_mark(row.LimitKey):  # a deferred key is requested at the due time
             moved = sa.update(job_run).where(job_run.c.Id == row.Id, job_run.c.State == row.State)
             await connection.execute(moved.values(DueAt=due))
         else:
@@ -261,7 +265,7 @@ async def run_now(
 
 
 async def cancel(connection: AsyncConnection, found: Sequence[Row], by: str, now: datetime) -> Step:
-    """Cancel runs that wait, and ask the nodes of those that run to stop them."""
+    """Cancel waiting runs, and request cancellation of running runs from their nodes."""
     settlements = [operate.cancellation(row, by) for row in found if row.State in UNBEGUN]
     settled = await settle(connection, settlements, now) if settlements else []
     running = [row.Id for row in found if row.State == RunState.RUNNING]
@@ -278,7 +282,7 @@ async def cancel(connection: AsyncConnection, found: Sequence[Row], by: str, now
 
 
 async def delete(connection: AsyncConnection, found: Sequence[Row], now: datetime) -> Step:
-    """Remove runs that do not run, with their logs and steps."""
+    """Delete runs that are not running, with their logs and steps."""
     rows_gone = [row for row in found if row.State != RunState.RUNNING]
     gone = [row.Id for row in rows_gone]
     if not gone:
@@ -300,7 +304,7 @@ async def move(
     queue: str | None = None,
     priority: int | None = None,
 ) -> Step:
-    """Give runs that wait another queue or priority."""
+    """Move waiting runs to another queue, or change their priority."""
     waiting = [row for row in found if row.State in WAITING]
     if not waiting:
         return Step()
@@ -328,7 +332,7 @@ async def move(
 async def discard(
     connection: AsyncConnection, found: Sequence[Row], by: str, how: str, now: datetime
 ) -> Step:
-    """Take runs that failed off the inbox."""
+    """Mark open failed runs as handled, so that the inbox no longer lists the runs."""
     open_ = [row.Id for row in found if row.Cause is not None and row.HandledAt is None]
     for run_id in open_:
         await error_groups.handled_as(connection, run_id, by, how, now)
@@ -336,7 +340,7 @@ async def discard(
 
 
 def _was_retried(row: Row) -> bool:
-    """Whether somebody has had it done again: twice is once too often for what it sends or books."""
+    """Return whether the run was retried before; a second retry could send or book twice."""
     return bool(row.Handling) and row.Handling.startswith("retried as run ")
 
 

@@ -36,21 +36,21 @@ from ..search.run_search import RunFilter
 from . import bulk, bulk_queries, loops
 from .bulk_queries import ACTIONS, Bulk, Found
 
-# Operations on many runs: counted, begun with one row of the audit, followed, stopped, taken back.
+# Bulk operations: count the runs, begin with one audit row, follow, stop, undo.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What is to be done to many runs.
+    """Request for a bulk operation.
 
     Args:
-        action: One of :data:`~..queries.needs.bulk.ACTIONS`.
-        wanted: Which runs.
-        queue: For ``queue``: the new one.
-        priority: For ``priority``: the new one.
-        rate: For ``retry`` and ``run-now``: so many a minute; ``None``: all at once.
-        newest_first: In which order; by default the oldest first.
-        note: Why, for ``pause`` and ``discard``.
+        action: An action of :data:`.bulk_queries.ACTIONS`.
+        wanted: The run filter.
+        queue: For ``queue``: the new queue.
+        priority: For ``priority``: the new priority.
+        rate: For ``retry`` and ``run-now``: runs a minute; ``None``: all at once.
+        newest_first: Whether newer runs come first; by default the oldest first.
+        note: For ``pause`` and ``discard``: the reason.
     """
 
     action: str
@@ -62,10 +62,10 @@ class Wish:
     note: str | None = None
 
     def check(self) -> None:
-        """Check that it can be done.
+        """Validate the action, its options and the rate.
 
         Raises:
-            BulkError: it cannot.
+            BulkError: The request is invalid.
         """
         if self.action not in ACTIONS:
             raise BulkError(f"{self.action!r} is none of {', '.join(ACTIONS)}")
@@ -92,7 +92,7 @@ class Wish:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is kept of it besides the filter."""
+        """Return the stored options: every set field but the action and the filter."""
         every = {
             "queue": self.queue,
             "priority": self.priority,
@@ -104,10 +104,13 @@ class Wish:
 
 
 def check(scheduler: Scheduler, wish: Wish) -> Wish:
-    """Check that an operation can be done in this project; the wish, for the jobs that whoever asks may act on.
+    """Validate a request in this project, and limit the filter to jobs that the caller may act on.
+
+    Returns:
+        The limited request.
 
     Raises:
-        BulkError: it cannot.
+        BulkError: The request is invalid, the queue is unknown, or the caller may act on no job.
     """
     wish.check()
     allowed = visibility.get()
@@ -128,26 +131,26 @@ def check(scheduler: Scheduler, wish: Wish) -> Wish:
 
 
 async def count(scheduler: Scheduler, wish: Wish) -> Found:
-    """How many runs an operation would look at.
+    """Count the runs that match an operation's filter.
 
     Raises:
-        BulkError: it cannot be done.
+        BulkError: The request is invalid.
     """
     checked = check(scheduler, wish)
     return await scheduler.read(lambda db: bulk_queries.find(db, checked.wanted))
 
 
 async def begin(call: Call, wish: Wish, by: Actor, most: int | None = None) -> int:
-    """Begin an operation; its id. Nodes do it, or :func:`work_off` in this process.
+    """Begin an operation and return its id. Nodes execute the steps, or :func:`work_off` in this process.
 
     Args:
         call: The transaction.
-        wish: What is to be done.
-        by: Who wants it.
-        most: What the caller has seen when counting: nothing is begun if there are more by now.
+        wish: The request.
+        by: The requester.
+        most: The number of runs that the caller counted. If more runs match by now, nothing is begun.
 
     Raises:
-        BulkError: it cannot be done, or fits no run.
+        BulkError: The request is invalid, no run matches, or more runs match than ``most``.
     """
     wish.check()
     found = await bulk_queries.find(call.connection, wish.wanted)
@@ -186,11 +189,11 @@ async def _create(call: Call, wish: Wish, by: Actor, found: Found, total: int) -
 
 
 async def undo(call: Call, bulk_id: int, by: Actor) -> int:
-    """Take an operation back, as far as that goes; the id of the operation that does it.
+    """Begin an operation that undoes another operation as far as possible, and return the new operation's id.
 
     Raises:
-        UnknownBulk: there is none.
-        BulkError: it cannot be taken back.
+        UnknownBulk: No operation has this id.
+        BulkError: The operation cannot be undone.
     """
     one = await bulk_queries.get(call.connection, bulk_id)
     if not one.can_be_undone:
@@ -213,7 +216,7 @@ async def undo(call: Call, bulk_id: int, by: Actor) -> int:
 
 
 def _why_not(one: Bulk) -> str:
-    """Why an operation cannot be taken back."""
+    """Explain why an operation cannot be undone."""
     if one.undone_by is not None:
         return f"it was taken back by operation {one.undone_by}"
     if one.undoes is not None:
@@ -224,11 +227,11 @@ def _why_not(one: Bulk) -> str:
 
 
 async def stop(call: Call, bulk_id: int, by: Actor) -> None:
-    """Stop an operation; what it has done stays.
+    """Stop an operation and keep its effects so far.
 
     Raises:
-        UnknownBulk: there is none.
-        BulkError: it is over.
+        UnknownBulk: No operation has this id.
+        BulkError: The operation is over.
     """
     await bulk.get(call.connection, bulk_id)
     if not await bulk.end(call.connection, bulk_id, bulk.STOPPED, call.now, f"by {by}"):
@@ -237,7 +240,7 @@ async def stop(call: Call, bulk_id: int, by: Actor) -> None:
 
 
 async def step(call: Call, bulk_id: int, jobs: Mapping[str, JobDefinition]) -> bool:
-    """Do the next runs of an operation in this process; whether there is more to do."""
+    """Process an operation's next runs here, and return whether runs remain."""
     work = loops.Work(call.connection, call.engine, call.now, jobs)
     return await loops.step(work, bulk_id)
 
@@ -245,7 +248,7 @@ async def step(call: Call, bulk_id: int, jobs: Mapping[str, JobDefinition]) -> b
 async def work_off(
     scheduler: Scheduler, bulk_id: int, progress: Callable[[Bulk], None] | None = None
 ) -> Bulk:
-    """Do an operation in this process, beside the nodes that do it too, and return it when it is over."""
+    """Execute an operation's steps in this process, beside the nodes, until the operation is over, and return the operation."""
     while True:
         started = time.monotonic()
         more = await scheduler.operate(step, None, bulk_id, scheduler.definitions)
@@ -257,22 +260,22 @@ async def work_off(
         await asyncio.sleep(min(time.monotonic() - started, 0.2) / 2 if more else 0.1)
 
 
-# Backfill: the runs of slots of a past range, which nobody made at their time. Looked at before, in order, at a rate.
+# Backfill: show the slots without a run in a past range, then create the missing runs in order, at a rate.
 
 MOST = 10_000
-"""More slots at once are refused: nobody looks at them."""
+"""Maximum number of slots in a backfill. Nobody reviews a longer list."""
 BACKFILL = "Backfill"
-"""How ``TriggeredBy`` of the runs begins."""
+"""``TriggeredBy`` prefix of backfilled runs."""
 _CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The slots of a job in a range.
+    """A job's slots in a range.
 
     Args:
-        slots: All of them, the oldest first.
-        there: Those that have a run, whatever became of it: they keep that one.
+        slots: All slots, oldest first.
+        there: Run state by slot, for slots with a run in any state. A backfill leaves such slots alone.
     """
 
     slots: tuple[datetime, ...]
@@ -280,7 +283,7 @@ class Look:
 
     @property
     def missing(self) -> list[datetime]:
-        """Those without a run."""
+        """Return the slots without a run."""
         return [slot for slot in self.slots if slot not in self.there]
 
 
@@ -291,10 +294,10 @@ async def look(
     until: datetime,
     now: datetime,
 ) -> Look:
-    """The slots from ``since`` up to, and not including, ``until``.
+    """Return the slots from ``since`` up to, but not including, ``until``.
 
     Raises:
-        BulkError: the job has no slots of the past, the range is not in the past, or has too many.
+        BulkError: The schedule names no past slots, the range is not in the past, or the range has more than :data:`MOST` slots.
     """
     if job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
         raise BulkError(f"{job.name} has no schedule that names slots of the past")
@@ -324,22 +327,23 @@ async def backfill(
     priority: int | None = None,
     followers: bool = True,
 ) -> int:
-    """Make the runs that are missing, the oldest first; how many.
+    """Create the missing runs, oldest first, and return the number of created runs.
 
-    Of a unique job, whose slots have one key, that is the oldest; the others stay missing, for when it is over.
+    If a unique job's slots share a key, only the oldest missing slot gets a run. The later slots stay missing until
+    that run is over; backfill again then.
 
     Args:
         call: The transaction.
-        job: The job; its runs see their slot as ``ctx.scheduled_for``.
-        since: From here on.
-        until: Up to here.
-        by: Who wants it.
-        rate: So many a minute; ``None``: as fast as the workers are.
-        priority: Instead of the job's own.
-        followers: Whether the runs of the jobs that follow the job come too.
+        job: The job. A run reads its slot from ``ctx.scheduled_for``.
+        since: The range's start, inclusive.
+        until: The range's end, exclusive.
+        by: The requester.
+        rate: Runs a minute; ``None``: all at once, so that only the workers limit the speed.
+        priority: The runs' priority; ``None``: the job's priority.
+        followers: Whether to create the runs of follower jobs too.
 
     Raises:
-        BulkError: see :func:`look`; or the old server runs the job, or ``rate`` or ``priority`` is out of bounds.
+        BulkError: As for :func:`look`; or the old server runs the job; or ``rate`` or ``priority`` is out of bounds.
     """
     if priority is not None and not is_priority(priority):
         raise BulkError(PRIORITIES)

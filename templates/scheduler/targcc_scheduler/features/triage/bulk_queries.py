@@ -1,4 +1,4 @@
-"""Operations on many runs: which runs a filter means, and how far an operation is."""
+"""Bulk operation queries: runs that match a filter, and progress."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ACTIONS = (
     "priority",
     "discard",
 )
-"""What can be done to many runs."""
+"""Bulk actions."""
 _RUNS_SAID = 20
 CAN_BE_UNDONE = frozenset(ACTIONS) - {"delete", "run-now"}
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The runs that a filter means: how many, by state and by job; ``newest`` is the id of the newest."""
+    """Number of runs that match a filter: in total, by state and by job. ``newest`` is the highest run id."""
 
     total: int
     states: Mapping[str, int]
@@ -44,14 +44,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bulk:
-    """An operation on many runs, and how far it is.
+    """Bulk operation with its progress.
 
     Args:
-        filter: Which runs, in words.
-        done: To how many it was done.
-        refused: How many were left as they were, since their state did not allow it.
-        undoes: The operation that this one takes back.
-        undone_by: The operation that takes this one back.
+        filter: The run filter, as text.
+        done: Number of changed runs.
+        refused: Number of runs left unchanged because their state did not allow the action.
+        undoes: Id of the operation that this operation undoes.
+        undone_by: Id of the operation that undoes this operation.
     """
 
     id: int
@@ -71,18 +71,18 @@ class Bulk:
 
     @property
     def can_be_undone(self) -> bool:
-        """Whether it can be taken back."""
+        """Return whether the operation can be undone."""
         fits = self.action in CAN_BE_UNDONE and self.undoes is None
         return fits and self.undone_by is None and self.state != bulk.RUNNING and self.done > 0
 
     @property
     def share(self) -> float:
-        """How much of it is done, from 0 to 1."""
+        """Return the share of processed runs, from 0 to 1."""
         return min((self.done + self.refused) / self.total, 1.0) if self.total else 1.0
 
 
 async def find(connection: AsyncConnection, wanted: RunFilter) -> Found:
-    """Count the runs that a filter means."""
+    """Count the runs that match a filter."""
     c = job_run.c
     where = conditions(await with_names(connection, wanted))
     counted = sa.select(c.State, c.JobName, sa.func.count(), sa.func.max(c.Id)).where(*where)
@@ -105,7 +105,7 @@ async def next_ids(
     newest_first: bool,
     most: int,
 ) -> list[int]:
-    """The ids of the next runs that a filter means, from the one that was dealt with last."""
+    """Return up to ``most`` matching run ids behind the run ``place``, in order; skip runs newer than ``ceiling``."""
     c = job_run.c
     wanted = await with_names(connection, wanted)
     found = sa.select(c.Id).where(*conditions(wanted), c.Id <= ceiling)
@@ -116,10 +116,10 @@ async def next_ids(
 
 
 async def get(connection: AsyncConnection, bulk_id: int) -> Bulk:
-    """One operation.
+    """Return an operation.
 
     Raises:
-        UnknownBulk: there is none.
+        UnknownBulk: No operation has this id.
     """
     row = await bulk.get(connection, bulk_id)
     return _bulk(row, await bulk.undone_by(connection, bulk_id))
@@ -128,7 +128,7 @@ async def get(connection: AsyncConnection, bulk_id: int) -> Bulk:
 async def latest(
     connection: AsyncConnection, limit: int = 20, *, before: int | None = None
 ) -> tuple[Bulk, ...]:
-    """The last operations, newest first; only older ones than ``before``, if it is given."""
+    """Return the last operations, newest first. With ``before``, return only operations older than this id."""
     statement = sa.select(job_bulk).order_by(job_bulk.c.Id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(job_bulk.c.Id < before)
@@ -157,20 +157,20 @@ def _bulk(row: Any, undone_by: int | None) -> Bulk:
 
 
 def filter_json(wanted: RunFilter) -> str:
-    """A filter as it is kept."""
+    """Serialize a filter to the stored JSON."""
     kept = {"search": str(wanted.search), "arguments_of": sorted(wanted.arguments_of)}
     return json.dumps({name: value for name, value in kept.items() if value})
 
 
 def filter_of(text: str) -> RunFilter:
-    """What :func:`filter_json` has kept: its times are instants."""
+    """Parse a filter that :func:`filter_json` has stored; stored times are absolute."""
     said = json.loads(text)
     search = parse(said.get("search", ""), now=datetime.now(UTC), zone=ZoneInfo("UTC"))
     return RunFilter(search=search, arguments_of=frozenset(said.get("arguments_of", ())))
 
 
 def words(wanted: RunFilter) -> str:
-    """A filter for people and the audit: ``job:Import state:failed``; of many runs the first."""
+    """Return a filter as text for people and the audit, such as ``job:Import state:failed``; list at most 20 runs."""
     terms = []
     for term in wanted.search.terms:
         more = len(term.values) - _RUNS_SAID if term.key == "run" else 0

@@ -1,4 +1,4 @@
-"""``targcc inbox``, ``bulk``, ``backfill`` and ``why``."""
+"""Commands ``targcc inbox``, ``bulk``, ``backfill`` and ``why``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ...cli.transport import Api
 
 
-# ``targcc bulk``: the same for many runs, chosen by a filter.
+# ``targcc bulk``: an action on all runs that match a filter.
 
 _LOOK_SECONDS = 0.5
 
@@ -158,12 +158,12 @@ def _say_found(found: CountOut, *, as_json: bool, err: bool = False) -> None:
 
 
 async def begin(api: Api, wish: BulkIn, *, as_json: bool) -> None:
-    """Begin an operation, say how far it is, then what came of it."""
+    """Begin an operation, show its progress, then print the result."""
     await _follow(api, await api.post(path("bulk"), BulkOut, wish), as_json=as_json)
 
 
 async def _follow(api: Api, one: BulkOut, *, as_json: bool) -> None:
-    """Wait for an operation. The servers do it; without ``--server`` this process does it, too."""
+    """Wait for an operation. The servers execute the steps; without ``--server`` this process helps."""
     if api.scheduler is not None:
         await _work_off(api.scheduler, one.id)
     with progress_line() as say:
@@ -305,7 +305,7 @@ def undo(bulk_id: int, *, as_json: bool) -> None:
     run(work())
 
 
-# ``targcc inbox``: what needs a person, and doing something about it.
+# ``targcc inbox``: failures and issues that need a person, and actions on failures.
 
 
 @click.group("inbox", cls=Commands)
@@ -572,7 +572,7 @@ def seen(kind: str, subject: str, *, as_json: bool) -> None:
     run(work())
 
 
-# ``targcc backfill``: the runs of slots of a past range.
+# ``targcc backfill``: create missing runs in a past range.
 
 
 @click.command()
@@ -643,7 +643,7 @@ def _say(found: BackfillOut, *, as_json: bool, err: bool) -> None:
         click.echo(f"  … and {len(found.missing) - 20:,} more", err=err)
 
 
-# ``targcc why``: why a job or a run does not run.
+# ``targcc why``: explain why a job or run does not run.
 
 
 @click.command()

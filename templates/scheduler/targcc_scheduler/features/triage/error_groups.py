@@ -27,12 +27,12 @@ from ...db.tables import (
     job_setting,
 )
 
-# The cause of a failure: the type of its exception, where it was raised, and its message without what differs from run to run.
+# Failure fingerprint: exception type, place that raised the exception, and message with placeholders for varying parts.
 
 MISSED = "Missed"
-"""The kind of a slot that passed while nobody could start it."""
+"""Kind of a missed slot: no node could start a run in time."""
 RESULT = "Failure"
-"""The kind of a run that said itself that it failed, or that the scheduler failed."""
+"""Kind of a failure without an exception, reported by the run or set by the scheduler."""
 
 _LONGEST = 300
 _TYPE = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
@@ -43,7 +43,7 @@ _FRAME = re.compile(
     r'^[ \t]+File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)$', re.MULTILINE
 )
 _ENDS = 100
-"""Characters of a type that tell whether it is one of an exception."""
+"""Number of trailing characters in a type name that are searched for an exception suffix."""
 _ELSEWHERE = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
 _VARIES = (
     (re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"), "<id>"),
@@ -60,12 +60,12 @@ _VARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Why a run of a job failed.
+    """Failure fingerprint: a job's failures with equal fields form an error group.
 
     Args:
         job: The job.
-        kind: The type of the exception; :data:`RESULT` and :data:`MISSED` stand for what was no exception.
-        place: The file and function of the job's own code that raised it; empty when that is not known.
+        kind: The exception type; without an exception :data:`RESULT` or :data:`MISSED`.
+        place: File and function in the job's own code that raised the exception; empty if unknown.
         message: The message, with placeholders for numbers, times, ids, quoted texts and addresses.
     """
 
@@ -76,13 +76,13 @@ class Fingerprint:
 
     @property
     def key(self) -> str:
-        """The fingerprint: failures of the same cause have the same."""
+        """Hash the fields to the error group's key."""
         said = f"{self.job}\0{self.kind}\0{self.place}\0{self.message}"
         return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def fingerprint_of(job: str, message: str | None, trace: str | None = None) -> Fingerprint:
-    """The cause of a failure, from the message of the run and the traceback of its last attempt."""
+    """Compute a failure's fingerprint from the run's message and the last attempt's traceback."""
     line = _last_line(trace) if trace else ""
     found = _TYPE.match(line) or _TYPE.match(_first_line(message))
     if found is None or not (trace or _LOOKS_RAISED.search(found["kind"][-_ENDS:])):
@@ -91,12 +91,12 @@ def fingerprint_of(job: str, message: str | None, trace: str | None = None) -> F
 
 
 def missed(job: str) -> Fingerprint:
-    """The cause of slots that passed while nobody could start them."""
+    """Return the fingerprint for a job's missed slots."""
     return Fingerprint(job, MISSED, "", "its slot passed while nobody could start it")
 
 
 def normalised(text: str) -> str:
-    """A message without what differs from run to run."""
+    """Replace varying parts with placeholders, and shorten the message to 300 characters."""
     text = text[: _LONGEST * 4]
     for pattern, placeholder in _VARIES:
         text = pattern.sub(placeholder, text)
@@ -104,7 +104,7 @@ def normalised(text: str) -> str:
 
 
 def _last_line(trace: str) -> str:
-    """The line of a traceback that names the exception: the last that is not indented and looks like one."""
+    """Return the traceback's last unindented line that looks like an exception; empty if no line does."""
     lines = [line for line in trace.splitlines() if line[:1].strip()]
     named = (line for line in reversed(lines) if _TYPE.match(line) and not line.endswith(":"))
     return next(named, "")
@@ -115,7 +115,10 @@ def _first_line(text: str | None) -> str:
 
 
 def _place(trace: str | None) -> str:
-    """The deepest frame of the job's own code; no line number, since that moves with every release."""
+    """Return file and function from the deepest frame outside libraries; without such a frame, from the deepest frame.
+
+    Line numbers are left out because each release moves lines.
+    """
     frames = [(found["file"], found["function"]) for found in _FRAME.finditer(trace or "")]
     own = [one for one in frames if not any(part in one[0] for part in _ELSEWHERE)] or frames
     if not own:
@@ -125,11 +128,11 @@ def _place(trace: str | None) -> str:
     return f"{short} in {function}"[:300]
 
 
-# Failures by their cause: when a cause was seen first, and what people did about its runs.
+# Error groups: first occurrence of a fingerprint, and how people handled the runs.
 
 _NEWEST = 500
 _SINCE = "causes since"
-"""The setting that says from when on failures have causes: since the first node of this release looked."""
+"""Setting with the time since when failures have fingerprints: the first :func:`give_causes` call."""
 _BEGUN = sa.select(job_setting.c.UpdatedAt).where(job_setting.c.Name == _SINCE)
 _FAILED = (
     sa.select(job_run.c.Id)
@@ -150,13 +153,13 @@ _LACKING = FrequentStatement(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A run that failed of a cause.
+    """Failed run with its fingerprint.
 
     Args:
-        cause: Why.
-        at: When it ended.
+        cause: The fingerprint.
+        at: When the run ended.
         run_id: The run.
-        server_id: The node it ran on, whose release is noted with a cause that is new.
+        server_id: The run's node. A new error group records this node's release.
     """
 
     cause: Fingerprint
@@ -166,11 +169,11 @@ class Seen:
 
 
 async def note(connection: AsyncConnection, seen: Iterable[Seen]) -> None:
-    """Write down the causes that nobody has seen before; costs a statement for each cause."""
+    """Insert an error group for each new fingerprint, with one statement per fingerprint."""
     first: dict[str, Seen] = {}
     for one in seen:
         first.setdefault(one.cause.key, one)
-    for key in sorted(first):  # in one order, so that no two nodes wait for each other
+    for key in sorted(first):  # the same order on each node avoids deadlocks
         one = first[key]
         statement = known.of(connection).insert_ignore(job_failure, [job_failure.c.Cause])
         release = sa.select(job_server.c.Release).where(job_server.c.Id == one.server_id)
@@ -189,7 +192,7 @@ async def note(connection: AsyncConnection, seen: Iterable[Seen]) -> None:
 
 
 def is_open(cause: str | None = None) -> list[sa.ColumnElement[bool]]:
-    """That a run failed, or was missed, and nobody has done anything about it."""
+    """Return the conditions for an open run: failed or missed, not handled, and with ``cause`` in this error group."""
     this = [] if cause is None else [job_run.c.Cause == cause]
     return [*this, job_run.c.Cause.is_not(None), job_run.c.HandledAt.is_(None)]
 
@@ -203,10 +206,10 @@ async def handle(
     now: datetime,
     run_ids: Sequence[int] | None = None,
 ) -> int:
-    """Take the open runs of a cause, or some of them, off the list; how many there were.
+    """Mark an error group's open runs as handled and return their number. With ``run_ids``, mark only these runs.
 
     Raises:
-        UnknownFailure: there is no such cause.
+        UnknownFailure: No error group has this cause.
     """
     await require(connection, cause)
     where = is_open(cause)
@@ -220,7 +223,7 @@ async def handle(
 async def _locked(
     connection: AsyncConnection, *where: sa.ColumnElement[bool]
 ) -> sa.ColumnElement[bool]:
-    """Lock runs in the order of their ids, as everybody does; that a run is one of them."""
+    """Lock matching runs in id order, as all code that locks runs does, and return the condition that a run is locked."""
     runs = sa.select(job_run.c.Id).where(*where).order_by(job_run.c.Id).with_for_update()
     return known.of(connection).among(job_run.c.Id, list(await connection.scalars(runs)))
 
@@ -228,7 +231,7 @@ async def _locked(
 async def handled_as(
     connection: AsyncConnection, run_id: int, by: str, how: str, now: datetime
 ) -> None:
-    """Note what a person did about one run."""
+    """Mark a failed run as handled: store the handler, the instant and the action."""
     await connection.execute(
         sa.update(job_run)
         .where(job_run.c.Id == run_id, job_run.c.Cause.is_not(None))
@@ -237,7 +240,7 @@ async def handled_as(
 
 
 async def reopen(connection: AsyncConnection, run_ids: Sequence[int]) -> int:
-    """Put runs on the list again; how many."""
+    """Reopen handled runs and return their number."""
     among = known.of(connection).among(job_run.c.Id, run_ids)
     again = sa.update(job_run).where(await _locked(connection, among), job_run.c.Cause.is_not(None))
     undone = again.values(HandledAt=None, HandledBy=None, Handling=None)
@@ -245,10 +248,10 @@ async def reopen(connection: AsyncConnection, run_ids: Sequence[int]) -> int:
 
 
 async def change(connection: AsyncConnection, cause: str, **values: Any) -> None:
-    """Set columns of a cause: who snoozed or muted it, its assignee, its ticket.
+    """Set columns in an error group's row, such as snooze, mute, assignee or ticket.
 
     Raises:
-        UnknownFailure: there is no such cause.
+        UnknownFailure: No error group has this cause.
     """
     await require(connection, cause)
     await connection.execute(
@@ -257,17 +260,17 @@ async def change(connection: AsyncConnection, cause: str, **values: Any) -> None
 
 
 async def remove_old(connection: AsyncConnection, before: datetime) -> None:
-    """Remove causes from before an instant that no run has any more; muted ones stay."""
+    """Delete error groups that began before an instant and have no runs left; keep muted groups."""
     has_runs = sa.exists().where(job_run.c.Cause == job_failure.c.Cause)
     old = [job_failure.c.FirstAt < before, job_failure.c.MutedAt.is_(None)]
     await connection.execute(sa.delete(job_failure).where(*old, ~has_runs))
 
 
 async def require(connection: AsyncConnection, cause: str) -> Any:
-    """The row of a cause.
+    """Return an error group's row.
 
     Raises:
-        UnknownFailure: there is none.
+        UnknownFailure: No error group has this cause.
     """
     found = sa.select(job_failure).where(job_failure.c.Cause == cause)
     row = (await connection.execute(found)).one_or_none()
@@ -277,14 +280,15 @@ async def require(connection: AsyncConnection, cause: str) -> Any:
 
 
 async def lacking(connection: AsyncConnection) -> bool:
-    """Whether :func:`give_causes` has something to do."""
+    """Return whether :func:`give_causes` has work to do."""
     return any(row.first or row.runs for row in await _LACKING.all(connection, {}))
 
 
 async def give_causes(connection: AsyncConnection, now: datetime) -> int:
-    """Give a cause to runs that a node of the release before has failed; how many got one.
+    """Add fingerprints to runs that a node with the previous release has failed, and return the number of runs.
 
-    Only the newest failures are looked at, and those from before there were causes need nobody.
+    Only the newest 500 failures are checked. Failures from before the first call stay without a fingerprint, so such
+    failures are never open.
     """
     c = job_run.c
     first = known.of(connection).insert_ignore(job_setting, [job_setting.c.Name])
@@ -306,14 +310,14 @@ async def give_causes(connection: AsyncConnection, now: datetime) -> int:
     return len(seen)
 
 
-# What is wrong besides failures: written once when it is found, so that people are told once; removed when it is right again.
+# Recorded issues besides failures: inserted once when found, so that people are notified once; deleted when resolved.
 
 NODE, ALERT, WATCHED = "node", "alert", "watched"
-"""A node that was lost; an alert that did not go out. Since when a job is known, which is no concern. Other
-kinds are those of ``features/triage/sla.py``."""
+"""Kinds in ``job_concern``: a lost node; an undelivered alert; since when a job with ``at_least`` is known,
+which is no issue. ``features/triage/sla.py`` defines the other kinds."""
 
 ALERTS_GO_ON = ("", "alerts go on")
-"""Stands among what :func:`noted` finds while alerts are not over, or some are still to be sent."""
+"""Marker in the result of :func:`noted` while an alert thread is open or a notice is unsent."""
 
 _NOTED = FrequentStatement(
     sa.select(job_concern.c.Subject, job_concern.c.Kind).union_all(
@@ -328,21 +332,21 @@ _NOTED = FrequentStatement(
 
 
 async def noted(connection: AsyncConnection) -> set[tuple[str, str]]:
-    """Subject and kind of each, and :data:`ALERTS_GO_ON` while they do."""
+    """Return each recorded issue's subject and kind, and :data:`ALERTS_GO_ON` while alerts go on."""
     return {(row.Subject, row.Kind) for row in await _NOTED.all(connection, {})}
 
 
 async def note_issue(
     connection: AsyncConnection, subject: str, kind: str, detail: str, now: datetime
 ) -> bool:
-    """Write down that something is wrong; whether that was new."""
+    """Record an issue and return whether the issue is new."""
     key = [job_concern.c.Subject, job_concern.c.Kind]
     row = {"Subject": subject[:200], "Kind": kind, "Since": now, "Detail": detail}
     return await insert_new(connection, job_concern, key, row)
 
 
 async def remove(connection: AsyncConnection, subject: str, kind: str) -> bool:
-    """It is right again, or a person has seen it; whether it was there."""
+    """Delete an issue that is resolved or seen, and return whether the issue was recorded."""
     gone = sa.delete(job_concern).where(
         job_concern.c.Subject == subject, job_concern.c.Kind == kind
     )
@@ -350,7 +354,7 @@ async def remove(connection: AsyncConnection, subject: str, kind: str) -> bool:
 
 
 async def watched_since(connection: AsyncConnection, job: str) -> datetime | None:
-    """Since when a job is known that has to succeed so often."""
+    """Return since when a job with ``at_least`` is known, or ``None``."""
     c = job_concern.c
     found: datetime | None = await connection.scalar(
         sa.select(c.Since).where(c.Subject == job, c.Kind == WATCHED)

@@ -1,4 +1,4 @@
-"""The inbox: error groups and what people did about them."""
+"""The inbox: error groups, and actions of people on error groups."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..search.run_search import RunFilter, conditions, with_names
 from . import error_groups
 from .error_groups import MISSED, is_open, require
 
-# What a person does about failures: each is one transaction, with its row of the audit.
+# Actions on error groups: each is one transaction with one audit row.
 
 _LONGEST_NOTE = 1000
 
@@ -39,13 +39,13 @@ async def acknowledge(
     until: datetime | None = None,
     run_ids: Sequence[int] | None = None,
 ) -> int:
-    """Say that somebody has seen the failures of a cause; how many runs that were.
+    """Acknowledge an error group and return the number of handled runs.
 
-    Without ``until`` those of now are done, and the next one opens it again. With it nothing of this cause is open until then, and what
-    nobody has dealt with is open again after it.
+    Without ``until`` the open runs are handled, and the next failure opens the group again. With ``until`` the group is
+    snoozed: the group is not open until then, no run is handled, and unhandled runs are open again afterwards.
 
     Raises:
-        UnknownFailure: there is no such cause.
+        UnknownFailure: No error group has this cause.
         BulkError: ``until`` has passed.
     """
     if until is None:
@@ -72,10 +72,10 @@ async def acknowledge(
 async def discard(
     call: Call, cause: str, by: Actor, *, run_ids: Sequence[int] | None = None
 ) -> int:
-    """Say that the failures of a cause need nothing; how many runs that were.
+    """Discard an error group's open runs and return their number.
 
     Raises:
-        UnknownFailure: there is no such cause.
+        UnknownFailure: No error group has this cause.
     """
     number = await error_groups.handle(
         call.connection, cause, str(by), "discarded", now=call.now, run_ids=run_ids
@@ -85,10 +85,10 @@ async def discard(
 
 
 async def mute(call: Call, cause: str, by: Actor, *, note: str | None = None) -> None:
-    """Let failures of a cause need nobody, those to come too.
+    """Mute an error group: present and future failures need no attention.
 
     Raises:
-        UnknownFailure: there is no such cause.
+        UnknownFailure: No error group has this cause.
     """
     await error_groups.change(
         call.connection,
@@ -101,10 +101,10 @@ async def mute(call: Call, cause: str, by: Actor, *, note: str | None = None) ->
 
 
 async def reopen(call: Call, cause: str, by: Actor) -> None:
-    """End a mute, or an acknowledgement until a date.
+    """End an error group's mute and snooze.
 
     Raises:
-        UnknownFailure: there is no such cause.
+        UnknownFailure: No error group has this cause.
     """
     await error_groups.change(
         call.connection, cause, MutedBy=None, MutedAt=None, SnoozedBy=None, SnoozedUntil=None
@@ -113,21 +113,21 @@ async def reopen(call: Call, cause: str, by: Actor) -> None:
 
 
 async def assign(call: Call, cause: str, by: Actor, name: str | None) -> None:
-    """Say who looks after a failure; ``None``: nobody.
+    """Assign an error group to a person; ``None`` removes the assignee.
 
     Raises:
-        UnknownFailure: there is no such cause.
+        UnknownFailure: No error group has this cause.
     """
     await error_groups.change(call.connection, cause, Assignee=name[:100] if name else None)
     await _note(call, by, "assign", cause, f"to {name}" if name else "to nobody")
 
 
 async def link(call: Call, cause: str, by: Actor, ticket: str | None) -> None:
-    """Link a failure to a ticket: an http(s) address, or the ticket's name; ``None``: to none.
+    """Link an error group to a ticket: an http(s) address, or the ticket's name; ``None`` removes the link.
 
     Raises:
-        UnknownFailure: there is no such cause.
-        BulkError: the address is none that a page may link to.
+        UnknownFailure: No error group has this cause.
+        BulkError: The address has another scheme than http or https, so no page may link to the address.
     """
     if ticket and ":" in ticket and urlsplit(ticket).scheme not in {"http", "https"}:
         raise BulkError(f"{ticket!r} is no http address, nor the name of a ticket")
@@ -136,7 +136,7 @@ async def link(call: Call, cause: str, by: Actor, ticket: str | None) -> None:
 
 
 async def seen(call: Call, subject: str, kind: str, by: Actor) -> bool:
-    """Take something off the list that a person has looked at, such as a node that was lost; whether it was there."""
+    """Delete a recorded issue that a person has seen, such as a lost node, and return whether the issue was recorded."""
     gone = await error_groups.remove(call.connection, subject, kind)
     if gone:
         await audit(call.connection, by, "seen", call.now, detail=f"{kind}: {subject}")
@@ -162,34 +162,34 @@ def _one(run_ids: Sequence[int] | None) -> int | None:
     return run_ids[0] if run_ids is not None and len(run_ids) == 1 else None
 
 
-# The inbox: failures by their cause, with how many, since when, and what people have done about them.
+# Error group queries: counts, times, and how people handled the failures.
 
 DAYS = 7
-"""The days of a trend."""
+"""Number of days in a trend."""
 _LATER = 5_000
-"""So many later runs are looked at for the same arguments."""
+"""Limit of successful runs that :func:`done_since` reads per job."""
 
 Standing = Literal["open", "snoozed", "muted", "done"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Runs of a job that failed of the same cause.
+    """Error group: a job's failed or missed runs with the same fingerprint.
 
     Args:
-        cause: Its key.
-        kind: The type of the exception.
-        place: The file and function that raised it.
-        message: What it said, with placeholders for what differs from run to run.
-        open: How many of its runs nobody has done anything about.
-        in_hand: How many are being done again.
-        total: How many there are, those that were dealt with too.
-        trend: How many in each of the last days, the oldest first.
-        first_release: The release in which it began.
-        newest_run: The newest of its open runs.
-        sample: What that one said.
-        works_since: When a later run of the job succeeded.
-        snoozed_until: Until then its runs do not count.
+        cause: The fingerprint's key.
+        kind: The exception type.
+        place: File and function that raised the exception.
+        message: The message, with placeholders for varying parts.
+        open: Number of unhandled runs.
+        in_hand: Number of reruns that wait or run.
+        total: Number of runs, including handled runs.
+        trend: Runs per day for the last :data:`DAYS` days, oldest first.
+        first_release: The release in which the first run failed.
+        newest_run: Id of the newest open run.
+        sample: Last line of the newest open run's message.
+        works_since: When the job's newest successful run ended, if later than the last failure.
+        snoozed_until: End of the snooze; until then the runs need no attention.
     """
 
     cause: str
@@ -217,7 +217,7 @@ class Failure:
 
     @property
     def standing(self) -> Standing:
-        """Whether it waits for a person."""
+        """Return the group's state; ``open`` needs a person."""
         if self.muted_at is not None:
             return "muted"
         if not self.open and not self.in_hand:
@@ -226,7 +226,7 @@ class Failure:
 
     @property
     def title(self) -> str:
-        """What went wrong, in one line."""
+        """Return a one-line description of the failure."""
         if self.sample:
             return self.sample
         if self.kind == MISSED:
@@ -243,9 +243,10 @@ async def inbox(
     everything: bool = False,
     wanted: RunFilter | None = None,
 ) -> tuple[Failure, ...]:
-    """The failures that wait for a person, those with the most open runs first; with ``everything`` those that do not, too.
+    """Return the open error groups, those with the most open runs and reruns first.
 
-    With a search only those of which a run fits that is open, or with ``everything`` any run.
+    With ``everything`` include groups in any state. A search keeps only groups with a matching open run; with
+    ``everything`` a handled run may match too.
     """
     c = job_run.c
     searched = wanted is not None and bool(wanted.search.terms)
@@ -276,10 +277,10 @@ async def inbox(
 
 
 async def get(connection: AsyncConnection, cause: str, now: datetime) -> Failure:
-    """One failure.
+    """Return an error group.
 
     Raises:
-        UnknownFailure: there is none of this cause.
+        UnknownFailure: No error group has this cause.
     """
     row = await require(connection, cause)
     c = job_run.c
@@ -301,7 +302,7 @@ async def runs_of(
     limit: int = 50,
     before: int | None = None,
 ) -> tuple[Run, ...]:
-    """The runs of a cause, newest first; only older ones than ``before``, if it is given."""
+    """Return an error group's runs, newest first. With ``before``, return only runs older than this id."""
     where = [*is_open(cause)] if only_open else [job_run.c.Cause == cause]
     if before is not None:
         where.append(job_run.c.Id < before)
@@ -310,7 +311,7 @@ async def runs_of(
 
 
 async def done_since(connection: AsyncConnection, runs: Sequence[Run]) -> frozenset[int]:
-    """Those of these runs after which a run of the same job and arguments has succeeded."""
+    """Return the ids of runs before a successful run with the same job and arguments."""
     c = job_run.c
     found: set[int] = set()
     for job in {run.job for run in runs}:
@@ -330,14 +331,14 @@ async def done_since(connection: AsyncConnection, runs: Sequence[Run]) -> frozen
 
 
 async def jobs_in_hand(connection: AsyncConnection) -> frozenset[str]:
-    """Return the jobs of which reruns wait or run."""
+    """Return the jobs with reruns that wait or run."""
     c = job_run.c
     reruns = sa.select(c.JobName).where(c.RetryOf.is_not(None), c.State.in_(sorted(ACTIVE)))
     return frozenset(await connection.scalars(reruns.distinct()))
 
 
 async def _in_hand(connection: AsyncConnection) -> dict[str, int]:
-    """How many runs of each cause are being done again."""
+    """Count waiting and running reruns by error group."""
     new, old = job_run.alias("new"), job_run.alias("old")
     found = await connection.execute(
         sa.select(old.c.Cause, sa.func.count())
@@ -396,7 +397,7 @@ async def _failures(
 
 
 async def _samples(connection: AsyncConnection, run_ids: Sequence[int]) -> dict[int, str]:
-    """The last line of what each of these runs said."""
+    """Map run ids to the last line of each run's message."""
     c = job_run.c
     found = await connection.execute(sa.select(c.Id, c.Message).where(c.Id.in_(run_ids)))
     return {row.Id: last_line(row.Message) for row in found if row.Message}
@@ -405,7 +406,7 @@ async def _samples(connection: AsyncConnection, run_ids: Sequence[int]) -> dict[
 async def _counts(
     connection: AsyncConnection, keys: Sequence[str], now: datetime
 ) -> tuple[dict[str, tuple[int, datetime]], dict[str, tuple[int, ...]]]:
-    """How many runs each cause has and when the last ended; and how many in each of the last days."""
+    """Return two maps by error group: run count with the last run's end, and the daily trend."""
     c = job_run.c
     last = sa.func.max(c.CompletedAt, type_=c.CompletedAt.type)
     totals = await connection.execute(
@@ -429,7 +430,7 @@ async def _counts(
 
 
 async def _works_since(connection: AsyncConnection, jobs: set[str]) -> dict[str, datetime]:
-    """When the newest successful run of each job ended."""
+    """Map each job to the end of its newest successful run."""
     c = job_run.c
     found = {}
     for job in sorted(jobs):

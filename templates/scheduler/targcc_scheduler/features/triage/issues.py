@@ -1,4 +1,4 @@
-"""Everything that is wrong at the moment, worst first. The overview is green when there is nothing."""
+"""Current issues, worst first. The overview is green when no issue exists."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ Kind = Literal[
     "paused-job",
     "maintenance",
 ]
-"""From the worst on."""
+"""Kinds of issues, worst first."""
 _WORST_FIRST: tuple[Kind, ...] = get_args(Kind)
 _WARNINGS = frozenset({"unknown", "paused-queue", "paused-job", "maintenance"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """Something that is wrong.
+    """Current issue.
 
     Args:
-        kind: What.
-        subject: The job, queue or node; the cause of a failure.
-        title: In a few words that begin a sentence: ``Import failed 207 times``.
-        detail: More of it, in one line.
-        since: Since when.
-        serious: Whether something does not work, rather than waits.
-        number: How many runs it is about.
-        can_be_seen: Whether it stays until a person has seen it.
+        kind: The kind of the issue.
+        subject: The job, queue or node; for a failure the error group's key.
+        title: A few words that begin a sentence: ``Import failed 207 times``.
+        detail: More detail, in one line.
+        since: Start of the issue.
+        serious: Whether a part is broken; false while work only waits.
+        number: Number of affected runs.
+        can_be_seen: Whether the issue stays listed until a person marks the issue as seen.
     """
 
     kind: Kind
@@ -79,7 +79,7 @@ async def issues(
     lost_after: float,
     failures: Iterable[Failure] | None = None,
 ) -> tuple[Issue, ...]:
-    """Everything that is wrong, worst first; ``failures`` are what the inbox holds, for who has read it."""
+    """Return all current issues, worst first. Pass ``failures`` if the inbox was read already."""
     jobs = list(definitions)
     found = await inbox(connection, now) if failures is None else failures
     failed = _failures(found, _names(jobs), _places(jobs))
@@ -94,7 +94,7 @@ async def besides_failures(
     *,
     lost_after: float,
 ) -> tuple[Issue, ...]:
-    """What is wrong but for the failures of the inbox, worst first."""
+    """Return all current issues except error groups, worst first."""
     jobs = list(definitions)
     names = _names(jobs)
     queues = await system.queues(connection, system.queue_names(jobs), now, lost_after=lost_after)
@@ -116,7 +116,7 @@ def _names(jobs: Iterable[JobDefinition]) -> dict[str, str]:
 
 
 def _places(jobs: Iterable[JobDefinition]) -> dict[str, str]:
-    """The first job of the chain that each job is in, as it is shown; of jobs in a chain."""
+    """Map each job in a chain to the first job's display name."""
     return {one.name: chain[0].display_name for chain in chains(jobs) for one in chain}
 
 
@@ -207,7 +207,7 @@ def _failures(
 
 
 def _in_chain(title: str, job: str, first: str | None) -> str:
-    """The same, with which step of which chain it is about, if it is about one."""
+    """Return the title; for a job in a chain add the chain."""
     if first is None:
         return title
     if first == job:
@@ -216,7 +216,7 @@ def _in_chain(title: str, job: str, first: str | None) -> str:
 
 
 async def _written(connection: AsyncConnection, names: Mapping[str, str]) -> list[Issue]:
-    """What was written down and stays until a person has seen it: nodes that were lost, alerts that did not go out."""
+    """Return the recorded issues that stay until a person has seen the issue: lost nodes and undelivered alerts."""
     c = job_concern.c
     kept = (
         sa.select(job_concern)
@@ -245,7 +245,7 @@ async def _written(connection: AsyncConnection, names: Mapping[str, str]) -> lis
 
 
 def _unfinished(found: Iterable[Ownership], names: Mapping[str, str]) -> Iterable[Issue]:
-    """Jobs whose change from or to the old server was begun and not finished."""
+    """Yield an issue for each job with an unfinished switch from or to the old server."""
     for one in found:
         command = one.step.command if one.step is not None else "targcc cutover status"
         yield Issue(
@@ -278,7 +278,7 @@ def _unknown(found: Mapping[str, int], names: Mapping[str, str]) -> Iterable[Iss
 def _paused(
     queues: Iterable[Queue], jobs: Mapping[str, Pause], names: Mapping[str, str]
 ) -> Iterable[Issue]:
-    """What is paused with no end."""
+    """Yield an issue for each queue and job that is paused without an end."""
     for queue in queues:
         if queue.pause is not None and queue.pause.until is None:
             many = ngettext("%(num)s run waits in it.", "%(num)s runs wait in it.", queue.waiting)
@@ -293,7 +293,7 @@ def _paused(
                 number=max(queue.waiting, 1),
             )
     for job, pause in jobs.items():
-        if pause.until is None and job in names and pause.by != str(SYSTEM):  # as the code says
+        if pause.until is None and job in names and pause.by != str(SYSTEM):  # paused in code
             yield Issue(
                 kind="paused-job",
                 subject=job,
@@ -305,7 +305,7 @@ def _paused(
 
 
 def _maintenance(active: Iterable[Window], queues: Sequence[Queue]) -> Iterable[Issue]:
-    """The maintenance windows that have begun."""
+    """Yield an issue for each active maintenance window."""
     for window in active:
         which = humanize.listed(list(window.queues)) if window.queues else gettext("all queues")
         waiting = sum(queue.waiting for queue in queues if window.covers(queue.name))
@@ -326,7 +326,7 @@ def _maintenance(active: Iterable[Window], queues: Sequence[Queue]) -> Iterable[
 
 
 def by(pause: Pause) -> str:
-    """Who paused something, and why."""
+    """Describe a pause: author and reason."""
     name = humanize.who(pause.by)
     if pause.reason:
         return gettext("By %(name)s: %(reason)s", name=name, reason=pause.reason)

@@ -1,6 +1,7 @@
-"""Operations on many runs, done in short transactions by whichever process has time: a node, or the command that began it.
+"""Execute bulk operations in short transactions, in any free process: a node, or the command that began the operation.
 
-Each transaction takes the row of the operation, so no two processes do the same step, and a process that dies leaves it to another.
+Each transaction locks the operation's row, so no two processes execute the same step. If a process dies, another process
+continues.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ from .bulk import Row, Step
 log = logging.getLogger("targcc.node.chores.bulk_work")
 
 CHUNK = 200
-"""So many runs a transaction: others write in between."""
+"""Maximum number of runs in a transaction, so that other writers get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A step in its transaction.
+    """Context for a step in its transaction.
 
     Args:
         connection: The transaction.
-        engine: Hears what waits and what does not wait any more.
+        engine: The engine that receives submissions and withdrawals of runs.
         now: The present instant.
-        jobs: The jobs there are.
+        jobs: Known jobs by name.
     """
 
     connection: AsyncConnection
@@ -50,10 +51,10 @@ class Work:
 
 
 async def step(work: Work, bulk_id: int) -> bool:
-    """Do the next runs of an operation. An operation that cannot be done ends as failed.
+    """Process an operation's next runs. If an error other than an outage occurs, the operation ends as failed.
 
     Returns:
-        Whether there is more to do.
+        Whether runs remain.
     """
     row = await bulk.take(work.connection, bulk_id)
     if row is None:
@@ -120,7 +121,7 @@ async def _act(work: Work, row: Any, options: dict[str, Any], found: Sequence[Ro
 
 
 def _dues(row: Any, options: dict[str, Any], now: datetime, found: Sequence[Row]) -> list[datetime]:
-    """When each is due: at once, or one after the other at the rate that was asked for, counted from the beginning."""
+    """Return the runs' due instants: now without a rate, else spaced at the rate from the operation's start."""
     apart = interval_of(options.get("rate"), row.Total)
     if not apart:
         return [now] * len(found)
@@ -191,7 +192,7 @@ async def _take_back(work: Work, row: Any, action: str, did: Sequence[bulk.Did])
 
 
 async def _take_back_retries(work: Work, by: str, did: Sequence[bulk.Did]) -> Step:
-    """Cancel the new runs that have not begun; the old ones are open again."""
+    """Cancel reruns that have not begun, and reopen the original runs."""
     new = {one.new_run_id: one.run_id for one in did if one.new_run_id is not None}
     found = await bulk.rows(work.connection, sorted(new))
     waiting = [one for one in found if one.State in UNBEGUN]

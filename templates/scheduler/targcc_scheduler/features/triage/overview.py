@@ -1,4 +1,4 @@
-"""Data of the overview page: every job with its recent runs, and what needs a person."""
+"""Overview page data: every job with its recent runs, and issues that need a person."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _COMING_AND_GOING = ("sign in", "sign out", "sign-in refused")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """The overview page.
+    """Overview page data.
 
     Args:
-        jobs: Every job there is.
-        chains: The jobs that follow each other, and how they stand.
-        concerns: What is wrong, worst first.
+        jobs: All jobs.
+        chains: The chains of jobs, with their states.
+        concerns: The current issues, worst first.
         recovered: The jobs that failed or were missed in the window, have succeeded since, and have no rerun that waits or runs.
-        window: How many runs ended in the window, and in which state.
-        slots: Every slot up to ``horizon``, for the time line.
+        window: Number of runs that ended in the window, by state.
+        slots: All slots up to ``horizon``, for the time line.
         servers: The nodes.
-        unknown: How many runs wait for a node that knows them, by job.
-        unfinished: Jobs whose change between the old server and here is not finished.
-        still_counting: About how many rows of an earlier release the counts of the window may lack yet.
+        unknown: Number of runs that wait for a node with the job, by job.
+        unfinished: Jobs with an unfinished switch between the old server and this scheduler.
+        still_counting: Approximate number of rows from an earlier release that the window's counts may still lack.
     """
 
     now: datetime
@@ -62,17 +62,17 @@ class Overview:
 
     @property
     def apart(self) -> tuple[JobOverview, ...]:
-        """The jobs that are in no chain."""
+        """Return the jobs outside any chain."""
         chained = {name for chain in self.chains for name in chain.jobs}
         return tuple(job for job in self.jobs if job.name not in chained)
 
     @property
     def has_recovered(self) -> bool:
-        """Whether each job that failed or was missed in the window has recovered."""
+        """Return whether each job that failed or was missed in the window has recovered."""
         return self.window.jobs(*BAD) <= {job.name for job in self.recovered}
 
     def count(self, *states: RunState) -> int:
-        """How many runs of the window ended in one of these states."""
+        """Count the runs that ended in the window in any of these states."""
         return self.window.count(*states)
 
 
@@ -85,7 +85,7 @@ async def overview(
     back: timedelta = timedelta(hours=24),
     ahead: timedelta = timedelta(hours=6),
 ) -> Overview:
-    """The data of the overview page, in about a dozen queries, whose cost does not grow with the number of runs."""
+    """Read the overview page data in about a dozen queries; the cost does not grow with the number of runs."""
     definitions = list(definitions)
     jobs = await job_overviews(connection, definitions, now)
     since, horizon = now - back, now + ahead

@@ -38,7 +38,7 @@ from . import bulk_actions, bulk_queries, inbox
 from .bulk_actions import Wish, backfill, check
 from .issues import besides_failures
 
-# The pages of the inbox: failures by their cause, and whatever else is wrong.
+# Inbox pages: error groups and other issues.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _RUNS_SHOWN = 100
@@ -101,7 +101,7 @@ async def failure_page(
     return render(request, "oncall/failure.html", principal, shown=shown, **found)
 
 
-# The pages of operations on many runs, and of slots of the past: counted before, followed while they go on.
+# Bulk operation and backfill pages: a count before the start, and progress.
 
 NOTHING = bulk_queries.Found(0, {}, {}, 0)
 
@@ -116,11 +116,10 @@ class BulkQuery(RunQuery):
     note: str = ""
 
     def wish(self, scheduler: Scheduler) -> Wish:
-        """What is asked for.
+        """Build the requested operation from the form.
 
         Raises:
-            BulkError: it cannot be read.
-            SearchError: neither can the search.
+            BulkError: The search, the priority or the rate cannot be parsed.
         """
         try:
             return Wish(
@@ -137,7 +136,7 @@ class BulkQuery(RunQuery):
 
 
 def asked_of(form: Mapping[str, str]) -> BulkQuery:
-    """What a form asks for."""
+    """Build the query from form fields."""
     return BulkQuery(**{name: form.get(name, "") for name in BulkQuery.model_fields})
 
 
@@ -210,7 +209,7 @@ async def backfill_page(
     try:
         first, last = local_time(since), local_time(until)
         found = await scheduler.read(lambda db: bulk_actions.look(db, job, first, last, now))
-    except ValueError as problem:  # a BulkError is one
+    except ValueError as problem:  # includes BulkError
         error = f"{humanize.sentence(str(problem))}."
     return render(
         request,
@@ -225,7 +224,7 @@ async def backfill_page(
 
 
 def _followers(scheduler: Scheduler, job: JobDefinition) -> list[str]:
-    """The jobs that follow a job, by name; of those that whoever asks may not see, how many."""
+    """Return the follower jobs' names; for names hidden from the viewer add their number."""
     names = [one.name for one in job.followers()]
     seen = [one for one in names if one in scheduler.definitions]
     hidden = len(names) - len(seen)
@@ -233,15 +232,15 @@ def _followers(scheduler: Scheduler, job: JobDefinition) -> list[str]:
 
 
 def local_time(text: str) -> datetime:
-    """What a ``datetime-local`` input holds, in the project's zone.
+    """Parse a ``datetime-local`` input as a time in the project's zone.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: The text is no time.
     """
     return datetime.fromisoformat(text).replace(tzinfo=parse_zone(current().timezone))
 
 
-# What the buttons of the inbox and of operations on many runs do; each answers with a redirect to a page that says what happened.
+# Button actions in the inbox and on bulk operations. Each redirects to a page that shows the result.
 
 Operator = Annotated[Principal, Depends(page_needs(Role.OPERATOR))]
 SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
@@ -249,7 +248,7 @@ _WRONG = (UnknownFailure, UnknownBulk, BulkError, ValueError)
 
 
 async def begin(scheduler: Scheduler, wish: Wish, by: Actor, most: int | None = None) -> int:
-    """Begin an operation and do its first step at once; nodes do the rest. Its id."""
+    """Begin an operation, execute the first step, and return the id; nodes execute the other steps."""
     checked = bulk_actions.check(scheduler, wish)
     bulk_id = await scheduler.operate(bulk_actions.begin, None, checked, by, most)
     await scheduler.operate(bulk_actions.step, None, bulk_id, scheduler.definitions)
@@ -258,15 +257,15 @@ async def begin(scheduler: Scheduler, wish: Wish, by: Actor, most: int | None = 
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """One press of a button about a failure.
+    """Submitted action on an error group.
 
     Args:
-        scheduler: Does what is asked.
-        by: Who pressed it.
-        cause: The failure.
-        form: What the form holds.
-        run_ids: The runs that were chosen; ``None``: all that are open.
-        base: The path of the dashboard.
+        scheduler: The scheduler that executes the action.
+        by: The person who submitted the form.
+        cause: The error group's key.
+        form: The form's fields.
+        run_ids: The chosen runs; ``None``: all open runs.
+        base: The dashboard's path.
     """
 
     scheduler: Scheduler
@@ -277,7 +276,7 @@ class Press:
     base: str
 
     def text(self, name: str) -> str | None:
-        """A field of the form; ``None`` when it is empty."""
+        """Return a form field, or ``None`` if the field is empty."""
         return _text(self.form, name)
 
 

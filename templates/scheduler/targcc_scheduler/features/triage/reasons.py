@@ -1,4 +1,4 @@
-"""What answers to "why?" are made of."""
+"""Reasons why a job or run does not run: values, and texts that the answers share."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ..calendars.model import Window
 from ..legacy.owners import Ownership
 
 _MAINTENANCE = "maintenance: "
-"""How the note of a slot begins that was skipped in a window."""
+"""Message prefix of a slot that was skipped in a maintenance window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason.
+    """Reason why a job or run does not run.
 
     Args:
-        kind: What it is, for programs: ``queue-paused``, ``busy``, ``next-slot``, …
-        text: In a sentence.
-        runs: The runs that it is about.
+        kind: Kind of the reason, for programs: ``queue-paused``, ``busy``, ``next-slot``, …
+        text: The reason, as a sentence.
+        runs: Run ids that the reason names.
     """
 
     kind: str
@@ -39,11 +39,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to "why?".
+    """Answer to "why does the job or run not run?".
 
     Args:
         subject: The job's name, or ``run 17``.
-        reasons: The one that decides first.
+        reasons: The reasons, the decisive reason first.
     """
 
     subject: str
@@ -51,13 +51,13 @@ class Answer:
 
     @property
     def short(self) -> str:
-        """The first reason."""
+        """Return the text of the first reason."""
         return self.reasons[0].text if self.reasons else gettext("Nothing is in its way.")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is known while an answer is made."""
+    """Context in which an answer is built."""
 
     connection: AsyncConnection
     definitions: Mapping[str, JobDefinition]
@@ -66,12 +66,12 @@ class Look:
     lost_after: float
 
     def at(self, instant: datetime) -> str:
-        """An instant for people, in the reader's zone."""
+        """Format an instant for people, in the reader's zone."""
         shown = humanize.clock(instant, self.now, self.zone)
         return f"{shown} ({humanize.relative(instant, self.now)})"
 
     def paused(self, pause: Pause) -> str:
-        """Who paused something, since when, why and until when."""
+        """Describe a pause: author, start, reason and end."""
         said = gettext(
             "by %(name)s since %(when)s", name=humanize.who(pause.by), when=self.at(pause.at)
         )
@@ -83,7 +83,7 @@ class Look:
 
 
 def in_maintenance(look: Look, window: Window) -> Reason:
-    """That no run starts in a window."""
+    """Return the reason that a maintenance window keeps runs from starting."""
     queues = humanize.listed(list(window.queues))
     text = gettext(
         "Maintenance of %(which)s until %(when)s: planned by %(name)s because: %(reason)s. What waits starts then.",
@@ -96,7 +96,7 @@ def in_maintenance(look: Look, window: Window) -> Reason:
 
 
 def elsewhere(look: Look, owned: Ownership) -> Reason:
-    """That the old server runs it."""
+    """Return the reason that the old server runs the job."""
     text = gettext(
         "The old server runs it (owner %(owner)s), set by %(name)s %(when)s",
         owner=str(owned.owner),
@@ -108,28 +108,28 @@ def elsewhere(look: Look, owned: Ownership) -> Reason:
 
 
 def is_alive(look: Look, server: Server) -> bool:
-    """Whether a server has said something lately."""
+    """Return whether a server's last heartbeat is recent enough."""
     return (look.now - server.heartbeat_at).total_seconds() <= look.lost_after
 
 
 def no_server() -> Reason:
-    """That nothing runs at all."""
+    """Return the reason that no server is up."""
     text = gettext("No server is up: nothing runs until one is (targcc worker).")
     return Reason("no-server", text)
 
 
 def is_able(server: Server) -> bool:
-    """Whether a server begins runs: it neither stops nor is stuck."""
+    """Return whether a server begins runs: neither stopping nor stuck."""
     return server.takes_runs and server.stuck_since is None
 
 
 def no_able_server(look: Look, servers: Sequence[Server], queue: str | None = None) -> list[Reason]:
-    """Say why no server begins runs: none is up, none takes the queue, or those that do stop or are stuck.
+    """Explain why no server begins runs: no server is up, no server takes the queue, or all such servers stop or are stuck.
 
     Args:
-        look: The question.
+        look: The context.
         servers: The servers that are up.
-        queue: The queue; ``None``: any, for servers that create runs.
+        queue: The queue; ``None``: any queue, for servers that create runs.
     """
     if not servers:
         return [no_server()]
@@ -152,7 +152,7 @@ def no_able_server(look: Look, servers: Sequence[Server], queue: str | None = No
 
 
 def stuck(look: Look, server: Server) -> list[Reason]:
-    """Say in what a server is stuck."""
+    """Name the place in which a server is stuck."""
     since = look.at(server.stuck_since or look.now)
     place = (server.stuck_in or "").partition("\n")[0]
     text = gettext(
@@ -171,7 +171,7 @@ def stuck(look: Look, server: Server) -> list[Reason]:
 
 
 async def locked(look: Look) -> list[Reason]:
-    """Name the locks of the database that keep the scheduler waiting, and their holders."""
+    """Name the database locks that block the scheduler, and their holders."""
     return [_locked(look, one) for one in await locks.held(look.connection)]
 
 
@@ -189,7 +189,7 @@ def _locked(look: Look, lock: locks.Lock) -> Reason:
 
 
 def of_final(look: Look, run: Run, job: JobDefinition | None) -> list[Reason]:
-    """What became of a run that is over."""
+    """Explain a final run's outcome."""
     ended = look.at(run.happened_at)
     handled = ""
     if run.handling:

@@ -1,4 +1,4 @@
-"""What is late: slots that nobody has begun, runs that wait too long, and expectations of jobs that are broken."""
+"""Late work: slots without a run, runs that wait too long, and jobs that miss their expectations."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from ..legacy import owners
 from .error_groups import watched_since
 
 SLOT_GRACE = timedelta(minutes=2)
-"""A slot that has no run after this is late: no node creates runs."""
+"""A slot without a run after this time is late: no node creates runs."""
 RUN_GRACE = timedelta(minutes=10)
-"""A run that has waited so long for a worker is late."""
+"""A run that waits longer than this for a worker is late."""
 _DAY = timedelta(days=1)
 _NEWEST = 10
 _ALL_AGAIN = 20
@@ -36,14 +36,14 @@ _ALL_AGAIN = 20
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Something is late.
+    """Late job or queue.
 
     Args:
         subject: The job, or the queue for ``kind`` ``queue``.
-        kind: ``slot``, ``queue``, or the option of the job that is broken: ``must_finish_by``, ``must_start_within``, ``at_least``.
-        detail: In a sentence.
-        since: Since when.
-        number: How many runs are.
+        kind: ``slot``, ``queue``, or the option that the job misses: ``must_finish_by``, ``must_start_within``, ``at_least``.
+        detail: Description as a clause of a sentence.
+        since: When the delay began.
+        number: Number of late runs.
     """
 
     subject: str
@@ -54,14 +54,17 @@ class Late:
 
 
 class NextSlots:
-    """The slot that follows the last one of each job, for who asks again and again: until that slot is late there is nothing to read about the job."""
+    """Cache of each job's next slot, for callers that poll. Until the cached slot is late, the job needs no read."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Schedule, str, datetime, datetime | None]] = {}
         self._rounds = 0
 
     def doubtful(self, jobs: Iterable[JobDefinition], before: datetime) -> list[JobDefinition]:
-        """Those of the jobs of which a slot from before an instant may have no run; now and then all, as a wrong clock may have been set right."""
+        """Return the jobs that may have an unhandled slot before an instant.
+
+        Every 20th call returns all jobs, because a wrong clock may have been corrected.
+        """
         self._rounds += 1
         if self._rounds % _ALL_AGAIN == 0:
             return list(jobs)
@@ -74,7 +77,7 @@ class NextSlots:
         return kept[3] is None or kept[3] > before
 
     def after(self, last: datetime, job: JobDefinition, schedule: Schedule) -> datetime | None:
-        """The slot of a job after the one that was handled last."""
+        """Return the slot after a job's last handled slot, from the cache if possible."""
         kept = self._kept.get(job.name)
         if kept is not None and kept[0] is schedule and kept[1:3] == (job.timezone, last):
             return kept[3]
@@ -115,13 +118,13 @@ async def late(
     now: datetime,
     following: NextSlots | None = None,
 ) -> list[Late]:
-    """Everything that is late.
+    """Return all late jobs and queues.
 
     Args:
-        connection: To read by.
+        connection: The connection for reads.
         definitions: The jobs.
-        now: The instant it is.
-        following: For who asks again and again.
+        now: The present instant.
+        following: The cache of a caller that polls.
     """
     jobs = list(definitions)
     asleep = await paused_jobs(connection, now) | (await owners.not_ours(connection)).keys()
@@ -139,7 +142,7 @@ async def late_slots(
     *,
     following: NextSlots | None = None,
 ) -> list[Late]:
-    """The jobs of which a slot has come that no node has handled."""
+    """Return the jobs outside ``asleep`` with a slot older than ``grace`` that no node has handled."""
     following = following or NextSlots()
     awake = (job for job in jobs if job.schedule is not None and job.name not in asleep)
     asked = following.doubtful(awake, now - grace)
@@ -151,7 +154,7 @@ async def late_slots(
     for job in asked:
         last = handled.get(job.name)
         if last is None or job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
-            continue  # what counts from its last run, which may go on, is not late
+            continue  # an interval counts from the end of the last run, which may still run
         slot = following.after(last, job, job.schedule)
         if slot is not None and slot + grace <= now:
             waited = humanize.duration(now - slot)
@@ -165,7 +168,7 @@ async def late_slots(
 
 
 async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
-    """The queues, of those that are neither paused nor in maintenance, in which runs have waited too long."""
+    """Return the queues in which runs have waited too long; skip queues in a pause or in maintenance."""
     waiting = await _WAITING_RUNS.all(connection, {"now": now, "before": now - RUN_GRACE})
     closed = await calendar_model.active(connection, now) if waiting else []
     return [
@@ -190,7 +193,7 @@ async def broken(
     asleep: Collection[str],
     now: datetime,
 ) -> list[Late]:
-    """The expectations of jobs that are broken; those that say nothing cost nothing."""
+    """Return the expectations that jobs miss; a job without expectations costs no query."""
     found = []
     for job in jobs:
         if not job.expectations.any:
@@ -209,7 +212,7 @@ async def _finished(
     *,
     asleep: bool,  # noqa: ARG001 - as the others have it
 ) -> Late | None:
-    """Whether the last slot before the last deadline has succeeded, however late."""
+    """Check ``must_finish_by``: the last slot before the last deadline has to have succeeded, however late."""
     by = job.expectations.finish_by
     if by is None or job.schedule is None:
         return None
@@ -231,7 +234,7 @@ async def _finished(
 
 
 async def _was_there(connection: AsyncConnection, job: str, slot: datetime) -> bool:
-    """Whether the job was known at a slot: it has older runs or slots, or that slot has a run."""
+    """Return whether the job was known at a slot: older runs or slots exist, or the slot has a run."""
     c = job_run.c
     oldest = sa.select(c.CreatedAt).where(c.JobName == job).order_by(c.Id).limit(1)
     first = await connection.scalar(oldest)
@@ -245,7 +248,7 @@ async def _was_there(connection: AsyncConnection, job: str, slot: datetime) -> b
 async def _started(
     connection: AsyncConnection, job: JobDefinition, now: datetime, *, asleep: bool
 ) -> Late | None:
-    """Whether a run waits longer than it may, or a slot has none."""
+    """Check ``must_start_within``: no run may wait longer for a worker, and no slot may stay unhandled longer."""
     within = job.expectations.start_within
     if within is None:
         return None
@@ -283,7 +286,7 @@ async def _succeeded(
     *,
     asleep: bool,  # noqa: ARG001 - as the others have it
 ) -> Late | None:
-    """Whether it has succeeded as often as it has to, once it is known for as long as that counts."""
+    """Check ``at_least``: a job known for the whole period has to have enough successes in the period."""
     wanted, within = job.expectations.successes, job.expectations.within
     if not wanted:
         return None
@@ -306,7 +309,7 @@ async def _succeeded(
 
 
 async def _successes(connection: AsyncConnection, job: str, count: int) -> list[datetime]:
-    """When the newest good runs of a job ended, the newest first."""
+    """Return when a job's newest ``count`` successful runs ended, newest first."""
     c = job_run.c
     newest = (
         sa.select(c.CompletedAt)
@@ -318,7 +321,7 @@ async def _successes(connection: AsyncConnection, job: str, count: int) -> list[
 
 
 async def _known_since(connection: AsyncConnection, job: str) -> datetime | None:
-    """Since when a job is known: since its oldest run that is kept, or since a node has first looked after it."""
+    """Return since when a job is known: since the oldest stored run, or since a node's first check if earlier."""
     c = job_run.c
     oldest = sa.select(c.CreatedAt).where(c.JobName == job).order_by(c.Id).limit(1)
     found = [await connection.scalar(oldest), await watched_since(connection, job)]

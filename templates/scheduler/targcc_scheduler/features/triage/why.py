@@ -51,13 +51,13 @@ from .reasons import (
     stuck,
 )
 
-# Why a run waits for a worker: which are busy, with what, and what goes before it.
+# Runs that wait for a worker: busy workers, their runs, and the runs ahead.
 
 _SHOWN = 5
 
 
 async def for_worker(look: Look, run: Run, servers: Sequence[Server]) -> Reason:
-    """What a run waits for in whose way nothing is but other runs."""
+    """Explain why a run waits if only other runs block the run."""
     pool = pool_of(current().pools, run.queue)
     queues = (run.queue,) if pool is None else pool.queues
     each = current().queues.get(run.queue, 1)
@@ -86,7 +86,7 @@ async def for_worker(look: Look, run: Run, servers: Sequence[Server]) -> Reason:
 
 
 def _of_pool(pool: Pool, run: Run, busy: dict[str, Any]) -> str:
-    """That queues share the workers, and how."""
+    """Describe how a pool's queues share the workers."""
     text = gettext(
         "It waits for a worker of pool %(pool)s (%(busy)s of %(workers)s busy: %(runs)s)",
         pool=pool.name,
@@ -110,7 +110,7 @@ def _of_pool(pool: Pool, run: Run, busy: dict[str, Any]) -> str:
 
 
 def _age(look: Look, run: Run) -> list[str]:
-    """How its waiting counts."""
+    """Describe how waiting raises a run's priority, if the queue has aging."""
     aging = current().queue_aging.get(run.queue)
     if aging is None:
         return []
@@ -125,7 +125,7 @@ def _age(look: Look, run: Run) -> list[str]:
 
 
 async def _ahead(look: Look, run: Run) -> int:
-    """How many runs of its queue go before it."""
+    """Count the runs ahead in the run's queue."""
     c, aging = job_run.c, current().queue_aging.get(run.queue)
     points: sa.ColumnElement[Any] = c.Priority
     mine: Any = run.priority
@@ -144,25 +144,25 @@ async def _ahead(look: Look, run: Run) -> int:
 
 
 async def running(look: Look, where: sa.ColumnElement[bool]) -> list[int]:
-    """The runs that go on and of which a condition holds."""
+    """Return the ids of running runs that match a condition."""
     c: Any = job_run.c
     found = sa.select(c.Id).where(c.State == RunState.RUNNING, where).order_by(c.Id)
     return list(await look.connection.scalars(found))
 
 
 def named(ids: Sequence[int]) -> str:
-    """Runs in a sentence."""
+    """Format run ids for a sentence."""
     return humanize.listed([gettext("run %(id)s", id=one) for one in ids], _SHOWN)
 
 
-# That a run waits for its unique key, for room under a limit by key, or for a token: what its key has, and who has it.
+# Runs that wait for a unique key, a limit key's capacity, or a rate's token: the key's state and holders.
 
 _WAITS = RunState.AWAITING, RunState.SCHEDULED
-"""For room, and for the next token."""
+"""States in which a run waits for capacity, or for the next token."""
 
 
 async def for_key(look: Look, run_id: int) -> list[Reason]:
-    """Which run has the unique key that a run waits for; empty when it waits for none."""
+    """Name the holder of the unique key that a run waits for; empty when the run waits for no unique key."""
     r, u, holder = job_run.c, job_unique.c, job_run.alias("holder")
     query = (
         sa.select(holder.c.Id, holder.c.JobName, r.State.label("mine"), r.DueAt)
@@ -187,7 +187,7 @@ async def for_key(look: Look, run_id: int) -> list[Reason]:
 
 
 async def for_token(look: Look, run_id: int) -> list[Reason]:
-    """Say when the next token of a rate comes to the run that is due then; empty for any other run."""
+    """Return the reason if a run is due at the rate's next token; empty for any other run."""
     c: Any = job_run.c
     query = (
         sa.select(job_limit.c.LimitKey, job_limit.c.IntervalMs, c.DueAt)
@@ -200,7 +200,7 @@ async def for_token(look: Look, run_id: int) -> list[Reason]:
 
 
 def _token(look: Look, limit: Any, at: datetime, ahead: int = 0) -> str:
-    """Say that a run waits for a token of a rate."""
+    """Describe the wait for a rate's token."""
     text = gettext(
         "It waits for a token of %(key)s, which gives one every %(interval)s",
         key=limit.LimitKey,
@@ -214,7 +214,7 @@ def _token(look: Look, limit: Any, at: datetime, ahead: int = 0) -> str:
 
 
 async def for_capacity(look: Look, run_id: int) -> list[Reason]:
-    """Say what the limit of a waiting run lacks, room or a token; empty when the run has no limit, or waits for something else."""
+    """Explain why a waiting run gets no capacity or token; empty when the run has no limit or waits for another reason."""
     c: Any = job_run.c
     run = (
         await look.connection.execute(
@@ -270,7 +270,7 @@ async def for_capacity(look: Look, run_id: int) -> list[Reason]:
 
 
 async def _keyed_ahead(look: Look, run: Any, wake_id: int | None) -> int:
-    """Count the runs of a key that get room before a run: the one that is due at the next token, and the more urgent ones."""
+    """Count the key's runs that get capacity before a run: more urgent runs, and the run due at the next token."""
     c: Any = job_run.c
     before = sa.or_(
         c.Priority > run.Priority,
@@ -285,11 +285,11 @@ async def _keyed_ahead(look: Look, run: Any, wake_id: int | None) -> int:
     return int(await look.connection.scalar(count) or 0)
 
 
-# When a job runs next by its schedule, or why it does not.
+# A job's next slot, or the reasons why no slot comes.
 
 
 async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
-    """The reasons, the one that decides first."""
+    """Return the reasons for a job's next slot, or for no slot; the decisive reason first."""
     owned = (await owners.load(look.connection, [job.name])).get(job.name)
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
@@ -314,7 +314,7 @@ async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
 
 
 async def _overlaps(look: Look, last: Sequence[Reason]) -> list[Reason]:
-    """Keep the reason of a skipped slot while the run that was in its way goes on: it decides about the next slot too."""
+    """Keep the reason for a skipped slot while the blocking run is not over: the run also decides about the next slot."""
     reason = next((one for one in last if one.kind == "overlap"), None)
     blocker = None
     if reason is not None and len(reason.runs) > 1:
@@ -323,7 +323,7 @@ async def _overlaps(look: Look, last: Sequence[Reason]) -> list[Reason]:
 
 
 def _without_schedule(job: JobDefinition) -> str:
-    """When it runs; which jobs it follows is not for everybody to see."""
+    """Explain when a job without a schedule runs; leave out the followed jobs' names, because not every viewer may see the names."""
     if job.after:
         return gettext(
             "It has no schedule: it runs when the jobs that it follows have succeeded, or when somebody asks."
@@ -332,7 +332,7 @@ def _without_schedule(job: JobDefinition) -> str:
 
 
 async def _no_scheduler(look: Look, job: JobDefinition) -> list[Reason]:
-    """Whether a slot has passed that nobody has handled, or no node is up."""
+    """Explain why no slot is handled: no server begins runs, or a slot is late although a server is up."""
     behind = await sla.late_slots(look.connection, [job], (), look.now)
     alive = [one for one in await system.read_servers(look.connection) if is_alive(look, one)]
     if unable := no_able_server(look, alive):
@@ -379,12 +379,12 @@ def _next_slot(
 
 
 def _alone(schedule: Schedule | None) -> Schedule | None:
-    """A schedule without its calendars."""
+    """Return a schedule without its calendars."""
     return schedule.base if isinstance(schedule, WorkingSchedule) else schedule
 
 
 def _clock_change(look: Look, job: JobDefinition, coming: datetime) -> list[Reason]:
-    """What a change of the clock between the slot before and the next one does to them."""
+    """Explain a clock change between one day ago and the next slot."""
     zone = parse_zone(job.timezone)
     change = next(clock_changes(zone, look.now - timedelta(days=1), coming), None)
     if change is None:
@@ -409,7 +409,7 @@ def _clock_change(look: Look, job: JobDefinition, coming: datetime) -> list[Reas
 
 
 async def _last_slot(look: Look, job: JobDefinition) -> list[Reason]:
-    """What became of its last slot, if it had no run."""
+    """Explain why the job's last slot was skipped or missed; empty if the slot had a run."""
     newest = await runs.recent_runs(
         look.connection, [job.name], 1, job_run.c.ScheduledFor.is_not(None)
     )
@@ -422,20 +422,20 @@ async def _last_slot(look: Look, job: JobDefinition) -> list[Reason]:
     return [Reason(reason.kind, text, (last.id, *reason.runs))]
 
 
-# Why a job or a run does not run, or what it waits for: in plain sentences, the one that decides first.
+# Answers: reasons in plain sentences, the decisive reason first.
 
 _OF_ALL_RUNS = frozenset(
     {"queue-paused", "maintenance", "no-server", "no-worker", "draining", "stuck-server"}
     | {"database-lock"}
 )
-"""Reasons that hold for a job and for each of its runs: they are given once."""
+"""Reason kinds that hold for a job and each run; an answer gives such a reason once."""
 _BEFORE_SLOTS = frozenset(
     {"old-server", "paused", "no-server", "stuck-server", "database-lock", "late"}
 )
 _BY_RUNS = frozenset({"no-schedule", "after-run"})
-"""Reasons of jobs whose runs, and no slots, decide when they run."""
+"""Reason kinds for jobs without fixed slots; runs decide when such a job runs."""
 _SOON = timedelta(seconds=2)
-"""A worker takes a due run within this time, if nothing is in its way."""
+"""A worker takes an unblocked due run within this time."""
 
 
 def _look(
@@ -457,7 +457,7 @@ async def why_run(
     lost_after: float,
     broken: BrokenModule | None = None,
 ) -> Answer:
-    """Why a run is as it is; ``broken`` is the file of its job, if it cannot be imported."""
+    """Explain a run's state; ``broken`` is the job's file if the import fails."""
     look = _look(connection, definitions, now, lost_after)
     reasons = (*await _of_run(look, run), *_expires(look, run))
     if broken is not None and not run.final and run.job not in definitions:
@@ -467,7 +467,7 @@ async def why_run(
 
 
 def _expires(look: Look, run: Run) -> list[Reason]:
-    """Until when it has to begin."""
+    """Name the instant at which a run that has not begun expires."""
     if run.expires_at is None or run.attempt > 0 or run.state not in UNBEGUN:
         return []
     text = gettext(
@@ -479,13 +479,15 @@ def _expires(look: Look, run: Run) -> list[Reason]:
 async def barred(
     connection: AsyncConnection, subject: str, now: datetime, *, lost_after: float
 ) -> Answer | None:
-    """Name a lock of the database that even readers wait for, without reading a locked table; ``None``: tables can be read.
+    """Name the database locks if a lock blocks even readers; ``None``: tables can be read.
+
+    The query reads no locked table.
 
     Args:
-        connection: To read by.
+        connection: The connection for reads.
         subject: The job's name, or ``run 17``.
-        now: The instant it is.
-        lost_after: After so many seconds without a heartbeat a server is lost.
+        now: The present instant.
+        lost_after: Seconds without a heartbeat after which a server is lost.
     """
     if connection.dialect.name != "postgresql":
         return None
@@ -504,15 +506,15 @@ async def why_job(
     lost_after: float,
     broken: BrokenModule | None = None,
 ) -> Answer:
-    """When a job runs next, or why it does not.
+    """Explain when a job runs next, or why no run comes.
 
     Args:
-        connection: To read by.
+        connection: The connection for reads.
         name: The job's key.
         definitions: The jobs.
-        now: The instant it is.
-        lost_after: After so many seconds without a heartbeat a server is lost.
-        broken: The file of the job, if it cannot be imported.
+        now: The present instant.
+        lost_after: Seconds without a heartbeat after which a server is lost.
+        broken: The job's file if the import fails.
     """
     look = _look(connection, definitions, now, lost_after)
     definition = definitions.get(name)
@@ -535,14 +537,14 @@ async def why_job(
 
 
 def _with_changes(schedule: Sequence[Reason], changes: Sequence[Reason]) -> list[Reason]:
-    """Put the overrides of a schedule before the slots that they make, and after the reasons for which no slot counts."""
+    """Insert schedule overrides before the reasons about slots, and after the reasons that keep every slot from running."""
     first = [reason for reason in schedule if reason.kind in _BEFORE_SLOTS]
     rest = [reason for reason in schedule if reason.kind not in _BEFORE_SLOTS]
     return [*first, *changes, *rest]
 
 
 def _not_in_code(broken: BrokenModule | None) -> Reason:
-    """Say that no server has the job, and with which error its file fails."""
+    """Return the reason that the job is not in the code, or the import error of its file."""
     if broken is None:
         text = gettext("It is not in the code any more: no run of it comes by itself.")
         return Reason("not-in-code", text)
@@ -555,7 +557,7 @@ def _not_in_code(broken: BrokenModule | None) -> Reason:
 
 
 def _changed(look: Look, job: JobDefinition) -> list[Reason]:
-    """That its schedule is not the one in the code."""
+    """Return a reason for each valid override of the job's schedule or time zone."""
     return [
         Reason(
             "override",
@@ -577,7 +579,7 @@ def _changed(look: Look, job: JobDefinition) -> list[Reason]:
 
 
 async def _first_waiting(look: Look, name: str) -> list[Reason]:
-    """Why the first of its runs that wait does."""
+    """Explain the state of the job's unfinished run with the earliest due time."""
     c = job_run.c
     found = await look.connection.execute(
         sa.select(c.Id)
@@ -618,7 +620,7 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
 
 
 def _not_due(look: Look, run: Run) -> Reason | None:
-    """That its time has not come."""
+    """Return the reason if a run waits for its due time or retry, else ``None``."""
     if run.state is RunState.RETRYING and run.due_at > look.now:
         text = gettext(
             "It waits for its retry at %(when)s; attempt %(number)s failed",
@@ -633,7 +635,7 @@ def _not_due(look: Look, run: Run) -> Reason | None:
 
 
 async def _after_others(look: Look, run: Run) -> Reason:
-    """That it waits for other runs: those that are not over, or that did not end as it asks."""
+    """Name the dependencies that a run waits for: not over, or ended in a state that the run does not ask for."""
     job = look.definitions.get(run.job)
     every = await chains.parents(look.connection, run.id, job.after if job is not None else ())
     wanted = {"success": "succeeded", "failure": "failed"}
@@ -652,7 +654,7 @@ def _relative(one: chains.Relative) -> str:
 
 
 async def _lost(look: Look, run: Run) -> list[Reason]:
-    """Say that the server of a running run is silent, or stuck."""
+    """Return the reason if a running run's server is silent or stuck."""
     servers = await system.read_servers(look.connection)
     server = next((one for one in servers if one.id == run.server), None)
     if server is None:
@@ -685,7 +687,7 @@ def _of_running(look: Look, run: Run) -> list[Reason]:
 
 
 async def _in_its_way(look: Look, run: Run) -> list[Reason]:
-    """What a due run waits for, the first thing that holds it up first."""
+    """Explain why a due run waits, the first obstacle first."""
     queue = await _queue(look, run.queue)
     servers = [one for one in await system.read_servers(look.connection) if is_alive(look, one)]
     reasons = [
@@ -720,7 +722,7 @@ def _unknown(look: Look, run: Run) -> list[Reason]:
 
 
 def _queue_closed(look: Look, queue: Queue) -> list[Reason]:
-    """That no run of a queue starts: it is in maintenance, or paused."""
+    """Return the reasons that a queue is closed: maintenance or a pause."""
     found = [] if queue.maintenance is None else [in_maintenance(look, queue.maintenance)]
     if queue.pause is not None:
         held = look.paused(queue.pause)
@@ -730,7 +732,7 @@ def _queue_closed(look: Look, queue: Queue) -> list[Reason]:
 
 
 async def _limited(look: Look, run: Run) -> list[Reason]:
-    """Limits of the job and the queue that are reached."""
+    """Return the reached limits on the job and the queue."""
     job = look.definitions.get(run.job)
     found = []
     mine = await running(look, job_run.c.JobName == run.job)
