@@ -153,7 +153,7 @@ class CJobSource:
 
     def _define(self, row: LegacyRow) -> JobDefinition:
         procedure = procedure_of(row.procedure)
-        procedure_call("mssql", procedure, {})  # raises ValueError unless it is a name
+        procedure_call("mssql", procedure, {})  # raises ValueError if the name is invalid
         schedule = CronSchedule.parse(row.cron)
         if not schedule.reachable:
             raise LegacyError(f'cron "{row.cron}": there is no such date, it never runs')

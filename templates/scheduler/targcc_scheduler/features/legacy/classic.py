@@ -125,7 +125,7 @@ _CALLED = {
 """Stored procedures of built-in codes; for ``DeleteOldLogs`` the procedure does a part of the work. Codes are case-sensitive."""
 _DROPPED = {"ScanJobs", "MoveAudits"}
 _ALIVE = "imalive"
-"""Code of the old heartbeat. Like the codes in ``_DROPPED`` it is not needed: this scheduler finds due jobs and has its own heartbeat."""
+"""Code of the old heartbeat. Neither this code nor ``_DROPPED`` is needed: this scheduler finds due jobs and has its own heartbeat."""
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class ClassicJobs:
         return definitions, broken + self._watch_task_manager(known)
 
     def _define(self, row: ClassicRow) -> JobDefinition:
-        procedure_call("mssql", row.procedure, {})  # raises ValueError unless it is a name
+        procedure_call("mssql", row.procedure, {})  # raises ValueError if the name is invalid
         options: dict[str, Any] = dict(row.schedule)
         cron = options.pop("schedule", None)
         if cron is not None and not CronSchedule.parse(cron).reachable:

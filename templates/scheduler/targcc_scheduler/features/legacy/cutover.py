@@ -237,7 +237,7 @@ async def is_to_do(call: Call, one: Ownership, owner: Owner, mark: str | None) -
         mark: Mark that the step sets.
 
     Returns:
-        ``False`` if an earlier attempt was committed and only its answer was lost.
+        ``False`` if an earlier attempt was committed and only the database's answer was lost.
 
     Raises:
         CutoverError: another process has changed the row since.
@@ -310,7 +310,7 @@ async def runs_here(
     )
 
 
-# Owners: import them, and set them by hand. Each operation is one transaction and writes an audit entry.
+# Owners: import owners from a file, or set an owner by hand. Each operation is one transaction and writes an audit entry.
 
 FILE = Path("legacy") / "cutover.json"
 """File that ``targcc-gen import-legacy --paused`` writes."""
@@ -668,7 +668,7 @@ class Returning(Handover):
         key, token = str(one.old_key), next_token(one.mark or "")
         said = await self.there(self.server.scripts.remark(key, one.mark or "", token))
         outcome = said[key].outcome if key in said else "gone"
-        if outcome == "on":  # only the record of it was missing
+        if outcome == "on":  # the row is on; only the record here was missing
             self.outcomes.append(await self.do(self._returned, one))
         elif outcome == "off":
             self.outcomes.append(await self.do(self._reopen, one, token))

@@ -217,7 +217,7 @@ def _names(names: Sequence[str], most: int = 10) -> str:
 # Status: each job's state on both sides, alarms, and the first runs in this scheduler.
 
 WATCHED = timedelta(days=1)
-"""How long a job stays on the watch list after its move to this scheduler."""
+"""Time for which a job stays on the watch list after its move to this scheduler."""
 _LATE = timedelta(minutes=2)
 
 Side = Literal["old", "new", "neither", "both", "unknown"]

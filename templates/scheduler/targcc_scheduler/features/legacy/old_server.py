@@ -258,8 +258,8 @@ def _texts(found: LogColumns) -> list[str]:
 def _needed(column: Mapping[str, Any]) -> bool:
     """Return whether an insert must give a value for the column.
 
-    A column named ``id`` counts as numbered by the database. If the database does not number it, the database rejects the insert, and the
-    rejection is reported.
+    A column named ``id`` counts as numbered by the database. If the database does not number that column, the insert fails and the failure
+    is reported.
     """
     numbered = bool(column.get("autoincrement") is True or column.get("identity"))
     numbered = numbered or str(column["name"]).lower() == "id"
@@ -780,7 +780,7 @@ class OldServer:
         """Run ``work`` in one transaction; retry once after a lost connection.
 
         Raises:
-            CutoverError: the database cannot be used; wraps every other error of the driver.
+            CutoverError: the database cannot be used; the message contains the driver's error with secrets masked.
         """
         engine = self._database.engine.execution_options(no_parameters=True)
 

@@ -1,7 +1,7 @@
 """Write results back to the old server's tables, as TaskManager did, for the old screens.
 
 In ``c_Job`` the statements change ``LastRunTime``, ``NextRunTime``, ``enmJobStatus``, ``LastRunBy`` and ``Active``, and no other columns.
-In ``c_LoggedJob`` they insert rows. The old screens' ``Update``, which clears ``NextRunTime``, is not used.
+In ``c_LoggedJob`` the statements insert rows. The old screens' ``Update``, which clears ``NextRunTime``, is not used.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RunReport:
     token: str
     """Identifies the run in the old log; stored in the column of the activating user."""
     next_run: datetime | None
-    """Next run of the job; ``None``: there is none, and the row is switched off."""
+    """Next run of the job; ``None``: the job does not run again, and the row is switched off."""
 
 
 class WriteBack:
@@ -185,7 +185,7 @@ def _logged(run: RunReport) -> dict[str, Any]:
 # of each written attempt.
 
 LOOK_BACK = timedelta(days=7)
-"""How far a process looks back at its start for runs that an earlier process has not written."""
+"""Period before the start of a process in which the process looks for runs that an earlier process has not written."""
 _MARGIN = timedelta(minutes=5)
 """Margin between the start of an attempt and the start of the job's work."""
 
