@@ -1,1 +1,1 @@
-"""Jobs in the old server's tables, and the cut-over from it."""
+"""Run jobs from the old server's tables, and move jobs between the old server and this scheduler."""

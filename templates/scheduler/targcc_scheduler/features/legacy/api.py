@@ -1,4 +1,4 @@
-"""The API of a cut-over: who runs which job."""
+"""API routes that list the owners of jobs and set the owner of a job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def set_owner(
 ) -> DoneOut:
     """Say who runs a job. Nothing is done at the old server: `targcc cutover` does both sides."""
     job = scheduler.key_of(name)
-    if job not in await scheduler.read(owners.load):  # it may have left the code
+    if job not in await scheduler.read(owners.load):  # the job may no longer be in the code
         job = find_job(scheduler, name).name
     await tried(
         scheduler.operate(

@@ -1,8 +1,9 @@
-"""Hybrid mode: jobs that stay in the old server's table ``c_Job`` and run from here, while ``TARGCC_LEGACY_URL`` names its database.
+"""Hybrid mode: run the jobs of the old server's table ``c_Job`` here, while ``TARGCC_LEGACY_URL`` names the table's database.
 
-The table is read at the start and every minute. Each active row is a recurring job that calls its stored procedure; rows that
-change, come or go are followed. A row that cannot be a job is reported as broken, and the others run. A table with cron texts is not
-written; one of TARGCC 4 is, by ``classic/``, in the form that TaskManager wrote.
+This scheduler reads the table at the start and every ``TARGCC_LEGACY_POLL_SECONDS`` (60 by default). Each active row becomes a recurring
+job that calls the row's stored procedure. Changed, new and removed rows change the jobs. A row that cannot become a job is reported as
+broken; the other rows run. This scheduler never writes a table with cron texts. A table of TARGCC 4 is written by ``write_back.py``,
+in TaskManager's format.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ Record = Mapping[str, Any]
 
 
 class CJobSource:
-    """The jobs in ``c_Job``.
+    """Job source that reads ``c_Job``.
 
     Args:
-        settings: Name the table, its database and the zone of its schedules.
-        clock: Tells the time; default: this machine's.
+        settings: Name the table, the table's database and the zone of the schedules.
+        clock: Clock of the scheduler; default: this machine's clock.
     """
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
@@ -70,21 +71,21 @@ class CJobSource:
 
     @property
     def name(self) -> str:
-        """The table."""
+        """Return the name of the table."""
         return self._settings.legacy_table
 
     @property
     def if_taken(self) -> str:
-        """See :class:`~.source.JobSource`."""
+        """Return the advice for a job name that is taken. See :class:`~.source.JobSource`."""
         return (
             "set IsActive = 0 (TARGCC 4: Active = 0) if that job does the work now, else rename one"
         )
 
     def read(self) -> Reading:
-        """What the table says now.
+        """Read the table and return its jobs.
 
         Raises:
-            LegacyError: the database cannot be reached, there is no such table, or it has other columns.
+            LegacyError: the database cannot be reached, the table does not exist, or a column is missing.
         """
         with self._reading:
             return self._read(self._settings.legacy_table)
@@ -127,7 +128,7 @@ class CJobSource:
         return definitions, broken + self._watch_task_manager(known)
 
     def write_down(self, attempts: Sequence[Attempt]) -> None:
-        """See :class:`~.source.JobSource`. Only a table of TARGCC 4 is written."""
+        """Write ended attempts into a table of TARGCC 4. See :class:`~.source.JobSource`."""
         with self._reading:
             try:
                 self._classic.write_down(attempts)
@@ -135,7 +136,7 @@ class CJobSource:
                 raise LegacyError(_unreadable(error)) from error
 
     def close(self) -> None:
-        """Close the connections and end the threads, after a reading that goes on, if it does not take long."""
+        """Close the connections and end the threads; wait at most 2 seconds for a read in progress."""
         if self._reading.acquire(timeout=_END_OF_READING_SECONDS):
             self._reading.release()
         with self._lock:
@@ -152,7 +153,7 @@ class CJobSource:
 
     def _define(self, row: LegacyRow) -> JobDefinition:
         procedure = procedure_of(row.procedure)
-        procedure_call("mssql", procedure, {})  # raises ValueError unless it is a name
+        procedure_call("mssql", procedure, {})  # raises ValueError if the name is invalid
         schedule = CronSchedule.parse(row.cron)
         if not schedule.reachable:
             raise LegacyError(f'cron "{row.cron}": there is no such date, it never runs')
@@ -185,7 +186,7 @@ class CJobSource:
         return execute
 
     def _watch_task_manager(self, rows: Mapping[LegacyRow, JobDefinition]) -> list[BrokenModule]:
-        """Report rows that TaskManager still runs: this project writes nothing to ``c_Job``, so somebody else changed ``LastRun``."""
+        """Report rows that TaskManager still runs: this project never writes ``LastRun``, so a change comes from another program."""
         for row in rows:
             if row.last_run != self._last_runs.get(row.name, row.last_run):
                 self._run_elsewhere.add(row.name)

@@ -1,4 +1,4 @@
-"""Reading rows of ``c_Job``."""
+"""Read and check rows of ``c_Job``."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class LegacyRow:
-    """The columns of an active row that define the job; equal rows define the same job."""
+    """Columns of an active row that define the job; equal rows define the same job."""
 
     id: str
     name: str
     cron: str
     procedure: str
     emails: tuple[str, ...] | None
-    """Who gets an alert of a failure; ``None``: nobody."""
+    """Recipients of failure alerts; ``None``: no alerts."""
     last_run: object = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class OldTable:
-    """A table as it was read.
+    """Content of an old table.
 
     Args:
-        columns: Their names, in lower case.
-        records: The rows, by these names.
+        columns: Column names in lower case.
+        records: Rows as mappings from these column names to values.
     """
 
     columns: tuple[str, ...]
@@ -54,10 +54,10 @@ class OldTable:
 
 
 def read_table(connection: sa.Connection, table: str) -> OldTable:
-    """Read the table of jobs.
+    """Read all rows of the job table.
 
     Raises:
-        LegacyError: there is no such table or view.
+        LegacyError: the table or view does not exist.
     """
     found = find_table(connection, table)
     if found is None:
@@ -66,10 +66,10 @@ def read_table(connection: sa.Connection, table: str) -> OldTable:
 
 
 def check_columns(table: str, columns: Iterable[str]) -> None:
-    """Look whether the columns, in lower case, are those of a ``c_Job`` with cron texts.
+    """Check that a ``c_Job`` with cron texts has its required columns; names are in lower case.
 
     Raises:
-        LegacyError: one is missing.
+        LegacyError: a column is missing.
     """
     known = set(columns)
     if missing := [column for column in _COLUMNS if column not in known]:
@@ -77,7 +77,10 @@ def check_columns(table: str, columns: Iterable[str]) -> None:
 
 
 def find_table(connection: sa.Connection, table: str) -> sa.TableClause | None:
-    """A table or view by its name in any case, since databases fold names differently."""
+    """Find a table or view by name; ``None`` if there is no match.
+
+    The comparison ignores case, since databases fold names differently.
+    """
     *schemas, name = (part.strip('[]"') for part in table.split("."))
     schema = ".".join(schemas) or None
     inspector = sa.inspect(connection)
@@ -87,13 +90,16 @@ def find_table(connection: sa.Connection, table: str) -> sa.TableClause | None:
 
 
 def columns_of(connection: sa.Connection, table: sa.TableClause) -> list[sa.Column[Any]]:
-    """A table's columns, with their types."""
+    """Return the columns of a table with their types."""
     found = sa.inspect(connection).get_columns(table.name, table.schema)
     return [sa.Column(column["name"], column["type"]) for column in found]
 
 
 def table_beside(connection: sa.Connection, table: str, name: str) -> list[Record]:
-    """The rows of a table in the same schema, by column names in lower case; none if it is not there."""
+    """Return the rows of table ``name`` in the schema of ``table``; column names are in lower case.
+
+    Returns an empty list if the table does not exist.
+    """
     schema, dot, _ = table.rpartition(".")
     found = find_table(connection, f"{schema}{dot}{name}")
     return [] if found is None else _rows(connection, found).records
@@ -106,7 +112,10 @@ def _rows(connection: sa.Connection, table: sa.TableClause) -> OldTable:
 
 
 def recipients_of(connection: sa.Connection, table: str) -> dict[str, list[str]]:
-    """The addresses of ``c_JobAlertRecipient`` beside the table, by the job's id; none if there is no such table."""
+    """Map each job's id to its addresses in ``c_JobAlertRecipient``, which is in the schema of ``table``.
+
+    Returns an empty mapping if the database has no ``c_JobAlertRecipient``.
+    """
     people: dict[str, list[str]] = {}
     for record in table_beside(connection, table, _RECIPIENTS):
         job_id = next((record[column] for column in _JOB_ID if record.get(column)), None)
@@ -117,12 +126,16 @@ def recipients_of(connection: sa.Connection, table: str) -> dict[str, list[str]]
 
 
 def addresses_in(text: str) -> list[str]:
-    """The mail addresses in a text."""
+    """Return the mail addresses in a text."""
     return [word for word in _SPLIT.split(text) if "@" in word]
 
 
 def row_of(record: Record, people: Mapping[str, list[str]]) -> LegacyRow:
-    """A row of ``c_Job``, checked."""
+    """Check a row of ``c_Job`` and return its columns.
+
+    Raises:
+        LegacyError: the name, the cron text or the procedure is empty.
+    """
     for column, name in _NEEDED.items():
         if not str(record[column] or "").strip():
             raise LegacyError(f"it has no {name}")
@@ -139,7 +152,7 @@ def row_of(record: Record, people: Mapping[str, list[str]]) -> LegacyRow:
 
 
 def procedure_of(text: str) -> str:
-    """The name in ``StoredProcName``, without ``EXEC``; a part with blanks or dashes gets brackets."""
+    """Return the procedure name in ``StoredProcName`` without ``EXEC``; put brackets around parts with blanks or dashes."""
     name = _EXEC.sub("", text, count=1).strip("; \t\r\n")
     if _MORE_THAN_A_NAME.search(name):
         return name
@@ -147,24 +160,28 @@ def procedure_of(text: str) -> str:
 
 
 def name_of(record: Record) -> str:
-    """The name of a row's job, with each run of white space as one blank."""
+    """Return the job name of a row; replace each sequence of white space by one blank."""
     return " ".join(str(record["jobname"] or "").split())
 
 
 def is_yes(value: object) -> bool:
-    """Whether a bit is set, in any form in which drivers give one."""
+    """Return whether a bit is set; accepts bytes, numbers, booleans and texts, since drivers differ."""
     if isinstance(value, bytes):
         return any(value)
     return str(value).strip().lower() in {"1", "true", "t", "yes", "y"}
 
 
 def take(definitions: dict[str, JobDefinition], definition: JobDefinition) -> None:
-    """Add a definition; no two names may differ in case only."""
+    """Add a definition.
+
+    Raises:
+        LegacyError: another definition has the same name, ignoring case.
+    """
     if any(name.casefold() == definition.name.casefold() for name in definitions):
         raise LegacyError(f"another active row is called {definition.name!r}: rename one")
     definitions[definition.name] = definition
 
 
 def place_of(row: str, name: str) -> str:
-    """A row's name in messages."""
+    """Return the text that names a row in messages."""
     return f'c_Job row {row} "{name}"'

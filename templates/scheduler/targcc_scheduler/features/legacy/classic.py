@@ -1,4 +1,4 @@
-"""Rows of TARGCC 4's ``c_Job``: names, schedules."""
+"""Read and check rows of TARGCC 4's ``c_Job``: names, schedules, procedures, recipients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...schedules.classic import ClassicSchedule, ClassicTimes, Weekly, classic_
 from ...schedules.zones import resolve
 from .c_job_rows import addresses_in, is_yes, table_beside
 
-# When a row of TARGCC 4's ``c_Job`` runs: the row's columns as options of :func:`~...jobs.declaration.define`.
+# Schedules: convert columns of a row into options of :func:`~...kernel.jobs.declaration.define`.
 
 Record = Mapping[str, Any]
 
@@ -28,11 +28,11 @@ _ONE_OFF = "oneoff"
 
 @dataclass(frozen=True)
 class Rules:
-    """What a row does not say.
+    """Schedule rules that a row does not contain.
 
     Args:
-        zone: The old server's.
-        weekly: How Weekly is read.
+        zone: Time zone of the old server.
+        weekly: Reading of the Weekly kind; see the setting ``legacy_weekly``.
     """
 
     zone: ZoneInfo
@@ -40,15 +40,17 @@ class Rules:
 
 
 def schedule_of(row: Record, rules: Rules, now: datetime) -> dict[str, Any]:
-    """The options ``schedule``, ``every``, ``anchor``, ``after`` and ``at`` of a row; the same ones after each run as before it.
+    """Return the options ``schedule``, ``every``, ``anchor``, ``after`` and ``at`` of a row.
+
+    The options stay the same when a run changes the row's times.
 
     Args:
-        row: Its columns, by names in lower case; times are the old server's wall clock.
-        rules: What it does not say.
-        now: The wall clock now.
+        row: Columns by name in lower case; times are the old server's wall clock.
+        rules: Schedule rules that the row does not contain.
+        now: Current time on the old server's wall clock.
 
     Raises:
-        ValueError: it has no schedule that could run; the message says why, and what to do.
+        ValueError: the row has no schedule that could run; the message contains the reason and the remedy.
     """
     times = ClassicTimes(
         kind=str(row.get("enmjobtype") or ""),
@@ -67,7 +69,7 @@ def schedule_of(row: Record, rules: Rules, now: datetime) -> dict[str, Any]:
 
 
 def _steady(found: ClassicSchedule, zone: ZoneInfo) -> ClassicSchedule:
-    """The same schedule, with the earliest anchor of its cycle, so that it stays the same when a run moves ``NextRunTime`` on."""
+    """Replace the anchor by the earliest anchor of the cycle; the schedule then stays equal when a run advances ``NextRunTime``."""
     anchor, every = found.anchor, found.every
     if anchor is None or every is None:
         return found
@@ -79,10 +81,10 @@ def _steady(found: ClassicSchedule, zone: ZoneInfo) -> ClassicSchedule:
 
 
 def moment(row: Record, name: str) -> datetime | None:
-    """A time in a row, without a zone; ``None`` for NULL. SQLite has texts.
+    """Return a time of a row without zone; ``None`` for NULL and for the year 1. SQLite stores times as texts.
 
     Raises:
-        LegacyError: it is no date.
+        LegacyError: the value is not a date.
     """
     value = row.get(name)
     if value is None or (isinstance(value, str) and not value.strip()):
@@ -91,12 +93,12 @@ def moment(row: Record, name: str) -> datetime | None:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
     except (ValueError, AttributeError):
         raise LegacyError(f"{name} is {str(value)[:60]!r}, which is no date") from None
-    if found.year == 1:  # how the old runner's language writes none
+    if found.year == 1:  # the old runner's language stores "no time" as the year 1
         return None
     return found.replace(tzinfo=None, microsecond=0)
 
 
-# Reading rows of TARGCC 4's ``c_Job``: which run here, under which name, what they call, who is mailed.
+# Rows: selection, job names, stored procedures and mail recipients.
 
 _SIGNS = frozenset({"lkpjob", "enmjobtype"})
 _NEEDED = (
@@ -113,22 +115,22 @@ _NEEDED = (
     *("nextruntime", "lastruntime", "enmjobstatus", "lastrunby"),
 )
 IN_PROCESS = "InProcess"
-"""``enmJobStatus`` of a row that runs."""
+"""``enmJobStatus`` of a running row."""
 _PROCEDURE = "mntm_"
 _CALLED = {
     "BackupDB": "c__BackupDatabase",
     "ReorganizeIndexes": "c__ReorganizeIndexes",
     "DeleteOldLogs": "c__CleanLogs",
 }
-"""Built-in codes whose work is a stored procedure, of ``DeleteOldLogs`` a part; upper and lower case differ."""
+"""Stored procedures of built-in codes; for ``DeleteOldLogs`` the procedure does a part of the work. Codes are case-sensitive."""
 _DROPPED = {"ScanJobs", "MoveAudits"}
 _ALIVE = "imalive"
-"""Codes that nobody misses: the scheduler looks for due jobs by itself, and says that it is alive."""
+"""Code of the old heartbeat. Neither this code nor ``_DROPPED`` is needed: this scheduler finds due jobs and has its own heartbeat."""
 
 
 @dataclass(frozen=True)
 class ClassicRow:
-    """What of a row makes the job; equal rows are the same job."""
+    """Columns of a row that define the job; equal rows define the same job."""
 
     id: int
     name: str
@@ -146,12 +148,12 @@ class ClassicRow:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the settings say about the rows.
+    """Settings that select and read the rows.
 
     Args:
-        rules: For their schedules.
-        runners: Whose rows run here, in lower case; empty: everybody's.
-        procedures: The stored procedure of a code, in lower case, that is none of TaskManager's.
+        rules: Schedule rules.
+        runners: Runners whose rows run here, in lower case; empty: all runners.
+        procedures: Stored procedures of application codes; the keys are codes in lower case.
     """
 
     rules: Rules
@@ -160,15 +162,15 @@ class Choice:
 
 
 def is_classic(columns: Iterable[str]) -> bool:
-    """Whether these columns, in lower case, are those of TARGCC 4's ``c_Job``."""
+    """Return whether the columns, in lower case, belong to TARGCC 4's ``c_Job``."""
     return not _SIGNS.isdisjoint(columns)
 
 
 def check_classic(table: str, columns: Iterable[str]) -> None:
-    """Look whether every column is there that says whether and when a row runs.
+    """Check that the table has all columns that decide whether and when a row runs.
 
     Raises:
-        LegacyError: one is missing.
+        LegacyError: a column is missing.
     """
     known = set(columns)
     if missing := [column for column in _NEEDED if column not in known]:
@@ -176,12 +178,12 @@ def check_classic(table: str, columns: Iterable[str]) -> None:
 
 
 def code_of(record: Record) -> str:
-    """What names the work."""
+    """Return the code of a row (``lkpJob``), which names the work."""
     return str(record.get("lkpjob") or "").strip()
 
 
 def names_of(records: Iterable[Record]) -> dict[int, str]:
-    """The job's name of each row, by id: its code, with the runner where several have the code."""
+    """Map each row's id to its job name: the code, followed by the runner if several rows have the same code."""
     rows = [record for record in records if record.get("deletedon") is None]
     counts = Counter(code_of(record).lower() for record in rows)
     return {
@@ -195,7 +197,7 @@ def names_of(records: Iterable[Record]) -> dict[int, str]:
 
 
 def runs_here(record: Record, choice: Choice) -> bool:
-    """Whether TaskManager would run a row, and the settings say that it is ours."""
+    """Return whether TaskManager would run a row and the settings select the row's runner."""
     runner = str(record.get("lkpjobrunner") or "").strip().lower()
     return (
         record.get("deletedon") is None
@@ -210,10 +212,10 @@ def runs_here(record: Record, choice: Choice) -> bool:
 def row_of(
     record: Record, name: str, choice: Choice, people: Mapping[str, list[str]], now: datetime
 ) -> ClassicRow:
-    """A row that runs here, checked.
+    """Check a selected row and return its columns.
 
     Raises:
-        LegacyError: it cannot run; the message says why, and what to do.
+        LegacyError: the row cannot run; the message contains the reason and the remedy.
     """
     return ClassicRow(
         id=int(record["id"]),
@@ -245,7 +247,10 @@ def _procedure(code: str, choice: Choice) -> str:
 
 
 def recipients_of(connection: sa.Connection, table: str) -> dict[str, list[str]]:
-    """Who is mailed, by the job's id: ``OverrideEmailOrPhone`` where ``OverrideName`` is set, else the address of ``c_User``."""
+    """Map each job's id to its mail addresses.
+
+    A recipient's address is ``OverrideEmailOrPhone`` if ``OverrideName`` is set, else the address in ``c_User``.
+    """
     users = {
         str(user.get("id")): str(user.get("email") or "")
         for user in table_beside(connection, table, "c_User")

@@ -1,4 +1,4 @@
-"""The rows of TARGCC 4's ``c_Job`` as jobs: read, run, written back."""
+"""Turn rows of TARGCC 4's ``c_Job`` into jobs, run the jobs, and write results back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .source import Reading
 from .write_back import FAILURE, MARK, SUCCESS, PendingWriteBack, RunReport, WriteBack
 
 _ASKED = timedelta(minutes=15)
-"""How old a wish of a screen may be; the schedule goes on without an older one."""
+"""Maximum age of a run request from an old screen; an older request is ignored."""
 _OTHERS = re.compile(r"[^a-z0-9]+")
 _TWICE = "LastRunTime has moved by {}: TaskManager still runs this row. Stop it, or leave its runner out of TARGCC_LEGACY_RUNNERS"
 _NO_HISTORY = (
@@ -46,12 +46,12 @@ Record = Mapping[str, Any]
 
 
 class ClassicJobs:
-    """Makes jobs of rows.
+    """Build jobs from rows.
 
     Args:
-        settings: Say which rows, and where they are.
-        zone: The old server's.
-        clock: Tells the time.
+        settings: Select the rows and name the table.
+        zone: Time zone of the old server.
+        clock: Clock of the scheduler.
         database: Opens the old database.
     """
 
@@ -75,10 +75,10 @@ class ClassicJobs:
         self._writer: WriteBack | None = None
 
     def read(self, connection: sa.Connection, table: OldTable) -> Reading:
-        """The jobs of a table; rows of which a screen has cleared ``NextRunTime`` get one."""
+        """Return the jobs of a table; fill each ``NextRunTime`` that an old screen has cleared."""
         people = recipients_of(connection, self._table)
         self._writer = WriteBack(connection, self._table)
-        connection.rollback()  # what is written has a transaction of its own
+        connection.rollback()  # writes use their own transaction
         names = names_of(table.records)
         ours = [one for one in table.records if runs_here(one, self._choice)]
         definitions, broken = self._define_all(ours, names, people)
@@ -90,7 +90,10 @@ class ClassicJobs:
         return Reading(definitions, tuple(broken), idle, self._asked(), since)
 
     def write_down(self, attempts: Sequence[Attempt]) -> None:
-        """Write the attempts that the old history has not: the old database was away when they ended, or their process was."""
+        """Write attempts that are missing in the old history.
+
+        An attempt is missing if the old database was unavailable when the attempt ended, or if the process died before writing.
+        """
         rows = {row.name: (row, job) for row, job in self._known.items()}
         ended = [one for one in attempts if one.job in rows and one.error != _RUNS_THERE]
         reports = [self._late_report(*rows[one.job], one) for one in ended]
@@ -112,9 +115,10 @@ class ClassicJobs:
         )
 
     def _asked(self) -> dict[str, datetime]:
-        """Rows that a screen wants to run now: it sets ``NextRunTime`` to the instant; and one-offs that are due.
+        """Map the jobs to run now to their requested instant: run requests from old screens, and due one-offs.
 
-        What is due by a schedule of its own is left to the scheduler, and so are minutes and seconds.
+        An old screen requests a run by setting ``NextRunTime`` to the current time. Runs that are due by a schedule are left to the
+        scheduler. So are all runs of the kinds ``CyclicMin`` and ``CyclicSec``.
         """
         now = self._clock.now()
         asked = {}
@@ -148,7 +152,7 @@ class ClassicJobs:
         return definitions, broken + self._watch_task_manager(known)
 
     def _define(self, row: ClassicRow) -> JobDefinition:
-        procedure_call("mssql", row.procedure, {})  # raises ValueError unless it is a name
+        procedure_call("mssql", row.procedure, {})  # raises ValueError if the name is invalid
         options: dict[str, Any] = dict(row.schedule)
         cron = options.pop("schedule", None)
         if cron is not None and not CronSchedule.parse(cron).reachable:
@@ -211,7 +215,10 @@ class ClassicJobs:
         status: str,
         remarks: str,
     ) -> None:
-        """Write a run down; if that fails the run has ended all the same, and it is written when the old database can be written again."""
+        """Write an ended run into the old tables.
+
+        If the write fails, the run has ended all the same; a later comparison writes it when the old database is available again.
+        """
         ended = self._clock.now()
         following = self._following(name, ended) or self._following_of(ctx.definition, ended)
         released = status == FAILURE and ctx.stop_reason is StopReason.SHUTDOWN
@@ -223,12 +230,12 @@ class ClassicJobs:
             await self._database().run(lambda c: writer.end(c, report))
         except Exception as error:  # noqa: BLE001 - a driver may raise anything
             why = mask(in_short(error))
-            if not released:  # else it runs again
+            if not released:  # a released run is repeated
                 self._unwritten.add(token, ended)
             ctx.log.warning("this run is not in the old c_Job and c_LoggedJob yet", why=why)
 
     def _following(self, name: str, after: datetime) -> datetime | None:
-        """By the row as it is now: somebody may have changed it meanwhile."""
+        """Return the next run by the current row, which may have changed since the run began."""
         now = next((job for job in self._known.values() if job.name == name), None)
         return None if now is None else self._following_of(now, after)
 
@@ -238,7 +245,7 @@ class ClassicJobs:
         return None if found is None else self._wall(found)
 
     def _writing(self) -> WriteBack:
-        assert self._writer is not None  # a row was read before it runs
+        assert self._writer is not None  # rows are read before they run
         return self._writer
 
     def _fill_next_runs(self) -> None:
@@ -256,7 +263,7 @@ class ClassicJobs:
                 self._writing().fill_next_run(connection, row_id, at)
 
     def _watch_task_manager(self, rows: Mapping[ClassicRow, JobDefinition]) -> list[BrokenModule]:
-        """Report rows that TaskManager still runs: ``LastRunTime`` moved, and not by a process here."""
+        """Report rows that TaskManager still runs: ``LastRunTime`` has changed, and ``LastRunBy`` names no process of this scheduler."""
         for row in rows:
             before = self._last_runs.get(row.id, row.last_run)
             if row.last_run != before and not row.last_run_by.startswith(MARK):
@@ -270,12 +277,12 @@ class ClassicJobs:
         return found
 
     def _wall(self, instant: datetime) -> datetime:
-        """An instant on the old server's clock, to the second."""
+        """Convert an instant to the old server's wall clock, to the second."""
         return instant.astimezone(ZoneInfo(self._zone)).replace(tzinfo=None, microsecond=0)
 
 
 def _token(run_id: int | str | None, attempt: int) -> str:
-    """What names an attempt in the old history."""
+    """Return the token that identifies an attempt in the old history."""
     return f"{MARK}run {run_id}.{attempt}"
 
 
@@ -284,7 +291,7 @@ def _unexpected(text: str) -> str:
 
 
 def _is_own_instant(definition: JobDefinition, at: datetime, now: datetime) -> bool:
-    """Whether an instant that has passed is one that somebody set, and none of the job's schedule."""
+    """Return whether a past ``NextRunTime`` is a run request rather than a slot of the job's schedule; always true for one-offs."""
     match definition.schedule:
         case OnceSchedule():
             return True
@@ -295,12 +302,15 @@ def _is_own_instant(definition: JobDefinition, at: datetime, now: datetime) -> b
 
 
 async def _finish(work: Coroutine[Any, Any, None]) -> None:
-    """Do something to its end although the task that asks for it may have been cancelled."""
+    """Run a coroutine to its end, even if the calling task is cancelled."""
     await asyncio.shield(asyncio.ensure_future(work))
 
 
 def _queue_of(runner: str) -> str | None:
-    """The project's queue of a runner's name, such as ``srv01-tasks`` for ``SRV01\\tasks``: TaskManager ran one job at a time for each."""
+    """Return the project's queue for a runner, such as ``srv01-tasks`` for ``SRV01\\tasks``; ``None`` if there is none.
+
+    TaskManager ran one job at a time for each runner.
+    """
     queues = {_squeezed(name): name for name in current().queues}
     return queues.get(_squeezed(runner))
 
@@ -310,7 +320,7 @@ def _squeezed(name: str) -> str:
 
 
 def _remarks(result: ProcedureResult) -> str:
-    """The first column of the first row, which TaskManager took for the remarks."""
+    """Return the first column of the first row, which TaskManager stored as remarks."""
     if not result.rows:
         return ""
     first = next(iter(result.rows[0].values()), None)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ...cli.transport import Api
 
 
-# Looking at a cut-over: the shadow report, the plan, the status.
+# Read-only commands: shadow report, plan and status of a cut-over.
 
 _FILE = click.Path(path_type=Path)
 
@@ -54,7 +54,7 @@ def cutover_group() -> None:
 
 @contextlib.asynccontextmanager
 async def both_sides() -> AsyncIterator[tuple[Scheduler, OldServer | None]]:
-    """This side, and the other one where its database is named."""
+    """Open this scheduler and the old server; the old server is ``None`` if neither ``cutover_url`` nor ``legacy_url`` is set."""
     async with opened() as scheduler:
         settings = scheduler.settings
         url = settings.cutover_url or settings.legacy_url
@@ -236,7 +236,7 @@ def show_status(*, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-# ``targcc owner``: who runs a job, the old server or this one.
+# ``targcc owner``: list and set the server that runs a job, the old server or this scheduler.
 
 _OWNERS = click.Choice([owner.value for owner in Owner])
 
@@ -348,7 +348,7 @@ def set_owner(
 
 
 async def _key(api: Api, name: str, owned: Iterable[str]) -> str:
-    """A job's own name; it may have left the code."""
+    """Return a job's registered name. A name in ``owned`` is returned unchanged, since that job may no longer be in the code."""
     if name in owned:
         return name
     return (await api.get(path("jobs", name), JobDetailOut)).name
@@ -386,7 +386,7 @@ def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
     run(work())
 
 
-# The switch: jobs come here from the old server, and go back.
+# ``targcc cutover start`` and ``back``: move jobs between the old server and this scheduler.
 
 _SMOKE_SECONDS = 600.0
 _BROKEN_OFF = (
@@ -396,7 +396,7 @@ _BROKEN_OFF = (
 
 
 def _switch_options(command: Function) -> Function:
-    """What ``start`` and ``back`` share."""
+    """Add the options that ``start`` and ``back`` share."""
     options = [
         click.option("--runner", "runners", multiple=True, help="All jobs of this runner; may be repeated."),
         click.option("--job", "names", multiple=True, metavar="JOB", help="This job; may be repeated."),
@@ -488,7 +488,7 @@ async def _switch(
                 raise
             outcomes += some
             if not all(one.done for one in some):
-                break  # the next runner comes when this one is done
+                break  # continue with the next runner only if this runner is done
         good = _print(outcomes, as_json=asked["as_json"])
         return await _smoke(scheduler, smoke, beside=asked["as_json"]) and good
 
@@ -507,7 +507,7 @@ def _chosen(
     *,
     to_new: bool,
 ) -> dict[str, list[Ownership]]:
-    """The jobs that are meant, by runner."""
+    """Return the jobs that the options select, grouped by runner."""
     names = [key_of(name) for name in asked["names"]]
     if not (names or asked["runners"] or asked["every"]):
         raise CliError("say which jobs: --runner, --job or --all; targcc cutover plan shows them")
@@ -531,7 +531,7 @@ def _chosen(
 async def _show(
     handover: Taking | Returning, old: OldServer | None, groups: dict[str, list[Ownership]]
 ) -> None:
-    """Say what would be done, with the SQL."""
+    """Print the planned changes and the SQL, for ``--dry-run``."""
     there = await asyncio.to_thread(old.rows) if old is not None else {}
     now = handover.scheduler.clock.now()
     for runner, group in groups.items():
@@ -565,7 +565,7 @@ async def _sql(handover: Taking | Returning, scripts: Scripts, group: list[Owner
 
 
 async def _write(handover: Taking | Returning, jobs: Sequence[str], asked: dict[str, Any]) -> bool:
-    """Begin here, and write the script for the other side."""
+    """Begin the cut-over in this scheduler, and write the script for the old server."""
     shape = CLASSIC if asked["shape"] == "classic" else CRON
     table = handover.scheduler.settings.legacy_table
     names = asked.get("log_columns")
@@ -602,7 +602,7 @@ def _print(outcomes: Sequence[Outcome], *, as_json: bool) -> bool:
 
 
 async def _smoke(scheduler: Scheduler, jobs: Sequence[str], *, beside: bool) -> bool:
-    """Run jobs once and wait for them; ``beside``: say so on stderr."""
+    """Run each job once and wait for its end; return whether all succeeded. ``beside=True`` prints to stderr."""
     good = True
     for name in jobs:
         run_id = await scheduler.trigger(scheduler.key_of(name), by=operator())
@@ -617,7 +617,7 @@ async def _smoke(scheduler: Scheduler, jobs: Sequence[str], *, beside: bool) -> 
     return good
 
 
-# The command that imports the old history.
+# ``targcc import-history``.
 
 
 @click.command("import-history")

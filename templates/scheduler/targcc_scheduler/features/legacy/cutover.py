@@ -1,22 +1,24 @@
-"""Move jobs from the old server, and back.
+"""Move jobs from the old server to this scheduler, and back.
 
-From the old server to here (``taking.py``):
+From the old server to this scheduler (:class:`Taking`):
 
-1. Here: ``taking``, with a token. The owner stays ``old``: nothing runs here.
-2. There: the row is switched off if it does not run; the same statement writes the token and the next run into it.
-3. A moment later: the old server has not begun what it had chosen before; else its end is waited for.
-4. Here: the owner is ``new``, and the next slot is the first run that the old server did not do.
+1. Here: set the step ``taking`` and a new token. The owner stays ``old`` or ``shadow``, so nothing runs here.
+2. Old server: switch the row off unless the row's job runs. The same statement writes the token and the next run into the row.
+3. Old server, 2 seconds later: check that the old server did not start a run that it had chosen before. If the old server did, the job
+   stays off on both sides; the command has to be repeated when that run has ended.
+4. Here: set the owner to ``new``. The next slot is the first run that the old server did not do.
 
-And back (``returning.py``):
+From this scheduler to the old server (:class:`Returning`):
 
-1. Here: nothing of the job runs or waits, and no slot is about to come; ``returning``, the owner is ``old``, the next slot is noted.
-2. Here: no claim was under way.
-3. There: the row is switched on if it carries the token, with that slot as next run and what ran here meanwhile.
-4. Here: done.
+1. Here: check that no run of the job runs or waits and that no slot is due soon. Set the step ``returning`` and the owner ``old``, and
+   store the next slot.
+2. Here: check that no claim was in progress.
+3. Old server: switch the row on if the row carries the token. Write the stored slot as next run, and the runs that were done here.
+4. Here: clear the step.
 
-A process that dies between two steps leaves the job off on both sides, and ``taking`` or ``returning`` says so; the same command goes on
-from there. A step is done only while the token is the one that it began with. A step whose connection was lost, which may have been done
-or not, is done once more: each finds out whether it was.
+If a process dies between two steps, the job is off on both sides, and the step stays ``taking`` or ``returning``. Repeating the command
+resumes the cut-over. A step runs only while the token is the token with which the step began. A step whose connection was lost may or
+may not have been committed. Such a step is repeated, and the repetition checks first whether the earlier attempt was committed.
 """
 
 from __future__ import annotations
@@ -52,29 +54,29 @@ from . import owners
 from .old_server import OldClock, OldServer, PastRun, Return, Said, Script, Scripts
 from .owners import Owner, Ownership, Step
 
-# A job changes sides. The order keeps it from being live on both: a side is switched on after the other one is known to be off.
+# Base of both directions. A side is switched on only after the other side is known to be off, so a job never runs on both sides.
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _TOKEN_BYTES = 3
 AGAIN = (0.2, 2.0)
-"""Seconds before a step is done once more whose connection was lost, and before it is done for the last time."""
+"""Seconds before the second and the last attempt of a step whose connection was lost."""
 LEAD = timedelta(seconds=5)
-"""A slot that is nearer than this runs where the job is."""
+"""Minimum time before the next slot for a return; if the slot is nearer, the job stays here until that slot has run."""
 SETTLE = 2.0
-"""Seconds after which an old server that polls once a second has begun what it had chosen before its row was switched off."""
+"""Seconds to wait after a row was switched off. An old server that polls once a second has then started every run it had chosen before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one job.
+    """Result of a cut-over for one job.
 
     Args:
-        job: The job.
-        done: Whether it is where it was to be.
-        said: What happened, or why it did not.
-        next_slot: The first slot of the side that has it now.
+        job: Name of the job.
+        done: Whether the job is on the requested side.
+        said: Text of the result, or the reason why the job was not moved.
+        next_slot: First slot of the side that runs the job now.
     """
 
     job: str
@@ -84,14 +86,14 @@ class Outcome:
 
 
 class Handover:
-    """Jobs that change sides together.
+    """Base class of a cut-over of several jobs.
 
     Args:
-        scheduler: This side.
+        scheduler: This scheduler.
         clock: The old server's clock.
-        by: Who wants it.
-        old: The other side; ``None`` where a person runs the scripts.
-        reason: Why.
+        by: Actor for the audit.
+        old: The old server; ``None`` if a person runs the scripts.
+        reason: Reason for the audit.
         settle: See :data:`SETTLE`.
         lead: See :data:`LEAD`.
     """
@@ -118,10 +120,10 @@ class Handover:
 
     @property
     def server(self) -> OldServer:
-        """The other side.
+        """Return the old server.
 
         Raises:
-            CutoverError: it cannot be reached from here.
+            CutoverError: no database URL of the old server is set.
         """
         if self._old is None:
             raise CutoverError(
@@ -131,17 +133,20 @@ class Handover:
         return self._old
 
     def answer(self, job: str, said: str, *, done: bool = False) -> None:
-        """Say what came of a job."""
+        """Add the outcome of a job."""
         self.outcomes.append(Outcome(job, done=done, said=said))
 
     async def do(
         self, work: Callable[Concatenate[Call, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do something in one transaction here, which finds out whether it was done before."""
+        """Run an operation of this scheduler in one transaction; retry after a lost connection.
+
+        The operation must check whether an earlier attempt was committed.
+        """
         return await self._persist(lambda: self.scheduler.operate(work, None, *args, **kwargs))
 
     async def ask(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What a query finds here."""
+        """Run a query of this scheduler and return its result; retry after a lost connection."""
         return await self._persist(lambda: self.scheduler.read(query))
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -153,7 +158,7 @@ class Handover:
         return await attempt()
 
     async def attempt(self, work: Callable[[Call, str], Awaitable[T | None]], job: str) -> T | None:
-        """Do something about a job in one transaction here; why it cannot be done is an answer."""
+        """Run an operation for a job in one transaction; if the operation refuses, add the reason as outcome and return ``None``."""
         try:
             return await self.do(work, job)
         except (CutoverError, RunStateError, LookupError) as error:
@@ -161,24 +166,29 @@ class Handover:
             return None
 
     async def scripts(self) -> Scripts:
-        """The statements for the other side, which has to answer: so nothing is begun here that cannot go on there.
+        """Return the statements for the old server, whose database must answer.
+
+        Called before the first step, so that no cut-over begins while the old server cannot be reached.
 
         Raises:
-            CutoverError: it cannot be reached.
+            CutoverError: the old server cannot be reached.
         """
         server = self.server
         return await asyncio.to_thread(lambda: server.scripts)
 
     async def there(self, script: Script) -> dict[str, Said]:
-        """Run a script at the old server; what it says, by the rows' IDs."""
+        """Run a script in the old server's database; return the result lines by the rows' IDs."""
         return await asyncio.to_thread(self.server.run, script)
 
     async def wait_for_old_server(self) -> None:
-        """Let the old server begin what it had chosen."""
+        """Wait until the old server has started every run that it had chosen; see :data:`SETTLE`."""
         await asyncio.sleep(self._settle)
 
     async def matched(self, said: dict[str, Said]) -> list[tuple[Ownership, Said]]:
-        """The jobs that lines of a script are about; lines of another change of sides are told of."""
+        """Pair result lines of a script with the owner rows of their jobs.
+
+        A line whose token differs from the job's token belongs to another cut-over; such a line becomes an outcome.
+        """
         owned = await self.ask(owners.load)
         by_key = {one.old_key: one for one in owned.values()}
         found = []
@@ -196,7 +206,7 @@ class Handover:
     async def note(
         self, call: Call, job: str, owner: Owner, action: str, detail: str, **columns: Any
     ) -> Ownership:
-        """Write a job's row, with a row of the audit."""
+        """Write the owner row of a job and an audit entry; return the new row."""
         reason = {"Reason": self._reason[:500]} if self._reason else {}
         await owners.put(call.connection, job, owner, self._by, call.now, **reason, **columns)
         await audit(call.connection, self._by, action, call.now, job_name=job, detail=detail)
@@ -204,10 +214,10 @@ class Handover:
 
 
 async def known(call: Call, job: str) -> Ownership:
-    """The row of a job, locked.
+    """Lock and return the owner row of a job.
 
     Raises:
-        CutoverError: nothing is known about its row there.
+        CutoverError: the job has no owner row, or the ID of its row in the old table is unknown.
     """
     one = await owners.lock(call.connection, job)
     if one is None or one.old_key is None:
@@ -218,10 +228,19 @@ async def known(call: Call, job: str) -> Ownership:
 
 
 async def is_to_do(call: Call, one: Ownership, owner: Owner, mark: str | None) -> bool:
-    """Whether a step is still to be done that ends a change of sides with this owner and mark; not if it is, and nobody heard of it.
+    """Return whether a final step still has to be done.
+
+    Args:
+        call: The transaction.
+        one: Owner row with which the step began.
+        owner: Owner that the step sets.
+        mark: Mark that the step sets.
+
+    Returns:
+        ``False`` if an earlier attempt was committed and only the database's answer was lost.
 
     Raises:
-        CutoverError: somebody else has gone on with it.
+        CutoverError: another process has changed the row since.
     """
     found = await known(call, one.job)
     if (found.step, found.mark) == (one.step, one.mark):
@@ -232,34 +251,34 @@ async def is_to_do(call: Call, one: Ownership, owner: Owner, mark: str | None) -
 
 
 def new_token() -> str:
-    """What names one change of sides."""
+    """Return a new token, which identifies one cut-over of a job."""
     return secrets.token_hex(_TOKEN_BYTES)
 
 
 def next_token(token: str) -> str:
-    """What names the change of sides after this one: the same whenever it is asked, so that a row which has it already is known."""
+    """Return the token that follows a token; equal input gives equal output, so a row that already has the new token is recognized."""
     return hashlib.sha256(token.encode()).hexdigest()[: 2 * _TOKEN_BYTES]
 
 
 def tokens(jobs: Sequence[Ownership]) -> list[tuple[str, str]]:
-    """The rows' IDs with their tokens."""
+    """Return the ID of each old row with its token."""
     return [(str(one.old_key), one.mark or "") for one in jobs]
 
 
 def shown(slot: datetime | None) -> str:
-    """A slot in the project's zone."""
+    """Format a slot in the project's time zone."""
     if slot is None:
         return "only when asked"
     return f"{slot.astimezone(parse_zone(current().timezone)):%Y-%m-%d %H:%M:%S}"
 
 
-# What ran here while a job was here: what the old server's log and screens get when it goes back.
+# Runs of this scheduler, which the old server's log and screens get when a job goes back.
 
 _MOST = 1000
-"""Runs of one job that are carried over, the newest."""
+"""Maximum number of runs of one job that are written into the old log; the newest runs are used."""
 
 CAME = "cutover start"
-"""What the audit calls it when a job comes here."""
+"""Audit action of a job's move to this scheduler."""
 _CAME = sa.select(sa.func.max(job_audit.c.At, type_=UtcDateTime())).where(
     job_audit.c.JobName.in_(sa.bindparam("jobs", expanding=True)), job_audit.c.Action == CAME
 )
@@ -269,15 +288,13 @@ _EVER = datetime(2000, 1, 1, tzinfo=UTC)
 async def runs_here(
     connection: AsyncConnection, job: str, clock: OldClock, *, aliases: Sequence[str] = ()
 ) -> tuple[PastRun, ...]:
-    """The attempts of a job since it came here, oldest first; in the times of the old server's clock."""
+    """Return at most 1000 attempts since the job came to this scheduler, oldest first; times are the old server's wall clock."""
     c = logged_job.c
     begins = await connection.scalar(_CAME, {"jobs": [job, *aliases]}) or _EVER
     found = await connection.execute(
         sa.select(c.StartedAt, c.CompletedAt, c.Success, c.ResultMessage, c.ErrorMessage)
         .where(c.JobName == job, c.StartedAt >= begins, c.CompletedAt.is_not(None))
-        .where(
-            c.JobId.is_not(None)
-        )  # attempts that were imported have none: they are the old server's own
+        .where(c.JobId.is_not(None))  # imported attempts of the old server have no JobId
         .order_by(c.ID.desc())
         .limit(_MOST)
     )
@@ -293,23 +310,23 @@ async def runs_here(
     )
 
 
-# Who runs a job: what an operator may say about it, and the jobs that an import brought. Each is one transaction with its row of the audit.
+# Owners: import owners from a file, or set an owner by hand. Each operation is one transaction and writes an audit entry.
 
 FILE = Path("legacy") / "cutover.json"
-"""What ``targcc-gen import-legacy --paused`` writes."""
+"""File that ``targcc-gen import-legacy --paused`` writes."""
 
 _RELEASED = 200
-"""Runs that are offered again at once when their job comes here; the engine's sweep finds the others."""
+"""Maximum number of waiting runs that are released at once when their job comes here; the engine's sweep releases the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """A job of the old server.
+    """Job of the old server, as an import listed it.
 
     Args:
-        job: Its name here.
-        old_key: The ID of its row.
-        runner: The old server's process that runs it.
+        job: Name of the job in this scheduler.
+        old_key: ID of the job's row in the old table.
+        runner: Process of the old server that runs the job.
     """
 
     job: str
@@ -318,10 +335,10 @@ class Moving:
 
 
 def read_file(path: Path) -> list[Moving]:
-    """The jobs that an import brought and that the old server runs.
+    """Read the imported jobs that the old server runs.
 
     Raises:
-        CutoverError: it is no such file.
+        CutoverError: the file cannot be read or has another format.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -341,9 +358,10 @@ def read_file(path: Path) -> list[Moving]:
 
 
 async def register(call: Call, jobs: Sequence[Moving], owner: Owner, by: Actor) -> list[str]:
-    """Say of jobs that were imported paused that the old server runs them; which of them are new.
+    """Set the owner of imported jobs that have no owner yet; return their names.
 
-    The pause they were created with ends by that: their owner keeps them from running. A job that has an owner keeps it.
+    Imported jobs were created paused. The pause ends here, since the owner now keeps the jobs from running. A job that has an owner
+    keeps that owner.
     """
     await owners.lock_first(call.connection)
     known = await owners.load(call.connection)
@@ -368,20 +386,22 @@ async def set_owner(
     old_key: str | None = None,
     runner: str | None = None,
 ) -> Ownership:
-    """Say who runs a job. Nothing is done at the old server. With its first owner the pause that it was created with ends.
+    """Set the owner of a job; the old server's table is not changed.
+
+    The first owner other than ``new`` also ends the pause with which the job was created.
 
     Args:
         call: The transaction.
-        job: The job's name.
-        owner: Who.
-        by: Who says so.
-        reason: Why.
-        old_is_off: That nothing runs the job there any more: what it takes to run it here.
-        old_key: The ID of its row there, if that is new.
-        runner: The process there, if that is new.
+        job: Name of the job.
+        owner: The new owner.
+        by: Actor for the audit.
+        reason: Reason for the audit.
+        old_is_off: Confirms that the old server no longer runs the job. Required to change the owner to ``new``.
+        old_key: New ID of the job's row in the old table; ``None`` keeps the ID.
+        runner: New runner of the old server; ``None`` keeps the runner.
 
     Raises:
-        RunStateError: the job is about to change sides, or it may still be run there.
+        RunStateError: the owner is to become ``new`` while a cut-over of the job is unfinished or the old server may still run the job.
     """
     await owners.lock_first(call.connection)
     before = await owners.lock(call.connection, job)
@@ -409,26 +429,26 @@ async def set_owner(
 
 
 async def _end_first_pause(call: Call, job: str) -> None:
-    """From now on its owner says where a job runs; a pause that a person has made stays."""
+    """End the pause with which a job was created; a pause set by a person stays."""
     await pauses.end_first_pause(call.connection, job, str(SYSTEM), call.now)
 
 
 async def resume_here(call: Call, job: str) -> None:
-    """Offer the runs that waited for the job to come here."""
+    """Release runs that waited until the job came to this scheduler."""
     await call.engine.release(call.connection, job_name=job, count=_RELEASED)
 
 
-# Jobs come here from the old server. The steps are those of ``handover.py``.
+# From the old server to this scheduler; the module docstring lists the steps.
 
 _INSTANT = timedelta(microseconds=1)
 _ACTION = CAME
 
 
 class Taking(Handover):
-    """Takes jobs over; one that runs there right now is left as it is."""
+    """Take jobs over from the old server; a job that runs on the old server now is left unchanged."""
 
     async def take(self, jobs: Sequence[str]) -> list[Outcome]:
-        """Do all steps."""
+        """Run all steps for the jobs."""
         scripts = await self.scripts()
         begun = await self.begin(jobs)
         for last in (False, True):
@@ -437,7 +457,7 @@ class Taking(Handover):
             before = await self.there(scripts.off(tokens(begun)))
             await self.wait_for_old_server()
             said = await self.there(scripts.look(tokens(begun)))
-            # A row whose run ended in between is on and idle: it can be switched off now.
+            # A row whose run has ended meanwhile is active and idle, so it can be switched off now.
             again = set() if last else {key for key in said if said[key].outcome == "idle"}
             ran = {key for key in before if before[key].outcome == "running"}
             await self.finish({key: said[key] for key in said if key not in again}, ran)
@@ -445,17 +465,17 @@ class Taking(Handover):
         return self.outcomes
 
     async def begin(self, jobs: Sequence[str]) -> list[Ownership]:
-        """Note that jobs are about to come here; those that can, each with its token."""
+        """Set the step ``taking``; return the owner rows of the jobs that can be taken, each with its token."""
         return [one for job in jobs if (one := await self.attempt(self._begin, job)) is not None]
 
     async def finish(
         self, said: dict[str, Said], ran: Collection[str] = frozenset()
     ) -> list[Outcome]:
-        """Take what is switched off there, by what the script has said.
+        """Take over the jobs whose rows the script has switched off.
 
         Args:
-            said: What it said, by the rows' IDs.
-            ran: The rows that ran when they were to be switched off.
+            said: Result lines of the script by the rows' IDs.
+            ran: IDs of the rows whose job ran when the script tried to switch them off.
         """
         for one, line in await self.matched(said):
             if one.step is not Step.TAKING:
@@ -510,16 +530,16 @@ class Taking(Handover):
         return _is_here(one.job, slot)
 
     def _handled_there(self, definition: JobDefinition, said: Said, now: datetime) -> datetime:
-        """Up to where the old server has done the job's slots."""
+        """Return the instant up to which the old server has handled the job's slots."""
         following = self.clock.instant(said.next_run)
         last = self.clock.instant(said.last_run)
         if following is None:
             return now
-        if last is not None and last >= following:  # it had chosen that run, and did it
+        if last is not None and last >= following:  # the old server did the chosen run
             return last
         return min(
             _before(definition, following), now
-        )  # a later one would be taken for a wrong clock's
+        )  # a later instant would be taken for a wrong clock
 
 
 def _is_here(job: str, slot: datetime | None) -> Outcome:
@@ -527,7 +547,7 @@ def _is_here(job: str, slot: datetime | None) -> Outcome:
 
 
 def _before(definition: JobDefinition, slot: datetime) -> datetime:
-    """After which instant a slot comes next."""
+    """Return an instant after which ``slot`` is the next slot of the schedule."""
     if definition.schedule is None:
         return slot
     just_before = slot - _INSTANT
@@ -536,7 +556,7 @@ def _before(definition: JobDefinition, slot: datetime) -> datetime:
     following = definition.schedule.next(just_before, definition.timezone)
     if following is None or following <= slot:
         return just_before
-    return slot - (following - just_before)  # it counts from the run before
+    return slot - (following - just_before)  # the schedule counts from the previous run
 
 
 def _why_not(one: Ownership, said: Said, *, ran: bool) -> str:
@@ -554,16 +574,16 @@ def _why_not(one: Ownership, said: Said, *, ran: bool) -> str:
     )
 
 
-# Jobs go back to the old server, with what ran here meanwhile. The steps are those of ``handover.py``.
+# From this scheduler to the old server; the module docstring lists the steps.
 
 _RETURN_ACTION = "cutover back"
 
 
 class Returning(Handover):
-    """Gives jobs back; one that runs or waits here, or is about to, is left as it is."""
+    """Give jobs back to the old server; a job that runs, waits or has a slot due soon is left unchanged."""
 
     async def give_back(self, jobs: Sequence[str]) -> list[Outcome]:
-        """Do all steps."""
+        """Run all steps for the jobs."""
         scripts = await self.scripts()
         begun = await self.begin(jobs)
         if ready := [one for one in begun if await self._is_in_time(one)]:
@@ -575,13 +595,13 @@ class Returning(Handover):
         return self.outcomes
 
     async def begin(self, jobs: Sequence[str]) -> list[Ownership]:
-        """Let jobs run here no more; those that can go, each with the first slot of the other side."""
+        """Stop jobs here; return the owner rows of the jobs that can go back, each with the old server's first slot."""
         closed = [one for job in jobs if (one := await self.attempt(self._close, job)) is not None]
         found = [await self.attempt(self._idle, one.job) for one in closed]
         return [one for one in found if one is not None]
 
     async def preview(self, jobs: Sequence[Ownership]) -> list[Return]:
-        """What the other side would be told of jobs now; nothing is changed."""
+        """Return what the old server would get for jobs now; changes nothing."""
         now, schedules = self.scheduler.clock.now(), await self.ask(slots.load)
 
         async def to_return(one: Ownership) -> Return:
@@ -592,7 +612,7 @@ class Returning(Handover):
         return [await to_return(one) for one in jobs]
 
     async def return_of(self, one: Ownership) -> Return:
-        """What the other side has to be told of a job."""
+        """Return what the old server gets for a job: row ID, token, next run and past runs."""
         definition = self.scheduler.definitions.get(one.job)
         aliases = definition.aliases if definition is not None else ()
         past = await self.ask(lambda db: runs_here(db, one.job, self.clock, aliases=aliases))
@@ -600,7 +620,7 @@ class Returning(Handover):
         return Return(str(one.old_key), one.mark or "", slot, past)
 
     async def finish(self, said: dict[str, Said]) -> list[Outcome]:
-        """Note what is switched on there, by what the script has said."""
+        """Record which rows the script has switched on."""
         for one, line in await self.matched(said):
             if one.step is not Step.RETURNING:
                 self.answer(one.job, "is run by the old server", done=one.owner is not Owner.NEW)
@@ -630,19 +650,25 @@ class Returning(Handover):
         return await self.note(call, job, Owner.OLD, _RETURN_ACTION, detail, **changed)
 
     async def _idle(self, call: Call, job: str) -> Ownership | None:
-        """A claim that was under way when the job was closed has committed by now, or finds it closed."""
+        """Check that no run of the closed job is running.
+
+        A claim in progress when the job was closed has committed by now, or sees the new owner and claims nothing.
+        """
         if found := await owners.running(call.connection, job):
             raise CutoverError(f"run {found[0]} of it runs: repeat this when it has ended")
         return await known(call, job)
 
     async def _is_in_time(self, one: Ownership) -> bool:
-        """Whether the other side can run the noted slot. One that has passed meanwhile runs here, and the job goes back after that."""
+        """Return whether the old server can still run the stored slot.
+
+        If the slot is due or nearly due, the job is reopened here, runs that slot here, and can go back afterwards.
+        """
         if one.next_slot is None or one.next_slot > self.scheduler.clock.now() + self._lead:
             return True
         key, token = str(one.old_key), next_token(one.mark or "")
         said = await self.there(self.server.scripts.remark(key, one.mark or "", token))
         outcome = said[key].outcome if key in said else "gone"
-        if outcome == "on":  # noting it was all that was missing
+        if outcome == "on":  # the row is on; only the record here was missing
             self.outcomes.append(await self.do(self._returned, one))
         elif outcome == "off":
             self.outcomes.append(await self.do(self._reopen, one, token))
@@ -671,7 +697,7 @@ async def _next_here(
     row: slots.ScheduleRow | None,
     now: datetime,
 ) -> datetime | None:
-    """The first slot of a job that is not handled here: the one from which the other side goes on."""
+    """Return the first slot that this scheduler has not handled; the old server continues with this slot."""
     schedule, name, zone = definition.schedule, definition.name, definition.timezone
     if schedule is None:
         return None

@@ -1,4 +1,4 @@
-"""Plan and status of a cut-over."""
+"""Make the plan of a cut-over and show its status."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from .cutover import Moving
 from .old_server import OldRow, OldServer
 from .owners import Owner, Ownership, Step
 
-# The plan of a cut-over: what has to be true before it, and its order, one runner of the old server after the other.
+# Plan: checks before a cut-over, and the order of the jobs, one runner of the old server after the other.
 
 _INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that has to be true; ``look``: that a person has to decide about."""
+    """Result of one check: ``ok``, ``stop`` (prevents the cut-over) or ``look`` (a person has to decide)."""
 
     verdict: Literal["ok", "look", "stop"]
     said: str
@@ -41,12 +41,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """A job that is to come here.
+    """Job that the old server still runs.
 
     Args:
-        owned: Who runs it.
-        old_next: When the old server runs it next.
-        new_next: When it would run here next, from that time on.
+        owned: Owner row of the job.
+        old_next: Next run on the old server.
+        new_next: First run here at or after ``old_next``, or after now if ``old_next`` is unknown.
     """
 
     owned: Ownership
@@ -56,26 +56,26 @@ class JobPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What has to be true, and the jobs by runner in the order in which they come."""
+    """Checks, and the jobs by runner in the order of the cut-over."""
 
     checks: tuple[Check, ...]
     runners: Mapping[str, tuple[JobPlan, ...]]
 
     @property
     def ready(self) -> bool:
-        """Whether nothing stands in the way."""
+        """Return whether no check prevents the cut-over."""
         return all(check.verdict != "stop" for check in self.checks)
 
 
 async def make_plan(
     scheduler: Scheduler, old: OldServer | None, imported: Sequence[Moving]
 ) -> Plan:
-    """Look at both sides; nothing is changed.
+    """Check both sides and plan the cut-over; changes nothing.
 
     Args:
-        scheduler: This side.
-        old: The other side, where it can be reached.
-        imported: The jobs that the import brought.
+        scheduler: This scheduler.
+        old: The old server; ``None`` if no database URL is set.
+        imported: Jobs that the import listed.
     """
     owned = await scheduler.read(owners.load)
     there, checks = await _old_side(old)
@@ -88,7 +88,7 @@ async def make_plan(
 
 
 def by_runner(plans: Iterable[JobPlan]) -> dict[str, tuple[JobPlan, ...]]:
-    """The jobs by the old server's runner, in the order of their names."""
+    """Group job plans by runner of the old server; runners and jobs are sorted by name."""
     found: dict[str, list[JobPlan]] = {}
     for one in sorted(plans, key=lambda plan: (plan.owned.runner or "", plan.owned.job)):
         found.setdefault(one.owned.runner or "", []).append(one)
@@ -214,10 +214,10 @@ def _names(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-# How a cut-over stands: each job's two sides beside each other, what is wrong, and the first runs here.
+# Status: each job's state on both sides, alarms, and the first runs in this scheduler.
 
 WATCHED = timedelta(days=1)
-"""How long a job that has come here stays on the watch list."""
+"""Time for which a job stays on the watch list after its move to this scheduler."""
 _LATE = timedelta(minutes=2)
 
 Side = Literal["old", "new", "neither", "both", "unknown"]
@@ -225,13 +225,13 @@ Side = Literal["old", "new", "neither", "both", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One job.
+    """Status of one job.
 
     Args:
-        owned: Who runs it.
-        side: Where it runs, by what both databases say; ``unknown`` where the old one was not asked.
-        alarm: What is wrong and what to do; empty when nothing is.
-        old_next: When the old server runs it next.
+        owned: Owner row of the job.
+        side: Side that runs the job by both databases; ``unknown`` if the old database was not read.
+        alarm: Problem and remedy; empty if there is no problem.
+        old_next: Next run on the old server.
     """
 
     owned: Ownership
@@ -242,12 +242,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A job in its first day here.
+    """Job in its first day in this scheduler.
 
     Args:
-        owned: Since when it is here.
-        runs: Its runs since then, newest first, at most 50.
-        alarm: What is wrong; empty when nothing is.
+        owned: Owner row of the job; ``since`` is the time of the move.
+        runs: Runs since the move, newest first, at most 50.
+        alarm: The problem; empty if there is no problem.
     """
 
     owned: Ownership
@@ -258,11 +258,11 @@ class Watched:
 async def standings(
     connection: AsyncConnection, old: Mapping[str, OldRow] | None
 ) -> list[Standing]:
-    """Every job that the old server has or had.
+    """Return the status of every job that has an owner row.
 
     Args:
-        connection: Reads.
-        old: The old server's rows by ID; ``None`` when it was not asked.
+        connection: Connection to this scheduler's database.
+        old: Rows of the old table by ID; ``None`` if the old server was not read.
     """
     return [_standing(one, old) for one in (await owners.load(connection)).values()]
 
@@ -303,7 +303,7 @@ def _wrong(one: Ownership, row: OldRow | None, side: Side) -> str:
 
 
 async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched]:
-    """The jobs that have come here within a day, those that need a look first."""
+    """Return the jobs that moved to this scheduler within a day; jobs with an alarm come first."""
     owned = [
         one
         for one in (await owners.load(connection)).values()

@@ -1,4 +1,4 @@
-"""The jobs that come from outside the code, where the settings name a source of them."""
+"""Create the follower of the old server's job table, if the settings name a database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from .source import SourceFollower
 
 
 def external_jobs(settings: Settings, clock: Clock) -> SourceFollower | None:
-    """What follows the jobs of the old server's table; ``None`` where the settings name none, and then its modules are not loaded."""
+    """Return the follower of the old server's job table; ``None`` if ``legacy_url`` is empty.
+
+    Without ``legacy_url`` the modules that read the table are not imported.
+    """
     if not settings.legacy_url:
         return None
     from .c_job import CJobSource

@@ -1,7 +1,7 @@
-"""Load the old server's run history, as ``targcc-gen import-legacy`` wrote it, into ``c_LoggedJob``.
+"""Load the old server's run history into ``c_LoggedJob``, from the file that ``targcc-gen import-legacy`` wrote.
 
-The file has one JSON object a line, gzipped if its name ends in ``.gz``. Loading it again, or another export that overlaps
-with it, adds only what is missing.
+The file contains one JSON object a line. A file whose name ends in ``.gz`` is gzipped. Loading the same file again, or an
+overlapping export, adds only missing runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ...kernel.statistics import add_plainly
 
 _BATCH = 1000
 _MANY = 50
-"""Runs of one job with one start; a job that runs once a second has one."""
+"""Number of runs of one job with the same start from which their ids are cached. A job that runs once a second has one run a start."""
 _INT_MAX = 2**31 - 1
 
 Record = dict[str, Any]
@@ -42,7 +42,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The counts of a load: runs that were added, runs that were there, and the oldest of all."""
+    """Counts of a load: added runs, runs already present, and the start of the oldest run in the file."""
 
     added: int
     present: int
@@ -56,17 +56,17 @@ def load_history(
     by: Actor,
     progress: Callable[[int], None] | None = None,
 ) -> Loaded:
-    """Put the runs of a file into ``c_LoggedJob``, all or none, and say so in ``c_JobAudit``.
+    """Insert the runs of a file into ``c_LoggedJob`` in one transaction, and record the import in ``c_JobAudit``.
 
     Args:
-        url: The database; its tables must be there.
-        path: The file.
-        by: Who loads it.
-        progress: Called with how many bytes of the file have been read.
+        url: Database URL; the tables must exist.
+        path: Path of the file.
+        by: Actor for the audit.
+        progress: Called with the number of bytes read so far.
 
     Raises:
         HistoryError: a line is not a run.
-        OSError: The file cannot be read.
+        OSError: the file cannot be read.
     """
     added = present = 0
     oldest: datetime | None = None
@@ -104,7 +104,7 @@ def _records(raw: BinaryIO, path: Path) -> Iterator[Record]:
 
 
 def _record(line: dict[str, Any]) -> Record:
-    """A row of ``c_LoggedJob``."""
+    """Convert a line of the file into a row of ``c_LoggedJob``."""
     completed = line.get("CompletedAt")
     duration = line.get("DurationMs")
     metadata = {"legacy_id": line["LegacyId"]} if line.get("LegacyId") else None
@@ -131,9 +131,9 @@ def _instant(text: str) -> datetime:
 
 
 class _Present:
-    """Which runs the table has already; the same run has the same job, start and old id.
+    """Find runs that the table already contains; equal runs have the same job, start and old id.
 
-    What is known of a start that very many runs share is kept, so that those are read once and not with each batch.
+    If at least 50 runs share a job and a start, their ids are cached, so that later batches do not read them again.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -141,7 +141,7 @@ class _Present:
         self._shared: dict[Key, set[str | None]] = {}
 
     def missing(self, batch: list[Record]) -> list[Record]:
-        """The runs of a batch that are to be added."""
+        """Return the runs of a batch that the table does not contain."""
         starts = {(record["JobName"], record["StartedAt"]) for record in batch}
         found = imported_since(self._connection, starts - self._shared.keys())
         known = found | self._shared

@@ -1,4 +1,4 @@
-"""The old server: clock, tables, log, SQL scripts."""
+"""Read and write the old server's database: clock, tables, log of runs, SQL scripts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ...schedules.zones import parse_zone, resolve, wall_clock
 from ...services.database import Database
 from ...settings import Settings
 
-# The clock of the old server, whose tables hold wall-clock times without a zone.
+# Clock: the old server's tables contain wall-clock times without a zone.
 
 
 class OldClock:
-    """Instants as the old server writes them, and back.
+    """Convert instants to the old server's wall clock, and back.
 
     Args:
-        zone: The zone of the machine it runs on.
+        zone: Time zone of the old server's machine.
     """
 
     def __init__(self, zone: str) -> None:
@@ -33,11 +33,14 @@ class OldClock:
 
     @classmethod
     def of(cls, settings: Settings) -> OldClock:
-        """The clock that the settings name; else the project's."""
+        """Return the clock in the zone of ``legacy_timezone``, or in the project's zone if the setting is empty."""
         return cls(settings.legacy_timezone or current().timezone)
 
     def instant(self, value: Any) -> datetime | None:
-        """A time of the table, as any driver gives it; of two that show the same the first."""
+        """Convert a time of the table to an instant; ``None`` for NULL and for an empty text.
+
+        A wall-clock time that occurs twice gives the first instant.
+        """
         if value is None or value == "":
             return None
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
@@ -46,28 +49,28 @@ class OldClock:
         return moment.astimezone(UTC)
 
     def wall(self, instant: datetime) -> datetime:
-        """What the clock shows at an instant."""
+        """Return the wall-clock time at an instant."""
         return wall_clock(instant, self.zone).replace(tzinfo=None, fold=0)
 
 
-# The two families of old tables, as far as a cut-over reads and writes them.
+# Shapes: the columns of the two families of old tables that a cut-over reads and writes.
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The columns of a family of ``c_Job`` by what they mean.
+    """Map meanings to column names for one family of ``c_Job``.
 
     Args:
-        word: What the family is called.
-        name: The job's name or code.
-        runner: Which process of the old server runs it; empty: there is one.
-        active: Whether it runs.
-        next_run: When it runs next.
-        last_run: When it ran last: the start while it runs, then the end.
-        status: What became of its last run.
-        running: What ``status`` holds while it runs.
-        mark: Where it is noted who switched the row off.
-        also: Further conditions for a row that is there.
+        word: Name of the family.
+        name: Column of the job's name or code.
+        runner: Column of the old server's process that runs the job; empty: the old server has only one process.
+        active: Column that switches the row on and off.
+        next_run: Column of the next run.
+        last_run: Column of the last run: the start while the job runs, then the end.
+        status: Column of the last run's result.
+        running: Values of ``status`` while the job runs.
+        mark: Column that stores the mark of a cut-over.
+        also: Further SQL condition for existing rows.
         stamps: Columns that get the time of a change.
     """
 
@@ -85,7 +88,7 @@ class Shape:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The columns that a table has to have."""
+        """Return the required columns of a table."""
         return ("ID", self.name, self.active, self.next_run, self.last_run, self.status, self.mark)
 
 
@@ -102,7 +105,7 @@ CLASSIC = Shape(
     also="DeletedOn IS NULL",
     stamps=("ChangedOn",),
 )
-"""TARGCC 4."""
+"""Table of TARGCC 4."""
 
 CRON = Shape(
     word="cron",
@@ -115,14 +118,17 @@ CRON = Shape(
     running=("InProcess", "Running"),
     mark="LastResult",
 )
-"""A cron text and a procedure in each row. No column is for marks: ``LastResult`` gets one, until the job runs there again."""
+"""Table with a cron text and a procedure in each row.
+
+The table has no column for marks. ``LastResult`` stores the mark until the job runs on the old server again.
+"""
 
 
 def shape_of(columns: Collection[str], table: str) -> Shape:
-    """The family of a table, by its columns.
+    """Return the shape of a table by its column names.
 
     Raises:
-        CutoverError: it is of neither, or a column is missing.
+        CutoverError: a required column is missing.
     """
     found = {column.lower() for column in columns}
     shape = CLASSIC if "lkpjob" in found else CRON
@@ -132,7 +138,7 @@ def shape_of(columns: Collection[str], table: str) -> Shape:
     return shape
 
 
-# The old server's log of runs, ``c_LoggedJob``: its columns by what they mean. TARGCC 4's are known; with cron texts each shop has its own.
+# Log: the columns of the old server's ``c_LoggedJob``. TARGCC 4 has fixed columns; with cron texts each installation has its own.
 
 JOB = ("c_jobid", "jobid", "job_id")
 STARTED = ("whenstarted", "startedat", "starttime", "startdate", "rundate", "executedat")
@@ -149,17 +155,17 @@ _BY = ("lastrunby", "runby", "servername", "machinename")
 
 @dataclass(frozen=True, slots=True)
 class LogColumns:
-    """The columns of a log; empty: it has none.
+    """Column names of a log of runs; an empty text means that the log has no such column.
 
     Args:
-        job: The row's ID.
-        started: When a run began.
-        name: The job's name, where there is no column for the ID.
-        status_is_bit: Whether ``status`` holds 1 and 0, else ``Success`` and ``Failure``.
-        error: What went wrong; where there is none ``remarks`` says it.
-        by: Which machine ran it.
-        added_by: Who wrote the row.
-        added_on: When.
+        job: Column of the job row's ID.
+        started: Column of the start of a run.
+        name: Column of the job's name, for logs without a column for the ID.
+        status_is_bit: Whether ``status`` contains 1 and 0 instead of ``Success`` and ``Failure``.
+        error: Column of the error message; without this column ``remarks`` gets the message.
+        by: Column of the machine that ran the job.
+        added_by: Column of the writer of the row.
+        added_on: Column of the time at which the row was written.
     """
 
     job: str
@@ -190,13 +196,13 @@ TARGCC_4 = LogColumns(
 
 
 def log_columns(columns: Sequence[Mapping[str, Any]]) -> LogColumns:
-    """Which columns of a log mean what, by their usual names.
+    """Recognize the columns of a log by their usual names.
 
     Args:
-        columns: As SQLAlchemy's inspector has them.
+        columns: Columns from SQLAlchemy's inspector.
 
     Raises:
-        CutoverError: runs cannot be written into it; the message says why.
+        CutoverError: runs cannot be written into the log; the message contains the reason.
     """
     known = {str(column["name"]).lower(): column for column in columns}
 
@@ -227,10 +233,10 @@ def log_columns(columns: Sequence[Mapping[str, Any]]) -> LogColumns:
 
 
 def named_columns(names: str) -> LogColumns:
-    """Which columns of a log mean what, by a list of their names, separated by commas, where the log cannot be looked at.
+    """Recognize the columns of a log that cannot be inspected, from a comma-separated list of column names.
 
     Raises:
-        CutoverError: there is none for the job or for the start of a run, or one is no name.
+        CutoverError: a name is invalid, or the list has no column for the job or for the start of a run.
     """
     columns = [name.strip() for name in names.split(",") if name.strip()]
     if odd := [name for name in columns if not name.isidentifier()]:
@@ -250,22 +256,26 @@ def _texts(found: LogColumns) -> list[str]:
 
 
 def _needed(column: Mapping[str, Any]) -> bool:
-    """Whether a row needs a value of it; a database numbers its key, or the row is refused and told of."""
+    """Return whether an insert must give a value for the column.
+
+    A column named ``id`` counts as numbered by the database. If the database does not number that column, the insert fails and the failure
+    is reported.
+    """
     numbered = bool(column.get("autoincrement") is True or column.get("identity"))
     numbered = numbered or str(column["name"]).lower() == "id"
     return not column["nullable"] and column.get("default") is None and not numbered
 
 
-# The SQL for the old server's side: rows are switched off, and on again, by statements that check before they change.
+# SQL scripts for the old server: switch rows off and on again. Each statement checks its conditions before it changes a row.
 #
-# One text serves both: a person runs it and hands over what it printed, or the command line runs it. Each change is one guarded
-# ``UPDATE``; what it came to is said by a ``SELECT`` with one line of text a row::
+# The same text is run by the command line, or by a person who passes the printed output back. Each change is one guarded
+# ``UPDATE``; a ``SELECT`` returns the result as one line of text a row::
 #
 #     targcc <token> <outcome> <ID> <next run> <last run>
 #
-# A row that was switched off carries ``targcc <token> <next run>`` in a column, written by the same statement: the token names the one
-# change of sides it belongs to, and the time is the first run that the old server did not do. So the switch can be finished
-# after a crash, whatever the old server has done to the row's times meanwhile. Times are the old server's wall clock.
+# The statement that switches a row off also writes the mark ``targcc <token> <next run>`` into a column of the row. The token identifies
+# one cut-over, and the time is the first run that the old server did not do. With the mark the cut-over can be finished after a crash,
+# even if the old server has changed the row's times meanwhile. Times are the old server's wall clock.
 
 # ruff: noqa: S608 - the names are constants or checked, and every value is made a literal by `_text`, `_time` or `_key`
 
@@ -276,21 +286,22 @@ _TOKEN = 6
 _SAID = re.compile(r"targcc ([0-9a-f]{6}) (off|on|running|idle|late|left) (\S+) (\S+) (\S+)")
 _TABLE = re.compile(r'[\w.\[\]"]+')
 _MARK = len("targcc ") + _TOKEN + 2
-"""Where the time begins in a mark, counted from 1."""
+"""Position of the time in a mark, counted from 1."""
 _MOST_REMARKS = 960
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a script says of a row.
+    """Result line of a script for one row.
 
     Args:
-        token: Which change of sides it is about.
-        outcome: ``off``, ``on``; or why not: ``running``; ``late``: it is off, and the old server had taken it at the last moment;
-            ``idle``: it is on and does not run, so its run has ended since; ``left``: it is off, and not by this script.
-        key: The row's ID.
-        next_run: The first run that the old server did not do; wall clock.
-        last_run: Its last run's start while it runs, else the end; wall clock.
+        token: Token of the cut-over.
+        outcome: ``off`` or ``on``: the row was switched. ``running``: the job runs, so the row stayed on. ``late``: the row is off, but the
+            old server had started the job just before. ``idle``: the row is on and the job does not run, so its run has ended since.
+            ``left``: the row is off, but this script did not switch it off.
+        key: ID of the row.
+        next_run: First run that the old server did not do; wall clock.
+        last_run: Start of the last run while it runs, else its end; wall clock.
     """
 
     token: str
@@ -302,7 +313,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """A run that was done here, for the old server's log; start and end are the old server's wall clock."""
+    """Run of this scheduler for the old server's log; start and end are the old server's wall clock."""
 
     started: datetime
     ended: datetime
@@ -313,13 +324,13 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """A row that is switched on again.
+    """Row to switch on again.
 
     Args:
-        key: Its ID.
-        token: The mark's.
-        next_run: When it runs next; ``None`` for one without a schedule.
-        runs: What ran here meanwhile, oldest first.
+        key: ID of the row.
+        token: Token in the row's mark.
+        next_run: Next run of the job; ``None`` for a job without a schedule.
+        runs: Runs of this scheduler since the job came, oldest first.
     """
 
     key: str
@@ -329,7 +340,7 @@ class Return:
 
 
 def heard(text: str) -> dict[str, Said]:
-    """What the output of a script says, by the rows' IDs; whatever else stands around the lines."""
+    """Parse the output of a script into result lines by the rows' IDs; ignore all other text."""
     found = {}
     for token, outcome, key, next_run, last_run in _SAID.findall(text):
         found[key] = Said(token, outcome, key, _moment(next_run), _moment(last_run))
@@ -342,12 +353,12 @@ def _moment(text: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Statements for one transaction, and then those that say what they came to, one a row.
+    """Statements that change rows, and statements that return the results.
 
     Args:
-        changes: All of them, or none.
-        looks: Say what they came to.
-        records: Rows for a log whose columns are only known by their names: if they fail, the changes are done all the same.
+        changes: Changes, run in one transaction.
+        looks: Queries that return the result lines, one query a row.
+        records: Inserts into a log whose columns were recognized by name. If an insert fails, the changes remain.
     """
 
     changes: tuple[str, ...]
@@ -356,16 +367,16 @@ class Script:
 
 
 class Scripts:
-    """Writes the statements for one table.
+    """Build the statements for one table.
 
     Args:
         dialect: ``mssql``, ``postgresql`` or ``sqlite``.
-        table: The table's name.
-        shape: Its columns.
-        log: The columns of the log of runs; default: TARGCC 4's for its table, and no log for another.
+        table: Name of the table.
+        shape: Columns of the table.
+        log: Columns of the log of a table with cron texts; default: no log is written. A table of TARGCC 4 always has :data:`TARGCC_4`.
 
     Raises:
-        CutoverError: there are no scripts for the database, or the table's name is not one.
+        CutoverError: the dialect is not supported, or the table name is invalid.
     """
 
     def __init__(
@@ -385,19 +396,20 @@ class Scripts:
     # Statements.
 
     def off(self, rows: Sequence[tuple[str, str]]) -> Script:
-        """Switch rows off that do not run; a row is its ID and its token."""
+        """Return a script that switches off the rows whose job does not run; each row is given as ID and token."""
         return Script(tuple(self._off(key, token) for key, token in rows), self.look(rows).looks)
 
     def look(self, rows: Sequence[tuple[str, str]]) -> Script:
-        """Say how rows stand that were to be switched off."""
+        """Return a script that reports the state of rows after :meth:`off`."""
         return Script((), tuple(self._say(key, token, on="idle") for key, token in rows))
 
     def on(self, rows: Sequence[Return], *, in_time: bool = False) -> Script:
-        """Switch rows on that carry their mark, with the runs that were done here.
+        """Return a script that switches on rows that carry their mark, and logs the runs of this scheduler.
 
         Args:
             rows: The rows.
-            in_time: Only while the next run is still to come by the old database's clock: for a script that somebody runs later.
+            in_time: Switch a row on only if its next run is still in the future by the old database's clock. Meant for a script that a
+                person runs later. Has no effect on SQLite.
         """
         changes: list[str] = []
         records: list[str] = []
@@ -410,7 +422,7 @@ class Scripts:
         return Script(tuple(changes), looks, tuple(records))
 
     def remark(self, key: str, token: str, new: str) -> Script:
-        """Give a row that is off another token: whoever goes by the old one does nothing any more."""
+        """Return a script that replaces the token in a row's mark; scripts with the old token then do nothing."""
         mark = self.shape.mark
         later = self._concat(self._text(f"targcc {new} "), self._part_of_mark())
         where = f"{self._is(key)} AND {self._marked(token)}"
@@ -418,12 +430,13 @@ class Scripts:
         return Script((change,), (self._say(key, new, on="on"),))
 
     def text(self, script: Script, title: str, *, wait: bool = False) -> str:
-        """A script as one file for a person.
+        """Return a script as the text of one file for a person.
 
         Args:
             script: The statements.
-            title: The first line, a comment.
-            wait: Look only after two seconds, in which the old server may still begin what it had chosen.
+            title: Comment in the first line.
+            wait: Wait two seconds before the result queries, since the old server may still start runs that it had chosen. SQLite does
+                not wait.
         """
         begin, commit = {
             "mssql": ("SET XACT_ABORT ON;\nBEGIN TRANSACTION;", "COMMIT TRANSACTION;"),
@@ -441,7 +454,7 @@ class Scripts:
             )
         return "\n".join([*lines, *(f"{record};" for record in script.records), ""])
 
-    # Their parts.
+    # Parts of statements.
 
     def _off(self, key: str, token: str) -> str:
         shape = self.shape
@@ -469,7 +482,7 @@ class Scripts:
         return f"UPDATE {self._table} SET {', '.join(sets)} WHERE {' AND '.join(where)}"
 
     def _log_run(self, row: Return, run: PastRun, log: LogColumns) -> str:
-        """A row of the log, if the row was switched on by this and the run is not there yet."""
+        """Return the insert of a run into the log; the insert does nothing if the row was not switched on or the log has the run."""
         word = "Success" if run.success else "Failure"
         remarks = self._text(run.remarks[:_MOST_REMARKS])
         name = f"(SELECT {self.shape.name} FROM {self._table} WHERE {self._is(row.key)})"
@@ -497,7 +510,7 @@ class Scripts:
         )
 
     def _say(self, key: str, token: str, *, on: str) -> str:
-        """One line about a row; ``on`` is what an active one comes to."""
+        """Return the query for a row's result line; ``on`` is the outcome of an active row."""
         shape = self.shape
         active = (
             f"'{on}'" if on == "on" else f"CASE WHEN {self._runs()} THEN 'running' ELSE '{on}' END"
@@ -552,7 +565,7 @@ class Scripts:
         return f"'{moment.isoformat(separator, 'seconds')}'"
 
     def _time_text(self, column: str) -> str:
-        """A time as text, to the second; ``none`` where there is none."""
+        """Return SQL that formats a time column as text to the second; ``none`` for NULL."""
         text = {
             "mssql": f"CONVERT(varchar(19), {column}, 126)",
             "postgresql": f"to_char({column}, 'YYYY-MM-DD\"T\"HH24:MI:SS')",
@@ -568,25 +581,27 @@ class Scripts:
         }[self.dialect]
 
 
-# The old server's database, where it can be reached: what its rows say, and the scripts, run from here.
+# Connection to the old server's database: read the rows and run the scripts.
 
 _YES = {"1", "true", "t", "yes", "y"}
 _LOG = "c_LoggedJob"
 _MINE = "targcc"
-"""What ``LastRunBy`` holds in rows of the log that came from here."""
+"""``LastRunBy`` of log rows that a cut-over has written."""
 
 
 @dataclass(frozen=True, slots=True)
 class OldRow:
-    """A row of the old table; times are instants.
+    """Row of the old table; times are instants.
 
     Args:
-        key: Its ID.
-        name: The job's name or code.
-        runner: Which process of the old server runs it.
-        active: Whether that process does.
-        running: Whether it does right now, as far as the table says so.
-        mark: What is noted about who switched it off.
+        key: ID of the row.
+        name: Name or code of the job.
+        runner: Process of the old server that runs the job.
+        active: Whether the old server runs the job.
+        running: Whether the job runs now, by the row's status.
+        next_run: Next run on the old server.
+        last_run: Start of the last run while it runs, else its end.
+        mark: Content of the mark column.
     """
 
     key: str
@@ -601,19 +616,19 @@ class OldRow:
 
 @dataclass(frozen=True, slots=True)
 class OldRun:
-    """A run of the old server's log; ``ended`` is ``None`` where the log does not say it."""
+    """Run in the old server's log; ``ended`` is ``None`` if the log has no end."""
 
     started: datetime
     ended: datetime | None
 
 
 class OldServer:
-    """The old server's table of jobs. Its methods block: call them in a thread.
+    """The old server's job table and log. The methods block: call them in a thread.
 
     Args:
-        url: Its database.
-        table: The table's name.
-        clock: Its clock.
+        url: URL of the old server's database.
+        table: Name of the job table.
+        clock: Clock of the old server.
     """
 
     def __init__(self, url: str, table: str, clock: OldClock) -> None:
@@ -622,14 +637,14 @@ class OldServer:
         self.clock = clock
         self._scripts: Scripts | None = None
         self.not_logged = ""
-        """Why runs from here are not written into its log; empty: they are, or it has none."""
+        """Reason why runs of this scheduler are not written into the old log; empty if none is known."""
 
     @property
     def scripts(self) -> Scripts:
-        """Writes the statements for this table.
+        """Return the statement builder for this table.
 
         Raises:
-            CutoverError: there is no such table, or it has other columns.
+            CutoverError: the table does not exist or lacks a required column, the database cannot be used, or its dialect is not supported.
         """
         if self._scripts is None:
             columns = self._read(self._columns, self._table)
@@ -641,11 +656,11 @@ class OldServer:
 
     @property
     def shape(self) -> Shape:
-        """The table's columns by what they mean."""
+        """Return the shape of the table."""
         return self.scripts.shape
 
     def rows(self) -> dict[str, OldRow]:
-        """Every row that is not deleted, by its ID."""
+        """Return all rows that are not deleted, by ID."""
         shape = self.shape
         where = f" WHERE {shape.also}" if shape.also else ""
         query = f"SELECT * FROM {self._table}{where}"
@@ -654,7 +669,7 @@ class OldServer:
         return {row.key: row for row in rows}
 
     def run(self, script: Script) -> dict[str, Said]:
-        """Run a script in one transaction; what it says of each row, by ID."""
+        """Run a script in one transaction; return the result lines by row ID."""
 
         def work(connection: sa.Connection) -> str:
             for change in script.changes:
@@ -666,10 +681,12 @@ class OldServer:
         return heard(self._read(work))
 
     def runs(self, since: datetime, until: datetime) -> dict[str, list[OldRun]]:
-        """The runs of the old server's log that began in ``[since, until)``, by the row's ID, oldest first.
+        """Return the old server's runs in the log that began in ``[since, until)``, by row ID, oldest first.
+
+        Runs that a cut-over has written into the log are left out.
 
         Raises:
-            CutoverError: there is no log, or it has other columns.
+            CutoverError: the log does not exist, or lacks a column for the job or the start.
         """
         schema, dot, _ = self._table.rpartition(".")
         log = f"{schema}{dot}{_LOG}"
@@ -691,7 +708,7 @@ class OldServer:
         return found
 
     def _end_of(self, started: datetime, record: Mapping[str, Any]) -> datetime | None:
-        """When a run of the log ended, by whichever column says it."""
+        """Return the end of a run in the log, from the first filled column of seconds, milliseconds or end time."""
 
         def first(names: Sequence[str]) -> Any:
             return next((record[name] for name in names if record.get(name) is not None), None)
@@ -722,7 +739,7 @@ class OldServer:
         )
 
     def _log_columns(self) -> LogColumns | None:
-        """The columns of the log of a table with cron texts; ``None``: runs are not written into it."""
+        """Return the log columns of a table with cron texts; ``None`` if runs cannot be written into the log."""
         schema, dot, _ = self._table.rpartition(".")
         try:
             return log_columns(self._read(self._columns, f"{schema}{dot}{_LOG}"))
@@ -731,7 +748,7 @@ class OldServer:
             return None
 
     def _record(self, connection: sa.Connection, records: Sequence[str]) -> None:
-        """Write rows of a log, all or none; why not is kept."""
+        """Insert all rows into the log or none; on failure store the reason in ``not_logged``."""
         if not records:
             return
         try:
@@ -760,7 +777,11 @@ class OldServer:
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def _read(self, work: Any, *args: Any) -> Any:
-        """Do something in one transaction, which may be done once more: its connection may be lost. What a driver says becomes a sentence."""
+        """Run ``work`` in one transaction; retry once after a lost connection.
+
+        Raises:
+            CutoverError: the database cannot be used; the message contains the driver's error with secrets masked.
+        """
         engine = self._database.engine.execution_options(no_parameters=True)
 
         def once() -> Any:
@@ -787,5 +808,5 @@ def _is_yes(value: object) -> bool:
 
 
 def _managed(record: Mapping[str, Any]) -> bool:
-    """Whether TaskManager takes the row at all; a table without the column has only such rows."""
+    """Return whether TaskManager runs the row; all rows count if the table has no column ``IsManaged``."""
     return "ismanaged" not in record or _is_yes(record["ismanaged"])

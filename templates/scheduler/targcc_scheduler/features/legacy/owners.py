@@ -1,4 +1,4 @@
-"""Owner of a job: the old server or this one."""
+"""Store which server runs a job: the old server or this scheduler."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ from ...db.dialects.counting import changed
 from ...db.dialects.frequent import FrequentStatement
 from ...db.tables import job_owner, job_run, job_schedule, job_setting, job_shadow
 
-# Who runs a job, as ``c_JobOwner`` says it.
+# Values in ``c_JobOwner``.
 
 
 class Owner(StrEnum):
     """Who runs a job."""
 
     OLD = "old"
-    """The old server; here no slot becomes a run, and no run is claimed."""
+    """The old server runs the job. Here no slot becomes a run, and no run is claimed."""
     NEW = "new"
-    """This scheduler; so is every job without a row."""
+    """This scheduler runs the job. Default for jobs without an owner row."""
     SHADOW = "shadow"
-    """The old server, while this one writes down when it would have run the job."""
+    """The old server runs the job, while this scheduler records the slots of the job without running it."""
 
 
 class Step(StrEnum):
-    """What has been begun with a job and is not finished: until it is, the job runs on neither side."""
+    """Unfinished cut-over of a job; until the cut-over is finished, the job may be off on both sides."""
 
     TAKING = "taking"
-    """From the old server: its row is being switched off."""
+    """From the old server to this scheduler: the old row is being switched off."""
     RETURNING = "returning"
-    """Back to the old server: its row is being switched on."""
+    """From this scheduler to the old server: the old row is being switched on."""
 
     @property
     def command(self) -> str:
-        """What finishes it."""
+        """Return the command that finishes the cut-over."""
         return "targcc cutover start" if self is Step.TAKING else "targcc cutover back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
-    """One row.
+    """Row of ``c_JobOwner``.
 
     Args:
-        job: The job's name.
-        owner: Who runs it.
-        old_key: The ID of its row in the old ``c_Job``.
-        runner: The old server's process that runs or ran it; those of one runner change sides together.
-        since: Since when.
-        by: Who said so.
-        reason: What they gave as reason.
-        step: What is not finished.
-        mark: What stands in the old row while it is switched off; it names the one change of sides that it belongs to.
-        next_slot: The first slot that the side which takes over has to run.
-        waiting: How many runs wait here for the job to come here.
+        job: Name of the job.
+        owner: Server that runs the job.
+        old_key: ID of the job's row in the old ``c_Job``.
+        runner: Process of the old server that runs or ran the job; jobs of one runner are cut over together.
+        since: Time of the last change of this row.
+        by: Actor of the last change.
+        reason: Reason of the last change.
+        step: Unfinished cut-over.
+        mark: Token in the old row while that row is switched off; identifies one cut-over.
+        next_slot: First slot of the side that takes over.
+        waiting: Number of runs that wait until the job comes to this scheduler.
     """
 
     job: str
@@ -78,7 +78,7 @@ class Ownership:
     waiting: int = 0
 
 
-# Rows of ``c_JobOwner``. What the claim asks is :data:`IS_OURS`.
+# Queries on ``c_JobOwner``. Claims use :data:`IS_OURS`.
 
 _MANY = 500
 _LOCK = "first owner"
@@ -88,10 +88,10 @@ IS_OURS = job_run.c.JobName.not_in(
         job_owner.c.Owner != sa.literal_column(f"'{Owner.NEW}'")  # a parameter costs more
     )
 )
-"""That a run's job is run from here. Part of each statement that claims."""
+"""Condition that this scheduler runs the job of a run. Part of each claim statement."""
 
 IS_OURS_SQL = f"JobName NOT IN (SELECT JobName FROM c_JobOwner WHERE Owner <> '{Owner.NEW}')"  # noqa: S608 - a constant
-"""The same, for statements that are written as text."""
+"""The condition :data:`IS_OURS` for statements written as text."""
 
 _NOT_OURS = sa.select(job_owner.c.JobName, job_owner.c.Owner).where(
     job_owner.c.Owner != Owner.NEW, job_owner.c.JobName.in_(sa.bindparam("jobs", expanding=True))
@@ -107,7 +107,7 @@ _ALL = sa.select(
     .label("waiting"),
 ).order_by(job_owner.c.JobName)
 UNFINISHED_AFTER = timedelta(minutes=1)
-"""How long a change of sides takes that is under way."""
+"""Age from which a cut-over with a step counts as unfinished rather than in progress."""
 _UNFINISHED = _ALL.where(
     job_owner.c.Step.is_not(None), job_owner.c.Since <= sa.bindparam("before", type_=UtcDateTime)
 )
@@ -119,19 +119,23 @@ MARKS = tuple(
         sa.func.max(job_owner.c.Since, type_=UtcDateTime()),
     )
 )
-"""Other values when a job has changed its owner; transactions commit in another order than that of their instants."""
+"""Values that change when a job's owner changes.
+
+The latest ``Since`` is not enough, since transactions do not commit in the order of their instants.
+"""
 _NEEDS_THIS_RELEASE = (
     sa.update(job_setting)
     .where(job_setting.c.Name == "oldest_code 0004", job_setting.c.Value != "0004")
     .values(Value="0004")
 )
-"""Code that knows no owners would run every job; from the first owner on it is refused."""
+"""Refuse older code from the first owner row on: code without owners would run every job."""
 
 
 async def lock_first(connection: AsyncConnection) -> None:
-    """Until the transaction ends, nobody else gives a job its first owner or its first schedule.
+    """Lock first owners and first schedules of jobs until the transaction ends.
 
-    A job that is created paused is so only without an owner: whoever writes the one has to see the other.
+    A new job is created paused only if the job has no owner. So the writer of the first owner and the writer of the first schedule must
+    not run at the same time.
     """
     await known.of(connection).lock_job(connection, _LOCK)
 
@@ -139,13 +143,13 @@ async def lock_first(connection: AsyncConnection) -> None:
 async def load(
     connection: AsyncConnection, jobs: Collection[str] | None = None
 ) -> dict[str, Ownership]:
-    """The rows, of these jobs or all, by job."""
+    """Return the owner rows by job name; ``jobs=None`` returns all rows."""
     query = _ALL if jobs is None else _ALL.where(job_owner.c.JobName.in_(list(jobs)))
     return {row.JobName: _ownership(row) for row in await connection.execute(query)}
 
 
 async def unfinished(connection: AsyncConnection, now: datetime) -> list[Ownership]:
-    """The jobs whose change of sides was begun more than a minute ago and is not finished: they run on neither side."""
+    """Return the owner rows whose cut-over began more than a minute ago and is unfinished; such jobs may be off on both sides."""
     before = {"before": now - UNFINISHED_AFTER}
     return [_ownership(row) for row in await connection.execute(_UNFINISHED, before)]
 
@@ -153,7 +157,7 @@ async def unfinished(connection: AsyncConnection, now: datetime) -> list[Ownersh
 async def not_ours(
     connection: AsyncConnection, jobs: Collection[str] | None = None
 ) -> dict[str, Owner]:
-    """Those of the jobs, or of all, that are not run from here, and who owns them."""
+    """Map the jobs that this scheduler does not run to their owner; ``jobs=None`` checks all jobs."""
     if jobs is None:
         every_row = await _NONE_OF_OURS.all(connection, {})
         return {row.JobName: Owner(row.Owner) for row in every_row}
@@ -167,7 +171,10 @@ async def not_ours(
 
 
 async def lock(connection: AsyncConnection, job: str) -> Ownership | None:
-    """The row of a job; nobody else changes it, and no slot of the job becomes a run, until the transaction ends."""
+    """Lock a job's schedule and owner row, and return the owner row; ``None`` if there is none.
+
+    Until the transaction ends, no other transaction changes the row, and no slot of the job becomes a run.
+    """
     schedule = sa.select(job_schedule.c.LastSlot).where(job_schedule.c.JobName == job)
     await connection.execute(schedule.with_for_update())
     own = sa.select(job_owner.c.JobName).where(job_owner.c.JobName == job).with_for_update()
@@ -183,7 +190,7 @@ async def put(
     now: datetime,
     **columns: Any,
 ) -> None:
-    """Write who runs a job; ``columns`` are the others by their names, those that are not given stay as they are."""
+    """Insert or update the owner row of a job; ``columns`` sets further columns by name, and other columns stay unchanged."""
     values: dict[str, Any] = {
         "JobName": job,
         "Owner": owner,
@@ -197,7 +204,7 @@ async def put(
 
 
 async def running(connection: AsyncConnection, job: str) -> list[int]:
-    """The runs of a job that are running; a claim that is under way is waited for, so none is left out."""
+    """Return the ids of the job's running runs. Locks the active runs, so a claim in progress is waited for and its run is included."""
     active = sa.and_(job_run.c.JobName == job, job_run.c.State.in_(sorted(ACTIVE)))
     query = sa.select(job_run.c.Id, job_run.c.State).where(active).order_by(job_run.c.Id)
     rows = (await connection.execute(query.with_for_update())).all()
@@ -220,11 +227,11 @@ def _ownership(row: Any) -> Ownership:
     )
 
 
-# Slots of jobs that only look on: when they would have run from here.
+# Recorded slots of jobs in shadow: the times at which this scheduler would have run the jobs.
 
 
 async def record(connection: AsyncConnection, slots: Mapping[str, Sequence[datetime]]) -> None:
-    """Write down the slots of jobs; those that are there already stay once."""
+    """Insert slots of jobs; skip slots that are already recorded."""
     rows = [{"JobName": job, "Slot": slot} for job, many in slots.items() for slot in many]
     if rows:
         insert = known.of(connection).insert_ignore(job_shadow, [*job_shadow.primary_key.columns])
@@ -234,7 +241,7 @@ async def record(connection: AsyncConnection, slots: Mapping[str, Sequence[datet
 async def recorded(
     connection: AsyncConnection, jobs: Collection[str], since: datetime, until: datetime
 ) -> dict[str, list[datetime]]:
-    """The slots in ``[since, until)`` of each job, oldest first."""
+    """Return the recorded slots in ``[since, until)`` of each job, oldest first."""
     c = job_shadow.c
     found: dict[str, list[datetime]] = {job: [] for job in jobs}
     rows = await connection.execute(
@@ -248,5 +255,5 @@ async def recorded(
 
 
 async def prune(connection: AsyncConnection, before: datetime) -> int:
-    """Remove slots from before an instant; how many."""
+    """Delete slots before an instant; return the number of deleted slots."""
     return await changed(connection, sa.delete(job_shadow).where(job_shadow.c.Slot < before))

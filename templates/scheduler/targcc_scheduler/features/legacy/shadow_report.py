@@ -1,4 +1,4 @@
-"""The shadow report: the slots of jobs that only look on here, beside what the old server did."""
+"""Compare recorded slots of jobs in shadow with the runs of the old server, day by day."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from .old_server import OldRun, OldServer
 from .owners import Owner, Ownership
 
 TOLERANCE = timedelta(seconds=90)
-"""How much later than its slot the old server may begin a run: it polls, and does one job at a time."""
+"""Maximum delay from a slot to the start on the old server, which polls and runs one job at a time."""
 EARLY = timedelta(seconds=2)
-"""How much earlier: the clocks of two machines differ."""
+"""Maximum time by which the old server may start before the slot, since the clocks of two machines differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A run that only one side has.
+    """Slot or start without a counterpart on the other side.
 
     Args:
-        at: The slot here, or the start there.
-        here: Whether it is a slot here that nothing was begun for there; else the other way round.
+        job: Name of the job.
+        at: The slot here, or the start on the old server.
+        here: ``True``: a slot here without a start on the old server; ``False``: a start on the old server without a slot here.
     """
 
     job: str
@@ -37,13 +38,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day by the old server's clock.
+    """Comparison of one day by the old server's clock.
 
     Args:
-        date: Which.
-        over: Whether all of it has been compared.
-        same: How many slots were begun there.
-        differences: What only one side has.
+        date: The day.
+        over: Whether the whole day has been compared.
+        same: Number of slots with a matching start on the old server.
+        differences: Slots and starts without a counterpart.
     """
 
     date: date
@@ -53,19 +54,20 @@ class Day:
 
     @property
     def clean(self) -> bool:
-        """Whether it counts: something was compared, and all of it is the same."""
+        """Return whether the day is over, has at least one match and has no difference."""
         return self.over and self.same > 0 and not self.differences
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowReport:
-    """What the comparison came to.
+    """Result of the comparison.
 
     Args:
-        jobs: The jobs that were compared.
-        uncompared: Jobs that look on and cannot be compared: without a schedule, or counted from the end of runs that the log does not tell.
-        days: The days, oldest first.
-        latest: The longest time from a slot to its start there.
+        jobs: Compared jobs.
+        uncompared: Jobs in shadow that cannot be compared: jobs without a schedule, and jobs whose schedule counts from the end of runs
+            while the old log has no end times.
+        days: Compared days, oldest first.
+        latest: Longest delay from a slot to its start on the old server.
     """
 
     jobs: tuple[str, ...]
@@ -75,7 +77,7 @@ class ShadowReport:
 
     @property
     def clean_days(self) -> int:
-        """How many days in a row were clean up to now; a day on which nothing was due neither counts nor breaks the row."""
+        """Return the number of consecutive clean days up to now; a day without slots neither counts nor ends the sequence."""
         count = 0
         for day in reversed(self.days):
             if day.differences:
@@ -90,11 +92,11 @@ async def shadow_report(
     *,
     tolerance: timedelta = TOLERANCE,
 ) -> ShadowReport:
-    """Compare what both sides have done since all the jobs look on here.
+    """Compare both sides from the first full day on which all compared jobs were in shadow.
 
     Args:
-        scheduler: This side.
-        old: The other side.
+        scheduler: This scheduler.
+        old: The old server.
         tolerance: See :data:`TOLERANCE`.
     """
     owned = await scheduler.read(owners.load)
@@ -125,12 +127,12 @@ async def shadow_report(
 
 
 class _Tally:
-    """Counts by day.
+    """Count matches and differences by day.
 
     Args:
-        old: Whose days.
-        since: From here on.
-        until: What lies after this may still be begun.
+        old: The old server, whose clock defines the days.
+        since: Start of the comparison.
+        until: End of the comparison; the old server may still start later slots.
     """
 
     def __init__(self, old: OldServer, since: datetime, until: datetime) -> None:
@@ -148,7 +150,7 @@ class _Tally:
         starts: Sequence[datetime],
         tolerance: timedelta,
     ) -> None:
-        """Give each slot, oldest first, the first start that may be its own."""
+        """Match each slot, oldest first, with the first start within the tolerance; count matches and differences."""
         left = sorted(starts)
         for slot in slots:
             while left and left[0] < slot - EARLY:
@@ -163,7 +165,7 @@ class _Tally:
     def compare_intervals(
         self, job: str, schedule: AfterRunSchedule, runs: Sequence[OldRun], tolerance: timedelta
     ) -> None:
-        """Look whether each run, oldest first, began when it would have here after the run before it there."""
+        """Check the start of each run, oldest first: compute the due time from the previous run on the old server, and compare."""
         zone = self._old.clock.zone
         due = None
         for run in runs:
@@ -177,11 +179,11 @@ class _Tally:
             known = run.ended is not None or isinstance(schedule, AfterStartSchedule)
             ended = run.ended or run.started
             due = schedule.following(run.started, ended, zone) if known else None
-        if due is not None:  # a later one would have been begun by now
+        if due is not None:  # the next run should have started by now
             self._note(job, due, here=True)
 
     def days(self, first: date) -> tuple[Day, ...]:
-        """The days from the first one to the last that has begun."""
+        """Return the days from ``first`` to the day of the comparison's end."""
         last = self._old.clock.wall(self._until).date()
         found = []
         for number in range((last - first).days + 1):
@@ -203,7 +205,7 @@ class _Tally:
 
 
 def _all_runs(old: OldServer, since: datetime, until: datetime) -> dict[str, list[OldRun]]:
-    """The runs of the log, and those that are not over: they are in the log when they have ended."""
+    """Return the runs of the old log by row ID, and the running runs, which the log contains only after their end."""
     found = old.runs(since, until)
     for key, row in old.rows().items():
         begun, at = found.setdefault(key, []), row.last_run if row.running else None
@@ -214,7 +216,7 @@ def _all_runs(old: OldServer, since: datetime, until: datetime) -> dict[str, lis
 
 
 def _ends(runs: Sequence[OldRun]) -> bool:
-    """Whether the log says when runs ended; the last one may not be over."""
+    """Return whether the log has the end of every run except the last, which may still be running."""
     return all(run.ended is not None for run in runs[:-1])
 
 
@@ -224,7 +226,7 @@ def _schedule_of(scheduler: Scheduler, one: Ownership) -> Schedule | None:
 
 
 def _counts_from(scheduler: Scheduler, one: Ownership) -> timedelta:
-    """How long before a day the run may lie from which its first one is counted."""
+    """Return the schedule's delay after the previous run: the day's first run may count from a run that much earlier."""
     schedule = _schedule_of(scheduler, one)
     return schedule.delay if isinstance(schedule, AfterRunSchedule) else timedelta()
 

@@ -1,4 +1,4 @@
-"""Jobs that come from outside the code: what a source of them is, and how the registry follows one."""
+"""Define sources of jobs outside the code, and keep the registry up to date with a source."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ log = logging.getLogger("targcc.legacy.source")
 
 @dataclass(frozen=True)
 class Reading:
-    """What a source holds now.
+    """Content of a source at one time.
 
     Args:
-        definitions: The jobs that are to run, by name. A job that has not changed is the same object as in the reading before.
-        broken: What cannot be made a job.
-        idle: Names of jobs that are kept there and are not to run.
-        asked: Jobs that somebody there wants to run now, with the instant for which it was asked; told again until the run is over.
-        unwritten_since: From when on runs may have ended here that are not written down there; ``None``: all are.
+        definitions: Active jobs by name. An unchanged job is the same object as in the previous reading.
+        broken: Entries that cannot become a job.
+        idle: Names of inactive jobs.
+        asked: Run requests from the source: job names with the requested instant. A request is repeated until its run has ended.
+        unwritten_since: Instant since which ended runs may be missing in the source; ``None``: no run is missing.
     """
 
     definitions: Mapping[str, JobDefinition]
@@ -43,42 +43,42 @@ Ended = Callable[[Collection[str], datetime], Awaitable[Sequence[Attempt]]]
 
 
 class JobSource(Protocol):
-    """A place outside the code where jobs are kept. It is read in threads, one reading at a time."""
+    """Place outside the code that stores jobs. Threads read the source, one at a time."""
 
     @property
     def name(self) -> str:
-        """How messages call it, such as ``c_Job``."""
+        """Return the source's name for messages, such as ``c_Job``."""
 
     @property
     def if_taken(self) -> str:
-        """What to do about a job there whose name a job in the code has, such as ``rename one``."""
+        """Return the advice for a job whose name a job in the code already has, such as ``rename one``."""
 
     def read(self) -> Reading:
-        """What it holds now; may block.
+        """Read the source; may block.
 
         Raises:
-            LegacyError: it cannot be read; the message says why, and holds no secret.
+            LegacyError: the source cannot be read; the message contains the reason and no secret.
         """
 
     def write_down(self, attempts: Sequence[Attempt]) -> None:
-        """Write down there what has ended here since ``unwritten_since`` and is missing; may block.
+        """Write attempts that are missing in the source; may block.
 
         Args:
-            attempts: Of the jobs of the reading before, oldest first.
+            attempts: Attempts that ended since ``unwritten_since``, of jobs of the previous reading, oldest first.
 
         Raises:
-            LegacyError: it cannot be written.
+            LegacyError: the source cannot be written.
         """
 
     def close(self) -> None:
-        """Close its connections; it may be read again."""
+        """Close the connections; a later read opens them again."""
 
 
 class SourceFollower:
-    """Keeps the registry up to date with a source.
+    """Keep the registry up to date with a source.
 
     Args:
-        source: Where the jobs are.
+        source: The source of the jobs.
         every: Seconds between two readings.
     """
 
@@ -90,7 +90,7 @@ class SourceFollower:
         self._write_outage = Outage(log, f"writing ended runs into {source.name}")
 
     def fill(self, registry: JobRegistry) -> None:
-        """Read for the first time; if that fails the jobs in the code run, and the source is reported as broken."""
+        """Read the source for the first time; if that fails, run only the jobs in the code and report the source as broken."""
         try:
             self._replace(registry, self._source.read())
         except LegacyError as error:
@@ -103,17 +103,17 @@ class SourceFollower:
         ask: Callable[[Mapping[str, datetime]], Awaitable[None]] | None = None,
         ended: Ended | None = None,
     ) -> None:
-        """Read again and again, until cancelled; while that fails, the jobs stay as they are.
+        """Read the source repeatedly until cancelled; while a read fails, keep the jobs unchanged.
 
         Args:
-            registry: Gets the jobs.
-            changed: Called with the names of the jobs that are not to run, after the jobs have changed.
-            ask: Called with what somebody asked for.
-            ended: The attempts of jobs that have begun since an instant and are over, oldest first.
+            registry: Receives the jobs.
+            changed: Called after the jobs have changed, with the names of the removed and inactive jobs.
+            ask: Called with the run requests of a reading.
+            ended: Returns the ended attempts of jobs that began since an instant, oldest first.
         """
         idle: frozenset[str] = (
             frozenset()
-        )  # so that the first reading tells of jobs that were made idle while nothing ran
+        )  # empty, so that the first reading reports jobs made inactive while no node ran
         while True:
             try:
                 reading = await asyncio.to_thread(self._source.read)
@@ -164,7 +164,7 @@ class SourceFollower:
             log.info("%s: %s is inactive or gone", name, job)
 
     def _report_broken(self, broken: tuple[BrokenModule, ...]) -> None:
-        """Log what was not broken at the reading before."""
+        """Log broken entries that were not broken in the previous reading."""
         texts = {f"{one.module}: {one.error}" for one in broken}
         for text in sorted(texts - self._reported):
             log.error("%s", text)

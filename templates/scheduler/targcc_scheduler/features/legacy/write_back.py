@@ -1,6 +1,7 @@
-"""Write results back to the old server's tables.
+"""Write results back to the old server's tables, as TaskManager did, for the old screens.
 
-The statements change these columns and no others. The old ``Update`` of a screen, which clears ``NextRunTime``, is not used.
+In ``c_Job`` the statements change ``LastRunTime``, ``NextRunTime``, ``enmJobStatus``, ``LastRunBy`` and ``Active``, and no other columns.
+In ``c_LoggedJob`` the statements insert rows. The old screens' ``Update``, which clears ``NextRunTime``, is not used.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from ...db.dialects.counting import changed_by
 from .c_job_rows import columns_of, find_table
 from .classic import IN_PROCESS
 
-# What old screens see of the runs here: ``LastRunTime``, ``NextRunTime``, ``enmJobStatus`` and rows of ``c_LoggedJob``, as TaskManager wrote them.
+# Statements for the old tables.
 
 MARK = "targcc "
-"""What ``LastRunBy`` begins with when a run was here; the blank tells it from a machine that is called so."""
+"""Prefix of ``LastRunBy`` for runs of this scheduler. The blank distinguishes the prefix from a machine named ``targcc``."""
 _TOKENS = f"{MARK}run %"
 SUCCESS, FAILURE = "Success", "Failure"
 
 _LONGEST_REMARKS, _KEPT_REMARKS = 1000, 960
-"""TaskManager cut remarks of more characters to fewer."""
+"""TaskManager cut remarks of more than 1000 characters to 960."""
 _LONGEST_BY = 50
 _EARLIER = timedelta(hours=2)
-"""By how much a wall clock that went back shows an earlier time."""
+"""Margin for a wall clock that was set back, such as at the end of summer time."""
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run, in the old form; times are the old server's wall clock."""
+    """One run in the old format; times are the old server's wall clock."""
 
     job_id: int
     started: datetime
@@ -43,20 +44,20 @@ class RunReport:
     remarks: str
     by: str
     token: str
-    """What names this run in the old log, as the user who has activated it."""
+    """Identifies the run in the old log; stored in the column of the activating user."""
     next_run: datetime | None
-    """``None``: it does not run again, and the row is switched off."""
+    """Next run of the job; ``None``: the job does not run again, and the row is switched off."""
 
 
 class WriteBack:
-    """The statements for one old table.
+    """Statements that write one old table and the ``c_LoggedJob`` in its schema.
 
     Args:
-        connection: Where it is.
-        table: Its name, as the settings say it.
+        connection: Connection to the old database.
+        table: Table name from the settings.
 
     Raises:
-        LegacyError: the table is not there, or the ``c_LoggedJob`` beside it is the new scheduler's.
+        LegacyError: the table does not exist, or the ``c_LoggedJob`` in its schema belongs to this scheduler.
     """
 
     def __init__(self, connection: sa.Connection, table: str) -> None:
@@ -74,31 +75,31 @@ class WriteBack:
 
     @property
     def has_history(self) -> bool:
-        """Whether there is an old ``c_LoggedJob``."""
+        """Return whether the old database has a ``c_LoggedJob``."""
         return self._history is not None
 
     def begin(self, connection: sa.Connection, job_id: int, started: datetime, by: str) -> bool:
-        """Mark a row as running; ``False``: TaskManager runs it now."""
+        """Mark a row as running; return ``False`` if TaskManager runs the row now."""
         jobs = self._jobs
         free = sa.or_(
             jobs["enmjobstatus"].is_(None),
             jobs["enmjobstatus"] != IN_PROCESS,
             jobs["lastrunby"].like(
                 f"{MARK}%"
-            ),  # of a process here that came to an end in the middle
+            ),  # left by a process of this scheduler that died during the run
         )
         values = {"enmjobstatus": IN_PROCESS, "lastruntime": started, "lastrunby": by[:_LONGEST_BY]}
         return changed_by(connection, self._update(values).where(jobs["id"] == job_id, free)) != 0
 
     def end(self, connection: sa.Connection, run: RunReport) -> None:
-        """Write a run that has ended: into the row, and as one of the history."""
+        """Write an ended run into its row of ``c_Job`` and into the history."""
         connection.execute(self._ended(run))
         self._log(connection, run)
 
     def end_late(self, connection: sa.Connection, runs: Sequence[RunReport]) -> None:
-        """Write those of some runs, oldest first, that are not in the history yet; a row that has run since stays as it is.
+        """Write the runs that are missing in the history, oldest first; keep a row of ``c_Job`` that has run since.
 
-        Two processes may do it at once: the rows of the jobs are locked first.
+        The rows of the jobs are locked first, since two processes may call this at the same time.
         """
         if not self._missing(connection, runs):
             return
@@ -112,7 +113,7 @@ class WriteBack:
             self._log(connection, run)
 
     def _missing(self, connection: sa.Connection, runs: Sequence[RunReport]) -> list[RunReport]:
-        """Which runs the history has not; none where it has no column that names a run."""
+        """Return the runs that are missing in the history; an empty list if the history has no column for the token or the start."""
         token = self._history.get("activatinguser") if self._history is not None else None
         started = self._history.get("whenstarted") if self._history is not None else None
         if token is None or started is None or not runs:
@@ -134,7 +135,7 @@ class WriteBack:
             connection.execute(sa.insert(self._history.table).values(known))
 
     def fill_next_run(self, connection: sa.Connection, job_id: int, next_run: datetime) -> None:
-        """Say when a row runs next, where a screen has cleared it; TaskManager's ``ScanJobs`` did that."""
+        """Set ``NextRunTime`` of a row whose value an old screen has cleared, as TaskManager's ``ScanJobs`` did."""
         jobs = self._jobs
         where = (jobs["id"] == job_id, jobs["nextruntime"].is_(None))
         connection.execute(self._update({"nextruntime": next_run}).where(*where))
@@ -144,7 +145,7 @@ class WriteBack:
 
 
 class _Old(dict[str, sa.Column[Any]]):
-    """A table's columns by their names in lower case."""
+    """Columns of a table by name in lower case."""
 
     def __init__(self, connection: sa.Connection, found: sa.TableClause) -> None:
         columns = columns_of(connection, found)
@@ -152,7 +153,7 @@ class _Old(dict[str, sa.Column[Any]]):
         super().__init__((column.name.lower(), column) for column in self.table.columns)
 
     def having(self, values: Mapping[str, Any]) -> dict[sa.Column[Any], Any]:
-        """The values of columns that the table has."""
+        """Return the values whose columns exist in the table, by column."""
         return {self[name]: value for name, value in values.items() if name in self}
 
 
@@ -178,21 +179,22 @@ def _logged(run: RunReport) -> dict[str, Any]:
     }
 
 
-# Runs that have ended here and of which the old tables may not know: the old database was away, or this process ended before it wrote.
+# Ended runs that may be missing in the old tables: the old database was unavailable, or the process died before writing.
 #
-# What is missing is found by comparison: our ``c_LoggedJob`` has each attempt, and the old one has the token of each that was written.
+# A comparison finds missing runs: this scheduler's ``c_LoggedJob`` contains each attempt, and the old ``c_LoggedJob`` contains the token
+# of each written attempt.
 
 LOOK_BACK = timedelta(days=7)
-"""How far a process looks back at its start, for runs that one before it has not written."""
+"""Period before the start of a process in which the process looks for runs that an earlier process has not written."""
 _MARGIN = timedelta(minutes=5)
-"""A job begins its work a little after its attempt has begun."""
+"""Margin between the start of an attempt and the start of the job's work."""
 
 
 class PendingWriteBack:
-    """The runs that this process knows or suspects to be missing there.
+    """Runs that may be missing in the old tables.
 
     Args:
-        clock: Tells the time.
+        clock: Clock of the scheduler.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -202,7 +204,7 @@ class PendingWriteBack:
 
     @property
     def since(self) -> datetime | None:
-        """From when on our history is to be compared; ``None``: nothing is missing."""
+        """Return the instant from which to compare this scheduler's history; ``None`` if no run is missing."""
         now = self._clock.now()
         if not self._looked_back:
             return now - LOOK_BACK
@@ -210,11 +212,11 @@ class PendingWriteBack:
         return min(recent) - _MARGIN if recent else None
 
     def add(self, token: str, started: datetime) -> None:
-        """A run that could not be written."""
+        """Remember a run that could not be written."""
         self._missing[token] = started
 
     def compared(self, written: Collection[str]) -> None:
-        """Our history has been compared, and these are there now; a run that is not in our history yet stays."""
+        """Forget runs that the comparison has written; keep runs that are not in this scheduler's history yet."""
         self._looked_back = True
         for token in written:
             self._missing.pop(token, None)
