@@ -55,7 +55,7 @@ class Database(Protocol):
 # Session cookies of people who signed in with a password or a login link.
 
 _LONGEST_NAME = 64
-_LONGEST_PASSWORD = 4_096  # characters; a longer password is cut before the comparison, and does not match
+_LONGEST_PASSWORD = 4_096  # characters; a longer password is cut, and does not match
 
 
 class TooManyChecks(Exception):  # noqa: N818 - it is over in a moment
