@@ -1,21 +1,21 @@
-"""When a job is due: cron expressions, intervals, delays and single dates, in a time zone.
+"""Compute when a job is due: cron expressions, intervals, delays and single dates, in a time zone.
 
-The rules are those of Cronos 0.11, the parser that Hangfire embeds, so that a job runs at the same
-times after it moves from there:
+The rules follow Cronos 0.11, the parser that Hangfire embeds, so that a job runs at the same
+times after a move from Hangfire:
 
 * five fields (minute, hour, day of month, month, day of week), or six with the seconds first;
 * day of month AND day of week, when both are given;
 * a time that the clock skips in spring runs at the first moment after the gap;
-* a time that the clock repeats in autumn runs once, at the first pass. An *interval* expression,
-  one with ``*``, a range or a step in its second, minute or hour field, runs through both passes.
+* a time that the clock repeats in autumn runs once, at the first pass. An *interval* expression
+  runs through both passes: an expression with ``*``, a range or a step in the second, minute or
+  hour field.
 
-Every schedule answers ``next``, ``previous``, ``iter``, ``between`` and ``describe``. The datetimes
-it returns show the zone's wall clock with a fixed offset: they compare and hash as the instants
-they are, also in the hour that comes twice, where two datetimes of one ``ZoneInfo`` would compare
-by wall clock.
+Every schedule has ``next``, ``previous``, ``iter``, ``between`` and ``describe``. The returned
+datetimes show the zone's wall clock with a fixed offset, so they compare and hash as instants. In a
+repeated hour, two datetimes of one ``ZoneInfo`` would compare by wall clock.
 
-Standard library only, and nothing from outside this folder: the generator uses it without the rest
-of the scheduler.
+This package imports only the standard library and its own modules: the generator uses the package
+without the rest of the scheduler.
 """
 
 from .base import Schedule

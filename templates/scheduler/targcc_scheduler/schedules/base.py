@@ -1,4 +1,4 @@
-"""What every schedule can be asked."""
+"""Protocol of all schedules."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from .zones import Zone, as_zone, wall_clock
 
 
 class Schedule(Protocol):
-    """When a job is due.
+    """Compute when a job is due.
 
-    The datetimes that go in need a time zone, any; a ValueError says so. Those that come out show
-    the wall clock of ``zone`` with the fixed offset it has then, and compare and hash as instants.
+    Datetimes in arguments need a time zone, any; a datetime without a zone raises a ValueError.
+    Returned datetimes show the wall clock of ``zone`` with the fixed offset at that moment, and
+    compare and hash as instants.
     """
 
     def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
-        """Return the first time later than ``after`` (``inclusive``: or at it), None if there is none."""
+        """Return the first time later than ``after`` (``inclusive``: or equal), None without such a time."""
 
     def previous(self, before: datetime, zone: Zone) -> datetime | None:
-        """Return the last time earlier than ``before``, None if there is none."""
+        """Return the last time earlier than ``before``, None without such a time."""
 
     def describe(self) -> str:
         """Return the schedule in words that continue "runs ...", as in "at 02:00 every day"."""
@@ -35,8 +36,8 @@ class Schedule(Protocol):
 
     def between(self, start: datetime, end: datetime, zone: Zone) -> Iterator[datetime]:
         """Yield the times from ``start`` up to, and not including, ``end``."""
-        # Not `inclusive`: a time that was moved to the end of a gap belongs to `start` although
-        # it does not match it.
+        # Do not use `inclusive`: a time that a gap moved to `start` belongs to the range, although
+        # the expression does not match `start`.
         for moment in self.iter(wall_clock(start, UTC) - timedelta(microseconds=1), zone):
             if moment >= end:
                 return

@@ -1,4 +1,4 @@
-"""What one line of a calendar says: days off, or a time in which nothing starts."""
+"""Parse one entry of a calendar: days off, or a blackout, a time in which no run starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLACKOUT_HINT = (
 )
 
 UNNAMED = "blackout "
-"""How a time without starts is called that has no name of its own: before its clock."""
+"""Prefix for the name of a blackout without a name; the times follow."""
 
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS = (
@@ -40,14 +40,14 @@ _WEEK = 7
 
 @dataclass(frozen=True)
 class DayRule:
-    """Days that come again: one date of each year, or a weekday, each or the n-th of a month.
+    """Recurring days off: a date of each year, a weekday of each week, or the n-th weekday of a month.
 
     Attributes:
-        name: What people call it.
-        month: The month, 1 to 12; None is each.
-        day: The day of the month.
-        weekday: Monday is 0.
-        nth: Which of the month's; -1 is the last, None each.
+        name: The name of the days.
+        month: The month, 1 to 12; None means every month.
+        day: The day of the month, for a yearly date.
+        weekday: The weekday; Monday is 0.
+        nth: The number of the weekday within the month; -1 is the last, None means every.
     """
 
     name: str
@@ -58,11 +58,11 @@ class DayRule:
 
     @property
     def is_weekly(self) -> bool:
-        """Whether it is one weekday, each week."""
+        """Whether the rule is a weekday of every week."""
         return self.weekday is not None and self.nth is None
 
     def falls_on(self, day: date) -> bool:
-        """Return whether a date is one of these days."""
+        """Return whether the rule matches a date."""
         if self.month is not None and day.month != self.month:
             return False
         if self.weekday is None:
@@ -76,9 +76,9 @@ class DayRule:
 
 @dataclass(frozen=True)
 class Hours:
-    """A time of each day in which nothing starts, by the clock; it may go on past midnight.
+    """A daily blackout by wall clock; may continue past midnight.
 
-    On the night on which the clock is set back it lasts through both passes of its end.
+    When the clock is set back, the blackout lasts through both passes of its end.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Hours:
     end: time
 
     def on(self, day: date, zone: tzinfo) -> tuple[datetime, datetime]:
-        """Return when it begins, on that day, and when it ends."""
+        """Return the start, on that day, and the end of the blackout."""
         last = day if self.start < self.end else day + timedelta(days=1)
         return resolve(datetime.combine(day, self.start), zone), _end(
             datetime.combine(last, self.end), zone
@@ -95,11 +95,12 @@ class Hours:
 
 @dataclass(frozen=True)
 class Span:
-    """One time in which nothing starts, from one moment up to, and not including, another.
+    """A single blackout from ``start`` up to, and not including, ``end``.
 
     Attributes:
-        start: Naive means wall-clock time in the zone of the job.
-        end: As ``start``.
+        name: The name of the blackout.
+        start: The first moment; naive means wall-clock time in the zone of the job.
+        end: The first moment after the blackout; naive as ``start``.
     """
 
     name: str
@@ -107,7 +108,7 @@ class Span:
     end: datetime
 
     def within(self, zone: tzinfo) -> tuple[datetime, datetime]:
-        """Return both moments as instants."""
+        """Return start and end as instants."""
         return _begin(self.start, zone), _end(self.end, zone)
 
 
@@ -116,7 +117,7 @@ def _begin(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def _end(moment: datetime, zone: tzinfo) -> datetime:
-    """Of a time that comes twice, the second."""
+    """Return the instant of a moment; of a repeated wall-clock time, return the second pass."""
     if moment.tzinfo is not None:
         return pin(moment.astimezone(zone))
     second = moment.replace(tzinfo=zone, fold=1)
@@ -125,10 +126,10 @@ def _end(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def parse_days(text: str) -> dict[date, str] | DayRule:
-    """Return the days off of one line: dates with their name, or a rule.
+    """Parse one entry of days off: return the dates with their name, or a rule.
 
     Raises:
-        CronError: The line cannot be read.
+        CronError: The entry cannot be read.
     """
     rule, name = _named(text, DAYS_HINT)
     if found := _DATES.fullmatch(rule):
@@ -156,10 +157,10 @@ def parse_days(text: str) -> dict[date, str] | DayRule:
 
 
 def parse_blackout(text: str) -> Hours | Span:
-    """Return the time of one line in which nothing starts.
+    """Parse one entry of blackouts.
 
     Raises:
-        CronError: The line cannot be read, or the time has no length.
+        CronError: The entry cannot be read, or the end is not after the start.
     """
     rule, name = _named(text, BLACKOUT_HINT)
     try:
@@ -179,10 +180,10 @@ def parse_blackout(text: str) -> Hours | Span:
 
 
 def parse_date(text: str) -> date:
-    """Return one date, ``2026-12-25``, whose name may follow in parentheses.
+    """Parse one date, such as ``2026-12-25``; a name in parentheses may follow.
 
     Raises:
-        CronError: It is none.
+        CronError: The text is not a date.
     """
     return _date(_named(text, "Write 2026-12-25.")[0], text)
 
@@ -211,7 +212,7 @@ def _days(first: date, last: date, text: str) -> Iterator[date]:
 
 
 def _place(words: tuple[str, ...], text: str) -> int | None:
-    """Return which of the words it is, whole, in the plural, or by its first three letters."""
+    """Return the index of a word in ``words``; the text may be the plural or the first three letters. None without a match."""
     for place, word in enumerate(words):
         if text in {word, f"{word}s", word[:3]}:
             return place

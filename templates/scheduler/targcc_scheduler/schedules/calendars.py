@@ -1,4 +1,4 @@
-"""Calendars of days off and closed hours, and schedules that respect them."""
+"""Calendars with days off and blackouts, and schedules that respect calendars."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from .ics import Closed, Event
 
 
-# A named calendar: the days off and the times in which nothing starts.
+# Named calendars: days off and blackouts. In a blackout no run starts.
 
 KEYS = ("description", "off", "work", "blackouts", "ics", "include")
-"""What a calendar may say."""
+"""Keys of a calendar in the project's configuration."""
 
 _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Closure:
-    """A time in which nothing starts.
+    """A closed time: a day off or a blackout.
 
     Attributes:
-        why: What people call it, with its calendar.
-        start: When it begins.
-        end: When it is over; this moment is open, unless something else closes it.
-        is_day: Whether it is a day off, from midnight to midnight.
+        why: The name of the day off or blackout, with the calendar.
+        start: The first closed moment.
+        end: The first moment after the closure; open unless another closure contains this moment.
+        is_day: Whether the closure is a day off, from midnight to midnight.
     """
 
     why: str
@@ -49,14 +49,21 @@ class Closure:
 
 @dataclass(frozen=True)
 class WorkingCalendar:
-    """Days off and times in which nothing starts.
+    """A calendar with days off and blackouts.
 
-    Two are equal that have the same name and say the same: ``digest`` is made of all that they say, also of the text of the file.
+    Calendars are equal when name and digest are equal. The digest covers the whole content, with the iCalendar file and included calendars.
 
     Attributes:
-        name: Its name in the project.
-        digest: What it says, in a short word.
+        name: The name of the calendar in the project.
+        digest: A short hash of the content.
         description: One sentence for people.
+        dates: Single days off with their names.
+        rules: Recurring days off.
+        worked: Working days in spite of the dates, rules, events and included calendars.
+        hours: Daily blackouts.
+        spans: Single blackouts.
+        events: The events of the iCalendar file.
+        included: Calendars whose closures apply, too.
     """
 
     name: str
@@ -72,7 +79,7 @@ class WorkingCalendar:
     _years: dict[int, Closed] = field(default_factory=dict, compare=False, repr=False)
 
     def day_off(self, day: date) -> str | None:
-        """Return what people call a day off, with its calendar; None for a day of work."""
+        """Return the name of a day off, with the calendar; None for a working day."""
         if day in self.worked:
             return None
         name = self.dates.get(day) or self._from_events(day)
@@ -84,7 +91,7 @@ class WorkingCalendar:
         return next((off for off in offs if off is not None), None)
 
     def blackouts(self, day: date, zone: tzinfo) -> Iterator[Closure]:
-        """Yield the times without starts that touch a day."""
+        """Yield the blackouts that overlap a day, including the blackouts of included calendars."""
         start, end = resolve(naive(*_ymd(day)), zone), resolve(naive(*_ymd(day + _DAY)), zone)
         for name, since, until in self._times(day, zone):
             if since < until and since < end and until > start:
@@ -93,7 +100,7 @@ class WorkingCalendar:
             yield from calendar.blackouts(day, zone)
 
     def is_touched(self, day: date, zone: tzinfo) -> bool:
-        """Return whether a day is one off, or something closes it that is not the same each day."""
+        """Return whether a day is a day off, or overlaps a single blackout; daily blackouts do not count."""
         if self.day_off(day) is not None:
             return True
         start, end = resolve(naive(*_ymd(day)), zone), resolve(naive(*_ymd(day + _DAY)), zone)
@@ -103,20 +110,20 @@ class WorkingCalendar:
         return any(calendar.is_touched(day, zone) for calendar in self.included)
 
     def family(self) -> Iterator[WorkingCalendar]:
-        """Yield this calendar, and those that it includes."""
+        """Yield this calendar and, recursively, the included calendars."""
         yield self
         for calendar in self.included:
             yield from calendar.family()
 
     def weekly(self) -> Iterator[tuple[str, str]]:
-        """Yield the weekdays that are off each week: as :meth:`day_off` calls such a day, and their name alone."""
+        """Yield the weekly days off: the name as :meth:`day_off` returns it, and the name without the calendar."""
         for calendar in self.family():
             for rule in calendar.rules:
                 if rule.is_weekly:
                     yield f"{rule.name} (calendar {calendar.name})", rule.name
 
     def blackout_texts(self, year: int) -> Iterator[str]:
-        """Yield the times without starts in a year, in words: first those of each day, then the others in order."""
+        """Yield the blackouts in a year, in words: first the daily blackouts, then the single blackouts in order."""
         for calendar in self.family():
             for hours in calendar.hours:
                 clock = f"{hours.start:%H:%M}-{hours.end:%H:%M} each day"
@@ -129,7 +136,7 @@ class WorkingCalendar:
                     yield calendar.named(clock, span.name)
 
     def named(self, clock: str, name: str) -> str:
-        """Return a time with its name and calendar."""
+        """Return the times of a blackout with its name, if any, and the calendar."""
         shown = "" if name.startswith(UNNAMED) else f": {name}"
         return f"{clock}{shown} (calendar {self.name})"
 
@@ -141,7 +148,7 @@ class WorkingCalendar:
             yield span.name, *span.within(zone)
 
     def spans_around(self, day: date) -> Iterator[Span]:
-        """Yield the single times without starts, those of its file from this year and the one before."""
+        """Yield the single blackouts; from the iCalendar file, only events that begin in the day's year or the year before."""
         yield from self.spans
         if self.events:
             for year in (day.year - 1, day.year):
@@ -154,7 +161,7 @@ class WorkingCalendar:
 
     def _year(self, year: int) -> Closed:
         if year not in self._years:
-            from .ics import closed_in  # few projects have such a file
+            from .ics import closed_in  # few projects have an iCalendar file
 
             self._years[year] = closed_in(self.events, year)
         return self._years[year]
@@ -163,7 +170,7 @@ class WorkingCalendar:
 def closure_at(
     calendars: Sequence[WorkingCalendar], moment: datetime, zone: tzinfo
 ) -> Closure | None:
-    """Return what closes a moment in one of these calendars, a day off before anything else; None when it is open."""
+    """Return the closure that contains a moment, days off first; None when the moment is open in all calendars."""
     day = wall_clock(moment, zone).date()
     for calendar in calendars:
         if (why := calendar.day_off(day)) is not None:
@@ -176,7 +183,7 @@ def closure_at(
 
 
 def whole_day(day: date, why: str, zone: tzinfo) -> Closure:
-    """Return a day off from midnight to midnight."""
+    """Return the closure of a day off, from midnight to midnight."""
     start, end = resolve(naive(*_ymd(day)), zone), resolve(naive(*_ymd(day + _DAY)), zone)
     return Closure(why, start, end, is_day=True)
 
@@ -187,16 +194,16 @@ def calendar_of(
     folder: Path | None,
     within: tuple[str, ...] = (),
 ) -> WorkingCalendar:
-    """Return a calendar of a project, with those that it includes.
+    """Return a calendar of a project, with the included calendars.
 
     Args:
-        name: Which.
-        said: All calendars by name, what each says, by :data:`KEYS`: texts, or lists of them.
-        folder: Where the files are that they name; None when they are not to be read.
-        within: The calendars that include it.
+        name: The name of the calendar.
+        said: All calendars by name; each maps keys of :data:`KEYS` to a text or a list of texts.
+        folder: The folder of the iCalendar files; None reads no files.
+        within: The names of the calendars that include this calendar.
 
     Raises:
-        CronError: It cannot be read, there is none of that name, or it includes itself.
+        CronError: The calendar cannot be read, is unknown, or includes itself.
     """
     if name in within:
         raise CronError(
@@ -221,10 +228,10 @@ def read_calendar(
     folder: Path | None,
     included: tuple[WorkingCalendar, ...] = (),
 ) -> WorkingCalendar:
-    """Return one calendar; see :func:`calendar_of`.
+    """Build one calendar from its configuration; see :func:`calendar_of` for the arguments.
 
     Raises:
-        CronError: It cannot be read.
+        CronError: An entry or the iCalendar file cannot be read.
     """
     dates: dict[date, str] = {}
     rules: list[DayRule] = []
@@ -279,7 +286,7 @@ def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def digest_of(said: Any) -> str:
-    """Return what is said in eight characters."""
+    """Return the first eight hex digits of the SHA-256 of a value as JSON."""
     text = json.dumps(said, sort_keys=True, default=str, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -288,14 +295,14 @@ def _ymd(day: date) -> tuple[int, int, int]:
     return day.year, day.month, day.day
 
 
-# Schedules that respect calendars: what a slot becomes that falls on a day off, or into a time without starts.
+# Schedules that respect calendars: skip or move each slot on a day off or in a blackout.
 
 OnHoliday = Literal["skip", "next", "previous"]
-"""What becomes of a slot on a day off: it is left out, or is moved to the next or the previous working day."""
+"""Policy for a slot on a day off: skip the slot, or move the slot to the next or the previous working day."""
 
 _MINUTE = timedelta(minutes=1)
 _INSTANT = timedelta(microseconds=1)
-_MOST_MOVED = 25  # hourly, on the night on which an hour comes twice
+_MOST_MOVED = 25  # an hourly schedule on a day of 25 hours
 _MOST_STEPS = 400
 _FEW = 40
 _FAR = timedelta(days=3 * 366)
@@ -304,12 +311,12 @@ _KEPT = 2000
 
 @dataclass(frozen=True)
 class Handling:
-    """What a calendar makes of one slot.
+    """A slot that a calendar skips or moves.
 
     Attributes:
-        planned: When the schedule alone would have it.
-        at: When it is instead; None: it is left out.
-        why: The day off or the blackout, with its calendar.
+        planned: The time of the slot in the base schedule.
+        at: The new time; None when the slot is skipped.
+        why: The name of the day off or blackout, with the calendar.
     """
 
     planned: datetime
@@ -321,18 +328,19 @@ class Handling:
 class WorkingSchedule(Schedule):
     """A schedule that respects calendars.
 
-    * ``skip``: a slot on a day off, or in a blackout, is left out.
-    * ``next``, ``previous``: a slot on a day off comes at the same time of the clock on the nearest working day after or before it. One in
-      a blackout comes when that ends, or a minute before it begins. What it meets there closed is moved on in the same way.
-    * Slots that come to the same moment are one slot. A day off with more than 25 slots has them left out: the working days have
-      their like.
+    * ``skip``: a slot on a day off, or in a blackout, is skipped.
+    * ``next``, ``previous``: a slot on a day off moves to the same wall-clock time on the nearest working day after or before. A slot in
+      a blackout moves to the end of the blackout, or to a minute before its start. When the new time is closed, the slot moves again by
+      the same rules.
+    * Slots that move to the same moment become one slot. When a day off has more than 25 slots, its slots are skipped, since working
+      days have the same slots.
 
-    A slot is known by the moment to which it is moved, so it is created once however often and from wherever it is asked for.
+    A moved slot is identified by its new moment, so that the slot is created once, however often and on whichever node it is computed.
 
     Attributes:
         base: The schedule without calendars.
-        calendars: What closes one of them is closed.
-        on_holiday: What becomes of a slot there.
+        calendars: The calendars; a moment is closed when any calendar closes it.
+        on_holiday: The policy for slots in closed times.
     """
 
     base: Schedule
@@ -343,19 +351,22 @@ class WorkingSchedule(Schedule):
     )
 
     def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
-        """Return the first time later than ``after`` (``inclusive``: or at it), None if there is none within years."""
+        """Return the first time later than ``after`` (``inclusive``: or equal), None without a time in the next years."""
         return self._nearest(after - _INSTANT if inclusive else after, as_zone(zone), forward=True)
 
     def previous(self, before: datetime, zone: Zone) -> datetime | None:
-        """Return the last time earlier than ``before``, None if there is none within years."""
+        """Return the last time earlier than ``before``, None without a time in the years before."""
         return self._nearest(before, as_zone(zone), forward=False)
 
     def describe(self) -> str:
-        """Return the words of the schedule, and what calendars do to it."""
+        """Return the base schedule in words, and the effect of the calendars."""
         return f"{self.base.describe()}, {calendar_words(self.calendars, self.on_holiday)}"
 
     def skipped(self, after: datetime, until: datetime, zone: Zone) -> Iterator[Handling]:
-        """Yield slots later than ``after`` and before ``until`` that are left out: of each closed time the first, of some hundred at most."""
+        """Yield the skipped slots later than ``after`` and before ``until``.
+
+        Of each closed time, only the first skipped slot is yielded. The search ends after 400 steps.
+        """
         zone = as_zone(zone)
         slot = self.base.next(after, zone)
         for _ in range(_MOST_STEPS):
@@ -370,7 +381,7 @@ class WorkingSchedule(Schedule):
             slot = self.base.next(closure.end - _INSTANT, zone)
 
     def moved_to(self, moment: datetime, zone: Zone) -> tuple[Handling, ...]:
-        """Return the slots that were moved to a moment, in order; the schedule alone may have one there too."""
+        """Return the slots that were moved to a moment, in order; the base schedule may have a slot at the moment, too."""
         zone = as_zone(zone)
         if self.on_holiday == "skip":
             return ()
@@ -380,13 +391,13 @@ class WorkingSchedule(Schedule):
         return tuple(one for one in every if one.at == moment)
 
     def has_own(self, moment: datetime, zone: Zone) -> bool:
-        """Return whether the schedule alone has a slot at a moment."""
+        """Return whether the base schedule has a slot at a moment."""
         return self.base.next(moment - _INSTANT, zone) == moment
 
     def _nearest(self, moment: datetime, zone: tzinfo, *, forward: bool) -> datetime | None:
-        """Return the slot nearest to a moment, on one side of it.
+        """Return the slot nearest to a moment: the next slot when ``forward``, else the previous slot.
 
-        Slots come from two places: from the schedule where that is open, and from closed days, from before or from after.
+        A slot is an open time of the base schedule, or was moved from a closed day before or after.
         """
         found = _Nearest(moment, forward=forward)
         today, step = _day(moment, zone), 1 if forward else -1
@@ -405,7 +416,7 @@ class WorkingSchedule(Schedule):
         return found.slot
 
     def _walk(self, found: _Nearest, moment: datetime, zone: tzinfo, *, forward: bool) -> None:
-        """Go from slot to slot of the schedule alone, past closed times, to the first that is open."""
+        """Step through the slots of the base schedule, past closed times, to the first open slot; collect moved slots."""
         slot = self.base.next(moment, zone) if forward else self.base.previous(moment, zone)
         steps = 0
         while slot is not None and found.is_nearer(slot):
@@ -424,7 +435,7 @@ class WorkingSchedule(Schedule):
             )
 
     def _handled(self, day: date, zone: tzinfo) -> tuple[Handling, ...]:
-        """Return what becomes of the slots of one day that do not stay: of a blackout the first, which stands for all in it."""
+        """Return the skipped and moved slots of a day, cached; the first slot in a blackout stands for all slots in the blackout."""
         known = self._seen.get((day, zone))
         if known is None:
             if len(self._seen) > _KEPT:
@@ -461,13 +472,16 @@ class WorkingSchedule(Schedule):
     def _settled(
         self, slot: datetime, zone: tzinfo, wall: datetime | None = None
     ) -> datetime | None:
-        """Return the moment to which a slot is moved; None when it is left out."""
+        """Return the moment to which a slot is moved; None when the slot is skipped."""
         if self.on_holiday == "skip":
             return None
         return settled(slot, zone, self.calendars, self.on_holiday, wall=wall)
 
     def _until_clear(self, day: date, zone: tzinfo, step: int) -> Iterator[date]:
-        """Yield the days from one on, without it, up to the second of two clear days, beyond which no slot is moved."""
+        """Yield the days after ``day``, or before when ``step`` is -1, up to the second of two consecutive days without closures.
+
+        No slot is moved across two such days.
+        """
         clear = 0
         for _ in range(_MOST_STEPS):
             day += step * _DAY
@@ -479,7 +493,7 @@ class WorkingSchedule(Schedule):
 
 
 class _Nearest:
-    """The slot found so far that is nearest to a moment, on one side of it."""
+    """Collect slots and keep the slot nearest to a moment, on one side of the moment."""
 
     def __init__(self, moment: datetime, *, forward: bool) -> None:
         self._moment = moment
@@ -487,13 +501,13 @@ class _Nearest:
         self.slot: datetime | None = None
 
     def take(self, handled: Sequence[Handling]) -> None:
-        """Take the moved slots that are nearer."""
+        """Keep the nearest of the moved slots and the slot so far."""
         for one in handled:
             if one.at is not None and self._is_on_side(one.at) and self.is_nearer(one.at):
                 self.slot = one.at
 
     def is_nearer(self, slot: datetime) -> bool:
-        """Return whether a slot on the right side is nearer than what was found."""
+        """Return whether a slot, on the correct side, is nearer than the slot so far."""
         if self.slot is None:
             return True
         return slot < self.slot if self._forward else slot > self.slot
@@ -504,26 +518,26 @@ class _Nearest:
 
 @dataclass(frozen=True)
 class WorkingAfterRunSchedule(AfterRunSchedule):
-    """A schedule counted from the run before that respects calendars: under any policy it waits until it is open again.
+    """A schedule relative to the previous run that respects calendars; under every policy, the next run waits for the next open time.
 
     Attributes:
         base: The schedule without calendars.
-        calendars: What closes one of them is closed.
+        calendars: The calendars; a moment is closed when any calendar closes it.
     """
 
     base: AfterRunSchedule = field(kw_only=True)
     calendars: tuple[WorkingCalendar, ...] = field(kw_only=True)
 
     def following(self, started: datetime, ended: datetime, zone: Zone) -> datetime | None:
-        """Return when the next run is due, after one that started and ended."""
+        """Return when the next run is due, from the start and end of the previous run."""
         return self._opened(self.base.following(started, ended, zone), zone)
 
     def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
-        """Return the first open moment that is the delay or more later than ``after``."""
+        """Return the first open moment at least the delay after ``after``."""
         return self._opened(self.base.next(after, zone, inclusive=inclusive), zone)
 
     def describe(self) -> str:
-        """Return the words of the schedule, and what calendars do to it."""
+        """Return the base schedule in words, and the effect of the calendars."""
         return f"{self.base.describe()}, {calendar_words(self.calendars, 'next')}"
 
     def __str__(self) -> str:
@@ -536,7 +550,7 @@ class WorkingAfterRunSchedule(AfterRunSchedule):
 def respecting(
     schedule: Schedule | None, calendars: Sequence[WorkingCalendar], on_holiday: OnHoliday
 ) -> Schedule | None:
-    """Return a schedule that respects calendars, instead of those that it respected before."""
+    """Return a schedule that respects these calendars; earlier calendars of the schedule are replaced."""
     if isinstance(schedule, WorkingSchedule | WorkingAfterRunSchedule):
         schedule = schedule.base
     if schedule is None or not calendars:
@@ -547,7 +561,7 @@ def respecting(
 
 
 def calendars_text(schedule: Schedule) -> str:
-    """Return the calendars of a schedule and what they say, in a few characters that differ when that does; empty without any."""
+    """Return a short fingerprint of a schedule's calendars and policy, which changes with their content; empty without calendars."""
     if isinstance(schedule, WorkingSchedule):
         said = [(one.name, one.digest) for one in schedule.calendars] + [(schedule.on_holiday, "")]
     elif isinstance(schedule, WorkingAfterRunSchedule):
@@ -565,14 +579,14 @@ def settled(
     *,
     wall: datetime | None = None,
 ) -> datetime | None:
-    """Return the open moment to which a slot is moved; itself when it is open, None when all is closed.
+    """Return the open moment to which a slot is moved; an open slot is returned unchanged. None when no open moment is found.
 
     Args:
         slot: The slot.
-        zone: Its zone.
-        calendars: What may close it.
+        zone: The zone of the schedule.
+        calendars: The calendars that may close the slot.
         to: ``next`` or ``previous``.
-        wall: The time of the clock for which it stands, where a clock change has moved it: it has that on another day.
+        wall: The wall-clock time of the slot before a clock change moved the slot; used when the slot moves to another day.
     """
     for _ in range(_MOST_STEPS):
         closure = closure_at(calendars, slot, zone)
@@ -589,7 +603,7 @@ def settled(
 
 
 def calendar_words(calendars: Sequence[WorkingCalendar], on_holiday: OnHoliday) -> str:
-    """Return what calendars do to a schedule, as "except on days off of holidays"."""
+    """Return the effect of calendars in words, such as "except when holidays is closed"."""
     names = " and ".join(calendar.name for calendar in calendars)
     match on_holiday:
         case "skip":
@@ -601,7 +615,7 @@ def calendar_words(calendars: Sequence[WorkingCalendar], on_holiday: OnHoliday) 
 
 
 def _walls(schedule: Schedule, slot: datetime, zone: tzinfo) -> list[datetime]:
-    """Return the times of the clock for which a slot stands: at the end of a gap also those that the clock leaves out there."""
+    """Return the wall-clock times of a slot; a slot at the end of a gap also stands for the times in the gap."""
     before, after = offset_of(wall_clock(slot - _INSTANT, zone)), offset_of(wall_clock(slot, zone))
     if before >= after:
         return [_wall(slot, zone)]

@@ -1,10 +1,10 @@
-"""The kinds of schedule of TARGCC 4's ``c_Job``, each as the nearest schedule of ours.
+"""Translate the schedule kinds of TARGCC 4's ``c_Job`` into the nearest schedules of this package.
 
-``w`` is ``WhenToRun``, ``n`` is ``CyclicCount``. How the old runner computed its next run is told beside each kind. Times are its wall
-clock, and it dropped seconds. A cycle is counted from ``NextRunTime``: ``LastRunTime`` is the end of a run, which may have passed midnight
-or the hour, and counts only where there is nothing else.
+``w`` is ``WhenToRun``, ``n`` is ``CyclicCount``. The docstring of each kind says how the old runner computed the next run. Times are the
+old server's wall clock; the old runner dropped seconds. A cycle is counted from ``NextRunTime``. ``LastRunTime`` is the end of a run, which
+may have passed midnight or the hour, so ``LastRunTime`` is used only without ``NextRunTime``.
 
-The import translates a table by this, and hybrid mode runs one by it.
+The import of a table and hybrid mode use these rules.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 Weekly = Literal["every-day", "as-meant", "repaired"]
-"""How Weekly is read: every day, as the old runner computes it; on the weekday it was meant for; or on that weekday since the shop has
-repaired its copy of the runner."""
+"""How to read the kind Weekly: every day, as the old runner computes the next run; on the intended weekday; or on that weekday, because the
+shop has repaired its copy of the runner."""
 
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS: tuple[str, ...] = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN")
@@ -29,19 +29,19 @@ _END_OF_TIME = 9000
 
 
 class ClassicScheduleError(ValueError):
-    """A row's columns make no schedule; the message says which of them, and why."""
+    """The columns of a row make no schedule; the message names the column and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassicTimes:
-    """What a row says about when it runs; ``None`` is NULL.
+    """The columns of a row that define its schedule; ``None`` is NULL.
 
     Attributes:
         kind: ``enmJobType``, in any case.
         when: ``WhenToRun``.
         count: ``CyclicCount``.
         next_run: ``NextRunTime``.
-        last_run: ``LastRunTime``: when the last run ended.
+        last_run: ``LastRunTime``, the end of the last run.
     """
 
     kind: str
@@ -52,21 +52,21 @@ class ClassicTimes:
 
     @property
     def first(self) -> datetime:
-        """W without its seconds; NULL is midnight on the 1st of January, a Monday."""
+        """``WhenToRun`` without seconds; NULL reads as midnight on 1 January of year 1, a Monday."""
         return (self.when or _NULL).replace(second=0, microsecond=0)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassicSchedule:
-    """When a row runs; with neither ``cron``, ``every`` nor ``at`` only when somebody asks.
+    """The schedule of a row; without ``cron``, ``every`` and ``at`` the job runs only on request.
 
     Attributes:
         cron: A cron expression.
-        every: The time from one run to the next.
-        anchor: A run from which a cycle is counted, on the old server's wall clock.
-        after: ``start``: it is counted from the start of the run before.
-        at: The only run.
-        counted_from: The column of which the cycle's phase was taken, or ``now``.
+        every: The interval between runs.
+        anchor: The run from which a cycle is counted, on the old server's wall clock.
+        after: ``start`` counts the interval from the start of the previous run.
+        at: The time of the only run.
+        counted_from: The column that gives the phase of the cycle, or ``now``.
     """
 
     cron: str | None = None
@@ -77,7 +77,7 @@ class ClassicSchedule:
     counted_from: Literal["NextRunTime", "LastRunTime", "WhenToRun", "now"] | None = None
 
     def options(self) -> dict[str, Any]:
-        """``cron``, ``every``, ``anchor``, ``after`` and ``at``, those that are given."""
+        """Return the values of ``cron``, ``every``, ``anchor``, ``after`` and ``at`` that are not ``None``."""
         given = {"cron": self.cron, "every": self.every, "anchor": self.anchor}
         given |= {"after": self.after, "at": self.at}
         return {name: value for name, value in given.items() if value is not None}
@@ -86,15 +86,15 @@ class ClassicSchedule:
 def classic_schedule(
     times: ClassicTimes, *, now: datetime, weekly: Weekly = "every-day"
 ) -> ClassicSchedule:
-    """The schedule of a row.
+    """Return the schedule of a row.
 
     Args:
         times: The row's columns.
-        now: The old server's wall clock, from which a cycle is counted when nothing else is known.
-        weekly: How Weekly is read.
+        now: The old server's wall clock; a cycle is counted from ``now`` when all time columns are NULL.
+        weekly: How to read the kind Weekly.
 
     Raises:
-        ClassicScheduleError: its kind is none, or the old runner could not compute a next run with its count.
+        ClassicScheduleError: the kind is unknown, or ``CyclicCount`` is NULL, not positive, or more than a hundred years.
     """
     kind = times.kind.strip()
     read = _KINDS.get(kind.lower())
@@ -107,7 +107,7 @@ def classic_schedule(
 
 
 def _daily(times: ClassicTimes, _now: datetime) -> ClassicSchedule:
-    """Today at w's time, else tomorrow. Weekly is the same: its weekday is computed and dropped."""
+    """Run today at w's time, else tomorrow. Weekly runs daily, too: the old runner computed the weekday and dropped it."""
     return ClassicSchedule(cron=f"{_clock(times.first)} * * *")
 
 
@@ -117,19 +117,22 @@ def _on_its_weekday(times: ClassicTimes) -> ClassicSchedule:
 
 
 def _monthly(times: ClassicTimes, _now: datetime) -> ClassicSchedule:
-    """This month on w's day, else a month later, clipped to the month's end. In a month without that day it ran and then hung: ``L`` for 31."""
+    """Run this month on w's day, else a month later, clipped to the month's end.
+
+    In a month without w's day the old runner ran the job and then hung. Day 31 becomes ``L``.
+    """
     when = times.first
     return ClassicSchedule(cron=f"{_clock(when)} {'L' if when.day == _LAST_DAY else when.day} * *")
 
 
 def _annually(times: ClassicTimes, _now: datetime) -> ClassicSchedule:
-    """W's day and month this year, else a year later. 29 February throws in every common year."""
+    """Run on w's day and month this year, else a year later. For 29 February the old runner threw in every common year."""
     when = times.first
     return ClassicSchedule(cron=f"{_clock(when)} {when.day} {_MONTHS[when.month - 1]} *")
 
 
 def _cyclic_day(times: ClassicTimes, now: datetime) -> ClassicSchedule:
-    """From the start's date at w's time, plus n days until later than now."""
+    """Start at the anchor's date and w's time; add n days until the result is later than now."""
     when, count = times.first, _count(times, _DAY)
     if count == 1:
         return _daily(times, now)
@@ -139,10 +142,10 @@ def _cyclic_day(times: ClassicTimes, now: datetime) -> ClassicSchedule:
 
 
 def _cyclic_hour(times: ClassicTimes, now: datetime) -> ClassicSchedule:
-    """From the start's hour at w's minute, plus n hours, by the clock, until later than now.
+    """Start at the anchor's hour and w's minute; add n hours by wall clock until the result is later than now.
 
-    Where the hours are the same each day they are listed: a list keeps the clock, as the old runner did, and runs once in the hour that
-    comes twice. Others are counted in elapsed time.
+    When n divides 24, the cron expression lists the hours. A list follows the wall clock, as the old runner did, and runs once in a
+    repeated hour. Any other n becomes an interval in elapsed time.
     """
     when, count = times.first, _count(times, _HOUR)
     if count == 1:
@@ -157,14 +160,14 @@ def _cyclic_hour(times: ClassicTimes, now: datetime) -> ClassicSchedule:
 
 def _after_start(unit: timedelta) -> Callable[[ClassicTimes, datetime], ClassicSchedule]:
     def read(times: ClassicTimes, _now: datetime) -> ClassicSchedule:
-        """The last start plus n minutes or seconds, or at once if that has passed."""
+        """Run n minutes or seconds after the last start, or at once when that time has passed."""
         return ClassicSchedule(every=unit * _count(times, unit), after="start")
 
     return read
 
 
 def _one_off(times: ClassicTimes, _now: datetime) -> ClassicSchedule:
-    """At ``NextRunTime``; then the row is switched off. NULL, or the end of the calendar, waits for somebody."""
+    """Run once at ``NextRunTime``; the old runner then switched the row off. With NULL, or a year from 9000 on, run only on request."""
     at = times.next_run
     return ClassicSchedule(at=at if at is not None and at.year < _END_OF_TIME else None)
 
@@ -188,7 +191,7 @@ def _count(times: ClassicTimes, unit: timedelta) -> int:
 def _anchor(
     times: ClassicTimes, now: datetime
 ) -> tuple[datetime, Literal["NextRunTime", "LastRunTime", "WhenToRun", "now"]]:
-    """From when a cycle is counted, and which column says so."""
+    """Return the time from which a cycle is counted, and the column of that time or ``now``."""
     if times.next_run is not None:
         return times.next_run, "NextRunTime"
     if times.last_run is not None:

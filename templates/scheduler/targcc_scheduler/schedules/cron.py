@@ -1,4 +1,4 @@
-"""Cron schedules: parse an expression in any dialect, and find the times it names."""
+"""Cron schedules: parse an expression in any dialect, and compute its times."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from .fields import ANY_DAY, ANY_WEEKDAY, CronFields, highest, lowest, month_len
 from .words import describe, normal_form
 from .zones import SECOND, Zone, as_zone, naive, offset_of, overlap_around, pin, resolve, wall_clock
 
-# The parser of cron expressions, for every dialect.
+# Parser of cron expressions, for every dialect.
 #
-# Each field becomes a set of bits. What only one dialect has, such as Quartz's numbering of
-# weekdays, is in ``dialects``.
+# Each field becomes a set of bits. Rules of a single dialect, such as Quartz's numbering of
+# weekdays, are in ``dialects``.
 
 Fields = TypeVar("Fields", bound=CronFields)
 
 MAX_LENGTH = 1000
-"""Characters of the longest expression that is read; one that lists every value is shorter."""
+"""Maximum length of an expression in characters; an expression that lists every value is shorter."""
 
 
 def _value(part: Part, spec: Field, dialect: Dialect) -> int:
@@ -57,7 +57,7 @@ def _value(part: Part, spec: Field, dialect: Dialect) -> int:
 
 
 def _step(part: Part, spec: Field, dialect: Dialect) -> int:
-    """Read what follows a slash."""
+    """Read the step after a slash."""
     text = part.text
     if not text:
         part.fail(f"a step is missing in {spec.name}", spec.hint)
@@ -70,10 +70,10 @@ def _step(part: Part, spec: Field, dialect: Dialect) -> int:
 
 
 def _span(spec: Field, low: int, high: int, step: int) -> int:
-    """Return the bits of ``low-high/step``; a range that ends before it starts goes round."""
+    """Return the bits of ``low-high/step``; a range whose end is below its start wraps around."""
     if low <= high:
         return sum(1 << n for n in range(low, high + 1, step))
-    # Sunday has two numbers where a week is 0-7; the round trip counts it once.
+    # In a week of 0-7 Sunday has two numbers; a range that wraps around counts Sunday once.
     last = 6 if (spec.low, spec.high) == (0, 7) else spec.high
     again = spec.low + step - int(math.fmod(last - low, step)) - 1
     turn = range(low, last + 1, step), range(again, high + 1, step)
@@ -81,12 +81,12 @@ def _span(spec: Field, low: int, high: int, step: int) -> int:
 
 
 _OTHER_STARS = {("?", "cronos", False), ("?", "cronos", True), ("", "quartz", True)}
-"""What else means every value, as (text, dialect, whether a step follows): Cronos reads ``?`` as
-``*``, and Quartz ``/5`` as ``*/5``."""
+"""Further spellings of "every value", as (text, dialect, whether a step follows): Cronos reads
+``?`` as ``*``, and Quartz reads ``/5`` as ``*/5``."""
 
 
 def _item(part: Part, spec: Field, dialect: Dialect) -> tuple[int, bool]:
-    """Read one item of a list: its bits, and whether it is a ``*``, a range or a step."""
+    """Read one item of a list: return its bits, and whether the item is a ``*``, a range or a step."""
     head, *steps = part.split("/")
     if len(steps) > 1:
         steps[1].fail(f"{spec.name} has two steps", spec.hint)
@@ -106,7 +106,7 @@ def _item(part: Part, spec: Field, dialect: Dialect) -> tuple[int, bool]:
 
 
 def _ends(low: int, rest: list[Part], head: Part, spec: Field, dialect: Dialect) -> tuple[int, int]:
-    """Read the end of a range: both ends, in the order in which the dialect takes them."""
+    """Read the end of a range: return both ends, in the order that the dialect uses."""
     if len(rest) > 1:
         rest[1].fail(f"{spec.name} has a range of three values", spec.hint)
     high = _value(rest[0], spec, dialect)
@@ -116,7 +116,7 @@ def _ends(low: int, rest: list[Part], head: Part, spec: Field, dialect: Dialect)
 
 
 def _list(part: Part, spec: Field, dialect: Dialect) -> tuple[int, bool]:
-    """Read a field: its bits, and whether it has a ``*``, a range or a step."""
+    """Read a field: return its bits, and whether the field has a ``*``, a range or a step."""
     items = part.split(",")
     bits, interval = 0, False
     for item in items:
@@ -132,7 +132,7 @@ _NEAREST = re.compile(r"([0-9]+)W", re.IGNORECASE)
 
 
 def _day_of_month(part: Part, spec: Field, dialect: Dialect) -> tuple[int, int | None, bool]:
-    """Read the day of month: its bits, ``last`` and ``nearest`` as in ``CronFields``."""
+    """Read the day of month: return its bits, ``last`` and ``nearest`` as in ``CronFields``."""
     if dialect.specials and (found := _LAST_DAY.fullmatch(part.text)):
         back = int(found[1] or 0) if len(found[1] or "") <= 2 else 99  # noqa: PLR2004 - as Cronos
         if back > spec.high - 1:
@@ -144,7 +144,7 @@ def _day_of_month(part: Part, spec: Field, dialect: Dialect) -> tuple[int, int |
 
 
 def _day_of_week(part: Part, spec: Field, dialect: Dialect) -> tuple[int, int]:
-    """Read the day of week: its bits, and ``nth`` as in ``CronFields``."""
+    """Read the day of week: return its bits, and ``nth`` as in ``CronFields``."""
     if dialect.specials and "#" in part.text:
         day, number, *more = part.split("#")
         if more or number.text not in ("1", "2", "3", "4", "5", "01", "02", "03", "04", "05"):
@@ -156,11 +156,11 @@ def _day_of_week(part: Part, spec: Field, dialect: Dialect) -> tuple[int, int]:
 
 
 _FIVE = 5
-"""How many fields an expression without seconds has."""
+"""Number of fields in an expression without seconds."""
 
 
 def _parts(text: str, counts: tuple[int, ...]) -> list[Part]:
-    """Return the fields of an expression with the seconds first, also where it has none."""
+    """Return the fields of an expression, seconds first; the seconds are 0 when the expression has none."""
     if len(text) > MAX_LENGTH:
         whole = Part(text, 0, text)
         whole.fail(f"the expression has {len(text)} characters", f"{MAX_LENGTH} at most.")
@@ -176,13 +176,13 @@ def _parts(text: str, counts: tuple[int, ...]) -> list[Part]:
 
 
 def read(kind: type[Fields], text: str, dialect: Dialect, counts: tuple[int, ...]) -> Fields:
-    """Read an expression.
+    """Parse an expression.
 
     Args:
-        kind: The class to make of it.
+        kind: The class to create.
         text: The expression, or a macro such as ``@daily``.
-        dialect: How to read it.
-        counts: How many fields it may have.
+        dialect: The dialect of the expression.
+        counts: The allowed numbers of fields.
 
     Raises:
         CronError: With the column of the error and what is allowed there.
@@ -215,26 +215,26 @@ def read(kind: type[Fields], text: str, dialect: Dialect, counts: tuple[int, ...
     )
 
 
-# Cron schedules: an expression, and the search for the times it names.
+# The schedule: search for the times of an expression.
 
 
 @dataclass(frozen=True)
 class CronSchedule(CronFields, Schedule):
-    """A cron expression, read by ``CronSchedule.parse``. Two are equal when they mean the same.
+    """A cron expression, parsed by ``CronSchedule.parse``; equal when the meaning is equal.
 
-    The attributes are those of ``CronFields``.
+    ``CronFields`` documents the attributes.
     """
 
     @classmethod
     def parse(
         cls, text: str, *, dialect: str = "cronos", seconds: bool | None = None
     ) -> CronSchedule:
-        """Read an expression.
+        """Parse an expression.
 
         Args:
             text: Five fields, six with the seconds first, or a macro such as ``@daily``.
-            dialect: How to read it; see ``convert``.
-            seconds: True: six fields only; False: five only; None: either. Cronos only.
+            dialect: The dialect of the expression; see ``convert``.
+            seconds: True accepts six fields only, False five only, None both. For Cronos only.
 
         Raises:
             CronError: With the column of the error and what is allowed there.
@@ -245,9 +245,9 @@ class CronSchedule(CronFields, Schedule):
         return read(cls, text, reader, (6,) if seconds else (5,))
 
     def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
-        """Return the first time later than ``after``, or at it when ``inclusive``; or None.
+        """Return the first time later than ``after`` (``inclusive``: or equal); None without such a time.
 
-        As in Cronos, ``inclusive`` does not find a time that a gap has moved there.
+        As in Cronos, ``inclusive`` does not find a time that a gap has moved to ``after``.
         """
         zone = as_zone(zone)
         try:
@@ -265,7 +265,7 @@ class CronSchedule(CronFields, Schedule):
     def _next_in_overlap(
         self, here: datetime, start: datetime, overlap: tuple[datetime, datetime]
     ) -> datetime | None:
-        """Search the rest of a first pass, the second pass, and then the time after it."""
+        """Search the rest of the first pass, then the second pass, then the time after the overlap."""
         zone = here.tzinfo
         assert zone is not None
         again, end = overlap
@@ -282,7 +282,7 @@ class CronSchedule(CronFields, Schedule):
         return None if found is None else resolve(found, zone)
 
     def previous(self, before: datetime, zone: Zone) -> datetime | None:
-        """Return the last of the times that ``iter`` yields earlier than ``before``; or None."""
+        """Return the last time of ``iter`` earlier than ``before``; None without such a time."""
         zone = as_zone(zone)
         try:
             return self._previous(before, zone)
@@ -304,45 +304,45 @@ class CronSchedule(CronFields, Schedule):
                 return again
             if moment < before:
                 return moment
-            # `before` ends the gap that `found` fell into: go on from where the gap begins.
+            # `found` is in a gap that ends at `before`: continue from the start of the gap.
             local = moment.astimezone(UTC).replace(tzinfo=None) + offset_of(
                 found.replace(tzinfo=zone)
             )
         return None
 
     def matches(self, local: datetime) -> bool:
-        """Whether a wall-clock time is one of its times, by its fields alone."""
+        """Return whether the fields match a wall-clock time, regardless of zones."""
         clock = self.second >> local.second & self.minute >> local.minute & self.hour >> local.hour
         return bool(clock & 1) and self.matches_day(local)
 
     def matches_day(self, day: date) -> bool:
-        """Whether it has times on a day."""
+        """Return whether the day fields match a date."""
         return bool(self._days(day.year, day.month) >> day.day & 1)
 
-    # Searching the calendar, by wall clock.
+    # Search by wall clock.
 
     @cached_property
     def _later(self) -> tuple[list[int], list[int], list[int]]:
-        """For second, minute and hour: the first value at or after each number, or -1."""
+        """The first matching value at or after each number, or -1; for second, minute and hour."""
         return (_later(self.second, 60), _later(self.minute, 60), _later(self.hour, 24))
 
     @cached_property
     def _earliest(self) -> tuple[int, int, int]:
-        """The first time of day that matches."""
+        """The first matching time of day."""
         return lowest(self.hour), lowest(self.minute), lowest(self.second)
 
     @cached_property
     def _latest(self) -> tuple[int, int, int]:
-        """The last time of day that matches."""
+        """The last matching time of day."""
         return highest(self.hour), highest(self.minute), highest(self.second)
 
     @cached_property
     def _months(self) -> dict[int, int]:
-        """The days that match, by a month's first weekday and length; filled when first needed."""
+        """Cache of matching days, by first weekday and length of the month."""
         return {}
 
     def _days(self, year: int, month: int) -> int:
-        """Return the days of a month that match, as bits."""
+        """Return the matching days of a month, as bits."""
         if not self.month >> month & 1:
             return 0
         first = date(year, month, 1).isoweekday() % 7
@@ -418,7 +418,7 @@ class CronSchedule(CronFields, Schedule):
 
     @cached_property
     def normal(self) -> str:
-        """The expression in its shortest common form; reading it gives an equal schedule."""
+        """The shortest common form of the expression; parses to an equal schedule."""
         return normal_form(self)
 
     def __str__(self) -> str:
@@ -432,8 +432,8 @@ class CronSchedule(CronFields, Schedule):
 def convert(text: str, dialect: str) -> CronSchedule:
     """Return the schedule equal to an expression of another scheduler.
 
-    The dates and times are equal. What the other scheduler does on the two nights a year when the
-    clock changes is not part of its expression: the rules of this package hold.
+    The dates and times are equal. At clock changes the rules of this package apply, since an
+    expression does not define the other scheduler's behaviour there.
 
     Args:
         text: The expression.
@@ -441,13 +441,14 @@ def convert(text: str, dialect: str) -> CronSchedule:
             cron) or ``quartz``.
 
     Raises:
-        CronError: The dialect refuses it, or no expression of ours is equal; it says why.
+        CronError: The dialect refuses the expression, or this package has no equal expression;
+            the message gives the reason.
     """
     return CronSchedule.parse(text, dialect=dialect)
 
 
 def _later(bits: int, size: int) -> list[int]:
-    """Return, for each number up to ``size``, the first value at or after it, or -1."""
+    """Return the first value in the set at or after each number up to ``size``, or -1."""
     places = []
     for n in range(size + 1):
         rest = bits >> n

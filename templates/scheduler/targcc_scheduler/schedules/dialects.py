@@ -1,7 +1,7 @@
-"""How the schedulers whose expressions can be read differ: Cronos, NCrontab, Vixie cron, Quartz.
+"""Dialects of cron expressions: Cronos, NCrontab, Vixie cron, Quartz.
 
-Cronos is the dialect of this package, as of Hangfire. The others are read to move jobs from
-elsewhere: what they can say and one expression of ours cannot is refused with the reason.
+This package uses the dialect Cronos, as Hangfire does. The other dialects serve to import jobs. An
+expression without a single equal expression in Cronos is refused with the reason.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Field(NamedTuple):
     """One field of an expression.
 
     Attributes:
-        name: What messages call it.
-        low: Its lowest number.
-        high: Its highest number.
-        names: Names that may stand for numbers, in capitals.
+        name: The name of the field in messages.
+        low: The lowest number.
+        high: The highest number.
+        names: Names for numbers, in capitals.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Field(NamedTuple):
 
     @property
     def hint(self) -> str:
-        """A sentence that says what may stand in the field."""
+        """A sentence that lists the allowed values of the field."""
         article = "An" if self.name == "hour" else "A"
         names = list(self.names)
         named = f" or {names[0]}-{names[-1]}" if names else ""
@@ -58,7 +58,7 @@ class Field(NamedTuple):
 
 
 def _short_names(names: Iterable[str], first: int) -> dict[str, int]:
-    """Return the first three letters of names, numbered from ``first``."""
+    """Map the first three letters of each name to a number, counted from ``first``."""
     return {name[:3].upper(): number for number, name in enumerate(names, first)}
 
 
@@ -73,17 +73,17 @@ CRONOS_FIELDS = (
 
 
 class Dialect(NamedTuple):
-    """How one family of schedulers reads an expression.
+    """The rules by which a family of schedulers reads an expression.
 
     Attributes:
-        name: The dialect's name.
-        fields: Its fields, seconds first.
-        counts: How many fields an expression may have.
-        wraps: A range that ends before it starts goes ``around``, is ``swap``ped or ``refuse``d.
-        star_in_list: Whether ``*`` may be one of several values.
+        name: The name of the dialect.
+        fields: The fields, seconds first.
+        counts: The allowed numbers of fields.
+        wraps: For a range whose end is below its start: wrap ``around``, ``swap`` or ``refuse``.
+        star_in_list: Whether a list may contain ``*``.
         open_step: Whether ``5/15`` means from 5 to the end.
-        specials: Whether there are ``L``, ``W``, ``#`` and ``?``.
-        strict: Whether a step must fit the field, and a number may have two digits at most.
+        specials: Whether the dialect has ``L``, ``W``, ``#`` and ``?``.
+        strict: Whether a step must be within the field, and a number may have two digits at most.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Dialect(NamedTuple):
 
 CRONOS = Dialect("cronos", CRONOS_FIELDS, star_in_list=False, specials=True, strict=True)
 
-# NCrontab 3: names in full or any beginning of them, no second Sunday, a range is sorted when read.
+# NCrontab 3: full names or any prefix of a name, no weekday 7, the ends of a range are sorted.
 NCRONTAB = Dialect(
     "ncrontab",
     (
@@ -109,8 +109,8 @@ NCRONTAB = Dialect(
     wraps="swap",
 )
 
-# Vixie cron: when neither day field begins with * the job runs on days that match either of them;
-# steps follow a range or *.
+# Vixie cron: when neither day field begins with *, the job runs on days that match either field;
+# a step follows a range or *.
 VIXIE = Dialect("vixie", CRONOS_FIELDS, counts=(5,), wraps="refuse", open_step=False)
 
 # Quartz: seconds first, an optional year last, Sunday is 1.
@@ -124,14 +124,14 @@ QUARTZ = Dialect(
 _DIALECTS = {dialect.name: dialect for dialect in (CRONOS, NCRONTAB, VIXIE, QUARTZ)}
 
 DIALECTS = tuple(_DIALECTS)
-"""The names that ``convert`` and ``CronSchedule.parse`` take."""
+"""The dialect names for ``convert`` and ``CronSchedule.parse``."""
 
 
 def dialect_named(name: str) -> Dialect:
-    """Return the dialect of a name.
+    """Return the dialect with a name.
 
     Raises:
-        CronError: There is none; ``allowed`` lists the names.
+        CronError: The name is unknown; ``allowed`` lists the names.
     """
     dialect = _DIALECTS.get(name)
     if dialect is None:
@@ -154,15 +154,15 @@ _MACROS = {
 
 
 def expand_macro(text: str, dialect: Dialect) -> str | None:
-    """Return the expression that a macro such as ``@daily`` stands for, None when it is no macro.
+    """Return the expression of a macro such as ``@daily``; None when the text is no macro.
 
     Raises:
-        CronError: The dialect has macros, but not this one.
+        CronError: The dialect has macros, but not this macro.
     """
     word = text.strip(" \t")
     if not word.startswith("@") or dialect not in (CRONOS, VIXIE):
         return None
-    # Vixie has no name for every minute or second.
+    # Vixie cron has no macro for every minute or every second.
     known = {name: meant for name, meant in _MACROS.items() if meant[0] == "0" or dialect is CRONOS}
     if word.lower() not in known:
         part = Part(text, text.index("@"), word)
@@ -174,8 +174,8 @@ def plain_quartz(parts: list[Part]) -> list[Part]:
     """Return Quartz's parts with ``?`` and a lone ``L`` written as in the other dialects.
 
     Raises:
-        CronError: Only Quartz can say it: a year, a calendar, ``L``, ``W`` or ``#`` in a list; or
-            Quartz itself refuses it.
+        CronError: Only Quartz has the feature: a year, a calendar, ``L``, ``W`` or ``#`` in a list;
+            or Quartz itself refuses the expression.
     """
     days, weekdays, years = parts[3], parts[5], parts[6:]
     if years and years[0].text != "*":
@@ -197,10 +197,10 @@ def plain_quartz(parts: list[Part]) -> list[Part]:
 
 
 def either_day(parts: list[Part], day: int, month: int, weekday: int) -> tuple[int, int]:
-    """Return day and weekday bits that, both matched, mean vixie's "either day matches".
+    """Return day and weekday bits for which "both match" equals Vixie cron's "either matches".
 
     Raises:
-        CronError: There are none: that takes two expressions.
+        CronError: No such bits exist: the job needs two expressions.
     """
     if parts[3].text.startswith("*") or parts[5].text.startswith("*"):
         return day, weekday

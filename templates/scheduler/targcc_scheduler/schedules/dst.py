@@ -1,4 +1,4 @@
-"""What a schedule does on the nights when a zone's clocks change, in words for people."""
+"""Describe the effect of a zone's clock changes on a schedule, in words for people."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .words import duration_words
 from .zones import parse_zone
 
 _LISTED = 3
-"""Lost or repeated times that a note names one by one."""
+"""Maximum number of repeated times that a note lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockChange:
-    """A moment at which a zone's clocks are put forward or back.
+    """A moment at which a zone's clocks are set forward or back.
 
     Attributes:
         at: The moment, in UTC.
-        before: The offset from UTC until then.
-        after: The offset from then on.
+        before: The offset from UTC before the change.
+        after: The offset from UTC after the change.
     """
 
     at: datetime
@@ -33,7 +33,7 @@ class ClockChange:
 
     @property
     def size(self) -> timedelta:
-        """How much of the wall clock is left out (positive) or comes again (negative)."""
+        """Length of the skipped (positive) or repeated (negative) wall-clock time."""
         return self.after - self.before
 
     def __str__(self) -> str:
@@ -52,21 +52,21 @@ class ClockChange:
 class Kind(StrEnum):
     """What becomes of a schedule's times at a clock change."""
 
-    MOVED = "moved"  # the time is left out: it runs at the first moment after
-    SKIPPED = "skipped"  # likewise, and that moment is one of its times anyway
-    ONCE = "once"  # the time comes twice: it runs at the first
-    TWICE = "twice"  # likewise: it runs at both
-    SHIFTED = "shifted"  # it counts elapsed time, and so moves against the clock
+    MOVED = "moved"  # the clock skips the time: run at the first moment after the gap
+    SKIPPED = "skipped"  # the clock skips the time, and the schedule has a time at the end of the gap anyway
+    ONCE = "once"  # the clock repeats the time: run at the first pass
+    TWICE = "twice"  # the clock repeats the time: run at both passes
+    SHIFTED = "shifted"  # the interval is elapsed time, so the wall-clock times move
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a schedule does at a clock change.
+    """The effect of a clock change on a schedule.
 
     Attributes:
-        kind: In one word.
-        words: In a sentence that goes on after "on that night".
-        touched: Its times that are left out or repeated, by the clock as it was before.
+        kind: The kind of effect.
+        words: The effect in words, to follow the date of the change.
+        touched: The skipped or repeated times of the schedule, on the clock before the change.
     """
 
     kind: Kind
@@ -76,7 +76,7 @@ class Effect:
 
 def clock_changes(zone: tzinfo, start: datetime, end: datetime) -> Iterator[ClockChange]:
     """Yield the clock changes of a zone in ``(start, end]``, earliest first."""
-    step = timedelta(hours=6)  # no zone has changed its clock twice in a quarter of a day
+    step = timedelta(hours=6)  # no zone has ever changed its clock twice within six hours
     moment = start.astimezone(UTC)
     before = _offset(moment, zone)
     while moment < end:
@@ -110,13 +110,13 @@ def notes_on(
     after: datetime,
     within: timedelta = timedelta(days=365),
 ) -> list[str]:
-    """Say what a schedule does at each clock change of ``(after, after + within]`` that touches it.
+    """Describe the effect of each clock change in ``(after, after + within]`` on a schedule.
 
     Args:
-        schedule: Any schedule; those the wall clock does not touch have no notes.
-        zone: The zone it is evaluated in.
-        after: From when, aware.
-        within: For how long.
+        schedule: Any schedule; a schedule without affected times has no notes.
+        zone: The zone of the schedule.
+        after: The start of the period, with a time zone.
+        within: The length of the period.
 
     Returns:
         Sentences such as "on Sun 28 Mar 2027 clocks jump from 02:00 to 03:00: it runs at 03:00".
@@ -130,7 +130,7 @@ def notes_on(
 
 
 def effect_of(schedule: Schedule, change: ClockChange, zone: tzinfo) -> Effect | None:
-    """Return what a schedule does at one clock change; None when that is nothing special."""
+    """Return the effect of a clock change on a schedule; None without an effect."""
     if isinstance(schedule, EverySchedule) and schedule.interval % timedelta(days=1):
         return _moved(schedule, change)
     touched = _touched(schedule, change)
@@ -150,10 +150,10 @@ def effect_of(schedule: Schedule, change: ClockChange, zone: tzinfo) -> Effect |
 
 
 def _touched(schedule: Schedule, change: ClockChange) -> tuple[datetime, ...]:
-    """The times that are left out, or those of the first pass, as a clock that did not change would show them."""
+    """Return the skipped times, or the times of the first pass, on the clock before the change."""
     unchanged, length = timezone(change.before), abs(change.size)
     start = change.at if change.size > timedelta(0) else change.at - length
-    if isinstance(schedule, CronSchedule):  # most name none of these hours, which is soon said
+    if isinstance(schedule, CronSchedule):  # fast path: most expressions have none of these hours
         first = start.astimezone(unchanged).hour
         hours = range(first, first + length // timedelta(hours=1) + 2)
         if not any(schedule.hour >> hour % 24 & 1 for hour in hours):
@@ -162,7 +162,7 @@ def _touched(schedule: Schedule, change: ClockChange) -> tuple[datetime, ...]:
 
 
 def _moved(schedule: EverySchedule, change: ClockChange) -> Effect | None:
-    """Say how an interval of elapsed time moves against the wall clock."""
+    """Return the shift of an elapsed-time interval against the wall clock; None without a shift."""
     if not change.size % schedule.interval:
         return None
     later = "later" if change.size > timedelta(0) else "earlier"

@@ -1,4 +1,4 @@
-"""The error of every text in this package that cannot be read, and where in the text it is."""
+"""Parse errors of this package, with the position in the text."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import NamedTuple, NoReturn
 FIELDS_HINT = (
     "Five fields are minute, hour, day of month, month, day of week; six put seconds first."
 )
-"""What an expression consists of; said with every error that has nothing better to say."""
+"""The fields of an expression; the default hint of an error."""
 
 
 class CronError(ValueError):
     """A schedule, a duration or a zone that cannot be read.
 
     Args:
-        message: What is wrong, in one line.
-        text: The text that was read.
-        column: Where it is wrong, counted from 1.
-        length: How many characters are wrong.
-        allowed: What is allowed there, or what to do instead.
+        message: The error in one line.
+        text: The whole text.
+        column: The position of the error, counted from 1.
+        length: The number of wrong characters.
+        allowed: The allowed values at the position, or an alternative.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class CronError(ValueError):
         self.allowed = allowed
 
     def frame(self) -> str:
-        """Return the message, the text with carets under the wrong characters, and what is allowed.
+        """Return the message, the text with carets under the wrong characters, and the allowed values.
 
         A long text is cut on both sides of the error, so that the lines fit a terminal.
         """
@@ -44,11 +44,11 @@ class CronError(ValueError):
 
 
 class Part(NamedTuple):
-    """A piece of a text and its position, so that an error can point at it.
+    """A piece of a text and its position, so that an error can point at the piece.
 
     Attributes:
-        whole: The text that it is a piece of.
-        start: Where it begins in that text, counted from 0.
+        whole: The whole text.
+        start: The position of the piece in the whole text, counted from 0.
         text: The piece.
     """
 
@@ -58,7 +58,7 @@ class Part(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The piece as a message shows it: printable, at most 40 characters."""
+        """The piece for a message: printable, at most 40 characters."""
         text = "".join(c if c.isprintable() else "?" for c in self.text[:40])
         return text + "..." * (len(self.text) > len(text))
 

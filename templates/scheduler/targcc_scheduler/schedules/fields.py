@@ -1,4 +1,4 @@
-"""The values of a cron expression's fields as sets of bits, and the days of a month they match.
+"""The fields of a cron expression as sets of bits, and the matching days of a month.
 
 Bit ``n`` of a set is the value ``n``: ``1 << 5`` in ``minute`` is minute 5. Weekday 0 is Sunday.
 """
@@ -13,7 +13,7 @@ ANY_DAY = (1 << 32) - 2
 ANY_WEEKDAY = 0x7F
 """Every day of the week, 0-6."""
 LONGEST = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-"""The length of each month in a leap year, by its number."""
+"""The length of each month in a leap year, by number of the month."""
 
 
 def numbers_in(bits: int) -> list[int]:
@@ -22,17 +22,17 @@ def numbers_in(bits: int) -> list[int]:
 
 
 def lowest(bits: int) -> int:
-    """Return the lowest value in a set; -1 when it is empty."""
+    """Return the lowest value in a set; -1 when the set is empty."""
     return (bits & -bits).bit_length() - 1
 
 
 def highest(bits: int) -> int:
-    """Return the highest value in a set; -1 when it is empty."""
+    """Return the highest value in a set; -1 when the set is empty."""
     return bits.bit_length() - 1
 
 
 def month_length(year: int, month: int) -> int:
-    """Return how many days a month has."""
+    """Return the number of days in a month."""
     if month == 2 and (year % 4 or (year % 100 == 0 and year % 400)):  # noqa: PLR2004 - February
         return 28
     return LONGEST[month]
@@ -40,15 +40,15 @@ def month_length(year: int, month: int) -> int:
 
 @dataclass(frozen=True)
 class CronFields:
-    """What a cron expression says. Two are equal when they mean the same, however written.
+    """The parsed fields of a cron expression; equal when the meaning is equal, however written.
 
     Attributes:
-        second, minute, hour, day, month, weekday: Their values, as bits.
+        second, minute, hour, day, month, weekday: The values of the field, as bits.
         last: Days before the last day of the month (0: the last day), None without ``L``.
-        nearest: The weekday (Monday to Friday) nearest to that day, within the month (``W``).
-        nth: Which ``weekday`` of the month: 1-5 (``#``), -1 the last (``L``), 0 every one.
-        interval: Whether it runs through both passes of a repeated hour.
-        text: The expression as it was written.
+        nearest: Whether to use the weekday (Monday to Friday) nearest to the day, in the month (``W``).
+        nth: The number of the ``weekday`` in the month: 1-5 (``#``), -1 the last (``L``), 0 every.
+        interval: Whether the job runs through both passes of a repeated hour.
+        text: The expression as written.
     """
 
     second: int
@@ -65,7 +65,7 @@ class CronFields:
 
     @cached_property
     def reachable(self) -> bool:
-        """Whether it ever runs: ``0 0 30 2 *`` does not."""
+        """Whether any date matches; no date matches ``0 0 30 2 *``."""
         lengths = {LONGEST[month] for month in numbers_in(self.month)}
         if self.month >> 2 & 1:
             lengths.add(28)
@@ -73,11 +73,11 @@ class CronFields:
         return any(self.matching_days(first, length) for length in lengths for first in range(7))
 
     def matching_days(self, first: int, length: int) -> int:
-        """Return the days that match, as bits, of a month.
+        """Return the matching days of a month, as bits.
 
         Args:
-            first: The weekday on which the month begins.
-            length: How many days it has.
+            first: The weekday of the first day of the month.
+            length: The number of days in the month.
         """
         days = self.day & ((2 << length) - 1)
         if self.last is not None:
@@ -88,7 +88,7 @@ class CronFields:
         return sum(1 << day for day in numbers_in(days) if self._on_weekday(day, first, length))
 
     def _on_weekday(self, day: int, first: int, length: int) -> bool:
-        """Whether a day of the month is on one of the weekdays, and is the ``nth`` of them."""
+        """Return whether a day of the month is on a matching weekday, and is the ``nth`` such weekday."""
         if not self.weekday >> (first + day - 1) % 7 & 1:
             return False
         if self.nth == -1:

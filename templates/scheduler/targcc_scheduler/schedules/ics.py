@@ -1,7 +1,7 @@
-"""Days off and times without starts from an iCalendar file (RFC 5545), as calendars of holidays are handed out.
+"""Read days off and blackouts from an iCalendar file (RFC 5545), the common format of holiday calendars.
 
-Read are the events (``VEVENT``): those of whole days are days off, those with a time of the day are times without starts. Rules
-of repetition are read as far as they speak of days; one that says more is an error, so that no holiday is lost in silence.
+Only events (``VEVENT``) are read: a whole-day event is a day off, an event with a time is a blackout. Recurrence rules are read as far as
+they select days. Any other recurrence rule is an error, so that no holiday is lost silently.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ _DAY = timedelta(days=1)
 _WEEK = 7
 
 _Lines = dict[str, list[tuple[int, str, str]]]
-"""The lines of an event by name: their number, options and value."""
+"""The lines of an event by property name: line number, options and value."""
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """When an event comes again, in days.
+    """The recurrence rule of an event, in days.
 
     Attributes:
         frequency: ``DAILY``, ``WEEKLY``, ``MONTHLY`` or ``YEARLY``.
-        interval: Each so many of them.
-        count: How often in all, the first among them; None is no limit.
-        until: The last day on which it may come; None is no limit.
-        months: Only in these.
-        month_days: Only on these days of the month; -1 is the last.
-        weekdays: Only on these, each or the n-th of the month (without a month, and yearly: of the year); Monday is 0.
+        interval: Number of days, weeks, months or years between repetitions.
+        count: Total number of occurrences, including the first; None means no limit.
+        until: The last possible day; None means no limit.
+        months: The allowed months; empty allows all.
+        month_days: The allowed days of the month; -1 is the last day; empty allows all.
+        weekdays: The allowed weekdays, as (n, weekday): the n-th weekday of the month, or every when n is None; Monday is 0. For
+            ``YEARLY`` without months, n counts within the year.
     """
 
     frequency: str
@@ -55,7 +56,7 @@ class Repetition:
     weekdays: tuple[tuple[int | None, int], ...] = ()
 
     def days(self, first: date, since: date, until: date) -> Iterator[date]:
-        """Yield the days from ``since`` up to, and not including, ``until`` on which an event comes that began on ``first``."""
+        """Yield the days of an event from ``since`` up to, and not including, ``until``; the event's first day is ``first``."""
         day = first if self.count is not None else max(first, since)
         seen = 0
         end = until if self.until is None else min(until, self.until + _DAY)
@@ -110,7 +111,16 @@ class Repetition:
 
 @dataclass(frozen=True)
 class Event:
-    """One event, with its repetitions; ``start`` is a ``datetime`` where it has a time of the day."""
+    """One event with its repetitions.
+
+    Attributes:
+        name: The summary of the event.
+        start: The first start; a ``datetime`` when the event has a time.
+        length: The duration.
+        rule: The recurrence rule; None without repetitions.
+        but: Starts to leave out.
+        also: Further starts.
+    """
 
     name: str
     start: date
@@ -120,7 +130,7 @@ class Event:
     also: tuple[date, ...] = ()
 
     def starts(self, year: int) -> Iterator[date]:
-        """Yield when it begins, from the first day of a year up to the end of it."""
+        """Yield the starts of the event within a year."""
         since, until = date(year, 1, 1), date(year + 1, 1, 1)
         first = _day_of(self.start)
         days = [first] if self.rule is None else self.rule.days(first, since, until)
@@ -136,14 +146,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Closed:
-    """What the events of one year close."""
+    """The days off, with their names, and the blackouts from events of one year."""
 
     days: Mapping[date, str] = field(default_factory=lambda: MappingProxyType({}))
     spans: tuple[Span, ...] = ()
 
 
 def closed_in(events: tuple[Event, ...], year: int) -> Closed:
-    """Return the days off, and the times without starts, of events that begin in a year."""
+    """Return the days off and blackouts of events that begin in a year."""
     days: dict[date, str] = {}
     spans: list[Span] = []
     for event in events:
@@ -157,10 +167,10 @@ def closed_in(events: tuple[Event, ...], year: int) -> Closed:
 
 
 def read_events(text: str) -> tuple[Event, ...]:
-    """Return the events of a file; those that are cancelled are left out.
+    """Return the events of a file, without cancelled events.
 
     Raises:
-        CronError: It is no calendar, or says something that is not read; with the line.
+        CronError: The text is not an iCalendar file, or a line or recurrence rule cannot be read; the message has the line number.
     """
     lines = list(_unfolded(text))
     if not lines or lines[0][1].strip().upper() != "BEGIN:VCALENDAR":
@@ -185,7 +195,7 @@ def read_events(text: str) -> tuple[Event, ...]:
 
 
 def _unfolded(text: str) -> Iterator[tuple[int, str]]:
-    """Yield whole lines with their number: a line that begins with a blank goes on from the one before."""
+    """Yield unfolded lines with their number; a line that begins with a blank or tab continues the line before."""
     number, whole = 0, ""
     for place, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         if line[:1] in {" ", "\t"}:
@@ -207,7 +217,7 @@ def _is_cancelled(lines: _Lines) -> bool:
 
 
 def _replaced(events: list[_Lines]) -> dict[str, set[date]]:
-    """By event, the repetitions that have an entry of their own, or are cancelled by one."""
+    """Map the UID of each event to the repetitions that another entry replaces or cancels (``RECURRENCE-ID``)."""
     found: dict[str, set[date]] = {}
     for lines in events:
         found.setdefault(_uid(lines), set()).update(_every_moment(lines, "RECURRENCE-ID"))
@@ -267,7 +277,7 @@ def _moment(number: int, text: str, zone: str | None) -> date:
         if found["utc"]:
             return datetime.combine(day, clock, UTC)
         return datetime.combine(day, clock, as_zone(zone) if zone else None)
-    except ValueError as error:  # a CronError is one
+    except ValueError as error:  # a CronError is a ValueError
         raise _wrong(number, str(error)) from None
 
 

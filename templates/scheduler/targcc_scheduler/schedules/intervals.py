@@ -17,15 +17,15 @@ _DEFAULT_ANCHOR = naive(2001, 1, 1)  # a Monday
 
 @dataclass(frozen=True)
 class EverySchedule(Schedule):
-    """Fixed intervals from an anchor: what cron cannot say, such as every 90 minutes.
+    """Fixed intervals from an anchor, such as every 90 minutes, which cron cannot express.
 
-    The interval is elapsed time: on the night the clock changes the runs stay evenly spaced and
-    their wall-clock time moves. An interval of whole days keeps its wall-clock time, with the
-    rules of cron: a time in the gap runs at the first moment after it, one that comes twice runs at
-    the first pass.
+    The interval is elapsed time: at a clock change the runs stay evenly spaced, and their
+    wall-clock time moves. An interval of whole days keeps its wall-clock time by the rules of cron:
+    a time in a gap runs at the first moment after the gap, and a repeated time runs at the first
+    pass.
 
     Attributes:
-        interval: One second at least.
+        interval: The interval; one second at least.
         anchor: The first run; naive means wall-clock time in the schedule's zone. Default: midnight
             of Monday, 1 January 2001.
 
@@ -45,7 +45,7 @@ class EverySchedule(Schedule):
             )
 
     def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
-        """Return the first run later than ``after``, or at it when ``inclusive``."""
+        """Return the first run later than ``after`` (``inclusive``: or equal)."""
         zone = as_zone(zone)
         try:
             turn = max(0, self._turns(after, zone) - 2)
@@ -64,7 +64,7 @@ class EverySchedule(Schedule):
         return None
 
     def _turns(self, moment: datetime, zone: tzinfo) -> int:
-        """Return how many intervals after the anchor a time is; a clock change may add or take one."""
+        """Return the number of intervals from the anchor to a time; clock changes may shift it by one."""
         return (wall_clock(moment, UTC) - self._at(0, zone)) // self.interval
 
     def _at(self, turn: int, zone: tzinfo) -> datetime:
@@ -91,9 +91,9 @@ class EverySchedule(Schedule):
 
 @dataclass(frozen=True)
 class AfterRunSchedule(Schedule):
-    """A fixed time after the previous run, in elapsed time also through a clock change.
+    """A fixed elapsed time after the previous run, also across a clock change.
 
-    One of the two below: they differ in what they count from. Past runs cannot be computed: ``previous`` is None.
+    The subclasses count from the end or from the start of the previous run. Past runs cannot be computed, so ``previous`` returns None.
 
     Raises:
         CronError: The delay is not positive.
@@ -106,11 +106,11 @@ class AfterRunSchedule(Schedule):
             raise CronError("a delay is longer than nothing", text=format_duration(self.delay))
 
     def following(self, started: datetime, ended: datetime, zone: Zone) -> datetime | None:
-        """Return when the next run is due, after one that started and ended."""
+        """Return when the next run is due, from the start and end of the previous run."""
         raise NotImplementedError
 
     def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
-        """Return ``after`` plus the delay, ``after`` being what is counted from; ``inclusive`` changes nothing."""
+        """Return ``after`` plus the delay; ``inclusive`` has no effect."""
         del inclusive
         try:
             return pin((wall_clock(after, UTC) + self.delay).astimezone(as_zone(zone)))
@@ -118,7 +118,7 @@ class AfterRunSchedule(Schedule):
             return None
 
     def previous(self, before: datetime, zone: Zone) -> datetime | None:
-        """Return None: past runs depend on the runs before them."""
+        """Return None: a past run depends on the run before, which is unknown here."""
         del before, zone
         return None
 
@@ -142,10 +142,10 @@ class AfterCompletionSchedule(AfterRunSchedule):
 
 @dataclass(frozen=True)
 class AfterStartSchedule(AfterRunSchedule):
-    """A fixed time after the previous run has started; at once when that run took longer."""
+    """A fixed time after the previous run has started; at once when the previous run took longer."""
 
     def following(self, started: datetime, ended: datetime, zone: Zone) -> datetime | None:
-        """Return the start plus the time, or the end if that is later."""
+        """Return the start plus the delay, or the end when the end is later."""
         due = self.next(started, zone)
         return None if due is None else max(due, pin(wall_clock(ended, as_zone(zone))))
 
@@ -159,27 +159,27 @@ class AfterStartSchedule(AfterRunSchedule):
 
 @dataclass(frozen=True)
 class OnceSchedule(Schedule):
-    """One time.
+    """A single time.
 
     Attributes:
-        at: Naive means wall-clock time in the schedule's zone: of two such times the first, in a gap
-            the end of it.
+        at: The time; naive means wall-clock time in the schedule's zone. A repeated time means the
+            first pass; a time in a gap means the end of the gap.
     """
 
     at: datetime
 
     def _moment(self, zone: Zone) -> datetime:
-        """Return the time, in a zone."""
+        """Return the time as an instant, on the wall clock of a zone."""
         zone = as_zone(zone)
         return resolve(self.at, zone) if self.at.tzinfo is None else pin(wall_clock(self.at, zone))
 
     def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
-        """Return the time if it is later than ``after``, or at it when ``inclusive``."""
+        """Return the time when later than ``after`` (``inclusive``: or equal), else None."""
         moment = self._moment(zone)
         return moment if moment > after or (inclusive and moment == after) else None
 
     def previous(self, before: datetime, zone: Zone) -> datetime | None:
-        """Return the time if it is earlier than ``before``."""
+        """Return the time when earlier than ``before``, else None."""
         moment = self._moment(zone)
         return moment if moment < before else None
 

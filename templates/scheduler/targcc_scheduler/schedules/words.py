@@ -15,7 +15,7 @@ from .fields import ANY_DAY, ANY_WEEKDAY, CronFields, numbers_in
 
 
 def normal_form(fields: CronFields) -> str:
-    """Return the shortest common expression that says the same."""
+    """Return the shortest common expression with the same meaning."""
     clock = [
         _spell(bits, spec.low, spec.high, ranges=fields.interval)
         for bits, spec in zip(
@@ -23,7 +23,7 @@ def normal_form(fields: CronFields) -> str:
         )
     ]
     if fields.interval and not re.search(r"[*/-]", " ".join(clock)):
-        # A range of one value keeps it an interval, where no other range or step is left to do so.
+        # Without another range or step, a range of one value keeps the expression an interval.
         first, comma, rest = clock[1].partition(",")
         clock[1] = f"{first}-{first}{comma}{rest}"
     if clock[0] == "0":
@@ -42,7 +42,7 @@ def _spell_day(fields: CronFields) -> str:
 
 
 _NO_WEEKDAY = "7-0/7"
-"""In Cronos, a range from 7 that goes round with a step may hold no day; then nothing runs."""
+"""In Cronos, a range from 7 that wraps around with a step may contain no day; then the job never runs."""
 
 
 def _spell_weekday(fields: CronFields) -> str:
@@ -54,7 +54,7 @@ def _spell_weekday(fields: CronFields) -> str:
 
 
 def _spell(bits: int, low: int, high: int, *, ranges: bool) -> str:
-    """Return a field with these values; without ``ranges`` a list of single values."""
+    """Return the text of a field with these values; without ``ranges``, return a list of single values."""
     numbers = numbers_in(bits)
     if not ranges:
         return ",".join(map(str, numbers))
@@ -83,7 +83,7 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
 
 
 _READABLE = 6
-"""How many single values a reader takes in; more are said in another way where there is one."""
+"""Maximum number of single values in a description; longer lists use a shorter form where possible."""
 
 
 def describe(fields: CronFields) -> str:
@@ -110,13 +110,13 @@ def _ordinal(n: int) -> str:
 
 
 def join(words: Iterable[str], last: str = "and") -> str:
-    """Return "a", "a and b", "a, b and c"; there must be one word at least."""
+    """Return "a", "a and b", "a, b and c"; needs one word at least."""
     *most, end = words
     return f"{', '.join(most)} {last} {end}" if most else end
 
 
 def _list_words(numbers: list[int], name: Callable[[int], str] = str) -> str:
-    """Return numbers as a list in which three or more consecutive ones are "a to b"."""
+    """Return numbers as a list in words; three or more consecutive numbers become "a to b"."""
     words: list[str] = []
     for first, last in _runs(numbers):
         if last - first > 1:
@@ -142,7 +142,7 @@ def _time_words(seconds: list[int], minutes: list[int], hours: list[int]) -> str
 
 
 def _minute_words(minutes: list[int], hours: list[int]) -> str:
-    """Return the times of a day that are at full minutes."""
+    """Return the times of a day at full minutes."""
     if len(minutes) * len(hours) <= _READABLE and hours != _DAY_HOURS:
         return f"at {join(f'{h:02}:{m:02}' for h in hours for m in minutes)}"
     first, last = minutes[0], minutes[-1]
@@ -158,7 +158,7 @@ def _minute_words(minutes: list[int], hours: list[int]) -> str:
 
 
 def _hourly_words(minute: int, hours: list[int]) -> str:
-    """Return the times of a day that are at one minute of several hours."""
+    """Return the times of a day at one minute of several hours."""
     if hours == _DAY_HOURS:
         return f"at {plural(minute, 'minute')} past every hour" if minute else "every hour"
     if every := _every_words(hours, 24, "hour"):
@@ -173,7 +173,7 @@ _SIXTY, _DAY_HOURS = list(range(60)), list(range(24))
 
 
 def _every_words(numbers: list[int], size: int, word: str) -> str:
-    """Return "every 5 minutes" where the numbers are evenly spaced round the clock, else ""."""
+    """Return "every 5 minutes" when the numbers are evenly spaced over the whole range, else ""."""
     if len(numbers) == size:
         return f"every {word}"
     step = size // len(numbers)
@@ -242,7 +242,7 @@ def _nth_weekday(fields: CronFields) -> str:
 
 
 def _which_weekday(fields: CronFields) -> str:
-    """Return the weekday that a date must be on as well, as in "a Friday"."""
+    """Return the weekday that a date must also have, as in "a Friday"."""
     if fields.nth:
         return f"{_nth_weekday(fields)} of the month"
     days = _week(fields)
@@ -268,7 +268,7 @@ def _date_words(fields: CronFields) -> str:
     return f"the weekday (Monday to Friday) nearest to {words}" if fields.nearest else words
 
 
-# Lengths of time as people write them: ``90s``, ``15m``, ``1h30m``, ``2d``, ``500ms``.
+# Durations: ``90s``, ``15m``, ``1h30m``, ``2d``, ``500ms``.
 
 _UNITS = {
     "w": timedelta(weeks=1),
@@ -290,7 +290,7 @@ def parse_duration(text: str) -> timedelta:
     """Read a duration such as ``90s``, ``15m``, ``1h30m``, ``2d`` or ``500ms``.
 
     Raises:
-        CronError: It is not a duration, or is longer than a hundred years.
+        CronError: The text is not a duration, or the duration is longer than a hundred years.
     """
     total, at, units = timedelta(0), 0, list(_UNITS)
     for found in re.finditer(r"([0-9]{1,9})(ms|[wdhms])", text):
@@ -308,7 +308,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def _duration_parts(duration: timedelta) -> list[tuple[int, str]]:
-    """Return the counts of days, hours and so on that are not zero, with their units."""
+    """Return the nonzero counts of days, hours and smaller units, with their units."""
     parts, rest = [], duration
     for unit in ("d", "h", "m", "s", "ms"):
         count, rest = divmod(rest, _UNITS[unit])
@@ -318,7 +318,7 @@ def _duration_parts(duration: timedelta) -> list[tuple[int, str]]:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Return a duration as ``parse_duration`` reads it, such as ``1h30m``; without microseconds."""
+    """Return a duration in the format of ``parse_duration``, such as ``1h30m``; without microseconds."""
     return "".join(f"{count}{unit}" for count, unit in _duration_parts(duration)) or "0s"
 
 

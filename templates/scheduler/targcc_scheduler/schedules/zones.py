@@ -1,9 +1,9 @@
-"""Instants and wall-clock times of a time zone, also where its clock is set forward or back.
+"""Convert between instants and wall-clock times of a time zone, including clock changes.
 
-A zone's clock leaves out a *gap* when it is set forward, and runs through an *overlap* twice when it
-is set back. ``datetime`` marks the second pass by ``fold=1``. Two datetimes of one ``ZoneInfo``
-compare by wall clock, so the two passes look equal; ``pin`` replaces the zone by the fixed offset
-that it has at that moment, and then they compare and hash as the instants they are.
+A clock that is set forward skips a *gap*. A clock that is set back runs through an *overlap* twice.
+``datetime`` marks the second pass by ``fold=1``. Two datetimes of one ``ZoneInfo`` compare by wall
+clock, so the two passes look equal. ``pin`` replaces the zone by its fixed offset at that moment;
+pinned datetimes compare and hash as instants.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _OFFSET = re.compile(r"(?:GMT|UTC)?([+-])(\d{1,2})(?::?(\d\d))?", re.IGNORECASE)
 _FURTHEST = {"+": 14, "-": 12}
 
 Zone = tzinfo | str
-"""A ``ZoneInfo``, or the name of one."""
+"""A time zone, or the IANA name of a zone."""
 
 
 @lru_cache(maxsize=256)
 def parse_zone(name: str) -> ZoneInfo:
-    """Return the time zone of an IANA name, such as ``Asia/Jerusalem``.
+    """Return the time zone with an IANA name, such as ``Asia/Jerusalem``.
 
     Raises:
-        CronError: There is none; ``allowed`` suggests the nearest names.
+        CronError: The name is unknown; ``allowed`` suggests the nearest names.
     """
     try:
         return ZoneInfo(name)
@@ -41,7 +41,7 @@ def parse_zone(name: str) -> ZoneInfo:
 
 
 def _by_offset(name: str) -> str:
-    """Return what to write for ``GMT+2``: the names with an offset in them have the sign of POSIX, which is the other one."""
+    """Return a hint for a name such as ``GMT+2``: ``Etc/GMT`` names have the POSIX sign, which is the opposite. Else ""."""
     found = _OFFSET.fullmatch(name.strip())
     if found is None or int(found[2]) > _FURTHEST[found[1]]:
         return ""
@@ -59,7 +59,7 @@ def _by_offset(name: str) -> str:
 
 
 def _nearest_zones(name: str) -> str:
-    """Return a sentence with the zone names most like ``name``, by whole name and by city."""
+    """Return a sentence with the zone names most similar to ``name``, by whole name and by city."""
     from difflib import get_close_matches
     from zoneinfo import available_timezones
 
@@ -75,31 +75,31 @@ def _nearest_zones(name: str) -> str:
 
 
 def as_zone(zone: Zone) -> tzinfo:
-    """Return the zone itself, or the one of that name.
+    """Return a zone unchanged; return the zone for a name.
 
     Raises:
-        CronError: There is none of that name.
+        CronError: The name is unknown.
     """
     return parse_zone(zone) if isinstance(zone, str) else zone
 
 
 def naive(year: int, month: int, day: int, *clock: int) -> datetime:
-    """Return a wall-clock time, a datetime without a zone; at midnight without hour to second."""
+    """Return a wall-clock time, a datetime without a zone; midnight without ``clock``."""
     hour, minute, second = clock or (0, 0, 0)
     return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - that is the point
 
 
 @lru_cache(maxsize=256)
 def _fixed(offset: timedelta, name: str) -> timezone:
-    """Return a zone of one offset; cached, because schedules ask for few of them very often."""
+    """Return a zone with a fixed offset; cached, because schedules use few offsets very often."""
     return timezone(offset, name)
 
 
 def offset_of(moment: datetime) -> timedelta:
-    """Return how far a datetime is ahead of UTC.
+    """Return the offset of a datetime from UTC.
 
     Raises:
-        ValueError: It has no zone.
+        ValueError: The datetime has no zone.
     """
     offset = moment.utcoffset()
     if offset is None:
@@ -108,13 +108,13 @@ def offset_of(moment: datetime) -> timedelta:
 
 
 def pin(moment: datetime) -> datetime:
-    """Replace a datetime's zone by the fixed offset that it has there; the name stays."""
+    """Replace a datetime's zone by its fixed offset at that moment; the zone abbreviation stays."""
     zone = _fixed(offset_of(moment), moment.tzname() or "")
     return moment.replace(tzinfo=zone, fold=0)
 
 
 def wall_clock(moment: datetime, zone: tzinfo) -> datetime:
-    """Return an instant as the zone's clock shows it; ``fold`` is 1 in a second pass only.
+    """Return an instant as wall-clock time of the zone; ``fold`` is 1 in a second pass only.
 
     Raises:
         ValueError: ``moment`` has no zone.
@@ -125,7 +125,7 @@ def wall_clock(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def _transition(before: datetime, after: datetime, zone: tzinfo) -> datetime:
-    """Return the instant in ``(before, after]`` at which the zone's offset changes; all are in UTC."""
+    """Return the instant in ``(before, after]`` at which the zone's offset changes; arguments and result are in UTC."""
     old = before.astimezone(zone).utcoffset()
     while after - before > SECOND:
         middle = before + (after - before) // 2
@@ -140,7 +140,7 @@ def _transition(before: datetime, after: datetime, zone: tzinfo) -> datetime:
 
 
 def resolve(local: datetime, zone: tzinfo) -> datetime:
-    """Return the instant of a wall-clock time: the first of two, or the end of the gap it is in."""
+    """Return the instant of a wall-clock time: the first pass of a repeated time, the end of the gap for a skipped time."""
     first = local.replace(tzinfo=zone)
     early, late = offset_of(first), offset_of(first.replace(fold=1))
     if early >= late:
@@ -149,12 +149,12 @@ def resolve(local: datetime, zone: tzinfo) -> datetime:
 
 
 def _utc(local: datetime, offset: timedelta) -> datetime:
-    """Return the instant at which a clock that is ``offset`` ahead of UTC shows ``local``."""
+    """Return the instant at which a clock with this offset from UTC shows ``local``."""
     return local.replace(tzinfo=UTC) - offset
 
 
 def overlap_around(here: datetime) -> tuple[datetime, datetime] | None:
-    """Return the first wall-clock time of the overlap that ``here`` is in, and its end; or None."""
+    """Return the first wall-clock time and the end of the overlap around ``here``; None outside overlaps."""
     first, second = offset_of(here.replace(fold=0)), offset_of(here.replace(fold=1))
     if first <= second:
         return None

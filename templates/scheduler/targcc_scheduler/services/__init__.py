@@ -1,1 +1,1 @@
-"""Services that jobs may ask for in their constructors."""
+"""Services that jobs receive in their constructors."""

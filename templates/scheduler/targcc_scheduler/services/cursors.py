@@ -1,4 +1,4 @@
-"""Cursors: the position up to which a job has read, kept from run to run."""
+"""Cursors: store the position up to which a job has read, between runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .database import Database
 
 
 class Cursors:
-    """The position up to which a job has read, kept between runs in the table ``JobCursor`` of the jobs' database.
+    """Store the read position of each job, between runs, in the table ``JobCursor`` of the jobs' database.
 
-    Save it in the transaction that stores what was read, so that both are committed or neither.
+    Save the position in the transaction that stores the rows read, so that both are committed or neither.
     """
 
     table = sa.Table(
@@ -24,11 +24,11 @@ class Cursors:
         self._database = database
 
     async def get(self, name: str, *earlier: str) -> str | None:
-        """The saved value; ``None`` the first time.
+        """Return the saved value; ``None`` before the first save.
 
         Args:
             name: The job's name.
-            earlier: Names that it had before, the newest first: ``*ctx.aliases``. The first that has a value counts.
+            earlier: Earlier names of the job, newest first: ``*ctx.aliases``. The first name with a value counts.
         """
 
         def read(connection: sa.Connection) -> str | None:

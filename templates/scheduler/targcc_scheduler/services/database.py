@@ -1,4 +1,4 @@
-"""Databases that jobs work with."""
+"""Database service for jobs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 class Database:
-    """The database that jobs work on. Statements run in a few threads of their own, so a slow one delays no other job.
+    """The database that jobs work on. Statements run in separate threads, so that a slow statement delays no other job.
 
     Args:
-        url: Any SQLAlchemy URL; SQLite, PostgreSQL and SQL Server are given their driver.
-        threads: How many statements may run at the same time; also the size of the connection pool.
+        url: Any SQLAlchemy URL; for SQLite, PostgreSQL and SQL Server the driver is set.
+        threads: Number of concurrent statements; also the size of the connection pool.
     """
 
     def __init__(self, url: str, *, threads: int = 4) -> None:
@@ -37,9 +37,9 @@ class Database:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run ``work(connection)`` in one transaction and return what it returns.
+        """Run ``work(connection)`` in one transaction and return its result.
 
-        When the job is cancelled or its time is over, the statement is stopped on the server and the transaction rolled back.
+        When the job is cancelled or times out, the statement is stopped on the server and the transaction is rolled back.
 
         Raises:
             TimeoutError: the job's time is over.
@@ -49,17 +49,17 @@ class Database:
     async def call(self, procedure: str, **arguments: Any) -> ProcedureResult:
         """Call a stored procedure and read all its results, by ``EXEC`` on SQL Server and ``CALL`` on PostgreSQL.
 
-        It runs in autocommit, so that a procedure may commit by itself. When the job is cancelled or its time is over, it is stopped
-        on the server; what it had committed stays.
+        The call runs in autocommit mode, so that a procedure may commit by itself. When the job is cancelled or times out, the procedure is
+        stopped on the server; committed work stays.
 
         Args:
-            procedure: Its name, such as ``dbo.SP_CloseMonth``.
-            arguments: Its parameters by name, without ``@``.
+            procedure: The name of the procedure, such as ``dbo.SP_CloseMonth``.
+            arguments: The arguments by parameter name, without ``@``.
 
         Raises:
-            ValueError: the name is not one, the database has no such procedure, or it knows none at all.
+            ValueError: the name is not valid, the database has no such procedure, or the database supports no procedures.
             TimeoutError: the job's time is over.
-            Exception: the procedure failed, in whichever of its statements; the driver's own error.
+            Exception: the driver's own error, when any statement of the procedure failed.
         """
         statement = procedure_call(self.engine.dialect.name, procedure, arguments)
         engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -98,7 +98,10 @@ _DRIVERS = {
 
 
 def _deadline() -> float | None:
-    """The end of the job's time. What a job begins after it, in its grace, ends with that."""
+    """Return the job's deadline on the monotonic clock; ``None`` without a deadline.
+
+    After the deadline, during the grace period, return ``None``: the end of the grace period then stops the work.
+    """
     end = deadline.get()
     return None if end is None or end <= time.monotonic() else end
 

@@ -1,4 +1,4 @@
-"""The HTTP client that jobs may ask for."""
+"""HTTP client service for jobs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ __all__ = ["AsyncClient", "http_client"]
 
 
 async def http_client() -> AsyncIterator[AsyncClient]:
-    """An HTTP client; the body of an answer is waited for 30 seconds at most."""
+    """Yield an HTTP client that follows redirects; each connect, read and write times out after 30 seconds."""
     async with AsyncClient(timeout=30, follow_redirects=True) as client:
         yield client

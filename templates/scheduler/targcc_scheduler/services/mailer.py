@@ -1,4 +1,4 @@
-"""Mail that jobs send."""
+"""Mail service for jobs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from uuid import uuid4
 from ..core import owner_only
 from ..settings import Settings
 
-# Sending a message through the mail server that the settings name.
+# Send a message through the mail server in the settings.
 
 _TIMEOUT_SECONDS = 60
-_START_TLS = {"starttls": True, "auto": None}  # None: if the server offers it
+_START_TLS = {"starttls": True, "auto": None}  # None: use STARTTLS when the server offers STARTTLS
 
 
 async def send_by_smtp(settings: Settings, message: EmailMessage) -> None:
-    """Send ``message`` through ``TARGCC_SMTP_HOST``; each call makes a connection of its own.
+    """Send ``message`` through ``TARGCC_SMTP_HOST``; each call opens a new connection.
 
     Raises:
-        aiosmtplib.SMTPException: the server refused it, or does not answer within a minute.
+        aiosmtplib.SMTPException: the server refused the message, or does not answer within a minute.
     """
     import aiosmtplib
 
@@ -39,15 +39,15 @@ async def send_by_smtp(settings: Settings, message: EmailMessage) -> None:
     )
 
 
-# Mail that jobs send.
+# The service that jobs receive.
 
 
 class Mailer:
-    """Sends mail through ``TARGCC_SMTP_HOST``; while that is empty, writes it into a folder.
+    """Send mail through ``TARGCC_SMTP_HOST``; while the setting is empty, write the messages to a folder.
 
     Args:
-        settings: Names the mail server and the sender.
-        outbox: The folder; made when needed.
+        settings: The settings; include the mail server and the sender.
+        outbox: The folder; created when needed.
     """
 
     def __init__(self, settings: Settings, outbox: Path) -> None:
@@ -68,8 +68,8 @@ class Mailer:
         Args:
             to: Mail addresses.
             subject: One line.
-            text: The message; also what readers without HTML see.
-            html: The same as HTML.
+            text: The message as plain text, for readers without HTML.
+            html: The same message as HTML.
             attachments: File names and contents.
         """
         message = EmailMessage()

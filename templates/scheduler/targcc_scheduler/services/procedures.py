@@ -1,4 +1,4 @@
-"""Calls of stored procedures."""
+"""Build and execute calls of stored procedures."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ProcedureResult:
     """The results of a stored procedure.
 
     Args:
-        sets: Every result set, in order; a set is a list of rows, a row a mapping by column name.
-        affected: How many rows its statements changed, as far as the database says so.
+        sets: The result sets, in order; each set is a list of rows, each row a mapping by column name.
+        affected: Number of changed rows, as far as the database reports the number.
     """
 
     sets: tuple[list[dict[str, Any]], ...]
@@ -45,17 +45,17 @@ _IN_THE_CATALOGUE = sa.text(
 
 @dataclass(frozen=True)
 class NamePart:
-    """A part of a procedure's name, without the brackets or quotes that it stood in; empty is the default schema of ``db..name``."""
+    """A part of a procedure's name, without its brackets or quotes; an empty part is the default schema, as in ``db..name``."""
 
     text: str
     quoted: bool = False
 
 
 def parse_procedure(name: str) -> tuple[NamePart, ...]:
-    """The parts of a procedure's name, such as ``dbo`` and ``Close Month`` of ``dbo.[Close Month]``.
+    """Split a procedure's name into parts, such as ``dbo.[Close Month]`` into ``dbo`` and ``Close Month``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not the name of a procedure.
     """
     parts: list[NamePart] = []
     at = 0
@@ -78,17 +78,17 @@ def parse_procedure(name: str) -> tuple[NamePart, ...]:
 
 
 def procedure_call(dialect: str, procedure: str, arguments: Mapping[str, Any]) -> str:
-    """The statement that calls ``procedure``, with a mark for each argument.
+    """Return the statement that calls ``procedure``, with a placeholder for each argument.
 
-    Its name is read into parts, and each part is quoted anew by the rules of the database: nothing of it can be anything but a name.
+    The name is split into parts, and each part is quoted by the rules of the database. So the name cannot inject SQL.
 
     Args:
         dialect: ``mssql`` or ``postgresql``.
-        procedure: Its name; parts may stand in brackets or quotes.
-        arguments: Its parameters; only the names are used.
+        procedure: The name of the procedure; parts may be in brackets or quotes.
+        arguments: The arguments by parameter name; only the names are used.
 
     Raises:
-        ValueError: the name is not one, or the dialect knows no procedures.
+        ValueError: the name of the procedure or of a parameter is not valid, or the dialect has no procedures.
     """
     parts = parse_procedure(procedure)
     if wrong := [name for name in arguments if not name.isidentifier()]:
@@ -109,10 +109,10 @@ def procedure_call(dialect: str, procedure: str, arguments: Mapping[str, Any]) -
 
 
 def look_up(connection: sa.Connection, procedure: str) -> None:
-    """See in PostgreSQL's catalogue whether there is such a procedure. SQL Server says by itself which one it could not find.
+    """Check in PostgreSQL's catalogue that the procedure exists. SQL Server itself reports a missing procedure by name.
 
     Raises:
-        ValueError: there is none, or it is a function.
+        ValueError: the procedure does not exist, or the name belongs to a function.
     """
     if connection.dialect.name != "postgresql":
         return
@@ -137,7 +137,7 @@ def _in_brackets(part: NamePart) -> str:
 
 
 def _quoted(name: str) -> str:
-    """A name in PostgreSQL's quotes, for a driver that reads ``%`` as a mark."""
+    """Quote a name for PostgreSQL; ``%`` is doubled for the driver, which reads ``%`` as a placeholder."""
     escaped = name.replace('"', '""').replace("%", "%%")
     return f'"{escaped}"'
 
@@ -147,15 +147,15 @@ def _known_as(part: NamePart) -> str:
 
 
 def _folded(name: str) -> str:
-    """An unquoted name as PostgreSQL knows it: it folds the letters of ASCII alone."""
+    """Fold an unquoted name as PostgreSQL does: change only ASCII letters to lower case."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in name)
 
 
 def execute_to_the_end(
     connection: sa.Connection, statement: str, values: list[Any]
 ) -> ProcedureResult:
-    """Execute a call and read every result set: SQL Server runs a procedure only as far as its results are read."""
-    # A plain DBAPI cursor: SQL Server reports an error in a later statement only after every result before it was read.
+    """Execute a call and read every result set; SQL Server runs a procedure only as far as the client reads the results."""
+    # Use a plain DBAPI cursor: SQL Server reports an error in a later statement only after all earlier results were read.
     cursor = connection.connection.cursor()
     note_cursor(connection, cursor)
     sets: list[list[dict[str, Any]]] = []

@@ -1,4 +1,4 @@
-"""Services that jobs may ask for, and the container of a project's ``services.py``."""
+"""Standard services for jobs, and the container of a project's ``services.py``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import dishka
 
 
-# What jobs may ask for in their constructors.
+# The standard services.
 
 
 class StandardServices(Provider):
-    """What jobs may ask for, one method each; the return type is what a constructor names.
+    """The standard services, one method each; a job's constructor names the return type.
 
-    ``httpx.AsyncClient`` is offered when a job, or services.py, has imported httpx: it takes 6 MiB in every process.
+    ``httpx.AsyncClient`` is provided only when a job or ``services.py`` has imported httpx, since httpx takes 6 MiB in every process.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -41,45 +41,45 @@ class StandardServices(Provider):
 
     @provide(scope=Scope.APP)
     def service_settings(self) -> ServiceSettings:
-        """The settings of this module, from ``APP_…``."""
+        """The settings of the services, from ``APP_…``."""
         return ServiceSettings()
 
     @provide(scope=Scope.APP)
     def database(self, settings: Settings, own: ServiceSettings) -> Iterator[Database]:
-        """The database the jobs work on."""
+        """The database that jobs work on."""
         database = Database(own.database_url or settings.database_url, threads=own.database_threads)
         yield database
         database.close()
 
     @provide(scope=Scope.APP)
     def cursors(self, database: Database) -> Cursors:
-        """The positions up to which jobs have read."""
+        """The stored read positions of jobs."""
         return Cursors(database)
 
     @provide(scope=Scope.APP)
     def mailer(self, settings: Settings, own: ServiceSettings) -> Mailer:
-        """Sends mail, or keeps it in the outbox folder while no mail server is set."""
+        """Mail: send messages, or write the messages to the outbox folder while no mail server is set."""
         return Mailer(settings, own.outbox)
 
     def _offer_http(self) -> None:
         from .http import AsyncClient, http_client
 
         offered = {factory.provides.type_hint for factory in self.factories}
-        if AsyncClient not in offered:  # a project may have one of its own
+        if AsyncClient not in offered:  # keep a client that the project provides
             self.provide(http_client, scope=Scope.REQUEST)
 
 
-# What a project's ``services.py`` makes: the container of its services, and more.
+# Objects from a project's ``services.py``.
 
 
 def project_services() -> dishka.AsyncContainer | None:
-    """The container that the project's ``services.py`` makes; ``None`` when it has none."""
+    """Return the container from ``make_container`` in the project's ``services.py``; ``None`` without the function."""
     make: Callable[[], dishka.AsyncContainer] | None = of_project("make_container")
     return make() if make is not None else None
 
 
 def of_project(name: str) -> Any:
-    """What the project's ``services.py`` has by a name; ``None`` when it has none."""
+    """Return the attribute ``name`` of the project's ``services.py``; ``None`` without the attribute or the module."""
     module = f"{current().package}.services"
     try:
         return getattr(importlib.import_module(module), name, None)

@@ -1,4 +1,4 @@
-"""Database work in a thread that can be stopped, by what each driver offers."""
+"""Database work in a thread, with a way to stop a running statement on each driver."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from ..core.masking import mask
 from ..core.outage import in_short
 
-# What drivers offer for stopping a statement: a limit that is set beforehand, a cancel from another thread, the end of a session.
+# Stop a statement: by a time limit set in advance, by a cancel from another thread, or by ending the session.
 
 T = TypeVar("T")
 
@@ -27,28 +27,28 @@ log = logging.getLogger("targcc.services.drivers")
 _CURSOR = "targcc.cursor"
 _SESSION = "targcc.session"
 _ANSWER_SECONDS = 5
-"""How long a second connection, which cancels or kills, may take."""
+"""Timeout in seconds for the second connection that cancels or kills."""
 _MAY_KILL = "SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'ALTER ANY CONNECTION')"
 
 
 def watch(engine: sa.Engine) -> None:
-    """Note which cursor each connection uses, and on SQL Server its session, so that they can be stopped."""
+    """Record the current cursor of each connection, and on SQL Server the session id, so that a statement can be stopped."""
     event.listen(engine, "before_cursor_execute", _note_execute)
     if engine.dialect.name == "mssql":
         event.listen(engine, "connect", _note_session)
 
 
 def note_cursor(connection: sa.Connection, cursor: Any) -> None:
-    """The connection's next statement is one of this cursor."""
+    """Record ``cursor`` as the cursor of the connection's next statement."""
     connection.info[_CURSOR] = cursor
 
 
 @contextmanager
 def time_limit(connection: sa.Connection, seconds: float | None) -> Iterator[None]:
-    """On SQL Server, have the driver itself stop each statement after some seconds, whatever becomes of this process's other threads.
+    """On SQL Server, set the driver's own timeout for statements; the timeout works even when other threads of this process hang.
 
-    It is set before cursors are made, which take it along, and taken back before the pool gets the connection. It counts whole seconds:
-    one more is given, so that a stop by the clock comes first.
+    Cursors copy the timeout, so it is set before a cursor is created, and reset before the connection returns to the pool. The driver
+    counts whole seconds; one second is added, so that :meth:`Transaction.expire` comes first.
     """
     driver = connection.connection.driver_connection
     if seconds is None or driver is None or connection.dialect.name != "mssql":
@@ -62,10 +62,10 @@ def time_limit(connection: sa.Connection, seconds: float | None) -> Iterator[Non
 
 
 class StatementStop:
-    """Stops what a connection works on; for other threads.
+    """Stop the running statement of a connection from another thread.
 
     Args:
-        connection: It must not go back to its pool while this is used.
+        connection: The connection; must not return to its pool while this object is in use.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -77,7 +77,7 @@ class StatementStop:
         self._attention: threading.Thread | None = None
 
     def cancel(self) -> None:
-        """Cancel the statement on the server; nothing if there is none. A cancel that fails is said in the log."""
+        """Cancel the running statement on the server, if any; log a cancel that fails."""
         if self._dialect == "postgresql":
             self._said(lambda: self._driver.cancel_safe(timeout=_ANSWER_SECONDS))
         elif self._dialect == "sqlite":
@@ -85,7 +85,7 @@ class StatementStop:
         elif self._dialect == "mssql" and (
             self._attention is None or not self._attention.is_alive()
         ):
-            # SQLCancel returns when the server has answered it: a deaf server must not keep it from being killed.
+            # SQLCancel blocks until the server answers: call SQLCancel in a thread, so that an unresponsive session can be killed.
             self._attention = threading.Thread(
                 target=self._send_attention, name="database cancel", daemon=True
             )
@@ -105,7 +105,7 @@ class StatementStop:
             return None
 
     def kill(self) -> None:
-        """End the session on SQL Server, where the log-in may do so; said in the log where not. Nothing on other databases."""
+        """Kill the session on SQL Server; log when the login may not. Do nothing on other databases."""
         session = self._info.get(_SESSION)
         if session is None:
             return
@@ -124,12 +124,13 @@ class StatementStop:
 
 
 def cancel_on_sql_server(cursor: Any) -> bool:
-    """Send SQL Server the attention that stops a cursor's statement, from any thread; nothing if it has none.
+    """Cancel the cursor's statement on SQL Server, from any thread; do nothing when the cursor has no statement.
 
-    ``_cancel`` of the statement's handle is ``SQLCancel``. mssql-python has no public name for it, so this function alone uses it.
+    ``_cancel`` of the statement's handle is ``SQLCancel``. mssql-python has no public name for ``SQLCancel``; only this function uses
+    ``_cancel``.
 
     Returns:
-        Whether the driver has it.
+        False when the driver has no ``_cancel``.
     """
     handle = getattr(cursor, "hstmt", None)
     if handle is None:
@@ -174,23 +175,23 @@ def _kill(url: sa.URL, session: int) -> bool:
         return True
 
 
-# One piece of work on a database, in a thread, that other threads can stop.
+# A transaction in a thread that other threads can stop.
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between two tries to cancel: the first may come before the statement."""
+"""First and longest pause between two cancels, in seconds; the first cancel may come before the statement starts."""
 _PATIENCE = 5.0
-"""Seconds after which a session that hears no cancel is killed."""
+"""Seconds after which a session that ignores cancels is killed."""
 _SLACK = 0.25
-"""Seconds after the end of the job's time: who ends the run for its timeout comes first."""
+"""Seconds added to the job's deadline, so that the worker's own timeout ends the run first."""
 
 
 class Transaction(Generic[T]):
-    """A transaction with its work.
+    """Run a function in one transaction, with a deadline.
 
     Args:
-        engine: Where.
-        work: What to do in it.
-        deadline: The end of the job's time, by ``time.monotonic``; ``None``: it has all the time.
+        engine: The engine of the database.
+        work: The function to call with the connection.
+        deadline: The job's deadline on ``time.monotonic``; ``None`` means no deadline.
     """
 
     def __init__(
@@ -206,11 +207,11 @@ class Transaction(Generic[T]):
 
     @property
     def seconds_left(self) -> float | None:
-        """Until its time is over, with some slack; ``None``: for ever."""
+        """Seconds until the deadline plus the slack; ``None`` without a deadline."""
         return None if self._deadline is None else self._deadline - time.monotonic() + _SLACK
 
     def __call__(self) -> T:
-        """Do the work, in the caller's thread."""
+        """Run the work and commit, in the caller's thread; return the result of the work."""
         try:
             with self._engine.begin() as connection:
                 value = self._on(connection)
@@ -227,19 +228,19 @@ class Transaction(Generic[T]):
         with self._lock:
             self._running = StatementStop(connection)
         try:
-            self._raise_if_stopped()  # while it waited for a connection
+            self._raise_if_stopped()  # stopped while waiting for a connection
             with time_limit(connection, self.seconds_left):
                 return self._work(connection)
         finally:
-            with self._lock:  # from here on another piece of work may have the connection
+            with self._lock:  # from here on another transaction may use the connection
                 self._running = None
 
     def abandon(self) -> None:
-        """Stop the statement that runs now, and roll back; nobody waits for it any more."""
+        """Stop the running statement and roll back, because the job was cancelled."""
         self._stop(asyncio.CancelledError())
 
     def expire(self) -> None:
-        """Stop the statement that runs now, and roll back: the job's time is over."""
+        """Stop the running statement and roll back, because the job's time is over."""
         self._stop(TimeoutError("the job's time is over: the statement was stopped"))
 
     def _stop(self, error: BaseException) -> None:
@@ -248,7 +249,7 @@ class Transaction(Generic[T]):
             threading.Thread(target=self._interrupt, name="database stop", daemon=True).start()
 
     def _interrupt(self) -> None:
-        """Cancel until it is heard: a statement may begin just after a cancel, and a server may be deaf."""
+        """Repeat the cancel until the transaction ends: a statement may start after a cancel, and a server may ignore a cancel."""
         since, pause, killed = time.monotonic(), _FIRST_PAUSE, False
         while not self._ended.is_set():
             late = time.monotonic() - since > _PATIENCE and not killed

@@ -1,4 +1,4 @@
-"""The API of what people have: sessions, tokens, the searches that they keep."""
+"""API routes for sessions, tokens, users and saved searches."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ async def end_sessions(
 
 
 def _whose(principal: Principal, user: str = "") -> str | None:
-    """Whose sessions somebody may see and end; ``None`` is everybody's.
+    """Return the name of the user whose sessions the principal may list and end; ``None`` means all users.
 
     Raises:
-        Problem: they are another's. A token has none, whatever it is called.
+        Problem: the sessions belong to another user. A token has no sessions, even when it shares a user's name.
     """
     if principal.covers(Role.ADMIN):
         return user or None
@@ -127,5 +127,5 @@ async def remove_view(name: _ViewName, principal: Viewer, scheduler: SchedulerOf
 
 
 def _keeper(principal: Principal) -> str:
-    """Whose searches they are; a token has its own, whatever it is called."""
+    """Return the owner key of saved searches; a token never shares the key of a user with the same name."""
     return principal.name if principal.session else f"token {principal.name}"

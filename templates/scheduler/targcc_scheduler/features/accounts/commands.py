@@ -18,7 +18,7 @@ from . import model, passwords, roles, second_factor, sessions, users
 from .roles import Grant, Role
 from .schemas import SessionOut, TokenOut, UserOut
 
-# ``targcc user`` and ``targcc token``: who may use the dashboard and the API.
+# ``targcc user`` and ``targcc token``: accounts for the dashboard and the API.
 
 
 @click.group("user", cls=Commands)
@@ -39,7 +39,7 @@ def _password(*, from_stdin: bool) -> str:
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     except click.Abort:
         if sys.stdin.isatty():
-            raise  # somebody pressed Ctrl-C
+            raise  # Ctrl-C
         raise CliError("no password came: where nobody types, --password-stdin reads it") from None
 
 
@@ -231,7 +231,7 @@ def create_token(
 
 
 async def _job_names(jobs: Sequence[str]) -> list[str]:
-    """The names of jobs that there are, however they are written."""
+    """Return the registered name of each job; the arguments may be written in any way that the scheduler finds."""
     async with opened() as scheduler:
         return [scheduler.find(one).name for one in jobs]
 
@@ -288,7 +288,7 @@ def revoke_token(name: str, *, as_json: bool) -> None:
     done(f"the token {name} is revoked", as_json=as_json, name=name)
 
 
-# ``targcc role``: what roles of one's own allow, and with which jobs.
+# ``targcc role``: custom roles, their grants and their job patterns.
 
 _MAY = click.Choice([*Role], case_sensitive=False)
 _ALL = "*"
@@ -409,7 +409,7 @@ def remove_role(name: str, *, as_json: bool) -> None:
     done(f"the role {name} is removed", as_json=as_json, role=name)
 
 
-# ``targcc session``: browsers that are signed in.
+# ``targcc session``: browser sessions.
 
 
 @click.group("session", cls=Commands)

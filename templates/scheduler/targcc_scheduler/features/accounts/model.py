@@ -1,4 +1,7 @@
-"""Users, their sessions, and API tokens: the statements. What a name, a password or a role is, the room ``security`` knows."""
+"""SQL statements for users, sessions, API tokens and custom roles.
+
+The rules for names, passwords and roles are in ``users``, ``passwords`` and ``roles``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ...db.dialects.counting import changed
 from ...db.tables import job_role, job_session, job_token, job_user
 
 Row = Any
-"""A row of a table: its columns by name."""
+"""A database row with its columns as attributes."""
 
 
 async def add_user(
@@ -24,34 +27,34 @@ async def add_user(
 
 
 async def find_user(connection: AsyncConnection, name: str) -> Row | None:
-    """The row of a user; the name is taken in any case."""
+    """Return the row of a user; the name matches in any case."""
     wanted = sa.select(job_user).where(sa.func.lower(job_user.c.Name) == name.lower())
     return (await connection.execute(wanted)).first()
 
 
 async def users(connection: AsyncConnection) -> list[Row]:
-    """The rows of all users, by name."""
+    """Return the rows of all users, ordered by name."""
     return list(await connection.execute(sa.select(job_user).order_by(job_user.c.Name)))
 
 
 async def has_users(connection: AsyncConnection) -> bool:
-    """Whether there is any user."""
+    """Return whether any user exists."""
     return (await connection.execute(sa.select(job_user.c.Name).limit(1))).first() is not None
 
 
 async def change_password(connection: AsyncConnection, name: str, password_hash: str) -> bool:
-    """Give a user another password; whether there is such a user."""
+    """Store a new password hash for a user; return whether the user exists."""
     change = job_user.update().where(job_user.c.Name == name).values(PasswordHash=password_hash)
     return await changed(connection, change) == 1
 
 
 async def remove_user(connection: AsyncConnection, name: str) -> bool:
-    """Remove a user; whether there was one."""
+    """Remove a user; return whether the user existed."""
     return await changed(connection, job_user.delete().where(job_user.c.Name == name)) == 1
 
 
 async def change_role(connection: AsyncConnection, name: str, role: str) -> bool:
-    """Give a user another role, in their sessions too; whether there is such a user."""
+    """Change the role of a user and of the user's sessions; return whether the user exists."""
     change = job_user.update().where(job_user.c.Name == name).values(Role=role)
     if await changed(connection, change) != 1:
         return False
@@ -61,7 +64,7 @@ async def change_role(connection: AsyncConnection, name: str, role: str) -> bool
 
 
 async def note_login(connection: AsyncConnection, name: str, now: datetime) -> None:
-    """Keep when a user last signed in."""
+    """Store the time of a user's last sign-in."""
     change = job_user.update().where(job_user.c.Name == name).values(LastLoginAt=now)
     await connection.execute(change)
 
@@ -78,7 +81,7 @@ async def add_session(
     device: str,
     address: str,
 ) -> None:
-    """Add a session, and remove those that have ended."""
+    """Insert a session, and delete expired sessions."""
     await connection.execute(job_session.delete().where(job_session.c.ExpiresAt <= now))
     values = {
         "TokenHash": digest,
@@ -97,7 +100,10 @@ async def add_session(
 async def find_session(
     connection: AsyncConnection, digest: str, now: datetime, idle_since: datetime
 ) -> Row | None:
-    """The row of a session that has not ended; ``SecondFactor`` says whether its user has one, NULL of somebody who is no user here."""
+    """Return the row of an open session.
+
+    The column ``SecondFactor`` says whether the user has a second factor; NULL when the name is not in ``c_JobUser``.
+    """
     has_one = sa.case((job_user.c.Name.is_(None), None), else_=job_user.c.TotpSecret.is_not(None))
     wanted = _open_sessions(now, idle_since).where(job_session.c.TokenHash == digest)
     user = job_session.outerjoin(job_user, job_user.c.Name == job_session.c.UserName)
@@ -108,7 +114,7 @@ async def find_session(
 async def sessions(
     connection: AsyncConnection, now: datetime, idle_since: datetime, name: str | None
 ) -> list[Row]:
-    """The rows of the sessions that have not ended, of one user or all, the newest first."""
+    """Return the rows of the open sessions, newest first; ``name=None`` returns the sessions of all users."""
     wanted = _open_sessions(now, idle_since).order_by(job_session.c.CreatedAt.desc())
     if name is not None:
         wanted = wanted.where(job_session.c.UserName == name)
@@ -124,7 +130,7 @@ def _open_sessions(now: datetime, idle_since: datetime) -> sa.Select[Any]:
 
 
 async def note_session_use(connection: AsyncConnection, digest: str, now: datetime) -> None:
-    """Keep when a session was last used."""
+    """Store the time of a session's last use."""
     mine = job_session.c.TokenHash == digest
     await connection.execute(job_session.update().where(mine).values(LastSeenAt=now))
 
@@ -135,7 +141,7 @@ async def remove_session(connection: AsyncConnection, digest: str) -> None:
 
 
 async def remove_sessions_of(connection: AsyncConnection, name: str | None) -> int:
-    """Remove all sessions of a user, or of everybody; how many there were."""
+    """Remove all sessions of a user and return their number; ``name=None`` removes the sessions of all users."""
     gone = job_session.delete()
     if name is not None:
         gone = gone.where(job_session.c.UserName == name)
@@ -171,29 +177,29 @@ async def add_token(
 
 
 async def has_token(connection: AsyncConnection, name: str) -> bool:
-    """Whether there is a token of this name."""
+    """Return whether a token with this name exists."""
     taken = sa.select(job_token.c.Name).where(job_token.c.Name == name)
     return (await connection.execute(taken)).first() is not None
 
 
 async def find_token(connection: AsyncConnection, digest: str) -> Row | None:
-    """The row of the token with this digest."""
+    """Return the row of the token with this digest."""
     wanted = sa.select(job_token).where(job_token.c.TokenHash == digest)
     return (await connection.execute(wanted)).first()
 
 
 async def tokens(connection: AsyncConnection) -> list[Row]:
-    """The rows of all tokens, by name."""
+    """Return the rows of all tokens, ordered by name."""
     return list(await connection.execute(sa.select(job_token).order_by(job_token.c.Name)))
 
 
 async def remove_token(connection: AsyncConnection, name: str) -> bool:
-    """Remove a token; whether there was one."""
+    """Remove a token; return whether the token existed."""
     return await changed(connection, job_token.delete().where(job_token.c.Name == name)) == 1
 
 
 async def note_token_use(connection: AsyncConnection, name: str, now: datetime) -> None:
-    """Keep when a token was last used."""
+    """Store the time of a token's last use."""
     change = job_token.update().where(job_token.c.Name == name).values(LastUsedAt=now)
     await connection.execute(change)
 
@@ -201,7 +207,7 @@ async def note_token_use(connection: AsyncConnection, name: str, now: datetime) 
 async def add_second_factor(
     connection: AsyncConnection, name: str, secret: str, *, step: int, recovery_json: str
 ) -> bool:
-    """Give a user a second factor; whether there is such a user who had none."""
+    """Store a user's second factor; return false when the user does not exist or has a second factor already."""
     c = job_user.c
     values = {"TotpSecret": secret, "TotpStep": step, "RecoveryJson": recovery_json}
     change = job_user.update().where(c.Name == name, c.TotpSecret.is_(None)).values(values)
@@ -209,7 +215,7 @@ async def add_second_factor(
 
 
 async def remove_second_factor(connection: AsyncConnection, name: str) -> bool:
-    """Take a user's second factor away; whether they had one."""
+    """Remove a user's second factor; return whether the user had a second factor."""
     c = job_user.c
     nothing = {"TotpSecret": None, "TotpStep": None, "RecoveryJson": None}
     change = job_user.update().where(c.Name == name, c.TotpSecret.is_not(None)).values(nothing)
@@ -217,7 +223,7 @@ async def remove_second_factor(connection: AsyncConnection, name: str) -> bool:
 
 
 async def use_step(connection: AsyncConnection, name: str, step: int) -> bool:
-    """Note that the code of a step was used; whether none of it or of a later step was before."""
+    """Mark a time step as used; return false when the same step or a later step was used before."""
     c = job_user.c
     unused = sa.or_(c.TotpStep.is_(None), c.TotpStep < step)
     change = job_user.update().where(c.Name == name, unused).values(TotpStep=step)
@@ -227,35 +233,35 @@ async def use_step(connection: AsyncConnection, name: str, step: int) -> bool:
 async def use_recovery_code(
     connection: AsyncConnection, name: str, *, before: str, after: str
 ) -> bool:
-    """Change the recovery codes that are left; whether nobody else has meanwhile."""
+    """Replace the remaining recovery codes; return false when another transaction changed the codes first."""
     c = job_user.c
     change = job_user.update().where(c.Name == name, c.RecoveryJson == before)
     return await changed(connection, change.values(RecoveryJson=after)) == 1
 
 
 async def roles(connection: AsyncConnection) -> list[Row]:
-    """The rows of all roles of one's own, by name."""
+    """Return the rows of all custom roles, ordered by name."""
     return list(await connection.execute(sa.select(job_role).order_by(job_role.c.Name)))
 
 
 async def find_role(connection: AsyncConnection, name: str) -> Row | None:
-    """The row of a role."""
+    """Return the row of a custom role."""
     wanted = sa.select(job_role).where(job_role.c.Name == name)
     return (await connection.execute(wanted)).first()
 
 
 async def keep_role(connection: AsyncConnection, name: str, grants_json: str) -> None:
-    """Write a role down as it is from now on."""
+    """Insert or replace a custom role."""
     await remove_role(connection, name)
     await connection.execute(job_role.insert().values(Name=name, GrantsJson=grants_json))
 
 
 async def remove_role(connection: AsyncConnection, name: str) -> bool:
-    """Remove a role; whether there was one."""
+    """Remove a custom role; return whether the role existed."""
     return await changed(connection, job_role.delete().where(job_role.c.Name == name)) == 1
 
 
 async def holders(connection: AsyncConnection, role: str) -> list[str]:
-    """Users and tokens that have a role, by name."""
+    """Return the names of the users and tokens that have a role, sorted."""
     found = [sa.select(table.c.Name).where(table.c.Role == role) for table in (job_user, job_token)]
     return sorted(await connection.scalars(sa.union(*found)))

@@ -1,6 +1,6 @@
 """Client of an OpenID Connect provider.
 
-What the provider's answer is worth is checked by joserfc: signature, issuer, audience, times and nonce.
+joserfc checks the signature, issuer, audience, times and nonce of the provider's token.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from urllib.parse import urlencode, urlsplit
 from ...core.errors import AuthError
 from .roles import Role
 
-# The client of an OpenID provider: OpenID Connect Core 1.0 with the authorization code, PKCE (RFC 7636) and discovery.
+# The client: OpenID Connect Core 1.0 with the authorization code flow, PKCE (RFC 7636) and discovery.
 
 _TIMEOUT_SECONDS = 10
 _FRESH_SECONDS = 3_600
 _AGAIN_SECONDS = 5
-"""A provider that did not answer is not asked again for so long."""
+"""Seconds without requests to a provider after a failed discovery."""
 _LEEWAY_SECONDS = 60
 _ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
 )
-"""Signatures with a public key: neither ``none`` nor one that the client's own secret could make."""
+"""Public-key signature algorithms. ``none`` and the HMAC algorithms, which sign with the client secret, are excluded."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _OK = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What the provider knows this scheduler by.
+    """The registration of this scheduler as a client of the provider.
 
     Args:
-        issuer: The provider.
-        client_id: Our name there.
-        client_secret: Our secret there; empty for a client without one.
-        scopes: What is asked for.
+        issuer: The URL that identifies the provider.
+        client_id: The client id at the provider.
+        client_secret: The client secret at the provider; empty for a public client.
+        scopes: The scopes to request.
     """
 
     issuer: str
@@ -53,12 +53,12 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to sign in; the browser keeps it until it comes back.
+    """One sign-in attempt; the browser keeps the values in a cookie until the provider redirects back.
 
     Args:
-        state: Comes back with the answer.
-        nonce: Comes back inside the signed token.
-        verifier: Shows that who redeems the code is who asked for it.
+        state: The provider returns ``state`` in the redirect.
+        nonce: The provider returns ``nonce`` inside the signed token.
+        verifier: The PKCE code verifier; proves that the same client requested and redeems the code.
     """
 
     state: str
@@ -67,12 +67,12 @@ class Attempt:
 
     @classmethod
     def begin(cls) -> Attempt:
-        """A new one."""
+        """Return an attempt with new random values."""
         return cls(*(secrets.token_urlsafe(32) for _ in range(3)))
 
     @property
     def challenge(self) -> str:
-        """The SHA-256 of the verifier, which is all that travels first."""
+        """The PKCE code challenge: the SHA-256 of the verifier in base64url. The first request carries only the challenge."""
         found = hashlib.sha256(self.verifier.encode()).digest()
         return base64.urlsafe_b64encode(found).rstrip(b"=").decode()
 
@@ -81,9 +81,9 @@ class OpenIDClient:
     """Signs people in at one provider.
 
     Args:
-        registration: Who we are there.
-        http: Makes an ``httpx.AsyncClient``; by default one that follows no redirects.
-        clock: Seconds since 1970, by which tokens are valid.
+        registration: The registration of this client at the provider.
+        http: Makes an ``httpx.AsyncClient``; the default client follows no redirects.
+        clock: Return seconds since 1970, to check the times of tokens.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class OpenIDClient:
         self._failure: tuple[float, str] = (float("-inf"), "")
 
     async def address(self, attempt: Attempt, redirect_uri: str) -> str:
-        """Where the browser goes to sign in.
+        """Return the URL at which the browser signs in.
 
         Raises:
-            AuthError: the provider does not answer as one.
+            AuthError: discovery failed.
         """
         metadata = await self._discovered()
         query = {
@@ -121,10 +121,10 @@ class OpenIDClient:
         return _with_query(metadata["authorization_endpoint"], query)
 
     async def claims(self, attempt: Attempt, code: str, redirect_uri: str) -> dict[str, Any]:
-        """What the provider says of who has signed in: the claims of the verified token, and those of its user info.
+        """Redeem the code and return the claims of the verified token, joined with the claims of the user info endpoint.
 
         Raises:
-            AuthError: the provider refuses, or its answer cannot be believed.
+            AuthError: the provider refuses the code, or the token or user info fails verification.
         """
         metadata, mine = await self._discovered(), self.registration
         form = {
@@ -148,7 +148,7 @@ class OpenIDClient:
         return claims | await self._user_info(metadata, answer.get("access_token"), claims["sub"])
 
     async def leave_address(self, back_to: str) -> str:
-        """Where the browser goes to sign out at the provider, too; empty when there is no such place."""
+        """Return the URL at which the browser signs out of the provider; empty when the provider has no such endpoint."""
         metadata = await self._discovered()
         place = metadata.get("end_session_endpoint")
         query = {"client_id": self.registration.client_id, "post_logout_redirect_uri": back_to}
@@ -164,7 +164,7 @@ class OpenIDClient:
         found = await self._json("GET", place, headers=headers)
         if found.get("sub") != subject:  # OpenID Connect Core 1.0, section 5.3.4
             raise AuthError("the provider's user info is about somebody else")
-        taken = {"iss", "aud", "exp", "iat", "nonce", "azp"}  # the signed ones stay
+        taken = {"iss", "aud", "exp", "iat", "nonce", "azp"}  # keep the claims of the signed token
         return {name: value for name, value in found.items() if name not in taken}
 
     async def _verified(self, token: str, nonce: str) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class OpenIDClient:
         return found
 
     async def _decoded(self, token: str) -> dict[str, Any]:
-        """The claims, once the signature fits; keys that changed are read again, once."""
+        """Check the signature and return the claims; when the check fails, read the keys again and retry once."""
         from joserfc import jwt
         from joserfc.errors import JoseError
 
@@ -205,7 +205,7 @@ class OpenIDClient:
             return dict(jwt.decode(token, self._keys, algorithms=_ALGORITHMS).claims)
 
     async def _discovered(self) -> dict[str, Any]:
-        """What the provider says of itself, read once an hour, by one request at a time."""
+        """Return the provider's metadata, read at most once an hour; concurrent requests wait for one read."""
         async with self._asking:
             if time.monotonic() - self._read < _FRESH_SECONDS:
                 return self._metadata
@@ -254,10 +254,10 @@ class OpenIDClient:
 
 
 def require_safe(url: str) -> None:
-    """Check that nobody on the way can read or change what goes there.
+    """Check that requests to the URL are encrypted, or stay on this machine.
 
     Raises:
-        AuthError: it goes by plain HTTP, and not to this machine.
+        AuthError: the URL is not https, and not http to a loopback address.
     """
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
@@ -274,31 +274,31 @@ def _http() -> Any:
     return httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False)
 
 
-# Who somebody is here, by what an OpenID provider says of them.
+# The name and role of a person, from the claims of an OpenID provider.
 
 PREFIX = "oidc:"
-"""How the name of somebody begins who signed in at the provider: no user of our own can have it, since names have no colon."""
+"""Prefix for the names of people who sign in at the provider. Names of local users have no colon, so none can collide."""
 _LONGEST = 80
 
 
 def name_of(claims: Mapping[str, Any], claim: str) -> str:
-    """Their name here.
+    """Return the local name of a person: the prefix and the value of the claim.
 
     Raises:
-        AuthError: the provider says none, or an odd one.
+        AuthError: the claim is missing or not a valid name.
     """
     return PREFIX + known_name(claims.get(claim), f"the claim {claim}")
 
 
 def known_name(said: object, where: str) -> str:
-    """A name that somebody else vouches for.
+    """Check a name from a provider or proxy and return the name without surrounding blanks.
 
     Args:
-        said: What they say.
-        where: Where they say it, for the error.
+        said: The value from the provider or proxy.
+        where: The claim or header of the value, for the error.
 
     Raises:
-        AuthError: it is no name of at most 80 characters, or an odd one.
+        AuthError: the value is no text of 1 to 80 characters, or has characters that cannot be printed.
     """
     if not isinstance(said, str) or not said.strip() or len(said) > _LONGEST:
         raise AuthError(f"there is no name in {where}")
@@ -308,14 +308,14 @@ def known_name(said: object, where: str) -> str:
 
 
 def role_of(said: object, roles: Mapping[str, str], default: str) -> str | None:
-    """The role that a claim gives: a text, or a list of groups; ``None`` when it gives none and there is no default.
+    """Return the role for the groups in a claim; ``None`` when no group matches and there is no default.
 
-    The highest built-in one counts before roles of one's own, of which the first in ``roles`` does.
+    The highest built-in role wins. Without a built-in role, the first custom role in the order of ``roles`` wins.
 
     Args:
-        said: The claim's value.
-        roles: The role of each group.
-        default: The role of everybody else; empty for none.
+        said: The claim's value: one group as text, or a list of groups.
+        roles: Map each group to its role.
+        default: The role when no group matches; empty for no role.
     """
     groups = [said] if isinstance(said, str) else said
     known = {one for one in groups if isinstance(one, str)} if isinstance(groups, Iterable) else ()

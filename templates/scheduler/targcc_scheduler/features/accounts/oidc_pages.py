@@ -1,4 +1,4 @@
-"""Signing in at the OpenID provider, and out there."""
+"""Pages that sign in and out at the OpenID provider."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _client(web: Web) -> OpenIDClient:
 
 
 def _address(request: Request, settings: Settings) -> str:
-    """Our own address of the answer, as it is registered at the provider."""
+    """Return the redirect URI of this scheduler, as registered at the provider."""
     base = settings.base_url.rstrip("/")
     if not base:
         base = f"{request.url.scheme}://{request.url.netloc}"
@@ -91,7 +91,7 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
     wait = web.answers.wait(network)
     if wait > 0:
         return await later(request, web, wait)
-    # Until the provider says who it is, so that many at once are limited.
+    # Count a failure before the provider has confirmed the person, so that concurrent attempts are limited.
     web.answers.failed(network)
     try:
         claims = await _claims(request, client, attempt, settings)
@@ -100,7 +100,7 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
             claims.get(settings.oidc_role_claim), settings.oidc_roles, settings.oidc_default_role
         )
     except AuthError as refusal:
-        # Anybody can send such an answer: one row a minute.
+        # Anybody can send a forged answer: write at most one audit row a minute.
         if web.held_back.is_new("an answer of the provider"):
             await note(web, "unknown name", address, "sign-in refused", str(refusal))
         return await login_form(
@@ -131,10 +131,10 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
 async def _claims(
     request: Request, client: OpenIDClient, attempt: Attempt, settings: Settings
 ) -> dict[str, Any]:
-    """What the provider says of who has come back.
+    """Return the claims for the code in the provider's redirect.
 
     Raises:
-        AuthError: it refuses, or its answer cannot be believed.
+        AuthError: the provider refuses, or the answer fails verification.
     """
     said = request.query_params
     if "code" not in said:
@@ -161,7 +161,7 @@ async def leave(request: Request, web: WebOf) -> Response:
 
 
 def _kept(request: Request) -> tuple[Attempt | None, str]:
-    """The try that this browser has begun, and where it wanted to go."""
+    """Return the sign-in attempt from the browser's cookie, and the page to open afterwards; ``None`` without a valid cookie."""
     try:
         data = base64.urlsafe_b64decode(request.cookies.get(_cookie(), "").encode())
         found = json.loads(data)

@@ -1,4 +1,4 @@
-"""Pages to sign in and of one's own account."""
+"""Pages for signing in and for the account of the current user."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from .providers import Login, TooManyChecks, find_login, session_cookie
 from .roles import Principal, Role
 from .sessions import device_cookie, in_words, known_device, new_device
 
-# Signing in, by password or by the one-time link, and out.
+# Sign in by password or one-time link, and sign out.
 
 _DEVICE_LIFE = 400 * 24 * 3600
-"""Seconds; browsers keep no cookie for longer."""
+"""Lifetime of the device cookie in seconds: 400 days, the maximum in browsers."""
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -122,7 +122,7 @@ async def second_step(request: Request, web: WebOf) -> Response:
         return _code_form(request, 429, error=_later_text(wait), **shown)
     web.codes.failed(
         login.name
-    )  # until it turns out that it fits, so that many at once are limited
+    )  # count a failure before the check, so that concurrent attempts are limited
     code, name = form.get("code", ""), login.name
     used = await web.scheduler.change(lambda db: second_factor.use(db, name, code, now))
     if used is None:
@@ -136,7 +136,7 @@ async def second_step(request: Request, web: WebOf) -> Response:
 async def _let_in(
     request: Request, web: Web, login: Login, to: str, detail: str | None = None
 ) -> Response:
-    """Sign a user in who has shown who they are, and know the browser from now on."""
+    """Sign an authenticated user in, and set the device cookie that marks the browser as known."""
     response = await sign_in(
         request,
         web,
@@ -181,7 +181,7 @@ async def log_out(
 
 
 async def login_form(request: Request, web: Web, status: int = 200, **values: Any) -> Response:
-    """The login page: the form where there are users, and the way to the provider where there is one."""
+    """Render the login page: a password form when users exist, and a link to the OpenID provider when one is set."""
     anybody = await web.scheduler.read(users.has_users)
     shown = {"error": "", "name": "", "next": "", "left": False, **values}
     shown["provider"] = web.scheduler.settings.oidc_name if web.openid is not None else ""
@@ -209,13 +209,13 @@ async def sign_in(
     to: str,
     detail: str | None = None,
 ) -> Response:
-    """Begin a session, note it, and send the browser to where it wanted to go."""
+    """Begin a session, write an audit row, and redirect the browser to the page ``to``."""
     now = web.scheduler.clock.now()
     by = Actor(ActorKind.MANUAL, name, client_address(request))
     device = in_words(request.headers.get("User-Agent", ""))
 
     async def work(db: AsyncConnection) -> str:
-        await users.note_login(db, name, now)  # somebody who is no user of ours has no row
+        await users.note_login(db, name, now)  # updates nothing for a name that is no local user
         secret = await sessions.start_session(
             db, name, role, now, life, device=device, address=client_address(request)
         )
@@ -236,7 +236,7 @@ async def sign_in(
 
 
 async def later(request: Request, web: Web, wait: float, **shown: str) -> Response:
-    """The login page, which says when to try again."""
+    """Render the login page with status 429, the wait in words and ``Retry-After``."""
     response = await login_form(request, web, 429, error=_later_text(wait), **shown)
     response.headers["Retry-After"] = str(math.ceil(wait))
     return response
@@ -249,14 +249,14 @@ def _later_text(wait: float) -> str:
 
 
 async def note(web: Web, name: str, address: str, what: str, detail: str | None = None) -> None:
-    """Write down what became of a try to sign in."""
-    # What was typed as a name is kept only if there is such a user: people type passwords there.
+    """Write an audit row about a sign-in attempt."""
+    # Callers pass the typed name only when such a user exists: people type passwords into the name field.
     by = Actor(ActorKind.MANUAL, name, address)
     now = web.scheduler.clock.now()
     await web.scheduler.change(lambda db: audit.audit(db, by, what, now, detail=detail))
 
 
-# The page of who is signed in: their sessions, and their second factor.
+# The account page: sessions and second factor of the current user.
 
 
 @router.get("/account")
@@ -269,7 +269,7 @@ async def account_page(
     all_of_them = bool(everybody) and is_admin
     own = (
         principal.name if principal.session else ""
-    )  # a token, or the host's user, may be called like one of ours
+    )  # a token or a user of the host may have the name of a local user
     name = None if all_of_them else own
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
@@ -311,7 +311,11 @@ async def end_all(request: Request, principal: Viewer, scheduler: SchedulerOf) -
 
 
 def _own(principal: Principal) -> str:
-    """Whose sessions are one's own: a token has none, whatever it is called."""
+    """Return the name of the signed-in user.
+
+    Raises:
+        Problem: the principal has no session here, such as a token.
+    """
     if not principal.session:
         raise Problem(403, "Not allowed", "This is for people who have signed in here.")
     return principal.name

@@ -10,7 +10,7 @@ from ...core.errors import AuthError
 from ...project import current
 
 LEAST_PASSWORD = 10
-"""The least number of characters of a password."""
+"""Minimum length of a password, in characters."""
 _COMMON = frozenset(
     [
         "password",
@@ -152,9 +152,9 @@ _COMMON = frozenset(
         "oldpassword",
     ]
 )
-"""What the commonest passwords are made of, before people add digits, signs and capitals to them."""
+"""Base words of the most common passwords, without added digits, signs and capitals."""
 _WRITTEN = str.maketrans("@4310$5!7", "aaeiossit")
-"""How people write letters with signs."""
+"""Map common substitutes, such as ``@`` and ``0``, to their letters."""
 _ROWS = (
     "1234567890",
     "qwertyuiop",
@@ -180,14 +180,14 @@ def _nobodys_hash() -> str:
 
 
 def hash_password(password: str, name: str = "") -> str:
-    """The argon2 hash of a password; takes some tens of milliseconds on purpose.
+    """Return the argon2 hash of a password; takes some tens of milliseconds on purpose.
 
     Args:
         password: The password.
-        name: Whose it will be.
+        name: The name of the user.
 
     Raises:
-        AuthError: it is too short, or one that guessers try first.
+        AuthError: the password is too short, or is common.
     """
     if len(password) < LEAST_PASSWORD:
         raise AuthError(f"a password has at least {LEAST_PASSWORD} characters")
@@ -199,7 +199,11 @@ def hash_password(password: str, name: str = "") -> str:
 
 
 def is_common(password: str, name: str = "") -> bool:
-    """Whether a password is one of the commonest, with digits and signs around it; a row of keys; or its user's name."""
+    """Return whether a password is easy to guess.
+
+    Common: fewer than five different characters; a common word, the user's name or the project's name, with digits and signs around it;
+    a row of keys.
+    """
     plain = password.casefold()
     if len(set(plain)) < _FEWEST_CHARACTERS:
         return True
@@ -210,7 +214,10 @@ def is_common(password: str, name: str = "") -> bool:
 
 
 def _is_row(plain: str) -> bool:
-    """Whether it goes along keys or the alphabet, to and fro, once or again, or two rows in turn."""
+    """Return whether a text follows a row of keys or the alphabet, in either direction, repeated up to three times.
+
+    Two rows in alternation count, too.
+    """
     ways = [way * 3 for row in _ROWS for way in (row, row[::-1])]
     return any(plain in way for way in ways) or (
         any(plain[::2] in way for way in ways) and any(plain[1::2] in way for way in ways)
@@ -218,10 +225,13 @@ def _is_row(plain: str) -> bool:
 
 
 def password_fits(password_hash: str | None, password: str) -> bool:
-    """Whether the password belongs to the hash; false without a hash, after the same time, so that names cannot be guessed."""
+    """Return whether the password matches the hash.
+
+    Without a hash the result is false after the same time, so that response times do not reveal user names.
+    """
     from argon2.exceptions import InvalidHashError, VerificationError
 
-    nobodys = _nobodys_hash()  # made by the first try, whoever it is
+    nobodys = _nobodys_hash()  # made by the first check, with or without a user
     try:
         _hasher().verify(password_hash or nobodys, password)
     except (VerificationError, InvalidHashError):

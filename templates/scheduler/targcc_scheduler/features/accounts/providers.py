@@ -26,51 +26,53 @@ T = TypeVar("T")
 
 
 class IdentityProvider(Protocol):
-    """One way to find out who sends a request. Providers are asked in order, and the first that answers counts."""
+    """Authenticate requests in one way. Providers are asked in order; the first principal counts."""
 
     async def authenticate(self, request: Request) -> Principal | None:
-        """Who sends the request; ``None`` if it carries nothing that this provider knows, so that the next one is asked.
+        """Return the principal of the request.
+
+        Without credentials of this provider's kind, return ``None``; the next provider is asked.
 
         Raises:
-            CredentialsRefused: it carries credentials of this provider's kind, and they are wrong; no other provider is asked.
+            CredentialsRefused: the request carries wrong credentials of this provider's kind; no other provider is asked.
         """
 
 
 class Database(Protocol):
-    """The scheduler's database, as providers use it; the scheduler is one."""
+    """The scheduler's database as providers use it; :class:`Scheduler` implements this protocol."""
 
     @property
     def clock(self) -> Clock:
-        """The time."""
+        """The clock of the scheduler."""
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What ``query`` finds."""
+        """Run ``query`` on a connection and return its result."""
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do ``work`` in one transaction."""
+        """Run ``work`` in one transaction and return its result."""
 
 
-# People who sign in with a password, or with a login link, and have a session cookie from then on.
+# Session cookies of people who signed in with a password or a login link.
 
 _LONGEST_NAME = 64
-_LONGEST_PASSWORD = 4_096  # characters; a longer one is compared by its beginning, and does not fit
+_LONGEST_PASSWORD = 4_096  # characters; a longer password is cut, and does not match
 
 
 class TooManyChecks(Exception):  # noqa: N818 - it is over in a moment
-    """More passwords wait to be compared than one process should hold."""
+    """Too many password checks are waiting in this process."""
 
 
 def session_cookie() -> str:
-    """The name of the session's cookie: browsers share cookies between the ports of a machine, so each project has its own."""
+    """Return the name of the session cookie. Browsers share cookies between ports of a host, so the name includes the project."""
     return f"targcc_session_{current().package}"
 
 
 class PasswordProvider:
-    """Knows the browser by the cookie of the session that began when its user signed in.
+    """Authenticate a browser by its session cookie.
 
     Args:
-        database: Where users and sessions are.
-        idle: How long a session lasts that nobody uses.
+        database: The database of the users and sessions.
+        idle: Time without use after which a session ends.
     """
 
     def __init__(self, database: Database, idle: timedelta = sessions.IDLE_LIFE) -> None:
@@ -78,7 +80,7 @@ class PasswordProvider:
         self._idle = idle
 
     async def authenticate(self, request: Request) -> Principal | None:
-        """Whose session the cookie names; ``None`` without a cookie, or when the session has ended."""
+        """Return the principal of the cookie's session; ``None`` without a cookie, or when the session has ended."""
         cookie = request.cookies.get(session_cookie())
         if not cookie:
             return None
@@ -94,7 +96,7 @@ class PasswordProvider:
 
 
 def _is_refresh(request: Request) -> bool:
-    """Whether an open page looks again by itself, or has a stream of events: that is nobody's use of the session."""
+    """Return whether an open page polls or streams events by itself; such a request does not count as use of the session."""
     streams = "text/event-stream" in request.headers.get("Accept", "")
     return request.method == "GET" and ("HX-Request" in request.headers or streams)
 
@@ -104,10 +106,10 @@ class Login:
     """A user who may sign in.
 
     Args:
-        name: As the user is written.
-        role: What they may do.
-        password_hash: To compare a password with.
-        second_factor: A code is asked for as well.
+        name: The name as stored.
+        role: The user's role.
+        password_hash: The argon2 hash to check a password against.
+        second_factor: Whether signing in also needs a code.
     """
 
     name: str
@@ -117,17 +119,17 @@ class Login:
 
 
 async def find_login(database: Database, name: str) -> Login | None:
-    """The user of this name, in any case; ``None`` when there is none."""
+    """Return the user with this name in any case; ``None`` when there is no such user."""
     found = await database.read(lambda db: users.find_login(db, name[:_LONGEST_NAME]))
     return Login(*found) if found is not None else None
 
 
 class PasswordChecks:
-    """Compares passwords, a few at a time: each takes 64 MiB and a core for some tens of milliseconds on purpose.
+    """Check passwords, a few at a time: each check takes 64 MiB and a core for some tens of milliseconds on purpose.
 
     Args:
-        at_once: How many are compared at the same time.
-        waiting: How many more may wait for their turn.
+        at_once: Number of concurrent checks.
+        waiting: Number of further checks that may wait.
     """
 
     def __init__(self, at_once: int = 2, waiting: int = 40) -> None:
@@ -136,10 +138,10 @@ class PasswordChecks:
         self._here = 0
 
     async def fits(self, login: Login | None, password: str) -> bool:
-        """Whether a password is the user's; without a user it is not, after the same time.
+        """Return whether the password is the user's; without a user, return false after the same time.
 
         Raises:
-            TooManyChecks: so many wait already.
+            TooManyChecks: ``waiting`` checks are waiting already.
         """
         if self._here >= self._most:
             raise TooManyChecks("many people are signing in just now")
@@ -154,24 +156,24 @@ class PasswordChecks:
             self._here -= 1
 
 
-# Programs that send an API token with each request.
+# API tokens of programs.
 
 
 class TokenProvider:
-    """Knows a program by the header ``Authorization: Bearer …``.
+    """Authenticate a program by the header ``Authorization: Bearer …``.
 
     Args:
-        database: Where the tokens are.
+        database: The database of the tokens.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def authenticate(self, request: Request) -> Principal | None:
-        """Whose token the header holds; ``None`` without such a header.
+        """Return the principal of the token in the header; ``None`` without such a header.
 
         Raises:
-            CredentialsRefused: there is no such token, or it has expired.
+            CredentialsRefused: the token is unknown or has expired.
         """
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -186,9 +188,9 @@ class TokenProvider:
         return Principal(token.account, token.role, jobs=token.jobs)
 
 
-# The identity providers there are, in the order in which they are asked.
+# The standard providers.
 
 
 def standard_providers(database: Database, idle: timedelta) -> tuple[IdentityProvider, ...]:
-    """API tokens, then session cookies, of which those end that nobody uses for ``idle``."""
+    """Return the providers for API tokens and session cookies, in the order of asking; sessions end after ``idle`` without use."""
     return TokenProvider(database), PasswordProvider(database, idle)

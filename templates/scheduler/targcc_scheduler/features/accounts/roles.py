@@ -1,4 +1,4 @@
-"""Built-in roles, own roles, and the principal of a request."""
+"""Built-in roles, custom roles, and the principal of a request."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from ...core.actor import Actor
 from ...core.errors import AuthError
 from . import model
 
-# Roles, and the principal of a request.
+# Built-in roles, grants and principals.
 
 ACCOUNT_NAME = re.compile(r"[\w][\w.@+-]{0,63}")
 
 
 class Role(StrEnum):
-    """What somebody may do; each role includes the ones before it."""
+    """Built-in roles in rising order; each role includes the roles before."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
 
     def covers(self, needed: Role) -> bool:
-        """Whether this role may do what needs ``needed``."""
+        """Return whether this role includes the role ``needed``."""
         order = list(Role)
         return order.index(self) >= order.index(needed)
 
 
 BUILT_IN = frozenset(map(str, Role))
-"""The names of the roles that are about all jobs."""
+"""Names of the built-in roles, which hold for all jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a role of one's own allows with some jobs.
+    """A permission of a custom role: a built-in role, limited to the jobs that match a pattern.
 
     Args:
-        may: As much as this built-in role, with them.
-        jobs: A pattern of their names, such as ``finance:*``; ``*`` is any text, ``?`` one character, case says nothing.
+        may: The built-in role to hold for these jobs.
+        jobs: A pattern of job names, such as ``finance:*``; ``*`` is any text, ``?`` is one character, case is ignored.
     """
 
     may: Role
     jobs: str
 
     def fits(self, job: str) -> bool:
-        """Whether it is about this job."""
+        """Return whether the pattern matches the name of a job."""
         return fnmatchcase(job.casefold(), self.jobs.casefold().replace("[", "[[]"))
 
     def __str__(self) -> str:
@@ -59,17 +59,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who sends a request, once they are known.
+    """The authenticated sender of a request.
 
     Args:
-        name: A user's name, a token's name, or ``login link``.
-        role: What they may do: a built-in role, or the name of one's own.
-        csrf: The CSRF token that every form must carry; ``None`` where no browser sends the credentials by itself.
-        session: The id of the browser's session; empty for others.
-        jobs: All that a token may do is start these jobs and look at their runs; ``None``: whatever the role allows.
-        caller: The actor to store; ``None``: it is made of the name and how the request came.
-        grants: What a role of one's own allows; ``None`` for a built-in role.
-        second_factor: Whether a user who signed in by password has one; ``None`` of all others.
+        name: A user's name, a token's account, or ``login link``.
+        role: A built-in role, or the name of a custom role.
+        csrf: The CSRF token that every form must carry; ``None`` when browsers do not send the credentials by themselves.
+        session: The id of the browser session; empty without a session.
+        jobs: The only jobs that a token may start and view; ``None`` allows all jobs that the role allows.
+        caller: The actor to store; ``None`` builds the actor from the name and the request.
+        grants: The grants of a custom role; ``None`` for a built-in role.
+        second_factor: Whether a local user has a second factor; ``None`` for other principals.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Principal:
     second_factor: bool | None = None
 
     def covers(self, needed: Role, job: str | None = None) -> bool:
-        """Whether they may do what needs a role; what is about one job, if it is named."""
+        """Return whether the principal has the role ``needed``, for all jobs or for the job ``job``."""
         if self.jobs is not None and job not in self.jobs:
             return False
         if self.grants is None:
@@ -92,17 +92,17 @@ class Principal:
         )
 
     def role_covers(self, needed: Role) -> bool:
-        """Whether their built-in role includes another; what a token is limited to is not asked."""
+        """Return whether the built-in role includes ``needed``; ignores the jobs that a token is limited to."""
         return self.role in BUILT_IN and Role(self.role).covers(needed)
 
     def covers_some(self, needed: Role) -> bool:
-        """Whether there are jobs with which they may do what needs a role."""
+        """Return whether the principal has the role ``needed`` for all jobs or, by a grant, for some jobs."""
         if self.grants is None:
             return self.covers(needed)
         return any(grant.may.covers(needed) for grant in self.grants)
 
 
-# Roles of one's own: each allows something with some jobs, such as to operate those whose names begin with ``finance:``.
+# Custom roles: each has grants for some jobs, such as operator for jobs whose names begin with ``finance:``.
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,19}")
 _PATTERN = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
@@ -110,11 +110,11 @@ _PATTERN = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 
 @dataclass(frozen=True, slots=True)
 class OwnRole:
-    """A role besides the built-in ones.
+    """A custom role.
 
     Args:
-        name: What users and tokens have.
-        grants: What it allows; without any, nothing.
+        name: The name of the role, as stored for users and tokens.
+        grants: The grants of the role; a role without grants allows nothing.
     """
 
     name: str
@@ -122,21 +122,21 @@ class OwnRole:
 
 
 async def roles(connection: AsyncConnection) -> tuple[OwnRole, ...]:
-    """The roles, by name."""
+    """Return the custom roles, ordered by name."""
     return tuple(_role(row) for row in await model.roles(connection))
 
 
 async def grants_of(connection: AsyncConnection, name: str) -> tuple[Grant, ...]:
-    """What a role allows; one that is not there allows nothing."""
+    """Return the grants of a custom role; an unknown role has no grants."""
     row = await model.find_role(connection, name)
     return _role(row).grants if row is not None else ()
 
 
 async def check_role(connection: AsyncConnection, name: str) -> None:
-    """Check that somebody can have a role.
+    """Check that a built-in or custom role with this name exists.
 
     Raises:
-        AuthError: there is none of this name.
+        AuthError: there is no such role.
     """
     if name not in BUILT_IN and await model.find_role(connection, name) is None:
         own = [one.name for one in await roles(connection)]
@@ -144,10 +144,10 @@ async def check_role(connection: AsyncConnection, name: str) -> None:
 
 
 async def create(connection: AsyncConnection, name: str, grants: Iterable[Grant] = ()) -> None:
-    """Make a role.
+    """Create a custom role.
 
     Raises:
-        AuthError: the name is taken, or is not one, or neither is a pattern.
+        AuthError: the name is taken or not valid, or the pattern of a grant is not valid.
     """
     if not _NAME.fullmatch(name):
         raise AuthError(
@@ -159,20 +159,20 @@ async def create(connection: AsyncConnection, name: str, grants: Iterable[Grant]
 
 
 async def grant(connection: AsyncConnection, name: str, added: Grant) -> None:
-    """Let a role allow something more; for a pattern that it has already, this instead.
+    """Add a grant to a custom role; replace an existing grant with the same pattern.
 
     Raises:
-        AuthError: there is no such role, or it is no pattern.
+        AuthError: there is no such role, or the pattern is not valid.
     """
     kept = [one for one in await _existing(connection, name) if one.jobs != added.jobs]
     await _keep(connection, name, [*kept, added])
 
 
 async def revoke(connection: AsyncConnection, name: str, jobs: str) -> None:
-    """Let a role allow nothing any more with the jobs of a pattern.
+    """Remove the grant with this pattern from a custom role.
 
     Raises:
-        AuthError: there is no such role, or it allows nothing with them.
+        AuthError: there is no such role, or the role has no grant with this pattern.
     """
     grants = await _existing(connection, name)
     kept = [one for one in grants if one.jobs != jobs]
@@ -182,10 +182,10 @@ async def revoke(connection: AsyncConnection, name: str, jobs: str) -> None:
 
 
 async def remove(connection: AsyncConnection, name: str) -> None:
-    """Remove a role that nobody has.
+    """Remove a custom role.
 
     Raises:
-        AuthError: there is no such role, or somebody has it.
+        AuthError: there is no such role, or a user or token has the role.
     """
     await _existing(connection, name)
     if holders := await model.holders(connection, name):
@@ -194,7 +194,7 @@ async def remove(connection: AsyncConnection, name: str) -> None:
 
 
 async def assign(connection: AsyncConnection, user: str, role: str) -> None:
-    """Give a user another role, at once.
+    """Change the role of a user; takes effect in open sessions, too.
 
     Raises:
         AuthError: there is no such role or user.

@@ -19,21 +19,21 @@ from ...core.errors import AuthError
 from ...core.text import digest
 from . import model
 
-# Time-based one-time passwords: RFC 6238, with SHA-1, six digits and steps of thirty seconds, as authenticator apps have them.
+# Time-based one-time passwords: RFC 6238 with SHA-1, six digits and steps of thirty seconds, the format of authenticator apps.
 
 STEP_SECONDS = 30
 _DIGITS = 6
 _DRIFT = 1
-"""So many steps may a clock be off."""
+"""Number of steps that the clock of the phone may be off, in either direction."""
 
 
 def new_secret() -> str:
-    """A secret of 160 bits, in base32 as apps take it."""
+    """Return a new secret of 160 bits in base32, the format for apps."""
     return base64.b32encode(secrets.token_bytes(20)).decode()
 
 
 def code_at(secret: str, step: int, digits: int = _DIGITS) -> str:
-    """The code of a step (RFC 4226, section 5.3)."""
+    """Return the code of a time step (RFC 4226, section 5.3)."""
     key = base64.b32decode(secret)
     mac = hmac.new(key, step.to_bytes(8, "big"), "sha1").digest()
     offset = mac[-1] & 0x0F
@@ -42,7 +42,7 @@ def code_at(secret: str, step: int, digits: int = _DIGITS) -> str:
 
 
 def step_of(secret: str, code: str, now: datetime) -> int | None:
-    """The step whose code this is, if it is one of now or of the step before or after; ``None`` for any other text."""
+    """Return the time step of a code: the present step, the step before or the step after; ``None`` when the code matches none."""
     current = int(now.timestamp()) // STEP_SECONDS
     for step in range(current - _DRIFT, current + _DRIFT + 1):
         if hmac.compare_digest(code_at(secret, step).encode(), code.encode()):
@@ -51,7 +51,7 @@ def step_of(secret: str, code: str, now: datetime) -> int | None:
 
 
 def is_secret(text: str) -> bool:
-    """Whether a text is a secret such as :func:`new_secret` makes."""
+    """Return whether a text is a base32 secret with the length of :func:`new_secret`."""
     try:
         return len(base64.b32decode(text)) == len(base64.b32decode(new_secret()))
     except (binascii.Error, ValueError):
@@ -59,27 +59,27 @@ def is_secret(text: str) -> bool:
 
 
 def address(secret: str, name: str, issuer: str) -> str:
-    """The ``otpauth:`` address that apps open or read from a QR code."""
+    """Return the ``otpauth:`` address that apps open or read from a QR code."""
     label = quote(f"{issuer}:{name}", safe="")
     return f"otpauth://totp/{label}?{urlencode({'secret': secret, 'issuer': issuer})}"
 
 
-# A user's second factor: codes of an authenticator app, and recovery codes for when that is lost.
+# A user's second factor: codes of an authenticator app, and recovery codes for a lost app.
 
 RECOVERY_CODES = 10
-"""So many recovery codes are made; each works once."""
+"""Number of recovery codes of a user; each code works once."""
 _TICKET_LIFE = timedelta(minutes=5)
 _SEALED = "totp"
 
 
 async def is_on(connection: AsyncConnection, name: str) -> bool:
-    """Whether a user has a second factor."""
+    """Return whether a user has a second factor."""
     row = await model.find_user(connection, name)
     return row is not None and row.TotpSecret is not None
 
 
 async def recovery_left(connection: AsyncConnection, name: str) -> int:
-    """How many recovery codes a user has left."""
+    """Return the number of unused recovery codes of a user."""
     row = await model.find_user(connection, name)
     return len(json.loads(row.RecoveryJson)) if row is not None and row.RecoveryJson else 0
 
@@ -87,17 +87,17 @@ async def recovery_left(connection: AsyncConnection, name: str) -> int:
 async def turn_on(
     connection: AsyncConnection, name: str, secret: str, code: str, now: datetime
 ) -> list[str]:
-    """Give a user a second factor; the recovery codes, of which only digests are stored.
+    """Store a second factor for a user and return the recovery codes; only digests of the codes are stored.
 
     Args:
         connection: A transaction that writes.
         name: The user.
-        secret: What their app has been given.
-        code: What it shows.
+        secret: The secret in the user's app.
+        code: The code that the app shows.
         now: The present instant.
 
     Raises:
-        AuthError: the code is not the secret's, or they have a second factor already.
+        AuthError: the code does not match the secret, or the user is unknown or has a second factor already.
     """
     step = step_of(secret, _plain(code), now) if is_secret(secret) else None
     if step is None:
@@ -115,23 +115,26 @@ async def turn_on(
 
 
 async def turn_off(connection: AsyncConnection, name: str) -> None:
-    """Take a user's second factor away.
+    """Remove a user's second factor.
 
     Raises:
-        AuthError: they have none.
+        AuthError: the user has no second factor.
     """
     if not await model.remove_second_factor(connection, name):
         raise AuthError(f"{name} has no second factor")
 
 
 async def use(connection: AsyncConnection, name: str, code: str, now: datetime) -> str | None:
-    """Use a code up: what it was, in words; ``None`` if it is wrong or was used before.
+    """Check a code and mark the code as used.
 
     Args:
         connection: A transaction that writes.
-        name: The user, who has a second factor.
-        code: What they typed: of the app, or a recovery code.
+        name: The user.
+        code: The typed code: from the app, or a recovery code.
         now: The present instant.
+
+    Returns:
+        The kind of code in words, for the audit; ``None`` when the code is wrong or was used before.
     """
     row = await model.find_user(connection, name)
     if row is None or row.TotpSecret is None:
@@ -152,13 +155,13 @@ async def use(connection: AsyncConnection, name: str, code: str, now: datetime) 
 
 
 def new_ticket(name: str, password_hash: str, now: datetime) -> str:
-    """What shows, for five minutes, that the password was right: nothing is stored, and nobody else can make one."""
+    """Return a signed ticket that proves for five minutes that the password was right; the server stores nothing."""
     ends = str(int((now + _TICKET_LIFE).timestamp()))
     return f"{ends}.{_signature(ends, name, password_hash)}"
 
 
 def ticket_fits(ticket: str, name: str, password_hash: str, now: datetime) -> bool:
-    """Whether a ticket is this user's and has not ended."""
+    """Return whether a ticket belongs to this user and has not expired."""
     ends, _, signature = ticket[:200].partition(".")
     wanted = _signature(ends, name, password_hash)
     fits = hmac.compare_digest(signature.encode(), wanted.encode())
@@ -176,7 +179,7 @@ def _new_recovery_code() -> str:
 
 
 def _plain(code: str) -> str:
-    """A code as it is compared: people type blanks, dashes and small letters."""
+    """Normalise a typed code: remove blanks and dashes, change to capitals, and cut after 64 characters."""
     return "".join(code.split()).replace("-", "").upper()[:64]
 
 

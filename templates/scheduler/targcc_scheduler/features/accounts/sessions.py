@@ -22,32 +22,32 @@ from ...project import current
 from . import model
 from .roles import ACCOUNT_NAME, Principal
 
-# Sessions: browsers that are signed in.
+# Browser sessions.
 
 LINK_SESSION_LIFE = timedelta(hours=12)
-"""How long a browser stays signed in with a login link."""
+"""Lifetime of a session that a login link began."""
 IDLE_LIFE = timedelta(hours=24)
-"""How long a session lasts that nobody uses, where no setting says so."""
+"""Default time without use after which a session ends."""
 _NOTE_USE_EVERY = timedelta(minutes=1)
 _ID = 12
-"""So many digits of a session's digest are its id."""
+"""Number of digits of a session's digest that form the session id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser that is signed in.
+    """A browser session.
 
     Args:
-        id: What people call it; opens nothing.
-        name: Whose it is.
-        role: What they may do.
-        csrf: The CSRF token of its forms.
-        created_at: When they signed in.
-        last_seen_at: When it was last used, to the minute.
-        expires_at: When it ends, however much it is used.
-        device: The browser and its system, in words.
-        address: Where they signed in from.
-        second_factor: Whether its user has one; ``None`` of somebody who is no user here, or where it was not asked.
+        id: The session id for people; gives no access.
+        name: The name of the user.
+        role: The role of the user.
+        csrf: The CSRF token of the session's forms.
+        created_at: The time of the sign-in.
+        last_seen_at: The time of the last use, to the minute.
+        expires_at: The time at which the session ends, whether used or not.
+        device: The browser and the operating system, in words.
+        address: The client address of the sign-in.
+        second_factor: Whether the user has a second factor; ``None`` for a name that is no local user, or when not queried.
     """
 
     id: str
@@ -63,11 +63,11 @@ class Session:
 
     @property
     def principal(self) -> Principal:
-        """Who sends a request with its cookie."""
+        """The principal of requests with the session's cookie."""
         return Principal(self.name, self.role, self.csrf, self.id, second_factor=self.second_factor)
 
     def is_worth_noting(self, now: datetime) -> bool:
-        """Whether to store that it is used: at most once a minute, so that most requests write nothing."""
+        """Return whether to store the use: at most once a minute, so that most requests write nothing."""
         return now - self.last_seen_at >= _NOTE_USE_EVERY
 
 
@@ -81,7 +81,7 @@ async def start_session(
     device: str = "",
     address: str = "",
 ) -> str:
-    """Begin a session; returns the secret for its cookie. Sessions that have ended are removed."""
+    """Begin a session and return the secret for the cookie; also delete expired sessions."""
     secret = secrets.token_urlsafe(32)
     await model.add_session(
         connection,
@@ -100,7 +100,7 @@ async def start_session(
 async def find_session(
     connection: AsyncConnection, secret: str, now: datetime, idle: timedelta = IDLE_LIFE
 ) -> Session | None:
-    """The session of a cookie; ``None`` when there is none, it has ended, or nobody has used it for ``idle``."""
+    """Return the session of a cookie; ``None`` when the session is unknown, has expired, or was not used for ``idle``."""
     row = await model.find_session(connection, digest(secret), now, now - idle)
     if row is None:
         return None
@@ -109,7 +109,7 @@ async def find_session(
 
 
 async def note_use(connection: AsyncConnection, secret: str, now: datetime) -> None:
-    """Store when a session was last used."""
+    """Store the time of a session's last use."""
     await model.note_session_use(connection, digest(secret), now)
 
 
@@ -120,7 +120,7 @@ async def sessions(
     *,
     name: str | None = None,
 ) -> list[Session]:
-    """The sessions that have not ended, of one user or of all, the newest first."""
+    """Return the open sessions, newest first; ``name=None`` returns the sessions of all users."""
     rows = await model.sessions(connection, now, now - idle, name)
     return [_session(row) for row in rows]
 
@@ -138,14 +138,14 @@ async def revoke(
     *,
     name: str | None = None,
 ) -> str:
-    """End the session with this id, and say so in the audit; whose it was.
+    """End the session with this id, write an audit row, and return the name of the session's user.
 
     Args:
         connection: A transaction that writes.
-        session_id: Its id.
-        by: Who ends it.
+        session_id: The session id.
+        by: The actor for the audit row.
         now: The present instant.
-        name: Only if it is this user's.
+        name: Search only the sessions of this user; ``None`` searches all sessions.
 
     Raises:
         AuthError: there is no such session.
@@ -161,7 +161,7 @@ async def revoke(
 async def revoke_all(
     connection: AsyncConnection, by: Actor, now: datetime, *, name: str | None = None
 ) -> int:
-    """End all sessions, of one user or of everybody, and say so in the audit; how many there were."""
+    """End all sessions of a user, write an audit row, and return the number of sessions; ``name=None`` ends the sessions of all users."""
     ended = await model.remove_sessions_of(connection, name)
     detail = f"{count(ended, 'session')} of {name or 'everybody'}"
     await audit(connection, by, _ENDED, now, detail=detail)
@@ -186,27 +186,27 @@ def _session(row: model.Row) -> Session:
     )
 
 
-# Browsers that a user has signed in with before: what others guess does not slow them down.
+# Known devices: browsers in which a user has signed in before. Failed guesses from elsewhere do not slow these browsers down.
 #
-# The cookie holds a number and its signature, whose key is the hash of the password: nothing is stored, no stranger can make one, and a
-# new password ends all of them.
+# The cookie holds a random mark and a signature. The hash of the user's password is the key of the signature, so the server stores nothing,
+# nobody else can make a cookie, and a new password invalidates all cookies.
 
 _MARK = 24
 
 
 def device_cookie() -> str:
-    """The name of the cookie."""
+    """Return the name of the device cookie."""
     return f"targcc_device_{current().package}"
 
 
 def new_device(name: str, password_hash: str) -> str:
-    """What the cookie holds after somebody has signed in."""
+    """Return a new value for the device cookie: a random mark and a signature."""
     mark = secrets.token_hex(_MARK // 2)
     return f"{mark}.{_signature(mark, name, password_hash)}"
 
 
 def known_device(cookie: str, name: str, password_hash: str | None) -> str | None:
-    """The mark of the browser, if it is one that this user has signed in with; ``None`` for others."""
+    """Return the mark in a device cookie; ``None`` when the signature does not match this user."""
     mark, _, signature = cookie[:200].partition(".")
     wanted = _signature(mark, name, password_hash or "nobody's")
     fits = hmac.compare_digest(signature.encode(), wanted.encode())
@@ -232,7 +232,7 @@ _SYSTEMS = {
 
 
 def in_words(user_agent: str) -> str:
-    """The browser and its system, such as ``Firefox on Windows``, from the header that browsers send; no more than they say."""
+    """Return the browser and operating system in a ``User-Agent`` header, such as ``Firefox on Windows``."""
     browser = next((name for mark, name in _BROWSERS.items() if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS.items() if mark in user_agent), "")
     return " on ".join(filter(None, (browser, system))) or "an unknown program"
@@ -243,11 +243,11 @@ def _signature(mark: str, name: str, password_hash: str) -> str:
     return hmac.new(key, f"{mark} {name.lower()}".encode(), "sha256").hexdigest()
 
 
-# API tokens: what programs sign in with.
+# API tokens: credentials of programs.
 
 _TOKEN_PREFIX = "tgc_"  # noqa: S105 - not a secret: it lets secret scanners recognise one
 _SHOWN = len(_TOKEN_PREFIX) + 6
-"""How much of a token is kept and shown, so that people know which it is."""
+"""Number of leading characters of a token to store and show, so that people can tell tokens apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ class Token:
 
     @property
     def scope(self) -> str:
-        """What it may do, in words."""
+        """The permissions of the token, in words."""
         return self.role if self.jobs is None else f"start {', '.join(self.jobs)}"
 
 
@@ -281,20 +281,20 @@ async def create_token(
     account: str = "",
     jobs: Sequence[str] | None = None,
 ) -> str:
-    """Make an API token; only its digest is stored.
+    """Create an API token and return its secret; only the digest of the secret is stored.
 
     Args:
-        connection: Where to keep it.
-        name: What to call it.
-        role: What its holder may do.
-        by: Who makes it.
-        now: The instant it is.
-        life: How long it is valid; ``None`` is until it is revoked.
-        account: The program that it belongs to, which the audit names; empty is one of its own.
-        jobs: All that it may do is start these jobs and look at their runs; ``None``: whatever the role allows.
+        connection: A transaction that writes.
+        name: The name of the token.
+        role: The role of the token.
+        by: The name of the creator.
+        now: The present instant.
+        life: The lifetime of the token; ``None`` means until revoked.
+        account: The program of the token, as named in the audit; empty means the name of the token.
+        jobs: The only jobs that the token may start and view; ``None`` allows all jobs that the role allows.
 
     Raises:
-        AuthError: the name is taken, or is not one.
+        AuthError: the name is taken, or the name or account is not valid.
     """
     for one in (name, account or name):
         if not ACCOUNT_NAME.fullmatch(one):
@@ -330,12 +330,12 @@ async def revoke_token(connection: AsyncConnection, name: str) -> None:
 
 
 async def tokens(connection: AsyncConnection) -> tuple[Token, ...]:
-    """The API tokens, by name; their secrets are not stored."""
+    """Return the API tokens, ordered by name; secrets are not stored."""
     return tuple(_token(row) for row in await model.tokens(connection))
 
 
 async def find_token(connection: AsyncConnection, secret: str, now: datetime) -> Token | None:
-    """The API token with this secret; ``None`` when there is none, or it has expired."""
+    """Return the API token with this secret; ``None`` when the token is unknown or has expired."""
     row = await model.find_token(connection, digest(secret))
     if row is None or (row.ExpiresAt is not None and row.ExpiresAt <= now):
         return None
@@ -343,12 +343,12 @@ async def find_token(connection: AsyncConnection, secret: str, now: datetime) ->
 
 
 def use_is_worth_noting(token: Token, now: datetime) -> bool:
-    """Whether to store that a token is used: at most once a minute, so that most requests write nothing."""
+    """Return whether to store the use of a token: at most once a minute, so that most requests write nothing."""
     return token.last_used_at is None or now - token.last_used_at >= _NOTE_USE_EVERY
 
 
 async def note_token_use(connection: AsyncConnection, name: str, now: datetime) -> None:
-    """Store when a token was last used."""
+    """Store the time of a token's last use."""
     await model.note_token_use(connection, name, now)
 
 

@@ -1,4 +1,4 @@
-"""Limits on guessing passwords: each further failure waits longer, and nobody can lock somebody else out."""
+"""Rate limits for sign-in attempts: the wait doubles with each failure, and nobody can lock another person out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _MOST_KEYS = 50_000
-"""Names and addresses that are remembered, so that inventing some fills no memory."""
+"""Maximum number of keys in memory, so that invented names and addresses cannot fill the memory."""
 
 
 @dataclass(slots=True)
@@ -20,11 +20,11 @@ class _Failures:
 
 
 class AttemptLimiter:
-    """Slows guessing down: after some failures each further one doubles the wait.
+    """Slow guessing down: after the free failures, each further failure doubles the wait.
 
     Args:
-        free: How many failures cost no waiting.
-        longest: The longest wait in seconds; failures older than twice that are forgotten.
+        free: Number of failures without a wait.
+        longest: The longest wait in seconds; failures older than twice this time are forgotten.
         clock: A monotonic clock, in seconds.
     """
 
@@ -38,11 +38,11 @@ class AttemptLimiter:
         self._lock = threading.Lock()
 
     def wait(self, key: str, free: int | None = None) -> float:
-        """Seconds until ``key`` may try again; 0 when it may now.
+        """Return the seconds until ``key`` may try again; 0 means now.
 
         Args:
-            key: Who tries.
-            free: How many failures cost no waiting this time.
+            key: The key of the attempt, such as a name or an address.
+            free: Number of failures without a wait; ``None`` uses the limiter's number.
         """
         with self._lock:
             known = self._failures.get(key)
@@ -53,7 +53,7 @@ class AttemptLimiter:
             return max(0.0, known.last + pause - self._clock())
 
     def count(self, key: str) -> int:
-        """How many failures of ``key`` are remembered."""
+        """Return the number of remembered failures of ``key``."""
         with self._lock:
             self._forget(self._clock())
             known = self._failures.get(key)
@@ -75,13 +75,13 @@ class AttemptLimiter:
             self._failures.pop(key, None)
 
     def forgive(self, key: str) -> None:
-        """Count one failure less."""
+        """Subtract one failure of ``key``."""
         with self._lock:
             if key in self._failures:
                 self._failures[key].count -= 1
 
     def _forget(self, now: float) -> None:
-        """The one that failed the longest ago stands first."""
+        """Remove keys whose last failure is too old; the oldest failure is first in the dictionary."""
         while self._failures:
             key, oldest = next(iter(self._failures.items()))
             if now - oldest.last <= 2 * self._longest:
@@ -90,10 +90,10 @@ class AttemptLimiter:
 
 
 class Seldom:
-    """Lets something be said about a key once a minute.
+    """Limit messages to one per key and interval, by default a minute.
 
     Args:
-        seconds: How long it was enough to have said it.
+        seconds: The interval.
         clock: A monotonic clock, in seconds.
     """
 
@@ -104,7 +104,7 @@ class Seldom:
         self._lock = threading.Lock()
 
     def is_new(self, key: str) -> bool:
-        """Whether it was not said lately; it is, then."""
+        """Return true, and start a new interval, when the key's last interval is over; else return false."""
         now = self._clock()
         with self._lock:
             if key in self._said and now - self._said[key] < self._seconds:
@@ -119,13 +119,13 @@ class Seldom:
 class LoginGuard:
     """Limits sign-in attempts, by name and address, by name, and by address.
 
-    * A name at an address has five failures free; then each waits twice as long as the one before.
-    * A name that fails from everywhere has one failure free at each address; at an address from which many names fail, so has each name.
-      The first try of a name at an address comes through all the same, so that no guesser keeps the real person out.
-    * At an address from which more than fifty names were tried, a name that is new there waits, too; up to half a minute.
-    * A browser that this user has signed in with before is counted by itself, whatever others do.
+    * A name at an address has five free failures; then the wait doubles with each failure.
+    * After 20 failures of a name, or at an address, the name has no free failures at that address. The first attempt of a name at an
+      address never waits for these limits, so that a guesser cannot keep the real person out.
+    * After more than fifty names at one address, a name that is new at the address waits, too; up to half a minute.
+    * A known device of the user is counted separately; attempts from elsewhere do not affect the device.
 
-    An attempt counts as a failure from its beginning, so that a hundred at once are limited too; success takes that back.
+    Each attempt counts as a failure from the start, so that concurrent attempts are limited, too. Success subtracts that failure.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -136,12 +136,12 @@ class LoginGuard:
         self._devices = AttemptLimiter(free=5, clock=clock)
 
     def wait(self, name: str, address: str, device: str | None = None) -> float:
-        """Seconds until this name may be tried from this address; 0 when it may now.
+        """Return the seconds until this name may be tried from this address; 0 means now.
 
         Args:
-            name: What was typed.
-            address: Where from.
-            device: The mark of a browser that this user has signed in with before.
+            name: The typed name.
+            address: The client address.
+            device: The mark of the user's known device; ``None`` for an unknown browser.
         """
         if device is not None:
             return self._devices.wait(device)
@@ -153,7 +153,7 @@ class LoginGuard:
         return self._pairs.wait(pair, free=0 if hot else None)
 
     def begin(self, name: str, address: str, device: str | None = None) -> None:
-        """Count an attempt."""
+        """Count an attempt as a failure."""
         if device is not None:
             return self._devices.failed(device)
         name, address = _same(name), network_of(address)
@@ -165,7 +165,7 @@ class LoginGuard:
         return self._addresses.failed(address)
 
     def succeeded(self, name: str, address: str, device: str | None = None) -> None:
-        """Forget the failures of this name at this address."""
+        """Forget the failures of this name at this address, and subtract one failure from the name and from the address."""
         if device is not None:
             return self._devices.forget(device)
         name, address = _same(name), network_of(address)
@@ -176,7 +176,7 @@ class LoginGuard:
 
 
 _HOT = 20
-"""Failures of one name, or at one address, that are more than people's own mistakes."""
+"""Number of failures of one name, or at one address, that indicates guessing."""
 _MOST_NAMES = 50
 _LONGEST_NAME = 64
 
@@ -186,7 +186,7 @@ def _same(name: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """Who has one address of IPv6 has 2^64 of them."""
+    """Return the /64 network of an IPv6 address, since one client has 2^64 addresses; return other addresses unchanged."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

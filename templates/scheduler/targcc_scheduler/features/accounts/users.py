@@ -16,7 +16,7 @@ from ...core.text import digest
 from . import model
 from .roles import ACCOUNT_NAME
 
-# Users: who may sign in with a password.
+# Users: accounts with a password.
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ async def add_user(
     """Add a user.
 
     Raises:
-        AuthError: the name is taken, or is no valid name.
+        AuthError: the name is taken or not valid.
     """
     if not ACCOUNT_NAME.fullmatch(name):
         raise AuthError(
@@ -70,7 +70,7 @@ async def remove_user(connection: AsyncConnection, name: str) -> None:
 
 
 async def users(connection: AsyncConnection) -> tuple[User, ...]:
-    """The users, by name."""
+    """Return the users, ordered by name."""
     rows = await model.users(connection)
     return tuple(
         User(row.Name, row.Role, row.CreatedAt, row.LastLoginAt, row.TotpSecret is not None)
@@ -79,12 +79,12 @@ async def users(connection: AsyncConnection) -> tuple[User, ...]:
 
 
 async def has_users(connection: AsyncConnection) -> bool:
-    """Whether anybody may sign in with a password."""
+    """Return whether any user exists."""
     return await model.has_users(connection)
 
 
 async def find_login(connection: AsyncConnection, name: str) -> tuple[str, str, str, bool] | None:
-    """Name, role, password hash of a user, and whether they have a second factor; ``name`` may be in any case."""
+    """Return name, role, password hash and whether the user has a second factor; ``name`` matches in any case."""
     row = await model.find_user(connection, name)
     if row is None:
         return None
@@ -92,20 +92,20 @@ async def find_login(connection: AsyncConnection, name: str) -> tuple[str, str, 
 
 
 async def note_login(connection: AsyncConnection, name: str, now: datetime) -> None:
-    """Store when a user last signed in."""
+    """Store the time of a user's last sign-in."""
     await model.note_login(connection, name, now)
 
 
-# Login links: secrets that each sign one browser in, once.
+# Login links: each secret signs one browser in, once.
 
 LINK_LIFE = timedelta(minutes=10)
-"""How long a login link can be used."""
+"""Lifetime of a login link."""
 LINK_USER = "login link"
-"""The name of a session that a login link began; no user can have it, since names have no blanks."""
+"""User name of sessions from a login link. User names have no blanks, so no user can have this name."""
 
 
 class LoginLinks:
-    """Secrets in the memory of the serving process that each sign one browser in, once.
+    """Login link secrets in the memory of the serving process; each secret signs one browser in, once.
 
     Args:
         clock: A monotonic clock, in seconds.
@@ -117,14 +117,14 @@ class LoginLinks:
         self._lock = threading.Lock()
 
     def create(self) -> str:
-        """A new secret; it works for ten minutes."""
+        """Return a new secret, valid for ten minutes."""
         secret = secrets.token_urlsafe(32)
         with self._lock:
             self._ends[digest(secret)] = self._clock() + LINK_LIFE.total_seconds()
         return secret
 
     def use(self, secret: str) -> bool:
-        """Use up a login link: true the first time, while it is valid."""
+        """Consume a login link; return true on the first use within the link's lifetime."""
         with self._lock:
             end = self._ends.pop(digest(secret), None)
         return end is not None and self._clock() < end

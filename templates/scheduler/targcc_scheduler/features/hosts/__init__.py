@@ -1,1 +1,1 @@
-"""The scheduler inside another application."""
+"""Run the scheduler inside another application."""

@@ -1,6 +1,7 @@
-"""Addresses of the API, health checks and metrics, below a prefix and at the root.
+"""Routes of the API, health checks and metrics, below a prefix and at the root.
 
-So a process has them before it has imported what answers there: that takes 8 MiB and a third of a second, and few processes are ever asked.
+The paths are listed here, so that a process has the routes before importing the API. The import takes 8 MiB and a third of a second, and
+few processes ever get an API request.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.routing import BaseRoute, Route
 
-# Where programs ask: the paths of the API, of its description, of the health checks and of the metrics, as a test holds them against the routes.
+# Paths of the API, the OpenAPI document, the health checks and the metrics. A test compares the list with the routes.
 
 PATHS = (
     "/api/jobs",
@@ -106,29 +107,30 @@ PATHS = (
 )
 
 
-# The scheduler's pages below one prefix of a host, wherever the host itself is: behind a proxy, mounted, included with a prefix.
+# Scopes for pages below one prefix of a host; the host may be behind a proxy, mounted, or included with a prefix.
 
 Scope = Any
 """An ASGI scope: a mutable mapping."""
 
 
 def path_within(scope: Scope) -> str:
-    """The path of a request below the place where the host is, as its own routes see it."""
+    """Return the path of a request without the host's ``root_path``, as the host's own routes see the path."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     return path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
 
 
 def is_below(path: str, prefix: str) -> bool:
-    """Whether a path is the prefix or below it."""
+    """Return whether a path is the prefix or below the prefix."""
     return path == prefix or path.startswith(f"{prefix}/")
 
 
 def scope_below(scope: Scope, prefix: str) -> Scope:
-    """The scope for an app whose routes begin with ``prefix``: what the host has before it becomes part of ``root_path``.
+    """Return the scope for an app whose routes begin with ``prefix``; the host's path before the prefix moves into ``root_path``.
 
     Args:
-        scope: The host's; where a route of it matched, its parameter ``path`` is what follows the prefix.
-        prefix: Such as ``/jobs``; the path may have more before it, as when the host includes the router with a prefix.
+        scope: The host's scope. When a route of the host matched, the path parameter ``path`` holds the rest after the prefix.
+        prefix: The prefix of the app, such as ``/jobs``. The path may have more segments before, as when the host includes the router
+            with a prefix.
     """
     path, root = path_within(scope), str(scope.get("root_path", "")).rstrip("/")
     matched = scope.get("path_params")
@@ -139,17 +141,17 @@ def scope_below(scope: Scope, prefix: str) -> Scope:
     return {**scope, "root_path": root, "path": root + path, "path_params": {}}
 
 
-# What programs ask, below a prefix and at the root of an app that is nothing but jobs: ``/api``, ``/health`` and ``/metrics``.
+# Routes for ``/api``, ``/health`` and ``/metrics``, below a prefix or at the root of an app of the scheduler alone.
 
 
 def address_routes(prefix: str = "") -> list[BaseRoute]:
-    """One route for each address; what answers there is imported with the first request."""
+    """Return one route for each path; the first request imports the endpoints."""
     answers = _Answers(prefix)
     return [Route(f"{prefix}{path}", answers, include_in_schema=False) for path in PATHS]
 
 
 class _Answers:
-    """An ASGI app that answers each of the addresses within the app that has the route."""
+    """The ASGI app behind each route; passes requests to the router of its prefix."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -160,7 +162,7 @@ class _Answers:
 
 @cache
 def answering(prefix: str) -> APIRouter:
-    """The routes of the addresses, with a prefix before them; FastAPI works them out at the first request, and once."""
+    """Return the router of the API, health checks and metrics below a prefix. FastAPI builds the routes once, at the first request."""
     router = APIRouter()
     for part in parts():
         router.include_router(part, prefix=prefix, include_in_schema=False)
@@ -168,7 +170,7 @@ def answering(prefix: str) -> APIRouter:
 
 
 def parts() -> tuple[APIRouter, ...]:
-    """The API, its description, the health checks and the metrics; importing them takes a third of a second."""
+    """Return the routers of the API, the OpenAPI document, the health checks and metrics; the import takes a third of a second."""
     from ...web import health, openapi
     from ...web.api import router
 

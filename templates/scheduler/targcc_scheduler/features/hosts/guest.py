@@ -1,4 +1,4 @@
-"""The scheduler inside an ASGI application."""
+"""Run the scheduler inside an ASGI application."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from ..accounts.providers import IdentityProvider, standard_providers
 from .addresses import address_routes, is_below, path_within, scope_below
 from .login import HostLogin, ProxyLogin
 
-# One scheduler in one host: its own app below the prefix, and a start that the host does not wait for.
+# One scheduler in one host: a separate app below the prefix, and a start in the background.
 
 log = logging.getLogger("targcc.web.hosts.guest")
 
 _PATIENCE = 5.0
-"""Seconds that the host's start waits for the scheduler's; after that it goes on in the background."""
+"""Seconds that the host's start-up waits for the scheduler. After that, the scheduler's start continues in the background."""
 _WORTH_COMPRESSING = 1_000
-"""Bytes of an answer from which on it is compressed."""
+"""Minimum size of a compressed response, in bytes."""
 _LAST_WAIT = 10.0
-"""Seconds that the host's end waits for a start that has begun."""
+"""Seconds that the host's shutdown waits for a running start of the scheduler."""
 
 
 class Guest:
     """The scheduler as an ASGI app below one prefix of a host, and the lifespan that starts and stops it.
 
     Args:
-        settings: Say where the prefix is, and in which mode it runs.
-        scheduler: Default: one is made when it is first needed.
-        providers: Ways to know who sends a request, besides API tokens and passwords; asked before those.
-        login: The host says who asks; then there is no login page here.
+        settings: The settings; include the prefix and the mode.
+        scheduler: The scheduler; ``None`` creates a scheduler at the first use.
+        providers: Identity providers to ask before the providers for API tokens and passwords.
+        login: The login of the host; replaces the login page of the scheduler.
     """
 
     def __init__(
@@ -75,16 +75,16 @@ class Guest:
         remember(self.web)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request at the prefix or below it; the endpoint of the host's route."""
+        """Answer a request at or below the prefix; the endpoint of the host's route."""
         if self._app is None:
             self._app = self._make_app()
         self._app.state.targcc = None if self._ended else self.web()
         await self._app(scope_below(scope, self.prefix), receive, send)
 
     def web(self) -> Web:
-        """What the pages share; made at the first look.
+        """Return the state that the pages share; created at the first call.
 
-        Without the lifespan, as under a server that has none, they show and enqueue, and nothing runs here.
+        Without the lifespan, as under a server without lifespan events, the pages show and enqueue runs, but this process runs no jobs.
         """
         if self._web is None:
             running = self._scheduler = self._scheduler or Scheduler(self._settings)
@@ -109,10 +109,10 @@ class Guest:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, host: Any) -> AsyncIterator[None]:
-        """Start the scheduler with the host, and stop it: whatever is wrong with it, the host starts and serves.
+        """Start the scheduler with the host and stop the scheduler at the end. The host starts and serves even when the scheduler fails.
 
         Args:
-            host: An app; one that has a ``state`` keeps there what the pages share, for :func:`get_scheduler`.
+            host: The host app. An attribute ``state`` of the app holds the shared state of the pages, for :func:`get_scheduler`.
         """
         web, state = self.web(), getattr(host, "state", None)
         self._ended = False
@@ -139,7 +139,7 @@ class Guest:
             await web.scheduler.stop()
 
     def _make_app(self) -> FastAPI:
-        """Everything below the prefix, out of the reach of the host's dependencies, error handlers and names."""
+        """Build the app below the prefix, separate from the host's dependencies, error handlers and route names."""
         app = FastAPI(title=current().name, docs_url=None, redoc_url=None, openapi_url=None)
         app.state.targcc_prefix = self.prefix
         compress(app)
@@ -148,16 +148,16 @@ class Guest:
 
 
 def compress(app: FastAPI) -> None:
-    """Compress the answers of an app for whoever takes them so."""
+    """Compress the responses of an app for clients that accept gzip."""
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_COMPRESSING, compresslevel=5)
 
 
 @cache
 def _table(prefix: str, *, signs_in: bool) -> APIRouter:
-    """The routes below a prefix, with a login page or without.
+    """Return the routes below a prefix, with or without a login page.
 
-    FastAPI works them out at the first request, which takes longer than ten answers: the apps of a process share them. What is of one app
-    they find in its ``state``.
+    FastAPI builds the routes at the first request, which takes longer than ten responses. The apps of a process share the routes; the
+    routes read per-app values from the app's ``state``.
     """
     table = APIRouter()
     table.routes += address_routes(prefix)
@@ -185,7 +185,7 @@ _WAYS_IN = (login_pages, oidc_pages)
 
 
 def _openid(settings: Settings) -> OpenIDClient | None:
-    """The OpenID provider that the settings name."""
+    """Return the client of the OpenID provider in the settings; ``None`` without a provider."""
     if not settings.oidc_issuer:
         return None
     secret = settings.oidc_client_secret.get_secret_value()
@@ -194,7 +194,7 @@ def _openid(settings: Settings) -> OpenIDClient | None:
 
 
 async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:
-    """Start the scheduler, and try until that works or the host ends."""
+    """Start the scheduler; retry until the start succeeds or the host ends."""
     outage, settings = Outage(log, "starting the scheduler"), web.scheduler.settings
     if settings.effective_mode == "off":
         web.trouble = settings.why_off
@@ -217,7 +217,7 @@ async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:
 
 
 async def _first_try(web: Web, starting: asyncio.Task[None]) -> None:
-    """Wait until the first try has ended, but not for long."""
+    """Wait for the first attempt to start, for at most ``_PATIENCE`` seconds."""
     tried = asyncio.ensure_future(web.tried.wait())
     await asyncio.wait({tried, starting}, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     tried.cancel()
@@ -229,21 +229,21 @@ async def _pause(stopping: asyncio.Event, wait: timedelta) -> None:
             await stopping.wait()
 
 
-# Any ASGI app with the scheduler in front of it, and two lifespans as one.
+# Wrap any ASGI app with the scheduler, and join two lifespans.
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
 class Outer:
-    """An ASGI app of two: requests at the scheduler's prefix are its own, all others the host's.
+    """An ASGI app around the host: the scheduler answers requests below its prefix, and the host answers all other requests.
 
     Args:
         app: The host.
         guest: The scheduler.
 
     Attributes:
-        state: What the scheduler shares with its pages, as ``app.state`` of a FastAPI app has it.
-        prefix: Where the scheduler answers.
+        state: The shared state of the scheduler's pages, like ``app.state`` of a FastAPI app.
+        prefix: The prefix of the scheduler.
     """
 
     def __init__(self, app: Any, guest: Guest) -> None:
@@ -253,12 +253,12 @@ class Outer:
         self._guest = guest
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request, or live through the lifespan."""
+        """Answer a request, or handle the lifespan."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
         elif scope["type"] == "http" and is_below(path_within(scope), self.prefix):
             mine = dict(scope)
-            mine.pop("path_params", None)  # of a mount that this is in
+            mine.pop("path_params", None)  # set by a mount around this app
             await self._guest(mine, receive, send)
         else:
             await self.app({**scope, SCOPE_KEY: self._guest.web()}, receive, send)
@@ -277,11 +277,11 @@ class Outer:
 
 
 class _HostLife:
-    """The lifespan of an app that is run by us; an app without one has nothing to say.
+    """Run the lifespan of an app; an app without lifespan support is allowed.
 
     Args:
         app: The app.
-        scope: The scope of the server's lifespan, whose state the app may fill.
+        scope: The scope of the server's lifespan; the app may fill the state in the scope.
     """
 
     def __init__(self, app: Any, scope: Any) -> None:
@@ -291,19 +291,19 @@ class _HostLife:
         self._living: asyncio.Task[None] | None = None
 
     async def begin(self) -> dict[str, Any]:
-        """Start it; what it says."""
+        """Send ``lifespan.startup`` and return the app's reply."""
         self._living = asyncio.create_task(self._live())
         return await self._ask("startup")
 
     async def end(self) -> dict[str, Any]:
-        """End it; what it says."""
+        """Send ``lifespan.shutdown`` and return the app's reply."""
         said = await self._ask("shutdown")
         assert self._living is not None
         await self._living
         return said
 
     async def _ask(self, what: str) -> dict[str, Any]:
-        """Send an order and wait for the answer; an app that has returned, or does not know lifespans, is content with everything."""
+        """Send a lifespan message and return the reply; when the app has returned or failed, return ``complete``."""
         assert self._living is not None
         self._orders.put_nowait({"type": f"lifespan.{what}"})
         answer = asyncio.ensure_future(self._answers.get())
@@ -321,7 +321,7 @@ class _HostLife:
 
 
 def both_lifespans(first: Lifespan, second: Lifespan) -> Lifespan:
-    """Two lifespans as one; the second ends first."""
+    """Join two lifespans into one: start the first, then the second; end the second, then the first."""
 
     @contextlib.asynccontextmanager
     async def both(app: Any) -> AsyncIterator[Any]:

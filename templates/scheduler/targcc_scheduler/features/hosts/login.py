@@ -1,4 +1,4 @@
-"""Sign-in by the host application or by a proxy in front."""
+"""Sign-in by the host application or by a reverse proxy."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from ..accounts.oidc import known_name, role_of
 from ..accounts.providers import IdentityProvider
 from ..accounts.roles import Principal
 
-# The login of the host: a function or a FastAPI dependency of it says who asks, and which role they have here.
+# Host login: a function or a FastAPI dependency of the host returns the name and role of the caller.
 
 _FORBIDDEN = 403
 _PAIR = 2
 _FROM_BROWSERS = frozenset({"cookie", "origin"})
-"""Headers that a browser sends with a request of another site's page."""
+"""Headers that browsers add to requests from a page of another site."""
 
 
 def csrf_cookie() -> str:
-    """The name of the cookie that holds the CSRF token of a browser whose login is the host's."""
+    """Return the name of the CSRF cookie for browsers that signed in to the host."""
     return f"targcc_csrf_{current().package}"
 
 
 class HostLogin:
-    """An identity provider that asks the host, and API tokens where the host knows nobody.
+    """An identity provider that asks the host first, and checks API tokens when the host identifies nobody.
 
     Args:
-        identify: A function of the request, or a dependency with parameters of its own. It returns ``(name, role)``, a
-            :class:`Principal`, or ``None``. A plain function is called in a thread, where it may block.
-        login_url: Where people sign in to the host.
+        identify: A function of the request, or a dependency with other parameters; returns ``(name, role)``, a
+            :class:`Principal`, or ``None``. Functions that are not async run in a thread and may block.
+        login_url: The host's login page.
     """
 
     def __init__(self, identify: Callable[..., Any], login_url: str = "") -> None:
         self.login_url = login_url
         self.host: Any = None
-        """The host app, whose ``dependency_overrides`` hold for ``identify`` too."""
+        """The host app; its ``dependency_overrides`` apply to ``identify``, too."""
         self._tokens: IdentityProvider | None = None
         self._route = APIRoute(
             "/", _endpoint(_with_request(identify)), dependency_overrides_provider=self
@@ -54,22 +54,22 @@ class HostLogin:
 
     @property
     def dependency_overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
-        """Those of the host, such as its tests set."""
+        """The dependency overrides of the host, such as tests set."""
         found: dict[Callable[..., Any], Callable[..., Any]] = getattr(
             self.host, "dependency_overrides", {}
         )
         return found
 
     def ask_also(self, tokens: IdentityProvider) -> None:
-        """Let programs with API tokens in, too."""
+        """Set the provider for API tokens."""
         self._tokens = tokens
 
     async def authenticate(self, request: Request) -> Principal | None:
-        """Who sends the request, as the host says; else whose API token it carries.
+        """Return the principal from the host, or else the principal of the API token in the request.
 
         Raises:
-            Problem: the host refuses, and there is no API token that fits.
-            TypeError: ``identify`` returns something else than it may.
+            Problem: the host refuses, and the request has no valid API token.
+            TypeError: ``identify`` returned a value of another type.
         """
         identity: Any = None
         refusal: HTTPException | None = None
@@ -89,9 +89,9 @@ class HostLogin:
         return program
 
     async def _is_program(self, request: Request) -> bool:
-        """Whether the host knows the caller by the header ``Authorization: Bearer …``, which no form of another site can send.
+        """Return whether the host identified the caller by the header ``Authorization: Bearer …``; no form of another site can send it.
 
-        A browser sends cookies or ``Origin`` beside it. There the header counts only if the host knows nobody without it.
+        When a browser adds cookies or ``Origin``, the header counts only if the host identifies nobody without the header.
         """
         if not request.headers.get("Authorization", "").lower().startswith("bearer "):
             return False
@@ -104,7 +104,7 @@ class HostLogin:
             return True
 
     async def _identify(self, request: Request) -> Any:
-        """What ``identify`` returns; what its dependencies hold, such as a session, is given back at once."""
+        """Call ``identify`` and return its result; resources of its dependencies, such as a session, are closed at once."""
         async with AsyncExitStack() as stack:
             held = dict.fromkeys(_STACKS, stack)
             inner = _with_scope(request, **held, method="GET")
@@ -113,14 +113,14 @@ class HostLogin:
 
 
 def _with_scope(request: Request, **changes: Any) -> Request:
-    """A copy of a request with another scope; nothing that was derived from the first scope is kept."""
+    """Return a copy of a request with a changed scope; values cached from the first scope are not copied."""
     scope = {**request.scope, **changes}
     return Request(scope, request.receive)
 
 
 _SAID = "targcc.identity"
 _STACKS = ("fastapi_middleware_astack", "fastapi_inner_astack", "fastapi_function_astack")
-"""Where FastAPI keeps what is to be closed."""
+"""Scope keys of the exit stacks in which FastAPI keeps resources to close."""
 
 
 def _problem(refusal: HTTPException) -> Problem:
@@ -130,9 +130,9 @@ def _problem(refusal: HTTPException) -> Problem:
 
 
 def _with_request(identify: Callable[..., Any]) -> Callable[..., Any]:
-    """A dependency that calls ``identify``; a single parameter without a type gets the request.
+    """Return a dependency that calls ``identify``; a single parameter without annotation and default receives the request.
 
-    FastAPI calls plain dependencies in a thread, and so does this: a host such as Django refuses its ORM on an event loop.
+    Functions that are not async run in a thread, as in FastAPI: a host such as Django refuses its ORM on an event loop.
     """
     try:
         parameters = list(inspect.signature(identify).parameters.values())
@@ -180,18 +180,18 @@ def _principal(identity: Any, csrf: str | None) -> Principal:
 
 
 def csrf_of(request: Request) -> str:
-    """The CSRF token of the browser."""
+    """Return the CSRF token from the browser's cookie, or a new token."""
     kept = request.cookies.get(csrf_cookie())
     token: str = kept or request.scope.setdefault(_NEW_CSRF, secrets.token_urlsafe(32))
     return token
 
 
 _NEW_CSRF = "targcc.new_csrf"
-"""Where a token that was made for a request waits for the answer, which sets the cookie."""
+"""Scope key of a new CSRF token until the response sets the cookie."""
 
 
 def keep_csrf(request: Request, response: Response) -> Response:
-    """The answer, which makes the browser keep the CSRF token of its forms if it has none yet."""
+    """Set the CSRF cookie on the response when the request created a new token; return the response."""
     token = request.scope.get(_NEW_CSRF)
     if token is not None:
         secure = request.url.scheme == "https"
@@ -199,31 +199,31 @@ def keep_csrf(request: Request, response: Response) -> Response:
     return response
 
 
-# People whom a proxy in front of ``targcc serve`` has signed in: it names them in a header, which is believed from its address alone.
+# Proxy login: a proxy in front of ``targcc serve`` names the person in a header. Only the address of a trusted proxy may send the header.
 
 PREFIX = "proxy:"
-"""How the name of somebody begins whom a proxy has signed in: no user of our own can have it, since names have no colon."""
+"""Prefix for the names of people from a proxy. Names of local users have no colon, so none can collide."""
 
 FROM_PROXY = "targcc.from_proxy"
-"""What the scope of a request says: whether a proxy that is trusted sent it to us. No header can, and the address of the client is not it."""
+"""Scope key: whether a trusted proxy sent the request. Headers cannot set the key, and the client address does not decide it."""
 
 
 class ProxyLogin:
-    """An identity provider: the person whom a proxy names.
+    """An identity provider for people whom a proxy names in a header.
 
     Args:
-        settings: Say which headers, and which role each group has.
+        settings: The settings; include the names of the headers and the role of each group.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     async def authenticate(self, request: Request) -> Principal | None:
-        """Whom the header names; ``None`` without it, or when the request did not come from a proxy that is trusted.
+        """Return the principal in the header; ``None`` without the header, or when the request is not from a trusted proxy.
 
         Raises:
-            CredentialsRefused: a header is there twice, as when the proxy adds its own to what a browser sent; or says no name that is a text,
-                or somebody who has no role here.
+            CredentialsRefused: a header occurs twice, as when the proxy adds a header to the browser's header; or the name is not valid;
+                or the person has no role here.
         """
         chosen = self._settings
         names = request.headers.getlist(chosen.proxy_user_header)
