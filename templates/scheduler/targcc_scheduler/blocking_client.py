@@ -24,7 +24,7 @@ class Client:
 
     Call the methods from any thread without an event loop; async code awaits the methods of :class:`Scheduler` instead. Pass the
     application's session or connection as ``session=`` to create a run in the application's transaction: the run exists once the application
-    commits, and never if the application rolls back. ``session=`` accepts SQLAlchemy, Django's ``connection``, psycopg and sqlite3.
+    commits, and not if the application rolls back. ``session=`` accepts SQLAlchemy, Django's ``connection``, psycopg and sqlite3.
 
     Args:
         scheduler: Default: a scheduler with the settings of the environment.

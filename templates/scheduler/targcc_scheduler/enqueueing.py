@@ -75,7 +75,7 @@ class Creating:
         Args:
             job: The job.
             session: The application's session or connection to the scheduler's database. The run exists once the application commits,
-                and never if the application rolls back. Accepts SQLAlchemy, async or sync; Django's ``connection``; psycopg; sqlite3.
+                and not if the application rolls back. Accepts SQLAlchemy, async or sync; Django's ``connection``; psycopg; sqlite3.
             connection: The same as ``session``; pass one of the two.
             by: The actor, shown with the run.
             queue: Default: the job's queue.

@@ -281,7 +281,7 @@ class RecordingHost(Host):
         return run_beside(coroutine)
 
     def finish_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine that never suspends, in the calling thread: the caller's transaction may belong to that thread."""
+        """Run a coroutine that does not suspend, in the calling thread: the caller's transaction may belong to that thread."""
         return finish(coroutine)
 
     async def operate(

@@ -212,7 +212,7 @@ class Host:
         return self._loop.open().call_sync(self._opened(coroutine))
 
     def finish_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine that never suspends, in the calling thread."""
+        """Run a coroutine that does not suspend, in the calling thread."""
         return finish(coroutine)
 
     def _call(self, connection: AsyncConnection) -> Call:

@@ -1,7 +1,7 @@
 """Order within and between queues: worker pools, turns, ageing.
 
 A run of priority P that is due at d has P + (t - d) / aging points at the instant t. The difference between two runs is constant over
-time. The order is therefore P x aging - d: a fixed number, known when the run is created, that never needs an update.
+time. The order is therefore P x aging - d: a fixed number, known when the run is created, that needs no update.
 """
 
 from __future__ import annotations

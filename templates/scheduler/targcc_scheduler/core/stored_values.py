@@ -148,7 +148,7 @@ _HERE = str(Path(__file__).resolve().parents[2])  # the scheduler's package
 
 
 def stack_trace(error: object) -> str:
-    """Return the traceback from the job's own code on, in stored form; never raise, whatever the exception's own code does."""
+    """Return the traceback from the job's own code on, in stored form; do not raise, whatever the exception's own code does."""
     if not issubclass(type(error), BaseException):
         return f"<the exception of the result is of type {type_name(error)}>"
     try:
@@ -225,7 +225,7 @@ class _Encoder:
         )
 
     def encode(self, value: object) -> Any:
-        """Encode ``value`` as JSON types; never raise, whatever the value's own code does."""
+        """Encode ``value`` as JSON types; do not raise, whatever the value's own code does."""
         if type(value) is _Mark:
             return str(value)
         try:

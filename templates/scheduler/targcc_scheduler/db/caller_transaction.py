@@ -175,7 +175,7 @@ class Plain:
 
 
 def finish(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends, without an event loop, and return its result.
+    """Run a coroutine that does not suspend, without an event loop, and return its result.
 
     Raises:
         RuntimeError: The coroutine suspended.
@@ -247,7 +247,7 @@ class Watched:
     """Work to do after the commit of an application's transaction.
 
     Args:
-        then: The work. It runs once, after the outermost commit, and never after a rollback.
+        then: The work. It runs once, after the outermost commit, and not after a rollback.
         run: Run the work's coroutine to its end, where the commit is sync code.
     """
 
@@ -362,7 +362,7 @@ def _waiting(theirs: Any, listen: Callable[[Any, _Waiting], None]) -> _Waiting:
 
 
 def after_commit(theirs: Any, then: Callable[[], object]) -> None:
-    """Call a function after the commit of a session; never for a connection, nor after a rollback."""
+    """Call a function after the commit of a session; not for a connection, nor after a rollback."""
 
     async def call() -> None:
         then()

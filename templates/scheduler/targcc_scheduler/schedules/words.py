@@ -42,7 +42,7 @@ def _spell_day(fields: CronFields) -> str:
 
 
 _NO_WEEKDAY = "7-0/7"
-"""In Cronos, a range from 7 that wraps around with a step may contain no day; then the job never runs."""
+"""In Cronos, a range from 7 that wraps around with a step may contain no day; then the job does not run."""
 
 
 def _spell_weekday(fields: CronFields) -> str:

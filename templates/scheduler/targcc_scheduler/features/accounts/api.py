@@ -127,5 +127,5 @@ async def remove_view(name: _ViewName, principal: Viewer, scheduler: SchedulerOf
 
 
 def _keeper(principal: Principal) -> str:
-    """Return the owner key of saved searches; a token never shares the key of a user with the same name."""
+    """Return the owner key of saved searches; a token does not share the key of a user with the same name."""
     return principal.name if principal.session else f"token {principal.name}"

@@ -121,7 +121,7 @@ class LoginGuard:
 
     * A name at an address has five free failures; then the wait doubles with each failure.
     * After 20 failures of a name, or at an address, the name has no free failures at that address. The first attempt of a name at an
-      address never waits for these limits, so that a guesser cannot keep the real person out.
+      address does not wait for these limits, so that a guesser cannot keep the real person out.
     * After more than fifty names at one address, a name that is new at the address waits, too; up to half a minute.
     * A known device of the user is counted separately; attempts from elsewhere do not affect the device.
 

@@ -84,7 +84,7 @@ def _markdown(text: str) -> dict[str, Any]:
 
 
 def _escaped(text: str, longest: int = _LONGEST_FIELD) -> str:
-    """Escape a text for Slack and cut its end at ``longest`` characters, never inside an entity."""
+    """Escape a text for Slack and cut its end at ``longest`` characters, not inside an entity."""
     escaped = _entities(text)
     if len(escaped) <= longest:
         return escaped
@@ -95,7 +95,7 @@ def _escaped(text: str, longest: int = _LONGEST_FIELD) -> str:
 
 
 def _escaped_end(text: str, longest: int) -> str:
-    """Escape a text for Slack and cut its beginning at ``longest`` characters, never inside an entity."""
+    """Escape a text for Slack and cut its beginning at ``longest`` characters, not inside an entity."""
     escaped = _entities(text)
     if len(escaped) <= longest:
         return escaped

@@ -70,7 +70,7 @@ async def stood_for(
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Effects:
-    """Remove deleted runs from their batches, as if they had never been added. Runs that were over still count as members."""
+    """Remove deleted runs from their batches, as if they had not been added. Runs that were over still count as members."""
     left = [row for row in rows if row.BatchId and row.Step is None and row.State not in FINAL]
     leaving = Counter(row.BatchId for row in left)
     return await count(

@@ -139,7 +139,7 @@ def problems(said: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches  # imported here: workers never need it
+    from difflib import get_close_matches  # imported here: workers do not need it
 
     near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"the steps are {', '.join(known)}"

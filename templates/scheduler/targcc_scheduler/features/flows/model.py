@@ -29,7 +29,7 @@ class StepRow:
         queue: Queue of the step's runs.
         priority: Priority of the step's runs.
         given: Arguments that contain no template, as JSON checked by the job.
-        expires_seconds: Cancel runs that have not begun so many seconds after they are due; ``None``: never.
+        expires_seconds: Cancel runs that have not begun so many seconds after they are due; ``None``: not at all.
         state: The step's state.
         why: Reason for a step that was skipped or cancelled, or that failed without a run.
         first: Id of the step's first run; runs with smaller ids belong to an earlier rerun.

@@ -2,7 +2,7 @@
 
 This scheduler reads the table at the start and every ``TARGCC_LEGACY_POLL_SECONDS`` (60 by default). Each active row becomes a recurring
 job that calls the row's stored procedure. Changed, new and removed rows change the jobs. A row that cannot become a job is reported as
-broken; the other rows run. This scheduler never writes a table with cron texts. A table of TARGCC 4 is written by ``write_back.py``,
+broken; the other rows run. This scheduler does not write a table with cron texts. A table of TARGCC 4 is written by ``write_back.py``,
 in TaskManager's format.
 """
 
@@ -186,7 +186,7 @@ class CJobSource:
         return execute
 
     def _watch_task_manager(self, rows: Mapping[LegacyRow, JobDefinition]) -> list[BrokenModule]:
-        """Report rows that TaskManager still runs: this project never writes ``LastRun``, so a change comes from another program."""
+        """Report rows that TaskManager still runs: this project does not write ``LastRun``, so a change comes from another program."""
         for row in rows:
             if row.last_run != self._last_runs.get(row.name, row.last_run):
                 self._run_elsewhere.add(row.name)

@@ -291,7 +291,7 @@ def _unexpected(text: str) -> str:
 
 
 def _is_own_instant(definition: JobDefinition, at: datetime, now: datetime) -> bool:
-    """Return whether a past ``NextRunTime`` is a run request rather than a slot of the job's schedule; always true for one-offs."""
+    """Return whether a past ``NextRunTime`` is a run request rather than a slot of the job's schedule; true for one-offs."""
     match definition.schedule:
         case OnceSchedule():
             return True

@@ -54,7 +54,7 @@ from . import owners
 from .old_server import OldClock, OldServer, PastRun, Return, Said, Script, Scripts
 from .owners import Owner, Ownership, Step
 
-# Base of both directions. A side is switched on only after the other side is known to be off, so a job never runs on both sides.
+# Base of both directions. A side is switched on only after the other side is known to be off, so a job does not run on both sides.
 
 P = ParamSpec("P")
 T = TypeVar("T")

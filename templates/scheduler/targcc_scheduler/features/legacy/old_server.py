@@ -373,7 +373,7 @@ class Scripts:
         dialect: ``mssql``, ``postgresql`` or ``sqlite``.
         table: Name of the table.
         shape: Columns of the table.
-        log: Columns of the log of a table with cron texts; default: no log is written. A table of TARGCC 4 always has :data:`TARGCC_4`.
+        log: Columns of the log of a table with cron texts; default: no log is written. A table of TARGCC 4 has :data:`TARGCC_4`.
 
     Raises:
         CutoverError: the dialect is not supported, or the table name is invalid.

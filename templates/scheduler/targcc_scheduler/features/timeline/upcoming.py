@@ -251,7 +251,7 @@ def planned(
         start: Start of the range.
         end: End of the range.
         listed: Only count jobs with more slots a day than this.
-        later: Jobs that begin after ``start``; ``None`` means never.
+        later: Jobs that begin after ``start``; ``None`` means not at all.
     """
     later = later or {}
     counted = Counted(start.astimezone(UTC), end.astimezone(UTC), listed)

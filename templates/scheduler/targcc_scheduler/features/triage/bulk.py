@@ -211,7 +211,7 @@ async def retry(
         by: The requester.
         now: The present instant.
         dues: Due instants of the reruns, in order.
-        then: Return the follower runs of a job, for slots that never ran; see :func:`.operate.again`.
+        then: Return the follower runs of a job, for slots that did not run; see :func:`.operate.again`.
         waiting: Whether a rerun waits again for the dependencies that its run waited for.
     """
     theirs = await owners.not_ours(connection, sorted({row.JobName for row in found}))

@@ -288,7 +288,7 @@ async def give_causes(connection: AsyncConnection, now: datetime) -> int:
     """Add fingerprints to runs that a node with the previous release has failed, and return the number of runs.
 
     Only the newest 500 failures are checked. Failures from before the first call stay without a fingerprint, so such
-    failures are never open.
+    failures are not open.
     """
     c = job_run.c
     first = known.of(connection).insert_ignore(job_setting, [job_setting.c.Name])

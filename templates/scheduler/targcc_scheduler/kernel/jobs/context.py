@@ -129,7 +129,7 @@ class Recorder(Protocol):
 class RunLog:
     """A run's log: ``ctx.log.info("loaded", rows=12)``.
 
-    Each line is stored with the run and also written to the process's logger ``targcc.job``. Logging never fails the job: a value that
+    Each line is stored with the run and also written to the process's logger ``targcc.job``. Logging does not fail the job: a value that
     cannot be converted to text is replaced by a text that says so, and a long line is cut.
     """
 

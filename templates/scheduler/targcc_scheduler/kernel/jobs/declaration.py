@@ -94,7 +94,7 @@ class RecurringOptions(TypedDict, total=False):
     """Maximum concurrent runs, on all nodes together. Default: no limit with ``overlap="allow"``, else 1."""
     isolation: Isolation | None
     """``thread``: run in the worker's process; a plain job that ignores cancellation occupies its worker until the job ends. ``process``: run in
-    a separate process, which can always be stopped, and whose crash affects this run alone. Default: the queue's isolation, else ``thread``."""
+    a separate process, which can be stopped, and whose crash affects this run alone. Default: the queue's isolation, else ``thread``."""
     memory_limit: int | None
     """Maximum resident memory for a run, in MiB. A run that uses more is terminated and fails. Implies ``isolation="process"``."""
     alerts: Alerts | None

@@ -268,7 +268,7 @@ class JobDefinition:
         misfire: The policy for slots that passed while no node could start the runs.
         misfire_grace: The maximum age for a slot that may still run; an older slot is recorded as missed. ``None`` is no limit.
         concurrency: Maximum concurrent runs, on all nodes together; ``None`` if not set: see :attr:`limit`.
-        isolation: ``process`` runs the job in a separate process, which can always be stopped and cannot harm other runs.
+        isolation: ``process`` runs the job in a separate process, which can be stopped and cannot harm other runs.
         memory_limit: Maximum memory for that process, in MiB.
         alerts: The alerts' recipients and conditions.
         paused: Whether the job is created paused.

@@ -121,7 +121,7 @@ def _add_flows(found: Discovered) -> None:
 def discover_more(package: str, found: Discovered) -> None:
     """Import the modules in ``package`` that ``found`` does not have yet, and add their jobs and hooks.
 
-    An imported module is never imported again: Python caches modules, and the module's jobs may be running.
+    An imported module is not imported again: Python caches modules, and the module's jobs may be running.
     """
     importlib.invalidate_caches()
     known = len(found.broken)

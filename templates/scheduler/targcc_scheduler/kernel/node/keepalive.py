@@ -29,7 +29,7 @@ from ...db.transactions import Store
 from ...settings import Settings
 from .keepalive_program import SPENT
 
-# Heartbeat files beside a SQLite database. A heartbeat in the database would wait for the write lock; a heartbeat in a file never waits.
+# Heartbeat files beside a SQLite database. A heartbeat in the database would wait for the write lock; a heartbeat in a file does not wait.
 
 
 class BeatFiles:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # typing costs megabytes
 _MOST_STACK = 6000
 """Most characters of the stacks that are stored."""
 _WAITS_FOR_LOCK = 1.0
-"""Seconds that a heartbeat in a SQLite database waits for the write lock; the heartbeat file never waits."""
+"""Seconds that a heartbeat in a SQLite database waits for the write lock; the heartbeat file does not wait."""
 
 
 _ANSWERS = 0.1
@@ -38,7 +38,7 @@ class Sitter:
     Args:
         orders: The node's orders, from JSON; durations are seconds. ``server_id``, ``process_id``: ids of the node and its process.
             ``silence``: time without a report after which to send heartbeats. ``heartbeat``: time between heartbeats.
-            ``stuck_after``: time after which to kill a blocked node; 0 never kills. ``driver``, ``address``, ``path``: the database, its
+            ``stuck_after``: time after which to kill a blocked node; 0 turns that off. ``driver``, ``address``, ``path``: the database, its
             address for the driver, and the ``sys.path`` of the driver. ``beat_sql``, ``running_sql``: SQL that writes a heartbeat, and SQL that
             reads the node's running runs. ``beat_file``: heartbeat file, if not empty. ``stack_file``: file with the stacks of the node's
             threads. ``stack_signal``: signal that makes the node write the stacks while its interpreter is held; 0 for none.
@@ -217,7 +217,7 @@ class Sitter:
 
 
 def is_stopped(process_id: int) -> bool:
-    """Return whether a process is stopped, by SIGSTOP or a debugger; always ``False`` on Windows."""
+    """Return whether a process is stopped, by SIGSTOP or a debugger; ``False`` on Windows."""
     if os.name == "nt":
         return False
     try:

@@ -396,7 +396,7 @@ class RecurringScheduler:
                 self._outage.over()
             except OUTAGES as error:
                 self._refreshed = float("-inf")
-                # Wait in real time: with a clock that stands still, the next try would never come.
+                # Wait in real time: with a clock that stands still, the next try would not come.
                 await wait_for(self._wake, self._outage.failed(error).total_seconds())
                 self._wake.clear()
             else:

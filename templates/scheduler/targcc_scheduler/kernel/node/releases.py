@@ -227,7 +227,7 @@ class ReleaseWatch:
                 await releases.renew(connection, self.release, self._services.clock.now())
             self.wake()  # poll for the change
         elif self._leader.has_changed(first):
-            # A single release always decides: log that at debug level.
+            # A single release decides: log that at debug level.
             level = logging.INFO if len(known) > 1 else logging.DEBUG
             log.log(level, "release %s decides about schedules", first.name)
             self.decided()
@@ -305,7 +305,7 @@ class _Leader:
         return newest == mine and time.monotonic() - self._seen >= absent_after
 
     def _notice(self, first: Release, beats: dict[str, datetime]) -> None:
-        """Record the heartbeats of the deciding release's nodes. Nodes whose heartbeats never change died before this node started."""
+        """Record the heartbeats of the deciding release's nodes. Nodes whose heartbeats do not change died before this node started."""
         is_later = self._at_start.get(first.name) != first.first_seen_at
         if is_later or (self._beats is not None and beats.items() - self._beats.items()):
             self._was_up = True

@@ -363,7 +363,7 @@ def life_of(text: str) -> Iterator[StateChange]:
 
 # Queries for people, on a separate event loop with separate read-only connections, within a time limit.
 #
-# A slow query never blocks the scheduler's event loop, connections or write lock, so heartbeats continue.
+# A slow query does not block the scheduler's event loop, connections or write lock, so heartbeats continue.
 
 T = TypeVar("T")
 

@@ -67,7 +67,7 @@ NOT_EXPIRED = sa.or_(
     job_run.c.ExpiresAt > sa.bindparam("now", type_=UtcDateTime),
     job_run.c.Attempt > 0,
 )
-"""Match runs that have not expired. A run with an earlier attempt never expires; see ``kernel/on_settled.py``."""
+"""Match runs that have not expired. A run with an earlier attempt does not expire; see ``kernel/on_settled.py``."""
 
 IS_ONE_OF = is_among(job_run.c.Id, listed("ids", sa.BigInteger))
 """Match runs whose id is in the parameter ``ids``."""

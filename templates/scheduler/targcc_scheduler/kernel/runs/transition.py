@@ -28,7 +28,7 @@ def first_state(now: datetime, state: RunState, note: str) -> dict[str, Any]:
 def is_in_state(
     *states: RunState, of: sa.FromClause = job_run, by_index: bool = True
 ) -> sa.ColumnElement[bool]:
-    """Match runs in one of these states. The states are literals in the statement's text, since they never change.
+    """Match runs in one of these states. The states are literals in the statement's text, since they do not change.
 
     Args:
         states: The states.

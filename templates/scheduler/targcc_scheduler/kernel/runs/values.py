@@ -421,7 +421,7 @@ LIMITED, NO_LIMIT = int(Tie.LIMITED), ~int(Tie.LIMITED)
 
 # Deferred keys: a mark in the column ``LimitKey`` of a run that asks for its keys, until the run has its keys.
 #
-# A limit key begins with the name of a job and never with a mark. So no claim takes a run with a mark, and no limit counts the run.
+# A limit key begins with the name of a job and not with a mark. So no claim takes a run with a mark, and no limit counts the run.
 
 ASKS = "\x1e"
 """Mark of a run that asks for its keys once due."""

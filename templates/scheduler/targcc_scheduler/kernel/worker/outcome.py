@@ -1,6 +1,6 @@
 """Read the outcome of an attempt as plain data, and decide the run's next state: success, retry, failure, cancellation, release.
 
-Results and exceptions of a job may have classes whose methods raise, return wrong values or never return. So each value is read once, in
+Results and exceptions of a job may have classes whose methods raise, return wrong values or do not return. So each value is read once, in
 the job's thread or on the jobs' loop, where the time counts as the job's. The resulting :class:`Outcome` holds only texts of bounded
 length and flags, so that every run can be settled.
 """
@@ -73,7 +73,7 @@ class Outcome:
 
 
 def returned_outcome(returned: object) -> Outcome:
-    """Return the outcome of a job that returned a value. Never raises, even if the value's own methods do."""
+    """Return the outcome of a job that returned a value. Does not raise, even if the value's own methods do."""
     try:
         return _of_result(JobResult.of(returned), explicit=issubclass(type(returned), JobResult))
     except BaseException as error:  # noqa: BLE001 - what is no result is a failure
@@ -88,7 +88,7 @@ def shown_result(outcome: Outcome) -> JobResult:
 
 
 def raised_outcome(error: BaseException) -> Outcome:
-    """Return the outcome of a job that raised an exception. Never raises, even if the exception's own methods do."""
+    """Return the outcome of a job that raised an exception. Does not raise, even if the exception's own methods do."""
     trace = stack_trace(error)
     stopped = issubclass(type(error), JobCancelled)
     return Outcome(
@@ -236,7 +236,7 @@ def _of_result(result: JobResult, *, explicit: bool) -> Outcome:
 
 
 def _close(returned: object) -> None:
-    """Close a returned coroutine, so that Python does not warn that it was never awaited; do nothing with any other value."""
+    """Close a returned coroutine, so that Python does not warn that it was not awaited; do nothing with any other value."""
     if issubclass(type(returned), CoroutineType):
         with contextlib.suppress(BaseException):
             returned.close()  # type: ignore[attr-defined]
@@ -347,7 +347,7 @@ def next_state(
 def backoff(definition: JobDefinition, failures: int, factor: float) -> timedelta:
     """Return the default wait before the next attempt: the job's back-off, doubled for each earlier failure, at most one hour.
 
-    A job whose own back-off is longer than one hour always waits for that back-off.
+    A job whose own back-off is longer than one hour waits for that back-off.
 
     Args:
         definition: The job.

@@ -420,7 +420,7 @@ class Invocation:
 
     def _cancel(self) -> None:
         self._stopped = True
-        # A task that is cancelled before its first step would never call on_end. A task that waits for a thread goes on waiting.
+        # A task that is cancelled before its first step would not call on_end. A task that waits for a thread goes on waiting.
         if self._task is not None and self._begun and not self.in_thread:
             self._interrupted = self._task.cancel() or self._interrupted
 
