@@ -32,7 +32,7 @@ async def guide_page(request: Request, principal: Viewer, name: str) -> Response
 
 
 def _html(name: str) -> Markup:
-    """A guide as HTML; HTML in its text is shown as text."""
+    """Render a guide as HTML; HTML inside the guide is escaped."""
     from markdown_it import MarkdownIt  # of rich
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -45,7 +45,7 @@ def _html(name: str) -> Markup:
 
 
 def _anchor(title: str) -> str:
-    """The name by which links lead to a heading."""
+    """Return the anchor of a heading."""
     return "".join(
         letter for letter in title.lower().replace(" ", "-") if letter.isalnum() or letter in "-_"
     )
