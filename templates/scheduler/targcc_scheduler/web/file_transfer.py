@@ -41,10 +41,10 @@ async def find(scheduler: Scheduler, run_id: int, blob_id: str) -> tuple[Run, Bl
 
 
 async def download(scheduler: Scheduler, blob: Blob) -> StreamingResponse:
-    """Stream a file's content in parts; the stream breaks off early at damaged content.
+    """Stream a file's content in parts; if the content does not match its hash, the stream breaks off before the last part.
 
     Raises:
-        Problem: the file is gone, or its first part is damaged.
+        Problem: the file is gone, or damaged and of a single part.
     """
     pieces = scheduler.keeper.pieces(scheduler.read, blob)
     try:
