@@ -117,7 +117,7 @@ async def opened(*, work_on: str | None = None) -> AsyncIterator[Scheduler]:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine to its end."""
+    """Run a command's coroutine and return the result."""
     return asyncio.run(coroutine)
 
 

@@ -78,7 +78,7 @@ class _Terminal:
     """Identity provider that returns the terminal's user as admin."""
 
     async def authenticate(self, _request: Request) -> Principal:
-        """See :class:`IdentityProvider`."""
+        """Return the terminal's user as admin; see :class:`IdentityProvider`."""
         by = operator()
         return Principal(name=by.name or "unknown", role=Role.ADMIN, caller=by)
 

@@ -31,7 +31,7 @@ def configure_structlog(*, as_json: bool, colors: bool) -> logging.Formatter:
             _with_masked_traceback,
             structlog.processors.format_exc_info,
             _without_secrets,
-            # Plain: a pretty traceback shows local variables, and with them secrets.
+            # Plain tracebacks: a pretty traceback shows local variables, which may hold secrets.
             structlog.processors.JSONRenderer(default=str) if as_json else _console(colors=colors),
         ],
     )

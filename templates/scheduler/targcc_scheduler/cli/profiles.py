@@ -132,9 +132,7 @@ def save(profiles: Profiles) -> None:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(
-        text, ensure_ascii=False
-    )  # TOML's basic strings have JSON's syntax
+    return json.dumps(text, ensure_ascii=False)  # TOML's basic strings have JSON's syntax
 
 
 def added(profiles: Profiles, name: str, profile: Profile) -> Profiles:

@@ -29,7 +29,7 @@ _ADVICE = {
 
 
 def refusal(answer: httpx.Response, where: str) -> CliError:
-    """Return the error for an answer whose status is no success."""
+    """Return the error for an answer with an unsuccessful status."""
     problem = _problem(answer)
     if problem is None:
         return CliError(_not_ours(answer, where))
@@ -123,7 +123,7 @@ class Api:
     Every method raises :class:`CliError` if the server cannot be reached or refuses.
 
     Args:
-        client: HTTP client whose base URL is the dashboard's address.
+        client: HTTP client with the dashboard's address as base URL.
         where: Address of the dashboard for messages; empty in this process.
         scheduler: Scheduler that answers in this process; ``None`` with a server.
     """

@@ -136,7 +136,7 @@ class GuardedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # wh
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Take received data, which may complete a request or begin the next request."""
+        """Take received data, note the start and the end of requests, and close the connection if a head is too long."""
         answered = self._request is not None and self._request.response_complete
         if answered and self._head_since is None:
             self._head_since, self._head_bytes = self.loop.time(), 0
@@ -205,7 +205,7 @@ def guarded(limits: Limits) -> type[GuardedProtocol]:
 
 
 class BehindProxies:
-    """ASGI app behind trusted proxies, whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count.
+    """ASGI app that accepts ``X-Forwarded-For`` and ``X-Forwarded-Proto`` from trusted proxies.
 
     Store in the request's scope whether a trusted proxy sent the request, since uvicorn's middleware replaces the proxy's address by the client's.
 
@@ -283,7 +283,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: Any, chosen: Settings, version: str) -> None:
-        # By default, uvicorn trusts forwarded headers from 127.0.0.1, which any user of the machine can send.
+        # By default, uvicorn trusts forwarded headers from 127.0.0.1. Any user of the machine can send such headers.
         proxies = chosen.trusted_proxies or os.environ.get("FORWARDED_ALLOW_IPS", "")
         config = uvicorn.Config(
             BehindProxies(app, proxies) if proxies else app,

@@ -23,8 +23,8 @@ from .state import get_web
 
 # Authorization of routes, shared by pages and API.
 #
-# A built-in role covers every job. A custom role covers some jobs. Its holders may open the addresses of a covered job, its runs and its failures.
-# They may also open the addresses in :data:`LISTS`, which then hold rows of covered jobs only. Every other address refuses a custom role, so a new
+# A built-in role covers every job. A custom role covers some jobs. A custom role opens the addresses of a covered job, of the job's runs and
+# failures, and the addresses in :data:`LISTS`, which then hold rows of covered jobs only. All further addresses refuse a custom role, so that a new
 # address starts closed.
 
 LISTS = frozenset(
@@ -185,7 +185,7 @@ async def find_principal(request: Request) -> Principal | None:
 
 
 async def csrf_fits(request: Request, principal: Principal) -> bool:
-    """Check the CSRF token of a request that changes something; true for a safe method or a principal without a token."""
+    """Return whether the origin and the CSRF token of a request are valid; true for a safe method or a principal without a token."""
     if request.method in _SAFE_METHODS or principal.csrf is None:
         return True
     if not same_origin(request):
@@ -207,7 +207,7 @@ def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Await
 
     Args:
         role: Least role.
-        one_job: The route serves one job and calls :func:`require_job` itself for a token restricted to some jobs.
+        one_job: True if the route serves a single job and calls :func:`require_job` for a token restricted to some jobs.
     """
 
     @before_the_body

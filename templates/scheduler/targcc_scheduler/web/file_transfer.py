@@ -80,7 +80,7 @@ def takes_files(endpoint: Endpoint) -> Endpoint:
 
 
 async def parts_of(request: Request) -> tuple[dict[str, str], dict[str, list[File]]]:
-    """Return the texts and the files of a form. Skip a file part without a file name, which browsers send if no file was chosen.
+    """Return the texts and the files of a form. Skip a file part without a file name: browsers send such a part if no file was chosen.
 
     Raises:
         Problem: the body is no form.

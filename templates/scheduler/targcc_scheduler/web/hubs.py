@@ -1,4 +1,4 @@
-"""Hubs of open streams: one loop polls for all listeners."""
+"""Hubs of open streams: a shared loop polls for all listeners."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ class PollLoop(Generic[W]):
                 wait = self._outage.failed(error).total_seconds()
             except Exception:
                 log.exception("%s failed, which is a fault; it goes on", self._what)
-                await asyncio.sleep(_AFTER_FAULT_SECONDS)  # a new listener does not shorten this wait
+                await asyncio.sleep(_AFTER_FAULT_SECONDS)  # new listeners wait too
                 continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._come.wait(), wait)
 
 
-# Limits of open event streams, which leave connections for pages.
+# Limits of open event streams, so that connections remain for pages.
 
 MOST_EACH = 4
 """Most open streams per principal. A browser opens six connections to a site: two remain for pages."""
@@ -122,7 +122,7 @@ class StreamLimits:
 
     @contextlib.contextmanager
     def one(self, principal: Principal) -> Iterator[None]:
-        """Count a stream while it is open."""
+        """Count a stream while the context lasts."""
         self._open[principal.name] += 1
         try:
             yield
@@ -146,7 +146,7 @@ class Watcher:
 
     Args:
         run_id: Id of the run.
-        after: Key after which log lines are read; ``None`` reads no log lines.
+        after: Read log lines after this key; ``None`` reads no log lines.
     """
 
     def __init__(self, run_id: int, after: int | None) -> None:
@@ -160,7 +160,7 @@ class Watcher:
 
     @property
     def place(self) -> tuple[int, int] | None:
-        """Return the run id and the key after which to read lines; ``None`` while no lines are to be read."""
+        """Return the run id and the key of the last line read; ``None`` while no lines are to be read."""
         if self.after is None or self._lines or self.ended:
             return None
         return self.run_id, self.after
@@ -250,7 +250,7 @@ class Listener:
     """Listener for changes of runs.
 
     Args:
-        after: Instant from which on changes are delivered.
+        after: Deliver changes from this instant on.
     """
 
     def __init__(self, after: datetime) -> None:
@@ -276,7 +276,7 @@ class Listener:
             self._news.set()
 
     def forget(self, before: datetime) -> None:
-        """Drop the keys of changes from before an instant, which no later poll returns."""
+        """Drop the keys of changes from before an instant, since no later poll returns such changes."""
         self._told = {key: at for key, at in self._told.items() if at >= before}
 
     async def news(self, seconds: float) -> list[Change]:

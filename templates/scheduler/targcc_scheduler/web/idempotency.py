@@ -45,7 +45,7 @@ async def once(handler: Handler, request: Request) -> Response:
     key = request.headers[HEADER]
     if not _KEY.fullmatch(key):
         raise Problem(422, "No such key", f"{HEADER} is 1 to 200 visible characters of ASCII")
-    kind = str(actor(request, principal).kind)  # a token may be called like a user
+    kind = str(actor(request, principal).kind)  # a token and a user may have the same name
     scheduler, scope = get_scheduler(request), _digest(kind, principal.name, _address(request))
     rights = f"{principal.role} {principal.jobs} {principal.grants}"
     digest = _digest(rights, request.url.query, body=await request.body())

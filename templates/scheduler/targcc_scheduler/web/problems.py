@@ -163,7 +163,7 @@ def _is_encrypted(request: Request) -> bool:
 async def while_somebody_waits(
     answering: Coroutine[Any, Any, Response], request: Request
 ) -> Response:
-    """Await the answer; if the client of a GET request disconnects, cancel the handler and its database query."""
+    """Await the answer; if the client of a GET request disconnects, cancel the handler with the running database query."""
     if request.method != "GET":
         return await answering
     answer = asyncio.ensure_future(answering)

@@ -24,7 +24,7 @@ _PAGE = {ROWS, "next_before"}
 
 
 def fields_of(model: Any) -> frozenset[str]:
-    """Return the field names of a response model: of the object, or of each item in a list or page."""
+    """Return the field names of a response model; for a list or page, return the field names of an item."""
     if get_origin(model) is list:
         return fields_of(get_args(model)[0])
     if isinstance(model, type) and issubclass(model, BaseModel):

@@ -1,4 +1,4 @@
-"""The state of the web side of an app."""
+"""Shared state of the web side of an app."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Web:
         answers: Limiter, by address, of answers in the provider's name: each answer costs a request to the provider.
         tried: Set after the first attempt to start the scheduler.
         trouble: Reason why the scheduler has not started; empty if started or not needed.
-        checks: Password checks.
-        held_back: Filter that keeps repeated entries about the same address out of the audit.
+        checks: Password comparison, a few at a time.
+        held_back: Filter that keeps repeated entries about the same address within a minute out of the audit.
         day_counts: Counts of runs on past days, for the heat map.
         streams: Limits of open event streams.
         runs: Hub of single runs, for streams and waiting requests.

@@ -90,7 +90,7 @@ class Leave:
             return False
         if uptime() - self._asked >= BEAT.total_seconds():
             self._asked = uptime()
-            with contextlib.suppress(*OUTAGES, QueryTimeout):  # in a database outage, keep the reader
+            with contextlib.suppress(*OUTAGES, QueryTimeout):  # in an outage, keep the reader
                 self._reader = await find_principal(self.request)
         if self._reader is None:
             return False
@@ -212,7 +212,7 @@ def run_events(
         principal: Principal who reads.
         run_id: Id of the run.
         job: Job of the run.
-        after: Key after which log lines are sent.
+        after: Send log lines after this key.
         lines: Function that formats log lines as events.
 
     Raises:
@@ -226,7 +226,7 @@ def run_events(
 # Events of all runs: changes of states, filtered by the reader.
 
 _LONGEST_AGO = timedelta(hours=1)
-"""Longest absence after which a reader still gets every change; after a longer absence the reader gets the event ``gap``."""
+"""Longest absence that a reader can catch up on; after a longer absence the reader gets the event ``gap``."""
 
 
 @dataclass(frozen=True, slots=True)

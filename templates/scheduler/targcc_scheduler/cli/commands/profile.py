@@ -1,4 +1,4 @@
-"""``targcc profile`` and ``targcc completion``."""
+"""``targcc profile``: named servers; ``targcc completion``: completion scripts of shells."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def remove_profile(name: str, *, as_json: bool) -> None:
     done(f"{name} is forgotten", as_json=as_json, profile=name)
 
 
-# ``targcc completion``: names completed by the shell.
+# ``targcc completion``: completion scripts of shells.
 
 _SHELLS = ("bash", "zsh", "fish")
 

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from ..transport import Api
 
 
-# Files of this machine as arguments: ``--arg report=@orders.csv``.
+# Local files as arguments: ``--arg report=@orders.csv``.
 
 _IS_FILE = '"contentEncoding": "base64"'
 """Part of a JSON Schema that only parameters for files have."""

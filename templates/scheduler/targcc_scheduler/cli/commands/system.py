@@ -1,4 +1,4 @@
-"""``targcc migrate``, ``queue`` and ``prune``: the system around the jobs."""
+"""``targcc migrate``, ``targcc queue`` and ``targcc prune``: tables, queues and old rows."""
 
 from __future__ import annotations
 

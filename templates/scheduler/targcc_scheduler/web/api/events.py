@@ -21,7 +21,7 @@ from .common import PROBLEMS, Looker, SchedulerOf, Viewer, no_such_batch, no_suc
 from .schema import ProblemOut
 
 STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {}}},  # a schema would describe a single event, not the stream
+    200: {"content": {"text/event-stream": {}}},  # a schema would describe an event
     429: {"model": ProblemOut, "description": "Too many streams are open"},
 }
 _TEXT: dict[int | str, dict[str, Any]] = {

@@ -170,7 +170,7 @@ class RunOut(Schema):
 
     @property
     def happened_at(self) -> datetime:
-        """Return the run's place on a time line, like :class:`~targcc_scheduler.kernel.queries.models.Run`."""
+        """Return the run's place on a time line, like :class:`Run`."""
         return self.completed_at or self.started_at or self.due_at
 
 

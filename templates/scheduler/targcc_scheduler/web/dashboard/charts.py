@@ -336,7 +336,7 @@ def _said(states: Counter[RunState]) -> str:
 
 
 def _hours(axis: Axis, zone: ZoneInfo) -> Iterable[datetime]:
-    """Yield the full hours inside the axis whose local hour is divisible by three."""
+    """Yield the full hours inside the axis at every third local hour: 0, 3, 6 and so on."""
     at = axis.start.replace(minute=0) + timedelta(hours=1)
     while at < axis.end:
         if at.astimezone(zone).hour % 3 == 0:

@@ -22,7 +22,7 @@ def base_path(request: Request) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Flash:
-    """A message that the next page shows once."""
+    """A message for the next page, shown a single time."""
 
     kind: str
     text: str

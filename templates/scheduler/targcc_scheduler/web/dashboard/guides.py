@@ -1,4 +1,4 @@
-"""The guides of the scheduler as pages: `/help`."""
+"""Guides of the scheduler as pages below `/help`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def guide_page(request: Request, principal: Viewer, name: str) -> Response
 
 def _html(name: str) -> Markup:
     """Render a guide as HTML; HTML inside the guide is escaped."""
-    from markdown_it import MarkdownIt  # of rich
+    from markdown_it import MarkdownIt  # a dependency of rich
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = markdown.parse(guide(name))

@@ -1,4 +1,4 @@
-"""Pages of jobs, and the form that runs one."""
+"""Pages of jobs, and the form that runs a job."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def _many(field: Field, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{field.name}: not JSON: {error.msg} at line {error.lineno}") from None
-    except (ValueError, RecursionError):  # numbers with thousands of digits, or thousands of nested brackets
+    except (ValueError, RecursionError):  # thousands of digits or nested brackets
         raise ValueError(f"{field.name}: not JSON that can be read") from None
 
 
@@ -346,7 +346,7 @@ async def show_job(
     """Render the page of a job, with values typed before and their error.
 
     Raises:
-        Problem: neither a job of this name exists nor a run or an attempt of one.
+        Problem: no job of this name exists, and no run or attempt of this name is stored.
     """
     definition, key = find_job(scheduler, name)
     now, lost_after = scheduler.clock.now(), scheduler.settings.lost_after_seconds
@@ -434,7 +434,11 @@ def _skipped(job: JobOverview, slots: list[tuple[datetime, str]], now: datetime)
 
 
 async def _earlier(db: AsyncConnection, job: str, runs: RunPage) -> tuple[Attempt, ...]:
-    """Return attempts without a stored run: the run was pruned, or the attempt was imported from TARGCC."""
+    """Return attempts without a stored run: the run was pruned, or the attempt was imported from TARGCC.
+
+    Returns:
+        At most 20 attempts; empty if ``runs`` has a next page.
+    """
     if runs.next_before is not None:
         return ()
     kept = {str(run.id) for run in runs.runs}

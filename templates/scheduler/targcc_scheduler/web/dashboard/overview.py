@@ -47,7 +47,7 @@ def status_banner(view: Overview, broken: Sequence[BrokenModule]) -> StatusBanne
         files = (
             humanize.count(len(broken), "job file")
             if all(one.path for one in broken)
-            else humanize.count(len(broken), "job")  # or a row of c_Job
+            else humanize.count(len(broken), "job")  # a row of c_Job has no path
         )
         return StatusBanner("bad", gettext("%(files)s cannot be used", files=files), detail)
     if wrong:

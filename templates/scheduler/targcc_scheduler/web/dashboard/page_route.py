@@ -60,9 +60,7 @@ def _to_login(request: Request) -> Response:
     target = web.login_url if web.host_login else f"{base_path(request)}/login"
     if request.method == "GET" and here != base_path(request):
         target += f"{'&' if '?' in target else '?'}{urlencode({'next': here})}"
-    if (
-        "HX-Request" in request.headers
-    ):  # htmx refreshes an open page: redirect the whole page
+    if "HX-Request" in request.headers:  # htmx refreshes an open page: redirect the whole page
         return Response(status_code=204, headers={"HX-Redirect": target})
     return RedirectResponse(target, 303)
 

@@ -1,4 +1,4 @@
-"""Render pages: the Jinja environment and its values."""
+"""Render pages: the Jinja environment, its filters and the values of templates."""
 
 from __future__ import annotations
 
@@ -206,12 +206,12 @@ def environment() -> Environment:
 
 
 def _harmless(value: object) -> object:
-    """Make a text harmless: its direction characters cannot reorder the text around it. Return any other value unchanged."""
+    """Show direction characters of a text as numbers if they could reorder the surrounding text; return a non-text value unchanged."""
     return harmless(value) if type(value) is str else value
 
 
 def _bdi(text: object) -> Markup:
-    """Wrap a foreign text in ``<bdi>``, so that its direction stays its own."""
+    """Wrap a foreign text in ``<bdi>``, so that the text's direction does not affect the surrounding text."""
     return Markup("<bdi>{}</bdi>").format(text if isinstance(text, Markup) else harmless(str(text)))
 
 

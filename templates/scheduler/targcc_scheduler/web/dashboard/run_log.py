@@ -32,8 +32,8 @@ from .page_route import PageRoute
 # becomes the nearest of the sixteen. Every other control sequence is removed; a partial escape is shown.
 
 _SEQUENCE = re.compile(
-    "\x1b\\[([0-?]*)[ -/]*([@-~])"  # CSI: parameters, intermediates, one final character
-    "|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)"  # OSC: a title, a link of the terminal's own
+    "\x1b\\[([0-?]*)[ -/]*([@-~])"  # CSI: parameters, intermediates, a final character
+    "|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)"  # OSC: a title, a terminal link
     "|\x1b[@-Z\\\\^_]"
 )
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`\x00-\x20\x7f-\x9f]+")
