@@ -1,4 +1,4 @@
-"""Servers for commands: from the user's file of profiles, from options, or from ``TARGCC_SERVER`` and ``TARGCC_TOKEN``."""
+"""Servers for commands: from the user's profiles file, from options, or from ``TARGCC_SERVER`` and ``TARGCC_TOKEN``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..core.secrets import register_secret, resolve
 from .group import CliError
 
 LOCAL = "local"
-"""Profile of the project's own database, without a server."""
+"""Profile for the project's own database, without a server."""
 OPTIONS = ("server", "token", "ca", "profile")
-"""Options of ``targcc`` that choose a server."""
+"""``targcc`` options that choose a server."""
 _NAME = re.compile(r"[\w.-]{1,50}", re.ASCII)
 
 
@@ -29,9 +29,9 @@ class Profile:
     """A server and its credentials.
 
     Args:
-        server: Address of the dashboard, such as ``https://jobs.example.com/jobs``.
+        server: Dashboard address, such as ``https://jobs.example.com/jobs``.
         token: API token, or a reference: ``${NAME}`` or ``file:PATH``.
-        ca: File with certificates of the authority that signed the server's certificate; empty for the default authorities.
+        ca: File with certificates from the authority that signed the server's certificate; empty for the default authorities.
 
     Raises:
         CliError: the address is invalid.
@@ -72,7 +72,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """Content of the file of profiles."""
+    """Content of the profiles file."""
 
     current: str = LOCAL
     named: dict[str, Profile] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Profiles:
 
 
 def file() -> Path:
-    """Return the path of the profiles: ``TARGCC_PROFILES``, else the platform's directory for settings."""
+    """Return the profiles file: ``TARGCC_PROFILES``, else the platform's directory for settings."""
     return Path(
         os.environ.get("TARGCC_PROFILES") or Path(click.get_app_dir("targcc"), "profiles.toml")
     )
@@ -116,7 +116,7 @@ def load() -> Profiles:
 
 
 def save(profiles: Profiles) -> None:
-    """Replace the file of profiles, readable by its owner only."""
+    """Replace the profiles file, readable by its owner only."""
     lines = [f"current = {_quoted(profiles.current)}"]
     for name, one in profiles.named.items():
         lines += ["", f"[profiles.{_quoted(name)}]"]
@@ -158,7 +158,7 @@ def removed(profiles: Profiles, name: str) -> Profiles:
 
 
 def server() -> Profile | None:
-    """Return the server of this command line; ``None`` for the project's own database.
+    """Return the server for this command line; ``None`` for the project's own database.
 
     Options precede the environment. The environment precedes the profile in use.
     """

@@ -1,4 +1,4 @@
-"""Client of the REST API for commands, with errors as messages."""
+"""REST API client for commands, with errors as messages."""
 
 from __future__ import annotations
 
@@ -106,25 +106,25 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-# Client of the REST API. The transport decides whether this process or a server answers.
+# REST API client. The transport decides whether this process or a server answers.
 
 T = TypeVar("T")
 P = TypeVar("P")
 Sent = tuple[str, tuple[str, BinaryIO]]
-"""A file in a form: name of the part, file name, content."""
+"""A file in a form: part name, file name, content."""
 _MOST = 500
-"""Most rows in an answer of the API."""
+"""Most rows in an API answer."""
 _CURSOR = re.compile(r'[?&]cursor=([^&>]+)[^>]*>; rel="next"')
 
 
 class Api:
-    """Client of the REST API that parses answers into typed values.
+    """REST API client that parses answers into typed values.
 
     Every method raises :class:`CliError` if the server cannot be reached or refuses.
 
     Args:
         client: HTTP client with the dashboard's address as base URL.
-        where: Address of the dashboard for messages; empty in this process.
+        where: Dashboard address for messages; empty in this process.
         scheduler: Scheduler that answers in this process; ``None`` with a server.
     """
 
@@ -153,7 +153,7 @@ class Api:
     async def send_files(
         self, address: str, kind: type[T], fields: dict[str, str], files: Sequence[Sent]
     ) -> T:
-        """Send POST with a form of fields and files, and parse the answer as ``kind``."""
+        """Send POST with form fields and files, and parse the answer as ``kind``."""
         return self._read(await self._send("POST", address, fields=fields, files=files), kind)
 
     async def content(self, address: str) -> AsyncIterator[bytes]:
@@ -175,13 +175,13 @@ class Api:
         rows: Callable[[P], list[T]],
         **query: Any,
     ) -> list[T]:
-        """Return the first ``limit`` rows of a list, over as many pages as needed.
+        """Return a list's first ``limit`` rows, over as many pages as needed.
 
         Args:
-            address: Path of the list.
-            kind: Type of a page.
+            address: List path.
+            kind: Page type.
             limit: Most rows to return.
-            rows: Function that returns the rows of a page.
+            rows: Function that returns a page's rows.
             query: Query parameters.
         """
         found: list[T] = []

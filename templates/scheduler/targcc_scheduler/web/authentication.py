@@ -21,7 +21,7 @@ from .problems import Problem, before_the_body
 from .site_names import is_same_origin
 from .state import get_web
 
-# Authorization of routes, shared by pages and API.
+# Route authorization, shared by pages and API.
 #
 # A built-in role covers every job. A custom role covers some jobs. A custom role opens the addresses of a covered job, of the job's runs and
 # failures, and the addresses in :data:`LISTS`, which then hold rows of covered jobs only. All further addresses refuse a custom role, so that a new
@@ -38,11 +38,11 @@ LISTS = frozenset(
         *("/api/sessions", "/api/sessions/{session_id}", "/api/system"),
     }
 )
-"""Addresses of no single job that hold only visible rows or the principal's own data."""
+"""Addresses without a single job that hold only visible rows or the principal's own data."""
 ENROLMENT = frozenset({"/account/second-factor", "/logout"})
 """Addresses open to a principal who has to turn a second factor on first."""
 _JOB_KEY = "targcc.job"
-"""Key of the admitted job in a request's scope."""
+"""Key for the admitted job in a request's scope."""
 
 
 class SecondFactorNeeded(Problem):
@@ -59,7 +59,7 @@ async def with_grants(request: Request, principal: Principal) -> Principal:
 
 
 async def admit(request: Request, principal: Principal, needed: Role) -> None:
-    """Admit the principal to the request's route and set the visibility of jobs for the rest of the request.
+    """Admit the principal to the request's route and set the visible jobs for the rest of the request.
 
     Raises:
         Problem: the role does not allow the request (403), or must not learn whether its subject exists (404).
@@ -153,10 +153,10 @@ _SUBJECTS: dict[str, _Finder] = {
     "/runs/": _run,
     "/inbox/": _failure,
 }
-"""Map the beginning of an address to the function that finds its job from the next part of the path."""
+"""Map an address prefix to the function that finds the job from the next path segment."""
 
 
-# Authentication: identity providers, CSRF and the dependencies of API routes.
+# Authentication: identity providers, CSRF and API route dependencies.
 
 CSRF_HEADER = "X-CSRF-Token"
 CSRF_FIELD = "csrf"

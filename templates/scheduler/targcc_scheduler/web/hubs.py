@@ -27,7 +27,7 @@ from .problems import Problem
 log = logging.getLogger("targcc.web.live.rounds")
 
 W = TypeVar("W")
-"""Type of a listener."""
+"""Listener type."""
 Read = Callable[[Callable[[AsyncConnection], Awaitable[Any]]], Awaitable[Any]]
 """Function that runs a query against the scheduler's database."""
 _AFTER_FAULT_SECONDS = 5.0
@@ -37,7 +37,7 @@ class PollLoop(Generic[W]):
     """Poll while listeners are registered; survive database outages and faults. For one event loop.
 
     Args:
-        what: Description of the loop for the log.
+        what: Loop description for the log.
         once: Poll once and return the seconds until the next poll.
     """
 
@@ -145,7 +145,7 @@ class Watcher:
     """Listener for a single run. The next lines are read after the last lines were taken, so a slow reader buffers at most a single round.
 
     Args:
-        run_id: Id of the run.
+        run_id: Run id.
         after: Read log lines after this key; ``None`` reads no log lines.
     """
 
@@ -238,7 +238,7 @@ class RunHub:
         return 0.0 if behind else _ROUND_SECONDS
 
 
-# Feed of the changes of all runs: a shared poll loop runs while programs listen.
+# Change feed for all runs: a shared poll loop runs while programs listen.
 
 _CHANGES_ROUND_SECONDS = 1.0
 OVERLAP = timedelta(seconds=10)

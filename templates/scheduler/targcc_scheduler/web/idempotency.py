@@ -30,10 +30,10 @@ _LEAST_WAIT, _MOST_WAIT = 1, 3600
 
 
 async def once(handler: Handler, request: Request) -> Response:
-    """Return the answer of ``handler``, or the stored answer of the first request with this key.
+    """Return the answer from ``handler``, or the stored answer to the first request with this key.
 
     Args:
-        handler: Handler of the request.
+        handler: Request handler.
         request: Request whose route has admitted the sender.
 
     Raises:
@@ -92,19 +92,19 @@ def _again(first: idempotency.Kept, digest: str, key: str, now: datetime) -> Res
 
 
 def _retry_after(first: idempotency.Kept, now: datetime) -> int:
-    """Return the seconds of ``Retry-After``: the age of the first request, between 1 and 3,600."""
+    """Return the seconds for ``Retry-After``: the first request's age, between 1 and 3,600."""
     age = int((now - first.begun_at).total_seconds())
     return min(max(age, _LEAST_WAIT), _MOST_WAIT)
 
 
 def _address(request: Request) -> str:
-    """Return the request's path below the prefix, so that every prefix of the API gives the same path."""
+    """Return the request's path below the prefix, so that every API prefix gives the same path."""
     parts = template_of(request, get_web(request).prefix).count("/")
     return "/" + "/".join(request.url.path.strip("/").split("/")[-parts:])
 
 
 def _digest(*texts: str, body: bytes | None = None) -> str:
-    """Return the SHA-256 digest of texts and of a body; the body is decoded as Latin-1."""
+    """Return the SHA-256 digest over texts and a body; the body is decoded as Latin-1."""
     digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass"))
     if body is not None:
         digest.update(b"\0")

@@ -38,10 +38,10 @@ _SETTLING = timedelta(seconds=5)
 
 
 class Metrics:
-    """Collect the metrics of a single app.
+    """Collect an app's metrics.
 
     Args:
-        scheduler: The scheduler of the app.
+        scheduler: The app's scheduler.
     """
 
     CONTENT_TYPE: ClassVar[str] = "text/plain; version=0.0.4; charset=utf-8"
@@ -159,7 +159,7 @@ def _info() -> Metric:
 async def _needs(
     connection: AsyncConnection, jobs: list[JobDefinition], now: datetime
 ) -> list[Metric]:
-    """Return the metrics of open failures and of late jobs and queues."""
+    """Return the metrics for open failures, late jobs and late queues."""
     open_runs = GaugeMetricFamily(
         "targcc_open_failures", "Failed and missed runs that nobody has dealt with.", labels=["job"]
     )
@@ -220,7 +220,7 @@ def _queue_figures(found: tuple[Queue, ...], now: datetime) -> Iterator[Metric]:
 
 
 def _limit_figures(found: Mapping[str, limits.LimitUse]) -> Iterator[Metric]:
-    """Return the metrics of limits by job, not by key: a project may have a key per customer."""
+    """Return the limit metrics by job, not by key: a project may have a key per customer."""
     running = GaugeMetricFamily(
         "targcc_limit_running",
         "Runs of limits by key that are running, or keep room until a worker comes.",

@@ -38,13 +38,13 @@ _TYPE = "urn:targcc:problem:"
 _WORD = re.compile("[a-z]+")
 _MOST_BODY_BYTES = 1_000_000
 _CLIENT_CLOSED_REQUEST = 499
-"""Status of a request whose client has disconnected, as in nginx's log."""
+"""Status for a request whose client has disconnected, as in nginx's log."""
 log = logging.getLogger("targcc.web.problems")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Check = Callable[[Request], Awaitable[Principal]]
 _CHECKED = "targcc.checked"
-"""Key of the results of checks in a request's scope."""
+"""Key for check results in a request's scope."""
 
 
 class Problem(Exception):  # noqa: N818 - the name of RFC 9457
@@ -81,7 +81,7 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
 
 
 def before_the_body(check: Check) -> Check:
-    """Mark a dependency that admits the sender of a request: :class:`GuardedRoute` calls the dependency once, before reading the body."""
+    """Mark a dependency that admits a request's sender: :class:`GuardedRoute` calls the dependency once, before reading the body."""
 
     async def checked(request: Request) -> Principal:
         results: dict[Check, Principal] = request.scope.setdefault(_CHECKED, {})
@@ -94,13 +94,13 @@ def before_the_body(check: Check) -> Check:
 
 
 def admitted(request: Request) -> Principal | None:
-    """Return the admitted sender of a request; ``None`` if the route is public."""
+    """Return a request's admitted sender; ``None`` if the route is public."""
     results: dict[Check, Principal] = request.scope.get(_CHECKED, {})
     return next(iter(results.values()), None)
 
 
 class GuardedRoute(APIRoute):
-    """Route that adds security headers, forbids caching and refuses the host names of foreign sites.
+    """Route that adds security headers, forbids caching and refuses foreign host names.
 
     The route admits the sender before reading the body.
     """
@@ -108,7 +108,7 @@ class GuardedRoute(APIRoute):
     checks_host = True
 
     def get_route_handler(self) -> Handler:
-        """Return the handler, wrapped in the checks and the headers of this class."""
+        """Return the handler, wrapped in this class's checks and headers."""
         handler = super().get_route_handler()
         calls = [dependency.call for dependency in self.dependant.dependencies]
         checks: list[Check] = [one for one in calls if one and hasattr(one, "admits_sender")]
@@ -163,7 +163,7 @@ def _is_encrypted(request: Request) -> bool:
 async def while_somebody_waits(
     answering: Coroutine[Any, Any, Response], request: Request
 ) -> Response:
-    """Await the answer; if the client of a GET request disconnects, cancel the handler with the running database query."""
+    """Await the answer; if a GET request's client disconnects, cancel the handler with the running database query."""
     if request.method != "GET":
         return await answering
     answer = asyncio.ensure_future(answering)
@@ -185,7 +185,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def _refuse_large_body(request: Request) -> None:
-    """Refuse a body that is too large or of unknown length."""
+    """Refuse a body that is too large or has no declared length."""
     length = request.headers.get("content-length", "0")
     endless = "transfer-encoding" in request.headers
     web = getattr(request.app.state, "targcc", None)
@@ -204,7 +204,7 @@ def _refuse_large_body(request: Request) -> None:
 
 
 async def with_database(handler: Handler, request: Request) -> Response:
-    """Run the handler and turn errors of the scheduler and the database into problems.
+    """Run the handler and turn scheduler and database errors into problems.
 
     Raises:
         Problem: the body is too large, the database did not answer, or a value does not fit into the database. The database's own
@@ -220,7 +220,7 @@ async def with_database(handler: Handler, request: Request) -> Response:
             "The search was given up, so that it holds nobody up. Ask for less: a job, a state, a shorter time.",
         ) from error
     except (sa.exc.DataError, OverflowError, UnicodeEncodeError) as error:
-        # For example, a run id beyond 64 bits or half of a surrogate pair.
+        # For example, a run id beyond 64 bits or half a surrogate pair.
         raise Problem(
             422,
             "The request cannot be understood",

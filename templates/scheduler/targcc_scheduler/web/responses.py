@@ -1,4 +1,4 @@
-"""Partial responses (``fields=``) and versions of resources (ETag)."""
+"""Partial responses (``fields=``) and resource versions (ETag)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PAGE = {ROWS, "next_before"}
 
 
 def fields_of(model: Any) -> frozenset[str]:
-    """Return the field names of a response model; for a list or page, return the field names of an item."""
+    """Return a response model's field names; for a list or page, return the item's field names."""
     if get_origin(model) is list:
         return fields_of(get_args(model)[0])
     if isinstance(model, type) and issubclass(model, BaseModel):
@@ -108,10 +108,10 @@ def changed_by(path: str) -> str | None:
 
 
 def tag(path: str, whole: bytes, body: bytes) -> str:
-    """Return the ETag of a document.
+    """Return a document's ETag.
 
     Args:
-        path: Path of the route that shows the document.
+        path: Route that shows the document.
         whole: Complete document.
         body: Document as sent, with the chosen fields alone.
     """

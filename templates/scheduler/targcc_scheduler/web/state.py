@@ -1,4 +1,4 @@
-"""Shared state of the web side of an app."""
+"""Shared web state of an app."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ def remember(web: Callable[[], Web]) -> None:
 
 @dataclass(slots=True)
 class Web:
-    """State shared by the web side of an app; stored as ``app.state.targcc``.
+    """Web state shared within an app; stored as ``app.state.targcc``.
 
     Args:
-        scheduler: Scheduler of the app.
+        scheduler: The app's scheduler.
         metrics: Metrics for Prometheus.
         providers: Identity providers, in calling order.
-        prefix: Path of the pages, such as ``/jobs``.
+        prefix: Path prefix, such as ``/jobs``.
         host_login: True if the host app identifies users, so that the scheduler has no login page.
-        login_url: Login page of the host app, if ``host_login`` is true and the host has such a page.
-        links: Login links of this process.
-        guard: Limiter of sign-in attempts.
-        codes: Limiter of second-factor attempts; only a client that knows the password can cause a wait.
-        openid: Client of the OpenID provider, if people sign in with OpenID.
-        answers: Limiter, by address, of answers in the provider's name: each answer costs a request to the provider.
+        login_url: The host app's login page, if ``host_login`` is true and the host has such a page.
+        links: This process's login links.
+        guard: Limiter for sign-in attempts.
+        codes: Limiter for second-factor attempts; only a client that knows the password can cause a wait.
+        openid: OpenID client, if people sign in with OpenID.
+        answers: Limiter, by address, for answers in the provider's name: each answer costs a request to the provider.
         tried: Set after the first attempt to start the scheduler.
         trouble: Reason why the scheduler has not started; empty if started or not needed.
         checks: Password comparison, a few at a time.
         held_back: Filter that keeps repeated entries about the same address within a minute out of the audit.
-        day_counts: Counts of runs on past days, for the heat map.
-        streams: Limits of open event streams.
-        runs: Hub of single runs, for streams and waiting requests.
-        batches: Hub of batches and flows, for streams.
-        changes: Feed of all changes, for streams.
+        day_counts: Run counts on past days, for the heat map.
+        streams: Limits for open event streams.
+        runs: Hub for single runs: serves streams and waiting requests.
+        batches: Hub for batches and flows: serves streams.
+        changes: Feed with all changes: serves streams.
     """
 
     scheduler: Scheduler

@@ -1,4 +1,4 @@
-"""Stream server-sent events of runs, and a run's whole log."""
+"""Stream server-sent events about runs, and a run's whole log."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from ..schedules.zones import parse_zone
 from .authentication import find_principal
 from .state import get_web
 
-# Server-sent events: format, and the end of a stream.
+# Server-sent events: format, and when a stream ends.
 
 T_co = TypeVar("T_co", covariant=True)
-"""Type of the news."""
+"""News type."""
 LOOK_SECONDS = 0.5
 """Seconds between an idle stream's checks whether to end."""
 BEAT = timedelta(seconds=15)
-"""Time without an event after which a comment is sent, so that proxies keep the connection; also the interval of authenticating the reader again."""
+"""Time without an event after which a comment is sent, so that proxies keep the connection; also the interval between checks of the reader's credentials."""
 _AGAIN_MS = 3_000
 
 
@@ -46,7 +46,7 @@ class Watcher(Protocol[T_co]):
     """Listener for a single subject: its status and further news.
 
     Attributes:
-        status: Status of the subject; ``None`` if the subject is gone or no poll has run yet.
+        status: The subject's status; ``None`` if the subject is gone or no poll has run yet.
         ended: True if no more news will come.
     """
 
@@ -63,7 +63,7 @@ class Leave:
     Args:
         request: Request that the stream answers.
         reader: Principal who reads the stream.
-        job: Job of the run, for readers with some jobs only.
+        job: The run's job, for readers with some jobs only.
         whole: True restricts the stream to readers who may see all jobs.
     """
 
@@ -99,7 +99,7 @@ class Leave:
         return self._reader.covers_some(Role.VIEWER)
 
     def shows(self, job: str) -> bool:
-        """Return whether the reader may see the runs of a job."""
+        """Return whether the reader may see a job's runs."""
         return self._reader is not None and self._reader.covers(Role.VIEWER, job)
 
 
@@ -116,7 +116,7 @@ def event(name: str, data: Any, key: object | None = None) -> str:
     """Format an event with a JSON value.
 
     Args:
-        name: Type of the event.
+        name: Event type.
         data: Any value that pydantic can serialize.
         key: Event id, sent back as ``Last-Event-ID`` by a reader that reconnects.
     """
@@ -144,11 +144,11 @@ def follow(
     leave: Leave,
     written: Callable[[T_co], str],
 ) -> EventStream:
-    """Stream the events of a watched subject until the subject is over.
+    """Stream a watched subject's events until the subject is over.
 
     Args:
         principal: Principal who reads.
-        kind: Name of the status event.
+        kind: Status event name.
         watching: Context that registers the watcher while the stream is open.
         leave: Decides whether the stream may continue.
         written: Function that formats news as events.
@@ -182,11 +182,11 @@ def follow(
 
 
 def last_event(request: Request) -> str:
-    """Return the ``Last-Event-ID`` of a reader that reconnects; empty for a new reader."""
+    """Return the ``Last-Event-ID`` from a reader that reconnects; empty for a new reader."""
     return request.headers.get("Last-Event-ID", "")
 
 
-# Events of a single run: state, progress, log lines and the end.
+# Events for a single run: state, progress, log lines and the end.
 
 Lines = Callable[[Iterable[LogLine]], str]
 
@@ -210,8 +210,8 @@ def run_events(
     Args:
         request: Request that the stream answers.
         principal: Principal who reads.
-        run_id: Id of the run.
-        job: Job of the run.
+        run_id: Run id.
+        job: The run's job.
         after: Send log lines after this key.
         lines: Function that formats log lines as events.
 
@@ -223,7 +223,7 @@ def run_events(
     return follow(principal, "run", watching, leave, lambda new: lines(new) if new else "")
 
 
-# Events of all runs: changes of states, filtered by the reader.
+# Events for all runs: state changes, filtered by the reader.
 
 _LONGEST_AGO = timedelta(hours=1)
 """Longest absence that a reader can catch up on; after a longer absence the reader gets the event ``gap``."""
@@ -234,9 +234,9 @@ class Wanted:
     """Filter of changes; an empty field matches all.
 
     Args:
-        jobs: Names or patterns of jobs, such as ``Daily*``.
-        queues: Queues of the runs.
-        states: New states of the runs.
+        jobs: Job names or patterns, such as ``Daily*``.
+        queues: The runs' queues.
+        states: The runs' new states.
     """
 
     jobs: Sequence[str] = ()
@@ -305,7 +305,7 @@ _LINES_A_PART = 1_000
 
 
 def log_as_text(scheduler: Scheduler, run_id: int) -> StreamingResponse:
-    """Stream the log lines written so far as text; each part of 1,000 lines is a query."""
+    """Stream the log lines written so far as text; each 1,000 lines are a query."""
     zone = parse_zone(current().timezone)
 
     async def part(after: int) -> tuple[LogLine, ...]:

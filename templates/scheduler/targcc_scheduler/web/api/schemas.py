@@ -26,7 +26,7 @@ from ...project import current
 from ...schedules.words import parse_duration
 from .schema import DoneOut, Schema
 
-# Schemas of chains of jobs.
+# Chain schemas.
 
 
 class ChainStandingOut(Schema):
@@ -83,7 +83,7 @@ class LineOut(Schema):
 
 
 def line_out(line: Lineage | None) -> LineOut | None:
-    """Return the schema of a run's chain; ``None`` for a run without a chain."""
+    """Return the chain schema for a run; ``None`` for a run without a chain."""
     if line is None:
         return None
     steps = tuple(tuple(map(LineStepOut.model_validate, level)) for level in line.levels)
@@ -91,7 +91,7 @@ def line_out(line: Lineage | None) -> LineOut | None:
 
 
 def standing_out(chain: Chain | None) -> ChainStandingOut | None:
-    """Return the schema of a chain's rollup state; ``None`` without a chain."""
+    """Return the schema for a chain's rollup state; ``None`` without a chain."""
     if chain is None:
         return None
     at = chain.at
@@ -105,7 +105,7 @@ def standing_out(chain: Chain | None) -> ChainStandingOut | None:
 
 
 def chain_out(chain: Chain) -> ChainOut:
-    """Return the schema of a chain with its steps."""
+    """Return a chain's schema with its steps."""
     standing = standing_out(chain)
     assert standing is not None
     return ChainOut(
@@ -126,7 +126,7 @@ def _step_out(step: ChainStep) -> ChainStepOut:
     )
 
 
-# Schemas of runs. Attempts, log lines and steps are returned as the classes of ``kernel.queries.models``.
+# Run schemas. Attempts, log lines and steps are returned as the classes in ``kernel.queries.models``.
 
 
 class RunOut(Schema):
@@ -262,7 +262,7 @@ def run_detail_out(
     return RunDetailOut.model_validate({**run_values(run, definition), **details})
 
 
-# Schemas of jobs.
+# Job schemas.
 
 
 class JobOut(Schema):
@@ -417,7 +417,7 @@ class TriggerIn(BaseModel):
 
 
 def job_values(job: JobOverview, chain: Chain | None) -> dict[str, Any]:
-    """Return the values of a job and its chain for :class:`JobOut`."""
+    """Return a job's and its chain's values for :class:`JobOut`."""
     definition = job.definition
     return {
         "name": definition.name,
@@ -473,7 +473,7 @@ def job_detail_out(
     )
 
 
-# Schemas of the system. Nodes and the audit are returned as the classes of ``kernel.queries.models``.
+# System schemas. Nodes and the audit are returned as the classes in ``kernel.queries.models``.
 
 
 class VerdictOut(Schema):
@@ -530,7 +530,7 @@ class QueueOut(Schema):
 
 
 def system_out(broken: Iterable[BrokenModule], lost_after_seconds: float) -> SystemOut:
-    """Return the schema of this process."""
+    """Return this process's schema."""
     project = current()
     return SystemOut(
         project=project.name,

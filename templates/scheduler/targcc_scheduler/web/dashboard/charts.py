@@ -35,17 +35,17 @@ STACK = (  # from the base line up, the states that need attention first
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Time axis that maps instants to per cent of the chart's width."""
+    """Time axis that maps instants to per cent along the chart's width."""
 
     start: datetime
     end: datetime
 
     def x(self, instant: datetime) -> float:
-        """Return the position of an instant, in per cent."""
+        """Return the position for an instant, in per cent."""
         return 100 * (instant - self.start) / (self.end - self.start)
 
     def width(self, span: timedelta) -> float:
-        """Return the width of a time span, in per cent."""
+        """Return the width for a time span, in per cent."""
         return 100 * span / (self.end - self.start)
 
 
@@ -57,7 +57,7 @@ def rect(kind: str, x: float, y: float, *, width: float, height: float, unit: st
 
 
 def drawn(shape: str) -> Markup:
-    """Mark a shape as safe. The shape holds only numbers, words of the code and escaped texts.
+    """Mark a shape as safe. The shape holds only numbers, words from the code and escaped texts.
 
     A page has thousands of shapes, and ``Markup.format`` takes ten times as long.
     """
@@ -68,9 +68,9 @@ def table(label: str, heads: Iterable[str], rows: Iterable[tuple[object, ...]]) 
     """Return a chart's figures as a hidden table for screen readers.
 
     Args:
-        label: Caption of the table.
-        heads: Headings of the columns.
-        rows: Cells of each row; the first cell is the row's heading.
+        label: Table caption.
+        heads: Column headings.
+        rows: Cells by row; the first cell is the row's heading.
     """
     head = joined(Markup('<th scope="col">{}</th>').format(one) for one in heads)
     lines = (
@@ -85,16 +85,16 @@ def table(label: str, heads: Iterable[str], rows: Iterable[tuple[object, ...]]) 
 
 
 def joined(parts: Iterable[Markup]) -> Markup:
-    """Join the parts of a chart."""
+    """Join parts into a chart."""
     return Markup("").join(parts)
 
 
 def scaled(number: int, most: int, height: float) -> float:
-    """Return the height of a column on a square-root scale: a single run stays visible beside a thousand."""
+    """Return a column's height on a square-root scale: a single run stays visible beside a thousand."""
     return max(3.0, height * math.sqrt(number / most)) if number else 0.0
 
 
-# Days: results of a job's attempts, a column per day.
+# Days: a job's attempts by result, a column per day.
 
 _DAYS_HEIGHT = 64
 
@@ -153,9 +153,9 @@ def load(hours: Sequence[tuple[str, int]], most: int, name: str) -> Markup:
     """Draw a column for each hour.
 
     Args:
-        hours: Label of each hour, such as ``02:00``, and its number of slots.
-        most: Number of slots in a column of full height.
-        name: Title of the chart.
+        hours: For each hour, a label such as ``02:00`` and the slot count.
+        most: Slot count for a full-height column.
+        name: Chart title.
     """
     width = 100 / max(len(hours), 1)
     drawn = []
@@ -182,7 +182,7 @@ def load(hours: Sequence[tuple[str, int]], most: int, name: str) -> Markup:
     ).format(f"{name}: {humanize.count(total, 'run')}", _HEIGHT + 16, joined(drawn))
 
 
-# Spark line: durations of a job's last runs.
+# Spark line: a job's last runs by duration.
 
 _SPARK_BAR, _SPARK_STEP, _SPARK_HEIGHT = 4, 6, 22
 
@@ -229,7 +229,7 @@ def _spark_bar(run: Run, x: int, longest: float) -> Markup:
     return Markup("<g><title>{}</title>{}</g>").format(said, bar)
 
 
-# Strip: the runs of a day on a time line.
+# Strip: a day's runs on a time line.
 
 _STRIP_BIN = QUARTER
 _STRIP_HEIGHT = 56
@@ -240,9 +240,9 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
     """Draw the last day and the next hours, a column per quarter of an hour, with failures at each column's foot.
 
     Args:
-        view: Data of the overview page.
-        zone: Time zone of the labels.
-        runs_url: Address of the runs page; each column links to the runs of its quarter.
+        view: The overview page's data.
+        zone: Time zone for labels.
+        runs_url: The runs page's address; each column links to the runs in its quarter.
     """
     start = quarter_of(view.since)
     axis = Axis(start, quarter_of(view.horizon) + _STRIP_BIN)
@@ -282,7 +282,7 @@ def _strip_label(view: Overview) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Draw the columns of the strip; ``n`` counts quarters of an hour from the strip's start."""
+    """Draw the strip's columns; ``n`` counts quarters of an hour from the strip's start."""
 
     axis: Axis
     most: int
@@ -316,7 +316,7 @@ class _Columns:
         return drawn(f"<g><title>{words}</title>{bar}</g>")
 
     def span(self, n: int) -> str:
-        """Return the label of a column: weekday, start and end."""
+        """Return a column's label: weekday, start and end."""
         start = self.axis.start + n * _STRIP_BIN
         local, end = start.astimezone(self.zone), (start + _STRIP_BIN).astimezone(self.zone)
         return f"{humanize.weekday(local)} {local:%H:%M}-{end:%H:%M}"
@@ -364,7 +364,7 @@ def _now_mark(axis: Axis, now: datetime) -> Markup:
     ).format(x, x)
 
 
-# Trend of a job: durations, lateness and success, a column per day.
+# Job trend: durations, lateness and success, a column per day.
 
 _TREND_HEIGHT, _TOP = 84, 10
 _RATE_HEIGHT = 40
@@ -381,7 +381,7 @@ class _Range:
 
 
 def durations(days: Sequence[TrendDay]) -> Markup:
-    """Draw the median and the 95th percentile of durations per day."""
+    """Draw each day's median and 95th percentile duration."""
     ranges = [
         _Range(
             day,
@@ -400,7 +400,7 @@ def durations(days: Sequence[TrendDay]) -> Markup:
 
 
 def lateness(days: Sequence[TrendDay]) -> Markup:
-    """Draw the median and the maximum of lateness per day: the delay of a run's start after its slot."""
+    """Draw each day's median and maximum lateness: the delay of a run's start after its slot."""
     ranges = [
         _Range(
             day,

@@ -1,4 +1,4 @@
-"""Pages of jobs, and the form that runs a job."""
+"""Job pages, and the form that runs a job."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ from .rendering import render
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """An input of the form.
+    """A form input.
 
     Args:
-        name: Name of the argument.
+        name: Argument name.
         kind: ``text``, ``number``, ``checkbox``, ``date``, ``datetime-local``, ``password``, ``select``, ``textarea``, ``file`` or ``files``.
         value: Initial value as text; ``on`` checks a checkbox.
         required: True if the argument has no default.
-        hint: Format of the value.
-        step: Step of a number input: ``1`` or ``any``.
-        options: Options of a select.
+        hint: Expected format.
+        step: Number input step: ``1`` or ``any``.
+        options: Select options.
     """
 
     name: str
@@ -73,7 +73,7 @@ def fields(definition: JobDefinition, given: Mapping[str, str] | None = None) ->
     """Return the inputs for a job's arguments.
 
     Args:
-        definition: Definition of the job.
+        definition: Job definition.
         given: Values typed before, to show again.
     """
     if definition.parameters is None:
@@ -95,7 +95,7 @@ def typed_of(definition: JobDefinition, arguments: Mapping[str, Any]) -> dict[st
 
 
 def file_names(definition: JobDefinition) -> frozenset[str]:
-    """Return the names of arguments that are files; a form sends files as separate parts."""
+    """Return the arguments that are files; a form sends files as separate parts."""
     known = definition.parameters.model_fields if definition.parameters is not None else {}
     looks = {name: _look(_without_none(info.annotation)) for name, info in known.items()}
     return frozenset(name for name, look in looks.items() if look.kind in _FILES)
@@ -125,7 +125,7 @@ def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinit
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Kind of an input for a type, used to build a :class:`Field`."""
+    """Input kind for a type, used to build a :class:`Field`."""
 
     kind: str
     hint: str = ""
@@ -150,7 +150,7 @@ _FILES = {"file", "files"}
 
 
 def _look(kind: Any) -> _Look:
-    """Return the kind of input for a type."""
+    """Return the input kind for a type."""
     if options := _options(kind):
         return _Look("select", options=options)
     if get_origin(kind) in {list, set, frozenset, tuple}:
@@ -163,7 +163,7 @@ def _look(kind: Any) -> _Look:
 
 
 def _options(kind: Any) -> tuple[str, ...]:
-    """Return the options of a ``Literal`` or an enum; empty for any other type."""
+    """Return the options in a ``Literal`` or an enum; empty for different types."""
     if get_origin(kind) is Literal:
         return tuple(str(value) for value in get_args(kind))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -246,7 +246,7 @@ def _many(field: Field, text: str) -> Any:
         raise ValueError(f"{field.name}: not JSON that can be read") from None
 
 
-# Pages of jobs.
+# Job pages.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _RUNS_OF_JOB, _DAYS, _KEYS = 20, 30, 5
@@ -305,7 +305,7 @@ _SHOWN: dict[str, Callable[[JobOverview], bool]] = {
     "scheduled": lambda job: job.definition.schedule is not None,
     "manual": lambda job: job.definition.schedule is None,
 }
-"""Filters of the jobs page by name; an unknown name shows all jobs."""
+"""Jobs page filters by name; an unknown name shows all jobs."""
 
 
 def _is_shown(job: JobOverview, show: str) -> bool:
@@ -343,10 +343,10 @@ async def show_job(
     typed: Mapping[str, str] | None = None,
     error: str = "",
 ) -> Response:
-    """Render the page of a job, with values typed before and their error.
+    """Render a job's page, with values typed before and their error.
 
     Raises:
-        Problem: no job of this name exists, and no run or attempt of this name is stored.
+        Problem: no job with this name exists, and neither a run nor an attempt is stored.
     """
     definition, key = find_job(scheduler, name)
     now, lost_after = scheduler.clock.now(), scheduler.settings.lost_after_seconds
@@ -423,12 +423,12 @@ async def show_job(
 
 
 def _slots(job: JobOverview) -> list[tuple[datetime, str]]:
-    """Return the next five slots, each with the note of a calendar that moved the slot."""
+    """Return the next five slots, each with a note if a calendar moved the slot."""
     return [(slot, moved_there(job.definition, slot)) for slot in upcoming.next_runs(job, 5)]
 
 
 def _skipped(job: JobOverview, slots: list[tuple[datetime, str]], now: datetime) -> list[str]:
-    """Return the texts of the slots that calendars skip, up to the last of the next slots."""
+    """Describe the slots that calendars skip, up to the last of the next slots."""
     every = changes(job.definition, [slot for slot, _ in slots], now)
     return [one.text for one in every if one.at is None]
 
