@@ -1,1 +1,1 @@
-"""The command line of a project: `targcc`."""
+"""Command line of a project: `targcc`."""

@@ -1,4 +1,4 @@
-"""What the commands share: the settings, the scheduler opened for one command, types of options."""
+"""Shared parts of the commands: settings, a scheduler for the duration of a command, option types."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def settings(**overrides: Any) -> Settings:
-    """The settings; those that are not ``None`` in ``overrides`` go before the environment.
+    """Return the settings. Values in ``overrides`` that are not ``None`` precede the environment.
 
     Raises:
-        CliError: one of them is wrong, the scheduler is off, or the command is sent to a server.
+        CliError: a setting is invalid, the scheduler is off, or the command is sent to a server.
     """
     refuse_server()
     try:
@@ -49,22 +49,22 @@ def settings(**overrides: Any) -> Settings:
         raise CliError(_not_json(error)) from None
     if chosen.mode == "off":
         raise CliError("the scheduler is off: TARGCC_MODE says so")
-    # A command is meant to do something, also when a test starts it.
+    # A command runs the scheduler also in a test, where `auto` would turn the scheduler off.
     return chosen.model_copy(update={"mode": "embedded"}) if chosen.mode == "auto" else chosen
 
 
 def _wrong(item: Mapping[str, Any]) -> str:
-    """What is wrong with a setting, or with several together, by their names in the environment."""
+    """Describe an invalid setting, or an invalid combination, with the names of environment variables."""
     said = str(item["msg"]).removeprefix("Value error, ")
     if item["loc"]:
         return f"{_variable('_'.join(map(str, item['loc'])))}: {said}"
     fields = Settings.model_fields
-    named = r"^[a-z]+\b|[a-z]+_[a-z_]+"  # the first word, and what is no word of English
+    named = r"^[a-z]+\b|[a-z]+_[a-z_]+"  # the first word, and words with an underscore
     return re.sub(named, lambda name: _variable(name[0]) if name[0] in fields else name[0], said)
 
 
 def _not_json(error: SettingsError) -> str:
-    """Which setting could not be read: one that is a list or a mapping."""
+    """Describe a setting, a list or a mapping, that is no JSON."""
     name = re.search(r'field "(\w+)"', str(error))
     return f"{_variable(name[1]) if name else 'a setting'} is not JSON"
 
@@ -74,10 +74,10 @@ def _variable(field: str) -> str:
 
 
 def refuse_server() -> None:
-    """Refuse a command that is sent to a server, before it asks anything.
+    """Refuse a command that works only with the project's database, before the command prompts.
 
     Raises:
-        CliError: it is.
+        CliError: the command is sent to a server.
     """
     profile = server()
     if profile is not None:
@@ -88,7 +88,7 @@ def refuse_server() -> None:
 
 
 async def has_users(chosen: Settings) -> bool:
-    """Whether anybody may sign in with a password; the tables have to be there."""
+    """Return whether users with a password exist. The tables must exist."""
     engine = make_engine(chosen.database_url)
     try:
         async with engine.connect() as connection:
@@ -99,14 +99,14 @@ async def has_users(chosen: Settings) -> bool:
 
 @contextlib.asynccontextmanager
 async def opened(*, work_on: str | None = None) -> AsyncIterator[Scheduler]:
-    """The scheduler for one command, with its database brought up to date.
+    """Open the scheduler for a command and migrate its database.
 
     Args:
-        work_on: A queue to take runs from meanwhile; by default this process runs nothing.
+        work_on: Queue to run jobs from meanwhile; by default this process runs nothing.
     """
     logging.getLogger().addHandler(
         logging.NullHandler()
-    )  # errors are shown as messages, not as log lines
+    )  # show errors as messages, not as log lines
     scheduler = Scheduler(settings())
     queues = [work_on] if work_on is not None else None
     try:
@@ -117,14 +117,14 @@ async def opened(*, work_on: str | None = None) -> AsyncIterator[Scheduler]:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine to its end."""
+    """Run a command's coroutine and return the result."""
     return asyncio.run(coroutine)
 
 
 def audited(
     action: str, detail: str, work: Callable[[AsyncConnection, datetime], Awaitable[None]]
 ) -> None:
-    """Do ``work`` and write it into the audit, in one transaction."""
+    """Run ``work`` and add an audit row, in the same transaction."""
 
     async def command() -> None:
         async with opened() as scheduler:
@@ -140,7 +140,7 @@ def audited(
 
 
 def operator() -> Actor:
-    """The user of this terminal, as an actor."""
+    """Return the terminal's user as an actor."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):  # a container may have a user without a name
@@ -149,7 +149,11 @@ def operator() -> Actor:
 
 
 def duration(text: str) -> timedelta:
-    """The type of options that take a duration such as ``90s``, ``15m``, ``2d``."""
+    """Parse an option's duration such as ``90s``, ``15m``, ``2d``.
+
+    Raises:
+        click.BadParameter: the text is no duration.
+    """
     try:
         return parse_duration(text)
     except CronError as error:
@@ -157,7 +161,11 @@ def duration(text: str) -> timedelta:
 
 
 def instant(text: str) -> datetime:
-    """The type of options that take ``2026-12-31T08:00``, in the project's zone unless it names one, or a duration from now."""
+    """Parse an option's instant: ``2026-12-31T08:00``, by default in the project's zone, or a duration from now.
+
+    Raises:
+        click.BadParameter: the text is neither.
+    """
     zone = parse_zone(current().timezone)
     with contextlib.suppress(CronError):
         return datetime.now(zone) + parse_duration(text)

@@ -1,4 +1,4 @@
-"""Names that a shell completes. What cannot be found out quickly completes to nothing, and says nothing."""
+"""Complete names in the shell. A lookup that fails or times out completes nothing and prints nothing."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from .connect import path
 from .profiles import Profile, server
 
 _SECONDS = 2.0
-"""How long a server may take."""
+"""Seconds that a server may take to answer."""
 _Names = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 def profile_names(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """The profiles."""
+    """Complete names of profiles."""
     return _fitting(lambda: [profiles.LOCAL, *profiles.load().named], begun)
 
 
 def _completes(key: str, here: Callable[[], Iterable[str]], *, only: str | None = None) -> _Names:
-    """Names that the API lists below ``key``; without a server, what ``here`` finds in this process without asking the database.
+    """Build a completion of names.
 
-    ``only``: what has to be true of those that the API lists.
+    Args:
+        key: Path of the API that lists the names at a server.
+        here: Without a server, returns the names in this process, without a database query.
+        only: Field that must be true for a row of the API to count.
     """
 
     def complete(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
@@ -84,10 +87,10 @@ def _flows() -> Iterable[str]:
 
 
 job_names = _completes("jobs", _jobs)
-"""The jobs, in the code or at the server."""
+"""Complete names of jobs, in the code or at the server."""
 queue_names = _completes("queues", _queues)
-"""The queues of the jobs."""
+"""Complete names of queues."""
 flow_names = _completes("jobs", _flows, only="flow")
-"""The flows of targcc.yaml."""
+"""Complete names of flows: of targcc.yaml, or at the server."""
 server_names = _completes("servers", list)
-"""The nodes; only a server is asked."""
+"""Complete names of nodes; only with a server."""

@@ -1,4 +1,4 @@
-"""The one way in which commands reach the API: of a server that was chosen, else in this process."""
+"""Connect commands to the API: at the chosen server, else in this process."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def path(*parts: object) -> str:
-    """The address of something below ``/api``; a part may hold any character."""
+    """Join parts to a path below ``api/``; a part may hold any character."""
     return "/".join(["api", *(quote(str(part), safe="") for part in parts)])
 
 
 @contextlib.asynccontextmanager
 async def connect(*, work_on: str | None = None) -> AsyncIterator[Api]:
-    """The API for one command.
+    """Open the API for a command.
 
     Args:
-        work_on: Without a server: a queue that this process takes runs from meanwhile.
+        work_on: Queue that this process runs jobs from meanwhile; ignored with a server.
     """
     profile = server()
     if profile is None:

@@ -1,4 +1,4 @@
-"""A group of commands that shows the errors a user can cause as messages, without a traceback."""
+"""Group of commands that prints a user's errors as messages, without a traceback."""
 
 from __future__ import annotations
 
@@ -38,20 +38,24 @@ _SHOWN_AS_THEY_ARE = (
 
 
 class CliError(click.ClickException):
-    """Something cannot be done; the message says why and what to do. Exit status 2."""
+    """Error of a command with exit status 2. The message says why and what to do next."""
 
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
-        """Print it to stderr."""
+        """Print the message to stderr, with secrets masked."""
         click.echo(f"error: {visible(mask(self.message), lines=True)}", file=file or sys.stderr)
 
 
 class Commands(click.Group):
-    """A group that shows errors of its commands as messages instead of tracebacks."""
+    """Group that prints expected errors of its commands as messages instead of tracebacks."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+        """Run the command.
+
+        Raises:
+            CliError: the command failed with an expected error.
+        """
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -62,7 +66,7 @@ class Commands(click.Group):
 
 
 def _in_words(error: Exception) -> str | None:
-    """The message for an error; ``None`` for one that is not expected."""
+    """Return the message for an expected error; ``None`` for any other error."""
     if isinstance(error, errors.UnknownJob):
         return f"{error}\n  targcc job list shows what there is"
     if isinstance(error, errors.ArgumentsError):
@@ -78,7 +82,7 @@ def _in_words(error: Exception) -> str | None:
 
 
 def _body_error(error: Exception) -> str | None:
-    """What is wrong with the body of a request, as options gave it; bodies are the models whose names end with ``In``."""
+    """Return the message for an invalid request body built from options. Models of bodies have names that end with ``In``."""
     from pydantic import ValidationError
 
     if not isinstance(error, ValidationError) or not error.title.endswith("In"):

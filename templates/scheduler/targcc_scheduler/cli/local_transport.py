@@ -1,4 +1,4 @@
-"""The REST API in this process: import only the part that a command needs."""
+"""REST API in this process; imports only the part that a command needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..web.state import Web
 from .common import opened, operator
 from .transport import Api
 
-# Which module of the API has which addresses, so that a command imports no more than one.
+# Modules of the API by the first part of the path, so that a command imports few modules.
 
 _PARTS = {
     "jobs": (
@@ -67,25 +67,25 @@ _PARTS = {
 
 
 def part_names(path: str) -> tuple[str, ...]:
-    """The modules that may have a path such as ``/api/jobs/DailyReport/why``, the likeliest first."""
+    """Return the modules that may serve a path such as ``/api/jobs/DailyReport/why``, most likely first."""
     return _PARTS.get(path.removeprefix("/api/").partition("/")[0], ("web.api.system",))
 
 
-# The REST API in this process, over the project's own database: whoever can read that may do everything.
+# REST API in this process, over the project's database. A user with access to the database gets the role admin.
 
 
 class _Terminal:
-    """The user of this terminal."""
+    """Identity provider that returns the terminal's user as admin."""
 
     async def authenticate(self, _request: Request) -> Principal:
-        """See :class:`IdentityProvider`."""
+        """Return the terminal's user as admin; see :class:`IdentityProvider`."""
         by = operator()
         return Principal(name=by.name or "unknown", role=Role.ADMIN, caller=by)
 
 
 @contextlib.asynccontextmanager
 async def in_this_process(*, work_on: str | None = None) -> AsyncIterator[Api]:
-    """The API of a scheduler that is opened for one command; ``work_on`` is a queue that it takes runs from meanwhile."""
+    """Open a scheduler and its API for a command. ``work_on`` is a queue that the scheduler runs jobs from meanwhile."""
     async with opened(work_on=work_on) as scheduler:
         transport = httpx.ASGITransport(_Parts(scheduler))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost/") as client:
@@ -93,20 +93,20 @@ async def in_this_process(*, work_on: str | None = None) -> AsyncIterator[Api]:
 
 
 class _Parts:
-    """The API, of which only the part is imported that a request is for: all of it takes as long as the rest of a command."""
+    """ASGI app of the API that imports only the part for a request: importing every part would double a command's duration."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._app = FastAPI(openapi_url=None)
         self._app.state.targcc = Web(scheduler, Metrics(scheduler), (_Terminal(),), prefix="")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, as an ASGI app does."""
+        """Answer a request (ASGI)."""
         self._app.router.routes[:] = _routes(scope)
         await self._app(scope, receive, send)
 
 
 def _routes(scope: Scope) -> list[BaseRoute]:
-    """The routes of the first part that has one for a request."""
+    """Return the routes of the first part that matches a request; empty if no part does."""
     for name in part_names(scope["path"]):
         routes: list[BaseRoute] = import_module(f"..{name}", __package__).router.routes
         if any(route.matches(scope)[0] is Match.FULL for route in routes):

@@ -16,17 +16,17 @@ from typing import Any, TextIO
 from ..core.masking import mask, masked
 from ..settings import Settings
 
-# One JSON object a line, as structlog writes it, for records of the standard library's loggers.
+# JSON format for records of standard library loggers: an object per line, as structlog writes objects.
 
 _USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
-"""What every record has; all else was given with ``extra``."""
+"""Attributes of every log record; all further attributes come from ``extra``."""
 
 
 class JsonFormatter(logging.Formatter):
-    """``event``, ``level``, ``logger``, what was given with ``extra``, ``timestamp`` in UTC, and the traceback as ``exception``."""
+    """Format a record as JSON: ``event``, ``level``, ``logger``, the ``extra`` values, ``timestamp`` in UTC, the traceback as ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record; secrets in any part of it are masked."""
+        """Return the line of a record, with secrets masked in every part."""
         entry: dict[str, Any] = {
             "event": mask(record.getMessage()),
             "level": record.levelname.lower(),
@@ -41,19 +41,19 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str)
 
 
-# The log of the process: readable lines on a terminal, one JSON object a line elsewhere.
+# Log of the process: readable lines on a terminal, a JSON object per line elsewhere.
 
 _CHATTY = (
     *("aiosmtplib", "aiosqlite", "alembic", "asyncio", "httpx", "httpcore"),
     *("procrastinate", "psycopg", "sqlalchemy", "uvicorn"),
 )
-"""Loggers of what the scheduler uses: at DEBUG some of them log addresses, parameters of statements and rows."""
+"""Loggers of libraries, limited to WARNING: at DEBUG some log addresses, statement parameters and rows."""
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
-    """Send every logger of the process, structlog's too, to ``stream`` (default: stderr) in the format the settings say.
+    """Send every logger of the process, structlog's too, to ``stream`` (default: stderr) in the format of the settings.
 
-    JSON needs no structlog, which takes some MiB with all that it imports: it is set up when a job imports it.
+    JSON needs no structlog, whose import takes some MiB. If the format is JSON, structlog is set up when a job imports structlog.
     """
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
@@ -77,11 +77,11 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
 
 
 class _WhenImported(MetaPathFinder):
-    """Calls ``action`` once, right after a module was imported for the first time.
+    """Import hook that calls ``action`` a single time, right after the first import of a module.
 
     Args:
-        name: The module.
-        action: What to do.
+        name: Name of the module.
+        action: Function to call.
     """
 
     def __init__(self, name: str, action: Callable[[], None]) -> None:
@@ -90,7 +90,7 @@ class _WhenImported(MetaPathFinder):
 
     @classmethod
     def expect(cls, name: str, action: Callable[[], None]) -> None:
-        """Wait for a module, in place of whoever waited for it before."""
+        """Register an action for a module and replace an earlier action for the same module."""
         sys.meta_path[:] = [
             one for one in sys.meta_path if not (isinstance(one, cls) and one.name == name)
         ]
@@ -99,7 +99,7 @@ class _WhenImported(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module's own spec, whose loader calls the action too; of other modules, nothing."""
+        """Return the module's spec with a loader that also calls the action; ``None`` for any other module."""
         del path, target
         if fullname != self.name or self not in sys.meta_path:
             return None

@@ -1,4 +1,4 @@
-"""The log by structlog: readable lines, and JSON in processes whose jobs use it."""
+"""Log format of structlog: readable lines, and JSON in processes whose jobs import structlog."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..core.masking import MaskedTraceback, masked
 
 
 def configure_structlog(*, as_json: bool, colors: bool) -> logging.Formatter:
-    """Lead structlog's loggers to those of the standard library; returns the format of both."""
+    """Route structlog's loggers to the standard library's and return the formatter for both."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -31,7 +31,7 @@ def configure_structlog(*, as_json: bool, colors: bool) -> logging.Formatter:
             _with_masked_traceback,
             structlog.processors.format_exc_info,
             _without_secrets,
-            # Plain: a pretty traceback shows local variables, and with them secrets.
+            # Plain tracebacks: a pretty traceback shows local variables, which may hold secrets.
             structlog.processors.JSONRenderer(default=str) if as_json else _console(colors=colors),
         ],
     )
@@ -44,7 +44,7 @@ def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
 
 
 def _with_masked_traceback(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Show the traceback that a record of the scheduler has as a text."""
+    """Replace ``exc_info`` by ``exception`` if the scheduler has stored a masked traceback as text."""
     said = event.get("exc_info")
     if isinstance(said, tuple) and isinstance(said[1], MaskedTraceback):
         del event["exc_info"]
@@ -53,7 +53,7 @@ def _with_masked_traceback(_: WrappedLogger, __: str, event: EventDict) -> Event
 
 
 def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Mask secrets in every part of a line, from any logger."""
+    """Mask secrets in every part of a log line, from any logger."""
     return {
         key: value if key == "_record" else masked({key: value})[key]
         for key, value in event.items()

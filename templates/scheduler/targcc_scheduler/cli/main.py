@@ -1,4 +1,4 @@
-"""The command line: ``targcc``. Exit status: 0 done, 1 the run that was waited for did not succeed, 2 it cannot be done."""
+"""Command line ``targcc``. Exit status: 0 done, 1 the awaited run did not succeed, 2 the command cannot be carried out."""
 
 from __future__ import annotations
 
@@ -64,19 +64,19 @@ _MODULES = {
 
 
 class LazyCommands(Commands):
-    """A group that imports the module of a command when the command is used."""
+    """Group that imports a command's module when the command is used."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command, in a process of ours."""
+        """Run the command, and defer the import of the ORM."""
         leave_orm_until_asked()
         return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of the help."""
+        """Return the names of commands, in the order of the help."""
         return [*super().list_commands(ctx), *_MODULES]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command, imported now."""
+        """Import and return a command; ``None`` for an unknown name."""
         if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
         module, name = _MODULES[cmd_name]
@@ -90,7 +90,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
 
         try:
             name = current().name
-        except ProjectError as error:  # this is before the command is invoked
+        except ProjectError as error:  # runs before the command, outside `Commands.invoke`
             raise CliError(str(error)) from None
         click.echo(f"{name}, {DISTRIBUTION} {__version__} ({MODE})")
         ctx.exit()
@@ -133,7 +133,7 @@ def main(**_where: str | None) -> None:
 
 
 def _end_at_once() -> None:
-    """Let Python look for no garbage in what the system takes back anyway; that is a quarter of a short command."""
+    """Skip garbage collection at exit, since the system frees the memory anyway; saves a quarter of a short command's time."""
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
 
@@ -141,6 +141,6 @@ def _end_at_once() -> None:
 def _show_without_secrets(
     kind: type[BaseException], error: BaseException, traced: TracebackType | None
 ) -> None:
-    """The traceback of what nobody expected, with secrets masked and control characters visible."""
+    """Print the traceback of an unexpected error, with secrets masked and control characters visible."""
     text = "".join(traceback.format_exception(kind, error, traced))
     click.echo(visible(mask(text), lines=True), err=True, nl=False)

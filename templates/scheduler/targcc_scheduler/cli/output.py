@@ -26,7 +26,7 @@ from .common import Function as CommonFunction
 from .common import duration, instant
 from .group import CliError
 
-# ``--watch``: what a command shows, again and again.
+# ``--watch``: repeat a command.
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _USUAL = "2"
@@ -34,7 +34,10 @@ _sleep = time.sleep
 
 
 def watch_option(command: Function) -> Function:
-    """``--watch [SECONDS]``: show it anew every few seconds, in place on a terminal and below each other elsewhere; Ctrl-C ends it."""
+    """Add ``--watch [SECONDS]``: repeat the command every few seconds until Ctrl-C.
+
+    On a terminal, each output replaces the previous output; elsewhere, outputs follow each other.
+    """
 
     @functools.wraps(command)
     def repeated(*arguments: Any, watch: float | None, **options: Any) -> Any:
@@ -72,17 +75,17 @@ def _look(command: Callable[[], Any], *, first: bool, as_json: bool) -> None:
     except CliError as error:
         if first:
             raise
-        screen.write(f"error: {error.message}\n")  # a server may be back at the next look
+        screen.write(f"error: {error.message}\n")  # a server may be up again at the next repetition
     except (SystemExit, click.exceptions.Exit):
-        pass  # a status, such as that of what doctor found: what is shown says it
+        pass  # an exit status, such as doctor's: the output shows the findings
     _show(screen.getvalue(), terminal=terminal, as_json=as_json)
 
 
 class _Terminal(io.StringIO):
-    """Takes what a command prints for a terminal."""
+    """Buffer that captures a command's output as for a terminal."""
 
     def isatty(self) -> bool:
-        """Whether tables may have colours."""
+        """Return true, so that tables have colours."""
         return True
 
 
@@ -95,28 +98,28 @@ def _show(text: str, *, terminal: bool, as_json: bool) -> None:
         return
     size = shutil.get_terminal_size()
     lines = [f"{datetime.now().astimezone():%H:%M:%S}", *text.splitlines()][: size.lines - 1]
-    # Home, each line with the rest of the old one erased, then what is below: nothing flickers.
+    # Move the cursor home, overwrite each line and erase its rest, then erase the lines below. Clearing the screen first would flicker.
     screen = "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
     click.echo(screen, nl=False, color=True)
     sys.stdout.flush()
 
 
-# What commands print: tables, pairs, JSON.
+# Output of commands: tables, pairs, JSON.
 
 
 def json_option(command: CommonFunction) -> CommonFunction:
-    """``--json``: for programs."""
+    """Add ``--json``: output for programs."""
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     return option(command)
 
 
 def shows(command: CommonFunction) -> CommonFunction:
-    """``--json`` and ``--watch`` of a command that shows something and changes nothing."""
+    """Add ``--json`` and ``--watch`` to a command that only reads."""
     return json_option(watch_option(command))
 
 
 def limit_option(command: CommonFunction) -> CommonFunction:
-    """``--limit``: how many rows a list shows."""
+    """Add ``--limit``: most rows of a list."""
     option = click.option(
         "--limit",
         type=click.IntRange(1, 10_000),
@@ -129,7 +132,7 @@ def limit_option(command: CommonFunction) -> CommonFunction:
 
 @contextlib.contextmanager
 def progress_line() -> Iterator[Callable[[str], None]]:
-    """A function that says on a terminal how far a command is, on one line that is gone at the end; silent elsewhere."""
+    """Yield a function that prints progress to stderr. On a terminal, progress takes a single line, cleared at the end; elsewhere, print nothing."""
     shown = sys.stderr.isatty()
 
     def say(text: str) -> None:
@@ -145,7 +148,7 @@ def progress_line() -> Iterator[Callable[[str], None]]:
 
 
 def pause_options(command: CommonFunction) -> CommonFunction:
-    """``--reason`` and ``--until`` of commands that pause something."""
+    """Add ``--reason`` and ``--until`` to a command that pauses a job or queue."""
     reason = click.option("--reason", help="What the next person should know.")
     until = click.option(
         "--until",
@@ -157,7 +160,7 @@ def pause_options(command: CommonFunction) -> CommonFunction:
 
 
 def wait_options(command: CommonFunction) -> CommonFunction:
-    """``--wait`` and ``--timeout`` of commands that start a run."""
+    """Add ``--wait`` and ``--timeout`` to a command that starts a run."""
     wait = click.option(
         "--wait", is_flag=True, help="Wait until it is over; exit status 1 unless it succeeds."
     )
@@ -165,7 +168,7 @@ def wait_options(command: CommonFunction) -> CommonFunction:
 
 
 def timeout_option(command: CommonFunction) -> CommonFunction:
-    """``--timeout`` of a command that waits."""
+    """Add ``--timeout`` to a command that waits."""
     return _timeout("Give up after this, such as 10m.")(command)
 
 
@@ -174,7 +177,7 @@ def _timeout(said: str) -> Callable[[CommonFunction], CommonFunction]:
 
 
 def done(message: str, *, as_json: bool, **more: Any) -> None:
-    """Say what a command has done; ``more`` is for programs."""
+    """Print a command's result message; with ``as_json``, print the message and ``more`` as JSON."""
     if as_json:
         print_json({**more, "message": message})
     else:
@@ -182,13 +185,13 @@ def done(message: str, *, as_json: bool, **more: Any) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON: models, frozen values, and what is made of them."""
+    """Print a value as JSON, with secrets masked: models, dataclasses and containers of both."""
     plain = masked(to_jsonable_python(value))
     click.echo(visible_json(json.dumps(plain, ensure_ascii=False, indent=2)))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows: a table that fits the terminal, or aligned columns with nothing cut off in a pipe."""
+    """Print rows: on a terminal as a table that fits the width, in a pipe as aligned columns of full length."""
     cells = [[_one_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(headings, cells)
@@ -227,17 +230,17 @@ def _one_line(text: str) -> str:
 
 
 def as_shown(text: str, *, lines: bool = False) -> str:
-    """Somebody's text as a terminal may show it: without secrets, and with control characters made visible.
+    """Make a foreign text safe for a terminal: mask secrets and make control characters visible.
 
     Args:
-        text: Such as a name, a message, or a traceback.
-        lines: Whether it may have several lines.
+        text: Text such as a name, a message, or a traceback.
+        lines: True keeps line breaks.
     """
     return visible(mask(text), lines=lines)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print names and values, one pair a line; those without a value are left out."""
+    """Print a name and its value per line; skip empty values."""
     shown = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
@@ -245,7 +248,7 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def when(instant: datetime | None, now: datetime) -> str:
-    """An instant with how far away it is, in the project's zone."""
+    """Format an instant in the project's zone, with the time relative to ``now``; empty for ``None``."""
     if instant is None:
         return ""
     zone = parse_zone(current().timezone)

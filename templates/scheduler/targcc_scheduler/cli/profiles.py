@@ -1,4 +1,4 @@
-"""Servers that commands may be sent to: named in a file of the user's, by options, or by ``TARGCC_SERVER`` and ``TARGCC_TOKEN``."""
+"""Servers for commands: from the user's profiles file, from options, or from ``TARGCC_SERVER`` and ``TARGCC_TOKEN``."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ from ..core.secrets import register_secret, resolve
 from .group import CliError
 
 LOCAL = "local"
-"""The profile that is no server: the project's own database."""
+"""Profile for the project's own database, without a server."""
 OPTIONS = ("server", "token", "ca", "profile")
-"""The options of ``targcc`` that say where a command is carried out."""
+"""``targcc`` options that choose a server."""
 _NAME = re.compile(r"[\w.-]{1,50}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A server, and how to sign in there.
+    """A server and its credentials.
 
     Args:
-        server: The address of its dashboard, such as ``https://jobs.example.com/jobs``.
-        token: An API token, or where it is: ``${NAME}`` or ``file:PATH``.
-        ca: A file with the certificates of the authority that signed the server's; empty for those that are known anyway.
+        server: Dashboard address, such as ``https://jobs.example.com/jobs``.
+        token: API token, or a reference: ``${NAME}`` or ``file:PATH``.
+        ca: File with certificates from the authority that signed the server's certificate; empty for the default authorities.
+
+    Raises:
+        CliError: the address is invalid.
     """
 
     server: str
@@ -53,7 +56,11 @@ class Profile:
             raise CliError("the address of a server has no user, no ? and no #")
 
     def secret(self) -> str:
-        """The token itself."""
+        """Resolve and return the token, and register the token for masking.
+
+        Raises:
+            CliError: the token cannot be resolved.
+        """
         try:
             found = resolve(self.token)
         except SecretError as error:
@@ -65,13 +72,17 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """What the file holds."""
+    """Content of the profiles file."""
 
     current: str = LOCAL
     named: dict[str, Profile] = field(default_factory=dict)
 
     def get(self, name: str) -> Profile | None:
-        """A profile; ``None`` is the project's own database."""
+        """Return a profile by name; ``None`` for the project's own database.
+
+        Raises:
+            CliError: the profile does not exist.
+        """
         if name == LOCAL:
             return None
         if name not in self.named:
@@ -81,14 +92,18 @@ class Profiles:
 
 
 def file() -> Path:
-    """Where the profiles are: in the place of this platform, else where ``TARGCC_PROFILES`` says."""
+    """Return the profiles file: ``TARGCC_PROFILES``, else the platform's directory for settings."""
     return Path(
         os.environ.get("TARGCC_PROFILES") or Path(click.get_app_dir("targcc"), "profiles.toml")
     )
 
 
 def load() -> Profiles:
-    """The profiles of this user."""
+    """Read the user's profiles; without a file, return no profiles.
+
+    Raises:
+        CliError: the file cannot be read.
+    """
     path = file()
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -101,7 +116,7 @@ def load() -> Profiles:
 
 
 def save(profiles: Profiles) -> None:
-    """Write the file anew; nobody else may read it."""
+    """Replace the profiles file, readable by its owner only."""
     lines = [f"current = {_quoted(profiles.current)}"]
     for name, one in profiles.named.items():
         lines += ["", f"[profiles.{_quoted(name)}]"]
@@ -117,29 +132,35 @@ def save(profiles: Profiles) -> None:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(
-        text, ensure_ascii=False
-    )  # a basic string of TOML is written as JSON writes one
+    return json.dumps(text, ensure_ascii=False)  # TOML's basic strings have JSON's syntax
 
 
 def added(profiles: Profiles, name: str, profile: Profile) -> Profiles:
-    """With one more, or another of that name."""
+    """Return the profiles with ``profile`` added or replaced.
+
+    Raises:
+        CliError: the name is invalid.
+    """
     if name == LOCAL or not _NAME.fullmatch(name):
         raise CliError(f"{name!r} is no name for a profile: letters, digits, - _ . and not {LOCAL}")
     return replace(profiles, named={**profiles.named, name: profile})
 
 
 def removed(profiles: Profiles, name: str) -> Profiles:
-    """Without one; where it was in use, the project's own database is."""
+    """Return the profiles without ``name``. If ``name`` was in use, the project's own database becomes the current profile.
+
+    Raises:
+        CliError: the profile does not exist.
+    """
     profiles.get(name)
     left = {key: one for key, one in profiles.named.items() if key != name}
     return Profiles(LOCAL if profiles.current == name else profiles.current, left)
 
 
 def server() -> Profile | None:
-    """The server that this command line is for; ``None`` is the project's own database.
+    """Return the server for this command line; ``None`` for the project's own database.
 
-    Options go before the environment, and that before the profile in use.
+    Options precede the environment. The environment precedes the profile in use.
     """
     context = click.get_current_context(silent=True)
     if context is None:

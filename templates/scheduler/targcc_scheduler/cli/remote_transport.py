@@ -1,4 +1,4 @@
-"""The REST API of a server."""
+"""REST API of a server, over HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ _SECONDS = 60.0
 
 @contextlib.asynccontextmanager
 async def at_server(profile: Profile, *, seconds: float = _SECONDS) -> AsyncIterator[Api]:
-    """The API at the server of a profile; ``seconds`` is how long an answer may take."""
+    """Open the API at a profile's server; ``seconds`` is the timeout of an answer.
+
+    Raises:
+        CliError: the token or the certificates cannot be read.
+    """
     headers = {"User-Agent": f"targcc/{__version__}"}
     if token := profile.secret():
         headers["Authorization"] = f"Bearer {token}"

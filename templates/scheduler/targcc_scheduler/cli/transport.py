@@ -1,4 +1,4 @@
-"""The REST API as commands use it, and its errors as sentences."""
+"""REST API client for commands, with errors as messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..scheduler import Scheduler
 
 
-# What a server refuses, and why it cannot be reached, as one sentence with what to do.
+# Messages for refused requests and unreachable servers, with the next step.
 
 _ADVICE = {
     "urn:targcc:problem:no-such-job": "\n  targcc job list shows what there is",
@@ -29,7 +29,7 @@ _ADVICE = {
 
 
 def refusal(answer: httpx.Response, where: str) -> CliError:
-    """What a status other than success means."""
+    """Return the error for an answer with an unsuccessful status."""
     problem = _problem(answer)
     if problem is None:
         return CliError(_not_ours(answer, where))
@@ -58,7 +58,7 @@ def _problem(answer: httpx.Response) -> dict[str, Any] | None:
 
 
 def _whose(answer: httpx.Response, where: str) -> str:
-    """Who refuses, where that is about the caller and not about the request."""
+    """Name the server if the refusal concerns the caller (401, 403), not the request."""
     about_caller = answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
     return f"\n  {where} says so." if where and about_caller else ""
 
@@ -76,7 +76,7 @@ def _not_ours(answer: httpx.Response, where: str) -> str:
 
 
 def unreachable(error: httpx.HTTPError, where: str) -> CliError:
-    """Why there is no answer."""
+    """Return the error for a request without an answer."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -106,26 +106,26 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-# The REST API as commands use it. Whether it is answered in this process or by a server is the transport's business.
+# REST API client. The transport decides whether this process or a server answers.
 
 T = TypeVar("T")
 P = TypeVar("P")
 Sent = tuple[str, tuple[str, BinaryIO]]
-"""A file in a form: the name of its part, its own name, and its content."""
+"""A file in a form: part name, file name, content."""
 _MOST = 500
-"""Rows that the API gives at once."""
+"""Most rows in an API answer."""
 _CURSOR = re.compile(r'[?&]cursor=([^&>]+)[^>]*>; rel="next"')
 
 
 class Api:
-    """The REST API, with its answers as the values that they describe.
+    """REST API client that parses answers into typed values.
+
+    Every method raises :class:`CliError` if the server cannot be reached or refuses.
 
     Args:
-        client: Sends the requests; its base is the address of the dashboard.
-        where: That address, for messages; empty in this process.
-        scheduler: The scheduler that answers in this process; ``None`` when a server does.
-
-    Every method raises :class:`CliError` with one sentence when the server cannot be reached or refuses.
+        client: HTTP client with the dashboard's address as base URL.
+        where: Dashboard address for messages; empty in this process.
+        scheduler: Scheduler that answers in this process; ``None`` with a server.
     """
 
     def __init__(
@@ -137,33 +137,33 @@ class Api:
 
     @property
     def now(self) -> datetime:
-        """The time."""
+        """Return the current time: the scheduler's in this process, else this machine's."""
         return self.scheduler.clock.now() if self.scheduler is not None else datetime.now(UTC)
 
     async def get(self, address: str, kind: type[T], **query: Any) -> T:
-        """Read something."""
+        """Send GET and parse the answer as ``kind``."""
         return self._read(await self._send("GET", address, query=query), kind)
 
     async def post(
         self, address: str, kind: type[T], body: BaseModel | dict[str, Any] | None = None
     ) -> T:
-        """Do something."""
+        """Send POST with a JSON body and parse the answer as ``kind``."""
         return self._read(await self._send("POST", address, body=body), kind)
 
     async def send_files(
         self, address: str, kind: type[T], fields: dict[str, str], files: Sequence[Sent]
     ) -> T:
-        """Do something that takes files."""
+        """Send POST with form fields and files, and parse the answer as ``kind``."""
         return self._read(await self._send("POST", address, fields=fields, files=files), kind)
 
     async def content(self, address: str) -> AsyncIterator[bytes]:
-        """A file as it is, piece by piece."""
+        """Stream a file as bytes, piece by piece."""
         async with self._streamed(address, {}) as answer:
             async for piece in answer.aiter_bytes():
                 yield piece
 
     async def delete(self, address: str, kind: type[T], **query: Any) -> T:
-        """Remove or end something."""
+        """Send DELETE and parse the answer as ``kind``."""
         return self._read(await self._send("DELETE", address, query=query), kind)
 
     async def pages(
@@ -175,14 +175,14 @@ class Api:
         rows: Callable[[P], list[T]],
         **query: Any,
     ) -> list[T]:
-        """The first ``limit`` rows of a list, over as many pages as they need.
+        """Return a list's first ``limit`` rows, over as many pages as needed.
 
         Args:
-            address: The list.
-            kind: What one page is.
-            limit: At most so many.
-            rows: The rows of a page.
-            query: Which.
+            address: List path.
+            kind: Page type.
+            limit: Most rows to return.
+            rows: Function that returns a page's rows.
+            query: Query parameters.
         """
         found: list[T] = []
         while len(found) < limit:
@@ -196,7 +196,7 @@ class Api:
         return found
 
     async def text(self, address: str, **query: Any) -> AsyncIterator[str]:
-        """A file, piece by piece."""
+        """Stream a file as text, piece by piece."""
         async with self._streamed(address, query) as answer:
             async for piece in answer.aiter_text():
                 yield piece

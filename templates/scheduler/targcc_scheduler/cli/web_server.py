@@ -1,4 +1,4 @@
-"""The web server of ``targcc serve``, and its guard against slow connections."""
+"""Web server of ``targcc serve``, with a guard against slow connections."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
     from ..web.state import Web
 
 
-# Connections of the web server that are slow on purpose, or too many: they end, so that others are answered.
+# Guard against slow connections and too many connections: such connections are closed, so that the server can answer the rest.
 #
-# Uvicorn ends a connection that is idle between two requests. It waits as long as a client likes for the rest of a request, and for a client that
-# does not read its answer.
+# Uvicorn closes a connection that is idle between two requests. Uvicorn waits without limit for the rest of a request, and for a client that does
+# not read the answer.
 
 MOST_HEAD_BYTES = 65_536
-"""Bytes of a request's head, for a parser that has no limit of its own."""
+"""Most bytes of a request's head, for a parser without a limit."""
 LEAST_READ_BYTES = 16_384
-"""Bytes of an answer that a client takes at a time, so that it counts as reading."""
+"""Least bytes of an answer that a client has to take to count as reading."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Limits:
-    """What one server allows its clients, and who they are.
+    """Limits of a server's connections, and the connections that count.
 
     Args:
-        per_address: Connections of one address at the same time.
-        waiting: Connections of everybody whose request is not here yet; when there are more, the one goes that waits longest.
-        proxies: Addresses and networks, separated by commas, that many people come from; ``*`` is everybody.
-        head: Seconds until the head of a request is there.
-        body: Seconds from then until its body is.
-        reading: Seconds in which a client takes the next part of its answer.
+        per_address: Most simultaneous connections per address.
+        proxies: Addresses and networks of proxies, separated by commas, exempt from ``per_address``; ``*`` exempts every address.
+        waiting: Most connections without a complete request; a further connection closes the connection that has waited longest.
+        head: Seconds until a request's head has to be complete.
+        body: Seconds after the head until the body has to be complete.
+        reading: Seconds until a client has to take the next part of its answer.
     """
 
     per_address: int
@@ -68,7 +68,7 @@ class Limits:
     _waiting: dict[Any, float] = field(default_factory=dict)
 
     def begin(self, connection: Any, address: str | None, now: float) -> bool:
-        """Count a connection; whether it may stay."""
+        """Count a connection and return whether the connection may stay."""
         self._waiting[connection] = now
         if address is None or self._is_proxy(address):
             self._make_room()
@@ -78,7 +78,7 @@ class Limits:
         return self._open[address] <= self.per_address
 
     def is_here(self, connection: Any) -> None:
-        """Note that a connection's request is there as a whole."""
+        """Note that a connection's request is complete."""
         self._waiting.pop(connection, None)
 
     def waits(self, connection: Any, now: float) -> None:
@@ -90,7 +90,7 @@ class Limits:
         self._waiting.pop(connection, None)
         if address is not None and address in self._open:
             self._open[address] -= 1
-            self._open += Counter()  # without those of whom nothing is left
+            self._open += Counter()  # drop addresses without connections
 
     def _make_room(self) -> None:
         if len(self._waiting) > self.waiting:
@@ -111,7 +111,7 @@ class Limits:
 
 
 class GuardedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # whichever is installed
-    """Uvicorn's protocol, with an end for connections that are slower than :class:`Limits` allow."""
+    """Uvicorn's protocol; closes connections that are slower than :class:`Limits` allow."""
 
     limits: ClassVar[Limits]
     loop: asyncio.AbstractEventLoop
@@ -119,7 +119,7 @@ class GuardedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # wh
     cycle: Any
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Somebody connects."""
+        """Count a new connection; close the connection if its address has too many."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if isinstance(peer, tuple) else None
@@ -136,7 +136,7 @@ class GuardedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # wh
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Something came: a request may be whole by it, or the next one begins."""
+        """Take received data, note the start and the end of requests, and close the connection if a head is too long."""
         answered = self._request is not None and self._request.response_complete
         if answered and self._head_since is None:
             self._head_since, self._head_bytes = self.loop.time(), 0
@@ -155,12 +155,12 @@ class GuardedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # wh
             self.limits.is_here(self)
 
     def resume_writing(self) -> None:
-        """The client has taken most of what was written."""
+        """Note that the client has taken most of the written data."""
         self._read_at = self.loop.time()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended."""
+        """Forget the closed connection."""
         self._leave()
         super().connection_lost(exc)
 
@@ -177,8 +177,8 @@ class GuardedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # wh
         self._timer = self.loop.call_later(pause, self._look)
 
     def _look(self) -> None:
-        """End the connection if its client has taken too long."""
-        if self.transport.get_protocol() is not self:  # it is a web socket now
+        """Close the connection if its client is too slow."""
+        if self.transport.get_protocol() is not self:  # upgraded to a web socket
             self._leave()
             return
         self._note_request()
@@ -200,25 +200,25 @@ class GuardedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # wh
 
 
 def guarded(limits: Limits) -> type[GuardedProtocol]:
-    """The protocol of one server."""
+    """Return the protocol class for a server with these limits."""
     return type("Guarded", (GuardedProtocol,), {"limits": limits})
 
 
 class BehindProxies:
-    """An app behind proxies that are believed: ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count from their addresses.
+    """ASGI app that accepts ``X-Forwarded-For`` and ``X-Forwarded-Proto`` from trusted proxies.
 
-    What it notes of a request is who sent it to us, which no header says: uvicorn's middleware puts the client in that place.
+    Store in the request's scope whether a trusted proxy sent the request, since uvicorn's middleware replaces the proxy's address by the client's.
 
     Args:
-        app: The ASGI app.
-        proxies: Addresses and networks, separated by commas; ``*`` is everybody.
+        app: ASGI app to wrap.
+        proxies: Addresses and networks of trusted proxies, separated by commas; ``*`` trusts every address.
     """
 
     def __init__(self, app: Any, proxies: str) -> None:
         self._app = ProxyHeadersMiddleware(app, trusted_hosts=proxies)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request, as an ASGI app does."""
+        """Answer a request (ASGI)."""
         if _has_two_lengths(scope):
             await _refuse(send)
             return
@@ -229,7 +229,10 @@ class BehindProxies:
 
 
 def _has_two_lengths(scope: Any) -> bool:
-    """Whether a request says in two ways where its body ends: what comes after one of them could be a request of a proxy's, for who believes the other."""
+    """Return whether a request has both ``Content-Length`` and ``Transfer-Encoding``.
+
+    A proxy and this server could then disagree where the body ends, so that the rest passes as a request of its own (request smuggling).
+    """
     names = {name for name, _ in scope.get("headers", ())}
     return {b"content-length", b"transfer-encoding"} <= names
 
@@ -240,14 +243,14 @@ async def _refuse(send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-# The web server that ``targcc serve`` starts, and what it prints once it is up.
+# Web server of ``targcc serve``, and its greeting.
 
 
 def load_app(where: str | None) -> Any:
-    """The app to serve: the one that is named, the project's own, or one that is nothing but the scheduler.
+    """Return the app to serve: the named app, else the project's app, else an app with only the scheduler.
 
     Raises:
-        CliError: there is no such app, or it does not include the scheduler.
+        CliError: the module cannot be imported, or holds no such app.
     """
     module_name, _, name = (where or f"{current().package}.main:app").partition(":")
     if "" not in sys.path:
@@ -268,19 +271,19 @@ def load_app(where: str | None) -> Any:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, which prints the address of the dashboard once it is up.
+    """Uvicorn server that prints the dashboard's address after the start.
 
     Args:
-        app: What to serve.
-        chosen: The settings, with the address it listens at.
-        version: The version of the tables.
+        app: App to serve.
+        chosen: Settings, with the listening address.
+        version: Version of the tables.
 
     Attributes:
-        scheduler: That of the app, once it has started; the app itself forgets it before it stops.
+        scheduler: Scheduler of the started app, kept here since the app drops its scheduler before stopping.
     """
 
     def __init__(self, app: Any, chosen: Settings, version: str) -> None:
-        # Uvicorn by itself believes whatever comes from 127.0.0.1, which anybody on the machine can be.
+        # By default, uvicorn trusts forwarded headers from 127.0.0.1. Any user of the machine can send such headers.
         proxies = chosen.trusted_proxies or os.environ.get("FORWARDED_ALLOW_IPS", "")
         config = uvicorn.Config(
             BehindProxies(app, proxies) if proxies else app,
@@ -299,7 +302,7 @@ class Server(uvicorn.Server):
         self._interrupts = Interrupts(self._hold, self._hurry)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The process was told to stop; uvicorn raises the signal again at its end."""
+        """Handle a stop signal; uvicorn raises the signal again at its end."""
         if not self.should_exit:
             super().handle_exit(sig, frame)
         self._interrupts.told(sig)
@@ -309,15 +312,15 @@ class Server(uvicorn.Server):
             self.scheduler.hold()
 
     def _hurry(self) -> None:
-        """Uvicorn waits no longer for browsers, nor for the app's end: so :func:`serve_app` does."""
+        """Stop at once: uvicorn waits neither for browsers nor for the app's shutdown, so :func:`serve_app` stops the scheduler."""
         self.force_exit = True
-        with contextlib.suppress(RuntimeError):  # the signal came while something else was printed
+        with contextlib.suppress(RuntimeError):  # the signal interrupted another print
             click.echo(HANDS_BACK)
         if self.scheduler is not None:
             self.scheduler.hold(hurry=True)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and print the address."""
+        """Start, and print the dashboard's address."""
         await super().startup(sockets)
         if self.should_exit:
             return
@@ -336,7 +339,7 @@ class Server(uvicorn.Server):
 
 
 def serve_app(app: Any, chosen: Settings, version: str, listener: socket.socket) -> None:
-    """Serve until the process is told to stop."""
+    """Serve until a signal stops the process."""
     server = Server(app, chosen, version)
     try:
         server.run(sockets=[listener])

@@ -1,1 +1,1 @@
-"""The web frame: router, authentication, API and dashboard."""
+"""Web side: router, authentication, REST API and dashboard."""

@@ -1,4 +1,4 @@
-"""The routes of the REST API: problem JSON, versions and chosen fields of what is shown, a repeated request carried out once."""
+"""Route class of the REST API: problem JSON, ETags, partial responses and ``Idempotency-Key``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .responses import chosen_fields, fields_of, is_json, only
 
 
 class ApiRoute(GuardedRoute):
-    """A route of the REST API: whatever goes wrong is answered as problem JSON."""
+    """Route of the REST API; answers every error as problem JSON."""
 
     reading: ClassVar[dict[str, ApiRoute]] = {}
-    """The routes that show something, by their paths."""
+    """GET routes by path."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         options["operation_id"] = options.get("operation_id") or endpoint.__name__
@@ -31,11 +31,11 @@ class ApiRoute(GuardedRoute):
 
     @cached_property
     def fields(self) -> frozenset[str]:
-        """The names that ``fields`` may choose from; empty where nothing can be chosen."""
+        """Return the field names that the ``fields`` parameter accepts; empty if the route supports no partial response."""
         return fields_of(self.response_model)
 
     async def answer(self, handler: Handler, request: Request) -> Response:
-        """The handler's answer, or the problem."""
+        """Return the handler's answer, or the error as problem JSON."""
         try:
             if request.method == "GET":
                 return await self._shown(handler, request)
@@ -48,7 +48,10 @@ class ApiRoute(GuardedRoute):
             return Problem(error.status_code, "Refused", str(error.detail)).response()
 
     async def carry_out(self, handler: Handler, request: Request) -> Response:
-        """Carry out a change that is repeated once, and one that asks for a version on that version only."""
+        """Run the handler with ``If-Match`` and ``Idempotency-Key`` applied.
+
+        ``If-Match`` refuses a change if the version differs. A POST with a repeated ``Idempotency-Key`` runs once.
+        """
         if request.method != "GET" and "If-Match" in request.headers:
             handler = partial(self._if_unchanged, handler)
         if request.method == "POST" and HEADER in request.headers:
@@ -56,7 +59,7 @@ class ApiRoute(GuardedRoute):
         return await handler(request)
 
     async def _shown(self, handler: Handler, request: Request) -> Response:
-        """What a route shows: only the fields that are asked for, with its version; nothing when the caller has that version."""
+        """Return the answer of a GET route with the requested fields and an ETag; status 304 if ``If-None-Match`` matches."""
         chosen = chosen_fields(request, self.fields)
         answer = await with_database(handler, request)
         if not is_json(answer):
@@ -70,10 +73,10 @@ class ApiRoute(GuardedRoute):
         return answer
 
     async def _if_unchanged(self, handler: Handler, request: Request) -> Response:
-        """Carry a change out if what it changes is as the caller has seen it.
+        """Run the handler if the resource's version matches ``If-Match``.
 
         Raises:
-            Problem: somebody changed it meanwhile, or this route changes nothing that has a version.
+            Problem: the resource was changed meanwhile, or the route changes no resource with a version.
         """
         path = responses.changed_by(self.path)
         if path is None:

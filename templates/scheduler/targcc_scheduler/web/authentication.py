@@ -1,4 +1,4 @@
-"""Authenticate a request, and decide what its principal may do."""
+"""Authenticate a request and authorize its principal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from .problems import Problem, before_the_body
 from .site_names import is_same_origin
 from .state import get_web
 
-# Whether somebody may do what a route does: the one place where pages and API ask.
+# Route authorization, shared by pages and API.
 #
-# A built-in role is about everything. A role of one's own is about some jobs: who has it comes to addresses of one of these jobs, its runs and
-# failures, and to the lists in :data:`LISTS`, which hold nothing else then. Every other address is closed to them, so that a new one is at first.
+# A built-in role covers every job. A custom role covers some jobs. A custom role opens the addresses of a covered job, of the job's runs and
+# failures, and the addresses in :data:`LISTS`, which then hold rows of covered jobs only. All further addresses refuse a custom role, so that a new
+# address starts closed.
 
 LISTS = frozenset(
     {
@@ -37,19 +38,19 @@ LISTS = frozenset(
         *("/api/sessions", "/api/sessions/{session_id}", "/api/system"),
     }
 )
-"""Addresses that are about no single job, and hold only what may be seen, or what is the person's own."""
+"""Addresses without a single job that hold only visible rows or the principal's own data."""
 ENROLMENT = frozenset({"/account/second-factor", "/logout"})
-"""Addresses for somebody who has to turn a second factor on first."""
+"""Addresses open to a principal who has to turn a second factor on first."""
 _JOB_KEY = "targcc.job"
-"""Where the job stands, in the scope of a request about one."""
+"""Key for the admitted job in a request's scope."""
 
 
 class SecondFactorNeeded(Problem):
-    """Their role asks for a second factor, and they have none: pages lead to where it is turned on."""
+    """The role requires a second factor and the principal has none. Pages redirect to the page that turns a second factor on."""
 
 
 async def with_grants(request: Request, principal: Principal) -> Principal:
-    """The principal with what a role of one's own allows at this moment; whoever said who it is need not know."""
+    """Return the principal with the current grants of a custom role, so that identity providers need not know grants."""
     if principal.role in BUILT_IN:
         return principal
     scheduler, role = get_web(request).scheduler, principal.role
@@ -58,10 +59,10 @@ async def with_grants(request: Request, principal: Principal) -> Principal:
 
 
 async def admit(request: Request, principal: Principal, needed: Role) -> None:
-    """Let somebody in, or not; from then on the request sees what they may see.
+    """Admit the principal to the request's route and set the visible jobs for the rest of the request.
 
     Raises:
-        Problem: they may not do this, or may not know whether what it is about exists.
+        Problem: the role does not allow the request (403), or must not learn whether its subject exists (404).
     """
     web = get_web(request)
     scheduler, template = web.scheduler, template_of(request, web.prefix)
@@ -86,7 +87,7 @@ async def admit(request: Request, principal: Principal, needed: Role) -> None:
 
 
 def template_of(request: Request, prefix: str) -> str:
-    """Return the path of the route below the prefix; earlier releases of FastAPI have it with the prefix, as the request has."""
+    """Return the route's path below the prefix. Earlier releases of FastAPI include the prefix in the route's path."""
     template: str = request.scope["route"].path
     path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
     is_whole = template.count("/") == path.rstrip("/").count("/")
@@ -94,7 +95,7 @@ def template_of(request: Request, prefix: str) -> str:
 
 
 def job_of(request: Request) -> str | None:
-    """The job that a request is about, if it is one that :func:`admit` has looked at."""
+    """Return the job of a request, if :func:`admit` has stored a job there; else ``None``."""
     job: str | None = request.scope.get(_JOB_KEY)
     return job
 
@@ -152,10 +153,10 @@ _SUBJECTS: dict[str, _Finder] = {
     "/runs/": _run,
     "/inbox/": _failure,
 }
-"""How the job is found that an address with this beginning is about, by what comes after it."""
+"""Map an address prefix to the function that finds the job from the next path segment."""
 
 
-# Who sends a request, and what they may do.
+# Authentication: identity providers, CSRF and API route dependencies.
 
 CSRF_HEADER = "X-CSRF-Token"
 CSRF_FIELD = "csrf"
@@ -163,12 +164,16 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def client_address(request: Request) -> str:
-    """The address of the client; behind a trusted proxy, uvicorn has put it there."""
+    """Return the client's address. Behind a trusted proxy, uvicorn has set the address."""
     return request.client.host if request.client is not None else "unknown"
 
 
 async def find_principal(request: Request) -> Principal | None:
-    """Who sends the request: what the first identity provider that knows them says; ``None`` when none does."""
+    """Return the principal from the first identity provider that recognizes the request.
+
+    Returns:
+        ``None`` if no provider recognizes the request, or a provider refuses its credentials.
+    """
     for provider in get_web(request).providers:
         try:
             principal = await provider.authenticate(request)
@@ -180,7 +185,7 @@ async def find_principal(request: Request) -> Principal | None:
 
 
 async def csrf_fits(request: Request, principal: Principal) -> bool:
-    """Check the CSRF token of a request that changes something; true for one that needs none."""
+    """Return whether the origin and the CSRF token of a request are valid; true for a safe method or a principal without a token."""
     if request.method in _SAFE_METHODS or principal.csrf is None:
         return True
     if not same_origin(request):
@@ -192,17 +197,17 @@ async def csrf_fits(request: Request, principal: Principal) -> bool:
 
 
 def same_origin(request: Request) -> bool:
-    """Whether the ``Origin`` that a browser sends is this site; true without one."""
+    """Return whether the ``Origin`` header names this site; true without the header."""
     settings = get_web(request).scheduler.settings
     return is_same_origin(request.headers.get("Origin"), request.headers.get("Host", ""), settings)
 
 
 def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Awaitable[Principal]]:
-    """A dependency of API routes: somebody with at least ``role``.
+    """Build a dependency of API routes that requires at least ``role``.
 
     Args:
-        role: What they need.
-        one_job: The route is about one job, and asks :func:`require_job` itself about a token that may start some jobs only.
+        role: Least role.
+        one_job: True if the route serves a single job and calls :func:`require_job` for a token restricted to some jobs.
     """
 
     @before_the_body
@@ -236,23 +241,23 @@ def _sign_in_first(request: Request) -> Problem:
 
 
 def require_job(principal: Principal, role: Role, job: str) -> None:
-    """Check that somebody may do what needs a role with this job.
+    """Check that the principal has a role for the job.
 
     Raises:
-        Problem: it is a token for other jobs.
+        Problem: the token is restricted to other jobs.
     """
     if not principal.covers(role, job):
         raise not_its_job(principal)
 
 
 def not_its_job(principal: Principal) -> Problem:
-    """What a token hears that may start some jobs only."""
+    """Return the error for a token restricted to some jobs."""
     jobs = ", ".join(principal.jobs or ())
     return Problem(403, "Not allowed", f"{principal.name} may start {jobs}, and nothing else")
 
 
 def actor(request: Request, principal: Principal) -> Actor:
-    """The actor to store with a run and in the audit."""
+    """Return the actor to store with a run and in the audit."""
     if principal.caller is not None:
         return principal.caller
     kind = ActorKind.API if principal.csrf is None else ActorKind.MANUAL

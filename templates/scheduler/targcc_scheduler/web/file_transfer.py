@@ -1,4 +1,4 @@
-"""Uploads of files in requests, downloads of files of runs."""
+"""Upload files in requests; download files of runs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ..kernel.queries.models import Run
 from ..scheduler import Scheduler
 from .problems import Problem
 
-# A file of a run as an answer, for the browser to save and not to show.
+# Downloads: a run's file as an attachment that the browser saves and does not show.
 
 MEDIA_TYPE = "application/octet-stream"
-"""Whatever the file is: what a job writes is not for the browser to take as a page of this site."""
+"""Media type of every download, so that the browser never renders a job's file as a page of this site."""
 
 
 async def find(scheduler: Scheduler, run_id: int, blob_id: str) -> tuple[Run, Blob]:
-    """A file of a run, and the run.
+    """Return a run and one of its files.
 
     Raises:
-        Problem: there is none that whoever asks may see.
+        Problem: the run has no such file, or the caller may not see the run.
     """
     try:
         return await scheduler.read(lambda db: runs.find_file(db, run_id, blob_id))
@@ -41,10 +41,10 @@ async def find(scheduler: Scheduler, run_id: int, blob_id: str) -> tuple[Run, Bl
 
 
 async def download(scheduler: Scheduler, blob: Blob) -> StreamingResponse:
-    """The content, in parts; what is not what it was breaks off before its end.
+    """Stream a file's content in parts; if the content does not match its hash, the stream breaks off before the last part.
 
     Raises:
-        Problem: it is gone, or all of it is damaged.
+        Problem: the file is gone, or damaged and of a single part.
     """
     pieces = scheduler.keeper.pieces(scheduler.read, blob)
     try:
@@ -68,22 +68,22 @@ async def download(scheduler: Scheduler, blob: Blob) -> StreamingResponse:
     )
 
 
-# Files in requests: forms with parts named after the arguments that they are.
+# Uploads: form parts named after the job's arguments.
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 def takes_files(endpoint: Endpoint) -> Endpoint:
-    """Let requests to a route be as large as files may be."""
+    """Raise a route's limit of request size to the limit of files."""
     endpoint.takes_files = True  # type: ignore[attr-defined]  # problems.py looks for it
     return endpoint
 
 
 async def parts_of(request: Request) -> tuple[dict[str, str], dict[str, list[File]]]:
-    """The texts of a form, and its files: those that are named and not empty, or chosen; what a browser sends for none is left out.
+    """Return the texts and the files of a form. Skip a file part without a file name: browsers send such a part if no file was chosen.
 
     Raises:
-        Problem: it is no form.
+        Problem: the body is no form.
     """
     try:
         form = await request.form()
@@ -104,7 +104,7 @@ async def parts_of(request: Request) -> tuple[dict[str, str], dict[str, list[Fil
 
 
 def as_arguments(definition: JobDefinition, files: dict[str, list[File]]) -> dict[str, Any]:
-    """Files as the arguments of a job: one, or a list where its parameter takes no single one."""
+    """Map uploaded files to job arguments: a single file, or a list if several were sent or the parameter takes a list."""
     fields = definition.parameters.model_fields if definition.parameters is not None else {}
     return {
         name: (
@@ -117,10 +117,10 @@ def as_arguments(definition: JobDefinition, files: dict[str, list[File]]) -> dic
 
 
 def object_of(text: str) -> dict[str, Any]:
-    """The arguments that a part of a form says as JSON.
+    """Parse the JSON arguments in a part of a form.
 
     Raises:
-        Problem: it is no object.
+        Problem: the text is no JSON object.
     """
     try:
         found = json.loads(text or "{}")

@@ -1,6 +1,6 @@
-"""What orchestrators and monitors ask: ``health/live``, ``health/ready`` and ``metrics`` below the prefix.
+"""Probes for orchestrators and monitors: ``health/live``, ``health/ready`` and ``metrics`` below the prefix.
 
-The health checks are open to everybody and hold only names of checks and ok or failed. The metrics name jobs, so they need the role viewer:
+Health checks need no sign-in and hold only check names with ok or failed. The metrics name jobs, so ``metrics`` needs the role viewer:
 give Prometheus a token (``targcc token create prometheus``, then ``authorization: {credentials: …}`` in its scrape configuration).
 """
 
@@ -28,7 +28,7 @@ from .state import Web, get_web
 
 
 class HealthRoute(ApiRoute):
-    """What orchestrators and monitors ask for, by whatever name; it is open to everybody, or needs a token."""
+    """Route for orchestrators and monitors. Accepts every ``Host``; each route is either public or needs a token."""
 
     checks_host = False
 
@@ -94,13 +94,13 @@ async def _checks(scheduler: Scheduler) -> dict[str, bool]:
 
 
 async def _is_switching(scheduler: Scheduler) -> bool:
-    """Whether a job is on neither side of a cut-over."""
+    """Return whether a job is on neither side of a cut-over."""
     now = scheduler.clock.now()
     return bool(await scheduler.read(lambda db: owners.unfinished(db, now)))
 
 
 def _clock_off(scheduler: Scheduler) -> float:
-    """By how many milliseconds this machine's clock differs from the database's."""
+    """Return the difference between this machine's clock and the database's, in milliseconds."""
     clock = scheduler.clock
     return clock.offset.total_seconds() * 1000 if isinstance(clock, DatabaseClock) else 0
 

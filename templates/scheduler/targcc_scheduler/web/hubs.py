@@ -1,4 +1,4 @@
-"""Hubs of open streams: one loop polls for all listeners."""
+"""Hubs of open streams: a shared loop polls for all listeners."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from ..kernel.queries.models import LogLine
 from ..kernel.queries.runs import Change, Changes, RunStatus, changes_since, lines_after, statuses
 from .problems import Problem
 
-# A loop that goes on while there is somebody to tell.
+# Poll loop that runs while listeners are registered.
 
 log = logging.getLogger("targcc.web.live.rounds")
 
 W = TypeVar("W")
-"""Somebody who is told."""
+"""Listener type."""
 Read = Callable[[Callable[[AsyncConnection], Awaitable[Any]]], Awaitable[Any]]
-"""Answers a query from the scheduler's database."""
+"""Function that runs a query against the scheduler's database."""
 _AFTER_FAULT_SECONDS = 5.0
 
 
 class PollLoop(Generic[W]):
-    """Looks again and again while there is somebody to tell, through outages of the database and faults too. For one event loop.
+    """Poll while listeners are registered; survive database outages and faults. For one event loop.
 
     Args:
-        what: What it does, for the log.
-        once: One look; returns the seconds until the next.
+        what: Loop description for the log.
+        once: Poll once and return the seconds until the next poll.
     """
 
     def __init__(self, what: str, once: Callable[[], Awaitable[float]]) -> None:
         self.listeners: set[W] = set()
-        """Who is told."""
+        """Registered listeners."""
         self._what = what
         self._once = once
         self._outage = Outage(log, what)
@@ -52,7 +52,7 @@ class PollLoop(Generic[W]):
 
     @contextlib.contextmanager
     def join(self, listener: W) -> Iterator[W]:
-        """Tell somebody for as long as the context lasts, who waits for no round of others."""
+        """Register a listener while the context lasts, and poll at once."""
         self.listeners.add(listener)
         self._begin()
         try:
@@ -63,7 +63,7 @@ class PollLoop(Generic[W]):
     def _begin(self) -> None:
         self._come.set()
         if self._going is None or self._going.done():
-            with everything_visible():  # they are for everybody, not for whoever came first
+            with everything_visible():  # the loop serves all listeners, not only the first
                 self._going = asyncio.create_task(self._go(), name="targcc live")
 
     async def _go(self) -> None:
@@ -76,26 +76,26 @@ class PollLoop(Generic[W]):
                 wait = self._outage.failed(error).total_seconds()
             except Exception:
                 log.exception("%s failed, which is a fault; it goes on", self._what)
-                await asyncio.sleep(_AFTER_FAULT_SECONDS)  # also for whoever comes meanwhile
+                await asyncio.sleep(_AFTER_FAULT_SECONDS)  # new listeners wait too
                 continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._come.wait(), wait)
 
 
-# How many streams of events may be open, so that they do not take the connections of pages.
+# Limits of open event streams, so that connections remain for pages.
 
 MOST_EACH = 4
-"""Streams of one person or program. A browser has six connections to a site: two are left for pages."""
+"""Most open streams per principal. A browser opens six connections to a site: two remain for pages."""
 MOST = 100
-"""Streams of one process."""
+"""Most open streams per process."""
 
 
 class StreamLimits:
-    """Counts the open streams of a process.
+    """Count the open streams of a process.
 
     Args:
-        most: So many altogether.
-        most_each: So many of one person or program.
+        most: Most open streams altogether.
+        most_each: Most open streams per principal.
     """
 
     def __init__(self, most: int = MOST, most_each: int = MOST_EACH) -> None:
@@ -104,10 +104,10 @@ class StreamLimits:
         self._open: Counter[str] = Counter()
 
     def check(self, principal: Principal) -> None:
-        """See that there is room for one more.
+        """Check that the principal may open a further stream.
 
         Raises:
-            Problem: there is none.
+            Problem: a limit is reached.
         """
         mine = self._open[principal.name] >= self._most_each
         if mine or self._open.total() >= self._most:
@@ -122,7 +122,7 @@ class StreamLimits:
 
     @contextlib.contextmanager
     def one(self, principal: Principal) -> Iterator[None]:
-        """Count a stream while it is open."""
+        """Count a stream while the context lasts."""
         self._open[principal.name] += 1
         try:
             yield
@@ -132,21 +132,21 @@ class StreamLimits:
                 del self._open[principal.name]
 
 
-# Where open streams and waiting requests hear of runs: one loop looks for all of them, while there is somebody to tell.
+# Hub of single runs: a shared poll loop serves open streams and waiting requests while any are registered.
 #
-# So a hundred viewers cost one short query in each round, whichever node the runs are on, and take one of the pages' connections at most.
+# A hundred viewers thus cost a single short query per round, on whatever node the runs are, and use at most a single pooled connection.
 
 MOST_LINES = 500
-"""Lines of a run in one round; a reader that is behind gets the next ones in the next."""
+"""Most log lines of a run per round; a reader that is behind gets further lines in the next round."""
 _ROUND_SECONDS = 0.5
 
 
 class Watcher:
-    """Somebody who watches one run. What comes is fetched when the last was taken, so a slow reader holds no more than one round.
+    """Listener for a single run. The next lines are read after the last lines were taken, so a slow reader buffers at most a single round.
 
     Args:
-        run_id: The run.
-        after: Log lines after this key are wanted; ``None``: none are.
+        run_id: Run id.
+        after: Read log lines after this key; ``None`` reads no log lines.
     """
 
     def __init__(self, run_id: int, after: int | None) -> None:
@@ -154,19 +154,19 @@ class Watcher:
         self.after = after
         self.status: RunStatus | None = None
         self.ended = False
-        """The run is over, or gone (then :attr:`status` is ``None``), and every line of it was given."""
+        """True if the run is over or gone (then :attr:`status` is ``None``) and all its lines were delivered."""
         self._lines: tuple[LogLine, ...] = ()
         self._news = asyncio.Event()
 
     @property
     def place(self) -> tuple[int, int] | None:
-        """The run and the key after which lines are to be read; ``None`` while no more are wanted."""
+        """Return the run id and the key of the last line read; ``None`` while no lines are to be read."""
         if self.after is None or self._lines or self.ended:
             return None
         return self.run_id, self.after
 
     def hear(self, status: RunStatus | None, lines: tuple[LogLine, ...] | None) -> None:
-        """What a round has found. ``lines`` is ``None`` when none were asked for."""
+        """Take the result of a round. ``lines`` is ``None`` if the round read no lines for this watcher."""
         if self.ended:
             return
         changed = status != self.status
@@ -180,7 +180,7 @@ class Watcher:
             self._news.set()
 
     async def news(self, seconds: float) -> tuple[LogLine, ...]:
-        """Wait for something to happen, at most so long; the lines that came."""
+        """Wait for news, at most ``seconds``, and return the new log lines."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
         self._news.clear()
@@ -189,10 +189,10 @@ class Watcher:
 
 
 class RunHub:
-    """Looks at the runs that somebody watches. For one event loop.
+    """Poll the watched runs. For one event loop.
 
     Args:
-        read: Answers a query from the scheduler's database.
+        read: Function that runs a query against the scheduler's database.
     """
 
     def __init__(self, read: Read) -> None:
@@ -200,18 +200,18 @@ class RunHub:
         self._rounds = PollLoop[Watcher]("following runs for open pages", self._round)
 
     def watch(self, run_id: int, after: int | None = None) -> AbstractContextManager[Watcher]:
-        """Hear of a run, and of its log lines after a key, for as long as the context lasts."""
+        """Watch a run, and its log lines after a key, while the context lasts."""
         return self._rounds.join(Watcher(run_id, after))
 
     async def until_final(self, run_id: int, seconds: float) -> None:
-        """Wait until a run is over, but not longer than so."""
+        """Wait until a run is over, at most ``seconds``."""
         with self.watch(run_id) as watcher, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not watcher.ended:
                     await watcher.news(seconds)
 
     async def _round(self) -> float:
-        """One look; the seconds until the next: none if somebody is behind."""
+        """Poll once and return the seconds until the next poll: 0 if a watcher is behind."""
         watchers = [one for one in self._rounds.listeners if not one.ended]
         ids = {one.run_id for one in watchers}
         places = {place for one in watchers if (place := one.place) is not None}
@@ -221,7 +221,7 @@ class RunHub:
         async def query(
             db: AsyncConnection,
         ) -> tuple[dict[int, RunStatus], dict[tuple[int, int], tuple[LogLine, ...]]]:
-            # States first: of a run that is over by then, every line is there.
+            # Read states before lines: if a run is over, all its lines are stored by then.
             found = await statuses(db, ids)
             return found, {
                 (run_id, after): await lines_after(db, run_id, after, MOST_LINES)
@@ -238,36 +238,36 @@ class RunHub:
         return 0.0 if behind else _ROUND_SECONDS
 
 
-# The changes of all runs, for programs that want to hear of them: one loop looks, while there is one.
+# Change feed for all runs: a shared poll loop runs while programs listen.
 
 _CHANGES_ROUND_SECONDS = 1.0
 OVERLAP = timedelta(seconds=10)
-"""A change is dated before it is committed; one that is committed later than this is not told."""
+"""Overlap of polls: a change is dated before its commit. A change committed later than this after its date is not reported."""
 _MOST_WAITING = 5_000
 
 
 class Listener:
-    """Somebody who hears of changes.
+    """Listener for changes of runs.
 
     Args:
-        after: Of those from then on.
+        after: Deliver changes from this instant on.
     """
 
     def __init__(self, after: datetime) -> None:
         self.behind = False
-        """More has changed than it took: it has to come again."""
+        """True if too many changes wait for this listener: the client has to reconnect."""
         self._after = after
         self._told: dict[str, datetime] = {}
         self._waiting: deque[Change] = deque()
         self._news = asyncio.Event()
 
     def hear(self, found: Sequence[Change]) -> None:
-        """These have changed just now."""
+        """Queue new changes, and set :attr:`behind` if more than 5,000 wait."""
         self.catch_up(found)
         self.behind = self.behind or len(self._waiting) > _MOST_WAITING
 
     def catch_up(self, found: Sequence[Change]) -> None:
-        """These have changed, lately or while it was away; what it has heard of is left out."""
+        """Queue changes, also from before the listener connected; skip changes that were queued before."""
         for one in found:
             if one.at >= self._after and one.key not in self._told:
                 self._told[one.key] = one.at
@@ -276,11 +276,11 @@ class Listener:
             self._news.set()
 
     def forget(self, before: datetime) -> None:
-        """Nothing from before an instant will be found again."""
+        """Drop the keys of changes from before an instant, since no later poll returns such changes."""
         self._told = {key: at for key, at in self._told.items() if at >= before}
 
     async def news(self, seconds: float) -> list[Change]:
-        """Wait for something to change, at most so long; what has."""
+        """Wait for changes, at most ``seconds``, and return the queued changes."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
         self._news.clear()
@@ -290,11 +290,11 @@ class Listener:
 
 
 class ChangeFeed:
-    """Looks for changes. For one event loop.
+    """Poll for changes of all runs. For one event loop.
 
     Args:
-        read: Answers a query from the scheduler's database.
-        clock: The time by which changes are dated.
+        read: Function that runs a query against the scheduler's database.
+        clock: Clock that dates changes.
     """
 
     def __init__(self, read: Read, clock: Clock) -> None:
@@ -304,18 +304,18 @@ class ChangeFeed:
         self._rounds = PollLoop[Listener]("looking for changes of runs", self._round)
 
     async def missed(self, since: datetime) -> Changes:
-        """What has changed since an instant, for a reader that comes back."""
+        """Return the changes since an instant, for a reader that reconnects."""
         found: Changes = await self._read(lambda db: changes_since(db, since))
         return found
 
     def listen(self, after: datetime) -> AbstractContextManager[Listener]:
-        """Hear of what changes, for as long as the context lasts."""
+        """Listen for changes while the context lasts."""
         if not self._rounds.listeners:
             self._since = None
         return self._rounds.join(Listener(after))
 
     async def _round(self) -> float:
-        """One look; the seconds until the next."""
+        """Poll once and return the seconds until the next poll."""
         now = self._clock.now()
         since = self._since or now - OVERLAP
         changes: Changes = await self._read(lambda db: changes_since(db, since))

@@ -1,7 +1,7 @@
-"""``Idempotency-Key``: a request that is sent again, as after a lost connection, gets the first one's answer and does nothing more.
+"""``Idempotency-Key``: a repeated request, as after a lost connection, gets the first request's answer and does nothing more.
 
-The key is taken in the database before the request is carried out, and its answer kept after. A process that dies between leaves a key without
-an answer: whether the request was carried out is not known then, so that it is not carried out again under this key.
+The key is stored in the database before the request runs, and the answer afterwards. A process that dies between the two leaves a key without
+an answer. Nobody then knows whether the request took effect, so no request runs again under this key.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _LEAST_FAULT = 500
 _CHUNK = 2**20
 _LEAST_WAIT, _MOST_WAIT = 1, 3600
-"""Seconds of ``Retry-After``."""
+"""Least and most seconds of ``Retry-After``."""
 
 
 async def once(handler: Handler, request: Request) -> Response:
-    """The answer of ``handler``, or the one that an earlier request with this key got.
+    """Return the answer from ``handler``, or the stored answer to the first request with this key.
 
     Args:
-        handler: Carries the request out.
-        request: Its route has admitted the sender.
+        handler: Request handler.
+        request: Request whose route has admitted the sender.
 
     Raises:
-        Problem: the key is no key, was used for something else, or its first request has no answer yet.
+        Problem: the key is malformed, belongs to a different request, or its first request has no answer yet.
     """
     principal = admitted(request)
     if principal is None:
@@ -45,7 +45,7 @@ async def once(handler: Handler, request: Request) -> Response:
     key = request.headers[HEADER]
     if not _KEY.fullmatch(key):
         raise Problem(422, "No such key", f"{HEADER} is 1 to 200 visible characters of ASCII")
-    kind = str(actor(request, principal).kind)  # a token may be called like a user
+    kind = str(actor(request, principal).kind)  # a token and a user may have the same name
     scheduler, scope = get_scheduler(request), _digest(kind, principal.name, _address(request))
     rights = f"{principal.role} {principal.jobs} {principal.grants}"
     digest = _digest(rights, request.url.query, body=await request.body())
@@ -92,19 +92,19 @@ def _again(first: idempotency.Kept, digest: str, key: str, now: datetime) -> Res
 
 
 def _retry_after(first: idempotency.Kept, now: datetime) -> int:
-    """Return after how many seconds to ask again: the longer there is no answer, the later."""
+    """Return the seconds for ``Retry-After``: the first request's age, between 1 and 3,600."""
     age = int((now - first.begun_at).total_seconds())
     return min(max(age, _LEAST_WAIT), _MOST_WAIT)
 
 
 def _address(request: Request) -> str:
-    """Return the path of a request below ``/api``, the same for each prefix under which the API is."""
+    """Return the request's path below the prefix, so that every API prefix gives the same path."""
     parts = template_of(request, get_web(request).prefix).count("/")
     return "/" + "/".join(request.url.path.strip("/").split("/")[-parts:])
 
 
 def _digest(*texts: str, body: bytes | None = None) -> str:
-    """Return the digest of texts, and of a body, which is read as Latin-1."""
+    """Return the SHA-256 digest over texts and a body; the body is decoded as Latin-1."""
     digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass"))
     if body is not None:
         digest.update(b"\0")

@@ -1,7 +1,7 @@
-"""Figures for Prometheus.
+"""Metrics for Prometheus.
 
-Attempts are counted from c_LoggedJob, whichever node made them: each scrape reads the rows that are new since the one before, so
-it costs the same however long the history is. Counters begin at zero when the process starts, as Prometheus expects.
+Attempts of all nodes are counted from c_LoggedJob. Each scrape reads the rows added since the previous scrape, so its cost does not grow with the
+history. Counters begin at zero when the process starts, as Prometheus expects.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from ..scheduler import Scheduler
 
 _BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, float("inf"))
 _MOST_ACTIVE = 1_000_000
-"""Of each state: counting more would take longer than a scrape may."""
+"""Most active runs counted per state: a larger count would take longer than a scrape may."""
 _SETTLING = timedelta(seconds=5)
-"""PostgreSQL gives ids when rows are written and shows rows when they are committed; a row this old has been committed."""
+"""Age from which a row counts as committed. PostgreSQL assigns ids at insert and shows rows at commit."""
 
 
 class Metrics:
-    """The figures of one app.
+    """Collect an app's metrics.
 
     Args:
-        scheduler: The scheduler of the app.
+        scheduler: The app's scheduler.
     """
 
     CONTENT_TYPE: ClassVar[str] = "text/plain; version=0.0.4; charset=utf-8"
@@ -69,11 +69,11 @@ class Metrics:
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
-        """Count what happens from now on."""
+        """Start the counters: attempts from now on count."""
         await self._scheduler.read(self._begin)
 
     async def text(self) -> str:
-        """The figures in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         async with self._turn:
             now = self._scheduler.clock.now()
             families = await self._scheduler.read(lambda db: self._collect(db, now))
@@ -137,7 +137,7 @@ class Metrics:
 
 
 class _Fixed:
-    """A collector that gives what has been read already."""
+    """Collector of metric families that were read before."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -159,7 +159,7 @@ def _info() -> Metric:
 async def _needs(
     connection: AsyncConnection, jobs: list[JobDefinition], now: datetime
 ) -> list[Metric]:
-    """What needs a person."""
+    """Return the metrics for open failures, late jobs and late queues."""
     open_runs = GaugeMetricFamily(
         "targcc_open_failures", "Failed and missed runs that nobody has dealt with.", labels=["job"]
     )
@@ -185,7 +185,7 @@ async def _active_runs(connection: AsyncConnection) -> Metric:
         "targcc_runs", "Runs that are not over, by state.", labels=["job", "state"]
     )
     c = job_run.c
-    parts = [  # each state finds its runs by the index
+    parts = [  # a query per state uses the index on states
         sa.select(c.JobName, c.State)
         .where(c.State == state)
         .order_by(c.Id.desc())
@@ -220,7 +220,7 @@ def _queue_figures(found: tuple[Queue, ...], now: datetime) -> Iterator[Metric]:
 
 
 def _limit_figures(found: Mapping[str, limits.LimitUse]) -> Iterator[Metric]:
-    """By job alone: a project may have as many keys as it has customers."""
+    """Return the limit metrics by job, not by key: a project may have a key per customer."""
     running = GaugeMetricFamily(
         "targcc_limit_running",
         "Runs of limits by key that are running, or keep room until a worker comes.",

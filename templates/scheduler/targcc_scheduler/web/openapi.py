@@ -1,6 +1,6 @@
-"""The REST API described: ``api/openapi.json`` for programs and ``api/docs`` for people, below the prefix, both for those who have signed in.
+"""Description of the REST API below the prefix: ``api/openapi.json`` for programs, ``api/docs`` for people. Both need a sign-in.
 
-The page is rendered here, since the usual one loads its scripts from another site.
+This module renders the page itself, since FastAPI's page loads scripts from a foreign site.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _page = APIRouter(route_class=PageRoute)
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One route as the page shows it."""
+    """A route on the page ``api/docs``."""
 
     method: str
     path: str
@@ -75,7 +75,7 @@ class Operation:
 
 @cache
 def schema() -> dict[str, Any]:
-    """The OpenAPI description."""
+    """Return the OpenAPI description."""
     found = get_openapi(
         title=f"{current().name}: jobs",
         version=__version__,
@@ -89,7 +89,10 @@ def schema() -> dict[str, Any]:
 
 
 def _say_problems(found: dict[str, Any]) -> None:
-    """Add what every route does. FastAPI takes errors for JSON of the success's kind; they are problem details."""
+    """Add headers and responses shared by all routes, and set the media type of errors to problem JSON.
+
+    FastAPI declares errors with the media type of the success response.
+    """
     for path, methods in found["paths"].items():
         for method, said in methods.items():
             parameters = said.setdefault("parameters", [])
@@ -114,7 +117,7 @@ def _problem(description: str) -> dict[str, Any]:
 
 
 def _say_shown(path: str, said: dict[str, Any]) -> None:
-    """Add versions and the choice of fields."""
+    """Add ETags and the ``fields`` parameter to a GET route."""
     content, fields = said["responses"]["200"]["content"], ApiRoute.reading[path].fields
     if fields:
         a_row = {"type": "object"}
@@ -144,7 +147,7 @@ def _is_paged(said: dict[str, Any]) -> bool:
 
 
 def operations() -> list[Operation]:
-    """Every route, in the order of the API."""
+    """Return every route, in the order of the API."""
     return [
         _operation(method, path, said)
         for path, methods in schema()["paths"].items()
@@ -178,7 +181,7 @@ def _content(said: dict[str, Any]) -> str:
 
 
 def _kind(described: dict[str, Any]) -> str:
-    """A JSON Schema in a few words, with the names of the fields of what it refers to."""
+    """Describe a JSON Schema in a few words; a reference becomes the field names or enum values of its target."""
     if "$ref" in described:
         name = described["$ref"].rpartition("/")[2]
         target = schema()["components"]["schemas"][name]

@@ -1,4 +1,4 @@
-"""Errors as answers: problem details from the API, a page from the dashboard."""
+"""Turn errors into answers: problem details from the API, a page from the dashboard."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ _TYPE = "urn:targcc:problem:"
 _WORD = re.compile("[a-z]+")
 _MOST_BODY_BYTES = 1_000_000
 _CLIENT_CLOSED_REQUEST = 499
-"""What nginx writes in its log for an answer that nobody waits for."""
+"""Status for a request whose client has disconnected, as in nginx's log."""
 log = logging.getLogger("targcc.web.problems")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Check = Callable[[Request], Awaitable[Principal]]
 _CHECKED = "targcc.checked"
-"""The key, in the scope of a request, of the results of its checks."""
+"""Key for check results in a request's scope."""
 
 
 class Problem(Exception):  # noqa: N818 - the name of RFC 9457
-    """An error to answer with, as RFC 9457 describes it."""
+    """Error answered as problem details (RFC 9457)."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
         self.more = more
 
     def response(self) -> Response:
-        """The answer."""
+        """Return the problem as ``application/problem+json``."""
         body = {
             "type": _TYPE + "-".join(_WORD.findall(self.title.lower())),
             "title": self.title,
@@ -81,7 +81,7 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
 
 
 def before_the_body(check: Check) -> Check:
-    """Make a dependency of routes that admits the sender of a request: :class:`GuardedRoute` asks it before the body is read, and once."""
+    """Mark a dependency that admits a request's sender: :class:`GuardedRoute` calls the dependency once, before reading the body."""
 
     async def checked(request: Request) -> Principal:
         results: dict[Check, Principal] = request.scope.setdefault(_CHECKED, {})
@@ -94,21 +94,21 @@ def before_the_body(check: Check) -> Check:
 
 
 def admitted(request: Request) -> Principal | None:
-    """Return the sender of a request whose route has admitted them; ``None`` where a route admits everybody."""
+    """Return a request's admitted sender; ``None`` if the route is public."""
     results: dict[Check, Principal] = request.scope.get(_CHECKED, {})
     return next(iter(results.values()), None)
 
 
 class GuardedRoute(APIRoute):
-    """A route whose answers have the security headers and are not cached, and that answers to names of this site only.
+    """Route that adds security headers, forbids caching and refuses foreign host names.
 
-    The sender is admitted before the body is read.
+    The route admits the sender before reading the body.
     """
 
     checks_host = True
 
     def get_route_handler(self) -> Handler:
-        """The handler, with the headers added to its answer."""
+        """Return the handler, wrapped in this class's checks and headers."""
         handler = super().get_route_handler()
         calls = [dependency.call for dependency in self.dependant.dependencies]
         checks: list[Check] = [one for one in calls if one and hasattr(one, "admits_sender")]
@@ -120,7 +120,7 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             chosen = admitting if self._is_meant(request) else _refuse_host
-            with everything_visible():  # until it is known who asks
+            with everything_visible():  # until the sender is authenticated
                 response = await while_somebody_waits(self.answer(chosen, request), request)
             response.headers.setdefault("Cache-Control", "no-store")
             if _is_encrypted(request):
@@ -137,11 +137,11 @@ class GuardedRoute(APIRoute):
         return not self.checks_host or web is None or answers_to(host, web.scheduler.settings)
 
     async def answer(self, handler: Handler, request: Request) -> Response:
-        """The handler's answer; subclasses turn errors into answers here."""
+        """Return the handler's answer. Subclasses turn errors into answers here."""
         return await handler(request)
 
     async def carry_out(self, handler: Handler, request: Request) -> Response:
-        """Answer a request whose sender is admitted; subclasses do here what comes before the handler."""
+        """Run the handler of an admitted request. Subclasses add steps before the handler here."""
         return await handler(request)
 
 
@@ -163,7 +163,7 @@ def _is_encrypted(request: Request) -> bool:
 async def while_somebody_waits(
     answering: Coroutine[Any, Any, Response], request: Request
 ) -> Response:
-    """The answer; a question whose browser has gone is cancelled, in the database too."""
+    """Await the answer; if a GET request's client disconnects, cancel the handler with the running database query."""
     if request.method != "GET":
         return await answering
     answer = asyncio.ensure_future(answering)
@@ -185,7 +185,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def _refuse_large_body(request: Request) -> None:
-    """Refuse a body that is large or of unknown length."""
+    """Refuse a body that is too large or has no declared length."""
     length = request.headers.get("content-length", "0")
     endless = "transfer-encoding" in request.headers
     web = getattr(request.app.state, "targcc", None)
@@ -204,11 +204,11 @@ def _refuse_large_body(request: Request) -> None:
 
 
 async def with_database(handler: Handler, request: Request) -> Response:
-    """The handler's answer.
+    """Run the handler and turn scheduler and database errors into problems.
 
     Raises:
-        Problem: the body is too large, the database did not answer, or a value does not fit into it. The database's own error
-            is only logged.
+        Problem: the body is too large, the database did not answer, or a value does not fit into the database. The database's own
+            error is only logged.
     """
     _refuse_large_body(request)
     try:
@@ -220,7 +220,7 @@ async def with_database(handler: Handler, request: Request) -> Response:
             "The search was given up, so that it holds nobody up. Ask for less: a job, a state, a shorter time.",
         ) from error
     except (sa.exc.DataError, OverflowError, UnicodeEncodeError) as error:
-        # Such as a run id beyond 64 bits, or half a character.
+        # For example, a run id beyond 64 bits or half a surrogate pair.
         raise Problem(
             422,
             "The request cannot be understood",
@@ -245,7 +245,7 @@ async def with_database(handler: Handler, request: Request) -> Response:
         raise Problem(
             503, "The database does not answer", "This page works again as soon as it does."
         ) from error
-    except sa.exc.StatementError as error:  # a value that could not be made one of the database's
+    except sa.exc.StatementError as error:  # a value without a counterpart in the database
         if not isinstance(error.orig, ValueError | OverflowError | TypeError):
             raise
         raise Problem(

@@ -1,4 +1,4 @@
-"""Partial responses (``fields=``) and versions of resources (ETag)."""
+"""Partial responses (``fields=``) and resource versions (ETag)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pydantic import BaseModel
 
 from .problems import Problem
 
-# ``fields=a,b``: an answer with the fields that are asked for, under a media type of its own, since it is not what the schema says.
+# Partial responses: ``fields=a,b`` keeps the named fields. The media type differs, since a partial response does not match the schema.
 
 MEDIA_TYPE = "application/vnd.targcc.fields+json"
 PARAMETER = "fields"
 ROWS = "runs"
-"""Where a page that is an object has its rows; fields are chosen of those."""
+"""Key of the rows in a page that is an object; ``fields`` applies to the rows."""
 _PAGE = {ROWS, "next_before"}
 
 
 def fields_of(model: Any) -> frozenset[str]:
-    """The fields of what a route answers: of the object, or of each one in the list."""
+    """Return a response model's field names; for a list or page, return the item's field names."""
     if get_origin(model) is list:
         return fields_of(get_args(model)[0])
     if isinstance(model, type) and issubclass(model, BaseModel):
@@ -37,10 +37,10 @@ def fields_of(model: Any) -> frozenset[str]:
 
 
 def chosen_fields(request: Request, known: frozenset[str]) -> frozenset[str]:
-    """The fields that a request asks for; empty is all.
+    """Return the fields that a request names; empty means all.
 
     Raises:
-        Problem: there is none of that name.
+        Problem: a field of that name does not exist.
     """
     asked = request.query_params.getlist(PARAMETER)
     chosen = frozenset(name.strip() for part in asked for name in part.split(",") if name.strip())
@@ -55,13 +55,13 @@ def chosen_fields(request: Request, known: frozenset[str]) -> frozenset[str]:
 
 
 def is_json(answer: Response) -> bool:
-    """Whether an answer is a JSON document that is all there."""
+    """Return whether an answer is a complete JSON document, not a stream."""
     kind = answer.headers.get("Content-Type", "")
     return kind == "application/json" and not isinstance(answer, StreamingResponse)
 
 
 def only(answer: Response, chosen: frozenset[str]) -> Response:
-    """The answer with these fields alone."""
+    """Return the answer with the chosen fields alone."""
     whole = json.loads(bytes(answer.body))
     if isinstance(whole, dict) and set(whole) == _PAGE:
         some: Any = {**whole, ROWS: [_some(one, chosen) for one in whole[ROWS]]}
@@ -78,10 +78,10 @@ def _some(row: dict[str, Any], chosen: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name in chosen}
 
 
-# ``ETag``, ``If-None-Match`` and ``If-Match``: the version of what is shown, so that nobody overwrites what they have not seen.
+# Versions: ``ETag``, ``If-None-Match`` and ``If-Match`` prevent lost updates.
 #
-# A tag has two parts: of what people can change, and of the whole document. ``If-None-Match`` compares both, so that a 304 is exact. ``If-Match``
-# compares the first: a job whose next run came nearer is not changed, one that somebody paused is.
+# A tag has two parts: a digest of the fields that people can change, and a digest of the whole document. ``If-None-Match`` compares both, so that
+# a 304 is exact. ``If-Match`` compares the first: the approach of a job's next run is no change, a pause is a change.
 
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 _MOVES: dict[str, frozenset[str]] = {
@@ -96,11 +96,11 @@ _MOVES: dict[str, frozenset[str]] = {
     "/api/inbox/{cause}": frozenset({"last_at", "trend", "works_since", "total", "in_hand"}),
     "/api/bulk/{bulk_id}": frozenset({"done", "refused"}),
 }
-"""What can be changed, and which of its fields change by themselves."""
+"""Map each changeable resource to the fields that change without a person."""
 
 
 def changed_by(path: str) -> str | None:
-    """The path that shows what a route changes; ``None`` when nothing does."""
+    """Return the path that shows the resource changed by a route; ``None`` if no path does."""
     prefix, api, rest = path.rpartition("/api/")
     own = api + rest
     found = [one for one in _MOVES if own == one or own.startswith(f"{one}/")]
@@ -108,12 +108,12 @@ def changed_by(path: str) -> str | None:
 
 
 def tag(path: str, whole: bytes, body: bytes) -> str:
-    """The version of a document.
+    """Return a document's ETag.
 
     Args:
-        path: The route that shows it.
-        whole: All of it.
-        body: What is sent of it.
+        path: Route that shows the document.
+        whole: Complete document.
+        body: Document as sent, with the chosen fields alone.
     """
     _, api, rest = path.rpartition("/api/")
     moves = _MOVES.get(api + rest)
@@ -124,12 +124,12 @@ def tag(path: str, whole: bytes, body: bytes) -> str:
 
 
 def fits(asked: str | None, current: str, *, exactly: bool = False) -> bool:
-    """Whether one of the tags in a header is that of the document now.
+    """Return whether a tag in a header matches the document's current tag.
 
     Args:
-        asked: The header. A proxy that compresses answers makes tags weak ones, which are taken for the same.
-        current: The tag now.
-        exactly: Whether all of the document has to be the same, or only what people can change.
+        asked: Header. A weak tag, as a compressing proxy makes, counts as the strong tag.
+        current: Current tag.
+        exactly: True compares the whole document, false only the part that people can change.
     """
     if asked is None:
         return False

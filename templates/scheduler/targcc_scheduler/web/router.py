@@ -1,4 +1,4 @@
-"""The scheduler as part of a FastAPI app: one router with everything below one prefix, and its own lifespan."""
+"""Put the scheduler into a web app: a router with pages, API, health and metrics below a single prefix, and its lifespan."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def make_router(
     identify: Callable[..., Any] | None = None,
     login_url: str = "",
 ) -> APIRouter:
-    """The router to include in an app; its lifespan starts and stops the scheduler.
+    """Return the router to include in an app; its lifespan starts and stops the scheduler.
 
-    To the app it is two routes, the prefix and what is below it: whatever the app does to its own routes, such as dependencies for all of
-    them, names of operations or error handlers, does not reach the pages.
+    The app sees two routes: the prefix, and all paths below the prefix. The app's own settings for routes, such as shared dependencies, operation
+    names or error handlers, do not reach the pages.
 
     Args:
         settings: Default: from the environment and ``.env``.
-        prefix: Where everything is. Default: ``dashboard_path`` of the settings, which is ``/jobs``.
-        scheduler: Default: one is made when the app starts, and stopped when it stops.
-        providers: Ways to know who sends a request, besides API tokens and passwords; asked before those.
-        identify: As :func:`mount` has it, with the next.
-        login_url: Where people sign in to the app.
+        prefix: Path of pages and API. Default: ``dashboard_path`` of the settings, whose default is ``/jobs``.
+        scheduler: Default: a scheduler that starts and stops with the app.
+        providers: Identity providers, called before API tokens and passwords.
+        identify: See :func:`mount`.
+        login_url: See :func:`mount`.
     """
     return _router(
         _guest(settings, prefix, scheduler, providers, identify=identify, login_url=login_url)
@@ -63,20 +63,20 @@ def mount(
     scheduler: Scheduler | None = None,
     settings: Settings | None = None,
 ) -> None:
-    """Put the scheduler into a FastAPI or Starlette app: pages, API, health and metrics below one prefix, started and stopped with the app.
+    """Put the scheduler into a FastAPI or Starlette app: pages, API, health and metrics below a single prefix, started and stopped with the app.
 
     Args:
-        app: The app; call it before a ``mount("/")`` and any route that catches all.
-        prefix: Default: ``dashboard_path`` of the settings, which is ``/jobs``.
-        identify: Says who asks: a function of the request, or a dependency of a FastAPI app such as its ``current_user``. A plain
-            function is called in a thread. It returns a name and a role (``viewer``, ``operator`` or ``admin``), or ``None`` for somebody unknown, or raises ``HTTPException``. With it
-            there is no login page here; API tokens work as ever.
-        login_url: Where people sign in to the app; without it they get the status 401.
-        scheduler: Default: one is made when the app starts.
+        app: App. Call ``mount`` before a ``mount("/")`` and before any catch-all route.
+        prefix: Default: ``dashboard_path`` of the settings, whose default is ``/jobs``.
+        identify: Function of the request that identifies the user, or a dependency of a FastAPI app such as its ``current_user``. A plain
+            function is called in a thread. The function returns a name and a role (``viewer``, ``operator`` or ``admin``), returns ``None`` for an
+            unknown user, or raises ``HTTPException``. With ``identify``, the scheduler has no login page; API tokens still work.
+        login_url: Login page of the app; without this address, unknown users get status 401.
+        scheduler: Default: a scheduler that starts and stops with the app.
         settings: Default: from the environment and ``.env``.
 
     Raises:
-        TypeError: this is neither a FastAPI nor a Starlette app: :func:`with_scheduler` takes any.
+        TypeError: ``app`` is neither a FastAPI nor a Starlette app; use :func:`with_scheduler`, which takes any ASGI app.
     """
     if not isinstance(app, Starlette):
         raise TypeError(
@@ -93,16 +93,16 @@ def with_scheduler(
     identify: Callable[..., Any] | None = None,
     login_url: str = "",
 ) -> Outer:
-    """Any ASGI app with the scheduler in front of it: requests at the prefix are the scheduler's, all others the app's.
+    """Wrap any ASGI app: the scheduler serves requests at the prefix, the app serves the rest.
 
-    The lifespans of both are entered, the app's first; an app that has none, such as Django's, needs none.
+    Both lifespans are entered, the app's first. An app without a lifespan, such as Django's, needs none.
 
     Args:
-        app: What the server got before.
-        prefix: Default: ``dashboard_path`` of the settings, which is ``/jobs``.
-        scheduler: Default: one is made when the app starts, and stopped when it stops.
-        identify: As :func:`mount` has it, with the next.
-        login_url: Where people sign in to the app.
+        app: ASGI app that the server ran before.
+        prefix: Default: ``dashboard_path`` of the settings, whose default is ``/jobs``.
+        scheduler: Default: a scheduler that starts and stops with the app.
+        identify: See :func:`mount`.
+        login_url: See :func:`mount`.
     """
     return Outer(app, _guest(None, prefix, scheduler, (), identify=identify, login_url=login_url))
 
@@ -143,17 +143,17 @@ def _routes(guest: Guest) -> list[Route]:
 
 
 def create_app(settings: Settings | None = None, *, scheduler: Scheduler | None = None) -> FastAPI:
-    """An app that is nothing but the scheduler; what programs ask is also at ``/api``, ``/health`` and ``/metrics``."""
+    """Return an app that holds only the scheduler, with the addresses for programs also at ``/api``, ``/health`` and ``/metrics``."""
     app = FastAPI(title=current().name, docs_url=None, redoc_url=None, openapi_url=None)
     compress(app)
     app.include_router(make_router(settings, scheduler=scheduler))
-    app.router.routes += root_addresses.routes  # the same ones in every app, worked out once
+    app.router.routes += root_addresses.routes  # shared by all apps, built once
     return app
 
 
 root_addresses = APIRouter(routes=address_routes())
-"""For an app that is nothing but jobs: the API, the health checks and the metrics at ``/api``, ``/health`` and ``/metrics``, too.
-What the app sets for its own routes, such as dependencies, does not reach these."""
+"""Routes for an app that holds only jobs: API, health checks and metrics also at ``/api``, ``/health`` and ``/metrics``.
+The app's settings for its own routes, such as dependencies, do not reach these routes."""
 
 scheduler_router = make_router()
-"""For the project's ``main.py``: ``app.include_router(scheduler_router)``."""
+"""Router for the project's ``main.py``: ``app.include_router(scheduler_router)``."""

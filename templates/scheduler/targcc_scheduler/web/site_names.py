@@ -1,4 +1,4 @@
-"""Which names this site answers to. A page of another site can make its own name lead here (DNS rebinding): such a name is refused."""
+"""Host names of this site. Every other name is refused, against DNS rebinding: a foreign site can resolve its own name to this server."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..settings import Settings
 
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::\d{1,5})?", re.ASCII)
 _PRIVATE = ("localhost", "local", "internal", "svc", "test")
-"""Last parts of names that no public name has."""
+"""Last labels that no public name has."""
 
 
 def answers_to(host: str, settings: Settings) -> bool:
-    """Whether a ``Host`` header names this site.
+    """Return whether a ``Host`` header names this site.
 
-    These do: the name in ``TARGCC_BASE_URL``, ``TARGCC_HOST``, those in ``TARGCC_ALLOWED_HOSTS``; and what no stranger can make lead
-    here, because it is no public name: an address, a name without a dot, such as ``scheduler``, and names in ``.localhost``, ``.local``,
-    ``.internal``, ``.svc``, ``.cluster.local`` and ``.test``.
+    Accepted names: the name in ``TARGCC_BASE_URL``, ``TARGCC_HOST`` and the names in ``TARGCC_ALLOWED_HOSTS``. Also accepted, since no stranger
+    can register such a name: an IP address, a name without a dot, such as ``scheduler``, and names in ``.localhost``, ``.local``, ``.internal``,
+    ``.svc``, ``.cluster.local`` and ``.test``.
     """
     found = _HOST.fullmatch(host)
     if found is None:
@@ -36,7 +36,7 @@ def answers_to(host: str, settings: Settings) -> bool:
 
 
 def is_same_origin(origin: str | None, host: str, settings: Settings) -> bool:
-    """Whether the ``Origin`` that a browser sends is this site: its host, or that of ``TARGCC_BASE_URL``; true without one."""
+    """Return whether an ``Origin`` header names this site: the request's host or the host of ``TARGCC_BASE_URL``; true without the header."""
     if origin is None:
         return True
     try:

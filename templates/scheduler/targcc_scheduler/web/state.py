@@ -1,4 +1,4 @@
-"""The state of the web side of an app."""
+"""Shared web state of an app."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ from .problems import Problem
 
 NOT_STARTED = "the lifespan of the scheduler was not entered, as under a server that has none; start targcc worker beside it"
 SCOPE_KEY = "targcc.web"
-"""Where an outer app leaves what is shared for the apps within it."""
+"""Key in a request's scope under which an outer app shares its :class:`Web` with inner apps."""
 _last: Callable[[], Web] | None = None
 
 
 def remember(web: Callable[[], Web]) -> None:
-    """Keep how to come to what is shared, for requests to an app that has not got it."""
+    """Store a getter of the shared :class:`Web`, for requests to an app without its own."""
     global _last  # noqa: PLW0603 - the one place where a process keeps it
     _last = web
 
 
 @dataclass(slots=True)
 class Web:
-    """What the web side of one app shares; kept as ``app.state.targcc``.
+    """Web state shared within an app; stored as ``app.state.targcc``.
 
     Args:
-        scheduler: The scheduler.
-        metrics: The figures for Prometheus.
-        providers: Say who sends a request, in the order in which they are asked.
-        prefix: Where the pages are, such as ``/jobs``.
-        host_login: The host says who asks, so nobody signs in here.
-        login_url: Where people sign in to the host, if it says so.
-        links: The login links of this process.
-        guard: Limits attempts to sign in.
-        codes: Limits attempts at a second factor; only who knows the password can make one wait.
-        openid: The OpenID provider at which people sign in, if there is one.
-        answers: Limits answers in the provider's name, by address: each costs a request to the provider.
-        tried: The scheduler was started once, or tried to.
-        trouble: Why it is not started; empty when it is, or need not be.
-        checks: Compares passwords.
-        held_back: Says about which addresses the audit need not be told again.
-        day_counts: What ended on days that are over, for the heat map.
-        streams: Limits the open streams of events.
-        runs: Tells those streams, and requests that wait, of runs.
-        batches: Tells those streams of batches and flows.
-        changes: Tells those streams of all that changes.
+        scheduler: The app's scheduler.
+        metrics: Metrics for Prometheus.
+        providers: Identity providers, in calling order.
+        prefix: Path prefix, such as ``/jobs``.
+        host_login: True if the host app identifies users, so that the scheduler has no login page.
+        login_url: The host app's login page, if ``host_login`` is true and the host has such a page.
+        links: This process's login links.
+        guard: Limiter for sign-in attempts.
+        codes: Limiter for second-factor attempts; only a client that knows the password can cause a wait.
+        openid: OpenID client, if people sign in with OpenID.
+        answers: Limiter, by address, for answers in the provider's name: each answer costs a request to the provider.
+        tried: Set after the first attempt to start the scheduler.
+        trouble: Reason why the scheduler has not started; empty if started or not needed.
+        checks: Password comparison, a few at a time.
+        held_back: Filter that keeps repeated entries about the same address within a minute out of the audit.
+        day_counts: Run counts on past days, for the heat map.
+        streams: Limits for open event streams.
+        runs: Hub for single runs: serves streams and waiting requests.
+        batches: Hub for batches and flows: serves streams.
+        changes: Feed with all changes: serves streams.
     """
 
     scheduler: Scheduler
@@ -90,7 +90,7 @@ NOT_RUNNING = Problem(503, "Not running", "the scheduler of this app is not runn
 
 
 def get_web(request: Request) -> Web:
-    """What the web side shares.
+    """Return the shared state of the request's app.
 
     Raises:
         Problem: the app is stopping.
@@ -102,9 +102,9 @@ def get_web(request: Request) -> Web:
 
 
 def get_scheduler(request: Request) -> Scheduler:
-    """The scheduler of the app that serves the request: for routes of your own, ``Depends(get_scheduler)``.
+    """Return the scheduler of the app that serves the request. In custom routes, write ``Depends(get_scheduler)``.
 
-    Without the app's lifespan, as in a test that does not enter it, it is that of the router that was made last.
+    Without the app's lifespan, as in a test that skips the lifespan, return the scheduler of the newest router.
     """
     web = request.scope.get(SCOPE_KEY) or getattr(request.app.state, "targcc", None)
     if isinstance(web, Web):

@@ -1,4 +1,4 @@
-"""Server-sent events of runs, and a run's whole log."""
+"""Stream server-sent events about runs, and a run's whole log."""
 
 from __future__ import annotations
 
@@ -31,40 +31,40 @@ from ..schedules.zones import parse_zone
 from .authentication import find_principal
 from .state import get_web
 
-# Server-sent events: how one is written, and when a stream ends.
+# Server-sent events: format, and when a stream ends.
 
 T_co = TypeVar("T_co", covariant=True)
-"""News."""
+"""News type."""
 LOOK_SECONDS = 0.5
-"""How often a stream that has nothing to say sees whether it is to end."""
+"""Seconds between an idle stream's checks whether to end."""
 BEAT = timedelta(seconds=15)
-"""After so long without an event there is a comment, so that proxies keep the connection, and the reader is asked for again."""
+"""Time without an event after which a comment is sent, so that proxies keep the connection; also the interval between checks of the reader's credentials."""
 _AGAIN_MS = 3_000
 
 
 class Watcher(Protocol[T_co]):
-    """Somebody who hears of one thing: its status, and other news.
+    """Listener for a single subject: its status and further news.
 
     Attributes:
-        status: How it is; ``None``: it is gone, or nothing was heard yet.
-        ended: Nothing more will be heard.
+        status: The subject's status; ``None`` if the subject is gone or no poll has run yet.
+        ended: True if no more news will come.
     """
 
     status: Any
     ended: bool
 
     async def news(self, seconds: float) -> T_co:
-        """Wait for something to happen, at most so long; the news beside the status."""
+        """Wait for news, at most ``seconds``, and return the news besides the status."""
 
 
 class Leave:
-    """Whether a stream may go on: its reader is still somebody who may look, and the server goes on.
+    """Decide whether a stream may continue: its reader is still authorized and the server is not stopping.
 
     Args:
-        request: The request that it answers.
-        reader: Who reads.
-        job: The run's job, for readers that may see the runs of some jobs only.
-        whole: It is for those alone who may see the runs of all jobs.
+        request: Request that the stream answers.
+        reader: Principal who reads the stream.
+        job: The run's job, for readers with some jobs only.
+        whole: True restricts the stream to readers who may see all jobs.
     """
 
     def __init__(
@@ -77,20 +77,20 @@ class Leave:
         self._spoke = self._asked = uptime()
 
     def spoke(self) -> None:
-        """Something was sent."""
+        """Note that data was sent."""
         self._spoke = uptime()
 
     def is_quiet(self) -> bool:
-        """Whether it is time for a comment."""
+        """Return whether a comment is due."""
         return uptime() - self._spoke >= BEAT.total_seconds()
 
     async def goes_on(self) -> bool:
-        """Whether there is more to come."""
+        """Return whether the stream may continue. Authenticate the reader again every 15 seconds."""
         if is_stopping():
             return False
         if uptime() - self._asked >= BEAT.total_seconds():
             self._asked = uptime()
-            with contextlib.suppress(*OUTAGES, QueryTimeout):  # the database is away for a while
+            with contextlib.suppress(*OUTAGES, QueryTimeout):  # in an outage, keep the reader
                 self._reader = await find_principal(self.request)
         if self._reader is None:
             return False
@@ -99,12 +99,12 @@ class Leave:
         return self._reader.covers_some(Role.VIEWER)
 
     def shows(self, job: str) -> bool:
-        """Whether the reader may look at the runs of a job."""
+        """Return whether the reader may see a job's runs."""
         return self._reader is not None and self._reader.covers(Role.VIEWER, job)
 
 
 def is_stopping() -> bool:
-    """Whether uvicorn was told to stop, which waits for open answers first: it is who handles the signals."""
+    """Return whether uvicorn is stopping, read from its signal handlers. Uvicorn waits for open answers before stopping."""
     for one in (signal.SIGTERM, signal.SIGINT):
         server = getattr(signal.getsignal(one), "__self__", None)
         if getattr(server, "should_exit", False) is True:
@@ -113,12 +113,12 @@ def is_stopping() -> bool:
 
 
 def event(name: str, data: Any, key: object | None = None) -> str:
-    """An event with a value as JSON.
+    """Format an event with a JSON value.
 
     Args:
-        name: What it is.
-        data: Anything that pydantic can write.
-        key: What a reader that comes back sends as ``Last-Event-ID``.
+        name: Event type.
+        data: Any value that pydantic can serialize.
+        key: Event id, sent back as ``Last-Event-ID`` by a reader that reconnects.
     """
     text = json.dumps(to_jsonable_python(data), ensure_ascii=False, separators=(",", ":"))
     number = "" if key is None else f"id: {key}\n"
@@ -130,7 +130,7 @@ COMMENT = ": still here\n\n"
 
 
 class EventStream(StreamingResponse):
-    """The answer that streams events."""
+    """Response that streams events, unbuffered by proxies such as nginx."""
 
     def __init__(self, events: AsyncIterator[str]) -> None:
         headers = {"X-Accel-Buffering": "no"}
@@ -144,17 +144,17 @@ def follow(
     leave: Leave,
     written: Callable[[T_co], str],
 ) -> EventStream:
-    """A stream of what somebody watches, until that is over.
+    """Stream a watched subject's events until the subject is over.
 
     Args:
-        principal: Who reads.
-        kind: What an event of its status is called.
-        watching: Hears of it, while the stream is open.
-        leave: Whether the stream may go on.
-        written: The events of the news that come beside the status.
+        principal: Principal who reads.
+        kind: Status event name.
+        watching: Context that registers the watcher while the stream is open.
+        leave: Decides whether the stream may continue.
+        written: Function that formats news as events.
 
     Raises:
-        Problem: there are too many streams.
+        Problem: too many streams are open.
     """
     streams = get_web(leave.request).streams
     streams.check(principal)
@@ -182,17 +182,17 @@ def follow(
 
 
 def last_event(request: Request) -> str:
-    """What a reader that comes back has seen last."""
+    """Return the ``Last-Event-ID`` from a reader that reconnects; empty for a new reader."""
     return request.headers.get("Last-Event-ID", "")
 
 
-# The events of one run: its state and progress, what it writes, and its end.
+# Events for a single run: state, progress, log lines and the end.
 
 Lines = Callable[[Iterable[LogLine]], str]
 
 
 def as_json(lines: Iterable[LogLine]) -> str:
-    """Each line as an event with its key."""
+    """Format each log line as an event with its key."""
     return "".join(event("log", line, line.id) for line in lines)
 
 
@@ -205,38 +205,38 @@ def run_events(
     after: int,
     lines: Lines = as_json,
 ) -> EventStream:
-    """A stream of the run's events until it is over.
+    """Stream a run's events until the run is over.
 
     Args:
-        request: The request.
-        principal: Who reads.
-        run_id: The run.
-        job: Its job.
-        after: Log lines after this key.
-        lines: How lines are written.
+        request: Request that the stream answers.
+        principal: Principal who reads.
+        run_id: Run id.
+        job: The run's job.
+        after: Send log lines after this key.
+        lines: Function that formats log lines as events.
 
     Raises:
-        Problem: there are too many streams.
+        Problem: too many streams are open.
     """
     watching = get_web(request).runs.watch(run_id, after)
     leave = Leave(request, principal, job)
     return follow(principal, "run", watching, leave, lambda new: lines(new) if new else "")
 
 
-# The events of all runs: each change of a state, for those who ask for it.
+# Events for all runs: state changes, filtered by the reader.
 
 _LONGEST_AGO = timedelta(hours=1)
-"""A reader that was away longer is told that it has missed something."""
+"""Longest absence that a reader can catch up on; after a longer absence the reader gets the event ``gap``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which changes somebody wants to hear of; without any of a kind: all.
+    """Filter of changes; an empty field matches all.
 
     Args:
-        jobs: Of these jobs, or those that a pattern such as ``Daily*`` names.
-        queues: Of runs of these queues.
-        states: To these states.
+        jobs: Job names or patterns, such as ``Daily*``.
+        queues: The runs' queues.
+        states: The runs' new states.
     """
 
     jobs: Sequence[str] = ()
@@ -244,7 +244,7 @@ class Wanted:
     states: Sequence[RunState] = ()
 
     def fits(self, one: Change) -> bool:
-        """Whether it is one of those."""
+        """Return whether a change passes the filter."""
         job = one.job.lower()
         return (
             (not self.jobs or any(fnmatchcase(job, pattern.lower()) for pattern in self.jobs))
@@ -254,10 +254,10 @@ class Wanted:
 
 
 def change_events(request: Request, principal: Principal, wanted: Wanted) -> EventStream:
-    """A stream of changes, from now on or from where the reader was before.
+    """Stream changes from now on, or from the ``Last-Event-ID`` of a reader that reconnects.
 
     Raises:
-        Problem: there are too many streams.
+        Problem: too many streams are open.
     """
     web = get_web(request)
     web.streams.check(principal)
@@ -291,21 +291,21 @@ def change_events(request: Request, principal: Principal, wanted: Wanted) -> Eve
 
 
 def _instant(key: str) -> datetime | None:
-    """When the change of a key was."""
+    """Return the instant in a change's key; ``None`` for a malformed key."""
     try:
         found = datetime.fromisoformat(key.partition("~")[0])
         return found.astimezone(UTC) if found.tzinfo is not None else None
-    except (ValueError, OverflowError):  # also one that no database has
+    except (ValueError, OverflowError):  # also for an instant beyond the range of dates
         return None
 
 
-# A run's whole log as a file.
+# Download of a run's whole log.
 
 _LINES_A_PART = 1_000
 
 
 def log_as_text(scheduler: Scheduler, run_id: int) -> StreamingResponse:
-    """The lines that a run has written so far, in parts, each of which is a question of its own."""
+    """Stream the log lines written so far as text; each 1,000 lines are a query."""
     zone = parse_zone(current().timezone)
 
     async def part(after: int) -> tuple[LogLine, ...]:

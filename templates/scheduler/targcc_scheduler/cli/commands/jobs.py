@@ -1,4 +1,4 @@
-"""``targcc job``."""
+"""``targcc job``: show, run, disable and enable jobs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from ..output import (
 )
 from .runs import cancel_run, files_among, retry_run, rollup_state, send, started
 
-# The commands about jobs.
+# Commands that show jobs.
 
 
 @click.group("job", cls=Commands)
@@ -95,7 +95,7 @@ def _print_jobs(jobs: Sequence[JobOut], now: datetime, system: SystemOut) -> Non
 
 
 def _print_chains(jobs: Sequence[JobOut]) -> None:
-    """The jobs that follow each other, and how each chain of them stands."""
+    """Print the chains of jobs and the rollup state of each."""
     chains = {job.chain.name: job.chain for job in jobs if job.chain is not None}
     if chains:
         click.echo()
@@ -104,7 +104,7 @@ def _print_chains(jobs: Sequence[JobOut]) -> None:
 
 
 def _chain(job: JobOut) -> str:
-    """The chain that a job is in, with how it stands."""
+    """Return a job's chain and its rollup state; empty without a chain."""
     chain = job.chain
     return f"{' > '.join(chain.jobs)}: {rollup_state(chain)}" if chain is not None else ""
 
@@ -201,7 +201,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _changed(one: OverrideOut, now: datetime) -> str:
-    """An option that a person has changed while the job is deployed."""
+    """Describe an override of a job's option."""
     until = f", until {when(one.until, now)}" if one.until is not None else ""
     unfit = f" (does not hold: {one.problem})" if one.problem else ""
     return f"{one.field} {one.shown}{unfit}, by {one.by} {when(one.at, now)}{until}: {one.reason}"
@@ -218,7 +218,7 @@ def _expires(job: JobDetailOut) -> str:
 
 
 def _next(slot: datetime, now: datetime, job: JobDetailOut, zone: str) -> str:
-    """A slot in the project's zone, and in the job's own where that is another; and from where a calendar has moved it."""
+    """Format a slot in the project's zone, also in the job's zone if different, with the note of a calendar that moved the slot."""
     text, own = when(slot, now), job.timezone
     if own != zone:
         text += f", {humanize.clock(slot, now, parse_zone(own))} in {own}"
@@ -324,7 +324,7 @@ def job_stats(name: str, *, days: int, as_json: bool) -> None:
 
 
 def _still_counting(rows: int) -> str:
-    """A note while the statistics lack rows of an earlier release; empty when they do not."""
+    """Return a note if the statistics lack rows of an earlier release; empty if complete."""
     return f"about {rows:,} rows of an earlier release; targcc migrate does it now" if rows else ""
 
 
@@ -333,13 +333,13 @@ def _isolation(job: JobDetailOut) -> str:
     return job.isolation if limit is None else f"{job.isolation}, up to {limit} MiB"
 
 
-# The commands that run, disable and enable a job.
+# Commands that run, disable and enable a job.
 
 job_group.add_command(job_trend)
 
 
 def argument_options(command: Function) -> Function:
-    """``--arg`` and ``--arguments``, for :func:`arguments_of`."""
+    """Add ``--arg`` and ``--arguments``, parsed by :func:`arguments_of`."""
     pairs = click.option(
         "--arg",
         "pairs",
@@ -434,7 +434,11 @@ def run_job(
 
 
 def arguments_of(pairs: Sequence[str], text: str | None) -> dict[str, Any]:
-    """The arguments that ``--arg`` and ``--arguments`` say."""
+    """Parse ``--arg`` and ``--arguments`` into a job's arguments.
+
+    Raises:
+        click.BadParameter: an option cannot be parsed.
+    """
     found: dict[str, Any] = {}
     if text is not None:
         try:
@@ -460,7 +464,7 @@ def arguments_of(pairs: Sequence[str], text: str | None) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Lists and objects as JSON; all else stays text, which the job's types then read."""
+    """Parse a list or an object as JSON; any other text stays text, which the job's types parse later."""
     if text[:1] in {"[", "{"}:
         try:
             return json.loads(text)

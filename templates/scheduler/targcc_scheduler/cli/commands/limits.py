@@ -1,4 +1,4 @@
-"""``targcc limits``: the keys of limits, and what is taken of them."""
+"""``targcc limits``: keys of limits and their use."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def limits(job: str | None, key: str | None, *, waiting: bool, limit: int, as_js
 
 
 def _none(job: JobDetailOut | None, key: str | None, *, waiting: bool) -> str:
-    """Why no key is listed."""
+    """Return the message for an empty list of keys."""
     if job is not None and job.limit is None:
         return f"{job.name} has no limit: @job(limit=…), or limit: in targcc.yaml, gives it one."
     of = "" if job is None else f" of {job.name}"

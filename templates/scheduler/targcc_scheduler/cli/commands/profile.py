@@ -1,4 +1,4 @@
-"""``targcc profile`` and ``targcc completion``."""
+"""``targcc profile``: named servers; ``targcc completion``: completion scripts of shells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..group import CliError, Commands
 from ..output import done, json_option, print_json, print_table, shows
 from ..profiles import LOCAL, Profile
 
-# ``targcc profile``: servers by name, so that commands can be sent there.
+# ``targcc profile``: named servers for commands.
 
 
 @click.group("profile", cls=Commands)
@@ -62,7 +62,7 @@ def list_profiles(*, as_json: bool) -> None:
 
 
 def _where(token: str) -> str | None:
-    """Where a token is kept; it is not shown itself."""
+    """Return the place of a token, never the token; ``None`` without a token."""
     if not token:
         return None
     return token if token.startswith(("${", "file:")) else "in the file of profiles"
@@ -132,7 +132,7 @@ def remove_profile(name: str, *, as_json: bool) -> None:
     done(f"{name} is forgotten", as_json=as_json, profile=name)
 
 
-# ``targcc completion``: names completed by the shell.
+# ``targcc completion``: completion scripts of shells.
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -170,7 +170,7 @@ def _script(shell: str) -> str:
 
 
 def _place(shell: str) -> tuple[Path, str]:
-    """Where a shell looks for the script of a command, and what is left to do."""
+    """Return the path at which a shell looks for a completion script, and the step left to the user."""
     home = Path.home()
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")

@@ -1,4 +1,4 @@
-"""``targcc run``: single runs, their files, and following one."""
+"""``targcc run``: single runs, their files, and following a run."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ if TYPE_CHECKING:
     from ..transport import Api
 
 
-# Files of this machine as arguments: ``--arg report=@orders.csv``.
+# Local files as arguments: ``--arg report=@orders.csv``.
 
 _IS_FILE = '"contentEncoding": "base64"'
-"""What only parameters for files have in their JSON Schema."""
+"""Part of a JSON Schema that only parameters for files have."""
 
 
 async def files_among(api: Api, job: str, given: dict[str, Any]) -> dict[str, Path]:
-    """Take the arguments out that say ``@PATH`` where the job takes a file.
+    """Remove from ``given`` the arguments ``@PATH`` whose parameter takes a file, and return their paths by argument.
 
     Raises:
-        BadParameter: there is no such file.
+        BadParameter: the file does not exist.
     """
     named = [name for name, value in given.items() if str(value).startswith("@")]
     if not named:
@@ -87,7 +87,7 @@ async def files_among(api: Api, job: str, given: dict[str, Any]) -> dict[str, Pa
 
 
 async def send(api: Api, job: str, wish: TriggerIn, files: dict[str, Path]) -> StartedOut:
-    """Start a run with files."""
+    """Start a run, with the files as parts of a form."""
     said = wish.model_dump(exclude_defaults=True, exclude={"arguments", "after"})
     fields = {name: str(value) for name, value in said.items()}
     fields["arguments"] = json.dumps(wish.arguments)
@@ -103,7 +103,7 @@ async def send(api: Api, job: str, wish: TriggerIn, files: dict[str, Path]) -> S
         )
 
 
-# Following a run from a terminal: its lines as they are written, until it is over.
+# Following a run: print its log lines until the run is over.
 
 _LINES = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
@@ -117,22 +117,22 @@ async def until_over(
     *,
     once: bool = False,
 ) -> RunDetailOut:
-    """Wait until a run is over; the run then.
+    """Wait until a run is over, and return the run.
 
     Args:
-        api: Where the run is.
-        run_id: The run.
-        patience: How long to wait; ``None`` is for ever.
-        say: Gets each line of the log once, in order.
-        once: Wait for nothing: it ends with the lines that are there.
+        api: API that has the run.
+        run_id: Id of the run.
+        patience: Longest wait; ``None`` waits without limit.
+        say: Function called with each log line, in order.
+        once: True returns after the lines written so far, without a wait.
 
     Raises:
-        CliError: there is none with this id, or the time is up.
+        CliError: the run does not exist, or the time is up.
     """
     deadline = None if patience is None else time.monotonic() + patience.total_seconds()
     after, pause = 0, _FIRST_PAUSE
     while True:
-        # Before its lines: of one that is over, all are there.
+        # Read the run before its lines: if the run is over, all its lines are stored by then.
         found = await api.get(path("runs", run_id), RunDetailOut)
         lines = await _lines(api, run_id, after) if say is not None else []
         for line in lines:
@@ -153,11 +153,11 @@ async def _lines(api: Api, run_id: int, after: int) -> list[LogLine]:
     return await api.get(path("runs", run_id, "log"), list[LogLine], after=after, limit=_LINES)
 
 
-# Chains in words: how one stands, and the runs of one.
+# Chains as text: the rollup state and the runs.
 
 
 def rollup_state(chain: ChainStandingOut | LineOut) -> str:
-    """How a chain stands: ``failed at CheckOrders, run 13``."""
+    """Format a chain's rollup state: ``failed at CheckOrders, run 13``."""
     if chain.state is None:
         return "not yet"
     state = humanize.STATE_WORDS[chain.state]
@@ -165,7 +165,7 @@ def rollup_state(chain: ChainStandingOut | LineOut) -> str:
 
 
 def print_chain(chain: LineOut, run_id: int) -> None:
-    """Print the runs of a chain from the first on, each farther in than what it waited for; a star marks this run."""
+    """Print the runs of a chain, each run indented below its dependencies; a star marks the run ``run_id``."""
     for depth, level in enumerate(chain.levels, 1):
         for one in level:
             mark = "*" if (one.kind, one.id) == ("run", run_id) else "-"
@@ -177,7 +177,7 @@ def _said(one: LineStepOut) -> str:
     return f"{what} {humanize.STATE_WORDS[RunState(one.state)]}" if one.state else what
 
 
-# ``targcc run``: single runs, and waiting for one.
+# ``targcc run``: show, change and await single runs.
 
 _FAILED = 1
 
@@ -448,7 +448,7 @@ def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bo
 async def started(
     begun: StartedOut, *, wait: bool, patience: timedelta | None, as_json: bool
 ) -> None:
-    """Say that a run has been started and where to watch it; or wait until it is over.
+    """Print the started run and its address, or wait until the run is over.
 
     Raises:
         CliError: the time is up.
@@ -462,7 +462,7 @@ async def started(
 
 
 async def _follow(run_id: int, patience: timedelta | None, *, as_json: bool) -> None:
-    """Wait until a run is over, showing what it writes; without a server, do the work here."""
+    """Wait until a run is over and print its log. If no server works on the run's queue, run the job in this process."""
     work_on = None
     if server() is None:
         async with connect() as api:
@@ -475,7 +475,7 @@ async def _follow(run_id: int, patience: timedelta | None, *, as_json: bool) -> 
 
 
 async def _to_its_end(api: Api, run_id: int, patience: timedelta | None, *, as_json: bool) -> None:
-    """Follow a run, and end with the status 1 unless it succeeds."""
+    """Follow a run to its end; exit with status 1 unless the run succeeds."""
     found = await until_over(api, run_id, patience, None if as_json else _to_stderr)
     if as_json:
         _show(found, api.now, as_json=True)
@@ -572,7 +572,7 @@ def download_file(run_id: int, name: str | None, *, to: Path, force: bool, as_js
             target = _target(to, wanted.name, force=force)
             partly = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
             try:
-                with partly.open("xb") as file:  # nobody's file or link of this name
+                with partly.open("xb") as file:  # fails if a file or link of this name exists
                     async for piece in api.content(path("runs", run_id, "files", wanted.id)):
                         file.write(piece)
                 partly.replace(target)
@@ -596,10 +596,10 @@ def _target(to: Path, name: str, *, force: bool) -> Path:
 
 
 def _chosen(run_id: int, found: list[FileOut], name: str | None) -> FileOut:
-    """The file that is meant.
+    """Return the file to download: the file of this name, else the run's result.
 
     Raises:
-        CliError: it is none, or one of several.
+        CliError: no file matches, or several different files do.
     """
     fit = [one for one in found if one.name == name] if name else _results(found)
     if len({one.sha256 for one in fit}) == 1:

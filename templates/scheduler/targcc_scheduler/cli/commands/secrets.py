@@ -1,4 +1,4 @@
-"""``targcc secret``: the keys that secret arguments are stored with."""
+"""``targcc secret``: keys that encrypt stored secret arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``targcc serve`` and ``targcc worker``: the processes that run until they are stopped."""
+"""``targcc serve`` and ``targcc worker``: processes that run until a signal stops them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
     listener = _listen(chosen)
     host, port = listener.getsockname()[:2]
     chosen = chosen.model_copy(update={"host": host, "port": port})
-    # The app makes settings of its own when it is imported; they are to say the same.
+    # The imported app builds its own settings from the environment; pass the chosen values on.
     os.environ["TARGCC_HOST"], os.environ["TARGCC_PORT"] = host, str(port)
     os.environ["TARGCC_MODE"] = chosen.mode
     app = load_app(where)
@@ -72,7 +72,7 @@ def _is_loopback(host: str) -> bool:
 def _listen(chosen: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
     listener = socket.socket(family)
-    if os.name != "nt":  # on Windows it would let two servers have one port
+    if os.name != "nt":  # on Windows this option would let two servers share a port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((chosen.host, chosen.port))
@@ -86,7 +86,7 @@ def _listen(chosen: Settings) -> socket.socket:
 
 
 def _exit_on_signals() -> None:
-    """Exit with status 0 when told to stop: uvicorn raises the signal again once everything has ended."""
+    """Exit with status 0 on a stop signal: uvicorn raises the signal again after its shutdown."""
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
         raise SystemExit(0)

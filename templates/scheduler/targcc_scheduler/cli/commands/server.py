@@ -1,4 +1,4 @@
-"""``targcc server``: the processes that run jobs; ``targcc release``: whose definitions they have."""
+"""``targcc server``: processes that run jobs; ``targcc release``: releases of their job definitions."""
 
 from __future__ import annotations
 
@@ -151,7 +151,11 @@ def _tell(found: DrainOut, what: str, *, as_json: bool) -> None:
 
 
 async def _until_empty(api: Api, name: str, patience: timedelta | None) -> None:
-    """Wait until nodes have no run, in two looks one after the other: a claim may have been on its way during the first."""
+    """Wait until nodes have no run in two consecutive polls: a claim may have been in progress during the first.
+
+    Raises:
+        CliError: the time is up.
+    """
     deadline = None if patience is None else time.monotonic() + patience.total_seconds()
     empty = False
     while True:

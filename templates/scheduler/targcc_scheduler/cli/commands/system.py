@@ -1,4 +1,4 @@
-"""``targcc migrate``, ``queue`` and ``prune``: the system around the jobs."""
+"""``targcc migrate``, ``targcc queue`` and ``targcc prune``: tables, queues and old rows."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _print_sql(dialect: str, since: str | None) -> None:
 
 
 async def _count(url: str) -> None:
-    """Count what earlier releases have left, so that the statistics hold it."""
+    """Count the rows of earlier releases, so that the statistics include the rows."""
     store = Store(url)
     with progress_line() as say:
         try:
@@ -127,7 +127,7 @@ def list_queues(*, as_json: bool) -> None:
 
 
 def _order(queue: QueueOut) -> str:
-    """What is said of its order: its pool, and what waiting counts."""
+    """Describe a queue's order: its pool, and the priority gained by waiting."""
     said = []
     if (pool := queue.pool) is not None:
         how = pool.order if pool.weight is None else f"weight {pool.weight}"

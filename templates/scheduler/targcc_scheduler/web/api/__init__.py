@@ -1,1 +1,1 @@
-"""The REST API of jobs, runs and the system."""
+"""REST API of jobs, runs and the system."""

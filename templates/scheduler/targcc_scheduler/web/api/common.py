@@ -1,4 +1,4 @@
-"""What every endpoint of the API shares."""
+"""Dependencies, problems and helpers shared by API endpoints."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ T = TypeVar("T")
 
 
 class Numbered(Protocol):
-    """A row of a list whose newest has the highest number."""
+    """Row of a list in which newer rows have higher ids."""
 
     @property
     def id(self) -> int:
-        """Its number."""
+        """Return the row's id."""
 
 
 Cursor = Annotated[
@@ -74,9 +74,9 @@ CONFLICT: dict[int | str, dict[str, Any]] = {
 Viewer = Annotated[Principal, Depends(api_needs(Role.VIEWER))]
 Operator = Annotated[Principal, Depends(api_needs(Role.OPERATOR))]
 Starter = Annotated[Principal, Depends(api_needs(Role.OPERATOR, one_job=True))]
-"""Somebody who may start a job; the route asks :func:`require_job` which."""
+"""Principal who may start some job; the route calls :func:`require_job` for the job of the request."""
 Looker = Annotated[Principal, Depends(api_needs(Role.VIEWER, one_job=True))]
-"""Likewise, for somebody who may look at a job's runs."""
+"""Principal who may see some job's runs; the route calls :func:`require_job` for the job of the request."""
 Admin = Annotated[Principal, Depends(api_needs(Role.ADMIN))]
 SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
 SEARCH = 'Which runs: `job:Daily* state:failed since:yesterday arg.customer:42 "timeout" node:web-2 took:>5m`.'
@@ -84,7 +84,11 @@ Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
 
 
 def find_job(scheduler: Scheduler, name: str) -> JobDefinition:
-    """A job by its name, or the problem that there is none."""
+    """Return a job by name.
+
+    Raises:
+        Problem: the job does not exist (404).
+    """
     try:
         return scheduler.find(name)
     except UnknownJob as error:
@@ -92,29 +96,29 @@ def find_job(scheduler: Scheduler, name: str) -> JobDefinition:
 
 
 def no_such_run(run_id: int) -> Problem:
-    """The problem that there is no run of this id."""
+    """Return the problem for an unknown run id."""
     return Problem(404, "No such run", f"there is no run {run_id}; old ones are removed in time")
 
 
 def no_such_batch(batch_id: int) -> Problem:
-    """The problem that there is no batch of this id."""
+    """Return the problem for an unknown batch id."""
     return Problem(404, "No such batch", f"there is no batch {batch_id}")
 
 
 def no_such_flow(flow_id: int) -> Problem:
-    """The problem that there is no flow of this id."""
+    """Return the problem for an unknown flow id."""
     return Problem(404, "No such flow", f"there is no flow {flow_id}")
 
 
 def link_next(request: Request, response: Response, cursor: object | None) -> None:
-    """Name the page after this one in the header ``Link`` (RFC 8288); there is none without a cursor."""
+    """Set the header ``Link`` (RFC 8288) to the next page; no cursor sets no header."""
     if cursor is not None:
         url = request.url.include_query_params(cursor=str(cursor))
         response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
 
 
 def link_older(request: Request, response: Response, found: Sequence[Numbered], limit: int) -> None:
-    """Name the page with what is older than all that was found, if there were as many as asked for."""
+    """Set the header ``Link`` to the page of older rows if ``found`` holds ``limit`` rows."""
     link_next(request, response, found[-1].id if len(found) == limit else None)
 
 
@@ -140,7 +144,11 @@ _PROBLEM_OF: dict[type[Exception], tuple[int, str]] = {
 
 
 async def tried(action: Awaitable[T]) -> T:
-    """The result of an operator's action, or the problem with it."""
+    """Await an operator's action and turn its errors into problems.
+
+    Raises:
+        Problem: the action failed with an expected error.
+    """
     try:
         return await action
     except ArgumentsError as error:
@@ -158,7 +166,7 @@ async def trigger(
     wish: TriggerIn,
     arguments: Mapping[str, Any],
 ) -> StartedOut:
-    """Run a job as somebody wishes, with these arguments besides those of the run that it is to be like."""
+    """Run a job with the options of a request. The arguments override the arguments of the run ``like``."""
     scheduler, by = get_scheduler(request), actor(request, principal)
     await _may_wait_for(scheduler, principal, wish.after)
     like = {}
@@ -192,10 +200,10 @@ def _sees_every_job(principal: Principal) -> bool:
 async def _may_wait_for(
     scheduler: Scheduler, principal: Principal, run_ids: Collection[int]
 ) -> None:
-    """Check that somebody may look at the runs that theirs is to wait for: how it goes on would tell how those end.
+    """Check that the principal may see the runs to wait for: the fate of the new run would reveal their results.
 
     Raises:
-        Problem: one of them is of a job that they have no right to; it says what it would say if there were no such run.
+        Problem: a run belongs to a job outside the principal's role; the text is the same as for an unknown run.
     """
     if not run_ids or _sees_every_job(principal):
         return
@@ -210,11 +218,11 @@ async def _may_wait_for(
 
 
 def started_out(scheduler: Scheduler, run_id: RunId, job: str, message: str) -> StartedOut:
-    """A run that has been started, or was there already, with the address of its page."""
+    """Return the answer for a new or existing run, with the address of the run's page."""
     url = f"{scheduler.settings.dashboard_url}/runs/{run_id}"
     return StartedOut(run_id=run_id, job=job, url=url, message=message, existing=run_id.existing)
 
 
 def run_out_of(scheduler: Scheduler, run: Run) -> RunOut:
-    """A run as the API shows it."""
+    """Return a run as the API's schema."""
     return run_out(run, scheduler.definitions.get(run.job))

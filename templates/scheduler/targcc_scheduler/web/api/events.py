@@ -1,4 +1,4 @@
-"""The API of what happens to runs: events as a stream, and a run's whole log."""
+"""API of run events as streams, and of a run's whole log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .common import PROBLEMS, Looker, SchedulerOf, Viewer, no_such_batch, no_suc
 from .schema import ProblemOut
 
 STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {}}},  # a schema would be that of an event
+    200: {"content": {"text/event-stream": {}}},  # a schema would describe an event
     429: {"model": ProblemOut, "description": "Too many streams are open"},
 }
 _TEXT: dict[int | str, dict[str, Any]] = {
@@ -103,7 +103,11 @@ async def whole_log(run_id: int, principal: Looker, scheduler: SchedulerOf) -> R
 
 
 async def _run(scheduler: Scheduler, run_id: int, principal: Principal) -> Run:
-    """A run that somebody may look at."""
+    """Return a run that the principal may see.
+
+    Raises:
+        Problem: the run does not exist, or the principal may not see its job.
+    """
     run = await scheduler.read(lambda db: runs.get_run(db, run_id))
     if run is None:
         raise no_such_run(run_id)

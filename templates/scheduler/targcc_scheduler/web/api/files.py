@@ -1,4 +1,4 @@
-"""The API of files: runs that are started with some, and those of a run."""
+"""API of files: start runs with files, list and download the files of a run."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ async def trigger_job_with_files(
 
 
 def _wish_of(texts: Mapping[str, str]) -> TriggerIn:
-    """What the parts of a form say that are no files; empty ones say nothing.
+    """Parse the text parts of a form into a :class:`TriggerIn`; an empty part counts as not given.
 
     Raises:
         Problem: the arguments are no JSON object.
-        RequestValidationError: something else cannot be understood.
+        RequestValidationError: a value does not fit its field.
     """
     said: dict[str, Any] = {name: text for name, text in texts.items() if name in _WISHES and text}
     said["arguments"] = object_of(texts.get("arguments", ""))

@@ -1,4 +1,4 @@
-"""The API of jobs."""
+"""API of jobs."""
 
 from __future__ import annotations
 
@@ -186,7 +186,11 @@ async def pause_job(
 
 
 def pause_of(body: PauseIn | None) -> tuple[str | None, datetime | None]:
-    """The reason and the end that a request for a pause gives."""
+    """Return the reason and the end of a pause from the request's body.
+
+    Raises:
+        Problem: the end has no time zone.
+    """
     if body is None:
         return None, None
     if body.until is not None and body.until.tzinfo is None:

@@ -1,4 +1,4 @@
-"""Limits by key, as the API shows them."""
+"""Schemas of limits by key."""
 
 from __future__ import annotations
 

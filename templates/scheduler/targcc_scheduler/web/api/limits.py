@@ -1,4 +1,4 @@
-"""The routes of limits by key."""
+"""API of limits by key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes of the REST API, in the order in which they are described."""
+"""Router of the REST API, in the order of its description."""
 
 from __future__ import annotations
 

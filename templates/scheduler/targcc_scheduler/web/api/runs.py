@@ -1,4 +1,4 @@
-"""The API of runs."""
+"""API of runs."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def get_run(
 
 
 def _told(principal: Principal, relatives: Iterable[Relative]) -> tuple[Relative, ...]:
-    """Runs that another waits for, or that wait for it; of what somebody may not look at, that it is there."""
+    """Redact a run's relatives, its dependencies or dependents: a relative that the principal may not see shows only that it exists."""
     return tuple(
         (
             one

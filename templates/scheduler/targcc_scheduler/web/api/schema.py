@@ -1,4 +1,4 @@
-"""What the API's schemas share."""
+"""Base classes and types of the API's schemas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...core.numbers import LEAST_RATE, MOST_INT, MOST_RATE
 
 Priority = Annotated[int, Field(ge=-MOST_INT, le=MOST_INT)]
 Rate = Annotated[float, Field(ge=LEAST_RATE, le=MOST_RATE, allow_inf_nan=False)]
-"""Runs a minute."""
+"""Rate in runs per minute."""
 
 
 class Schema(BaseModel):

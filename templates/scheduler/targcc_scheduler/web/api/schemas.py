@@ -26,7 +26,7 @@ from ...project import current
 from ...schedules.words import parse_duration
 from .schema import DoneOut, Schema
 
-# Chains of jobs, as the API shows them.
+# Chain schemas.
 
 
 class ChainStandingOut(Schema):
@@ -83,7 +83,7 @@ class LineOut(Schema):
 
 
 def line_out(line: Lineage | None) -> LineOut | None:
-    """The chain of a run; ``None`` when it is alone."""
+    """Return the chain schema for a run; ``None`` for a run without a chain."""
     if line is None:
         return None
     steps = tuple(tuple(map(LineStepOut.model_validate, level)) for level in line.levels)
@@ -91,7 +91,7 @@ def line_out(line: Lineage | None) -> LineOut | None:
 
 
 def standing_out(chain: Chain | None) -> ChainStandingOut | None:
-    """How a chain stands."""
+    """Return the schema for a chain's rollup state; ``None`` without a chain."""
     if chain is None:
         return None
     at = chain.at
@@ -105,7 +105,7 @@ def standing_out(chain: Chain | None) -> ChainStandingOut | None:
 
 
 def chain_out(chain: Chain) -> ChainOut:
-    """A chain with its steps."""
+    """Return a chain's schema with its steps."""
     standing = standing_out(chain)
     assert standing is not None
     return ChainOut(
@@ -126,7 +126,7 @@ def _step_out(step: ChainStep) -> ChainStepOut:
     )
 
 
-# Runs, as the API shows them; attempts, log lines and steps are shown as ``queries.models`` holds them.
+# Run schemas. Attempts, log lines and steps are returned as the classes in ``kernel.queries.models``.
 
 
 class RunOut(Schema):
@@ -170,7 +170,7 @@ class RunOut(Schema):
 
     @property
     def happened_at(self) -> datetime:
-        """Its place on a time line, as :class:`~..queries.models.Run` has it."""
+        """Return the run's place on a time line, like :class:`Run`."""
         return self.completed_at or self.started_at or self.due_at
 
 
@@ -229,7 +229,7 @@ class CancelledOut(DoneOut):
 
 
 def run_values(run: Run, definition: JobDefinition | None) -> dict[str, Any]:
-    """A run for :class:`RunOut`."""
+    """Return a run's values for :class:`RunOut`."""
     took = run.duration
     fields = {name: getattr(run, name) for name in RunOut.model_fields if hasattr(run, name)}
     milliseconds = round(took.total_seconds() * 1000) if took is not None else None
@@ -241,7 +241,7 @@ def run_values(run: Run, definition: JobDefinition | None) -> dict[str, Any]:
 
 
 def run_out(run: Run, definition: JobDefinition | None) -> RunOut:
-    """A run as the API shows it."""
+    """Return a run's schema."""
     return RunOut.model_validate(run_values(run, definition))
 
 
@@ -256,13 +256,13 @@ def run_detail_out(
     children: tuple[Relative, ...],
     chain: Lineage | None,
 ) -> RunDetailOut:
-    """A run with all that is known of it."""
+    """Return a run's schema with all details."""
     details: dict[str, Any] = {"life": run.life, "attempts": attempts, "log": log, "steps": steps}
     details |= {"parents": parents, "children": children, "chain": line_out(chain)}
     return RunDetailOut.model_validate({**run_values(run, definition), **details})
 
 
-# Jobs, as the API shows them.
+# Job schemas.
 
 
 class JobOut(Schema):
@@ -417,7 +417,7 @@ class TriggerIn(BaseModel):
 
 
 def job_values(job: JobOverview, chain: Chain | None) -> dict[str, Any]:
-    """A job, and the chain that it is in, for :class:`JobOut`."""
+    """Return a job's and its chain's values for :class:`JobOut`."""
     definition = job.definition
     return {
         "name": definition.name,
@@ -442,7 +442,7 @@ def job_values(job: JobOverview, chain: Chain | None) -> dict[str, Any]:
 def job_detail_out(
     job: JobOverview, chain: Chain | None, next_runs: list[datetime], now: datetime
 ) -> JobDetailOut:
-    """A job with its settings."""
+    """Return a job's schema with its settings."""
     definition = job.definition
     timeout, model = definition.timeout, definition.parameters
     grace, expires = definition.misfire_grace, definition.expires_in
@@ -473,7 +473,7 @@ def job_detail_out(
     )
 
 
-# The system, as the API shows it; nodes and the audit are shown as ``queries.models`` holds them.
+# System schemas. Nodes and the audit are returned as the classes in ``kernel.queries.models``.
 
 
 class VerdictOut(Schema):
@@ -530,7 +530,7 @@ class QueueOut(Schema):
 
 
 def system_out(broken: Iterable[BrokenModule], lost_after_seconds: float) -> SystemOut:
-    """This process."""
+    """Return this process's schema."""
     project = current()
     return SystemOut(
         project=project.name,
@@ -564,7 +564,7 @@ class BusyOut(Schema):
 
 
 def queue_out(queue: Queue) -> QueueOut:
-    """A queue as the API shows it."""
+    """Return a queue's schema."""
     other = {"paused", "maintenance_until"}
     values = {name: getattr(queue, name) for name in QueueOut.model_fields if name not in other}
     window = queue.maintenance

@@ -1,4 +1,4 @@
-"""The API of the system: version, queues, nodes."""
+"""API of the system: version, queues, nodes, releases."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The dashboard: pages of jobs, runs and the system."""
+"""Dashboard: pages of jobs, runs and the system."""

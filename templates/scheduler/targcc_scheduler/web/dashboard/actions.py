@@ -1,4 +1,4 @@
-"""What the buttons do. Each answers with a redirect to a page that says what happened, so that reloading repeats nothing."""
+"""Actions of the pages' buttons. Each action redirects to a page with a flash message, so that a reload repeats nothing."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """One press of a button.
+    """A press of a button.
 
     Args:
-        scheduler: Does what is asked.
-        by: Who pressed it.
-        key: The job, run or queue in the address.
-        form: What the form holds.
-        base: The path of the dashboard.
+        scheduler: Scheduler that carries the action out.
+        by: Actor who pressed the button.
+        key: Job, run, queue, node or release in the address.
+        form: Text fields of the form.
+        base: Path of the dashboard.
     """
 
     scheduler: Scheduler
@@ -54,10 +54,10 @@ class Press:
 
     @property
     def run_id(self) -> int:
-        """The run in the address.
+        """Return the run id in the address.
 
         Raises:
-            Problem: it is no id of a run.
+            Problem: the address holds no run id.
         """
         found = id_of(self.key)
         if found is None:
@@ -186,7 +186,7 @@ _ACTIONS: dict[str, tuple[Role, Callable[[Press], Awaitable[Flash]]]] = {
     "/releases/{key}/use": (Role.OPERATOR, _use_release),
     "/releases/{key}/use-newest": (Role.OPERATOR, _use_newest),
 }
-"""The address of each button, the role it needs, and what it does."""
+"""Map each button's address to the required role and the action."""
 
 
 def _endpoint(
@@ -252,7 +252,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _local_time(text: str) -> datetime | None:
-    """What a ``datetime-local`` input holds, in the project's zone."""
+    """Parse the value of a ``datetime-local`` input in the project's zone; ``None`` for an empty value."""
     if not text:
         return None
     return datetime.fromisoformat(text).replace(tzinfo=parse_zone(current().timezone))

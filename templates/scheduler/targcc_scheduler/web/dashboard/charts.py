@@ -1,4 +1,4 @@
-"""Small charts as SVG: days, load, spark line, strip, trend."""
+"""Draw small charts as SVG: days, load, spark line, strip, trend."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ...kernel.queries.models import Run
 from ...kernel.queries.statistics import Day
 from ...kernel.runs.values import QUARTER, quarter_of
 
-# What the charts share.
+# Helpers shared by all charts.
 
 STACK = (  # from the base line up, the states that need attention first
     ("failed", frozenset({RunState.FAILED})),
@@ -35,39 +35,42 @@ STACK = (  # from the base line up, the states that need attention first
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Instants as per cent of the width."""
+    """Time axis that maps instants to per cent along the chart's width."""
 
     start: datetime
     end: datetime
 
     def x(self, instant: datetime) -> float:
-        """Where an instant is."""
+        """Return the position for an instant, in per cent."""
         return 100 * (instant - self.start) / (self.end - self.start)
 
     def width(self, span: timedelta) -> float:
-        """How wide a time is."""
+        """Return the width for a time span, in per cent."""
         return 100 * span / (self.end - self.start)
 
 
 def rect(kind: str, x: float, y: float, *, width: float, height: float, unit: str = "%") -> Markup:
-    """A rectangle whose class is the state it stands for, as the code names it; heights are pixels."""
+    """Draw a rectangle with the CSS class ``k-`` plus ``kind``. Heights are pixels; ``x`` and ``width`` are in ``unit``."""
     return drawn(
         f'<rect class="k-{kind}" x="{x:.3f}{unit}" y="{y:.1f}" width="{width:.3f}{unit}" height="{height:.1f}"/>'
     )
 
 
 def drawn(shape: str) -> Markup:
-    """A shape of numbers, the code's own words and escaped ones: a page has thousands, and ``Markup.format`` takes ten times as long."""
+    """Mark a shape as safe. The shape holds only numbers, words from the code and escaped texts.
+
+    A page has thousands of shapes, and ``Markup.format`` takes ten times as long.
+    """
     return Markup(shape)  # noqa: S704 - whoever calls escapes what people wrote
 
 
 def table(label: str, heads: Iterable[str], rows: Iterable[tuple[object, ...]]) -> Markup:
-    """The figures behind a chart, for who cannot see it.
+    """Return a chart's figures as a hidden table for screen readers.
 
     Args:
-        label: What the table is about.
-        heads: Of its columns.
-        rows: One each; the first cell says what the row is about.
+        label: Table caption.
+        heads: Column headings.
+        rows: Cells by row; the first cell is the row's heading.
     """
     head = joined(Markup('<th scope="col">{}</th>').format(one) for one in heads)
     lines = (
@@ -82,22 +85,22 @@ def table(label: str, heads: Iterable[str], rows: Iterable[tuple[object, ...]]) 
 
 
 def joined(parts: Iterable[Markup]) -> Markup:
-    """The parts of a chart, joined."""
+    """Join parts into a chart."""
     return Markup("").join(parts)
 
 
 def scaled(number: int, most: int, height: float) -> float:
-    """The height of a column, by square root, so that one run is still visible beside a thousand."""
+    """Return a column's height on a square-root scale: a single run stays visible beside a thousand."""
     return max(3.0, height * math.sqrt(number / most)) if number else 0.0
 
 
-# The days: how a job's attempts ended, a column a day.
+# Days: a job's attempts by result, a column per day.
 
 _DAYS_HEIGHT = 64
 
 
 def days(figures: Sequence[Day]) -> Markup:
-    """What a job did each day, the newest on the right: failures at the foot of each column."""
+    """Draw a job's results per day, newest on the right, with failures at the foot of each column."""
     most = max([day.succeeded + day.failed for day in figures] or [1]) or 1
     width = 100 / max(len(figures), 1)
     columns = [_day_column(day, n * width, width, most) for n, day in enumerate(figures)]
@@ -140,19 +143,19 @@ def _day_column(day: Day, x: float, width: float, most: int) -> Markup:
     return Markup("<g><title>{}</title>{}</g>").format(title, joined(parts))
 
 
-# How many slots begin in each hour of a day.
+# Load: slots that begin in each hour of a day.
 
 _HEIGHT = 34
 _LABELLED = 6
 
 
 def load(hours: Sequence[tuple[str, int]], most: int, name: str) -> Markup:
-    """A column for each hour.
+    """Draw a column for each hour.
 
     Args:
-        hours: What each is called by the clock, such as ``02:00``, and how many slots it has.
-        most: The number that a column of full height stands for.
-        name: What the chart is of.
+        hours: For each hour, a label such as ``02:00`` and the slot count.
+        most: Slot count for a full-height column.
+        name: Chart title.
     """
     width = 100 / max(len(hours), 1)
     drawn = []
@@ -179,17 +182,17 @@ def load(hours: Sequence[tuple[str, int]], most: int, name: str) -> Markup:
     ).format(f"{name}: {humanize.count(total, 'run')}", _HEIGHT + 16, joined(drawn))
 
 
-# The spark line: the durations of a job's last runs.
+# Spark line: a job's last runs by duration.
 
 _SPARK_BAR, _SPARK_STEP, _SPARK_HEIGHT = 4, 6, 22
 
 
 def spark(runs: Sequence[Run], most: int = 24) -> Markup:
-    """The last runs of a job, the newest on the right: height is duration, colour is outcome.
+    """Draw a job's last runs, newest on the right: height is duration, colour is outcome.
 
     Args:
-        runs: Newest first.
-        most: How many to show; fewer leave room on the left.
+        runs: Runs, newest first.
+        most: Number of places; fewer runs leave places on the left empty.
     """
     shown = list(reversed(runs[:most]))
     longest = max([run.duration.total_seconds() for run in shown if run.duration] or [1.0]) or 1.0
@@ -226,20 +229,20 @@ def _spark_bar(run: Run, x: int, longest: float) -> Markup:
     return Markup("<g><title>{}</title>{}</g>").format(said, bar)
 
 
-# The strip: the runs of a day on one time line.
+# Strip: a day's runs on a time line.
 
 _STRIP_BIN = QUARTER
 _STRIP_HEIGHT = 56
-_STRIP_BASE = 60  # where the bars stand, in pixels from the top
+_STRIP_BASE = 60  # base line of the bars, in pixels from the top
 
 
 def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
-    """The last day and the next hours as one strip: a column each quarter of an hour, failures at its foot.
+    """Draw the last day and the next hours, a column per quarter of an hour, with failures at each column's foot.
 
     Args:
-        view: The data of the overview page.
-        zone: Of the labels.
-        runs_url: The page that lists runs; each column links to its own.
+        view: The overview page's data.
+        zone: Time zone for labels.
+        runs_url: The runs page's address; each column links to the runs in its quarter.
     """
     start = quarter_of(view.since)
     axis = Axis(start, quarter_of(view.horizon) + _STRIP_BIN)
@@ -279,7 +282,7 @@ def _strip_label(view: Overview) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Draws the columns of the strip; ``n`` counts quarters of an hour from its beginning."""
+    """Draw the strip's columns; ``n`` counts quarters of an hour from the strip's start."""
 
     axis: Axis
     most: int
@@ -313,14 +316,14 @@ class _Columns:
         return drawn(f"<g><title>{words}</title>{bar}</g>")
 
     def span(self, n: int) -> str:
-        """From when to when a column is."""
+        """Return a column's label: weekday, start and end."""
         start = self.axis.start + n * _STRIP_BIN
         local, end = start.astimezone(self.zone), (start + _STRIP_BIN).astimezone(self.zone)
         return f"{humanize.weekday(local)} {local:%H:%M}-{end:%H:%M}"
 
     @staticmethod
     def coming(number: int) -> str:
-        """How many runs are to come."""
+        """Return the label for a number of upcoming runs."""
         return gettext("%(runs)s to come", runs=humanize.count(number, "run"))
 
     def _bar(self, kind: str, x: float, y: float, height: float) -> Markup:
@@ -333,7 +336,7 @@ def _said(states: Counter[RunState]) -> str:
 
 
 def _hours(axis: Axis, zone: ZoneInfo) -> Iterable[datetime]:
-    """Every third full hour of the zone inside the axis."""
+    """Yield the full hours inside the axis at every third local hour: 0, 3, 6 and so on."""
     at = axis.start.replace(minute=0) + timedelta(hours=1)
     while at < axis.end:
         if at.astimezone(zone).hour % 3 == 0:
@@ -361,7 +364,7 @@ def _now_mark(axis: Axis, now: datetime) -> Markup:
     ).format(x, x)
 
 
-# The trend of a job: durations, lateness and success, a place for each day.
+# Job trend: durations, lateness and success, a column per day.
 
 _TREND_HEIGHT, _TOP = 84, 10
 _RATE_HEIGHT = 40
@@ -369,7 +372,7 @@ _RATE_HEIGHT = 40
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """A day's middle and high value in milliseconds, and what is said of them."""
+    """A day's median and high value in milliseconds, and the tooltip."""
 
     day: TrendDay
     middle: int | None
@@ -378,7 +381,7 @@ class _Range:
 
 
 def durations(days: Sequence[TrendDay]) -> Markup:
-    """From the median to what 95 of 100 runs do not exceed, day by day."""
+    """Draw each day's median and 95th percentile duration."""
     ranges = [
         _Range(
             day,
@@ -397,7 +400,7 @@ def durations(days: Sequence[TrendDay]) -> Markup:
 
 
 def lateness(days: Sequence[TrendDay]) -> Markup:
-    """From the median to the most that runs began after their slots, day by day."""
+    """Draw each day's median and maximum lateness: the delay of a run's start after its slot."""
     ranges = [
         _Range(
             day,
@@ -440,7 +443,7 @@ def _y(value: int, most: int) -> float:
 
 
 def _line(ranges: Sequence[_Range], most: int, width: float, kind: str) -> Iterator[Markup]:
-    """The medians, joined across days without runs."""
+    """Draw the line through the medians, across days without runs."""
     points = [(n * width + width / 2, one.middle) for n, one in enumerate(ranges)]
     known = [(x, _y(value, most)) for x, value in points if value is not None]
     for (x1, y1), (x2, y2) in itertools.pairwise(known):
@@ -472,7 +475,7 @@ def _trend_day(one: _Range, x: float, width: float, most: int, kind: str) -> Mar
 
 
 def success(days: Sequence[TrendDay]) -> Markup:
-    """The share of good runs, day by day: a full column is every one."""
+    """Draw the success rate per day; a full column is 100%."""
     width = 100 / max(len(days), 1)
     drawn = []
     for n, day in enumerate(days):

@@ -1,4 +1,4 @@
-"""What the pages share."""
+"""Dependencies and helpers shared by pages."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .page_route import page_needs
 
 Viewer = Annotated[Principal, Depends(page_needs(Role.VIEWER))]
 Every = Annotated[int, Query(ge=0, le=3600)]
-"""After how many seconds a page is loaded again, for those without scripts."""
+"""Seconds after which the browser reloads a page, for browsers without scripts; 0 never reloads."""
 SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
-_MOST_DIGITS = 18  # a larger number is no id that a database has given
+_MOST_DIGITS = 18  # a longer number exceeds every database id
 
 
 def find_job(scheduler: Scheduler, name: str) -> tuple[JobDefinition | None, str]:
-    """A job and its key; ``None`` for one that is not in the code any more."""
+    """Return a job's definition and its key; the definition is ``None`` if the job is no longer in the code."""
     key = scheduler.key_of(name)
     return scheduler.definitions.get(key), key
 
 
 def id_of(text: str) -> int | None:
-    """A row's id, ``None`` for anything else."""
+    """Parse a row's id; ``None`` if the text is no id."""
     return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def reloading(page: Response, every: int) -> Response:
-    """The page, which the browser is told to load again after so many seconds; not if they are 0."""
+    """Set the ``Refresh`` header of a page to ``every`` seconds; 0 sets no header."""
     if every:
         page.headers["Refresh"] = str(every)
     return page

@@ -1,4 +1,4 @@
-"""Flash messages: shown once, on the page after a redirect."""
+"""Flash messages: shown a single time, on the page after a redirect."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FLASH_COOKIE = "targcc_flash"
 
 
 def base_path(request: Request) -> str:
-    """Where the dashboard is, such as ``/jobs``; below the path that a proxy or a mount adds."""
+    """Return the dashboard's path, such as ``/jobs``, after the path that a proxy or a mount adds."""
     path: str = request.app.state.targcc_prefix
     return str(request.scope.get("root_path", "")).rstrip("/") + path
 
 
 @dataclass(frozen=True, slots=True)
 class Flash:
-    """A message that the next page shows once."""
+    """A message for the next page, shown a single time."""
 
     kind: str
     text: str
@@ -31,17 +31,17 @@ class Flash:
 
 
 def secure_cookies(request: Request, web: Web) -> bool:
-    """Whether cookies may travel over https only."""
+    """Return whether cookies are restricted to https."""
     return request.url.scheme == "https" or web.scheduler.settings.base_url.startswith("https:")
 
 
 def back(request: Request, flash: Flash, to: str) -> Response:
-    """A redirect to a page of ours that then shows ``flash``.
+    """Redirect to a page of the dashboard that then shows ``flash``.
 
     Args:
-        request: The form that has been sent.
-        flash: What happened.
-        to: Where to; anything but a page of the dashboard leads to the first one.
+        request: Request that sent the form.
+        flash: Message to show.
+        to: Target; any address outside the dashboard becomes the overview.
     """
     response = RedirectResponse(local_path(request, to), 303)
     data = json.dumps([flash.kind, flash.text, flash.link, flash.link_text])
@@ -57,7 +57,7 @@ def back(request: Request, flash: Flash, to: str) -> Response:
 
 
 def local_path(request: Request, path: str) -> str:
-    """``path`` if it is in the dashboard, else the overview: a link must not redirect to another site."""
+    """Return ``path`` if inside the dashboard, else the overview: a link must not redirect to a foreign site."""
     base = base_path(request)
     inside = path == base or path.startswith((f"{base}/", f"{base}?"))
     safe = inside and not any(char <= " " or char == "\\" for char in path)
@@ -65,14 +65,14 @@ def local_path(request: Request, path: str) -> str:
 
 
 def read_flash(request: Request) -> Flash | None:
-    """The message that the page before left for this one."""
+    """Return the flash message in the request's cookie, if valid."""
     try:
         data = base64.urlsafe_b64decode(request.cookies.get(FLASH_COOKIE, "").encode())
         found = json.loads(data)
     except (ValueError, RecursionError):
         return None
     if not isinstance(found, list) or [type(one) for one in found] != [str] * 4:
-        return None  # a cookie that somebody else made up
+        return None  # a forged cookie
     kind, text, link, link_text = found
     safe_link = local_path(request, link) if link else ""
     return Flash("bad" if kind == "bad" else "good", text, safe_link, link_text)

@@ -1,4 +1,4 @@
-"""The guides of the scheduler as pages: `/help`."""
+"""Guides of the scheduler as pages below `/help`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ async def guide_page(request: Request, principal: Viewer, name: str) -> Response
 
 
 def _html(name: str) -> Markup:
-    """A guide as HTML; HTML in its text is shown as text."""
-    from markdown_it import MarkdownIt  # of rich
+    """Render a guide as HTML; HTML inside the guide is escaped."""
+    from markdown_it import MarkdownIt  # a dependency of rich
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = markdown.parse(guide(name))
@@ -45,7 +45,7 @@ def _html(name: str) -> Markup:
 
 
 def _anchor(title: str) -> str:
-    """The name by which links lead to a heading."""
+    """Return the anchor of a heading."""
     return "".join(
         letter for letter in title.lower().replace(" ", "-") if letter.isalnum() or letter in "-_"
     )

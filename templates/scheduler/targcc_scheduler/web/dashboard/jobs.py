@@ -1,4 +1,4 @@
-"""Pages of jobs, and the form that runs one."""
+"""Job pages, and the form that runs a job."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ from .common import SchedulerOf, Viewer, find_job, id_of
 from .page_route import PageRoute
 from .rendering import render
 
-# The form that runs a job: an input for each typed argument, and back from the form to values.
+# Form that runs a job: an input per argument, and parsing of the sent form.
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One input.
+    """A form input.
 
     Args:
-        name: The argument.
+        name: Argument name.
         kind: ``text``, ``number``, ``checkbox``, ``date``, ``datetime-local``, ``password``, ``select``, ``textarea``, ``file`` or ``files``.
-        value: What it shows first, as text; ``on`` checks a checkbox.
-        required: Whether the job has no default for it.
-        hint: How to write it.
-        step: Of a number: ``1`` or ``any``.
-        options: Of a select.
+        value: Initial value as text; ``on`` checks a checkbox.
+        required: True if the argument has no default.
+        hint: Expected format.
+        step: Number input step: ``1`` or ``any``.
+        options: Select options.
     """
 
     name: str
@@ -70,11 +70,11 @@ class Field:
 
 
 def fields(definition: JobDefinition, given: Mapping[str, str] | None = None) -> list[Field]:
-    """The inputs for a job's arguments.
+    """Return the inputs for a job's arguments.
 
     Args:
-        definition: The job.
-        given: What was typed before, to show it again.
+        definition: Job definition.
+        given: Values typed before, to show again.
     """
     if definition.parameters is None:
         return []
@@ -85,7 +85,7 @@ def fields(definition: JobDefinition, given: Mapping[str, str] | None = None) ->
 
 
 def typed_of(definition: JobDefinition, arguments: Mapping[str, Any]) -> dict[str, str]:
-    """The arguments of a run as a form would hold them; secret ones are left out."""
+    """Return a run's arguments as form values, without secrets and files."""
     shown = {name: value for name, value in arguments.items() if value is not None}
     return {
         f"arg-{name}": _shown(value)
@@ -95,7 +95,7 @@ def typed_of(definition: JobDefinition, arguments: Mapping[str, Any]) -> dict[st
 
 
 def file_names(definition: JobDefinition) -> frozenset[str]:
-    """The arguments that are files: a form sends them as parts of their own."""
+    """Return the arguments that are files; a form sends files as separate parts."""
     known = definition.parameters.model_fields if definition.parameters is not None else {}
     looks = {name: _look(_without_none(info.annotation)) for name, info in known.items()}
     return frozenset(name for name, look in looks.items() if look.kind in _FILES)
@@ -125,7 +125,7 @@ def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinit
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """The kind of an input, for :class:`Field`."""
+    """Input kind for a type, used to build a :class:`Field`."""
 
     kind: str
     hint: str = ""
@@ -150,7 +150,7 @@ _FILES = {"file", "files"}
 
 
 def _look(kind: Any) -> _Look:
-    """The input for a type."""
+    """Return the input kind for a type."""
     if options := _options(kind):
         return _Look("select", options=options)
     if get_origin(kind) in {list, set, frozenset, tuple}:
@@ -163,7 +163,7 @@ def _look(kind: Any) -> _Look:
 
 
 def _options(kind: Any) -> tuple[str, ...]:
-    """The values to choose from, if the type names them."""
+    """Return the options in a ``Literal`` or an enum; empty for different types."""
     if get_origin(kind) is Literal:
         return tuple(str(value) for value in get_args(kind))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -172,7 +172,7 @@ def _options(kind: Any) -> tuple[str, ...]:
 
 
 def _without_none(annotation: Any) -> Any:
-    """The type without ``None`` and without what ``Annotated`` adds."""
+    """Strip ``Annotated`` and an optional ``None`` from a type."""
     if get_origin(annotation) is typing.Annotated:
         return _without_none(get_args(annotation)[0])
     if get_origin(annotation) in {typing.Union, types.UnionType}:
@@ -182,7 +182,7 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A default as the input shows it."""
+    """Format a value as an input shows the value."""
     match value:
         case None | False:
             text = ""
@@ -204,10 +204,10 @@ def _shown(value: Any) -> str:
 
 
 def values(definition: JobDefinition, form: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments that a form says, but files; an input left empty counts as not given, so that the job's default holds.
+    """Parse a form into arguments, without files. An empty input counts as not given, so that the job's default applies.
 
     Raises:
-        ValueError: an input that takes JSON holds something else.
+        ValueError: a JSON input holds invalid JSON.
     """
     found: dict[str, Any] = {}
     for field in fields(definition):
@@ -228,7 +228,7 @@ def values(definition: JobDefinition, form: Mapping[str, str]) -> dict[str, Any]
 
 
 def _chosen(definition: JobDefinition, name: str, text: str) -> Any:
-    """The value of a ``Literal`` with this text; other texts stay, since pydantic reads the members of an enum."""
+    """Return the ``Literal`` value with this text. Return any other text unchanged, since pydantic parses enum members."""
     assert definition.parameters is not None
     kind = _without_none(definition.parameters.model_fields[name].annotation)
     known = {str(value): value for value in get_args(kind)}
@@ -242,11 +242,11 @@ def _many(field: Field, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{field.name}: not JSON: {error.msg} at line {error.lineno}") from None
-    except (ValueError, RecursionError):  # numbers of thousands of digits, or as many brackets
+    except (ValueError, RecursionError):  # thousands of digits or nested brackets
         raise ValueError(f"{field.name}: not JSON that can be read") from None
 
 
-# The pages of jobs.
+# Job pages.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _RUNS_OF_JOB, _DAYS, _KEYS = 20, 30, 5
@@ -281,7 +281,7 @@ async def jobs_page(
 def _grouped(
     jobs: Sequence[JobOverview], chained: Iterable[Chain]
 ) -> list[tuple[Chain | None, list[JobOverview]]]:
-    """The jobs of each chain in its order, then those that are in none."""
+    """Group jobs by chain, in the chain's order; jobs without a chain come last."""
     rest = {job.name: job for job in jobs}
     groups: list[tuple[Chain | None, list[JobOverview]]] = [
         (chain, [rest.pop(name) for name in chain.jobs if name in rest]) for chain in chained
@@ -305,7 +305,7 @@ _SHOWN: dict[str, Callable[[JobOverview], bool]] = {
     "scheduled": lambda job: job.definition.schedule is not None,
     "manual": lambda job: job.definition.schedule is None,
 }
-"""Which jobs the choices of the page show; any other word shows all."""
+"""Jobs page filters by name; an unknown name shows all jobs."""
 
 
 def _is_shown(job: JobOverview, show: str) -> bool:
@@ -343,10 +343,10 @@ async def show_job(
     typed: Mapping[str, str] | None = None,
     error: str = "",
 ) -> Response:
-    """The page of one job; with what somebody typed and what is wrong with it.
+    """Render a job's page, with values typed before and their error.
 
     Raises:
-        Problem: there is no such job, and no run of one.
+        Problem: no job with this name exists, and neither a run nor an attempt is stored.
     """
     definition, key = find_job(scheduler, name)
     now, lost_after = scheduler.clock.now(), scheduler.settings.lost_after_seconds
@@ -423,18 +423,22 @@ async def show_job(
 
 
 def _slots(job: JobOverview) -> list[tuple[datetime, str]]:
-    """The next runs, each with from where a calendar has moved it."""
+    """Return the next five slots, each with a note if a calendar moved the slot."""
     return [(slot, moved_there(job.definition, slot)) for slot in upcoming.next_runs(job, 5)]
 
 
 def _skipped(job: JobOverview, slots: list[tuple[datetime, str]], now: datetime) -> list[str]:
-    """The slots among the next ones that calendars leave out."""
+    """Describe the slots that calendars skip, up to the last of the next slots."""
     every = changes(job.definition, [slot for slot, _ in slots], now)
     return [one.text for one in every if one.at is None]
 
 
 async def _earlier(db: AsyncConnection, job: str, runs: RunPage) -> tuple[Attempt, ...]:
-    """Attempts from before the oldest run that is stored: of runs that were pruned, or imported from TARGCC."""
+    """Return attempts without a stored run: the run was pruned, or the attempt was imported from TARGCC.
+
+    Returns:
+        At most 20 attempts; empty if ``runs`` has a next page.
+    """
     if runs.next_before is not None:
         return ()
     kept = {str(run.id) for run in runs.runs}

@@ -1,4 +1,4 @@
-"""Choosing the language of the pages; everybody may, also on the page where one signs in."""
+"""Choose the language of the pages; open to everybody, also on the login page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .page_route import PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _LIFE = 400 * 24 * 3600
-"""Seconds; browsers keep no cookie for longer."""
+"""Lifetime of the language cookie in seconds: 400 days, the most that browsers allow."""
 
 
 @router.post("/language")

@@ -1,4 +1,4 @@
-"""The page of limits by key."""
+"""Page of limits by key."""
 
 from __future__ import annotations
 

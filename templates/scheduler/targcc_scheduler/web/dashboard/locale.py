@@ -1,4 +1,4 @@
-"""Who looks at a page: by what they have chosen, else by what their browser says, else by the settings."""
+"""Language and time zone of a page's reader. The language comes from the cookie, else from the browser, else from the settings."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ...core.languages import ENGLISH, Reader, catalogue, languages
 
 LANGUAGE_COOKIE = "targcc_language"
 ZONE_COOKIE = "targcc_zone"
-"""The page's script writes it, and it is a name such as ``Asia/Jerusalem``."""
+"""Cookie, written by the page's script, with the name of a zone such as ``Asia/Jerusalem``."""
 
 
 def reader_of(request: Request) -> Reader:
-    """Who reads the answer to a request."""
+    """Return the language and time zone of a request's reader."""
     return Reader(catalogue(_language(request)), _zone(request.cookies.get(ZONE_COOKIE, "")))
 
 
@@ -30,7 +30,7 @@ def _language(request: Request) -> str:
 
 
 def _accepted(header: str) -> list[str]:
-    """The languages of ``Accept-Language`` without their regions, the dearest first: ``he`` of ``he-IL, en;q=0.8``."""
+    """Return the languages of ``Accept-Language`` without regions, highest weight first: ``he``, ``en`` for ``he-IL, en;q=0.8``."""
     found = []
     for part in header.split(","):
         tag, _, weight = part.strip().lower().partition(";q=")
@@ -42,6 +42,6 @@ def _accepted(header: str) -> list[str]:
 def _zone(name: str) -> ZoneInfo | None:
     with contextlib.suppress(
         ValueError, OSError, KeyError
-    ):  # as `parse_zone` has it, without looking for the nearest name
+    ):  # like `parse_zone`, without the search for the nearest name
         return ZoneInfo(name)
     return None

@@ -1,4 +1,4 @@
-"""The overview page and its banner."""
+"""Overview page and its banner."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .common import SchedulerOf, Viewer
 from .page_route import PageRoute
 from .rendering import render
 
-# The banner of the overview page: the worst that is wrong, in one sentence, or that everything ran.
+# Banner of the overview page: the most serious issue in a sentence, or the message that everything ran.
 
 
 @dataclass(frozen=True, slots=True)
 class StatusBanner:
-    """A sentence, the figures behind it, and how serious it is."""
+    """A sentence, its figures and its severity."""
 
     kind: Literal["good", "warn", "bad"]
     title: str
@@ -32,11 +32,11 @@ class StatusBanner:
 
 
 def status_banner(view: Overview, broken: Sequence[BrokenModule]) -> StatusBanner:
-    """The banner for a state of the system; good only when nothing needs a person.
+    """Return the banner for the state of the system; ``good`` only if nothing needs attention.
 
     Args:
-        view: The data of the overview page.
-        broken: The job files that could not be used.
+        view: Data of the overview page.
+        broken: Job files that cannot be used.
     """
     detail = f"{_detail(view)}{_unknown(view)}{_unfinished(view)}"
     wrong = list(view.concerns)
@@ -47,7 +47,7 @@ def status_banner(view: Overview, broken: Sequence[BrokenModule]) -> StatusBanne
         files = (
             humanize.count(len(broken), "job file")
             if all(one.path for one in broken)
-            else humanize.count(len(broken), "job")  # or a row of c_Job
+            else humanize.count(len(broken), "job")  # a row of c_Job has no path
         )
         return StatusBanner("bad", gettext("%(files)s cannot be used", files=files), detail)
     if wrong:
@@ -56,7 +56,7 @@ def status_banner(view: Overview, broken: Sequence[BrokenModule]) -> StatusBanne
 
 
 def _title(worst: Issue, others: int) -> str:
-    """What is worst, and how much else there is."""
+    """Return the title of the worst issue, with the number of further issues."""
     if not others:
         return worst.title
     return ngettext(
@@ -107,7 +107,7 @@ def _unknown(view: Overview) -> str:
 
 
 def _unfinished(view: Overview) -> str:
-    """What to do about jobs on neither side, whose change from or to the old server was begun and not finished."""
+    """Return the commands to repeat for jobs on neither side: a change from or to the old server was begun and not finished."""
     commands = {one.step.command for one in view.unfinished if one.step is not None}
     if not commands:
         return ""
@@ -135,7 +135,7 @@ def _detail(view: Overview) -> str:
     return f"{', '.join(parts)}."
 
 
-# The overview.
+# Overview page.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -1,4 +1,4 @@
-"""Routes of pages: who is not signed in is sent to the login page, problems are shown as pages."""
+"""Route class of pages: redirects to the login page, shows problems as pages."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _UNAUTHORIZED = 401
 
 
 class LoginNeeded(Exception):  # noqa: N818 - not an error: it leads to the login page
-    """Somebody who is not signed in asked for a page."""
+    """The request for a page comes from a client that is not signed in."""
 
 
 class PageRoute(GuardedRoute):
-    """A page: who is not signed in is sent to the login page, problems are shown as pages."""
+    """Route of a page; redirects clients without a sign-in to the login page and shows problems as pages."""
 
     async def answer(self, handler: Handler, request: Request) -> Response:
-        """The handler's answer, the login page, or a page that says what is wrong, in the language of who reads it."""
+        """Return the handler's answer, a redirect to the login page, or a problem page, in the reader's language."""
         with reading(reader_of(request)):
             return await self._answer(handler, request)
 
@@ -60,15 +60,13 @@ def _to_login(request: Request) -> Response:
     target = web.login_url if web.host_login else f"{base_path(request)}/login"
     if request.method == "GET" and here != base_path(request):
         target += f"{'&' if '?' in target else '?'}{urlencode({'next': here})}"
-    if (
-        "HX-Request" in request.headers
-    ):  # a fragment of an old page: the whole page goes to the login
+    if "HX-Request" in request.headers:  # htmx refreshes an open page: redirect the whole page
         return Response(status_code=204, headers={"HX-Redirect": target})
     return RedirectResponse(target, 303)
 
 
 def problem_page(request: Request, status: int, title: str, detail: str) -> Response:
-    """A page that says what is wrong."""
+    """Render a problem as a page."""
     html = (
         environment()
         .get_template("pages/problem.html")
@@ -83,7 +81,7 @@ def problem_page(request: Request, status: int, title: str, detail: str) -> Resp
 
 
 def page_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
-    """A dependency of pages and their forms: somebody with at least ``role``."""
+    """Build a dependency of pages and forms that requires at least ``role``."""
 
     @before_the_body
     async def check(request: Request) -> Principal:

@@ -1,4 +1,4 @@
-"""Render pages: the Jinja environment and its values."""
+"""Render pages: the Jinja environment, its filters and the values of templates."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ from . import charts
 from .charts import days, load, spark, strip
 from .flash import FLASH_COOKIE, base_path, read_flash
 
-# An instant as the `<time>` element of a page.
+# Instants as `<time>` elements.
 
 
 def time_tag(
     instant: datetime | None, now: datetime, zone: ZoneInfo, style: str = "clock"
 ) -> Markup:
-    """A ``<time>`` element; its title has all of the instant, and the page's script keeps a relative one fresh.
+    """Return a ``<time>`` element whose title is the full instant. The page's script updates relative times.
 
     Args:
-        instant: The instant; ``None`` shows a dash.
-        now: What relative times count from.
-        zone: In which to show it.
+        instant: Instant; ``None`` shows a dash.
+        now: Current time, the base of relative times.
+        zone: Time zone to show the instant in.
         style: ``clock``, ``relative``, ``both`` or ``full``.
     """
     if instant is None:
@@ -75,7 +75,7 @@ def time_tag(
 
 
 def beside(instant: datetime, own: str, now: datetime, zone: ZoneInfo) -> Markup:
-    """The same instant by the clock that a job goes by, where that is another than the reader's; else nothing."""
+    """Return the instant in the job's zone ``own``; empty if the reader's zone is the same."""
     if own == zone.key:
         return Markup("")
     at = clock(instant, now, ZoneInfo(own))
@@ -83,7 +83,7 @@ def beside(instant: datetime, own: str, now: datetime, zone: ZoneInfo) -> Markup
     return Markup(' <span class="soft">{}</span>').format(said)
 
 
-# Words of the code, as the pages say them.
+# Words of the pages for values of the code.
 
 ACTIONS = Words(
     {
@@ -97,7 +97,7 @@ ACTIONS = Words(
         "discard": marked("Discard from the inbox"),
     }
 )
-"""What can be done to many runs."""
+"""Bulk actions on runs."""
 BULK_STATES = Words(
     {
         "running": marked("running"),
@@ -106,7 +106,7 @@ BULK_STATES = Words(
         "failed": marked("failed"),
     }
 )
-"""How far an operation on many runs is."""
+"""States of a bulk operation."""
 STANDINGS = Words(
     {
         "open": marked("open"),
@@ -115,7 +115,7 @@ STANDINGS = Words(
         "done": marked("done"),
     }
 )
-"""What has been done about a failure."""
+"""Triage states of a failure."""
 OVERLAPS = Words(
     {
         "skip": marked("the next slot is skipped"),
@@ -123,7 +123,7 @@ OVERLAPS = Words(
         "allow": marked("the next slot runs beside it"),
     }
 )
-"""What happens to a slot that comes while the job is busy."""
+"""Policies for a slot that is due while the job is running."""
 MISFIRES = Words(
     {
         "run_once": marked("the newest missed slot is run"),
@@ -131,7 +131,7 @@ MISFIRES = Words(
         "run_all": marked("every missed slot is run"),
     }
 )
-"""What happens to slots that passed during an outage."""
+"""Policies for slots missed during an outage."""
 DELIVERIES = Words(
     {
         "waiting": marked("waiting"),
@@ -139,22 +139,22 @@ DELIVERIES = Words(
         "failed": marked("failed"),
     }
 )
-"""How far a message to a webhook is."""
+"""States of a delivery to a webhook."""
 
 
-# Rendering pages: the Jinja environment, and the values that every template gets.
+# Rendering: the Jinja environment and the values of every template.
 
 STATIC = Path(__file__).parent / "static"
 
 
 def is_refresh(request: Request) -> bool:
-    """Whether htmx asks for the content of an open page again."""
+    """Return whether htmx refreshes the content of an open page."""
     return request.headers.get("HX-Request") == "true"
 
 
 @cache
 def environment() -> Environment:
-    """The templates; values are escaped, and an undefined one is an error."""
+    """Return the Jinja environment: values are escaped, an undefined value is an error."""
     env = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -206,34 +206,34 @@ def environment() -> Environment:
 
 
 def _harmless(value: object) -> object:
-    """What a template shows; a text of somebody does not turn around what stands beside it."""
+    """Show direction characters of a text as numbers if they could reorder the surrounding text; return a non-text value unchanged."""
     return harmless(value) if type(value) is str else value
 
 
 def _bdi(text: object) -> Markup:
-    """A text of somebody, with its own direction."""
+    """Wrap a foreign text in ``<bdi>``, so that the text's direction does not affect the surrounding text."""
     return Markup("<bdi>{}</bdi>").format(text if isinstance(text, Markup) else harmless(str(text)))
 
 
 def _isolated(text: object) -> str:
-    """The same where there are no elements, as in a title."""
+    """Isolate a text's direction with characters, where no elements are allowed, as in a title."""
     return isolated(str(text), reader().catalogue.direction)
 
 
 @cache
 def asset(name: str) -> str:
-    """A static file's name with a digest of its content, so that browsers may cache it without limit."""
+    """Return a static file's address with a digest of the content, so that browsers may cache the file without limit."""
     mark = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"static/{name}?v={mark}"
 
 
 def looking_for(**wanted: object) -> str:
-    """The query of the runs page for these terms: ``looking_for(job="DailyReport", state="failed")``."""
+    """Return the query string of the runs page for search terms: ``looking_for(job="DailyReport", state="failed")``."""
     return urlencode({"q": str(only(**wanted))})
 
 
 def zone_asked(request: Request) -> ZoneInfo:
-    """The zone in which a page shows its times: that of the address, such as ``?zone=Asia/Jerusalem``, else the reader's."""
+    """Return the time zone of a page: the zone in the address, such as ``?zone=Asia/Jerusalem``, else the reader's zone."""
     with contextlib.suppress(CronError):
         if name := request.query_params.get("zone"):
             return parse_zone(name)
@@ -241,11 +241,11 @@ def zone_asked(request: Request) -> ZoneInfo:
 
 
 class Frame:
-    """What every template needs to know about the request it answers.
+    """Values of a request for every template.
 
     Args:
-        request: The request.
-        principal: Who is signed in; ``None`` on pages for everybody.
+        request: Request that the template answers.
+        principal: Signed-in principal; ``None`` on public pages.
     """
 
     def __init__(self, request: Request, principal: Principal | None) -> None:
@@ -263,22 +263,22 @@ class Frame:
 
     @property
     def layout(self) -> str:
-        """The template that a page extends: the whole layout, or only the content when htmx refreshes it."""
+        """Return the template that a page extends: the whole layout, or only the content for an htmx refresh."""
         return "frames/fragment.html" if self.fragment else "frames/layout.html"
 
     @property
     def other_languages(self) -> list[Catalogue]:
-        """Those in which the page could be read instead."""
+        """Return the languages besides the page's language."""
         return [catalogue(one) for one in languages() if one != self.language.language]
 
     @property
     def here(self) -> str:
-        """The address of this page, to come back to."""
+        """Return the address of this page, to return to."""
         url = self.request.url
         return url.path + (f"?{url.query}" if url.query else "")
 
     def may(self, role: str) -> bool:
-        """Whether who is signed in may do what needs ``role``: with the job that the page is about, else with some."""
+        """Return whether the principal has ``role``: for the page's job, or for at least a single job if the page has none."""
         if self.principal is None:
             return False
         job = job_of(self.request)
@@ -288,14 +288,14 @@ class Frame:
 
     @property
     def is_limited(self) -> bool:
-        """Whether who is signed in sees some jobs only."""
+        """Return whether the principal has a custom role and sees some jobs only."""
         return self.principal is not None and self.principal.grants is not None
 
 
 def render(
     request: Request, template: str, principal: Principal, status: int = 200, **values: Any
 ) -> Response:
-    """A page for somebody who is signed in."""
+    """Render a page for a signed-in principal."""
     web = get_web(request)
     frame = Frame(request, principal)
     now = web.scheduler.clock.now()

@@ -1,4 +1,4 @@
-"""The routes of the dashboard."""
+"""Routes of the dashboard."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ ROUTERS = tuple(
         static_files,
     )
 )
-"""Included one by one: the overview has an empty path, which FastAPI allows only together with a prefix."""
+"""Routers to include separately: the overview's path is empty, and FastAPI allows an empty path only with a prefix."""

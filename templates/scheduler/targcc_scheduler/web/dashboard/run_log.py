@@ -1,4 +1,4 @@
-"""The log of a run on its page."""
+"""Log of a run on the run's page."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ..streams import event, last_event, log_as_text, run_events
 from .common import SchedulerOf, Viewer, id_of
 from .page_route import PageRoute
 
-# Lines of a run's log as HTML: colours as classes, addresses as links, everything else escaped.
+# Log lines as HTML: colours become classes, addresses become links, all else is escaped.
 #
-# The colours are those of SGR (ECMA-48, what terminals obey after ``ESC [``): the sixteen named ones, bold, dim, italic, underline; of 256 and
-# true colours the nearest of the sixteen. Every other control sequence is left out, and what is left of an escape is shown.
+# Colours follow SGR (ECMA-48, the codes after ``ESC [``): the sixteen named colours, bold, dim, italic, underline. A 256-colour or true-colour code
+# becomes the nearest of the sixteen. Every other control sequence is removed; a partial escape is shown.
 
 _SEQUENCE = re.compile(
-    "\x1b\\[([0-?]*)[ -/]*([@-~])"  # CSI: parameters, intermediates, one final character
-    "|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)"  # OSC: a title, a link of the terminal's own
+    "\x1b\\[([0-?]*)[ -/]*([@-~])"  # CSI: parameters, intermediates, a final character
+    "|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)"  # OSC: a title, a terminal link
     "|\x1b[@-Z\\\\^_]"
 )
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`\x00-\x20\x7f-\x9f]+")
@@ -56,7 +56,7 @@ _QUIET_LEVELS = {"info", "debug"}
 
 
 def lines_html(lines: Iterable[LogLine], zone: ZoneInfo) -> Markup:
-    """Lines as items of a list."""
+    """Render log lines as list items."""
     return Markup("\n").join(_item(line, zone) for line in lines)
 
 
@@ -70,7 +70,7 @@ def _item(line: LogLine, zone: ZoneInfo) -> Markup:
 
 
 def message_html(text: str) -> Markup:
-    """A message with its colours and links."""
+    """Render a message with its colours and links."""
     if "\x1b" not in text:
         return _linked(text)
     return Markup("").join(
@@ -84,7 +84,7 @@ def message_html(text: str) -> Markup:
 
 
 def _coloured(text: str) -> Iterator[tuple[list[str], str]]:
-    """The parts of a text and the classes of each."""
+    """Split a text at its control sequences; yield the CSS classes and the text of each part."""
     style: dict[str, str] = {}
     place = 0
     for found in _SEQUENCE.finditer(text):
@@ -98,7 +98,7 @@ def _coloured(text: str) -> Iterator[tuple[list[str], str]]:
 
 
 def _obey(style: dict[str, str], parameters: str) -> None:
-    """Change the style as one sequence says. A code of more than three digits is none."""
+    """Apply an SGR sequence to the style. A code of more than three digits counts as 0."""
     given = re.split("[;:]", parameters)
     codes = deque(int(text) if text.isdecimal() and len(text) <= _DIGITS else 0 for text in given)
     while codes:
@@ -132,7 +132,7 @@ def _colour(style: dict[str, str], ground: str, number: int | None) -> None:
 
 
 def _extended(codes: deque[int]) -> int | None:
-    """The nearest of the sixteen to a colour of 256, or one of red, green and blue; takes what it reads from ``codes``."""
+    """Return the nearest of the sixteen colours for a 256-colour or RGB code; remove the parsed parameters from ``codes``."""
     kind = codes.popleft() if codes else None
     if kind == 5 and codes:  # noqa: PLR2004 - ECMA-48's numbers
         return _of_256(codes.popleft())
@@ -144,7 +144,7 @@ def _extended(codes: deque[int]) -> int | None:
 
 
 def _of_256(number: int) -> int:
-    """Of xterm's table: the sixteen, a cube of six by six by six, 24 greys."""
+    """Map a colour of xterm's 256 to the sixteen. Xterm's table has the sixteen, a cube of six by six by six, and 24 greys."""
     sixteen = len(_PALETTE)
     if number < sixteen:
         return number
@@ -163,7 +163,7 @@ def _nearest(*wanted: int) -> int:
 
 
 def _linked(text: str) -> Markup:
-    """A text, escaped, with its http and https addresses as links."""
+    """Escape a text and turn its http and https addresses into links."""
     if "://" not in text:
         return escape(visible(text, lines=True))
     parts, place = [], 0
@@ -182,7 +182,7 @@ def _linked(text: str) -> Markup:
 
 
 def _without_the_sentence(address: str) -> str:
-    """An address without the full stop or bracket of the sentence that it stands in."""
+    """Strip the punctuation and closing brackets of the surrounding sentence from an address."""
     unopened = {end: address.count(end) - address.count(begin) for end, begin in _PAIRS.items()}
     length = len(address)
     while (last := address[length - 1]) in _AFTER or unopened.get(last, 0) > 0:
@@ -192,11 +192,11 @@ def _without_the_sentence(address: str) -> str:
     return address[:length]
 
 
-# The log of a run on its page: its end at first, then what is written, as it is written, and earlier parts when they are asked for.
+# Log on a run's page: first the end of the log, then new lines as they are written; earlier lines on request.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 MOST_LINES = 1_000
-"""Lines of the log in one answer."""
+"""Most log lines in an answer."""
 
 
 @router.get("/runs/{run_id}/live")
@@ -210,7 +210,7 @@ async def live(
     """The events of a run, with its lines as HTML."""
     run = await _run(scheduler, run_id)
     place = id_of(last_event(request)) or after
-    zone = zone_of_reader(current().timezone)  # while it is known who reads
+    zone = zone_of_reader(current().timezone)  # read here, since the stream runs without a reader
     as_html = partial(_as_html, zone=zone)
     return run_events(request, principal, run_id, run.job, after=place, lines=as_html)
 
@@ -246,7 +246,7 @@ async def _run(scheduler: Scheduler, run_id: int) -> Run:
 
 
 def shown(found: Sequence[LogLine]) -> str:
-    """Lines as HTML, in the reader's zone."""
+    """Render log lines as HTML, in the reader's zone."""
     return lines_html(found, zone_of_reader(current().timezone))
 
 

@@ -33,11 +33,11 @@ from .common import Every, SchedulerOf, Viewer, id_of, reloading
 from .page_route import PageRoute
 from .rendering import is_refresh, render
 
-# The pages of runs.
+# Pages of runs.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 MOST = 2_000
-"""Characters of a search in an address."""
+"""Most characters of a search in an address."""
 
 
 class RunQuery(BaseModel):
@@ -55,21 +55,21 @@ class RunQuery(BaseModel):
 
     @property
     def text(self) -> str:
-        """The search."""
+        """Return the search, with the terms of parameters from earlier releases."""
         named = ("state", "job", "since", "until", "queue", "cause")
         said = [write(name, getattr(self, name)) for name in named]
         return joined(self.q[:MOST], *said, "is:open" if self.open else "")
 
     def wanted(self, scheduler: Scheduler) -> RunFilter:
-        """The runs it describes.
+        """Return the filter of runs for the search.
 
         Raises:
-            SearchError: the search cannot be understood.
+            SearchError: the search cannot be parsed.
         """
         return looked_for(scheduler, self.text, before=id_of(self.before))
 
     def address(self, path: str, before: int | None = None) -> str:
-        """The address of the same list, from its beginning or after the run ``before``."""
+        """Return the address of the same list, from its beginning or after the run ``before``."""
         given = {"q": self.text, "before": before}
         return f"{path}?{urlencode({name: value for name, value in given.items() if value})}"
 
@@ -115,13 +115,13 @@ async def runs_page(
 
 
 def _chip(path: str, text: str, term: Term) -> tuple[str, str]:
-    """A term as it was written, and the address of the search without it."""
+    """Return a search term as written, and the address of the search without this term."""
     rest = joined(text[: term.at], text[term.end :])
     return text[term.at : term.end], f"{path}?{urlencode({'q': rest})}" if rest else path
 
 
 async def _words(db: AsyncConnection, scheduler: Scheduler) -> list[str]:
-    """What the search box completes to."""
+    """Return the completions of the search box."""
     jobs = sorted({*await system.known_jobs(db), *scheduler.definitions}, key=str.casefold)
     queues = sorted({job.queue for job in scheduler.definitions.values()})
     nodes = sorted({one.name for one in await system.read_servers(db)})
@@ -202,7 +202,7 @@ async def run_page(
     return reloading(page, 0 if run.final else every)
 
 
-# Downloading a file from a run's page.
+# Downloads of files from a run's page.
 
 
 @router.get("/runs/{run_id}/files/{file_id}")

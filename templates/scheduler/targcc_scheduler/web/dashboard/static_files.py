@@ -1,4 +1,4 @@
-"""The files of the pages: styles, scripts, pictures."""
+"""Static files of the pages: styles, scripts, pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of the system."""
+"""System page: queues, nodes and releases."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
 
 
 def shown_releases(found: tuple[system.Release, ...]) -> list[system.Release]:
-    """Those that nodes run, the one that decides, and one to go back to."""
+    """Return the releases that nodes run, the deciding release, chosen releases, and the first three of the list."""
     return [
         one
         for place, one in enumerate(found)
