@@ -25,7 +25,7 @@ from .problems import Problem
 # Downloads: a run's file as an attachment that the browser saves and does not show.
 
 MEDIA_TYPE = "application/octet-stream"
-"""Media type of every download, so that the browser never renders a job's file as a page of this site."""
+"""Media type of every download, so that no browser renders a job's file as a page of this site."""
 
 
 async def find(scheduler: Scheduler, run_id: int, blob_id: str) -> tuple[Run, Blob]:

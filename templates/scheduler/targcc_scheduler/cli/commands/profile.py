@@ -62,7 +62,7 @@ def list_profiles(*, as_json: bool) -> None:
 
 
 def _where(token: str) -> str | None:
-    """Return the place of a token, never the token; ``None`` without a token."""
+    """Return the place of a token, not the token; ``None`` without a token."""
     if not token:
         return None
     return token if token.startswith(("${", "file:")) else "in the file of profiles"

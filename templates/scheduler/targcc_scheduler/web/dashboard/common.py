@@ -14,7 +14,7 @@ from .page_route import page_needs
 
 Viewer = Annotated[Principal, Depends(page_needs(Role.VIEWER))]
 Every = Annotated[int, Query(ge=0, le=3600)]
-"""Seconds after which the browser reloads a page, for browsers without scripts; 0 never reloads."""
+"""Seconds after which the browser reloads a page, for browsers without scripts; 0 turns that off."""
 SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
 _MOST_DIGITS = 18  # a longer number exceeds every database id
 
