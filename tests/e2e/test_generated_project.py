@@ -62,7 +62,7 @@ def add_examples_of_the_guide(project: DemoProject) -> list[str]:
     for block in blocks:
         title, _, source = block.partition("\n")
         path = title.removeprefix("# ")
-        if path == "db/migrations/env.py":  # the tests of the migrations write it
+        if path == "alembic/env.py":  # the tests of the migrations write it
             continue
         assert re.fullmatch(
             r"(src|tests)/[\w/]+\.py", path

@@ -100,7 +100,7 @@ class Project:
 
     def revision(self) -> str:
         """What the only revision of its own does."""
-        (file,) = (self.root / "migrations" / "versions").glob("*.py")
+        (file,) = (self.root / "alembic" / "versions").glob("*.py")
         return file.read_text(encoding="utf-8").partition("def upgrade()")[2]
 
 
@@ -118,7 +118,7 @@ def test_the_guide_s_commands_make_a_table_beside_ours(project, url, first):
         project.run("uv", "run", "targcc", "migrate")
     project.write("src/acme_jobs/tables.py")
     project.console(0)
-    project.write("db/migrations/env.py")
+    project.write("alembic/env.py")
     project.console(1)
     project.run("uv", "run", "targcc", "migrate")
     assert set(re.findall(r"op\.(\w+)\(\W*(\w+)", project.revision())) == {
@@ -147,12 +147,13 @@ def test_a_revision_beside_ours_of_0_1_goes_on_by_itself(project, url, applied):
     mine = versions / "a1b2c3_orders.py"
     mine.write_text(_MINE, encoding="utf-8")
     project.console(2)
+    mine = project.root / "alembic" / "versions" / mine.name
     text = mine.read_text(encoding="utf-8")
     old, new = re.search(r"write `(.*?)` instead of `(.*?)`", project.section).groups()[::-1]
     assert old in text
     mine.write_text(text.replace(old, new), encoding="utf-8")
     project.write("src/acme_jobs/tables.py")
-    project.write("db/migrations/env.py")
+    project.write("alembic/env.py")
     project.console(3)
     assert revisions(url) == [head_revision()]
     assert revisions(url, "alembic_version") == ["a1b2c3"]

@@ -287,7 +287,7 @@ def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: N
     browser.get(base(night))
     wait(browser, lambda b: b.find_element(By.CSS_SELECTOR, ".banner.good"))
     # one cause was acknowledged, and its job has not run since
-    assert browser.find_element(By.ID, "banner").text == "Nothing needs a person"
+    assert browser.find_element(By.ID, "banner").text == "Everything runs again"
     done = night.rows(
         "SELECT count(*) FROM c_JobRun WHERE State = 'succeeded' AND RetryOf IS NOT NULL"
     )
