@@ -14,7 +14,8 @@ from targcc_scheduler.db.tables import job_alert_thread, job_failure, job_notice
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.alerts import model as alert_model
 from targcc_scheduler.features.alerts.delivery import AlertSender
-from targcc_scheduler.features.alerts.loops import AlertWatch, digest_of
+from targcc_scheduler.features.alerts.digest import digest_of
+from targcc_scheduler.features.alerts.loops import AlertWatch
 from targcc_scheduler.features.alerts.message import AlertEvent, node_event
 from targcc_scheduler.features.alerts.policy import AlertPolicy
 from targcc_scheduler.features.calendars import model as calendar_model

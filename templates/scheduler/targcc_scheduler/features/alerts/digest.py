@@ -1,0 +1,148 @@
+"""The digest: open issues, results since the previous digest, and slots of the next 24 hours.
+
+Imported when a digest is due: it reads most tables.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core import humanize
+from ...core.states import RunState
+from ...kernel.jobs.definition import JobDefinition
+from ..calendars import model as calendar_model
+from ..calendars.model import Window
+from ..triage.issues import Issue
+from ..triage.overview import Overview, overview
+from .message import Notice, Section, one_line, pages_of
+
+_DAY = timedelta(days=1)
+_MOST = 20
+_CROWDED = 3
+_PAGES = {"failure": "inbox", "queue": "system", "node": "system", "no-server": "system"}
+
+
+async def digest_of(
+    connection: AsyncConnection,
+    definitions: Collection[JobDefinition],
+    between: tuple[datetime, datetime],
+    *,
+    page: str,
+    zone: ZoneInfo,
+) -> Notice:
+    """Build the digest.
+
+    Args:
+        connection: A connection for reading.
+        definitions: The jobs.
+        between: Due time of the previous digest, and the current time.
+        page: Dashboard address.
+        zone: Time zone for times in the digest.
+    """
+    since, now = between
+    found = await overview(connection, definitions, now, back=now - since, ahead=_DAY)
+    closed = await calendar_model.since(connection, since)
+    names = {job.name: job.display_name for job in definitions}
+    sections = (
+        Section("Needs a person", tuple(_wrong(found.concerns, page))),
+        Section(
+            f"Since {humanize.clock(since, now, zone)}",
+            (*_happened(found, names, page), *_were_closed(closed, now, zone, page)),
+        ),
+        Section(
+            "The next 24 hours",
+            (*_comes(found, now, zone, page), *_will_be_closed(closed, now, zone, page)),
+        ),
+    )
+    number = len(found.concerns)
+    verb = "thing needs" if number == 1 else "things need"
+    title = f"{number} {verb} a person" if number else "Nothing needs a person"
+    return Notice(
+        kind="digest",
+        job="Digest",
+        run_id=None,
+        title=one_line(title),
+        facts=tuple(_numbers(found)),
+        message=found.concerns[0].title if number else "",
+        details="",
+        url=page,
+        links=pages_of(page),
+        sections=tuple(section for section in sections if section.lines),
+        thread="digest",
+        key=f"digest-{now.timestamp():.0f}",
+        at=now,
+    )
+
+
+def _numbers(found: Overview) -> Iterable[tuple[str, str]]:
+    for name, state in (
+        ("Succeeded", RunState.SUCCEEDED),
+        ("Failed", RunState.FAILED),
+        ("Missed", RunState.MISSED),
+    ):
+        yield name, f"{found.count(state):,}"
+
+
+def _wrong(concerns: Iterable[Issue], page: str) -> Iterable[tuple[str, str]]:
+    wrong = list(concerns)
+    for one in wrong[:_MOST]:
+        place = _PAGES.get(one.kind)
+        about = (
+            pages_of(page, cause=one.subject)
+            if place == "inbox"
+            else pages_of(page, job=one.subject)
+        )
+        yield f"{one.title}: {one.detail}", f"{page}/{place}" if place == "system" else about[0][1]
+    if len(wrong) > _MOST:
+        yield f"and {len(wrong) - _MOST} more", f"{page}/inbox"
+
+
+def _happened(found: Overview, names: dict[str, str], page: str) -> Iterable[tuple[str, str]]:
+    bad = {
+        state: Counter({job: n for (job, s), n in found.window.by_job.items() if s is state})
+        for state in (RunState.FAILED, RunState.MISSED)
+    }
+    recovered = {job.name for job in found.recovered}
+    for verb, counts in (("failed", bad[RunState.FAILED]), ("was missed", bad[RunState.MISSED])):
+        for job, number in counts.most_common(_MOST):
+            times = "" if number == 1 else f" {number:,} times"
+            again = ", and works again" if job in recovered else ""
+            yield f"{names.get(job, job)} {verb}{times}{again}", pages_of(page, job=job)[0][1]
+
+
+def _comes(found: Overview, now: datetime, zone: ZoneInfo, page: str) -> Iterable[tuple[str, str]]:
+    if not found.slots:
+        return
+    yield f"{humanize.count(len(found.slots), 'run')} by schedule", f"{page}/jobs"
+    [(minute, most)] = Counter(slot.replace(second=0) for slot in found.slots).most_common(1)
+    if most >= _CROWDED:
+        yield f"{most} of them at {humanize.clock(minute, now, zone)}", f"{page}/jobs"
+
+
+def _were_closed(
+    closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
+) -> Iterable[tuple[str, str]]:
+    """Yield the maintenance windows that have ended."""
+    for one in closed:
+        if one.ends_at <= now:
+            yield _in_words(one, now, zone, "nothing ran"), f"{page}/calendars"
+
+
+def _will_be_closed(
+    closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
+) -> Iterable[tuple[str, str]]:
+    """Yield the maintenance windows that are active, or start within a day."""
+    for one in closed:
+        if one.starts_at < now + _DAY and one.ends_at > now:
+            yield _in_words(one, now, zone, "nothing starts"), f"{page}/calendars"
+
+
+def _in_words(window: Window, now: datetime, zone: ZoneInfo, what: str) -> str:
+    where = f" in {', '.join(window.queues)}" if window.queues else ""
+    begins, ends = (humanize.clock(at, now, zone) for at in (window.starts_at, window.ends_at))
+    return one_line(f"Maintenance, {begins} to {ends}: {what}{where} ({window.reason})")
