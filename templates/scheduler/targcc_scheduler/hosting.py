@@ -43,7 +43,7 @@ from .kernel.worker.runner import JobLoop
 from .operations import Call, run_asked, until_final, within
 from .project import current
 from .schema_setup import prepare
-from .services.provider import project_services
+from .services.container import project_services
 from .settings import Settings
 
 P = ParamSpec("P")

@@ -196,7 +196,7 @@ async def run_inline(
 ) -> RunState:
     """Run a job that was enqueued at once, with the services of the project; how it ended. An exception of the job comes through."""
     from .kernel.worker.runner import services_for
-    from .services.provider import project_services
+    from .services.container import project_services
 
     container = project_services()
     async with AsyncExitStack() as stack:

@@ -21,7 +21,7 @@ from .kernel.worker.process_messages import Channel
 from .kernel.worker.processes import ProcessSetup
 from .kernel.worker.runner import JobLoop
 from .project import Project, adopt, current
-from .services.provider import project_services
+from .services.container import project_services
 
 _PR_SET_PDEATHSIG = 1
 

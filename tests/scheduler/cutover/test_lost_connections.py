@@ -15,7 +15,7 @@ from rehearsal import HOUR, ZONE, local
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.errors import CutoverError
-from targcc_scheduler.features.legacy import cutover, owners
+from targcc_scheduler.features.legacy import cutover, owners, owning
 from targcc_scheduler.features.legacy.cutover import Returning, Taking
 from targcc_scheduler.features.legacy.old_server import OldClock, OldServer
 from targcc_scheduler.features.legacy.owners import Owner
@@ -85,7 +85,7 @@ async def say_who_runs_it(world):
     """An owner that is only said is one transaction: it is repeated by whoever lost the connection."""
     for moment in count(1):
         cuts, owner = Breaks(moment, moment), Owner.SHADOW if moment % 2 else Owner.OLD
-        say = partial(world.scheduler.operate, cutover.set_owner, None, JOB, owner, DANA)
+        say = partial(world.scheduler.operate, owning.set_owner, None, JOB, owner, DANA)
         with suppress(DBAPIError):
             await cuts.during(say())
         await say()

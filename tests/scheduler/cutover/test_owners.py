@@ -11,9 +11,9 @@ from targcc_scheduler import Actor, ActorKind, JobContext, RunState, Scheduler, 
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import CutoverError, RunStateError
 from targcc_scheduler.db.engines import sync_engine
-from targcc_scheduler.features.legacy import cutover, owners
-from targcc_scheduler.features.legacy.cutover import Moving
+from targcc_scheduler.features.legacy import owners, owning
 from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.features.legacy.owning import Moving
 from targcc_scheduler.kernel.node import recurring, slots
 from test_slots_of_owners import NOON
 
@@ -60,7 +60,7 @@ async def _nobody(event):
 
 
 async def own(scheduler, name, owner, **options):
-    return await scheduler.operate(cutover.set_owner, None, name, owner, DANA, **options)
+    return await scheduler.operate(owning.set_owner, None, name, owner, DANA, **options)
 
 
 async def state_of(scheduler, run_id):
@@ -164,9 +164,9 @@ async def test_imported_jobs_are_handed_to_the_old_server_and_their_first_pause_
     while await count() != 1:  # noqa: ASYNC110 - the node writes it
         await asyncio.sleep(0.01)
     moving = [Moving("Hourly", "7", "night")]
-    assert await scheduler.operate(cutover.register, None, moving, Owner.OLD, DANA) == ["Hourly"]
+    assert await scheduler.operate(owning.register, None, moving, Owner.OLD, DANA) == ["Hourly"]
     assert await count() == 0
-    assert await scheduler.operate(cutover.register, None, moving, Owner.OLD, DANA) == []
+    assert await scheduler.operate(owning.register, None, moving, Owner.OLD, DANA) == []
     [one] = (await scheduler.read(owners.load)).values()
     assert (one.owner, one.old_key, one.runner) == (Owner.OLD, "7", "night")
 
@@ -179,7 +179,7 @@ async def test_a_job_gets_its_first_owner_while_a_node_creates_its_schedule(make
 
     async def add_meanwhile(connection, new):
         if new and not imports:
-            work = other.operate(cutover.register, None, imported, Owner.OLD, DANA)
+            work = other.operate(owning.register, None, imported, Owner.OLD, DANA)
             imports.append(asyncio.create_task(work))
             with sync_engine(other.settings.database_url) as engine:
                 if engine.dialect.name != "sqlite":  # one transaction writes at a time there
@@ -205,10 +205,10 @@ async def test_code_that_knows_no_owners_is_refused_from_the_first_owner_on(make
 
 def test_a_file_that_is_no_list_of_jobs_is_said(tmp_path):
     with pytest.raises(CutoverError, match="cannot be read"):
-        cutover.read_file(tmp_path / "cutover.json")
+        owning.read_file(tmp_path / "cutover.json")
     (tmp_path / "cutover.json").write_text('{"jobs": 7}', encoding="utf-8")
     with pytest.raises(CutoverError, match="is not what"):
-        cutover.read_file(tmp_path / "cutover.json")
+        owning.read_file(tmp_path / "cutover.json")
 
 
 async def test_a_change_on_another_node_is_seen_within_two_seconds(make):
@@ -218,7 +218,7 @@ async def test_a_change_on_another_node_is_seen_within_two_seconds(make):
     while not await scheduler.read(slots.load):  # noqa: ASYNC110 - the node writes it
         await asyncio.sleep(0.01)
     moving = [Moving("Hourly", "7", "night")]
-    await other.operate(cutover.register, None, moving, Owner.OLD, DANA)
+    await other.operate(owning.register, None, moving, Owner.OLD, DANA)
     await asyncio.to_thread(_let_it_look, scheduler)
 
     async def come(call):

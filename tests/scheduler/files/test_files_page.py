@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from rt_tools import QUICK
 from targcc_scheduler import Client, Settings
-from targcc_scheduler.services.provider import of_project
+from targcc_scheduler.services.container import of_project
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "files.md"
 

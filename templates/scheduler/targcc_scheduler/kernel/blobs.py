@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.errors import FileError
 from ..core.stored_values import Here, may_refer, referred
 from ..db.transactions import Store
-from ..services.provider import of_project
+from ..services.container import of_project
 from ..settings import Settings
 from . import blob_rows
 from .blob_rows import Blob

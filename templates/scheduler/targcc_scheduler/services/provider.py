@@ -1,15 +1,13 @@
-"""Standard services for jobs, and the container of a project's ``services.py``."""
+"""Standard services that jobs may ask for in their constructors."""
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dishka import Provider, Scope, provide
 
-from ..project import current
 from ..settings import Settings
 from .cursors import Cursors
 from .database import Database
@@ -17,10 +15,7 @@ from .mailer import Mailer
 from .settings import ServiceSettings
 
 if TYPE_CHECKING:
-    import dishka
-
-
-# The standard services.
+    pass
 
 
 class StandardServices(Provider):
@@ -67,23 +62,3 @@ class StandardServices(Provider):
         offered = {factory.provides.type_hint for factory in self.factories}
         if AsyncClient not in offered:  # keep a client that the project provides
             self.provide(http_client, scope=Scope.REQUEST)
-
-
-# Objects from a project's ``services.py``.
-
-
-def project_services() -> dishka.AsyncContainer | None:
-    """Return the container from ``make_container`` in the project's ``services.py``; ``None`` without the function."""
-    make: Callable[[], dishka.AsyncContainer] | None = of_project("make_container")
-    return make() if make is not None else None
-
-
-def of_project(name: str) -> Any:
-    """Return the attribute ``name`` of the project's ``services.py``; ``None`` without the attribute or the module."""
-    module = f"{current().package}.services"
-    try:
-        return getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        if error.name not in {module, current().package}:
-            raise
-        return None

@@ -9,7 +9,7 @@ from ...web.api.schema import DoneOut
 from ...web.api.schemas import OwnerIn, OwnerOut
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
-from . import cutover, owners
+from . import owners, owning
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
@@ -30,7 +30,7 @@ async def set_owner(
         job = find_job(scheduler, name).name
     await tried(
         scheduler.operate(
-            cutover.set_owner,
+            owning.set_owner,
             None,
             job,
             body.owner,

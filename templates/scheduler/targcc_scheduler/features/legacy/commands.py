@@ -27,7 +27,7 @@ from ...schedules.words import format_duration
 from ...schema_setup import migrate
 from ...web.api.schema import DoneOut
 from ...web.api.schemas import JobDetailOut, OwnerIn, OwnerOut
-from . import cutover, cutover_plan, owners, shadow_report
+from . import cutover_plan, owners, owning, shadow_report
 from .cutover import Handover, Outcome, Returning, Taking, tokens
 from .history_import import load_history
 from .old_server import CLASSIC, CRON, DIALECTS, OldClock, OldServer, Scripts, heard, named_columns
@@ -133,7 +133,7 @@ def _day(day: shadow_report.Day) -> list[str]:
 
 
 @cutover_group.command("plan")
-@click.argument("file", type=_FILE, default=cutover.FILE)
+@click.argument("file", type=_FILE, default=owning.FILE)
 @shows
 def show_plan(file: Path, *, as_json: bool) -> None:
     """Check both sides, and show the order: one runner of the old server after the other.
@@ -144,7 +144,7 @@ def show_plan(file: Path, *, as_json: bool) -> None:
     Example:
       targcc cutover plan
     """
-    imported = cutover.read_file(file) if file.exists() else []
+    imported = owning.read_file(file) if file.exists() else []
 
     async def work() -> bool:
         async with both_sides() as (scheduler, old):
@@ -355,7 +355,7 @@ async def _key(api: Api, name: str, owned: Iterable[str]) -> str:
 
 
 @owner_group.command("import")
-@click.argument("file", type=click.Path(path_type=Path), default=cutover.FILE)
+@click.argument("file", type=click.Path(path_type=Path), default=owning.FILE)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @json_option
 def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
@@ -371,14 +371,14 @@ def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
 
     async def work() -> None:
         async with opened() as scheduler:
-            moving = cutover.read_file(file)
+            moving = owning.read_file(file)
             owned = await scheduler.read(owners.load)
             unknown = [one.job for one in moving if one.job not in scheduler.definitions]
             if unknown:
                 raise CliError(f"{file} names jobs that are not here: {', '.join(unknown)}")
             new = [one.job for one in moving if one.job not in owned]
             if not dry_run:
-                new = await scheduler.operate(cutover.register, None, moving, Owner.OLD, operator())
+                new = await scheduler.operate(owning.register, None, moving, Owner.OLD, operator())
         would = "would be run" if dry_run else "are run"
         said = f"{len(new)} jobs {would} by the old server, {len(moving) - len(new)} had an owner."
         done(said, as_json=as_json, jobs=len(new), saved=not dry_run)

@@ -22,9 +22,9 @@ from ...kernel.queries import system
 from ...kernel.queries.models import Run
 from ...scheduler import Scheduler
 from . import owners
-from .cutover import Moving
 from .old_server import OldRow, OldServer
 from .owners import Owner, Ownership, Step
+from .owning import Moving
 
 # Plan: checks before a cut-over, and the order of the jobs, one runner of the old server after the other.
 

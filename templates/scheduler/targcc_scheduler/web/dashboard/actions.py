@@ -16,7 +16,7 @@ from ...core.humanize import sentence
 from ...core.languages import gettext
 from ...core.states import RunState
 from ...features.accounts.roles import Principal, Role
-from ...features.legacy import cutover
+from ...features.legacy import owning
 from ...features.legacy.owners import Owner
 from ...project import current
 from ...scheduler import Scheduler
@@ -88,7 +88,7 @@ async def _resume_job(press: Press) -> Flash:
 async def _set_owner(press: Press) -> Flash:
     definition, form = press.scheduler.find(press.key), press.form
     one = await press.scheduler.operate(
-        cutover.set_owner,
+        owning.set_owner,
         None,
         definition.name,
         Owner(form.get("owner", "")),
