@@ -164,7 +164,10 @@ class StartsProgramJob:
 
     def execute(self, ctx: JobContext) -> JobResult:
         program = subprocess.run(
-            [sys.executable, "-c", _SHOW_SIGNALS], capture_output=True, text=True, check=True
+            [sys.executable, "-S", "-I", "-c", _SHOW_SIGNALS],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         copy = os.fork()
         if not copy:

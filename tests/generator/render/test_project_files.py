@@ -79,7 +79,7 @@ def test_what_the_guide_keeps_black_out_of_has_what_the_project_keeps_it_out_of(
 
     assert re.search(black["extend-exclude"], path)
     assert re.search(said, path)
-    assert re.search(said, "/migrations/env.py")
+    assert re.search(said, "/alembic/env.py")
 
 
 def test_the_guide_has_every_state_of_a_run(texts):

@@ -157,7 +157,10 @@ def test_files_of_their_own_and_imports_follow(root):
     add(root / OLD / "alerts/pager.py", PAGER)
     add(root / OLD / "alerts/rules_of_ours.py", "RULES = 1\n")
     add(root / "src/acme_jobs/helpers.py", HELPERS)
-    add(root / OLD / "core/states.py", "from acme_jobs.scheduler.core.errors import JobError\n")
+    add(
+        root / OLD / "services/settings.py",
+        "from acme_jobs.scheduler.core.errors import JobError\n",
+    )
 
     result = targcc_gen("regenerate")
 
@@ -166,8 +169,8 @@ def test_files_of_their_own_and_imports_follow(root):
     pager = (root / NEW / "alerts/pager.py").read_text(encoding="utf-8")
     assert "from acme_jobs.services import Mailer\n" in pager
     assert "from targcc_scheduler.core.errors import JobError\n" in pager
-    text = (root / NEW / "core/states.py").read_text(encoding="utf-8")
-    assert text.endswith("from targcc_scheduler.core.errors import JobError\n")
+    text = (root / NEW / "services/settings.py").read_text(encoding="utf-8")
+    assert "\nfrom targcc_scheduler.core.errors import JobError\n" in text
     assert [*(root / OLD).rglob("*")] == []
     python(root, "-c", "import acme_jobs.helpers")
     assert targcc_gen("regenerate", "--check").exit_code == 0
