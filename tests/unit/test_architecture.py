@@ -1,4 +1,4 @@
-"""The folders are where the architecture page says. Who imports whom: `tests/generator/test_generator_rooms.py`."""
+"""The folders are where the architecture page says. Directions of imports: `tests/generator/test_generator_rooms.py`."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Who may write what, read from the sources: one module sets a run's state, and few modules write the tables."""
+"""Read from the sources: one module sets a run's state, and the owners of tables write them."""
 
 import ast
 import re

@@ -20,7 +20,7 @@ from ...kernel.queries.models import Reader
 from ...settings import Settings
 from . import code, databases, tables
 from .code import carried_build, env_file, named_by_file_only, setting_names
-from .findings import Finding, worst_first
+from .findings import Finding, reason_of, worst_first
 from .schema import catalogue, schema
 from .tables import texts
 
@@ -156,7 +156,7 @@ class _Database:
 
     def _not_looked_at(self, name: str, error: Exception) -> Finding:
         """Build the finding of a check that could not run. The level is ``fail``, because the result is unknown."""
-        reason = _reason(error)
+        reason = reason_of(error)
         if self._file is not None and _DAMAGED in reason:
             return databases.damaged(self._file, f"{name}: {reason}")
         said = f"this could not be looked at: {reason}"
@@ -166,7 +166,7 @@ class _Database:
 
     def _unreachable(self, error: Exception) -> Finding:
         shown = self._settings.shown_database_url
-        reason = _reason(error)
+        reason = reason_of(error)
         if self._file is not None and _DAMAGED in reason:
             return databases.damaged(self._file, reason)
         if self._file is not None and (lock := locks.writer(self._file)) is not None:
@@ -178,12 +178,3 @@ class _Database:
             f"{shown} does not answer: {reason}",
             "start it, or correct TARGCC_DATABASE_URL; the checks of what is in it were left out",
         )
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an error's message, with passwords masked."""
-    if isinstance(error, TimeoutError) and not isinstance(error, QueryTimeout):
-        return "no answer in time"
-    cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error
-    lines = str(cause).strip().splitlines()
-    return mask(lines[0] if lines else type(cause).__name__)

@@ -20,7 +20,7 @@ from ...core.owner_only import WINDOWS
 from ...db import locks
 from ...db.engines import sync_engine
 from ...db.tables import job_setting
-from .findings import Finding, Level, mib
+from .findings import Finding, Level, mib, reason_of
 
 # Checks of a PostgreSQL server and its tables.
 
@@ -395,7 +395,7 @@ def _write_postgresql(url: sa.URL) -> list[Finding]:
                 connection.execute(job_setting.insert().values(values))
                 connection.rollback()
         except sa.exc.SQLAlchemyError as error:
-            cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            cause = reason_of(error)
             if "read-only transaction" in cause:
                 said = f"the database is read-only: {cause}"
                 advice = "connect to the primary server; or default_transaction_read_only is on for this user or database"

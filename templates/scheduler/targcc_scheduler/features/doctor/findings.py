@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import sqlalchemy as sa
+
+from ...core.errors import QueryTimeout
+from ...core.masking import mask
+
 Level = Literal["fail", "warn", "ok"]
 _ORDER: tuple[Level, ...] = ("fail", "warn", "ok")
 
@@ -35,3 +40,12 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 def mib(size: float) -> str:
     """Format a size in bytes as MiB or GiB."""
     return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
+
+
+def reason_of(error: Exception) -> str:
+    """Return the first line of an error's message, with passwords masked."""
+    if isinstance(error, TimeoutError) and not isinstance(error, QueryTimeout):
+        return "no answer in time"
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error
+    lines = str(cause).strip().splitlines()
+    return mask(lines[0] if lines else type(cause).__name__)
