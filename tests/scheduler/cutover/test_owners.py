@@ -11,9 +11,10 @@ from targcc_scheduler import Actor, ActorKind, JobContext, RunState, Scheduler, 
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import CutoverError, RunStateError
 from targcc_scheduler.db.engines import sync_engine
-from targcc_scheduler.features.legacy import owners, owning
-from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.features.legacy import owning
 from targcc_scheduler.features.legacy.owning import Moving
+from targcc_scheduler.kernel import job_owner as owners
+from targcc_scheduler.kernel.job_owner import Owner
 from targcc_scheduler.kernel.node import recurring, slots
 from test_slots_of_owners import NOON
 

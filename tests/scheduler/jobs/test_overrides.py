@@ -10,8 +10,8 @@ from targcc_gen.spec import parse_spec
 from targcc_scheduler import project
 from targcc_scheduler.core.errors import OverrideError
 from targcc_scheduler.features.overrides.effective import code_lines, effective
-from targcc_scheduler.features.overrides.model import Override, read_value
 from targcc_scheduler.kernel.jobs.declaration import declare, define
+from targcc_scheduler.kernel.jobs.overrides import Override, read_value
 from targcc_scheduler.kernel.jobs.registry import JobRegistry
 from targcc_scheduler.kernel.node.fingerprint import described
 from targcc_scheduler.project import Project, configure

@@ -6,14 +6,14 @@ import pytest
 from targcc_scheduler import JobContext, JobResult, job
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import BulkError, UnknownBulk, UnknownFailure
+from targcc_scheduler.core.search_language import only
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter
 from targcc_scheduler.features.triage import bulk as triage_bulk
 from targcc_scheduler.features.triage import bulk_actions, bulk_queries, inbox
 from targcc_scheduler.features.triage import inbox as triage_inbox
 from targcc_scheduler.features.triage.bulk_actions import Wish
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.error_groups import fingerprint_of
+from targcc_scheduler.kernel.queries.run_search import RunFilter
 from targcc_scheduler.kernel.queries.runs import get_run
 
 DANA = Actor("CLI", "dana")

@@ -11,12 +11,12 @@ from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.db import poller, tables
 from targcc_scheduler.db.poller import Poller
 from targcc_scheduler.db.transactions import Store
-from targcc_scheduler.features.legacy import owners
-from targcc_scheduler.features.legacy.owners import Owner
 from targcc_scheduler.features.overrides import rows as override_rows
-from targcc_scheduler.features.overrides.model import Override
 from targcc_scheduler.features.triage import bulk
+from targcc_scheduler.kernel import job_owner as owners
 from targcc_scheduler.kernel.audit import audit
+from targcc_scheduler.kernel.job_owner import Owner
+from targcc_scheduler.kernel.jobs.overrides import Override
 from targcc_scheduler.kernel.node.nodes import Server, register
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)

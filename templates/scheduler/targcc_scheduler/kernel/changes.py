@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..db.dialects.frequent import FrequentStatement
 from ..db.tables import job_server
 from ..features.alerts import model as alert_model
-from ..features.audit import chain
-from ..features.legacy import owners
 from ..features.overrides import rows as override_rows
-from ..features.search import index_keeper
 from ..features.triage import bulk
+from . import audit_chain as chain
+from . import job_owner as owners
 from . import releases
+from . import text_index as index_keeper
 from .node import nodes
 from .node.nodes import Beat
 from .releases import NodeState

@@ -15,10 +15,10 @@ from ...core.actor import SYSTEM
 from ...core.outage import OUTAGES, Outage
 from ...core.states import RunState
 from ...db.transactions import Store
+from ...kernel import error_groups
 from ...kernel.audit import audit
 from ...kernel.jobs.definition import JobDefinition, stand_in
 from ...kernel.runs.values import Settlement
-from ..triage import error_groups
 from . import delivery, message, model
 from .delivery import AlertSender
 from .message import AlertEvent, Notice

@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from ...core.masking import mask
 from ...core.text import clean, visible
+from ...kernel.error_groups import fingerprint_of, missed
 from ...kernel.jobs.definition import AlertKind, JobDefinition, stand_in
 from ...schedules.words import format_duration
-from ..triage.error_groups import fingerprint_of, missed
 from .policy import Target
 
 # Alert events.

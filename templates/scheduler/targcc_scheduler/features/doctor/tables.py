@@ -16,7 +16,9 @@ from ...core.humanize import count, duration, listed
 from ...core.states import UNBEGUN, WAITING, RunState
 from ...db.dialects import known
 from ...db.tables import job_alert, job_run, job_user, job_webhook, logged_job
+from ...kernel import job_owner as owners
 from ...kernel import statistics as kernel_statistics
+from ...kernel import text_index as index_keeper
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.node import slots
 from ...kernel.queries import system
@@ -24,8 +26,6 @@ from ...kernel.runs import retention
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
 from ...settings import Settings
-from ..legacy import owners
-from ..search import index_keeper
 from .findings import Finding, Level
 
 # Checks of the rows. Each check takes a :class:`Look`. The function's name appears in messages about checks that fail to run.

@@ -14,13 +14,13 @@ from ...core.outage import OUTAGES, Outage
 from ...db.transactions import Store
 from ...kernel.audit import audit
 from ...kernel.jobs.definition import JobDefinition
+from ...kernel.jobs.overrides import Override
 from ...kernel.jobs.registry import JobRegistry
 from ...kernel.node import slots
 from ...kernel.node.fingerprint import schedule_of
 from ...project import current
 from . import rows
 from .effective import effective
-from .model import Override
 
 log = logging.getLogger("targcc.node.overrides")
 

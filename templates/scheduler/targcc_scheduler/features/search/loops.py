@@ -8,10 +8,10 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...kernel import text_index as index_keeper
 from ...kernel.throttle import Throttle
 from ...kernel.worker.node_services import NodeServices
 from ..events import model as event_model
-from . import index_keeper
 
 _STEP_SECONDS = 0.03
 """Target duration of a step. Texts are split on the scheduler's event loop, which is blocked meanwhile."""

@@ -16,15 +16,14 @@ from ...db.dialects import known
 from ...db.dialects.counting import changed
 from ...db.dialects.frequent import FrequentStatement
 from ...db.tables import job_bulk, job_bulk_run, job_run
-from ...kernel import on_settled, row_locks
+from ...kernel import error_groups, on_settled, row_locks
+from ...kernel import job_owner as owners
 from ...kernel.effects import Ready
 from ...kernel.runs import operate, rerun
 from ...kernel.runs.create import WAITS_FOR_ITS_TIME
 from ...kernel.runs.settle import settle
 from ...kernel.runs.transition import state_line, transition
 from ...kernel.runs.values import NewRun, Settlement, Then, is_mark
-from ..legacy import owners
-from . import error_groups
 
 # Bulk operation rows: progress, and the effect on each run.
 

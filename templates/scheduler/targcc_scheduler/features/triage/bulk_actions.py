@@ -18,21 +18,21 @@ from ...core.actor import Actor
 from ...core.errors import BulkError, UnknownQueue
 from ...core.job_scope import visibility
 from ...core.numbers import PRIORITIES, interval_of, is_priority
+from ...core.search_language import only
 from ...core.states import RunState
 from ...db.tables import job_run
+from ...kernel import job_owner as owners
 from ...kernel.audit import audit
 from ...kernel.engine import submit
 from ...kernel.jobs.definition import JobDefinition, JobType
 from ...kernel.queries import system
+from ...kernel.queries.run_search import RunFilter
 from ...kernel.runs.values import NewRun
 from ...kernel.unique import expiry, unique_key
 from ...operations import Call
 from ...scheduler import Scheduler
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
-from ..legacy import owners
-from ..search.language import only
-from ..search.run_search import RunFilter
 from . import bulk, bulk_queries, loops
 from .bulk_queries import ACTIONS, Bulk, Found
 

@@ -20,11 +20,11 @@ from ...core.actor import Actor
 from ...core.numbers import interval_of
 from ...core.outage import OUTAGES, in_short
 from ...core.states import UNBEGUN
-from ...kernel import pauses
+from ...kernel import error_groups, pauses
 from ...kernel.engine.port import Engine
 from ...kernel.engine.submit import carry_out, followers_of
 from ...kernel.jobs.definition import JobDefinition
-from . import bulk, bulk_queries, error_groups
+from . import bulk, bulk_queries
 from .bulk import Row, Step
 
 log = logging.getLogger("targcc.node.chores.bulk_work")

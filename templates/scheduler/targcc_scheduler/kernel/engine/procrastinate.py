@@ -23,7 +23,7 @@ from ...core.outage import Outage
 from ...core.pools import Pool
 from ...core.states import RunState
 from ...db.dialects import known
-from ...features.legacy.owners import IS_OURS_SQL
+from ..job_owner import IS_OURS_SQL
 from ..runs.claim import lock_queue
 from ..runs.create import refused_by
 from ..runs.values import ASKS

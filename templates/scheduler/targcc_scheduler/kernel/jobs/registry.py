@@ -11,12 +11,12 @@ from typing import Any
 from ...core.errors import UnknownJob
 from ...core.states import RunState
 from ...features.overrides.effective import effective
-from ...features.overrides.model import Override
 from ...project import Project, current
 from .declaration import Declaration
 from .definition import JobDefinition
 from .discovery import BrokenModule, Discovered, check, discover, discover_more
 from .hooks import AROUND, A, Cancelled, Failed, Hooks, Missed, Retrying, Skipped, Succeeded
+from .overrides import Override
 
 # This process's jobs: discovered, registered by hand, or external.
 

@@ -21,7 +21,7 @@ from ...core.pools import Workers
 from ...core.version import __version__
 from ...features.alerts import model as alert_model
 from ...features.alerts.loops import AlertQueue
-from ...features.triage import error_groups
+from .. import error_groups
 from ..changes import PollResult
 from ..engine.port import Submission
 from ..engine.submit import hand_over

@@ -14,11 +14,11 @@ from ...core.secrets import resolve
 from ...core.states import RunState
 from ...features.alerts.loops import AlertWatch
 from ...features.alerts.message import AlertEvent
-from ...features.audit import chain
 from ...features.events.loops import Deliveries
 from ...features.search.loops import TextKeeper
-from ...features.triage import bulk, error_groups, sla
-from .. import limits, on_settled, releases
+from ...features.triage import bulk, sla
+from .. import audit_chain as chain
+from .. import error_groups, limits, on_settled, releases
 from ..changes import PollResult
 from ..engine.submit import hand_on
 from ..jobs.definition import JobDefinition

@@ -18,10 +18,10 @@ from ...core.actor import Actor
 from ...db.transactions import Store
 from ...features.batches import effects as batch_effects
 from ...features.events import model as event_model
-from ...features.legacy import owners
-from ...features.triage import bulk, error_groups
+from ...features.triage import bulk
 from ...settings import Settings
-from .. import audit, idempotency, limit_renames, statistics
+from .. import audit, error_groups, idempotency, limit_renames, statistics
+from .. import job_owner as owners
 from ..blobs import ContentKeeper, sweep
 from ..runs import retention
 from ..runs.retention import HISTORY, RUNS, Kept, OldRow

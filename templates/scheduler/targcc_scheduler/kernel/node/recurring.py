@@ -17,18 +17,18 @@ from ...core.clock import wait_for
 from ...core.outage import OUTAGES, Outage
 from ...core.states import RunState
 from ...features.alerts.message import AlertEvent
-from ...features.calendars import model as calendar_model
-from ...features.calendars.model import Window
-from ...features.legacy import owners
-from ...features.legacy.owners import Owner
 from ...features.overrides.loops import OverrideWatch
 from ...schedules.base import Schedule
 from ...schedules.calendars import WorkingSchedule
 from ...schedules.intervals import AfterRunSchedule, OnceSchedule
 from .. import deferred_keys, releases
+from .. import job_owner as owners
+from .. import maintenance_windows as calendar_model
 from ..changes import Mark, PollResult
 from ..engine.submit import dependencies_of, runs_after, submit_created
+from ..job_owner import Owner
 from ..jobs.definition import CapacityDemand, JobDefinition, JobType
+from ..maintenance_windows import Window
 from ..releases import LOWEST
 from ..runs import create
 from ..runs.values import NewRun

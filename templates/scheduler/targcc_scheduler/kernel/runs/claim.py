@@ -18,9 +18,9 @@ from ...db.columns import UtcDateTime, elapsed
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_maintenance, job_queue, job_run, job_server
-from ...features.calendars import model as calendar_model
-from ...features.legacy.owners import IS_OURS
+from .. import maintenance_windows as calendar_model
 from ..effects import Ready
+from ..job_owner import IS_OURS
 from ..limit_claims import KeyCapacities
 from ..limits import keeps_capacity, policies_of, with_capacity
 from .create import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by

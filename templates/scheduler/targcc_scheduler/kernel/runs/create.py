@@ -15,9 +15,8 @@ from ...db.columns import UtcDateTime
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_run
-from ...features.legacy.owners import IS_OURS
-from ...features.triage import error_groups
-from .. import blob_rows, statistics
+from .. import blob_rows, error_groups, statistics
+from ..job_owner import IS_OURS
 from .transition import OTHER, first_state, is_free, is_in_state, state_line, transition
 from .values import Ending, NewRun, Tie, has_its_keys, is_mark, shard_of_process
 

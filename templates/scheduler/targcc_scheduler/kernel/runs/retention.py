@@ -20,11 +20,11 @@ from ...core.states import FINAL, RunState
 from ...db.dialects import known
 from ...db.dialects.counting import changed
 from ...db.tables import job_batch, job_link, job_run, logged_job
-from ...features.audit import chain
-from ...features.audit.chain import PRUNED
 from ...features.batches.model import BatchState
 from ...features.flows.model import KIND as FLOW
+from .. import audit_chain as chain
 from ..audit import audit
+from ..audit_chain import PRUNED
 from ..dependencies import RUN
 from .operate import delete_rows
 

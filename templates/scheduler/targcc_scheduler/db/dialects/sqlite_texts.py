@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...db.tables import job_run
-from .index import Clause
+from ..tables import job_run
+from .text_index import Clause
 
 _SQLITE_TEXT = sa.table("c_JobText", sa.column("rowid"))
 _SQLITE_REMOVE = sa.text("DELETE FROM c_JobText WHERE rowid = :run_id")

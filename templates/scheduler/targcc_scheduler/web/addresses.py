@@ -171,7 +171,7 @@ def answering(prefix: str) -> APIRouter:
 
 def parts() -> tuple[APIRouter, ...]:
     """Return the routers of the API, the OpenAPI document, the health checks and metrics; the import takes a third of a second."""
-    from ...web import health, openapi
-    from ...web.api import router
+    from . import health, openapi
+    from .api import router
 
     return (*router.PARTS, *openapi.PARTS, health.router)

@@ -14,12 +14,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import FINAL
-from ...db.columns import UtcDateTime
-from ...db.dialects import known
-from ...db.dialects.frequent import FrequentStatement
-from ...db.tables import job_delivery, job_run, job_setting, job_text_due
-from .index import document
+from ..core.states import FINAL
+from ..db.columns import UtcDateTime
+from ..db.dialects import known
+from ..db.dialects.frequent import FrequentStatement
+from ..db.dialects.text_index import document
+from ..db.tables import job_delivery, job_run, job_setting, job_text_due
 
 UNSEEN = "unindexed runs"
 """Name of the ``c_JobSetting`` row with the largest run id that is older than the index and not indexed yet."""

@@ -13,16 +13,17 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.util import ClauseAdapter
 
+from ...core.search_language import EVERYTHING, Duration, Pattern, Search, Term
 from ...core.states import ACTIVE
 from ...db.columns import elapsed
 from ...db.dialects import known
+from ...db.dialects import text_index as index
+from ...db.dialects.text_index import Clause
 from ...db.tables import job_run, job_text_due, job_view
-from ...kernel.queries.models import Run, run_of
-from ...kernel.queries.system import known_jobs
-from ..triage.error_groups import is_open
-from . import index, index_keeper
-from .index import Clause
-from .language import EVERYTHING, Duration, Pattern, Search, Term
+from .. import text_index as index_keeper
+from ..error_groups import is_open
+from .models import Run, run_of
+from .system import known_jobs
 
 # LIKE comparisons that ignore case. SQLite's ``lower`` folds ASCII only, so the texts are also compared as written.
 

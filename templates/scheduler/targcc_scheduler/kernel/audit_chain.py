@@ -15,9 +15,9 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from ...db.dialects import known
-from ...db.dialects.counting import changed_by
-from ...db.tables import job_audit, job_setting
+from ..db.dialects import known
+from ..db.dialects.counting import changed_by
+from ..db.tables import job_audit, job_setting
 
 # Links of the chain.
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...db.tables import job_run
-from .index import Clause, grams, own_number, together
+from ..tables import job_run
+from .text_index import Clause, grams, own_number, together
 
 _FEW = 4
 _LEAST, _NUMBERS, _OWN = -0x8000, 0x10000, 0x100

@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...db.columns import UtcDateTime
-from ...db.dialects.frequent import FrequentStatement
-from ...db.tables import job_maintenance
+from ..db.columns import UtcDateTime
+from ..db.dialects.frequent import FrequentStatement
+from ..db.tables import job_maintenance
 
 KEPT = timedelta(days=90)
 """Retention of windows after their end."""

@@ -12,13 +12,13 @@ from fastapi import Depends, HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from ...core.errors import AuthError, CredentialsRefused
-from ...project import current
-from ...settings import Settings
-from ...web.problems import Problem
-from ..accounts.oidc import known_name, role_of
-from ..accounts.providers import IdentityProvider
-from ..accounts.roles import Principal
+from ..core.errors import AuthError, CredentialsRefused
+from ..features.accounts.oidc import known_name, role_of
+from ..features.accounts.providers import IdentityProvider
+from ..features.accounts.roles import Principal
+from ..project import current
+from ..settings import Settings
+from .problems import Problem
 
 # Host login: a function or a FastAPI dependency of the host returns the name and role of the caller.
 

@@ -10,9 +10,9 @@ from difflib import get_close_matches
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from ...core.states import RunState
-from ...schedules.errors import CronError
-from ...schedules.words import format_duration, parse_duration
+from ..schedules.errors import CronError
+from ..schedules.words import format_duration, parse_duration
+from .states import RunState
 
 # Errors in a search, with their position.
 

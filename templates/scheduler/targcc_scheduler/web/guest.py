@@ -16,23 +16,23 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import State
 from starlette.middleware.gzip import GZipMiddleware
 
-from ...core.masking import mask
-from ...core.outage import Outage, in_short
-from ...project import current
-from ...scheduler import Scheduler
-from ...settings import Settings
-from ...web.dashboard import router
-from ...web.dashboard.flash import local_path
-from ...web.dashboard.page_route import PageRoute
-from ...web.metrics import Metrics
-from ...web.problems import Problem
-from ...web.state import SCOPE_KEY, Web, remember
-from ..accounts.oidc import OpenIDClient, Registration
-from ..accounts.oidc_pages import router as oidc_pages
-from ..accounts.pages import router as login_pages
-from ..accounts.providers import IdentityProvider, standard_providers
+from ..core.masking import mask
+from ..core.outage import Outage, in_short
+from ..features.accounts.oidc import OpenIDClient, Registration
+from ..features.accounts.oidc_pages import router as oidc_pages
+from ..features.accounts.pages import router as login_pages
+from ..features.accounts.providers import IdentityProvider, standard_providers
+from ..project import current
+from ..scheduler import Scheduler
+from ..settings import Settings
 from .addresses import address_routes, is_below, path_within, scope_below
-from .login import HostLogin, ProxyLogin
+from .dashboard import router
+from .dashboard.flash import local_path
+from .dashboard.page_route import PageRoute
+from .host_login import HostLogin, ProxyLogin
+from .metrics import Metrics
+from .problems import Problem
+from .state import SCOPE_KEY, Web, remember
 
 # One scheduler in one host: a separate app below the prefix, and a start in the background.
 

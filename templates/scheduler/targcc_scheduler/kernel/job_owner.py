@@ -11,13 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.actor import Actor
-from ...core.states import ACTIVE, WAITING, RunState
-from ...db.columns import UtcDateTime
-from ...db.dialects import known
-from ...db.dialects.counting import changed
-from ...db.dialects.frequent import FrequentStatement
-from ...db.tables import job_owner, job_run, job_schedule, job_setting, job_shadow
+from ..core.actor import Actor
+from ..core.states import ACTIVE, WAITING, RunState
+from ..db.columns import UtcDateTime
+from ..db.dialects import known
+from ..db.dialects.counting import changed
+from ..db.dialects.frequent import FrequentStatement
+from ..db.tables import job_owner, job_run, job_schedule, job_setting, job_shadow
 
 # Values in ``c_JobOwner``.
 

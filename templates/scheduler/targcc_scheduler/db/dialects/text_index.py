@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .language import Duration, Pattern
+from ...core.search_language import Duration, Pattern
 
 # Text and conditions of the index.
 #

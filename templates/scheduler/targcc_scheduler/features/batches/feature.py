@@ -1,0 +1,12 @@
+"""The feature batches: batches of runs that end together."""
+
+from ...kernel.feature import Commands, Feature, Pages, Routes
+
+FEATURE = Feature(
+    __name__,
+    parts=(
+        Routes("api:router"),
+        Pages("pages:router"),
+        Commands("commands:batch_group", "batch", after="flow"),
+    ),
+)

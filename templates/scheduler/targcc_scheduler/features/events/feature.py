@@ -1,0 +1,12 @@
+"""The feature events: webhooks and handlers of events."""
+
+from ...kernel.feature import Commands, Feature, Pages, Routes
+
+FEATURE = Feature(
+    __name__,
+    parts=(
+        Routes("api:router"),
+        Pages("pages:router"),
+        Commands("commands:webhook_group", "webhook", after="secret"),
+    ),
+)

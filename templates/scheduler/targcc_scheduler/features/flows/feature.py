@@ -1,0 +1,12 @@
+"""The feature flows: flows of steps."""
+
+from ...kernel.feature import Commands, Feature, Pages, Routes
+
+FEATURE = Feature(
+    __name__,
+    parts=(
+        Routes("api:router"),
+        Pages("pages:router"),
+        Commands("commands:flow_group", "flow", after="inbox"),
+    ),
+)

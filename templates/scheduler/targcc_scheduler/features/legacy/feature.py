@@ -1,0 +1,14 @@
+"""The feature legacy: the move from TARGCC: owners, shadow, cut-over, classic jobs."""
+
+from ...kernel.feature import Commands, Feature, Routes
+
+FEATURE = Feature(
+    __name__,
+    parts=(
+        Routes("api:router"),
+        Commands("commands:owner_group", "owner", after="docs"),
+        Commands("commands:shadow_group", "shadow", after="owner"),
+        Commands("commands:cutover_group", "cutover", after="shadow"),
+        Commands("commands:import_history", "import-history", after="completion"),
+    ),
+)

@@ -1,0 +1,12 @@
+"""The feature overrides: options of a job that people change without a deployment."""
+
+from ...kernel.feature import Commands, Feature, Pages, Routes
+
+FEATURE = Feature(
+    __name__,
+    parts=(
+        Routes("api:router"),
+        Pages("pages:router"),
+        Commands("commands:override_group", "override", after="backfill"),
+    ),
+)

@@ -1,0 +1,15 @@
+"""The feature triage: inbox of error groups, bulk operations, reasons why a job does not run."""
+
+from ...kernel.feature import Commands, Feature, Pages, Routes
+
+FEATURE = Feature(
+    __name__,
+    parts=(
+        Routes("api:router"),
+        Pages("pages:router"),
+        Commands("commands:inbox_group", "inbox", after="run"),
+        Commands("commands:why", "why", after="limits"),
+        Commands("commands:bulk_group", "bulk", after="alert-rules"),
+        Commands("commands:backfill", "backfill", after="bulk"),
+    ),
+)

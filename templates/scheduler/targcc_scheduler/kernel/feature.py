@@ -1,0 +1,192 @@
+"""Extension points: what a feature adds to the life of a run, to a node, to the web app and to the command line.
+
+A feature is a folder with a manifest, the module ``feature.py``, whose ``FEATURE`` lists the parts of the feature. The built-in features are
+named in :data:`targcc_scheduler.features.FEATURES`; a project adds its own with ``Project(features=…)``. A part names the object that does
+the work as text, ``"module:name"``, so that reading all manifests imports no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .effects import Effects
+    from .runs.values import Settlement
+
+P = TypeVar("P", bound="Part")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that a feature adds.
+
+    Args:
+        ref: The object, ``"module:name"`` below the folder of the feature.
+    """
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class AfterSettle(Part):
+    """An object with the functions of :class:`Follower`; the object is usually the module ``"effects:"`` itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimCondition(Part):
+    """An SQL condition on ``c_JobRun`` that a run must fulfil to be claimed, composed into the claim once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Part):
+    """A scalar subquery whose value differs after each change of a subject.
+
+    Args:
+        name: Key of the value in :attr:`~.changes.PollResult.marks`.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loop(Part):
+    """A background task of a node: a function of :class:`~.node.loops.NodeContext` that returns a :class:`Background`.
+
+    Args:
+        name: Name of the task, after ``targcc``.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retention(Part):
+    """A coroutine function ``(connection, before, now)`` that removes old rows of a small table once a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routes(Part):
+    """An ``APIRouter`` of the REST API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages(Part):
+    """An ``APIRouter`` of the dashboard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands(Part):
+    """A command, or a group of commands, of ``targcc``.
+
+    Args:
+        name: Name of the command.
+        after: Name of the command before it in the help. Default: at the end.
+    """
+
+    name: str
+    after: str = ""
+
+
+class Follower(Protocol):
+    """Applies the effects of runs that settled or were removed."""
+
+    async def on_settled(
+        self, connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+    ) -> Effects:
+        """Apply the effects of settlements, in the transaction that wrote them."""
+
+    async def removed(
+        self, connection: AsyncConnection, rows: Sequence[Any], now: datetime
+    ) -> Effects:
+        """Apply the effects of removed runs; ``rows`` are their rows as they were."""
+
+    async def sweep(self, connection: AsyncConnection, now: datetime) -> Effects:
+        """Apply effects that no settlement applied."""
+
+    async def any_goes_on(self, connection: AsyncConnection) -> bool:
+        """Return whether :meth:`sweep` may find work."""
+
+
+class Background(Protocol):
+    """A task of a node."""
+
+    async def run(self) -> None:
+        """Work until :meth:`end`. A fault is logged, and the task is started again."""
+
+    def end(self) -> None:
+        """Let :meth:`run` return after its current step."""
+
+
+class Feature:
+    """The manifest of a feature.
+
+    Args:
+        module: The manifest's ``__name__``; its folder is the feature's.
+        needs: Names of the features that this feature imports.
+        parts: What the feature adds, in this order.
+    """
+
+    def __init__(self, module: str, *, needs: Sequence[str] = (), parts: Sequence[Part]) -> None:
+        self.package = module.rpartition(".")[0]
+        self.name = self.package.rpartition(".")[2]
+        self.needs = tuple(needs)
+        self.parts = tuple(parts)
+
+    def load(self, part: Part) -> Any:
+        """Import the object of a part."""
+        module, _, name = part.ref.partition(":")
+        loaded = import_module(f"{self.package}.{module}")
+        return getattr(loaded, name) if name else loaded
+
+    def __repr__(self) -> str:
+        return f"Feature({self.name!r})"
+
+
+@cache
+def installed() -> tuple[Feature, ...]:
+    """Return the manifests of the built-in features and of the project's features, in this order.
+
+    Raises:
+        LookupError: A feature needs another feature, which is not installed.
+    """
+    root = __package__.partition(".")[0]
+    features = import_module(f"{root}.features")
+    names = [f"{root}.features.{name}" for name in features.FEATURES]
+    project = import_module(f"{root}.project")
+    names += project.features()
+    manifests = tuple(import_module(f"{name}.feature").FEATURE for name in names)
+    known = {manifest.name for manifest in manifests}
+    for manifest in manifests:
+        if missing := [name for name in manifest.needs if name not in known]:
+            raise LookupError(
+                f"the feature {manifest.name} needs {' and '.join(missing)}, which FEATURES does not have"
+            )
+    return manifests
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a feature is installed."""
+    return any(feature.name == name for feature in installed())
+
+
+def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:
+    """Return the parts of a kind, each with its feature, without importing their objects."""
+    return tuple(
+        (feature, part)
+        for feature in installed()
+        for part in feature.parts
+        if isinstance(part, kind)
+    )
+
+
+def load(kind: type[Part]) -> tuple[Any, ...]:
+    """Import the objects of all parts of a kind."""
+    return tuple(feature.load(part) for feature, part in parts(kind))
