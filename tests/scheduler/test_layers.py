@@ -79,7 +79,8 @@ def arrows() -> dict[str, list[str]]:
 
 def layer(name: str, layer_of: dict[str, int]) -> int:
     """Return the layer of a module. Models, effects and loops of a feature stand beside the façade, its pages and commands above."""
-    first, last = name.split(".")[0], name.split(".")[-1]
+    path = name.split(".")
+    first, last = path[0], path[-1]
     is_model = first == "features" and name != first and not last.endswith(FRAMED)
     return layer_of["scheduler" if is_model else first]
 

@@ -8,7 +8,7 @@ import sys
 import traceback
 from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -67,8 +67,7 @@ class LazyCommands(Commands):
         feature, part = _of_features().get(cmd_name, (None, None))
         if feature is None or part is None:
             return super().get_command(ctx, cmd_name)
-        command = feature.load(part)
-        return command
+        return cast("click.Command", feature.load(part))
 
 
 def _of_features() -> dict[str, tuple[Feature, CommandPart]]:
