@@ -8,16 +8,17 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from targcc_scheduler import Actor, ActorKind
-from targcc_scheduler.db import poller, tables
-from targcc_scheduler.db.poller import Poller
+from targcc_scheduler.db import tables
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.overrides import rows as override_rows
 from targcc_scheduler.features.triage import bulk
 from targcc_scheduler.kernel import job_owner as owners
+from targcc_scheduler.kernel import poller
 from targcc_scheduler.kernel.audit import audit
 from targcc_scheduler.kernel.job_owner import Owner
 from targcc_scheduler.kernel.jobs.overrides import Override
 from targcc_scheduler.kernel.node.nodes import Server, register
+from targcc_scheduler.kernel.poller import Poller, poller_of
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -86,21 +87,21 @@ CHANGES = [
 
 
 async def test_a_look_shows_each_change_and_nothing_where_nothing_has_changed(store):
-    before = await store.lookout.look()
+    before = await poller_of(store).look()
     assert (before.beats, before.nodes) == ((), ())  # its one row is no node
     for name, change in CHANGES:
         async with store.write() as connection:
             await change(connection)
-        seen = await store.lookout.look()
+        seen = await poller_of(store).look()
         assert getattr(seen, name) != getattr(before, name), (name, before)
-        before = await store.lookout.look()
+        before = await poller_of(store).look()
         assert {key: getattr(seen, key) for key, _ in CHANGES} == {
             key: getattr(before, key) for key, _ in CHANGES
         }
     assert not before.unsealed
     async with store.write() as connection:
         await audit(connection, DANA, "pause", NOW)
-    assert (await store.lookout.look()).unsealed == store.dialect.many_writers
+    assert (await poller_of(store).look()).unsealed == store.dialect.many_writers
 
 
 class Counted:
