@@ -187,6 +187,7 @@ def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:
     )
 
 
+@cache
 def load(kind: type[Part]) -> tuple[Any, ...]:
-    """Import the objects of all parts of a kind."""
+    """Import the objects of all parts of a kind. A repeated call costs nothing."""
     return tuple(feature.load(part) for feature, part in parts(kind))
