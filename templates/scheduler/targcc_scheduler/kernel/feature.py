@@ -42,7 +42,10 @@ class AfterSettle(Part):
 
 @dataclass(frozen=True, slots=True)
 class ClaimCondition(Part):
-    """An SQL condition on ``c_JobRun`` that a run must fulfil to be claimed, composed into the claim once."""
+    """An SQLAlchemy condition on ``job_run`` that a run must fulfil to be claimed, such as ``job_run.c.JobName != "Frozen"``.
+
+    Each claim statement contains the condition, so the condition must be cheap. The condition's values are constants, and its result is never ``NULL``.
+    """
 
 
 @dataclass(frozen=True, slots=True)
