@@ -49,6 +49,11 @@ class ClaimCondition(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class Jobs(Part):
+    """A function of the project that yields jobs which targcc.yaml declares: pairs of a name for messages, and a declaration or an error."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change(Part):
     """A scalar subquery whose value differs after each change of a subject.
 
