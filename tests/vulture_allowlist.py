@@ -23,6 +23,9 @@ _.ManualClock  # Scheduler(clock=…) in their tests
 # Manifests of features, as text.
 GOES_ON
 UNSEALED
+_.flow_declarations
+_.IS_NEEDED
+_.IS_OURS
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops
