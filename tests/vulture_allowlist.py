@@ -23,6 +23,16 @@ _.ManualClock  # Scheduler(clock=…) in their tests
 # Manifests of features, as text.
 GOES_ON
 UNSEALED
+alert_queue
+AlertRules
+alert_watch
+AuditChain
+note_retries
+external_jobs
+OverrideWatch
+BulkOperations
+LateCheck
+pings
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops

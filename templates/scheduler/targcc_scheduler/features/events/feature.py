@@ -1,10 +1,12 @@
 """The feature events: webhooks and handlers of events."""
 
-from ...kernel.feature import Commands, Feature, Pages, Routes
+from ...kernel.feature import Commands, Feature, Loop, OnRetry, Pages, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
+        OnRetry("model:note_retries"),
+        Loop("loops:webhooks", "webhooks"),
         Routes("api:router"),
         Pages("pages:router"),
         Commands("commands:webhook_group", "webhook", after="secret"),
