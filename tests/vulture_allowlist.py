@@ -20,6 +20,11 @@ _.delivery  # RunEvent
 _.retry_at
 _.ManualClock  # Scheduler(clock=…) in their tests
 
+# Manifests of features, as text.
+_.flow_declarations
+_.IS_NEEDED
+_.IS_OURS
+
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops
 

@@ -1,10 +1,11 @@
 """The feature triage: inbox of error groups, bulk operations, reasons why a job does not run."""
 
-from ...kernel.feature import Commands, Feature, Pages, Routes
+from ...kernel.feature import Commands, Feature, Pages, Retention, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
+        Retention("bulk:remove_old"),
         Routes("api:router"),
         Pages("pages:router"),
         Commands("commands:inbox_group", "inbox", after="run"),
