@@ -33,6 +33,9 @@ OverrideWatch
 BulkOperations
 LateCheck
 pings
+_.flow_declarations
+_.IS_NEEDED
+_.IS_OURS
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops

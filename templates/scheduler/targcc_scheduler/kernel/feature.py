@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .effects import Effects
     from .jobs.registry import JobRegistry
     from .queries.models import Attempt
-    from .runs.values import Settlement
+    from .runs.values import NewRun, RunId, Settlement
 
 P = TypeVar("P", bound="Part")
 
@@ -45,7 +45,18 @@ class AfterSettle(Part):
 
 @dataclass(frozen=True, slots=True)
 class ClaimCondition(Part):
-    """An SQL condition on ``c_JobRun`` that a run must fulfil to be claimed, composed into the claim once."""
+    """An SQLAlchemy condition on ``job_run`` that a run must fulfil to be claimed, such as ``job_run.c.JobName != "Frozen"``.
+
+    Each claim statement contains the condition, so the condition must be cheap. The condition has constants and no parameters, and is true or false, not ``NULL``.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs(Part):
+    """A function that takes the :class:`Project` and yields the jobs that targcc.yaml declares beside the job files.
+
+    The function yields pairs: a name for messages, and a declaration or an error.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +101,22 @@ class ExternalJobs(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class AtRerun(Part):
+    """An object with the functions of :class:`Rejoining`; the object is usually the module ``"effects:"`` itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needed(Part):
+    """An SQLAlchemy condition on ``job_run``: matching runs, and their history, stay whatever their age."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retention(Part):
-    """A coroutine function ``(connection, before, now)`` that removes old rows of a small table once a day."""
+    """A coroutine function ``(connection, before, now, most) -> int`` that removes old rows of the feature once a day.
+
+    The function removes up to ``most`` rows that ended before the instant ``before``, or by an age of the feature's own, and returns their
+    number. Until the number is 0, the function is called again, each time in a transaction of its own.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +143,7 @@ class Commands(Part):
 
 
 class Follower(Protocol):
-    """Applies the effects of runs that settled or were removed."""
+    """Applies the effects of runs that settled or were removed. Runs without ties, see :class:`~.runs.values.Tie`, are left out."""
 
     async def on_settled(
         self, connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
@@ -180,6 +205,22 @@ class JobFollower(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
+
+
+class Rejoining(Protocol):
+    """Gives reruns the places of their old runs."""
+
+    async def rejoin(self, connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
+        """Return the reruns with the places of the runs that they replace. The reruns are inserted afterwards, in the same transaction."""
+
+    async def stood_for(
+        self,
+        connection: AsyncConnection,
+        runs: Sequence[NewRun],
+        ids: Sequence[RunId],
+        now: datetime,
+    ) -> Effects:
+        """Apply the effects of reruns that were not inserted, since an existing run stands for each; ``ids`` are in the order of ``runs``."""
 
 
 class Background(Protocol):
@@ -254,6 +295,7 @@ def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:
     )
 
 
+@cache
 def load(kind: type[Part]) -> tuple[Any, ...]:
-    """Import the objects of all parts of a kind."""
+    """Import the objects of all parts of a kind. A repeated call costs nothing."""
     return tuple(feature.load(part) for feature, part in parts(kind))
