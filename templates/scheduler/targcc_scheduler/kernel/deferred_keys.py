@@ -344,8 +344,7 @@ def _by_key(
 
 
 async def _insert(connection: AsyncConnection, runs: Sequence[NewRun], now: datetime) -> Inserted:
-    made = await create.insert_many(connection, runs, now) if runs else []
-    ids = [RunId(run_id) for run_id in made]
+    ids = await create.insert_many(connection, runs, now) if runs else []
     return Inserted(ids, list(zip(ids, runs, strict=True)), [])
 
 

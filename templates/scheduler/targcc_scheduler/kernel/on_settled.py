@@ -124,11 +124,8 @@ async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetim
 async def on_settled(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Effects:
-    """Apply the effects of settlements, in the transaction that wrote them; runs without ties cost nothing."""
-    tied = [item for item in settled if item.ties]
-    if not tied:
-        return Effects()
-    return together([await step.on_settled(connection, tied, now) for step in _followers()])
+    """Apply the effects of settlements of runs with ties, in the transaction that wrote the settlements."""
+    return together([await step.on_settled(connection, settled, now) for step in _followers()])
 
 
 @cache

@@ -16,6 +16,7 @@ from ..effects import Effects, Ready
 from ..feature import OnRetry, load
 from ..jobs.definition import JobDefinition, JobType
 from ..on_settled import on_settled
+from ..runs import create
 from ..runs.eligibility import Waiting
 from ..runs.values import After, NewRun, RunId, Settlement, Then, Tie, is_mark
 from ..unique import expiry, unique_key
@@ -82,7 +83,10 @@ async def hand_on(
             for note in load(OnRetry):
                 await note(connection, again, now)
         submitted += await _offer(engine, connection, settled)
-        consequences = await on_settled(connection, settled, now)  # effects cause further effects
+        tied = [item for item in settled if item.ties]
+        consequences = Effects()
+        if tied:  # effects cause further effects
+            consequences = await on_settled(connection, tied, now)
     return submitted
 
 
@@ -187,13 +191,18 @@ async def _create(
     runs = await idempotency.without_repeated(connection, runs) if waits else runs
     ended = await dependencies.outcomes(connection, runs) if waits else {}
     runs = [dependencies.prepared(run, ended) for run in runs] if waits else runs
-    made = await deferred_keys.insert_many(connection, runs, now)
-    await engine.submit(connection, [submission(run) for run in made.moved])
-    await submit_created(engine, connection, made.new, now)
+    if any(run.unique or run.call for run in runs):
+        made = await deferred_keys.insert_many(connection, runs, now)
+        await engine.submit(connection, [submission(run) for run in made.moved])
+        ids, new = made.ids, made.new
+    else:
+        ids = await create.insert_many(connection, runs, now) if runs else []
+        new = list(zip(ids, runs, strict=True))
+    await submit_created(engine, connection, new, now)
     if waits:  # runs discarded at once take their dependents along
-        discarded = await dependencies.tie(connection, made.new, ended, now)
+        discarded = await dependencies.tie(connection, new, ended, now)
         await hand_over(engine, connection, discarded, now)
-    return made.ids
+    return ids
 
 
 async def create_slots(

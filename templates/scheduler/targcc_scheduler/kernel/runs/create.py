@@ -20,7 +20,7 @@ from ...db.tables import job_run
 from .. import blob_rows, error_groups, statistics
 from ..feature import ClaimCondition, load
 from .transition import OTHER, first_state, is_free, is_in_state, state_line, transition
-from .values import Ending, NewRun, Tie, has_its_keys, is_mark, shard_of_process
+from .values import Ending, NewRun, RunId, Tie, has_its_keys, is_mark, shard_of_process
 
 # New rows of `c_JobRun`.
 
@@ -30,10 +30,10 @@ Slot = tuple[str, datetime]
 
 async def insert_many(
     connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
-) -> list[int]:
+) -> list[RunId]:
     """Insert runs without slots; return their ids in the same order."""
     rows = [_row(run, now) for run in runs]
-    ids = [row[0] for row in await known.of(connection).insert_runs(connection, rows)]
+    ids = [RunId(row[0]) for row in await known.of(connection).insert_runs(connection, rows)]
     for run_id, run in zip(ids, runs, strict=True):
         if run.contents:
             await blob_rows.add(connection, run_id, run.contents, now)
