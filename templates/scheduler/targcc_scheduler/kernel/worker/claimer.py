@@ -565,7 +565,8 @@ class Claimer:
 
     async def claim(self, offer: MakeOffer) -> list[Claim]:
         """Claim the runs that an engine offers; see :class:`~..engine.port.Worker`."""
-        await self._without_doubts()
+        if self._doubts:  # a later return might hit a run that this node has claimed again
+            await asyncio.wait(self._doubts)
         claims: Sequence[Claim] = ()
         fitting = Eligibility(self._definitions)
         try:
@@ -604,7 +605,8 @@ class Claimer:
         self, entries: Entries, queue: str, asked: Mapping[str, Any]
     ) -> Taken | None:
         """Take queue entries of plain runs and claim the runs, in one statement; see :class:`~..engine.port.Worker`."""
-        await self._without_doubts()
+        if self._doubts:  # a later return might hit a run that this node has claimed again
+            await asyncio.wait(self._doubts)
         plain = self._plain.names()
         if not plain:
             return None
@@ -722,11 +724,6 @@ class Claimer:
         self._plain.forget(claim.job_name)
         self._doubt(self._give_back(claim, why))
         return False
-
-    async def _without_doubts(self) -> None:
-        """Wait until all returns of runs are written: a later return might hit a run that this node has claimed again."""
-        if self._doubts:
-            await asyncio.wait(self._doubts)
 
     def _doubt(self, returning: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(returning)
