@@ -26,6 +26,7 @@ from ...schedules.zones import parse_zone
 from ...settings import Settings
 from ..legacy import owners
 from ..search import index_keeper
+from ..search.sqlite import CREATE_INDEX
 from .findings import Finding, Level
 
 # Checks of the rows. Each check takes a :class:`Look`. The function's name appears in messages about checks that fail to run.
@@ -339,7 +340,7 @@ async def texts(look: Look) -> list[Finding]:
     """Check that the text index exists and covers runs from earlier releases."""
     if not await known.of(look.connection).texts.is_there(look.connection):
         said = "this SQLite cannot index texts: searches read run after run, until TARGCC_QUERY_SECONDS are over"
-        advice = "use a Python with SQLite 3.34 or newer and FTS5; then targcc migrate --down 0005, and targcc migrate"
+        advice = f"use a Python with SQLite 3.34 or newer and FTS5; if that is not enough, create the index: {'; '.join(CREATE_INDEX)}"
         return [Finding("warn", "search", said, advice)]
     unseen = await index_keeper.unseen(look.connection)
     if unseen:
