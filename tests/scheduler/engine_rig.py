@@ -21,7 +21,7 @@ from targcc_scheduler.kernel.engine.submit import submission
 from targcc_scheduler.kernel.node import nodes
 from targcc_scheduler.kernel.runs import claim, create, eligibility, operate, values
 from targcc_scheduler.kernel.runs.claim import Entries, Taken, claim_fast
-from targcc_scheduler.kernel.worker.settlement import SettlementWriter
+from targcc_scheduler.kernel.worker.recorder import SettlementWriter
 from targcc_scheduler.settings import Settings
 
 T = TypeVar("T")

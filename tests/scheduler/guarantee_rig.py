@@ -22,7 +22,7 @@ from targcc_scheduler import Actor, ActorKind, RunState, Scheduler, Settings
 from targcc_scheduler.core.clock import SystemClock
 from targcc_scheduler.core.states import FINAL, TRANSITIONS
 from targcc_scheduler.db.tables import job_run, logged_job
-from targcc_scheduler.kernel.jobs.unique import Unique
+from targcc_scheduler.kernel.jobs.options import Unique
 from targcc_scheduler.kernel.queries.models import run_of
 from targcc_scheduler.kernel.runs.values import NewRun, UniqueKey
 

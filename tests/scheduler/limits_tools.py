@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from engine_rig import Node
 from targcc_scheduler import Scheduler
 from targcc_scheduler.db.tables import job_limit, job_run
-from targcc_scheduler.kernel.jobs.limits import LimitPolicy
+from targcc_scheduler.kernel.jobs.options import LimitPolicy
 from targcc_scheduler.kernel.limit_claims import KeyCapacities
 from targcc_scheduler.kernel.runs import claim as run_claim
 from targcc_scheduler.kernel.runs.values import Offer, OfferedRun, Tie

@@ -10,7 +10,7 @@ from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.errors import BatchError, UnknownBatch, UnknownRun
 from targcc_scheduler.db.tables import job_batch, job_run
 from targcc_scheduler.features.batches import actions as batch_actions
-from targcc_scheduler.kernel import run_builder
+from targcc_scheduler.kernel.engine import submit
 
 BROKEN: set[int] = set()
 
@@ -140,7 +140,7 @@ async def test_a_batch_becomes_a_member_of_one_that_goes_on(scheduler, monkeypat
         async with scheduler.batch("many", after=outer) as many:
             many.enqueue_many(book, [{"number": 5}] * 2)
     monkeypatch.setattr(batch_actions, "MOST_WAITING", 2)
-    monkeypatch.setattr(run_builder, "MOST_LINKS", 1)
+    monkeypatch.setattr(submit, "MOST_LINKS", 1)
     with pytest.raises(ValueError, match="2 runs that wait for 1 are more than 1 links"):
         async with scheduler.batch("many", after=outer) as many:
             many.enqueue_many(book, [{"number": 5}] * 2)

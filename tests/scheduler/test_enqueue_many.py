@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from targcc_scheduler import ArgumentsError, Client, job
 from targcc_scheduler.db.dialects import known
 from targcc_scheduler.db.tables import job_run
-from targcc_scheduler.kernel import run_builder
+from targcc_scheduler.kernel.engine import submit
 from targcc_scheduler.kernel.jobs.registry import JobRegistry
 
 
@@ -67,8 +67,8 @@ async def test_they_are_part_of_the_callers_transaction(scheduler):
 async def test_no_more_of_them_wait_than_can_go_at_once(
     scheduler, monkeypatch, after, many, problem
 ):
-    monkeypatch.setattr(run_builder, "MOST_WAITING", 3)
-    monkeypatch.setattr(run_builder, "MOST_LINKS", 8)
+    monkeypatch.setattr(submit, "MOST_WAITING", 3)
+    monkeypatch.setattr(submit, "MOST_LINKS", 8)
     await scheduler.enqueue_many(GreetJob, [{"user_id": 1}] * 4)
     with pytest.raises(ValueError, match=problem):
         await scheduler.enqueue_many(GreetJob, [{"user_id": 1}] * many, after=after)

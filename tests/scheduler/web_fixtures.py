@@ -21,7 +21,7 @@ from targcc_scheduler.features.accounts import sessions as account_sessions
 from targcc_scheduler.features.accounts.providers import session_cookie
 from targcc_scheduler.kernel import error_groups, statistics
 from targcc_scheduler.kernel.error_groups import fingerprint_of, missed
-from targcc_scheduler.kernel.runs.history import imported_ending
+from targcc_scheduler.kernel.runs.settle import imported_ending
 from targcc_scheduler.kernel.runs.values import Ending
 from targcc_scheduler.web import streams
 

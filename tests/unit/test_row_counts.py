@@ -12,8 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 SOURCES = (ROOT / "generator" / "targcc_gen", SCHEDULER)
 READERS = {
-    "db/dialects/counting.py",  # of UPDATE and DELETE alone, by its types
-    "db/dialects/frequent.py",  # refuses an INSERT
+    "db/dialects/frequent.py",  # of UPDATE and DELETE alone: counts() refuses an INSERT
     "db/dialects/psycopg_driver.py",  # the driver's own cursors
     "db/dialects/sqlite_driver.py",
     "services/procedures.py",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .db.tables import job_log_line, job_run, logged_job, metadata
     from .features.alerts.message import Notice
     from .kernel.jobs.chains import ParentRun
-    from .kernel.jobs.context import JobContext
+    from .kernel.jobs.context import JobContext, JobResult
     from .kernel.jobs.declaration import job
     from .kernel.jobs.definition import (
         Alerts,
@@ -64,11 +64,9 @@ if TYPE_CHECKING:
         on_skipped,
         on_succeeded,
     )
-    from .kernel.jobs.result import JobResult
     from .scheduler import Scheduler
     from .schema_setup import migrate
-    from .services.cursors import Cursors
-    from .services.database import Database
+    from .services.database import Cursors, Database
     from .services.mailer import Mailer
     from .services.procedures import ProcedureResult, procedure_call
     from .services.provider import StandardServices
@@ -168,16 +166,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "blocking_client": (
-        "client",
-        "Client",
-    ),
+    "blocking_client": ("Client", "client"),
     "cli.main": ("main",),
-    "core.actor": (
-        "Actor",
-        "ActorKind",
-        "SYSTEM",
-    ),
+    "core.actor": ("Actor", "ActorKind", "SYSTEM"),
     "core.errors": (
         "AlertError",
         "ArgumentsError",
@@ -190,21 +181,13 @@ _HOMES = {
         "UnknownJob",
         "UnknownRun",
     ),
-    "core.secrets": (
-        "add_secret_source",
-        "register_secret",
-    ),
+    "core.secrets": ("add_secret_source", "register_secret"),
     "core.states": ("RunState",),
     "db.migrations.upgrade": ("is_not_ours",),
-    "db.tables": (
-        "job_log_line",
-        "job_run",
-        "logged_job",
-        "metadata",
-    ),
+    "db.tables": ("job_log_line", "job_run", "logged_job", "metadata"),
     "features.alerts.message": ("Notice",),
     "kernel.jobs.chains": ("ParentRun",),
-    "kernel.jobs.context": ("JobContext",),
+    "kernel.jobs.context": ("JobContext", "JobResult"),
     "kernel.jobs.declaration": ("job",),
     "kernel.jobs.definition": (
         "Alerts",
@@ -216,11 +199,7 @@ _HOMES = {
         "NextAttempt",
     ),
     "kernel.jobs.discovery": ("BrokenModule",),
-    "kernel.jobs.files": (
-        "File",
-        "FileStore",
-        "FolderStore",
-    ),
+    "kernel.jobs.files": ("File", "FileStore", "FolderStore"),
     "kernel.jobs.hooks": (
         "around",
         "CallNext",
@@ -238,25 +217,15 @@ _HOMES = {
         "RunSkipped",
         "RunSucceeded",
     ),
-    "kernel.jobs.result": ("JobResult",),
     "scheduler": ("Scheduler",),
     "schema_setup": ("migrate",),
-    "services.cursors": ("Cursors",),
-    "services.database": ("Database",),
+    "services.database": ("Cursors", "Database"),
     "services.mailer": ("Mailer",),
-    "services.procedures": (
-        "procedure_call",
-        "ProcedureResult",
-    ),
+    "services.procedures": ("procedure_call", "ProcedureResult"),
     "services.provider": ("StandardServices",),
     "services.settings": ("ServiceSettings",),
     "settings": ("Settings",),
-    "testing": (
-        "inline",
-        "next_attempt",
-        "recorded",
-        "run_job",
-    ),
+    "testing": ("inline", "next_attempt", "recorded", "run_job"),
     "web.router": (
         "create_app",
         "make_router",

@@ -12,9 +12,9 @@ from .core.actor import SYSTEM, Actor
 from .core.states import RunState
 from .features.batches.actions import PlainBatch, Wanted
 from .hosting import Connection
+from .kernel.engine.submit import Options, Parents, after_of
 from .kernel.jobs.definition import JobType
 from .kernel.jobs.registry import JobRef
-from .kernel.run_builder import Options, Parents, after_of
 from .kernel.runs.values import On, Otherwise, Quorum, RunId
 from .scheduler import Scheduler
 

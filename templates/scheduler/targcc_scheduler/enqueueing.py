@@ -9,14 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from . import operations
-from .core.actor import SYSTEM, Actor
+from .core.actor import SYSTEM, Actor, visibility
 from .core.errors import UnknownJob, UnknownRun
-from .core.job_scope import visibility
 from .features.batches.actions import Batch, Batches, PlainBatch, Wanted
 from .hosting import Connection, Host
+from .kernel.engine.submit import Options, Parents, after_of, check_size, due_instant, new_runs
 from .kernel.jobs.definition import JobDefinition, JobType
 from .kernel.jobs.registry import JobRef, JobRegistry
-from .kernel.run_builder import Options, Parents, after_of, check_size, due_instant, new_runs
 from .kernel.runs.values import NewRun, On, Otherwise, Quorum, RunId
 from .operations import Call
 

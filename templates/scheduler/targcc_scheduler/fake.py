@@ -22,9 +22,9 @@ from .hosting import Connection, Host
 from .kernel import dependencies
 from .kernel.dependencies import RUN
 from .kernel.jobs.chains import ParentRun
+from .kernel.jobs.context import JobResult
 from .kernel.jobs.definition import JobDefinition
 from .kernel.jobs.files import Content
-from .kernel.jobs.result import JobResult
 from .kernel.runs.values import After, NewRun, RunId
 from .operations import Call
 from .settings import Settings

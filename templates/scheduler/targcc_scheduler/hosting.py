@@ -12,11 +12,11 @@ import dishka
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .core.clock import Clock, DatabaseClock, uptime
-from .core.encryption import SEALS
 from .core.languages import for_nobody
 from .core.loop_thread import LoopOnDemand
 from .core.masking import KNOWN, mask
 from .core.pools import Workers, workers_of
+from .core.secrets import SEALS
 from .core.states import RunState
 from .db.caller_transaction import finish
 from .db.migrations.upgrade import refuse_newer
@@ -29,8 +29,8 @@ from .kernel.feature import ExternalJobs, JobChanger, JobChanges, JobFollower, p
 from .kernel.jobs.definition import JobDefinition
 from .kernel.jobs.registry import JobRegistry
 from .kernel.node import slots
-from .kernel.node.identity import host_name
 from .kernel.node.node import Node
+from .kernel.node.nodes import host_name
 from .kernel.node.pruner import Upkeep, upkeep
 from .kernel.queries.models import Attempt, Reader
 from .kernel.queries.system import ended_since

@@ -15,7 +15,7 @@ from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.states import FINAL, RunState
 from .db.caller_transaction import after_commit, borrowed
-from .kernel import error_groups, on_settled, pauses, releases, row_locks
+from .kernel import dependencies, error_groups, on_settled, pauses, releases
 from .kernel import job_owner as owners
 from .kernel.audit import audit
 from .kernel.engine import submit
@@ -118,7 +118,7 @@ async def _require_ours(call: Call, job: str) -> None:
 
 async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
     """Cancel a waiting run, or ask the node of a running run to stop the run; return the new state."""
-    await row_locks.lock_rows(call.connection, [run_id])
+    await dependencies.lock_rows(call.connection, [run_id])
     state, ended = await operate.cancel(call.connection, run_id, str(by), call.now)
     await call.engine.withdraw(call.connection, [run_id])
     await hand_over(call.engine, call.connection, ended, call.now)
@@ -161,7 +161,7 @@ async def retry(
 
 async def delete(call: Call, run_id: int, by: Actor) -> None:
     """Delete a run with its log and steps."""
-    await row_locks.lock_rows(call.connection, [run_id])
+    await dependencies.lock_rows(call.connection, [run_id])
     row = await operate.delete(call.connection, run_id)
     await call.engine.withdraw(call.connection, [run_id])
     left = await on_settled.removed(call.connection, [row], call.now)

@@ -10,9 +10,8 @@ import dishka
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import operations
-from .core.actor import SYSTEM, Actor
+from .core.actor import SYSTEM, Actor, visibility
 from .core.clock import Clock, DatabaseClock
-from .core.job_scope import visibility
 from .core.states import RunState
 from .db.transactions import Store
 from .fake import RecordingHost

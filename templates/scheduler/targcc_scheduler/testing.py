@@ -24,11 +24,10 @@ from .core.loop_thread import call_plain
 from .core.states import RunState
 from .core.stored_values import MOST_BYTES, Here
 from .kernel.jobs.chains import ParentRun, Parents
-from .kernel.jobs.context import JobContext, StopReason
+from .kernel.jobs.context import JobContext, JobResult, StopReason
 from .kernel.jobs.declaration import Declaration, declare
 from .kernel.jobs.definition import FailedRun, JobDefinition
 from .kernel.jobs.files import Content, File
-from .kernel.jobs.result import JobResult
 from .project import Project, current
 from .schedules.zones import parse_zone
 

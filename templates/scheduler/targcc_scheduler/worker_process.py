@@ -11,14 +11,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from .core.encryption import SEALS
 from .core.masking import KNOWN
+from .core.secrets import SEALS
 from .core.stop_signals import leave_to_node
 from .kernel.jobs.declaration import Declaration, define
 from .kernel.jobs.definition import JobDefinition
 from .kernel.worker.process_child import Child, ForwardLog
-from .kernel.worker.process_messages import Channel
-from .kernel.worker.processes import ProcessSetup
+from .kernel.worker.processes import Channel, ProcessSetup
 from .kernel.worker.runner import JobLoop
 from .project import Project, adopt, current
 from .services.container import project_services

@@ -18,11 +18,11 @@ from targcc_scheduler.features.alerts.digest import digest_of
 from targcc_scheduler.features.alerts.loops import AlertWatch
 from targcc_scheduler.features.alerts.policy import AlertPolicy
 from targcc_scheduler.kernel import error_groups, statistics
-from targcc_scheduler.kernel import maintenance_windows as calendar_model
+from targcc_scheduler.kernel import pauses as calendar_model
 from targcc_scheduler.kernel.alert_events import AlertEvent, node_event
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.jobs.declaration import define
-from targcc_scheduler.kernel.maintenance_windows import Window
+from targcc_scheduler.kernel.pauses import Window
 from targcc_scheduler.kernel.runs.values import Ending
 from targcc_scheduler.project import Project
 

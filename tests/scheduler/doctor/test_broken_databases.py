@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from targcc_scheduler import Settings
-from targcc_scheduler.core.encryption import Seals
+from targcc_scheduler.core.secrets import Seals
 from targcc_scheduler.db import locks
 from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.tables import job_run, job_server

@@ -31,7 +31,7 @@ def ordinary(_: JobContext) -> None:
 def claims() -> Iterator[sa.Executable]:
     """Yield the statements that choose or claim runs."""
     from targcc_scheduler.kernel.engine import procrastinate
-    from targcc_scheduler.kernel.engine.procrastinate_entries import ENTRIES
+    from targcc_scheduler.kernel.engine.procrastinate import ENTRIES
     from targcc_scheduler.kernel.runs import claim, create
 
     yield claim._OFFERED

@@ -13,11 +13,11 @@ from targcc_scheduler.core.errors import NodeUnknown
 from targcc_scheduler.db.dialects.psycopg_driver import PsycopgStatement
 from targcc_scheduler.db.tables import job_limit, job_run, job_server
 from targcc_scheduler.kernel import limit_renames
-from targcc_scheduler.kernel.engine import procrastinate_entries
-from targcc_scheduler.kernel.engine.procrastinate_entries import _TAKE as TAKE
-from targcc_scheduler.kernel.engine.procrastinate_entries import ENTRIES
+from targcc_scheduler.kernel.engine import procrastinate
+from targcc_scheduler.kernel.engine.procrastinate import _TAKE as TAKE
+from targcc_scheduler.kernel.engine.procrastinate import ENTRIES
 from targcc_scheduler.kernel.engine.submit import submission
-from targcc_scheduler.kernel.jobs.limits import LimitPolicy
+from targcc_scheduler.kernel.jobs.options import LimitPolicy
 from targcc_scheduler.kernel.runs import claim
 from targcc_scheduler.kernel.runs import claim as run_claim
 from targcc_scheduler.kernel.runs.claim import Entries, Taken, claim_fast
@@ -252,7 +252,7 @@ async def test_an_entry_of_a_run_that_is_over_goes(node):
 @pytest.fixture
 def bundles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that are submitted together are bundled from a hundred on."""
-    monkeypatch.setattr(procrastinate_entries, "_AT_LEAST", 100)
+    monkeypatch.setattr(procrastinate, "_AT_LEAST", 100)
 
 
 @pytest.mark.usefixtures("bundles")

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from targcc_scheduler.kernel.engine import wake_file
-from targcc_scheduler.kernel.engine.wake_file import WakeFile
+from targcc_scheduler.kernel.engine import sqlite
+from targcc_scheduler.kernel.engine.sqlite import WakeFile
 
 Listen = Callable[[Path], "asyncio.Future[tuple[WakeFile, asyncio.Queue[None]]]"]
 
@@ -72,7 +72,7 @@ async def test_a_machine_without_multicast_goes_on_without(tmp_path, listen, mon
         raise OSError("not here")
 
     monkeypatch.setattr(Denied, missing, deny, raising=False)
-    monkeypatch.setattr(wake_file.socket, "socket", Denied)
+    monkeypatch.setattr(sqlite.socket, "socket", Denied)
     me, heard = await listen(tmp_path / "jobs.db")
     me.send()
     assert heard.empty()

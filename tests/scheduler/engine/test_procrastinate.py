@@ -14,14 +14,11 @@ from procrastinate.manager import JobManager
 from procrastinate.tasks import ConfigureTaskOptions
 from rt_tools import QUICK, until
 from targcc_scheduler import Settings
-from targcc_scheduler.kernel.engine import (
-    procrastinate,
-    procrastinate_entries,
-    procrastinate_schema,
-)
+from targcc_scheduler.kernel.engine import procrastinate, procrastinate_schema
+from targcc_scheduler.kernel.engine import procrastinate as engine_procrastinate
 from targcc_scheduler.kernel.engine.procrastinate import PROVEN
 
-ROOM = Path(procrastinate_entries.__file__).parent
+ROOM = Path(engine_procrastinate.__file__).parent
 PARTS = {"procrastinate", "procrastinate.exceptions", "procrastinate.types"}
 """What may be imported of it."""
 
@@ -76,13 +73,13 @@ def test_only_what_takes_entries_touches_its_tables_besides_what_installs_them()
         and re.search(r"(FROM|INTO|UPDATE|TABLE|JOIN) procrastinate_", node.value)
     ]
     assert {name for name, _ in found} == {
-        "procrastinate_entries.py",
+        "procrastinate.py",
         Path(procrastinate_schema.__file__).name,
     }
     words = [
         re.findall(r"(\w+) FROM procrastinate_", text)
         for name, text in found
-        if name == "procrastinate_entries.py"
+        if name == "procrastinate.py"
     ]
     assert sorted(word for one in words for word in one) == [
         "DELETE",
@@ -114,7 +111,7 @@ async def test_what_listens_is_told_again_to_end_when_it_has_not_heard(
             await asyncio.Event().wait()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(procrastinate_entries.QueueWorker, "listen", deaf)
+    monkeypatch.setattr(engine_procrastinate.QueueWorker, "listen", deaf)
     monkeypatch.setattr(procrastinate, "_LISTENING_ENDS_SECONDS", 60)
     settings = Settings(_env_file=None, database_url=migrated_postgresql_url, **QUICK)
     scheduler = make_scheduler(settings=settings)

@@ -14,10 +14,10 @@ from targcc_scheduler.core.pools import Pool
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.features.triage import bulk
 from targcc_scheduler.kernel import pauses
-from targcc_scheduler.kernel.effects import Effects
-from targcc_scheduler.kernel.engine import procrastinate_entries
+from targcc_scheduler.kernel.engine import procrastinate
 from targcc_scheduler.kernel.engine.submit import hand_on, hand_over
 from targcc_scheduler.kernel.runs import settle, values
+from targcc_scheduler.kernel.runs.values import Effects
 
 QUEUES = itertools.count()
 MINUTE, AGING = timedelta(minutes=1), {"default": 300}
@@ -179,7 +179,7 @@ async def test_what_was_submitted_while_waiting_counted_waits_not_for_ever_when_
 
 
 async def test_bundles_of_a_queue_with_ageing_wait_not_for_ever_either(make, monkeypatch):
-    monkeypatch.setattr(procrastinate_entries, "_AT_LEAST", 5)
+    monkeypatch.setattr(procrastinate, "_AT_LEAST", 5)
     before, after = await make("before", aging=AGING), await make("after")
     old = await before.create_many(12)
     after.may_end.clear()

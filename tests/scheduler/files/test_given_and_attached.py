@@ -30,13 +30,13 @@ from targcc_scheduler import (
     Scheduler,
     Settings,
 )
-from targcc_scheduler.core.encryption import SEALS, new_key
-from targcc_scheduler.core.job_scope import Visibility, visibility
+from targcc_scheduler.core.actor import Visibility, visibility
+from targcc_scheduler.core.secrets import SEALS, new_key
 from targcc_scheduler.core.stored_values import Here, referred
 from targcc_scheduler.fake import RECORDING
-from targcc_scheduler.kernel import blob_rows
+from targcc_scheduler.kernel import blobs as kernel_blobs
+from targcc_scheduler.kernel.blobs import Fetcher
 from targcc_scheduler.kernel.jobs.arguments import parameters_of
-from targcc_scheduler.kernel.worker.fetch_files import Fetcher
 from targcc_scheduler.testing import run_inline
 
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -267,13 +267,13 @@ async def test_postgresql_reads_it_piece_by_piece_for_those_who_may_see_the_run(
     large = await scheduler.enqueue(count_lines, lines=LONG[:2_300])
     assert await scheduler.wait(first, 30) == RunState.SUCCEEDED
     assert await scheduler.wait(large, 60) == RunState.SUCCEEDED
-    monkeypatch.setattr(blob_rows, "PIECE", 70)
+    monkeypatch.setattr(kernel_blobs, "PIECE", 70)
     again = await scheduler.retry(first, by=DANA)
     await scheduler.delete(first, by=DANA)
     assert await scheduler.wait(again, 30) == RunState.SUCCEEDED
 
     async def files():
-        return await scheduler.read(lambda db: blob_rows.of_run(db, again))
+        return await scheduler.read(lambda db: kernel_blobs.of_run(db, again))
 
     for blob in await files():
         pieces = [piece async for piece in scheduler.keeper.pieces(scheduler.read, blob)]

@@ -13,7 +13,7 @@ from targcc_scheduler.features.overrides.effective import code_lines, effective
 from targcc_scheduler.kernel.jobs.declaration import declare, define
 from targcc_scheduler.kernel.jobs.overrides import Override, read_value
 from targcc_scheduler.kernel.jobs.registry import JobRegistry
-from targcc_scheduler.kernel.node.fingerprint import described
+from targcc_scheduler.kernel.node.releases import described
 from targcc_scheduler.project import Project, configure
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)

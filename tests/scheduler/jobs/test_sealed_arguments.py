@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from pydantic import Secret, SecretBytes, SecretStr
 from targcc_scheduler import Actor, ActorKind, job
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.core.encryption import SEALS, Seals, new_key
 from targcc_scheduler.core.errors import ArgumentsError, SecretError
+from targcc_scheduler.core.secrets import SEALS, Seals, new_key
 from targcc_scheduler.kernel.jobs.arguments import parameters_of
 
 DANA = Actor(ActorKind.MANUAL, "dana")

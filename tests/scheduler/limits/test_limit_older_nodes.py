@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from engine_rig import Node, nodes_on
 from limits_tools import add_key, claim, keyed, rows
 from targcc_scheduler.db.tables import job_limit
-from targcc_scheduler.kernel.engine.procrastinate_entries import ENTRIES
-from targcc_scheduler.kernel.jobs.limits import LimitPolicy
+from targcc_scheduler.kernel.engine.procrastinate import ENTRIES
+from targcc_scheduler.kernel.jobs.options import LimitPolicy
 from targcc_scheduler.kernel.runs import claim as run_claim
 from targcc_scheduler.kernel.runs.claim import claim_fast
 from targcc_scheduler.kernel.runs.values import Offer

@@ -15,7 +15,7 @@ from targcc_scheduler.db.dialects.frequent import FrequentStatement
 from targcc_scheduler.db.tables import job_batch, job_limit
 from targcc_scheduler.kernel import limit_claims, limit_renames, limits, on_settled
 from targcc_scheduler.kernel.jobs.declaration import declare
-from targcc_scheduler.kernel.jobs.limits import LimitPolicy
+from targcc_scheduler.kernel.jobs.options import LimitPolicy
 from targcc_scheduler.kernel.node.releases import Aliases
 from targcc_scheduler.kernel.runs import claim as run_claim
 from targcc_scheduler.kernel.runs import settle

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from projects import RIG
 from targcc_scheduler.kernel.jobs.discovery import discover
-from targcc_scheduler.kernel.node.fingerprint import described, fingerprint_of
+from targcc_scheduler.kernel.node.releases import described, fingerprint_of
 
 SOURCE = """
 from pydantic import BaseModel

@@ -48,8 +48,8 @@ from targcc_scheduler.kernel.node.recurring import RecurringScheduler
 from targcc_scheduler.kernel.queries import runs, system
 from targcc_scheduler.kernel.queries.models import run_of
 from targcc_scheduler.kernel.runs import operate
+from targcc_scheduler.kernel.worker.executor import watch
 from targcc_scheduler.kernel.worker.node_services import NodeServices
-from targcc_scheduler.kernel.worker.running_attempt import watch
 from targcc_scheduler.settings import Settings
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)

@@ -4,8 +4,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from targcc_scheduler.kernel.node.heartbeat import FailureDetector
-from targcc_scheduler.kernel.node.identity import machine_of, new_server_id
-from targcc_scheduler.kernel.node.nodes import Beat
+from targcc_scheduler.kernel.node.nodes import Beat, machine_of, new_server_id
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 NO_SUCH_PROCESS = 2**22 + 1  # more than Linux ever gives

@@ -12,7 +12,7 @@ from targcc_scheduler import JobContext, JobType, RunState, job
 from targcc_scheduler.core.errors import NodeStuck
 from targcc_scheduler.db.tables import job_run, job_server
 from targcc_scheduler.db.transactions import Store
-from targcc_scheduler.kernel import changes
+from targcc_scheduler.kernel import poller
 from targcc_scheduler.kernel.node import nodes
 from targcc_scheduler.kernel.queries import system
 
@@ -103,7 +103,7 @@ async def test_a_node_whose_jobs_loop_does_not_turn_takes_no_run_and_is_shown_so
     scheduler, ledger, monkeypatch
 ):
     monkeypatch.setattr(
-        "targcc_scheduler.kernel.worker.running_attempt.watch.__kwdefaults__",
+        "targcc_scheduler.kernel.worker.executor.watch.__kwdefaults__",
         {"blocked_seconds": 0.3},
     )
     await scheduler.start(schedule=False)
@@ -171,7 +171,7 @@ async def test_a_lost_node_that_another_one_removes_is_left_to_it(migrated_postg
     for number in (1, 2):
         _add_node(ledger, f"far:1:mars:{number}")
     async with store.read() as connection:
-        first, second = (await changes.see(connection)).beats
+        first, second = (await poller.see(connection)).beats
     async with store.write() as one, store.write() as other:
         assert await nodes.remove_lost(one, first)
         assert not await asyncio.wait_for(nodes.remove_lost(other, first), 30)

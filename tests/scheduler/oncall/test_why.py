@@ -12,8 +12,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from targcc_scheduler import JobContext, JobResult, Project, Settings, job
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.core.actor import Actor
-from targcc_scheduler.core.job_scope import Visibility, visibility
+from targcc_scheduler.core.actor import Actor, Visibility, visibility
 from targcc_scheduler.db import locks
 from targcc_scheduler.db.tables import job_limit, job_run, job_schedule, job_server
 from targcc_scheduler.features.overrides import actions as override_actions

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler.core.encryption import Seals, new_key
 from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.core.secrets import Seals, new_key
 from targcc_scheduler.db.tables import job_schedule
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.accounts import second_factor, users

@@ -1,7 +1,6 @@
 """Positions that jobs keep, also under another name."""
 
-from targcc_scheduler.services.cursors import Cursors
-from targcc_scheduler.services.database import Database
+from targcc_scheduler.services.database import Cursors, Database
 
 
 async def test_a_renamed_job_goes_on_from_where_it_was(tmp_path):

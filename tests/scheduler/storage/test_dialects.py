@@ -13,8 +13,7 @@ from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.tables import job_queue, job_run, job_server, logged_job
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel.runs import claim, create, values
-from targcc_scheduler.kernel.runs.history import history_row
-from targcc_scheduler.kernel.runs.settle import settle
+from targcc_scheduler.kernel.runs.settle import history_row, settle
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 

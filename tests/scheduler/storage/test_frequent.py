@@ -13,8 +13,8 @@ from targcc_scheduler.db.dialects.frequent import FrequentStatement
 from targcc_scheduler.db.dialects.psycopg_driver import QuietConnection
 from targcc_scheduler.db.tables import job_server
 from targcc_scheduler.db.transactions import Store
-from targcc_scheduler.kernel.changes import see
 from targcc_scheduler.kernel.node import nodes
+from targcc_scheduler.kernel.poller import see
 
 NOW = datetime(2026, 6, 10, 12, 0, 0, 123456, tzinfo=UTC)
 ROWS = sa.select(job_server.c.Id, job_server.c.HeartbeatAt, job_server.c.StuckIn).order_by("Id")

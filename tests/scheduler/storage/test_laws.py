@@ -15,10 +15,10 @@ WRITES = {"kernel", "db"}
 OF_FEATURES = {
     Path("features/accounts/model.py"),
     Path("features/alerts/model.py"),
-    Path("kernel/audit_chain.py"),
+    Path("kernel/audit.py"),
     Path("features/batches/effects.py"),
     Path("features/batches/model.py"),
-    Path("kernel/maintenance_windows.py"),
+    Path("kernel/pauses.py"),
     Path("features/events/model.py"),
     Path("features/flows/actions.py"),
     Path("features/flows/effects.py"),
@@ -27,14 +27,14 @@ OF_FEATURES = {
     Path("features/overrides/rows.py"),
     Path("db/dialects/text_index.py"),
     Path("kernel/text_index.py"),
-    Path("db/dialects/postgresql_texts.py"),
+    Path("db/dialects/postgresql.py"),
     Path("kernel/queries/run_search.py"),
-    Path("db/dialects/sqlite_texts.py"),
+    Path("db/dialects/sqlite.py"),
     Path("features/triage/bulk.py"),
     Path("kernel/error_groups.py"),
 }
 """Modules that write the tables of their feature."""
-OF_THE_PROJECT = {Path("services/cursors.py"), Path("features/legacy/write_back.py")}
+OF_THE_PROJECT = {Path("services/database.py"), Path("features/legacy/write_back.py")}
 """They write tables of other databases: the jobs' own, and the old server's."""
 ROLLED_BACK = {Path("features/doctor/databases.py")}
 """The check whether a row can be written."""

@@ -45,11 +45,10 @@ from targcc_scheduler.kernel import (
     limit_renames,
     limits,
     releases,
-    row_locks,
     unique,
 )
-from targcc_scheduler.kernel.jobs.limits import LimitPolicy
-from targcc_scheduler.kernel.jobs.unique import Unique
+from targcc_scheduler.kernel import dependencies as kernel_dependencies
+from targcc_scheduler.kernel.jobs.options import LimitPolicy, Unique
 from targcc_scheduler.kernel.node import nodes, slots
 from targcc_scheduler.kernel.runs import claim, create, operate
 from targcc_scheduler.kernel.runs.settle import settle
@@ -255,7 +254,7 @@ CASES = {
         row(job_unique.c.UniqueKey, "a"),
     ),
     "runs end for which others wait": runs_in_order(
-        chained, lambda db: row_locks.lock_rows(db, [2, 3])
+        chained, lambda db: kernel_dependencies.lock_rows(db, [2, 3])
     ),
     "runs get other arguments": runs_in_order(UNIQUE, replace_two),
     "unique runs are deleted": keys_in_order(

@@ -12,8 +12,9 @@ from targcc_scheduler.db import tables
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.overrides import rows as override_rows
 from targcc_scheduler.features.triage import bulk
-from targcc_scheduler.kernel import changes, feature, poller
+from targcc_scheduler.kernel import feature, poller
 from targcc_scheduler.kernel import job_owner as owners
+from targcc_scheduler.kernel import poller as kernel_poller
 from targcc_scheduler.kernel.audit import audit
 from targcc_scheduler.kernel.job_owner import Owner
 from targcc_scheduler.kernel.jobs.overrides import Override
@@ -111,7 +112,7 @@ async def test_a_look_shows_each_change_and_nothing_where_nothing_has_changed(st
 
 async def test_a_feature_that_is_not_installed_is_not_polled(store, monkeypatch):
     monkeypatch.setattr(features, "FEATURES", ("overrides",))
-    caches = (feature.installed, feature.load, changes._poll)
+    caches = (feature.installed, feature.load, kernel_poller._poll)
     for cached in caches:
         getattr(cached, "cache_clear", lambda: None)()
     try:

@@ -12,7 +12,7 @@ from guarantee_rig import unique_run
 from targcc_scheduler.db.tables import job_unique
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel import unique
-from targcc_scheduler.kernel.jobs.unique import Unique
+from targcc_scheduler.kernel.jobs.options import Unique
 from targcc_scheduler.kernel.runs.values import NewRun
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.core.errors import IdempotencyError
 from targcc_scheduler.db.dialects import known
 from targcc_scheduler.db.tables import job_audit, job_run
-from targcc_scheduler.kernel.engine import procrastinate_entries
+from targcc_scheduler.kernel.engine import procrastinate
 from targcc_scheduler.kernel.jobs.declaration import declare
 
 ANNA = Actor(ActorKind.MANUAL, "anna")
@@ -163,12 +163,12 @@ async def test_a_run_performs_the_latest_arguments_also_when_a_worker_had_looked
 ):
     run_id = await scheduler.enqueue(Count, shop="x", day=1, note="b")
     before = json.dumps({"shop": "x", "day": 1, "note": "a"})
-    offered = procrastinate_entries._offered
+    offered = procrastinate._offered
 
     def looked_at_too_early(rows, queue):
         return [replace(run, arguments_json=before) for run in offered(rows, queue)]
 
-    monkeypatch.setattr(procrastinate_entries, "_offered", looked_at_too_early)
+    monkeypatch.setattr(procrastinate, "_offered", looked_at_too_early)
     await scheduler.start(schedule=False)
     assert await scheduler.wait(run_id, 30) == "succeeded"
     assert (await _run(scheduler, run_id)).Message == "x 1 b"

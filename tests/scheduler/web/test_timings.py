@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
 from targcc_scheduler.db.dialects import text_index as search_index
-from targcc_scheduler.db.dialects.postgresql_texts import numbers
+from targcc_scheduler.db.dialects.postgresql import numbers
 from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.kernel import error_groups
 from targcc_scheduler.kernel import text_index as index_keeper

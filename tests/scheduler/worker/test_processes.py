@@ -162,7 +162,7 @@ async def test_a_job_that_forks_ends_once_and_its_copy_does_not_live_on(schedule
 async def test_arguments_that_are_too_long_for_a_process_fail_the_run(
     scheduler, database, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.kernel.worker.process_messages.LONGEST", 1000)
+    monkeypatch.setattr("targcc_scheduler.kernel.worker.processes.LONGEST", 1000)
     run_id = await scheduler.enqueue(jobs.ReportJob, note="x" * 1000)
     assert await _end(scheduler, run_id) == RunState.FAILED
     [row] = database.history(run_id)

@@ -23,7 +23,7 @@ from targcc_scheduler import Actor, ActorKind, JobResult, Settings, job
 from targcc_scheduler.cli.log_setup import JsonFormatter
 from targcc_scheduler.cli.log_structlog import configure_structlog
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.core import encryption, masking
+from targcc_scheduler.core import masking, secrets
 from targcc_scheduler.core.secrets import resolve
 
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -232,11 +232,11 @@ def known_values(tmp_path, monkeypatch):
         "core.secrets",
         "core.masking",
         "kernel.jobs.arguments",
-        "core.encryption",
+        "core.secrets",
     ):
         monkeypatch.setattr(f"targcc_scheduler.{module}.KNOWN", masking.KNOWN)
-    monkeypatch.setattr(encryption.SEALS, "_keys", ())
-    monkeypatch.setenv("TARGCC_SECRET_KEY", encryption.new_key())
+    monkeypatch.setattr(secrets.SEALS, "_keys", ())
+    monkeypatch.setenv("TARGCC_SECRET_KEY", secrets.new_key())
     monkeypatch.chdir(tmp_path)
     for (shape, source), value in SECRETS.items():
         if source == "setting":
@@ -248,7 +248,7 @@ def known_values(tmp_path, monkeypatch):
             monkeypatch.setenv(f"ACME_{shape.upper()}_PASSWORD", value.replace("\0", ""))
     Settings(database_url="sqlite:///x.db")
     yield
-    encryption.SEALS._box = None
+    secrets.SEALS._box = None
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.tables import job_limit, job_link, job_log_line, job_run, logged_job
 from targcc_scheduler.kernel.runs import claim, values
 from targcc_scheduler.kernel.runs.values import Tie
-from targcc_scheduler.kernel.worker.settlement import SettlementWriter
+from targcc_scheduler.kernel.worker.recorder import SettlementWriter
 
 NAIVE = datetime(2026, 6, 10, 12)  # noqa: DTZ001 - no database takes it
 TOO_LARGE = 2**70

@@ -19,7 +19,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from .job_scope import everything_visible
+from .actor import everything_visible
 
 log = logging.getLogger("targcc.core.loop_thread")
 

@@ -13,7 +13,7 @@ import psutil
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..core.job_scope import visibility
+from ..core.actor import visibility
 
 SHORT = 2.0
 """Seconds for which a transaction may hold its locks without being reported."""

@@ -13,8 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from ..core.actor import Actor, ActorKind
-from ..core.job_scope import visibility
+from ..core.actor import Actor, ActorKind, visibility
 
 _BY_JOB = "JobName IN ({jobs})"
 _BY_RUN = "RunId IN (SELECT Id FROM c_JobRun WHERE JobName IN ({jobs}))"
@@ -76,7 +75,7 @@ _HIDDEN = {
 
 
 def narrow(dialect: sa.Dialect) -> None:
-    """Make a dialect compile queries with the rows that :data:`~..core.job_scope.visibility` allows at compile time.
+    """Make a dialect compile queries with the rows that :data:`~..core.actor.visibility` allows at compile time.
 
     Compiled statements must not be cached for later queries.
     """

@@ -664,7 +664,7 @@ job_audit = _table(
     _column("Seq", sa.BigInteger),
     _column("Hash", _text(64)),
 )
-"""The audit: actor, action, time and remote address. ``Seq`` and ``Hash`` make the rows a chain: see ``kernel/audit_chain.py``."""
+"""The audit: actor, action, time and remote address. ``Seq`` and ``Hash`` make the rows a chain: see ``kernel/audit.py``."""
 
 job_log_line = _table(
     "c_JobLogLine",

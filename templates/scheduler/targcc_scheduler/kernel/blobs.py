@@ -3,28 +3,209 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import logging
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..core.errors import FileError
+from ..core.errors import FileError, FileUnavailable, RunTaken
+from ..core.outage import Outage
 from ..core.stored_values import Here, may_refer, referred
+from ..db.dialects import known
+from ..db.tables import job_blob, job_run
 from ..db.transactions import Store
 from ..services.container import of_project
 from ..settings import Settings
-from . import blob_rows
-from .blob_rows import Blob
 from .jobs.files import Content, ContentKind, FileStore
-from .runs.values import NewRun
+from .runs.transition import owned_by
+from .runs.values import Claim, NewRun
+
+# Store content of runs as rows of ``c_JobBlob``.
+#
+# Only :func:`piece` reads the column ``Data``. Claiming, executing and settling a run touch the table only if the run has content there.
+
+PIECE = 4 * 2**20
+"""Bytes that one query reads."""
+_C = job_blob.c
+_SHOWN = (
+    _C.Id,
+    _C.RunId,
+    _C.Kind,
+    _C.Name,
+    _C.ContentType,
+    _C.Size,
+    _C.Sha256,
+    _C.Store,
+    _C.Reference,
+    _C.CreatedAt,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A row of ``c_JobBlob`` without its data.
+
+    Args:
+        id: Primary key.
+        run_id: The run that has the content.
+        kind: The role of the content in the run.
+        store: Name of the store that has the content; ``None``: the row itself has the data.
+        reference: Name of the content in that store.
+    """
+
+    id: str
+    run_id: int
+    kind: ContentKind
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+    store: str | None
+    reference: str | None
+    created_at: datetime
+
+
+async def add(
+    connection: AsyncConnection, run_id: int, contents: Sequence[Content], now: datetime
+) -> None:
+    """Insert content of a run, in the transaction that creates the run."""
+    for content in contents:  # one at a time: each may be large
+        await connection.execute(job_blob.insert(), _row(run_id, content, now))
+
+
+async def copy(connection: AsyncConnection, source: int, target: int, now: datetime) -> None:
+    """Copy the blobs that a run's arguments refer to, but not its results, to another run; content in a store is shared."""
+    query = sa.select(_C.Id).where(_C.RunId == source, _C.Kind != ContentKind.RESULT)
+    # Lock the source rows: a transaction that removes the source rows then sees the copies, which share the content.
+    ids = (await connection.execute(query.order_by(_C.Id).with_for_update())).scalars().all()
+    for blob_id in ids:
+        values: dict[str, Any] = {"Id": uuid.uuid4().hex, "RunId": target, "CreatedAt": now}
+        columns = [
+            sa.literal(values[one.name], one.type).label(one.name) if one.name in values else one
+            for one in _C
+        ]
+        same = sa.select(*columns).where(_C.Id == blob_id)
+        await connection.execute(job_blob.insert().from_select([one.name for one in _C], same))
+
+
+async def attach(
+    connection: AsyncConnection, claim: Claim, content: Content, *, most: int, now: datetime
+) -> None:
+    """Insert a result file of a run, replacing a result of the same name.
+
+    Raises:
+        RunTaken: the run belongs to another node now.
+        FileError: the run has ``most`` result files already.
+    """
+    owned = owned_by(claim.run_id, claim.server_id or "", claim.attempt)
+    query = sa.select(job_run.c.Id).where(owned).with_for_update()
+    if (await connection.execute(query)).first() is None:
+        raise RunTaken(f"run {claim.run_id} belongs to another node now")
+    mine = sa.and_(_C.RunId == claim.run_id, _C.Kind == ContentKind.RESULT)
+    await _remove(connection, sa.and_(mine, _C.Name == content.file.name))
+    count = await connection.scalar(sa.select(sa.func.count()).select_from(job_blob).where(mine))
+    if (count or 0) >= most:
+        raise FileError(f"the run has attached {most} files, the most: TARGCC_MAX_RUN_FILES")
+    await add(connection, claim.run_id, [content], now)
+
+
+async def of_run(connection: AsyncConnection, run_id: int) -> list[Blob]:
+    """Return the blobs of a run in order of creation."""
+    query = sa.select(*_SHOWN).where(_C.RunId == run_id).order_by(_C.CreatedAt, _C.Name, _C.Id)
+    return [_blob(row) for row in await connection.execute(query)]
+
+
+async def piece(connection: AsyncConnection, blob: Blob, start: int) -> bytes | None:
+    """Return up to :data:`PIECE` bytes of a row's data from offset ``start``; ``None`` if the row does not exist."""
+    part = sa.func.substr(_C.Data, start + 1, PIECE, type_=sa.LargeBinary())
+    query = sa.select(part).where(_C.Id == blob.id, _C.RunId == blob.run_id)
+    found = (await connection.execute(query)).first()
+    return None if found is None else bytes(found[0] or b"")
+
+
+async def remove_of(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
+    """Remove the blobs of runs.
+
+    Rows of content in a store lose their run and stay until :func:`.blobs.sweep` has removed the content from the store.
+    """
+    await _remove(connection, known.of(connection).among(_C.RunId, run_ids))
+
+
+async def removed(connection: AsyncConnection, store: str, most: int) -> list[tuple[str, str]]:
+    """Return key and reference of up to ``most`` rows of a store that have no run any more."""
+    mine = sa.and_(_C.RunId.is_(None), _C.Store == store)
+    query = sa.select(_C.Id, _C.Reference).where(mine).order_by(_C.Id).limit(most)
+    return [(row.Id, row.Reference) for row in await connection.execute(query)]
+
+
+async def forget(connection: AsyncConnection, ids: Sequence[str]) -> None:
+    """Delete rows without a run, after their content was removed from the store."""
+    await connection.execute(sa.delete(job_blob).where(_C.Id.in_(list(ids)), _C.RunId.is_(None)))
+
+
+async def in_use(
+    connection: AsyncConnection, store: str, references: Sequence[str], *, of_runs: bool
+) -> set[str]:
+    """Return the references among ``references`` that rows of a store have; ``of_runs`` counts only rows that have a run."""
+    query = sa.select(_C.Reference).where(_C.Store == store, _C.Reference.in_(list(references)))
+    if of_runs:
+        query = query.where(_C.RunId.is_not(None))
+    return set((await connection.execute(query)).scalars())
+
+
+async def _remove(connection: AsyncConnection, which: sa.ColumnElement[bool]) -> None:
+    await connection.execute(sa.delete(job_blob).where(which, _C.Store.is_(None)))
+    await connection.execute(
+        sa.update(job_blob).where(which, _C.Store.is_not(None)).values(RunId=None)
+    )
+
+
+def _row(run_id: int, content: Content, now: datetime) -> dict[str, Any]:
+    return {
+        "Id": uuid.uuid4().hex,
+        "RunId": run_id,
+        "Kind": content.kind,
+        "Name": content.file.name,
+        "ContentType": content.file.content_type,
+        "Size": content.size,
+        "Sha256": content.sha256,
+        "Store": content.store,
+        "Reference": content.reference,
+        "Data": content.file.read_bytes() if content.store is None else None,
+        "CreatedAt": now,
+    }
+
+
+def _blob(row: Any) -> Blob:
+    run_id, kind = int(row.RunId), ContentKind(row.Kind)
+    return Blob(
+        row.Id,
+        run_id,
+        kind,
+        row.Name,
+        row.ContentType,
+        row.Size,
+        row.Sha256,
+        row.Store,
+        row.Reference,
+        row.CreatedAt,
+    )
+
+
+# Content of files and large arguments: store, fetch, check, sweep.
 
 # Storing and loading: write content to the project's store before its run is created; read and verify it from row or store.
 
@@ -109,7 +290,7 @@ class ContentKeeper:
         if not may_refer(arguments_json):
             return []
         names = referred(arguments_json)
-        blobs = await read(lambda db: blob_rows.of_run(db, run_id))
+        blobs = await read(lambda db: of_run(db, run_id))
         known = {one.sha256: one for one in blobs if one.kind != ContentKind.RESULT}
         if gone := [name for sha256, name in names.items() if sha256 not in known]:
             raise FileError(f"{', '.join(gone)} of run {run_id} is gone")
@@ -138,7 +319,7 @@ class ContentKeeper:
     async def _from_row(self, read: Read, blob: Blob) -> AsyncIterator[bytes]:
         start = 0
         while start < blob.size:
-            found = await read(partial(blob_rows.piece, blob=blob, start=start))
+            found = await read(partial(piece, blob=blob, start=start))
             if found is None:
                 raise FileError(f"{blob.name} of run {blob.run_id} is gone")
             if not found:
@@ -155,7 +336,7 @@ class ContentKeeper:
         try:
             source = await asyncio.to_thread(store.open, blob.reference or "")
             with closing(source):
-                while piece := await asyncio.to_thread(source.read, blob_rows.PIECE):
+                while piece := await asyncio.to_thread(source.read, PIECE):
                     yield piece
         except FileNotFoundError:
             raise FileError(f"{blob.name} of run {blob.run_id} is gone from its store") from None
@@ -180,13 +361,13 @@ async def _sweep_removed(store: Store, files: FileStore) -> int:
     while True:
         async with store.write() as connection:
             # ``blob_rows.copy`` locks its source rows: once a row without a run is visible, so are the copies that share its content.
-            found = await blob_rows.removed(connection, files.name, _AT_ONCE)
+            found = await removed(connection, files.name, _AT_ONCE)
             references = sorted({reference for _, reference in found})
-            shared = await blob_rows.in_use(connection, files.name, references, of_runs=True)
+            shared = await in_use(connection, files.name, references, of_runs=True)
         unused = [reference for reference in references if reference not in shared]
         await _delete(files, unused)
         async with store.write() as connection:
-            await blob_rows.forget(connection, [key for key, _ in found])
+            await forget(connection, [key for key, _ in found])
         gone += len(unused)
         if len(found) < _AT_ONCE:
             return gone
@@ -196,7 +377,7 @@ async def _sweep_unknown(store: Store, files: FileStore, now: datetime) -> int:
     gone, there = 0, files.references(now - SPARED)
     while some := await asyncio.to_thread(lambda: list(itertools.islice(there, _AT_ONCE))):
         async with store.read() as connection:
-            known = await blob_rows.in_use(connection, files.name, some, of_runs=False)
+            known = await in_use(connection, files.name, some, of_runs=False)
         unknown = [one for one in some if one not in known]
         await _delete(files, unknown)
         gone += len(unknown)
@@ -206,3 +387,84 @@ async def _sweep_unknown(store: Store, files: FileStore, now: datetime) -> int:
 async def _delete(files: FileStore, references: Sequence[str]) -> None:
     for reference in references:
         await asyncio.to_thread(files.delete, reference)
+
+
+# Fetch the files and large values of a run's arguments before the job begins, and remove them when the attempt has ended.
+
+
+class Fetcher:
+    """Fetch the stored content of arguments to a temporary folder of this machine.
+
+    Args:
+        store: The database.
+        keeper: Finds and reads stored content, in the database or in the project's file store.
+    """
+
+    def __init__(self, store: Store, keeper: ContentKeeper) -> None:
+        self._store = store
+        self._keeper = keeper
+
+    @contextlib.asynccontextmanager
+    async def here(self, claim: Claim, told: asyncio.Future[None]) -> AsyncIterator[Here | None]:
+        """Yield the content that the arguments of a claimed run refer to, in a temporary folder that only its owner may read.
+
+        The folder is removed on exit.
+
+        Args:
+            claim: The run.
+            told: Resolved when the run is told to stop. The context then yields ``None``.
+
+        Raises:
+            FileError: Some content is gone or damaged.
+            FileUnavailable: The content cannot be read now.
+        """
+        import shutil  # only where there are files
+        import tempfile
+
+        folder = Path(
+            await asyncio.to_thread(tempfile.mkdtemp, prefix=f"targcc-run-{claim.run_id}-")
+        )
+        try:
+            fetching = asyncio.create_task(self._fetch(claim, folder))
+            await asyncio.wait((fetching, told), return_when=asyncio.FIRST_COMPLETED)
+            if not fetching.done():
+                fetching.cancel()
+                await asyncio.wait((fetching,))
+            yield None if told.done() else _result(fetching)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _fetch(self, claim: Claim, folder: Path) -> Here:
+        found: dict[str, Path | bytes] = {}
+        wanted = await self._keeper.wanted(self._read, claim.run_id, claim.arguments_json)
+        for number, blob in enumerate(wanted):
+            inner = folder / str(number)  # one folder a file: names may be equal
+            inner.mkdir()
+            path = inner / blob.name
+            with path.open("wb") as file:
+                async for piece in self._keeper.pieces(self._read, blob):
+                    await asyncio.to_thread(file.write, piece)
+            found[blob.sha256] = path
+        return Here(found)
+
+    async def _read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Return the result of a query; retry while the database is unavailable."""
+        outage = Outage(log, "reading the files of a run")
+        while True:
+            try:
+                async with self._store.read() as connection:
+                    result = await query(connection)
+            except (DBAPIError, PoolTimeoutError) as error:
+                await asyncio.sleep(outage.failed(error).total_seconds())
+            else:
+                outage.over()
+                return result
+
+
+def _result(fetching: asyncio.Task[Here]) -> Here:
+    try:
+        return fetching.result()
+    except FileError:
+        raise
+    except Exception as error:
+        raise FileUnavailable(f"its files cannot be read: {error}") from error

@@ -22,13 +22,23 @@ from ..db.columns import UtcDateTime
 from ..db.dialects.frequent import FrequentStatement, is_among, listed
 from ..db.tables import job_run, job_unique
 from . import idempotency, unique
-from .effects import Effects, Ready, over
-from .jobs.unique import QUEUED
+from .jobs.options import QUEUED
 from .limits import hidden
 from .runs import create
 from .runs.create import NOT_REFUSED, refused_by
 from .runs.transition import OTHER, is_free, is_in_state, state_line, transition
-from .runs.values import ASKS, IS_LIMIT, NewRun, RunId, Settlement, Tie, waits_for
+from .runs.values import (
+    ASKS,
+    IS_LIMIT,
+    Effects,
+    NewRun,
+    Ready,
+    RunId,
+    Settlement,
+    Tie,
+    over,
+    waits_for,
+)
 from .unique import Keys, Pair, Standing
 
 # Deciding the keys of flow steps: a flow creates the runs of its steps on nodes that may lack the code of the job.

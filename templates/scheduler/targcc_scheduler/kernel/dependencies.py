@@ -21,13 +21,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.errors import UnknownRun
 from ..core.states import FINAL, RunState
 from ..db.dialects import known
-from ..db.dialects.counting import changed
+from ..db.dialects.frequent import changed
 from ..db.tables import job_batch, job_link, job_run, logged_job
-from .effects import Effects, Ready, over, together
 from .runs.claim import claim_of
 from .runs.settle import settle
 from .runs.transition import state_line, transition
-from .runs.values import After, NewRun, Settlement, Tie, is_mark
+from .runs.values import After, Effects, NewRun, Ready, Settlement, Tie, is_mark, over, together
+
+# Dependencies between runs: what the end of a run or batch means for its dependents.
 
 # Resolving: decide about the dependents of runs and batches that ended.
 
@@ -503,3 +504,52 @@ async def joined(
     replaced = sa.update(job_link).where(job_link.c.ChildId == waiting, same_job)
     to = {"ParentKind": RUN, "ParentId": parent_id, "Outcome": None}
     return await changed(connection, replaced.values(to)) > 0
+
+
+# Lock runs and their dependents, in id order, before writing about any of the runs.
+#
+# A transaction that settles several runs, or discards the dependents of a run, comes to runs with smaller ids than runs that the transaction
+# has locked already. Locking all rows first, in id order, keeps two such transactions from a deadlock.
+
+_r = job_run.c
+AWAITS = _r.State == RunState.AWAITING
+
+
+async def lock_rows(connection: AsyncConnection, run_ids: Collection[int]) -> None:
+    """Lock runs and their direct and indirect dependents that still wait; on SQLite, where nobody else writes, do nothing.
+
+    A dependent that is added meanwhile is locked by the transaction that decides about that dependent.
+    """
+    if not known.of(connection).many_writers:
+        return  # no other transaction writes
+    await lock(connection, await with_children(connection, run_ids, AWAITS))
+
+
+async def with_children(
+    connection: AsyncConnection, run_ids: Collection[int], which: sa.ColumnElement[bool]
+) -> set[int]:
+    """Return the given run ids and the ids of their direct and indirect dependents, following only dependents that match ``which``."""
+    found, level = set[int](), set(run_ids)
+    query = sa.select(job_link.c.ChildId).join(job_run, _r.Id == job_link.c.ChildId).where(which)
+    while level:
+        found |= level
+        level = await linked(connection, query, job_link.c.ParentId, level) - found
+    return found
+
+
+async def linked(
+    connection: AsyncConnection,
+    query: sa.Select[Any],
+    column: sa.Column[Any],
+    ids: Collection[int],
+) -> set[int]:
+    """Run a query over links between runs, limited to links with ``column`` among ``ids``; return the selected ids."""
+    among = known.of(connection).among(column, sorted(ids))
+    found = await connection.scalars(query.where(job_link.c.ParentKind == RUN, among))
+    return set(found.all())
+
+
+async def lock(connection: AsyncConnection, run_ids: Collection[int]) -> None:
+    """Lock runs in id order."""
+    among = known.of(connection).among(_r.Id, sorted(run_ids))
+    await connection.execute(sa.select(_r.Id).where(among).order_by(_r.Id).with_for_update())

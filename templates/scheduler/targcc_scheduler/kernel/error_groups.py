@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.errors import UnknownFailure
 from ..core.states import RunState
 from ..db.dialects import known
-from ..db.dialects.counting import changed, insert_new
-from ..db.dialects.frequent import FrequentStatement
+from ..db.dialects.frequent import FrequentStatement, changed, insert_new
 from ..db.tables import (
     job_alert_thread,
     job_concern,

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from ..db.transactions import Store
-    from .effects import Effects
     from .jobs.registry import JobRegistry
     from .queries.models import Attempt
-    from .runs.values import NewRun, RunId, Settlement
+    from .runs.values import Effects, NewRun, RunId, Settlement
 
 P = TypeVar("P", bound="Part")
 

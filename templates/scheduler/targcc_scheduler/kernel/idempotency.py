@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.errors import IdempotencyError, RunStateError
 from ..db.dialects import known
-from ..db.dialects.counting import insert_new
+from ..db.dialects.frequent import insert_new
 from ..db.tables import job_idempotency, job_request, job_run
 from .runs.values import NewRun
 from .unique import NOBODY

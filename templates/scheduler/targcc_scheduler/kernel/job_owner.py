@@ -15,8 +15,7 @@ from ..core.actor import Actor
 from ..core.states import ACTIVE, WAITING, RunState
 from ..db.columns import UtcDateTime
 from ..db.dialects import known
-from ..db.dialects.counting import changed
-from ..db.dialects.frequent import FrequentStatement
+from ..db.dialects.frequent import FrequentStatement, changed
 from ..db.tables import job_owner, job_run, job_schedule, job_shadow
 
 # Values in ``c_JobOwner``.

@@ -2,7 +2,7 @@
 
 Until a claim meets the run, a run of a limit waits for a worker like any other run. The claim locks the key, counts the capacity that the
 runs of the key take, and lets the run begin if there is capacity and no run waits for the key. Otherwise the run asks for capacity: the
-run is ``awaiting`` from then on, and a transaction that ends a run of the key admits the next waiting run (``limits.py``). When a run
+run is ``awaiting`` from then on, and a transaction that ends a run of the key admits the next waiting run (``kernel/limits.py``). When a run
 asks, :func:`look_ahead` also decides about the runs that follow in the queue, since many may have the same few keys: a claim
 for each run would cost more than one decision about all of these runs.
 """
@@ -24,11 +24,10 @@ from ..db.dialects import known
 from ..db.dialects.frequent import FrequentStatement, is_among, is_in_list, listed
 from ..db.tables import job_limit, job_run
 from . import limit_renames, limits
-from .effects import Ready
-from .jobs.limits import LimitPolicy
+from .jobs.options import LimitPolicy
 from .limits import Capacity
 from .runs.transition import OTHER, state_line, transition
-from .runs.values import Tie, is_mark
+from .runs.values import Ready, Tie, is_mark
 
 _FIRST, _MOST_AHEAD = 5_000, 1_000
 """Sizes of a look-ahead after a claim met runs without capacity.

@@ -15,8 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..db.dialects import known
-from ..db.dialects.counting import changed
-from ..db.dialects.frequent import FrequentStatement, is_among, listed
+from ..db.dialects.frequent import FrequentStatement, changed, is_among, listed
 from ..db.tables import job_limit, job_run
 
 # Renamed jobs: a job has one set of keys under all its names.

@@ -23,10 +23,9 @@ from ..db.dialects import known
 from ..db.dialects.frequent import FrequentStatement, is_among, is_in_list, listed
 from ..db.tables import job_limit, job_run
 from . import limit_renames
-from .effects import Effects, Ready
-from .jobs.limits import LimitPolicy
+from .jobs.options import LimitPolicy
 from .runs.transition import OTHER, is_free, is_in_state, state_line, transition
-from .runs.values import Settlement, Tie
+from .runs.values import Effects, Ready, Settlement, Tie
 
 # Capacity and tokens left of a key.
 

@@ -15,12 +15,11 @@ from ..db.columns import UtcDateTime
 from ..db.dialects.frequent import FrequentStatement, is_among, listed
 from ..db.tables import job_run
 from . import deferred_keys, dependencies, limits
-from .effects import Effects, together
 from .feature import AfterSettle, Follower, load
 from .runs.claim import Row, claim_of
 from .runs.settle import settle
 from .runs.transition import is_in_state
-from .runs.values import Settlement, Tie
+from .runs.values import Effects, Settlement, Tie, together
 
 # Expiry: a run that has not begun when its time is over is cancelled instead of starting late.
 #

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.states import FINAL, RunState
 from ..db.dialects import known
 from ..db.dialects.base import MOST, SUMS, Insert
-from ..db.dialects.counting import changed
+from ..db.dialects.frequent import changed
 from ..db.tables import job_run, job_setting, job_stat, logged_job
 from .runs.values import HISTORY_SHARD, Ending, added_up
 

@@ -14,16 +14,14 @@ from ..core.errors import IdempotencyError, RunStateError
 from ..core.states import UNBEGUN, RunState
 from ..db.columns import UtcDateTime
 from ..db.dialects import known
-from ..db.dialects.counting import changed
-from ..db.dialects.frequent import is_among, listed
+from ..db.dialects.frequent import changed, is_among, listed
 from ..db.tables import job_run, job_unique
 from ..schedules.words import format_duration, parse_duration
-from . import blob_rows
-from .effects import Ready
+from . import blobs
 from .jobs.definition import JobDefinition
-from .jobs.unique import QUEUED, RUNNING, Unique, digest_of
+from .jobs.options import QUEUED, RUNNING, Unique, digest_of
 from .runs.transition import is_in_state
-from .runs.values import CallKey, NewRun, Tie, UniqueKey
+from .runs.values import CallKey, NewRun, Ready, Tie, UniqueKey
 
 # Expiry, unique key and idempotency key of a run, from the options of its job and of the enqueue call.
 
@@ -370,7 +368,7 @@ async def _stand(
     if await changed(connection, change) != 1:
         return None
     if run.contents:
-        await blob_rows.add(connection, holder.RunId, run.contents, now)
+        await blobs.add(connection, holder.RunId, run.contents, now)
     moved = Ready(holder.RunId, holder.Queue, holder.Priority, run.due_at) if moves else None
     return Standing(holder.RunId, moved)
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dishka import Provider, Scope, provide
 
 from ..settings import Settings
-from .cursors import Cursors
-from .database import Database
+from .database import Cursors, Database
 from .mailer import Mailer
 from .settings import ServiceSettings
 

@@ -10,9 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from fastapi import Request
 
-from ..core.actor import Actor, ActorKind
+from ..core.actor import Actor, ActorKind, Visibility, visibility
 from ..core.errors import CredentialsRefused
-from ..core.job_scope import Visibility, visibility
 from ..db.tables import job_failure, job_run
 from ..features.accounts import roles
 from ..features.accounts.roles import BUILT_IN, Principal, Role

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
 from ..core.errors import FileError, UnknownFile
-from ..kernel.blob_rows import Blob
+from ..kernel.blobs import Blob
 from ..kernel.jobs.arguments import takes_file
 from ..kernel.jobs.definition import JobDefinition
 from ..kernel.jobs.files import File

@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.actor import everything_visible
 from ..core.clock import Clock
 from ..core.errors import QueryTimeout
-from ..core.job_scope import everything_visible
 from ..core.outage import OUTAGES, Outage
 from ..features.accounts.roles import Principal
 from ..kernel.queries.models import LogLine

@@ -13,8 +13,8 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from ..core.actor import everything_visible
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
-from ..core.job_scope import everything_visible
 from ..core.numbers import whole
 from ..core.outage import in_short
 from ..core.search_language import SearchError

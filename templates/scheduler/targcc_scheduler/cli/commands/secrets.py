@@ -6,7 +6,7 @@ import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
-from ...core.encryption import SEALS, new_key
+from ...core.secrets import SEALS, new_key
 from ...kernel.audit import audit
 from ...kernel.runs.operate import reseal
 from ...scheduler import Scheduler

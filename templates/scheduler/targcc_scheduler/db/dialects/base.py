@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -16,6 +17,9 @@ from .text_index import TextIndex
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
+
+
+# The interface to the differences between databases: :class:`Dialect`. ``known.py`` selects the dialect of a connection or a URL.
 
 Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 """An insert with a conflict clause for an existing row."""
@@ -46,7 +50,7 @@ class Dialect(Protocol):
             ``None`` where no lock waits occur, because a write transaction runs alone.
         wait_on: Restores the normal lock waits for the following statements of the transaction.
         version_table: The name of ``c_AlembicVersion``, without quotes, as the database itself spells it.
-        speak_for_sql: The statement with which a keepalive process beats for its node; see ``keepalive.py``.
+        speak_for_sql: The statement with which a keepalive process beats for its node; see :func:`speak_for`.
         running_sql: The statement that lists the node's running runs.
         texts: The index of runs' texts on this database.
         clock: The database's clock as an SQL expression; NULL where the machine's clock counts.
@@ -160,3 +164,75 @@ class Dialect(Protocol):
 
     async def kept_bytes(self, connection: AsyncConnection) -> int:
         """Return the bytes of the database file that are unused and cannot be returned, because of the way in which the file was created."""
+
+
+# A statement that the database's driver executes directly, see ``frequent.py``; SQLAlchemy compiles the statement once.
+
+Convert = Callable[[Any], Any]
+
+
+class DriverStatement:
+    """The compiled text and the type conversions of a statement.
+
+    Args:
+        statement: The statement to compile.
+        dialect: The database's dialect, with the parameter style of the driver.
+    """
+
+    def __init__(self, statement: Any, dialect: sa.Dialect) -> None:
+        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        self.text = str(compiled)
+        self.names: Sequence[str] = compiled.positiontup or ()
+        """The names of the parameters in the order of the text, where the text refers to parameters by number."""
+        self._fixed: dict[str, Any] = compiled.params
+        self._given = {
+            name: convert
+            for bind, name in compiled.bind_names.items()
+            if (convert := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+        }
+        columns = () if isinstance(statement, sa.TextClause) else statement.exported_columns
+        names = [column.key for column in columns]
+        self._row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024 - known only here
+        self._found = [
+            column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
+        ]
+
+    def values(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert parameters to the driver's types."""
+        values = {**self._fixed, **parameters}
+        for name, convert in self._given.items():
+            values[name] = convert(values[name])
+        return values
+
+    def named(self, found: Iterable[Iterable[Any]]) -> list[Any]:
+        """Convert the driver's rows to named tuples of Python types."""
+        return [self._row._make(map(_converted, self._found, row)) for row in found]
+
+
+def _converted(convert: Convert | None, value: Any) -> Any:
+    return value if convert is None else convert(value)
+
+
+# SQL texts for a keepalive process, which has a driver and no SQLAlchemy.
+
+
+def speak_for(given: str, *, now: str, since: str) -> str:
+    """Return the SQL that beats for a stuck node and records since when and where the node is stuck.
+
+    Args:
+        given: The driver's form of a parameter, such as ``:{}``; the parameters are ``id``, ``seconds`` and ``where``.
+        now: The SQL expression of the current instant.
+        since: The SQL expression of the instant ``seconds`` ago.
+    """
+    return (
+        f"UPDATE c_JobServer SET HeartbeatAt = {now}, StuckSince = coalesce(StuckSince, {since}),"  # noqa: S608
+        f" StuckIn = {given.format('where')} WHERE Id = {given.format('id')}"
+    )
+
+
+def running(given: str) -> str:
+    """Return the SQL that lists up to ten running runs of a node."""
+    return (
+        "SELECT Id, JobName FROM c_JobRun WHERE State = 'running'"  # noqa: S608
+        f" AND ServerId = {given.format('id')} ORDER BY Id LIMIT 10"
+    )

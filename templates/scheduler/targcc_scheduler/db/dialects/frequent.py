@@ -1,11 +1,11 @@
-"""Statements executed for each run: compiled once by SQLAlchemy, executed by the driver, with each list as a single parameter."""
+"""Statements executed for each run: compiled once by SQLAlchemy, executed by the driver; and row counts that are the same on every database."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,10 +13,14 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from . import known
+
 if TYPE_CHECKING:
     from .psycopg_driver import PsycopgStatement
     from .sqlite_driver import SQLiteStatement
 
+
+# Statements executed for each run: compiled once by SQLAlchemy, executed by the driver, with each list as a single parameter.
 
 # Frequent statements run for each run, or every few seconds. The driver itself executes them: SQLAlchemy's part takes several times as long
 # as the driver's.
@@ -159,3 +163,38 @@ def _in_array(element: is_in_list, compiler: Any, **options: Any) -> str:
 def _in_rows(element: is_in_list, compiler: Any, **options: Any) -> str:
     column, rows = (compiler.process(one, **options) for one in element.clauses)
     return f"({column} IN {rows})"
+
+
+# Count the rows that a statement changes, and detect whether an insert added its row: the same on every database.
+#
+# SQLAlchemy returns -1 for the row count of an ``INSERT`` on PostgreSQL. Therefore only this module reads row counts, of ``UPDATE`` and
+# ``DELETE``; an insert returns the key of its row.
+
+Change: TypeAlias = sa.Update | sa.Delete
+
+
+async def changed(
+    connection: AsyncConnection, change: Change, parameters: Mapping[str, Any] | None = None
+) -> int:
+    """Execute an ``UPDATE`` or ``DELETE`` and return the number of its rows."""
+    return (await connection.execute(change, parameters)).rowcount
+
+
+def changed_by(connection: sa.Connection, change: Change) -> int:
+    """Execute an ``UPDATE`` or ``DELETE`` on a sync connection and return the number of its rows."""
+    return connection.execute(change).rowcount
+
+
+async def insert_new(
+    connection: AsyncConnection,
+    table: sa.Table,
+    keys: Sequence[sa.Column[Any]],
+    row: Mapping[str, Any],
+) -> bool:
+    """Insert a row unless a row with its keys exists.
+
+    Returns:
+        Whether the row is new.
+    """
+    insert = known.of(connection).insert_ignore(table, keys).values(dict(row))
+    return (await connection.execute(insert.returning(*keys))).first() is not None

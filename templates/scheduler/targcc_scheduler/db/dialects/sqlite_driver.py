@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .driver_statement import DriverStatement
+from .base import DriverStatement
 
 # Connections on the event loop itself, for the scheduler's own short transactions.
 #

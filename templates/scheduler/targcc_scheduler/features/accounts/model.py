@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...db.dialects.counting import changed
+from ...db.dialects.frequent import changed
 from ...db.tables import job_role, job_session, job_token, job_user
 
 Row = Any

@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.encryption import SEALS
 from ...core.errors import AuthError
+from ...core.secrets import SEALS
 from ...core.text import digest
 from . import model
 

@@ -19,9 +19,9 @@ from ...db.transactions import Store
 from ...kernel import error_groups
 from ...kernel.alert_events import AlertEvent, Notify
 from ...kernel.audit import audit
-from ...kernel.changes import PollResult
 from ...kernel.jobs.definition import JobDefinition, stand_in
 from ...kernel.node.loops import NodeContext, WhenSeen
+from ...kernel.poller import PollResult
 from ...kernel.runs.values import Settlement
 from . import delivery, message, model
 from .delivery import AlertSender

@@ -16,8 +16,7 @@ from ...core.actor import SYSTEM
 from ...core.masking import MASK
 from ...core.states import ACTIVE, RunState
 from ...db.dialects import known
-from ...db.dialects.counting import changed, insert_new
-from ...db.dialects.frequent import FrequentStatement
+from ...db.dialects.frequent import FrequentStatement, changed, insert_new
 from ...db.tables import (
     job_alert,
     job_alert_thread,

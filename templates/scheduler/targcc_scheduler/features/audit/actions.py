@@ -6,9 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
 from ...core.errors import AuditError
-from ...kernel import audit_chain as chain
-from ...kernel.audit import audit
-from ...kernel.audit_chain import Link
+from ...kernel import audit as chain
+from ...kernel.audit import Link, audit
 from ...scheduler import Scheduler
 from .queries import Verdict, verify
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ...kernel import audit_chain
+from ...kernel import audit
 from ...kernel.node.loops import NodeContext, WhenSeen
 
 _SECONDS = 2.0
-UNSEALED = audit_chain.IS_UNSEALED
+UNSEALED = audit.IS_UNSEALED
 """Condition: an audit row has no place in the chain."""
 
 
@@ -36,4 +36,4 @@ class AuditChain(WhenSeen):
         more = True
         while more and not self._context.ending.is_set():
             async with self._context.services.store.write() as connection:
-                more = await connection.run_sync(audit_chain.seal)
+                more = await connection.run_sync(audit.seal)

@@ -17,10 +17,17 @@ from ...hosting import Connection, Host
 from ...kernel import dependencies
 from ...kernel.audit import audit
 from ...kernel.dependencies import BATCH
-from ...kernel.engine.submit import DeferredSubmit, carry_out, hand_on
+from ...kernel.engine.submit import (
+    MOST_WAITING,
+    DeferredSubmit,
+    Options,
+    carry_out,
+    check_size,
+    hand_on,
+    new_runs,
+)
 from ...kernel.jobs.definition import JobDefinition, JobType
 from ...kernel.jobs.registry import JobRef
-from ...kernel.run_builder import MOST_WAITING, Options, check_size, new_runs
 from ...kernel.runs.values import After, NewRun, RunId, Tie
 from ...operations import Call
 from ..triage import bulk

@@ -15,8 +15,7 @@ from ...core.states import ACTIVE, FINAL, RunState
 from ...db.dialects import known
 from ...db.tables import job_batch, job_link, job_run
 from ...kernel import dependencies
-from ...kernel.effects import Effects, Ready, over
-from ...kernel.runs.values import NewRun, RunId, Settlement, Tie
+from ...kernel.runs.values import Effects, NewRun, Ready, RunId, Settlement, Tie, over
 from .model import IS_BATCH, BatchState, get
 
 _MOST_SWEPT = 500

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from ...core.actor import Actor
 from ...core.errors import MaintenanceError
-from ...kernel import maintenance_windows as model
+from ...kernel import pauses as model
 from ...kernel.audit import audit
-from ...kernel.maintenance_windows import Window
+from ...kernel.pauses import Window
 from ...operations import Call
 from ...project import current
 

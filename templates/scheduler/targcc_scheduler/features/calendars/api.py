@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from ...core.errors import MaintenanceError, UnknownQueue
-from ...kernel import maintenance_windows as model
+from ...kernel import pauses as model
 from ...kernel.queries.system import check_queue
 from ...project import current
 from ...schedules.errors import CronError

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ...core.errors import MaintenanceError, UnknownQueue
 from ...core.languages import gettext
-from ...kernel import maintenance_windows as model
+from ...kernel import pauses as model
 from ...kernel.queries import system
 from ...project import current
 from ...schedules.errors import CronError

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ...kernel.maintenance_windows import Window
+from ...kernel.pauses import Window
 from ...web.api.schema import Schema
 from .queries import CalendarYear
 

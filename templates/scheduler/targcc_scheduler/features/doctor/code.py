@@ -11,11 +11,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ...core.encryption import SEALS
 from ...core.errors import SecretError
 from ...core.humanize import count, listed
 from ...core.masking import dotenv
-from ...core.secrets import resolve
+from ...core.secrets import SEALS, resolve
 from ...core.version import DISTRIBUTION, MODE
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.registry import JobRegistry

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.clock import CLOCK_OFF_MS
-from ...core.encryption import SEALS
 from ...core.humanize import count, duration, listed
+from ...core.secrets import SEALS
 from ...core.states import UNBEGUN, WAITING, RunState
 from ...db.dialects import known
-from ...db.dialects.sqlite_texts import CREATE_INDEX
+from ...db.dialects.sqlite import CREATE_INDEX
 from ...db.tables import job_alert, job_run, job_user, job_webhook, logged_job
 from ...kernel import job_owner as owners
 from ...kernel import statistics as kernel_statistics

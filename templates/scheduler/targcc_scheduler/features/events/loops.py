@@ -32,8 +32,8 @@ from ...core.stored_values import exception_line
 from ...kernel.alert_events import node_event
 from ...kernel.audit import audit
 from ...kernel.jobs.hooks import EVENTS, Handler, RunEvent
-from ...kernel.node.identity import host_name
 from ...kernel.node.loops import NodeContext
+from ...kernel.node.nodes import host_name
 from ...kernel.worker.node_services import NodeServices
 from . import model
 from .model import Delivery, Webhook

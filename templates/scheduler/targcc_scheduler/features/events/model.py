@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import FINAL, RunState
 from ...db.dialects import known
-from ...db.dialects.counting import changed
+from ...db.dialects.frequent import changed
 from ...db.tables import job_delivery, job_run, job_webhook
 from ...kernel.runs.values import Settlement
 

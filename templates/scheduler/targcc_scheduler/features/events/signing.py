@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from ...core.encryption import SEALS
+from ...core.secrets import SEALS
 
 _PREFIX = "whsec_"
 _NAMES = ("url", "secret", "before")

@@ -18,11 +18,10 @@ from ...db.tables import job_batch, job_run, job_step
 from ...enqueueing import Creating
 from ...hosting import Connection
 from ...kernel.audit import audit
-from ...kernel.effects import Ready
 from ...kernel.engine.submit import hand_over, submission
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.runs import operate
-from ...kernel.runs.values import Settlement
+from ...kernel.runs.values import Ready, Settlement
 from ...kernel.unique import has_keys
 from ...operations import Call
 from ...project import current

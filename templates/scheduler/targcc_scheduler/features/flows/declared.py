@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from ...core.errors import JobError
-from ...kernel.jobs.context import JobContext
+from ...kernel.jobs.context import JobContext, JobResult
 from ...kernel.jobs.declaration import Declaration, JobOptions
-from ...kernel.jobs.result import JobResult
 from ...project import Project
 from .graph import steps_of
 from .language import FlowError

@@ -19,9 +19,8 @@ from ...core.states import ACTIVE
 from ...core.stored_values import is_kept
 from ...db.dialects import known
 from ...db.tables import job_batch, job_run, logged_job
-from ...kernel.effects import Effects, Ready, over
 from ...kernel.runs import create
-from ...kernel.runs.values import ASKS, NewRun, Settlement, Tie
+from ...kernel.runs.values import ASKS, Effects, NewRun, Ready, Settlement, Tie, over
 from . import model
 from .graph import OVER, Step, StepState, outcome, steps_of, verdict
 from .language import FlowError, NotKept, filled

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.job_scope import visibility
+from ...core.actor import visibility
 from ...db.tables import job_batch, job_run
 from .graph import StepState
 from .model import KIND, FlowRow, StepRow, flow_of

@@ -16,11 +16,10 @@ from ...core.clock import Clock, SystemClock
 from ...core.errors import LegacyError
 from ...core.masking import mask
 from ...core.outage import in_short
-from ...kernel.jobs.context import JobContext
+from ...kernel.jobs.context import JobContext, JobResult
 from ...kernel.jobs.declaration import define
 from ...kernel.jobs.definition import Alerts, JobDefinition
 from ...kernel.jobs.discovery import BrokenModule
-from ...kernel.jobs.result import JobResult
 from ...kernel.queries.models import Attempt
 from ...project import current
 from ...schedules.cron import CronSchedule

@@ -15,11 +15,10 @@ import sqlalchemy as sa
 from ...core.clock import Clock
 from ...core.masking import mask
 from ...core.outage import in_short
-from ...kernel.jobs.context import JobContext, StopReason
+from ...kernel.jobs.context import JobContext, JobResult, StopReason
 from ...kernel.jobs.declaration import define
 from ...kernel.jobs.definition import Alerts, JobDefinition
 from ...kernel.jobs.discovery import BrokenModule
-from ...kernel.jobs.result import JobResult
 from ...kernel.queries.models import Attempt
 from ...project import current
 from ...schedules.calendars import WorkingSchedule

@@ -22,7 +22,7 @@ from ...core.errors import HistoryError
 from ...db.dialects.base import WRITES
 from ...db.engines import sync_engine
 from ...kernel.audit import audit_plainly
-from ...kernel.runs.history import (
+from ...kernel.runs.settle import (
     Key,
     imported_ending,
     imported_row,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ...core.clock import Clock
 from ...core.errors import LegacyError
-from ...db.dialects.counting import changed_by
+from ...db.dialects.frequent import changed_by
 from .c_job_rows import columns_of, find_table
 from .classic import IN_PROCESS
 

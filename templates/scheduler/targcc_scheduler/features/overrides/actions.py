@@ -15,7 +15,7 @@ from ...kernel.audit import audit
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.overrides import FIELDS, Override, read_value
 from ...kernel.node import slots
-from ...kernel.node.fingerprint import schedule_of
+from ...kernel.node.releases import schedule_of
 from ...kernel.queries.system import check_queue
 from ...operations import Call
 from ...project import current

@@ -17,7 +17,7 @@ from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.overrides import Override
 from ...kernel.jobs.registry import JobRegistry
 from ...kernel.node import slots
-from ...kernel.node.fingerprint import schedule_of
+from ...kernel.node.releases import schedule_of
 from ...kernel.poller import poller_of
 from ...project import current
 from . import rows

@@ -13,18 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.errors import UnknownBulk
 from ...core.states import FINAL, UNBEGUN, WAITING, RunState
 from ...db.dialects import known
-from ...db.dialects.counting import changed
-from ...db.dialects.frequent import FrequentStatement
+from ...db.dialects.frequent import FrequentStatement, changed
 from ...db.tables import job_bulk, job_bulk_run, job_run
-from ...kernel import error_groups, on_settled, row_locks
+from ...kernel import dependencies, error_groups, on_settled
 from ...kernel import job_owner as owners
-from ...kernel.effects import Ready
 from ...kernel.engine.submit import RunChanges
 from ...kernel.runs import operate, rerun
 from ...kernel.runs.create import WAITS_FOR_ITS_TIME
 from ...kernel.runs.settle import settle
 from ...kernel.runs.transition import state_line, transition
-from ...kernel.runs.values import Then, is_mark
+from ...kernel.runs.values import Ready, Then, is_mark
 
 # Bulk operation rows: progress, and the effect on each run.
 
@@ -177,7 +175,7 @@ class Step(RunChanges):
 
 async def rows(connection: AsyncConnection, run_ids: Sequence[int]) -> list[Row]:
     """Lock runs and their dependents until the transaction ends, and return the runs' rows in ``run_ids`` order."""
-    await row_locks.lock_rows(connection, run_ids)
+    await dependencies.lock_rows(connection, run_ids)
     among = known.of(connection).among(job_run.c.Id, run_ids)
     found = await connection.execute(
         sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()

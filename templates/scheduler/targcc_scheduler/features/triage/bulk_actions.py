@@ -14,9 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.actor import Actor
+from ...core.actor import Actor, visibility
 from ...core.errors import BulkError, UnknownQueue
-from ...core.job_scope import visibility
 from ...core.numbers import PRIORITIES, interval_of, is_priority
 from ...core.search_language import only
 from ...core.states import RunState

@@ -16,11 +16,11 @@ from ...core.languages import gettext, ngettext
 from ...db.tables import job_concern
 from ...kernel import error_groups
 from ...kernel import job_owner as owners
-from ...kernel import maintenance_windows as calendar_model
+from ...kernel import pauses as calendar_model
 from ...kernel.job_owner import Ownership
 from ...kernel.jobs.chains import chains
 from ...kernel.jobs.definition import JobDefinition
-from ...kernel.maintenance_windows import Window
+from ...kernel.pauses import Window
 from ...kernel.queries import system
 from ...kernel.queries.models import Pause, Queue, Server
 from . import sla

@@ -15,7 +15,7 @@ from ...core.states import RunState
 from ...db import locks
 from ...kernel.job_owner import Ownership
 from ...kernel.jobs.definition import JobDefinition
-from ...kernel.maintenance_windows import Window
+from ...kernel.pauses import Window
 from ...kernel.queries.models import Pause, Run, Server
 
 _MAINTENANCE = "maintenance: "

@@ -17,7 +17,7 @@ from ...db.columns import UtcDateTime
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_queue, job_run, job_schedule
 from ...kernel import job_owner as owners
-from ...kernel import maintenance_windows as calendar_model
+from ...kernel import pauses as calendar_model
 from ...kernel.error_groups import watched_since
 from ...kernel.jobs.definition import JobDefinition, deadline_before
 from ...kernel.pauses import paused_jobs

@@ -1,46 +1,496 @@
 """The engine for PostgreSQL: Procrastinate's queue with LISTEN/NOTIFY, on any number of nodes.
 
-The engine uses Procrastinate's public API, with one exception, described in ``procrastinate_entries.py``. ``tests/scheduler/engine`` runs
+The engine uses Procrastinate's public API, with one exception, described below at the entries. ``tests/scheduler/engine`` runs
 with the first and the last version of ``PROVEN``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+import procrastinate
+import psycopg
 import sqlalchemy as sa
+from procrastinate.exceptions import ConnectorException
+from procrastinate.types import JSONDict
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ...core.clock import Clock, together
-from ...core.outage import Outage
-from ...core.pools import Pool
+from ...core.errors import NodeUnknown
+from ...core.outage import OUTAGES, Outage
+from ...core.pools import BEHIND_ALL, LEAST_PLAIN, Pool, Turns, entry_priority
 from ...core.states import RunState
 from ...db.dialects import known
-from ..runs.claim import lock_queue
+from ...db.dialects.frequent import FrequentStatement, listed
+from ...db.dialects.psycopg_driver import QuietConnection
+from ..runs.claim import Entries, Taken, lock_queue
 from ..runs.create import CLAIMABLE, refused_by
-from ..runs.values import ASKS
+from ..runs.values import ASKS, Claim, Offer, OfferedRun
 from .port import Submission, Worker
-from .procrastinate_entries import (
-    ELSEWHERE,
-    NOT_PAUSED,
-    OPEN,
-    QUEUE_OUTAGES,
-    STILL_AGED,
-    QueueWorker,
-    defer,
-    make_app,
-    pause,
-    psycopg_connection,
+
+# Entries of Procrastinate's queue: defer an entry for each waiting run, and take entries in order of priority.
+#
+# **The one exception to Procrastinate's public API** is taking entries: the statements below delete rows of ``procrastinate_jobs``.
+# Procrastinate's worker fetches one job at a time and reports the end of each job. So each run would cost two more round trips, and two more
+# statements on the server, than its claim and its outcome, which this engine writes in batches. The figures are in ``docs/performance.md``.
+# The statements use the columns of ``procrastinate_jobs`` that Procrastinate's own Django model publishes, and delete only entries of our
+# tasks. A contract test checks the statements against the versions in ``PROVEN`` (``procrastinate.py``). Another benefit: no worker owns an
+# entry, so a lost worker leaves no entry behind.
+
+# Entries: jobs of Procrastinate; each entry announces one waiting run. Deferring and listening use Procrastinate's public API.
+#
+# A *bundle* is one entry for many runs, so that a call which creates thousands of runs does not write thousands of entries. A bundle has a
+# place in the queue like any entry. The worker that reaches a bundle replaces it by entries of its runs. These entries go before all others
+# of the bundle's priority, since the other runs came later. Nodes of a release without bundles leave bundles to other nodes.
+#
+# An entry is only a hint: taking an entry of a run that is over or no longer waits has no effect, and neither has a second entry. So a run
+# that becomes due sooner gets another entry, and a cancelled run keeps its entry.
+
+TASK = "targcc.run"
+"""Task name of ordinary entries; the argument is a run's id."""
+
+ELSEWHERE = "targcc.run.elsewhere"
+"""Task name of entries for refused runs; a node that has refused the run does not take the entry."""
+
+BUNDLE = "targcc.runs"
+"""Task name of bundles; the argument is a list of runs' ids."""
+_AT_LEAST = 5_000
+"""Minimum number of runs for bundles, submitted together with the same queue, priority and due time. Opening a bundle writes the entries."""
+_IN_A_BUNDLE = 200
+"""Number of runs in a bundle. Opening a bundle writes that many entries and costs the server about 4 ms of CPU time."""
+
+_DEFER = FrequentStatement(
+    sa.text("""
+    SELECT cardinality(procrastinate_defer_jobs_v1(array_agg(
+        ROW(CAST(:queue AS varchar), CAST(:task AS varchar), CAST(:priority AS integer), NULL, NULL,
+            jsonb_build_object('run_id', run_id), CAST(:due_at AS timestamptz))::procrastinate_job_to_defer_v1
+        ORDER BY place
+    ))) AS count
+    FROM unnest(CAST(:run_ids AS bigint[])) WITH ORDINALITY AS given (run_id, place)
+    """)
+    .bindparams(
+        sa.bindparam("due_at", type_=sa.DateTime(timezone=True)),
+        listed("run_ids", sa.BigInteger),
+    )
+    .columns(sa.column("count", sa.Integer))
 )
+"""Write several entries at once. Calls the same database function as Procrastinate's ``batch_defer``, without 18 values for each entry."""
+
+QUEUE_OUTAGES = (*OUTAGES, ConnectorException, psycopg.Error)
+"""Errors that SQLAlchemy or Procrastinate raises while the database is unavailable."""
+
+
+def make_app(url: sa.URL) -> procrastinate.App:
+    """Build the Procrastinate app of a database. The app defers on the caller's connections; once opened, it listens on its own connections."""
+    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    connector = procrastinate.PsycopgConnector(
+        conninfo=address,
+        connection_class=QuietConnection,
+        kwargs={"application_name": "targcc"},
+        min_size=0,
+        max_size=1,
+        timeout=5,
+    )
+    return procrastinate.App(connector=connector)
+
+
+async def defer(
+    app: procrastinate.App,
+    connection: AsyncConnection,
+    runs: Sequence[Submission],
+    now: datetime,
+    task: str = TASK,
+    *,
+    aging: Mapping[str, int],
+) -> None:
+    """Write entries for runs, or bundles for many runs, in the transaction of ``connection``.
+
+    With a driver other than psycopg, write no entries: a later poll finds the runs.
+
+    Args:
+        app: Procrastinate.
+        connection: The transaction.
+        runs: The runs.
+        now: The present instant.
+        task: The task of the entries: :data:`TASK` or :data:`ELSEWHERE`.
+        aging: For queues with ageing, the waiting seconds that count as one priority point.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: the database is unavailable.
+    """
+    driver = await psycopg_connection(connection)
+    if driver is None:
+        return
+    if isinstance(driver, psycopg.Connection):  # the application's own, not async
+        app = _plain_app()
+    for (queue, priority, due_at), ids in _alike(runs, now, aging).items():
+        is_many = task == TASK and len(ids) >= _AT_LEAST
+        if len(ids) > 1 and not is_many:
+            given = {"queue": queue, "task": task, "priority": priority, "due_at": due_at}
+            await _DEFER.all(connection, {**given, "run_ids": ids})
+            continue
+        entry = app.configure_task(
+            BUNDLE if is_many else task,
+            queue=queue,
+            priority=priority,
+            schedule_at=due_at,
+            connection=driver,
+        )
+        arguments = _bundles(ids) if is_many else map(_arguments, ids)
+        with _as_sqlalchemy_has_it():
+            if isinstance(driver, psycopg.Connection):
+                entry.batch_defer(*arguments)
+            else:
+                await entry.batch_defer_async(*arguments)
+
+
+@cache
+def _plain_app() -> procrastinate.App:
+    """Build the Procrastinate app for connections that are not async. The app has no connections of its own."""
+    return procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+
+
+async def psycopg_connection(
+    connection: AsyncConnection,
+) -> psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | None:
+    """Return the psycopg connection; ``None`` if the application uses another driver."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    driver = getattr(driver, "owned", driver)
+    known = isinstance(driver, psycopg.Connection | psycopg.AsyncConnection)
+    return driver if known else None
+
+
+def _bundles(run_ids: Sequence[int]) -> Iterator[JSONDict]:
+    for start in range(0, len(run_ids), _IN_A_BUNDLE):
+        yield {"run_ids": list(run_ids[start : start + _IN_A_BUNDLE])}
+
+
+def _arguments(run_id: int) -> JSONDict:
+    return {"run_id": run_id}
+
+
+def _alike(
+    runs: Sequence[Submission], now: datetime, aging: Mapping[str, int]
+) -> dict[tuple[str, int, datetime | None], list[int]]:
+    """Group runs by queue, number and due time; each group is written together.
+
+    The due time ``None`` means due at once, even if the clocks of the node and the database differ. Of the runs in a group that ask for
+    their keys, only the first gets an entry.
+    """
+    groups: dict[tuple[str, int, datetime | None], list[int]] = defaultdict(list)
+    for run in runs:
+        due_at = run.due_at if run.due_at > now else None
+        ids = groups[run.queue, _points(run, aging.get(run.queue)), due_at]
+        if not (run.asks and ids):
+            ids.append(run.run_id)
+    return groups
+
+
+def _points(run: Submission, aging: int | None) -> int:
+    if run.asks:
+        return BEHIND_ALL
+    return entry_priority(run.priority, run.due_at, aging, first=run.first)
+
+
+@contextlib.contextmanager
+def _as_sqlalchemy_has_it() -> Iterator[None]:
+    """Raise Procrastinate's errors as the SQLAlchemy error that the caller's own statements raise."""
+    try:
+        yield
+    except ConnectorException as error:
+        cause = error.__cause__ or error
+        raise OperationalError("procrastinate_defer_jobs", {}, cause) from error
+
+
+# Take entries: from one queue at a time, as many as there are free slots, in the transaction that claims their runs.
+
+log = logging.getLogger("targcc.engine.procrastinate")
+
+_LISTENING_BEGINS_SECONDS = (0.1, 0.4, 1.0, 3.0)
+"""Pauses between polls while the listening connection is being opened."""
+_GATHER_SECONDS = 0.001
+"""Delay after a run ends, so that workers freed together get their next runs in one claim."""
+
+NOT_PAUSED = """NOT EXISTS (
+    SELECT 1 FROM c_JobQueue
+    WHERE Name = {queue} AND PausedAt IS NOT NULL AND (PausedUntil IS NULL OR PausedUntil > now())
+) AND NOT EXISTS (
+    SELECT 1 FROM c_JobMaintenance
+    WHERE StartsAt <= now() AND EndsAt > now()
+    AND (Queues = ',' OR position(',' || {queue} || ',' IN Queues) > 0)
+)"""
+"""Match if a queue is neither paused nor in maintenance."""
+
+
+def _first(which: str) -> str:
+    """Return a query that locks and returns the first entries, bundles included, that satisfy a condition."""
+    return f"""
+        SELECT id AS entry, (args ->> 'run_id')::bigint AS run_id, priority FROM procrastinate_jobs
+        WHERE status = 'todo' AND {which}
+        AND (scheduled_at IS NULL OR scheduled_at <= now())
+        AND (task_name IN ('{TASK}', '{BUNDLE}') OR (task_name = '{ELSEWHERE}' AND NOT EXISTS (
+            SELECT 1 FROM c_JobRun
+            WHERE Id = (args ->> 'run_id')::bigint
+            AND UnknownSince IS NOT NULL AND RefusedBy LIKE :refused
+        )))
+        ORDER BY priority DESC, id
+        LIMIT :count
+        FOR UPDATE SKIP LOCKED
+    """  # noqa: S608 - constants of this module
+
+
+def _without(entries: str) -> str:
+    """Return a statement that deletes entries."""
+    return (
+        f"DELETE FROM procrastinate_jobs WHERE id = ANY (ARRAY({entries}))"  # noqa: S608 - as above
+    )
+
+
+_MAY_BE_TAKEN = f"queue_name = :queue AND {NOT_PAUSED.format(queue=':queue')}"
+_NEXT = f"""
+    SELECT entry, run_id, priority FROM (
+        SELECT *, bool_or(run_id IS NULL) OVER (
+            ORDER BY priority DESC, entry ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS after_a_bundle
+        FROM ({_first(_MAY_BE_TAKEN)}) AS first_ones
+    ) AS in_order
+    WHERE after_a_bundle IS NOT TRUE
+"""  # noqa: S608 - constants of this module
+_PARAMETERS = (
+    sa.bindparam("queue", type_=sa.Text),
+    sa.bindparam("refused", type_=sa.Text),
+    sa.bindparam("count", type_=sa.Integer),
+)
+ENTRIES = Entries(
+    # Collapse white space: psycopg parses a statement of more than 4,096 characters again at each execution.
+    sa.text(" ".join(_NEXT.split())).bindparams(*_PARAMETERS),
+    sa.table("procrastinate_jobs", sa.column("id", sa.BigInteger)),
+)
+_TAKE = sa.text(f"""
+    WITH next_ones AS MATERIALIZED ({_NEXT}),
+    taken AS ({_without("SELECT entry FROM next_ones WHERE run_id IS NOT NULL")})
+    SELECT next_ones.run_id, run.JobName AS job_name, run.ArgumentsJson AS arguments_json
+    FROM next_ones LEFT JOIN c_JobRun AS run ON run.Id = next_ones.run_id
+    ORDER BY next_ones.priority DESC, next_ones.entry
+    """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
+# Look up runs by id alone: the planner may expect the index of unfinished runs to be short.
+_MAY_WAIT = f"coalesce(CompletedAt, 'infinity') = 'infinity' AND State <> '{RunState.AWAITING}'"
+_A_BUNDLE = _first(f"task_name = '{BUNDLE}' AND {_MAY_BE_TAKEN}")
+OPEN = sa.text(f"""
+    WITH opened AS (
+        {_without(f"SELECT entry FROM ({_A_BUNDLE}) AS bundle")}
+        RETURNING queue_name, priority, args
+    )
+    SELECT cardinality(procrastinate_defer_jobs_v1(array_agg(
+        ROW(queue_name, '{TASK}'::varchar, priority | 1, NULL, NULL,
+            jsonb_build_object('run_id', run_id::bigint), NULL)::procrastinate_job_to_defer_v1
+        ORDER BY place
+    )))
+    FROM opened, jsonb_array_elements_text(args -> 'run_ids') WITH ORDINALITY AS given (run_id, place)
+    WHERE EXISTS (SELECT FROM c_JobRun WHERE Id = run_id::bigint AND {_MAY_WAIT})
+    """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
+"""Open the next bundle of a queue (``count`` is 1): replace the bundle by entries of its runs. Runs that are over or ``awaiting`` get no
+entry. Calls the same database function as Procrastinate's ``batch_defer``."""
+_AGED_ENTRIES = _first(
+    f"queue_name = ANY (:queues) AND priority > {BEHIND_ALL} AND priority < {LEAST_PLAIN}"
+)
+STILL_AGED = sa.text(f"""
+    WITH taken AS ({_without(f"SELECT entry FROM ({_AGED_ENTRIES}) AS first_ones")} RETURNING args)
+    SELECT run_id::bigint AS run_id
+    FROM taken, jsonb_array_elements_text(
+        COALESCE(args -> 'run_ids', jsonb_build_array(args -> 'run_id'))
+    ) AS given (run_id)
+    """)  # noqa: S608 - constants of this module
+"""Take entries and bundles with the numbers of a queue with ageing. The caller writes new entries for their runs in the same transaction."""
+
+
+class QueueWorker:
+    """Take the entries of a queue, or of a pool's queues by turns, and have their runs performed.
+
+    Args:
+        worker: Claims and performs the runs.
+        pool: The queues, and the maximum number of their concurrent runs.
+        aging: For queues with ageing, the waiting seconds that count as one priority point.
+        poll: Time to wait after an error.
+        draining: Set when the worker must take no more entries.
+        due_later: Set here after a notification about a run that is due later.
+        open_bundle: Opens the next bundle of a queue.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        pool: Pool,
+        *,
+        aging: Mapping[str, int],
+        poll: timedelta,
+        draining: asyncio.Event,
+        due_later: asyncio.Event,
+        open_bundle: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self.queues = pool.queues
+        self.found_all: set[str] = set()
+        """The queues in which the last claim took all entries."""
+        self._worker = worker
+        self._slots = pool.workers
+        self._turns = Turns(pool)
+        self._waiting: set[str] = set()
+        """The queues that may have entries, as of the last claim."""
+        self._told: set[str] = set()
+        """The queues with a notification since the last claim."""
+        self._aging = aging
+        self._poll = poll
+        self._draining = draining
+        self._due_later = due_later
+        self._open_bundle = open_bundle
+        self._running: set[asyncio.Task[None]] = set()
+        self._look = asyncio.Event()
+        self._notified = False
+        self._outage = Outage(log, "claiming runs")
+
+    def look(self) -> None:
+        """Look for entries in each queue now."""
+        self._told.update(self.queues)
+        self._look.set()
+
+    async def listen(self, app: procrastinate.App) -> None:
+        """Look for entries at each notification, until drained. While the database is unavailable, keep trying."""
+
+        async def notified(*, channel: str, notification: object) -> None:
+            del notification
+            queue = channel.rpartition("#")[2]
+            self._notified = True
+            self._told.update((queue,) if queue in self.queues else self.queues)
+            self._look.set()
+
+        while not self._draining.is_set():  # an error may replace a cancellation
+            looking = asyncio.create_task(self._look_until_it_listens())
+            try:
+                with contextlib.suppress(*QUEUE_OUTAGES):  # the heartbeat logs the outage
+                    await app.job_manager.listen_for_jobs(
+                        on_notification=notified, queues=list(self.queues)
+                    )
+            finally:
+                looking.cancel()
+            await pause(self._draining, self._poll)
+
+    async def _look_until_it_listens(self) -> None:
+        """Look for entries a few times while the listening connection opens.
+
+        Procrastinate does not report when listening begins, and earlier entries cause no notification.
+        """
+        for seconds in _LISTENING_BEGINS_SECONDS:
+            await asyncio.sleep(seconds)
+            self.look()
+
+    async def work(self) -> None:
+        """Take entries and begin their runs until drained; return when these runs are settled."""
+        while not self._draining.is_set():
+            self._look.clear()
+            if not await self._claim():
+                await self._look.wait()
+                if self._running:  # other runs may end at the same time
+                    await asyncio.sleep(_GATHER_SECONDS)
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def _claim(self) -> bool:
+        """Take as many entries as there are free slots and begin their runs; return whether to claim again at once."""
+        free = self._slots - len(self._running)
+        if free <= 0 or self._worker.holds:
+            if self._worker.holds:
+                self.found_all.clear()
+            return False
+        self._waiting |= self._told
+        self._told.clear()
+        if not self._waiting:  # an ended run may have freed capacity for other runs
+            self._waiting.update(self.queues)
+        try:
+            begun = await self._turns.fill(free, self._waiting, self._take)
+        except QUEUE_OUTAGES as error:
+            self.look()
+            await pause(self._draining, self._outage.failed(error))
+            return True
+        except NodeUnknown:  # the next heartbeat registers the node again
+            self.look()
+            await pause(self._draining, self._poll)
+            return True
+        self._outage.over()
+        if not begun and self._notified:  # a run is due later, or asks for its keys
+            self._due_later.set()
+        self._notified = False
+        return bool(self._waiting)
+
+    async def _take(self, queue: str, count: int) -> tuple[int, bool]:
+        """Take up to ``count`` entries of a queue and begin their runs.
+
+        Returns:
+            How many runs began, and whether there may be more entries.
+        """
+        if self._draining.is_set():
+            return 0, False
+        asked = {"queue": queue, "refused": refused_by(self._worker.fingerprint), "count": count}
+        taken = await self._worker.claim_at_once(ENTRIES, queue, asked)
+        if taken is None:
+            taken = await self._claim_one_by_one(asked)
+        for claim in taken.claims:
+            self._begin(claim)
+        if taken.bundle:
+            await self._open_bundle(queue)
+        more = taken.count >= count or taken.rest or taken.bundle
+        (self.found_all.discard if more else self.found_all.add)(queue)
+        return len(taken.claims), more
+
+    async def _claim_one_by_one(self, asked: Mapping[str, Any]) -> Taken:
+        """Take entries in a transaction that checks each of their runs."""
+        rows: Sequence[Any] = ()
+
+        async def offer(connection: AsyncConnection) -> Offer:
+            nonlocal rows
+            rows = (await connection.execute(_TAKE, asked)).all()
+            return Offer(runs=_offered(rows, asked["queue"]), aging=self._aging)
+
+        claims = await self._worker.claim(offer)
+        bundle = any(row.run_id is None for row in rows)
+        return Taken(claims, len(rows), rest=False, bundle=bundle)
+
+    def _begin(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._worker.perform(claim), name=f"run {claim.run_id}")
+        self._running.add(task)
+        task.add_done_callback(lambda task: self._ended(task, claim.run_id))
+
+    def _ended(self, task: asyncio.Task[None], run_id: int) -> None:
+        self._running.discard(task)
+        self._look.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("run %d ended with a fault of the scheduler", run_id, exc_info=error)
+
+
+def _offered(rows: Sequence[Any], queue: str) -> list[OfferedRun]:
+    """Return the runs of entries, each run once, without deleted runs."""
+    runs = {row.run_id: row for row in rows if row.job_name is not None}
+    return [OfferedRun(id_, row.job_name, row.arguments_json, queue) for id_, row in runs.items()]
+
+
+async def pause(event: asyncio.Event, longest: timedelta) -> None:
+    """Wait for an event, at most for the time ``longest``."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), longest.total_seconds())
+
+
+# The engine for PostgreSQL: Procrastinate's queue with LISTEN/NOTIFY, on any number of nodes.
 
 # Supported versions of Procrastinate.
 
@@ -51,10 +501,9 @@ PROVEN = ("3.8", "3.11")
 # The engine for PostgreSQL: Procrastinate's queue, with LISTEN/NOTIFY, on any number of machines.
 #
 # One job of Procrastinate, an *entry*, announces that a run waits. An entry is deferred on the caller's connection and commits with the
-# run's row. ``procrastinate_entries.py`` takes entries and claims their runs in one transaction. Procrastinate's retries, schedules and
+# run's row. The engine takes entries and claims their runs in one transaction. Procrastinate's retries, schedules and
 # history are not used: the run's row is the source of truth.
 
-log = logging.getLogger("targcc.engine.procrastinate.engine")
 
 _LOST_ENTRY_SECONDS = 5
 """Seconds overdue after which a run is offered again, in a queue whose workers find no entry."""

@@ -17,9 +17,9 @@ from typing import Any
 import pydantic
 from pydantic_core import to_jsonable_python
 
-from ...core.encryption import SEALS
 from ...core.errors import ArgumentsError, FileError, SecretError
 from ...core.masking import KNOWN
+from ...core.secrets import SEALS
 from ...core.stored_values import Here, expanded, is_large, may_refer
 from .files import Content, File, Taken
 

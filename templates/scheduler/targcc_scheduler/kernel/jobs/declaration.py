@@ -45,8 +45,7 @@ from .definition import (
     name_of,
     with_calendars,
 )
-from .limits import LimitOptions, limit_of
-from .unique import UniqueBy, unique_of
+from .options import LimitOptions, UniqueBy, limit_of, unique_of
 
 # Declaration options.
 
@@ -121,7 +120,7 @@ class RecurringOptions(TypedDict, total=False):
     """A run that has not begun within this time after its due time is cancelled instead of starting late. Default: no run expires."""
     limit: LimitOptions | None
     """A limit by key on concurrent runs, on starts in a period, or on both: ``{"key": "tenant_id", "running": 2, "rate": "100/min"}``; see
-    :class:`~.limits.LimitOptions`. A run that waits for capacity occupies no worker. Default: no limit."""
+    :class:`~.options.LimitOptions`. A run that waits for capacity occupies no worker. Default: no limit."""
     must_finish_by: str | None
     """A time of day in the job's zone, such as ``"06:00"``. Alert if the last slot before that time has not succeeded by then."""
     must_start_within: str | timedelta | None
@@ -176,7 +175,7 @@ def job(
                 return "42 rows"
 
     ``execute`` may be plain or async. The parameter annotated ``JobContext`` gets the context and may be omitted; every other parameter is a
-    typed argument. For the return value see :class:`~.result.JobResult`.
+    typed argument. For the return value see :class:`~.context.JobResult`.
 
     Args:
         schedule: A cron expression. Or a :class:`JobType`, for a job without a schedule. Default: the schedule of ``every`` or ``at``; without

@@ -26,9 +26,8 @@ from ...schedules.words import parse_duration
 from ...schedules.zones import parse_zone
 from .arguments import Parameters, parameters_of
 from .files import Content
-from .limits import KeyedLimit
+from .options import KeyedLimit, Unique
 from .overrides import Override
-from .unique import Unique
 
 # A job's expectations: the latest finish, the longest wait for a worker, the successes in a period.
 

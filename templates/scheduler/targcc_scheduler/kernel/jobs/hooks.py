@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from ...core.errors import HookError
 from ...core.states import RunState
-from .context import JobContext
-from .result import JobResult
+from .context import JobContext, JobResult
 
 # Marks on functions: the kinds of a project's hook, as plain data.
 
@@ -87,7 +86,7 @@ def around(hook: A) -> A:
     The hook awaits ``call_next()`` once, which returns the job's result or raises the job's exception. The hook's end decides:
 
     * Returning ``None`` keeps the job's result or exception, even if the hook caught the exception.
-    * Returning a :class:`~.result.JobResult` replaces the job's result. The hook may return a result without calling the job.
+    * Returning a :class:`~.context.JobResult` replaces the job's result. The hook may return a result without calling the job.
     * Raising an exception fails the attempt.
 
     Raises:

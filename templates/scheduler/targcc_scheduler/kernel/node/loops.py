@@ -15,9 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.outage import OUTAGES, Outage
 from ..alert_events import AlertEvents, Notify
-from ..changes import PollResult
 from ..jobs.definition import JobDefinition
-from ..poller import poller_of
+from ..poller import PollResult, poller_of
 from ..runs.values import Settlement
 from ..worker.node_services import NodeServices
 

@@ -17,12 +17,11 @@ from ..feature import Background, JobChanger, Loop, parts
 from ..jobs.definition import JobDefinition
 from ..poller import poller_of
 from ..runs.values import Settlement
-from ..worker.executor import Executor
+from ..worker.executor import Executor, watch
 from ..worker.node_services import NodeServices
 from ..worker.processes import ProcessPool
 from ..worker.recorder import RecordWriter
 from ..worker.runner import JobLoop
-from ..worker.running_attempt import watch
 from .heartbeat import Heartbeat
 from .loops import NodeContext
 from .maintenance import Maintenance

@@ -1,11 +1,16 @@
-"""Node rows, heartbeats, and the rescue of runs whose node was lost."""
+"""Node rows, heartbeats, the rescue of runs whose node was lost, and the ids of nodes and machines."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import os
+import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,13 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import WAITING, RunState
 from ...db.columns import UtcDateTime
 from ...db.dialects import known
-from ...db.dialects.counting import changed
-from ...db.dialects.frequent import FrequentStatement
+from ...db.dialects.frequent import FrequentStatement, changed
 from ...db.tables import job_run, job_server, job_setting
 from ..runs.claim import Row, claim_of
 from ..runs.settle import settle
 from ..runs.transition import is_in_state
 from ..runs.values import MOST_LOST_WORKERS, AttemptRecord, Claim, Settlement
+
+# Node rows, heartbeats, and the rescue of runs whose node was lost.
 
 _ID_NAME = "database id"
 _ID_OF_DATABASE = sa.select(job_setting.c.Value).where(job_setting.c.Name == _ID_NAME)
@@ -235,3 +241,35 @@ WAITING_RUNS = sa.exists().where(is_in_state(*sorted(WAITING)))
 """SQL condition: a run waits for a worker, its due time or its next attempt."""
 ORPHANS = sa.exists().where(_orphan())
 """SQL condition: a running run belongs to a node without a row."""
+
+
+# Ids of nodes and machines.
+
+
+def new_server_id(name: str) -> str:
+    """Return a new unique node id: ``host:process:machine:random``."""
+    return f"{name[:60]}:{os.getpid()}:{this_machine()}:{uuid.uuid4().hex[:8]}"
+
+
+def host_name() -> str:
+    """Return the name of this machine, at most 60 characters."""
+    return socket.gethostname()[:60] or "localhost"
+
+
+def machine_of(server_id: str) -> str:
+    """Return the machine part of a node id; processes that can see each other share this part."""
+    parts = server_id.rsplit(":", 2)
+    return parts[1] if len(parts) == 3 else ""  # noqa: PLR2004 - see new_server_id
+
+
+@functools.cache
+def this_machine() -> str:
+    """Return a digest of host name, boot and container: a process id is meaningful only within these three."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot += f"/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        import psutil  # needed only without /proc
+
+        boot = str(round(psutil.boot_time() / 60))
+    return hashlib.sha256(f"{socket.gethostname()}/{boot}".encode()).hexdigest()[:12]

@@ -21,22 +21,21 @@ from ...schedules.calendars import WorkingSchedule
 from ...schedules.intervals import AfterRunSchedule, OnceSchedule
 from .. import deferred_keys, releases
 from .. import job_owner as owners
-from .. import maintenance_windows as calendar_model
+from .. import pauses as calendar_model
 from ..alert_events import AlertEvent
-from ..changes import Mark, PollResult
 from ..engine.submit import dependencies_of, runs_after, submit_created
 from ..feature import JobChanger
 from ..job_owner import Owner
 from ..jobs.definition import CapacityDemand, JobDefinition, JobType
-from ..maintenance_windows import Window
-from ..poller import poller_of
+from ..pauses import Window
+from ..poller import Mark, PollResult, poller_of
 from ..releases import LOWEST
 from ..runs import create
 from ..runs.values import NewRun
 from ..unique import expiry, unique_key
 from ..worker.node_services import NodeServices
 from . import slots
-from .fingerprint import schedule_of
+from .releases import schedule_of
 
 # Next slot of each job.
 

@@ -13,8 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import RunState
 from ...db.columns import UtcDateTime
 from ...db.dialects import known
-from ...db.dialects.counting import changed
-from ...db.dialects.frequent import is_among, listed
+from ...db.dialects.frequent import changed, is_among, listed
 from ...db.tables import job_run, job_schedule
 
 RENAMED = "renamed to "

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.job_scope import visibility
+from ...core.actor import visibility
 from ...core.states import RunState
 from ...db.tables import job_link, job_run
 from ..dependencies import RUN, place_of

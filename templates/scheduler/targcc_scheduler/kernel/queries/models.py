@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from ...core.actor import Visibility, visibility
 from ...core.clock import CLOCK_OFF_MS
 from ...core.errors import QueryTimeout
-from ...core.job_scope import Visibility, visibility
 from ...core.loop_thread import LoopOnDemand
 from ...core.states import FINAL, WAITING, RunState
 from ...db.dialects import known
 from ...db.narrowing import narrow
 from ..jobs.tracing import trace_id_of
-from ..maintenance_windows import Window
+from ..pauses import Window
 from ..runs.eligibility import Refusal, refusals_of
 
 # Rows as frozen values. Instants are timezone-aware, in UTC.

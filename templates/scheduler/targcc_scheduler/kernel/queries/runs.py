@@ -14,8 +14,8 @@ from ...core.errors import UnknownFile
 from ...core.states import FINAL, WAITING, RunState
 from ...db.dialects import known
 from ...db.tables import job_log_line, job_run, job_step, logged_job
-from .. import blob_rows
-from ..blob_rows import Blob
+from .. import blobs
+from ..blobs import Blob
 from ..jobs.files import ContentKind
 from .models import Attempt, LogLine, Run, Step, attempt_of, life_of, run_of
 from .run_search import first_of
@@ -118,7 +118,7 @@ async def log_lines(
 
 async def files(connection: AsyncConnection, run_id: int) -> list[Blob]:
     """Return a run's files that people may download: file arguments and attachments."""
-    return [one for one in await blob_rows.of_run(connection, run_id) if one.kind in _FILES]
+    return [one for one in await blobs.of_run(connection, run_id) if one.kind in _FILES]
 
 
 async def find_file(connection: AsyncConnection, run_id: int, file_id: str) -> tuple[Run, Blob]:

@@ -15,7 +15,7 @@ from ...core.pools import pools_of
 from ...core.states import WAITING, RunState
 from ...db.tables import job_queue, job_run, job_schedule, job_server, logged_job
 from ...project import current
-from .. import maintenance_windows as calendar_model
+from .. import pauses as calendar_model
 from .. import releases as kernel_releases
 from ..jobs.definition import JobDefinition
 from .models import Attempt, Pause, PoolUse, Queue, Server, attempt_of, pause_of

@@ -18,9 +18,8 @@ from ...db.columns import UtcDateTime, elapsed
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_maintenance, job_queue, job_run, job_server
-from .. import maintenance_windows as calendar_model
-from ..effects import Ready
-from ..jobs.limits import LimitPolicy
+from .. import pauses as calendar_model
+from ..jobs.options import LimitPolicy
 from ..limit_claims import KeyCapacities
 from ..limits import keeps_capacity, policies_of, with_capacity
 from .create import CLAIMABLE, NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
@@ -36,6 +35,7 @@ from .values import (
     Misfit,
     Offer,
     OfferedRun,
+    Ready,
     Settlement,
     has_its_keys,
 )

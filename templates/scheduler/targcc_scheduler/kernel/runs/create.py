@@ -17,7 +17,7 @@ from ...db.columns import UtcDateTime
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_run
-from .. import blob_rows, error_groups, statistics
+from .. import blobs, error_groups, statistics
 from ..feature import ClaimCondition, load
 from .transition import OTHER, first_state, is_free, is_in_state, state_line, transition
 from .values import Ending, NewRun, RunId, Tie, has_its_keys, is_mark, shard_of_process
@@ -36,9 +36,9 @@ async def insert_many(
     ids = [RunId(row[0]) for row in await known.of(connection).insert_runs(connection, rows)]
     for run_id, run in zip(ids, runs, strict=True):
         if run.contents:
-            await blob_rows.add(connection, run_id, run.contents, now)
+            await blobs.add(connection, run_id, run.contents, now)
         if run.contents_of is not None:
-            await blob_rows.copy(connection, run.contents_of, run_id, now)
+            await blobs.copy(connection, run.contents_of, run_id, now)
     return ids
 
 

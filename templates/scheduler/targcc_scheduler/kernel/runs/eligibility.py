@@ -1,7 +1,7 @@
 """Refuse runs of jobs or arguments that a node does not know; the runs wait, unchanged, for a node that knows them.
 
 A refusal is a line in the column ``RefusedBy``: ``<fingerprint> <instant> <node> <release> <why>``, separated by tabs. The fingerprint
-identifies the jobs and arguments that the node knows (see ``kernel/node/fingerprint.py``): no node with that fingerprint is offered the run
+identifies the jobs and arguments that the node knows (see ``kernel/node/releases.py``): no node with that fingerprint is offered the run
 again. When a run begins, its refusals are cleared: each attempt is offered to every node. A refusal is no transition, so the state history
 does not record refusals.
 """

@@ -13,10 +13,9 @@ from ...core.errors import RunStateError, UnknownRun
 from ...core.states import ACTIVE, UNBEGUN, RunState
 from ...core.stored_values import may_refer
 from ...db.dialects import known
-from ...db.dialects.counting import changed
-from ...db.dialects.frequent import is_in_list
+from ...db.dialects.frequent import changed, is_in_list
 from ...db.tables import job_idempotency, job_link, job_log_line, job_run, job_step, job_unique
-from .. import blob_rows
+from .. import blobs
 from .claim import claim_of
 from .create import WAITS_FOR_ITS_TIME
 from .settle import settle
@@ -165,7 +164,7 @@ async def delete(connection: AsyncConnection, run_id: int) -> Row:
 
 async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> int:
     """Remove runs with their logs, steps, files and keys; return how many runs the database removed."""
-    await blob_rows.remove_of(connection, run_ids)
+    await blobs.remove_of(connection, run_ids)
     for table in (job_unique, job_idempotency):
         await _delete_keys(connection, table, run_ids)
     for table, column in (

@@ -17,11 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import FINAL, RunState
 from ...db.dialects import known
 from ...db.tables import job_link, job_run
-from .. import deferred_keys, dependencies, row_locks
-from ..effects import Effects, Ready, together
+from .. import deferred_keys, dependencies
 from ..feature import AtRerun, Rejoining, load
 from .operate import again
-from .values import After, NewRun, RunId, Settlement, Tie
+from .values import After, Effects, NewRun, Ready, RunId, Settlement, Tie, together
 
 _r = job_run.c
 _WAS_DISCARDED = sa.and_(
@@ -137,11 +136,11 @@ async def _hold(connection: AsyncConnection, run_ids: Collection[int]) -> None:
 
     Lock order: runs before batches, as in every transaction.
     """
-    waits = sa.or_(_WAS_DISCARDED, row_locks.AWAITS)
-    held = await row_locks.with_children(connection, run_ids, waits)
+    waits = sa.or_(_WAS_DISCARDED, dependencies.AWAITS)
+    held = await dependencies.with_children(connection, run_ids, waits)
     parents = sa.select(job_link.c.ParentId)
-    held |= await row_locks.linked(connection, parents, job_link.c.ChildId, held)
-    await row_locks.lock(connection, held)
+    held |= await dependencies.linked(connection, parents, job_link.c.ChildId, held)
+    await dependencies.lock(connection, held)
 
 
 async def _take_place(connection: AsyncConnection, old_id: int, new_id: int) -> None:

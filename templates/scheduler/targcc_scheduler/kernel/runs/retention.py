@@ -18,11 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.actor import SYSTEM
 from ...core.states import FINAL, RunState
 from ...db.dialects import known
-from ...db.dialects.counting import changed
+from ...db.dialects.frequent import changed
 from ...db.tables import job_link, job_run, logged_job
-from .. import audit_chain as chain
-from ..audit import audit
-from ..audit_chain import PRUNED
+from .. import audit as chain
+from ..audit import PRUNED, audit
 from ..dependencies import RUN
 from ..feature import Needed, load
 from .operate import delete_rows

@@ -1,4 +1,4 @@
-"""Values that describe a run in each phase: new, offered, claimed, settled."""
+"""Values that describe a run in each phase: new, offered, claimed, settled; and the effects of settled runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,12 +19,9 @@ from ...core.pools import Turns
 from ...core.states import FINAL, WAITING, RunState
 from ...db.tables import job_run
 from ..jobs.files import Content
-from ..jobs.limits import LimitPolicy
-from ..jobs.unique import Unique
+from ..jobs.options import LimitPolicy, Unique
 
-if TYPE_CHECKING:
-    from ..effects import Ready
-
+# Values that describe a run in each phase: new, offered, claimed, settled.
 
 # Values that describe a run in each phase: new, offered, claimed, settled.
 
@@ -326,7 +323,7 @@ class Claimed:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptRecord:
-    """Outcome of an attempt, for its row in ``c_LoggedJob``; ``history.py`` builds the row."""
+    """Outcome of an attempt, for its row in ``c_LoggedJob``; ``settle.py`` builds the row."""
 
     ended_at: datetime
     success: bool
@@ -544,3 +541,51 @@ def shard_of_process() -> int:
 @functools.cache
 def _shard(process_id: int) -> int:
     return zlib.crc32(f"{platform.node()}/{process_id}".encode()) % _SHARDS
+
+
+# Effects of settled runs: runs to submit, and further settlements.
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A run for the engine to submit.
+
+    Args:
+        asks: The keys of the run must be decided before a claim takes the run.
+        first: The run goes before other runs of the same urgency.
+    """
+
+    run_id: int
+    queue: str
+    priority: int
+    due_at: datetime
+    asks: bool = False
+    first: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """Result of settling runs.
+
+    Args:
+        ready: Runs that may go.
+        settled: Runs that were discarded, or created and settled at once; these settlements have effects too.
+    """
+
+    ready: Sequence[Ready] = ()
+    settled: Sequence[Settlement] = ()
+
+
+def over(settled: Sequence[Settlement], tie: Tie) -> dict[int, str]:
+    """Map each final run that has the flag ``tie`` to its final state, by run id."""
+    return {
+        item.claim.run_id: str(item.state) for item in settled if item.is_final and item.ties & tie
+    }
+
+
+def together(found: Sequence[Effects]) -> Effects:
+    """Merge several effects."""
+    return Effects(
+        ready=[one for each in found for one in each.ready],
+        settled=[one for each in found for one in each.settled],
+    )

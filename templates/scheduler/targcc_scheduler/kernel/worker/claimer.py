@@ -33,12 +33,11 @@ from ...core.outage import OUTAGES, Outage, is_held_up, is_undone
 from ...core.text import clean
 from ...db.transactions import Store
 from .. import deferred_keys, dependencies, limits, on_settled
-from ..effects import Ready
 from ..engine.port import MakeOffer
 from ..engine.submit import hand_on, hand_over, submission
 from ..jobs.chains import NO_PARENTS, ParentRun, Parents
 from ..jobs.definition import JobDefinition
-from ..jobs.limits import LimitPolicy
+from ..jobs.options import LimitPolicy
 from ..limit_claims import look_ahead
 from ..runs import create
 from ..runs.claim import Entries, Taken, claim_fast, claims_of_node, give_back
@@ -53,6 +52,7 @@ from ..runs.values import (
     Misfit,
     NewRun,
     Offer,
+    Ready,
     Settlement,
     Tie,
 )
@@ -565,8 +565,7 @@ class Claimer:
 
     async def claim(self, offer: MakeOffer) -> list[Claim]:
         """Claim the runs that an engine offers; see :class:`~..engine.port.Worker`."""
-        if self._doubts:  # a later return might hit a run that this node has claimed again
-            await asyncio.wait(self._doubts)
+        await self._without_doubts()
         claims: Sequence[Claim] = ()
         fitting = Eligibility(self._definitions)
         try:
@@ -605,8 +604,7 @@ class Claimer:
         self, entries: Entries, queue: str, asked: Mapping[str, Any]
     ) -> Taken | None:
         """Take queue entries of plain runs and claim the runs, in one statement; see :class:`~..engine.port.Worker`."""
-        if self._doubts:  # a later return might hit a run that this node has claimed again
-            await asyncio.wait(self._doubts)
+        await self._without_doubts()
         plain = self._plain.names()
         if not plain:
             return None
@@ -724,6 +722,11 @@ class Claimer:
         self._plain.forget(claim.job_name)
         self._doubt(self._give_back(claim, why))
         return False
+
+    async def _without_doubts(self) -> None:
+        """Wait until all returns of runs are written: a later return might hit a run that this node has claimed again."""
+        if self._doubts:
+            await asyncio.wait(self._doubts)
 
     def _doubt(self, returning: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(returning)

@@ -32,9 +32,8 @@ from ...core.stored_values import (
     type_name,
 )
 from ...schedules.words import parse_duration
-from ..jobs.context import JobContext, StopReason
+from ..jobs.context import JobContext, JobResult, StopReason
 from ..jobs.definition import FailedRun, JobDefinition
-from ..jobs.result import JobResult
 from ..runs.values import AttemptRecord, Claim, Settlement
 
 # Outcome: a job's result or exception as plain data, read defensively where the job ran.
@@ -59,7 +58,7 @@ class Outcome:
         stack_trace: The stack trace of the exception that the job raised or put into its result.
         metadata_json: The metadata of the result, as JSON.
         retry: Whether a retry may help.
-        explicit: Whether the job returned a :class:`~..jobs.result.JobResult`.
+        explicit: Whether the job returned a :class:`~..jobs.context.JobResult`.
         own_stack_trace: The stack trace of an exception that the job raised, other than ``JobCancelled``.
     """
 

@@ -23,8 +23,7 @@ from ..jobs.definition import JobDefinition
 from ..jobs.files import File
 from ..jobs.tracing import TRACING
 from .outcome import raised_outcome, rule_wait, written_wait
-from .process_messages import Channel, Message
-from .processes import Usage
+from .processes import Channel, Message, Usage
 from .runner import Invocation, InvocationResult, JobLoop
 
 Complete = Callable[[Any, str], JobDefinition]

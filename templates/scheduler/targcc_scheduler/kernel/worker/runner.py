@@ -23,10 +23,9 @@ from ...core.clock import deadline
 from ...core.errors import HookError, JobCancelled
 from ...core.loop_thread import LoopThread
 from ...core.stored_values import exception_line, type_name
-from ..jobs.context import JobContext, StopReason
+from ..jobs.context import JobContext, JobResult, StopReason
 from ..jobs.definition import JobDefinition
 from ..jobs.hooks import AroundHook, name_of
-from ..jobs.result import JobResult
 from .outcome import Outcome, Wait, raised_outcome, result_error, returned_outcome, shown_result
 
 # Middleware: run an attempt through the hooks around it, the outermost hook first.
@@ -318,7 +317,7 @@ class JobLoop:
         self.now_running: JobContext | None = None
         self.contexts: set[JobContext] = set()
         self.stuck_in: str | None = None
-        """The job that blocks the loop and the thread's stack; ``None`` while the loop answers. Set by ``running_attempt.py``."""
+        """The job that blocks the loop and the thread's stack; ``None`` while the loop answers. Set by ``executor.watch``."""
 
     def start(self) -> None:
         """Start the thread and make the container; wait up to 60 s for both."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 
+from ...core.actor import everything_visible
 from ...core.errors import (
     ArgumentsError,
     BatchError,
@@ -27,7 +28,6 @@ from ...core.errors import (
     UnknownWebhook,
     WebhookError,
 )
-from ...core.job_scope import everything_visible
 from ...features.accounts.roles import Principal, Role
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.queries import runs

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...features.accounts.roles import Role
-from ...kernel.blob_rows import Blob
+from ...kernel.blobs import Blob
 from ...kernel.queries import runs
 from ..api_route import ApiRoute
 from ..authentication import require_job
