@@ -24,6 +24,7 @@ from ...core import owner_only
 from ..tables import job_run
 from . import base, sqlite_driver
 from .base import Dialect, Insert, added
+from .frequent import FrequentStatement
 from .sqlite_driver import SQLiteStatement
 from .text_index import Clause, TextIndex
 
@@ -106,6 +107,11 @@ _INSERT_RUNS = (
     .on_conflict_do_nothing(index_elements=[job_run.c.JobName, job_run.c.ScheduledFor])
     .returning(job_run.c.Id, job_run.c.JobName, job_run.c.ScheduledFor)
 )
+
+
+@cache
+def _insert_run(columns: tuple[str, ...]) -> FrequentStatement:
+    return FrequentStatement(_INSERT_RUNS.values({name: sa.bindparam(name) for name in columns}))
 
 
 class SQLiteDialect:
@@ -274,11 +280,11 @@ class SQLiteDialect:
     async def insert_runs(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[sa.Row[int, str, datetime | None]]:
-        """Insert by few statements of many rows, which SQLAlchemy builds."""
-        found = await connection.execute(_INSERT_RUNS, [dict(row) for row in rows])
-        return sorted(
-            found.all(), key=lambda row: row[0]
-        )  # ids are assigned in the order of the rows
+        """Insert a single row by the driver, and many rows by few statements that SQLAlchemy builds."""
+        if len(rows) == 1:
+            return await _insert_run(tuple(rows[0])).all(connection, rows[0])
+        new = (await connection.execute(_INSERT_RUNS, [dict(row) for row in rows])).all()
+        return sorted(new, key=lambda row: row[0])  # ids are assigned in the order of the rows
 
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with a list in JSON."""

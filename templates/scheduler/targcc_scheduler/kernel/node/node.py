@@ -11,6 +11,7 @@ from typing import Any
 from ...core.loop_thread import LoopThread
 from ...core.outage import OUTAGES, Outage, in_short
 from ...core.pools import Workers
+from ...schedules.intervals import AfterRunSchedule
 from ..alert_events import AlertEvents, Notify
 from ..blobs import ContentKeeper
 from ..feature import Background, JobChanger, Loop, parts
@@ -240,7 +241,9 @@ class Node:
         """Pass on a settled run, settled by this node's worker or by a rescue."""
         for listener in self._context.settled:
             listener(settlement)
-        if self.slots is not None:
+        definition = self._definitions.get(settlement.claim.job_name)
+        is_after_run = definition is not None and isinstance(definition.schedule, AfterRunSchedule)
+        if self.slots is not None and is_after_run:
             self.slots.completed(settlement.claim.job_name)
 
     def _begin(

@@ -408,11 +408,9 @@ class RecurringScheduler:
         self._wake.set()
 
     def completed(self, job_name: str) -> None:
-        """Check an after-run schedule at once, because a run of the job has ended on this node."""
-        definition = self._definitions.get(job_name)
-        if definition is not None and isinstance(definition.schedule, AfterRunSchedule):
-            self._agenda.put(job_name, self._clock.now())
-            self._wake.set()
+        """Check a job with an after-run schedule at once, because a run of the job has ended on this node."""
+        self._agenda.put(job_name, self._clock.now())
+        self._wake.set()
 
     async def follow_owners(self) -> None:
         """Read all schedules again when a job changes its owner, until cancelled: the new owner's first slot may be due already."""
