@@ -1,4 +1,4 @@
-"""The spec reference in the manual, written from the models: `python -m targcc_gen.spec.docs.reference > docs/spec.md`."""
+"""The spec reference in the manual, written from the models; ``docs/references.py`` calls it at each build of the manual."""
 
 from __future__ import annotations
 
