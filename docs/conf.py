@@ -24,9 +24,9 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 nitpicky = True
+smartquotes = False  # of options, such as --role, stay two dashes
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["attrs_inline"]
 suppress_warnings = ["misc.highlighting_failure"]  # `…` in the middle of shortened code
 
 html_theme = "furo"
@@ -36,7 +36,6 @@ html_css_files = ["manual.css"]
 html_show_sphinx = False
 html_copy_source = True
 html_sourcelink_suffix = ""
-html_extra_path: list[str] = []
 html_theme_options = {"top_of_page_buttons": ["view"]}
 html_sidebars = {
     "**": [
