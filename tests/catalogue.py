@@ -60,7 +60,14 @@ _ENGLISH = (
     ),
 )
 """What no page asks, beside commands."""
-_PAGES = ("web/dashboard/", "features/hosts/", "web/authentication.py", "web/problems.py")
+_PAGES = (
+    "web/dashboard/",
+    "web/guest.py",
+    "web/addresses.py",
+    "web/host_login.py",
+    "web/authentication.py",
+    "web/problems.py",
+)
 _CALL = re.compile(rf"\b({'|'.join(KEYWORDS)})\(")
 _DATED = (
     '"Project-Id',

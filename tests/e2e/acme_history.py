@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 
 _ERROR = "LedgerError: the ledger answered 503 Service Unavailable to invoice 88417"
 _TRACEBACK = f"""Traceback (most recent call last):

@@ -26,8 +26,8 @@ from targcc_scheduler.core.states import RunState
 from targcc_scheduler.features.accounts import sessions, users
 from targcc_scheduler.features.accounts.providers import session_cookie
 from targcc_scheduler.features.accounts.roles import Role
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
 from targcc_scheduler.kernel import statistics
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.runs.values import HISTORY_SHARD, Ending
 
 ROOT = Path(__file__).resolve().parents[2]

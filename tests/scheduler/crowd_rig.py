@@ -32,13 +32,13 @@ from targcc_scheduler.core.errors import (
     UnknownFlow,
     UnknownRun,
 )
+from targcc_scheduler.core.search_language import only
 from targcc_scheduler.db.tables import job_batch, job_failure, job_run
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter
 from targcc_scheduler.features.triage import bulk_actions, inbox
 from targcc_scheduler.kernel import limit_renames, releases
 from targcc_scheduler.kernel.node import maintenance
 from targcc_scheduler.kernel.node.pruner import upkeep
+from targcc_scheduler.kernel.queries.run_search import RunFilter
 
 REFUSED = (
     BatchError,
@@ -295,7 +295,7 @@ class Crowd:
     async def do_sweep(self) -> None:
         node = self.scheduler.node
         if node is not None:
-            await self.scheduler.call(node.rounds.sweep_once())
+            await self.scheduler.call(node.maintenance.sweep_once())
 
 
 @dataclasses.dataclass(frozen=True)

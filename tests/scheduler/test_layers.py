@@ -24,7 +24,7 @@ LAYERS = (
         "fake",
         "schema_setup",
         "worker_process",
-    ),
+    ),  # beside them, models, effects and loops of the features
     ("web",),
     ("cli",),
     ("features",),
@@ -32,6 +32,8 @@ LAYERS = (
     ("__init__", "__main__"),
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
+FRAMED = ("api", "pages", "commands", "schemas", "responses", "stream", "hub", "charts")
+"""Ends of the names of modules of a feature that build upon the web app and the command line."""
 UPWARD = Path(__file__).with_name("upward_imports.txt")
 """Imports of a higher layer that are still there, one a line. A line may be removed, never added."""
 
@@ -75,12 +77,22 @@ def arrows() -> dict[str, list[str]]:
     return {name: sorted(set(imports(name, file, known))) for name, file in known.items()}
 
 
+def layer(name: str, layer_of: dict[str, int]) -> int:
+    """Return the layer of a module. Models, effects and loops of a feature stand beside the façade, its pages and commands above."""
+    path = name.split(".")
+    first, last = path[0], path[-1]
+    is_model = first == "features" and name != first and not last.endswith(FRAMED)
+    return layer_of["scheduler" if is_model else first]
+
+
 def upward(layer_of: dict[str, int]) -> set[str]:
+    """Return the imports of higher layers, and the imports of features by the web app and the command line."""
     return {
         f"{name} imports {target}"
         for name, targets in arrows().items()
         for target in targets
-        if layer_of[target.split(".")[0]] > layer_of[name.split(".")[0]]
+        if layer(target, layer_of) > layer(name, layer_of)
+        or (name.startswith(("web.", "cli.")) and target.startswith("features."))
     }
 
 

@@ -19,9 +19,8 @@ from targcc_scheduler.db.tables import job_run, logged_job
 from targcc_scheduler.features.accounts import sessions, users
 from targcc_scheduler.features.accounts import sessions as account_sessions
 from targcc_scheduler.features.accounts.providers import session_cookie
-from targcc_scheduler.features.triage import error_groups
-from targcc_scheduler.features.triage.error_groups import fingerprint_of, missed
-from targcc_scheduler.kernel import statistics
+from targcc_scheduler.kernel import error_groups, statistics
+from targcc_scheduler.kernel.error_groups import fingerprint_of, missed
 from targcc_scheduler.kernel.runs.history import imported_ending
 from targcc_scheduler.kernel.runs.values import Ending
 from targcc_scheduler.web import streams

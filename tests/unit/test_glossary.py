@@ -8,7 +8,7 @@ from targcc_scheduler.core.humanize import STATE_WORDS
 from targcc_scheduler.core.states import FINAL, TRANSITIONS, RunState
 from targcc_scheduler.features.batches.model import BatchState
 from targcc_scheduler.features.flows.graph import StepState
-from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.kernel.job_owner import Owner
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "glossary.md").read_text(encoding="utf-8")
 TERMS = [

@@ -15,9 +15,8 @@ from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.states import FINAL, RunState
 from .db.caller_transaction import after_commit, borrowed
-from .features.legacy import owners
-from .features.triage import error_groups
-from .kernel import on_settled, pauses, releases, row_locks
+from .kernel import error_groups, on_settled, pauses, releases, row_locks
+from .kernel import job_owner as owners
 from .kernel.audit import audit
 from .kernel.engine import submit
 from .kernel.engine.port import Engine, Submission

@@ -40,6 +40,8 @@ class Project:
         alerts: Who hears of jobs that name nobody, quiet hours, escalation, the digest: see ``features/alerts/policy.py``.
         oncall: The people who are on call, and the rota.
         flows: Flows by name: options of the job that starts each, its ``arguments`` and its ``steps``; see ``jobs/flows/``.
+        features: Features of the project beside the built-in ones: import names of packages with a module ``feature``, such as
+            ``acme_jobs.features.holidays``.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Project:
     alerts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     oncall: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     flows: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
+    features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in (
@@ -151,3 +154,8 @@ def current() -> Project:
             "no project is configured: import job and Scheduler from <package>.scheduler, not from targcc_scheduler"
         )
     return _configured
+
+
+def features() -> tuple[str, ...]:
+    """Return the import names of the project's own features; none if no project is configured."""
+    return _configured.features if isinstance(_configured, Project) else ()

@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from targcc_scheduler import Settings, create_app
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.project import current
 from threads import serving
 

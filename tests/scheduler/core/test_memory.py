@@ -8,7 +8,7 @@ import textwrap
 import pytest
 from processes import environment
 from projects import PATH
-from targcc_scheduler.features.hosts.addresses import PATHS, parts
+from targcc_scheduler.web.addresses import PATHS, parts
 
 
 def said_by(code: str, **variables: str) -> list[str]:

@@ -15,10 +15,11 @@ from rehearsal import HOUR, ZONE, local
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.errors import CutoverError
-from targcc_scheduler.features.legacy import cutover, owners, owning
+from targcc_scheduler.features.legacy import cutover, owning
 from targcc_scheduler.features.legacy.cutover import Returning, Taking
 from targcc_scheduler.features.legacy.old_server import OldClock, OldServer
-from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.kernel import job_owner as owners
+from targcc_scheduler.kernel.job_owner import Owner
 from test_handover import live
 
 DANA = Actor(ActorKind.CLI, "dana")

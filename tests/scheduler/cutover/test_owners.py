@@ -11,9 +11,10 @@ from targcc_scheduler import Actor, ActorKind, JobContext, RunState, Scheduler, 
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import CutoverError, RunStateError
 from targcc_scheduler.db.engines import sync_engine
-from targcc_scheduler.features.legacy import owners, owning
-from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.features.legacy import owning
 from targcc_scheduler.features.legacy.owning import Moving
+from targcc_scheduler.kernel import job_owner as owners
+from targcc_scheduler.kernel.job_owner import Owner
 from targcc_scheduler.kernel.node import recurring, slots
 from test_slots_of_owners import NOON
 
@@ -193,14 +194,6 @@ async def test_a_job_gets_its_first_owner_while_a_node_creates_its_schedule(make
     while "Hourly" not in known:
         known = await other.read(slots.load)
     assert known["Hourly"].paused_at is None
-
-
-async def test_code_that_knows_no_owners_is_refused_from_the_first_owner_on(make):
-    scheduler = await make(work=False, schedule=False)
-    query = sa.text("SELECT Value FROM c_JobSetting WHERE Name = 'oldest_code 0004'")
-    assert await scheduler.read(lambda db: db.scalar(query)) == "0003"
-    await own(scheduler, "Moved", Owner.OLD)
-    assert await scheduler.read(lambda db: db.scalar(query)) == "0004"
 
 
 def test_a_file_that_is_no_list_of_jobs_is_said(tmp_path):

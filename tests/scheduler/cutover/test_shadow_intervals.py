@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.db.transactions import Store
-from targcc_scheduler.features.legacy import owners
 from targcc_scheduler.features.legacy.old_server import OldClock, OldServer
-from targcc_scheduler.features.legacy.owners import Owner
 from targcc_scheduler.features.legacy.shadow_report import shadow_report
+from targcc_scheduler.kernel import job_owner as owners
+from targcc_scheduler.kernel.job_owner import Owner
 from targcc_scheduler.kernel.jobs.declaration import define
 
 DANA = Actor(ActorKind.MANUAL, "dana")

@@ -10,10 +10,10 @@ from rt_tools import until
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.db.transactions import Store
-from targcc_scheduler.features.legacy import owners
-from targcc_scheduler.features.legacy.owners import Owner
+from targcc_scheduler.kernel import job_owner as owners
 from targcc_scheduler.kernel.changes import see
 from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
+from targcc_scheduler.kernel.job_owner import Owner
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.node import recurring, slots
 from targcc_scheduler.kernel.node.recurring import RecurringScheduler

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from hosting_rig import add_user, alive
 from starlette.middleware.base import BaseHTTPMiddleware
 from targcc_scheduler import Scheduler, Settings, make_router, mount, with_scheduler
-from targcc_scheduler.features.hosts.addresses import scope_below
+from targcc_scheduler.web.addresses import scope_below
 
 OWN = (
     "/metrics",

@@ -14,7 +14,7 @@ from targcc_scheduler.core.errors import CredentialsRefused
 from targcc_scheduler.features.accounts import sessions
 from targcc_scheduler.features.accounts.roles import Principal, Role
 from targcc_scheduler.features.audit import queries as audit_queries
-from targcc_scheduler.features.hosts.login import HostLogin, csrf_cookie
+from targcc_scheduler.web.host_login import HostLogin, csrf_cookie
 
 PEOPLE = {"vera": "viewer", "otto": "operator", "ada": "admin"}
 

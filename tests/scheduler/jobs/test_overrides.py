@@ -10,8 +10,8 @@ from targcc_gen.spec import parse_spec
 from targcc_scheduler import project
 from targcc_scheduler.core.errors import OverrideError
 from targcc_scheduler.features.overrides.effective import code_lines, effective
-from targcc_scheduler.features.overrides.model import Override, read_value
 from targcc_scheduler.kernel.jobs.declaration import declare, define
+from targcc_scheduler.kernel.jobs.overrides import Override, read_value
 from targcc_scheduler.kernel.jobs.registry import JobRegistry
 from targcc_scheduler.kernel.node.fingerprint import described
 from targcc_scheduler.project import Project, configure
@@ -109,13 +109,13 @@ def test_an_override_survives_another_definition_of_the_code():
     registry = JobRegistry("no_such_package", project=PLAIN)
     registry.add(define(ReportJob, "0 2 * * *", retries=1))
     shared = registry.definitions
-    assert registry.override(changes(priority=7)) == {"Report"}
+    assert registry.override(changes(priority=7), effective) == {"Report"}
     assert (shared["Report"].priority, shared["Report"].retries) == (7, 1)
     registry.add(define(ReportJob, "0 3 * * *", retries=2))  # the next release
     assert (shared["Report"].priority, shared["Report"].retries) == (7, 2)
     assert registry.find("report job") is shared["Report"]
     assert [job.priority for job in registry.own] == [0]
-    assert registry.override([]) == {"Report"}
+    assert registry.override([], effective) == {"Report"}
     assert shared["Report"].schedule_text == "0 3 * * *"
     assert shared["Report"].overrides == ()
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import JobContext, Scheduler, job
-from targcc_scheduler.features.search import index_keeper, run_search
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter
+from targcc_scheduler.core.search_language import only
+from targcc_scheduler.kernel import text_index as index_keeper
+from targcc_scheduler.kernel.queries import run_search
+from targcc_scheduler.kernel.queries.run_search import RunFilter
 
 
 @job()

@@ -9,11 +9,11 @@ from targcc_scheduler import JobContext, JobResult, Settings, job
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import BulkError
+from targcc_scheduler.core.search_language import only
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.tables import job_run
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter, list_runs
 from targcc_scheduler.features.triage.bulk_actions import backfill, look
+from targcc_scheduler.kernel.queries.run_search import RunFilter, list_runs
 
 DANA = Actor("CLI", "dana")
 SINCE, UNTIL = datetime(2026, 3, 27, tzinfo=UTC), datetime(2026, 3, 31, tzinfo=UTC)

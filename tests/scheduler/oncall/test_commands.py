@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 from targcc_scheduler import JobContext, JobResult, Settings, job
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 
 
 @job(retries=0)

@@ -6,14 +6,14 @@ import pytest
 from targcc_scheduler import JobContext, JobResult, job
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import BulkError, UnknownBulk, UnknownFailure
+from targcc_scheduler.core.search_language import only
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter
 from targcc_scheduler.features.triage import bulk as triage_bulk
 from targcc_scheduler.features.triage import bulk_actions, bulk_queries, inbox
 from targcc_scheduler.features.triage import inbox as triage_inbox
 from targcc_scheduler.features.triage.bulk_actions import Wish
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.error_groups import fingerprint_of
+from targcc_scheduler.kernel.queries.run_search import RunFilter
 from targcc_scheduler.kernel.queries.runs import get_run
 
 DANA = Actor("CLI", "dana")
@@ -204,10 +204,10 @@ async def test_an_operation_that_is_being_taken_back_is_not_removed_as_old(sched
         first = await triage_bulk.create(db, Action="cancel", Actor=str(DANA), **common)
         await triage_bulk.end(db, first, triage_bulk.DONE, now)
         undo = await triage_bulk.create(db, Action="undo", Actor=str(DANA), Undoes=first, **common)
-        await triage_bulk.remove_old(db, before)
+        await triage_bulk.remove_old(db, before, now, 10)
         kept = await triage_bulk.get(db, first)
         await triage_bulk.end(db, undo, triage_bulk.DONE, now)
-        await triage_bulk.remove_old(db, before)
+        await triage_bulk.remove_old(db, before, now, 10)
         with pytest.raises(UnknownBulk):
             await triage_bulk.get(db, first)
         return kept.Status

@@ -9,10 +9,10 @@ from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import MaintenanceError
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.features.calendars import actions as calendar_actions
-from targcc_scheduler.features.calendars import model as calendar_model
-from targcc_scheduler.features.calendars.model import Window
 from targcc_scheduler.features.triage.sla import late_runs
 from targcc_scheduler.features.triage.why import why_job, why_run
+from targcc_scheduler.kernel import maintenance_windows as calendar_model
+from targcc_scheduler.kernel.maintenance_windows import Window
 from targcc_scheduler.kernel.queries.runs import get_run
 
 DANA = Actor("CLI", "dana")

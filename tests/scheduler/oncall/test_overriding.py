@@ -13,19 +13,19 @@ from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import OverrideError, UnknownQueue
+from targcc_scheduler.core.search_language import only
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.audit.queries import audit
 from targcc_scheduler.features.overrides import actions as override_actions
 from targcc_scheduler.features.overrides.actions import Wish
 from targcc_scheduler.features.overrides.loops import OverrideWatch
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter, list_runs
 from targcc_scheduler.features.triage.why import why_job
 from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.registry import JobRegistry
 from targcc_scheduler.kernel.node import slots
 from targcc_scheduler.kernel.node.recurring import RecurringScheduler
+from targcc_scheduler.kernel.queries.run_search import RunFilter, list_runs
 from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.operations import Call
 
@@ -100,7 +100,7 @@ class World:
         engine = EmbeddedEngine(None, self.clock)
         services = NodeServices(self.store, engine, self.clock, settings, self.told.append)
         watch = OverrideWatch(registry, self.clock)
-        slots_of = RecurringScheduler(services, registry.definitions, str, watch)
+        slots_of = RecurringScheduler(services, registry.definitions, str, (watch,))
         watch.changed = slots_of.wake
         return slots_of, watch, registry
 

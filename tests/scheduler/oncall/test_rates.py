@@ -7,13 +7,13 @@ import pytest
 from targcc_scheduler import JobContext, JobResult, job
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import BulkError, JobError
+from targcc_scheduler.core.search_language import only
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.tables import job_run
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter
 from targcc_scheduler.features.triage import bulk as triage_bulk
 from targcc_scheduler.features.triage import bulk_actions, bulk_queries
 from targcc_scheduler.features.triage.bulk_actions import Wish, backfill
+from targcc_scheduler.kernel.queries.run_search import RunFilter
 
 DANA = Actor("CLI", "dana")
 NOW = datetime(2026, 11, 25, tzinfo=UTC)

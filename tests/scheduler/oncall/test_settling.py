@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from targcc_scheduler import JobContext, JobResult, Settings, job
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.tables import job_failure, job_run
-from targcc_scheduler.features.triage import error_groups
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel import error_groups
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.runs.settle import settle
 from targcc_scheduler.kernel.runs.values import AttemptRecord, Claim, Settlement
 

@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
+from targcc_scheduler.core.search_language import parse
 from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.db.tables import job_run, job_setting, job_text_due
-from targcc_scheduler.features.search import index_keeper, run_search
-from targcc_scheduler.features.search.language import parse
-from targcc_scheduler.features.search.run_search import RunFilter
+from targcc_scheduler.kernel import text_index as index_keeper
+from targcc_scheduler.kernel.queries import run_search
+from targcc_scheduler.kernel.queries.run_search import RunFilter
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 RUNS: list[dict[str, Any]] = [

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
+from targcc_scheduler.core.search_language import only
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.db.tables import (
@@ -18,10 +19,9 @@ from targcc_scheduler.db.tables import (
     logged_job,
 )
 from targcc_scheduler.features.audit import queries as audit_queries
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter, list_runs
 from targcc_scheduler.kernel import statistics as kernel_statistics
 from targcc_scheduler.kernel.queries import runs, statistics, system
+from targcc_scheduler.kernel.queries.run_search import RunFilter, list_runs
 from targcc_scheduler.kernel.runs.values import Ending
 from targcc_scheduler.project import current
 

@@ -6,8 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from targcc_scheduler.core.states import RunState
-from targcc_scheduler.features.search.language import (
+from targcc_scheduler.core.search_language import (
     KEYS,
     Duration,
     Pattern,
@@ -19,6 +18,7 @@ from targcc_scheduler.features.search.language import (
     parse,
     write,
 )
+from targcc_scheduler.core.states import RunState
 
 ZONE = ZoneInfo("Asia/Jerusalem")
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)  # a Wednesday, 10:00 there

@@ -39,8 +39,15 @@ from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.batches import actions as batch_actions
 from targcc_scheduler.features.events import model as event_model
 from targcc_scheduler.features.overrides import rows as override_rows
-from targcc_scheduler.features.triage import error_groups
-from targcc_scheduler.kernel import dependencies, limit_renames, limits, releases, row_locks, unique
+from targcc_scheduler.kernel import (
+    dependencies,
+    error_groups,
+    limit_renames,
+    limits,
+    releases,
+    row_locks,
+    unique,
+)
 from targcc_scheduler.kernel.jobs.limits import LimitPolicy
 from targcc_scheduler.kernel.jobs.unique import Unique
 from targcc_scheduler.kernel.node import nodes, slots

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from targcc_scheduler.db.tables import job_alert_thread
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.alerts import model as alert_model
-from targcc_scheduler.features.triage import error_groups
+from targcc_scheduler.kernel import error_groups
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 FAILED = alert_model.Happened(

@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from guarantee_rig import schedulers
 from targcc_scheduler import JobType, RunState, job
 from targcc_scheduler.core.actor import Actor, ActorKind
+from targcc_scheduler.core.search_language import only
 from targcc_scheduler.core.states import FINAL
 from targcc_scheduler.db.dialects import known
 from targcc_scheduler.db.tables import job_link, job_run
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter
 from targcc_scheduler.features.triage.bulk_actions import Wish, backfill, begin, undo, work_off
 from targcc_scheduler.kernel.node.pruner import prune
+from targcc_scheduler.kernel.queries.run_search import RunFilter
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 BROKEN: set[str] = set()
@@ -213,7 +213,7 @@ async def test_who_waits_for_a_retry_of_a_run_that_is_gone_is_told(scheduler, ho
             lambda db: db.execute(sa.delete(job_run).where(job_run.c.Id == failed))
         )
         await scheduler.start(schedule=False)
-        await scheduler.call(scheduler.node.rounds.sweep_once())
+        await scheduler.call(scheduler.node.maintenance.sweep_once())
     [row] = await _all(scheduler, sa.select(job_run).where(job_run.c.Id == child))
     assert (row.State, row.Message) == ("cancelled", row.Message)
     assert row.Message.startswith(f"discarded: run {failed}")

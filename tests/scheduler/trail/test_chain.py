@@ -12,10 +12,10 @@ from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.db.tables import job_audit
 from targcc_scheduler.db.transactions import Store
-from targcc_scheduler.features.audit import chain
-from targcc_scheduler.features.audit.chain import Link
 from targcc_scheduler.features.audit.queries import Filter, export, verify
+from targcc_scheduler.kernel import audit_chain as chain
 from targcc_scheduler.kernel.audit import audit
+from targcc_scheduler.kernel.audit_chain import Link
 from targcc_scheduler.kernel.node.pruner import AuditAge, prune
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from guarantee_rig import schedulers
 from targcc_scheduler import RunState, job
 from targcc_scheduler.core.actor import Actor, ActorKind
+from targcc_scheduler.core.search_language import only
 from targcc_scheduler.core.states import FINAL
 from targcc_scheduler.db.tables import job_run
-from targcc_scheduler.features.search.language import only
-from targcc_scheduler.features.search.run_search import RunFilter
 from targcc_scheduler.features.triage.bulk_actions import Wish, backfill, begin, look, work_off
+from targcc_scheduler.kernel.queries.run_search import RunFilter
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 BROKEN: set[int] = set()

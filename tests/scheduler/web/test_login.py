@@ -11,8 +11,7 @@ from targcc_scheduler.features.accounts import api as account_api
 from targcc_scheduler.features.accounts.providers import session_cookie
 from targcc_scheduler.features.accounts.users import LOGIN_LINKS
 from targcc_scheduler.features.audit import api as audit_api
-from targcc_scheduler.features.hosts import guest
-from targcc_scheduler.web import health, openapi
+from targcc_scheduler.web import guest, health, openapi
 from targcc_scheduler.web.api import jobs, runs, system
 from targcc_scheduler.web.dashboard.router import ROUTERS
 from web_fixtures import PASSWORD, Site, running

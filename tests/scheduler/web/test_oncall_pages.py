@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 from web_fixtures import Site
 
 

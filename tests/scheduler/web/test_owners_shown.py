@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.features.legacy import owners
-from targcc_scheduler.features.legacy.owners import Owner, Step
+from targcc_scheduler.kernel import job_owner as owners
+from targcc_scheduler.kernel.job_owner import Owner, Step
 from targcc_scheduler.project import current
 from web_fixtures import Site
 

@@ -9,8 +9,8 @@ from targcc_scheduler import __version__
 from targcc_scheduler.db.tables import job_log_line, job_step
 from targcc_scheduler.features.alerts import model as alert_model
 from targcc_scheduler.features.alerts.model import Happened
-from targcc_scheduler.features.triage import error_groups
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel import error_groups
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.jobs.discovery import BrokenModule
 from web_fixtures import Site
 

@@ -19,8 +19,8 @@ from targcc_scheduler.db.tables import (
     logged_job,
 )
 from targcc_scheduler.features.audit import queries as audit_queries
-from targcc_scheduler.features.triage import error_groups
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel import error_groups
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.queries import runs, system
 from targcc_scheduler.kernel.queries.runs import changes_since

@@ -14,12 +14,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
+from targcc_scheduler.db.dialects import text_index as search_index
+from targcc_scheduler.db.dialects.postgresql_texts import numbers
 from targcc_scheduler.db.engines import sync_engine
-from targcc_scheduler.features.search import index as search_index
-from targcc_scheduler.features.search import index_keeper
-from targcc_scheduler.features.search.postgresql import numbers
-from targcc_scheduler.features.triage import error_groups
-from targcc_scheduler.features.triage.error_groups import fingerprint_of
+from targcc_scheduler.kernel import error_groups
+from targcc_scheduler.kernel import text_index as index_keeper
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.jobs.declaration import define
 from web_fixtures import Site, running
 

@@ -63,8 +63,8 @@ def prefix_of(app: Any) -> str:
     return ""
 
 
-_GUEST = (".features.hosts.guest:Guest", ".web.hosts.guest:Guest")
-_OUTER = (".features.hosts.guest:Outer", ".web.hosts.outer:Outer")
+_GUEST = (".web.guest:Guest", ".web.hosts.guest:Guest")
+_OUTER = (".web.guest:Outer", ".web.hosts.outer:Outer")
 """Classes of the scheduler, of this release and of copies of the release before."""
 
 

@@ -9,8 +9,8 @@ import click
 
 from ..core import errors
 from ..core.masking import mask
+from ..core.search_language import SearchError
 from ..core.text import visible
-from ..features.search.language import SearchError
 from ..schedules.errors import CronError
 
 _SHOWN_AS_THEY_ARE = (

@@ -8,7 +8,7 @@ import sys
 import traceback
 from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -17,49 +17,26 @@ from ..core.masking import mask
 from ..core.memory import leave_orm_until_asked
 from ..core.text import visible
 from ..core.version import DISTRIBUTION, MODE, __version__
+from ..kernel.feature import Commands as CommandPart
+from ..kernel.feature import Feature, parts
 from .completing import profile_names
 from .group import CliError, Commands
 
-_MODULES = {
+_KERNEL = {
     "serve": ("cli.commands.serve", "serve"),
     "worker": ("cli.commands.serve", "worker"),
     "migrate": ("cli.commands.system", "migrate"),
     "job": ("cli.commands.jobs", "job_group"),
     "run": ("cli.commands.runs", "run_group"),
-    "inbox": ("features.triage.commands", "inbox_group"),
-    "flow": ("features.flows.commands", "flow_group"),
-    "batch": ("features.batches.commands", "batch_group"),
     "limits": ("cli.commands.limits", "limits"),
-    "why": ("features.triage.commands", "why"),
-    "upcoming": ("features.timeline.commands", "upcoming"),
-    "timeline": ("features.timeline.commands", "timeline"),
-    "heatmap": ("features.timeline.commands", "heatmap"),
-    "alert": ("features.alerts.commands", "alert_group"),
-    "alert-rules": ("features.alerts.commands", "alert_rules"),
-    "bulk": ("features.triage.commands", "bulk_group"),
-    "backfill": ("features.triage.commands", "backfill"),
-    "override": ("features.overrides.commands", "override_group"),
     "queue": ("cli.commands.system", "queue_group"),
-    "calendar": ("features.calendars.commands", "calendar_group"),
-    "maintenance": ("features.calendars.commands", "maintenance_group"),
     "server": ("cli.commands.server", "server_group"),
     "release": ("cli.commands.server", "release_group"),
-    "doctor": ("features.doctor.commands", "doctor"),
     "docs": ("cli.commands.docs", "docs"),
-    "owner": ("features.legacy.commands", "owner_group"),
-    "shadow": ("features.legacy.commands", "shadow_group"),
-    "cutover": ("features.legacy.commands", "cutover_group"),
-    "audit": ("features.audit.commands", "audit_group"),
     "prune": ("cli.commands.system", "prune"),
-    "user": ("features.accounts.commands", "user_group"),
-    "token": ("features.accounts.commands", "token_group"),
-    "role": ("features.accounts.commands", "role_group"),
-    "session": ("features.accounts.commands", "session_group"),
     "secret": ("cli.commands.secrets", "secret_group"),
-    "webhook": ("features.events.commands", "webhook_group"),
     "profile": ("cli.commands.profile", "profile_group"),
     "completion": ("cli.commands.profile", "completion"),
-    "import-history": ("features.legacy.commands", "import_history"),
 }
 
 
@@ -73,15 +50,29 @@ class LazyCommands(Commands):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of commands, in the order of the help."""
-        return [*super().list_commands(ctx), *_MODULES]
+        names = [*super().list_commands(ctx), *_KERNEL]
+        left = {name: part.after for name, (_, part) in _of_features().items()}
+        while left:
+            name = next((name for name, after in left.items() if after in names), min(left))
+            after = left.pop(name)
+            names.insert(names.index(after) + 1 if after in names else len(names), name)
+        return names
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command; ``None`` for an unknown name."""
-        if cmd_name not in _MODULES:
+        if cmd_name in _KERNEL:
+            module, name = _KERNEL[cmd_name]
+            command: click.Command = getattr(import_module(f"..{module}", __package__), name)
+            return command
+        feature, part = _of_features().get(cmd_name, (None, None))
+        if feature is None or part is None:
             return super().get_command(ctx, cmd_name)
-        module, name = _MODULES[cmd_name]
-        command: click.Command = getattr(import_module(f"..{module}", __package__), name)
-        return command
+        return cast("click.Command", feature.load(part))
+
+
+def _of_features() -> dict[str, tuple[Feature, CommandPart]]:
+    """Map the names of the features' commands to their parts."""
+    return {part.name: (feature, part) for feature, part in parts(CommandPart)}
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any) -> None:

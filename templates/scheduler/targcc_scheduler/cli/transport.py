@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ..features.search.language import SearchError
+from ..core.search_language import SearchError
 from .group import CliError
 
 if TYPE_CHECKING:

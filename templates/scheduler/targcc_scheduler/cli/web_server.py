@@ -22,10 +22,10 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from ..core.memory import give_back
 from ..core.text import visible
 from ..features.accounts.users import LOGIN_LINKS
-from ..features.hosts.login import FROM_PROXY
 from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings
+from ..web.host_login import FROM_PROXY
 from .common import has_users
 from .group import CliError
 from .interrupts import HANDS_BACK, Interrupts

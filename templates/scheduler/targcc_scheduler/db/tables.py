@@ -664,7 +664,7 @@ job_audit = _table(
     _column("Seq", sa.BigInteger),
     _column("Hash", _text(64)),
 )
-"""The audit: actor, action, time and remote address. ``Seq`` and ``Hash`` make the rows a chain: see ``features/audit/chain.py``."""
+"""The audit: actor, action, time and remote address. ``Seq`` and ``Hash`` make the rows a chain: see ``kernel/audit_chain.py``."""
 
 job_log_line = _table(
     "c_JobLogLine",
@@ -701,7 +701,7 @@ job_owner = _table(
     _column("Mark", _text(50)),
     _column("NextSlot", UtcDateTime),
 )
-"""One row for each job that the old server runs or ran: see ``features/legacy/owners.py``. A job without a row is run by this scheduler."""
+"""One row for each job that the old server runs or ran: see ``kernel/job_owner.py``. A job without a row is run by this scheduler."""
 
 job_shadow = _table(
     "c_JobShadow",

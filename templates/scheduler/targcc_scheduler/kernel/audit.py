@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.actor import Actor
 from ..db.dialects import known
 from ..db.tables import job_audit
-from ..features.audit.chain import digest, seal
+from .audit_chain import digest, seal
 
 
 async def audit(

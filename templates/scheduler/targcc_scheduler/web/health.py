@@ -19,7 +19,7 @@ from ..core.errors import SchedulerOff, SchemaError
 from ..db.migrations.upgrade import works_with
 from ..db.tables import job_server
 from ..features.accounts.roles import Principal, Role
-from ..features.legacy import owners
+from ..kernel import job_owner as owners
 from ..scheduler import Scheduler
 from .api_route import ApiRoute
 from .authentication import api_needs

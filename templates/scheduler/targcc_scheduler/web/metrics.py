@@ -21,8 +21,8 @@ from ..core.states import ACTIVE
 from ..core.version import __version__
 from ..db.dialects import known
 from ..db.tables import job_run, logged_job
-from ..features.legacy import owners
 from ..features.triage import inbox, sla
+from ..kernel import job_owner as owners
 from ..kernel.jobs.definition import JobDefinition
 from ..kernel.queries import limits, system
 from ..kernel.queries.models import Queue, Server

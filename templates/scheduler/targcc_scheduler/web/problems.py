@@ -17,8 +17,8 @@ from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
 from ..core.job_scope import everything_visible
 from ..core.numbers import whole
 from ..core.outage import in_short
+from ..core.search_language import SearchError
 from ..features.accounts.roles import Principal
-from ..features.search.language import SearchError
 from .site_names import answers_to
 
 SECURITY_HEADERS = {

@@ -10,12 +10,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from ..features.accounts.providers import IdentityProvider
-from ..features.hosts.addresses import address_routes
-from ..features.hosts.guest import Guest, Outer, both_lifespans, compress
-from ..features.hosts.login import HostLogin
 from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings
+from .addresses import address_routes
+from .guest import Guest, Outer, both_lifespans, compress
+from .host_login import HostLogin
 
 __all__ = [
     "create_app",

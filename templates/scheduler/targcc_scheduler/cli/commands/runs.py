@@ -16,8 +16,8 @@ import click
 
 from ...core import humanize
 from ...core.errors import FileError
+from ...core.search_language import joined
 from ...core.states import FINAL, RunState
-from ...features.search.language import joined
 from ...kernel.jobs.files import safe_name
 from ...kernel.queries.models import LogLine, Server
 from ...project import current

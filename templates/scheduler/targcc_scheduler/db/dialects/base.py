@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import quoted_name
 
-from ...features.search.index import TextIndex
 from ...kernel.runs.values import Ending, Tied
+from .text_index import TextIndex
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite

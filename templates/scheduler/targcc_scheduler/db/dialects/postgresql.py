@@ -17,8 +17,6 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
 
-from ...features.search.index import TextIndex
-from ...features.search.postgresql import PostgreSQLTexts
 from ...kernel.runs.transition import SETTLE
 from ...kernel.runs.values import NO_LIMIT, Ending, Tie, Tied, shard_of_process
 from ..columns import UtcDateTime
@@ -26,6 +24,8 @@ from ..tables import job_run, logged_job
 from . import keepalive
 from .base import Dialect, Insert, added
 from .frequent import FrequentStatement
+from .postgresql_texts import PostgreSQLTexts
+from .text_index import TextIndex
 
 # Settlement statements. Each settles many runs at once, because every statement is a round trip.
 

@@ -22,8 +22,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.sql import quoted_name
 
 from ...core import owner_only
-from ...features.search.index import TextIndex
-from ...features.search.sqlite import SQLiteTexts
 from ...kernel.runs.transition import SETTLE
 from ...kernel.runs.values import Ending, Tied, added_up
 from ..columns import UtcDateTime
@@ -32,6 +30,8 @@ from . import keepalive, sqlite_driver
 from .base import MOST, SUMS, Dialect, Insert, added
 from .frequent import FrequentStatement, is_among, listed
 from .sqlite_driver import SQLiteStatement
+from .sqlite_texts import SQLiteTexts
+from .text_index import TextIndex
 
 _BUSY_SECONDS = 15
 """Seconds to wait for another process to finish writing."""

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Path, Query, Request
 
 from ...core.errors import AuthError
 from ...core.humanize import count
+from ...kernel.queries import run_search
 from ...web.api.common import PROBLEMS, Admin, SchedulerOf, Viewer
 from ...web.api.schema import DoneOut
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
 from ...web.problems import Problem
-from ..search import run_search
 from ..search.actions import looked_for
 from . import sessions, users
 from .roles import Principal, Role

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ...kernel.queries.run_search import LONGEST_SEARCH
 from ...web.api.schema import Schema
-from ..search.run_search import LONGEST_SEARCH
 
 
 class SessionOut(Schema):

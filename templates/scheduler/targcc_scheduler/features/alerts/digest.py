@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
 from ...core.states import RunState
+from ...kernel import maintenance_windows as calendar_model
 from ...kernel.jobs.definition import JobDefinition
-from ..calendars import model as calendar_model
-from ..calendars.model import Window
+from ...kernel.maintenance_windows import Window
 from ..triage.issues import Issue
 from ..triage.overview import Overview, overview
 from .message import Notice, Section, one_line, pages_of

@@ -29,9 +29,9 @@ from ...db.tables import (
     job_server,
     job_setting,
 )
+from ...kernel import error_groups
 from ...kernel.audit import audit
-from ..triage import error_groups
-from ..triage.error_groups import ALERT
+from ...kernel.error_groups import ALERT
 
 # Alert rules (``c_JobAlert``), and the audit rows that count sent and suppressed alerts.
 

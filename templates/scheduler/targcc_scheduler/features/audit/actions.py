@@ -6,10 +6,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
 from ...core.errors import AuditError
+from ...kernel import audit_chain as chain
 from ...kernel.audit import audit
+from ...kernel.audit_chain import Link
 from ...scheduler import Scheduler
-from . import chain
-from .chain import Link
 from .queries import Verdict, verify
 
 

@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.clock import Clock
+from ...core.search_language import instant
 from ...project import current
 from ...scheduler import Scheduler
 from ...schedules.zones import parse_zone
 from ...web.dashboard.common import SchedulerOf, Viewer, id_of
 from ...web.dashboard.page_route import PageRoute
 from ...web.dashboard.rendering import render
-from ..search.language import instant
 from . import queries
 from .queries import Filter, Format
 from .responses import file_of, names_of

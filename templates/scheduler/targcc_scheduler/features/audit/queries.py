@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.masking import mask, masked
 from ...db.tables import job_audit
+from ...kernel import audit_chain as chain
+from ...kernel.audit_chain import PRUNED, Link, digest
 from ...kernel.queries.models import AuditEntry
-from . import chain
-from .chain import PRUNED, Link, digest
 
 # Read audit rows: filters and paging.
 

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from ...core.actor import Actor
 from ...core.errors import MaintenanceError
+from ...kernel import maintenance_windows as model
 from ...kernel.audit import audit
+from ...kernel.maintenance_windows import Window
 from ...operations import Call
 from ...project import current
-from . import model
-from .model import Window
 
 _LAST_YEAR = 9000
 _WIDEST = 498

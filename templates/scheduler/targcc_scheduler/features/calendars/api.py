@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from ...core.errors import MaintenanceError, UnknownQueue
+from ...kernel import maintenance_windows as model
 from ...kernel.queries.system import check_queue
 from ...project import current
 from ...schedules.errors import CronError
@@ -14,7 +15,7 @@ from ...web.api.common import PROBLEMS, Operator, SchedulerOf, Viewer
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
 from ...web.problems import Problem
-from . import actions, model
+from . import actions
 from .queries import calendar_year, users_of
 from .schemas import (
     CalendarOut,

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ...core.errors import MaintenanceError, UnknownQueue
 from ...core.languages import gettext
+from ...kernel import maintenance_windows as model
 from ...kernel.queries import system
 from ...project import current
 from ...schedules.errors import CronError
@@ -19,7 +20,7 @@ from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
 from ..accounts.roles import Principal, Role
 from ..triage.pages import local_time
-from . import actions, model
+from . import actions
 from .queries import CalendarYear, calendar_year, users_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)

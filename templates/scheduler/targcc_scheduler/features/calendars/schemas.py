@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from ...kernel.maintenance_windows import Window
 from ...web.api.schema import Schema
-from .model import Window
 from .queries import CalendarYear
 
 

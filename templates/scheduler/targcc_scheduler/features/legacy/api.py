@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
+from ...kernel import job_owner as owners
 from ...web.api.common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
 from ...web.api.schema import DoneOut
 from ...web.api.schemas import OwnerIn, OwnerOut
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
-from . import owners, owning
+from . import owning
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 

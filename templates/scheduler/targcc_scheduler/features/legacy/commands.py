@@ -22,16 +22,17 @@ from ...core import humanize
 from ...core.errors import CutoverError, HistoryError
 from ...core.outage import OUTAGES
 from ...core.states import RunState
+from ...kernel import job_owner as owners
+from ...kernel.job_owner import Owner, Ownership
 from ...scheduler import Scheduler
 from ...schedules.words import format_duration
 from ...schema_setup import migrate
 from ...web.api.schema import DoneOut
 from ...web.api.schemas import JobDetailOut, OwnerIn, OwnerOut
-from . import cutover_plan, owners, owning, shadow_report
+from . import cutover_plan, owning, shadow_report
 from .cutover import Handover, Outcome, Returning, Taking, tokens
 from .history_import import load_history
 from .old_server import CLASSIC, CRON, DIALECTS, OldClock, OldServer, Scripts, heard, named_columns
-from .owners import Owner, Ownership
 
 if TYPE_CHECKING:
     from ...cli.transport import Api

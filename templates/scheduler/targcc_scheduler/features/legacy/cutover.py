@@ -39,7 +39,9 @@ from ...core.errors import CutoverError, RunStateError
 from ...core.outage import OUTAGES
 from ...db.columns import UtcDateTime
 from ...db.tables import job_audit, logged_job
+from ...kernel import job_owner as owners
 from ...kernel.audit import audit
+from ...kernel.job_owner import Owner, Ownership, Step
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.node import slots
 from ...operations import Call
@@ -47,9 +49,7 @@ from ...project import current
 from ...scheduler import Scheduler
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
-from . import owners
 from .old_server import OldClock, OldServer, PastRun, Return, Said, Script, Scripts
-from .owners import Owner, Ownership, Step
 from .owning import resume_here
 
 # Base of both directions. A side is switched on only after the other side is known to be off, so a job does not run on both sides.

@@ -14,16 +14,16 @@ from ...core.errors import CutoverError
 from ...core.states import RunState
 from ...core.version import __version__
 from ...db.tables import job_run
+from ...kernel import job_owner as owners
 from ...kernel import pauses
+from ...kernel.job_owner import Owner, Ownership, Step
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.node import slots
 from ...kernel.queries import runs as querie_runs
 from ...kernel.queries import system
 from ...kernel.queries.models import Run
 from ...scheduler import Scheduler
-from . import owners
 from .old_server import OldRow, OldServer
-from .owners import Owner, Ownership, Step
 from .owning import Moving
 
 # Plan: checks before a cut-over, and the order of the jobs, one runner of the old server after the other.

@@ -13,11 +13,11 @@ from typing import Any
 
 from ...core.actor import SYSTEM, Actor
 from ...core.errors import CutoverError, RunStateError
+from ...kernel import job_owner as owners
 from ...kernel import pauses
 from ...kernel.audit import audit
+from ...kernel.job_owner import Owner, Ownership
 from ...operations import Call
-from . import owners
-from .owners import Owner, Ownership
 
 FILE = Path("legacy") / "cutover.json"
 """File that ``targcc-gen import-legacy --paused`` writes."""

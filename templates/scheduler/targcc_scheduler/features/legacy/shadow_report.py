@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from ...kernel import job_owner as owners
+from ...kernel.job_owner import Owner, Ownership
 from ...scheduler import Scheduler
 from ...schedules.base import Schedule
 from ...schedules.intervals import AfterRunSchedule, AfterStartSchedule
 from ...schedules.zones import naive, resolve
-from . import owners
 from .old_server import OldRun, OldServer
-from .owners import Owner, Ownership
 
 TOLERANCE = timedelta(seconds=90)
 """Maximum delay from a slot to the start on the old server, which polls and runs one job at a time."""

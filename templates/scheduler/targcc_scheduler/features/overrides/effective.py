@@ -11,10 +11,10 @@ from typing import Any
 from ...core.errors import OverrideError
 from ...kernel.jobs.declaration import isolation_of, schedule_from
 from ...kernel.jobs.definition import JobDefinition, with_calendars
+from ...kernel.jobs.overrides import FIELDS, Override, options_of
 from ...project import Project
 from ...schedules.words import format_duration, parse_duration
 from ...schedules.zones import parse_zone
-from .model import FIELDS, Override, options_of
 
 # Apply overrides to a job's definition. Overrides take effect only here.
 

@@ -14,13 +14,13 @@ from ...core.outage import OUTAGES, Outage
 from ...db.transactions import Store
 from ...kernel.audit import audit
 from ...kernel.jobs.definition import JobDefinition
+from ...kernel.jobs.overrides import Override
 from ...kernel.jobs.registry import JobRegistry
 from ...kernel.node import slots
 from ...kernel.node.fingerprint import schedule_of
 from ...project import current
 from . import rows
 from .effective import effective
-from .model import Override
 
 log = logging.getLogger("targcc.node.overrides")
 
@@ -56,9 +56,9 @@ class OverrideWatch:
         while True:
             try:
                 seen = await store.lookout.next(within)
-                if seen.overrides != mark or any(map(self._is_over, self._seen)):
+                if seen.marks["overrides"] != mark or any(map(self._is_over, self._seen)):
                     await self.look(store, ends=ends())
-                    mark = seen.overrides
+                    mark = seen.marks["overrides"]
                 self._looked = uptime()
                 self._outage.over()
             except OUTAGES as error:
@@ -86,7 +86,7 @@ class OverrideWatch:
             found = await self._end(store)
         self._seen = found
         holding = [one for one in found if ends or not self._is_over(one)]
-        if self._registry.override(holding):
+        if self._registry.override(holding, effective):
             self.changed()
 
     async def is_up_to_date(self, connection: AsyncConnection) -> bool:

@@ -12,6 +12,7 @@ from ...core import humanize
 from ...core.errors import UnknownQueue
 from ...core.languages import gettext, ngettext
 from ...kernel.jobs.definition import JobDefinition
+from ...kernel.jobs.overrides import FIELDS
 from ...scheduler import Scheduler
 from ...web.authentication import actor
 from ...web.dashboard.common import SchedulerOf, find_job
@@ -23,7 +24,6 @@ from ..accounts.roles import Principal, Role
 from ..triage.pages import local_time
 from . import actions
 from .actions import Wish
-from .model import FIELDS
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Operator = Annotated[Principal, Depends(page_needs(Role.OPERATOR))]

@@ -13,7 +13,7 @@ from ...db.columns import UtcDateTime
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement
 from ...db.tables import job_override
-from .model import Override
+from ...kernel.jobs.overrides import Override
 
 _C = job_override.c
 _ALL = FrequentStatement(

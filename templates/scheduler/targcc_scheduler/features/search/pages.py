@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request, Response
 
 from ...core.languages import gettext
+from ...kernel.queries import run_search
 from ...web.dashboard.common import SchedulerOf, Viewer
 from ...web.dashboard.flash import Flash, back, base_path
 from ...web.dashboard.page_route import PageRoute
-from . import run_search
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

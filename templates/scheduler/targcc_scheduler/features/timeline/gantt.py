@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import RunState
 from ...db.tables import job_run, job_schedule, job_stat
+from ...kernel import job_owner as owners
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.queries import runs, system
 from ...kernel.queries.jobs import BAD
@@ -28,7 +29,6 @@ from ...kernel.runs.values import QUARTER, quarter_of
 from ...project import current
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
-from ..legacy import owners
 from ..triage.sla import SLOT_GRACE
 from .bars import (
     LONGEST,

@@ -17,18 +17,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import WAITING
 from ...db.tables import job_run
+from ...kernel import job_owner as owners
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.queries import system
 from ...kernel.queries.jobs import JobOverview
 from ...kernel.queries.models import Run, run_of
+from ...kernel.queries.run_search import first_of
 from ...schedules.base import Schedule
 from ...schedules.cron import CronSchedule
 from ...schedules.dst import ClockChange, Effect, Kind, clock_changes, effect_of
 from ...schedules.fields import numbers_in
 from ...schedules.intervals import AfterRunSchedule, EverySchedule
 from ...schedules.zones import parse_zone
-from ..legacy import owners
-from ..search.run_search import first_of
 
 # Next runs of all jobs.
 

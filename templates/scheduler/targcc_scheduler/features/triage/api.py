@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
 from ...core.humanize import count
+from ...core.search_language import joined, write
 from ...kernel.queries import runs
 from ...scheduler import Scheduler
 from ...web.api.common import (
@@ -30,7 +31,6 @@ from ...web.authentication import actor
 from ...web.problems import Problem
 from ..accounts.roles import Role
 from ..search.actions import looked_for
-from ..search.language import joined, write
 from . import bulk_actions, bulk_queries, inbox, why
 from .bulk_actions import Wish
 from .issues import issues

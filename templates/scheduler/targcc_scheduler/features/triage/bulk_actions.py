@@ -18,22 +18,22 @@ from ...core.actor import Actor
 from ...core.errors import BulkError, UnknownQueue
 from ...core.job_scope import visibility
 from ...core.numbers import PRIORITIES, interval_of, is_priority
+from ...core.search_language import only
 from ...core.states import RunState
 from ...db.tables import job_run
+from ...kernel import job_owner as owners
 from ...kernel.audit import audit
 from ...kernel.engine import submit
 from ...kernel.jobs.definition import JobDefinition, JobType
 from ...kernel.queries import system
+from ...kernel.queries.run_search import RunFilter
 from ...kernel.runs.values import NewRun
 from ...kernel.unique import expiry, unique_key
 from ...operations import Call
 from ...scheduler import Scheduler
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
-from ..legacy import owners
-from ..search.language import only
-from ..search.run_search import RunFilter
-from . import bulk, bulk_queries, loops
+from . import bulk, bulk_queries, bulk_steps
 from .bulk_queries import ACTIONS, Bulk, Found
 
 # Bulk operations: count the runs, begin with one audit row, follow, stop, undo.
@@ -241,8 +241,8 @@ async def stop(call: Call, bulk_id: int, by: Actor) -> None:
 
 async def step(call: Call, bulk_id: int, jobs: Mapping[str, JobDefinition]) -> bool:
     """Process an operation's next runs here, and return whether runs remain."""
-    work = loops.Work(call.connection, call.engine, call.now, jobs)
-    return await loops.step(work, bulk_id)
+    work = bulk_steps.Work(call.connection, call.engine, call.now, jobs)
+    return await bulk_steps.step(work, bulk_id)
 
 
 async def work_off(

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.search_language import parse
 from ...db.tables import job_bulk, job_run
-from ..search.language import parse
-from ..search.run_search import RunFilter, conditions, with_names
+from ...kernel.queries.run_search import RunFilter, conditions, with_names
 from . import bulk
 
 ACTIONS = (

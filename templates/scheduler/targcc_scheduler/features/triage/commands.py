@@ -25,10 +25,10 @@ from ...cli.output import (
     when,
 )
 from ...core import humanize
+from ...core.search_language import joined
 from ...core.states import RunState
 from ...scheduler import Scheduler
 from ...web.api.schema import DoneOut
-from ..search.language import joined
 from . import bulk_actions
 from .bulk_actions import BACKFILL
 from .bulk_queries import ACTIONS

@@ -18,12 +18,12 @@ from ...core.humanize import last_line
 from ...core.states import ACTIVE, RunState
 from ...db.columns import whole_seconds
 from ...db.tables import job_failure, job_run
+from ...kernel import error_groups
 from ...kernel.audit import audit
+from ...kernel.error_groups import MISSED, is_open, require
 from ...kernel.queries.models import Run, run_of
+from ...kernel.queries.run_search import RunFilter, conditions, with_names
 from ...operations import Call
-from ..search.run_search import RunFilter, conditions, with_names
-from . import error_groups
-from .error_groups import MISSED, is_open, require
 
 # Actions on error groups: each is one transaction with one audit row.
 

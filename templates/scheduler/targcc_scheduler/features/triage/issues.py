@@ -14,15 +14,16 @@ from ...core import humanize
 from ...core.actor import SYSTEM
 from ...core.languages import gettext, ngettext
 from ...db.tables import job_concern
+from ...kernel import error_groups
+from ...kernel import job_owner as owners
+from ...kernel import maintenance_windows as calendar_model
+from ...kernel.job_owner import Ownership
 from ...kernel.jobs.chains import chains
 from ...kernel.jobs.definition import JobDefinition
+from ...kernel.maintenance_windows import Window
 from ...kernel.queries import system
 from ...kernel.queries.models import Pause, Queue, Server
-from ..calendars import model as calendar_model
-from ..calendars.model import Window
-from ..legacy import owners
-from ..legacy.owners import Ownership
-from . import error_groups, sla
+from . import sla
 from .inbox import Failure, inbox
 
 Kind = Literal[

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import RunState
+from ...kernel import job_owner as owners
 from ...kernel import statistics
+from ...kernel.job_owner import Ownership
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.queries import runs, system
 from ...kernel.queries.chains import Chain, chains
@@ -17,8 +19,6 @@ from ...kernel.queries.jobs import BAD, JobOverview, job_overviews
 from ...kernel.queries.models import AuditEntry, Run, Server
 from ...kernel.queries.statistics import EndedRuns, ended_runs
 from ..audit import queries as audit_queries
-from ..legacy import owners
-from ..legacy.owners import Ownership
 from ..timeline.upcoming import Upcoming, coming_slots, upcoming
 from .inbox import jobs_in_hand
 from .issues import Issue, issues

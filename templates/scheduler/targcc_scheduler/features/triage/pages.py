@@ -17,7 +17,9 @@ from ...core.actor import Actor
 from ...core.errors import BulkError, UnknownBulk, UnknownFailure, UnknownJob
 from ...core.languages import gettext
 from ...core.numbers import priority_of, rate_of, whole, whole_or_error
+from ...core.search_language import SearchError, only
 from ...kernel.jobs.definition import JobDefinition, shown_arguments
+from ...kernel.queries.run_search import RunFilter
 from ...project import current
 from ...scheduler import Scheduler
 from ...schedules.zones import parse_zone
@@ -32,8 +34,6 @@ from ...web.problems import Problem
 from ...web.state import get_scheduler
 from ..accounts.roles import Principal, Role
 from ..search.actions import looked_for
-from ..search.language import SearchError, only
-from ..search.run_search import RunFilter
 from . import bulk_actions, bulk_queries, inbox
 from .bulk_actions import Wish, backfill, check
 from .issues import besides_failures

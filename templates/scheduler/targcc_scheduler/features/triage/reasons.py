@@ -13,10 +13,10 @@ from ...core import humanize
 from ...core.languages import gettext, ngettext
 from ...core.states import RunState
 from ...db import locks
+from ...kernel.job_owner import Ownership
 from ...kernel.jobs.definition import JobDefinition
+from ...kernel.maintenance_windows import Window
 from ...kernel.queries.models import Pause, Run, Server
-from ..calendars.model import Window
-from ..legacy.owners import Ownership
 
 _MAINTENANCE = "maintenance: "
 """Message prefix of a slot that was skipped in a maintenance window."""

@@ -16,14 +16,14 @@ from ...core.states import RunState
 from ...db.columns import UtcDateTime
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_queue, job_run, job_schedule
+from ...kernel import job_owner as owners
+from ...kernel import maintenance_windows as calendar_model
+from ...kernel.error_groups import watched_since
 from ...kernel.jobs.definition import JobDefinition, deadline_before
 from ...kernel.pauses import paused_jobs
 from ...schedules.base import Schedule
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
-from ..calendars import model as calendar_model
-from ..legacy import owners
-from .error_groups import watched_since
 
 SLOT_GRACE = timedelta(minutes=2)
 """A slot without a run after this time is late: no node creates runs."""

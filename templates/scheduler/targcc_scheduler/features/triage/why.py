@@ -17,7 +17,9 @@ from ...core.states import FINAL, UNBEGUN, RunState
 from ...db import locks
 from ...db.columns import UtcDateTime, elapsed
 from ...db.tables import job_limit, job_run, job_unique
+from ...kernel import job_owner as owners
 from ...kernel import limits
+from ...kernel.job_owner import Owner
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.discovery import BrokenModule
 from ...kernel.limits import Capacity
@@ -33,8 +35,6 @@ from ...schedules.dst import clock_changes
 from ...schedules.intervals import AfterRunSchedule, OnceSchedule
 from ...schedules.zones import parse_zone
 from ..calendars import queries as calendar_queries
-from ..legacy import owners
-from ..legacy.owners import Owner
 from ..overrides.effective import shown
 from . import sla
 from .reasons import (

@@ -18,7 +18,6 @@ import pydantic
 
 from ...core.errors import JobError
 from ...core.masking import MASK
-from ...features.overrides.model import Override
 from ...project import Project
 from ...schedules.base import Schedule
 from ...schedules.calendars import OnHoliday, WorkingCalendar, calendar_of, respecting
@@ -28,6 +27,7 @@ from ...schedules.zones import parse_zone
 from .arguments import Parameters, parameters_of
 from .files import Content
 from .limits import KeyedLimit
+from .overrides import Override
 from .unique import Unique
 
 # A job's expectations: the latest finish, the longest wait for a worker, the successes in a period.

@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import RunState
 from ...db.tables import job_run
-from ...features.legacy import owners
-from ...features.legacy.owners import Owner, Ownership
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
+from .. import job_owner as owners
+from ..job_owner import Owner, Ownership
 from ..jobs.definition import JobDefinition
 from ..node import slots
 from . import runs, system

@@ -19,8 +19,8 @@ from ...core.loop_thread import LoopOnDemand
 from ...core.states import FINAL, WAITING, RunState
 from ...db.dialects import known
 from ...db.narrowing import narrow
-from ...features.calendars.model import Window
 from ..jobs.tracing import trace_id_of
+from ..maintenance_windows import Window
 from ..runs.eligibility import Refusal, refusals_of
 
 # Rows as frozen values. Instants are timezone-aware, in UTC.

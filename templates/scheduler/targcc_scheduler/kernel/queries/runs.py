@@ -14,11 +14,11 @@ from ...core.errors import UnknownFile
 from ...core.states import FINAL, WAITING, RunState
 from ...db.dialects import known
 from ...db.tables import job_log_line, job_run, job_step, logged_job
-from ...features.search.run_search import first_of
 from .. import blob_rows
 from ..blob_rows import Blob
 from ..jobs.files import ContentKind
 from .models import Attempt, LogLine, Run, Step, attempt_of, life_of, run_of
+from .run_search import first_of
 
 # Runs: single, running, waiting or recent, with attempts, log lines, files and steps.
 

@@ -14,8 +14,8 @@ from ...core.errors import UnknownQueue
 from ...core.pools import pools_of
 from ...core.states import WAITING, RunState
 from ...db.tables import job_queue, job_run, job_schedule, job_server, logged_job
-from ...features.calendars import model as calendar_model
 from ...project import current
+from .. import maintenance_windows as calendar_model
 from .. import releases as kernel_releases
 from ..jobs.definition import JobDefinition
 from .models import Attempt, Pause, PoolUse, Queue, Server, attempt_of, pause_of

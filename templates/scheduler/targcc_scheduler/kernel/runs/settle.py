@@ -18,8 +18,8 @@ from ...core.errors import RunStateError
 from ...core.states import TRANSITIONS, RunState
 from ...db.dialects import known
 from ...db.tables import job_log_line, job_run
-from ...features.triage import error_groups
-from ...features.triage.error_groups import Fingerprint, fingerprint_of
+from .. import error_groups
+from ..error_groups import Fingerprint, fingerprint_of
 from .history import history_row
 from .transition import state_line
 from .values import ANY_TIE, LIMITED, NO_LIMIT, Ending, Settlement, Tied

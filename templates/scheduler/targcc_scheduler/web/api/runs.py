@@ -11,14 +11,14 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ... import operations
+from ...core.search_language import joined, write
 from ...core.states import FINAL, RunState
 from ...features.accounts.roles import Principal, Role
 from ...features.search.actions import looked_for
-from ...features.search.language import joined, write
-from ...features.search.run_search import list_runs as find_runs
 from ...kernel.queries import chains, runs
 from ...kernel.queries.chains import Relative, lineage
 from ...kernel.queries.models import LogLine
+from ...kernel.queries.run_search import list_runs as find_runs
 from ...kernel.queries.runs import lines_after
 from ..api_route import ApiRoute
 from ..authentication import actor, require_job

@@ -12,8 +12,8 @@ from ...core.states import RunState
 from ...core.version import MODE, __version__
 from ...features.audit.queries import Fault
 from ...features.calendars.queries import SlotChange, calendars_of, changes
-from ...features.legacy.owners import Owner
 from ...features.overrides.schemas import OverrideOut, overrides_out
+from ...kernel.job_owner import Owner
 from ...kernel.jobs.definition import JobDefinition, shown_arguments
 from ...kernel.jobs.discovery import BrokenModule
 from ...kernel.queries.chains import Chain, ChainStep, Lineage, Relative

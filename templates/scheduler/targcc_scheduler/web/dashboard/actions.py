@@ -17,7 +17,7 @@ from ...core.languages import gettext
 from ...core.states import RunState
 from ...features.accounts.roles import Principal, Role
 from ...features.legacy import owning
-from ...features.legacy.owners import Owner
+from ...kernel.job_owner import Owner
 from ...project import current
 from ...scheduler import Scheduler
 from ...schedules.zones import parse_zone

@@ -17,11 +17,10 @@ from pydantic.fields import FieldInfo
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.languages import marked
+from ...core.search_language import only
 from ...features.accounts.roles import Principal
 from ...features.calendars.queries import calendars_of, changes, moved_there
 from ...features.overrides.effective import code_lines, shown
-from ...features.search.language import only
-from ...features.search.run_search import RunFilter, RunPage, list_runs
 from ...features.timeline import upcoming
 from ...features.timeline.history import Trend, trend
 from ...features.triage import why
@@ -34,6 +33,7 @@ from ...kernel.queries.chains import Chain, chains
 from ...kernel.queries.jobs import JobOverview
 from ...kernel.queries.limits import LimitKey
 from ...kernel.queries.models import Attempt
+from ...kernel.queries.run_search import RunFilter, RunPage, list_runs
 from ...kernel.queries.statistics import JobStats
 from ...project import current
 from ...scheduler import Scheduler

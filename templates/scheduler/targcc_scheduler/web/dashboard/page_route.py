@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ...core.languages import reading, translated
 from ...features.accounts.roles import Principal, Role
-from ...features.hosts.login import keep_csrf
 from ..authentication import SecondFactorNeeded, admit, csrf_fits, find_principal, not_its_job
+from ..host_login import keep_csrf
 from ..problems import GuardedRoute, Handler, Problem, before_the_body, with_database
 from ..state import get_web
 from .flash import base_path

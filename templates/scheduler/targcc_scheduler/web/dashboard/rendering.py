@@ -31,10 +31,10 @@ from ...core.languages import (
     translated_plural,
     zone_of_reader,
 )
+from ...core.search_language import only
 from ...core.states import RunState
 from ...core.text import harmless, isolated
 from ...features.accounts.roles import Principal, Role
-from ...features.search.language import only
 from ...kernel.queries.jobs import display_names
 from ...project import current
 from ...schedules.errors import CronError

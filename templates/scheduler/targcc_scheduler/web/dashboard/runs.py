@@ -10,20 +10,19 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.search_language import SearchError, Term, joined, write
 from ...core.states import RunState
 from ...features.audit import queries as audit_queries
 from ...features.batches.queries import batch_of_run
 from ...features.flows.queries import flow_of_run
-from ...features.legacy import owners
-from ...features.search import run_search
 from ...features.search.actions import looked_for
-from ...features.search.language import SearchError, Term, joined, write
-from ...features.search.run_search import RunFilter, RunPage, list_runs
 from ...features.triage import bulk_queries, why
+from ...kernel import job_owner as owners
 from ...kernel.jobs.definition import shown_arguments
-from ...kernel.queries import chains, runs, system
+from ...kernel.queries import chains, run_search, runs, system
 from ...kernel.queries.chains import lineage
 from ...kernel.queries.models import Attempt, Run
+from ...kernel.queries.run_search import RunFilter, RunPage, list_runs
 from ...project import current
 from ...scheduler import Scheduler
 from ..file_transfer import download, find

@@ -1,0 +1,16 @@
+"""The feature accounts: people who sign in, their roles, sessions and API tokens."""
+
+from ...kernel.feature import Commands, Feature, Pages, Routes
+
+FEATURE = Feature(
+    __name__,
+    parts=(
+        Routes("api:router"),
+        Pages("pages:router"),
+        Pages("oidc_pages:router"),
+        Commands("commands:user_group", "user", after="prune"),
+        Commands("commands:token_group", "token", after="user"),
+        Commands("commands:role_group", "role", after="token"),
+        Commands("commands:session_group", "session", after="role"),
+    ),
+)

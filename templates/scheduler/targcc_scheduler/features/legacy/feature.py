@@ -1,0 +1,16 @@
+"""The feature legacy: the move from TARGCC: owners, shadow, cut-over, classic jobs."""
+
+from ...kernel.feature import ClaimCondition, Commands, ExternalJobs, Feature, Routes
+
+FEATURE = Feature(
+    __name__,
+    parts=(
+        ExternalJobs("external_jobs:external_jobs"),
+        ClaimCondition("claim:IS_OURS"),
+        Routes("api:router"),
+        Commands("commands:owner_group", "owner", after="docs"),
+        Commands("commands:shadow_group", "shadow", after="owner"),
+        Commands("commands:cutover_group", "cutover", after="shadow"),
+        Commands("commands:import_history", "import-history", after="completion"),
+    ),
+)

@@ -1,0 +1,132 @@
+"""Maintenance windows: table ``c_JobMaintenance``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..db.columns import UtcDateTime
+from ..db.dialects.frequent import FrequentStatement
+from ..db.tables import job_maintenance
+
+KEPT = timedelta(days=90)
+"""Retention of windows after their end."""
+
+_C = job_maintenance.c
+_ORDER = (
+    _C.Id,
+    _C.StartsAt,
+    _C.EndsAt,
+    _C.Queues,
+    _C.Reason,
+    _C.PlannedBy,
+    _C.PlannedAt,
+    _C.EndedBy,
+)
+HAS_BEGUN = sa.and_(
+    _C.StartsAt <= sa.bindparam("now", type_=UtcDateTime),
+    _C.EndsAt > sa.bindparam("now", type_=UtcDateTime),
+)
+"""SQL condition: the window is active at the parameter ``now``."""
+_ACTIVE = FrequentStatement(sa.select(*_ORDER).where(HAS_BEGUN).order_by(_C.StartsAt, _C.Id))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A maintenance window: a time range in which no run starts.
+
+    Args:
+        id: The window's number.
+        starts_at: Start, inclusive.
+        ends_at: End, exclusive; waiting runs start then.
+        queues: Affected queues; empty for all queues.
+        reason: Reason of the window.
+        by: Author of the plan.
+        planned_at: Time of planning.
+        ended_by: Person who ended the window early, or ``None``.
+    """
+
+    id: int
+    starts_at: datetime
+    ends_at: datetime
+    queues: tuple[str, ...]
+    reason: str
+    by: str
+    planned_at: datetime
+    ended_by: str | None = None
+
+    def is_active(self, now: datetime) -> bool:
+        """Return whether the window contains ``now``."""
+        return self.starts_at <= now < self.ends_at
+
+    def covers(self, queue: str) -> bool:
+        """Return whether the window stops the runs of a queue."""
+        return not self.queues or queue in self.queues
+
+
+async def active(connection: AsyncConnection, now: datetime) -> list[Window]:
+    """Return the active windows in order of start."""
+    return [_window(row) for row in await _ACTIVE.all(connection, {"now": now})]
+
+
+async def since(connection: AsyncConnection, earliest: datetime) -> list[Window]:
+    """Return the windows that end after ``earliest``, in order of start."""
+    query = sa.select(*_ORDER).where(_C.EndsAt > earliest).order_by(_C.StartsAt, _C.Id)
+    return [_window(row) for row in await connection.execute(query)]
+
+
+async def add(connection: AsyncConnection, window: Window) -> int:
+    """Insert a window and return its number. Windows that ended more than :data:`KEPT` ago are deleted."""
+    old = sa.delete(job_maintenance).where(_C.EndsAt < window.planned_at - KEPT)
+    await connection.execute(old)
+    values: dict[str, Any] = {
+        "StartsAt": window.starts_at,
+        "EndsAt": window.ends_at,
+        "Queues": written(window.queues),
+        "Reason": window.reason[:500],
+        "PlannedBy": window.by[:100],
+        "PlannedAt": window.planned_at,
+    }
+    done = await connection.execute(sa.insert(job_maintenance).values(values).returning(_C.Id))
+    return int(done.scalar_one())
+
+
+async def end(connection: AsyncConnection, window_id: int, by: str, now: datetime) -> Window | None:
+    """End an active window now, or delete a planned window.
+
+    Returns:
+        The window before the change; ``None`` if no window with this number is active or planned.
+    """
+    mine = sa.and_(_C.Id == window_id, _C.EndsAt > now)
+    found = await connection.execute(sa.select(*_ORDER).where(mine).with_for_update())
+    row = found.one_or_none()
+    if row is None:
+        return None
+    if row.StartsAt > now:
+        await connection.execute(sa.delete(job_maintenance).where(_C.Id == window_id))
+    else:
+        values = {"EndsAt": now, "EndedBy": by[:100]}
+        await connection.execute(
+            sa.update(job_maintenance).where(_C.Id == window_id).values(values)
+        )
+    return _window(row)
+
+
+def written(queues: Sequence[str]) -> str:
+    """Return queue names in the column's form: separated and enclosed by commas."""
+    return f",{','.join(queues)}," if queues else ","
+
+
+def queues_of(text: str) -> tuple[str, ...]:
+    """Parse the queue names of the column; an empty result means all queues."""
+    return tuple(one for one in text.split(",") if one)
+
+
+def _window(row: Any) -> Window:
+    number, starts_at, ends_at, queues, *rest = row
+    return Window(number, starts_at, ends_at, queues_of(queues), *rest)

@@ -1,0 +1,470 @@
+"""Find runs: filters, text index, pages, saved searches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.util import ClauseAdapter
+
+from ...core.search_language import EVERYTHING, Duration, Pattern, Search, Term
+from ...core.states import ACTIVE
+from ...db.columns import elapsed
+from ...db.dialects import known
+from ...db.dialects import text_index as index
+from ...db.dialects.text_index import Clause
+from ...db.tables import job_run, job_text_due, job_view
+from .. import text_index as index_keeper
+from ..error_groups import is_open
+from .models import Run, run_of
+from .system import known_jobs
+
+# LIKE comparisons that ignore case. SQLite's ``lower`` folds ASCII only, so the texts are also compared as written.
+
+_SPECIAL = ("\\", "%", "_", "[")  # the bracket is special on SQL Server
+
+
+def escaped(text: str) -> str:
+    """Escape a text for LIKE with backslashes."""
+    for special in _SPECIAL:
+        text = text.replace(special, f"\\{special}")
+    return text
+
+
+def like_pattern(pattern: Pattern) -> str:
+    """Convert a pattern to LIKE syntax."""
+    text = escaped(pattern.text)
+    return text if pattern.literal else text.replace("*", "%").replace("?", "_")
+
+
+def is_like(column: sa.Column[Any], pattern: Pattern, more: str = "") -> sa.ColumnElement[bool]:
+    """Condition: the column's text matches the pattern followed by ``more``."""
+    return _like(column, like_pattern(pattern) + more)
+
+
+def contains(column: sa.Column[Any], pattern: Pattern) -> sa.ColumnElement[bool]:
+    """Condition: the column's text contains the pattern."""
+    return _like(column, f"%{like_pattern(pattern)}%")
+
+
+def _like(column: sa.Column[Any], wanted: str) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        sa.func.lower(column).like(wanted.lower(), escape="\\"),
+        column.like(wanted, escape="\\"),
+    )
+
+
+# Arguments, compared as fragments of the JSON that :func:`json.dumps` writes: no database has to parse JSON.
+
+
+def fragments(name: str, wanted: Pattern) -> list[str]:
+    """Return the JSON fragments for an argument with this value: as a text, a number or a JSON word."""
+    key, value = _in_json(name), wanted.text
+    if not wanted.is_exact:
+        begin = value.removesuffix("*")
+        return [f'{key}: "{_in_json(begin)[1:-1]}', *([f"{key}: {begin}"] if begin else [])]
+    found = [f"{key}: {_in_json(value)}"]
+    if value:
+        found += [f"{key}: {value}{end}" for end in (",", "}")]
+    return found
+
+
+def holds_argument(name: str, wanted: Pattern) -> sa.ColumnElement[bool]:
+    """Condition: the run has an argument with this value."""
+    return sa.or_(
+        *(
+            job_run.c.ArgumentsJson.like(f"%{escaped(one)}%", escape="\\")
+            for one in fragments(name, wanted)
+        )
+    )
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+# Filters of runs, and their conditions on ``c_JobRun``.
+
+_SKEW = timedelta(hours=1)
+"""Maximal disorder between run ids and creation times: nodes' clocks differ, and transactions take time."""
+_LAST_ID = 2**63 - 1
+Condition = sa.ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Filter of runs, with paging.
+
+    Args:
+        search: The parsed search.
+        arguments_of: Jobs with searchable arguments: jobs without secret arguments.
+        before: Id of the last run on the previous page.
+        limit: Number of runs on a page.
+    """
+
+    search: Search = EVERYTHING
+    arguments_of: frozenset[str] = frozenset()
+    before: int | None = None
+    limit: int = 50
+
+
+def conditions(wanted: RunFilter) -> Iterator[Condition]:
+    """Yield the conditions that a run must meet."""
+    for term in wanted.search.terms:
+        yield _condition(term, wanted)
+    if wanted.before is not None:
+        yield job_run.c.Id < wanted.before
+
+
+def _condition(term: Term, wanted: RunFilter) -> Condition:
+    """Return the condition of one term."""
+    column, plain = _LISTED.get(term.key), [_plain(value) for value in term.values]
+    if column is not None and None not in plain:
+        found: Condition = column.in_(sorted(plain)) if len(plain) > 1 else column == plain[0]
+    else:
+        found = sa.or_(*(_ONE[term.key](value, term, wanted) for value in term.values))
+    return sa.not_(sa.func.coalesce(found, sa.false())) if term.negated else found
+
+
+def _plain(value: Any) -> Any:
+    """Return the value for an equality condition; ``None`` for a pattern with wildcards."""
+    if isinstance(value, Pattern):
+        return value.text if value.is_exact else None
+    return str(value) if isinstance(value, str) else value
+
+
+def _pattern(column: sa.Column[Any]) -> Callable[[Any, Term, RunFilter], Condition]:
+    return lambda value, _, __: is_like(column, value)
+
+
+def _node(value: Any, _: Term, __: RunFilter) -> Condition:
+    """Condition: the node's name matches (the first part of its id), or the whole id is equal."""
+    whole = job_run.c.ServerId == value.text
+    if value.literal:
+        value = Pattern.exactly(value.text)
+    return sa.or_(whole, is_like(job_run.c.ServerId, value, more=":%"))
+
+
+def _by(value: Any, _: Term, __: RunFilter) -> Condition:
+    return contains(job_run.c.TriggeredBy, value)
+
+
+def _text(value: Any, _: Term, wanted: RunFilter) -> Condition:
+    columns = (job_run.c.JobName, job_run.c.Message, job_run.c.TriggeredBy)
+    of_open = job_run.c.JobName.in_(sorted(wanted.arguments_of))
+    return sa.or_(
+        *(contains(column, value) for column in columns),
+        of_open & contains(job_run.c.ArgumentsJson, value),
+    )
+
+
+def _argument(value: Any, term: Term, wanted: RunFilter) -> Condition:
+    of_open = job_run.c.JobName.in_(sorted(wanted.arguments_of))
+    return of_open & holds_argument(term.name, value)
+
+
+def _took(value: Duration, _: Term, __: RunFilter) -> Condition:
+    seconds = elapsed(job_run.c.StartedAt, job_run.c.CompletedAt)
+    wanted = value.length.total_seconds()
+    found: Condition = {
+        ">": seconds > wanted,
+        ">=": seconds >= wanted,
+        "<": seconds < wanted,
+        "<=": seconds <= wanted,
+    }[value.operator]
+    return found
+
+
+def _since(value: datetime, term: Term, _: RunFilter) -> Condition:
+    created = job_run.c.CreatedAt >= value
+    if term.negated:
+        return created
+    return sa.and_(created, job_run.c.Id >= _last_before(value - _SKEW))
+
+
+def _until(value: datetime, term: Term, _: RunFilter) -> Condition:
+    created = job_run.c.CreatedAt < value
+    if term.negated:
+        return created
+    return sa.and_(created, job_run.c.Id <= _first_from(value + _SKEW))
+
+
+_LISTED: dict[str, sa.Column[Any]] = {
+    "job": job_run.c.JobName,
+    "state": job_run.c.State,
+    "queue": job_run.c.Queue,
+    "cause": job_run.c.Cause,
+    "run": job_run.c.Id,
+    "batch": job_run.c.BatchId,
+}
+_ONE: dict[str, Callable[[Any, Term, RunFilter], Condition]] = {
+    "": _text,
+    "job": _pattern(job_run.c.JobName),
+    "since": _since,
+    "until": _until,
+    "took": _took,
+    "queue": _pattern(job_run.c.Queue),
+    "node": _node,
+    "by": _by,
+    "arg": _argument,
+    "cause": _pattern(job_run.c.Cause),
+    "is": lambda *_: sa.and_(*is_open()),
+}
+
+
+def _last_before(instant: datetime) -> sa.ColumnElement[int]:
+    """Return the id of the last run created before an instant, by the index of creation times.
+
+    So a page of old runs is not read from the newest run down.
+    """
+    c = job_run.alias().c
+    near = sa.select(c.Id).where(c.CreatedAt < instant).order_by(c.CreatedAt.desc()).limit(1)
+    return sa.func.coalesce(near.scalar_subquery(), 0)
+
+
+def _first_from(instant: datetime) -> sa.ColumnElement[int]:
+    """Return the id of the first run created at or after an instant."""
+    c = job_run.alias().c
+    near = sa.select(c.Id).where(c.CreatedAt >= instant).order_by(c.CreatedAt).limit(1)
+    return sa.func.coalesce(near.scalar_subquery(), _LAST_ID)
+
+
+# Conditions of a search for the text index.
+
+_NEEDS = frozenset({"", "arg", "by", "node", "queue", "took"})
+
+
+def clauses(wanted: RunFilter) -> list[Clause]:
+    """Return the search's clauses for the text index, or an empty list if the indexes of ``c_JobRun`` suffice."""
+    terms = [one for one in wanted.search.terms if not one.negated]
+    if not any(one.key in _NEEDS for one in terms):
+        return []
+    asked = [clause for one in terms if (clause := _clause(one))]
+    return index.asked(asked)
+
+
+def _clause(term: Term) -> Clause | None:
+    make = _CLAUSES.get(term.key)
+    return make(term.values, term.name) if make is not None else None
+
+
+def _indexed_argument(values: Any, name: str) -> Clause:
+    written = [one for value in values for one in fragments(name, value)]
+    return index.holds(Pattern.exactly(one) for one in written)
+
+
+_CLAUSES: dict[str, Callable[[Any, str], Clause]] = {
+    "": lambda values, _: index.holds(values),
+    "by": lambda values, _: index.holds(values),
+    "job": lambda values, _: index.holds(values),
+    "arg": _indexed_argument,
+    "state": lambda values, _: index.is_one_of(index.STATE, map(str, values)),
+    "queue": lambda values, _: index.is_one_of(index.QUEUE, values),
+    "node": lambda values, _: index.is_one_of(index.NODE, values, end=""),
+    "took": lambda values, _: index.took(values[0]),
+}
+
+
+# Pages of runs.
+#
+# The indexes of ``c_JobRun`` return runs by job, state, cause and time in id order; runs of a batch are sorted. For other terms, the
+# newest 1,000 runs (:data:`_LOOKED_AT`) are compared directly; most searches end here. Then the text index returns older
+# candidates, and each candidate is compared. Runs that the index may lack are compared too: active runs, and ended runs that no step
+# has indexed yet.
+
+_LOOKED_AT = 1_000
+_MOST_PARTS = 100  # SQLite takes at most 500 parts of a UNION
+_Rows = Sequence[sa.Row[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """A page of runs, newest first. ``next_before`` is the ``before`` of the next page, ``None`` on the last page."""
+
+    runs: tuple[Run, ...]
+    next_before: int | None
+
+
+async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> RunPage:
+    """Return a page of runs, newest first. Paging by id makes every page cost the same."""
+    wanted = await with_names(connection, wanted)
+    asked = clauses(wanted)
+    rows = await (_by_text(connection, wanted) if asked else _first(connection, wanted))
+    runs = tuple(run_of(row) for row in rows[: wanted.limit])
+    return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
+
+
+async def with_names(connection: AsyncConnection, wanted: RunFilter) -> RunFilter:
+    """Replace job patterns such as ``Daily*`` by the matching job names, so that an index can find their runs."""
+    search = wanted.search
+    for term in list(search.of("job")):
+        if any(isinstance(value, Pattern) and not value.is_exact for value in term.values):
+            names = await known_jobs(connection)
+            fits = [Pattern.exactly(name) for name in names if _names(term, name)]
+            search = search.but(term, replace(term, values=tuple(fits) or (Pattern(""),)))
+    return replace(wanted, search=search)
+
+
+def _names(term: Term, name: str) -> bool:
+    return any(
+        (
+            value.text == name
+            if value.is_exact
+            else fnmatchcase(name.lower(), value.text.lower().replace("[", "[[]"))
+        )
+        for value in term.values
+        if isinstance(value, Pattern)
+    )
+
+
+async def _first(connection: AsyncConnection, wanted: RunFilter, *more: Condition) -> _Rows:
+    """Return the newest matching runs, up to ``limit`` plus one."""
+    limit = wanted.limit + 1
+    select = _newest_of_few if _is_of_a_batch(wanted) else _all
+    parts = [select([*where, *more], limit) for where in _parts(wanted)]
+    statement = first_of(parts, [job_run.c.Id.desc()], limit)
+    found: _Rows = (await connection.execute(statement)).all()
+    return found
+
+
+def _all(where: Sequence[Condition], _: int) -> sa.Select[Any]:
+    return sa.select(job_run).where(*where)
+
+
+def _newest_of_few(where: Sequence[Condition], limit: int) -> sa.Select[Any]:
+    """Select the newest matching runs of a batch by sorting all of them.
+
+    ``Id + 0`` keeps the planner from scanning all runs from the newest down.
+    """
+    ids = sa.select(job_run.c.Id).where(*where).order_by((job_run.c.Id + 0).desc()).limit(limit)
+    return sa.select(job_run).where(job_run.c.Id.in_(ids.correlate(None)))
+
+
+def _is_of_a_batch(wanted: RunFilter) -> bool:
+    return any(not term.negated for term in wanted.search.of("batch"))
+
+
+def _parts(wanted: RunFilter) -> Iterator[list[Condition]]:
+    """Yield conditions for each combination of job and state. For each combination, an index returns the runs in id order."""
+    split = [one for key in ("job", "state") if (one := _single(wanted, key)) is not None]
+    number = 1
+    for one in split:
+        number *= len(one.values)
+    if number > _MOST_PARTS:
+        split = []
+    parts = [wanted.search]
+    for term in split:
+        parts = [one.but(term, replace(term, values=(value,))) for one in parts for value in term.values]  # fmt: skip
+    return (list(conditions(replace(wanted, search=one))) for one in parts)
+
+
+def _single(wanted: RunFilter, key: str) -> Term | None:
+    """Return the only term with this key, unless the term is negated or the key repeats."""
+    found = list(wanted.search.of(key))
+    return found[0] if len(found) == 1 and not found[0].negated else None
+
+
+async def _by_text(connection: AsyncConnection, wanted: RunFilter) -> _Rows:
+    """Return the newest runs for a search that needs the text index."""
+    border = await _border(connection, wanted)
+    near = [job_run.c.Id >= border] if border is not None else []
+    found = {row.Id: row for row in await _first(connection, wanted, *near)}
+    if border is not None and len(found) <= wanted.limit:
+        for older in await _far(connection, wanted, border):
+            found |= {row.Id: row for row in (await connection.execute(older)).all()}
+    return [found[one] for one in sorted(found, reverse=True)[: wanted.limit + 1]]
+
+
+async def _border(connection: AsyncConnection, wanted: RunFilter) -> int | None:
+    """Return the smallest id of the newest runs that are compared directly; ``None`` if no older runs exist."""
+    known_to_indexes = tuple(one for one in wanted.search.terms if one.key in _IN_ORDER and not one.negated)  # fmt: skip
+    search = replace(wanted.search, terms=known_to_indexes)
+    parts = [sa.select(job_run.c.Id).where(*where) for where in _parts(replace(wanted, search=search))]  # fmt: skip
+    newest = first_of(parts, [job_run.c.Id.desc()], _LOOKED_AT).subquery()
+    last = sa.select(sa.func.min(newest.c.Id), sa.func.count()).select_from(newest)
+    border, count = (await connection.execute(last)).one()
+    return border if count == _LOOKED_AT else None
+
+
+_IN_ORDER = frozenset({"job", "state", "since", "until", "run"})
+
+
+async def _far(connection: AsyncConnection, wanted: RunFilter, border: int) -> list[sa.Select[Any]]:
+    """Return the statements for runs older than the border."""
+    c, limit = job_run.c, wanted.limit + 1
+    every = sa.and_(*conditions(wanted), c.Id < border)
+    plain = sa.select(job_run).where(every).order_by(c.Id.desc()).limit(limit)
+    index = known.of(connection).texts
+    if not await index.is_there(connection):
+        return [plain]
+    active = [sa.select(job_run).where(c.State == state, every) for state in sorted(ACTIVE)]
+    due = sa.select(job_run).select_from(job_text_due.join(job_run, _IS_DUE)).where(every)
+    statements = [
+        index.find(clauses(wanted), every, limit, border),
+        first_of(active, [c.Id.desc()], limit),
+        due.order_by(job_text_due.c.RunId.desc()).limit(limit),
+    ]
+    if unseen := await index_keeper.unseen(connection):
+        statements.append(plain.where(c.Id <= unseen))
+    return statements
+
+
+_IS_DUE = sa.text("c_JobRun.Id = +c_JobTextDue.RunId")
+"""Join condition. The unary plus keeps SQLite from beginning with the longer table."""
+
+
+def first_of(
+    parts: Sequence[sa.Select[Any]], order: Sequence[sa.UnaryExpression[Any]], limit: int
+) -> sa.Select[Any]:
+    """Return the first rows of several selections, such as one selection a state. An index finds the first rows of each selection."""
+    if len(parts) == 1:
+        return parts[0].order_by(*order).limit(limit)
+    firsts = [sa.select(part.order_by(*order).limit(limit).subquery()) for part in parts]
+    every = sa.union_all(*firsts).subquery()
+    outer = ClauseAdapter(every)
+    return sa.select(every).order_by(*(outer.traverse(column) for column in order)).limit(limit)
+
+
+# Saved searches ("views") of a person.
+
+MOST = 50
+"""Limit of views a person."""
+LONGEST_NAME, LONGEST_SEARCH = 100, 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A saved search with a name."""
+
+    name: str
+    search: str
+
+
+async def of(connection: AsyncConnection, person: str) -> tuple[View, ...]:
+    """Return a person's views, ordered by name."""
+    c = job_view.c
+    mine = sa.select(c.Name, c.Search).where(c.Person == person).order_by(c.Name).limit(MOST)
+    return tuple(View(*row) for row in await connection.execute(mine))
+
+
+async def keep(connection: AsyncConnection, person: str, name: str, search: str) -> bool:
+    """Save a search under a name, replacing an earlier search of this name. Return ``False`` if the person has too many views."""
+    there = await of(connection, person)
+    if len(there) >= MOST and name not in {one.name for one in there}:
+        return False
+    row = {"Person": person, "Name": name, "Search": search}
+    keys = [job_view.c.Person, job_view.c.Name]
+    await connection.execute(known.of(connection).upsert(job_view, keys, row))
+    return True
+
+
+async def forget(connection: AsyncConnection, person: str, name: str) -> None:
+    """Remove a view."""
+    c = job_view.c
+    await connection.execute(sa.delete(job_view).where(c.Person == person, c.Name == name))

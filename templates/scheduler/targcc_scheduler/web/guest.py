@@ -1,0 +1,331 @@
+"""Run the scheduler inside an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.datastructures import State
+from starlette.middleware.gzip import GZipMiddleware
+
+from ..core.masking import mask
+from ..core.outage import Outage, in_short
+from ..features.accounts.oidc import OpenIDClient, Registration
+from ..features.accounts.oidc_pages import router as oidc_pages
+from ..features.accounts.pages import router as login_pages
+from ..features.accounts.providers import IdentityProvider, standard_providers
+from ..project import current
+from ..scheduler import Scheduler
+from ..settings import Settings
+from .addresses import address_routes, is_below, path_within, scope_below
+from .dashboard import router
+from .dashboard.flash import local_path
+from .dashboard.page_route import PageRoute
+from .host_login import HostLogin, ProxyLogin
+from .metrics import Metrics
+from .problems import Problem
+from .state import SCOPE_KEY, Web, remember
+
+# One scheduler in one host: a separate app below the prefix, and a start in the background.
+
+log = logging.getLogger("targcc.web.hosts.guest")
+
+_PATIENCE = 5.0
+"""Seconds that the host's start-up waits for the scheduler. After that, the scheduler's start continues in the background."""
+_WORTH_COMPRESSING = 1_000
+"""Minimum size of a compressed response, in bytes."""
+_LAST_WAIT = 10.0
+"""Seconds that the host's shutdown waits for a running start of the scheduler."""
+
+
+class Guest:
+    """The scheduler as an ASGI app below one prefix of a host, and the lifespan that starts and stops it.
+
+    Args:
+        settings: The settings; include the prefix and the mode.
+        scheduler: The scheduler; ``None`` creates a scheduler at the first use.
+        providers: Identity providers to ask before the providers for API tokens and passwords.
+        login: The login of the host; replaces the login page of the scheduler.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        scheduler: Scheduler | None = None,
+        *,
+        providers: Sequence[IdentityProvider] = (),
+        login: HostLogin | None = None,
+    ) -> None:
+        self.prefix = settings.dashboard_path
+        self._settings = settings
+        self._scheduler = scheduler
+        self._providers = tuple(providers)
+        self._login = login
+        self._app: FastAPI | None = None
+        self._ended = False
+        self._web: Web | None = None
+        remember(self.web)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request at or below the prefix; the endpoint of the host's route."""
+        if self._app is None:
+            self._app = self._make_app()
+        self._app.state.targcc = None if self._ended else self.web()
+        await self._app(scope_below(scope, self.prefix), receive, send)
+
+    def web(self) -> Web:
+        """Return the state that the pages share; created at the first call.
+
+        Without the lifespan, as under a server without lifespan events, the pages show and enqueue runs, but this process runs no jobs.
+        """
+        if self._web is None:
+            running = self._scheduler = self._scheduler or Scheduler(self._settings)
+            known: tuple[IdentityProvider, ...] = standard_providers(
+                running, self._settings.session_idle
+            )
+            if self._login is not None:
+                self._login.ask_also(known[0])
+                known = (self._login,)
+            elif self._settings.proxy_user_header:
+                known = (known[0], ProxyLogin(self._settings), *known[1:])
+            self._web = Web(
+                running,
+                Metrics(running),
+                (*self._providers, *known),
+                prefix=self.prefix,
+                host_login=self._login is not None,
+                openid=_openid(self._settings) if self._login is None else None,
+                login_url=self._login.login_url if self._login is not None else "",
+            )
+        return self._web
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, host: Any) -> AsyncIterator[None]:
+        """Start the scheduler with the host and stop the scheduler at the end. The host starts and serves even when the scheduler fails.
+
+        Args:
+            host: The host app. An attribute ``state`` of the app holds the shared state of the pages, for :func:`get_scheduler`.
+        """
+        web, state = self.web(), getattr(host, "state", None)
+        self._ended = False
+        if state is not None:
+            state.targcc = web
+            state.targcc_prefix = self.prefix
+        if self._login is not None:
+            self._login.host = host
+        mode = web.scheduler.settings.effective_mode
+        work = mode == "embedded" and getattr(state, "targcc_work", True)
+        stopping = asyncio.Event()
+        starting = asyncio.create_task(_start(web, stopping, work=work), name="targcc start")
+        await _first_try(web, starting)
+        try:
+            yield
+        finally:
+            self._ended = True
+            if state is not None:
+                state.targcc = None
+            stopping.set()
+            await asyncio.wait({starting}, timeout=_LAST_WAIT)
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await web.scheduler.stop()
+
+    def _make_app(self) -> FastAPI:
+        """Build the app below the prefix, separate from the host's dependencies, error handlers and route names."""
+        app = FastAPI(title=current().name, docs_url=None, redoc_url=None, openapi_url=None)
+        app.state.targcc_prefix = self.prefix
+        compress(app)
+        app.router.routes += _table(self.prefix, signs_in=self._login is None).routes
+        return app
+
+
+def compress(app: FastAPI) -> None:
+    """Compress the responses of an app for clients that accept gzip."""
+    app.add_middleware(GZipMiddleware, minimum_size=_WORTH_COMPRESSING, compresslevel=5)
+
+
+@cache
+def _table(prefix: str, *, signs_in: bool) -> APIRouter:
+    """Return the routes below a prefix, with or without a login page.
+
+    FastAPI builds the routes at the first request, which takes longer than ten responses. The apps of a process share the routes; the
+    routes read per-app values from the app's ``state``.
+    """
+    table = APIRouter()
+    table.routes += address_routes(prefix)
+    for pages in router.ROUTERS:
+        if pages not in _WAYS_IN or signs_in:
+            table.include_router(pages, prefix=prefix)
+    table.include_router(_elsewhere, prefix=prefix)
+    return table
+
+
+_elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@_elsewhere.get("/{path:path}")  # noqa: FAST003 - whatever it is
+async def no_such_page(request: Request) -> Response:
+    """A page for addresses that are none; one with a slash at its end leads to the one without."""
+    path, query = request.url.path, request.url.query
+    if path.endswith("/"):
+        shorter = local_path(request, path.rstrip("/"))
+        return RedirectResponse(f"{shorter}?{query}" if query else shorter, 307)
+    raise Problem(404, "No such page", "The address is not one of a page.")
+
+
+_WAYS_IN = (login_pages, oidc_pages)
+
+
+def _openid(settings: Settings) -> OpenIDClient | None:
+    """Return the client of the OpenID provider in the settings; ``None`` without a provider."""
+    if not settings.oidc_issuer:
+        return None
+    secret = settings.oidc_client_secret.get_secret_value()
+    mine = Registration(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_scopes)
+    return OpenIDClient(mine)
+
+
+async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:
+    """Start the scheduler; retry until the start succeeds or the host ends."""
+    outage, settings = Outage(log, "starting the scheduler"), web.scheduler.settings
+    if settings.effective_mode == "off":
+        web.trouble = settings.why_off
+        log.info(settings.why_off)
+        return
+    web.trouble = "it is starting"
+    while not stopping.is_set():
+        try:
+            await web.scheduler.start(work=work, schedule=work)
+            await web.metrics.start()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the host goes on
+            wait = outage.failed(error)
+            web.trouble = mask(in_short(error))
+            web.tried.set()
+            await _pause(stopping, wait)
+        else:
+            outage.over()
+            web.trouble = ""
+            return
+
+
+async def _first_try(web: Web, starting: asyncio.Task[None]) -> None:
+    """Wait for the first attempt to start, for at most ``_PATIENCE`` seconds."""
+    tried = asyncio.ensure_future(web.tried.wait())
+    await asyncio.wait({tried, starting}, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    tried.cancel()
+
+
+async def _pause(stopping: asyncio.Event, wait: timedelta) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait.total_seconds()):
+            await stopping.wait()
+
+
+# Wrap any ASGI app with the scheduler, and join two lifespans.
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+
+
+class Outer:
+    """An ASGI app around the host: the scheduler answers requests below its prefix, and the host answers all other requests.
+
+    Args:
+        app: The host.
+        guest: The scheduler.
+
+    Attributes:
+        state: The shared state of the scheduler's pages, like ``app.state`` of a FastAPI app.
+        prefix: The prefix of the scheduler.
+    """
+
+    def __init__(self, app: Any, guest: Guest) -> None:
+        self.app = app
+        self.state = State()
+        self.prefix = guest.prefix
+        self._guest = guest
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or handle the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        elif scope["type"] == "http" and is_below(path_within(scope), self.prefix):
+            mine = dict(scope)
+            mine.pop("path_params", None)  # set by a mount around this app
+            await self._guest(mine, receive, send)
+        else:
+            await self.app({**scope, SCOPE_KEY: self._guest.web()}, receive, send)
+
+    async def _live(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        host = _HostLife(self.app, scope)
+        said = await host.begin()
+        if said["type"] == "lifespan.startup.failed":
+            await send(said)
+            return
+        async with self._guest.lifespan(self):
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send(await host.end())
+
+
+class _HostLife:
+    """Run the lifespan of an app; an app without lifespan support is allowed.
+
+    Args:
+        app: The app.
+        scope: The scope of the server's lifespan; the app may fill the state in the scope.
+    """
+
+    def __init__(self, app: Any, scope: Any) -> None:
+        self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._app, self._scope = app, scope
+        self._living: asyncio.Task[None] | None = None
+
+    async def begin(self) -> dict[str, Any]:
+        """Send ``lifespan.startup`` and return the app's reply."""
+        self._living = asyncio.create_task(self._live())
+        return await self._ask("startup")
+
+    async def end(self) -> dict[str, Any]:
+        """Send ``lifespan.shutdown`` and return the app's reply."""
+        said = await self._ask("shutdown")
+        assert self._living is not None
+        await self._living
+        return said
+
+    async def _ask(self, what: str) -> dict[str, Any]:
+        """Send a lifespan message and return the reply; when the app has returned or failed, return ``complete``."""
+        assert self._living is not None
+        self._orders.put_nowait({"type": f"lifespan.{what}"})
+        answer = asyncio.ensure_future(self._answers.get())
+        await asyncio.wait({answer, self._living}, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        return {"type": f"lifespan.{what}.complete"}
+
+    async def _live(self) -> None:
+        try:
+            await self._app(self._scope, self._orders.get, self._answers.put)
+        except Exception as error:  # noqa: BLE001 - to servers, too, such an app has no lifespan
+            log.info("the app has no lifespan: %s", error)
+
+
+def both_lifespans(first: Lifespan, second: Lifespan) -> Lifespan:
+    """Join two lifespans into one: start the first, then the second; end the second, then the first."""
+
+    @contextlib.asynccontextmanager
+    async def both(app: Any) -> AsyncIterator[Any]:
+        async with first(app) as state, second(app):
+            yield state
+
+    return both
