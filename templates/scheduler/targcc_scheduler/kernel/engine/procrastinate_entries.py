@@ -2,7 +2,7 @@
 
 **The one exception to Procrastinate's public API** is taking entries: the statements below delete rows of ``procrastinate_jobs``.
 Procrastinate's worker fetches one job at a time and reports the end of each job. So each run would cost two more round trips, and two more
-statements on the server, than its claim and its outcome, which this engine writes in batches. The figures are in ``tests/benchmarks/README.md``.
+statements on the server, than its claim and its outcome, which this engine writes in batches. The figures are in ``docs/performance.md``.
 The statements use the columns of ``procrastinate_jobs`` that Procrastinate's own Django model publishes, and delete only entries of our
 tasks. A contract test checks the statements against the versions in ``PROVEN`` (``procrastinate.py``). Another benefit: no worker owns an
 entry, so a lost worker leaves no entry behind.
