@@ -1,4 +1,4 @@
-"""A job's name in its four forms: key, class, module and display name.
+"""The four forms of a job's name: key, class, module and display name.
 
 `DailyReport`, `DailyReportJob`, `daily_report`, `daily-report` and `"Daily Report"` all name one job: the key
 `DailyReport`, the class `DailyReportJob`, the file `jobs/daily_report.py`.

@@ -1,4 +1,4 @@
-"""Texts as a terminal may show them."""
+"""Escape texts for a terminal."""
 
 from __future__ import annotations
 

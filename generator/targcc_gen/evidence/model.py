@@ -1,4 +1,4 @@
-"""What the history of one job says about its schedule."""
+"""The evidence about one job: what its history says about its schedule."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ class Weighed:
         return sum(one.verdict is verdict for one in self.jobs.values())
 
 
-def some(moments: Sequence[datetime], most: int = 3) -> tuple[datetime, ...]:
+def latest_moments(moments: Sequence[datetime], most: int = 3) -> tuple[datetime, ...]:
     """The latest of some moments, in order."""
     return tuple(moments[-most:])
 
 
-def day(moment: datetime) -> str:
+def moment_text(moment: datetime) -> str:
     """A moment as people read it: ``Mon 5 Jan 2026 02:00``."""
     return f"{moment:%a} {moment.day} {moment:%b %Y %H:%M}"

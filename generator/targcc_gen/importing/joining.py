@@ -1,4 +1,4 @@
-"""The rows of an import into a project that is there: what the old server changed, what people changed, and what both did."""
+"""Import rows into an existing project: changes of the old server, of people, and of both."""
 
 from __future__ import annotations
 
@@ -7,14 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.importing.arrival import SPEC_FILE, Arrival, Request, base_row, queues_of, with_base
-from targcc_gen.importing.base import Base, BaseRow, plain
-from targcc_gen.importing.changes import Kind, RowChange
-from targcc_gen.importing.fields import FieldChange, merge, same, split
+from targcc_gen.importing.base import Base, BaseRow, FieldChange, merge, plain, same, split
+from targcc_gen.importing.changes import (
+    SPEC_FILE,
+    Arrival,
+    Kind,
+    Request,
+    RowChange,
+    base_row,
+    queues_of,
+    with_base,
+)
 from targcc_gen.importing.matching import Matched, matched, source_of
 from targcc_gen.render.tree import Owner, Tree, TreeFile
 from targcc_gen.sources.model import Import, ImportedJob
-from targcc_gen.spec import JobSpec, Spec, build_job, job_values
+from targcc_gen.spec import (
+    JobSpec,
+    Spec,
+    add_jobs,
+    add_queues,
+    build_job,
+    change_jobs,
+    job_values,
+    parse_spec,
+    remove_job,
+)
 from targcc_gen.sync import Action, Plan, Side, make_plan
 from targcc_gen.sync.jobs.removed import with_record
 
@@ -250,7 +267,6 @@ class _Joining:
 
     def _plan(self, text: str) -> Plan:
         from targcc_gen.render import job_paths, render_job
-        from targcc_gen.spec import add_jobs, add_queues, change_jobs, parse_spec, remove_job
 
         after = text
         for key in self._removed:

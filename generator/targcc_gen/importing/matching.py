@@ -1,4 +1,4 @@
-"""The rows of this import and those of the last one: which is which, by ID, and by name where an ID was given anew."""
+"""Match the rows of this import with those of the last: by ID, by name where the ID changed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from targcc_gen.errors import InputError
-from targcc_gen.importing.base import Base, BaseRow, plain
-from targcc_gen.importing.fields import NAMES
+from targcc_gen.importing.base import NAMES, Base, BaseRow, plain
 from targcc_gen.names import MAX_LENGTH, JobName
 from targcc_gen.sources.model import SECOND, Import, ImportedJob, Rejection
 from targcc_gen.spec import JobSpec, Spec, job_values

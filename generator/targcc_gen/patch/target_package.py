@@ -1,4 +1,4 @@
-"""Which package the scheduler lives in: that of the project's spec, or a new one beside the app's code."""
+"""The package that the scheduler is put in: that of the project's spec, or a new one beside the app's code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import package_problem
-from targcc_gen.patch.app.layout import SPEC, Layout
+from targcc_gen.patch.layout import SPEC, Layout
 
 if TYPE_CHECKING:
     from targcc_gen.render.tree import TreeFile

@@ -1,4 +1,4 @@
-"""Dates written as text: which orders of day, month and year a text can have, and the date that follows from an order.
+"""Dates as text: the orders of day, month and year that a text allows, and the date in an order.
 
 ``07/11/2016`` is 7 November or 11 July. Only another cell of the same file, the session of a script or a person can tell.
 """

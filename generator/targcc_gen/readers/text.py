@@ -1,4 +1,4 @@
-"""An exported file as text: which encoding it is in, found without asking. Binary files are refused in words."""
+"""The text of an exported file: detect its encoding, refuse binary files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text as a literal of the language it lands in: the only way by which text from a spec reaches a file."""
+"""Texts as literals of the language they land in: the only way from a spec's text into a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command prints for people: what was read, how each row ended, what differs."""
+"""The summary on the terminal: rows read, their outcome, differences."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from targcc_gen.evidence.model import Weighed
-from targcc_gen.parity.compare import Difference
-from targcc_gen.parity.overlaps import runner_queues
+from targcc_gen.parity.compare import runner_queues
+from targcc_gen.parity.shapes import Difference
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.rows import KnownTables
 from targcc_gen.report.verdicts import Standing, Standings, evidence_of, standings
 from targcc_gen.sources.model import Import
 

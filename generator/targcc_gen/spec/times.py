@@ -1,4 +1,4 @@
-"""The values of a spec that tell time: durations, instants, zones, cron expressions.
+"""Values that tell time: durations, instants, zones, cron expressions.
 
 Each is an annotated type that Pydantic checks. `targcc_scheduler.schedules` is imported only when there is something to parse.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, StrictStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from targcc_gen.spec.value_errors import problem
+from targcc_gen.spec.errors import problem
 
 if TYPE_CHECKING:
     from targcc_scheduler.schedules.cron import CronSchedule

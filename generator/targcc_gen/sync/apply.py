@@ -1,4 +1,4 @@
-"""Carry a plan out: all of it, or nothing.
+"""Apply a plan: all of it, or nothing.
 
 New files are staged and old ones copied first, so a full disk shows before anything is touched. Then every file is replaced in one step
 each, the lock last. Whatever fails in between, a signal too, is undone from the copies; after a kill the next run does that.
@@ -14,11 +14,8 @@ from pathlib import Path
 
 from targcc_gen.errors import ConflictError, TargccError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH
-from targcc_gen.sync.folder.claim import RunClaim
-from targcc_gen.sync.folder.disk import Disk
-from targcc_gen.sync.folder.files import Files
-from targcc_gen.sync.folder.journal import Journal, Pending, Step, digest_of
-from targcc_gen.sync.folder.recovery import busy, guarded
+from targcc_gen.sync.disk import Disk, Files
+from targcc_gen.sync.journal import Journal, Pending, RunClaim, Step, busy, digest_of, guarded
 from targcc_gen.sync.plan.plan import Action, Change, Plan
 
 

@@ -1,4 +1,4 @@
-"""The lock, `.targcc/lock.jsonl`: what the generator last wrote, so that it can tell its own text from people's.
+"""The lock, `.targcc/lock.jsonl`: the generator's last text of each file, to tell it from people's edits.
 
 One line of JSON for each file, sorted by path, so that git merges two branches that each added a job. A base is kept compressed,
 which leaves searches and editors in peace; bzip2 because its output is the same on every machine, unlike zlib's.
@@ -20,8 +20,8 @@ from typing import Any
 from targcc_gen import __version__
 from targcc_gen.errors import InputError
 from targcc_gen.render.tree import LOCK_PATH, Owner, path_problem
-from targcc_gen.spec.sharing.upstream import PREFIX
-from targcc_gen.sync.folder.disk import Disk
+from targcc_gen.spec.library import PREFIX
+from targcc_gen.sync.disk import Disk
 
 FORMAT = 1
 _MAX_LOCK = 64_000_000

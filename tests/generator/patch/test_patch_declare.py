@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from targcc_gen.declare.dependency import declare, undeclare
-from targcc_gen.declare.needed import Needed, published
-from targcc_gen.declare.texts import Texts
-from targcc_gen.patch.exclusions import exclusions
-from targcc_gen.render.origin import Origin
+from targcc_gen.dependencies.declare import Texts, declare, undeclare
+from targcc_gen.dependencies.dependency import Dependency, index_dependency
+from targcc_gen.patch.prepare import exclusions
+from targcc_gen.render.package import Origin
 
 WHEEL = "vendor/targcc_scheduler-1.0-py3-none-any.whl"
-NEEDED = [Needed("targcc-scheduler", ("run",), "==1.0", WHEEL)]
-RUNS_ON = [published(one) for one in ("alembic>=1.16", "Click>=8.2,<9", "sqlalchemy[asyncio]>=2.1")]
+NEEDED = [Dependency("targcc-scheduler", ("run",), "==1.0", WHEEL)]
+RUNS_ON = [
+    index_dependency(one) for one in ("alembic>=1.16", "Click>=8.2,<9", "sqlalchemy[asyncio]>=2.1")
+]
 PIN = '"targcc-scheduler[run]==1.0"'
 SOURCE = f'targcc-scheduler = {{ path = "{WHEEL}" }}\n'
 POETRY = f'targcc-scheduler = {{ path = "{WHEEL}", extras = ["run"] }}\n'
@@ -121,7 +122,7 @@ def test_the_dependency_is_declared_and_undeclared(tmp_path: Path, name: str, en
 
 
 def undeclared(
-    root: Path, needed: Sequence[Needed], path: str = ""
+    root: Path, needed: Sequence[Dependency], path: str = ""
 ) -> list[tuple[str, bytes, bytes]]:
     texts = Texts(root)
     undeclare(texts, needed, path)
@@ -221,13 +222,13 @@ def test_the_projects_own_tools_are_told_to_leave_the_source_alone(tmp_path: Pat
     ]
 
 
-SOURCE_TREE = Needed("targcc-scheduler", ("run",), "==1.0", "vendor/targcc-scheduler")
-GIT = Needed(
+SOURCE_TREE = Dependency("targcc-scheduler", ("run",), "==1.0", "vendor/targcc-scheduler")
+GIT = Dependency(
     "targcc-scheduler",
     ("run",),
     origin=Origin("https://git.example.com/gen", commit="a" * 40, folder="templates/scheduler"),
 )
-FILE = Needed(
+FILE = Dependency(
     "targcc-scheduler", ("run",), origin=Origin("https://x.example.com/s.whl", sha256="b" * 64)
 )
 AT_GIT = f"git+https://git.example.com/gen@{'a' * 40}#subdirectory=templates/scheduler"

@@ -10,12 +10,12 @@ import pytest
 from targcc_gen import assets
 from targcc_gen.errors import InputError
 from targcc_gen.render import render_job
-from targcc_gen.render.environments import different
-from targcc_gen.render.job.jobs import schedule_words
+from targcc_gen.render.jobs import schedule_words
+from targcc_gen.render.vendor import environment_source
 from targcc_gen.spec import add_job, build_job, dump_spec, parse_spec, remove_job, rename_job
-from targcc_gen.spec.branches.merge import merge_specs
-from targcc_gen.spec.docs.schema import spec_schema
-from targcc_gen.spec.reading.problems import SpecErrors
+from targcc_gen.spec.errors import SpecErrors
+from targcc_gen.spec.json_schema import spec_schema
+from targcc_gen.spec.merge import merge_specs
 
 SPEC = """\
 targcc: 1
@@ -144,7 +144,7 @@ def test_what_is_wrong_has_its_place(body, place, message, advice):
 
 def test_the_scheduler_is_told_what_an_environment_says():
     spec = parse_spec(SPEC)
-    said = ast.literal_eval(different(spec, spec.environments["staging"]))
+    said = ast.literal_eval(environment_source(spec, spec.environments["staging"]))
     assert said["job_options"] == {
         "TellSales": {"on_duplicate": "throttle 1m", "expires_in": "none"},
         "MonthEnd": {"overlap": "allow", "paused": True},

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from targcc_gen.cli.commands.change.scheduler import scheduler
-from targcc_gen.cli.commands.create.patch import patch
+from targcc_gen.cli.commands.patch import patch
+from targcc_gen.cli.commands.scheduler import scheduler
 from targcc_gen.errors import TargccError
 from targcc_gen.render import render_project
 from targcc_gen.render.wheel import wheel_path

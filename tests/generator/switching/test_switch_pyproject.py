@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from targcc_gen.render import render_project
 from targcc_gen.spec import parse_spec
-from targcc_gen.sync.inherited import pyproject
+from targcc_gen.sync import pyproject
 
 SPEC = "targcc: 1\nproject: {{name: acme-jobs}}\nscheduler: {}\njobs:\n  A: {{type: manual}}\n"
 PIN = "targcc-scheduler[run]=="
@@ -20,7 +20,7 @@ def rendered(way: str) -> str:
 
 
 def follow(mine: str, before: str, after: str) -> str:
-    found = pyproject.follow(before.encode(), mine.encode(), after.encode())
+    found = pyproject.merge_pyproject(before.encode(), mine.encode(), after.encode())
     return found.text.decode()
 
 

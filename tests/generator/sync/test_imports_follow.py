@@ -1,8 +1,8 @@
 """What people's modules import from the scheduler follows it; nothing else in them changes."""
 
 import pytest
-from targcc_gen.sync.imports_follow.names import Names
-from targcc_gen.sync.imports_follow.rewrite import Here, Rewritten, rewrite
+from targcc_gen.sync.renames.import_names import Names
+from targcc_gen.sync.renames.import_rewrite import Here, Rewritten, rewrite
 
 OLD = {
     "__init__.py": "from .job import job\n",

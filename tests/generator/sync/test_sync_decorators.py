@@ -1,8 +1,8 @@
 """A job's decorator follows the spec; what people wrote stays, to the byte."""
 
 import pytest
-from targcc_gen.sync.decorators.sync_decorator import sync_decorator
-from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.jobs.decorator_merge import sync_decorator
+from targcc_gen.sync.merge import Side
 
 PLAIN = '''"""Mail sales."""
 

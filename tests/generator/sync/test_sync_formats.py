@@ -8,7 +8,7 @@ import black
 import pytest
 from targcc_gen.render.tree import Layout
 from targcc_gen.sync import Action, Change, Owner, Tree, TreeFile, apply, make_plan
-from targcc_gen.sync.merging.normal import says_the_same
+from targcc_gen.sync.merge_python import says_the_same
 from targcc_gen.sync.renames.table import Renames
 
 PATH = "src/acme/runs.py"

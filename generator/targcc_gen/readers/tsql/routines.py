@@ -1,12 +1,11 @@
-"""Procedures, triggers, functions and views of a script: no data, but their words tell what they use."""
+"""Find procedures, triggers, functions and views of a script; their words tell what they use."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 
-from targcc_gen.readers.rows import Item, Remark, RemarkKind, Routine
-from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Routine
 from targcc_gen.readers.text import Truncated
 from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token
 

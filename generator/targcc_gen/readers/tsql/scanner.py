@@ -1,4 +1,4 @@
-"""Tokens of a T-SQL script, read from a stream in bounded memory.
+"""Scan the tokens of a T-SQL script from a stream, in bounded memory.
 
 Only the lexical rules of T-SQL are here: nested comments, ``''`` and ``]]``, ``GO`` on a line of its own, lines that are meant for
 sqlcmd. A token that reaches the end of what is in memory is read again with more text behind it.

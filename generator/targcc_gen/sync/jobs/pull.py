@@ -1,4 +1,4 @@
-"""The other direction: what a job says in the code goes into the spec."""
+"""Pull: carry a job's values from its code into the spec."""
 
 from __future__ import annotations
 
@@ -15,22 +15,30 @@ from targcc_gen.names import JobName, same_job
 from targcc_gen.render import job_paths, render_job
 from targcc_gen.spec import Param, add_job, build_job, change_jobs, job_values
 from targcc_gen.spec.blueprint_names import own_params
-from targcc_gen.spec.ties.rules import OF_UNIQUE
-from targcc_gen.sync.decorators.meaning import Unread, spec_values
-from targcc_gen.sync.decorators.model import (
+from targcc_gen.spec.rules import OF_UNIQUE
+from targcc_gen.sync.disk import Disk
+from targcc_gen.sync.jobs.arguments import (
+    PARAMS,
+    PROCEDURE,
+    Drift,
+    closest_blueprint,
+    constant_name,
+    declared,
+    drift,
+)
+from targcc_gen.sync.jobs.decorator import (
     ALIASES,
     DESCRIPTION,
     LEFT_SPEC,
     NAME,
     SCHEDULE,
     DecoratedJob,
+    Unread,
     job_in,
+    spec_values,
 )
-from targcc_gen.sync.decorators.sync_decorator import WHEN, drifted
-from targcc_gen.sync.folder.disk import Disk
-from targcc_gen.sync.jobs.arguments import PARAMS, PROCEDURE, Drift, declared, drift
-from targcc_gen.sync.jobs.left import key_of, stray_job
-from targcc_gen.sync.jobs.shape import closest_blueprint, constant_name
+from targcc_gen.sync.jobs.decorator_merge import WHEN, drifted
+from targcc_gen.sync.jobs.removed import key_of, stray_job
 from targcc_gen.sync.lock import Lock
 
 if TYPE_CHECKING:
@@ -284,7 +292,7 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
     if name == "stored-procedure" and "PROCEDURE" in now.constants:
         values["procedure"] = ast.literal_eval(now.constants["PROCEDURE"])
     if DESCRIPTION not in values:
-        from targcc_gen.render.job.blueprints import blueprint
+        from targcc_gen.render.blueprints import blueprint
 
         if now.docstring not in {"", blueprint(name).docstring}:
             values[DESCRIPTION] = now.docstring
@@ -321,7 +329,7 @@ def _blueprint(spec: Spec, key: str, job: JobSpec, text: bytes) -> str:
 
 def _params(text: bytes) -> dict[str, Any]:
     """The typed arguments that a spec can say; others stay the code's alone."""
-    from targcc_gen.render.job.signatures import own_parameters
+    from targcc_gen.render.blueprints import own_parameters
 
     found: dict[str, str] = {}
     try:

@@ -1,4 +1,4 @@
-"""A job that was renamed: its module and its test go to their new places with their edits, and what names it follows."""
+"""Rename a job: its module and test move with their edits, and references follow."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from targcc_gen.names import JobName
 from targcc_gen.render.tree import JobMove, Owner, Tree
-from targcc_gen.sync.folder.disk import Disk, OnDisk
+from targcc_gen.sync.disk import Disk, OnDisk
 from targcc_gen.sync.lock import Lock, LockEntry
-from targcc_gen.sync.merging.text import is_binary, plain
-from targcc_gen.sync.plan.outcome import Outcome
-from targcc_gen.sync.plan.plan import Action, Change
+from targcc_gen.sync.merge import is_binary, plain
+from targcc_gen.sync.plan.plan import Action, Change, Outcome
 
 if TYPE_CHECKING:
     from targcc_gen.render.tree import TreeFile

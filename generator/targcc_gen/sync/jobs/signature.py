@@ -1,4 +1,4 @@
-"""The arguments of a job's `execute` follow the spec's `params` by libcst, as far as the body allows it."""
+"""Merge the spec's `params` into a job's `execute` by libcst, as far as its body allows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from targcc_gen.render.job.imports import with_head
-from targcc_gen.render.job.signatures import broken_signature, own_parameters
-from targcc_gen.sync.jobs.shape import constant_name
-from targcc_gen.sync.merging.merge import Collision
+from targcc_gen.render.blueprints import broken_signature, own_parameters
+from targcc_gen.render.python_source import with_head
+from targcc_gen.sync.jobs.arguments import constant_name
+from targcc_gen.sync.merge import Collision
 
 Declared = dict[str, tuple[str, str]]
 """The type and the default of each argument, as source; no default is empty."""

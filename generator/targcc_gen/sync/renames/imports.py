@@ -1,4 +1,4 @@
-"""What a module imports, and how another place has to import the same."""
+"""Imports of a module: what it imports, how another place imports the same, names it lacks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from targcc_gen.render.package import SOURCE_TREE
+
+# Imports, seen from another place.
 
 _RELATIVE = re.compile(r"^(\s*)from (\.+)([\w.]*) import (\w+)(?: as (\w+))?(\s*(?:#.*)?)$")
 
@@ -278,3 +280,51 @@ def _relative(one: Import, module: list[str], new: str) -> Import:
     level = 1 + len(here) - common
     there = ".".join(module[common:])
     return replace(one, module=there, level=level, line="")
+
+
+# Names that a merged module uses, and whether it still has them.
+
+
+def with_needed_imports(merged: bytes, mine: bytes) -> bytes | None:
+    """The merged module, with the imports that the person's lines need and the generator's have no more use for.
+
+    Returns:
+        The text, or None where the person's lines use what the generator does not define there any more.
+    """
+    try:
+        text, before = merged.decode(), Module(mine.decode())
+        missing = (_used_names(text) - _bound_names(text)) & before.names
+    except (SyntaxError, ValueError):
+        return None
+    if not missing:
+        return merged
+    if missing - set(before.imports):
+        return None
+    needed = [before.imports[name].statement for name in sorted(missing)]
+    return Module(text).with_imports(needed).encode()
+
+
+def _used_names(text: str) -> set[str]:
+    return {
+        node.id
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def _bound_names(text: str) -> set[str]:
+    """Every name that is bound anywhere in the module; enough to see what is bound nowhere."""
+    found = set(Module(text).names)
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                found.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.add(name)
+            case ast.ClassDef(name=name):
+                found.add(name)
+            case ast.alias(name=name, asname=alias):
+                found.add(alias or name.partition(".")[0])
+            case _:
+                pass
+    return found
