@@ -121,7 +121,7 @@ class Switch:
         """What a program is told beside the plan."""
         return {
             "scheduler": self.way,
-            "edits": [one.to_json() for one in self.edits],
+            "edits": [edit.to_json() for edit in self.edits],
             "stays": list(self.stays),
         }
 
@@ -152,15 +152,15 @@ def prepare(
             hint="bring the project up to date first: targcc-gen regenerate",
         )
     before = render(spec, text)
-    found = tuple(edits(root, FOLDER, lock, before))
+    edited = tuple(edits(root, FOLDER, lock, before))
     texts = Texts(root)
     declared = redeclared(texts, spec, after, lock)
     written = TreeFile(SPEC_FILE, changed.encode(), Owner.SCAFFOLD, replaces=text.encode())
     replaced = {file.path: file for file in (*requirement_files(texts, declared), written)}
     tree = replace(tree, files=dict(sorted({**tree.files, **replaced}.items())))
-    plan = _dropping(make_plan(tree, root), {one.path for one in found})
+    plan = _dropping(make_plan(tree, root), {edit.path for edit in edited})
     own = tuple(own_files(root, FOLDER, lock))
-    return Switch(way, plan, found, own, drop_edits, declared)
+    return Switch(way, plan, edited, own, drop_edits, declared)
 
 
 def remove_empty_folders(plan: Plan) -> None:
@@ -201,7 +201,7 @@ def redeclared(texts: Texts, before: Spec, after: Spec, lock: Lock) -> Declared 
         return None
     undeclare(texts, app_dependencies(before))  # first, since it is more than a name in a list
     for path, entry in lock.entries.items():
-        undeclare(texts, [index_dependency(one) for one in entry.added], path)
+        undeclare(texts, [index_dependency(added) for added in entry.added], path)
     return declare(texts, app_dependencies(after))
 
 
@@ -216,12 +216,12 @@ def _dropping(plan: Plan, lost: Collection[str]) -> Plan:
     """The plan in which edited files go too."""
     changes = tuple(
         (
-            replace(one, action=Action.DELETE, reason="your edits of it are dropped")
-            if one.path in lost and one.action is Action.KEEP
-            else one
+            replace(change, action=Action.DELETE, reason="your edits of it are dropped")
+            if change.path in lost and change.action is Action.KEEP
+            else change
         )
-        for one in plan.changes
+        for change in plan.changes
     )
-    gone = {one.path for one in changes if one.action is Action.DELETE}
+    gone = {change.path for change in changes if change.action is Action.DELETE}
     entries = {path: entry for path, entry in plan.lock.entries.items() if path not in gone}
     return replace(plan, changes=changes, lock=replace(plan.lock, entries=entries))

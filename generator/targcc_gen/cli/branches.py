@@ -69,8 +69,8 @@ class DisputedError(ConflictError):
     def __init__(self, root: Path, before: str, merged: MergedSpec) -> None:
         ours, theirs = merged.names
         lines = [
-            f"  {'.'.join(one.path)}: {_value_text(one.ours)} ({ours}), {_value_text(one.theirs)} ({theirs})"
-            for one in merged.disputed
+            f"  {'.'.join(dispute.path)}: {_value_text(dispute.ours)} ({ours}), {_value_text(dispute.theirs)} ({theirs})"
+            for dispute in merged.disputed
         ]
         count = len(lines)
         what = "a key" if count == 1 else f"{count} keys"

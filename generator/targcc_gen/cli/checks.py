@@ -162,8 +162,8 @@ def _environment(root: Path) -> Iterator[Finding]:
     if len(carried) != 1 or not folders:
         return
     pattern = f"[Ll]ib/**/site-packages/{PACKAGE}-*.dist-info"
-    found = [path.name for path in (root / folders[0]).glob(pattern)]
-    installed = [name.removeprefix(f"{PACKAGE}-").removesuffix(".dist-info") for name in found]
+    wheels = [path.name for path in (root / folders[0]).glob(pattern)]
+    installed = [name.removeprefix(f"{PACKAGE}-").removesuffix(".dist-info") for name in wheels]
     if not installed:
         what = f"{folders[0]} has no {DISTRIBUTION}, and the project carries {carried[0]}"
     elif carried[0] in installed or carried[0].partition("+")[0] in installed:
@@ -189,14 +189,14 @@ def _update(root: Path) -> str:
 
 def _settings(root: Path) -> dict[str, str]:
     """The scheduler's settings, from `.env` and the environment as it reads them."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     env = root / ".env"
     if env.is_file():
         for line in env.read_text(encoding="utf-8", errors="replace").splitlines():
             name, equals, value = line.partition("=")
             if equals and not name.lstrip().startswith("#"):
-                found[name.removeprefix("export ").strip().upper()] = value.strip().strip("\"'")
-    return found | {name.upper(): value for name, value in os.environ.items()}
+                result[name.removeprefix("export ").strip().upper()] = value.strip().strip("\"'")
+    return result | {name.upper(): value for name, value in os.environ.items()}
 
 
 def _database(root: Path, url: str) -> Finding:

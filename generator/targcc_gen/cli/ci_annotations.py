@@ -40,12 +40,16 @@ class Annotation:
 
 def show(annotations: Iterable[Annotation], kind: str) -> None:
     """Print annotations in one of the formats."""
-    found = list(annotations)
+    shown = list(annotations)
     if kind == "gitlab":
-        click.echo(json.dumps([_of_gitlab(one) for one in found], indent=2, ensure_ascii=False))
+        click.echo(
+            json.dumps(
+                [_of_gitlab(annotation) for annotation in shown], indent=2, ensure_ascii=False
+            )
+        )
         return
-    for one in found:
-        click.echo(_of_github(one))
+    for annotation in shown:
+        click.echo(_of_github(annotation))
 
 
 def of_plan(plan: Plan) -> Iterator[Annotation]:
@@ -62,9 +66,9 @@ def of_plan(plan: Plan) -> Iterator[Annotation]:
 def of_spec_errors(errors: SpecErrors, root: Path) -> Iterator[Annotation]:
     """What is wrong with a spec."""
     path = f"{_below_repository(root)}targcc.yaml"
-    for one in errors.problems:
-        hint = f": {one.hint}" if one.hint else ""
-        yield Annotation(path, one.line + 1, f"{one.message}{hint}", is_conflict=True)
+    for problem in errors.problems:
+        hint = f": {problem.hint}" if problem.hint else ""
+        yield Annotation(path, problem.line + 1, f"{problem.message}{hint}", is_conflict=True)
 
 
 def of_error(error: TargccError, root: Path) -> Iterator[Annotation]:
@@ -81,16 +85,16 @@ def _of_change(change: Change, prefix: str) -> Iterator[Annotation]:
         if not change.collisions:
             yield Annotation(path, 1, reason, is_conflict=True)
         return
-    found = _HUNK.search(change.diff())
-    line = max(1, int(found[1]) + _CONTEXT) if found and int(found[1]) > 1 else 1
+    match = _HUNK.search(change.diff())
+    line = max(1, int(match[1]) + _CONTEXT) if match and int(match[1]) > 1 else 1
     words = f"{change.action.value} {change.path}" + (f": {change.reason}" if change.reason else "")
     yield Annotation(path, line, f"{words}. Run: targcc-gen regenerate")
 
 
-def _of_github(one: Annotation) -> str:
-    level = "error" if one.is_conflict else "warning"
-    where = f"file={_escaped(one.path, more=True)},line={one.line},title=targcc-gen"
-    return f"::{level} {where}::{_escaped(one.message)}"
+def _of_github(annotation: Annotation) -> str:
+    level = "error" if annotation.is_conflict else "warning"
+    where = f"file={_escaped(annotation.path, more=True)},line={annotation.line},title=targcc-gen"
+    return f"::{level} {where}::{_escaped(annotation.message)}"
 
 
 def _escaped(text: str, *, more: bool = False) -> str:
@@ -102,14 +106,14 @@ def _escaped(text: str, *, more: bool = False) -> str:
     return text
 
 
-def _of_gitlab(one: Annotation) -> dict[str, object]:
-    text = f"{one.path}\0{one.message}\0{one.line}"
+def _of_gitlab(annotation: Annotation) -> dict[str, object]:
+    text = f"{annotation.path}\0{annotation.message}\0{annotation.line}"
     return {
-        "description": one.message,
+        "description": annotation.message,
         "check_name": "targcc-gen",
         "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
-        "severity": "critical" if one.is_conflict else "minor",
-        "location": {"path": one.path, "lines": {"begin": one.line}},
+        "severity": "critical" if annotation.is_conflict else "minor",
+        "location": {"path": annotation.path, "lines": {"begin": annotation.line}},
     }
 
 

@@ -72,12 +72,12 @@ def _is_of_a_job(path: str) -> bool:
 def _show_rows(arrival: Arrival) -> None:
     from targcc_gen.importing.changes import Kind
 
-    told = [row for row in arrival.rows if row.kind is not Kind.UNCHANGED]
+    rows = [row for row in arrival.rows if row.kind is not Kind.UNCHANGED]
     if len(added := arrival.having(Kind.ADDED)) > _MANY_ADDED:
-        told = [row for row in told if row not in added]
+        rows = [row for row in rows if row not in added]
         click.echo(f"{_kind(added[0])} {len(added)} jobs")
-    width = min(_WIDEST, max((len(row.key) for row in told), default=0))
-    for row in sorted(told, key=lambda row: row.kind is Kind.CONFLICT):
+    width = min(_WIDEST, max((len(row.key) for row in rows), default=0))
+    for row in sorted(rows, key=lambda row: row.kind is Kind.CONFLICT):
         words = visible(f"{row.key:<{width}}  {row.words()}")
         click.echo(f"{_kind(row)} {words}".rstrip())
     if unchanged := arrival.having(Kind.UNCHANGED):
@@ -106,7 +106,7 @@ def refuse_conflicts(arrival: Arrival) -> None:
     if blocked := arrival.plan.conflicts:
         files = "1 file" if len(blocked) == 1 else f"{len(blocked)} files"
         what = "--mine JOB keeps what you wrote, --old JOB takes what the old server says"
-        if not all(one.settleable for one in blocked) or any(one.before is None for one in blocked):
+        if not all(row.settleable for row in blocked) or any(row.before is None for row in blocked):
             what = "Move what is in the way, then run it again"
         raise UndecidedError(f"{files} in conflict: nothing was written. {what}.")
 

@@ -56,8 +56,13 @@ def of_error(error: TargccError) -> list[dict[str, Any]]:
     if problems is not None:
         name = getattr(error, "filename", "")
         return [
-            _entry(error.code, one.message, one.hint, (name, one.line + 1, one.column + 1))
-            for one in problems
+            _entry(
+                error.code,
+                problem.message,
+                problem.hint,
+                (name, problem.line + 1, problem.column + 1),
+            )
+            for problem in problems
         ]
     return [of_text(error.code, error.message, error.hint)]
 

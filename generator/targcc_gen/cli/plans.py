@@ -158,16 +158,18 @@ NO_SUCCESSOR = "it has no successor"
 
 def _without_plain_moves(changes: list[Change]) -> list[Change]:
     """The changes but those of files that nobody edited and that only moved: of these, how many there are."""
-    moved = [one for one in changes if one.moved and one.action in {"create", "delete"}]
-    plain = {one.path for one in moved if not one.left and one.owner.value == "managed"}
-    gone = [one for one in changes if one.action == "delete" and one.reason == NO_SUCCESSOR]
-    left = sum(one.action == "delete" and one.path in plain for one in changes)
+    moved = [change for change in changes if change.moved and change.action in {"create", "delete"}]
+    plain = {change.path for change in moved if not change.left and change.owner.value == "managed"}
+    gone = [
+        change for change in changes if change.action == "delete" and change.reason == NO_SUCCESSOR
+    ]
+    left = sum(change.action == "delete" and change.path in plain for change in changes)
     if left:
         files = "1 file of targcc-gen's has" if left == 1 else f"{left} files of targcc-gen's have"
         more = f", {len(gone)} {'is' if len(gone) == 1 else 'are'} gone" if gone else ""
         click.echo(f"{click.style('move'.ljust(9), fg='cyan')} {files} another place now{more}")
-        plain |= {one.path for one in gone}
-    return [one for one in changes if one.path not in plain]
+        plain |= {change.path for change in gone}
+    return [change for change in changes if change.path not in plain]
 
 
 def _without_source_tree(changes: list[Change]) -> list[Change]:
@@ -175,19 +177,19 @@ def _without_source_tree(changes: list[Change]) -> list[Change]:
     from targcc_gen.render.package import SOURCE_TREE
 
     plain = [
-        one
-        for one in changes
-        if one.path.startswith(f"{SOURCE_TREE}/")
-        and one.action in {"create", "update", "delete"}
-        and (not one.reason or one.action == "delete")
+        change
+        for change in changes
+        if change.path.startswith(f"{SOURCE_TREE}/")
+        and change.action in {"create", "update", "delete"}
+        and (not change.reason or change.action == "delete")
     ]
     if len(plain) <= _MOST_OF_SOURCE:
         return changes
-    counts = Counter(one.action for one in plain)
+    counts = Counter(change.action for change in plain)
     for action, count in counts.items():
         name = click.style(f"{action.value:<9}", fg=_COLORS[action.value])
         click.echo(f"{name} {SOURCE_TREE}/  ({count} files)")
-    return [one for one in changes if one not in plain]
+    return [change for change in changes if change not in plain]
 
 
 def _show_left(left: Collision) -> None:
@@ -279,10 +281,10 @@ def show_new_project(plan: Plan, spec: Spec) -> None:
 
 def _rows(changes: list[Change], package: str) -> Iterator[tuple[str, str, str]]:
     """Place, owner and a few words: what people edit first, then folders, then single files."""
-    told = [change for change in changes if change.summary]
+    listed = [change for change in changes if change.summary]
     place_of_jobs = f"src/{package}/jobs/"
-    jobs = [change for change in told if place_of_jobs in change.path]
-    for change in told:
+    jobs = [change for change in listed if place_of_jobs in change.path]
+    for change in listed:
         if place_of_jobs not in change.path:
             yield change.path, change.owner.shown, change.summary
     for change in jobs[:_MAX_JOBS]:

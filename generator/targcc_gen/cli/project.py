@@ -65,9 +65,9 @@ def open_project(given: Path | None, *, writes: bool = False, merges: bool = Fal
             return Project(
                 root, merged.text, whole_spec(merged.text, root, shown(path)), text, merged
             )
-        said = _saying_vendored(root, text)
-        if said != text:
-            return Project(root, said, whole_spec(said, root, shown(path)), text)
+        spec = _saying_vendored(root, text)
+        if spec != text:
+            return Project(root, spec, whole_spec(spec, root, shown(path)), text)
     return Project(root, text, whole_spec(text, root, shown(path)))
 
 

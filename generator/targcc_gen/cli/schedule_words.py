@@ -39,9 +39,9 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
     runs: list[datetime] = []
     notes: list[str] = []
     if schedule is not None:
-        held, said = _held(spec, job, schedule)
+        held, calendars = _held(spec, job, schedule)
         runs = list(islice(held.iter(start, parse_zone(zone)), _RUNS))
-        notes = [*said, *notes_on(schedule, zone, start, _YEAR)]
+        notes = [*calendars, *notes_on(schedule, zone, start, _YEAR)]
     return {
         "name": key,
         "schedule": schedule_words(job),
@@ -77,14 +77,21 @@ def _held(spec: Spec, job: JobSpec, schedule: Schedule) -> tuple[Schedule, list[
 
     queue = spec.queues.get(job.queue or spec.defaults.queue)
     named = [*(job.calendar or ()), *(queue.calendar or () if queue else ())]
-    said = {name: one.model_dump(exclude_none=True) for name, one in spec.calendars.items()}
+    calendar_values = {
+        name: calendar_spec.model_dump(exclude_none=True)
+        for name, calendar_spec in spec.calendars.items()
+    }
     # One that a file has which the spec extends is not known here.
-    calendars = [calendar_of(name, said, None) for name in dict.fromkeys(named) if name in said]
+    calendars = [
+        calendar_of(name, calendar_values, None)
+        for name in dict.fromkeys(named)
+        if name in calendar_values
+    ]
     on_holiday = job.on_holiday or (queue.on_holiday if queue else None) or "skip"
     held = respecting(schedule, calendars, on_holiday)
     if not isinstance(held, WorkingSchedule):
         return schedule, []
-    family = {one.name for calendar in calendars for one in calendar.family()}
+    family = {calendar_spec.name for calendar in calendars for calendar_spec in calendar.family()}
     files = [spec.calendars[name].ics for name in sorted(family) if spec.calendars[name].ics]
     notes = [held.describe().removeprefix(f"{schedule.describe()}, ")]
     return held, [*notes, *(f"the days in {file} are not counted here" for file in files)]

@@ -96,7 +96,7 @@ class Declared:
         install: The command that then installs it.
         lines: What to add by hand, when no file is edited.
         added: The requirements that are new in the file.
-        there: Those that the file has, which may ask for other versions.
+        present: Those that the file has, which may ask for other versions.
     """
 
     path: str
@@ -106,7 +106,7 @@ class Declared:
     install: str
     lines: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
-    there: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,22 +128,22 @@ class _Place:
 
 def declare(texts: Texts, needed: Sequence[Dependency]) -> Declared:
     """Declare what is needed beside FastAPI, or where the project's own dependencies are; `texts` has it then."""
-    places = _places(texts, "".join(one.pip_options for one in needed))
+    places = _places(texts, "".join(dependency.pip_options for dependency in needed))
     for place in sorted(places, key=lambda place: not _has_fastapi(texts, place.path)):
         before = texts.read(place.path) or b""
-        new = [one for one in needed if not _has(texts, place, one)]
+        new = [dependency for dependency in needed if not _has(texts, place, dependency)]
         after = _with(texts, place, new)
         if after is None:
             continue
         texts.put(place.path, after)
         if _without(texts, place, new) == before:
-            there = tuple(one.pinned for one in needed if one not in new)
-            added = tuple(one.pinned for one in new)
+            present = tuple(dependency.pinned for dependency in needed if dependency not in new)
+            added = tuple(dependency.pinned for dependency in new)
             return Declared(
-                place.path, before, after, place.where, place.install, added=added, there=there
+                place.path, before, after, place.where, place.install, added=added, present=present
             )
         texts.put(place.path, before)
-    lines = tuple(one.pip_line for one in needed)
+    lines = tuple(dependency.pip_line for dependency in needed)
     shown = " ".join(f'"{line}"' for line in lines)
     return Declared("", b"", b"", "", f"python -m pip install {shown}", lines)
 
@@ -155,12 +155,17 @@ def update_command(texts: Texts, needed: Sequence[Dependency]) -> str:
         texts: The project's files.
         needed: What is declared.
     """
-    options = "".join(one.pip_options for one in needed)
+    options = "".join(dependency.pip_options for dependency in needed)
     places = _places(texts, options)
     command = next(
-        (place.install for place in places if any(_has(texts, place, one) for one in needed)), ""
+        (
+            place.install
+            for place in places
+            if any(_has(texts, place, dependency) for dependency in needed)
+        ),
+        "",
     )
-    shown = " ".join(f'"{one.pip_line}"' for one in needed)
+    shown = " ".join(f'"{dependency.pip_line}"' for dependency in needed)
     if command == "uv sync" and options and not (texts.root / "uv.lock").is_file():
         return f"uv sync, or: python -m pip install {options}-e ."
     return command or f"python -m pip install {shown}"
@@ -174,8 +179,8 @@ def undeclare(texts: Texts, needed: Sequence[Dependency], path: str = "") -> Non
         needed: What is declared.
         path: The file that declares it; every file that may when it is empty.
     """
-    for place in [one for one in _places(texts, "") if path in {"", one.path}]:
-        has = [one for one in needed if _has(texts, place, one)]
+    for place in [known for known in _places(texts, "") if path in {"", known.path}]:
+        has = [dependency for dependency in needed if _has(texts, place, dependency)]
         after = _without(texts, place, has) if has else None
         if after is not None:
             texts.put(place.path, after)

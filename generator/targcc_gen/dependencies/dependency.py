@@ -113,7 +113,7 @@ class Dependency:
 
     @property
     def _toml_extras(self) -> str:
-        return "[" + ", ".join(f'"{one}"' for one in self.extras) + "]"
+        return "[" + ", ".join(f'"{extra}"' for extra in self.extras) + "]"
 
 
 def index_dependency(requirement: str) -> Dependency:
@@ -124,9 +124,9 @@ def index_dependency(requirement: str) -> Dependency:
     """
     from packaging.requirements import Requirement
 
-    found = Requirement(requirement)
-    bounds = requirement.removeprefix(found.name)
-    return Dependency(found.name, tuple(sorted(found.extras)), bounds.rpartition("]")[2])
+    parsed = Requirement(requirement)
+    bounds = requirement.removeprefix(parsed.name)
+    return Dependency(parsed.name, tuple(sorted(parsed.extras)), bounds.rpartition("]")[2])
 
 
 def app_dependencies(spec: Spec) -> tuple[Dependency, ...]:

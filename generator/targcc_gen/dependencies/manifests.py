@@ -42,23 +42,27 @@ def array_place(data: dict[str, Any]) -> str:
     project = data.get("project", {})
     named = {
         **{
-            f"project.optional-dependencies.{name}": one
-            for name, one in project.get("optional-dependencies", {}).items()
+            f"project.optional-dependencies.{name}": group
+            for name, group in project.get("optional-dependencies", {}).items()
         },
         **{
-            f"dependency-groups.{name}": one
-            for name, one in data.get("dependency-groups", {}).items()
+            f"dependency-groups.{name}": group
+            for name, group in data.get("dependency-groups", {}).items()
         },
     }
     if not _has_fastapi(project.get("dependencies", ())):
-        for place, found in named.items():
-            if _has_fastapi(found):
+        for place, requirements in named.items():
+            if _has_fastapi(requirements):
                 return place
     return "project.dependencies"
 
 
 def _has_fastapi(requirements: Any) -> bool:
-    return any(_FASTAPI.match(f'"{one}') for one in requirements if isinstance(one, str))
+    return any(
+        _FASTAPI.match(f'"{requirement}')
+        for requirement in requirements
+        if isinstance(requirement, str)
+    )
 
 
 def pep621(place: str, manager: str) -> Edits:
@@ -67,26 +71,31 @@ def pep621(place: str, manager: str) -> Edits:
 
     def has(text: str, needed: Dependency) -> bool:
         listed = (*_elements(text, "project", "dependencies"), *_elements(text, table, key))
-        return any(needed.is_named.match(one.text) for one in listed)
+        return any(needed.is_named.match(requirement.text) for requirement in listed)
 
     def add(text: str, needed: Sequence[Dependency]) -> str | None:
         if _array(text, table, key) is None and place == "project.dependencies":
             text = with_line(text, table, f"{key} = {_EMPTY}")
-        new = [one.pdm if manager == "pdm" else one.pinned for one in needed]
+        new = [dependency.pdm if manager == "pdm" else dependency.pinned for dependency in needed]
         listed = _listed(text, table, key, new)
         return None if listed is None else _with_sources(listed, needed, manager)
 
     def remove(text: str, needed: Sequence[Dependency]) -> str:
-        for one in needed:
-            span, found = _array(text, table, key), _elements(text, table, key)
-            index = next((i for i, e in enumerate(found) if one.is_named.match(e.text)), None)
+        for dependency in needed:
+            span, listed_elements = _array(text, table, key), _elements(text, table, key)
+            index = next(
+                (i for i, e in enumerate(listed_elements) if dependency.is_named.match(e.text)),
+                None,
+            )
             if span is not None and index is not None:
                 left = removed(text[slice(*span)], index)
                 text = text[: span[0]] + left + text[span[1] :]
                 if left == _EMPTY:
                     text = text.replace(f"\n{key} = {_EMPTY}", "", 1)
-            for told in ("tool.poetry.dependencies", "tool.uv.sources") if one.path else ():
-                text = without_line(text, told, one, '"vendor/')
+            for unwanted in (
+                ("tool.poetry.dependencies", "tool.uv.sources") if dependency.path else ()
+            ):
+                text = without_line(text, unwanted, dependency, '"vendor/')
         return text
 
     return Edits(has, add, remove)
@@ -95,9 +104,11 @@ def pep621(place: str, manager: str) -> Edits:
 def _with_sources(text: str, needed: Sequence[Dependency], manager: str) -> str:
     """The text in which uv or Poetry are told where files are, unless people have told them already."""
     table = "tool.poetry.dependencies" if manager == "poetry" else "tool.uv.sources"
-    for one in needed:
-        if one.path and manager != "pdm" and not _has_line(text, table, one):
-            text = with_line(text, table, one.poetry if manager == "poetry" else one.source)
+    for dependency in needed:
+        if dependency.path and manager != "pdm" and not _has_line(text, table, dependency):
+            text = with_line(
+                text, table, dependency.poetry if manager == "poetry" else dependency.source
+            )
     return text
 
 
@@ -112,8 +123,11 @@ def _listed(text: str, table: str, key: str, requirements: Sequence[str]) -> str
     if span is None:
         return None
     array = text[slice(*span)]
-    found = elements(array)
-    near = next((i for i, one in enumerate(found) if _FASTAPI.match(one.text)), len(found) - 1)
+    listed = elements(array)
+    near = next(
+        (i for i, requirement in enumerate(listed) if _FASTAPI.match(requirement.text)),
+        len(listed) - 1,
+    )
     for index, requirement in enumerate(requirements):
         array = inserted(array, near + index, Element(f'"{requirement}"', 0, 0))
     return text[: span[0]] + array + text[span[1] :]
@@ -129,12 +143,12 @@ def poetry_place(data: dict[str, Any]) -> str:
 
 def poetry(place: str) -> Edits:
     """The edits of Poetry's own table."""
-    return _of_tables((place, "tool.poetry.dependencies"), lambda one: one.poetry)
+    return _of_tables((place, "tool.poetry.dependencies"), lambda dependency: dependency.poetry)
 
 
 def pipfile() -> Edits:
     """The edits of a Pipfile."""
-    return _of_tables(("packages",), lambda one: one.pipfile)
+    return _of_tables(("packages",), lambda dependency: dependency.pipfile)
 
 
 def _of_tables(tables: Sequence[str], line: Callable[[Dependency], str]) -> Edits:
@@ -146,17 +160,17 @@ def _of_tables(tables: Sequence[str], line: Callable[[Dependency], str]) -> Edit
     """
 
     def add(text: str, needed: Sequence[Dependency]) -> str:
-        for one in needed:
-            text = with_line(text, tables[0], line(one))
+        for dependency in needed:
+            text = with_line(text, tables[0], line(dependency))
         return text
 
     def remove(text: str, needed: Sequence[Dependency]) -> str:
-        for one in needed:
-            text = without_line(text, tables[0], one)
+        for dependency in needed:
+            text = without_line(text, tables[0], dependency)
         return text
 
     return Edits(
-        lambda text, needed: any(_has_line(text, one, needed) for one in tables), add, remove
+        lambda text, needed: any(_has_line(text, table, needed) for table in tables), add, remove
     )
 
 
@@ -189,10 +203,10 @@ def _line(text: str, table: str, needed: Dependency) -> tuple[int, int] | None:
 
 def without_line(text: str, table: str, needed: Dependency, having: str = "") -> str:
     """The text without that line if it has `having`, and without the table if it holds nothing else."""
-    span, found = _table(text, table), _line(text, table, needed)
-    if span is None or found is None or having not in text[slice(*found)]:
+    span, line = _table(text, table), _line(text, table, needed)
+    if span is None or line is None or having not in text[slice(*line)]:
         return text
-    start, end = found
+    start, end = line
     header = text.rfind("\n", 0, span[0] - 1) + 1
     rest = text[span[0] : start] + text[end : span[1]]
     if not rest.strip() and span[1] == len(text):
@@ -215,10 +229,10 @@ def _table(text: str, name: str) -> tuple[int, int] | None:
 def _array(text: str, table: str, key: str) -> tuple[int, int] | None:
     """Where an array is, from its `[` to behind its `]`."""
     span = _table(text, table)
-    found = re.search(rf"(?m)^{re.escape(key)}\s*=\s*\[", text[slice(*span)]) if span else None
-    if span is None or found is None:
+    match = re.search(rf"(?m)^{re.escape(key)}\s*=\s*\[", text[slice(*span)]) if span else None
+    if span is None or match is None:
         return None
-    start = span[0] + found.end() - 1
+    start = span[0] + match.end() - 1
     depth = 0
     for piece in _PIECE.finditer(text, start):
         depth += (piece[0] == "[") - (piece[0] == "]")
@@ -233,29 +247,31 @@ _LIST = re.compile(r"(?m)^install_requires[ \t]*=[ \t]*\n(?P<lines>(?:[ \t]+\S[^
 
 
 def _is_in_ini(text: str, needed: Dependency) -> bool:
-    found = _LIST.search(text)
-    return found is not None and any(map(needed.is_named.match, found["lines"].splitlines()))
+    match = _LIST.search(text)
+    return match is not None and any(map(needed.is_named.match, match["lines"].splitlines()))
 
 
 def _add_to_ini(text: str, needed: Sequence[Dependency]) -> str | None:
     """The file with more lines at the end of the list; `None` when the list is not one line for each."""
-    found = _LIST.search(text)
-    if found is None:
+    match = _LIST.search(text)
+    if match is None:
         return None
-    first = found["lines"].splitlines()[0]
+    first = match["lines"].splitlines()[0]
     indent = first[: len(first) - len(first.lstrip())]
-    more = "".join(f"{indent}{one.pinned}\n" for one in needed)
-    return f"{text[: found.end()]}{more}{text[found.end() :]}"
+    more = "".join(f"{indent}{dependency.pinned}\n" for dependency in needed)
+    return f"{text[: match.end()]}{more}{text[match.end() :]}"
 
 
 def _remove_from_ini(text: str, needed: Sequence[Dependency]) -> str:
     """The file without the lines."""
-    found = _LIST.search(text)
-    if found is None:
+    match = _LIST.search(text)
+    if match is None:
         return text
-    start, end = found.span("lines")
-    lines = found["lines"].splitlines(keepends=True)
-    kept = [line for line in lines if not any(one.is_named.match(line) for one in needed)]
+    start, end = match.span("lines")
+    lines = match["lines"].splitlines(keepends=True)
+    kept = [
+        line for line in lines if not any(dependency.is_named.match(line) for dependency in needed)
+    ]
     return text[:start] + "".join(kept) + text[end:]
 
 
@@ -279,7 +295,7 @@ def _add_line(text: str, needed: Sequence[Dependency]) -> str | None:
     place = next((i + 1 for i, line in enumerate(lines) if _FASTAPI_LINE.match(line)), len(lines))
     while place and lines[place - 1].rstrip("\n").endswith("\\"):
         place = place + 1 if place < len(lines) else 0
-    new = [f"{one.pip_line}\n" for one in needed]
+    new = [f"{dependency.pip_line}\n" for dependency in needed]
     if new and lines and place == len(lines) and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
         new[-1] = new[-1].removesuffix("\n")
@@ -290,7 +306,9 @@ def _add_line(text: str, needed: Sequence[Dependency]) -> str | None:
 def _remove_line(text: str, needed: Sequence[Dependency]) -> str:
     """The file without the lines; one whose last line had no end keeps that."""
     lines = text.splitlines(keepends=True)
-    kept = [line for line in lines if not any(one.is_named.match(line) for one in needed)]
+    kept = [
+        line for line in lines if not any(dependency.is_named.match(line) for dependency in needed)
+    ]
     if kept and lines and kept[-1] is not lines[-1] and not lines[-1].endswith("\n"):
         kept[-1] = kept[-1].removesuffix("\n")
     return "".join(kept)

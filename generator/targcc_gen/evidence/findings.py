@@ -164,11 +164,11 @@ def keeps_failing(runs: Sequence[OldRun], past: Past) -> Finding | None:
     good = [run.started for run in runs if not run.failed]
     last = f"; the last success was on {moment_text(good[-1])}" if good else "; none succeeded"
     error, count = past.log.errors.most_common(1)[0] if past.log.errors else ("", 0)
-    said = f'; most often it said "{error}" ({count:,} times)' if error else ""
+    note = f'; most often it said "{error}" ({count:,} times)' if error else ""
     limit = ""
     if all(run.seconds in _PROCEDURE_LIMIT for run in failed):
         limit = "; all ended at 30 s, where the old server gave up on a procedure"
-    text = f"{len(failed):,} of its last {len(runs):,} runs failed{last}{limit}{said}"
+    text = f"{len(failed):,} of its last {len(runs):,} runs failed{last}{limit}{note}"
     return Finding("keeps failing", text, latest_moments([run.started for run in failed]))
 
 
@@ -211,9 +211,9 @@ def hanging(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
     return Finding("hung", text, latest_moments([run.started for run in hung]))
 
 
-def every_finding(*found: Finding | None) -> Iterator[Finding]:
+def every_finding(*match: Finding | None) -> Iterator[Finding]:
     """Those that there are."""
-    yield from (one for one in found if one is not None)
+    yield from (finding for finding in match if finding is not None)
 
 
 def span(length: timedelta) -> str:

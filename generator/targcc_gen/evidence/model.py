@@ -82,7 +82,7 @@ class Weighed:
 
     def count(self, verdict: Verdict) -> int:
         """How many jobs have a verdict."""
-        return sum(one.verdict is verdict for one in self.jobs.values())
+        return sum(job.verdict is verdict for job in self.jobs.values())
 
 
 def latest_moments(moments: Sequence[datetime], most: int = 3) -> tuple[datetime, ...]:

@@ -63,14 +63,14 @@ def cron_slots(*texts: CronSchedule) -> Slots:
     """The times of cron expressions; of several, those of each."""
 
     def between(low: datetime, high: datetime) -> Iterator[datetime]:
-        found: set[datetime] = set()
+        result: set[datetime] = set()
         for schedule in texts:
             moments = schedule.between(low.replace(tzinfo=UTC), high.replace(tzinfo=UTC), UTC)
             for count, moment in enumerate(moments):
                 if count >= _MOST:
                     break
-                found.add(moment.replace(tzinfo=None))
-        return iter(sorted(found))
+                result.add(moment.replace(tzinfo=None))
+        return iter(sorted(result))
 
     return between
 
@@ -129,7 +129,7 @@ def match(starts: Sequence[datetime], slots: Slots, waited: Waited | None = None
             hit.add(named[index])
         else:
             strays.append(start)
-    expected = [one for one in named if one >= starts[0] - late or one in hit]
+    expected = [slot for slot in named if slot >= starts[0] - late or slot in hit]
     if expected and expected[0] not in hit and expected[0] < starts[0]:
         expected = expected[1:]
     return Match(len(starts), len(starts) - len(strays), len(expected), len(hit), tuple(strays))
@@ -177,7 +177,7 @@ def known_times(job: ImportedJob) -> list[datetime]:
     """
     ends = "lastruntime" in job.row.values
     known = [job.old.next_run, None if ends else last_run_of(job)]
-    return [one for one in known if one is not None and is_plausible(one)]
+    return [name for name in known if name is not None and is_plausible(name)]
 
 
 # Readings.
@@ -249,8 +249,8 @@ def _either_day(text: str, cron: str) -> Reading | None:
         both = CronSchedule.parse(days), CronSchedule.parse(weekdays)
         rest = _complement(fields[_DAY])
         crons = (days, _replaced(fields, _DAY, rest)) if rest else ()
-        for one in crons:
-            CronSchedule.parse(one)
+        for part in crons:
+            CronSchedule.parse(part)
     except CronError:
         return None
     words = f"day OR weekday: {both[0].describe()}, or {both[1].describe()}"
@@ -268,7 +268,7 @@ def _complement(days: str) -> str:
 
 
 def _replaced(fields: Sequence[str], place: int, word: str) -> str:
-    return " ".join(word if index == place else one for index, one in enumerate(fields))
+    return " ".join(word if index == place else field for index, field in enumerate(fields))
 
 
 def _weekly(job: ImportedJob) -> Iterator[Reading]:
@@ -321,7 +321,7 @@ def _usual_clock(starts: Sequence[datetime]) -> tuple[int, int] | None:
     clocks = Counter((start.hour, start.minute) for start in starts)
     if not clocks:
         return None
-    best = max(clocks, key=lambda one: (_near(clocks, one), -one[0], -one[1]))
+    best = max(clocks, key=lambda reading: (_near(clocks, reading), -reading[0], -reading[1]))
     if _near(clocks, best) < _SHARE * len(starts):
         return None
     return best
@@ -368,10 +368,10 @@ def supported(
     margin = 0.2
     ours = match(starts, own.slots, waited).score
     scored = [
-        (match(starts, one.slots, waited).score, -index, one)
-        for index, one in enumerate(candidates)
+        (match(starts, reading.slots, waited).score, -index, reading)
+        for index, reading in enumerate(candidates)
     ]
-    best = max(scored, default=None, key=lambda one: one[:2])
+    best = max(scored, default=None, key=lambda reading: reading[:2])
     if best is None or best[0] < good or best[0] - ours < margin:
         return None
     return best[2]

@@ -55,7 +55,7 @@ def weigh(result: Import, *, choose: bool = True) -> Weighed:
     """
     alive, witnesses = _alive(result)
     queues = RunnerWaits(result)
-    found: dict[str, Evidence] = {}
+    evidences: dict[str, Evidence] = {}
     for job in [*result.jobs, *result.inactive]:
         active = job in result.jobs
         weighing = _Weighing(job, result.history.of(job.old.id, job.old.name), queues.waited(job))
@@ -64,10 +64,10 @@ def weigh(result: Import, *, choose: bool = True) -> Weighed:
         if choose:
             _take(result, job, chosen, second)
         else:
-            told = tuple(replace(one, chosen="") for one in evidence.findings)
-            evidence = replace(evidence, findings=told)
-        found[place_of(job)] = evidence
-    return Weighed(found, alive)
+            findings = tuple(replace(finding, chosen="") for finding in evidence.findings)
+            evidence = replace(evidence, findings=findings)
+        evidences[place_of(job)] = evidence
+    return Weighed(evidences, alive)
 
 
 def _alive(result: Import) -> tuple[datetime | None, set[str]]:
@@ -76,9 +76,9 @@ def _alive(result: Import) -> tuple[datetime | None, set[str]]:
     for job in [*result.jobs, *result.inactive]:
         past = result.history.of(job.old.id, job.old.name)
         seen = [
-            one
-            for one in (last_run_of(job), past.log.latest() if past else None)
-            if one is not None
+            moment
+            for moment in (last_run_of(job), past.log.latest() if past else None)
+            if moment is not None
         ]
         if seen:
             lasts[place_of(job)] = max(seen)
@@ -135,7 +135,7 @@ class _Weighing:
             chosen = _changed(chosen, {"paused": True})
             second = _changed(second, {"paused": True}) if second else None
         past = self.past
-        found = findings.every_finding(
+        results = findings.every_finding(
             evidence.findings[0] if evidence.findings else None,
             gone,
             findings.switched_off(left, active=active, alive=alive),
@@ -151,7 +151,7 @@ class _Weighing:
         usual = past.log.usual() if past else None
         evidence = replace(
             evidence,
-            findings=tuple(found),
+            findings=tuple(results),
             typical=None if usual is None else round(usual.total_seconds()),
             longest=durations[-1] if durations else None,
         )
@@ -195,22 +195,22 @@ class _Weighing:
         if better is None:
             finding = Finding("reading", f"{text}; its history supports no reading of it", examples)
             return Evidence(Verdict.CONTRADICTS, text, (finding,))
-        found = match(starts, better.slots, self.waited)
-        said = (
-            f"{text}. Read {better.words}: {found.explained:,} of {found.starts:,} starts, {found.covered:,} of"
-            f" {found.slots:,} times"
+        matching = match(starts, better.slots, self.waited)
+        text_of_match = (
+            f"{text}. Read {better.words}: {matching.explained:,} of {matching.starts:,} starts, {matching.covered:,} of"
+            f" {matching.slots:,} times"
         )
         took = f"it comes over {better.words}" if better.crons else ""
         examples = examples or latest_moments(starts)
-        finding = Finding("reading", said, examples, took)
-        return Evidence(Verdict.CONTRADICTS, said, (finding,), reading=better.words)
+        finding = Finding("reading", text_of_match, examples, took)
+        return Evidence(Verdict.CONTRADICTS, text_of_match, (finding,), reading=better.words)
 
     def _by_columns(self, own: Reading, starts: list[datetime]) -> tuple[Evidence, Reading | None]:
         """With too few starts: the row's own last and next run, which the old server computed."""
         points = sorted({*starts, *known_times(self.job)})
         if not points:
             return Evidence(), None
-        strays = [one for one in points if not _is_due_at(own.slots, one)]
+        strays = [point for point in points if not _is_due_at(own.slots, point)]
         shown = ", ".join(map(moment_text, points))
         few = "1 time is" if len(points) == 1 else f"{len(points)} times are"
         if not strays:
@@ -222,7 +222,7 @@ class _Weighing:
             )
         text = f"{len(strays)} of {len(points)} known times ({shown}) are not on its schedule"
         for other in other_readings(self.job, points):
-            if len(points) > 1 and all(_is_due_at(other.slots, one) for one in points):
+            if len(points) > 1 and all(_is_due_at(other.slots, point) for point in points):
                 took = f"it comes over {other.words}" if other.crons else ""
                 finding = Finding(
                     "reading", f"{text}, but fit if it is read {other.words}", tuple(strays), took
@@ -293,9 +293,9 @@ def _changed(job: ImportedJob, values: dict[str, Any]) -> ImportedJob:
     return replace(job, spec=JobSpec.model_validate(given))
 
 
-def _covers(found: Match) -> bool:
+def _covers(matching: Match) -> bool:
     """Whether most of the named times had a start."""
-    return found.covered >= _GOOD * found.slots
+    return matching.covered >= _GOOD * matching.slots
 
 
 def _is_due_at(slots: Slots, moment: datetime) -> bool:

@@ -207,7 +207,7 @@ Choose = Callable[[str], str | None]
 
 def merge(
     base: Mapping[str, Any] | None,
-    mine: Mapping[str, Any],
+    existing: Mapping[str, Any],
     old: Mapping[str, Any],
     choose: Choose,
     insist: Choose = lambda _: None,
@@ -216,17 +216,17 @@ def merge(
 
     Args:
         base: What the last import made of the row; None where there was none.
-        mine: The job as the project has it.
+        existing: The job as the project has it.
         old: What this import makes of the row.
         choose: The side a person chose for what both changed.
         insist: The side a person chose by the job's or the field's name, which counts for what one side changed too.
     """
     was = None if base is None else split(base)
-    here, there = split(mine), split(old)
+    here, incoming = split(existing), split(old)
     result = dict(here)
     taken, kept, conflicts = [], [], []
-    for name in dict.fromkeys([*(was or {}), *here, *there]):
-        change = FieldChange(name, (was or {}).get(name), here.get(name), there.get(name))
+    for name in dict.fromkeys([*(was or {}), *here, *incoming]):
+        change = FieldChange(name, (was or {}).get(name), here.get(name), incoming.get(name))
         if same(name, change.mine, change.old):
             continue
         side = insist(name)
@@ -255,7 +255,7 @@ def split(values: Mapping[str, Any]) -> dict[str, Any]:
         fields[SCHEDULE] = schedule
     for key, value in values.items():
         if key in _NESTED and isinstance(value, Mapping):
-            fields |= {f"{key}.{part}": one for part, one in value.items()}
+            fields |= {f"{key}.{part}": item for part, item in value.items()}
         elif key not in _SCHEDULE_KEYS:
             fields[key] = value
     return fields
@@ -273,22 +273,22 @@ def joined(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def same(name: str, one: Any, other: Any) -> bool:
+def same(name: str, left: Any, other: Any) -> bool:
     """Whether two values of a field mean the same: also intervals that are counted from anchors a few of them apart."""
-    return bool(one == other) or (name == SCHEDULE and _same_grid(one, other))
+    return bool(left == other) or (name == SCHEDULE and _same_grid(left, other))
 
 
-def _same_grid(one: Any, other: Any) -> bool:
-    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+def _same_grid(left: Any, other: Any) -> bool:
+    if not isinstance(left, Mapping) or not isinstance(other, Mapping):
         return False
     if (
-        one.keys() != other.keys()
-        or set(one) != {"every", "anchor"}
-        or one["every"] != other["every"]
+        left.keys() != other.keys()
+        or set(left) != {"every", "anchor"}
+        or left["every"] != other["every"]
     ):
         return False
     try:
-        first, second = (build_job("Job", dict(values)) for values in (one, other))
+        first, second = (build_job("Job", dict(values)) for values in (left, other))
     except InputError:
         return False
     assert first.anchor is not None
@@ -304,7 +304,7 @@ def shown(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {shown(one)}" for key, one in value.items())
+        return ", ".join(f"{key} {shown(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(shown, value))
     if isinstance(value, bool):

@@ -61,7 +61,7 @@ class RowChange:
     def words(self) -> str:
         """The change on one line, without its kind and key."""
         texts = [self.note] if self.note else []
-        texts += [_field_words(self.kind, one) for one in self.fields]
+        texts += [_field_words(self.kind, change) for change in self.fields]
         return "; ".join(texts)
 
     def to_json(self) -> dict[str, Any]:
@@ -74,21 +74,26 @@ class RowChange:
         }
         if self.fields:
             data["fields"] = [
-                {"field": one.field, "base": one.before, "mine": one.mine, "old": one.old}
-                for one in self.fields
+                {
+                    "field": change.field,
+                    "base": change.before,
+                    "mine": change.mine,
+                    "old": change.old,
+                }
+                for change in self.fields
             ]
         if self.note:
             data["note"] = self.note
         return data
 
 
-def _field_words(kind: Kind, one: FieldChange) -> str:
+def _field_words(kind: Kind, change: FieldChange) -> str:
     if kind is Kind.CONFLICT:
-        base = f", it was {shown(one.before)}" if one.before is not None else ""
-        return f"{one.field}: mine {shown(one.mine)}, old {shown(one.old)}{base}"
+        base = f", it was {shown(change.before)}" if change.before is not None else ""
+        return f"{change.field}: mine {shown(change.mine)}, old {shown(change.old)}{base}"
     if kind is Kind.KEPT:
-        return f"{one.field}: {shown(one.mine)} here, {shown(one.old)} there"
-    return f"{one.field}: {shown(one.mine)} → {shown(one.old)}"
+        return f"{change.field}: {shown(change.mine)} here, {shown(change.old)} there"
+    return f"{change.field}: {shown(change.mine)} → {shown(change.old)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +126,12 @@ class Choices:
 
     def named(self, key: str, name: str, part: str) -> str | None:
         """The side for a field of a job, where the field or the job is named."""
-        places = [f"{one}.{part}" for one in (key, name)] if part else []
+        places = [f"{word}.{part}" for word in (key, name)] if part else []
         if part == "schedule":
             kinds = ("cron", "every", "anchor", "after", "at", "type")
-            places += [f"{one}.{kind}" for one in (key, name) for kind in kinds]
+            places += [f"{word}.{kind}" for word in (key, name) for kind in kinds]
         elif "." in part:
-            places += [f"{one}.{part.partition('.')[0]}" for one in (key, name)]
+            places += [f"{word}.{part.partition('.')[0]}" for word in (key, name)]
         for place in (*places, key, name):
             if place.casefold() in self.sides:
                 return self.sides[place.casefold()]
@@ -139,9 +144,9 @@ class Choices:
             InputError: A place names none.
         """
         known = list(keys)
-        places = {one.casefold() for one in (*known, *names)} | {"."}
+        places = {word.casefold() for word in (*known, *names)} | {"."}
         for place in self.sides:
-            if place not in places and not any(place.startswith(f"{one}.") for one in places):
+            if place not in places and not any(place.startswith(f"{word}.") for word in places):
                 raise InputError(
                     f"no job {place} in this import or this project",
                     hint=nearest(place, known) or "write Job, Job.field, or . for all",
@@ -227,5 +232,5 @@ def with_base(plan: Plan, base: Base) -> Plan:
     action = Action.CREATE if before is None else Action.UPDATE
     reason = "what the old server says, for the next import"
     change = Change(BASE_FILE, action, reason, Owner.MANAGED, before, after)
-    changes = sorted([*plan.changes, change], key=lambda one: one.path)
+    changes = sorted([*plan.changes, change], key=lambda row: row.path)
     return replace(plan, changes=tuple(changes))

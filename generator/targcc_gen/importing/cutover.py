@@ -32,11 +32,11 @@ def named_already(root: Path) -> list[Moving]:
     if not path.exists():
         return []
     try:
-        found: list[Moving] = json.loads(path.read_text(encoding="utf-8"))["jobs"]
+        entries: list[Moving] = json.loads(path.read_text(encoding="utf-8"))["jobs"]
     except (ValueError, KeyError, TypeError):
         hint = "Move it away, and repeat the import. Nothing was written."
         raise InputError(f"{path} is not a list of jobs to cut over", hint=hint) from None
-    return found
+    return entries
 
 
 def write_cutover(result: Import, root: Path, named: Sequence[Moving]) -> int:

@@ -46,11 +46,11 @@ def new_project(
     spec = spec_of(result, root, jobs, request.scheduler)
     source = source_of(Base(), request.source, result.tables.main_shown)
     rows = matched(result, Base(), source, None)
-    kept = [base_row(source, one.row, one.job) for one in rows if one.job]
+    kept = [base_row(source, row.row, row.job) for row in rows if row.job]
     accepted = [
-        BaseRow(source, one.row, one.rejection.name, rejected=one.rejection.reason)
-        for one in rows
-        if one.rejection and request.accept_rejected
+        BaseRow(source, row.row, row.rejection.name, rejected=row.rejection.reason)
+        for row in rows
+        if row.rejection and request.accept_rejected
     ]
     plan = make_plan(render(spec, dump_spec(spec)), root)
     base = Base().with_source(source, [*kept, *accepted])
@@ -71,7 +71,10 @@ def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec], scheduler: 
     """
     _refuse(root)
     if not result.all_jobs:
-        reasons = [f"{one.file}:{one.line}: {one.reason}" for one in result.rejected[:_FEW]]
+        reasons = [
+            f"{rejection.file}:{rejection.line}: {rejection.reason}"
+            for rejection in result.rejected[:_FEW]
+        ]
         raise InputError(
             "\n".join([f"no row of {result.tables.main_shown} can become a job:", *reasons]),
             hint="Nothing was written.",
@@ -180,10 +183,10 @@ def with_settings(text: str, settings: Iterable[str]) -> str:
         name = line.partition("=")[0]
         if re.search(rf"^{name}=", text, re.MULTILINE):
             continue
-        text, found = re.subn(
+        text, count = re.subn(
             rf"^#\s*{name}=.*$", line.replace("\\", r"\\"), text, count=1, flags=re.MULTILINE
         )
-        if not found:
+        if not count:
             text = f"{text.rstrip()}\n{line}\n".lstrip("\n")
     return text
 

@@ -142,18 +142,18 @@ def _vixie_days(days: str, year: int) -> frozenset[date]:
         implement_cron_bug=True,
         max_years_between_matches=2,
     )
-    found = set()
+    result = set()
     try:
         while (day := walk.get_next().date()).year == year:
-            found.add(day)
+            result.add(day)
     except CroniterBadDateError:  # there are no more
         pass
-    return frozenset(found)
+    return frozenset(result)
 
 
-def _turned(found: re.Match[str]) -> str:
+def _turned(match: re.Match[str]) -> str:
     """A range from its lower end to its higher one, which is how NCrontab reads it."""
-    ends = sorted(map(int, found.groups()))
+    ends = sorted(map(int, match.groups()))
     return f"{ends[0]}-{ends[1]}"
 
 
@@ -165,20 +165,22 @@ def _named(field: str, names: tuple[str, ...], first: int) -> str:
 
 def _shifted(field: str) -> str:
     """Quartz's weekdays, in which Sunday is 1."""
-    found = _named(field, _DAYS, 1)
+    numbered = _named(field, _DAYS, 1)
     parts = []
-    for part in found.split(","):
+    for part in numbered.split(","):
         number, mark, rest = part.partition("#")
         number = "7" if number == "l" else number  # Saturday
         body, slash, step = number.partition("/")
-        ends = [_NUMBER.sub(lambda found: str(int(found[0]) - 1), end) for end in body.split("-")]
+        ends = [
+            _NUMBER.sub(lambda numbered: str(int(numbered[0]) - 1), end) for end in body.split("-")
+        ]
         parts.append("-".join(ends) + slash + step + mark + rest)
     return ",".join(parts)
 
 
 def _values(field: str, low: int, high: int) -> set[int]:
     """The numbers that a field names; a range may go round."""
-    found: set[int] = set()
+    result: set[int] = set()
     for part in field.split(","):
         body, slash, step = part.partition("/")
         first, dash, last = body.partition("-")
@@ -190,8 +192,8 @@ def _values(field: str, low: int, high: int) -> set[int]:
         if stop < start:
             stop += high - low + 1
         size = high - low + 1
-        found |= {(n - low) % size + low for n in range(start, stop + 1, int(step or 1))}
-    return found
+        result |= {(n - low) % size + low for n in range(start, stop + 1, int(step or 1))}
+    return result
 
 
 def _names(months: frozenset[int], day: str, weekday: str, on: date) -> bool:
@@ -296,11 +298,11 @@ def cron_runs(
     clock = WallClock(zone, start - _DAY, end + _DAY)
     walls = _walls(text, clock.shown(start).date() - _DAY, clock.shown(end).date() + _DAY)
     if polling is Polling.MINUTE:
-        found = _by_minute(walls, zone, length)
+        runs = _by_minute(walls, zone, length)
     else:
         assert polling is Polling.NEXT_RUN
-        found = _by_next_run(list(walls), clock, start - _DAY, length)
-    return iter(sorted(moment for moment in found if start <= moment < end))
+        runs = _by_next_run(list(walls), clock, start - _DAY, length)
+    return iter(sorted(moment for moment in runs if start <= moment < end))
 
 
 def _walls(text: CronText, first: date, last: date) -> Iterator[datetime]:

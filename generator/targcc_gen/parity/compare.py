@@ -63,17 +63,19 @@ def differences(result: Import) -> list[Difference]:
     start, end = options.now, horizon(options.now)
     classic = [job for job in result.all_jobs if _is_classic(job)]
     pairs = [(job, schedule_of(job.spec, options.zone)) for job in classic]
-    found: list[Difference] = []
+    all_differences: list[Difference] = []
     if pairs:
         logs = {job.key: log for job in classic if (log := _log_of(result, job)) is not None}
-        refused = [one for one in result.rejected if _held_a_runner(one)]
-        found += ClassicParity(pairs, options, start, end, logs=logs, refused=refused).differences()
+        refused = [item for item in result.rejected if _held_a_runner(item)]
+        all_differences += ClassicParity(
+            pairs, options, start, end, logs=logs, refused=refused
+        ).differences()
     for job in _with_cron(result):
         log = _log_of(result, job)
         length = (log.usual() if log is not None else None) or timedelta(0)
-        found += cron_differences(job, options, start, end, length)
+        all_differences += cron_differences(job, options, start, end, length)
     order = {job.key: place for place, job in enumerate(result.all_jobs)}
-    return sorted(found, key=lambda one: (order[one.job.key], one.at))
+    return sorted(all_differences, key=lambda item: (order[item.job.key], item.at))
 
 
 def compared(result: Import) -> int:

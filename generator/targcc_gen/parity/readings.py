@@ -135,6 +135,6 @@ def differences(
 def _differ(
     own: Reading, other: Reading, zone: ZoneInfo, start: datetime, end: datetime
 ) -> Iterator[Difference]:
-    ours, theirs = own.between(start, end, zone), other.between(start, end, zone)
-    for moment in sorted(ours ^ theirs):
+    ours, others = own.between(start, end, zone), other.between(start, end, zone)
+    for moment in sorted(ours ^ others):
         yield Difference(moment, own.dialect if moment in ours else other.dialect)

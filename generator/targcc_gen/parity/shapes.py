@@ -68,7 +68,7 @@ def one_sided(olds: Iterable[datetime], news: Iterable[datetime]) -> list[OneSid
 
 
 def by_kind(
-    found: Iterable[OneSided],
+    differing: Iterable[OneSided],
     kind_of: Callable[[OneSided], str],
     words: Callable[[str, OneSided, int], tuple[str, str]],
     job: ImportedJob,
@@ -76,14 +76,14 @@ def by_kind(
     """One difference of each kind, with its first moment as the witness.
 
     Args:
-        found: The moments, in order.
+        differing: The moments, in order.
         kind_of: The kind of a moment.
         words: What old and new do, of a kind, its first moment and the number of its moments.
         job: The job.
     """
     kinds: dict[str, list[OneSided]] = {}
-    for one in found:
-        kinds.setdefault(kind_of(one), []).append(one)
+    for moment in differing:
+        kinds.setdefault(kind_of(moment), []).append(moment)
     return [
         Difference(job, kind, moments[0].at, *words(kind, moments[0], len(moments)), len(moments))
         for kind, moments in kinds.items()
@@ -170,7 +170,7 @@ class ClassicParity:
             job.key: self._simulated(row, self._length(job)) for job, _, row in self._jobs
         }
         self._refused = [
-            (one.name, read_classic(one.row)) for one in refused if one.row is not None
+            (item.name, read_classic(item.row)) for item in refused if item.row is not None
         ]
         self._lasts = self._last_starts(logs)
         self._hangs = self._hangs_by_runner()
@@ -209,17 +209,17 @@ class ClassicParity:
         return lasts
 
     def _hangs_by_runner(self) -> Mapping[str, list[Hang]]:
-        found: dict[str, list[Hang]] = {}
+        result: dict[str, list[Hang]] = {}
         for job, _, row in self._jobs:
             for run in self._runs[job.key] if row.active else ():
                 if run.hung is not None:
                     hang = Hang(job.stable_name, job.key, run.hung, run.end)
-                    found.setdefault(row.runner, []).append(hang)
+                    result.setdefault(row.runner, []).append(hang)
         for name, row in self._refused:
             holding = self._hang_of(name, row) if row.runs and not is_no_job(row) else None
             if holding is not None:
-                found.setdefault(row.runner, []).append(holding)
-        return found
+                result.setdefault(row.runner, []).append(holding)
+        return result
 
     def _hang_of(self, name: str, row: ClassicRow) -> Hang | None:
         """The first time that a row which became no job holds its runner."""
@@ -244,19 +244,19 @@ class ClassicParity:
             return
         runs = self._runs[job.key]
         inside = (run.slot for run in runs if run.slot > self._start)
-        found = one_sided(inside, self._new_slots(schedule))
+        moments = one_sided(inside, self._new_slots(schedule))
         first = self._first_slot(row)
 
-        kinds = self._kinds(row, found, first)
+        kinds = self._kinds(row, moments, first)
         length = self._length(job)
         at_once = {run.slot for run in self._simulated(row)} if length else set()
 
-        def words(kind: str, one: OneSided, count: int) -> tuple[str, str]:
-            old, new = self._words(kind, one, count, first)
+        def words(kind: str, moment: OneSided, count: int) -> tuple[str, str]:
+            old, new = self._words(kind, moment, count, first)
             because = f"; a run usually takes {_shown_length(length)}"
-            return (old + because if length and (one.at in at_once) != one.ran else old), new
+            return (old + because if length and (moment.at in at_once) != moment.ran else old), new
 
-        yield from by_kind(found, kinds.__getitem__, words, job)
+        yield from by_kind(moments, kinds.__getitem__, words, job)
         hung = next((run for run in runs if run.hung is not None), None)
         if hung is not None:
             until = self._shown(hung.end)
@@ -281,40 +281,40 @@ class ClassicParity:
         return moment if moment > self._start else None
 
     def _kinds(
-        self, row: ClassicRow, found: Sequence[OneSided], first: datetime | None
+        self, row: ClassicRow, moments: Sequence[OneSided], first: datetime | None
     ) -> dict[OneSided, str]:
         """The kind of each moment. A cycle whose phase has moved stays apart: that is the kind of the night that moved it."""
         kinds: dict[OneSided, str] = {}
         lasting = timedelta(hours=2 * row.count) if row.kind == "cyclichour" else timedelta(0)
         before: OneSided | None = None
-        for one in found:
-            if first is not None and one.at <= first:
-                kinds[one] = "next run"
+        for moment in moments:
+            if first is not None and moment.at <= first:
+                kinds[moment] = "next run"
                 continue
-            if before is not None and one.at - before.at <= lasting:
-                kinds[one] = kinds[before]
+            if before is not None and moment.at - before.at <= lasting:
+                kinds[moment] = kinds[before]
             else:
-                night = change_at(self._nights, one.at)
+                night = change_at(self._nights, moment.at)
                 if night is None and lasting:
-                    night = next((n for n in reversed(self._nights) if n.at <= one.at), None)
-                kinds[one] = season(night) if night else "calendar"
-            before = one
+                    night = next((n for n in reversed(self._nights) if n.at <= moment.at), None)
+                kinds[moment] = season(night) if night else "calendar"
+            before = moment
         return kinds
 
     def _words(
-        self, kind: str, one: OneSided, count: int, first: datetime | None
+        self, kind: str, moment: OneSided, count: int, first: datetime | None
     ) -> tuple[str, str]:
-        at = self._shown(one.at)
+        at = self._shown(moment.at)
         if kind == "next run":
             assert first is not None
             old = f"NextRunTime says {self._shown(first):%a %d %b %Y %H:%M}, off the row's own grid"
-            if one.ran:
+            if moment.ran:
                 return f"{old}: runs then", "does not run then"
             return f"{old}: does not run before", f"runs at {at:%a %d %b %H:%M}"
         more = "; its times stay apart from then on" if count > _A_FEW else ""
-        night = change_at(self._nights, one.at)
+        night = change_at(self._nights, moment.at)
         because = f": {night}" if night else ""
-        if one.ran:
+        if moment.ran:
             return f"runs at {at:%H:%M}{because}{more}", "does not run then"
         return f"does not run{because}{more}", f"runs at {at:%H:%M}"
 
@@ -467,10 +467,10 @@ def _days(pair: _Pair) -> Iterator[Difference]:
     times = {(h, m) for h in _numbers(pair.new.hour) for m in _numbers(pair.new.minute)}
     day = pair.start.astimezone(pair.options.zone).replace(hour=12)
     while day < pair.end:
-        named, mine = pair.old.names(day.date()), pair.new.matches_day(day)
-        if named != mine or (named and times != pair.old.times):
+        named, is_ours = pair.old.names(day.date()), pair.new.matches_day(day)
+        if named != is_ours or (named and times != pair.old.times):
             ran = f"runs ({pair.job.old.schedule_text})" if named else "does not run"
-            yield Difference(pair.job, "calendar", day, ran, "runs" if mine else "does not run")
+            yield Difference(pair.job, "calendar", day, ran, "runs" if is_ours else "does not run")
             return
         day += DAY
 
@@ -484,45 +484,47 @@ def _nights(pair: _Pair) -> list[Difference]:
     nights = list(clock_changes(zone, pair.start, pair.end))
     # A job that is due again before it has ended is so on every day: the history tells of that.
     length = pair.length if pair.length < _closest(pair.old) else timedelta(0)
-    found: list[OneSided] = []
+    result: list[OneSided] = []
     for night in nights:
         low, high = max(night.at - DAY, pair.start), min(night.at + DAY, pair.end)
         olds = cron_runs(pair.old, zone, low, high, Polling(pair.options.polling), length=length)
-        found += one_sided(olds, pair.new.between(low, high, zone))
+        result += one_sided(olds, pair.new.between(low, high, zone))
 
-    def kind(one: OneSided) -> str:
-        return season(_near(nights, one))
+    def kind(moment: OneSided) -> str:
+        return season(_near(nights, moment))
 
-    def words(_kind: str, one: OneSided, _count: int) -> tuple[str, str]:
-        return _at_change(one, pair.new, _near(nights, one), zone)
+    def words(_kind: str, moment: OneSided, _count: int) -> tuple[str, str]:
+        return _at_change(moment, pair.new, _near(nights, moment), zone)
 
-    return by_kind(found, kind, words, pair.job)
+    return by_kind(result, kind, words, pair.job)
 
 
 def _closest(text: CronText) -> timedelta:
     """The shortest time between two runs of a day on which the clock does not change."""
     minutes = sorted(hour * 60 + minute for hour, minute in text.times)
     later = [*minutes[1:], minutes[0] + 24 * 60]
-    return timedelta(minutes=min(two - one for one, two in zip(minutes, later, strict=True)))
+    return timedelta(
+        minutes=min(two - earlier for earlier, two in zip(minutes, later, strict=True))
+    )
 
 
-def _near(nights: Sequence[ClockChange], one: OneSided) -> ClockChange:
-    night = night_of(nights, one.at)
+def _near(nights: Sequence[ClockChange], moment: OneSided) -> ClockChange:
+    night = night_of(nights, moment.at)
     assert night is not None
     return night
 
 
 def _at_change(
-    one: OneSided, new: CronSchedule, night: ClockChange, zone: ZoneInfo
+    moment: OneSided, new: CronSchedule, night: ClockChange, zone: ZoneInfo
 ) -> tuple[str, str]:
-    clock = f"{one.at.astimezone(zone):%H:%M}"
+    clock = f"{moment.at.astimezone(zone):%H:%M}"
     if season(night) == "spring":
-        if one.ran:
+        if moment.ran:
             return f"runs at {clock}, right after the gap: {night}", "does not run then"
         wall = _first_skipped(new, night)
         skipped = f"nothing at {wall:%H:%M}: " if wall else "did not run: "
         return f"{skipped}{night}", f"runs at {clock}, right after the gap"
-    if one.ran:
+    if moment.ran:
         text = f"ran a second time at {clock}: {night}"
         return text, f"runs once, at the first {clock}"
     return f"did not run: {night}", f"runs at {clock}"

@@ -175,9 +175,9 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
     """A node and all nodes inside it, in the order of the source."""
     left = [node]
     while left:
-        found = left.pop()
-        yield found
-        left += reversed(list(ast.iter_child_nodes(found)))
+        inner = left.pop()
+        yield inner
+        left += reversed(list(ast.iter_child_nodes(inner)))
 
 
 def family(root: ast.AST) -> tuple[tuple[ast.AST, ...], dict[ast.AST, ast.AST]]:
@@ -189,23 +189,23 @@ def family(root: ast.AST) -> tuple[tuple[ast.AST, ...], dict[ast.AST, ast.AST]]:
     parents: dict[ast.AST, ast.AST] = {}
     left = [root]
     while left:
-        found = left.pop()
-        nodes.append(found)
+        node = left.pop()
+        nodes.append(node)
         inner: list[ast.AST] = []
-        for name in found._fields:
-            value = getattr(found, name, None)
+        for name in node._fields:
+            value = getattr(node, name, None)
             if isinstance(value, list):
-                inner += [one for one in value if isinstance(one, ast.AST)]
+                inner += [item for item in value if isinstance(item, ast.AST)]
             elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
                 inner.append(value)
-        parents.update(dict.fromkeys(inner, found))
+        parents.update(dict.fromkeys(inner, node))
         left += reversed(inner)
     return tuple(nodes), parents
 
 
 def names_in(node: ast.AST) -> set[str]:
     """Every plain name in a node; what stands after a dot or before a keyword's `=` is none."""
-    return {name for one in ast.walk(node) for name in _names(one)}
+    return {name for inner in ast.walk(node) for name in _names(inner)}
 
 
 def _names(node: ast.AST) -> Iterator[str]:
@@ -287,10 +287,10 @@ class Scopes:
         first, dot, rest = name.partition(".")
         scope, inner = self._around(node), True
         while True:
-            found = self._bindings.get(scope, {}).get(first)
+            bindings = self._bindings.get(scope, {}).get(first)
             # What a class binds is not seen from inside its functions.
-            if found and (inner or not isinstance(scope, ast.ClassDef)):
-                return {f"{one}{dot}{rest}" for one in found}
+            if bindings and (inner or not isinstance(scope, ast.ClassDef)):
+                return {f"{binding}{dot}{rest}" for binding in bindings}
             if scope is self._module:
                 return set()
             scope, inner = self._around(scope), False
@@ -373,10 +373,10 @@ class AppFile:
         name = dotted(node)
         if not name:
             return set()
-        found = self._scopes.meanings(node, name)
-        if not found and isinstance(node, ast.Name) and "fastapi" in self._stars:
+        meanings = self._scopes.meanings(node, name)
+        if not meanings and isinstance(node, ast.Name) and "fastapi" in self._stars:
             return {f"fastapi.{node.id}"}
-        return found
+        return meanings
 
     def exported(self, name: str) -> set[str]:
         """What a dotted name means at the file's own level."""

@@ -107,7 +107,7 @@ class App:
 
 def apps_of(file: AppFile) -> tuple[App, ...]:
     """Every app a file makes, in the order of their lines."""
-    return _Apps(file).found()
+    return _Apps(file).all()
 
 
 def outer_apps(apps: Sequence[App]) -> tuple[App, ...]:
@@ -121,16 +121,16 @@ class _Apps:
     def __init__(self, file: AppFile) -> None:
         self._file = file
 
-    def found(self) -> tuple[App, ...]:
-        found = [
+    def all(self) -> tuple[App, ...]:
+        constructed = [
             self._construction(node)
             for node in self._file.nodes
             if isinstance(node, ast.Call)
             and self._file.makes_app(node)
             and not self._file.is_for_type_checkers(node)
         ]
-        inner = [self._app(place.scope, "", (place,)) for place in found if place.mounted]
-        outer = [place for place in found if not place.mounted]
+        inner = [self._app(place.scope, "", (place,)) for place in constructed if place.mounted]
+        outer = [place for place in constructed if not place.mounted]
         outer.sort(key=lambda place: (bool(place.target), place.scope, place.target, place.line))
         apps: list[App] = inner
         for (scope, target), group in groupby(outer, key=lambda place: (place.scope, place.target)):
@@ -304,7 +304,9 @@ def _hands_out(node: ast.AST, target: str) -> bool:
         return node.value is not None and target in names_in(node.value)
     if isinstance(node, ast.Global):
         return target in node.names
-    if isinstance(node, ast.Assign) and any(isinstance(one, ast.Attribute) for one in node.targets):
+    if isinstance(node, ast.Assign) and any(
+        isinstance(assigned, ast.Attribute) for assigned in node.targets
+    ):
         return target in names_in(node.value)
     if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in _SERVERS:
         return any(target in names_in(value) for value in node.args)
@@ -331,8 +333,8 @@ def _bound(statement: ast.stmt) -> str:
     """The first plain name that a statement assigns."""
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         return next(iter(targets_of(statement)), "")
-    walruses = (one for one in ast.walk(statement) if isinstance(one, ast.NamedExpr))
-    return next((one.target.id for one in walruses), "")
+    walruses = (inner for inner in ast.walk(statement) if isinstance(inner, ast.NamedExpr))
+    return next((inner.target.id for inner in walruses), "")
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> Sequence[ast.expr]:
@@ -390,17 +392,17 @@ def find_file(root: Path, module: str | None = None) -> Path:
     """
     if module:
         return file_of_module(root, module)
-    found, broken = [], []
+    making, broken = [], []
     for path in sorted(python_files(root)):
         try:
-            found += [path] if _makes_app(root, path) else []
+            making += [path] if _makes_app(root, path) else []
         except SourceError as error:
             broken.append(error)
-    if len(found) == 1:
-        return found[0]
-    if not found and len(broken) == 1:
+    if len(making) == 1:
+        return making[0]
+    if not making and len(broken) == 1:
         raise broken[0]
-    if not found:
+    if not making:
         raise NoAppError(
             f"no file in {root} makes a FastAPI app, nor one of Starlette, Litestar, Django or Flask",
             hint=(
@@ -409,8 +411,8 @@ def find_file(root: Path, module: str | None = None) -> Path:
             ),
         )
     raise InputError(
-        f"{len(found)} files in {root} make a FastAPI app\n{_listed(root, found)}",
-        hint=f"Name the one to patch: targcc-gen patch {found[0].relative_to(root).as_posix()}",
+        f"{len(making)} files in {root} make a FastAPI app\n{_listed(root, making)}",
+        hint=f"Name the one to patch: targcc-gen patch {making[0].relative_to(root).as_posix()}",
     )
 
 
@@ -430,14 +432,14 @@ def file_of_module(root: Path, module: str) -> Path:
         for base in (root, root / "src")
         for name in (relative.with_suffix(".py"), relative / "__init__.py")
     ]
-    found = [place for place in places if place.is_file()]
-    if len(found) != 1:
-        where = _listed(root, found or places)
+    existing = [place for place in places if place.is_file()]
+    if len(existing) != 1:
+        where = _listed(root, existing or places)
         raise InputError(
-            f"--app {module}: {'several files could be' if found else 'no file is'} that module\n{where}",
+            f"--app {module}: {'several files could be' if existing else 'no file is'} that module\n{where}",
             hint="Name the file too: targcc-gen patch FILE --app …",
         )
-    return found[0]
+    return existing[0]
 
 
 def python_files(root: Path) -> Iterator[Path]:

@@ -74,7 +74,7 @@ class Host:
 
 def host_in(file: AppFile) -> Host | None:
     """The application that a file makes with another framework; one that speaks ASGI first."""
-    found = []
+    result = []
     for node in file.nodes:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
             continue
@@ -84,15 +84,15 @@ def host_in(file: AppFile) -> Host | None:
                     dotted(target) for target in getattr(node, "targets", [])
                 ]
                 top = not file.scope_of(node)
-                found.append(
+                result.append(
                     Host(framework, targets[0] if targets else "", file.line_of(node), top)
                 )
-    return min(found, key=lambda host: (_ORDER.index(host.framework), host.line), default=None)
+    return min(result, key=lambda host: (_ORDER.index(host.framework), host.line), default=None)
 
 
 def find_host(root: Path) -> Path | None:
     """The file of a project without FastAPI that makes an application; one that speaks ASGI first."""
-    found = []
+    result = []
     for path in sorted(python_files(root)):
         try:
             data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
@@ -105,8 +105,8 @@ def find_host(root: Path) -> Path | None:
         except (OSError, InputError):
             continue
         if host is not None:
-            found.append((_ORDER.index(host.framework), path))
-    return min(found)[1] if found else None
+            result.append((_ORDER.index(host.framework), path))
+    return min(result)[1] if result else None
 
 
 def refusal_of(file: AppFile, host: Host, lines: ByHand, program: str) -> RefusalError:
@@ -190,7 +190,7 @@ def find_target(project: Path | None, file: Path | None, app: str | None) -> Tar
     root = project.resolve() if project else find_root(named.file or Path.cwd())
     if not root.is_dir():
         raise InputError(f"{root} is no folder")
-    return _Finder(root, named).found()
+    return _Finder(root, named).target()
 
 
 class _Finder:
@@ -201,7 +201,7 @@ class _Finder:
         self._named = named
         self._follower = Resolver(root)
 
-    def found(self) -> Target:
+    def target(self) -> Target:
         path = self._named.file or _known_file(self._root)
         if path is None and self._named.module:
             path = file_of_module(self._root, self._named.module)
@@ -226,22 +226,22 @@ class _Finder:
 
     def _through_modules(self) -> Path | None:
         """The one file that makes an app of a class which another file of the project has."""
-        found = []
+        result = []
         for path in sorted(python_files(self._root)):
             with contextlib.suppress(InputError):
-                found += [path] if apps_of(self._follower.file(path)) else []
-        return found[0] if len(found) == 1 else None
+                result += [path] if apps_of(self._follower.file(path)) else []
+        return result[0] if len(result) == 1 else None
 
     def _served(self) -> list[tuple[Entry, Origin]]:
         """What servers load, and where that is made: the first that says so of each app."""
-        found: dict[tuple[Path, int], tuple[Entry, Origin]] = {}
+        result: dict[tuple[Path, int], tuple[Entry, Origin]] = {}
         for entry in self._follower.entries:
             origin = self._follower.origin(entry)
             if origin is not None and (
                 not self._named.name or _answers(origin, entry, self._named.name)
             ):
-                found.setdefault((origin.path, origin.app.line), (entry, origin))
-        return [*found.values()]
+                result.setdefault((origin.path, origin.app.line), (entry, origin))
+        return [*result.values()]
 
     def _from_file(self, path: Path) -> Target:
         """The file itself when it makes an app, else the one that its app comes from."""
@@ -277,7 +277,9 @@ class _Finder:
             if self._follower.file_of(entry) == path:
                 return entry
         layout = find_layout(file, path, self._root, self._named.module or None)
-        name = self._named.name or next((one for one in USUAL_NAMES if file.exported(one)), "")
+        name = self._named.name or next(
+            (usual for usual in USUAL_NAMES if file.exported(usual)), ""
+        )
         return Entry(layout.module, name, file.source.name) if name and origin else None
 
     def _target(self, origin: Origin, entry: Entry | None) -> Target:
@@ -328,19 +330,19 @@ def entry_by_name(target: Target, app: str | None) -> Entry:
         if follower.file_of(entry) == target.path:
             return entry
     names: Sequence[str] = [
-        one for one in ("app", "application", "api") if target.file.exported(one)
+        usual for usual in ("app", "application", "api") if target.file.exported(usual)
     ]
     if names:
         return Entry(target.layout.module, names[0], target.relative)
     apps = outer_apps(apps_of(target.file))
-    found = (
+    result = (
         entry_of(target, apps[0])
         if len(apps) == 1
         else f"{target.relative} has no app of a usual name"
     )
-    if isinstance(found, str):
-        raise InputError(found, hint="Name what the server loads: --app module:name")
-    return found
+    if isinstance(result, str):
+        raise InputError(result, hint="Name what the server loads: --app module:name")
+    return result
 
 
 def _known_file(root: Path) -> Path | None:
@@ -383,11 +385,11 @@ def detect_lines(target: Target, module: str, prefix: str = "") -> tuple[Target,
     assert path is not None
     assert entry is not None
     assert follower is not None
-    file, there = follower.file(path), replace(wiring, package=package_of(entry, path))
-    if not any(includes(file, there)):
+    file, wiring_there = follower.file(path), replace(wiring, package=package_of(entry, path))
+    if not any(includes(file, wiring_there)):
         return target, wiring
     layout = find_layout(file, path, target.root, entry.module or None)
-    return replace(target, path=path, file=file, layout=layout, app=None), there
+    return replace(target, path=path, file=file, layout=layout, app=None), wiring_there
 
 
 def package_of(entry: Entry, path: Path) -> str:

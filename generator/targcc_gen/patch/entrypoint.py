@@ -64,8 +64,8 @@ class Resolver:
             if app.target == entry.name:
                 return Origin(path, self.file(path), app)
         for name in names:
-            for found in self._name(path, name, (), 0):
-                return found
+            for origin in self._name(path, name, (), 0):
+                return origin
         return None
 
     def settled(self, entry: Entry) -> Entry:
@@ -94,13 +94,13 @@ class Resolver:
         for base in bases:
             if path := _module_file(base, name):
                 return path
-        found = [
+        paths = [
             path
             for folder in sorted(self._root.iterdir())
             if folder.is_dir() and not folder.name.startswith(".")
             if (path := _module_file(folder, name))
         ]
-        return found[0] if len(found) == 1 else None
+        return paths[0] if len(paths) == 1 else None
 
     def file(self, path: Path) -> AppFile:
         """A file, read with the subclasses of FastAPI that it imports from other files of the project.
@@ -144,9 +144,9 @@ class Resolver:
         near = path.parents[dots - 1] if dots else path.parent
         for size in range(len(parts), 0, -1):
             module = ".".join(parts[:size])
-            found = _module_file(near, module) if dots else self.module(module, path.parent)
-            if found and found != path:
-                return found, ".".join(parts[size:])
+            file = _module_file(near, module) if dots else self.module(module, path.parent)
+            if file and file != path:
+                return file, ".".join(parts[size:])
         if dots and (init := near / "__init__.py").is_file() and init != path:
             return init, ".".join(parts)
         return path, name
@@ -241,9 +241,9 @@ def _values(file: AppFile, name: str, scope: tuple[str, ...]) -> Iterator[ast.ex
 
 def _module_file(base: Path, name: str) -> Path | None:
     path = base.joinpath(*name.split("."))
-    for found in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
-        if found.is_file():
-            return found
+    for candidate in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
     return None
 
 
@@ -283,8 +283,8 @@ class Made:
 
 def loaded_entry(made: Made, follower: Resolver) -> Entry | None:
     """What a server loads to get the app, by the project's own code; `None` when nothing makes it without arguments."""
-    found = [*_elsewhere(made, follower)]
-    outer = next((entry for mounts, entry in found if mounts), None)
+    entries = [*_elsewhere(made, follower)]
+    outer = next((entry for mounts, entry in entries if mounts), None)
     if outer is not None:
         return outer
     for name in USUAL_NAMES if made.app.scope else ():
@@ -292,7 +292,7 @@ def loaded_entry(made: Made, follower: Resolver) -> Entry | None:
         origin = follower.origin(entry) if made.file.exported(name) else None
         if origin is not None and (origin.path, origin.app.line) == (made.path, made.app.line):
             return entry
-    return _own(made) or next((entry for _, entry in found), None)
+    return _own(made) or next((entry for _, entry in entries), None)
 
 
 def unloadable_reason(made: Made) -> str:
@@ -343,11 +343,11 @@ def _required(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     positional = [*arguments.posonlyargs, *arguments.args]
     plain = positional[: len(positional) - len(arguments.defaults)]
     named = [
-        one
-        for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        argument
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         if default is None
     ]
-    return [one.arg for one in (*plain, *named)]
+    return [argument.arg for argument in (*plain, *named)]
 
 
 def _elsewhere(made: Made, follower: Resolver) -> Iterator[tuple[bool, Entry]]:
@@ -381,7 +381,9 @@ def _uses_of(
             yield False, entry
         elif names and isinstance(value, ast.Call):
             handed = [*value.args, *(keyword.value for keyword in value.keywords)]
-            if any(_means(made, follower, path, one) for one in (value.func, *handed)):
+            if any(
+                _means(made, follower, path, value_part) for value_part in (value.func, *handed)
+            ):
                 yield False, Entry(module, names[0], where)
 
 

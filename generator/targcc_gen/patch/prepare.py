@@ -67,11 +67,11 @@ def _names(apps: Sequence[App]) -> list[str]:
 
 
 def _named(file: AppFile, apps: Sequence[App], name: str) -> App:
-    found = [app for app in apps if app.answers_to(name)]
-    if len(found) == 1:
-        return found[0]
+    matching = [app for app in apps if app.answers_to(name)]
+    if len(matching) == 1:
+        return matching[0]
     listed = ", ".join(f"{app.label} (line {app.line})" for app in apps)
-    what = "several FastAPI apps" if found else "no FastAPI app"
+    what = "several FastAPI apps" if matching else "no FastAPI app"
     raise SourceError(f"{file.source.name}: error: it makes {what} named {name}; it makes {listed}")
 
 
@@ -156,7 +156,7 @@ class Prepared:
             )
         plan = make_plan(Tree.of(files, complete=False), self.target.root)
         if plan.conflicts:
-            listed = "\n".join(f"  {one.path}: {one.reason}" for one in plan.conflicts)
+            listed = "\n".join(f"  {change.path}: {change.reason}" for change in plan.conflicts)
             raise ConflictError(f"something is in the way, nothing was written\n{listed}")
         return _with_known(plan, self.kept)
 
@@ -270,10 +270,10 @@ def _requirements(declared: Declared) -> TreeFile:
 
 def _already_declared(declared: Declared) -> list[str]:
     """What the project requires itself, maybe in other versions."""
-    if not declared.there:
+    if not declared.present:
         return []
     return [
-        f"{declared.path} has these already, and the scheduler needs: {', '.join(declared.there)}"
+        f"{declared.path} has these already, and the scheduler needs: {', '.join(declared.present)}"
     ]
 
 

@@ -87,17 +87,17 @@ def _words(command: str) -> list[str]:
 
 
 def _server(program: str, words: Sequence[str], where: str) -> Entry | None:
-    found = next((match for word in words if (match := _APP.fullmatch(word))), None)
-    if found is None:
+    named = next((match for word in words if (match := _APP.fullmatch(word))), None)
+    if named is None:
         return None
     worker = _option(words, *_WORKERS)
     wsgi = program in _WSGI or (program == "gunicorn" and not is_asgi_worker(worker))
     wsgi = wsgi or _option(words, "--interface") == "wsgi"
     return Entry(
-        found["module"],
-        found["name"],
+        named["module"],
+        named["name"],
         where,
-        factory="--factory" in words or bool(found["called"]),
+        factory="--factory" in words or bool(named["called"]),
         lifespan=_option(words, "--lifespan") or "auto",
         wsgi=wsgi,
         folder=_option(words, "--app-dir", "--chdir") or "",
@@ -120,8 +120,8 @@ def _option(words: Sequence[str], *names: str) -> str | None:
 def _fastapi(words: Sequence[str], where: str) -> Entry | None:
     """`fastapi run [PATH] [--app NAME]`; without a path it takes the first of a few usual ones, which are tried elsewhere."""
     named = _option(words, "-e", "--entrypoint")
-    if named and (found := _APP.fullmatch(named)):
-        return Entry(found["module"], found["name"], where)
+    if named and (match := _APP.fullmatch(named)):
+        return Entry(match["module"], match["name"], where)
     path = next((word for word in words if word.endswith(".py")), "")
     name = _option(words, "--app") or ""
     if path:
@@ -171,10 +171,10 @@ def _pyproject(path: Path, shown: str) -> Iterator[Entry]:
     if path.name != "pyproject.toml":
         return
     try:
-        found: dict[str, Any] = tomllib.loads(_text(path))
+        data: dict[str, Any] = tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError:
         return
-    named = found.get("tool", {}).get("fastapi", {}).get("entrypoint")
+    named = data.get("tool", {}).get("fastapi", {}).get("entrypoint")
     if isinstance(named, str) and ":" in named:
         module, _, name = named.partition(":")
         yield Entry(module, name, f"{shown}: [tool.fastapi]", folder=_folder(shown))
@@ -200,9 +200,9 @@ def _dockerfile(path: Path, shown: str) -> Iterator[Entry]:
         both = read_command([*start[1], *command[1]], f"{shown}:{command[0]}")
         yield from _given(both, shown)
         return
-    for found in (command, start):
-        if found:
-            yield from _given(read_command(found[1], f"{shown}:{found[0]}"), shown)
+    for words in (command, start):
+        if words:
+            yield from _given(read_command(words[1], f"{shown}:{words[0]}"), shown)
 
 
 def _joined(text: str) -> Iterator[tuple[int, str]]:
@@ -218,10 +218,10 @@ def _joined(text: str) -> Iterator[tuple[int, str]]:
 
 def _docker_words(text: str) -> list[str] | str:
     try:
-        found = json.loads(text)
+        words = json.loads(text)
     except ValueError:
         return text
-    return [str(word) for word in found] if isinstance(found, list) else text
+    return [str(word) for word in words] if isinstance(words, list) else text
 
 
 def _compose(path: Path, shown: str) -> Iterator[Entry]:
@@ -231,10 +231,10 @@ def _compose(path: Path, shown: str) -> Iterator[Entry]:
 
     text = _text(path)
     try:
-        found = yaml.safe_load(text)
+        data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError):
         return
-    services = found.get("services") if isinstance(found, dict) else None
+    services = data.get("services") if isinstance(data, dict) else None
     for name, service in (services or {}).items():
         command = service.get("command") if isinstance(service, dict) else None
         if isinstance(command, list):
@@ -251,16 +251,16 @@ def _gunicorn(path: Path, shown: str) -> Iterator[Entry]:
         module = ast.parse(_text(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
-    said = {
+    values = {
         node.targets[0].id: node.value.value
         for node in module.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
         and isinstance(node.value, ast.Constant)
     }
-    named = said.get("wsgi_app")
+    named = values.get("wsgi_app")
     if isinstance(named, str) and (entry := read_command(["uvicorn", named], shown)):
-        asgi = is_asgi_worker(str(said.get("worker_class", "")))
+        asgi = is_asgi_worker(str(values.get("worker_class", "")))
         yield Entry(entry.module, entry.name, shown, entry.factory, wsgi=not asgi)
 
 
@@ -290,8 +290,8 @@ def _given(entry: Entry | None, shown: str) -> Iterator[Entry]:
         yield replace(entry, folder=folder)
         return
     for path in default_files():
-        found = of_path(path, entry.name, entry.where)
-        yield replace(found, folder=folder)
+        path_entry = of_path(path, entry.name, entry.where)
+        yield replace(path_entry, folder=folder)
 
 
 def _folder(shown: str) -> str:
@@ -322,7 +322,7 @@ def _served_by_code(root: Path) -> Iterator[Entry]:
 
 
 def _of_call(file: AppFile, call: ast.Call, shown: str) -> Iterator[Entry]:
-    options = {one.arg: one.value for one in call.keywords if one.arg}
+    options = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     what = call.args[0] if call.args else options.get("app")
     where = f"{shown}:{file.line_of(call)}"
     lifespan, factory = options.get("lifespan"), options.get("factory")

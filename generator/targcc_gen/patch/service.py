@@ -207,12 +207,12 @@ def verify_by_hand(prepared: Prepared, app_name: str | None) -> Outcome:
     if prepared.package.is_new:
         raise InputError("the project has no scheduler yet", hint="targcc-gen patch puts it in.")
     entry = entry_by_name(prepared.target, app_name)
-    found = replace(prepared, target=replace(prepared.target, entry=entry))
-    trial = _trial(found)
+    named = replace(prepared, target=replace(prepared.target, entry=entry))
+    trial = _trial(named)
     outcome = trial if isinstance(trial, Outcome) else trial.run(None)
     if outcome.is_verified:
         rollback.unmark(prepared.target.root)
     if outcome.kind in {"verified", "untried"}:
         return outcome
     before = trial.before() if isinstance(trial, Trial) else None
-    raise InputError(outcome.text, hint=_otherwise(found, outcome, before))
+    raise InputError(outcome.text, hint=_otherwise(named, outcome, before))

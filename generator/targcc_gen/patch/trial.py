@@ -81,13 +81,13 @@ def end_with_parent() -> None:
 
 def versions(request: dict[str, Any]) -> dict[str, Any]:
     """The installed version of each distribution asked for, and Python's."""
-    found: dict[str, str | None] = {}
+    result: dict[str, str | None] = {}
     for name in request["distributions"]:
         try:
-            found[name] = importlib.metadata.version(name)
+            result[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return {"versions": found, "python": list(sys.version_info[:2])}
+            result[name] = None
+    return {"versions": result, "python": list(sys.version_info[:2])}
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:
@@ -127,11 +127,11 @@ def load(request: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 def named(module: str, name: str, *, factory: bool) -> Any:
     """An app by its module and name, as servers find it; they call a factory."""
-    found: Any = importlib.import_module(module)
+    value: Any = importlib.import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    plain = inspect.isfunction(found) and not inspect.iscoroutinefunction(found)
-    return found() if factory or (plain and not inspect.signature(found).parameters) else found
+        value = getattr(value, part)
+    plain = inspect.isfunction(value) and not inspect.iscoroutinefunction(value)
+    return value() if factory or (plain and not inspect.signature(value).parameters) else value
 
 
 def catch_servers() -> None:
@@ -170,7 +170,7 @@ class Trial:
         if lifespan == "off":
             return await self._look("its server runs with lifespan off")
         loop = asyncio.get_running_loop()
-        told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        messages: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         answered: dict[str, asyncio.Future[dict[str, Any]]] = {
             "startup": loop.create_future(),
             "shutdown": loop.create_future(),
@@ -182,8 +182,8 @@ class Trial:
                 future.set_result(message)
 
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
-        task = asyncio.ensure_future(self._call(scope, told.get, send))
-        told.put_nowait({"type": "lifespan.startup"})
+        task = asyncio.ensure_future(self._call(scope, messages.get, send))
+        messages.put_nowait({"type": "lifespan.startup"})
         both: list[asyncio.Future[Any]] = [task, answered["startup"]]
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not answered["startup"].done():
@@ -196,7 +196,7 @@ class Trial:
             text = answered["startup"].result().get("message") or "its startup failed"
             return {"error": "\n".join(text.rstrip().splitlines()[-_LAST_LINES:]), "stage": "start"}
         answer = await self._look("")
-        told.put_nowait({"type": "lifespan.shutdown"})
+        messages.put_nowait({"type": "lifespan.shutdown"})
         await asyncio.wait([task], timeout=20)
         return answer
 
@@ -236,8 +236,8 @@ class Trial:
     @property
     def prefix(self) -> str:
         """Where the pages are: as the app has it, or as the settings of a scheduler before 0.2 say."""
-        if found := comparing().prefix_of(self.app):
-            return str(found)
+        if prefix := comparing().prefix_of(self.app):
+            return str(prefix)
         settings = importlib.import_module(self.request["scheduler"]).Settings()
         return str(getattr(settings, "dashboard_path", None) or "/jobs")
 
@@ -253,8 +253,8 @@ class Trial:
     def _hosts(self) -> list[str]:
         allowed = [
             str(host).replace("*.", "www.")
-            for one in getattr(comparing().routed(self.app), "user_middleware", ())
-            for host in one.kwargs.get("allowed_hosts", ())
+            for middleware in getattr(comparing().routed(self.app), "user_middleware", ())
+            for host in middleware.kwargs.get("allowed_hosts", ())
             if host != "*"
         ]
         return [*allowed, "localhost"]
@@ -272,7 +272,7 @@ async def until(condition: Any, seconds: float) -> bool:
 
 async def get(app: Any, path: str, host: str) -> tuple[int, str]:
     """Status and `Location` of a GET."""
-    found: dict[str, Any] = {"status": 0, "location": ""}
+    answer: dict[str, Any] = {"status": 0, "location": ""}
     asked = False
 
     async def receive() -> dict[str, Any]:
@@ -285,8 +285,8 @@ async def get(app: Any, path: str, host: str) -> tuple[int, str]:
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             headers = {name.lower(): value for name, value in message.get("headers", ())}
-            found["status"] = message["status"]
-            found["location"] = headers.get(b"location", b"").decode("latin-1")
+            answer["status"] = message["status"]
+            answer["location"] = headers.get(b"location", b"").decode("latin-1")
 
     scope = {
         "type": "http",
@@ -307,7 +307,7 @@ async def get(app: Any, path: str, host: str) -> tuple[int, str]:
         await asyncio.wait_for(app(scope, receive, send), 30)
     except Exception as error:  # noqa: BLE001 - the page's answer
         return 500, f"{type(error).__name__}: {error}"
-    return found["status"], found["location"]
+    return answer["status"], answer["location"]
 
 
 if __name__ == "__main__":

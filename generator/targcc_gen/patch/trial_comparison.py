@@ -20,7 +20,9 @@ def described(app: Any) -> dict[str, Any]:
         schema = {"fails": type(error).__name__}
     return {
         "routes": [signature(route) for route in inner.routes],
-        "middleware": [shown(one.cls) for one in getattr(inner, "user_middleware", ())],
+        "middleware": [
+            shown(middleware.cls) for middleware in getattr(inner, "user_middleware", ())
+        ],
         "openapi": json.loads(json.dumps(schema, default=str)),
     }
 
@@ -32,8 +34,10 @@ def shown(kind: Any) -> str:
 
 def routed(app: Any) -> Any:
     """The app with routes inside its wrappers, or `None`."""
-    found = (one for one in wrappers(app) if isinstance(getattr(one, "routes", None), list))
-    return next(found, None)
+    routed_apps = (
+        wrapper for wrapper in wrappers(app) if isinstance(getattr(wrapper, "routes", None), list)
+    )
+    return next(routed_apps, None)
 
 
 def wrappers(app: Any) -> Any:
@@ -43,13 +47,13 @@ def wrappers(app: Any) -> Any:
             return
         yield app
         inner = (getattr(app, name, None) for name in ("app", "application", "_app"))
-        app = next((one for one in inner if one), None)
+        app = next((inner_app for inner_app in inner if inner_app), None)
 
 
 def in_front(app: Any) -> str:
     """The prefix at which `with_scheduler` answers before the app does; empty when it does not."""
-    outer = (one for one in wrappers(app) if is_from(one, _OUTER))
-    return next((str(one.prefix) for one in outer), "")
+    outer = (wrapper for wrapper in wrappers(app) if is_from(wrapper, _OUTER))
+    return next((str(wrapper.prefix) for wrapper in outer), "")
 
 
 def prefix_of(app: Any) -> str:
@@ -83,7 +87,7 @@ def signature(route: Any) -> list[Any]:
         sorted(getattr(route, "methods", None) or ()),
         str(getattr(route, "name", "")),
         str(getattr(route, "operation_id", None) or getattr(route, "unique_id", "")),
-        [signature(one) for one in inner] if isinstance(inner, list) else [],
+        [signature(item) for item in inner] if isinstance(inner, list) else [],
     ]
 
 
@@ -135,21 +139,25 @@ def compare(before: dict[str, Any] | None, app: Any, prefix: str) -> dict[str, A
         ours = [is_ours(route) for route in inner.routes]
     else:
         ours = added(before["routes"], after["routes"])
-    theirs = [one for one, mine in zip(after["routes"], ours, strict=True) if not mine]
+    app_routes = [
+        route_entry for route_entry, is_own in zip(after["routes"], ours, strict=True) if not is_own
+    ]
     answer = {
-        "shadowed": crossing(inner.routes, ours, mine=True),
-        "hidden": crossing(inner.routes, ours, mine=False),
+        "shadowed": crossing(inner.routes, ours, own=True),
+        "hidden": crossing(inner.routes, ours, own=False),
     }
     if front:
         answer["hidden"] = [
             f"{method} {path}"
-            for route, mine in zip(inner.routes, ours, strict=True)
-            for method, path, example in examples([] if mine else [route])
+            for route, is_own in zip(inner.routes, ours, strict=True)
+            for method, path, example in examples([] if is_own else [route])
             if is_below(example, front)
         ]
     if before is not None and before.get("routes") is not None:
-        answer["routes"] = [one[1] for one in before["routes"] if one not in theirs]
-        if not answer["routes"] and before["routes"] != theirs:
+        answer["routes"] = [
+            route_entry[1] for route_entry in before["routes"] if route_entry not in app_routes
+        ]
+        if not answer["routes"] and before["routes"] != app_routes:
             answer["routes"] = ["their order"]
         answer["middleware"] = before["middleware"] != after["middleware"]
         answer["openapi"] = schema_changes(before["openapi"], after["openapi"], prefix)
@@ -163,26 +171,26 @@ def is_below(path: str, prefix: str) -> bool:
 
 def other_paths(app: Any) -> Any:
     """The paths that an app of Django or Flask answers."""
-    for one in wrappers(app):
-        if hasattr(one, "url_map"):
-            yield from (rule.rule for rule in one.url_map.iter_rules())
-        elif type(one).__module__.startswith("django."):
+    for wrapper in wrappers(app):
+        if hasattr(wrapper, "url_map"):
+            yield from (rule.rule for rule in wrapper.url_map.iter_rules())
+        elif type(wrapper).__module__.startswith("django."):
             resolver = importlib.import_module("django.urls").get_resolver()
             yield from django_paths(resolver.url_patterns, "/")
 
 
 def django_paths(patterns: Any, before: str) -> Any:
     """The paths of URL patterns, with those that they include; as they are written, without the `^` of an expression."""
-    for one in patterns:
-        path = before + str(one.pattern).lstrip("^/")
-        inner = getattr(one, "url_patterns", None)
+    for pattern in patterns:
+        path = before + str(pattern.pattern).lstrip("^/")
+        inner = getattr(pattern, "url_patterns", None)
         yield from [path] if inner is None else django_paths(inner, path)
 
 
 def is_ours(route: Any) -> bool:
     """Whether a route is the scheduler's, where nothing tells what was there before."""
-    modules = [getattr(one, "endpoint", None) for one, _ in leaves([route])]
-    names = [f".{getattr(one, '__module__', '')}" for one in modules]
+    modules = [getattr(item, "endpoint", None) for item, _ in leaves([route])]
+    names = [f".{getattr(item, '__module__', '')}" for item in modules]
     return bool(names) and all(
         ".scheduler." in name or name.startswith(".targcc_scheduler.") for name in names
     )
@@ -192,28 +200,30 @@ def added(before: list[Any], after: list[Any]) -> list[bool]:
     """For each route whether it has come with the scheduler."""
     known = Counter(map(json.dumps, before))
     result = []
-    for one in map(json.dumps, after):
-        result.append(not known[one])
-        known[one] -= bool(known[one])
+    for dump in map(json.dumps, after):
+        result.append(not known[dump])
+        known[dump] -= bool(known[dump])
     return result
 
 
-def crossing(routes: Any, ours: list[bool], *, mine: bool) -> list[str]:
+def crossing(routes: Any, ours: list[bool], *, own: bool) -> list[str]:
     """The scheduler's routes that another route answers first, or the app's own that the scheduler answers."""
-    of_other = [(i, one) for i, one in enumerate(routes) if ours[i] is not mine]
-    found = []
+    of_other = [(i, candidate) for i, candidate in enumerate(routes) if ours[i] is not own]
+    result = []
     for index, route in enumerate(routes):
-        if ours[index] is not mine:
+        if ours[index] is not own:
             continue
         for method, path, example in examples([route]):
-            other = next((i for i, one in of_other if matches(one, example, method)), index)
+            other = next(
+                (i for i, candidate in of_other if matches(candidate, example, method)), index
+            )
             if other < index and not any(
-                matches(one, example, method)
-                for one, is_ours in zip(routes[:other], ours, strict=False)
-                if is_ours is mine
+                matches(candidate, example, method)
+                for candidate, is_ours in zip(routes[:other], ours, strict=False)
+                if is_ours is own
             ):
-                found.append(f"{method} {path}")
-    return found
+                result.append(f"{method} {path}")
+    return result
 
 
 def schema_changes(before: Any, after: Any, prefix: str) -> list[str]:
@@ -221,7 +231,9 @@ def schema_changes(before: Any, after: Any, prefix: str) -> list[str]:
     if not isinstance(before, dict) or not isinstance(after, dict):
         return [] if before == after else ["all of it"]
     paths = {
-        path: one for path, one in after.get("paths", {}).items() if not path.startswith(prefix)
+        path: operation
+        for path, operation in after.get("paths", {}).items()
+        if not path.startswith(prefix)
     }
     changed = [
         path for path in before.get("paths", {}) if before["paths"][path] != paths.get(path)

@@ -167,7 +167,7 @@ def _undeclared(root: Path, spec: Spec | None, lock: Lock) -> Iterator[tuple[str
     if spec is not None:
         undeclare(texts, app_dependencies(spec))
     for path, entry in lock.entries.items():
-        undeclare(texts, [index_dependency(one) for one in entry.added], path)
+        undeclare(texts, [index_dependency(requirement) for requirement in entry.added], path)
     return texts.changes()
 
 
@@ -225,7 +225,7 @@ def _removed_lines(before: bytes, after: bytes) -> tuple[tuple[int, str], ...]:
     )
 
 
-def _shared(one: list[bytes], other: list[bytes]) -> int:
+def _shared(left: list[bytes], other: list[bytes]) -> int:
     """How many lines two texts begin with in common."""
-    pairs = zip(one, other, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    pairs = zip(left, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(left), len(other)))

@@ -63,7 +63,7 @@ def missing(python: Path, layout: Layout, requirements: Sequence[str]) -> list[s
         InputError: The interpreter does not run, or is too old.
     """
     wanted = [Requirement(text) for text in requirements]
-    answer = ask(python, layout, {"distributions": [one.name for one in wanted]})
+    answer = ask(python, layout, {"distributions": [requirement.name for requirement in wanted]})
     if "error" in answer:
         raise InputError(f"{python} does not run\n{answer['error']}")
     if tuple(answer["python"]) < (3, 11):
@@ -72,8 +72,8 @@ def missing(python: Path, layout: Layout, requirements: Sequence[str]) -> list[s
     versions = answer["versions"]
     return [
         text
-        for text, one in zip(requirements, wanted, strict=True)
-        if versions[one.name] is None or not meets(one, versions[one.name])
+        for text, requirement in zip(requirements, wanted, strict=True)
+        if versions[requirement.name] is None or not meets(requirement, versions[requirement.name])
     ]
 
 
@@ -302,9 +302,9 @@ def _pages(looked: str, answer: dict[str, Any]) -> Outcome:
     return Outcome("failed", looked, f"the pages of {looked} do not answer: GET {prefix}: {reason}")
 
 
-def _first_few(found: list[str]) -> str:
+def _first_few(texts: list[str]) -> str:
     """The first few, which is as much as a line holds."""
-    shown, more = ", ".join(found[:_SHOWN]), len(found) - _SHOWN
+    shown, more = ", ".join(texts[:_SHOWN]), len(texts) - _SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
 
 

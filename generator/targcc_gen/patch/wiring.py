@@ -131,7 +131,7 @@ class Wiring:
 
     def takes_app(self, name: str) -> bool:
         """Whether a qualified name means a function of the scheduler's that an app is handed to."""
-        return self._absolute(name) in {f"{self.module}.{one}" for one in (WRAPPER, MOUNT)}
+        return self._absolute(name) in {f"{self.module}.{wrapper}" for wrapper in (WRAPPER, MOUNT)}
 
     def hands_app(self, file: AppFile, call: ast.Call) -> bool:
         """Whether a call hands an app to such a function."""
@@ -160,13 +160,13 @@ class Wiring:
         return ByHand(file.source.name, f"from {module} import ", self.prefix)
 
     def _relative(self) -> str:
-        here, there = self.package.split("."), self.module.split(".")
-        if not self.package or here[0] != there[0]:
+        here, target = self.package.split("."), self.module.split(".")
+        if not self.package or here[0] != target[0]:
             return self.module
         shared = next(
-            (i for i, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), len(here)
+            (i for i, (a, b) in enumerate(zip(here, target, strict=False)) if a != b), len(here)
         )
-        return "." * (len(here) - shared + 1) + ".".join(there[shared:])
+        return "." * (len(here) - shared + 1) + ".".join(target[shared:])
 
 
 @dataclass(frozen=True)
@@ -237,17 +237,17 @@ def _named(file: AppFile, place: Construction, line: str) -> Replacement:
 
 def _numbered(changes: Sequence[Replacement]) -> tuple[tuple[int, str], ...]:
     """The new lines with their numbers; of a line that was changed, its new text."""
-    found, moved = [], 0
+    numbered, moved = [], 0
     for change in sorted(changes, key=lambda change: change.first):
         old = change.last - change.first + 1
         kept = range(1, old)  # only the first of the lines that were there differs
-        found += [
+        numbered += [
             (change.first + moved + index, line)
             for index, line in enumerate(change.lines)
             if index not in kept
         ]
         moved += len(change.lines) - old
-    return tuple(found)
+    return tuple(numbered)
 
 
 def _check(file: AppFile, app: App, wiring: Wiring, data: bytes) -> None:
@@ -281,7 +281,9 @@ def includes(file: AppFile, wiring: Wiring) -> Iterator[ast.Call]:
             yield node
         elif isinstance(node.func, ast.Attribute) and node.func.attr == "include_router":
             values = (*node.args, *(keyword.value for keyword in node.keywords))
-            if any(wiring.is_router(name) for one in values for name in file.qualified_names(one)):
+            if any(
+                wiring.is_router(name) for value in values for name in file.qualified_names(value)
+            ):
                 yield node
 
 
@@ -500,13 +502,17 @@ def moved(file: AppFile, app: App | None, wiring: Wiring) -> Patched:
     if not taking:
         return _wired_anew(file, app, wiring)
     changes = [_with_prefix(file, call, wiring.prefix) for call in taking]
-    added = [(one.first + index, line) for one in changes for index, line in enumerate(one.lines)]
+    added = [
+        (change.first + index, line)
+        for change in changes
+        for index, line in enumerate(change.lines)
+    ]
     return Patched(file.source.edited(changes), tuple(added))
 
 
 def _with_prefix(file: AppFile, call: ast.Call, prefix: str) -> Replacement:
     text = f'"{prefix}"'
-    named = [one.value for one in call.keywords if one.arg == "prefix"]
+    named = [keyword.value for keyword in call.keywords if keyword.arg == "prefix"]
     for value in (*named, *call.args[1:2]):
         if not isinstance(value, ast.Constant):
             raise file.error(value, "the prefix is computed here: change it there")

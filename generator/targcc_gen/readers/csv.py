@@ -65,8 +65,8 @@ class RowRepair:
 
     def starts_row(self, line: str) -> bool:
         """Could a row begin with this line? Its first piece must be what the first column is."""
-        head, found, _ = line.partition(self.delimiter)
-        return bool(found) and self._checks[0](head) and head not in _NULLS
+        head, delimiter, _ = line.partition(self.delimiter)
+        return bool(delimiter) and self._checks[0](head) and head not in _NULLS
 
     def readings(self, text: str) -> list[list[str]]:
         """The rows this text may be: none, the one, or the first two of several."""
@@ -107,10 +107,10 @@ class RowRepair:
             piece = pieces[end - 1]
             here = [(way, end - 1) for way in ways[end - 1]]
             if wide and (kind is None or _LINE.fullmatch(piece)):
-                begun = found = (begun + here)[:_ENOUGH]
+                begun = candidates = (begun + here)[:_ENOUGH]
             else:  # one piece, which nothing that began before it reaches across
-                begun, found = [], here if check(piece) else []
-            following[end] = [_Way(way, start, end) for way, start in found[:_ENOUGH]]
+                begun, candidates = [], here if check(piece) else []
+            following[end] = [_Way(way, start, end) for way, start in candidates[:_ENOUGH]]
         return following
 
     def _with_cron(self, ways: list[list[_Way]], pieces: list[str], last: int) -> list[list[_Way]]:
@@ -123,11 +123,13 @@ class RowRepair:
                 inside += gaps[end - 1]
                 if not _CRON_LETTERS.fullmatch(pieces[end - 1]) or inside > _MOST_GAPS:
                     break
-                found = following[end]
-                if end > start + 1 and (len(found) >= _ENOUGH or inside < _LEAST_GAPS):
+                piece_end = following[end]
+                if end > start + 1 and (len(piece_end) >= _ENOUGH or inside < _LEAST_GAPS):
                     continue
                 if check(self.delimiter.join(pieces[start:end])):
-                    found += [_Way(way, start, end) for way in before][: _ENOUGH - len(found)]
+                    piece_end += [_Way(way, start, end) for way in before][
+                        : _ENOUGH - len(piece_end)
+                    ]
         return following
 
 
@@ -140,11 +142,11 @@ class _Way(NamedTuple):
 
     def cells(self, pieces: Sequence[str], delimiter: str) -> list[str]:
         """The row."""
-        found, way = [], self
+        cells, way = [], self
         while way.before is not None:
-            found.append(delimiter.join(pieces[way.start : way.end]))
+            cells.append(delimiter.join(pieces[way.start : way.end]))
             way = way.before
-        return found[::-1]
+        return cells[::-1]
 
 
 def _matcher(pattern: re.Pattern[str]) -> Callable[[str], bool]:
@@ -325,24 +327,24 @@ class _Grid:
                 yield _unpadded(item) if padded else item
 
     def _only_reading(self, text: str, line: int) -> Item:
-        found = self.repair.readings(text)
-        if len(found) == 1:
-            return self._row(found[0], line)
-        if found:
-            return self._unreadable(line, self._two_ways(*found))
+        readings = self.repair.readings(text)
+        if len(readings) == 1:
+            return self._row(readings[0], line)
+        if readings:
+            return self._unreadable(line, self._two_ways(*readings))
         count = text.count(self.repair.delimiter) + 1
         columns = len(self.repair.columns)
         return self._unreadable(
             line, f"{count} values for {columns} columns, and no way to fit them"
         )
 
-    def _two_ways(self, one: Sequence[str], other: Sequence[str]) -> str:
-        name, here, there = next(
+    def _two_ways(self, first: Sequence[str], other: Sequence[str]) -> str:
+        name, here, second = next(
             triple
-            for triple in zip(self.repair.columns, one, other, strict=True)
+            for triple in zip(self.repair.columns, first, other, strict=True)
             if triple[1] != triple[2]
         )
-        return f"can be read in two ways: {name} is {here!r} or {there!r}"
+        return f"can be read in two ways: {name} is {here!r} or {second!r}"
 
     def _row(self, record: Sequence[str], line: int) -> Row:
         cells = zip(self.repair.columns, record, strict=True)

@@ -92,8 +92,8 @@ def parse_address(text: str) -> Address:
     Raises:
         InputError: It is none, of a database that cannot be read, or a driver is not installed. The message holds no password.
     """
-    found = _URL.match(text)
-    scheme = found[1].lower() if found else "such a"
+    match = _URL.match(text)
+    scheme = match[1].lower() if match else "such a"
     kind = scheme.partition("+")[0]
     kind = {"postgres": "postgresql", "sqlserver": "mssql"}.get(kind, kind)
     if kind not in _DRIVERS:
@@ -227,7 +227,7 @@ class _Reader:
             if message is None:
                 return
             if isinstance(message, _Failed):
-                raise self._told(message.error) from None
+                raise self._input_error(message.error) from None
             yield message
 
     def stop(self) -> None:
@@ -240,7 +240,7 @@ class _Reader:
             hint="Is the server up, and its port open from here? --timeout gives it longer. Nothing was written.",
         )
 
-    def _told(self, error: Exception) -> InputError:
+    def _input_error(self, error: Exception) -> InputError:
         if isinstance(error, InputError):
             return error
         lines = str(getattr(error, "orig", None) or error).strip().splitlines()
@@ -505,12 +505,14 @@ class Contents:
         Raises:
             InputError: The main one is not there, or in several schemas none of which is the log-in's own.
         """
-        found = [(schema, name) for schema, name in self._query(_TABLES[self._address.kind])]
-        schema = self._chosen([one for one, name in found if name.lower() == self._tables.main])
+        tables = [(schema, name) for schema, name in self._query(_TABLES[self._address.kind])]
+        schema = self._chosen(
+            [table_schema for table_schema, name in tables if name.lower() == self._tables.main]
+        )
         ours = [
-            self._place(one, name)
-            for one, name in found
-            if one == schema and name.lower() in self._tables
+            self._place(table_schema, name)
+            for table_schema, name in tables
+            if table_schema == schema and name.lower() in self._tables
         ]
         return sorted(ours, key=lambda place: place.table != self._tables.main)
 
@@ -537,8 +539,8 @@ class Contents:
                 rows = []
                 for cells in part:
                     number += 1
-                    found = [_value(cell, self._zone) for cell in cells]
-                    values = dict(zip(columns, found, strict=True))
+                    row_values = [_value(cell, self._zone) for cell in cells]
+                    values = dict(zip(columns, row_values, strict=True))
                     rows.append(
                         Row(
                             place.table,
@@ -556,10 +558,10 @@ class Contents:
         name = f"{self._address.label}/{self._tables.names[table]}"
         if statement is None:
             return name, []
-        found = self._query(statement)
+        rows = self._query(statement)
         return name, [
             Row(table, dict(zip(_PROCEDURE_COLUMNS, cells, strict=True)), name, number)
-            for number, cells in enumerate(found, 1)
+            for number, cells in enumerate(rows, 1)
         ]
 
     def name_of(self, place: Place) -> str:
@@ -568,7 +570,7 @@ class Contents:
 
     def _chosen(self, schemas: list[str]) -> str:
         if self._schema is not None:
-            same = [one for one in schemas if one.lower() == self._schema.lower()]
+            same = [schema for schema in schemas if schema.lower() == self._schema.lower()]
             if same:
                 return same[0]
         elif len(schemas) == 1:
@@ -576,7 +578,7 @@ class Contents:
         elif schemas:
             ((own,),) = self._query(_OWN_SCHEMA[self._address.kind])
             if own in schemas:
-                others = ", ".join(one for one in schemas if one != own)
+                others = ", ".join(schema for schema in schemas if schema != own)
                 text = f"{self._tables.main_shown} is in {own}, which was read, and in {others}: --schema chooses"
                 self.remarks.append(Remark(RemarkKind.WARNING, self._address.label, 0, text))
                 return str(own)
@@ -606,8 +608,8 @@ class Contents:
 
 
 def _line(values: Mapping[str, Value], number: int) -> int:
-    found = values.get("id")
-    return found if isinstance(found, int) and found > 0 else number
+    identity = values.get("id")
+    return identity if isinstance(identity, int) and identity > 0 else number
 
 
 def _value(cell: object, zone: ZoneInfo) -> Value:

@@ -183,9 +183,9 @@ class _Sheet:
 
     def _place(self, reference: str) -> None:
         self.cells += 1
-        found = _REFERENCE.fullmatch(reference)
-        if found:
-            self._row, self._column = int(found[2]), _column_number(found[1])
+        match = _REFERENCE.fullmatch(reference)
+        if match:
+            self._row, self._column = int(match[2]), _column_number(match[1])
         else:
             self._column += 1
         for bounds, place in ((self._rows, self._row), (self._columns, self._column)):

@@ -60,14 +60,14 @@ class Survey:
             apart = (key for key in clearest if not key[0] & clearest[0][0])
             other = next(apart, clearest[-1])
             against, different = witnesses[other]
-            told = f'"{text}" in line {row.line} and "{different}" in line {against.line}'
-            self._say(row, f"its dates have several orders: {told}")
+            proof = f'"{text}" in line {row.line} and "{different}" in line {against.line}'
+            self._say(row, f"its dates have several orders: {proof}")
         elif len(common) == 1:
             (order,) = common
             self._say(
                 row, f'its dates are read as {_NAMES[order]}, as "{text}" in line {row.line} shows'
             )
-        elif by_form := next(filter(lambda one: usual_order(one[1]), witnesses.values()), None):
+        elif by_form := next(filter(lambda item: usual_order(item[1]), witnesses.values()), None):
             row, text = by_form
             names = _NAMES[usual_order(text) or ""]
             self._say(
@@ -216,9 +216,9 @@ def _paths(paths: Sequence[Path]) -> Iterator[Path]:
 
 def _no_rows(files: Sequence[ExportFile], tables: KnownTables) -> InputError:
     names = ", ".join(file.name for file in files)
-    found = sum((file.counts + file.others for file in files), Counter[str]())
+    counts = sum((file.counts + file.others for file in files), Counter[str]())
     what = ", ".join(
-        f"{count:,} of {tables.names.get(table, table)}" for table, count in found.items()
+        f"{count:,} of {tables.names.get(table, table)}" for table, count in counts.items()
     )
     return InputError(
         f"no row of {tables.main_shown} in {names}" + (f" (there are {what})" if what else ""),

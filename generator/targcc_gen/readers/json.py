@@ -139,8 +139,8 @@ class _Walk:
             raise self._wrong(at, "nested too deeply") from None
 
     def _skip(self, at: int) -> int:
-        found = _BLANK.match(self._text, at)
-        return found.end() if found else at
+        match = _BLANK.match(self._text, at)
+        return match.end() if match else at
 
     def _line_of(self, at: int) -> int:
         self._line += self._text.count("\n", self._counted, at)

@@ -166,8 +166,8 @@ def text(row: Row, *names: str) -> str | None:
 
 def key(row: Row, *names: str) -> str | None:
     """An id as text, so that ``7``, ``7.0`` and ``"7"`` are one."""
-    found = text(row, *names)
-    return found[:-2] if found and found.endswith(".0") else found
+    value = text(row, *names)
+    return value[:-2] if value and value.endswith(".0") else value
 
 
 def integer(row: Row, *names: str) -> int | None:

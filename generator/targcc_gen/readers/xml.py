@@ -94,4 +94,4 @@ class _Reader:
 
 def _name(name: str) -> str:
     """A column's name; XML writes a blank as ``_x0020_``."""
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), name).lower()
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name).lower()

@@ -176,9 +176,9 @@ def _elements(line: bytes, arguments: ast.arguments) -> list[str]:
     positional, named = _pairs(arguments)
     star = ["*"] if named else []
     return [
-        *(_text(line, *one) for one in positional),
+        *(_text(line, *argument) for argument in positional),
         *star,
-        *(_text(line, *one) for one in named),
+        *(_text(line, *argument) for argument in named),
     ]
 
 

@@ -38,7 +38,7 @@ def decorator(
         return f"@job({together})"
     if fits(f"    {together}"):
         return f"@job(\n    {together}\n)"
-    return "\n".join(["@job(", *(_line(one, job.alerts) for one in arguments), ")"])
+    return "\n".join(["@job(", *(_line(argument, job.alerts) for argument in arguments), ")"])
 
 
 def _line(argument: str, alerts: AlertsSpec | None) -> str:
@@ -130,8 +130,8 @@ def _names(names: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
 def _overlap(job: JobSpec) -> str | None:
     """Runs that a schedule starts are skipped by default; runs that somebody asked for may overlap unless the spec says no."""
     default = "skip" if job.has_schedule else "allow"
-    said = "overlap" in job.model_fields_set
-    return job.overlap if said and job.overlap != default else None
+    is_set = "overlap" in job.model_fields_set
+    return job.overlap if is_set and job.overlap != default else None
 
 
 def _alert_arguments(alerts: AlertsSpec) -> list[str]:

@@ -75,24 +75,24 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _range(*limits: int) -> range:
-    found = range(*limits)
-    if len(found) > _MOST_ROUNDS:
+    numbers = range(*limits)
+    if len(numbers) > _MOST_ROUNDS:
         raise SecurityError(f"a range has {_MOST_ROUNDS} numbers at most here")
-    return found
+    return numbers
 
 
 @lru_cache
 def _environment() -> _Sandbox:
-    found = _Sandbox(
+    sandbox = _Sandbox(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,
         extensions=[Literals],
     )
-    found.globals = {"range": _range}
+    sandbox.globals = {"range": _range}
     for name in _GROWING:
-        found.filters.pop(name, None)
-    return found
+        sandbox.filters.pop(name, None)
+    return sandbox
 
 
 def rendered(origin: str, text: str, values: Mapping[str, Any]) -> str:

@@ -230,12 +230,12 @@ def job_context(spec: Spec, key: str, *, without: frozenset[str] = frozenset()) 
             parents=tuple(map(spec.stable_name, spec.parents(key))),
         ),
         parameters=f", *, {signature}" if signature else "",
-        parameters_after_star="".join(f",\n        {one}" for one in parameters.declared),
+        parameters_after_star="".join(f",\n        {item}" for item in parameters.declared),
         arguments=_after_comma(parameters.arguments),
         test_arguments=_after_comma(parameters.samples),
         procedure=job.procedure or f"SP_{[key, *spec.earlier_names(key)][-1]}",
         constants=parameters.constants,
-        imports=parameters.imports | {(scheduler, one) for one in decorator_names(job)},
+        imports=parameters.imports | {(scheduler, item) for item in decorator_names(job)},
         test_imports=parameters.sample_imports,
     )
 
@@ -310,10 +310,10 @@ def _sources(spec: Spec, key: str) -> tuple[bytes, bytes]:
 
 def _defaults(spec: Spec, key: str) -> dict[str, Any]:
     """What holds for a job that does not say it, by the argument of `@job`; below `after`, names that classes do not tell."""
-    names = {one: spec.stable_name(one) for one in spec.parents(key)}
-    named = {one: name for one, name in names.items() if one != name}
-    found = {"timezone": spec.project.timezone, **vars(spec.defaults), "after": named or None}
-    return {name: value for name, value in found.items() if value is not None}
+    names = {parent: spec.stable_name(parent) for parent in spec.parents(key)}
+    named = {parent: name for parent, name in names.items() if parent != name}
+    defaults = {"timezone": spec.project.timezone, **vars(spec.defaults), "after": named or None}
+    return {name: value for name, value in defaults.items() if value is not None}
 
 
 def _as_blueprint(spec: Spec, key: str, name: str) -> bytes | None:

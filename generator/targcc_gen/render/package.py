@@ -24,12 +24,12 @@ SOURCE_TREE = f"vendor/{DISTRIBUTION}"
 @cache
 def package_files() -> tuple[tuple[str, bytes], ...]:
     """The path and the bytes of each file of the installed package, sorted; text ends its lines with `\\n`."""
-    root, found = package_folder(), []
+    root, files = package_folder(), []
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if name != "__pycache__"]
-        found += [Path(folder, name) for name in names]
+        files += [Path(folder, name) for name in names]
     return tuple(
-        (file.relative_to(root).as_posix(), _plain(file.read_bytes())) for file in sorted(found)
+        (file.relative_to(root).as_posix(), _plain(file.read_bytes())) for file in sorted(files)
     )
 
 

@@ -30,14 +30,14 @@ _IN_PACKAGE = {"main.py", "services.py"}
 
 def earlier_texts(spec: Spec) -> dict[str, tuple[bytes, ...]]:
     """The texts by the path of the file in a project of its own, the latest release's last."""
-    found: dict[str, tuple[bytes, ...]] = {}
+    result: dict[str, tuple[bytes, ...]] = {}
     for template in sorted(_FOLDER.glob("*/*")):
         name = template.name.removesuffix(template.suffix)
         path = f"src/{spec.project.package}/{name}" if name in _IN_PACKAGE else name
         source = template.read_text(encoding="utf-8")
         text = _rendered(source, spec) if template.suffix == ".jinja" else source
-        found[path] = (*found.get(path, ()), text.encode())
-    return found
+        result[path] = (*result.get(path, ()), text.encode())
+    return result
 
 
 def _rendered(source: str, spec: Spec) -> str:
@@ -69,7 +69,7 @@ def render_template(spec: Spec) -> list[TreeFile]:
     files = [_tree_file(path, content, package) for path, content in copied]
     earlier = earlier_texts(spec)
     files = [replace(file, earlier=earlier.get(file.path, ())) for file in files]
-    files += (_tree_file(*one, package) for one in _scheduler(spec))
+    files += (_tree_file(*scheduler_file, package) for scheduler_file in _scheduler(spec))
     return overlaid(files, spec, template_data(spec))
 
 

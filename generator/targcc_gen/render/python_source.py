@@ -51,7 +51,7 @@ def broken(head: str, elements: Sequence[str], tail: str) -> str:
     """
     indent = " " * (len(head) - len(head.lstrip()))
     together = f"{indent}    {', '.join(elements)}"
-    inner = [together] if fits(together) else [f"{indent}    {one}," for one in elements]
+    inner = [together] if fits(together) else [f"{indent}    {element}," for element in elements]
     return "\n".join([head, *inner, f"{indent}{tail}"])
 
 
@@ -77,7 +77,7 @@ def _short_statements(lines: list[str]) -> list[tuple[int, int, str]]:
     """Each statement of several lines that may fit on one: its first and last line, from 0, and that one line."""
     if not any(_MAY_GO_ON.search(line) for line in lines):
         return []
-    found = []
+    result = []
     start = 0
     for number, line in enumerate([*lines, "def"]):
         if number == len(lines) or (number and _DEFINES.match(line) and not lines[number - 1]):
@@ -85,9 +85,9 @@ def _short_statements(lines: list[str]) -> list[tuple[int, int, str]]:
                 shorts = _short_in("\n".join(lines[start:number]))
             except (tokenize.TokenError, SyntaxError):
                 return [*_short_in("\n".join(lines))]  # a text that looks like a definition
-            found += [(start + first, start + last, joined) for first, last, joined in shorts]
+            result += [(start + first, start + last, joined) for first, last, joined in shorts]
             start = number
-    return found
+    return result
 
 
 @lru_cache(maxsize=1024)
@@ -96,7 +96,7 @@ def _short_in(source: str) -> tuple[tuple[int, int, str], ...]:
     lines = source.split("\n")
     if not any(_MAY_GO_ON.search(line) for line in lines):
         return ()
-    return tuple(one for one in _on_one_line(source, lines) if _may_fit(one[2]))
+    return tuple(statement for statement in _on_one_line(source, lines) if _may_fit(statement[2]))
 
 
 def _on_one_line(source: str, lines: list[str]) -> Iterator[tuple[int, int, str]]:
@@ -127,12 +127,14 @@ def _joined(several: list[str]) -> str | None:
 
 def _may_fit(line: str) -> bool:
     """Whether a line may be short enough: letters that are set above others take no column."""
-    return sum(one.isascii() for one in line) <= LINE_LENGTH
+    return sum(character.isascii() for character in line) <= LINE_LENGTH
 
 
 def _width(line: str) -> int:
     """The columns of a line at most: a letter of another script may take two."""
-    return len(line) if line.isascii() else len(line) + sum(one > "\x7f" for one in line)
+    return (
+        len(line) if line.isascii() else len(line) + sum(character > "\x7f" for character in line)
+    )
 
 
 # Imports of generated lines, sorted as ruff does.
@@ -178,13 +180,13 @@ def _head(source: str) -> ast.Module:
 
 def _imports_of(module: ast.Module) -> list[_Statement]:
     """The imports at the head, after the docstring."""
-    found: list[_Statement] = []
+    result: list[_Statement] = []
     for node in module.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found.append(node)
+            result.append(node)
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             break
-    return found
+    return result
 
 
 def _span(module: ast.Module, statements: list[_Statement]) -> tuple[int, int]:

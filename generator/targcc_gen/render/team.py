@@ -81,8 +81,8 @@ def pins() -> dict[str, str]:
     library = current()
     return {
         **library.commits,
-        **{one.origin: one.sha256 for one in library.blueprints.values()},
-        **{one.origin: one.sha256 for one in library.overrides.values()},
+        **{item.origin: item.sha256 for item in library.blueprints.values()},
+        **{item.origin: item.sha256 for item in library.overrides.values()},
     }
 
 
@@ -158,7 +158,12 @@ def _job(team: TeamBlueprint, where: str, tree: ast.Module, spec: Spec) -> Itera
         yield f"{where}: it makes no class {{{{ job.class_name }}}} with {{{{ job.decorator }}}} above it"
         return
     execute = next(
-        (one for one in jobs[0].body if isinstance(one, _FUNCTIONS) and one.name == "execute"), None
+        (
+            inner
+            for inner in jobs[0].body
+            if isinstance(inner, _FUNCTIONS) and inner.name == "execute"
+        ),
+        None,
     )
     if execute is None:
         yield f"{where}: its class has no execute(self, ctx: JobContext{{{{ job.parameters }}}})"

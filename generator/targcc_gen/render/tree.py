@@ -291,13 +291,13 @@ _KEPT = ("targcc.yaml", ".targcc/", "vendor/")
 
 def embedded(files: Iterable[TreeFile], spec: Spec) -> list[TreeFile]:
     """The scheduler, the jobs and their services, and the spec; nothing of what an app has itself."""
-    found = []
+    result = []
     for file in files:
         path = embedded_path(file.path, spec)
         if path is not None:
             test_of = embedded_path(file.test_of, spec) if file.test_of else ""
-            found.append(replace(file, path=path, test_of=test_of or ""))
-    return found
+            result.append(replace(file, path=path, test_of=test_of or ""))
+    return result
 
 
 def embedded_path(path: str, spec: Spec) -> str | None:

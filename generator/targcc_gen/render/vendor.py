@@ -186,15 +186,15 @@ def _environments(spec: Spec) -> str:
         return ""
 
     shown = ", ".join(
-        f"{pyliteral(name)}: {environment_source(spec, one)}"
-        for name, one in spec.environments.items()
+        f"{pyliteral(name)}: {environment_source(spec, environment)}"
+        for name, environment in spec.environments.items()
     )
     return f",\n    environments={{{shown}}},"
 
 
 def _queue_limits(spec: Spec) -> str:
     """How many runs of a queue go on at once on all nodes; nothing is said where no queue has such a limit."""
-    limits = {name: one.concurrency for name, one in spec.queues.items() if one.concurrency}
+    limits = {name: queue.concurrency for name, queue in spec.queues.items() if queue.concurrency}
     shown = ", ".join(f"{pyliteral(name)}: {limit}" for name, limit in limits.items())
     return f"        queue_limits={{{shown}}},\n" if limits else ""
 
@@ -218,7 +218,7 @@ def _calendars(spec: Spec) -> str:
         for name, calendar in spec.calendars.items()
     }
     values = {"calendars": calendars, "queue_calendars": queues}
-    return "".join(f"        {name}={source(one)},\n" for name, one in values.items() if one)
+    return "".join(f"        {name}={source(value)},\n" for name, value in values.items() if value)
 
 
 def _flows(spec: Spec) -> str:
@@ -244,9 +244,9 @@ def _alerting(spec: Spec) -> str:
     """Who is told of what, for the project as a whole; nothing is said where the spec says nothing."""
     from targcc_gen.spec.dump import section_values
 
-    said = {"alerts": section_values(spec.alerts), "oncall": section_values(spec.oncall)}
+    sections = {"alerts": section_values(spec.alerts), "oncall": section_values(spec.oncall)}
     return "".join(
-        f"        {name}={pyliteral(values)},\n" for name, values in said.items() if values
+        f"        {name}={pyliteral(values)},\n" for name, values in sections.items() if values
     )
 
 
@@ -260,14 +260,14 @@ def environment_source(spec: Spec, place: EnvironmentSpec) -> str:
         spec: The project.
         place: One of its environments.
     """
-    found: dict[str, Any] = _set_values(place.defaults)
+    arguments: dict[str, Any] = _set_values(place.defaults)
     if place.queues or place.pools:
-        found |= _queues(spec, place)
+        arguments |= _queues(spec, place)
     options = {spec.stable_name(key): _set_values(job) for key, job in place.jobs.items()}
     options |= {key: _set_values(flow) for key, flow in place.flows.items()}  # which a job starts
     if options:
-        found["job_options"] = options
-    return source(found)
+        arguments["job_options"] = options
+    return source(arguments)
 
 
 def _queues(spec: Spec, place: EnvironmentSpec) -> dict[str, Any]:
@@ -279,10 +279,10 @@ def _queues(spec: Spec, place: EnvironmentSpec) -> dict[str, Any]:
         name: pool.model_copy(update=_changed(place.pools.get(name)))
         for name, pool in spec.pools.items()
     }
-    there = spec.model_copy(update={"queues": queues, "pools": pools})
+    changed = spec.model_copy(update={"queues": queues, "pools": pools})
     return {
-        "queues": workers_of(there),
-        **ordering_of(there),
+        "queues": workers_of(changed),
+        **ordering_of(changed),
         "queue_limits": {
             name: queue.concurrency for name, queue in queues.items() if queue.concurrency
         },
@@ -337,7 +337,9 @@ def _set_values(model: BaseModel) -> dict[str, Any]:
 def source(value: Any) -> str:
     """A value as Python source; a mapping in braces."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{pyliteral(key)}: {source(one)}' for key, one in value.items())}}}"
+        return (
+            f"{{{', '.join(f'{pyliteral(key)}: {source(item)}' for key, item in value.items())}}}"
+        )
     return pyliteral(value)
 
 

@@ -309,8 +309,8 @@ def _information(version: str) -> list[tuple[str, bytes]]:
     texts["METADATA"] = _VERSION.sub(f"Version: {version}", texts["METADATA"] or "", count=1)
     for name in installed.metadata.get_all("License-File", []):
         texts[f"licenses/{name}"] = installed.read_text(f"licenses/{name}")
-    told = [(name, text) for name, text in sorted(texts.items()) if text is not None]
-    return [(name, text.replace("\r\n", "\n").encode()) for name, text in told]
+    pairs = [(name, text) for name, text in sorted(texts.items()) if text is not None]
+    return [(name, text.replace("\r\n", "\n").encode()) for name, text in pairs]
 
 
 def _release() -> str:

@@ -38,7 +38,8 @@ def outcome(result: Import) -> dict[str, list[Any]]:
         "jobs": [job_outcome(job) for job in result.jobs],
         "inactive": [job_outcome(job) for job in result.inactive],
         "rejected": [
-            {"file": one.file, "line": one.line, "reason": one.reason} for one in result.rejected
+            {"file": rejection.file, "line": rejection.line, "reason": rejection.reason}
+            for rejection in result.rejected
         ],
         "warnings": list(result.warnings),
     }
@@ -138,19 +139,19 @@ def queue_cells(queue: dict[str, Any]) -> Sequence[str]:
 
 def described_queues(result: Import) -> list[dict[str, Any]]:
     """Each old runner's queue, as JSON has it."""
-    return [_queue(one, result.options.zone) for one in runner_queues(result)]
+    return [_queue(queue, result.options.zone) for queue in runner_queues(result)]
 
 
-def _queue(one: RunnerQueue, zone: ZoneInfo) -> dict[str, Any]:
+def _queue(queue: RunnerQueue, zone: ZoneInfo) -> dict[str, Any]:
     """An old runner's queue, and where one at a time matters."""
-    first = one.first
+    first = queue.first
     return {
-        "runner": one.runner,
-        "queue": one.queue,
-        "workers": one.workers,
-        "jobs": one.jobs,
-        "meetings": one.meetings,
-        "longest_wait_seconds": round(one.longest_wait.total_seconds()),
+        "runner": queue.runner,
+        "queue": queue.queue,
+        "workers": queue.workers,
+        "jobs": queue.jobs,
+        "meetings": queue.meetings,
+        "longest_wait_seconds": round(queue.longest_wait.total_seconds()),
         "first": (
             {"at": shown(first.at.astimezone(zone)), "job": first.job.key, "other": first.other.key}
             if first
@@ -171,16 +172,16 @@ _NEXT_RUNS = 3
 _MINUTE = timedelta(minutes=1)
 
 
-def content(result: Import, found: Sequence[Difference], weighed: Weighed) -> dict[str, Any]:
+def content(result: Import, differences: Sequence[Difference], weighed: Weighed) -> dict[str, Any]:
     """What the report says.
 
     Args:
         result: The end of every row.
-        found: Where old and new schedules part.
+        differences: Where old and new schedules part.
         weighed: What the history says.
     """
     options = result.options
-    stand = standings(result, found, weighed)
+    stand = standings(result, differences, weighed)
     writer = _Jobs(result, weighed, stand)
     second = [writer.described(job) for job in result.second]
     return {
@@ -198,22 +199,22 @@ def content(result: Import, found: Sequence[Difference], weighed: Weighed) -> di
             "history": result.history.rows,
             "history_left_out": {why: rows.count for why, rows in result.history.left_out.items()},
         },
-        "balances": [_balance(one) for one in _balances(result)],
-        "standings": {one.value: stand.count(one) for one in Standing},
+        "balances": [_balance(item) for item in _balances(result)],
+        "standings": {item.value: stand.count(item) for item in Standing},
         "alive": weighed.alive.isoformat(" ", "minutes") if weighed.alive else None,
         "jobs": [writer.described(job) for job in result.jobs],
         "inactive": [writer.described(job) for job in result.inactive],
         "second": second,
         "rejected": [
-            {"file": one.file, "line": one.line, "name": one.name, "reason": one.reason}
-            for one in result.rejected
+            {"file": item.file, "line": item.line, "name": item.name, "reason": item.reason}
+            for item in result.rejected
         ],
         "parity": {
             "model": compare.MODEL,
             "until": compare.horizon(options.now).date().isoformat(),
             "compared": stand.compared,
             "same": stand.count(Standing.SAME),
-            "differ": [_difference(one, options.zone) for one in found],
+            "differ": [_difference(item, options.zone) for item in differences],
         },
         "queues": described_queues(result),
         "questions": questions(result),
@@ -234,12 +235,12 @@ def _balances(result: Import) -> list[Balance]:
     return [main, *result.companions]
 
 
-def _balance(one: Balance) -> dict[str, Any]:
+def _balance(balance: Balance) -> dict[str, Any]:
     return {
-        "table": one.table,
-        "read": one.read,
-        "ends": dict(one.ends),
-        "sum": sum(one.ends.values()),
+        "table": balance.table,
+        "read": balance.read,
+        "ends": dict(balance.ends),
+        "sum": sum(balance.ends.values()),
     }
 
 
@@ -315,15 +316,15 @@ class _Jobs:
         name = job.spec.procedure.replace("[", "").replace("]", "").casefold()
         routines = self._result.touches
         last = name.rpartition(".")[2]
-        near = [one for key, one in routines.items() if key.rpartition(".")[2] == last]
-        found = routines.get(name) or (near[0] if len(near) == 1 else None)
-        if found is None:
+        near = [routine for key, routine in routines.items() if key.rpartition(".")[2] == last]
+        routine = routines.get(name) or (near[0] if len(near) == 1 else None)
+        if routine is None:
             return None
         return {
-            "writes": list(found.writes),
-            "reads": list(found.reads),
-            "calls": list(found.calls),
-            "where": f"{found.file}:{found.line}",
+            "writes": list(routine.writes),
+            "reads": list(routine.reads),
+            "calls": list(routine.calls),
+            "where": f"{routine.file}:{routine.line}",
         }
 
 
@@ -355,16 +356,16 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "verdict": evidence.verdict.value,
         "text": evidence.text,
         "reading": evidence.reading,
-        "findings": [one.to_json() for one in evidence.findings],
+        "findings": [finding.to_json() for finding in evidence.findings],
     }
 
 
-def _difference(one: Difference, zone: ZoneInfo) -> dict[str, str]:
+def _difference(difference: Difference, zone: ZoneInfo) -> dict[str, str]:
     return {
-        "key": one.job.key,
-        "kind": one.kind,
-        "count": str(one.count),
-        "at": shown(one.at.astimezone(zone)),
-        "old": one.old,
-        "new": one.new,
+        "key": difference.job.key,
+        "kind": difference.kind,
+        "count": str(difference.count),
+        "at": shown(difference.at.astimezone(zone)),
+        "old": difference.old,
+        "new": difference.new,
     }

@@ -78,9 +78,9 @@ def _history(counts: dict[str, Any]) -> str:
     return f"{counts['history']:,} rows of history.{rest}"
 
 
-def _sum_cells(one: dict[str, Any]) -> Sequence[str]:
-    ends = " + ".join(f"{count:,} {why}" for why, count in one["ends"].items())
-    return one["table"], f"{one['read']:,}", f"{ends or '0'} = {one['sum']:,}"
+def _sum_cells(cells: dict[str, Any]) -> Sequence[str]:
+    ends = " + ".join(f"{count:,} {why}" for why, count in cells["ends"].items())
+    return cells["table"], f"{cells['read']:,}", f"{ends or '0'} = {cells['sum']:,}"
 
 
 def _parity_lines(content: dict[str, Any]) -> list[str]:
@@ -90,7 +90,10 @@ def _parity_lines(content: dict[str, Any]) -> list[str]:
         f" {check['until']}, by their schedules and by their history; of {stand['no evidence']} more nothing tells when they"
         f" ran. {check['model']}"
     )
-    rows = [(one["key"], one["at"], one["old"], one["new"]) for one in check["differ"]]
+    rows = [
+        (difference["key"], difference["at"], difference["old"], difference["new"])
+        for difference in check["differ"]
+    ]
     return ["## Parity", "", words, "", *_table(("Job", "First on", "Old", "New"), rows)]
 
 
@@ -104,10 +107,10 @@ def _evidence_lines(jobs: Sequence[dict[str, Any]]) -> list[str]:
 
 def _findings(job: dict[str, Any]) -> str:
     texts = []
-    for one in job["evidence"]["findings"]:
-        examples = f" ({', '.join(one['examples'])})" if one["examples"] else ""
-        chosen = f" → {one['chosen']}" if one["chosen"] else ""
-        texts.append(f"{one['kind']}: {one['text']}{examples}{chosen}")
+    for finding in job["evidence"]["findings"]:
+        examples = f" ({', '.join(finding['examples'])})" if finding["examples"] else ""
+        chosen = f" → {finding['chosen']}" if finding["chosen"] else ""
+        texts.append(f"{finding['kind']}: {finding['text']}{examples}{chosen}")
     if touches := job["touches"]:
         uses = ("writes", "reads", "calls")
         texts += [f"{what} {', '.join(touches[what])}" for what in uses if touches[what]]
@@ -123,13 +126,13 @@ def _load_lines(load: dict[str, Any]) -> list[str]:
     )
     rows = [
         (
-            f"{one['hour']:02d}:00",
+            f"{hour['hour']:02d}:00",
             *(
-                f"{one[side]['runs']:g} runs, {one[side]['minutes']:g} min"
+                f"{hour[side]['runs']:g} runs, {hour[side]['minutes']:g} min"
                 for side in ("before", "after")
             ),
         )
-        for one in load["hours"]
+        for hour in load["hours"]
     ]
     return ["## Load by the hour", "", words, "", *_table(("Hour", "Before", "After"), rows)]
 
@@ -184,14 +187,14 @@ FORMATS = (".md", ".html", ".json")
 
 
 def write_report(
-    path: Path, result: Import, found: Sequence[Difference], weighed: Weighed | None = None
+    path: Path, result: Import, differences: Sequence[Difference], weighed: Weighed | None = None
 ) -> None:
     """Write the report as Markdown, HTML or JSON, as the file's name asks.
 
     Args:
         path: The file.
         result: The end of every row.
-        found: Where old and new schedules part.
+        differences: Where old and new schedules part.
         weighed: What the history says.
 
     Raises:
@@ -202,7 +205,7 @@ def write_report(
         raise InputError(
             f"{path}: a report is {', '.join(FORMATS)}", hint="Such as --report cutover.html"
         )
-    text = render(content(result, found, weighed or Weighed()))
+    text = render(content(result, differences, weighed or Weighed()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
@@ -210,15 +213,15 @@ def write_report(
         raise InputError(f"{path}: {error.strerror or error}") from None
 
 
-def _json(said: dict[str, Any]) -> str:
-    return json.dumps(said, indent=2, ensure_ascii=False) + "\n"
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _html(said: dict[str, Any]) -> str:
+def _html(content: dict[str, Any]) -> str:
     import jinja2
 
     template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(template).render(said)
+    return environment.from_string(template).render(content)

@@ -54,7 +54,7 @@ class Standings:
 
     def count(self, standing: Standing) -> int:
         """How many jobs stand so."""
-        return sum(one is standing for key, one in self.by_key.items() if key not in self.second)
+        return sum(each is standing for key, each in self.by_key.items() if key not in self.second)
 
     @property
     def compared(self) -> int:
@@ -62,36 +62,42 @@ class Standings:
         return len(self.by_key) - len(self.second) - self.count(Standing.LOOSE)
 
 
-def unsettled(found: Sequence[Difference], weighed: Weighed) -> list[Difference]:
+def unsettled(differences: Sequence[Difference], weighed: Weighed) -> list[Difference]:
     """The differences that no history has settled: where it shows day AND weekday, that is how the old server read it."""
-    return [one for one in found if not _settled(one, evidence_of(one.job, weighed))]
+    return [
+        difference
+        for difference in differences
+        if not _settled(difference, evidence_of(difference.job, weighed))
+    ]
 
 
-def _settled(one: Difference, evidence: Evidence) -> bool:
+def _settled(difference: Difference, evidence: Evidence) -> bool:
     """Whether the history says how the old server read a schedule, where the difference is one of reading."""
-    if any(found.kind == "reading" and found.chosen for found in evidence.findings):
-        return one.kind in _READINGS
-    return one.kind == _EITHER_DAY and evidence.verdict is Verdict.AGREES
+    if any(finding.kind == "reading" and finding.chosen for finding in evidence.findings):
+        return difference.kind in _READINGS
+    return difference.kind == _EITHER_DAY and evidence.verdict is Verdict.AGREES
 
 
 def evidence_of(job: ImportedJob, weighed: Weighed) -> Evidence:
     """The evidence about a job; a second schedule has its first one's."""
-    found = weighed.of(place_of(job))
+    evidence = weighed.of(place_of(job))
     if job.old.id and job.old.id.endswith(SECOND):
         place = f"{job.row.place}#{job.old.id.removesuffix(SECOND)}#{job.old.name}"
-        found = weighed.of(place)
-    return found
+        evidence = weighed.of(place)
+    return evidence
 
 
-def standings(result: Import, found: Sequence[Difference], weighed: Weighed) -> Standings:
+def standings(result: Import, all_differences: Sequence[Difference], weighed: Weighed) -> Standings:
     """How every job stands.
 
     Args:
         result: The end of every row.
-        found: Where old and new part.
+        all_differences: Where old and new part.
         weighed: The evidence.
     """
-    differences = {one.job.key: one for one in reversed(found)}  # of each the first
+    differences = {
+        difference.job.key: difference for difference in reversed(all_differences)
+    }  # of each the first
     by_key = {
         job.key: _standing(job, evidence_of(job, weighed), differs=job.key in differences)
         for job in result.all_jobs
@@ -101,7 +107,9 @@ def standings(result: Import, found: Sequence[Difference], weighed: Weighed) -> 
 
 def _standing(job: ImportedJob, evidence: Evidence, *, differs: bool) -> Standing:
     if evidence.verdict is Verdict.CONTRADICTS:
-        followed = any(one.chosen for one in evidence.findings if one.kind in {"reading", "dead"})
+        followed = any(
+            finding.chosen for finding in evidence.findings if finding.kind in {"reading", "dead"}
+        )
         return Standing.FOLLOWED if followed else Standing.CONTRADICTED
     if differs:
         return Standing.DIFFERS
@@ -120,7 +128,8 @@ def owner_questions(
 ) -> list[str]:
     """What the owner of a job is asked before it is switched over."""
     texts = [
-        f"{one.text}{f': {one.chosen}' if one.chosen else ''}. Right?" for one in evidence.findings
+        f"{finding.text}{f': {finding.chosen}' if finding.chosen else ''}. Right?"
+        for finding in evidence.findings
     ]
     if difference is not None:
         texts.append(f"Old: {difference.old}; new: {difference.new}. Right?")
@@ -196,7 +205,7 @@ def _before(result: Import, weighed: Weighed) -> tuple[list[Hour], int]:
 def _after(result: Import, weighed: Weighed) -> list[Hour]:
     hours = _hours()
     share = _DAY / _AFTER
-    for job in [*result.jobs, *(one for one in result.second if not one.spec.paused)]:
+    for job in [*result.jobs, *(run for run in result.second if not run.spec.paused)]:
         seconds = evidence_of(job, weighed).typical
         if job.spec.every is not None and (job.spec.after is not None or job.spec.anchor is None):
             for hour in hours:

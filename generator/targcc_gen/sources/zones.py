@@ -174,9 +174,9 @@ def resolve_zone(name: str) -> ZoneInfo:
     wanted = " ".join(name.split()).lower().removesuffix("_dstoff")
     windows = {key.lower(): zone for key, zone in WINDOWS_ZONES.items()}
     known = {zone.lower(): zone for zone in available_timezones()}
-    found = windows.get(wanted) or known.get(wanted)
-    if found is not None:
-        return ZoneInfo(found)
+    iana_name = windows.get(wanted) or known.get(wanted)
+    if iana_name is not None:
+        return ZoneInfo(iana_name)
     shown = {key.lower(): key for key in WINDOWS_ZONES} | known
     close = [f'"{shown[word]}"' for word in get_close_matches(wanted, shown, n=3)]
     hint = f"Did you mean {' or '.join(close)}?" if close else HINT

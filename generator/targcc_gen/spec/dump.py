@@ -114,18 +114,18 @@ def _team(spec: Spec) -> Iterator[str]:
 
 def _shared(spec: Spec) -> Iterator[str]:
     """What a file that the spec extends may say too; then only what the spec says itself, which counts more."""
-    said = Spec.model_fields if spec.extends is None else spec.model_fields_set
-    if "database" in said:
+    fields = Spec.model_fields if spec.extends is None else spec.model_fields_set
+    if "database" in fields:
         yield f"database: {spec.database}"
-    if "scheduler" in said and (spec.extends is not None or spec.scheduler != "package"):
+    if "scheduler" in fields and (spec.extends is not None or spec.scheduler != "package"):
         yield f"scheduler: {spec.scheduler}"
-    if "queues" in said:
+    if "queues" in fields:
         entries = (f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())
         yield "\n".join(["queues:", *entries])
-    if spec.pools and "pools" in said:
+    if spec.pools and "pools" in fields:
         pools = (f"  {_entry(name, _pool(pool))}" for name, pool in spec.pools.items())
         yield "\n".join(["pools:", *pools])
-    if spec.calendars and "calendars" in said:
+    if spec.calendars and "calendars" in fields:
         yield "\n".join(["calendars:", *_calendars(spec)])
     if spec.extends is None:
         yield _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)})
@@ -164,7 +164,7 @@ def _environments(spec: Spec) -> str:
                 lines.append(f"    {_entry(key, value)}")
                 continue
             lines.append(f"    {key}:")
-            lines += [f"      {_entry(one, said)}" for one, said in value.items()]
+            lines += [f"      {_entry(item_key, item)}" for item_key, item in value.items()]
     return "\n".join(lines)
 
 
@@ -181,7 +181,7 @@ def _flows(spec: Spec) -> str:
         values = _plain(flow)
         steps = values.pop("steps")
         lines += [f"  {name}:", *("  " + line for line in _body(values, 2)), "    steps:"]
-        lines += [f"      {_entry(step, said)}" for step, said in steps.items()]
+        lines += [f"      {_entry(step, step_values)}" for step, step_values in steps.items()]
     return "\n".join(lines)
 
 
@@ -232,12 +232,12 @@ def _text(text: str, *, quote_all: bool, in_brackets: bool) -> str:
 
 def _plain(model: BaseModel) -> dict[str, Any]:
     """What differs from the defaults, as YAML has it, in the order of the models."""
-    said = _ALWAYS_SAID.get(type(model), frozenset())
+    keys = _ALWAYS_SAID.get(type(model), frozenset())
     fields = type(model).model_fields
     return {
         key: _Quoted(value) if key == "cron" else _yaml_value(value)
         for key, value in model
-        if key in said or value != fields[key].get_default(call_default_factory=True)
+        if key in keys or value != fields[key].get_default(call_default_factory=True)
     }
 
 

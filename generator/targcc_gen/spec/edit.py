@@ -88,9 +88,9 @@ def _written(root: Node, key: str) -> str:
 
 def _with(spec: Spec, key: str, job: JobSpec) -> Spec:
     """The spec with another job in the place of one."""
-    others = {one: each for one, each in spec.jobs.items() if one != key}
+    others = {name: each for name, each in spec.jobs.items() if name != key}
     checked = with_job(spec.model_copy(update={"jobs": others}), key, job)
-    return spec.model_copy(update={"jobs": {one: checked.jobs[one] for one in spec.jobs}})
+    return spec.model_copy(update={"jobs": {name: checked.jobs[name] for name in spec.jobs}})
 
 
 def _by_key(text: str, entry: Node, before: JobSpec, after: JobSpec) -> str | None:
@@ -248,8 +248,8 @@ def rename_job(text: str, old: str, new: str, filename: str = "targcc.yaml") -> 
             "flows": {name: _running(flow, old, new) for name, flow in spec.flows.items()},
             "moved": moved,
             "environments": {
-                place: one.model_copy(update={"jobs": _renamed(one.jobs, old, new)})
-                for place, one in spec.environments.items()
+                place: environment.model_copy(update={"jobs": _renamed(environment.jobs, old, new)})
+                for place, environment in spec.environments.items()
             },
         }
     )
@@ -265,7 +265,7 @@ def _following(job: JobSpec, old: str, new: str) -> JobSpec:
     """A job that comes after the renamed one by its new name."""
     if not isinstance(job.after, tuple) or old not in job.after:
         return job
-    return job.model_copy(update={"after": tuple(_new(one, old, new) for one in job.after)})
+    return job.model_copy(update={"after": tuple(_new(parent, old, new) for parent in job.after)})
 
 
 def _running(flow: FlowSpec, old: str, new: str) -> FlowSpec:
@@ -287,7 +287,7 @@ def _references(root: Node, key: str) -> Iterator[Node]:
         if "after" in job.entries:
             value = job.entries["after"][1]
             names = value.items or ([] if value.text in INTERVALS else [value])
-            yield from (one for one in names if not one.alias and _is(one, key))
+            yield from (name for name in names if not name.alias and _is(name, key))
     for flow in _values(root, "flows"):
         for step in _values(flow, "steps"):
             if "job" in step.entries and _is(step.entries["job"][1], key):
@@ -421,7 +421,7 @@ def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
     gone = spec.earlier_names(key)
     expected = spec.model_copy(
         update={
-            "jobs": {one: job for one, job in spec.jobs.items() if one != key},
+            "jobs": {other_key: job for other_key, job in spec.jobs.items() if other_key != key},
             "moved": {old: new for old, new in spec.moved.items() if old not in gone},
         }
     )
@@ -442,8 +442,8 @@ def _refuse_needed(spec: Spec, key: str, filename: str) -> None:
             hint=f"take {key} out of the after of {' and '.join(followers)} in {filename} first",
         )
     for name, flow in spec.flows.items():
-        for step, one in flow.steps.items():
-            if spec.current_key(one.job) == key:
+        for step, flow_step in flow.steps.items():
+            if spec.current_key(flow_step.job) == key:
                 hint = f"take the step {step} of {name} out of {filename} first"
                 raise InputError(f"flow {name} runs {key}", hint=hint)
 

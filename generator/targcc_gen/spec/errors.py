@@ -152,16 +152,16 @@ def _missing_key(path: Steps) -> Finding:
 
 def _in_words(detail: ErrorDetails, name: str) -> tuple[str, str | None]:
     """Message and hint for an error of Pydantic's own."""
-    found, context = detail["input"], detail.get("ctx", {})
+    value, context = detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "literal_error":
-            return _not_among(found, name, context["expected"])
+            return _not_among(value, name, context["expected"])
         case "bool_type":
-            return f"{name} must be true or false", _truth_meant(found)
-        case "string_type" if _is_plain(found):
-            return f"{name} must be text", f'put it in quotes: "{shown(found)}"'
-        case "tuple_type" if _is_plain(found):
-            return f"{name} must be a list", f"write [{shown(found)}]"
+            return f"{name} must be true or false", _truth_meant(value)
+        case "string_type" if _is_plain(value):
+            return f"{name} must be text", f'put it in quotes: "{shown(value)}"'
+        case "tuple_type" if _is_plain(value):
+            return f"{name} must be a list", f"write [{shown(value)}]"
         case known if known in _WORDS:
             message, hint = _WORDS[known]
             return f"{name} {message.format(**context)}", hint
@@ -184,18 +184,18 @@ _WORDS: dict[str, tuple[str, str | None]] = {
 }
 
 
-def _truth_meant(found: object) -> str | None:
-    meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(str(found).lower())
+def _truth_meant(value: object) -> str | None:
+    meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(str(value).lower())
     return f'did you mean "{meant}"?' if meant else None
 
 
-def _not_among(found: object, name: str, expected: str) -> tuple[str, str]:
+def _not_among(value: object, name: str, expected: str) -> tuple[str, str]:
     allowed = expected.replace(" or ", ", ").replace("'", "").split(", ")
     hint = (
-        nearest(str(found), allowed)
+        nearest(str(value), allowed)
         or f"use {'one of ' if len(allowed) > 1 else ''}{', '.join(allowed)}"
     )
-    return f'{name} cannot be "{shown(found)}"', hint
+    return f'{name} cannot be "{shown(value)}"', hint
 
 
 def _is_plain(value: object) -> bool:
@@ -241,7 +241,8 @@ def kind_at(path: Steps) -> str:
     """The kind of mapping at a path: `spec`, `project`, `queue`, `defaults`, `job`, `alerts`, `misfire`, or those of `_KINDS`."""
     for shape, kind in _KINDS.items():
         if len(shape) == len(path) and all(
-            one is None or one == step for one, step in zip(shape, path, strict=True)
+            shape_step is None or shape_step == step
+            for shape_step, step in zip(shape, path, strict=True)
         ):
             return kind
     return str(path[-1])
@@ -315,15 +316,17 @@ class SpecErrors(InputError):  # noqa: N818 - it carries several errors
 
     def __init__(self, filename: str, text: str, problems: Iterable[Problem]) -> None:
         self.filename = filename
-        self.problems = sorted(set(problems), key=lambda one: (one.line, one.column, one.message))
+        self.problems = sorted(
+            set(problems), key=lambda problem: (problem.line, problem.column, problem.message)
+        )
         super().__init__(self._report(split_lines(text.removeprefix("\ufeff"))))
 
     def _report(self, lines: list[str]) -> str:
         report: list[str] = []
-        for one in self.problems[:MAX_PROBLEMS]:
-            where = f"{self.filename}:{one.line + 1}:{one.column + 1}"
-            report.append(f"{where}: error: {_printable(one.message)}")
-            report += _frame(lines, one)
+        for problem in self.problems[:MAX_PROBLEMS]:
+            where = f"{self.filename}:{problem.line + 1}:{problem.column + 1}"
+            report.append(f"{where}: error: {_printable(problem.message)}")
+            report += _frame(lines, problem)
         hidden = len(self.problems) - MAX_PROBLEMS
         if hidden > 0:
             report.append(f"… and {hidden} more.")

@@ -73,28 +73,28 @@ def explain(
         hint = nearest(environment, known) or f"it has {', '.join(known) or 'none'}"
         raise InputError(f"no environment {environment}", hint=hint)
     steps = _known(tuple(path.split(".")), spec)
-    found = [
-        said
+    settings = [
+        setting
         for wanted in _places(steps, environment)
         for layer in layers
-        if (said := _setting(layer, wanted)) is not None
+        if (setting := _setting(layer, wanted)) is not None
     ]
     default = _default(steps)
-    if default is not None or not found:
-        found.append(Setting(default, _BY_DEFAULT))
-    return found
+    if default is not None or not settings:
+        settings.append(Setting(default, _BY_DEFAULT))
+    return settings
 
 
 def _places(steps: Steps, environment: str | None) -> Iterator[Steps]:
     """Where a value may stand, what counts most first."""
-    there: Steps = () if environment is None else ("environments", environment)
+    place_steps: Steps = () if environment is None else ("environments", environment)
     is_job = steps[0] == "jobs"
-    if there and steps[0] in {"defaults", "queues", "pools", "flows", "jobs"}:
-        yield (*there, *steps)
+    if place_steps and steps[0] in {"defaults", "queues", "pools", "flows", "jobs"}:
+        yield (*place_steps, *steps)
     yield steps
     if is_job and steps[-1] in _IN_DEFAULTS and len(steps) == _JOB_KEY:
-        if there:
-            yield (*there, "defaults", steps[-1])
+        if place_steps:
+            yield (*place_steps, "defaults", steps[-1])
         yield ("defaults", steps[-1])
     if is_job and steps[-1] == "timezone":
         yield ("project", "timezone")
@@ -113,8 +113,8 @@ def _setting(layer: Layer, steps: Steps) -> Setting | None:
 def _entry(node: Node, step: str, *, is_job: bool) -> tuple[Node, Node] | None:
     if not is_job:
         return node.entries.get(step)
-    found = (entry for key, entry in node.entries.items() if _key(key) == _key(step))
-    return next(found, None)
+    entries = (entry for key, entry in node.entries.items() if _key(key) == _key(step))
+    return next(entries, None)
 
 
 def _key(written: str) -> str:
@@ -138,7 +138,7 @@ def _known(steps: Steps, spec: Spec) -> Steps:
         _check_keys(rest, models[first])
     elif first in _NAMED and rest:
         known = list(getattr(spec, first))
-        name = next((one for one in known if _key(one) == _key(rest[0])), None)
+        name = next((candidate for candidate in known if _key(candidate) == _key(rest[0])), None)
         if name is None:
             raise _no_key(rest[0], known, f"{first[:-1]} ")
         _check_keys(rest[1:], _NAMED[first])

@@ -55,7 +55,7 @@ def _without_null(part: Any) -> Any:
     """An absent key is absent; in a file, `timeout:` with nothing after it is an error."""
     if not isinstance(part, dict) or {"type": "null"} not in part.get("anyOf", ()):
         return part
-    kept = [one for one in part["anyOf"] if one != {"type": "null"}]
+    kept = [option for option in part["anyOf"] if option != {"type": "null"}]
     rest = {key: value for key, value in part.items() if key not in {"anyOf", "default"}}
     return {**rest, **kept[0]} if len(kept) == 1 else {**rest, "anyOf": kept}
 

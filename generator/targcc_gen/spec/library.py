@@ -108,10 +108,10 @@ class Upstream:
     @classmethod
     def parse(cls, text: str) -> Upstream | None:
         """What `git+https://…@TAG#FOLDER` names; None where it cannot be followed."""
-        found = _SOURCE.fullmatch(text)
-        if found is None or len(text) > _LONGEST or ".." in text or text.endswith(".lock"):
+        match = _SOURCE.fullmatch(text)
+        if match is None or len(text) > _LONGEST or ".." in text or text.endswith(".lock"):
             return None
-        return cls(text, found["url"], found["ref"], found["folder"] or "")
+        return cls(text, match["url"], match["ref"], match["folder"] or "")
 
     @property
     def place(self) -> str:
@@ -232,11 +232,11 @@ def read_library(sources: Sequence[Source], root: Path) -> Library:
             if upstream is not None:
                 commits[upstream.pin] = commit
             named = "" if upstream is None else f"{upstream.text}, {commit[:10]}"
-            for one in _blueprints(folder, root, named):
-                twin = blueprints.setdefault(one.name, one)
-                if twin.origin != one.origin:
+            for blueprint in _blueprints(folder, root, named):
+                twin = blueprints.setdefault(blueprint.name, blueprint)
+                if twin.origin != blueprint.origin:
                     raise InputError(
-                        f"there are two blueprints {one.name}: in {twin.origin} and in {one.origin}",
+                        f"there are two blueprints {blueprint.name}: in {twin.origin} and in {blueprint.origin}",
                         hint="rename one of the folders",
                     )
         for override in _overrides(source.place.parent / OVERRIDES, root):
@@ -250,8 +250,8 @@ def upstreams(sources: Sequence[Source]) -> list[Upstream]:
     Raises:
         SpecErrors: One cannot be asked, with the place where it is named.
     """
-    found = (_upstream(source, node) for source in sources for node in _named(source))
-    return list(dict.fromkeys(one for one in found if one is not None))
+    upstream_names = (_upstream(source, node) for source in sources for node in _named(source))
+    return list(dict.fromkeys(upstream for upstream in upstream_names if upstream is not None))
 
 
 def _named(source: Source) -> list[Node]:
@@ -270,8 +270,8 @@ def _upstream(source: Source, node: Node) -> Upstream | None:
 
 def _at(source: Source, node: Node, problem: tuple[str, str]) -> SpecErrors:
     length = max(1, node.end.column - node.start.column)
-    one = Problem(node.start.line, node.start.column, length, *problem)
-    return SpecErrors(source.shown, source.text, [one])
+    located = Problem(node.start.line, node.start.column, length, *problem)
+    return SpecErrors(source.shown, source.text, [located])
 
 
 def _folders(source: Source, root: Path) -> Iterator[tuple[Path, Upstream | None]]:
@@ -293,8 +293,8 @@ def _folders(source: Source, root: Path) -> Iterator[tuple[Path, Upstream | None
 
 def _blueprints(folder: Path, root: Path, source: str) -> Iterator[TeamBlueprint]:
     built_in = {path.name for path in assets.blueprints().iterdir()}
-    found = sorted(path for path in folder.iterdir() if (path / PARTS[0]).exists())
-    for path in found[:MOST]:
+    folders = sorted(path for path in folder.iterdir() if (path / PARTS[0]).exists())
+    for path in folders[:MOST]:
         origin = _shown(path, root)
         if not NAME.fullmatch(path.name):
             raise InputError(

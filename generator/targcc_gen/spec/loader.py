@@ -94,8 +94,8 @@ def sides_of(text: str) -> Sides | None:
 
 def marked(ours: Iterable[str], theirs: Iterable[str], names: tuple[str, str]) -> list[str]:
     """Both sides of a conflict between markers, as git writes them."""
-    mine, other = (f" {name}" if name else "" for name in names)
-    return [f"{_OURS}{mine}\n", *ours, f"{_THEIRS}\n", *theirs, f"{_END}{other}\n"]
+    first, other = (f" {name}" if name else "" for name in names)
+    return [f"{_OURS}{first}\n", *ours, f"{_THEIRS}\n", *theirs, f"{_END}{other}\n"]
 
 
 # Load and check.
@@ -190,10 +190,12 @@ def _parsed(text: str, filename: str) -> Spec:
 def _checked(text: str, filename: str, root: Node, problems: list[Problem]) -> Spec:
     data = root.data()
     missing = list(_missing_values(root))
-    spec, broken = _validated(data, {one.path for one in missing})
+    spec, broken = _validated(data, {finding.path for finding in missing})
     findings = [*missing, *_rule_findings(data), *broken]
     if findings or problems or spec is None:
-        raise SpecErrors(filename, text, [*problems, *(placed(one, root) for one in findings)])
+        raise SpecErrors(
+            filename, text, [*problems, *(placed(finding, root) for finding in findings)]
+        )
     return spec
 
 
@@ -206,11 +208,11 @@ def parse_tree(text: str, filename: str) -> tuple[Node, list[Problem]]:
     text = text.removeprefix("\ufeff")
     if text in _TREES:
         return _TREES[text]
-    found = _read_tree(text, filename)
+    tree = _read_tree(text, filename)
     if len(_TREES) >= _REMEMBERED:
         _TREES.clear()
-    _TREES[text] = found
-    return found
+    _TREES[text] = tree
+    return tree
 
 
 def _read_tree(text: str, filename: str) -> tuple[Node, list[Problem]]:
@@ -242,8 +244,10 @@ def _validated(data: dict[str, Any], missing: set[Steps]) -> tuple[Spec | None, 
     try:
         return Spec.model_validate(without_nulls(data)), []
     except ValidationError as error:
-        found = findings_of(error, KEYS)
-        return None, [one for one in found if not one.rule and one.path not in missing]
+        findings = findings_of(error, KEYS)
+        return None, [
+            finding for finding in findings if not finding.rule and finding.path not in missing
+        ]
 
 
 def _rule_findings(data: dict[str, Any]) -> Iterator[Finding]:
@@ -252,8 +256,8 @@ def _rule_findings(data: dict[str, Any]) -> Iterator[Finding]:
     jobs = data.get("jobs")
     for key, job in jobs.items() if isinstance(jobs, dict) else ():
         if job is None or isinstance(job, dict):
-            for one in rules.job_findings(job or {}, f"job {shown(key)}"):
-                yield replace(one, path=("jobs", key, *one.path))
+            for finding in rules.job_findings(job or {}, f"job {shown(key)}"):
+                yield replace(finding, path=("jobs", key, *finding.path))
 
 
 def _missing_values(node: Node, path: Steps = ()) -> Iterator[Finding]:
@@ -280,7 +284,7 @@ def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
         data = {**data, "jobs": jobs}
     places = data.get("environments")
     if isinstance(places, dict):
-        places = {key: {} if one is None else one for key, one in places.items()}
+        places = {key: {} if place is None else place for key, place in places.items()}
         data = {**data, "environments": places}
     return _pruned(data)
 
@@ -353,7 +357,7 @@ def _hidden_character(text: str, index: int) -> Problem:
 
 def _git_markers(text: str) -> Problem:
     lines = split_lines(text)
-    line = next(number for number, one in enumerate(lines) if one.startswith("<<<<<<< "))
+    line = next(number for number, content in enumerate(lines) if content.startswith("<<<<<<< "))
     hint = "targcc-gen regenerate merges both sides, job by job"
     return Problem(line, 0, len(lines[line]), "git could not merge these lines", hint)
 

@@ -252,19 +252,19 @@ class _Merging:
     def merged(self, path: Path, base: Part | None, ours: Part, theirs: Part) -> list[str]:
         """The lines of what is in a mapping."""
         keys = _keys(path)
-        mine, other = ours.inside(keys), theirs.inside(keys)
+        own, other = ours.inside(keys), theirs.inside(keys)
         before = {} if base is None else base.inside(keys).parts
-        if _is_reordered(list(before), list(mine.parts), list(other.parts)):
-            skeleton, guest = other, mine
+        if _is_reordered(list(before), list(own.parts), list(other.parts)):
+            skeleton, guest = other, own
         else:
-            skeleton, guest = mine, other
+            skeleton, guest = own, other
         result = _Lines(skeleton)
         for key in skeleton.parts:
-            versions = before.get(key), mine.parts.get(key), other.parts.get(key)
+            versions = before.get(key), own.parts.get(key), other.parts.get(key)
             result.put(key, self._entry(path, *versions, column=skeleton.column))
         for key in guest.parts:
             if key not in skeleton.parts:
-                versions = before.get(key), mine.parts.get(key), other.parts.get(key)
+                versions = before.get(key), own.parts.get(key), other.parts.get(key)
                 result.insert(key, self._entry(path, *versions, column=skeleton.column), guest)
         return result.lines()
 
@@ -359,19 +359,20 @@ class _Merging:
     ) -> dict[str, Any] | None:
         keys = _keys(here)
         versions = [
-            {keys(key): (key, value) for key, value in one.items()} for one in (base, ours, theirs)
+            {keys(key): (key, value) for key, value in version.items()}
+            for version in (base, ours, theirs)
         ]
-        before, mine, other = versions
+        before, own, other = versions
         result: dict[str, Any] = {}
-        for key in dict.fromkeys([*mine, *other]):
+        for key in dict.fromkeys([*own, *other]):
             was = before.get(key, (key, None))[1]
-            if key in mine and key in other:
-                name = mine[key][0]
-                value = self.data((*here, name), was, mine[key][1], other[key][1])
-                if value is None and not (mine[key][1] is None or other[key][1] is None):
+            if key in own and key in other:
+                name = own[key][0]
+                value = self.data((*here, name), was, own[key][1], other[key][1])
+                if value is None and not (own[key][1] is None or other[key][1] is None):
                     return None
             else:
-                name, value = mine.get(key) or other[key]
+                name, value = own.get(key) or other[key]
                 if key in before:
                     if value != was:
                         return None
@@ -380,8 +381,8 @@ class _Merging:
         return result
 
 
-def _same(one: Part | None, other: Part | None) -> bool:
-    return one is not None and other is not None and one.text == other.text
+def _same(part: Part | None, other: Part | None) -> bool:
+    return part is not None and other is not None and part.text == other.text
 
 
 def _list(base: list[Any], ours: list[Any], theirs: list[Any]) -> list[Any] | None:
@@ -401,8 +402,8 @@ def _shifted(lines: list[str], shift: int) -> list[str]:
 def _is_reordered(base: list[str], ours: list[str], theirs: list[str]) -> bool:
     """Whether the other side alone put the keys into another order."""
     known = set(base) & set(ours) & set(theirs)
-    was, mine, other = ([key for key in one if key in known] for one in (base, ours, theirs))
-    return mine == was and other != was
+    was, own, other = ([key for key in version if key in known] for version in (base, ours, theirs))
+    return own == was and other != was
 
 
 class _Lines:
@@ -425,7 +426,7 @@ class _Lines:
     def insert(self, key: str, lines: list[str], guest: Block) -> None:
         """A key of the other version, after the one that it follows there, and after what was put there before."""
         keys = list(guest.parts)
-        before = [one for one in keys[: keys.index(key)] if one in self.chunks]
+        before = [earlier for earlier in keys[: keys.index(key)] if earlier in self.chunks]
         place = self.order.index(before[-1]) + 1 if before else 0
         while place < len(self.order) and self.order[place] not in guest.parts:
             place += 1

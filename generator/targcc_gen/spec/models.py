@@ -82,7 +82,7 @@ Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 def _names(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
-    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
         return tuple(value)
     raise problem("after is a step, or a list of steps", hint="for example [import]")
 
@@ -327,9 +327,11 @@ class JobSpec(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        said = self.model_fields_set
+        set_fields = self.model_fields_set
         given = {
-            key: value for key, value in vars(self).items() if value is not None and key in said
+            key: value
+            for key, value in vars(self).items()
+            if value is not None and key in set_fields
         }
         rules.require(rules.job_findings(given, "the job"))
         return self
@@ -415,7 +417,11 @@ class Spec(Frozen):
 
     def followers(self, key: str) -> list[str]:
         """The jobs that come after a job."""
-        return [one for one, job in self.jobs.items() if job.after and key in self.parents(one)]
+        return [
+            follower
+            for follower, job in self.jobs.items()
+            if job.after and key in self.parents(follower)
+        ]
 
     def earlier_names(self, key: str) -> tuple[str, ...]:
         """The names that a job had before, the newest first."""
@@ -498,12 +504,12 @@ def with_job(spec: Spec, key: str, job: JobSpec) -> Spec:
 
 
 def _input_error(findings: list[Finding], values: Mapping[str, Any]) -> InputError:
-    first, *others = (_with_carets(one, values) for one in findings)
+    first, *others = (_with_carets(finding, values) for finding in findings)
     if not others:
         return InputError(first, hint=findings[0].hint)
     lines = [
-        f"{text}\n  {one.hint}" if one.hint else text
-        for text, one in zip([first, *others], findings, strict=True)
+        f"{text}\n  {finding.hint}" if finding.hint else text
+        for text, finding in zip([first, *others], findings, strict=True)
     ]
     return InputError("\n".join(lines))
 

@@ -42,13 +42,15 @@ def calendar_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     known = list(mapping(spec.get("calendars")))
     for section, key in _NAMING:
         for name, holder in mapping(spec.get(section)).items():
-            for path, one in _named(_value(holder, key), (section, name, key)):
-                if one not in known:
-                    hint = nearest(one, known) or f"calendars has {', '.join(known) or 'none'}"
-                    yield Finding(path, f'no calendar "{one}"', hint)
+            for path, reference in _named(_value(holder, key), (section, name, key)):
+                if reference not in known:
+                    hint = (
+                        nearest(reference, known) or f"calendars has {', '.join(known) or 'none'}"
+                    )
+                    yield Finding(path, f'no calendar "{reference}"', hint)
     includes = {
-        name: [one for _, one in _named(_value(said, "include"), ())]
-        for name, said in mapping(spec.get("calendars")).items()
+        name: [reference for _, reference in _named(_value(calendar, "include"), ())]
+        for name, calendar in mapping(spec.get("calendars")).items()
     }
     for name in includes:
         if _reaches(name, name, includes, set()):
@@ -63,7 +65,7 @@ def _named(
         yield path, value
     elif isinstance(value, list | tuple):
         yield from (
-            ((*path, place), one) for place, one in enumerate(value) if isinstance(one, str)
+            ((*path, place), item) for place, item in enumerate(value) if isinstance(item, str)
         )
 
 
@@ -72,7 +74,7 @@ def _reaches(start: str, wanted: str, includes: Mapping[str, list[str]], passed:
         return False
     passed.add(start)
     below = includes.get(start, [])
-    return wanted in below or any(_reaches(one, wanted, includes, passed) for one in below)
+    return wanted in below or any(_reaches(inner, wanted, includes, passed) for inner in below)
 
 
 def _value(holder: object, key: str) -> object:
@@ -94,14 +96,14 @@ def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
         if key_of(name) in jobs:
             hint = "rename one of them: a flow is started by a job of its name"
             yield Finding(here, f'there is a job "{name}" too', hint, at="key")
-        said = [key for key in _FLOW_SCHEDULES if mapping(flow).get(key) is not None]
-        for extra in said[1:]:
-            message = f"flow {name} has both {said[0]} and {extra}"
+        schedules = [key for key in _FLOW_SCHEDULES if mapping(flow).get(key) is not None]
+        for extra in schedules[1:]:
+            message = f"flow {name} has both {schedules[0]} and {extra}"
             yield Finding((*here, extra), message, "keep one of them", at="key")
         yield from _unique(here, mapping(flow))
         steps = mapping(mapping(flow).get("steps"))
-        for step, one in steps.items():
-            job = mapping(one).get("job")
+        for step, step_value in steps.items():
+            job = mapping(step_value).get("job")
             if isinstance(job, str) and key_of(job) not in known:
                 hint = nearest(job, list(jobs)) or f"jobs has {', '.join(jobs) or 'none'}"
                 yield Finding((*here, "steps", str(step), "job"), f'no job "{job}"', hint)
@@ -110,8 +112,8 @@ def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _unique(here: tuple[str, ...], flow: Mapping[str, Any]) -> Iterator[Finding]:
-    said, arguments = flow.get("unique"), mapping(flow.get("arguments"))
-    names = [said] if isinstance(said, str) else said
+    unique, arguments = flow.get("unique"), mapping(flow.get("arguments"))
+    names = [unique] if isinstance(unique, str) else unique
     for name in names if isinstance(names, list | tuple) else ():
         if isinstance(name, str) and name not in arguments:
             hint = nearest(name, list(arguments)) or "name one of its arguments"
@@ -119,14 +121,14 @@ def _unique(here: tuple[str, ...], flow: Mapping[str, Any]) -> Iterator[Finding]
 
 
 def _steps(here: tuple[str, ...], steps: Mapping[str, Any]) -> Iterator[Finding]:
-    for one in problems(steps):
+    for step_problem in problems(steps):
         yield Finding(
-            (*here, "steps", *one.path),
-            one.message,
-            one.hint or None,
-            at="key" if one.at_key else "value",
-            column=one.column,
-            length=one.length,
+            (*here, "steps", *step_problem.path),
+            step_problem.message,
+            step_problem.hint or None,
+            at="key" if step_problem.at_key else "value",
+            column=step_problem.column,
+            length=step_problem.length,
         )
 
 
@@ -146,19 +148,19 @@ def policy_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """
     alerts, oncall = mapping(spec.get("alerts")), mapping(spec.get("oncall"))
     yield from _unknown_people(oncall)
-    for path, said in _recipient_sections(alerts):
-        if not any(said.get(key) for key in RECIPIENTS):
+    for path, section in _recipient_sections(alerts):
+        if not any(section.get(key) for key in RECIPIENTS):
             hint = "give email, slack, teams, webhook, other or oncall"
             yield Finding(path, "nobody gets this", hint, at="key")
     every: list[_Placed] = [(("alerts",), alerts), *_recipient_sections(alerts), *_of_jobs(spec)]
     if not _list(oncall.get("rota")):
-        for path, said in every:
-            if said.get("oncall") is True:
+        for path, section in every:
+            if section.get("oncall") is True:
                 hint = "say who, below oncall, rota"
                 yield Finding((*path, "oncall"), "nobody is on call", hint, at="key")
     known = list(map(str, mapping(alerts.get("channels"))))
-    for path, said in every:
-        for name in mapping(said.get("other")):
+    for path, section in every:
+        for name in mapping(section.get("other")):
             if name not in known:
                 hint = nearest(str(name), known) or "name its class below alerts, channels"
                 yield Finding((*path, "other", name), f'no channel "{name}"', hint, at="key")
@@ -207,8 +209,10 @@ def pool_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
         if name not in named:
             hint = f"give a queue pool: {name}, or take it out"
             yield Finding(("pools", str(name)), f'no queue is in pool "{name}"', hint, at="key")
-    for place, said in _mapping(spec.get("environments")).items():
-        yield from _of_environment(("environments", str(place)), _mapping(said), pools, queues)
+    for place, environment in _mapping(spec.get("environments")).items():
+        yield from _of_environment(
+            ("environments", str(place)), _mapping(environment), pools, queues
+        )
 
 
 def _of_queue(here: Steps, queue: Mapping[str, Any], pools: Mapping[str, Any]) -> Iterator[Finding]:
@@ -235,12 +239,12 @@ def _of_queue(here: Steps, queue: Mapping[str, Any], pools: Mapping[str, Any]) -
 
 
 def _of_environment(
-    here: Steps, said: Mapping[str, Any], pools: Mapping[str, Any], queues: Mapping[str, Any]
+    here: Steps, environment: Mapping[str, Any], pools: Mapping[str, Any], queues: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    for name in _mapping(said.get("pools")):
+    for name in _mapping(environment.get("pools")):
         if name not in pools:
             yield _no_pool((*here, "pools", str(name)), str(name), pools)
-    for name, queue in _mapping(said.get("queues")).items():
+    for name, queue in _mapping(environment.get("queues")).items():
         pool = _set_values(queues.get(name)).get("pool")
         if pool is not None and "workers" in _set_values(queue):
             message = f"queue {name} has the workers of pool {pool}"
@@ -256,8 +260,8 @@ def _no_pool(path: Steps, pool: str, pools: Mapping[str, Any]) -> Finding:
 def _set_values(holder: object) -> Mapping[str, Any]:
     """What a part of the spec says: from YAML, or of a model."""
     if isinstance(holder, BaseModel):
-        said = {name: getattr(holder, name) for name in holder.model_fields_set}
-        return {name: value for name, value in said.items() if value is not None}
+        values = {name: getattr(holder, name) for name in holder.model_fields_set}
+        return {name: value for name, value in values.items() if value is not None}
     return _mapping(holder)
 
 
@@ -356,8 +360,8 @@ def _unknown_param(
 def chain_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong between jobs that come after each other, in the shape of the YAML of a whole spec."""
     jobs = mapping(spec.get("jobs"))
-    said = {key: job for key, job in jobs.items() if mapping(job).get("after") is not None}
-    named = {key: parents(job["after"]) for key, job in said.items() if job.get("every") is None}
+    chained = {key: job for key, job in jobs.items() if mapping(job).get("after") is not None}
+    named = {key: parents(job["after"]) for key, job in chained.items() if job.get("every") is None}
     if not named:
         return
     keys = {key_of(key) for key in jobs}
@@ -387,12 +391,12 @@ def _now(key: str, moved: Mapping[str, str]) -> str:
 
 
 def _no_job(spec: Mapping[str, Any], written: str, place: int, name: str) -> Finding:
-    jobs, said = mapping(spec.get("jobs")), mapping(mapping(spec["jobs"])[written])["after"]
+    jobs, after = mapping(spec.get("jobs")), mapping(mapping(spec["jobs"])[written])["after"]
     path = ("jobs", written, "after")
     hint = nearest(key_of(name), list(map(key_of, jobs))) or f"jobs has {', '.join(jobs)}"
     if key_of(name) in map(key_of, mapping(spec.get("flows"))):
         hint = "that is a flow: a job comes after jobs"
-    return Finding(path if isinstance(said, str) else (*path, place), f'no job "{name}"', hint)
+    return Finding(path if isinstance(after, str) else (*path, place), f'no job "{name}"', hint)
 
 
 def _circles(ways: Mapping[str, list[str]]) -> Iterator[list[str]]:
@@ -425,10 +429,10 @@ def place_findings(
     """
     if not any(key in place for key in OF_UNIQUE):
         return
-    there = {key: value for key, value in {**job, **place}.items() if value is not None}
-    for one in unique_findings(there, job_is):
-        key = next(key for key in (one.path[0], *OF_UNIQUE) if key in place)
-        yield replace(one, path=(*path, key))
+    values = {key: value for key, value in {**job, **place}.items() if value is not None}
+    for finding in unique_findings(values, job_is):
+        key = next(key for key in (finding.path[0], *OF_UNIQUE) if key in place)
+        yield replace(finding, path=(*path, key))
 
 
 # Jobs and queues.
@@ -576,11 +580,11 @@ def _queues(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Findin
         here = ("environments", str(name))
         users[(*here, "defaults")] = mapping(mapping(place).get("defaults"))
         for section in ("jobs", "flows"):
-            for key, one in mapping(mapping(place).get(section)).items():
-                users[(*here, section, str(key))] = mapping(one)
-        for one in mapping(mapping(place).get("queues")):
-            if one not in known:
-                yield _no_queue((*here, "queues", str(one)), str(one), known)
+            for key, item in mapping(mapping(place).get(section)).items():
+                users[(*here, section, str(key))] = mapping(item)
+        for item in mapping(mapping(place).get("queues")):
+            if item not in known:
+                yield _no_queue((*here, "queues", str(item)), str(item), known)
     for path, holder in users.items():
         queue = holder.get("queue")
         if isinstance(queue, str) and queue not in known:
@@ -600,7 +604,7 @@ def _environments(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[
     for section, known in (("jobs", jobs), ("flows", mapping(spec.get("flows")))):
         keys = {key_of(key).casefold(): key for key in known}
         for name, place in places.items():
-            for written, said in mapping(mapping(place).get(section)).items():
+            for written, values in mapping(mapping(place).get(section)).items():
                 path = ("environments", str(name), section, str(written))
                 key = keys.get(key_of(written).casefold())
                 if key is None:
@@ -612,7 +616,7 @@ def _environments(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[
                     yield Finding(path, f'no {thing} "{written}"', hint, at="key")
                 elif section == "jobs":
                     job_is = f"job {key} in {name}"
-                    yield from place_findings(path, mapping(said), mapping(known[key]), job_is)
+                    yield from place_findings(path, mapping(values), mapping(known[key]), job_is)
 
 
 def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
@@ -622,12 +626,12 @@ def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
         key = key_of(written)
         name = mapping(job).get("name")
         names = {key, name} if isinstance(name, str) else {key}
-        for one in sorted(names):
-            first = seen.setdefault(one.casefold(), written)
+        for same in sorted(names):
+            first = seen.setdefault(same.casefold(), written)
             if first != written:
-                path = ("jobs", written) if one == key else ("jobs", written, "name")
+                path = ("jobs", written) if same == key else ("jobs", written, "name")
                 yield Finding(
-                    path, f'"{written}" and "{first}" are both {one}', "rename one of them"
+                    path, f'"{written}" and "{first}" are both {same}', "rename one of them"
                 )
                 break
 
@@ -672,9 +676,9 @@ def as_written(spec: Spec) -> dict[str, Any]:
         "alerts": spec.alerts.model_dump(),
         "oncall": spec.oncall.model_dump(),
         "environments": {
-            name: one.model_dump(exclude_none=True) for name, one in spec.environments.items()
+            name: item.model_dump(exclude_none=True) for name, item in spec.environments.items()
         },
         **({"extends": spec.extends} if spec.extends else {}),
         "moved": spec.moved,
-        "flows": {name: one.model_dump() for name, one in spec.flows.items()},
+        "flows": {name: item.model_dump() for name, item in spec.flows.items()},
     }

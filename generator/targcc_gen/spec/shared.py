@@ -122,18 +122,18 @@ def effective(text: str, root: Path, filename: str = "targcc.yaml") -> Spec:
             return Spec.model_validate(without_nulls(data))
         except ValidationError as error:
             findings = findings_of(error, KEYS)
-    raise SpecErrors(filename, text, [placed(one, layers[0].root) for one in findings])
+    raise SpecErrors(filename, text, [placed(finding, layers[0].root) for finding in findings])
 
 
 def _below(data: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     """What a file says, and below that what it extends says."""
     result = dict(data)
     for key, value in shared.items():
-        mine = result.get(key)
-        if mine is None:
+        own = result.get(key)
+        if own is None:
             result[key] = value
-        elif isinstance(mine, dict) and isinstance(value, dict):
-            result[key] = _below(mine, value)
+        elif isinstance(own, dict) and isinstance(value, dict):
+            result[key] = _below(own, value)
     return result
 
 
@@ -142,7 +142,7 @@ def _checked(text: str, shown: str) -> Node:
     try:
         SharedSpec.model_validate(without_nulls(tree.data()))
     except ValidationError as error:
-        problems = [*problems, *(placed(one, tree) for one in _findings(error))]
+        problems = [*problems, *(placed(finding, tree) for finding in _findings(error))]
     if problems:
         raise SpecErrors(shown, text, problems)
     return tree

@@ -193,10 +193,10 @@ TimeOfDay = Annotated[
 
 def _at_least(value: object) -> str:
     text = " ".join(value.split()) if isinstance(value, str) else ""
-    found = _AT_LEAST.fullmatch(text)
-    if found is None:
+    match = _AT_LEAST.fullmatch(text)
+    if match is None:
         raise problem("it is not said how often in how long", hint='write "1 success in 26h"')
-    parsed_duration(found["span"], found.start("span"))
+    parsed_duration(match["span"], match.start("span"))
     return text
 
 

@@ -442,7 +442,7 @@ def parents(after: object) -> tuple[str, ...]:
     if isinstance(after, str):
         return () if after in INTERVALS else (after,)
     if isinstance(after, list | tuple):
-        return tuple(one for one in after if isinstance(one, str))
+        return tuple(parent for parent in after if isinstance(parent, str))
     return ()
 
 
@@ -466,7 +466,7 @@ def _texts(value: object) -> list[str] | None:
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, list | tuple) or not several:
         return None
-    texts = [one for one in several if isinstance(one, str)]
+    texts = [text for text in several if isinstance(text, str)]
     return texts if len(texts) == len(several) else None
 
 

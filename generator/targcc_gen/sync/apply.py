@@ -146,8 +146,8 @@ class _Run:
         """Nobody may have written since the plan was made: their text would be lost."""
         disk = Disk(self.plan.root)
         for change in self.writes:
-            found = disk.look(change.path)
-            if found.raw != change.before or (found.blocked and change.before is None):
+            on_disk = disk.look(change.path)
+            if on_disk.raw != change.before or (on_disk.blocked and change.before is None):
                 raise ConflictError(
                     f"{change.path} changed while the plan was made",
                     hint="run the command again",

@@ -83,7 +83,7 @@ class _Git:
     def __init__(self, folder: Path, upstream: Upstream) -> None:
         self.folder, self.upstream = folder / "repository", upstream
         self.folder.mkdir()
-        self._said = folder / "said"
+        self._errors = folder / "said"
         self._end = time.monotonic() + PATIENCE
 
     def run(self, *arguments: str) -> bytes:
@@ -93,14 +93,14 @@ class _Git:
             InputError: It fails, takes too long or gets too much.
         """
         answer = self.folder.with_name("answer")
-        with answer.open("wb") as out, self._said.open("wb") as said:
+        with answer.open("wb") as out, self._errors.open("wb") as output:
             try:
                 process = start_fetching(
                     self.folder,
                     *arguments,
                     protocols=":".join(SCHEMES),
                     stdout=out.fileno(),
-                    stderr=said.fileno(),
+                    stderr=output.fileno(),
                 )
             except OSError as error:
                 raise InputError("git is not installed", hint="blueprints come by git") from error
@@ -132,8 +132,8 @@ class _Git:
         return ""
 
     def _last_line(self) -> str:
-        said = self._said.read_bytes()[-2000:].decode("utf-8", "replace").strip()
-        return f"git says: {said.splitlines()[-1] if said else 'nothing'}"
+        message = self._errors.read_bytes()[-2000:].decode("utf-8", "replace").strip()
+        return f"git says: {message.splitlines()[-1] if message else 'nothing'}"
 
     def problem(self, what: str) -> InputError:
         """What is wrong with the repository."""
@@ -199,9 +199,9 @@ def plan_copies(root: Path, fetched: Mapping[Upstream, Fetched]) -> Plan:
     """
     disk, lock = Disk(root), Lock.load(root)
     wanted: dict[str, bytes] = {}
-    for upstream, one in fetched.items():
-        wanted[f"{upstream.place}/{RECORD}"] = record(upstream, one.commit).encode()
-        wanted |= {f"{upstream.place}/{path}": text for path, text in one.files.items()}
+    for upstream, files in fetched.items():
+        wanted[f"{upstream.place}/{RECORD}"] = record(upstream, files.commit).encode()
+        wanted |= {f"{upstream.place}/{path}": text for path, text in files.files.items()}
     paths = sorted({*wanted, *_existing_copies(root)})
     changes = tuple(_change(path, wanted.get(path), disk) for path in paths)
     return Plan(root, changes, lock, lock.text, lock)
@@ -215,15 +215,15 @@ def _existing_copies(root: Path) -> Iterable[str]:
 
 
 def _change(path: str, content: bytes | None, disk: Disk) -> Change:
-    there = disk.look(path)
-    if there.blocked:
+    on_disk = disk.look(path)
+    if on_disk.blocked:
         return Change(
-            path, Action.CONFLICT, there.blocked, Owner.MANAGED, there.raw, settleable=False
+            path, Action.CONFLICT, on_disk.blocked, Owner.MANAGED, on_disk.raw, settleable=False
         )
     if content is None:
         reason = "no blueprint of a repository that targcc.yaml names"
-        return Change(path, Action.DELETE, reason, Owner.MANAGED, there.raw)
-    if there.text == content:
-        return Change(path, Action.UNCHANGED, "", Owner.MANAGED, there.raw)
-    action = Action.CREATE if there.raw is None else Action.UPDATE
-    return Change(path, action, "", Owner.MANAGED, there.raw, content)
+        return Change(path, Action.DELETE, reason, Owner.MANAGED, on_disk.raw)
+    if on_disk.text == content:
+        return Change(path, Action.UNCHANGED, "", Owner.MANAGED, on_disk.raw)
+    action = Action.CREATE if on_disk.raw is None else Action.UPDATE
+    return Change(path, action, "", Owner.MANAGED, on_disk.raw, content)

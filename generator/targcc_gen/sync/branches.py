@@ -26,11 +26,11 @@ def git_conflict(disk: OnDisk) -> Sides | None:
     if text is None or _FIRST not in text or is_binary(text):
         return None
     try:
-        found = sides_of(text.decode())
+        sides = sides_of(text.decode())
     except UnicodeDecodeError:
         return None
     # The generator's own markers are for the rules of the plan.
-    return None if found is None or found.our_name in {"mine", "yours"} else found
+    return None if sides is None or sides.our_name in {"mine", "yours"} else sides
 
 
 def is_certain(path: str, disk: OnDisk) -> bool:
@@ -65,14 +65,14 @@ def settled(
         _followed(text, generated, known, formats, is_last=is_last)
         for text, is_last in ((ours, False), (theirs, True))
     ]
-    mine, other = followed
-    if mine is None or other is None:
+    own, other = followed
+    if own is None or other is None:
         return None
-    if mine == other:
-        return mine
+    if own == other:
+        return own
     if generated.job or generated.owner is not Owner.MANAGED:
         return None
-    merged = merge(generated.content, mine, other)
+    merged = merge(generated.content, own, other)
     return None if merged.collisions else merged.text
 
 
@@ -80,7 +80,7 @@ def _followed(
     text: bytes, generated: TreeFile, known: list[LockEntry], formats: Formats, *, is_last: bool
 ) -> bytes | None:
     """One side's file, brought to what the merged spec asks for."""
-    if not known or any(digest(text) == one.sha256 for one in known):
+    if not known or any(digest(text) == path.sha256 for path in known):
         return generated.content if known else None
     entry = known[-1] if is_last else known[0]
     if entry.base is None:
@@ -96,7 +96,7 @@ def _followed(
 def _by_decorator(text: bytes, generated: bytes, base: bytes) -> bytes | None:
     from targcc_gen.sync.jobs.decorator_merge import sync_decorator
 
-    synced = sync_decorator(mine=text, base=base, generated=generated, one_sided=True)
+    synced = sync_decorator(existing=text, base=base, generated=generated, one_sided=True)
     return None if synced.problem or synced.collisions else synced.text
 
 
@@ -143,14 +143,14 @@ def stages_of(root: Path, path: str) -> Stages:
         root: The project's folder.
         path: POSIX path below it.
     """
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for entry in (git.read(root, "ls-files", "--unmerged", "-z", "--", path) or b"").split(b"\0"):
         facts = entry.partition(b"\t")[0].decode("ascii", "replace").split()
         if len(facts) == 3 and facts[2] in _NAMES:  # noqa: PLR2004 - mode, object, stage
             content = git.read(root, "cat-file", "blob", facts[1])
             if content is not None and len(content) <= _LARGEST:
-                found[_NAMES[facts[2]]] = content.decode("utf-8", "replace")
-    return Stages(**found)
+                result[_NAMES[facts[2]]] = content.decode("utf-8", "replace")
+    return Stages(**result)
 
 
 def _plain(text: str) -> str:

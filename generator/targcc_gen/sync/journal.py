@@ -116,10 +116,10 @@ class Pending:
         """
         disk, left, newer = Disk(self.root), [], []
         for step in journal.steps:
-            found = _state(disk, step)
-            if found not in {(True, step.before), (True, step.after)}:
+            state = _state(disk, step)
+            if state not in {(True, step.before), (True, step.after)}:
                 newer.append(step.path)
-            elif found == (True, step.after) and step.before != step.after:
+            elif state == (True, step.after) and step.before != step.after:
                 left.append(step)
         return left[::-1], newer
 
@@ -167,8 +167,8 @@ class Pending:
 
 def _state(disk: Disk, step: Step) -> tuple[bool, str | None]:
     """Whether it can be told what is at a step's path, and the digest of the file there."""
-    found = disk.look(step.path)
-    return found.raw is not None or found.blocked is None, digest_of(found.raw)
+    on_disk = disk.look(step.path)
+    return on_disk.raw is not None or on_disk.blocked is None, digest_of(on_disk.raw)
 
 
 # Claims: this user's own record that a journal in a project was written here.

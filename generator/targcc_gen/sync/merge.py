@@ -124,18 +124,18 @@ class _Matcher(difflib.SequenceMatcher[bytes]):
         super().__init__(isjunk, a, b, autojunk)
 
 
-def merge(base: bytes, mine: bytes, generated: bytes, side: Side | None = None) -> Merged:
+def merge(base: bytes, existing: bytes, generated: bytes, side: Side | None = None) -> Merged:
     """Bring the generator's changes from `base` to `generated` into the person's text.
 
     Args:
         base: What the generator wrote last time.
-        mine: What is in the person's file now.
+        existing: What is in the person's file now.
         generated: What the generator writes now.
         side: How to settle collisions.
     """
     from merge3 import Merge3
 
-    lines = {"unchanged": lines_of(base), "a": lines_of(mine), "b": lines_of(generated)}
+    lines = {"unchanged": lines_of(base), "a": lines_of(existing), "b": lines_of(generated)}
     matcher: Any = _Matcher  # merge3's protocol wants the attributes of its own stub
     merger = Merge3(lines["unchanged"], lines["a"], lines["b"], sequence_matcher=matcher)
     merged: list[bytes] = []
@@ -165,21 +165,21 @@ def has_markers(content: bytes) -> bool:
     return START[:7] in content and _MARKER.search(content) is not None  # the second is slow
 
 
-def whole_file(mine: bytes, generated: bytes) -> Collision:
+def whole_file(existing: bytes, generated: bytes) -> Collision:
     """The collision of two texts that have no common base."""
-    lines = lines_of(mine)
+    lines = lines_of(existing)
     return Collision(1, len(lines), _shown(lines), _shown(lines_of(generated)))
 
 
-def with_markers(mine: list[bytes], generated: list[bytes]) -> list[bytes]:
+def with_markers(existing: list[bytes], generated: list[bytes]) -> list[bytes]:
     """Both texts between conflict markers."""
-    return [START + b"\n", *mine, MIDDLE + b"\n", *generated, END + b"\n"]
+    return [START + b"\n", *existing, MIDDLE + b"\n", *generated, END + b"\n"]
 
 
-def _settled(mine: list[bytes], generated: list[bytes], side: Side | None) -> list[bytes]:
+def _settled(existing: list[bytes], generated: list[bytes], side: Side | None) -> list[bytes]:
     if side is Side.GENERATED:
         return generated
-    return with_markers(mine, generated) if side is Side.MARKERS else mine
+    return with_markers(existing, generated) if side is Side.MARKERS else existing
 
 
 def _shown(lines: list[bytes]) -> str:

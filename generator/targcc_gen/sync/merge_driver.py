@@ -30,7 +30,7 @@ def merge_versions(path: str, versions: Versions) -> tuple[bytes, bool]:
         path: Where the file is, with `/`.
         versions: Its three versions.
     """
-    if any(is_binary(one) for one in (versions.base, versions.ours, versions.theirs)):
+    if any(is_binary(version) for version in (versions.base, versions.ours, versions.theirs)):
         return versions.ours, False
     style = Style.of(versions.ours)
     three = Versions(plain(versions.base), plain(versions.ours), plain(versions.theirs))
@@ -61,16 +61,16 @@ def _by_decorator(versions: Versions) -> tuple[bytes, bool]:
     from targcc_gen.sync.jobs.decorator_merge import sync_decorator
 
     synced = sync_decorator(
-        mine=versions.ours, base=versions.base, generated=versions.theirs, one_sided=True
+        existing=versions.ours, base=versions.base, generated=versions.theirs, one_sided=True
     )
     back = sync_decorator(
-        mine=versions.theirs, base=versions.base, generated=versions.ours, one_sided=True
+        existing=versions.theirs, base=versions.base, generated=versions.ours, one_sided=True
     )
     if synced.problem or synced.collisions or back.problem or back.collisions:
         return _by_line(versions)
     # With one decorator in all three, only what people wrote is left to be merged.
-    base = sync_decorator(mine=versions.base, base=versions.base, generated=synced.text).text
-    theirs = sync_decorator(mine=back.text, base=back.text, generated=synced.text).text
+    base = sync_decorator(existing=versions.base, base=versions.base, generated=synced.text).text
+    theirs = sync_decorator(existing=back.text, base=back.text, generated=synced.text).text
     return _by_line(Versions(base, synced.text, theirs))
 
 
@@ -84,15 +84,15 @@ def merge_locks(base: Lock, ours: Lock, theirs: Lock) -> Lock:
     """The entries of both locks; where both changed one, both are kept until the next `regenerate`."""
     entries: dict[str, LockEntry] = {}
     for path in sorted({*ours.entries, *theirs.entries}):
-        was, mine, other = (one.entries.get(path) for one in (base, ours, theirs))
-        if other in (mine, was) or (mine is not None and path == SPEC_PATH):
-            chosen = mine
-        elif mine == was:
+        was, own, other = (lock.entries.get(path) for lock in (base, ours, theirs))
+        if other in (own, was) or (own is not None and path == SPEC_PATH):
+            chosen = own
+        elif own == was:
             chosen = other
         else:
-            chosen = other or mine
-            if mine is not None and other is not None:
-                chosen = replace(other, others=(*mine.others, mine))
+            chosen = other or own
+            if own is not None and other is not None:
+                chosen = replace(other, others=(*own.others, own))
         if chosen is not None:
             entries[path] = chosen
     newest = Lock.newest(ours.generator, theirs.generator)

@@ -21,12 +21,12 @@ from targcc_gen.sync.merge import Merged, Side, count_new_lines, merge
 # Normalise a Python module: two texts that differ in formatting alone are equal.
 
 
-def says_the_same(one: bytes, other: bytes) -> bool:
+def says_the_same(left: bytes, other: bytes) -> bool:
     """Whether two modules differ in formatting alone: line breaks, commas, quotes, the order of imports, blanks in docstrings.
 
     A comment is what somebody says. Only `# noqa` may be missing in `other`: linters remove one that has no use.
     """
-    first, second = _meaning(one), _meaning(other)
+    first, second = _meaning(left), _meaning(other)
     if first is None or second is None or first[0] != second[0]:
         return False
     gone, new = first[1] - second[1], second[1] - first[1]
@@ -63,16 +63,16 @@ def _plain_docstring(body: list[ast.stmt]) -> None:
 
 def _sorted_imports(body: list[ast.stmt]) -> list[ast.stmt]:
     """The statements with each run of imports as one name a statement, sorted."""
-    found: list[ast.stmt] = []
+    result: list[ast.stmt] = []
     run: list[ast.Import | ast.ImportFrom] = []
     for node in body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             run += _single(node)
             continue
-        found += sorted(run, key=ast.dump)
+        result += sorted(run, key=ast.dump)
         run = []
-        found.append(node)
-    return [*found, *sorted(run, key=ast.dump)]
+        result.append(node)
+    return [*result, *sorted(run, key=ast.dump)]
 
 
 def _single(node: ast.Import | ast.ImportFrom) -> list[ast.Import | ast.ImportFrom]:
@@ -117,28 +117,32 @@ class Formats:
         self._last: Format | None = None
         self._known: dict[bytes, Format | None] = {}
 
-    def of(self, path: str, mine: bytes, base: bytes) -> Format | None:
+    def of(self, path: str, existing: bytes, base: bytes) -> Format | None:
         """The format of a person's file; None when it is the generator's, or no formatter's.
 
         Args:
             path: Its path.
-            mine: Its text.
+            existing: Its text.
             base: The generator's text of it.
         """
-        if mine not in self._known:
-            self._known[mine] = self._found(path, mine, base)
-        return self._known[mine]
+        if existing not in self._known:
+            self._known[existing] = self._detect(path, existing, base)
+        return self._known[existing]
 
-    def _found(self, path: str, mine: bytes, base: bytes) -> Format | None:
+    def _detect(self, path: str, existing: bytes, base: bytes) -> Format | None:
         # Asking the formatters takes a while, and there may be a hundred files that were formatted alike.
-        if self._last is not None and says_the_same(base, mine):
+        if self._last is not None and says_the_same(base, existing):
             return self._last
-        if _is_unformatted(base, mine):
+        if _is_unformatted(base, existing):
             return None
-        stable = [one for one in self._candidates(path, base) if one.write(path, mine) == mine]
+        stable = [
+            candidate
+            for candidate in self._candidates(path, base)
+            if candidate.write(path, existing) == existing
+        ]
         # What one formatter leaves alone another may, too: a comma at the end of a list keeps its line breaks.
-        bases = [one.write(path, base) or base for one in stable]
-        distances = [count_new_lines(text, mine) for text in bases]
+        bases = [candidate.write(path, base) or base for candidate in stable]
+        distances = [count_new_lines(text, existing) for text in bases]
         if not stable:
             return None
         best = distances.index(min(distances))
@@ -147,10 +151,10 @@ class Formats:
         self._last = stable[best]
         return self._last
 
-    def as_in(self, path: str, mine: bytes, base: bytes, text: bytes) -> bytes:
+    def as_in(self, path: str, existing: bytes, base: bytes, text: bytes) -> bytes:
         """A text of the generator in the format of a person's file."""
-        one = self.of(path, mine, base)
-        return text if one is None else one.write(path, text) or text
+        format_ = self.of(path, existing, base)
+        return text if format_ is None else format_.write(path, text) or text
 
     def plain(self, path: str, text: bytes) -> bytes | None:
         """A text without what people decide about its lines: one form for all ways to write the same."""
@@ -161,8 +165,10 @@ class Formats:
         formats = [*self._blacks(), *self._ruff_formats()]
         fix = partial(self._run, "check", "--fix-only", "--quiet")
         if self._ruff is not None and fix(path, base) not in {None, base}:
-            for one in formats:
-                yield Format(f"ruff check --fix, {one.name}", partial(_both, fix, one.write))
+            for candidate in formats:
+                yield Format(
+                    f"ruff check --fix, {candidate.name}", partial(_both, fix, candidate.write)
+                )
             yield Format("ruff check --fix", fix)
         yield from formats
 
@@ -217,10 +223,10 @@ class Formats:
         return done.stdout.replace(b"\r\n", b"\n") if done.stdout else None
 
 
-def _is_unformatted(base: bytes, mine: bytes) -> bool:
+def _is_unformatted(base: bytes, existing: bytes) -> bool:
     """Whether a file looks as if its edits were all that happened to it: few lines are gone, and no long one."""
     lines = base.split(b"\n")
-    gone = Counter(lines) - Counter(mine.split(b"\n"))
+    gone = Counter(lines) - Counter(existing.split(b"\n"))
     most = max(_FEW_LINES, len(lines) // _FEW_PARTS)
     return gone.total() <= most and all(len(line) <= _BLACKS_LENGTH for line in gone)
 
@@ -253,7 +259,7 @@ def _black(_path: str, text: bytes, /, **options: Any) -> bytes | None:
 def merge_file(
     path: str,
     base: bytes,
-    mine: bytes,
+    existing: bytes,
     generated: bytes,
     *,
     formats: Formats,
@@ -264,42 +270,44 @@ def merge_file(
     Args:
         path: The file.
         base: What the generator wrote last time.
-        mine: What is in the person's file now.
+        existing: What is in the person's file now.
         generated: What the generator writes now.
         formats: How the project's Python may be written.
         side: How to settle collisions.
     """
     if not path.endswith(".py"):
-        return merge(base, mine, generated, side)
-    style = formats.of(path, mine, base)
+        return merge(base, existing, generated, side)
+    style = formats.of(path, existing, base)
     if style is not None:
         base = style.write(path, base) or base
         generated = style.write(path, generated) or generated
-    if says_the_same(base, mine):
-        return _formatted(base, mine, generated)
-    merged = merge(base, mine, generated)
+    if says_the_same(base, existing):
+        return _formatted(base, existing, generated)
+    merged = merge(base, existing, generated)
     if merged.collisions:
-        return _plainly(path, base, mine, generated, formats) or merge(base, mine, generated, side)
+        return _plainly(path, base, existing, generated, formats) or merge(
+            base, existing, generated, side
+        )
     return merged
 
 
-def _formatted(base: bytes, mine: bytes, generated: bytes) -> Merged:
+def _formatted(base: bytes, existing: bytes, generated: bytes) -> Merged:
     """A file that was only formatted: as the person has it where the generator has nothing new."""
-    text = merge(base, mine, generated, Side.GENERATED).text
+    text = merge(base, existing, generated, Side.GENERATED).text
     return Merged(text if says_the_same(generated, text) else generated, (), 0)
 
 
 def _plainly(
-    path: str, base: bytes, mine: bytes, generated: bytes, formats: Formats
+    path: str, base: bytes, existing: bytes, generated: bytes, formats: Formats
 ) -> Merged | None:
     """Merge in a form without the person's line breaks, which come back with each definition that is as it was."""
-    plain = [formats.plain(path, text) for text in (base, mine, generated)]
+    plain = [formats.plain(path, text) for text in (base, existing, generated)]
     if plain[0] is None or plain[1] is None or plain[2] is None:
         return None
     merged = merge(plain[0], plain[1], plain[2])
     if merged.collisions:
         return None
-    return replace(merged, text=as_written(merged.text, (mine, generated)))
+    return replace(merged, text=as_written(merged.text, (existing, generated)))
 
 
 @dataclass(frozen=True)
@@ -322,16 +330,19 @@ def as_written(text: bytes, examples: Iterable[bytes]) -> bytes:
         for part in _parts(example):
             known.setdefault(part.name, []).append(part.text)
     written = b"".join(
-        next((one for one in known.get(part.name, ()) if _same(one, part.text)), part.text)
+        next(
+            (variant for variant in known.get(part.name, ()) if _same(variant, part.text)),
+            part.text,
+        )
         for part in _parts(text)
     )
     return written if says_the_same(text, written) else text
 
 
-def _same(one: bytes, other: bytes) -> bool:
+def _same(left: bytes, other: bytes) -> bool:
     import textwrap
 
-    first, second = (textwrap.dedent(text.decode()).encode() for text in (one, other))
+    first, second = (textwrap.dedent(text.decode()).encode() for text in (left, other))
     return says_the_same(first, second)
 
 
@@ -355,5 +366,5 @@ def _marks(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, int, int]]:
         if isinstance(node, ast.ClassDef):
             yield from _marks(node.body, f"{prefix}{node.name}.")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             yield f"{prefix}{node.name}", first - 1, node.end_lineno or node.lineno

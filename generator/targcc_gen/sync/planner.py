@@ -78,10 +78,10 @@ def make_plan(
     for file in tree:
         if file.test_of in outcomes and outcomes[file.test_of].reshaped:
             outcomes[file.path] = _decided(situation_of(file.path, replace(file, whole=True)))
-    for path, one in moving.items():
-        outcomes |= arrived(outcomes[path], one)
+    for path, item in moving.items():
+        outcomes |= arrived(outcomes[path], item)
     if moving:
-        moves = tuple(one for one in tree.moved if any(new in moving for _, new in one.paths))
+        moves = tuple(item for item in tree.moved if any(new in moving for _, new in item.paths))
         outcomes |= mentions(tree, disk, outcomes, moves, lock)
     if tree.complete and lock.entries:
         renames = Renames.load(tree.layout) if renames is None else renames
@@ -133,7 +133,7 @@ def plan_eject(root: Path, paths: Collection[str], left: Collection[str] = ()) -
 
 def unsettled(plan: Plan, sides: Mapping[str, Side]) -> tuple[Change, ...]:
     """The conflicts that remain although the person chose a side for them: something else is in the way."""
-    return tuple(one for one in plan.conflicts if side_of(one.path, sides) is not None)
+    return tuple(change for change in plan.conflicts if side_of(change.path, sides) is not None)
 
 
 def _decided(situation: Situation) -> Outcome:
@@ -153,28 +153,28 @@ def _decided(situation: Situation) -> Outcome:
         return conflict(situation, entry, reason, settleable=False)
     disk = situation.disk
     raw = disk.style.restore(text)
-    found = decide(replace(situation, disk=replace(disk, raw=raw)))
-    change = replace(found.change, before=disk.raw)
+    decided = decide(replace(situation, disk=replace(disk, raw=raw)))
+    change = replace(decided.change, before=disk.raw)
     if change.after is None and change.action is not Action.CONFLICT:
         reason = "git's conflict is settled by targcc.yaml"
         change = replace(change, action=Action.MERGE, reason=reason, after=raw)
-    return replace(found, change=change)
+    return replace(decided, change=change)
 
 
 def _notes(outcomes: Mapping[str, Outcome], disk: Disk) -> dict[str, Outcome]:
     """What is to be done by hand, kept until it is done: the lock forgets the generator's older text."""
-    found = {}
+    result = {}
     for path, outcome in outcomes.items():
         if outcome.change.note:
             note = outcome.change.note.encode()
             kept = keep(path, disk, note, ".diff", "what is new in targcc-gen's version")
             reason = f"{outcome.change.reason}: {kept.path}"
-            found[path] = replace(outcome, change=replace(outcome.change, reason=reason))
-            found[kept.path] = Outcome(kept, None)
+            result[path] = replace(outcome, change=replace(outcome.change, reason=reason))
+            result[kept.path] = Outcome(kept, None)
         if outcome.drops and outcome.change.before is not None:
             kept = keep(path, disk, outcome.change.before, ".txt", "what you had")
-            found[kept.path] = Outcome(kept, None)
-    return found
+            result[kept.path] = Outcome(kept, None)
+    return result
 
 
 def _checked(root: Path) -> Path:
@@ -248,14 +248,14 @@ _HEAD_BYTES = 400
 
 def ejected(entry: LockEntry, disk: OnDisk) -> Outcome:
     """What ejecting the file of `entry` changes."""
-    mine = replace(entry, ejected=True, packed=None)
+    own = replace(entry, ejected=True, packed=None)
     change = Change(entry.path, Action.KEEP, "ejected", entry.owner, before=disk.raw)
     if disk.raw is None or disk.blocked:
-        return Outcome(change, mine)
+        return Outcome(change, own)
     after = without_header(disk.raw)
     if after != disk.raw:
         change = replace(change, action=Action.UPDATE, after=after)
-    return Outcome(change, mine)
+    return Outcome(change, own)
 
 
 def forgotten(entry: LockEntry, disk: OnDisk) -> Outcome:
@@ -274,7 +274,7 @@ def forgotten(entry: LockEntry, disk: OnDisk) -> Outcome:
 
 def without_header(content: bytes) -> bytes:
     """`content` without the line that says who manages it."""
-    found = _HEADER.search(content[:_HEAD_BYTES])
-    if found is None or content[: found.start()].count(b"\n") > 1:
+    match = _HEADER.search(content[:_HEAD_BYTES])
+    if match is None or content[: match.start()].count(b"\n") > 1:
         return content
-    return content[: found.start()] + content[found.end() :]
+    return content[: match.start()] + content[match.end() :]

@@ -56,21 +56,21 @@ def elements(array: str) -> list[Element]:
     Args:
         array: From its `[` to its `]`.
     """
-    found: list[Element] = []
+    result: list[Element] = []
     start, depth, line_is_over = None, 0, False
     last = 0
     for word, begin, end in _tokens(array):
         if word.isspace():
             line_is_over = line_is_over or "\n" in word
         elif word.startswith("#"):
-            if found and start is None and not line_is_over:
-                found[-1] = _with(found[-1], comment=word)
+            if result and start is None and not line_is_over:
+                result[-1] = _with(result[-1], comment=word)
         elif depth == 1 and word in {",", "]"}:
             if start is not None:
-                found.append(Element(array[start:last], start, last))
+                result.append(Element(array[start:last], start, last))
                 start, line_is_over = None, False
-            if word == "," and found:
-                found[-1] = _with(found[-1], comma=end)
+            if word == "," and result:
+                result[-1] = _with(result[-1], comma=end)
                 line_is_over = False
             depth -= word == "]"
         else:
@@ -78,27 +78,29 @@ def elements(array: str) -> list[Element]:
                 start = begin
             depth += (word in {"[", "{"}) - (word in {"]", "}"})
             last = end
-    return found
+    return result
 
 
 def replaced(array: str, index: int, text: str) -> str:
     """The array with another text for one element."""
-    one = elements(array)[index]
-    return array[: one.start] + text + array[one.end :]
+    element = elements(array)[index]
+    return array[: element.start] + text + array[element.end :]
 
 
 def removed(array: str, index: int) -> str:
     """The array without one element, and without the line that it has for itself."""
-    found = elements(array)
-    one = found[index]
-    first, last = _line_start(array, one.start), _line_end(array, one.comma or one.end)
-    alone = not array[first : one.start].strip() and not _code(array[one.comma or one.end : last])
+    all_elements = elements(array)
+    element = all_elements[index]
+    first, last = _line_start(array, element.start), _line_end(array, element.comma or element.end)
+    alone = not array[first : element.start].strip() and not _code(
+        array[element.comma or element.end : last]
+    )
     if alone and last < len(array):
         return array[:first] + array[last + 1 :]
-    if index + 1 < len(found):
-        return array[: one.start] + array[found[index + 1].start :]
-    before = found[index - 1].end if index else one.start
-    return array[:before] + array[one.end :]
+    if index + 1 < len(all_elements):
+        return array[: element.start] + array[all_elements[index + 1].start :]
+    before = all_elements[index - 1].end if index else element.start
+    return array[:before] + array[element.end :]
 
 
 def inserted(array: str, after: int, new: Element) -> str:
@@ -109,12 +111,12 @@ def inserted(array: str, after: int, new: Element) -> str:
         after: Index of the element before it; -1 for the first place.
         new: Its text, and the comment that goes with it where it gets a line of its own.
     """
-    found = elements(array)
-    if not found:
+    all_elements = elements(array)
+    if not all_elements:
         return (
             f"[{new.text}]" if not _code(array[1:-1]) and "\n" not in array else _only(array, new)
         )
-    near = found[max(after, 0)]
+    near = all_elements[max(after, 0)]
     first = _line_start(array, near.start)
     if first == 0 or array[first : near.start].strip():
         return _inline(array, near, new, first=after < 0)
@@ -151,8 +153,10 @@ def _tokens(array: str) -> Iterator[tuple[str, int, int]]:
         yield match.group(), match.start(), match.end()
 
 
-def _with(one: Element, *, comma: int | None = None, comment: str = "") -> Element:
-    return Element(one.text, one.start, one.end, comma or one.comma, comment or one.comment)
+def _with(element: Element, *, comma: int | None = None, comment: str = "") -> Element:
+    return Element(
+        element.text, element.start, element.end, comma or element.comma, comment or element.comment
+    )
 
 
 def _line_start(text: str, index: int) -> int:
@@ -187,10 +191,12 @@ class ListEdit:
         force: Whether the generator's counts where both changed the same.
     """
 
-    def __init__(self, base: Any, mine: Any, generated: Any, *, by_name: bool, force: bool) -> None:
+    def __init__(
+        self, base: Any, existing: Any, generated: Any, *, by_name: bool, force: bool
+    ) -> None:
         self.force = force
         self.by_name = by_name
-        self.text: str = mine.as_string()
+        self.text: str = existing.as_string()
         self.base = self._named(base)
         self.generated = self._named(generated)
         self.new = dict(zip(self._names(generated), elements(generated.as_string()), strict=True))
@@ -215,11 +221,11 @@ class ListEdit:
 
     def _changed(self, name: str, before: str) -> None:
         names, values = self._here()
-        places = [index for index, one in enumerate(names) if one == name]
+        places = [index for index, candidate in enumerate(names) if candidate == name]
         new = self.new[name]
         if not places:
             if name not in self.base:
-                near = [index for index, one in enumerate(names) if one == before]
+                near = [index for index, candidate in enumerate(names) if candidate == before]
                 after = near[-1] if near else self._last(names)
                 self.text = inserted(self.text, after, new)
         elif len(places) == 1:
@@ -230,7 +236,7 @@ class ListEdit:
 
     def _left(self, name: str) -> None:
         names, values = self._here()
-        places = [index for index, one in enumerate(names) if one == name]
+        places = [index for index, candidate in enumerate(names) if candidate == name]
         goes = self.force or (self.by_name and name == DISTRIBUTION)  # in whatever form
         if len(places) == 1 and (goes or self._same(values[places[0]], self.base[name])):
             self.text = removed(self.text, places[0])
@@ -238,8 +244,8 @@ class ListEdit:
     def _last(self, names: Sequence[str]) -> int:
         """Where an element goes whose neighbour is gone: behind the last one that is or was the generator's."""
         known = {*self.generated, *self.base}
-        found = [index for index, name in enumerate(names) if name in known]
-        return found[-1] if found else len(names) - 1
+        positions = [index for index, name in enumerate(names) if name in known]
+        return positions[-1] if positions else len(names) - 1
 
     def _here(self) -> tuple[list[str], list[Any]]:
         array = parsed(self.text)
@@ -251,10 +257,10 @@ class ListEdit:
     def _names(self, array: Any) -> list[str]:
         return [name_of(value) if self.by_name else repr(value) for value in plain(array)]
 
-    def _same(self, one: Any, other: Any) -> bool:
+    def _same(self, left: Any, other: Any) -> bool:
         if not self.by_name:
-            return same(one, other)
-        return bool(_in_one_spelling(one) == _in_one_spelling(other))
+            return same(left, other)
+        return bool(_in_one_spelling(left) == _in_one_spelling(other))
 
 
 def parsed(text: str) -> Any:
@@ -279,9 +285,9 @@ def plain(value: Any) -> Any:
     return value.unwrap() if hasattr(value, "unwrap") else value
 
 
-def same(one: Any, other: Any) -> bool:
+def same(left: Any, other: Any) -> bool:
     """Whether two values say the same, whatever their layout."""
-    return bool(plain(one) == plain(other))
+    return bool(plain(left) == plain(other))
 
 
 def _in_one_spelling(value: Any) -> Any:
@@ -326,23 +332,23 @@ class MergedPyproject:
     wanted: bytes
 
 
-def merge_pyproject(base: bytes, mine: bytes, generated: bytes) -> MergedPyproject | None:
+def merge_pyproject(base: bytes, existing: bytes, generated: bytes) -> MergedPyproject | None:
     """Bring the changes from `base` to `generated` into the person's text.
 
     Returns:
         The texts, or None where a text is no TOML, or is written in a way that cannot be edited without harm.
     """
-    text = _merged_text(base, mine, generated, force=False)
-    wanted = _merged_text(base, mine, generated, force=True)
+    text = _merged_text(base, existing, generated, force=False)
+    wanted = _merged_text(base, existing, generated, force=True)
     return None if text is None or wanted is None else MergedPyproject(text, wanted)
 
 
-def _merged_text(base: bytes, mine: bytes, generated: bytes, *, force: bool) -> bytes | None:
+def _merged_text(base: bytes, existing: bytes, generated: bytes, *, force: bool) -> bytes | None:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
     try:
-        document = tomlkit.parse(mine.decode())
+        document = tomlkit.parse(existing.decode())
         sources = set(_at(document, _SOURCES) or ())
         _TableMerger(force=force).table(
             tomlkit.parse(base.decode()), document, tomlkit.parse(generated.decode()), ()
@@ -352,11 +358,11 @@ def _merged_text(base: bytes, mine: bytes, generated: bytes, *, force: bool) -> 
     except (TOMLKitError, ValueError):
         return None
     wanted = plain(document)
-    merged = merge(base, mine, generated)
+    merged = merge(base, existing, generated)
     if not merged.collisions and _has_values(merged.text, wanted):
         return merged.text  # by lines it comes out the same, with the generator's comments
     content = _without_old_comments(base, text, generated).encode()
-    if mine.endswith(b"\n") and not mine.endswith(b"\n\n"):
+    if existing.endswith(b"\n") and not existing.endswith(b"\n\n"):
         content = content.rstrip(b"\n") + b"\n"  # the last table may be gone
     return content if _has_values(content, wanted) else None
 
@@ -374,7 +380,7 @@ class _TableMerger:
     def table(
         self,
         base: Mapping[str, Any],
-        mine: MutableMapping[str, Any],
+        existing: MutableMapping[str, Any],
         generated: Mapping[str, Any],
         place: tuple[str, ...],
     ) -> None:
@@ -382,41 +388,46 @@ class _TableMerger:
         for key in dict.fromkeys([*generated, *base]):
             old, new = base.get(key, MISSING), generated.get(key, MISSING)
             if not same(old, new):
-                self._key(mine, key, old, new, (*place, key))
+                self._key(existing, key, old, new, (*place, key))
 
     def _key(
-        self, mine: MutableMapping[str, Any], key: str, old: Any, new: Any, place: tuple[str, ...]
+        self,
+        existing: MutableMapping[str, Any],
+        key: str,
+        old: Any,
+        new: Any,
+        place: tuple[str, ...],
     ) -> None:
-        here = mine.get(key, MISSING)
+        here = existing.get(key, MISSING)
         if same(here, new) or (here is MISSING and old is not MISSING):
             return
         is_untouched = here is MISSING or same(here, old)
-        there = [one for one in (old, new) if one is not MISSING]
-        is_table = _are(Mapping, here, *there) and place[:-1] != _SOURCES  # a source is one value
+        present = [value for value in (old, new) if value is not MISSING]
+        is_table = _are(Mapping, here, *present) and place[:-1] != _SOURCES  # a source is one value
         if is_table and not (is_untouched and new is MISSING):
             self.table(_or(old, {}), here, _or(new, {}), place)
-        elif _are(list, here, new, *there):
-            mine[key] = self._list(_or(old, []), here, new, place)
+        elif _are(list, here, new, *present):
+            existing[key] = self._list(_or(old, []), here, new, place)
         elif not is_untouched and not self.force:
             return
         elif new is MISSING:
-            del mine[key]
+            del existing[key]
         else:
-            mine[key] = copy.deepcopy(new)
+            existing[key] = copy.deepcopy(new)
 
-    def _list(self, base: Any, mine: Any, generated: Any, place: tuple[str, ...]) -> Any:
+    def _list(self, base: Any, existing: Any, generated: Any, place: tuple[str, ...]) -> Any:
         by_name = _is_requirements(place)
-        edit = ListEdit(base, mine, generated, by_name=by_name, force=self.force)
+        edit = ListEdit(base, existing, generated, by_name=by_name, force=self.force)
         return parsed(edit.edited())
 
 
 def _is_requirements(place: tuple[str, ...]) -> bool:
-    return any(place[: len(one)] == one for one in _REQUIREMENTS)
+    return any(place[: len(pattern)] == pattern for pattern in _REQUIREMENTS)
 
 
-def _drop_unneeded(document: Any, theirs: set[str]) -> None:
+def _drop_unneeded(document: Any, taken_away: set[str]) -> None:
     """Take out new entries of `[tool.uv.sources]` that say where something is that is not required here."""
-    new = set(_at(document, _SOURCES) or ()) - theirs
+    new = set(_at(document, _SOURCES) or ()) - taken_away
     for name in new - set(_required(document)) if new else ():
         _remove(document, (*_SOURCES, name))
 
@@ -424,9 +435,9 @@ def _drop_unneeded(document: Any, theirs: set[str]) -> None:
 def _required(document: Any) -> Iterator[str]:
     """The names of all requirements."""
     for place in _REQUIREMENTS:
-        found = plain(_at(document, place)) or []
-        lists = found.values() if isinstance(found, Mapping) else [found]
-        yield from (name_of(one) for several in lists for one in several)
+        requirements = plain(_at(document, place)) or []
+        lists = requirements.values() if isinstance(requirements, Mapping) else [requirements]
+        yield from (name_of(requirement) for several in lists for requirement in several)
 
 
 def _at(document: Any, place: tuple[str, ...]) -> Any:
@@ -470,7 +481,7 @@ def _has_values(text: bytes, wanted: Any) -> bool:
 
 def _sorted(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _sorted(one) for key, one in value.items()}
+        return {key: _sorted(item) for key, item in value.items()}
     return sorted(map(repr, value)) if isinstance(value, list) else value
 
 

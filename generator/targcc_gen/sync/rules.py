@@ -115,16 +115,16 @@ def _followed(
 ) -> Outcome | None:
     from targcc_gen.sync.pyproject import merge_pyproject
 
-    found = merge_pyproject(base, text, generated.content)
-    if found is None:
+    merged = merge_pyproject(base, text, generated.content)
+    if merged is None:
         return None
     after = entry_of(situation, generated)
-    note = unified_diff(situation.path, found.text, found.wanted)
+    note = unified_diff(situation.path, merged.text, merged.wanted)
     reason = f"yours stays where both changed the same; {_BY_HAND}" if note else ""
-    if found.text == text:
+    if merged.text == text:
         outcome = stays(situation, after, Action.KEEP if note else Action.UNCHANGED, reason)
     else:
-        outcome = written(situation, after, Action.MERGE, reason or "by key", found.text)
+        outcome = written(situation, after, Action.MERGE, reason or "by key", merged.text)
     return _noting(outcome, note)
 
 
@@ -239,28 +239,28 @@ def renewed(
     old = [path for path in lock.entries if version_of(path) and path != new]
     if new is None or not old:
         return {}
-    found: dict[str, Outcome] = {}
+    result: dict[str, Outcome] = {}
     for path, outcome in outcomes.items():
-        entry, there = outcome.entry, disk.look(path)
+        entry, on_disk = outcome.entry, disk.look(path)
         if entry is None or entry.owner is not Owner.PATCHED or path.endswith(".py"):
             continue
-        if there.text is None or there.blocked or outcome.change.after is not None:
+        if on_disk.text is None or on_disk.blocked or outcome.change.after is not None:
             continue
-        after = there.text
+        after = on_disk.text
         for wheel in old:
             after = _named(after.decode(errors="surrogateescape"), wheel, new)
-        if after == there.text:
+        if after == on_disk.text:
             continue
-        same = digest(there.text) == entry.sha256
+        same = digest(on_disk.text) == entry.sha256
         change = replace(
             outcome.change,
             action=Action.UPDATE,
             reason=f"the scheduler is {new} now",
-            after=there.style.restore(after),
+            after=on_disk.style.restore(after),
         )
         known = replace(entry, sha256=digest(after)) if same and entry.packed is None else entry
-        found[path] = Outcome(change, known)
-    return found
+        result[path] = Outcome(change, known)
+    return result
 
 
 def _named(text: str, old: str, new: str) -> bytes:

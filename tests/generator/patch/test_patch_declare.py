@@ -141,7 +141,7 @@ def test_what_a_copy_runs_on_is_declared_in_the_same_list(tmp_path: Path, name: 
         found = declare(Texts(tmp_path), RUNS_ON)
 
         assert (found.path, found.added) == (path, tuple(one.pinned for one in new))
-        assert found.there == tuple(one.pinned for one in RUNS_ON if one not in new)
+        assert found.present == tuple(one.pinned for one in RUNS_ON if one not in new)
         assert "find-links" not in found.install
         shown = [found.after.find(one.name.encode()) for one in new]
         assert -1 not in shown

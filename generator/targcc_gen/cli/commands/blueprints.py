@@ -42,25 +42,25 @@ def blueprints(
         return
     from targcc_gen.render.blueprints import blueprint, blueprint_names
 
-    found = [blueprint(name) for name in blueprint_names()]
+    known = [blueprint(name) for name in blueprint_names()]
     if as_json:
         from targcc_gen.cli.json_output import print_json
 
         data = [
             {
-                "name": one.name,
-                "summary": one.summary,
-                "defaults": one.defaults,
-                "origin": one.origin,
+                "name": item.name,
+                "summary": item.summary,
+                "defaults": item.defaults,
+                "origin": item.origin,
             }
-            for one in found
+            for item in known
         ]
         print_json(data)
         return
-    width = max(len(one.name) for one in found)
-    for one in found:
-        origin = "" if one.origin == "targcc-gen" else f"  ({one.source or one.origin})"
-        click.echo(visible(f"{one.name:<{width}}  {one.summary}{origin}"))
+    width = max(len(item.name) for item in known)
+    for item in known:
+        origin = "" if item.origin == "targcc-gen" else f"  ({item.source or item.origin})"
+        click.echo(visible(f"{item.name:<{width}}  {item.summary}{origin}"))
 
 
 def _open(project: Path | None) -> None:
@@ -85,13 +85,13 @@ def _check() -> None:
         click.echo("No blueprints of your own: targcc.yaml names their folders under blueprints.")
         return
     wrong = 0
-    for one in library.blueprints.values():
-        problems = list(dict.fromkeys(problems_of(one)))
+    for blueprint in library.blueprints.values():
+        problems = list(dict.fromkeys(problems_of(blueprint)))
         wrong += len(problems)
         for problem in problems:
             click.echo(visible(problem, lines=True))
         if not problems:
-            click.echo(f"{one.name}: it is right ({one.origin})")
+            click.echo(f"{blueprint.name}: it is right ({blueprint.origin})")
     if wrong:
         raise CheckFailed(f"{wrong} problem{'' if wrong == 1 else 's'} in your blueprints")
 
@@ -108,11 +108,11 @@ def _fetch(project: Path | None, writing: Writing) -> None:
         ready_to_write(root)
     named = upstreams(layers_of(spec_text(root), root, shown(root / SPEC_FILE)))
     fetched = {}
-    for one in named:
-        click.echo(visible(f"asking {one.url} for {one.ref}"), err=True)
-        fetched[one] = fetch(one)
+    for source in named:
+        click.echo(visible(f"asking {source.url} for {source.ref}"), err=True)
+        fetched[source] = fetch(source)
     plan = plan_copies(root, fetched)
-    commits = {one.text: found.commit for one, found in fetched.items()}
+    commits = {source.text: fetched_files.commit for source, fetched_files in fetched.items()}
     written = carry_out(plan, writing, extra={"commits": commits})
     if writing.as_json:
         return

@@ -176,11 +176,11 @@ def _comparison(
         utc = moment.astimezone(UTC).isoformat()
         return {"local": moment.isoformat(), "utc": utc, "only": difference.only}
 
-    found = islice(differences(schedule, reading, zone, start, start + _YEARS), _WITNESSES)
+    witnesses = islice(differences(schedule, reading, zone, start, start + _YEARS), _WITNESSES)
     return {
         "dialect": dialect,
         "description": reading.describe(),
-        "differences": [witness(difference) for difference in found],
+        "differences": [witness(difference) for difference in witnesses],
     }
 
 
@@ -222,8 +222,8 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
             click.echo(f"  {'':8}(on clock changes, as the program that uses it handles them)")
         return
     click.echo(f"  {'compare':8}{dialect} runs it {comparison['description']}; where that differs:")
-    for found in comparison["differences"]:
-        local = datetime.fromisoformat(found["local"])
-        who = "only here" if found["only"] == "cronos" else f"only {dialect}"
+    for difference in comparison["differences"]:
+        local = datetime.fromisoformat(difference["local"])
+        who = "only here" if difference["only"] == "cronos" else f"only {dialect}"
         clock = "%H:%M:%S" if local.second else "%H:%M"
         click.echo(f"  {'':8}{local:%a %d %b %Y {clock}} {_offset_words(local)}  {who}")

@@ -42,15 +42,15 @@ def doctor(*, as_json: bool, project: Path | None) -> None:
 
         from targcc_gen.cli.json_output import print_json
 
-        print_json([asdict(one) for one in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
-        for one in findings:
+        for finding in findings:
             click.echo(
-                f"{click.style(f'{one.level:<5}', fg=_COLORS[one.level])} {visible(one.what)}"
+                f"{click.style(f'{finding.level:<5}', fg=_COLORS[finding.level])} {visible(finding.what)}"
             )
-            if one.advice:
-                click.echo(f"      {one.advice}")
-    failed = sum(one.level == "fail" for one in findings)
+            if finding.advice:
+                click.echo(f"      {finding.advice}")
+    failed = sum(finding.level == "fail" for finding in findings)
     if failed:
         raise _Unhealthy(f"{failed} thing{'' if failed == 1 else 's'} will not work.")
 

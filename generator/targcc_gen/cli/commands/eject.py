@@ -48,8 +48,8 @@ def _left(root: Path, paths: Sequence[str]) -> set[str]:
     from targcc_gen.sync import Lock, Owner
 
     entries = Lock.load(root).entries
-    mine = {path for path in paths if path in entries and entries[path].owner is Owner.SCAFFOLD}
-    if not mine:
+    own = {path for path in paths if path in entries and entries[path].owner is Owner.SCAFFOLD}
+    if not own:
         return set()
     opened = open_project(root)
-    return mine - rendered(opened.spec, opened.text).files.keys()
+    return own - rendered(opened.spec, opened.text).files.keys()

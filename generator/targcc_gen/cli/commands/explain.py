@@ -37,11 +37,13 @@ def explain(path: str, *, environment: str | None, as_json: bool, project: Path 
             "environment": environment,
             "value": first.value,
             "origin": first.origin,
-            "overrides": [{"value": one.value, "origin": one.origin} for one in others],
+            "overrides": [{"value": setting.value, "origin": setting.origin} for setting in others],
         }
         print_json(data)
         return
     value = "none" if first.value is None else first.value
     click.echo(f"{path} = {value}   {first.origin}")
-    for one in others:
-        click.echo(f"  over {'none' if one.value is None else one.value}   {one.origin}")
+    for setting in others:
+        click.echo(
+            f"  over {'none' if setting.value is None else setting.value}   {setting.origin}"
+        )

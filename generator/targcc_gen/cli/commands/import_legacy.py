@@ -218,16 +218,18 @@ def carry_out_import(asked: ImportRequest, convert: Callable[[Spec | None], Impo
         return result
 
     result, arrival = _planned(asked, weighing)
-    found = unsettled(differences(result), weighed)
+    unsettled_rows = unsettled(differences(result), weighed)
     for path in asked.report:
-        write_report(path, result, found, weighed)
+        write_report(path, result, unsettled_rows, weighed)
     if asked.as_json:
         import_output.print_json(result, arrival)
     else:
         from targcc_gen.report.summary import lines
 
         report = ", ".join(map(str, asked.report))
-        for line in lines(result, found, weighed, report=report or None, hybrid=asked.hybrid):
+        for line in lines(
+            result, unsettled_rows, weighed, report=report or None, hybrid=asked.hybrid
+        ):
             click.echo(visible(line, lines=True))
         if arrival is not None:
             import_output.show(arrival, diff=asked.diff)

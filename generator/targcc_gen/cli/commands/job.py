@@ -298,7 +298,7 @@ def job(
     if alone and (given or (remove and rename is not None)):
         other = (given or ["rename"])[0]
         command = click.get_current_context().command
-        shown = next(one.opts[0] for one in command.params if one.name == other)
+        shown = next(param.opts[0] for param in command.params if param.name == other)
         raise click.UsageError(f"{alone} takes no {shown}")
     if rename is not None:
 
@@ -317,7 +317,7 @@ def _add(project: Project, name: str, options: dict[str, Any], writing: Writing)
 
     key = JobName.parse(name).key
     refuse_taken(project.spec, key)
-    follows = [find_job(project, one) for one in options["follows"]]
+    follows = [find_job(project, parent) for parent in options["follows"]]
     new = build_job(key, job_values(options | {"follows": follows}))
     text = add_job(project.text, key, new)
     spec = parse_spec(text)
@@ -491,7 +491,7 @@ def remove_job_of(project: Project, name: str, writing: Writing) -> None:
 
 
 def _way_back(plan: Plan, key: str) -> str:
-    if any(".targcc/removed" in one.path for one in plan.changes):
+    if any(".targcc/removed" in change.path for change in plan.changes):
         return f"What you wrote comes back with: targcc-gen restore {key}"
     return f"Nobody had written in its files, so none is kept: targcc-gen job {key} makes them anew"
 
@@ -528,18 +528,22 @@ def rename_job_of(project: Project, name: str, new: str, writing: Writing) -> No
     from targcc_gen.sync import Side, make_plan
 
     old, key = find_job(project, name), JobName.parse(new).key
-    jobs = {one: job for one, job in project.spec.jobs.items() if one != old}
+    jobs = {
+        touched_key: job for touched_key, job in project.spec.jobs.items() if touched_key != old
+    }
     refuse_taken(project.spec.model_copy(update={"jobs": jobs}), key)
     text = rename_job(_with_procedure(project, old), old, key)
     spec = parse_spec(text)
     edit = TreeFile(SPEC_FILE, text.encode(), Owner.SCAFFOLD, replaces=project.text.encode())
     moved = [move for move in job_moves(spec) if move.new == key]
     touched = [key, *spec.followers(key)]
-    files = [file for one in touched for file in render_job(spec, one)]
+    files = [file for touched_key in touched for file in render_job(spec, touched_key)]
     tree = Tree.of([*files, edit], complete=False, moved=moved)
     # What the code says otherwise than the spec is another question than its name.
-    mine = dict.fromkeys((path for one in touched for path in job_paths(spec, one)), Side.MINE)
-    written = carry_out(make_plan(tree, project.root, sides=mine), writing)
+    sides = dict.fromkeys(
+        (path for touched_key in touched for path in job_paths(spec, touched_key)), Side.MINE
+    )
+    written = carry_out(make_plan(tree, project.root, sides=sides), writing)
     if written and not writing.as_json:
         click.echo(f"{key} goes on with the history, pause and schedule of {old} when it starts.")
         if _is_named(spec, key):

@@ -247,7 +247,9 @@ def _undo(undone: Undone, show: _Show) -> None:
         carry_out_undo(undone)
     if undone.stays:
         show.line("note", undone.stays, "yellow")
-    gone = any(one.path.startswith("vendor/") and one.after is None for one in undone.plan.changes)
+    gone = any(
+        change.path.startswith("vendor/") and change.after is None for change in undone.plan.changes
+    )
     if gone and not undone.declared:
         show.line(
             "Next", f"take {DISTRIBUTION} out of the project's requirements: vendor/ has it no more"
@@ -272,7 +274,7 @@ def _place(path: str) -> str:
     from targcc_gen.render.package import SOURCE_TREE
 
     for folder in (SOURCE_TREE, "scheduler", "migrations"):
-        head, found, _ = f"/{path}".partition(f"/{folder}/")
-        if found:
+        head, separator, _ = f"/{path}".partition(f"/{folder}/")
+        if separator:
             return f"{head}/{folder}/".removeprefix("/")
     return path

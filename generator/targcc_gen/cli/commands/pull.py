@@ -46,11 +46,11 @@ def pull(
     plan = _plan(opened, pulled)
     if not as_json:
         show_pulled(pulled)
-    told = {"pulled": {key: list(names) for key, names in pulled.changed.items()}}
+    extra = {"pulled": {key: list(names) for key, names in pulled.changed.items()}}
     carry_out(
         plan,
         Writing(dry_run=dry_run, diff=diff, as_json=as_json),
-        extra=told | {"adopted": list(pulled.adopted)},
+        extra=extra | {"adopted": list(pulled.adopted)},
     )
     if plan.is_empty and not as_json:
         click.echo("Nothing to do: targcc.yaml says what the code says.")
@@ -105,10 +105,10 @@ def _plan(project: Project, pulled: Pulled) -> Plan:
     foreign = {file.path for file in files if file.test_of and file.test_of not in known}
     changes = tuple(
         (
-            replace(one, action=Action.KEEP, after=None, reason="write it as you like")
-            if one.path in foreign and one.before is None
-            else one
+            replace(change, action=Action.KEEP, after=None, reason="write it as you like")
+            if change.path in foreign and change.before is None
+            else change
         )
-        for one in plan.changes
+        for change in plan.changes
     )
     return replace(plan, changes=changes)

@@ -95,8 +95,8 @@ def regenerate(
         return
     news = notes_since(plan.locked_before.generator)
     update = _update_of_environment(plan, opened)
-    told = {"update_environment": update} if update else {}
-    written = plans.carry_out(plan, writing, extra=news.to_json() | told)
+    extra = {"update_environment": update} if update else {}
+    written = plans.carry_out(plan, writing, extra=news.to_json() | extra)
     if written:
         remove_empty_folders(plan)
     if not as_json:
@@ -217,12 +217,12 @@ def notes_since(version: str) -> Notes:
     """What concerns a project that a version of the generator brought up to date last."""
     from targcc_gen.sync.lock import is_older
 
-    found = [
+    newer = [
         (release, text)
         for release, text in releases().items()
         if is_older(version, release) and not is_older(__version__, release)
     ]
-    return Notes(version, tuple(reversed(found)))
+    return Notes(version, tuple(reversed(newer)))
 
 
 def releases() -> dict[str, str]:
@@ -233,5 +233,5 @@ def releases() -> dict[str, str]:
 
 
 def _text(part: str) -> str:
-    found = _SECTION.search(part)
-    return "" if found is None else found.group(1).strip()
+    match = _SECTION.search(part)
+    return "" if match is None else match.group(1).strip()

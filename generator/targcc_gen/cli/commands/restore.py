@@ -54,11 +54,11 @@ def restore(
         _bring_back(opened, removed, writing)
         return
     tree = rendered(opened.spec, opened.text)
-    chosen = {one for path in paths for one in _below(tree, path_in(opened.root, path))}
+    chosen = {item for path in paths for item in _below(tree, path_in(opened.root, path))}
     part = Tree.of([tree.files[path] for path in chosen], complete=False)
     sides = {".": Side.GENERATED} if discard_edits else {}
     plan = make_plan(part, opened.root, sides=sides, restore=chosen)
-    if plan.conflicts and not discard_edits and all(one.settleable for one in plan.conflicts):
+    if plan.conflicts and not discard_edits and all(item.settleable for item in plan.conflicts):
         names = "\n".join(f"  {change.path}" for change in plan.conflicts)
         raise _edits_lost(names)
     carry_out(plan, writing)
@@ -71,13 +71,13 @@ def _removed(project: Project, text: str) -> Removed | None:
     from targcc_gen.names import JobName, same_job
     from targcc_gen.sync.jobs.removed import removed_jobs
 
-    for one in reversed(removed_jobs(project.root)):
-        places = {*one.files, *one.files.values(), one.record}
+    for removed in reversed(removed_jobs(project.root)):
+        places = {*removed.files, *removed.files.values(), removed.record}
         if text.removeprefix("./") in places:
-            return one
+            return removed
         try:
-            if same_job(JobName.parse(text).key, one.key):
-                return one
+            if same_job(JobName.parse(text).key, removed.key):
+                return removed
         except InputError:
             continue  # a path
     return None
@@ -109,10 +109,10 @@ def _below(tree: Tree, path: str) -> list[str]:
     """The files at a path: itself, or all in the folder."""
     if path in tree.files:
         return [path]
-    found = [one for one in tree.files if one.startswith(f"{path}/") or path == "."]
-    if not found:
+    below = [file for file in tree.files if file.startswith(f"{path}/") or path == "."]
+    if not below:
         raise InputError(f"{path} is no file that targcc-gen makes", hint=_other_ways(path))
-    return found
+    return below
 
 
 def _other_ways(path: str) -> str:

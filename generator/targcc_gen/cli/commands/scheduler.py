@@ -77,8 +77,8 @@ def _carry_out(switch: Switch, writing: Writing) -> None:
     if writing.as_json:
         from targcc_gen.cli.json_output import print_json
 
-        told = switch.plan.to_json() | switch.to_json() | {"written": writes}
-        print_json(told)
+        output = switch.plan.to_json() | switch.to_json() | {"written": writes}
+        print_json(output)
     else:
         _show(switch, diff=writing.diff)
     if switch.is_blocked:
@@ -99,11 +99,11 @@ def _show(switch: Switch, *, diff: bool) -> None:
         click.echo(f"stays     {path}  it is yours")
     shown = replace(
         switch.plan,
-        changes=tuple(one for one in switch.plan.changes if one.path not in switch.stays),
+        changes=tuple(change for change in switch.plan.changes if change.path not in switch.stays),
     )
     show_plan(shown)
     if diff:
-        own = tuple(one for one in shown.changes if not one.path.startswith("vendor/"))
+        own = tuple(change for change in shown.changes if not change.path.startswith("vendor/"))
         show_diff(replace(shown, changes=own))
 
 

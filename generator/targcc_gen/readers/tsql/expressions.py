@@ -395,7 +395,7 @@ class Expressions:
         Raises:
             NotAnExpression: The batch or the script ends first.
         """
-        depth, said = 1, ""
+        depth, shown_text = 1, ""
         while True:
             token = self._scanner.next()
             kind, text = token.kind, token.text
@@ -405,13 +405,13 @@ class Expressions:
                 elif text == ")":
                     depth -= 1
                     if depth == 0:
-                        return said[:_SAID]
+                        return shown_text[:_SAID]
             elif kind is Kind.END or kind is Kind.GO:
                 self._scanner.push(token)
                 raise NotAnExpression(token)
-            if len(said) < _SAID:
+            if len(shown_text) < _SAID:
                 shown = f"'{text}'" if kind is Kind.STRING else text
-                said = f"{said} {shown}" if said else shown
+                shown_text = f"{shown_text} {shown}" if shown_text else shown
 
 
 def _dated(value: str | float, order: str | None) -> Value:
@@ -513,14 +513,14 @@ def row_pattern(count: int) -> re.Pattern[str]:
     return re.compile(r"\s*+" + r"\s*+,\s*+".join([_VALUE] * count) + r"\s*+\)", re.IGNORECASE)
 
 
-def row_values(found: re.Match[str], order: str | None = None) -> list[Value]:
+def row_values(match: re.Match[str], order: str | None = None) -> list[Value]:
     """The values of a row that ``row_pattern`` has matched.
 
     Args:
-        found: The match.
+        match: The match.
         order: The session's order of day, month and year; ``None``: the script does not say.
     """
-    return [_literal(raw, order) for raw in found.groups()]
+    return [_literal(raw, order) for raw in match.groups()]
 
 
 def _literal(raw: str, order: str | None) -> Value:
@@ -534,7 +534,7 @@ def _literal(raw: str, order: str | None) -> Value:
 
 
 def _cast(raw: str, order: str | None) -> Value:
-    found = _CAST.fullmatch(raw) or re.fullmatch(_CAST.pattern, raw, re.IGNORECASE)
-    assert found is not None
-    inner: Value = found[1] if found[1] is not None else binary(found[2])
-    return convert(inner, found[3], order=order)
+    match = _CAST.fullmatch(raw) or re.fullmatch(_CAST.pattern, raw, re.IGNORECASE)
+    assert match is not None
+    inner: Value = match[1] if match[1] is not None else binary(match[2])
+    return convert(inner, match[3], order=order)

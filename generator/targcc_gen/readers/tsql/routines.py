@@ -29,7 +29,7 @@ class _Uses:
     def routine(self, name: str, file: str, line: int) -> Routine:
         """What was found; what is written is not said to be read too."""
         own = set(self.writes)
-        reads = [one for one in self.reads if one not in own]
+        reads = [table for table in self.reads if table not in own]
         groups = (self.writes, reads, self.calls)
         writes, read, calls = (tuple(group)[:_MOST] for group in groups)
         return Routine(name, file, line, writes, read, calls)

@@ -69,10 +69,10 @@ def whole_statements(chunks: Iterator[str]) -> tuple[Iterator[str], Cut | None]:
     start = _begins(head)
     if start >= len(head) or _GOOD.match(head, start):
         return _joined(head, chunks), None
-    found = _NEXT.search(head, start)
-    if found is None:
+    match = _NEXT.search(head, start)
+    if match is None:
         return _joined(head, chunks), None
-    cut, rest = head[: found.start()], head[found.start() :]
+    cut, rest = head[: match.start()], head[match.start() :]
     insert = _INSERT_NEXT.match(rest)
     return _joined("\n" * cut.count("\n") + rest, chunks), Cut(
         cut[start:], insert[1].lower() if insert else ""
@@ -82,15 +82,15 @@ def whole_statements(chunks: Iterator[str]) -> tuple[Iterator[str], Cut | None]:
 def _is_clear(head: str) -> bool:
     """Whether more text would change nothing."""
     start = _begins(head)
-    found = _GOOD.match(head, start) or _NEXT.search(head, start)
-    return found is not None and found.end() < len(head) - _MARGIN
+    match = _GOOD.match(head, start) or _NEXT.search(head, start)
+    return match is not None and match.end() < len(head) - _MARGIN
 
 
 def _begins(text: str) -> int:
     """Where the first word is, behind blanks and comments."""
-    found = _BLANK.match(text)
-    assert found is not None
-    return found.end()
+    match = _BLANK.match(text)
+    assert match is not None
+    return match.end()
 
 
 def _joined(head: str, chunks: Iterator[str]) -> Iterator[str]:
@@ -129,19 +129,19 @@ def read_change(scanner: Scanner) -> Changing:
     Args:
         scanner: Behind the table's name.
     """
-    found = Changing()
+    change = Changing()
     if scanner.peek().upper == "SET":
         scanner.next()
-        _read_set(scanner, found)
+        _read_set(scanner, change)
     if scanner.peek().upper == "WHERE":
         scanner.next()
         tokens = list(_tokens(scanner))
-        found.condition = " ".join(_shown(token) for token in tokens)
-        found.where = _simple(tokens)
-    return found
+        change.condition = " ".join(_shown(token) for token in tokens)
+        change.where = _simple(tokens)
+    return change
 
 
-def _read_set(scanner: Scanner, found: Changing) -> None:
+def _read_set(scanner: Scanner, change: Changing) -> None:
     depth, begins = 0, True
     for _ in range(_LONGEST):
         token = scanner.peek()
@@ -149,7 +149,7 @@ def _read_set(scanner: Scanner, found: Changing) -> None:
             return
         scanner.next()
         if begins and token.kind in {Kind.NAME, Kind.WORD} and scanner.peek().text == "=":
-            found.columns.append(token.text)
+            change.columns.append(token.text)
         begins = depth == 0 and token.text in {",", "."}
         depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind is Kind.OPERATOR else 0
 

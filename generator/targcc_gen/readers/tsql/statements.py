@@ -116,8 +116,8 @@ class Inserts:
         if self._again is None:
             return
         pattern, target = self._again
-        while found := self._scanner.match(pattern):
-            if found["go"]:
+        while match := self._scanner.match(pattern):
+            if match["go"]:
                 self.new_batch(self._scanner.line)
             yield self._one_row(target, self._scanner.line)
             if not self._scanner.match(_ROW_ENDS):
@@ -241,8 +241,8 @@ class Inserts:
             return None
         if target.row_pattern is None:
             target.row_pattern = row_pattern(len(target.columns))
-        found = self._scanner.match(target.row_pattern)
-        return row_values(found, self._expressions.order) if found else None
+        match = self._scanner.match(target.row_pattern)
+        return row_values(match, self._expressions.order) if match else None
 
     def _unusual_row(self, target: _Target, line: int) -> list[Value] | str:
         """The values, or in words why they cannot be read; in either case past the row's closing parenthesis."""

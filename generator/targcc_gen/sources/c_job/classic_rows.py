@@ -205,16 +205,16 @@ def schedule(kind: str, timing: Timing) -> dict[str, Any]:
     """
     times = timing.times(kind)
     try:
-        found = classic_schedule(times, now=timing.now, weekly=timing.weekly)
+        result = classic_schedule(times, now=timing.now, weekly=timing.weekly)
     except ClassicScheduleError as error:
         raise Refused(str(error)) from None
     if tell := _NOTES.get(kind.lower()):
         tell(timing, times)
-    _tell_what_is_counted_from(timing, found, times)
-    if kind.lower() == "oneoff" and (found.at is None or found.at <= timing.now):
+    _tell_what_is_counted_from(timing, result, times)
+    if kind.lower() == "oneoff" and (result.at is None or result.at <= timing.now):
         timing.notes.append(f"OneOff: {_why_manual(timing, times)}; it is a manual job now")
         return {"type": "manual"}
-    return found.options()
+    return result.options()
 
 
 def _weekly(timing: Timing, times: ClassicTimes) -> None:
@@ -259,8 +259,10 @@ def _annually(timing: Timing, times: ClassicTimes) -> None:
         )
 
 
-def _tell_what_is_counted_from(timing: Timing, found: ClassicSchedule, times: ClassicTimes) -> None:
-    match found.counted_from:
+def _tell_what_is_counted_from(
+    timing: Timing, result: ClassicSchedule, times: ClassicTimes
+) -> None:
+    match result.counted_from:
         case "LastRunTime":
             timing.notes.append(
                 f"NextRunTime is NULL: counted from LastRunTime, {times.last_run:%Y-%m-%d %H:%M}, which is when a run ended, as ScanJobs would"
@@ -364,9 +366,9 @@ def draft(row: Row, context: Context) -> Draft:
     if reason := dropped(code):
         raise Refused(f"{code} is built into TaskManager: {reason}")
     reading = _reading(row, context, code)
-    found = _schedule(reading)
-    values = {**found, **_work(reading), **_as_before(reading, found)}
-    if alerts := _alerts(reading, scheduled="type" not in found):
+    result = _schedule(reading)
+    values = {**result, **_work(reading), **_as_before(reading, result)}
+    if alerts := _alerts(reading, scheduled="type" not in result):
         values["alerts"] = alerts
     return Draft(
         row,
@@ -432,13 +434,13 @@ def _schedule(reading: _Reading) -> dict[str, Any]:
     return schedule(reader_rows.text(reading.row, "enmjobtype") or "", reading.timing)
 
 
-def _as_before(reading: _Reading, found: Mapping[str, Any]) -> dict[str, Any]:
+def _as_before(reading: _Reading, values: Mapping[str, Any]) -> dict[str, Any]:
     """What the old server did about failures and missed slots: no retries, no timeout, and one run however late."""
     if (seconds := reader_rows.readable(reader_rows.integer, reading.row, "timeoutsec") or 0) > 0:
         reading.note(
             f"TimeOutSec {seconds} stopped nothing on the old server, so the job has no timeout; give it timeout: {seconds}s if you want one"
         )
-    has_slots = "type" not in found and "after" not in found
+    has_slots = "type" not in values and "after" not in values
     return {"retries": 0} | ({"misfire": {"grace": "none"}} if has_slots else {})
 
 

@@ -48,15 +48,15 @@ class Recipients:
     def of(self, job_id: str | None, name: str) -> tuple[str, ...]:
         """The addresses for a job, each once, as many as a job can have; the rest is warned about."""
         self.claim(job_id, name)
-        found: dict[str, str] = {}
+        result: dict[str, str] = {}
         for link in _links(job_id, name):
             for row in self._by_job.get(link, ()):
                 addresses = self._addresses(row)
                 if addresses:
                     self._ends[id(row)] = TAKEN
                 for address in addresses:
-                    found.setdefault(address.lower(), address)
-        return self._fitting(list(found.values()), name)
+                    result.setdefault(address.lower(), address)
+        return self._fitting(list(result.values()), name)
 
     def claim(self, job_id: str | None, name: str) -> None:
         """Note that this job is in the export, whatever becomes of it."""
@@ -187,13 +187,13 @@ def load_procedure_map(path: Path) -> Mapping[str, str]:
     hint = "Write one line for each code, such as  NightlyLoad: dbo.usp_NightlyLoad"
     if not isinstance(loaded, dict):
         raise InputError(f"{path}: not a mapping of codes to procedures", hint=hint)
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for code, text in loaded.items():
         name = procedure_name(text) if isinstance(text, str) else None
         if name is None:
             raise InputError(f'{path}: "{text}" (for {code}) is no name of a procedure', hint=hint)
-        found[str(code).lower()] = name
-    return found
+        result[str(code).lower()] = name
+    return result
 
 
 # Settings of ``c_SystemDefault``, and stored procedures of the database.
@@ -210,14 +210,14 @@ def concerns_jobs(row: Row) -> bool:
 
 def administrators(defaults: Iterable[Row]) -> tuple[str, ...]:
     """Who was mailed about jobs without recipients: ``Config_ProblemMailTo``."""
-    found: dict[str, None] = {}
+    result: dict[str, None] = {}
     for row in defaults:
         texts = [value for value in row.values.values() if isinstance(value, str)]
         if any(text.strip().lower() == _MAIL_TO for text in texts):
-            found |= dict.fromkeys(
+            result |= dict.fromkeys(
                 word for text in texts for word in _ADMINISTRATOR_ADDRESS.findall(text)
             )
-    return tuple(found)
+    return tuple(result)
 
 
 def routines(procedures: Iterable[Row]) -> Iterator[Routine]:
@@ -251,17 +251,17 @@ def _is_setting(value: object) -> bool:
 def with_recipients(draft: Draft, recipients: Recipients, defaults: Sequence[Row]) -> Draft:
     """A draft with the addresses that the old server wrote to, and when it did."""
     row = draft.row
-    found = recipients.of(reader_rows.key(row, "id"), draft.old.name)
+    recipient_addresses = recipients.of(reader_rows.key(row, "id"), draft.old.name)
     if "emailonfailure" in row.values or tables.shape_of(row.values.keys()) is tables.Shape.CRON:
         asked = _wants_mail(row, "emailonfailure")
         rule = "on failure" if asked else "nobody: EmailOnFailure is off"
-        addresses = found if asked else ()
+        addresses = recipient_addresses if asked else ()
     else:
         rule = "on failure and warning"
         if _wants_mail(row, "sendnotificationonsuccess"):
             rule += ", and on success once a day or when the remarks changed"
-        addresses = found or administrators(defaults)
-        if not found:
+        addresses = recipient_addresses or administrators(defaults)
+        if not recipient_addresses:
             rule += " (no recipient: ProblemMailTo)"
     return replace(draft, old=replace(draft.old, mailed=addresses, mail_rule=rule))
 
@@ -321,8 +321,8 @@ def balances(
         Balance(
             tables.TABLES.names[table],
             read[table],
-            {why: count for why, count in {**one, "unreadable": lost[table]}.items() if count},
+            {why: count for why, count in {**counts, "unreadable": lost[table]}.items() if count},
         )
-        for table, one in ends.items()
+        for table, counts in ends.items()
         if read[table]
     ]

@@ -105,7 +105,9 @@ def _judge(rows: Sequence[Row], members: Iterable[int], rejected: dict[int, Reje
     different: list[int] = []
     for index in members:
         row = rows[index]
-        same = next((one for one in different if not _differences(rows[one], row)), None)
+        same = next(
+            (other_row for other_row in different if not _differences(rows[other_row], row)), None
+        )
         if same is None:
             different.append(index)
         else:
@@ -113,29 +115,34 @@ def _judge(rows: Sequence[Row], members: Iterable[int], rejected: dict[int, Reje
     for index in different if len(different) > 1 else []:
         row = rows[index]
         other = next(
-            (rows[one] for one in different if one != index and _must_agree(rows[one], row)), None
+            (
+                rows[other_row]
+                for other_row in different
+                if other_row != index and _must_agree(rows[other_row], row)
+            ),
+            None,
         )
         if other is not None:
             rejected[index] = _rejection(row, _contradiction(row, other))
 
 
-def _must_agree(one: Row, other: Row) -> bool:
-    if one.file != other.file:
+def _must_agree(row: Row, other: Row) -> bool:
+    if row.file != other.file:
         return True
-    ids = reader_rows.key(one, "id"), reader_rows.key(other, "id")
+    ids = reader_rows.key(row, "id"), reader_rows.key(other, "id")
     return ids[0] is not None and ids[0] == ids[1]
 
 
 def _contradiction(row: Row, other: Row) -> str:
     column = _differences(row, other)[0]
-    here, there = _shown(row, column), _shown(other, column)
-    return f'contradicts {other.place}: {column} is "{here}" here and "{there}" there'
+    here, second = _shown(row, column), _shown(other, column)
+    return f'contradicts {other.place}: {column} is "{here}" here and "{second}" there'
 
 
-def _differences(one: Row, other: Row) -> list[str]:
+def _differences(row: Row, other: Row) -> list[str]:
     """The columns in which two rows disagree; a column that only one export has does not count."""
-    shared = [column for column in one.values if column in other.values and column not in _VOLATILE]
-    return [column for column in shared if _plain(one, column) != _plain(other, column)]
+    shared = [column for column in row.values if column in other.values and column not in _VOLATILE]
+    return [column for column in shared if _plain(row, column) != _plain(other, column)]
 
 
 def _shown(row: Row, column: str) -> str:
@@ -201,7 +208,7 @@ def convert(
         text = f'"{job.stable_name}" calls {job.spec.procedure}, and the database has no such procedure'
         result.warnings.add(job.row.place, text)
     order = {file.name: place for place, file in enumerate(files)}
-    result.rejected.sort(key=lambda one: (order.get(one.file, len(order)), one.line))
+    result.rejected.sort(key=lambda item: (order.get(item.file, len(order)), item.line))
     _account(result)
     return result
 
@@ -240,10 +247,10 @@ def _warn_about_history(exported: Exported, result: Import) -> None:
 
 
 def _account(result: Import) -> None:
-    for one in result.companions:
-        if one.difference:
+    for companion in result.companions:
+        if companion.difference:
             raise InputError(
-                f"the count does not add up: {one.read} rows of {one.table} were read, but {dict(one.ends)} came out",
+                f"the count does not add up: {companion.read} rows of {companion.table} were read, but {dict(companion.ends)} came out",
                 hint="Nothing was written. This is a fault of targcc-gen: please report it with the export.",
             )
     ends = [len(result.jobs), len(result.inactive), len(result.rejected)]
@@ -343,7 +350,7 @@ class _Naming:
         self._project = project
         self._result = result
         self._keys: set[str] = set()
-        self._theirs = _names_in(project)
+        self._existing = _names_in(project)
         self._names = self._stable_names()
 
     def jobs(self) -> Iterable[tuple[ImportedJob, bool]]:
@@ -373,10 +380,10 @@ class _Naming:
 
     def _key(self, name: str) -> str:
         """A key that is nobody else's key or stable name; the project's own job of this name keeps its key."""
-        if name.casefold() in self._theirs:
-            return self._theirs[name.casefold()]
+        if name.casefold() in self._existing:
+            return self._existing[name.casefold()]
         others = [other for other in self._names if other != name]
-        return JobName.from_text(name, taken={*others, *self._keys, *self._theirs}).key
+        return JobName.from_text(name, taken={*others, *self._keys, *self._existing}).key
 
     def _job(self, draft: Draft, name: str) -> ImportedJob | None:
         key = self._key(name)

@@ -127,14 +127,14 @@ def constant_name(target: ast.expr) -> str:
 
 def _body(module: ast.Module) -> list[str]:
     """What the blueprint says: not the imports, the docstrings, the decorator."""
-    found = []
+    result = []
     for node in module.body:
         if isinstance(node, ast.ClassDef):
             node.decorator_list = []
             node.body = node.body[1:] if ast.get_docstring(node) is not None else node.body
         if not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr | ast.Assign):
-            found.append(ast.dump(node))
-    return found
+            result.append(ast.dump(node))
+    return result
 
 
 # Arguments changed in the code.
@@ -215,20 +215,20 @@ class Drift:
 
 
 def drift(
-    mine: bytes, base: bytes, generated: bytes, *, blueprint: str, keep: Collection[str] = ()
+    existing: bytes, base: bytes, generated: bytes, *, blueprint: str, keep: Collection[str] = ()
 ) -> Drift:
     """Compare the arguments and the procedure of a module with those of the spec.
 
     An argument that the spec does not know is the code's own. One of the blueprint's is too: the spec does not say it.
 
     Args:
-        mine: The person's file.
+        existing: The person's file.
         base: The file as the generator wrote it.
         generated: The file as the spec asks for it.
         blueprint: What the module started out as.
         keep: What the code says, whatever the spec does.
     """
-    now, was, wanted = declared(mine), declared(base), declared(generated)
+    now, was, wanted = declared(existing), declared(base), declared(generated)
     if now is None or was is None or wanted is None:
         return Drift()
     names: list[str] = []

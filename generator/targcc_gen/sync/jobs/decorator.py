@@ -76,8 +76,8 @@ def meaning_of(
     if source is None and name == NAME:
         return key
     if source is None:
-        said = (*_SCHEDULES, AFTER)
-        no_schedule = name == SCHEDULE and not any(one in arguments for one in said)
+        names = (*_SCHEDULES, AFTER)
+        no_schedule = name == SCHEDULE and not any(option in arguments for option in names)
         return ("type", "manual") if no_schedule else None
     tree = ast.parse(source, mode="eval").body
     if name == AFTER:
@@ -86,9 +86,9 @@ def meaning_of(
     if isinstance(value, Unread):
         return value
     value = _normal(name, value)
-    has_schedule = any(one in arguments for one in _SCHEDULES) and "JobType" not in arguments.get(
-        SCHEDULE, ""
-    )
+    has_schedule = any(
+        option in arguments for option in _SCHEDULES
+    ) and "JobType" not in arguments.get(SCHEDULE, "")
     holds: dict[str, Any] = {
         **_DEFAULTS,
         **defaults,
@@ -100,30 +100,30 @@ def meaning_of(
 
 def _value(node: ast.expr, constants: Mapping[str, str]) -> Any:
     """The value of a literal, of a constant of the module, or of a call that only puts such values together."""
-    found: Any = Unread(ast.dump(node))
+    result: Any = Unread(ast.dump(node))
     match node:
         case ast.Constant():
-            found = node.value
+            result = node.value
         case ast.Tuple() | ast.List():
             items = tuple(_value(item, constants) for item in node.elts)
-            found = found if any(isinstance(item, Unread) for item in items) else items
+            result = result if any(isinstance(item, Unread) for item in items) else items
         case ast.Dict(keys=keys) if all(isinstance(key, ast.Constant) for key in keys):
             items = tuple(_value(item, constants) for item in node.values)
-            said = dict(
+            values = dict(
                 zip(
                     (key.value for key in keys if isinstance(key, ast.Constant)), items, strict=True
                 )
             )
-            found = found if any(isinstance(item, Unread) for item in items) else said
+            result = result if any(isinstance(item, Unread) for item in items) else values
         case ast.Name() if node.id in constants:
-            found = _value(ast.parse(constants[node.id], mode="eval").body, {})
+            result = _value(ast.parse(constants[node.id], mode="eval").body, {})
         case ast.Attribute() if node.attr in _TYPES:
-            found = ("type", _TYPES[node.attr])
+            result = ("type", _TYPES[node.attr])
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as number)):
-            found = -number
+            result = -number
         case ast.Call(args=[]):
-            found = _call(node, constants)
-    return found
+            result = _call(node, constants)
+    return result
 
 
 def _by_name(node: ast.expr, constants: Mapping[str, str], names: Mapping[str, str]) -> ast.expr:
@@ -150,9 +150,9 @@ def _call(node: ast.Call, constants: Mapping[str, str]) -> Any:
     if "" in values or any(isinstance(value, Unread) for value in values.values()):
         return Unread(ast.dump(node))
     if name == "Alerts":
-        said = {key: value for key, value in values.items() if value is not None}
+        given = {key: value for key, value in values.items() if value is not None}
         return {
-            key: value for key, value in sorted(said.items()) if _ALERT_DEFAULTS.get(key) != value
+            key: value for key, value in sorted(given.items()) if _ALERT_DEFAULTS.get(key) != value
         }
     try:
         return timedelta(**values) if name == "timedelta" else Unread(ast.dump(node))
@@ -166,36 +166,36 @@ def _normal(name: str, value: Any) -> Any:
 
     if not isinstance(value, str):
         return value
-    found: Any = value
+    result: Any = value
     try:
         if name == SCHEDULE:
-            found = ("cron", " ".join(value.split()))
+            result = ("cron", " ".join(value.split()))
         elif name in _LISTS:
-            found = (value,)
+            result = (value,)
         elif name == "on_duplicate":
             word, _, span = value.partition(" ")
-            found = f"{word} {format_duration(parse_duration(span.strip()))}" if span else word
+            result = f"{word} {format_duration(parse_duration(span.strip()))}" if span else word
         elif name in _DURATIONS and value != "none":
-            found = parse_duration(value)
+            result = parse_duration(value)
         elif name in {"at", "anchor"}:
-            found = datetime.fromisoformat(value)
+            result = datetime.fromisoformat(value)
     except ValueError:
         return value
-    return found
+    return result
 
 
-def spec_values(said: Mapping[str, Any]) -> dict[str, Any]:
+def spec_values(meanings: Mapping[str, Any]) -> dict[str, Any]:
     """What a spec says with the keys of a job, for what a decorator says.
 
     Args:
-        said: Meanings by argument.
+        meanings: Meanings by argument.
 
     Raises:
         ValueError: One cannot be read; names it.
     """
     values: dict[str, Any] = {}
     misfire: dict[str, Any] = {}
-    for name, value in said.items():
+    for name, value in meanings.items():
         if isinstance(value, Unread):
             raise ValueError(name)  # noqa: TRY004 - it is about the text of the argument
         shown = _as_written(value)
@@ -207,7 +207,7 @@ def spec_values(said: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "misfire_grace":
             misfire["grace"] = shown
         elif name == "alerts":
-            values[name] = {key: _as_written(one) for key, one in value.items()}
+            values[name] = {key: _as_written(item) for key, item in value.items()}
         else:
             values[name] = shown
     if misfire:
@@ -289,12 +289,12 @@ class DecoratedJob:
 
 def job_in(content: bytes, name: str | None = None) -> DecoratedJob | None:
     """The job of a module: the one whose class is called `name`, else the one that keeps that class's name, else the only one."""
-    found = jobs_in(content)
-    named = [job for job in found if job.name == name]
-    named += [job for job in found if f"{job.means(NAME)}Job" == name]
+    jobs = jobs_in(content)
+    named = [job for job in jobs if job.name == name]
+    named += [job for job in jobs if f"{job.means(NAME)}Job" == name]
     if named:
         return named[0]
-    return found[0] if len(found) == 1 else None
+    return jobs[0] if len(jobs) == 1 else None
 
 
 def jobs_in(content: bytes) -> list[DecoratedJob]:
@@ -324,14 +324,14 @@ def is_job(function: ast.expr) -> bool:
 
 
 def _constants(module: ast.Module, source: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for node in module.body:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                found[name] = _segment(source, value)
+                result[name] = _segment(source, value)
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                found[name] = _segment(source, value)
-    return found
+                result[name] = _segment(source, value)
+    return result
 
 
 def _read(

@@ -100,8 +100,12 @@ def _place(name: str, arguments: Sequence[cst.Arg], order: Sequence[str]) -> int
     """Where a new argument goes: after the last of those that stand before it in the generator's order."""
     if name == SCHEDULE:
         return 0
-    before = set(order[: order.index(name)]) if name in order else {_name(one) for one in arguments}
-    places = [index + 1 for index, one in enumerate(arguments) if _name(one) in before]
+    before = (
+        set(order[: order.index(name)])
+        if name in order
+        else {_name(argument) for argument in arguments}
+    )
+    places = [index + 1 for index, argument in enumerate(arguments) if _name(argument) in before]
     return max(places, default=1 if arguments and arguments[0].keyword is None else 0)
 
 
@@ -109,8 +113,8 @@ def _separated(arguments: list[cst.Arg]) -> list[cst.Arg]:
     """The arguments with a comma after each but the last."""
     comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
     return [
-        one if isinstance(one.comma, cst.Comma) else one.with_changes(comma=comma)
-        for one in arguments[:-1]
+        argument if isinstance(argument.comma, cst.Comma) else argument.with_changes(comma=comma)
+        for argument in arguments[:-1]
     ] + arguments[-1:]
 
 

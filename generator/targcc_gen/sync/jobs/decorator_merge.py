@@ -1,6 +1,6 @@
 """Merge a job's `@job(...)` with the spec, argument by argument; every other byte of the file stays.
 
-Three versions are compared: the file as the generator wrote it (base), as it is now (mine) and as the generator would write it now
+Three versions are compared: the file as the generator wrote it (base), as it is now (existing) and as the generator would write it now
 (generated). An argument that only the spec changed is taken over. One that the person changed, so that it says something else than the spec, is
 a collision, unless the spec says that the code keeps it. Compared is what arguments say, not how they are written.
 """
@@ -52,7 +52,7 @@ class Synced:
 
 def sync_decorator(
     *,
-    mine: bytes,
+    existing: bytes,
     base: bytes,
     generated: bytes,
     side: Side | None = None,
@@ -63,7 +63,7 @@ def sync_decorator(
     """Let the decorator in the person's file follow the spec.
 
     Args:
-        mine: The person's file, with `\\n` line ends.
+        existing: The person's file, with `\\n` line ends.
         base: The file as the generator wrote it.
         generated: The file as the generator would write it now.
         side: How to settle collisions.
@@ -73,17 +73,17 @@ def sync_decorator(
     """
     was, wanted = job_in(base), job_in(generated)
     if was is None or wanted is None:
-        return Synced(mine, base)
+        return Synced(existing, base)
     holds = defaults or {}
     spec_changes = _differences(was, wanted, holds)
     rebased = _edited(base, was.name, spec_changes, generated)
     try:
-        now = job_in(mine, was.name)
+        now = job_in(existing, was.name)
     except (SyntaxError, ValueError) as error:
         problem = f"{error}: @job cannot follow the spec until that is right"
-        return Synced(mine, rebased, problem=problem if spec_changes else None)
+        return Synced(existing, rebased, problem=problem if spec_changes else None)
     if now is None:
-        return _without_job(mine, rebased, was, spec_changes, keep=keep, one_sided=one_sided)
+        return _without_job(existing, rebased, was, spec_changes, keep=keep, one_sided=one_sided)
     edits = drifted(now, wanted, was, keep=keep, defaults=holds)
     if one_sided:
         edits = [name for name in edits if name in spec_changes]
@@ -97,14 +97,14 @@ def sync_decorator(
     }
     settled = side in {Side.MINE, Side.GENERATED}
     collisions = () if settled else _collisions(now, wanted, edits)
-    text = _edited(mine, now.name, changes, generated)
+    text = _edited(existing, now.name, changes, generated)
     is_renamed = bool(collisions) and NAME in edits and NAME not in now.arguments
     new_name = now.means(NAME) if is_renamed else ""
     return Synced(text, rebased, tuple(changes), collisions, new_name=new_name)
 
 
 def _without_job(
-    mine: bytes,
+    existing: bytes,
     rebased: bytes,
     was: DecoratedJob,
     spec_changes: Collection[str],
@@ -113,13 +113,13 @@ def _without_job(
     one_sided: bool,
 ) -> Synced:
     """A file in which nobody can tell the spec's job: there is none, or there are several with other names."""
-    others = [job.name for job in jobs_in(mine)]
+    others = [job.name for job in jobs_in(existing)]
     if others and not one_sided and NAME not in keep:
         which = f"its @job(…) says name={was.means(NAME)!r}"
         problem = f"{was.name} is not in it, but {', '.join(others)}; the one that it was is known when {which}"
-        return Synced(mine, rebased, problem=problem)
+        return Synced(existing, rebased, problem=problem)
     problem = "it has no @job any more that could follow the spec"
-    return Synced(mine, rebased, problem=problem if spec_changes else None, is_gone=not others)
+    return Synced(existing, rebased, problem=problem if spec_changes else None, is_gone=not others)
 
 
 def _edited(

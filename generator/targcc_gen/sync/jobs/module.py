@@ -72,7 +72,7 @@ def _decorated(
         names = [*drifted.names, *(["PROCEDURE"] if drifted.procedure else [])]
         followed = restored(text, generated.content, names, facts.package)
     synced = sync_decorator(
-        mine=followed,
+        existing=followed,
         base=base,
         generated=generated.content,
         side=situation.side,

@@ -134,7 +134,7 @@ RECORD_END = ".json"
 
 def put_away(outcomes: Mapping[str, Outcome], lock: Lock, disk: Disk) -> dict[str, Outcome]:
     """Keep what is deleted although a person wrote in it."""
-    found: dict[str, Outcome] = {}
+    result: dict[str, Outcome] = {}
     for path, outcome in outcomes.items():
         change, entry = outcome.change, lock.entries.get(path)
         if change.action is not Action.DELETE or change.before is None or entry is None:
@@ -143,9 +143,9 @@ def put_away(outcomes: Mapping[str, Outcome], lock: Lock, disk: Disk) -> dict[st
             continue
         kept = keep(path, disk, change.before, END, "yours; it runs no more", folder=REMOVED_PATH)
         reason = f"with your edits to {kept.path}"
-        found[path] = replace(outcome, change=replace(change, reason=reason))
-        found[kept.path] = Outcome(kept, None)
-    return found
+        result[path] = replace(outcome, change=replace(change, reason=reason))
+        result[kept.path] = Outcome(kept, None)
+    return result
 
 
 @dataclass(frozen=True)
@@ -200,14 +200,14 @@ def removed_jobs(root: Path) -> list[Removed]:
     folder = root / REMOVED_PATH
     if folder.is_symlink() or not folder.is_dir():
         return []
-    disk, found = Disk(root), []
+    disk, records = Disk(root), []
     for path in sorted(folder.glob(f"*{RECORD_END}"), key=lambda path: (len(path.name), path.name)):
         place = f"{REMOVED_PATH}/{path.name}"
         try:
-            found.append(_record(place, (disk.look(place).text or b"").decode()))
+            records.append(_record(place, (disk.look(place).text or b"").decode()))
         except ValueError as error:
             raise InputError(f"{place} cannot be read: {error}") from error
-    return found
+    return records
 
 
 def _record(place: str, text: str) -> Removed:
@@ -216,7 +216,7 @@ def _record(place: str, text: str) -> Removed:
     if not (isinstance(key, str) and isinstance(values, dict) and isinstance(files, dict)):
         raise ValueError("it is not what was written")  # noqa: TRY004 - one exception for all
     paths = {str(path): str(kept) for path, kept in files.items()}
-    if any(path_problem(one) for pair in paths.items() for one in pair):
+    if any(path_problem(moved_path) for pair in paths.items() for moved_path in pair):
         raise ValueError("it names a file outside of the project")
     if not all(kept.startswith(f"{REMOVED_PATH}/") for kept in paths.values()):
         raise ValueError("it names a file that was not put away")
@@ -247,5 +247,5 @@ def removed_files(root: Path) -> list[str]:
     folder = root / REMOVED_PATH
     if folder.is_symlink() or not folder.is_dir():
         return []
-    found = [path for path in folder.rglob(f"*{END}") if path.is_file() and not path.is_symlink()]
-    return sorted(path.relative_to(root).as_posix() for path in found)
+    files = [path for path in folder.rglob(f"*{END}") if path.is_file() and not path.is_symlink()]
+    return sorted(path.relative_to(root).as_posix() for path in files)

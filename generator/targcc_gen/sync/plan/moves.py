@@ -77,11 +77,11 @@ class OldFile:
     @property
     def moved(self) -> Moved | None:
         """Its texts; None for one that cannot be merged line by line."""
-        base, mine = self.entry.base, self.disk.text
-        if base is None or mine is None or is_binary(mine):
+        base, existing = self.entry.base, self.disk.text
+        if base is None or existing is None or is_binary(existing):
             return None
         try:
-            return Moved(self.path, base.decode(), mine.decode(), self.targets)
+            return Moved(self.path, base.decode(), existing.decode(), self.targets)
         except UnicodeDecodeError:
             return None
 
@@ -155,8 +155,8 @@ class Arrivals:
 
     def _formatted(self, old: OldFile, text: bytes) -> str:
         """A text of the generator, written as the person's formatter wrote the old file."""
-        mine, base = old.disk.text or b"", old.entry.base or b""
-        return self.formats.as_in(old.path, mine, base, text).decode()
+        existing, base = old.disk.text or b"", old.entry.base or b""
+        return self.formats.as_in(old.path, existing, base, text).decode()
 
     def _plain(self, path: str, text: str) -> str:
         return (self.formats.plain(path, text.encode()) or text.encode()).decode()
@@ -167,9 +167,9 @@ class Arrivals:
         if not carried.left or not moved.path.endswith(".py"):
             return carried
         plain = {path: self._plain(path, self.texts[path]) for path in moved.targets}
-        base, mine = self._plain(moved.path, moved.base), self._plain(moved.path, moved.mine)
+        base, existing = self._plain(moved.path, moved.base), self._plain(moved.path, moved.mine)
         homes = replace(self.homes, texts={**self.texts, **plain})
-        plainly = carry(replace(moved, base=base, mine=mine), homes)
+        plainly = carry(replace(moved, base=base, mine=existing), homes)
         if plainly.left:
             return carried
         examples = {path: (moved.mine.encode(), self.texts[path].encode()) for path in plain}
@@ -248,7 +248,7 @@ class Arrivals:
     def _kept(self, old: OldFile, left: tuple[Collision, ...], diff: str) -> str:
         """Keep what could not follow where it harms nothing, and say where."""
         assert old.disk.raw is not None  # it was edited
-        count = sum(max(1, one.last - one.first + 1) for one in left)
+        count = sum(max(1, item.last - item.first + 1) for item in left)
         lines = "1 line" if count == 1 else f"{count} lines"
         kept = [keep(old.path, self.disk, old.disk.raw, ".txt", "your text, as it was")]
         if diff:
@@ -334,10 +334,10 @@ class Moves(Arrivals):
         """A file that was deleted stays so at its new place, unless that holds the text of others too."""
         self._stays(old, Action.UNCHANGED, "it is gone already")
         for path in old.targets:
-            sources = [one for one in self.old.values() if path in one.targets]
+            sources = [item for item in self.old.values() if path in item.targets]
             outcome = self.outcomes[path]
             if outcome.change.action is Action.CREATE and all(
-                one.is_gone and len(one.targets) == 1 for one in sources
+                item.is_gone and len(item.targets) == 1 for item in sources
             ):
                 reason = f"you deleted it as {self._short(old.path)}; restore brings it back"
                 change = replace(outcome.change, action=Action.KEEP, reason=reason, after=None)
@@ -361,7 +361,11 @@ class Moves(Arrivals):
         if len(old.targets) != 1 or old.targets[0] not in self.texts:
             return False
         (path,) = old.targets
-        others = [one for one in self.old.values() if path in one.targets and one.is_edited]
+        others = [
+            old_file
+            for old_file in self.old.values()
+            if path in old_file.targets and old_file.is_edited
+        ]
         is_new = path not in self.lock.entries
         return is_new and len(others) == 1 and self.outcomes[path].change.action is Action.CREATE
 
@@ -381,9 +385,9 @@ class Moves(Arrivals):
         """The whole file moved: a three-way merge at its new place."""
         (path,) = old.targets
         side = self.sides.get(path)
-        mine = without_imports(moved, self.homes) if path.endswith(".py") else moved.mine
-        merged = self._merged(path, moved.base, mine)
-        broken = broken_python(path, before=mine.encode(), after=merged.text)
+        existing = without_imports(moved, self.homes) if path.endswith(".py") else moved.mine
+        merged = self._merged(path, moved.base, existing)
+        broken = broken_python(path, before=existing.encode(), after=merged.text)
         if not (merged.collisions or broken):
             self._arrive(path, old, with_imports(merged.text.decode(), moved, self.homes))
             self._go(old, f"{self._went(old)}, with your edits")
@@ -391,17 +395,17 @@ class Moves(Arrivals):
             # Text of other files came in beside it, or the order changed: an edit may have its place all the same.
             self._split(old, moved)
         elif side is Side.MINE:
-            merged = self._merged(path, moved.base, mine, side)
+            merged = self._merged(path, moved.base, existing, side)
             self._arrive(path, old, with_imports(merged.text.decode(), moved, self.homes))
             self._go(old, f"{self._went(old)}, with your edits")
         else:
             # The import statements at the top were left out.
-            lines = moved.mine.count("\n") - mine.count("\n")
-            marked = self._merged(path, moved.base, mine, side).text if side else None
+            lines = moved.mine.count("\n") - existing.count("\n")
+            marked = self._merged(path, moved.base, existing, side).text if side else None
             self._collide(old, _further(merged.collisions, lines), marked)
 
-    def _merged(self, path: str, base: str, mine: str, side: Side | None = None) -> Merged:
-        texts = (base.encode(), mine.encode(), self.texts[path].encode())
+    def _merged(self, path: str, base: str, existing: str, side: Side | None = None) -> Merged:
+        texts = (base.encode(), existing.encode(), self.texts[path].encode())
         return merge_file(path, *texts, formats=self.formats, side=side)
 
     def _collide(
@@ -443,12 +447,14 @@ class Moves(Arrivals):
         moved = self._in_its_format(old)
         if moved is None or side in {Side.MINE, Side.MARKERS} or old.disk.blocked:
             return None
-        there = self._formatted(old, generated)
-        if not merge(moved.base.encode(), moved.mine.encode(), there.encode()).collisions:
+        formatted = self._formatted(old, generated)
+        if not merge(moved.base.encode(), moved.mine.encode(), formatted.encode()).collisions:
             return None
-        targets = tuple(one for one in old.targets if one == path or self._takes_edits(one))
+        targets = tuple(
+            target for target in old.targets if target == path or self._takes_edits(target)
+        )
         moved = replace(moved, targets=targets)
-        homes = replace(self.homes, texts={**self.texts, path: there})
+        homes = replace(self.homes, texts={**self.texts, path: formatted})
         return moved if side is Side.GENERATED or not carry(moved, homes).left else None
 
     def _start_anew(self, old: OldFile) -> None:
@@ -498,4 +504,7 @@ def _is_successor(old: str, new: str) -> bool:
 
 
 def _further(collisions: tuple[Collision, ...], lines: int) -> tuple[Collision, ...]:
-    return tuple(replace(one, first=one.first + lines, last=one.last + lines) for one in collisions)
+    return tuple(
+        replace(collision, first=collision.first + lines, last=collision.last + lines)
+        for collision in collisions
+    )

@@ -106,7 +106,7 @@ class Change:
             data["moved_to" if self.action is Action.DELETE else "moved_from"] = list(self.moved)
         for name, places in (("collisions", self.collisions), ("left_behind", self.left)):
             if places:
-                data[name] = [asdict(one) for one in places]
+                data[name] = [asdict(place) for place in places]
         if self.note:
             data["note"] = self.note
         if self.stray:
@@ -167,7 +167,9 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do and nothing to settle."""
-        return not (self.conflicts or self.lock_changes or any(one.writes for one in self.changes))
+        return not (
+            self.conflicts or self.lock_changes or any(change.writes for change in self.changes)
+        )
 
     def having(self, *actions: Action) -> tuple[Change, ...]:
         """The changes with one of these actions."""
@@ -367,7 +369,7 @@ def is_formatted(entry: LockEntry, text: bytes) -> bool:
 def kept_path(path: str, disk: Disk, content: bytes, end: str, folder: str = KEPT_PATH) -> str:
     """Where a text of the file at `path` is kept: a name that is free, or that has this text already."""
     number, place = 1, f"{folder}/{path}{end}"
-    while (there := disk.look(place)).blocked or there.raw not in {None, content}:
+    while (on_disk := disk.look(place)).blocked or on_disk.raw not in {None, content}:
         number += 1
         place = f"{folder}/{path}.{number}{end}"
     return place
@@ -387,10 +389,10 @@ def keep(
         folder: Where such texts are kept.
     """
     place = kept_path(path, disk, content, end, folder)
-    there = disk.look(place).raw
-    action = Action.UNCHANGED if there == content else Action.CREATE
-    after = None if there == content else content
-    return Change(place, action, reason, Owner.SCAFFOLD, before=there, after=after)
+    raw = disk.look(place).raw
+    action = Action.UNCHANGED if raw == content else Action.CREATE
+    after = None if raw == content else content
+    return Change(place, action, reason, Owner.SCAFFOLD, before=raw, after=after)
 
 
 def kept_files(root: Path) -> list[str]:
@@ -398,5 +400,5 @@ def kept_files(root: Path) -> list[str]:
     folder = root / KEPT_PATH
     if folder.is_symlink() or not folder.is_dir():
         return []
-    found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return sorted(path.relative_to(root).as_posix() for path in found)
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return sorted(path.relative_to(root).as_posix() for path in files)

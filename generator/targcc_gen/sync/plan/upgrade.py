@@ -65,12 +65,12 @@ class _Imports:
         self.names = self._names(new or _installed(), renames)
 
     def followed(self) -> dict[str, Outcome]:
-        found = {}
+        result = {}
         for path in self._paths():
             outcome = self._followed(path)
             if outcome is not None:
-                found[path] = outcome
-        return found
+                result[path] = outcome
+        return result
 
     def _names(self, new: Mapping[str, str], renames: Renames) -> Names:
         known = {f"{HOME}{path}" for path in new}
@@ -79,7 +79,7 @@ class _Imports:
             places = renames.targets(f"{self.old_place}{path}", known)
             if places is None:
                 return None
-            return tuple(one.removeprefix(HOME) for one in places if one.startswith(HOME))
+            return tuple(place.removeprefix(HOME) for place in places if place.startswith(HOME))
 
         old = {
             path.removeprefix(self.old_place): text
@@ -119,31 +119,31 @@ class _Imports:
 
     def _modules(self) -> Iterator[str]:
         for place, folders, files in os.walk(self.disk.root):
-            folders[:] = [one for one in folders if not _is_skipped(Path(place, one))]
+            folders[:] = [folder for folder in folders if not _is_skipped(Path(place, folder))]
             below = Path(place).relative_to(self.disk.root)
             yield from ((below / file).as_posix() for file in files if file.endswith(".py"))
 
     def _followed(self, path: str) -> Outcome | None:
-        known, there = self.outcomes.get(path), self.disk.look(path)
+        known, on_disk = self.outcomes.get(path), self.disk.look(path)
         if known is not None and known.change.action in {Action.CONFLICT, Action.DELETE}:
             return None
-        content = there.raw if known is None else known.change.after or known.change.before
+        content = on_disk.raw if known is None else known.change.after or known.change.before
         text = _decoded(plain(content)) if content is not None else None
         if text is None or not ("scheduler" in text or path.startswith(HOME)):
             return None
         here = self._here(path)
-        found = rewrite(text, here, self.names)
-        if found.text == text and not found.left:
+        rewritten = rewrite(text, here, self.names)
+        if rewritten.text == text and not rewritten.left:
             return None
         entry = self.lock.entries.get(path) if known is None else known.entry
         change = self._change(path) if known is None else known.change
-        if there.blocked:
-            return _by_hand(change, entry, there.blocked)
+        if on_disk.blocked:
+            return _by_hand(change, entry, on_disk.blocked)
         if entry is not None and entry.owner is Owner.SCAFFOLD:
-            entry = self._rebased(entry, text, found.text, here)
+            entry = self._rebased(entry, text, rewritten.text, here)
         else:
-            entry = _patched(entry, there, found)
-        return Outcome(_changed(change, found, text, there), entry)
+            entry = _patched(entry, on_disk, rewritten)
+        return Outcome(_changed(change, rewritten, text, on_disk), entry)
 
     def _rebased(self, entry: LockEntry, text: str, followed: str, here: Here) -> LockEntry:
         """The entry of a file of people's, as if the generator had written it with these imports: they are no edit."""
@@ -175,17 +175,17 @@ class _Imports:
         return Change(path, Action.UNCHANGED, "", owner, before=self.disk.look(path).raw)
 
 
-def _changed(change: Change, found: Rewritten, text: str, there: OnDisk) -> Change:
-    left = tuple(map(_collision, found.left))
-    if found.text == text:
+def _changed(change: Change, rewritten: Rewritten, text: str, on_disk: OnDisk) -> Change:
+    left = tuple(map(_collision, rewritten.left))
+    if rewritten.text == text:
         action: Action = Action.KEEP if change.action is Action.UNCHANGED else change.action
         reason = _joined(change.reason, "what it names has moved: change it by hand")
         return replace(change, action=action, reason=reason, left=left)
     stayed = change.action in {Action.UNCHANGED, Action.KEEP}
     action = Action.UPDATE if stayed else change.action
     reason = _joined(_REASON, "" if change.action is Action.UNCHANGED else change.reason)
-    style = there.style if change.after is None else Style.of(change.after)
-    after = style.restore(found.text.encode())
+    style = on_disk.style if change.after is None else Style.of(change.after)
+    after = style.restore(rewritten.text.encode())
     return replace(change, action=action, reason=reason, after=after, left=left)
 
 
@@ -194,12 +194,12 @@ def _by_hand(change: Change, entry: LockEntry | None, blocked: str) -> Outcome:
     return Outcome(replace(change, action=Action.KEEP, reason=reason), entry)
 
 
-def _patched(entry: LockEntry | None, there: OnDisk, found: Rewritten) -> LockEntry | None:
+def _patched(entry: LockEntry | None, on_disk: OnDisk, rewritten: Rewritten) -> LockEntry | None:
     """The entry of a patched file says what was written there last."""
     is_patched = entry is not None and entry.owner is Owner.PATCHED
-    if entry is None or not is_patched or digest(there.text or b"") != entry.sha256:
+    if entry is None or not is_patched or digest(on_disk.text or b"") != entry.sha256:
         return entry
-    return replace(entry, sha256=digest(found.text.encode()))
+    return replace(entry, sha256=digest(rewritten.text.encode()))
 
 
 def _collision(left: Left) -> Collision:
@@ -257,8 +257,8 @@ def _moved(path: str, tree: Tree, disk: Disk, renames: Renames) -> dict[str, Out
     if here.raw is None or here.blocked:
         return {path: _in_the_way(path, disk, here.blocked or "")}
     gone = Change(path, Action.DELETE, f"moved to {home}", Owner.SCAFFOLD, here.raw, moved=(home,))
-    there = disk.look(home)
-    if home in tree.files or there.raw is not None or there.blocked:
+    on_disk = disk.look(home)
+    if home in tree.files or on_disk.raw is not None or on_disk.blocked:
         kept = keep(path, disk, here.raw, ".txt", "your file, as it was")
         reason = f"{home} is another file: yours is in {kept.path}"
         gone = replace(gone, reason=reason, moved=())

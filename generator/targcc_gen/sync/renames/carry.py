@@ -105,13 +105,15 @@ class Text:
     @cached_property
     def definitions(self) -> dict[str, tuple[int, int]]:
         """The first line of each function and class at the top, and the one after its last."""
-        found = {}
+        result = {}
         with contextlib.suppress(SyntaxError, ValueError):
             for node in ast.parse(self.content).body if self.path.endswith(".py") else ():
                 if isinstance(node, DEFINITIONS):
-                    first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-                    found[node.name] = (first - 1, node.end_lineno or node.lineno)
-        return found
+                    first = min(
+                        [node.lineno, *(decorator.lineno for decorator in node.decorator_list)]
+                    )
+                    result[node.name] = (first - 1, node.end_lineno or node.lineno)
+        return result
 
     def neighbours(self, first: int, last: int) -> tuple[str, str]:
         """The definitions between which these lines are; empty where something else is between."""
@@ -136,12 +138,12 @@ class Text:
         ]
 
 
-def hunks_of(path: str, base: str, mine: str) -> list[Hunk]:
+def hunks_of(path: str, base: str, existing: str) -> list[Hunk]:
     """The edits that lead from the generator's text to the person's; blank lines alone are none."""
     text = Text(path, base)
-    old, new = text.lines, mine.splitlines(keepends=True)
+    old, new = text.lines, existing.splitlines(keepends=True)
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    found = []
+    result = []
     for tag, first, last, start, end in matcher.get_opcodes():
         if tag == "equal":
             continue
@@ -158,8 +160,8 @@ def hunks_of(path: str, base: str, mine: str) -> list[Hunk]:
             *text.neighbours(first, last),
         )
         if not hunk.is_blank:
-            found.append(hunk)
-    return found
+            result.append(hunk)
+    return result
 
 
 def statements_of(hunk: Hunk) -> list[Hunk]:
@@ -197,7 +199,7 @@ def indent(line: str) -> int:
 def _name_scopes(tree: ast.AST, names: list[str]) -> None:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, DEFINITIONS):
-            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             last = node.end_lineno or node.lineno
             names[first - 1 : last] = [node.name] * (last - first + 1)
         _name_scopes(node, names)
@@ -218,13 +220,13 @@ def stripped(lines: Iterable[str]) -> list[str]:
 
 
 def _filled(lines: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
-    found: list[str] = []
+    result: list[str] = []
     for line in lines:
         if line.strip():
-            found.append(line)
-            if len(found) == CONTEXT:
+            result.append(line)
+            if len(result) == CONTEXT:
                 break
-    return tuple(found)
+    return tuple(result)
 
 
 def blanks(lines: Iterator[str] | Sequence[str], most: int | None = None) -> int:
@@ -374,10 +376,10 @@ def _tells(lines: Sequence[str]) -> bool:
     return any(sum(character.isalnum() for character in line) >= _TELLING for line in lines)
 
 
-def _common(wanted: Sequence[str], there: Sequence[str]) -> int:
+def _common(wanted: Sequence[str], following: Sequence[str]) -> int:
     count = 0
-    for one, other in zip(wanted, there, strict=False):
-        if one.strip() != other:
+    for line, other in zip(wanted, following, strict=False):
+        if line.strip() != other:
             break
         count += 1
     return count
@@ -444,7 +446,7 @@ def carry(moved: Moved, homes: Homes) -> Carried:
 def without_imports(moved: Moved, homes: Homes) -> str:
     """The person's text with the import statements that the generator wrote, for a file that moved as a whole."""
     base = moved.base.splitlines(keepends=True)
-    mine = moved.mine.splitlines(keepends=True)
+    existing = moved.mine.splitlines(keepends=True)
     before, after = Module(moved.base), Module(moved.mine)
     if before.differs(after):
         return moved.mine  # an import that the person changed is an edit like any other
@@ -452,7 +454,7 @@ def without_imports(moved: Moved, homes: Homes) -> str:
     for hunk in reversed(hunks_of(moved.path, moved.base, moved.mine)):
         start = hunk.first - 1
         kept = [base[n] for n in range(hunk.at, hunk.at + len(hunk.removed)) if n in old_imports]
-        added = [mine[n] for n in range(start, hunk.last) if n not in new_imports]
+        added = [existing[n] for n in range(start, hunk.last) if n not in new_imports]
         fixed = [homes.fixed(line, moved.path, moved.targets[0]) or line for line in added]
         base[hunk.at : hunk.at + len(hunk.removed)] = [*kept, *fixed]
     return "".join(base)
@@ -470,9 +472,9 @@ def with_imports(text: str, moved: Moved, homes: Homes) -> str:
         return text
     module, base = Module(text), Module(moved.base)
     used = {name for hunk in _edits(moved) for name in _used(hunk.added)}
-    needed = [one for name, one in base.imports.items() if name in used]
-    wanted = [one for one in [*_new_imports(moved), *needed] if one.name not in module.names]
-    places = [homes.relocated(one, moved.path, moved.targets[0]) for one in wanted]
+    needed = [item for name, item in base.imports.items() if name in used]
+    wanted = [item for item in [*_new_imports(moved), *needed] if item.name not in module.names]
+    places = [homes.relocated(item, moved.path, moved.targets[0]) for item in wanted]
     return module.with_imports(_statements(place for place in places if place is not None))
 
 
@@ -498,7 +500,9 @@ class _Carrier:
         self._import(_new_imports(self.moved))
         changed = self.base.differs(self.mine)
         self.left += [
-            _hunk_of(one, self.mine) for name, one in self.mine.imports.items() if name in changed
+            _hunk_of(imported, self.mine)
+            for name, imported in self.mine.imports.items()
+            if name in changed
         ]
         texts = {}
         for path, edits in self.edits.items():
@@ -538,25 +542,25 @@ class _Carrier:
 
     def _needed(self, hunk: Hunk, path: str) -> list[Import] | None:
         """The imports without which the added lines would not run in the file at `path`; None when a name is gone."""
-        found = []
+        result = []
         here = self.modules[path].names | self._added_names(path)
         inner = self.mine.local_names(hunk.first)
         for name in sorted(_used(hunk.added) - here):
             if name not in inner and (name in self.mine.names or name in self.base.names):
-                one = self._imported(name, path)
-                if one is None:
+                imported = self._imported(name, path)
+                if imported is None:
                     return None
-                found.append(one)
+                result.append(imported)
             elif not self._is_known(name, path):
                 return None
-        return found
+        return result
 
     def _imported(self, name: str, path: str) -> Import | None:
         """How the file at `path` gets a name that the old file had at its top."""
-        one = self.mine.imports.get(name) or self.base.imports.get(name)
-        if one is not None:
-            return self.homes.relocated(one, self.moved.path, path)
-        home = self.homes.found(name, self.moved.path)
+        imported = self.mine.imports.get(name) or self.base.imports.get(name)
+        if imported is not None:
+            return self.homes.relocated(imported, self.moved.path, path)
+        home = self.homes.defining_module(name, self.moved.path)
         if home is None:
             home = next((place for place in self.edits if name in self._added_names(place)), None)
         return None if home is None else self.homes.import_of(name, home, path)
@@ -573,19 +577,19 @@ class _Carrier:
 
     def _import(self, imports: Sequence[Import]) -> None:
         """Bring what the person imports, and no edit asked for, to the file that has most of the old text."""
-        brought = {one.name for edits in self.edits.values() for one in edits.imports}
+        brought = {imported.name for edits in self.edits.values() for imported in edits.imports}
         unused = {name for hunk in self.left for name in _used(hunk.added)}
-        for one in imports:
-            if one.name in brought or any(
-                one.name in self.modules[path].names for path in self.edits
+        for imported in imports:
+            if imported.name in brought or any(
+                imported.name in self.modules[path].names for path in self.edits
             ):
                 continue
-            path = None if one.name in unused else self._main()
-            there = self.homes.relocated(one, self.moved.path, path) if path else None
-            if path and there:
-                self.edits[path].imports.append(there)
+            path = None if imported.name in unused else self._main()
+            relocated = self.homes.relocated(imported, self.moved.path, path) if path else None
+            if path and relocated:
+                self.edits[path].imports.append(relocated)
             else:
-                self.left.append(_hunk_of(one, self.mine))
+                self.left.append(_hunk_of(imported, self.mine))
 
     def _main(self) -> str | None:
         old = {line.strip() for line in self.moved.base.splitlines() if line.strip()}
@@ -606,12 +610,12 @@ def _edits(moved: Moved) -> list[Hunk]:
     hunks = hunks_of(moved.path, moved.base, moved.mine)
     if not moved.path.endswith(".py"):
         return hunks
-    mine, base = Module(moved.mine).import_lines, Module(moved.base).import_lines
+    existing, base = Module(moved.mine).import_lines, Module(moved.base).import_lines
     rest = [
         replace(
             hunk,
             removed=_but(hunk.removed, hunk.at, base),
-            added=_but(hunk.added, hunk.first - 1, mine),
+            added=_but(hunk.added, hunk.first - 1, existing),
         )
         for hunk in hunks
     ]
@@ -627,24 +631,24 @@ def _new_imports(moved: Moved) -> list[Import]:
     """The names that the person imports and the generator did not."""
     if not moved.path.endswith(".py"):
         return []
-    base, mine = Module(moved.base).imports, Module(moved.mine).imports
-    old_lines = {one.line for name, one in mine.items() if name in base}
-    new = [one for name, one in mine.items() if name not in base]
-    return [replace(one, line="") if one.line in old_lines else one for one in new]
+    base, existing = Module(moved.base).imports, Module(moved.mine).imports
+    old_lines = {item.line for name, item in existing.items() if name in base}
+    new = [item for name, item in existing.items() if name not in base]
+    return [replace(item, line="") if item.line in old_lines else item for item in new]
 
 
 def _statements(imports: Iterable[Import]) -> list[str]:
     """The statements that import these names; one that the person wrote is kept as it is."""
-    found = []
-    for one in imports:
-        whole = one.line and not one.line.startswith(" ")
-        found.append(one.line if whole else one.statement)
-    return list(dict.fromkeys(found))
+    result = []
+    for imported in imports:
+        whole = imported.line and not imported.line.startswith(" ")
+        result.append(imported.line if whole else imported.statement)
+    return list(dict.fromkeys(result))
 
 
-def _hunk_of(one: Import, module: Module) -> Hunk:
-    number = module.lines.index(one.line) + 1 if one.line in module.lines else 1
-    return Hunk(number, 0, (), (one.line or one.statement,))
+def _hunk_of(imported: Import, module: Module) -> Hunk:
+    number = module.lines.index(imported.line) + 1 if imported.line in module.lines else 1
+    return Hunk(number, 0, (), (imported.line or imported.statement,))
 
 
 def _used(lines: Sequence[str]) -> set[str]:
@@ -664,8 +668,8 @@ def _dedented(lines: Sequence[str]) -> str:
     return textwrap.dedent("".join(lines))
 
 
-def _meet(one: Spot, other: Spot) -> bool:
+def _meet(spot: Spot, other: Spot) -> bool:
     """Whether two edits would change the same lines."""
-    if one.path != other.path:
+    if spot.path != other.path:
         return False
-    return one.first < other.last and other.first < one.last
+    return spot.first < other.last and other.first < spot.last

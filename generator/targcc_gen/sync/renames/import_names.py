@@ -72,7 +72,14 @@ class Names:
     def old_path(self, module: str) -> str | None:
         """The path of a module of the earlier release; None when there was none of this name."""
         path = module.replace(".", "/")
-        return next((one for one in (f"{path}.py", f"{path}/__init__.py") if one in self.old), None)
+        return next(
+            (
+                candidate
+                for candidate in (f"{path}.py", f"{path}/__init__.py")
+                if candidate in self.old
+            ),
+            None,
+        )
 
     def find(self, module: str, name: str) -> Place | Value | Gone:
         """Where a name of a module of the earlier release is."""
@@ -88,7 +95,7 @@ class Names:
         path = self.old_path(module)
         places = None if path is None else self.targets(path)
         return (
-            [_module(one) for one in (path,) if one]
+            [_module(place) for place in (path,) if place]
             if places is None
             else list(map(_module, places))
         )
@@ -108,9 +115,9 @@ class Names:
         """The names that the scheduler offers, and the module each is from."""
         init = Module(self.new["__init__.py"])
         return {
-            one.name: one.module.removeprefix(f"{PACKAGE}.")
-            for one in init.imports.values()
-            if one.level == 1 or one.module.startswith(f"{PACKAGE}.")
+            imported.name: imported.module.removeprefix(f"{PACKAGE}.")
+            for imported in init.imports.values()
+            if imported.level == 1 or imported.module.startswith(f"{PACKAGE}.")
         }
 
     def _find(self, module: str, name: str, seen: frozenset[str]) -> Place | Value | Gone:
@@ -133,11 +140,13 @@ class Names:
 
     def _passed_on(self, path: str, name: str, seen: frozenset[str]) -> Place | Value | Gone | None:
         """Where a name is that the old module itself had from another one."""
-        one = self._old(path).imports.get(name)
-        if one is None or not one.level or one.original is None:
+        imported = self._old(path).imports.get(name)
+        if imported is None or not imported.level or imported.original is None:
             return None
-        folder = path.split("/")[: -one.level]
-        return self._find(".".join([*folder, *filter(None, [one.module])]), one.original, seen)
+        folder = path.split("/")[: -imported.level]
+        return self._find(
+            ".".join([*folder, *filter(None, [imported.module])]), imported.original, seen
+        )
 
     def _anywhere(self, name: str) -> Place | Gone:
         """The only module that defines a name."""
@@ -180,7 +189,7 @@ def _value(module: Module, name: str) -> Value | Gone:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)
         if value is None or not any(
-            isinstance(one, ast.Name) and one.id == name for one in targets
+            isinstance(target, ast.Name) and target.id == name for target in targets
         ):
             continue
         try:

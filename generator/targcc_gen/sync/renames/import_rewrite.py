@@ -92,10 +92,10 @@ class Source:
 def run_of_imports(body: list[ast.stmt], node: ast.stmt) -> ast.stmt:
     """The last of the import statements that follow one without a gap."""
     last = node
-    for one in body[body.index(node) :]:
-        if not isinstance(one, ast.Import | ast.ImportFrom):
+    for statement in body[body.index(node) :]:
+        if not isinstance(statement, ast.Import | ast.ImportFrom):
             break
-        last = one
+        last = statement
     return last
 
 
@@ -138,7 +138,7 @@ def statement(module: str, names: Iterable[Bound], indent: str, *, long: bool = 
         indent: The blanks before it; they are no part of the text.
         long: Whether each name has a line of its own, however short they are.
     """
-    listed = [one.text for one in sorted(dict.fromkeys(names), key=_order)]
+    listed = [bound.text for bound in sorted(dict.fromkeys(names), key=_order)]
     line = f"from {module} import {', '.join(listed)}"
     if not long and len(indent) + len(line) <= _LENGTH:
         return line
@@ -146,11 +146,11 @@ def statement(module: str, names: Iterable[Bound], indent: str, *, long: bool = 
     return f"from {module} import (\n{lines}{indent})"
 
 
-def _order(one: Bound) -> tuple[int, str]:
+def _order(bound: Bound) -> tuple[int, str]:
     """Constants, classes, the rest: isort's order."""
-    name = one.name.lstrip("_")
+    name = bound.name.lstrip("_")
     kind = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
-    return kind, one.name.lower()
+    return kind, bound.name.lower()
 
 
 # Rewrite.
@@ -245,11 +245,11 @@ def rewrite(source: str, here: Here, names: Names) -> Rewritten:
         names: Where the scheduler's names are.
     """
     try:
-        found = _Rewriter(Source(source), here, names).rewritten()
-        ast.parse(found.text)
+        rewritten = _Rewriter(Source(source), here, names).rewritten()
+        ast.parse(rewritten.text)
     except (SyntaxError, ValueError):
         return Rewritten(source, ())
-    return found
+    return rewritten
 
 
 class _Rewriter:
@@ -265,7 +265,7 @@ class _Rewriter:
         text = self.source.text
         for start, end, new in sorted(self.edits, reverse=True):
             text = text[:start] + new + text[end:]
-        return Rewritten(text, tuple(sorted(self.left, key=lambda one: one.first)))
+        return Rewritten(text, tuple(sorted(self.left, key=lambda change: change.first)))
 
     def _body(self, body: list[ast.stmt]) -> None:
         """The statements of one block; what they get from the scheduler's package comes into one statement."""
@@ -273,7 +273,7 @@ class _Rewriter:
         changes = [change for node in nodes if (change := self._change(node)) is not None]
         anchor = next((node for node in nodes if self._is_root(node)), None)
         gathered: list[Bound] = []
-        first = next((one for one in changes if one.public), None)
+        first = next((edit for edit in changes if edit.public), None)
         for change in changes:
             if (
                 change.public
@@ -302,7 +302,7 @@ class _Rewriter:
             and self.here.inside
             and not f"{absolute}.".startswith(f"{self.here.scheduler}.")
         ):
-            names = [Bound.of(one, one.name) for one in node.names]
+            names = [Bound.of(imported, imported.name) for imported in node.names]
             return _Change(node, instead=statement(absolute, names, self.source.indent(node)))
         module = "" if absolute == self.here.scheduler else self._below(absolute)
         if module is None or (module and self.names.old_path(module) is None):
@@ -318,11 +318,11 @@ class _Rewriter:
         """What a statement imports; of a star, what the module uses."""
         if node.names[0].name != "*" or not module:
             return node.names
-        used = {one.id for one in ast.walk(self.source.tree) if isinstance(one, ast.Name)}
-        found = sorted(used & self.names.defined_in(module))
-        if not found:
+        used = {inner.id for inner in ast.walk(self.source.tree) if isinstance(inner, ast.Name)}
+        used_names = sorted(used & self.names.defined_in(module))
+        if not used_names:
             self._leave(node, f"name what you use: from {self.here.scheduler} import …")
-        return [ast.alias(name) for name in found]
+        return [ast.alias(name) for name in used_names]
 
     def _name(self, change: _Change, module: str, alias: ast.alias) -> None:
         inner = f"{module}.{alias.name}".strip(".")
@@ -351,17 +351,19 @@ class _Rewriter:
         if place is None:
             change.same.append(Bound.of(alias, alias.name))
             return
-        parent, _, there = change.root.rpartition(".")
+        parent, _, new_name = change.root.rpartition(".")
         if place:
-            below, _, there = place.rpartition(".")
+            below, _, new_name = place.rpartition(".")
             parent = ".".join(filter(None, [PACKAGE, below]))
         elif not parent.strip("."):
-            parent = change.root[: len(change.root) - len(there)]  # `.scheduler` is below `.`
-        change.deep.setdefault(parent, []).append(Bound(there, None if name == there else name))
+            parent = change.root[: len(change.root) - len(new_name)]  # `.scheduler` is below `.`
+        change.deep.setdefault(parent, []).append(
+            Bound(new_name, None if name == new_name else name)
+        )
 
     def _import(self, node: ast.Import) -> _Change | None:
         """`import acme_jobs.scheduler.tables as tables`."""
-        moved = [one for one in node.names if self._moved(one.name)]
+        moved = [alias for alias in node.names if self._moved(alias.name)]
         if not moved:
             return None
         if len(node.names) > 1 or moved[0].asname is None:
@@ -394,16 +396,16 @@ class _Rewriter:
         """The one module that has all that is used of an old one; empty for the scheduler itself, None where there is none."""
         used = self.source.attributes(alias)
         places = [] if used is None else [self.names.find(module, name) for name in sorted(used)]
-        found = [one for one in places if isinstance(one, Place)]
-        if not places or len(found) < len(places) or {one.name for one in found} != used:
+        real = [place for place in places if isinstance(place, Place)]
+        if not places or len(real) < len(places) or {place.name for place in real} != used:
             if (whole := self.names.whole(module)) is not None:
                 return whole
-            gone = ", ".join(sorted((used or set()) - {one.name for one in found}))
+            gone = ", ".join(sorted((used or set()) - {place.name for place in real}))
             self._leave(node, f"{gone}: no more there" if gone else self._whereabouts(module))
             return None
-        if all(one.is_public for one in found) and not self.here.inside:
+        if all(place.is_public for place in real) and not self.here.inside:
             return ""
-        modules = {one.module for one in found}
+        modules = {place.module for place in real}
         if len(modules) > 1:
             listed = " and ".join(sorted(modules))
             self._leave(node, f"what you use of it is in {listed} now")
@@ -426,15 +428,15 @@ class _Rewriter:
             and node.names[0].name != "*"
             and "#" not in self.source.segment(node)
             and all(
-                self.names.old_path(one.name) is None or one.name in self.names.public
-                for one in node.names
+                self.names.old_path(alias.name) is None or alias.name in self.names.public
+                for alias in node.names
             )
         )
 
     def _extend(self, anchor: ast.Import | ast.ImportFrom, new: list[Bound]) -> None:
         assert isinstance(anchor, ast.ImportFrom)
         start, end = self.source.span(anchor)
-        names = [Bound.of(one, one.name) for one in anchor.names]
+        names = [Bound.of(alias, alias.name) for alias in anchor.names]
         module = "." * anchor.level + (anchor.module or "")
         is_long = anchor.lineno != anchor.end_lineno
         text = statement(module, [*names, *new], self.source.indent(anchor), long=is_long)
@@ -471,7 +473,9 @@ class _Rewriter:
         if not is_whole or "#" not in self.source.segment(node):
             return False
         ((module, names),) = places.items()
-        if [one.text for one in names] != [Bound.of(one, one.name).text for one in node.names]:
+        if [alias.text for alias in names] != [
+            Bound.of(alias, alias.name).text for alias in node.names
+        ]:
             return False
         start, _ = self.source.span(node)
         head = re.match(r"from\s+\S+\s", self.source.segment(node))
