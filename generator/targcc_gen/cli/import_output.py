@@ -64,7 +64,7 @@ def show(arrival: Arrival, *, diff: bool) -> None:
 
 
 def _is_of_a_job(path: str) -> bool:
-    """Whether a file is a job's module or its test; the copy of the scheduler has a room called jobs too."""
+    """Whether a file is a job's module or its test; the copy of the scheduler has a folder called jobs too."""
     folders = path.split("/")[:-1]
     return folders[-1:] == ["jobs"] and "scheduler" not in folders and "__init__" not in path
 

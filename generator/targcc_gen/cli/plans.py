@@ -46,7 +46,7 @@ def carry_out(plan: Plan, writing: Writing, *, extra: dict[str, Any] | None = No
     Raises:
         ConflictError: A person has to settle something.
     """
-    say_first_use(plan)
+    print_first_use(plan)
     blocked = any(change.after is None for change in plan.conflicts)
     writes = not (writing.dry_run or blocked or plan.is_empty)
     if writes:
@@ -99,7 +99,7 @@ def check(plan: Plan, writing: Writing, *, quiet: bool = False) -> None:
         CheckFailed: It is not.
         ConflictError: It is not, and a person has to settle something.
     """
-    say_first_use(plan)
+    print_first_use(plan)
     if writing.as_json:
         print_json(plan.to_json() | {"written": False})
     elif not quiet:
@@ -114,7 +114,7 @@ def check(plan: Plan, writing: Writing, *, quiet: bool = False) -> None:
     raise _Difference(f"{what}. Run: targcc-gen regenerate")
 
 
-def say_first_use(plan: Plan) -> None:
+def print_first_use(plan: Plan) -> None:
     """Say what templates of a team may do, before the first of their files is written."""
     if plan.new_templates:
         listed = "".join(f"\n  {name}" for name in plan.new_templates)

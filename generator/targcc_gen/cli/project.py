@@ -65,13 +65,13 @@ def open_project(given: Path | None, *, writes: bool = False, merges: bool = Fal
             return Project(
                 root, merged.text, whole_spec(merged.text, root, shown(path)), text, merged
             )
-        spec = _saying_vendored(root, text)
+        spec = _with_vendored(root, text)
         if spec != text:
             return Project(root, spec, whole_spec(spec, root, shown(path)), text)
     return Project(root, text, whole_spec(text, root, shown(path)))
 
 
-def _saying_vendored(root: Path, text: str) -> str:
+def _with_vendored(root: Path, text: str) -> str:
     """The text of the spec, which says `scheduler: vendored` where that was the default of the release that made the project."""
     from targcc_gen.spec import set_scheduler
     from targcc_gen.spec.shared import extended_spec, is_vendored_silently

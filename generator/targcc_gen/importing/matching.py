@@ -156,7 +156,7 @@ def _pairs(
     numbered = {
         row: f"{row}{SECOND}"
         for row, job in jobs.items()
-        if (known := before.get(row)) is not None and _says_no_more(job, known)
+        if (known := before.get(row)) is not None and _adds_nothing(job, known)
     }
     held = gone.keys() & set(numbered.values())
     return [*result, *(Matched(row, known, held=row in held) for row, known in gone.items())]
@@ -177,7 +177,7 @@ def _kept(matched: Matched) -> Matched:
     assert matched.job is not None
     assert matched.before is not None
     values = _without_names(job_values(matched.job.spec))
-    if _says_no_more(matched.job, matched.before):
+    if _adds_nothing(matched.job, matched.before):
         values = _without_names(matched.before.job)
         if matched.job.awake and not matched.before.theory.get("paused"):
             values.pop("paused", None)
@@ -189,7 +189,7 @@ def _kept(matched: Matched) -> Matched:
     return replace(matched, job=_as(matched.job, matched.before.key, values))
 
 
-def _says_no_more(job: ImportedJob, before: BaseRow) -> bool:
+def _adds_nothing(job: ImportedJob, before: BaseRow) -> bool:
     """Whether an export without the history says what the one before said, which had it."""
     values = _without_names(job_values(job.spec))
     return not job.seen and bool(before.theory) and plain(values) == _without_names(before.theory)

@@ -253,11 +253,11 @@ class _Reader:
         try:
             self._read()
         except Exception as error:  # noqa: BLE001 - a driver may raise anything
-            self._say(_Failed(error))
+            self._send(_Failed(error))
         else:
-            self._say(None)
+            self._send(None)
 
-    def _say(self, message: _Message) -> None:
+    def _send(self, message: _Message) -> None:
         while not self._stopped.is_set():
             try:
                 self._queue.put(message, timeout=0.2)
@@ -275,8 +275,8 @@ class _Reader:
                 self._doing = "in answer to the list of procedures"
                 name, rows = contents.procedures(self._wanted.procedures)
                 if rows:
-                    self._say(_Begun(name, first + len(rows)))
-                    self._say(rows)
+                    self._send(_Begun(name, first + len(rows)))
+                    self._send(rows)
 
     def _tables_of(self, contents: Contents, *, again: bool) -> int:
         """Hand on every table; the number of their rows.
@@ -287,7 +287,7 @@ class _Reader:
         """
         places = contents.places()
         for remark in contents.remarks:
-            self._say(remark)
+            self._send(remark)
         total = sum(contents.count(place) for place in places)
         main: list[list[Row]] = []
         for place in places:
@@ -295,17 +295,17 @@ class _Reader:
             columns = contents.columns(place)
             if self._wanted.tables.strangers & set(columns):
                 text = "it is another program's table of this name, and was not read"
-                self._say(Remark(RemarkKind.WARNING, contents.name_of(place), 0, text))
+                self._send(Remark(RemarkKind.WARNING, contents.name_of(place), 0, text))
                 continue
-            self._say(_Begun(contents.name_of(place), total))
+            self._send(_Begun(contents.name_of(place), total))
             for rows in contents.rows(place, columns):
                 if self._stopped.is_set():
                     return total
                 if again and place.table == self._wanted.tables.main:
                     main.append(rows)
-                self._say(rows)
+                self._send(rows)
         if again and [*contents.rows(places[0], contents.columns(places[0]))] != main:
-            self._say(Remark(RemarkKind.WARNING, contents.name_of(places[0]), 0, _CHANGED))
+            self._send(Remark(RemarkKind.WARNING, contents.name_of(places[0]), 0, _CHANGED))
         return total
 
 

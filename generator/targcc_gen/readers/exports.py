@@ -61,21 +61,21 @@ class Survey:
             other = next(apart, clearest[-1])
             against, different = witnesses[other]
             proof = f'"{text}" in line {row.line} and "{different}" in line {against.line}'
-            self._say(row, f"its dates have several orders: {proof}")
+            self._warn(row, f"its dates have several orders: {proof}")
         elif len(common) == 1:
             (order,) = common
-            self._say(
+            self._warn(
                 row, f'its dates are read as {_NAMES[order]}, as "{text}" in line {row.line} shows'
             )
         elif by_form := next(filter(lambda item: usual_order(item[1]), witnesses.values()), None):
             row, text = by_form
             names = _NAMES[usual_order(text) or ""]
-            self._say(
+            self._warn(
                 row,
                 f'"{text}" in line {row.line} is read as {names}, by its form; --dates overrules',
             )
 
-    def _say(self, row: Row, text: str) -> None:
+    def _warn(self, row: Row, text: str) -> None:
         self.remarks.append(Remark(RemarkKind.WARNING, row.file, 0, text))
 
 

@@ -318,13 +318,13 @@ class _Merging:
         """A key that one side does not have: the other has added it, or this one has removed it."""
         part, side = (theirs, 1) if ours is None else (ours, 0)
         if part is None:
-            self._say(here, "removed by both sides", 0)
+            self._record(here, "removed by both sides", 0)
             return []
         if base is None:
-            self._say(here, "added", side)
+            self._record(here, "added", side)
             return part.at_column(column)
         if part.data == base.data:
-            self._say(here, "removed", 1 - side)
+            self._record(here, "removed", 1 - side)
             return []
         self.disputed.append(Disputed(here, ours and ours.data, theirs and theirs.data))
         lines = part.at_column(column)
@@ -332,10 +332,10 @@ class _Merging:
 
     def _from(self, here: Path, part: Part, side: int, column: int) -> list[str]:
         """A key that one side alone changed."""
-        self._say(here, "changed", side)
+        self._record(here, "changed", side)
         return part.at_column(column)
 
-    def _say(self, here: Path, what: str, side: int) -> None:
+    def _record(self, here: Path, what: str, side: int) -> None:
         whose = self.names[side] or ("our side", "the other side")[side]
         if here[0] != "jobs" or len(here) <= 2:  # noqa: PLR2004 - a job, and not a key of one
             shown = here[1] if here[0] == "jobs" and len(here) > 1 else ".".join(here)

@@ -545,4 +545,4 @@ class LimitSpec(Frozen):
 
 
 LIMIT_MODELS: dict[str, type[Frozen]] = {"limit": LimitSpec}
-"""The kinds of mappings that ties have, by the names that findings give them."""
+"""The kinds of mappings of limits, by the names that findings give them."""

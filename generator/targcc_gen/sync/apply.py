@@ -129,9 +129,9 @@ class _Run:
                 self.files.copy(self.plan.root / step.path, self.pending.old(step))
             if content is not None:
                 self.files.write(self.pending.new(step), content, mode=self._mode(step))
-            self._tell(step.number)
+            self._report(step.number)
 
-    def _tell(self, done: int) -> None:
+    def _report(self, done: int) -> None:
         if self.progress is not None:
             self.progress(done + 1, 2 * len(self.journal.steps))  # each file is staged, then moved
 
@@ -173,7 +173,7 @@ class _Run:
                 self.files.replace(self.pending.new(step), target)
             else:
                 self.files.remove(target)
-            self._tell(len(self.journal.steps) + step.number)
+            self._report(len(self.journal.steps) + step.number)
         self._remove_empty_folders()
         self.files.remove(self.pending.journal)  # from here on it is done, whatever happens
 

@@ -21,7 +21,7 @@ from targcc_gen.sync.merge import Merged, Side, count_new_lines, merge
 # Normalise a Python module: two texts that differ in formatting alone are equal.
 
 
-def says_the_same(left: bytes, other: bytes) -> bool:
+def is_same_module(left: bytes, other: bytes) -> bool:
     """Whether two modules differ in formatting alone: line breaks, commas, quotes, the order of imports, blanks in docstrings.
 
     A comment is what somebody says. Only `# noqa` may be missing in `other`: linters remove one that has no use.
@@ -131,7 +131,7 @@ class Formats:
 
     def _detect(self, path: str, existing: bytes, base: bytes) -> Format | None:
         # Asking the formatters takes a while, and there may be a hundred files that were formatted alike.
-        if self._last is not None and says_the_same(base, existing):
+        if self._last is not None and is_same_module(base, existing):
             return self._last
         if _is_unformatted(base, existing):
             return None
@@ -281,7 +281,7 @@ def merge_file(
     if style is not None:
         base = style.write(path, base) or base
         generated = style.write(path, generated) or generated
-    if says_the_same(base, existing):
+    if is_same_module(base, existing):
         return _formatted(base, existing, generated)
     merged = merge(base, existing, generated)
     if merged.collisions:
@@ -294,7 +294,7 @@ def merge_file(
 def _formatted(base: bytes, existing: bytes, generated: bytes) -> Merged:
     """A file that was only formatted: as the person has it where the generator has nothing new."""
     text = merge(base, existing, generated, Side.GENERATED).text
-    return Merged(text if says_the_same(generated, text) else generated, (), 0)
+    return Merged(text if is_same_module(generated, text) else generated, (), 0)
 
 
 def _plainly(
@@ -336,14 +336,14 @@ def as_written(text: bytes, examples: Iterable[bytes]) -> bytes:
         )
         for part in _parts(text)
     )
-    return written if says_the_same(text, written) else text
+    return written if is_same_module(text, written) else text
 
 
 def _same(left: bytes, other: bytes) -> bool:
     import textwrap
 
     first, second = (textwrap.dedent(text.decode()).encode() for text in (left, other))
-    return says_the_same(first, second)
+    return is_same_module(first, second)
 
 
 def _parts(text: bytes) -> Iterator[_Part]:

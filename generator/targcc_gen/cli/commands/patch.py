@@ -113,7 +113,7 @@ def patch(
     prepared = prepare(target, app, "vendored" if vendored else scheduler, prefix)
     if verify:
         outcome: Outcome | None = verify_by_hand(prepared, app)
-        _say_outcome(show, outcome)
+        _print_outcome(show, outcome)
         show.end(prepared.to_json() | _trial_json(outcome), written=False)
     else:
         outcome = _patch(prepared, show, verify=not no_verify)
@@ -179,7 +179,7 @@ def _patch(prepared: Prepared, show: _Show, *, verify: bool) -> Outcome | None:
             "unchanged", f"{prepared.target.relative}  {prepared.label} has the scheduler already"
         )
         outcome = try_again(prepared) if again else None
-        _say_outcome(show, outcome, skipped=False)
+        _print_outcome(show, outcome, skipped=False)
         show.end(prepared.to_json() | _trial_json(outcome), written=False)
         return outcome
     file, outcome = prepared.target.relative, None
@@ -190,8 +190,8 @@ def _patch(prepared: Prepared, show: _Show, *, verify: bool) -> Outcome | None:
         show.line("note", note, "yellow")
     if writes:
         outcome = carry_out(prepared, verify=verify)
-        _say_outcome(show, outcome)
-        _say_next(prepared, show)
+        _print_outcome(show, outcome)
+        _print_next(prepared, show)
     show.end(prepared.to_json() | _trial_json(outcome), written=writes)
     if prepared.refusal is not None:  # of a dry run: it has been raised else
         raise prepared.refusal
@@ -207,7 +207,7 @@ def _trial_json(outcome: Outcome | None) -> dict[str, Any]:
     }
 
 
-def _say_outcome(show: _Show, outcome: Outcome | None, *, skipped: bool = True) -> None:
+def _print_outcome(show: _Show, outcome: Outcome | None, *, skipped: bool = True) -> None:
     if outcome is None:
         if skipped:
             show.line("skipped", "the patched app was not started", "yellow")
@@ -220,7 +220,7 @@ def _say_outcome(show: _Show, outcome: Outcome | None, *, skipped: bool = True) 
             show.line("", line)
 
 
-def _say_next(prepared: Prepared, show: _Show) -> None:
+def _print_next(prepared: Prepared, show: _Show) -> None:
     from targcc_gen.patch.prepare import install_lines, program_of
 
     show.line("", "")

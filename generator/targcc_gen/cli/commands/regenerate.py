@@ -101,10 +101,10 @@ def regenerate(
         remove_empty_folders(plan)
     if not as_json:
         news.show()
-        _say_done(plan, written=written, update=update)
+        _print_done(plan, written=written, update=update)
 
 
-def _say_done(plan: Plan, *, written: bool, update: str) -> None:
+def _print_done(plan: Plan, *, written: bool, update: str) -> None:
     """What is left to do after the listing of the files."""
     from targcc_gen.render.package import PACKAGE, SOURCE_TREE
     from targcc_gen.sync.renames.table import is_moving

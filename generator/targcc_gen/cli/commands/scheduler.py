@@ -86,7 +86,7 @@ def _carry_out(switch: Switch, writing: Writing) -> None:
     if switch.plan.conflicts:
         raise UnsettledError(switch.plan, writing, written=False)
     if not writing.as_json:
-        _say_next(switch, written=writes)
+        _print_next(switch, written=writes)
 
 
 def _show(switch: Switch, *, diff: bool) -> None:
@@ -115,7 +115,7 @@ def _blocked(switch: Switch) -> ConflictError:
     )
 
 
-def _say_next(switch: Switch, *, written: bool) -> None:
+def _print_next(switch: Switch, *, written: bool) -> None:
     if not written:
         click.echo("Nothing was written.")
     elif switch.declared is not None:

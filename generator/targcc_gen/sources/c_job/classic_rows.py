@@ -210,7 +210,7 @@ def schedule(kind: str, timing: Timing) -> dict[str, Any]:
         raise Refused(str(error)) from None
     if tell := _NOTES.get(kind.lower()):
         tell(timing, times)
-    _tell_what_is_counted_from(timing, result, times)
+    _note_start(timing, result, times)
     if kind.lower() == "oneoff" and (result.at is None or result.at <= timing.now):
         timing.notes.append(f"OneOff: {_why_manual(timing, times)}; it is a manual job now")
         return {"type": "manual"}
@@ -259,9 +259,7 @@ def _annually(timing: Timing, times: ClassicTimes) -> None:
         )
 
 
-def _tell_what_is_counted_from(
-    timing: Timing, result: ClassicSchedule, times: ClassicTimes
-) -> None:
+def _note_start(timing: Timing, result: ClassicSchedule, times: ClassicTimes) -> None:
     match result.counted_from:
         case "LastRunTime":
             timing.notes.append(

@@ -238,7 +238,7 @@ class Arrivals:
         change = replace(change, action=Action.MERGE, reason=reason, after=after, moved=whence)
         self.outcomes[path] = replace(outcome, change=change)
 
-    def _say_whence(self, path: str, old: OldFile) -> None:
+    def _note_origin(self, path: str, old: OldFile) -> None:
         outcome = self.outcomes[path]
         change = replace(outcome.change, moved=(*outcome.change.moved, old.path))
         if change.action is Action.CREATE:
@@ -326,7 +326,7 @@ class Moves(Arrivals):
             self._go(old, self._went(old))
             for path in old.targets:
                 self._format_as(path, old)
-                self._say_whence(path, old)
+                self._note_origin(path, old)
         else:
             self._take_edits(old)
 
@@ -431,7 +431,7 @@ class Moves(Arrivals):
             if path in carried.texts:
                 self._arrive(path, old, carried.texts[path])
             else:
-                self._say_whence(path, old)
+                self._note_origin(path, old)
         if carried.left:
             left = tuple(map(_collision, carried.left))
             self._leave(old, left, _diff_of(moved, carried.left))

@@ -14,7 +14,7 @@ from targcc_gen.render.tree import KEPT_PATH, Owner, TreeFile
 from targcc_gen.sync.disk import Disk, OnDisk
 from targcc_gen.sync.lock import Lock, LockEntry, digest
 from targcc_gen.sync.merge import Collision, Side, is_binary, plain
-from targcc_gen.sync.merge_python import Formats, says_the_same
+from targcc_gen.sync.merge_python import Formats, is_same_module
 
 # The plan.
 
@@ -359,7 +359,7 @@ def is_formatted(entry: LockEntry, text: bytes) -> bool:
     """Whether a person's file differs from the generator's text in its formatting alone."""
     if not entry.path.endswith(".py") or entry.base is None:
         return False
-    return says_the_same(entry.base, text)
+    return is_same_module(entry.base, text)
 
 
 # Keep edits that cannot follow the generator in `.targcc/kept/`, where nothing runs, imports or formats them.

@@ -286,7 +286,7 @@ class Target(Text):
         size, starts = len(wanted), self.starts(wanted)
         for start in starts:
             score = self._around(hunk, start, start + size)
-            if score or (len(starts) == 1 and hunk.is_only and _tells(wanted)):
+            if score or (len(starts) == 1 and hunk.is_only and _is_recognisable(wanted)):
                 yield self._spot(hunk, start, size, score)
 
     def _spot(self, hunk: Hunk, start: int, size: int, score: float) -> Spot:
@@ -330,7 +330,7 @@ class Target(Text):
     def _fits(self, hunk: Hunk, place: int, above: int, below: int) -> bool:
         ends = (not hunk.before and place == 0) or (not hunk.after and place == len(self.filled))
         if above and below:
-            return above > 1 or below > 1 or _tells([hunk.before[0], hunk.after[0]])
+            return above > 1 or below > 1 or _is_recognisable([hunk.before[0], hunk.after[0]])
         if above > 1:
             near = self.stripped_lines[place : place + _NEAR]
             return ends or not hunk.after or hunk.after[0].strip() not in near
@@ -371,7 +371,7 @@ def _plain(scope: str) -> str:
     return scope.strip("_").lower()
 
 
-def _tells(lines: Sequence[str]) -> bool:
+def _is_recognisable(lines: Sequence[str]) -> bool:
     """Whether a line says enough to be recognised by itself."""
     return any(sum(character.isalnum() for character in line) >= _TELLING for line in lines)
 
