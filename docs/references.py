@@ -43,7 +43,7 @@ def write_all(folder: Path = FOLDER) -> None:
 def pages() -> dict[str, str]:
     """Return the Markdown of each page by its name."""
     from targcc_gen.cli.reference import generator_page
-    from targcc_gen.spec.docs.reference import reference
+    from targcc_gen.spec.reference import reference
 
     targcc, schema, event_types = project_pages()
     return {

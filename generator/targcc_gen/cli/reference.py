@@ -117,13 +117,15 @@ def _paragraphs(command: click.Command) -> list[str]:
 
 def page(group: click.Group, name: str, introduction: str) -> str:
     """The page of a whole command line, in Markdown."""
-    found = list(commands(group, name))
+    pages = list(commands(group, name))
     listed = [
-        f"| [`{one.path}`](#{_anchor(one.path)}) | {_cell(one.command.get_short_help_str(200))} |"
-        for one in found
+        f"| [`{entry.path}`](#{_anchor(entry.path)}) | {_cell(entry.command.get_short_help_str(200))} |"
+        for entry in pages
     ]
     index = "\n".join(["| command | |", "|---|---|", *listed])
-    return "\n".join([introduction, index, "", *(_section(one) for one in found)]).rstrip() + "\n"
+    return (
+        "\n".join([introduction, index, "", *(_section(entry) for entry in pages)]).rstrip() + "\n"
+    )
 
 
 def _section(command: Command) -> str:

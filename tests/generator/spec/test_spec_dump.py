@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from targcc_gen import assets
-from targcc_gen.cli.commands.inspect.schema import schema
+from targcc_gen.cli.commands.schema import schema
 from targcc_gen.spec import (
     DefaultsSpec,
     JobSpec,
@@ -23,8 +23,8 @@ from targcc_gen.spec import (
     load_spec,
     parse_spec,
 )
-from targcc_gen.spec.docs.reference import reference
-from targcc_gen.spec.docs.schema import spec_schema
+from targcc_gen.spec.json_schema import spec_schema
+from targcc_gen.spec.reference import reference
 
 EXAMPLES = sorted(assets.examples().glob("*/targcc.yaml"))
 
