@@ -10,8 +10,7 @@ from alert_sinks import plain
 from markdown_it import MarkdownIt
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AlertError
-from targcc_scheduler.features.alerts.channels import standard_channels
-from targcc_scheduler.features.alerts.chat import slack_body, teams_body
+from targcc_scheduler.features.alerts.channels import slack_body, standard_channels, teams_body
 from targcc_scheduler.features.alerts.mail import mail_of
 from targcc_scheduler.features.alerts.message import Notice, Section, one_line
 

@@ -7,7 +7,7 @@ import pytest
 from targcc_scheduler.core.masking import mask
 from targcc_scheduler.core.stored_values import is_kept, metadata_json
 from targcc_scheduler.core.text import visible
-from targcc_scheduler.features.alerts.chat import _escaped_for_teams
+from targcc_scheduler.features.alerts.channels import _escaped_for_teams
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.schedules import ics
 from targcc_scheduler.web.dashboard.run_log import message_html
