@@ -20,6 +20,7 @@ from .core.secrets import SEALS
 from .core.states import RunState
 from .db.caller_transaction import finish
 from .db.migrations.upgrade import refuse_newer
+from .db.reader import Reader
 from .db.transactions import Store
 from .kernel.alert_events import AlertEvents, Notify, node_event
 from .kernel.blobs import ContentKeeper
@@ -32,7 +33,7 @@ from .kernel.node import slots
 from .kernel.node.node import Node
 from .kernel.node.nodes import host_name
 from .kernel.node.pruner import Upkeep, upkeep
-from .kernel.queries.models import Attempt, Reader
+from .kernel.queries.models import Attempt
 from .kernel.queries.system import ended_since
 from .kernel.worker.node_services import NodeServices
 from .kernel.worker.processes import ProcessPool, ProcessSetup

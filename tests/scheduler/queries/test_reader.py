@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import JobContext, Scheduler, Settings, job
 from targcc_scheduler.core.errors import QueryTimeout
 from targcc_scheduler.db.engines import make_engine
+from targcc_scheduler.db.reader import Reader
 from targcc_scheduler.db.tables import job_run
-from targcc_scheduler.kernel.queries.models import Reader
 
 ENDLESS = {
     "sqlite": "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n",

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
-from targcc_scheduler.db import narrowing
+from targcc_scheduler.db import reader
 from targcc_scheduler.db.columns import metadata
 from targcc_scheduler.db.tables import (
     job_audit,
@@ -366,4 +366,4 @@ async def test_names_and_patterns_of_roles_are_checked(site: Site):
 
 
 def test_every_table_says_what_is_seen_of_it():
-    assert set(narrowing.RULES) == {str(one) for one in metadata.tables}
+    assert set(reader.RULES) == {str(one) for one in metadata.tables}

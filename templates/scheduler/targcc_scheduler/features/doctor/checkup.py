@@ -14,9 +14,9 @@ from ...core.masking import mask
 from ...db import locks
 from ...db.dialects import known
 from ...db.migrations.upgrade import works_with
+from ...db.reader import Reader
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.registry import JobRegistry
-from ...kernel.queries.models import Reader
 from ...settings import Settings
 from . import code, databases, tables
 from .code import carried_build, env_file, named_by_file_only, setting_names

@@ -1,24 +1,17 @@
-"""Rows from the scheduler's tables as frozen values, and the reader, which runs read-only queries."""
+"""Rows from the scheduler's tables as frozen values."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ...core.actor import Visibility, visibility
 from ...core.clock import CLOCK_OFF_MS
-from ...core.errors import QueryTimeout
-from ...core.loop_thread import LoopOnDemand
 from ...core.states import FINAL, WAITING, RunState
-from ...db.dialects import known
-from ...db.narrowing import narrow
 from ..jobs.tracing import trace_id_of
 from ..pauses import Window
 from ..runs.eligibility import Refusal, refusals_of
@@ -359,106 +352,3 @@ def life_of(text: str) -> Iterator[StateChange]:
             yield StateChange(datetime.fromisoformat(at), state, note)
         except ValueError:  # not a line of a state history
             continue
-
-
-# Queries for people, on a separate event loop with separate read-only connections, within a time limit.
-#
-# A slow query does not block the scheduler's event loop, connections or write lock, so heartbeats continue.
-
-T = TypeVar("T")
-
-
-class Reader:
-    """Run read-only queries on a database; callable from any event loop, for several queries at the same time.
-
-    Args:
-        url: The database URL.
-        limit: The time limit for a query, in seconds.
-        looks_on: Leave the database's settings unchanged, and give up soon if the database cannot be reached.
-    """
-
-    def __init__(self, url: str, *, limit: float, looks_on: bool = False) -> None:
-        self._url = sa.make_url(url)
-        self._dialect = known.for_url(self._url)
-        self._limit = limit
-        self._make = (
-            self._dialect.make_looking_engine if looks_on else self._dialect.make_reading_engine
-        )
-        self._loop = LoopOnDemand("targcc reads")
-        self._engine: AsyncEngine | None = None
-        self._narrowing: AsyncEngine | None = None
-        self._asked: set[asyncio.Task[object]] = set()
-        self._ending: set[asyncio.Task[object]] = set()
-
-    async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run ``query`` and return its result, limited to rows that the caller may see. Cancelling the call ends the query in the database.
-
-        Raises:
-            QueryTimeout: The query exceeded the time limit, or no connection became free in time.
-            sqlalchemy.exc.DBAPIError: The database does not answer, or the query tried to write.
-        """
-        return await self._loop.open().call(self._read(query, visibility.get()))
-
-    async def close(self) -> None:
-        """Cancel running queries, close all connections and stop the event loop; a later query starts the loop again."""
-        await self._loop.stop(self._dispose)
-
-    async def _dispose(self) -> None:
-        for task in self._asked - self._ending:
-            task.cancel()
-        await asyncio.gather(*self._asked, return_exceptions=True)
-        engines = self._engine, self._narrowing
-        self._engine = self._narrowing = None
-        for engine in engines:
-            if engine is not None:
-                await engine.dispose()
-
-    async def _read(
-        self, query: Callable[[AsyncConnection], Awaitable[T]], allowed: Visibility | None
-    ) -> T:
-        engine = self._engine_for(allowed)
-        task = asyncio.current_task()
-        assert task is not None
-        self._asked.add(task)
-        seen = visibility.set(allowed)
-        try:
-            async with engine.connect() as connection:
-                if allowed is not None:
-                    await connection.execution_options(compiled_cache=None)
-                return await self._within_limit(task, connection, query)
-        except sa.exc.TimeoutError as error:  # no connection became free
-            raise QueryTimeout(f"other questions take longer than {self._limit:g} s") from error
-        finally:
-            visibility.reset(seen)
-            self._asked.discard(task)
-            self._ending.discard(task)
-
-    def _engine_for(self, allowed: Visibility | None) -> AsyncEngine:
-        """Return the engine for a query; a caller with limited visibility gets a separate engine, which narrows every statement."""
-        if allowed is None:
-            if self._engine is None:
-                self._engine = self._make(self._url, self._limit)
-            return self._engine
-        if self._narrowing is None:
-            self._narrowing = self._make(self._url, self._limit)
-            narrow(self._narrowing.sync_engine.dialect)
-        return self._narrowing
-
-    async def _within_limit(
-        self,
-        task: asyncio.Task[object],
-        connection: AsyncConnection,
-        query: Callable[[AsyncConnection], Awaitable[T]],
-    ) -> T:
-        asking = asyncio.ensure_future(query(connection))
-        try:
-            await asyncio.wait({asking}, timeout=self._limit)
-        finally:
-            in_time = asking.done()
-            if not in_time:
-                self._ending.add(task)
-                await self._dialect.stop_query(connection, asking)
-                await asyncio.gather(asking, return_exceptions=True)  # it was interrupted
-        if not in_time:
-            raise QueryTimeout(f"the question took longer than {self._limit:g} s")
-        return asking.result()
