@@ -19,7 +19,7 @@ from targcc_scheduler.kernel.engine.factory import make_queue_engine
 from targcc_scheduler.kernel.engine.port import MakeOffer, Submission
 from targcc_scheduler.kernel.engine.submit import submission
 from targcc_scheduler.kernel.node import nodes
-from targcc_scheduler.kernel.runs import claim, create, eligibility, operate, values
+from targcc_scheduler.kernel.runs import claim, create, eligibility, transition, values
 from targcc_scheduler.kernel.runs.claim import Entries, Taken, claim_fast
 from targcc_scheduler.kernel.worker.recorder import SettlementWriter
 from targcc_scheduler.settings import Settings
@@ -164,7 +164,7 @@ class Node:
     async def state(self, run_id: int) -> RunState:
         """The state of a run."""
         async with self.store.read() as connection:
-            return await operate.state_of(connection, run_id)
+            return await transition.state_of(connection, run_id)
 
     async def close(self) -> None:
         """End it, whatever it does."""

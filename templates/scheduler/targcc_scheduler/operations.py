@@ -22,7 +22,7 @@ from .kernel.engine import submit
 from .kernel.engine.port import Engine, Submission
 from .kernel.engine.submit import DeferredSubmit, hand_on, hand_over
 from .kernel.jobs.definition import JobDefinition, JobType
-from .kernel.runs import eligibility, operate, rerun
+from .kernel.runs import eligibility, operate, rerun, transition
 from .kernel.runs.values import NewRun, RunId
 from .kernel.unique import expiry, unique_key
 
@@ -296,7 +296,7 @@ async def until_final(
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = 0.01
-    while (state := await read(lambda db: operate.state_of(db, run_id))) not in FINAL:
+    while (state := await read(lambda db: transition.state_of(db, run_id))) not in FINAL:
         if deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError(f"run {run_id} is still {state} after {timeout:g} s")
         await asyncio.sleep(pause)

@@ -47,7 +47,7 @@ from targcc_scheduler.kernel.node import slots
 from targcc_scheduler.kernel.node.recurring import RecurringScheduler
 from targcc_scheduler.kernel.queries import runs, system
 from targcc_scheduler.kernel.queries.models import run_of
-from targcc_scheduler.kernel.runs import operate
+from targcc_scheduler.kernel.runs import transition
 from targcc_scheduler.kernel.worker.executor import watch
 from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
@@ -656,7 +656,7 @@ async def test_a_job_that_blocks_its_loop_is_named_in_the_log_and_pages_go_on(
     named = f"blocked for 0 s by BlockTheLoop (run {run_id})"
     await until(lambda: named in caplog.text, "it is named")
     assert "gate.open.wait(30)" in caplog.text
-    assert await scheduler.read(lambda db: operate.state_of(db, run_id)) == RunState.RUNNING
+    assert await scheduler.read(lambda db: transition.state_of(db, run_id)) == RunState.RUNNING
     gate.open.set()
     assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     await until(lambda: "turns again" in caplog.text, "that is said too")

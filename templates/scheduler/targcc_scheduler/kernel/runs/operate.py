@@ -28,15 +28,6 @@ Row = Any
 """A row of ``c_JobRun``: its columns by name."""
 
 
-async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
-    """Return the state of a run.
-
-    Raises:
-        UnknownRun: no run has this id.
-    """
-    return RunState((await _find(connection, run_id)).State)
-
-
 def cancellation(row: Row, by: str) -> Settlement:
     """Build the settlement that cancels a waiting run."""
     return Settlement(

@@ -1,4 +1,4 @@
-"""Change the state of a run. No other module of the scheduler sets ``State``; a test checks the sources."""
+"""Read and change the state of a run. No other module of the scheduler sets ``State``; a test checks the sources."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.errors import UnknownRun
 from ...core.states import RunState, sources_of
 from ...db.columns import UtcDateTime
 from ...db.dialects import known
@@ -19,6 +20,18 @@ from ...db.dialects.base import MOST, SUMS
 from ...db.dialects.frequent import FrequentStatement, is_among, is_in_list, listed
 from ...db.tables import job_limit, job_run, job_stat, logged_job
 from .values import LIMITED, NO_LIMIT, Ending, Tied, added_up, shard_of_process
+
+
+async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
+    """Return the state of a run.
+
+    Raises:
+        UnknownRun: no run has this id.
+    """
+    state = await connection.scalar(sa.select(job_run.c.State).where(job_run.c.Id == run_id))
+    if state is None:
+        raise UnknownRun(f"there is no run {run_id}")
+    return RunState(state)
 
 
 def state_line(now: datetime, state: RunState, note: str = "") -> str:
