@@ -237,7 +237,9 @@ class ListEdit:
     def _left(self, name: str) -> None:
         names, values = self._here()
         places = [index for index, candidate in enumerate(names) if candidate == name]
-        goes = self.force or (self.by_name and name == DISTRIBUTION)  # in whatever form
+        goes = self.force or (
+            self.by_name and name == DISTRIBUTION
+        )  # even an edited requirement of the scheduler
         if len(places) == 1 and (goes or self._same(values[places[0]], self.base[name])):
             self.text = removed(self.text, places[0])
 
@@ -286,7 +288,7 @@ def plain(value: Any) -> Any:
 
 
 def same(left: Any, other: Any) -> bool:
-    """Return whether two values are equal, whatever their layout."""
+    """Return whether two values are equal, ignoring layout."""
     return bool(plain(left) == plain(other))
 
 
