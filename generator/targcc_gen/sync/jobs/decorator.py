@@ -22,7 +22,7 @@ NAME = "name"
 """The argument with the job's stable name for its history; default: the class's name."""
 
 AFTER = "after"
-"""The argument that names the jobs to run after, or the start of intervals."""
+"""The argument with the jobs to run after, or with `start` or `completion`: the moment of the last run from which `every` counts."""
 
 _TYPES = {"MANUAL": "manual", "FIRE_AND_FORGET": "fire-and-forget", "DELAYED": "delayed"}
 _SCHEDULES = (SCHEDULE, "every", "at")
