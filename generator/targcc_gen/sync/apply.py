@@ -133,7 +133,9 @@ class _Run:
 
     def _report(self, done: int) -> None:
         if self.progress is not None:
-            self.progress(done + 1, 2 * len(self.journal.steps))  # each file is staged, then moved
+            self.progress(
+                done + 1, 2 * len(self.journal.steps)
+            )  # two steps a file: staged, then moved
 
     def _mode(self, step: Step) -> int | None:
         """Return the permission bits of the new version; None for the default bits."""

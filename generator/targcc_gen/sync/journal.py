@@ -111,8 +111,8 @@ class Pending:
         """Compare the project's files with the journal, reading each file once.
 
         Returns:
-            The completed steps whose files are still as the run left them, the last step first; and the paths whose content is neither the old
-            nor the new version.
+            The completed steps whose files are still as the run left them, the last step first; and the paths whose content is neither
+            the old nor the new version.
         """
         disk, left, newer = Disk(self.root), [], []
         for step in journal.steps:

@@ -140,7 +140,7 @@ class Formats:
             for candidate in self._candidates(path, base)
             if candidate.write(path, existing) == existing
         ]
-        # A text may be stable under several formatters (a trailing comma keeps its line breaks): take the formatter nearest to the user's text.
+        # A text may be stable under several formatters, as a trailing comma keeps its line breaks: take the nearest to the user's text.
         bases = [candidate.write(path, base) or base for candidate in stable]
         distances = [count_new_lines(text, existing) for text in bases]
         if not stable:

@@ -164,7 +164,7 @@ def _decided(situation: Situation) -> Outcome:
 
 
 def _notes(outcomes: Mapping[str, Outcome], disk: Disk) -> dict[str, Outcome]:
-    """Add files to `.targcc/kept/`: diffs to apply by hand, and dropped texts. The user deletes these files; the lock drops the older text."""
+    """Add files to `.targcc/kept/`: diffs to apply by hand, and dropped texts. The user deletes these files."""
     result = {}
     for path, outcome in outcomes.items():
         if outcome.change.note:

@@ -71,7 +71,7 @@ def inherited(situation: Situation, generated: TreeFile, entry: LockEntry) -> Ou
 def _base(generated: TreeFile, entry: LockEntry) -> bytes | None:
     """Return the generator's last text. Where the lock has only a checksum, look for an earlier release's text with that checksum.
 
-    A pyproject.toml from a version between two releases has no such text: the latest earlier text is returned, and differences count as edits.
+    For a pyproject.toml without such a text, return the text of the latest earlier release: all differences count as edits.
     """
     if entry.base is not None:
         return entry.base

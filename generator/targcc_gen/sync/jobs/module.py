@@ -63,7 +63,7 @@ def _decorated(
 ) -> Outcome:
     """Update the decorator to the spec; report arguments and a procedure that differ from the spec."""
     facts = generated.job
-    assert facts is not None  # else it is no job's module
+    assert facts is not None  # the file is a job's module
     drifted = drift(text, base, generated.content, blueprint=facts.blueprint, keep=facts.keep)
     followed, restores = text, bool(drifted.collisions) and situation.side is Side.GENERATED
     if restores:
@@ -145,7 +145,7 @@ def _other_arguments(
     from targcc_gen.sync.jobs.signature import sync_signature
 
     facts = generated.job
-    assert facts is not None  # else it is no job's module
+    assert facts is not None  # the file is a job's module
     if situation.side is Side.GENERATED:
         outcome = whole_outcome(situation, generated, "")
         return _reshaped(outcome)

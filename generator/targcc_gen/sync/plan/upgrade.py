@@ -89,7 +89,7 @@ class _Imports:
         return Names(old, new, targets)
 
     def _old(self, path: str) -> str | None:
-        """Return a module in the scheduler's old folder with the user's edits, or the lock's base where the file is gone; None without text."""
+        """Return a module in the scheduler's old folder with the user's edits; for a deleted module, the lock's base."""
         if not path.endswith(".py"):
             return None
         text, entry = self.disk.look(path).text, self.lock.entries.get(path)

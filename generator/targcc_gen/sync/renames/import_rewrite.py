@@ -393,7 +393,7 @@ class _Rewriter:
     def _place_of_module(
         self, node: ast.Import | ast.ImportFrom, module: str, alias: str
     ) -> str | None:
-        """Return the only module that has every attribute used of an old module; empty for the scheduler itself, None for no such module."""
+        """Return the only module that has every attribute used of an old module; empty for the scheduler itself, None without a match."""
         used = self.source.attributes(alias)
         places = [] if used is None else [self.names.find(module, name) for name in sorted(used)]
         real = [place for place in places if isinstance(place, Place)]
