@@ -1,4 +1,4 @@
-"""The command line. The package imports only click; a command's module is imported when the command is called."""
+"""The command line. It imports click alone; a command's module is imported when the command is called."""
 
 from __future__ import annotations
 

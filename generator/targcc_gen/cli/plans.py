@@ -96,8 +96,7 @@ def check(plan: Plan, writing: Writing, *, quiet: bool = False) -> None:
         quiet: Whether the plan was printed already.
 
     Raises:
-        CheckFailed: Changes are pending, or jobs are in the code and not in the spec.
-        ConflictError: Changes are pending, and the plan has conflicts.
+        CheckFailed: Changes or conflicts are pending, or jobs are in the code and not in the spec.
     """
     print_first_use(plan)
     if writing.as_json:

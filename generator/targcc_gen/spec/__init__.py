@@ -1,4 +1,4 @@
-"""Read a project's spec: YAML in, frozen models out; each error carries its position."""
+"""The spec: YAML in, frozen models out, each error with its position."""
 
 from targcc_gen.spec.blueprint_names import BLUEPRINTS
 from targcc_gen.spec.dump import SCHEMA_LINE, dump_spec, job_values
