@@ -1,4 +1,4 @@
-"""While rows of an earlier release are not counted yet, whoever shows figures says so."""
+"""While rows of an earlier release are not counted yet, every page with figures says so."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ NOTE = "Still counting what an earlier release has left, about 2 rows"
 
 @pytest.fixture
 async def old_site(site: Site) -> Site:
-    """A site with two attempts that revision 0003 has found."""
+    """A site with two attempts that revision 0003 left to be counted."""
     for _ in range(2):
         await site.add_attempt("DailyReport", 0)
     row = {"Name": "uncounted attempts", "Value": "2", "UpdatedAt": datetime.now(UTC)}
