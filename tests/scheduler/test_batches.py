@@ -86,7 +86,8 @@ async def test_callbacks_run_once_each_when_all_is_over(scheduler):
         async with batch.batch("empty"):
             pass
     found = await _batch(scheduler, batch.batch_id)
-    assert (found.Total, found.Pending, found.State) == (7, 6, "running")  # the empty batch is finished
+    # the empty batch is finished
+    assert (found.Total, found.Pending, found.State) == (7, 6, "running")
     assert await _states(scheduler, "Report") == ["awaiting"]
     after = await scheduler.enqueue(CleanUpJob, after=batch, on="success")
     await scheduler.start(schedule=False)
@@ -194,7 +195,8 @@ async def test_a_batch_goes_with_its_last_run_and_what_waits_for_it_is_discarded
 
     async def prune():
         async with scheduler.store.write() as connection:
-            assert await batch_effects.prune(connection, later, later, 10) == 0  # its run still exists
+            # its run still exists
+            assert await batch_effects.prune(connection, later, later, 10) == 0
             gone = sa.text("DELETE FROM c_JobRun WHERE JobName = 'Invoice'")
             await connection.execute(gone)
             assert await batch_effects.prune(connection, later, later, 10) == 1

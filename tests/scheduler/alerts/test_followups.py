@@ -225,7 +225,8 @@ async def test_what_was_late_or_lost_is_well_again_when_it_is(night):
     assert await one.look(minutes=20) == 0
     async with one.stores[0].write() as db:
         await error_groups.remove(db, one.job.name, "at_least")
-        await error_groups.remove(db, "web-2", error_groups.NODE)  # resolved by a person while the node is still down
+        # resolved by a person while the node is still down
+        await error_groups.remove(db, "web-2", error_groups.NODE)
     assert await one.look(minutes=20) == 1
     assert one.mails[-1]["Subject"] == "Export Invoices is on time again, 02:10-02:50"
     assert await one.count(job_alert_thread) == 0

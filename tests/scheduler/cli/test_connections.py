@@ -83,7 +83,8 @@ def is_ended_while_it_sends(connection: socket.socket, port: int, drip: bytes) -
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a"),  # a head that never ends
         (b"", b"a"),  # an invalid start that never ends
         (HEAD + b"\r\n", b"b"),  # a body that never ends
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nX: ", b"a"),  # the second request on a kept-alive connection
+        # the second request on a kept-alive connection
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nX: ", b"a"),
     ],
 )
 def test_a_request_that_does_not_end_is_ended_and_others_are_answered(begins: bytes, drip: bytes):

@@ -110,7 +110,8 @@ WRONG_ENVIRONMENT = (
 
 
 def test_an_environment_that_is_not_there_is_said_in_a_line(vendored: Path):
-    code = "from acme_jobs.scheduler import main; main(['--version'])"  # the same call as in the console script
+    # the same call as in the console script
+    code = "from acme_jobs.scheduler import main; main(['--version'])"
     said = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
     assert (said.returncode, said.stdout, said.stderr) == (2, "", WRONG_ENVIRONMENT)
 

@@ -52,7 +52,8 @@ def test_the_number_of_an_entry_orders_runs_as_their_points_do_at_any_instant(ru
         priority, waited = run
         return entry_priority(priority, NOW - timedelta(seconds=waited), aging, first=False)
 
-    near = [run for run in runs if number(run) < LEAST_PLAIN - 1]  # still within the range of exact numbers
+    # still within the range of exact numbers
+    near = [run for run in runs if number(run) < LEAST_PLAIN - 1]
     assert sorted(near, key=points) == sorted(near, key=lambda run: (number(run), points(run)))
 
 

@@ -81,7 +81,8 @@ def breakable(lose: Callable[[Any], None]) -> Iterator[None]:
         commit(dialect, connection)
         if due():
             lose(connection)
-            connection.cursor().execute("SELECT 1")  # raise the driver's own error: the server has not answered
+            # raise the driver's own error: the server has not answered
+            connection.cursor().execute("SELECT 1")
 
     sa.event.listen(sa.Engine, "before_cursor_execute", before)
     DefaultDialect.do_commit = do_commit  # type: ignore[method-assign] - until the end

@@ -230,7 +230,8 @@ async def test_a_change_on_another_node_is_seen_within_two_seconds(make):
     began = time.monotonic()
     count = sa.text("SELECT count(*) FROM c_JobRun WHERE JobName = 'Hourly'")
     while not await other.read(lambda db: db.scalar(count)):
-        assert time.monotonic() - began < recurring._REFRESH_SECONDS - 10  # not because of the regular refresh
+        # not because of the regular refresh
+        assert time.monotonic() - began < recurring._REFRESH_SECONDS - 10
         await asyncio.sleep(0.01)
 
 

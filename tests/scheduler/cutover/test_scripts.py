@@ -253,7 +253,8 @@ def test_a_script_carries_runs_into_a_log_whose_columns_it_was_told():
     text = scripts.text(scripts.on([Return("7", OFF, LATER, (RUN,))]), "back")
 
     places = [text.index(part) for part in ("COMMIT", " AS said", "INSERT INTO dbo.c_LoggedJob")]
-    assert places == sorted(places)  # an insert that the log refuses does not stop the other changes
+    # an insert that the log refuses does not stop the other changes
+    assert places == sorted(places)
     assert "(JobName, StartedAt, Success, Remarks) SELECT (SELECT JobName FROM dbo.c_Job" in text
     assert ", '0', N'it''s 100% full: %s' WHERE EXISTS" in text
 

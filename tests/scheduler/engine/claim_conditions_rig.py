@@ -52,7 +52,8 @@ async def main(url: str, will_run: list[str]) -> None:
     ids = {name: await scheduler.enqueue(name) for name in ("Moved", "Frozen", "Ordinary")}
     for name in will_run:
         await scheduler.wait(ids[name], 40)
-    await scheduler.wait(await scheduler.enqueue("Ordinary"), 40)  # runs after the other jobs had their turn
+    # runs after the other jobs had their turn
+    await scheduler.wait(await scheduler.enqueue("Ordinary"), 40)
     async with scheduler.store.read() as connection:
         dialect = connection.dialect
         found = await connection.execute(sa.text("SELECT Id, State FROM c_JobRun"))

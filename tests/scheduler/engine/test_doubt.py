@@ -162,7 +162,8 @@ async def test_a_claim_that_nobody_heard_of_is_given_back(idle, committed):
 @pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 async def test_a_claim_at_once_that_nobody_heard_of_is_given_back(scheduler):
     first = await scheduler.enqueue("Hello")
-    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED  # so that the next claim is a single statement
+    # so that the next claim is a single statement
+    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED
     executor, line = scheduler.node.executor, Line(scheduler)
     for _ in range(20):  # the cut can hit a poll of an empty queue, or no statement
         executor.holds = True  # hold until there is work; a claim in progress continues
@@ -252,7 +253,8 @@ async def test_a_claim_that_comes_through_after_the_node_has_looked_for_it_is_gi
     scheduler, migrated_url
 ):
     first = await scheduler.enqueue("Hello")
-    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED  # so that the next claim is a single statement
+    # so that the next claim is a single statement
+    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED
     executor = scheduler.node.executor
     hold(scheduler.node)
     run_id = await scheduler.enqueue("Hello")

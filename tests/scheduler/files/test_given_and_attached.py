@@ -234,7 +234,8 @@ async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
     assert len(kept()) == 4
     await scheduler.delete(first, by=DANA)
     await scheduler.prune()
-    assert kept() == [b"kept there", b"kept there", b"never was"]  # the transaction may still commit
+    # the transaction may still commit
+    assert kept() == [b"kept there", b"kept there", b"never was"]
     for path in folder.glob("*/*"):
         os.utime(path, (1, 1))
     await scheduler.prune()
@@ -244,7 +245,8 @@ async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
     with monkeypatch.context() as patched:
         patched.setattr(FolderStore, "open", _does_not_answer)
         fourth = await scheduler.retry(third, by=DANA)
-        await until(lambda: database.run(fourth)["State"] == "retrying")  # an attempt that is not the last
+        # an attempt that is not the last
+        await until(lambda: database.run(fourth)["State"] == "retrying")
         assert "the store does not answer" in database.run(fourth)["Message"]
     await scheduler.cancel(fourth, by=DANA)
     for one in (again, third, fourth):

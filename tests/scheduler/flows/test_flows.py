@@ -84,7 +84,8 @@ async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
         assert (states(half)["load"], states(half)["report"]) == ("running", "waiting")
         await all_is_old(scheduler)
         removed = await scheduler.prune(days=30, keep_last=0)
-        assert (removed["runs"], removed["attempts"]) == (0, 0)  # later steps read the results of earlier steps
+        # later steps read the results of earlier steps
+        assert (removed["runs"], removed["attempts"]) == (0, 0)
     finally:
         HELD.set()
     first = await over(scheduler, begun)
@@ -221,7 +222,8 @@ async def test_steps_have_their_runs_once_through_kills(migrated_url: str):
             "TARGCC_DATABASE_URL": migrated_url,
             "PYTHONPATH": os.pathsep.join([PATH, str(HERE)]),
         }
-        for write in (1, 2, 2, 0):  # at the start, at the end of `import`, at the end of `load`, never
+        # at the start, at the end of `import`, at the end of `load`, never
+        for write in (1, 2, 2, 0):
             process = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
                 [sys.executable, str(HERE / "flows_rig.py"), str(write)], env=environment
             )

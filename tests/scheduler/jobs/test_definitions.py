@@ -311,7 +311,8 @@ def test_a_thousand_files_take_ten_times_as_long_as_a_hundred(package):
     for many in (100, 1000):
         name = package(**{f"job_{number:04}": text.format(number) for number in range(many)})
         gc.collect()
-        gc.disable()  # a collection during the larger run would also scan the objects of other tests
+        # a collection during the larger run would also scan the objects of other tests
+        gc.disable()
         try:
             started = time.thread_time()
             assert len(discover(name).definitions) == many

@@ -74,7 +74,8 @@ def test_each_option_holds_and_the_code_stays_known():
     assert json.loads(job.check({"days": 3}))["days"] == 3
     assert json.loads(job.check({}))["since"] == "2026-02-01"
     assert job.coded == report()
-    assert described([job]) == described([report()])  # the fingerprint of a release covers its code alone
+    # the fingerprint of a release covers its code alone
+    assert described([job]) == described([report()])
     assert hash(job)
 
 

@@ -73,7 +73,8 @@ async def test_who_may_not_see_a_batch_may_not_follow_it(site: Site):
         assert (await some.get(f"/api/{kind}/{flow}/events")).status_code == 403
         assert (await program.get(f"/api/{kind}/{flow + 1}/events")).status_code == 404
         assert (await person.get(f"/jobs/{kind}/{flow + 1}/live")).status_code == 404
-    assert (await program.get(f"/api/batches/{flow}/events")).status_code == 404  # the id belongs to a flow
+    # the id belongs to a flow
+    assert (await program.get(f"/api/batches/{flow}/events")).status_code == 404
 
 
 def _steps(state: str) -> str:

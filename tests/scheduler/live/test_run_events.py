@@ -194,7 +194,8 @@ async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings
             base_url=f"{address}/api", headers=program.headers, timeout=90
         ) as client:
             async with (
-                stream(client, "/events", **reporter) as own,  # the first reader, with the least access
+                # the first reader, with the least access
+                stream(client, "/events", **reporter) as own,
                 stream(client, "/events?job=daily*") as daily,
                 stream(client, "/events?queue=critical&state=running") as critical,
             ):

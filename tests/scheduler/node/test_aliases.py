@@ -209,7 +209,8 @@ async def test_a_limit_and_a_unique_key_hold_across_a_rename_while_runs_are_unde
     tenants.may_end = True
     await old.stop()
     unfinished = sa.select(job_run).where(job_run.c.State != "succeeded")
-    await until(lambda: not ledger.rows(unfinished), 90)  # the node checks for remaining rows every 30 s
+    # the node checks for remaining rows every 30 s
+    await until(lambda: not ledger.rows(unfinished), 90)
     assert tenants.most == {"a": 2, "b": 2, "c": 2}
     back = await start("3", "Report", ', aliases=("Takings",)', source=LIMITED)
     assert await back.wait(await back.enqueue("Report", tenant="a", number=7), 60) == "succeeded"

@@ -195,7 +195,8 @@ def test_what_a_calendar_says_is_part_of_a_job_s_definition_and_of_its_release()
         timezone="Europe/Berlin",
         calendars={**PROJECT.calendars, "weekend": {"off": ("friday", "saturday")}},
     )
-    other = made("Report", "0 2 * * *", later, calendar="holidays")  # the included calendar has changed
+    # the included calendar has changed
+    other = made("Report", "0 2 * * *", later, calendar="holidays")
     same = made("Report", "0 2 * * *", calendar="holidays")
     every = [plain, held, moved, other]
     assert len({schedule_of(job) for job in every}) == 4

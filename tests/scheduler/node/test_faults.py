@@ -115,7 +115,8 @@ async def test_a_job_that_blocks_its_loop_stops_no_heartbeat_and_is_named_in_the
 ):
     client = make_scheduler(jobs_package="fault_jobs")
     node = await start_node().started()
-    await start_node(work=False, schedule=True).started()  # a second node that could declare the first lost
+    # a second node that could declare the first lost
+    await start_node(work=False, schedule=True).started()
     run_id = await client.enqueue("Blocking", seconds=7)
     assert await client.wait(run_id, 30) == RunState.SUCCEEDED
     assert _lines(notes, "begin") == [[str(run_id), "1"]]

@@ -52,7 +52,8 @@ def fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_same_jobs_have_the_same_fingerprint_in_any_process(fingerprint):
     assert fingerprint() == fingerprint()
     assert re.fullmatch(r"[0-9a-f]{16}", fingerprint())
-    assert fingerprint("    pass", "    x = 1") == fingerprint()  # the text of other functions does not count
+    # the text of other functions does not count
+    assert fingerprint("    pass", "    x = 1") == fingerprint()
 
 
 def test_what_decides_which_runs_fit_changes_it(fingerprint):
@@ -63,6 +64,7 @@ def test_what_decides_which_runs_fit_changes_it(fingerprint):
         fingerprint('name="Mail"', 'name="Post"'),
         fingerprint("ctx: JobContext, user", "ctx: JobContext, extra: str, user"),
         fingerprint(" | None = None", ""),
-        fingerprint("    street: str", "    street: str\n    city: str"),  # a field within an argument's model
+        # a field within an argument's model
+        fingerprint("    street: str", "    street: str\n    city: str"),
     ]
     assert len(set(changes)) == len(changes)

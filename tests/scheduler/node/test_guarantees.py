@@ -310,7 +310,8 @@ async def test_a_job_without_retries_fails_at_once_and_may_be_done_again_and_del
 
 
 async def test_a_run_between_its_attempts_waits_and_holds_no_worker(scheduler, ledger):
-    failing = [await scheduler.enqueue(fail_for_hours) for _ in range(6)]  # one more than the five workers
+    # one more than the five workers
+    failing = [await scheduler.enqueue(fail_for_hours) for _ in range(6)]
     await until(lambda: ledger.states() == {"retrying": 6}, "all wait for their second attempt")
     assert await scheduler.wait(await scheduler.enqueue(add, a=1), 10) == RunState.SUCCEEDED
     waits: set[int] = set()

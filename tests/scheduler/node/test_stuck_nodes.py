@@ -150,7 +150,8 @@ async def test_the_process_beside_a_node_ends_with_it_and_is_replaced_when_it_en
     parent = psutil.Process(node.process.pid)
     beside = await until(lambda: _beside(parent), "it has one")
     assert beside.memory_info().rss < SMALL
-    beside.terminate()  # a service manager signals every process of a service; the keepalive process ignores the signal
+    # a service manager signals every process of a service; the keepalive process ignores the signal
+    beside.terminate()
     beside.send_signal(signal.SIGINT)
     node.end()
     await until(lambda: not beside.is_running(), "it is gone")

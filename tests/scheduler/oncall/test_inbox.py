@@ -67,7 +67,8 @@ async def test_failures_of_one_cause_are_one_entry_until_each_was_retried_well(s
     }
     assert card.works_since is None
     broken.discard("card")
-    await enqueue(scheduler, *range(100, 130))  # successful runs with other arguments resolve nothing
+    # successful runs with other arguments resolve nothing
+    await enqueue(scheduler, *range(100, 130))
     card = (await look(scheduler))[0]
     assert card.open == 3
     assert card.works_since is not None
@@ -160,7 +161,8 @@ async def test_many_runs_at_once(scheduler):
     waiting = await scheduler.read(
         lambda db: bulk_queries.find(db, RunFilter(search=only(state=RunState.SCHEDULED)))
     )
-    assert waiting.total == 7  # the first run is due at once, the others at intervals of two minutes
+    # the first run is due at once, the others at intervals of two minutes
+    assert waiting.total == 7
     [card] = await look(scheduler)
     assert card.in_hand >= 7
 

@@ -150,7 +150,8 @@ async def test_no_node_makes_a_slot_of_the_old_schedule_and_an_end_loses_none_of
         "0 * * * * UTC",
     )
     assert await other.tick() == NOON + HOUR * 5
-    assert (await world.row()).last_slot == NOON + HOUR * 4  # the missed slot of the code's schedule was made up for
+    # the missed slot of the code's schedule was made up for
+    assert (await world.row()).last_slot == NOON + HOUR * 4
     await late_watch.look(world.store, ends=True)
     async with world.store.read() as connection:
         actions = [one.action for one in await audit(connection, limit=9)]
@@ -191,7 +192,8 @@ async def test_what_cannot_be_done_is_refused_before_anything_is_changed(make_sc
             await override_actions.override(scheduler, one, wish, DANA)
     assert not any(one.overrides for one in scheduler.definitions.values())
     await override_actions.override(scheduler, asked, Wish({"arguments": {"days": 2}}, "x"), DANA)
-    run = await scheduler.trigger("Asked", by=DANA)  # without the override, the call would need an argument
+    # without the override, the call would need an argument
+    run = await scheduler.trigger("Asked", by=DANA)
     assert [one.arguments for one in await runs_of(scheduler, "Asked") if one.id == run] == [
         {"days": 2}
     ]

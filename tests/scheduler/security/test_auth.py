@@ -236,7 +236,8 @@ def test_a_script_with_ten_thousand_guesses_keeps_the_real_person_not_out():
             tried += 1
     assert tried < 400
     assert guard.wait("dana", "192.168.7.7") == 0  # an unknown device
-    assert guard.wait("dana", "10.0.0.1", device="hers") == 0  # her own device at the guesser's address
+    # her own device at the guesser's address
+    assert guard.wait("dana", "10.0.0.1", device="hers") == 0
 
 
 def test_a_colleague_behind_the_same_proxy_is_not_locked_out():

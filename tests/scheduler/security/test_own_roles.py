@@ -68,7 +68,8 @@ def every_route() -> list[tuple[str, str]]:
         for route in router.routes
         if isinstance(route, APIRoute) and not re.search("^/(login|static)", route.path)
         for method in sorted(route.methods)
-        if method == "GET" or not re.search("logout|sessions", route.path)  # these routes would end the session
+        # these routes would end the session
+        if method == "GET" or not re.search("logout|sessions", route.path)
     ]
 
 
@@ -341,7 +342,8 @@ async def test_a_role_changes_and_goes_at_once_for_tokens_too(site: Site):
     assert (await program.post("/api/jobs/SyncStock/trigger")).status_code == 404
     await site.change(lambda db: roles.grant(db, "reports", Grant(Role.VIEWER, "daily*")))
     assert (await program.post(trigger)).status_code == 403
-    assert (await program.post(trigger, headers=headers)).status_code == 403  # no earlier response is replayed
+    # no earlier response is replayed
+    assert (await program.post(trigger, headers=headers)).status_code == 403
     await site.change(lambda db: roles.revoke(db, "reports", "daily*"))
     assert (await program.get("/api/jobs/DailyReport")).status_code == 404
     with pytest.raises(AuthError, match="have the role"):

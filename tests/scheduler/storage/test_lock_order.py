@@ -176,7 +176,7 @@ async def batches(connection: Any) -> None:
 
 
 async def chained(connection: Any) -> None:
-    """Insert runs where run 1 waits for run 3, and both run 3 and run 2 are reruns."""
+    """Insert the running runs 2 and 3, and run 1, which waits for run 3."""
     for run_id, state in ((3, "running"), (1, "awaiting"), (2, "running")):
         await connection.execute(sa.insert(job_run).values(_run(run_id, State=state)))
     link = {"ChildId": 1, "ParentKind": "run", "ParentId": 3, "Condition": "success"}
@@ -300,7 +300,8 @@ async def test_who_waits_for_a_row_holds_none_that_comes_after_it(store, case):
         task = asyncio.create_task(store.change(case.work))
         async with asyncio.timeout(30):
             while not task.done() and not await waits(store):
-                await other.execute(sa.text("SELECT 1"))  # so that the idle transaction is not ended
+                # so that the idle transaction is not ended
+                await other.execute(sa.text("SELECT 1"))
         assert not task.done()
         last = case.last.with_for_update(skip_locked=True)
         assert (await other.execute(last)).first() is not None
