@@ -1,4 +1,4 @@
-"""The generator's rooms: who may import whom. Imports inside functions count; those for type checkers do not."""
+"""Import rules between the generator's folders. Imports inside functions count; imports for type checkers do not."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "generator" / "targcc_gen"
 
-# From top to bottom. A room may import itself and what stands below it, never what stands beside or above.
+# From top to bottom. A folder may import itself and the folders below it, never a folder beside or above.
 FLOORS = (
     {"cli"},
     {"importing", "patch", "demo", "switching"},
@@ -41,7 +41,7 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The dotted names a file imports: modules, and names that may be modules."""
+    """Yield the dotted names that a file imports: modules, and names that may be modules."""
     for node in walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -51,7 +51,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def graph(package: Path) -> dict[str, set[str]]:
-    """Each module below the package with those it imports; names without the package's own."""
+    """Map each module below the package to its imports, without the package's own name."""
     files = {}
     for path in package.rglob("*.py"):
         parts = path.relative_to(package).with_suffix("").parts
@@ -67,7 +67,7 @@ def graph(package: Path) -> dict[str, set[str]]:
 
 
 def breaches(edges: Mapping[str, set[str]]) -> list[str]:
-    """The imports that go up, or to a room beside."""
+    """Return the imports that go up, or to a folder beside."""
     found = []
     for module, others in edges.items():
         room = module.partition(".")[0]
@@ -79,7 +79,7 @@ def breaches(edges: Mapping[str, set[str]]) -> list[str]:
 
 
 def circles(edges: Mapping[str, set[str]]) -> list[set[str]]:
-    """The groups of nodes that reach each other."""
+    """Return the groups of nodes that reach each other."""
 
     def reached(start: str) -> set[str]:
         seen: set[str] = set()
@@ -97,7 +97,7 @@ def circles(edges: Mapping[str, set[str]]) -> list[set[str]]:
 
 
 def folders(edges: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """The graph of folders. A folder and one inside it are one room: what passes between them is for `circles(edges)`."""
+    """Return the graph of folders. A folder and its subfolder count as one; `circles(edges)` checks imports between them."""
     result: dict[str, set[str]] = {}
     for module, others in edges.items():
         own = folder_of(module, edges)
@@ -152,7 +152,7 @@ def test_of_the_scheduler_only_its_schedules_and_flows_are_imported():
 def test_the_reference_of_the_old_runners_knows_nothing_of_what_they_are_translated_to(
     edges,
 ):
-    """Beside what rooms may import: it reads rows, and works out everything else from the old runners' rules."""
+    """Stricter than the import rules: the reference reads rows and derives everything else from the old runners' rules."""
     others = {
         name
         for module, names in edges.items()

@@ -153,12 +153,12 @@ class OldServer:
             connection.execute(sa.update(self.job).where(self.c["id"] == key).values(named))
 
     def wall(self, instant):
-        """The machine's clock."""
+        """Return an instant as the machine's wall-clock time."""
         return instant.astimezone(self.zone).replace(tzinfo=None)
 
 
 def next_time(row, start, now):
-    """When a row runs next, by its type."""
+    """Return the next run time of a row, by its type."""
     at, count = row["whentorun"], row["cycliccount"]
     match row["enmjobtype"]:
         case "Daily":
@@ -180,7 +180,7 @@ def next_time(row, start, now):
 
 
 def main():
-    """Do what is asked."""
+    """Run the commands from standard input."""
     server = OldServer(*sys.argv[1:])
     chosen, now = [], datetime.now(UTC)
     for line in sys.stdin:
