@@ -104,13 +104,13 @@ def read(text, count=3, start=NEXT, days=60):
 @pytest.mark.parametrize(
     ("text", "croniters", "vixies"),
     [
-        # a range of one value is every value
+        # croniter treats a range of one value as every value
         ("0 5-5 * * *", ["01 Jan 01:00", "01 Jan 02:00"], ["01 Jan 05:00", "02 Jan 05:00"]),
         ("0 0 7-7 * *", ["02 Jan 00:00", "03 Jan 00:00"], ["07 Jan 00:00", "07 Feb 00:00"]),
-        # a star after the first part of a list counts as one at the start of the field
+        # croniter treats a star after the first part of a list like a star at the start of the field
         ("0 0 9,* * 1", ["05 Jan 00:00", "12 Jan 00:00"], ["02 Jan 00:00", "03 Jan 00:00"]),
         ("0 0 1-31 * 1,*/6", ["03 Jan 00:00", "04 Jan 00:00"], ["02 Jan 00:00", "03 Jan 00:00"]),
-        # without an option, a star at the start of a field makes both day fields count
+        # croniter without an option does not combine both day fields when one starts with a star
         ("0 0 */13 * 5", ["02 Jan 00:00", "09 Jan 00:00"], ["27 Feb 00:00"]),
     ],
 )

@@ -96,7 +96,7 @@ def test_another_openapi_is_found():
 
 
 def with_parts(app: FastAPI) -> FastAPI:
-    """Add routes at our usual prefix to the app and to a mounted part, and a mounted part of that name."""
+    """Add routes below our usual prefix: the app's own route, a mount of that name, and a route in an app mounted at the root."""
     app.add_api_route("/jobs", lambda: None)
     app.mount("/jobs/files", StaticFiles(directory=Path(__file__).parent))
     part = APIRouter()
@@ -204,7 +204,7 @@ def test_a_process_that_never_ends_is_stopped_with_its_children(layout: Layout):
     )
     assert asked(layout, text, timeout=10)["error"] == "it took longer than 10 s"
     pid = int((layout.root / "child").read_text())
-    with contextlib.suppress(psutil.NoSuchProcess):  # reaped when another process has waited for it
+    with contextlib.suppress(psutil.NoSuchProcess):  # the parent may have reaped it already
         child = psutil.Process(pid)
         assert child.status() == psutil.STATUS_ZOMBIE or not psutil.wait_procs([child], 30)[1]
 
