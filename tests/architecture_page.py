@@ -1,4 +1,4 @@
-"""The table of the scheduler's layers in ``docs/architecture.md``, drawn from the code. Run this file to draw it anew."""
+"""Table of the scheduler's layers in ``docs/architecture.md``, generated from the code. Run this file to write the table anew."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BEGIN, END = "<!-- layers: begin -->", "<!-- layers: end -->"
 
 
 def drawn(page: str) -> str:
-    """Return the page with the table as the code has it now."""
+    """Return the page with the table generated from the current code."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{_table()}{END}{after}"
@@ -34,7 +34,7 @@ def _table() -> str:
 
 
 def _rows(package: Path, name: str) -> list[Path]:
-    """The module, or the folder and the folders in it that hold modules."""
+    """Return the module, or the folder and its subfolders with modules."""
     folder = package / name
     if not folder.is_dir():
         return [package / f"{name}.py"]
@@ -50,7 +50,7 @@ def _shown(path: Path, package: Path) -> str:
 
 
 def _modules(path: Path) -> str:
-    """The modules of a folder, by name."""
+    """Return the names of a folder's modules."""
     names = sorted(file.stem for file in path.glob("*.py")) if path.is_dir() else []
     return ", ".join(f"`{name}`" for name in names if name != "__init__")
 

@@ -1,8 +1,8 @@
-"""Sentences with "never", "always" and "exactly once", from where people read them.
+"""Sentences with "never", "always" and "exactly once" in texts for people.
 
     uv run python tests/strong_words.py
 
-prints each with its places.
+prints each sentence with its places.
 """
 
 import ast
@@ -17,13 +17,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STRONG = re.compile(r"\b(never|always|exactly[\s-]+once)\b", re.IGNORECASE)
 _PACKAGES = ("generator/targcc_gen", "templates/scheduler/targcc_scheduler")
-_COMMANDS = {"commands.md", "targcc.md"}  # written from the help of the commands, which is read
+_COMMANDS = {"commands.md", "targcc.md"}  # generated from the commands' help, which is read instead
 _COMMENTED = ("examples/**/*.yaml", "templates/project/.env.example", "templates/project/*.jinja")
 _RENDERED = ("templates/project/src/**/*", "templates/project/tests/**/*", "blueprints/**/*")
 
 
 def sentences() -> dict[str, list[str]]:
-    """Each sentence with a strong word, and the files in which it stands."""
+    """Return each sentence with a strong word, and its files."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for path, text in _texts():
         for sentence in strong_sentences(text):
@@ -32,7 +32,7 @@ def sentences() -> dict[str, list[str]]:
 
 
 def strong_sentences(text: str) -> Iterator[str]:
-    """The sentences of a Markdown text that have a strong word outside of code."""
+    """Yield the sentences of a Markdown text with a strong word outside of code."""
     for block in _blocks(text):
         for sentence in re.split(r"(?<=[.!?])[*_)]*\s+(?=[^a-z])", " ".join(block.split())):
             if STRONG.search(re.sub(r"`+[^`]+`+", "", sentence)):
@@ -40,7 +40,7 @@ def strong_sentences(text: str) -> Iterator[str]:
 
 
 def _blocks(text: str) -> Iterator[str]:
-    """Paragraphs, items of lists, cells of tables, arguments of a docstring."""
+    """Yield paragraphs, list items, table cells, and arguments of a docstring."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     for block in re.split(r"\n\s*\n|\n(?=\s*(?:[*#|-]|\d+\.|\w+:)\s)", text):
         bare = re.sub(r"^\s*(?:[*#-]+|\d+\.)\s+", "", block)
@@ -80,7 +80,7 @@ def _modules() -> Iterator[Path]:
 
 
 def _strings(source: str) -> Iterator[str]:
-    """Docstrings, messages and other texts of more than a word."""
+    """Yield docstrings, messages and other texts of more than a word."""
     tree, parts = ast.parse(source), set[ast.AST]()
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -95,7 +95,7 @@ def _constant(node: ast.AST) -> str:
 
 
 def _comments(source: str) -> Iterator[str]:
-    """Comments; lines below each other are one."""
+    """Yield comments; adjacent lines are joined."""
     block, last = "", -1
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:

@@ -31,7 +31,7 @@ from bench_results import (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and write; the exit status is that of pytest."""
+    """Run the benchmarks and write the results; return the exit status of pytest."""
     parser = argparse.ArgumentParser(prog="tests/benchmarks/table.py", description=__doc__)
     parser.add_argument("--render", action="store_true", help="write the page from results.json")
     parser.add_argument("-k", help="only these benchmarks; their table is printed")

@@ -91,9 +91,7 @@ def sqlite_file(folder: Path, faults: frozenset[str]) -> Iterator[StormDatabase]
             yield StormDatabase(f"sqlite:///{disk.folder / 'jobs.db'}", disk=disk)
         finally:
             for file in filter(Path.is_file, disk.folder.glob("jobs.db*")):
-                shutil.copy(
-                    file, folder
-                )  # heartbeat files in a folder beside the database are no longer needed
+                shutil.copy(file, folder)  # without the heartbeat folder beside it
 
 
 @contextmanager

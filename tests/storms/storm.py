@@ -275,7 +275,7 @@ class Storm:
         self.nodes.append(node)
 
     def _clock_environment(self, file: Path) -> dict[str, str]:
-        """Return variables that make a process read its clock from a file, updated within a second by the library's cache."""
+        """Return variables that make a process read its clock error from a file; the library caches the value for a second."""
         if "clock" not in self.plan.faults:
             return {}
         if not file.exists():

@@ -1,4 +1,4 @@
-"""The folders are where the architecture page says. Directions of imports: `tests/generator/test_generator_rooms.py`."""
+"""Folders match the architecture page. `tests/generator/test_generator_rooms.py` checks import directions."""
 
 import ast
 import re

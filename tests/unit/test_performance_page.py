@@ -1,4 +1,4 @@
-"""The table of the performance page is what the file of the last measurement says."""
+"""The table of the performance page equals the file of the last measurement."""
 
 import json
 import sys

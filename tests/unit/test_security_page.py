@@ -1,4 +1,4 @@
-"""Every threat that the security pages tell of names a test that is there."""
+"""Every threat on the security pages names an existing test."""
 
 import re
 from pathlib import Path

@@ -11,7 +11,9 @@ from storms.policies import POLICIES
 Span = tuple[float, float]
 _WAITS = {"queue": {"enqueued"}, "allow": {"awaiting"}}
 _HAS_ROOM = {"queue": {"running"}, "allow": {"enqueued", "running"}}
-"""States that hold capacity, by ``overlap``: for jobs that run in turn, and for jobs with a limit."""
+"""States of waiting runs, and states that hold capacity, by ``overlap``: ``queue`` for jobs that run in turn, ``allow`` for jobs with a
+limit.
+"""
 SUSPECT_AFTER = 2
 """Lost workers from which a run may have to wait for other suspected runs of any job."""
 _MOST_PASSED = 1
