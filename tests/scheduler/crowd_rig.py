@@ -336,7 +336,7 @@ async def _ignore(_event: object) -> None:
 
 
 class Undone(logging.Handler):
-    """Log handler that counts the transactions that the database rolled back as deadlocked."""
+    """Log handler that collects messages about deadlocked transactions, and errors."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)

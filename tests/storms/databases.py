@@ -82,7 +82,7 @@ class StormDatabase:
 
 @contextmanager
 def sqlite_file(folder: Path, faults: frozenset[str]) -> Iterator[StormDatabase]:
-    """Yield a SQLite file. On a small disk the file is removed at the end and copied into the storm's folder."""
+    """Yield a SQLite file. At the end a file on a small disk is copied into the storm's folder."""
     if "disk" not in faults:
         yield StormDatabase(f"sqlite:///{folder / 'jobs.db'}")
         return

@@ -125,7 +125,7 @@ async def test_the_log_of_httpx_is_left_alone_and_shows_no_path_of_a_webhook(sla
 
 
 async def test_a_ping_that_is_sent_on_shows_neither_path(caplog):
-    """Treat the path of a webhook URL as a password, for the redirect target too."""
+    """Treat the path of a ping URL as a password, and the path of its redirect target too."""
     paths = []
 
     class Sends(BaseHTTPRequestHandler):

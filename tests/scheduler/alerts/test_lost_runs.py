@@ -34,7 +34,7 @@ async def scheduler(migrated_url, told):
 
 
 async def _running_on_a_node_that_is_gone(scheduler, **values):
-    """Create a run held by a vanished node, with a second run waiting."""
+    """Create a run held by a vanished node; return the run id."""
     run_id = await scheduler.enqueue("LostWork")
     running = {"State": "running", "ServerId": GONE, "Attempt": 1, "StartedAt": datetime.now(UTC)}
     change = sa.update(job_run).where(job_run.c.Id == run_id).values(running | values)

@@ -12,7 +12,7 @@ from targcc_scheduler.web.addresses import PATHS, parts
 
 
 def said_by(code: str, **variables: str) -> list[str]:
-    """Run ``code`` in a process that defers the ORM; return the printed words."""
+    """Run ``code`` in a process that defers the ORM; return the printed lines."""
     begin = "import sys\nfrom targcc_scheduler.core.memory import leave_orm_until_asked\nleave_orm_until_asked()\n"
     done = subprocess.run(
         [sys.executable, "-c", begin + textwrap.dedent(code)],

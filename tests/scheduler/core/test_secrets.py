@@ -18,7 +18,7 @@ class Vault:
 
 @pytest.fixture
 def references(tmp_path, monkeypatch):
-    """Yield for each source a valid reference, its value, an invalid reference and the missing name."""
+    """Return for each source a valid reference, its value, an invalid reference and the missing name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RIG_SECRET", "https://hooks.example.com/T0/abc")
     file = tmp_path / "slack"

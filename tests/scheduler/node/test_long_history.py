@@ -40,7 +40,7 @@ async def quick(ctx: JobContext) -> None:  # noqa: ARG001 - a job takes its cont
 
 @pytest.fixture
 def filled(migrated_url: str) -> float:
-    """Insert a million expired rows; return the seconds that took."""
+    """Insert a million expired rows; return the seconds taken."""
     began = time.monotonic()
     with sync_engine(migrated_url) as engine, engine.begin() as connection:
         kind = connection.dialect.name

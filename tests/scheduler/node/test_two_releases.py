@@ -133,7 +133,7 @@ def deployment(
 
 @pytest.fixture
 async def clients(deployment: Deployment, migrated_url: str) -> AsyncIterator[dict[str, Scheduler]]:
-    """A web process per release that only creates runs."""
+    """A client for each release that only creates runs, like a web process."""
     settings = Settings(_env_file=None, database_url=migrated_url, migrate_on_start=False)
     made = {
         release: Scheduler(settings, jobs_package=deployment.package(release))
@@ -193,9 +193,7 @@ async def test_two_releases_together_lose_nothing_and_the_newer_schedule_holds(
 
     assert [await first.terminate(), await late.terminate()] == [0, 0]
     assert await newer.terminate() == 0
-    back = await deployment.start(
-        "old"
-    )  # no node runs the new release any more: a rollback
+    back = await deployment.start("old")  # no node runs the new release any more: a rollback
     await deployment.until(lambda: deployment.schedule("Tick") == EVERY, "the old schedule again")
     await deployment.until(
         lambda: not _waiting(deployment, "Gone"), "what waited for the old release"

@@ -27,7 +27,7 @@ async def store(migrated_url):
 
 
 async def _claims(store, count):
-    """Create runs claimed by the node ``me``."""
+    """Create runs and claim them as the node ``me``; return the claims."""
     async with store.write() as connection:
         row = {"Id": "me", "Name": "me", "ProcessId": 1, "Queues": "", "Workers": 1}
         row |= {"Version": "", "StartedAt": NOW, "HeartbeatAt": NOW}

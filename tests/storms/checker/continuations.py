@@ -56,7 +56,7 @@ def children_go_as_their_parents_end(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def children_start_after_their_parents(evidence: Evidence) -> Iterator[Complaint]:
-    """A dependent begins only after its parents have ended, by the record and by the table."""
+    """A dependent begins only after its deciding parents have ended, by the record and by the table."""
     for child, links in evidence.links_by_child.items():
         begun = evidence.executions_by_run.get(child, [])
         parents = [
