@@ -1,6 +1,6 @@
-"""``uv run python tests/benchmarks/table.py``: run all benchmarks, write down what they measured, and put the table into the performance page.
+"""``uv run python tests/benchmarks/table.py``: run all benchmarks, record their results, and put the table into the performance page.
 
-``--render`` only writes the page anew from ``results.json``; ``-k`` runs some of the benchmarks, to try it, and leaves both files alone.
+``--render`` only writes the page anew from ``results.json``; ``-k`` runs some benchmarks for a trial and leaves both files alone.
 """
 
 from __future__ import annotations

@@ -1,9 +1,13 @@
-"""``uv run python tests/benchmarks/ties.py [WHAT…] [--before REVISION]``: what work that hangs together costs, as ratios of rounds that alternate.
+"""``uv run python tests/benchmarks/ties.py [WHAT…] [--before REVISION]``: measure batches, bulk creation and limits by ratios of
+alternating rounds.
 
-``batch`` and ``many`` create runs, as they are now and, with ``--before``, as they were at another revision; ``plain`` does runs of a job without a limit,
-now and before; ``keyed`` does runs of 1,000 keys, one of each at a time, beside runs without a limit, and ``crowded`` the same with all runs of a key after each other,
-so that most come to a key that is full. Each measurement has a process and a
-database of its own. Beside the clock, which a busy machine slows down, stands the processor's time of the process and of the server.
+``batch`` and ``many`` create runs; ``plain`` executes runs of a job without a limit. With ``--before`` these are compared with another
+revision.
+``keyed`` executes runs with 1,000 keys, one run per key at a time, compared with runs without a limit. ``crowded`` does the same with each
+key's
+runs in a row, so that most runs find their key in use. Each measurement has its own process and database. Besides elapsed time, which a
+busy
+machine lengthens, the table shows processor time of the process and of the server.
 """
 
 from __future__ import annotations

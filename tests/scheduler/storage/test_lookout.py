@@ -82,7 +82,7 @@ CHANGES = [
     ("bulk", begin_bulk),
     ("texts", lambda db: db.execute(tables.job_text_due.insert().values(RunId=7))),
 ]
-"""What a poll returns, and a change that it must show."""
+"""Values of a poll result, each with a change that the value must show."""
 
 
 async def test_a_look_shows_each_change_and_nothing_where_nothing_has_changed(store):
