@@ -1,7 +1,6 @@
 """Texts of the pages: extract them from the code and merge them into the file of each language.
 
-`uv run python tests/catalogue.py` updates every `xx.po`; `… fr` begins another language. Pages show untranslated texts
-in English.
+`uv run python tests/catalogue.py` updates every `xx.po`; `… fr` begins another language. Pages show untranslated texts in English.
 """
 
 from __future__ import annotations

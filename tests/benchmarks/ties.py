@@ -1,13 +1,10 @@
-"""``uv run python tests/benchmarks/ties.py [WHAT…] [--before REVISION]``: measure batches, bulk creation and limits by ratios of
-alternating rounds.
+"""``uv run python tests/benchmarks/ties.py [WHAT…] [--before REVISION]``: measure batches, bulk creation and limits.
 
-``batch`` and ``many`` create runs; ``plain`` executes runs of a job without a limit. With ``--before`` these are compared with another
-revision.
-``keyed`` executes runs with 1,000 keys, one run per key at a time, compared with runs without a limit. ``crowded`` does the same with each
-key's
-runs in a row, so that most runs find their key in use. Each measurement has its own process and database. Besides elapsed time, which a
-busy
-machine lengthens, the table shows processor time of the process and of the server.
+Rounds alternate, and results are ratios. ``batch`` and ``many`` create runs; ``plain`` executes runs of a job without a limit. With
+``--before`` these are compared with another revision. ``keyed`` executes runs with 1,000 keys, one run per key at a time, compared with
+runs without a limit. ``crowded`` does the same with each key's runs in a row, so that most runs find their key in use. Each measurement
+has its own process and database. Besides elapsed time, which a busy machine lengthens, the table shows processor time of the process and
+of the server.
 """
 
 from __future__ import annotations

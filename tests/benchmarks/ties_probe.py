@@ -1,9 +1,8 @@
 """Measure once in this process, with the scheduler on its path, and print the result as JSON.
 
-``ties_probe.py batch|many|plain|keyed|crowded URL COUNT POSTMASTER``: create COUNT runs as a batch or in one call; or execute COUNT waiting
-runs
-without a limit, or with 1,000 keys at one run a time, with keys alternating or each key's runs together. POSTMASTER is the process whose
-children serve the database, 0 for none.
+``ties_probe.py batch|many|plain|keyed|crowded URL COUNT POSTMASTER``: create COUNT runs as a batch or in one call; or execute COUNT
+waiting runs without a limit, or with 1,000 keys at one run a time, with keys alternating or each key's runs together. POSTMASTER is the
+process whose children serve the database, 0 for none.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The checker finds violations planted into the evidence of a real storm by an attacker who knows the checker.
 
 ``tests/data/finished_storm`` is the evidence of a real storm (SQLite, worker processes, seed 11): kills, crashes, freezes and three
-releases, no
-guarantee broken. Write its files anew with ``uv run python tests/storms --keep`` and the plan below.
+releases, no guarantee broken. Write its files anew with ``uv run python tests/storms --keep`` and the plan below.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Process that imports the scheduler once and forks nodes: a node starts in a tenth of a second, so many kills stay cheap.
 
-Each input line is an order: ``{"name": …, "folder": …, "environment": {…}, "log": …, "words": […]}``; the answer is the process id.
-A fork does what ``python -m targcc_scheduler --project storm_jobs WORDS`` does in ``folder``, or submits work if the words say so.
-For clock faults libfaketime is preloaded into the zygote and thus into all forks; each fork reads its own file.
+Each input line is an order: ``{"name": …, "folder": …, "environment": {…}, "log": …, "words": […]}``; the answer is the process id. A fork
+does what ``python -m targcc_scheduler --project storm_jobs WORDS`` does in ``folder``, or submits work if the words say so. For clock
+faults libfaketime is preloaded into the zygote and thus into all forks; each fork reads its own file.
 """
 
 from __future__ import annotations

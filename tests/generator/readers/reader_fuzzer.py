@@ -3,8 +3,7 @@
 python tests/generator/readers/reader_fuzzer.py KIND SECONDS SEED FOLDER
 
 Run for SECONDS of processor time and print the results as JSON. An input of at most 1 MB may take 2 s of processor time and 200 MB. An
-input
-that exceeds this, or raises another error than a worded refusal, stays in FOLDER and is named.
+input that exceeds this, or raises another error than a worded refusal, stays in FOLDER and is named.
 """
 
 import io

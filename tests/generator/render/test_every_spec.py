@@ -1,7 +1,6 @@
 """Every spec is refused with the error's position, or renders a project that compiles, passes its own checks and runs its jobs.
 
-`TARGCC_EXAMPLES=300 uv run pytest -n 0 -m 'soak or not soak' tests/generator/render/test_every_spec.py` tries
-that many other specs.
+`TARGCC_EXAMPLES=300 uv run pytest -n 0 -m 'soak or not soak' tests/generator/render/test_every_spec.py` tries that many other specs.
 """
 
 import os
