@@ -134,8 +134,9 @@ async def _fill(peer: Peer, count: int) -> float:
 async def _drain(
     peer: Peer, folder: Path, jobs: Path, count: int, variables: Mapping[str, str] | None = None
 ) -> tuple[float, float]:
-    """Let a worker execute the waiting runs; return runs per second between the first and the last start, and processor milliseconds per
-    run.
+    """Let a worker execute the waiting runs; return runs per second and processor milliseconds per run.
+
+    The rate counts from the first start to the last.
     """
     with working(peer, folder, jobs, variables) as worker:
         begun = len(await worker.until_noted(1))

@@ -15,9 +15,7 @@ from targcc_gen.sync import apply, make_plan
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Render a project with jobs of every blueprint and type, for each way of installing the scheduler. Read-only: tests use
-    ``project``.
-    """
+    """Render a read-only project with every blueprint and job type, for each way of installing the scheduler. Tests use ``project``."""
     text = (DATA / "every-blueprint.yaml").read_text(encoding="utf-8")
     roots = {way: tmp_path_factory.mktemp(way) / "shop-jobs" for way in WAYS}
     for way, root in roots.items():

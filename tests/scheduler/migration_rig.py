@@ -192,8 +192,9 @@ def downgrade():
 
 
 def next_release(folder: Path, oldest_code: str = "") -> Path:
-    """Write the migrations of a release with one revision more. With ``oldest_code`` the revision adds a column and states which code
-    works with it.
+    """Write the migrations of a release with one revision more.
+
+    With ``oldest_code`` the revision adds a column and states which code works with it.
     """
     directory = folder / "migrations"
     ignore = shutil.ignore_patterns("__pycache__")

@@ -1,5 +1,6 @@
-"""Give each test a copy of a project that `targcc-gen new` made once per module from the module's `SPEC`; other projects need own
-fixtures.
+"""Give each test a copy of the project that `targcc-gen new` makes once per module from the module's `SPEC`.
+
+A module with another project has its own fixtures.
 """
 
 import shutil

@@ -1,6 +1,4 @@
-"""Commands in an untrusted repository: read-only commands write nothing, other commands write only inside, and committed input is
-checked.
-"""
+"""Commands in an untrusted repository: reading writes nothing, writing stays inside, and committed input is checked."""
 
 import base64
 import bz2

@@ -42,9 +42,7 @@ def told(result):
     ],
 )
 def test_a_daily_job_that_runs_into_the_repeated_hour_ran_twice_there(bring, minutes, expected):
-    """The run ends after the clock went back to before the run's own time. The usual duration counts: at least half of the runs are as
-    long.
-    """
+    """The run ends after the clock went back to before its own time. The usual duration counts: half of the runs keep to it."""
     row = classic_row("Daily", when="2024-03-06T01:30:00", NextRunTime="'2026-11-26T01:30:00'")
     result = bring(row + (log(*minutes) if minutes else ""))
     found = told(result)

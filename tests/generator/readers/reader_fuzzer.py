@@ -86,8 +86,9 @@ def seconds_of(path: Path) -> float:
 
 
 def takes_long(path: Path, content: bytes) -> str | None:
-    """Measure a slow input again; return the time if it exceeds the limit and grows faster than the length, as busy machines slow by a
-    factor.
+    """Measure a slow input again; return the time if it exceeds the limit and grows faster than the length.
+
+    A busy machine is slower by a factor, so growth alone proves a slow reader.
     """
     took = seconds_of(path)
     path.write_bytes(content[: len(content) // 2])

@@ -226,8 +226,9 @@ class Rehearsal:
             await asyncio.sleep(0.005)
 
     def _slots_are_handled(self) -> bool:
-        """Return whether the node has planned the next slots and handled all past slots in the tables. The node may not know of a switch
-        yet.
+        """Return whether the node has planned the next slots and handled all past slots in the tables.
+
+        The node may not know of a switch yet.
         """
         node = self.scheduler.node
         planned = node.slots._agenda._next

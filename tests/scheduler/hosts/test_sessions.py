@@ -124,8 +124,9 @@ def test_a_view_of_django_creates_runs_in_its_transaction(migrated_url):
 
 
 async def test_the_engine_hears_of_runs_after_the_outermost_commit_alone(migrated_postgresql_url):
-    """The engine cannot submit on this driver's connections. Releasing a savepoint is no commit, and a later commit belongs to other
-    runs.
+    """The engine cannot submit on this driver's connections.
+
+    Releasing a savepoint is no commit, and a later commit belongs to other runs.
     """
     url = migrated_postgresql_url
     made = Scheduler(Settings(database_url=url, **QUICK), jobs_package=__name__)

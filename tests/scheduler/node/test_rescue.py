@@ -144,8 +144,9 @@ async def test_a_node_that_cannot_start_tells_people(scheduler, told, monkeypatc
 async def test_of_many_lost_nodes_those_are_done_with_that_a_node_came_to_before_it_went_too(
     scheduler, ledger, monkeypatch
 ):
-    """With nodes that live for a moment only, as in a crash loop, no node would finish all lost nodes; the earliest lost nodes come
-    first.
+    """Lost nodes are finished in the order of their loss.
+
+    With nodes that live for a moment only, as in a crash loop, no node would finish all of them.
     """
     ids = [await scheduler.enqueue("Piece") for _ in range(5)]
     for number, run_id in enumerate(ids):

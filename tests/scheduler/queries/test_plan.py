@@ -52,8 +52,9 @@ def every_kind(zone: str) -> list[JobDefinition]:
 
 
 def test_what_is_added_up_is_what_each_schedule_says_also_when_clocks_change():
-    """Covers both nights of two zones and a zone without clock changes. The view starts off the full hour, in a zone with a half-hour
-    offset.
+    """Cover both nights of two zones and a zone without clock changes.
+
+    The view starts off the full hour, in a zone with a half-hour offset.
     """
     for zone, changes in NIGHTS.items():
         jobs = [*every_kind(zone), *every_kind("Asia/Kolkata")]

@@ -75,8 +75,9 @@ def children_start_after_their_parents(evidence: Evidence) -> Iterator[Complaint
 
 
 def earliest_end(evidence: Evidence, run: Run) -> float:
-    """Return the earliest instant at which a run may have ended: after its last attempt ended, and after a clock was read to record
-    this.
+    """Return the earliest instant at which a run may have ended.
+
+    The last attempt had ended by then, and a clock was read to record this.
     """
     outcomes = _AT_END.get(run.state, set())
     ends = [

@@ -391,8 +391,9 @@ class Evidence:
         return _covered([*self._blocked, *besides], start, end)
 
     def watched(self, name: str, since: float) -> float:
-        """Return when another node had observed a silent node for ``lost_after`` without a break and with a reachable database; else
-        ``FOREVER``.
+        """Return when another node had observed a silent node for ``lost_after`` without a break; ``FOREVER`` if none had.
+
+        The database must be reachable during the observation.
         """
         seconds, found = self.limits.lost_after, FOREVER
         away = sorted(

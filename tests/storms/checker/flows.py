@@ -49,8 +49,9 @@ def flows_are_there_once(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def flows_end_as_their_steps(evidence: Evidence) -> Iterator[Complaint]:
-    """Each step of a flow has the runs that its condition and its predecessors require, and the state of these runs; the flow ends as
-    its steps.
+    """Each step of a flow has the required runs and their state; the flow ends as its steps.
+
+    The step's condition and its predecessors decide which runs are required.
     """
     by_flow = _runs_by_step(evidence)
     for flow in evidence.flows:

@@ -73,8 +73,9 @@ def slots_are_performed_once(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def slots_end_as_policy_says(evidence: Evidence) -> Iterator[Complaint]:
-    """The run of a slot ends. A slot is skipped only while another run of its job is active, and missed only when no node could create
-    its run.
+    """The run of a slot ends; skipped and missed slots have a reason.
+
+    A slot is skipped only while another run of its job is active, and missed only when no node could create its run.
     """
     for job, runs in _by_job(evidence).items():
         for run in runs:
