@@ -21,6 +21,18 @@ _.retry_at
 _.ManualClock  # Scheduler(clock=…) in their tests
 
 # Manifests of features, as text.
+GOES_ON
+UNSEALED
+alert_queue
+AlertRules
+alert_watch
+AuditChain
+note_retries
+external_jobs
+OverrideWatch
+BulkOperations
+LateCheck
+pings
 _.flow_declarations
 _.IS_NEEDED
 _.IS_OURS

@@ -1,4 +1,4 @@
-"""Fixtures shared by several folders."""
+"""What tests of several folders share."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo

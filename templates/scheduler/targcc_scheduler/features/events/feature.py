@@ -1,10 +1,12 @@
 """The feature events: webhooks and handlers of events."""
 
-from ...kernel.feature import Commands, Feature, Pages, Retention, Routes
+from ...kernel.feature import Commands, Feature, Loop, OnRetry, Pages, Retention, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
+        OnRetry("model:note_retries"),
+        Loop("loops:webhooks", "webhooks"),
         Retention("model:remove_old"),
         Routes("api:router"),
         Pages("pages:router"),

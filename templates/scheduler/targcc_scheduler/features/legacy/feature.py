@@ -1,10 +1,11 @@
 """The feature legacy: the move from TARGCC: owners, shadow, cut-over, classic jobs."""
 
-from ...kernel.feature import ClaimCondition, Commands, Feature, Routes
+from ...kernel.feature import ClaimCondition, Commands, ExternalJobs, Feature, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
+        ExternalJobs("external_jobs:external_jobs"),
         ClaimCondition("claim:IS_OURS"),
         Routes("api:router"),
         Commands("commands:owner_group", "owner", after="docs"),

@@ -1,10 +1,14 @@
 """The feature triage: inbox of error groups, bulk operations, reasons why a job does not run."""
 
-from ...kernel.feature import Commands, Feature, Pages, Retention, Routes
+from ...kernel.feature import Change, Commands, Feature, Loop, Pages, Retention, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
+        Change("bulk:GOES_ON", "bulk"),
+        Loop("loops:BulkOperations", "operations"),
+        Loop("loops:LateCheck", "rounds"),
+        Loop("loops:pings", "pings"),
         Retention("bulk:remove_old"),
         Routes("api:router"),
         Pages("pages:router"),
