@@ -1,4 +1,4 @@
-"""The tables of the layers in ``docs/architecture.md``, drawn from the code. Run this file to draw them anew."""
+"""Tables of the layers in ``docs/architecture.md``, generated from the code. Run this file to write the tables anew."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 
 
 def drawn(page: str) -> str:
-    """Return the page with both tables as the code has them now."""
+    """Return the page with both tables generated from the current code."""
     for name in ("generator", "scheduler"):
         sys.path.insert(0, str(ROOT / "tests" / name))
     import test_generator_layers

@@ -65,9 +65,7 @@ def _texts() -> Iterator[tuple[Path, str]]:
 
 def _pages() -> Iterator[Path]:
     yield ROOT / "README.md"
-    yield from ROOT.glob(
-        "docs/*.md"
-    )  # docs/reference is written from texts that are read where they stand
+    yield from ROOT.glob("docs/*.md")  # generated from texts that are read at their source
     yield from ROOT.glob("examples/**/*.md")
     yield from (ROOT / "templates/project").glob("README*")
     scheduler = ROOT / "templates" / "scheduler"

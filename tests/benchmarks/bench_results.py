@@ -1,7 +1,7 @@
-"""What benchmarks have measured: written down as they run, summed up in one file, and shown as the tables of two pages.
+"""Results of benchmarks: recorded during the run, summarised in one file, and shown as the tables of two pages.
 
-A benchmark calls :func:`measured`; nothing happens unless ``BENCHMARK_SAMPLES`` names a file. ``table.py`` sets it, runs all of them and
-writes ``results.json``, from which :func:`render` makes the table: numbers are in one place.
+Benchmarks call :func:`measured`, which records only if ``BENCHMARK_SAMPLES`` names a file. ``table.py`` sets the variable, runs all
+benchmarks and writes ``results.json``, from which :func:`render` makes the table: each number is stored once.
 """
 
 from __future__ import annotations

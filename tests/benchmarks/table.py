@@ -1,6 +1,7 @@
-"""``uv run python tests/benchmarks/table.py``: run all benchmarks, write down what they measured, and put the tables into the README beside this file and into the performance page.
+"""``uv run python tests/benchmarks/table.py``: run all benchmarks, record their results, and put the tables into two pages.
 
-``--render`` only writes the pages anew from ``results.json``; ``-k`` runs some of the benchmarks, to try it, and leaves both files alone.
+The pages are the README beside this file and the performance page. ``--render`` only writes the pages anew from ``results.json``;
+``-k`` runs some benchmarks for a trial and leaves the pages alone.
 """
 
 from __future__ import annotations

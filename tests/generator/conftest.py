@@ -1,4 +1,4 @@
-"""What tests of several folders share."""
+"""Fixtures shared by several folders."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo

@@ -166,7 +166,7 @@ _POSTGRESQL_SCHEMA = r"""
 
 
 def schema(url: str) -> dict[str, str]:
-    """The definitions of tables, columns, indexes, constraints and triggers, by their names, in one way of spacing."""
+    """Return the definitions of tables, columns, indexes, constraints and triggers by name, with normalised spacing."""
     with sync_engine(url) as engine, engine.connect() as connection:
         query = _SQLITE_SCHEMA if engine.dialect.name == "sqlite" else _POSTGRESQL_SCHEMA
         definitions = connection.execute(sa.text(query.replace(":", r"\:"))).all()

@@ -1,4 +1,4 @@
-"""Projects of earlier releases, run with the scheduler that they were rendered with."""
+"""Run projects of earlier releases with the scheduler of their release."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.tables import job_run
 
 _MODULES = {"0.1": "acme_jobs.scheduler.cli", "before-vendor": "acme_jobs.scheduler"}
-"""The module of the command line, by release."""
+"""Command line module by release."""
 _STATES = sa.select(job_run.c.Id, job_run.c.State)
 _REVISION = """
 import sqlalchemy as sa
@@ -38,11 +38,11 @@ def states_of(url: str) -> dict[int, str]:
 
 
 class OldProject:
-    """The project ``acme-jobs`` with the scheduler of an earlier release in it.
+    """Project ``acme-jobs`` with the scheduler of an earlier release.
 
     Args:
         release: A folder of ``tests/data/upgrade``.
-        folder: Where its files go, or are.
+        folder: The folder for its files; existing files are kept.
         url: Its database.
     """
 

@@ -186,7 +186,7 @@ def test_each_link_of_a_page_leads_somewhere(page: Path):
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
         if target in GENERATED:
-            continue  # the build of the manual looks at its headings
+            continue  # the manual's build checks its headings
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
 
