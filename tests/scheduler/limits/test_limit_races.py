@@ -52,7 +52,9 @@ LATE = "SELECT pg_advisory_xact_lock(7)"
 
 
 def late(statement: FrequentStatement) -> FrequentStatement:
-    """Return the statement with a wait for a lock after its snapshot. It sees changes made meanwhile only in the rows that it locks."""
+    """Return the statement with a wait for a lock after its snapshot. Later changes are visible only in the rows that the statement
+    locks.
+    """
     waits = sa.text("0 <= (SELECT count(*) FROM (SELECT pg_advisory_xact_lock_shared(7)) AS waits)")
     return FrequentStatement(statement._statement.where(waits))
 

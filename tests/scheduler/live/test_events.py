@@ -186,7 +186,7 @@ async def test_handlers_hear_of_each_change_once_over_postgresql(migrated_postgr
 async def test_what_ended_while_no_node_had_the_handler_is_told_when_one_has(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    """Covers runs that a node without the handler settled: one run noted before the node ends, another run not noted."""
+    """Cover runs that a node without the handler settled: one run noted before the node ends, another run not noted."""
     async with working(settings, work=False):
         """The handlers are registered from here on."""
 

@@ -154,7 +154,7 @@ def _tied_rows(ids: list[int]) -> list[tuple[sa.Table, dict[str, Any]]]:
 
 
 async def beside_hidden_ones(site: Site, hidden: str) -> int:
-    """Create a visible run in a batch with hidden runs; it waits for a hidden run, and a hidden run waits for it."""
+    """Create a visible run in a batch with hidden runs, with a hidden parent and a hidden dependent; return the run id."""
     waits = await site.add_run("DailyReport", "awaiting", BatchId=1, Ties=7, UniqueKey="a day")
     link = {"Condition": "success", "Quorum": "all", "Otherwise": "wait", "Outcome": "failed"}
     after = await site.add_run("SyncStock", "awaiting", Message="hush")
