@@ -109,9 +109,7 @@ async def test_a_reader_that_is_closed_leaves_no_question_behind(make_reader, mi
     def left() -> list[str]:
         return [t.name for t in threading.enumerate() if t not in others and "connection" in t.name]
 
-    await until(
-        lambda: not left()
-    )  # a thread reports the closed connection shortly before it ends
+    await until(lambda: not left())  # a thread reports the closed connection shortly before it ends
 
 
 async def test_a_question_cannot_write(make_reader):

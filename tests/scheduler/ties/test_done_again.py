@@ -116,9 +116,7 @@ async def test_a_retry_brings_again_what_was_discarded_because_of_the_run(schedu
     query = sa.select(job_run.c.RetryOf, job_run.c.State).where(job_run.c.JobName == "Other")
     found = [tuple(row) for row in await _all(scheduler, query.order_by(job_run.c.Id))]
     assert found == [(None, "cancelled"), (None, "succeeded"), (extra, "succeeded")]
-    third = await scheduler.retry(
-        again, by=DANA
-    )  # a dependent that has begun does not run twice
+    third = await scheduler.retry(again, by=DANA)  # a dependent that has begun does not run twice
     assert await scheduler.wait(third, 60) == RunState.SUCCEEDED
     assert len(await states(scheduler, "Check")) == 2
     assert gone not in await parents(scheduler, extra)

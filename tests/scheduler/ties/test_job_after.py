@@ -69,9 +69,7 @@ async def test_a_run_of_a_job_brings_those_of_the_jobs_that_follow_it(scheduler)
         ("ReportOrders", "awaiting"),
     ]
     prices = await scheduler.enqueue(import_prices)
-    newer = await scheduler.enqueue(
-        import_prices
-    )  # no report is waiting: a new report begins
+    newer = await scheduler.enqueue(import_prices)  # no report is waiting: a new report begins
     await scheduler.start(schedule=False)
     assert await scheduler.wait(first + 2, 60) == RunState.SUCCEEDED
     runs = await _runs(scheduler)
