@@ -20,7 +20,7 @@ HEAD = """\
 
 
 def script(database: str) -> str:
-    """The file for a database."""
+    """Return the script for a database."""
     return HEAD.format(database=database) + sql_script(database)
 
 

@@ -1,4 +1,4 @@
-"""The glossary's tables of states are those of the code."""
+"""The glossary's tables of states equal the states in the code."""
 
 import re
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ TERMS = [
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the table below a heading, without its head."""
+    """Return the cells of the table below a heading, without the head row."""
     table = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]

@@ -1,4 +1,4 @@
-"""Each blueprint is a complete job: described, rendered to a clean module, found by what it is called."""
+"""Each blueprint is a complete job: documented, rendered to a clean module, and found by its names."""
 
 import ast
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_blueprint_makes_a_job_and_its_test(name: str):
     assert "async def test_" in files["tests/jobs/test_nightly_work.py"]
 
 
-# By blueprint: the tests of its failure path, of its second run, and of its empty input.
+# By blueprint: tests of its failure path, its second run, and its empty input.
 SHOWN = {
     "alert-check": ("fails_at_once_when_there_is_too_little", "a_second_run_says_the_same", "a_disk_that_is_not_there_is_an_error"),
     "backup": ("a_database_that_is_not_there_is_an_error", "a_retry_writes_the_same_backup_again", "an_empty_database_is_backed_up_too"),

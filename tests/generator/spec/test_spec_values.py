@@ -1,4 +1,4 @@
-"""What a spec means once it is read."""
+"""Values of a parsed spec."""
 
 from datetime import date, datetime, timedelta
 from uuid import UUID

@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 
 
 def work() -> None:
-    """What every job here does: nothing."""
+    """Do nothing."""
 
 
 DAILY = define(work, "0 2 * * *", name="Daily", timezone="UTC")
@@ -29,7 +29,7 @@ _numbers: Iterator[int] = iter(range(1000, 0, -1))
 
 
 def run(state: RunState, **values: Any) -> Run:
-    """A run, older than the one that was made before it."""
+    """Return a run older than the run returned before."""
     return Run(
         id=next(_numbers),
         job="Daily",
@@ -133,7 +133,7 @@ def test_a_job_without_a_schedule_says_so():
 
 @pytest.fixture
 def database_url(migrated_url: str) -> str:
-    """The site on either database."""
+    """Return the URL of either database."""
     return migrated_url
 
 
@@ -161,7 +161,7 @@ async def test_the_overview_finds_failures_recovery_and_what_comes(site: Site):
     assert {one.job for one in view.upcoming if one.run is None} == {"SyncStock", "DailyReport"}
     assert (
         20 < len(view.slots) < 30
-    )  # every quarter of an hour for six hours, and perhaps the daily one
+    )  # every quarter of an hour for six hours, and possibly the daily run
 
 
 async def wait_for_retry(site: Site, job: str, failed: int, number: int = 1) -> None:
@@ -253,7 +253,7 @@ async def test_the_banner_names_who_needs_a_person(busy_site: Site):
     found = status_banner(await view_of(busy_site), scheduler.broken)
     first, _, others = found.title.partition(", and ")
     assert first in {"Mail User failed", "Sync Stock was missed"}
-    assert others == "2 more things need you"  # the other one, and the broken file
+    assert others == "2 more things need you"  # the other job, and the broken file
     assert found.detail == "3 runs in the last 24 hours, 1 failed, 1 missed."
 
 

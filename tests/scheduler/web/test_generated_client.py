@@ -1,4 +1,4 @@
-"""Clients that others make of the API's description, and every request that it allows, against a server."""
+"""Clients generated from the API's description, and every allowed request, against a server."""
 
 import importlib
 import json
@@ -23,7 +23,7 @@ from threads import serving
 
 @dataclass
 class Served:
-    """The API at an address, with its description in a file."""
+    """Served API: its address, and the file with its description."""
 
     address: str
     token: str
