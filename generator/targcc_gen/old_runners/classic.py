@@ -127,7 +127,7 @@ def ended(row: ClassicRow, start: datetime, end: datetime) -> ClassicRow:
     Args:
         row: The row.
         start: The wall time at the start of the run.
-        end: The wall time at which the end was stored.
+        end: The wall time at the storing of the end.
 
     Raises:
         CannotComputeError: The end cannot be stored: the row stays as it was, in process.

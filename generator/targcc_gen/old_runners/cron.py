@@ -164,7 +164,7 @@ def _named(field: str, names: tuple[str, ...], first: int) -> str:
 
 
 def _shifted(field: str) -> str:
-    """Renumber Quartz's weekdays, in which Sunday is 1."""
+    """Renumber Quartz's weekdays from Sunday = 1 to Sunday = 0."""
     numbered = _named(field, _DAYS, 1)
     parts = []
     for part in numbered.split(","):

@@ -124,8 +124,8 @@ class Hang:
     Attributes:
         name: The job.
         key: The job's key; empty for a row that became no job.
-        start: The time at which the end was due to be stored.
-        end: The time at which the end was stored, or the end of the comparison.
+        start: The due time of storing the job's end.
+        end: The time of storing the job's end, or the end of the comparison.
         why: The reason that the end can be stored in no month; empty if another month allows it.
     """
 
