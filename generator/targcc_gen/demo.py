@@ -30,7 +30,7 @@ _WINDOWS = os.name == "nt"
 
 
 class DemoError(TargccError):
-    """The demo project could not be started or did not do its job (exit status 2)."""
+    """The demo project did not start, or its job did not succeed (exit status 2)."""
 
     code = "demo"
 

@@ -266,7 +266,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 class Polling(StrEnum):
-    """The rule by which a look finds a row due. The rule is not documented, so the owner has to choose."""
+    """The rule for a due row. The rule is not documented, so the owner has to choose."""
 
     MINUTE = "minute"
     """The cron text matches the minute of the clock: a skipped minute does not run, a repeated minute runs twice."""
@@ -285,14 +285,14 @@ def cron_runs(
     *,
     length: timedelta = timedelta(0),
 ) -> Iterator[datetime]:
-    """Yield the instants in ``[start, end)`` at which a row runs.
+    """Yield the instants in ``[start, end)`` of a row's runs.
 
     Args:
         text: The row's cron text.
         zone: The zone of the machine.
         start: An aware instant.
         end: An aware instant.
-        polling: The rule by which a look finds a row.
+        polling: The rule for a due row.
         length: The duration of a run; the server looks again after the run.
     """
     clock = WallClock(zone, start - _DAY, end + _DAY)

@@ -21,7 +21,7 @@ _DAY_OF_MONTH, _DAY_OF_WEEK = 2, 4
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A time at which only one of two readings runs.
+    """A time at which a single reading of two runs.
 
     Attributes:
         moment: The time, with the offset of the zone.
@@ -112,7 +112,7 @@ def _vixie(text: str) -> tuple[CronSchedule, ...]:
 def differences(
     ours: CronSchedule, other: Reading, zone: ZoneInfo, start: datetime, end: datetime
 ) -> Iterator[Difference]:
-    """Yield the times in ``[start, end)`` at which only one reading runs, in order.
+    """Yield the times in ``[start, end)`` at which a single reading runs, in order.
 
     Skip days with equal times in both readings, except around a clock change.
     """

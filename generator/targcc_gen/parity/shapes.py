@@ -55,14 +55,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class OneSided:
-    """A moment at which only one side runs; ``ran``: the old runner does."""
+    """A run of a single side; ``ran``: the old runner ran, not the new schedule."""
 
     at: datetime
     ran: bool
 
 
 def one_sided(olds: Iterable[datetime], news: Iterable[datetime]) -> list[OneSided]:
-    """Return the moments at which only one side runs, in order."""
+    """Return the runs of the old or the new side alone, in order."""
     old, new = set(olds), set(news)
     return [OneSided(moment, moment in old) for moment in sorted(old ^ new)]
 

@@ -51,10 +51,10 @@ def pyliteral(value: Any) -> str:  # noqa: PLR0911 - one line for each type
 def docstring(text: str, indent: int = 0) -> str:
     """Return `text` as a docstring in triple double quotes.
 
-    Blank lines separate paragraphs; other white space collapses to single spaces. The exact text of a description is kept elsewhere, as data.
+    Blank lines separate paragraphs; other white space collapses to single spaces, because code that needs the exact text has it as data.
 
     Args:
-        text: Any text that is not blank. Invisible characters are written as escapes.
+        text: Any text with a visible character. Invisible characters are written as escapes.
         indent: Indent of the docstring's later lines, in spaces.
     """
     paragraphs = [_visible(part) for part in re.split(r"\n\s*\n", text.strip())]

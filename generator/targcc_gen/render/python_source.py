@@ -59,8 +59,8 @@ def tidy(source: str) -> str:
     """Return a blueprint's output in black's style.
 
     Blueprints print black's style already, with two exceptions: a name or a text makes a line too long, or a statement of several
-    lines fits on one line. Importing black takes longer than rendering ten jobs, so black runs only when a line is too long or the
-    width of a line is in doubt.
+    lines fits on one line. Importing black takes longer than rendering ten jobs, so black runs in two cases only: a line is too long,
+    or the width or the brackets of a joined statement are in doubt.
     """
     lines = source.split("\n")
     if not all(fits(line) for line in lines if not _ALONE.match(line)):

@@ -200,14 +200,14 @@ def _queue_limits(spec: Spec) -> str:
 
 
 def _ordering(spec: Spec) -> str:
-    """Return the source of aging and pools of queues; empty without both."""
+    """Return the source of aging and pools of queues; empty if neither is set."""
     return "".join(
         f"        {name}={source(values)},\n" for name, values in ordering_of(spec).items()
     )
 
 
 def _calendars(spec: Spec) -> str:
-    """Return the source of the calendars, and of the calendars of whole queues; empty without both."""
+    """Return the source of the calendars, and of the calendars of whole queues; empty if neither is set."""
     queues = {
         name: _options_of(queue, ("calendar", "on_holiday"))
         for name, queue in spec.queues.items()
@@ -241,7 +241,7 @@ def _process_queues(spec: Spec) -> str:
 
 
 def _alerting(spec: Spec) -> str:
-    """Return the source of the project's alerts and on-call rotas; empty without both."""
+    """Return the source of the project's alerts and on-call rotas; empty if neither is set."""
     from targcc_gen.spec.dump import section_values
 
     sections = {"alerts": section_values(spec.alerts), "oncall": section_values(spec.oncall)}

@@ -275,7 +275,7 @@ class History:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no row tells of a past run."""
+        """Whether the history has no past run."""
         return not self.past
 
     def _leave_out(self, why: str, row: Row) -> None:
