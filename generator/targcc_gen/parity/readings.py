@@ -21,7 +21,7 @@ _DAY_OF_MONTH, _DAY_OF_WEEK = 2, 4
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A time at which a single reading of two runs.
+    """A time at which only one of two readings runs.
 
     Attributes:
         moment: The time, with the offset of the zone.

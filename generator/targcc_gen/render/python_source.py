@@ -23,7 +23,7 @@ _OPENS = re.compile(r"[(\[{]$")
 _CALL = re.compile(r"\w\($|[\[{]$")
 """The bracket of a call, a definition or a literal. black removes none of these brackets."""
 _MAY_GO_ON = re.compile(r"""[(\[{\\]\s*(?:#.*)?$|\S\s*\"{3}|\S\s*'{3}""")
-"""A line that may continue a statement: the line ends in an open bracket or a backslash, or a triple-quoted string may start in the line."""
+"""A line after which a statement may continue: the line ends in an open bracket or a backslash, or a triple-quoted string may start in the line."""
 _DEFINES = re.compile(r"(?: {4})?(?:@|class |def |async def )")
 
 
