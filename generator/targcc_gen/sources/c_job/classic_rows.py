@@ -204,7 +204,7 @@ def schedule(kind: str, timing: Timing) -> dict[str, Any]:
     """Return the ``JobSpec`` fields of a kind, ``enmJobType``.
 
     Raises:
-        Refused: The kind is unknown, or the schedule can not run.
+        Refused: The kind is unknown, or the schedule cannot run.
     """
     times = timing.times(kind)
     try:
