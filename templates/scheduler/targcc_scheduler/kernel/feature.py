@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -74,7 +75,14 @@ class Retention(Part):
 
 @dataclass(frozen=True, slots=True)
 class Routes(Part):
-    """An ``APIRouter`` of the REST API."""
+    """An ``APIRouter`` of the REST API.
+
+    Args:
+        paths: Beginnings of the router's paths after ``/api/``, such as ``overrides`` and ``jobs/*/overrides``. A command that calls one
+            of these paths in its own process imports this router only. Default: commands look here after all other routers.
+    """
+
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class Commands(Part):
     """A command, or a group of commands, of ``targcc``.
 
     Args:
-        name: Name of the command.
+        name: Name of the command; with the name of a kernel's group before it, such as ``job trend``, a command of that group.
         after: Name of the command before it in the help. Default: at the end.
     """
 
@@ -175,6 +183,17 @@ def installed() -> tuple[Feature, ...]:
 def is_installed(name: str) -> bool:
     """Return whether a feature is installed."""
     return any(feature.name == name for feature in installed())
+
+
+def left_out() -> tuple[Feature, ...]:
+    """Return the manifests of the built-in features that are not installed."""
+    features = import_module(f"{__package__.partition('.')[0]}.features")
+    names = [module.name for module in iter_modules(features.__path__) if module.ispkg]
+    return tuple(
+        import_module(f"{features.__name__}.{name}.feature").FEATURE
+        for name in names
+        if not is_installed(name)
+    )
 
 
 def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:

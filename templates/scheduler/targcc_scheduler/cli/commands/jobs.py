@@ -11,7 +11,6 @@ import click
 
 from ...core import humanize
 from ...features.overrides.schemas import OverrideOut
-from ...features.timeline.commands import job_trend
 from ...kernel.queries.models import Attempt
 from ...kernel.queries.statistics import JobStats
 from ...kernel.runs.values import On
@@ -334,8 +333,6 @@ def _isolation(job: JobDetailOut) -> str:
 
 
 # Commands that run, disable and enable a job.
-
-job_group.add_command(job_trend)
 
 
 def argument_options(command: Function) -> Function:

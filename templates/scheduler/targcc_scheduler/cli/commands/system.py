@@ -6,11 +6,10 @@ from datetime import datetime
 
 import click
 
-from ...core.humanize import duration
+from ...core.humanize import duration, mib
+from ...db.dialects.sqlite_driver import WORTH_TELLING, vacuum_advice
 from ...db.migrations.upgrade import DIALECTS, downgrade, known_revisions, sql_script
 from ...db.transactions import Store
-from ...features.doctor.databases import WORTH_TELLING, vacuum_advice
-from ...features.doctor.findings import mib
 from ...kernel.node.pruner import count_history
 from ...schema_setup import migrate as bring_up_to_date
 from ...web.api.schema import DoneOut, PauseIn

@@ -5,7 +5,7 @@ from ...kernel.feature import Commands, Feature, Pages, Routes
 FEATURE = Feature(
     __name__,
     parts=(
-        Routes("api:router"),
+        Routes("api:router", paths=("sessions", "tokens", "users", "views")),
         Pages("pages:router"),
         Pages("oidc_pages:router"),
         Commands("commands:user_group", "user", after="prune"),

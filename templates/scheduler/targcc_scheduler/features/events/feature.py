@@ -5,7 +5,7 @@ from ...kernel.feature import Commands, Feature, Pages, Routes
 FEATURE = Feature(
     __name__,
     parts=(
-        Routes("api:router"),
+        Routes("api:router", paths=("webhooks",)),
         Pages("pages:router"),
         Commands("commands:webhook_group", "webhook", after="secret"),
     ),

@@ -5,7 +5,7 @@ from ...kernel.feature import Commands, Feature, Pages, Routes
 FEATURE = Feature(
     __name__,
     parts=(
-        Routes("api:router"),
+        Routes("api:router", paths=("flows",)),
         Pages("pages:router"),
         Commands("commands:flow_group", "flow", after="inbox"),
     ),

@@ -5,7 +5,7 @@ from ...kernel.feature import Commands, Feature, Routes
 FEATURE = Feature(
     __name__,
     parts=(
-        Routes("api:router"),
+        Routes("api:router", paths=("owners", "jobs/*/owner")),
         Commands("commands:owner_group", "owner", after="docs"),
         Commands("commands:shadow_group", "shadow", after="owner"),
         Commands("commands:cutover_group", "cutover", after="shadow"),

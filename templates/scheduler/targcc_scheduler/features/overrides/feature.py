@@ -5,7 +5,7 @@ from ...kernel.feature import Commands, Feature, Pages, Routes
 FEATURE = Feature(
     __name__,
     parts=(
-        Routes("api:router"),
+        Routes("api:router", paths=("overrides", "jobs/*/overrides")),
         Pages("pages:router"),
         Commands("commands:override_group", "override", after="backfill"),
     ),

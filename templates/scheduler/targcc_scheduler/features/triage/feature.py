@@ -5,7 +5,10 @@ from ...kernel.feature import Commands, Feature, Pages, Routes
 FEATURE = Feature(
     __name__,
     parts=(
-        Routes("api:router"),
+        Routes(
+            "api:router",
+            paths=("inbox", "seen", "bulk", "jobs/*/backfill", "jobs/*/why", "runs/*/why"),
+        ),
         Pages("pages:router"),
         Commands("commands:inbox_group", "inbox", after="run"),
         Commands("commands:why", "why", after="limits"),
