@@ -175,7 +175,7 @@ def installed() -> tuple[Feature, ...]:
     for manifest in manifests:
         if missing := [name for name in manifest.needs if name not in known]:
             raise LookupError(
-                f"the feature {manifest.name} needs {' and '.join(missing)}, which FEATURES does not have"
+                f"the feature {manifest.name} needs {' and '.join(missing)}, which is not installed"
             )
     return manifests
 
