@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from ..features.accounts.roles import Principal, Role
+from ..core.identity import Principal, Role
 from ..kernel.feature import Routes, parts
 from ..scheduler import Scheduler
 from ..web.metrics import Metrics

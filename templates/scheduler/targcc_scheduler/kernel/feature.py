@@ -87,7 +87,29 @@ class Routes(Part):
 
 @dataclass(frozen=True, slots=True)
 class Pages(Part):
-    """An ``APIRouter`` of the dashboard."""
+    """An ``APIRouter`` of the dashboard.
+
+    Args:
+        sign_in: Whether the pages sign people in. An app whose host identifies people leaves such pages out.
+    """
+
+    sign_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identify(Part):
+    """A function of the scheduler that returns an :class:`~..core.identity.IdentityProvider`.
+
+    Args:
+        programs: Whether the provider identifies programs. An app whose host identifies people asks for programs only.
+    """
+
+    programs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grants(Part):
+    """A coroutine function ``(connection, role)`` that returns the grants of a custom role, none of an unknown role."""
 
 
 @dataclass(frozen=True, slots=True)

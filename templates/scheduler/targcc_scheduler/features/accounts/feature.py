@@ -1,13 +1,16 @@
 """The feature accounts: people who sign in, their roles, sessions and API tokens."""
 
-from ...kernel.feature import Commands, Feature, Pages, Routes
+from ...kernel.feature import Commands, Feature, Grants, Identify, Pages, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
         Routes("api:router", paths=("sessions", "tokens", "users", "views")),
-        Pages("pages:router"),
-        Pages("oidc_pages:router"),
+        Pages("pages:router", sign_in=True),
+        Pages("oidc_pages:router", sign_in=True),
+        Identify("providers:TokenProvider", programs=True),
+        Identify("providers:sessions_of"),
+        Grants("roles:grants_of"),
         Commands("commands:user_group", "user", after="prune"),
         Commands("commands:token_group", "token", after="user"),
         Commands("commands:role_group", "role", after="token"),

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import AuthError
+from ...core.identity import ACCOUNT_NAME
 from ...core.text import digest
 from . import model
-from .roles import ACCOUNT_NAME
 
 # Users: accounts with a password.
 

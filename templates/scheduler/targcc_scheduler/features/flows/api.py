@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
+from ...core.identity import Role
 from ...scheduler import Scheduler
 from ...web.api.common import (
     CONFLICT,
@@ -21,7 +22,6 @@ from ...web.api.common import (
 )
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor, require_job
-from ..accounts.roles import Role
 from . import queries
 from .schemas import FlowIn, FlowOut, RerunIn, flow_out
 

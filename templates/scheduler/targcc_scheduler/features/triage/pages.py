@@ -15,6 +15,7 @@ from starlette.datastructures import FormData
 from ...core import humanize
 from ...core.actor import Actor
 from ...core.errors import BulkError, UnknownBulk, UnknownFailure, UnknownJob
+from ...core.identity import Principal, Role
 from ...core.languages import gettext
 from ...core.numbers import priority_of, rate_of, whole, whole_or_error
 from ...core.search_language import SearchError, only
@@ -32,7 +33,6 @@ from ...web.dashboard.rendering import render
 from ...web.dashboard.runs import MOST, RunQuery
 from ...web.problems import Problem
 from ...web.state import get_scheduler
-from ..accounts.roles import Principal, Role
 from ..search.actions import looked_for
 from . import bulk_actions, bulk_queries, inbox
 from .bulk_actions import Wish, backfill, check

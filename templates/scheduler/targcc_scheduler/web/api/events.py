@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from ...core.identity import Principal, Role
 from ...core.states import RunState
-from ...features.accounts.roles import Principal, Role
 from ...features.batches import queries as batch_queries
 from ...features.batches.stream import batch_events
 from ...features.flows import queries as flow_queries

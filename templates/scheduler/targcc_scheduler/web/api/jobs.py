@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...features.accounts.roles import Role
+from ...core.identity import Role
 from ...features.timeline import upcoming
 from ...kernel.queries import chains as querie_chains
 from ...kernel.queries import jobs as querie_jobs

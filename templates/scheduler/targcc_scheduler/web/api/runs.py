@@ -11,9 +11,9 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ... import operations
+from ...core.identity import Principal, Role
 from ...core.search_language import joined, write
 from ...core.states import FINAL, RunState
-from ...features.accounts.roles import Principal, Role
 from ...features.search.actions import looked_for
 from ...kernel.queries import chains, runs
 from ...kernel.queries.chains import Relative, lineage

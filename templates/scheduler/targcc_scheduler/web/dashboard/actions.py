@@ -13,9 +13,9 @@ from ... import operations
 from ...core.actor import Actor
 from ...core.errors import ArgumentsError, RunStateError, UnknownJob
 from ...core.humanize import sentence
+from ...core.identity import Principal, Role
 from ...core.languages import gettext
 from ...core.states import RunState
-from ...features.accounts.roles import Principal, Role
 from ...features.legacy import owning
 from ...kernel.job_owner import Owner
 from ...project import current

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Response
 
-from ...features.accounts.roles import Principal, Role
+from ...core.identity import Principal, Role
 from ...kernel.jobs.definition import JobDefinition
 from ...scheduler import Scheduler
 from ..state import get_scheduler

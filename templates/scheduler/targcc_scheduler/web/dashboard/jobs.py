@@ -16,9 +16,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic.fields import FieldInfo
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.identity import Principal
 from ...core.languages import marked
 from ...core.search_language import only
-from ...features.accounts.roles import Principal
 from ...features.calendars.queries import calendars_of, changes, moved_there
 from ...features.overrides.effective import code_lines, shown
 from ...features.timeline import upcoming

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from ...core import humanize
 from ...core.humanize import NOTHING, clock, full, relative
+from ...core.identity import Principal, Role
 from ...core.languages import (
     Catalogue,
     Words,
@@ -34,7 +35,6 @@ from ...core.languages import (
 from ...core.search_language import only
 from ...core.states import RunState
 from ...core.text import harmless, isolated
-from ...features.accounts.roles import Principal, Role
 from ...kernel.queries.jobs import display_names
 from ...project import current
 from ...schedules.errors import CronError
