@@ -43,7 +43,10 @@ class AfterSettle(Part):
 
 @dataclass(frozen=True, slots=True)
 class ClaimCondition(Part):
-    """An SQL condition on ``c_JobRun`` that a run must fulfil to be claimed, composed into the claim once."""
+    """An SQLAlchemy condition on ``job_run`` that a run must fulfil to be claimed, such as ``job_run.c.JobName != "Frozen"``.
+
+    Each claim statement contains the condition, so the condition must be cheap. The condition's values are constants, and its result is never ``NULL``.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,7 @@ def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:
     )
 
 
+@cache
 def load(kind: type[Part]) -> tuple[Any, ...]:
-    """Import the objects of all parts of a kind."""
+    """Import the objects of all parts of a kind. A repeated call costs nothing."""
     return tuple(feature.load(part) for feature, part in parts(kind))

@@ -78,20 +78,10 @@ class Ownership:
     waiting: int = 0
 
 
-# Queries on ``c_JobOwner``. Claims use :data:`IS_OURS`.
+# Queries on ``c_JobOwner``. The claim condition is in ``features/legacy/claim.py``.
 
 _MANY = 500
 _LOCK = "first owner"
-
-IS_OURS = job_run.c.JobName.not_in(
-    sa.select(job_owner.c.JobName).where(
-        job_owner.c.Owner != sa.literal_column(f"'{Owner.NEW}'")  # a parameter costs more
-    )
-)
-"""Condition that this scheduler runs the job of a run. Part of each claim statement."""
-
-IS_OURS_SQL = f"JobName NOT IN (SELECT JobName FROM c_JobOwner WHERE Owner <> '{Owner.NEW}')"  # noqa: S608 - a constant
-"""The condition :data:`IS_OURS` for statements written as text."""
 
 _NOT_OURS = sa.select(job_owner.c.JobName, job_owner.c.Owner).where(
     job_owner.c.Owner != Owner.NEW, job_owner.c.JobName.in_(sa.bindparam("jobs", expanding=True))

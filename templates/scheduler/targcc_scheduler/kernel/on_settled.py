@@ -1,10 +1,11 @@
-"""After runs settle: tell dependents, batches and flows; cancel expired runs."""
+"""After runs settle: tell dependents and the installed features; cancel expired runs."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,10 +14,9 @@ from ..core.states import UNBEGUN, RunState
 from ..db.columns import UtcDateTime
 from ..db.dialects.frequent import FrequentStatement, is_among, listed
 from ..db.tables import job_run
-from ..features.batches import effects as batch_effects
-from ..features.flows import effects as flow_effects
 from . import deferred_keys, dependencies, limits
 from .effects import Effects, together
+from .feature import AfterSettle, load
 from .runs.claim import Row, claim_of
 from .runs.settle import settle
 from .runs.transition import is_in_state
@@ -82,45 +82,23 @@ def _end(row: Row) -> Settlement:
 
 
 # Settlements: apply the effects on dependents, whether a run ended or goes on.
+#
+# The order is: dependencies, the features in the order of ``FEATURES``, limits, deferred keys. Each function looks at ``ties`` first.
 
-Room: TypeAlias = Callable[[AsyncConnection, Sequence[Settlement], datetime], Awaitable[Effects]]
-_ROOMS: Sequence[Room] = (
-    dependencies.on_settled,
-    batch_effects.on_settled,
-    flow_effects.on_settled,
-    limits.on_settled,
-    deferred_keys.on_settled,
-)
-"""Handlers of settlements; each looks at ``Settlement.ties`` first."""
-Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Effects]]
-_REMOVALS = (
-    dependencies.removed,
-    batch_effects.removed,
-    flow_effects.removed,
-    limits.removed,
-    deferred_keys.removed,
-)
 _ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
-_SWEEPS: Sequence[Sweep] = (
-    sweep_expired,
-    dependencies.sweep,
-    batch_effects.sweep,
-    flow_effects.sweep,
-    deferred_keys.sweep,
-)
 
 
 async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
     """Return whether :func:`sweep` may find work.
 
-    That is so while a run waits for other runs or for capacity, a run has expired, or a batch or flow is in progress.
+    That is so while a run waits for other runs or for capacity, a run has expired, or work of a feature, such as a batch, is in progress.
     """
-    return (
-        bool(await connection.scalar(_ANY_WAITS))
-        or await any_expired(connection, now)
-        or await batch_effects.any_goes_on(connection)
-        or await flow_effects.any_goes_on(connection)
-    )
+    if await connection.scalar(_ANY_WAITS) or await any_expired(connection, now):
+        return True
+    for feature in load(AfterSettle):
+        if await feature.any_goes_on(connection):
+            return True
+    return False
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
@@ -128,8 +106,13 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
 
     Such effects come from expired runs, and from nodes of an earlier release, which settle and remove runs without telling dependents.
     """
-    found = [await one(connection, now) for one in _SWEEPS]
-    return together(found)
+    sweeps = (
+        sweep_expired,
+        dependencies.sweep,
+        *(feature.sweep for feature in load(AfterSettle)),
+        deferred_keys.sweep,
+    )
+    return together([await step(connection, now) for step in sweeps])
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Effects:
@@ -137,8 +120,7 @@ async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetim
     tied = [row for row in rows if row.Ties]
     if not tied:
         return Effects()
-    found = [await one(connection, tied, now) for one in _REMOVALS]
-    return together(found)
+    return together([await step.removed(connection, tied, now) for step in _followers()])
 
 
 async def on_settled(
@@ -148,5 +130,9 @@ async def on_settled(
     tied = [item for item in settled if item.ties]
     if not tied:
         return Effects()
-    found = [await room(connection, tied, now) for room in _ROOMS]
-    return together(found)
+    return together([await step.on_settled(connection, tied, now) for step in _followers()])
+
+
+@cache
+def _followers() -> tuple[Any, ...]:
+    return dependencies, *load(AfterSettle), limits, deferred_keys

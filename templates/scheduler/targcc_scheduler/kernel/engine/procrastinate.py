@@ -13,9 +13,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ...core.clock import Clock, together
@@ -23,9 +25,8 @@ from ...core.outage import Outage
 from ...core.pools import Pool
 from ...core.states import RunState
 from ...db.dialects import known
-from ..job_owner import IS_OURS_SQL
 from ..runs.claim import lock_queue
-from ..runs.create import refused_by
+from ..runs.create import CLAIMABLE, refused_by
 from ..runs.values import ASKS
 from .port import Submission, Worker
 from .procrastinate_entries import (
@@ -63,11 +64,11 @@ _LISTENING_ENDS_SECONDS, _CANCELLED_AGAIN_SECONDS = 5.0, 0.2
 """Time limit for closing the listening connections, after which the node stops anyway; interval between repeated cancellations."""
 _BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
 
-_WAITS = f"""({IS_OURS_SQL} AND (
+_WAITS = f"""(
     State = '{RunState.ENQUEUED}'
     OR (State IN ('{RunState.SCHEDULED}', '{RunState.RETRYING}') AND DueAt <= now()
         AND (LimitKey IS NULL OR substr(LimitKey, 1, 1) <> '{ASKS}'))
-))"""
+)"""
 _NOT_REFUSED = "(RefusedBy IS NULL OR RefusedBy NOT LIKE :refused)"
 
 
@@ -81,23 +82,30 @@ class _Next:
     of_ids: sa.TextClause
 
 
+def _claimable() -> str:
+    """Return the claim conditions of the installed features as text for ``sa.text``."""
+    text = CLAIMABLE.compile(dialect=postgresql.dialect(paramstyle="named"))
+    return str(text).replace(":", r"\:")  # a colon begins no parameter
+
+
+@cache
 def _next(order: str) -> _Next:
     what = "SELECT Id, Queue, Priority, DueAt, RefusedBy IS NOT NULL AS refused"
-    waits = f"{_WAITS} AND {_NOT_REFUSED}"
-    of_one = f"{what} FROM c_JobRun WHERE {{which}} AND {waits} ORDER BY {order} LIMIT :count"
+    waits = f"{_claimable()} AND {_WAITS} AND {_NOT_REFUSED}"
+    next_ones = f"{waits} ORDER BY {order} LIMIT :count"
     overdue = f"""
         {what} FROM (
             SELECT *, row_number() OVER (PARTITION BY JobName ORDER BY {order}) AS place
-            FROM c_JobRun AS run
+            FROM c_JobRun
             WHERE {waits} AND DueAt < now() - make_interval(secs => {_LOST_ENTRY_SECONDS})
-            AND Queue IN :queues AND {NOT_PAUSED.format(queue="run.Queue")}
+            AND Queue IN :queues AND {NOT_PAUSED.format(queue="c_JobRun.Queue")}
         ) AS run
         WHERE place <= {_SWEEP_SIZE}
         ORDER BY Id
         """  # noqa: S608 - constants of this module
     return _Next(
-        sa.text(of_one.format(which="JobName = :job_name")),
-        sa.text(of_one.format(which="Queue = :queue")),
+        sa.text(f"{what} FROM c_JobRun WHERE JobName = :job_name AND {next_ones}"),
+        sa.text(f"{what} FROM c_JobRun WHERE Queue = :queue AND {next_ones}"),
         sa.text(overdue).bindparams(sa.bindparam("queues", expanding=True)),
         sa.text(f"{what} FROM c_JobRun WHERE Id = ANY (:ids) AND {waits} ORDER BY Id"),
     )
@@ -107,8 +115,8 @@ _POINTS = (
     "Priority + extract(epoch FROM now() - DueAt) / (CAST(:aging AS jsonb) ->> Queue)::integer"
 )
 """Points of a run in a queue with ageing; NULL in any other queue."""
-_PLAIN = _next("Priority DESC, DueAt, Id")
-_AGED = _next(f"coalesce({_POINTS}, Priority) DESC, DueAt, Id")
+_PLAIN = "Priority DESC, DueAt, Id"
+_AGED = f"coalesce({_POINTS}, Priority) DESC, DueAt, Id"
 
 
 class ProcrastinateEngine:
@@ -133,7 +141,7 @@ class ProcrastinateEngine:
         self._clock = clock
         self._poll = poll
         self._aging = dict(aging or {})
-        self._next = _AGED if aging else _PLAIN
+        self._next = _next(_AGED if aging else _PLAIN)
         self._app = make_app(engine.url)
         self._draining = asyncio.Event()
         self._due_later = asyncio.Event()

@@ -20,10 +20,9 @@ from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_maintenance, job_queue, job_run, job_server
 from .. import maintenance_windows as calendar_model
 from ..effects import Ready
-from ..job_owner import IS_OURS
 from ..limit_claims import KeyCapacities
 from ..limits import keeps_capacity, policies_of, with_capacity
-from .create import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
+from .create import CLAIMABLE, NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
 from .settle import settle
 from .transition import is_in_state, state_line, transition
 from .values import (
@@ -89,7 +88,7 @@ _CANDIDATE = (
 # Skip locked rows: the transaction with the lock either takes the run, or releases the run to be offered again. SQLite has one writer, so
 # there is no row to skip.
 _OFFERED = (
-    sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, IS_OURS).with_for_update(skip_locked=True)
+    sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, CLAIMABLE).with_for_update(skip_locked=True)
 )
 _WAITS_IN_QUEUE = (
     job_run.c.State == RunState.ENQUEUED,
@@ -106,7 +105,7 @@ def _points(run: sa.FromClause) -> sa.ColumnElement[Any]:
 def _next_of_job(urgency: sa.ColumnElement[Any]) -> FrequentStatement:
     return FrequentStatement(
         sa.select(*_CANDIDATE)
-        .where(*_WAITS_IN_QUEUE, job_run.c.JobName == sa.bindparam("job"), NOT_REFUSED, IS_OURS)
+        .where(*_WAITS_IN_QUEUE, job_run.c.JobName == sa.bindparam("job"), NOT_REFUSED, CLAIMABLE)
         .order_by(urgency.desc(), job_run.c.DueAt, job_run.c.Id)
         .limit(sa.bindparam("count"))
         .with_for_update(skip_locked=True)
@@ -120,7 +119,7 @@ _MAY_GO = (
     sa.not_(is_among(job_run.c.Id, listed("chosen", sa.BigInteger))),
     job_run.c.LostWorkers <= sa.bindparam("most_lost"),
     NOT_REFUSED,
-    IS_OURS,
+    CLAIMABLE,
 )
 _NEXT_WAITING = FrequentStatement(
     sa.select(*_CANDIDATE)
@@ -565,7 +564,7 @@ _BECOME_RUNNING = FrequentStatement(
         IS_ONE_OF,
         IS_DUE,
         NOT_EXPIRED,
-        IS_OURS,
+        CLAIMABLE,
         job_run.c.LostWorkers <= sa.bindparam("most_lost"),
         sa.or_(NEEDS_NO_CAPACITY, is_among(job_run.c.Id, listed("with_room", sa.BigInteger))),
         HAS_PLACE,
@@ -708,7 +707,7 @@ def claim_of(
 # The fast claim serves *plain* runs. A plain run:
 # - has a job and a queue without a limit, or capacity under a limit key that no run waits for;
 # - has cost fewer than ``POISON_AFTER`` workers and has not expired;
-# - belongs to this server, and to a job that the node can perform.
+# - fulfils the claim conditions of the installed features, and belongs to a job that the node can perform.
 # SQL conditions decide everything about a plain run, so one round trip replaces four in a transaction. Entries of other waiting runs stay
 # for a claim in a transaction.
 
@@ -747,7 +746,7 @@ class Taken:
 _IS_PLAIN = (
     is_among(job_run.c.JobName, listed("plain", sa.Text)),
     job_run.c.LostWorkers <= sa.bindparam("most_lost"),
-    IS_OURS,
+    CLAIMABLE,
     NOT_EXPIRED,
 )
 """Match plain runs. The parameter ``plain`` lists the jobs."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from ...core.states import FINAL, RunState
 from ...db.columns import UtcDateTime
@@ -16,7 +18,7 @@ from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_run
 from .. import blob_rows, error_groups, statistics
-from ..job_owner import IS_OURS
+from ..feature import ClaimCondition, load
 from .transition import OTHER, first_state, is_free, is_in_state, state_line, transition
 from .values import Ending, NewRun, Tie, has_its_keys, is_mark, shard_of_process
 
@@ -143,13 +145,28 @@ NOT_REFUSED = sa.or_(
     job_run.c.RefusedBy.is_(None), job_run.c.RefusedBy.not_like(sa.bindparam("refused"))
 )
 """Match runs that no node with a given fingerprint has refused. The parameter ``refused`` is the result of :func:`refused_by`."""
+
+
+class _ClaimConditions(FunctionElement[Any]):
+    type = sa.types.NullType()  # with Boolean, SQLAlchemy would compare the result with 1 on SQLite
+    inherit_cache = True
+
+
+@compiles(_ClaimConditions)
+def _compose(_: _ClaimConditions, compiler: Any, **options: Any) -> str:
+    conditions = sa.and_(sa.true(), *load(ClaimCondition))
+    return f"({compiler.process(conditions, **{**options, 'literal_binds': True})})"
+
+
+CLAIMABLE = _ClaimConditions()
+"""Match runs that fulfil the claim conditions of the installed features. Composed when a statement is compiled, once for each statement."""
 _WAITING_WORK = FrequentStatement(
     sa.select(
         sa.exists()
-        .where(job_run.c.State == RunState.ENQUEUED, _MINE, NOT_REFUSED, IS_OURS)
+        .where(job_run.c.State == RunState.ENQUEUED, _MINE, NOT_REFUSED, CLAIMABLE)
         .label("waits"),
         sa.select(sa.func.min(job_run.c.DueAt))
-        .where(is_in_state(*WAITS_FOR_ITS_TIME), _MINE, IS_OURS)
+        .where(is_in_state(*WAITS_FOR_ITS_TIME), _MINE, CLAIMABLE)
         .scalar_subquery()
         .label("next_due"),
     )

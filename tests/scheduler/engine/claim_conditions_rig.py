@@ -1,0 +1,76 @@
+"""A program with some features: runs three jobs, and prints their states and how many of its claim statements ask for owners."""
+
+import asyncio
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from rt_tools import QUICK
+from targcc_scheduler import JobContext, Scheduler, Settings, features, job
+from targcc_scheduler.db.dialects.frequent import FrequentStatement
+from targcc_scheduler.project import Project, configure
+
+
+@job(name="Moved")
+def moved(_: JobContext) -> None:
+    """Run by the old server, if anybody asks."""
+
+
+@job(name="Frozen", concurrency=1)
+def frozen(_: JobContext) -> None:
+    """Held by a condition of a feature of the project."""
+
+
+@job(name="Ordinary")
+def ordinary(_: JobContext) -> None:
+    """Held by nothing."""
+
+
+def claims() -> Iterator[sa.Executable]:
+    """Yield the statements that choose or claim runs."""
+    from targcc_scheduler.kernel.engine import procrastinate
+    from targcc_scheduler.kernel.engine.procrastinate_entries import ENTRIES
+    from targcc_scheduler.kernel.runs import claim, create
+
+    yield claim._OFFERED
+    for module in (claim, create):
+        for value in vars(module).values():
+            if isinstance(value, FrequentStatement):
+                yield value._statement
+    yield claim._statement(ENTRIES, keyed=True)._statement
+    following = procrastinate._next(procrastinate._AGED)
+    yield from (getattr(following, field.name) for field in dataclasses.fields(following))
+
+
+async def main(url: str, will_run: list[str]) -> None:
+    """Run the jobs."""
+    settings = Settings(_env_file=None, database_url=url, **QUICK)
+    scheduler = Scheduler(settings, jobs_package=__name__)
+    await scheduler.start(schedule=False)
+    ids = {name: await scheduler.enqueue(name) for name in ("Moved", "Frozen", "Ordinary")}
+    for name in will_run:
+        await scheduler.wait(ids[name], 40)
+    await scheduler.wait(await scheduler.enqueue("Ordinary"), 40)  # after the turns of the others
+    async with scheduler.store.read() as connection:
+        dialect = connection.dialect
+        found = await connection.execute(sa.text("SELECT Id, State FROM c_JobRun"))
+        states = {row[0]: row[1] for row in found}
+    await scheduler.stop()
+    texts = [str(statement.compile(dialect=dialect)) for statement in claims()]
+    print(
+        json.dumps(
+            {
+                "states": {name: states[run_id] for name, run_id in ids.items()},
+                "asking": sum("c_JobOwner" in text for text in texts),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    url, installed, own, will_run = json.loads(sys.argv[1])
+    features.FEATURES = tuple(installed)
+    configure(Project(name="acme", package="acme", database_url=url, features=tuple(own)))
+    asyncio.run(main(url, will_run))
