@@ -20,6 +20,10 @@ _.delivery  # RunEvent
 _.retry_at
 _.ManualClock  # Scheduler(clock=…) in their tests
 
+# Manifests of features, as text.
+GOES_ON
+UNSEALED
+
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops
 

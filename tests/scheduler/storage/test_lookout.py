@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
-from targcc_scheduler import Actor, ActorKind
+from targcc_scheduler import Actor, ActorKind, features
 from targcc_scheduler.db import poller, tables
 from targcc_scheduler.db.poller import Poller
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.overrides import rows as override_rows
 from targcc_scheduler.features.triage import bulk
+from targcc_scheduler.kernel import changes, feature
 from targcc_scheduler.kernel import job_owner as owners
 from targcc_scheduler.kernel.audit import audit
 from targcc_scheduler.kernel.job_owner import Owner
@@ -85,6 +86,10 @@ CHANGES = [
 """What a look shows, and a change that it has to show."""
 
 
+def mark(seen, name):
+    return seen.marks[name] if name in seen.marks else getattr(seen, name)
+
+
 async def test_a_look_shows_each_change_and_nothing_where_nothing_has_changed(store):
     before = await store.lookout.look()
     assert (before.beats, before.nodes) == ((), ())  # its one row is no node
@@ -92,15 +97,29 @@ async def test_a_look_shows_each_change_and_nothing_where_nothing_has_changed(st
         async with store.write() as connection:
             await change(connection)
         seen = await store.lookout.look()
-        assert getattr(seen, name) != getattr(before, name), (name, before)
+        assert mark(seen, name) != mark(before, name), (name, before)
         before = await store.lookout.look()
-        assert {key: getattr(seen, key) for key, _ in CHANGES} == {
-            key: getattr(before, key) for key, _ in CHANGES
+        assert {key: mark(seen, key) for key, _ in CHANGES} == {
+            key: mark(before, key) for key, _ in CHANGES
         }
-    assert not before.unsealed
+    assert not before.marks["unsealed"]
     async with store.write() as connection:
         await audit(connection, DANA, "pause", NOW)
-    assert (await store.lookout.look()).unsealed == store.dialect.many_writers
+    seen = await store.lookout.look()
+    assert seen.marks["unsealed"] == store.dialect.many_writers
+
+
+async def test_a_feature_that_is_not_installed_is_not_polled(store, monkeypatch):
+    monkeypatch.setattr(features, "FEATURES", ("overrides",))
+    caches = (feature.installed, feature.load, changes._poll)
+    for cached in caches:
+        getattr(cached, "cache_clear", lambda: None)()
+    try:
+        assert (await store.lookout.look()).marks.keys() == {"overrides"}
+    finally:
+        monkeypatch.undo()
+        for cached in caches:
+            getattr(cached, "cache_clear", lambda: None)()
 
 
 class Counted:

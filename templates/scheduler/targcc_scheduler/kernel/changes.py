@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,13 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..db.dialects.frequent import FrequentStatement
 from ..db.tables import job_server
-from ..features.alerts import model as alert_model
-from ..features.overrides import rows as override_rows
-from ..features.triage import bulk
-from . import audit_chain as chain
 from . import job_owner as owners
 from . import releases
 from . import text_index as index_keeper
+from .feature import Change, load, parts
 from .node import nodes
 from .node.nodes import Beat
 from .releases import NodeState
@@ -38,14 +37,11 @@ class PollResult:
         orphans: Whether a running run belongs to a node that does not exist.
         running: Whether any run is running.
         waiting: Whether any run waits, including runs that are not due yet.
-        alerts: Mark of the jobs that have alert rules.
         releases: Mark of the releases.
         unknown: Whether runs wait for a node that knows their job.
         owners: Mark of the job owners.
-        overrides: Mark of the overrides.
-        bulk: Whether a bulk action is in progress.
         texts: Whether texts wait to be indexed, or messages wait to be sent to webhooks.
-        unsealed: Whether an audit row has no place in the audit chain yet.
+        marks: Marks of the features, by the names of their ``Change`` parts.
     """
 
     at: float
@@ -54,31 +50,32 @@ class PollResult:
     orphans: bool
     running: bool
     waiting: bool
-    alerts: Mark
     releases: Mark
     unknown: bool
     owners: Mark
-    overrides: Mark
-    bulk: bool
     texts: bool
-    unsealed: bool
+    marks: Mapping[str, Mark]
 
 
 _SERVER = job_server.c
 _ONE = sa.select(sa.literal_column("1").label("one")).subquery()
-_LOOK = FrequentStatement(
-    sa.select(
+
+
+@cache
+def _poll() -> tuple[FrequentStatement, tuple[str, ...]]:
+    """Build the statement of all polls, with the names of the features' marks.
+
+    The statement returns a row for each node, or one row if there is no node; marks do not depend on the node and are computed once.
+    """
+    statement = sa.select(
         nodes.ORPHANS.label("orphans"),
         nodes.RUNNING.label("running"),
         nodes.WAITING_RUNS.label("waiting"),
-        alert_model.MARK.label("alerts"),
         releases.MARK.label("releases"),
         eligibility.ARE_UNKNOWN.label("unknown"),
         *(part.label(f"owners_{number}") for number, part in enumerate(owners.MARKS)),
-        override_rows.MARK.label("overrides"),
-        bulk.GOES_ON.label("bulk"),
         index_keeper.WAITS.label("texts"),
-        chain.IS_UNSEALED.label("unsealed"),
+        *(mark.label(f"mark_{number}") for number, mark in enumerate(load(Change))),
         _SERVER.Id,
         _SERVER.ProcessId,
         _SERVER.HeartbeatAt,
@@ -87,14 +84,14 @@ _LOOK = FrequentStatement(
         _SERVER.Fingerprint,
         _SERVER.DrainRequestedBy,
     ).select_from(_ONE.outerjoin(job_server, sa.true()))
-)
-"""Select a row for each node, or one row if there is no node; marks do not depend on the node and are computed once."""
+    return FrequentStatement(statement), tuple(part.name for _, part in parts(Change))
 
 
 async def see(connection: AsyncConnection) -> PollResult:
     """Poll all subjects."""
     at = time.monotonic()
-    rows = await _LOOK.all(connection, {})
+    statement, names = _poll()
+    rows = await statement.all(connection, {})
     first = rows[0]
     servers = [row for row in rows if row.Id is not None]
     return PollResult(
@@ -109,12 +106,9 @@ async def see(connection: AsyncConnection) -> PollResult:
         orphans=bool(first.orphans),
         running=bool(first.running),
         waiting=bool(first.waiting),
-        alerts=first.alerts,
         releases=first.releases,
         unknown=bool(first.unknown),
         owners=(first.owners_0, first.owners_1, first.owners_2),
-        overrides=first.overrides,
-        bulk=bool(first.bulk),
         texts=bool(first.texts),
-        unsealed=bool(first.unsealed),
+        marks={name: getattr(first, f"mark_{number}") for number, name in enumerate(names)},
     )

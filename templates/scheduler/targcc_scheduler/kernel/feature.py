@@ -51,7 +51,7 @@ class ClaimCondition(Part):
 
 @dataclass(frozen=True, slots=True)
 class Change(Part):
-    """A scalar subquery whose value differs after each change of a subject.
+    """A scalar subquery whose value differs after each change of a subject, or a condition; part of the one statement of a poll.
 
     Args:
         name: Key of the value in :attr:`~.changes.PollResult.marks`.

@@ -56,9 +56,9 @@ class OverrideWatch:
         while True:
             try:
                 seen = await store.lookout.next(within)
-                if seen.overrides != mark or any(map(self._is_over, self._seen)):
+                if seen.marks["overrides"] != mark or any(map(self._is_over, self._seen)):
                     await self.look(store, ends=ends())
-                    mark = seen.overrides
+                    mark = seen.marks["overrides"]
                 self._looked = uptime()
                 self._outage.over()
             except OUTAGES as error:

@@ -244,10 +244,10 @@ class Heartbeat:
         me, executor = self.id, self.executor
         if executor is not None:
             await self._tend(executor, me, is_any=seen.running)
-        if seen.alerts != self._alerts:
+        if seen.marks.get("alerts") != self._alerts:
             async with self._services.store.read() as connection:
                 self._alert_queue.alerted = await alert_model.alerted_jobs(connection)
-            self._alerts = seen.alerts
+            self._alerts = seen.marks.get("alerts")
         lost = self._detector.observe([self._marked(beat) for beat in seen.beats], seen.at)
         if lost or seen.orphans:
             await self._rescue(lost)

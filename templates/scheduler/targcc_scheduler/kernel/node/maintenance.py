@@ -131,7 +131,10 @@ class Maintenance:
     async def work_off(self) -> None:
         """Work on bulk operations, until :meth:`end`."""
         await self._when_seen(
-            "working on many runs", lambda seen: seen.bulk, self.bulk_once, _BULK_SECONDS
+            "working on many runs",
+            lambda seen: bool(seen.marks.get("bulk")),
+            self.bulk_once,
+            _BULK_SECONDS,
         )
 
     async def bulk_once(self) -> None:
@@ -167,7 +170,10 @@ class Maintenance:
         """
         if self._services.store.dialect.many_writers:
             await self._when_seen(
-                "chaining the audit", lambda seen: seen.unsealed, self.chain_once, _BULK_SECONDS
+                "chaining the audit",
+                lambda seen: bool(seen.marks.get("unsealed")),
+                self.chain_once,
+                _BULK_SECONDS,
             )
 
     async def chain_once(self) -> None:
