@@ -22,6 +22,7 @@ from .. import error_groups, limits, on_settled, releases
 from ..changes import PollResult
 from ..engine.submit import hand_on
 from ..jobs.definition import JobDefinition
+from ..poller import poller_of
 from ..runs.values import Settlement
 from ..worker import claimer
 from ..worker.node_services import NodeServices
@@ -100,10 +101,10 @@ class Maintenance:
         within: float,
     ) -> None:
         """Call ``once`` whenever a poll result shows work, until :meth:`end`."""
-        lookout, outage, wait = self._services.store.lookout, Outage(log, what), within
+        poller, outage, wait = poller_of(self._services.store), Outage(log, what), within
         while not self._ending.is_set():
             try:
-                if there_is_some(await lookout.next(wait)):
+                if there_is_some(await poller.next(wait)):
                     await once()
                 outage.over()
                 wait = within

@@ -15,6 +15,7 @@ from ...features.alerts.loops import AT_ONCE, AlertQueue, watch_of
 from ...features.overrides.loops import OverrideWatch
 from ..blobs import ContentKeeper
 from ..jobs.definition import JobDefinition
+from ..poller import poller_of
 from ..runs.values import Settlement
 from ..worker.executor import Executor
 from ..worker.node_services import NodeServices
@@ -231,7 +232,7 @@ class Node:
     async def _end_heartbeat(self) -> None:
         self._heartbeat.end()
         self.rounds.end()
-        self._services.store.lookout.hurry()
+        poller_of(self._services.store).hurry()
         beating = [task for task in self._tasks if task.get_name() in _END_THEMSELVES]
         if beating:
             await asyncio.wait(beating, timeout=_HEARTBEAT_ENDS_SECONDS)
