@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -74,6 +75,28 @@ class Loop(Part):
 @dataclass(frozen=True, slots=True)
 class Retention(Part):
     """A coroutine function ``(connection, before, now)`` that removes old rows of a small table once a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedTable(Part):
+    """An SQLAlchemy table of the feature. ``targcc migrate`` creates the table, and adds columns that later releases of the feature declare.
+
+    A column that is added later may be empty. The table has a ``MetaData`` of its own. ``info={"job": "job_name"}`` of the table names the
+    column with the name of a job: people whose role is for some jobs then see the rows of these jobs. Without it they see no rows.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot(Part):
+    """A coroutine function ``(connection, job, run, now)`` that returns sentences which explain why a job or run does not run.
+
+    The function gets the name of the job, and the :class:`~.queries.models.Run` or ``None`` for the job itself.
+
+    Args:
+        first: Whether the sentences come before all other reasons, because the feature keeps the run from starting.
+    """
+
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +195,11 @@ class Feature:
         self.name = self.package.rpartition(".")[2]
         self.needs = tuple(needs)
         self.parts = tuple(parts)
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the feature."""
+        return Path(str(import_module(f"{self.package}.feature").__file__)).parent
 
     def load(self, part: Part) -> Any:
         """Import the object of a part."""
