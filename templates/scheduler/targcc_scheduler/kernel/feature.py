@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .effects import Effects
-    from .runs.values import Settlement
+    from .runs.values import NewRun, RunId, Settlement
 
 P = TypeVar("P", bound="Part")
 
@@ -51,6 +51,11 @@ class ClaimCondition(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class Jobs(Part):
+    """A function of the project that yields jobs which targcc.yaml declares: pairs of a name for messages, and a declaration or an error."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change(Part):
     """A scalar subquery whose value differs after each change of a subject, or a condition; part of the one statement of a poll.
 
@@ -73,8 +78,22 @@ class Loop(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class AtRerun(Part):
+    """An object with the functions of :class:`Rejoining`; the object is usually the module ``"effects:"`` itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needed(Part):
+    """An SQLAlchemy condition on ``job_run``: matching runs, and their history, stay whatever their age."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retention(Part):
-    """A coroutine function ``(connection, before, now)`` that removes old rows of a small table once a day."""
+    """A coroutine function ``(connection, before, now, most) -> int`` that removes old rows of the feature once a day.
+
+    The function removes up to ``most`` rows that ended before the instant ``before``, or by an age of the feature's own, and returns their
+    number. Until the number is 0, the function is called again, each time in a transaction of its own.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +188,22 @@ class Follower(Protocol):
 
     async def any_goes_on(self, connection: AsyncConnection) -> bool:
         """Return whether :meth:`sweep` may find work."""
+
+
+class Rejoining(Protocol):
+    """Gives reruns the places of their old runs."""
+
+    async def rejoin(self, connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
+        """Return the reruns with the places of the runs that they replace. The reruns are inserted afterwards, in the same transaction."""
+
+    async def stood_for(
+        self,
+        connection: AsyncConnection,
+        runs: Sequence[NewRun],
+        ids: Sequence[RunId],
+        now: datetime,
+    ) -> Effects:
+        """Apply the effects of reruns that were not inserted, since an existing run stands for each; ``ids`` are in the order of ``runs``."""
 
 
 class Background(Protocol):

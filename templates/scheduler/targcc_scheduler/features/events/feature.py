@@ -1,10 +1,11 @@
 """The feature events: webhooks and handlers of events."""
 
-from ...kernel.feature import Commands, Feature, Pages, Routes
+from ...kernel.feature import Commands, Feature, Pages, Retention, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
+        Retention("model:remove_old"),
         Routes("api:router", paths=("webhooks",)),
         Pages("pages:router"),
         Commands("commands:webhook_group", "webhook", after="secret"),

@@ -381,12 +381,14 @@ async def deliveries(
     return [_message_of(row) for row in found]
 
 
-async def remove_old(connection: AsyncConnection, now: datetime) -> None:
-    """Delete delivered and failed messages older than :data:`KEPT_FOR`."""
+async def remove_old(connection: AsyncConnection, _: datetime, now: datetime, __: int) -> int:
+    """Disable unheard handlers, and delete delivered and failed messages older than :data:`KEPT_FOR`. Return 0: all is done at once."""
+    await give_up_unheard(connection, now)
     old = sa.delete(job_delivery).where(
         _message.DueAt.is_(None), _message.CreatedAt < now - KEPT_FOR
     )
     await connection.execute(old)
+    return 0
 
 
 # Handlers in the code. Handlers get the same messages as webhooks. A message is due until its handler returns.

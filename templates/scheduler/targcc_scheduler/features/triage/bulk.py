@@ -145,15 +145,16 @@ async def undone_by(connection: AsyncConnection, bulk_id: int) -> int | None:
     return found
 
 
-async def remove_old(connection: AsyncConnection, before: datetime) -> None:
-    """Delete operations that ended before an instant; keep an operation while its undo is running."""
+async def remove_old(connection: AsyncConnection, before: datetime, _: datetime, most: int) -> int:
+    """Delete up to ``most`` operations that ended before an instant, and return their number. Keep an operation while its undo is running."""
     c, undo = job_bulk.c, job_bulk.alias("undo")
     is_undone = sa.exists().where(undo.c.Undoes == c.Id, undo.c.Status == RUNNING)
     old = sa.select(c.Id).where(c.EndedAt < before, ~is_undone)
-    ids = list(await connection.scalars(old))
+    ids = list(await connection.scalars(old.order_by(c.Id).limit(most)))
     for column in (job_bulk_run.c.BulkId, c.Id):
         among = known.of(connection).among(column, ids)
         await connection.execute(sa.delete(column.table).where(among))
+    return len(ids)
 
 
 # One step's effects on some runs. A run whose state does not allow the action stays unchanged.

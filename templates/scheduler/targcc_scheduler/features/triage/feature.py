@@ -1,11 +1,11 @@
 """The feature triage: inbox of error groups, bulk operations, reasons why a job does not run."""
 
-from ...kernel.feature import Change, Commands, Feature, Pages, Routes
+from ...kernel.feature import Commands, Feature, Pages, Retention, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
-        Change("bulk:GOES_ON", "bulk"),
+        Retention("bulk:remove_old"),
         Routes(
             "api:router",
             paths=("inbox", "seen", "bulk", "jobs/*/backfill", "jobs/*/why", "runs/*/why"),
