@@ -28,7 +28,7 @@ LAYERS = (
     ("web",),
     ("cli",),
     ("features",),
-    ("testing", "pytest_plugin"),
+    ("testing", "feature_contract", "pytest_plugin"),
     ("__init__", "__main__"),
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
