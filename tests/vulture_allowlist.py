@@ -21,8 +21,14 @@ _.retry_at
 _.ManualClock  # Scheduler(clock=…) in their tests
 
 # Manifests of features, as text.
+<<<<<<< HEAD
 GOES_ON
 UNSEALED
+=======
+_.flow_declarations
+_.IS_NEEDED
+_.IS_OURS
+>>>>>>> A
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops

@@ -52,7 +52,10 @@ class ClaimCondition(Part):
 
 @dataclass(frozen=True, slots=True)
 class Jobs(Part):
-    """A function of the project that yields jobs which targcc.yaml declares: pairs of a name for messages, and a declaration or an error."""
+    """A function that takes the :class:`Project` and yields the jobs that targcc.yaml declares beside the job files.
+
+    The function yields pairs: a name for messages, and a declaration or an error.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ class Commands(Part):
 
 
 class Follower(Protocol):
-    """Applies the effects of runs that settled or were removed."""
+    """Applies the effects of runs that settled or were removed. Runs without ties, see :class:`~.runs.values.Tie`, are left out."""
 
     async def on_settled(
         self, connection: AsyncConnection, settled: Sequence[Settlement], now: datetime

@@ -19,7 +19,7 @@ from ...db.dialects import known
 from ...db.tables import job_link, job_run
 from .. import deferred_keys, dependencies, row_locks
 from ..effects import Effects, Ready, together
-from ..feature import AtRerun, load
+from ..feature import AtRerun, Rejoining, load
 from .operate import again
 from .values import After, NewRun, RunId, Settlement, Tie
 
@@ -118,12 +118,13 @@ async def _create(
     if not runs:
         return []
     ended = await dependencies.outcomes(connection, runs)
-    for feature in load(AtRerun):
+    features: Sequence[Rejoining] = load(AtRerun)
+    for feature in features:
         runs = await feature.rejoin(connection, runs)
     runs = [dependencies.prepared(run, ended) for run in runs]
     made = await deferred_keys.insert_many(connection, runs, now)
     left = together(
-        [await feature.stood_for(connection, runs, made.ids, now) for feature in load(AtRerun)]
+        [await feature.stood_for(connection, runs, made.ids, now) for feature in features]
     )
     done.new += made.new
     done.moved += [*made.moved, *left.ready]
