@@ -21,14 +21,21 @@ _.retry_at
 _.ManualClock  # Scheduler(clock=…) in their tests
 
 # Manifests of features, as text.
-<<<<<<< HEAD
 GOES_ON
 UNSEALED
-=======
 _.flow_declarations
 _.IS_NEEDED
 _.IS_OURS
->>>>>>> A
+alert_queue
+AlertRules
+alert_watch
+AuditChain
+note_retries
+external_jobs
+OverrideWatch
+BulkOperations
+LateCheck
+pings
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops

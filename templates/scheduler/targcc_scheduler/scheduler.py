@@ -16,10 +16,10 @@ from .core.job_scope import visibility
 from .core.states import RunState
 from .db.transactions import Store
 from .fake import RecordingHost
-from .features.alerts.loops import Notify
 from .features.flows.actions import Flowing
 from .features.flows.declared import FlowStarter
 from .hosting import Connection, Host
+from .kernel.alert_events import Notify
 from .kernel.jobs.declaration import RecurringOptions, define
 from .kernel.jobs.definition import JobDefinition
 from .kernel.jobs.discovery import BrokenModule

@@ -7,7 +7,7 @@ the work as text, ``"module:name"``, so that reading all manifests imports no pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from ..db.transactions import Store
     from .effects import Effects
+    from .jobs.registry import JobRegistry
+    from .queries.models import Attempt
     from .runs.values import NewRun, RunId, Settlement
 
 P = TypeVar("P", bound="Part")
@@ -73,11 +76,30 @@ class Change(Part):
 class Loop(Part):
     """A background task of a node: a function of :class:`~.node.loops.NodeContext` that returns a :class:`Background`.
 
+    The function may return ``None`` for no task.
+
     Args:
         name: Name of the task, after ``targcc``.
+        tasks: Number of tasks that run the object at the same time; several tasks are numbered.
     """
 
     name: str
+    tasks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OnRetry(Part):
+    """A coroutine function ``(connection, settlements, now)``, called with attempts that will be retried, in the transaction that settles them."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobChanges(Part):
+    """A function ``(registry, clock)`` that returns a :class:`JobChanger`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalJobs(Part):
+    """A function ``(settings, clock)`` that returns a :class:`JobFollower`, or ``None`` where the settings name no source of jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +231,53 @@ class Rejoining(Protocol):
         """Apply the effects of reruns that were not inserted, since an existing run stands for each; ``ids`` are in the order of ``runs``."""
 
 
+class JobChanger(Protocol):
+    """Changes the jobs of a process by rows of the database, such as options that people set."""
+
+    changed: Callable[[], None]
+    """Called after jobs have changed."""
+
+    async def run(self, store: Store, *, ends: Callable[[], bool]) -> None:
+        """Follow the rows until cancelled; while ``ends`` returns true, also remove expired rows."""
+
+    async def look(self, store: Store, *, ends: bool) -> None:
+        """Read the rows now; with ``ends``, also remove expired rows."""
+
+    async def look_again(self, store: Store) -> None:
+        """Read the rows if they were not read lately, in a process without :meth:`run`."""
+
+    async def is_up_to_date(self, connection: AsyncConnection) -> bool:
+        """Return whether the rows are unchanged since they were read."""
+
+
+class JobFollower(Protocol):
+    """Follows jobs that are declared outside the code."""
+
+    def fill(self, registry: JobRegistry) -> None:
+        """Add the jobs to the registry."""
+
+    async def follow(
+        self,
+        registry: JobRegistry,
+        changed: Callable[[set[str]], Awaitable[None]],
+        ask: Callable[[Mapping[str, datetime]], Awaitable[None]],
+        ended: Callable[[Collection[str], datetime], Awaitable[Sequence[Attempt]]],
+    ) -> None:
+        """Read the jobs again and again, until cancelled.
+
+        Args:
+            registry: Receives the jobs.
+            changed: Called after the jobs have changed, with the names of the removed and inactive jobs.
+            ask: Called with requests to run jobs.
+            ended: Returns the ended attempts of jobs that began since an instant, oldest first.
+        """
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
 class Background(Protocol):
-    """A task of a node."""
+    """A task of a node. The node stops when :meth:`run` has returned, or a second after :meth:`end`."""
 
     async def run(self) -> None:
         """Work until :meth:`end`. A fault is logged, and the task is started again."""

@@ -1,11 +1,12 @@
 """The feature events: webhooks and handlers of events."""
 
-from ...kernel.feature import Commands, Feature, Pages, Retention, Routes
+from ...kernel.feature import Commands, Feature, Loop, OnRetry, Pages, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
-        Retention("model:remove_old"),
+        OnRetry("model:note_retries"),
+        Loop("loops:webhooks", "webhooks"),
         Routes("api:router", paths=("webhooks",)),
         Pages("pages:router"),
         Commands("commands:webhook_group", "webhook", after="secret"),

@@ -432,15 +432,12 @@ async def _change(connection: AsyncConnection, key: int, **values: Any) -> None:
 
 
 async def note_retries(
-    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+    connection: AsyncConnection, again: Sequence[Settlement], now: datetime
 ) -> None:
     """Insert messages about attempts that will be retried, in the transaction that settles the attempts.
 
     Messages about ended runs come from :func:`fill`.
     """
-    again = [item for item in settled if item.state is RunState.RETRYING]
-    if not again:
-        return
     hooks = [
         one
         for one in await webhooks(connection)

@@ -1,11 +1,14 @@
 """The feature triage: inbox of error groups, bulk operations, reasons why a job does not run."""
 
-from ...kernel.feature import Commands, Feature, Pages, Retention, Routes
+from ...kernel.feature import Change, Commands, Feature, Loop, Pages, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
-        Retention("bulk:remove_old"),
+        Change("bulk:GOES_ON", "bulk"),
+        Loop("loops:BulkOperations", "operations"),
+        Loop("loops:LateCheck", "rounds"),
+        Loop("loops:pings", "pings"),
         Routes(
             "api:router",
             paths=("inbox", "seen", "bulk", "jobs/*/backfill", "jobs/*/why", "runs/*/why"),
