@@ -118,7 +118,7 @@ def test_a_needed_feature_that_is_missing_is_refused(monkeypatch):
     with pytest.raises(
         LookupError, match=r"^the feature search needs alerts, which is not installed$"
     ):
-        kernel_feature.installed.__wrapped__()
+        kernel_feature._installed.__wrapped__(())
 
 
 def test_a_feature_imports_other_features_that_its_manifest_names():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,6 +37,9 @@ def check_feature(feature: Feature) -> None:
     Raises:
         AssertionError: The feature breaks the contract; the message says how.
     """
+    project = feature.package.rpartition(".features.")[0]
+    if project not in {"", __package__}:
+        import_module(f"{project}.scheduler")  # configures the project
     names = [other.name for other in points.installed()]
     assert feature.name in names, f"{feature.name} is not installed: name it in targcc.yaml"
     for part in feature.parts:

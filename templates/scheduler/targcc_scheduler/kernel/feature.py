@@ -16,6 +16,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ..project import features
+
 if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from .runs.values import NewRun, RunId, Settlement
 
 P = TypeVar("P", bound="Part")
+ROOT = __package__.partition(".")[0]
+"""Import name of the scheduler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +306,11 @@ class Feature:
         self.parts = tuple(parts)
 
     @property
+    def is_built_in(self) -> bool:
+        """Return whether the feature comes with the scheduler."""
+        return self.package.startswith(f"{ROOT}.")
+
+    @property
     def folder(self) -> Path:
         """Return the folder of the feature."""
         return Path(str(import_module(f"{self.package}.feature").__file__)).parent
@@ -316,18 +325,19 @@ class Feature:
         return f"Feature({self.name!r})"
 
 
-@cache
 def installed() -> tuple[Feature, ...]:
     """Return the manifests of the built-in features and of the project's features, in this order.
 
     Raises:
         LookupError: A feature needs another feature, which is not installed.
     """
-    root = __package__.partition(".")[0]
-    features = import_module(f"{root}.features")
-    names = [f"{root}.features.{name}" for name in features.FEATURES]
-    project = import_module(f"{root}.project")
-    names += project.features()
+    return _installed(features())
+
+
+@cache
+def _installed(own: tuple[str, ...]) -> tuple[Feature, ...]:
+    built_in = import_module(f"{ROOT}.features")
+    names = [*(f"{ROOT}.features.{name}" for name in built_in.FEATURES), *own]
     manifests = tuple(import_module(f"{name}.feature").FEATURE for name in names)
     known = {manifest.name for manifest in manifests}
     for manifest in manifests:
@@ -345,10 +355,10 @@ def is_installed(name: str) -> bool:
 
 def left_out() -> tuple[Feature, ...]:
     """Return the manifests of the built-in features that are not installed."""
-    features = import_module(f"{__package__.partition('.')[0]}.features")
-    names = [module.name for module in iter_modules(features.__path__) if module.ispkg]
+    built_in = import_module(f"{ROOT}.features")
+    names = [module.name for module in iter_modules(built_in.__path__) if module.ispkg]
     return tuple(
-        import_module(f"{features.__name__}.{name}.feature").FEATURE
+        import_module(f"{built_in.__name__}.{name}.feature").FEATURE
         for name in names
         if not is_installed(name)
     )
@@ -364,7 +374,11 @@ def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:
     )
 
 
-@cache
 def load(kind: type[Part]) -> tuple[Any, ...]:
     """Import the objects of all parts of a kind. A repeated call costs nothing."""
+    return _load(kind, features())
+
+
+@cache
+def _load(kind: type[Part], _own: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(feature.load(part) for feature, part in parts(kind))
