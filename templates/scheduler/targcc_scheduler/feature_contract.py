@@ -193,8 +193,9 @@ async def _begin_and_end(feature: Feature, part: points.Loop, scheduler: Any) ->
     from .kernel.node.loops import NodeContext
     from .kernel.worker.node_services import NodeServices
 
+    engine = scheduler._host.engine  # noqa: SLF001 - loops of a node use it
     services = NodeServices(
-        scheduler.store, scheduler.engine, scheduler.clock, scheduler.settings, lambda _event: None
+        scheduler.store, engine, scheduler.clock, scheduler.settings, lambda _event: None
     )
     context = NodeContext(services, scheduler.definitions)
     background = feature.load(part)(context)

@@ -75,6 +75,6 @@ def _table_step(table: sa.Table) -> SchemaStep:
         name = connection.dialect.identifier_preparer.format_table(table)
         for column in missing(connection):
             definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.execute(sa.DDL(f"ALTER TABLE {name} ADD COLUMN {definition}"))
+            connection.execute(sa.text(f"ALTER TABLE {name} ADD COLUMN {definition}"))
 
     return SchemaStep(is_current, install)

@@ -376,7 +376,7 @@ def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:
 
 def load(kind: type[Part]) -> tuple[Any, ...]:
     """Import the objects of all parts of a kind. A repeated call costs nothing."""
-    return _load(kind, features())
+    return _load(kind, features())  # type: ignore[arg-type]  # a class is hashable
 
 
 @cache
