@@ -1,10 +1,11 @@
 """The feature legacy: the move from TARGCC: owners, shadow, cut-over, classic jobs."""
 
-from ...kernel.feature import Commands, ExternalJobs, Feature, Routes
+from ...kernel.feature import ClaimCondition, Commands, ExternalJobs, Feature, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
+        ClaimCondition("claim:IS_OURS"),
         ExternalJobs("external_jobs:external_jobs"),
         Routes("api:router", paths=("owners", "jobs/*/owner")),
         Commands("commands:owner_group", "owner", after="docs"),

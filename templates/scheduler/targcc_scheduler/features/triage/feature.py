@@ -1,6 +1,6 @@
 """The feature triage: inbox of error groups, bulk operations, reasons why a job does not run."""
 
-from ...kernel.feature import Change, Commands, Feature, Loop, Pages, Routes
+from ...kernel.feature import Change, Commands, Feature, Loop, Pages, Retention, Routes
 
 FEATURE = Feature(
     __name__,
@@ -9,6 +9,7 @@ FEATURE = Feature(
         Loop("loops:BulkOperations", "operations"),
         Loop("loops:LateCheck", "rounds"),
         Loop("loops:pings", "pings"),
+        Retention("bulk:remove_old"),
         Routes(
             "api:router",
             paths=("inbox", "seen", "bulk", "jobs/*/backfill", "jobs/*/why", "runs/*/why"),
