@@ -53,7 +53,7 @@ class AfterSettle(Part):
 class ClaimCondition(Part):
     """An SQLAlchemy condition on ``job_run`` that a run must fulfil to be claimed, such as ``job_run.c.JobName != "Frozen"``.
 
-    Each claim statement contains the condition, so the condition must be cheap. The condition's values are constants, and its result is never ``NULL``.
+    Each claim statement contains the condition, so the condition must be cheap. The condition has constants and no parameters, and is true or false, not ``NULL``.
     """
 
 
