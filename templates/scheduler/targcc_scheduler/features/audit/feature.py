@@ -1,13 +1,16 @@
 """The feature audit: pages, API and commands of the audit, and its chain."""
 
-from ...kernel.feature import Change, Commands, Feature, Pages, Routes
+from ...core.languages import marked
+from ...kernel.feature import Change, Commands, Feature, NavItem, Pages, Panel, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
         Change("loops:UNSEALED", "unsealed"),
         Routes("api:router", paths=("audit",)),
-        Pages("pages:router"),
+        Pages("pages:router", nav=NavItem("/audit", "audit", marked("Audit"))),
+        Panel("panels:of_run", "run"),
+        Panel("panels:of_overview", "overview"),
         Commands("commands:audit_group", "audit", after="cutover"),
     ),
 )

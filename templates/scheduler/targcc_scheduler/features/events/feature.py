@@ -4,6 +4,7 @@ from ...kernel.feature import Commands, Feature, Pages, Routes
 
 FEATURE = Feature(
     __name__,
+    needs=("alerts",),
     parts=(
         Routes("api:router", paths=("webhooks",)),
         Pages("pages:router"),
