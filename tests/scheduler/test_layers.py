@@ -32,7 +32,7 @@ LAYERS = (
     ("__init__", "__main__"),
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
-FRAMED = ("api", "pages", "commands", "schemas", "responses", "stream", "hub", "charts")
+FRAMED = ("api", "pages", "commands", "schemas", "responses", "stream", "hub", "charts", "panels")
 """Ends of the names of modules of a feature that build upon the web app and the command line."""
 UPWARD = Path(__file__).with_name("upward_imports.txt")
 """Imports of a higher layer that are still there, one a line. A line may be removed, never added."""

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from ..project import features
 
@@ -160,14 +160,54 @@ class Routes(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class NavItem:
+    """A link in the navigation of every page.
+
+    Args:
+        path: Path of the page below the dashboard, such as ``/inbox``.
+        key: Name of the section, which the page's template sets as ``section``.
+        label: Text of the link in English.
+        after: Key of the link before it. Default: at the end.
+        limited: Whether people whose role is for some jobs see the link.
+    """
+
+    path: str
+    key: str
+    label: str
+    after: str = ""
+    limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pages(Part):
     """An ``APIRouter`` of the dashboard.
 
     Args:
         sign_in: Whether the pages sign people in. An app whose host identifies people leaves such pages out.
+        nav: The link of the pages in the navigation.
     """
 
     sign_in: bool = False
+    nav: NavItem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Panel(Part):
+    """A coroutine function ``(connection, page)`` that returns values for the template of a page; ``page`` is a :class:`PageSubject`.
+
+    Args:
+        page: ``job``, ``run``, ``runs``, ``overview`` or ``system``.
+        template: A template to show at the end of the page, ``"name.html"`` in the feature's folder ``templates``. Default: the page's own
+            template shows the values.
+    """
+
+    page: Literal["job", "run", "runs", "overview", "system"]
+    template: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics(Part):
+    """A coroutine function ``(connection, jobs, now)`` that returns metric families for Prometheus."""
 
 
 @dataclass(frozen=True, slots=True)

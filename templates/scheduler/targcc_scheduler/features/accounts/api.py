@@ -15,7 +15,7 @@ from ...web.api.schema import DoneOut
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
 from ...web.problems import Problem
-from ..search.actions import looked_for
+from ...web.run_filter import looked_for
 from . import sessions, users
 from .schemas import SessionOut, TokenOut, UserOut, ViewIn, ViewOut
 

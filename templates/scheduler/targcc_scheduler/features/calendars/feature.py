@@ -4,6 +4,7 @@ from ...kernel.feature import Commands, Feature, Pages, Routes
 
 FEATURE = Feature(
     __name__,
+    needs=("triage",),
     parts=(
         Routes("api:router", paths=("calendars", "maintenance")),
         Pages("pages:router"),

@@ -4,5 +4,6 @@ from ...kernel.feature import Feature, Pages
 
 FEATURE = Feature(
     __name__,
+    needs=("events",),
     parts=(Pages("pages:router"),),
 )

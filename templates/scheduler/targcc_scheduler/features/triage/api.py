@@ -30,7 +30,7 @@ from ...web.api.schema import DoneOut
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
 from ...web.problems import Problem
-from ..search.actions import looked_for
+from ...web.run_filter import looked_for
 from . import bulk_actions, bulk_queries, inbox, why
 from .bulk_actions import Wish
 from .issues import issues

@@ -32,8 +32,8 @@ from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
 from ...web.dashboard.runs import MOST, RunQuery
 from ...web.problems import Problem
+from ...web.run_filter import looked_for
 from ...web.state import get_scheduler
-from ..search.actions import looked_for
 from . import bulk_actions, bulk_queries, inbox
 from .bulk_actions import Wish, backfill, check
 from .issues import besides_failures

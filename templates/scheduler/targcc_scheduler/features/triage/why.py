@@ -23,6 +23,7 @@ from ...kernel.feature import WhyNot, parts
 from ...kernel.job_owner import Owner
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.discovery import BrokenModule
+from ...kernel.jobs.option_values import shown
 from ...kernel.limits import Capacity
 from ...kernel.node import slots
 from ...kernel.queries import chains, runs, system
@@ -36,7 +37,6 @@ from ...schedules.dst import clock_changes
 from ...schedules.intervals import AfterRunSchedule, OnceSchedule
 from ...schedules.zones import parse_zone
 from ..calendars import queries as calendar_queries
-from ..overrides.effective import shown
 from . import sla
 from .reasons import (
     Answer,

@@ -43,14 +43,13 @@ from ...core.languages import (
 from ...core.search_language import only
 from ...core.states import RunState
 from ...core.text import harmless, isolated
-from ...kernel.feature import installed
+from ...kernel.feature import NavItem, Pages, installed, is_installed, parts
 from ...kernel.queries.jobs import display_names
 from ...project import current
 from ...schedules.errors import CronError
 from ...schedules.zones import parse_zone
 from ..authentication import job_of
 from ..state import get_web
-from . import charts
 from .charts import days, load, spark, strip
 from .flash import FLASH_COOKIE, base_path, read_flash
 
@@ -153,7 +152,27 @@ DELIVERIES = Words(
 
 # Rendering: the Jinja environment and the values of every template.
 
+NAVIGATION = (
+    NavItem("", "overview", marked("Overview"), limited=True),
+    NavItem("/jobs", "jobs", marked("Jobs"), limited=True),
+    NavItem("/runs", "runs", marked("Runs"), limited=True),
+    NavItem("/system", "system", marked("Servers")),
+)
+"""Links to the pages of the frame."""
 STATIC = Path(__file__).parent / "static"
+
+
+@cache
+def navigation() -> tuple[NavItem, ...]:
+    """Return the links of the frame and of the features, in order."""
+    links = list(NAVIGATION)
+    waiting = [part.nav for _, part in parts(Pages) if part.nav is not None]
+    while waiting:
+        keys = [link.key for link in links]
+        link = next((link for link in waiting if link.after in keys), waiting[0])
+        waiting.remove(link)
+        links.insert(keys.index(link.after) + 1 if link.after in keys else len(links), link)
+    return tuple(links)
 
 
 def is_refresh(request: Request) -> bool:
@@ -192,7 +211,6 @@ def environment() -> Environment:
     env.globals |= {
         "days": days,
         "load": load,
-        "trend_charts": charts,
         "spark": spark,
         "strip": strip,
         "count": humanize.count,
@@ -210,6 +228,7 @@ def environment() -> Environment:
         "States": RunState,
         "asset": asset,
         "looking_for": looking_for,
+        "is_installed": is_installed,
     }
     return env
 
@@ -299,6 +318,11 @@ class Frame:
         if job is not None:
             return self.principal.covers(Role(role), job)
         return self.principal.covers_some(Role(role))
+
+    @property
+    def navigation(self) -> list[NavItem]:
+        """Return the links that the principal may follow."""
+        return [link for link in navigation() if link.limited or not self.is_limited]
 
     @property
     def is_limited(self) -> bool:
