@@ -61,7 +61,7 @@ class Host:
         offers: Objects by type for job constructors, besides the project's services.
         container: Dishka container that provides the arguments for job constructors. Default: ``make_container()`` of the project's
             ``services.py``, if the project has one.
-        notify: Called with an event for each result and each missed slot. Default: sends alerts.
+        notify: Called with an event for each result and each missed slot, by the feature ``alerts``. Default: sends alerts.
     """
 
     def __init__(

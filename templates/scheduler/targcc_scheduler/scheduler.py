@@ -46,7 +46,7 @@ class Scheduler(Flowing, Hooked):
         container: Dishka container that provides the arguments for job constructors. Default: ``make_container()`` of the project's
             ``services.py``, if the project has one.
         clock: Source of the current time. Default: the database's clock.
-        notify: Called with an event for each result and each missed slot. Default: sends alerts.
+        notify: Called with an event for each result and each missed slot, by the feature ``alerts``. Default: sends alerts.
     """
 
     def __init__(

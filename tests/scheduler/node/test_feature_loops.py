@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from processes import environment
+from rt_tools import until
 from targcc_scheduler import job
 from targcc_scheduler.features.alerts.loops import AlertQueue
 from targcc_scheduler.kernel.alert_events import AlertEvents, node_event
@@ -90,8 +91,7 @@ async def test_an_alert_queue_that_ends_wakes_each_of_its_senders():
     senders = [asyncio.create_task(queue.run()) for _ in range(3)]
     await asyncio.sleep(0)
     events(node_event("the clock was set back", server="web-1"))
-    while not sent:
-        await asyncio.sleep(0)
+    await until(lambda: sent)
     queue.end()
     await asyncio.wait_for(asyncio.gather(*senders), 5)
     events(node_event("a node did not start", server="web-1"))
