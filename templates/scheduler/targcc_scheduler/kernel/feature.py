@@ -222,6 +222,14 @@ class Identify(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class FirstLogin(Part):
+    """A coroutine function of the connection that returns a function of the dashboard's address, which makes a link for the first person to sign in.
+
+    Returns ``None`` if people can sign in without such a link.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Grants(Part):
     """A coroutine function ``(connection, role)`` that returns the grants of a custom role, none of an unknown role."""
 
