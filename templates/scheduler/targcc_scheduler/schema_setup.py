@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,12 +62,12 @@ def _feature_steps() -> list[SchemaStep]:
 
 def _table_step(table: sa.Table) -> SchemaStep:
     def is_current(connection: sa.Connection) -> bool:
-        return sa.inspect(connection).has_table(table.name) and not any(missing(connection))
+        return sa.inspect(connection).has_table(table.name) and not missing(connection)
 
-    def missing(connection: sa.Connection) -> Iterator[sa.Column[Any]]:
+    def missing(connection: sa.Connection) -> list[sa.Column[Any]]:
         columns = sa.inspect(connection).get_columns(table.name)
         present = {str(column["name"]).lower() for column in columns}
-        return (column for column in table.columns if column.name.lower() not in present)
+        return [column for column in table.columns if column.name.lower() not in present]
 
     def install(connection: sa.Connection) -> None:
         table.create(connection, checkfirst=True)
