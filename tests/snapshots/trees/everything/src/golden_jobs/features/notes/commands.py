@@ -21,7 +21,12 @@ def group() -> None:
 @group.command("list")
 @shows
 def list_entries(*, as_json: bool) -> None:
-    """Show the entries of all jobs."""
+    """Show the entries of all jobs.
+
+    \b
+    Example:
+      targcc notes list
+    """
 
     async def work() -> None:
         async with connect() as api:
@@ -41,7 +46,12 @@ def list_entries(*, as_json: bool) -> None:
 @click.option("--until", type=instant, help="Remove the entry then: an instant, or a duration.")
 @json_option
 def add_entry(job: str, text: str, *, until: datetime | None, as_json: bool) -> None:
-    """Add an entry to a job."""
+    """Add an entry to a job.
+
+    \b
+    Example:
+      targcc notes add DailyReport "half day" --until 2d
+    """
 
     async def work() -> None:
         async with connect() as api:
