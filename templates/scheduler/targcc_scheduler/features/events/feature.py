@@ -4,7 +4,6 @@ from ...kernel.feature import Commands, Feature, Loop, OnRetry, Pages, Retention
 
 FEATURE = Feature(
     __name__,
-    needs=("alerts",),
     parts=(
         OnRetry("model:note_retries"),
         Loop("loops:webhooks", "webhooks"),

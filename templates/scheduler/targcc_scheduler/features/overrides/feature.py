@@ -4,7 +4,6 @@ from ...kernel.feature import Change, Commands, Feature, JobChanges, Pages, Pane
 
 FEATURE = Feature(
     __name__,
-    needs=("triage",),
     parts=(
         Change("rows:MARK", "overrides"),
         JobChanges("loops:OverrideWatch"),

@@ -16,7 +16,6 @@ from ...kernel.feature import (
 
 FEATURE = Feature(
     __name__,
-    needs=("calendars",),
     parts=(
         Change("bulk:GOES_ON", "bulk"),
         Loop("loops:BulkOperations", "operations"),

@@ -36,8 +36,7 @@ from ...schedules.calendars import WorkingSchedule
 from ...schedules.dst import clock_changes
 from ...schedules.intervals import AfterRunSchedule, OnceSchedule
 from ...schedules.zones import parse_zone
-from ..calendars import queries as calendar_queries
-from . import sla
+from . import calendar_reasons, sla
 from .reasons import (
     Answer,
     Look,
@@ -359,12 +358,12 @@ def _next_slot(
                 time=humanize.clock(coming, look.now, own),
                 zone=job.timezone,
             )
-        calendar = calendar_queries.reasons_of_slot(job, coming, look.now)
+        calendar = calendar_reasons.reasons_of_slot(job, coming, look.now)
         return [Reason("next-slot", text), *calendar, *_clock_change(look, job, coming)]
     if isinstance(job.schedule, AfterRunSchedule):
         text = gettext("Its next slot is counted from the end of its run.")
         return [Reason("after-run", text, tuple(busy))]
-    if closed := list(calendar_queries.closed_for_good(job, look.now)):
+    if closed := list(calendar_reasons.closed_for_good(job, look.now)):
         return closed
     if isinstance(_alone(job.schedule), OnceSchedule):
         return [Reason("over", gettext("Its only slot has passed."))]
@@ -464,7 +463,7 @@ async def why_run(
     reasons = (*before, *await _of_run(look, run), *_expires(look, run))
     if broken is not None and not run.final and run.job not in definitions:
         reasons = (_not_in_code(broken), *reasons)
-    moved = calendar_queries.reasons_of_run(definitions.get(run.job), run)
+    moved = calendar_reasons.reasons_of_run(definitions.get(run.job), run)
     return Answer(f"run {run.id}", (*reasons, *moved, *after))
 
 
