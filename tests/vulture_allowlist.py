@@ -23,6 +23,12 @@ _.ManualClock  # Scheduler(clock=…) in their tests
 # Manifests of features, as text.
 GOES_ON
 UNSEALED
+IS_OURS
+TokenProvider
+sessions_of
+grants_of
+of_overview
+of_system
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops
