@@ -36,6 +36,12 @@ OverrideWatch
 BulkOperations
 LateCheck
 pings
+IS_OURS
+TokenProvider
+sessions_of
+grants_of
+of_overview
+of_system
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops

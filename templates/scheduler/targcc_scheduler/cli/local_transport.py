@@ -31,8 +31,6 @@ _KERNEL = {
     "runs/*/events": "events",
     "runs/*/log.txt": "events",
     "events": "events",
-    "flows/*/events": "events",
-    "batches/*/events": "events",
     "limits": "limits",
     "": "system",
 }
