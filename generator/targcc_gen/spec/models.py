@@ -150,7 +150,7 @@ class Spec(Frozen):
     @classmethod
     def _distinct_features(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) < len(names):
-            raise problem("two features have one name", hint="remove one of them", kind=RULE)
+            raise problem("two features have one name", hint="remove one of them")
         return names
 
     @field_validator("jobs", mode="wrap")

@@ -86,20 +86,22 @@ def _feature(name: str) -> str:
             f'"{name}" is no name of a feature',
             hint=f"write small letters, digits and _, up to {_LONGEST_FEATURE} characters: notes",
         )
-    if name in _TAKEN_FEATURES:
+    if name in TAKEN_FEATURES:
         raise problem(f'"{name}" is a name of the scheduler itself', hint=f"write my_{name}")
     return name
 
 
 _LONGEST_FEATURE = 30
-_TAKEN_FEATURES = frozenset(
-    {"accounts", "alerts", "audit", "batches", "calendars", "doctor", "events", "flows", "legacy"}
-    | {"overrides", "search", "timeline", "triage"}
-    | {"job", "jobs", "run", "runs", "queue", "queues", "limit", "limits", "system", "server"}
-    | {"serve", "worker", "migrate", "release", "docs", "prune", "secret", "profile", "completion"}
-    | {"user", "token", "role", "session", "override", "owner", "shadow", "cutover", "flow"}
-    | {"batch", "upcoming", "heatmap", "inbox", "why", "bulk", "backfill", "calendar"}
-    | {"maintenance", "webhook", "alert", "pages", "frames", "overview", "login", "help", "static"}
+TAKEN_FEATURES = frozenset(
+    {"account", "accounts", "alert", "alerts", "audit", "backfill", "batch", "batches"}
+    | {"bulk", "calendar", "calendars", "chains", "completion", "concerns", "cutover", "docs"}
+    | {"doctor", "events", "flow", "flows", "frames", "heatmap", "help", "history", "inbox"}
+    | {"job", "jobs", "language", "legacy", "limits", "live", "login", "logout"}
+    | {"maintenance", "migrate", "oncall", "override", "overrides", "owner", "owners"}
+    | {"pages", "profile", "prune", "queue", "queues", "release", "releases", "role", "run"}
+    | {"runs", "search", "secret", "seen", "serve", "server", "servers", "session"}
+    | {"sessions", "shadow", "static", "system", "timeline", "token", "tokens", "triage"}
+    | {"upcoming", "user", "users", "views", "webhook", "webhooks", "why", "worker"}
 )
 """Names of built-in features, commands, pages and folders of templates; a test compares them with the scheduler."""
 FeatureName = Annotated[StrictStr, AfterValidator(_feature)]
