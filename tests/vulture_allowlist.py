@@ -23,12 +23,24 @@ _.ManualClock  # Scheduler(clock=…) in their tests
 # Manifests of features, as text.
 GOES_ON
 UNSEALED
-IS_OURS
 TokenProvider
 sessions_of
 grants_of
 of_overview
 of_system
+_.flow_declarations
+_.IS_NEEDED
+_.IS_OURS
+alert_queue
+AlertRules
+alert_watch
+AuditChain
+note_retries
+external_jobs
+OverrideWatch
+BulkOperations
+LateCheck
+pings
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops

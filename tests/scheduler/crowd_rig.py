@@ -295,7 +295,7 @@ class Crowd:
     async def do_sweep(self) -> None:
         node = self.scheduler.node
         if node is not None:
-            await self.scheduler.call(node.rounds.sweep_once())
+            await self.scheduler.call(node.maintenance.sweep_once())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -194,10 +194,10 @@ async def test_a_batch_goes_with_its_last_run_and_what_waits_for_it_is_discarded
 
     async def prune():
         async with scheduler.store.write() as connection:
-            assert await batch_effects.prune(connection, later, 10) == 0  # its run is there
+            assert await batch_effects.prune(connection, later, later, 10) == 0  # its run is there
             gone = sa.text("DELETE FROM c_JobRun WHERE JobName = 'Invoice'")
             await connection.execute(gone)
-            assert await batch_effects.prune(connection, later, 10) == 1
+            assert await batch_effects.prune(connection, later, later, 10) == 1
             await batch_effects.sweep(connection, later)
 
     await scheduler.call(prune())

@@ -11,7 +11,7 @@ from targcc_gen.render.tree import Layout, TreeFile
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
-_NESTED = ("jobs/",)
+_NESTED = ("jobs/", "features/")
 _SINGLE = ("scheduler.py", "services.py", "__init__.py")
 _KEPT = ("targcc.yaml", ".targcc/", "vendor/")
 

@@ -16,12 +16,14 @@ _YOURS = (
     "pyproject.toml",
     "requirements.lock",
     "src/{package}/__init__.py",
+    "src/{package}/features/",
     "src/{package}/jobs/",
     "src/{package}/main.py",
     "src/{package}/py.typed",
     "src/{package}/services.py",
     "targcc.yaml",
     "tests/conftest.py",
+    "tests/features/",
     "tests/jobs/",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -74,6 +75,35 @@ StableName = Annotated[
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
+
+
+_FEATURE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+def _feature(name: str) -> str:
+    if not _FEATURE.fullmatch(name) or keyword.iskeyword(name) or len(name) > _LONGEST_FEATURE:
+        raise problem(
+            f'"{name}" is no name of a feature',
+            hint=f"write small letters, digits and _, up to {_LONGEST_FEATURE} characters: notes",
+        )
+    if name in _TAKEN_FEATURES:
+        raise problem(f'"{name}" is a name of the scheduler itself', hint=f"write my_{name}")
+    return name
+
+
+_LONGEST_FEATURE = 30
+_TAKEN_FEATURES = frozenset(
+    {"accounts", "alerts", "audit", "batches", "calendars", "doctor", "events", "flows", "legacy"}
+    | {"overrides", "search", "timeline", "triage"}
+    | {"job", "jobs", "run", "runs", "queue", "queues", "limit", "limits", "system", "server"}
+    | {"serve", "worker", "migrate", "release", "docs", "prune", "secret", "profile", "completion"}
+    | {"user", "token", "role", "session", "override", "owner", "shadow", "cutover", "flow"}
+    | {"batch", "upcoming", "heatmap", "inbox", "why", "bulk", "backfill", "calendar"}
+    | {"maintenance", "webhook", "alert", "pages", "frames", "overview", "login", "help", "static"}
+)
+"""Names of built-in features, commands, pages and folders of templates; a test compares them with the scheduler."""
+FeatureName = Annotated[StrictStr, AfterValidator(_feature)]
+"""The name of a feature of the project, which is its folder, its command and its page."""
 
 
 def checked_key(text: object) -> str:

@@ -21,14 +21,11 @@ from .core.states import RunState
 from .db.caller_transaction import finish
 from .db.migrations.upgrade import refuse_newer
 from .db.transactions import Store
-from .features.alerts.delivery import AlertSender
-from .features.alerts.loops import AlertQueue, Notify
-from .features.alerts.message import node_event
-from .features.legacy.external_jobs import external_jobs
-from .features.overrides.loops import OverrideWatch
+from .kernel.alert_events import AlertEvents, Notify, node_event
 from .kernel.blobs import ContentKeeper
 from .kernel.engine.factory import make_queue_engine
 from .kernel.engine.port import Engine, Submission
+from .kernel.feature import ExternalJobs, JobChanger, JobChanges, JobFollower, parts
 from .kernel.jobs.definition import JobDefinition
 from .kernel.jobs.registry import JobRegistry
 from .kernel.node import slots
@@ -64,7 +61,7 @@ class Host:
         offers: Objects by type for job constructors, besides the project's services.
         container: Dishka container that provides the arguments for job constructors. Default: ``make_container()`` of the project's
             ``services.py``, if the project has one.
-        notify: Called with an event for each result and each missed slot. Default: sends alerts.
+        notify: Called with an event for each result and each missed slot, by the feature ``alerts``. Default: sends alerts.
     """
 
     def __init__(
@@ -77,16 +74,23 @@ class Host:
         container: dishka.AsyncContainer | None,
         notify: Notify | None,
     ) -> None:
-        source = external_jobs(settings, clock)
+        self._external: dict[str, JobFollower] = {
+            feature.name: follower
+            for feature, part in parts(ExternalJobs)
+            if (follower := feature.load(part)(settings, clock)) is not None
+        }
         self._jobs_package = jobs_package
-        self.registry = JobRegistry(jobs_package, source.fill if source else None)
+        self.registry = JobRegistry(jobs_package, self._fill)
         self.node: Node | None = None
         self._offers = offers
         self._settings = settings
         self.clock = clock
-        self.overrides = OverrideWatch(self.registry, clock)
-        self.overrides.changed = self.look_for_slots
-        self._source = source
+        self._changers: dict[str, JobChanger] = {
+            feature.name: feature.load(part)(self.registry, clock)
+            for feature, part in parts(JobChanges)
+        }
+        for changer in self._changers.values():
+            changer.changed = self.look_for_slots
         self._container = container
         self._notify = notify
         self.keeper = ContentKeeper(settings)
@@ -226,11 +230,16 @@ class Host:
 
         return await self.call(work())
 
+    def _fill(self, registry: JobRegistry) -> None:
+        for follower in self._external.values():
+            follower.fill(registry)
+
     async def look_at_overrides(self) -> None:
         """Read the overrides of jobs now."""
 
         async def look() -> None:
-            await self.overrides.look(self.store, ends=self.node is not None)
+            for changer in self._changers.values():
+                await changer.look(self.store, ends=self.node is not None)
 
         await self.call(look())
 
@@ -270,24 +279,24 @@ class Host:
         queues: Sequence[str] | None,
     ) -> None:
         if not self._following:
-            watch = self.overrides.run(self.store, ends=lambda: self.node is not None)
-            self._following.append(asyncio.create_task(watch, name="targcc overrides"))
-            if self._source is not None:
-                follow = self._source.follow(
+            for name, changer in self._changers.items():
+                self._follow(name, changer.run(self.store, ends=lambda: self.node is not None))
+            for name, follower in self._external.items():
+                follow = follower.follow(
                     self.registry, self._forget_slots, self._run_asked, self._ended_since
                 )
-                self._following.append(asyncio.create_task(follow, name="targcc legacy"))
+                self._follow(name, follow)
         if self.node is not None or not (work or schedule):
             return
-        send = self._notify or AlertSender(self.store.engine, self._settings, self.clock)
-        alerts = AlertQueue(send, definitions)
+        events = AlertEvents()
         services = NodeServices(
-            self.store, self.engine, self.clock, self._settings, alerts.put, self.registry.hooks
+            self.store, self.engine, self.clock, self._settings, events, self.registry.hooks
         )
         node = Node(
             services,
             definitions,
-            alert_queue=alerts,
+            alert_events=events,
+            notify=self._notify,
             loop=self._loop.open(),
             jobs=self._job_loop() if work else None,
             processes=ProcessPool(f"{__package__}.worker_process", self._process_setup()),
@@ -296,7 +305,7 @@ class Host:
             schedule=schedule,
             own=lambda: self.registry.own,
             look_again=self.registry.look_again,
-            overrides=self.overrides,
+            changers=tuple(self._changers.values()),
         )
         try:
             await node.start()
@@ -305,9 +314,13 @@ class Host:
             await node.abandon()
             if message != self._told:  # a host retries: alert once
                 self._told = message
-                await send(node_event(mask(message), server=host_name()))
+                events(node_event(mask(message), server=host_name()))
+                await node.send_rest()
             raise
         self.node, self._told = node, ""
+
+    def _follow(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._following.append(asyncio.create_task(work, name=f"targcc {name}"))
 
     def _job_loop(self) -> JobLoop:
         offers, meter = dict(self._offers), self._settings.cpu_meter
@@ -318,8 +331,8 @@ class Host:
         await self._loop.stop(self._close)
         self._opening = asyncio.Lock()  # the old lock belonged to the ended loop
         await self._reader.close()
-        if self._source is not None:
-            self._source.close()
+        for follower in self._external.values():
+            follower.close()
 
     async def _opened(self, coroutine: Coroutine[Any, Any, T]) -> T:
         with for_nobody():  # stored texts are English, not in a reader's language
@@ -343,15 +356,19 @@ class Host:
                     await connection.run_sync(refuse_newer)
                     await self._read_clock(connection)
                 await self._engine.open()
-                await self.overrides.look_again(self._store)
+                await self._look_again(self._store)
             except BaseException:
                 await self._close()
                 raise
         elif self.node is None:
-            await self.overrides.look_again(self._store)
+            await self._look_again(self._store)
             if uptime() - self._clock_read > _CLOCK_READ_SECONDS:
                 async with self._store.read() as connection:
                     await self._read_clock(connection)
+
+    async def _look_again(self, store: Store) -> None:
+        for changer in self._changers.values():
+            await changer.look_again(store)
 
     async def _read_clock(self, connection: AsyncConnection) -> None:
         """Set the clock by the database's clock; a node reads the database's clock again at each heartbeat."""

@@ -16,10 +16,10 @@ from .core.job_scope import visibility
 from .core.states import RunState
 from .db.transactions import Store
 from .fake import RecordingHost
-from .features.alerts.loops import Notify
 from .features.flows.actions import Flowing
 from .features.flows.declared import FlowStarter
 from .hosting import Connection, Host
+from .kernel.alert_events import Notify
 from .kernel.jobs.declaration import RecurringOptions, define
 from .kernel.jobs.definition import JobDefinition
 from .kernel.jobs.discovery import BrokenModule
@@ -46,7 +46,7 @@ class Scheduler(Flowing, Hooked):
         container: Dishka container that provides the arguments for job constructors. Default: ``make_container()`` of the project's
             ``services.py``, if the project has one.
         clock: Source of the current time. Default: the database's clock.
-        notify: Called with an event for each result and each missed slot. Default: sends alerts.
+        notify: Called with an event for each result and each missed slot, by the feature ``alerts``. Default: sends alerts.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from targcc_scheduler import Alerts, Settings
 from targcc_scheduler.core.clock import SystemClock
 from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.features.alerts.delivery import AlertSender
-from targcc_scheduler.features.alerts.message import AlertEvent
+from targcc_scheduler.kernel.alert_events import AlertEvent
 from targcc_scheduler.kernel.jobs.declaration import define
 
 

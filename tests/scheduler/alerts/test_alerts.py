@@ -14,7 +14,7 @@ from targcc_scheduler.cli.log_setup import configure_logging
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.features.alerts.delivery import AlertSender
-from targcc_scheduler.features.alerts.message import AlertEvent
+from targcc_scheduler.kernel.alert_events import AlertEvent
 from targcc_scheduler.kernel.jobs.declaration import define
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)

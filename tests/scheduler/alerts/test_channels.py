@@ -13,7 +13,7 @@ from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AlertError, ProjectError
 from targcc_scheduler.features.alerts.channels import make_channels, standard_channels
 from targcc_scheduler.features.alerts.message import Notice
-from targcc_scheduler.kernel.node import maintenance
+from targcc_scheduler.features.triage import loops as triage_loops
 
 NOTICE = Notice(
     kind="failure",
@@ -144,7 +144,7 @@ async def test_a_ping_that_is_sent_on_shows_neither_path(caplog):
     thread.start()
     try:
         with caplog.at_level(logging.INFO, "httpx"):
-            await maintenance._fetch(f"http://127.0.0.1:{server.server_port}/hooks/s3cret-first")
+            await triage_loops._fetch(f"http://127.0.0.1:{server.server_port}/hooks/s3cret-first")
     finally:
         server.shutdown()
         thread.join()

@@ -16,10 +16,10 @@ from targcc_scheduler.features.alerts import model as alert_model
 from targcc_scheduler.features.alerts.delivery import AlertSender
 from targcc_scheduler.features.alerts.digest import digest_of
 from targcc_scheduler.features.alerts.loops import AlertWatch
-from targcc_scheduler.features.alerts.message import AlertEvent, node_event
 from targcc_scheduler.features.alerts.policy import AlertPolicy
 from targcc_scheduler.kernel import error_groups, statistics
 from targcc_scheduler.kernel import maintenance_windows as calendar_model
+from targcc_scheduler.kernel.alert_events import AlertEvent, node_event
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.maintenance_windows import Window
@@ -377,7 +377,7 @@ class MendedJob:
 async def test_a_node_says_by_itself_that_a_job_works_again(
     make_scheduler, database, mail_server, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.kernel.node.maintenance._LATE_SECONDS", 0.2)
+    monkeypatch.setattr("targcc_scheduler.features.triage.loops._LATE_SECONDS", 0.2)
     works["well"] = False
     settings = Settings(
         _env_file=None,

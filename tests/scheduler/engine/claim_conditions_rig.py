@@ -59,7 +59,7 @@ async def main(url: str, will_run: list[str]) -> None:
         states = {row[0]: row[1] for row in found}
     await scheduler.stop()
     texts = [str(statement.compile(dialect=dialect)) for statement in claims()]
-    print(
+    sys.stdout.write(
         json.dumps(
             {
                 "states": {name: states[run_id] for name, run_id in ids.items()},

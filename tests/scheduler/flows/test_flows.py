@@ -200,7 +200,7 @@ async def test_a_flow_is_cancelled_with_its_runs(scheduler: Scheduler):
     assert step.last_run is not None
     await scheduler.delete(step.last_run, by=DANA)  # of which nobody tells the flow
     assert scheduler.node is not None
-    await scheduler.call(scheduler.node.rounds.sweep_once())
+    await scheduler.call(scheduler.node.maintenance.sweep_once())
     await scheduler.resume_queue("default", by=DANA)
     swept = await over(scheduler, flow_id)
     assert (swept.steps[0].why, swept.state) == ("its runs were deleted", "failed")

@@ -166,7 +166,7 @@ async def test_who_waits_for_a_key_goes_on_whatever_becomes_of_those_before(sche
     third = await waiting_step(scheduler, ledger, "Alone")
     assert second.ExpiresAt - second.DueAt == timedelta(hours=1)
     gone = sa.update(job_run).where(job_run.c.Id.in_([first, second.Id]))
-    sweep = scheduler.node.rounds.sweep_once
+    sweep = scheduler.node.maintenance.sweep_once
     if end == "cancel":
         await scheduler.cancel(second.Id, by=DANA)
         await scheduler.cancel(first, by=DANA)

@@ -109,13 +109,13 @@ def test_an_override_survives_another_definition_of_the_code():
     registry = JobRegistry("no_such_package", project=PLAIN)
     registry.add(define(ReportJob, "0 2 * * *", retries=1))
     shared = registry.definitions
-    assert registry.override(changes(priority=7)) == {"Report"}
+    assert registry.override(changes(priority=7), effective) == {"Report"}
     assert (shared["Report"].priority, shared["Report"].retries) == (7, 1)
     registry.add(define(ReportJob, "0 3 * * *", retries=2))  # the next release
     assert (shared["Report"].priority, shared["Report"].retries) == (7, 2)
     assert registry.find("report job") is shared["Report"]
     assert [job.priority for job in registry.own] == [0]
-    assert registry.override([]) == {"Report"}
+    assert registry.override([], effective) == {"Report"}
     assert shared["Report"].schedule_text == "0 3 * * *"
     assert shared["Report"].overrides == ()
 

@@ -193,7 +193,7 @@ async def test_what_ended_while_no_node_had_the_handler_is_told_when_one_has(
     async def notify(_event: object) -> None:
         """Nobody is told."""
 
-    async def no_time(_rounds: maintenance.Maintenance) -> None:
+    async def no_time(_texts: maintenance.TextKeeper) -> None:
         """It ends between the end of a run and the look for ends."""
 
     other = Scheduler(settings, jobs_package="isolated_jobs", notify=notify)
@@ -205,7 +205,7 @@ async def test_what_ended_while_no_node_had_the_handler_is_told_when_one_has(
     )
     await eventually(lambda: other.read(lambda db: db.scalar(noted)))
     with monkeypatch.context() as patched:
-        patched.setattr(maintenance.Maintenance, "index_once", no_time)
+        patched.setattr(maintenance.TextKeeper, "once", no_time)
         second = await other.enqueue(plain)
         await other.wait(second, 60)
         await other.stop()

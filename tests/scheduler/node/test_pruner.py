@@ -101,7 +101,7 @@ async def test_flows_and_batches_go_with_their_last_run(store, migrated_url):
     fill(migrated_url, job_batch, rows)
     fill(migrated_url, job_run, [run("A", 99) | {"BatchId": 1}, run("B", 99) | {"BatchId": 2}])
     fill(migrated_url, job_run, [run("B", 98) | {"BatchId": None}, run("B", 97) | {"BatchId": 5}])
-    await prune(store, before=MONTH_AGO, keep_last=1)
+    await prune(store, before=MONTH_AGO, keep_last=1, now=NOW)
     with sync_engine(migrated_url) as engine, engine.connect() as connection:
         there = list(connection.scalars(sa.select(job_batch.c.Id).order_by(job_batch.c.Id)))
     assert there == [1, 3, 4, 5, 7, 8]
@@ -125,7 +125,7 @@ async def test_keys_of_limits_go_that_nobody_uses(store, migrated_url, monkeypat
         store,
         before=MONTH_AGO,
         keep_last=0,
-        keys_at=NOW,
+        now=NOW,
         progress=lambda removed: steps.append(removed["keys"]),
     )
     with sync_engine(migrated_url) as engine, engine.connect() as connection:

@@ -204,10 +204,10 @@ async def test_an_operation_that_is_being_taken_back_is_not_removed_as_old(sched
         first = await triage_bulk.create(db, Action="cancel", Actor=str(DANA), **common)
         await triage_bulk.end(db, first, triage_bulk.DONE, now)
         undo = await triage_bulk.create(db, Action="undo", Actor=str(DANA), Undoes=first, **common)
-        await triage_bulk.remove_old(db, before)
+        await triage_bulk.remove_old(db, before, now, 10)
         kept = await triage_bulk.get(db, first)
         await triage_bulk.end(db, undo, triage_bulk.DONE, now)
-        await triage_bulk.remove_old(db, before)
+        await triage_bulk.remove_old(db, before, now, 10)
         with pytest.raises(UnknownBulk):
             await triage_bulk.get(db, first)
         return kept.Status

@@ -15,10 +15,11 @@ from targcc_scheduler.db.tables import job_run, job_schedule
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.triage import sla
 from targcc_scheduler.features.triage.issues import issues
+from targcc_scheduler.features.triage.loops import LateCheck
 from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.definition import deadline_before, expectations
-from targcc_scheduler.kernel.node.maintenance import Maintenance
+from targcc_scheduler.kernel.node.loops import NodeContext
 from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.schedules.cron import CronSchedule
 
@@ -144,7 +145,7 @@ async def test_people_are_told_once_and_hear_of_the_next_time(make_scheduler):
     await scheduler.start(work=False, schedule=True)
     long_ago = datetime.now(UTC) - timedelta(hours=30)
     await add(scheduler, "Often", "failed", long_ago, CompletedAt=long_ago)
-    rounds = scheduler.node.rounds
+    rounds, _ = scheduler.node.loops["rounds"]
     for _ in range(3):
         await scheduler.call(rounds.look_once())
     await until(lambda: told)
@@ -178,7 +179,7 @@ async def test_a_look_that_finds_nothing_new_finds_no_slot_again_and_writes_noth
     await scheduler.change(lambda db: db.execute(job_schedule.insert().values(row)))
     store, clock = CountingStore(settings.database_url), SystemClock()
     services = NodeServices(store, EmbeddedEngine(None, clock), clock, settings, print)
-    rounds = Maintenance(services, scheduler.definitions, schedule=False)
+    rounds = LateCheck(NodeContext(services, scheduler.definitions))
     await rounds.look_once()
     assert store.writes == 1  # since when there are causes, and since when Often is known
     found, following = [], CronSchedule.next
@@ -233,11 +234,11 @@ async def test_the_outside_hears_of_the_scheduler_and_of_each_good_run(
 async def test_nobody_pings_while_slots_are_late(make_scheduler, settings):
     scheduler = make_scheduler(settings=settings.model_copy(update={"ping_url": "http://x"}))
     await scheduler.start(work=False, schedule=True)
-    rounds = scheduler.node.rounds
+    rounds, _ = scheduler.node.loops["rounds"]
     rounds._pinged = float("-inf")
-    before = rounds._pings.qsize()
+    before = rounds._pings._addresses.qsize()
     rounds._ping_if_well([sla.Late("Nightly", "slot", "", DAY)])
-    assert rounds._pings.qsize() == before
+    assert rounds._pings._addresses.qsize() == before
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ class World:
         engine = EmbeddedEngine(None, self.clock)
         services = NodeServices(self.store, engine, self.clock, settings, self.told.append)
         watch = OverrideWatch(registry, self.clock)
-        slots_of = RecurringScheduler(services, registry.definitions, str, watch)
+        slots_of = RecurringScheduler(services, registry.definitions, str, (watch,))
         watch.changed = slots_of.wake
         return slots_of, watch, registry
 

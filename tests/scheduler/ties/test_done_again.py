@@ -213,7 +213,7 @@ async def test_who_waits_for_a_retry_of_a_run_that_is_gone_is_told(scheduler, ho
             lambda db: db.execute(sa.delete(job_run).where(job_run.c.Id == failed))
         )
         await scheduler.start(schedule=False)
-        await scheduler.call(scheduler.node.rounds.sweep_once())
+        await scheduler.call(scheduler.node.maintenance.sweep_once())
     [row] = await _all(scheduler, sa.select(job_run).where(job_run.c.Id == child))
     assert (row.State, row.Message) == ("cancelled", row.Message)
     assert row.Message.startswith(f"discarded: run {failed}")

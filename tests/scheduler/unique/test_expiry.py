@@ -76,7 +76,7 @@ async def test_runs_that_no_claim_meets_expire_too(scheduler):
     begun, waits = await scheduler.enqueue_many(Quote, [{"number": 2}, {"number": 3}])
     await _set(scheduler, [late, begun], ExpiresAt=now - timedelta(seconds=5))
     await _set(scheduler, [begun], State="retrying", Attempt=1, DueAt=now + timedelta(hours=1))
-    rounds: Maintenance = scheduler._host.node.rounds
+    rounds: Maintenance = scheduler._host.node.maintenance
     await scheduler.call(rounds.sweep_once())
     states = [(await _run(scheduler, run_id)).State for run_id in (late, begun, waits)]
     assert states == ["cancelled", "retrying", "enqueued"]

@@ -102,7 +102,7 @@ async def test_nothing_ends_a_run_that_waits_for_others_because_of_its_time(sche
     child = await scheduler.enqueue(Report, customer=1, after=parent, otherwise="wait")
     past = scheduler.clock.now() - timedelta(days=1)
     await scheduler.change(lambda db: db.execute(sa.update(job_run).values(ExpiresAt=past)))
-    await scheduler.call(scheduler.node.rounds.sweep_once())
+    await scheduler.call(scheduler.node.maintenance.sweep_once())
     [row] = await _runs(scheduler, "Report")
     assert (row.Id, row.State) == (child, "awaiting")
     [imported] = await _runs(scheduler, "Import")
@@ -159,7 +159,7 @@ async def test_a_run_that_waits_for_room_expires_and_frees_it(scheduler):
     await scheduler.change(
         lambda db: db.execute(sa.update(job_run).where(mine).values(ExpiresAt=past))
     )
-    await scheduler.call(scheduler.node.rounds.sweep_once())
+    await scheduler.call(scheduler.node.maintenance.sweep_once())
     assert await _states(scheduler) == ["cancelled", "cancelled", "enqueued"]
 
 

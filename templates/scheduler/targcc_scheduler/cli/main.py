@@ -20,7 +20,7 @@ from ..core.version import DISTRIBUTION, MODE, __version__
 from .completing import profile_names
 from .group import CliError, Commands
 
-_KERNEL = {
+KERNEL = {
     "serve": ("cli.commands.serve", "serve"),
     "worker": ("cli.commands.serve", "worker"),
     "migrate": ("cli.commands.system", "migrate"),
@@ -50,7 +50,7 @@ class LazyCommands(Commands):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of commands, in the order of the help."""
-        names = [name for name in super().list_commands(ctx) if name in self.commands] + [*_KERNEL]
+        names = [name for name in super().list_commands(ctx) if name in self.commands] + [*KERNEL]
         left = {name: part.after for name, (_, part) in self.of_features().items()}
         while left:
             name = next((name for name, after in left.items() if after in names), min(left))
@@ -60,8 +60,8 @@ class LazyCommands(Commands):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command; ``None`` for an unknown name."""
-        if cmd_name in _KERNEL:
-            module, name = _KERNEL[cmd_name]
+        if cmd_name in KERNEL:
+            module, name = KERNEL[cmd_name]
             command: click.Command = getattr(import_module(f"..{module}", __package__), name)
             return command
         return super().get_command(ctx, cmd_name)

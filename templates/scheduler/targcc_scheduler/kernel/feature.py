@@ -7,22 +7,30 @@ the work as text, ``"module:name"``, so that reading all manifests imports no pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from ..project import features
 
 if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from ..db.transactions import Store
     from .effects import Effects
-    from .runs.values import Settlement
+    from .jobs.registry import JobRegistry
+    from .queries.models import Attempt
+    from .runs.values import NewRun, RunId, Settlement
 
 P = TypeVar("P", bound="Part")
+ROOT = __package__.partition(".")[0]
+"""Import name of the scheduler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,15 @@ class AfterSettle(Part):
 class ClaimCondition(Part):
     """An SQLAlchemy condition on ``job_run`` that a run must fulfil to be claimed, such as ``job_run.c.JobName != "Frozen"``.
 
-    Each claim statement contains the condition, so the condition must be cheap. The condition's values are constants, and its result is never ``NULL``.
+    Each claim statement contains the condition, so the condition must be cheap. The condition has constants and no parameters, and is true or false, not ``NULL``.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs(Part):
+    """A function that takes the :class:`Project` and yields the jobs that targcc.yaml declares beside the job files.
+
+    The function yields pairs: a name for messages, and a declaration or an error.
     """
 
 
@@ -64,16 +80,71 @@ class Change(Part):
 class Loop(Part):
     """A background task of a node: a function of :class:`~.node.loops.NodeContext` that returns a :class:`Background`.
 
+    The function may return ``None`` for no task.
+
     Args:
         name: Name of the task, after ``targcc``.
+        tasks: Number of tasks that run the object at the same time; several tasks are numbered.
     """
 
     name: str
+    tasks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OnRetry(Part):
+    """A coroutine function ``(connection, settlements, now)``, called with attempts that will be retried, in the transaction that settles them."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobChanges(Part):
+    """A function ``(registry, clock)`` that returns a :class:`JobChanger`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalJobs(Part):
+    """A function ``(settings, clock)`` that returns a :class:`JobFollower`, or ``None`` where the settings name no source of jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtRerun(Part):
+    """An object with the functions of :class:`Rejoining`; the object is usually the module ``"effects:"`` itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needed(Part):
+    """An SQLAlchemy condition on ``job_run``: matching runs, and their history, stay whatever their age."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention(Part):
-    """A coroutine function ``(connection, before, now)`` that removes old rows of a small table once a day."""
+    """A coroutine function ``(connection, before, now, most) -> int`` that removes old rows of the feature once a day.
+
+    The function removes up to ``most`` rows that ended before the instant ``before``, or by an age of the feature's own, and returns their
+    number. Until the number is 0, the function is called again, each time in a transaction of its own.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedTable(Part):
+    """An SQLAlchemy table of the feature. ``targcc migrate`` creates the table, and adds columns that later releases of the feature declare.
+
+    A column that is added later may be empty. The table has a ``MetaData`` of its own. ``info={"job": "job_name"}`` of the table names the
+    column with the name of a job: people whose role is for some jobs then see the rows of these jobs. Without it they see no rows.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot(Part):
+    """A coroutine function ``(connection, job, run, now)`` that returns sentences which explain why a job or run does not run.
+
+    The function gets the name of the job, and the :class:`~.queries.models.Run` or ``None`` for the job itself.
+
+    Args:
+        first: Whether the sentences come before all other reasons, because the feature keeps the run from starting.
+    """
+
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +222,14 @@ class Identify(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class FirstLogin(Part):
+    """A coroutine function of the connection that returns a function of the dashboard's address, which makes a link for the first person to sign in.
+
+    Returns ``None`` if people can sign in without such a link.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Grants(Part):
     """A coroutine function ``(connection, role)`` that returns the grants of a custom role, none of an unknown role."""
 
@@ -169,7 +248,7 @@ class Commands(Part):
 
 
 class Follower(Protocol):
-    """Applies the effects of runs that settled or were removed."""
+    """Applies the effects of runs that settled or were removed. Runs without ties, see :class:`~.runs.values.Tie`, are left out."""
 
     async def on_settled(
         self, connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
@@ -188,8 +267,69 @@ class Follower(Protocol):
         """Return whether :meth:`sweep` may find work."""
 
 
+class Rejoining(Protocol):
+    """Gives reruns the places of their old runs."""
+
+    async def rejoin(self, connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
+        """Return the reruns with the places of the runs that they replace. The reruns are inserted afterwards, in the same transaction."""
+
+    async def stood_for(
+        self,
+        connection: AsyncConnection,
+        runs: Sequence[NewRun],
+        ids: Sequence[RunId],
+        now: datetime,
+    ) -> Effects:
+        """Apply the effects of reruns that were not inserted, since an existing run stands for each; ``ids`` are in the order of ``runs``."""
+
+
+class JobChanger(Protocol):
+    """Changes the jobs of a process by rows of the database, such as options that people set."""
+
+    changed: Callable[[], None]
+    """Called after jobs have changed."""
+
+    async def run(self, store: Store, *, ends: Callable[[], bool]) -> None:
+        """Follow the rows until cancelled; while ``ends`` returns true, also remove expired rows."""
+
+    async def look(self, store: Store, *, ends: bool) -> None:
+        """Read the rows now; with ``ends``, also remove expired rows."""
+
+    async def look_again(self, store: Store) -> None:
+        """Read the rows if they were not read lately, in a process without :meth:`run`."""
+
+    async def is_up_to_date(self, connection: AsyncConnection) -> bool:
+        """Return whether the rows are unchanged since they were read."""
+
+
+class JobFollower(Protocol):
+    """Follows jobs that are declared outside the code."""
+
+    def fill(self, registry: JobRegistry) -> None:
+        """Add the jobs to the registry."""
+
+    async def follow(
+        self,
+        registry: JobRegistry,
+        changed: Callable[[set[str]], Awaitable[None]],
+        ask: Callable[[Mapping[str, datetime]], Awaitable[None]],
+        ended: Callable[[Collection[str], datetime], Awaitable[Sequence[Attempt]]],
+    ) -> None:
+        """Read the jobs again and again, until cancelled.
+
+        Args:
+            registry: Receives the jobs.
+            changed: Called after the jobs have changed, with the names of the removed and inactive jobs.
+            ask: Called with requests to run jobs.
+            ended: Returns the ended attempts of jobs that began since an instant, oldest first.
+        """
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
 class Background(Protocol):
-    """A task of a node."""
+    """A task of a node. The node stops when :meth:`run` has returned, or a second after :meth:`end`."""
 
     async def run(self) -> None:
         """Work until :meth:`end`. A fault is logged, and the task is started again."""
@@ -213,6 +353,16 @@ class Feature:
         self.needs = tuple(needs)
         self.parts = tuple(parts)
 
+    @property
+    def is_built_in(self) -> bool:
+        """Return whether the feature comes with the scheduler."""
+        return self.package.startswith(f"{ROOT}.")
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the feature."""
+        return Path(str(import_module(f"{self.package}.feature").__file__)).parent
+
     def load(self, part: Part) -> Any:
         """Import the object of a part."""
         module, _, name = part.ref.partition(":")
@@ -223,18 +373,19 @@ class Feature:
         return f"Feature({self.name!r})"
 
 
-@cache
 def installed() -> tuple[Feature, ...]:
     """Return the manifests of the built-in features and of the project's features, in this order.
 
     Raises:
         LookupError: A feature needs another feature, which is not installed.
     """
-    root = __package__.partition(".")[0]
-    features = import_module(f"{root}.features")
-    names = [f"{root}.features.{name}" for name in features.FEATURES]
-    project = import_module(f"{root}.project")
-    names += project.features()
+    return _installed(features())
+
+
+@cache
+def _installed(own: tuple[str, ...]) -> tuple[Feature, ...]:
+    built_in = import_module(f"{ROOT}.features")
+    names = [*(f"{ROOT}.features.{name}" for name in built_in.FEATURES), *own]
     manifests = tuple(import_module(f"{name}.feature").FEATURE for name in names)
     known = {manifest.name for manifest in manifests}
     for manifest in manifests:
@@ -252,10 +403,10 @@ def is_installed(name: str) -> bool:
 
 def left_out() -> tuple[Feature, ...]:
     """Return the manifests of the built-in features that are not installed."""
-    features = import_module(f"{__package__.partition('.')[0]}.features")
-    names = [module.name for module in iter_modules(features.__path__) if module.ispkg]
+    built_in = import_module(f"{ROOT}.features")
+    names = [module.name for module in iter_modules(built_in.__path__) if module.ispkg]
     return tuple(
-        import_module(f"{features.__name__}.{name}.feature").FEATURE
+        import_module(f"{built_in.__name__}.{name}.feature").FEATURE
         for name in names
         if not is_installed(name)
     )
@@ -271,7 +422,11 @@ def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:
     )
 
 
-@cache
 def load(kind: type[Part]) -> tuple[Any, ...]:
     """Import the objects of all parts of a kind. A repeated call costs nothing."""
+    return _load(kind, features())  # type: ignore[arg-type]  # a class is hashable
+
+
+@cache
+def _load(kind: type[Part], _own: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(feature.load(part) for feature, part in parts(kind))

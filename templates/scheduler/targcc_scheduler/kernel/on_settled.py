@@ -16,7 +16,7 @@ from ..db.dialects.frequent import FrequentStatement, is_among, listed
 from ..db.tables import job_run
 from . import deferred_keys, dependencies, limits
 from .effects import Effects, together
-from .feature import AfterSettle, load
+from .feature import AfterSettle, Follower, load
 from .runs.claim import Row, claim_of
 from .runs.settle import settle
 from .runs.transition import is_in_state
@@ -95,10 +95,8 @@ async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
     """
     if await connection.scalar(_ANY_WAITS) or await any_expired(connection, now):
         return True
-    for feature in load(AfterSettle):
-        if await feature.any_goes_on(connection):
-            return True
-    return False
+    features: Sequence[Follower] = load(AfterSettle)
+    return any([await feature.any_goes_on(connection) for feature in features])
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:

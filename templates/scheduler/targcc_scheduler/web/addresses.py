@@ -6,11 +6,15 @@ few processes ever get an API request.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.routing import BaseRoute, Route
+
+from ..kernel.feature import Routes
+from ..kernel.feature import parts as feature_parts
 
 # Paths of the API, the OpenAPI document, the health checks and the metrics. A test compares the list with the routes.
 
@@ -146,8 +150,22 @@ def scope_below(scope: Scope, prefix: str) -> Scope:
 
 def address_routes(prefix: str = "") -> list[BaseRoute]:
     """Return one route for each path; the first request imports the endpoints."""
-    answers = _Answers(prefix)
-    return [Route(f"{prefix}{path}", answers, include_in_schema=False) for path in PATHS]
+    answers, paths = _Answers(prefix), [*PATHS, *_feature_paths()]
+    return [Route(f"{prefix}{path}", answers, include_in_schema=False) for path in paths]
+
+
+def _feature_paths() -> Iterator[str]:
+    """Yield the paths of the API of the project's own features, where possible without importing the API."""
+    for feature, part in feature_parts(Routes):
+        if feature.is_built_in:
+            continue
+        for pattern in part.paths:
+            path = f"/api/{pattern}"
+            while "*" in path:
+                path = path.replace("*", f"{{segment{path.count('{')}}}", 1)
+            yield from (path, f"{path}/{{rest:path}}")
+        if not part.paths:
+            yield from (route.path for route in feature.load(part).routes)
 
 
 class _Answers:

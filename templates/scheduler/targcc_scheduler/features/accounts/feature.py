@@ -1,6 +1,6 @@
 """The feature accounts: people who sign in, their roles, sessions and API tokens."""
 
-from ...kernel.feature import Commands, Feature, Grants, Identify, Pages, Routes
+from ...kernel.feature import Commands, Feature, FirstLogin, Grants, Identify, Pages, Routes
 
 FEATURE = Feature(
     __name__,
@@ -10,6 +10,7 @@ FEATURE = Feature(
         Pages("oidc_pages:router", sign_in=True),
         Identify("providers:TokenProvider", programs=True),
         Identify("providers:sessions_of"),
+        FirstLogin("users:first_login"),
         Grants("roles:grants_of"),
         Commands("commands:user_group", "user", after="prune"),
         Commands("commands:token_group", "token", after="user"),

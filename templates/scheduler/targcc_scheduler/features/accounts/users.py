@@ -132,3 +132,10 @@ class LoginLinks:
 
 LOGIN_LINKS = LoginLinks()
 """The login links of this process."""
+
+
+async def first_login(connection: AsyncConnection) -> Callable[[str], str] | None:
+    """Return the function that makes a login link for a dashboard's address; ``None`` if users exist."""
+    if await has_users(connection):
+        return None
+    return lambda page: f"{page}/login?token={LOGIN_LINKS.create()}"

@@ -27,7 +27,7 @@ class SlackChannel:
 
     async def send(self, message: Notice, target: str) -> None:
         """Post to Slack. See :class:`~.channels.Channel`."""
-        from .http_post import post
+        from ...core.http_post import post
 
         await post(target, slack_body(message))
 
@@ -128,7 +128,7 @@ class TeamsChannel:
 
     async def send(self, message: Notice, target: str) -> None:
         """Post to a Teams workflow. See :class:`~.channels.Channel`."""
-        from .http_post import post
+        from ...core.http_post import post
 
         await post(target, teams_body(message))
 
@@ -205,7 +205,7 @@ class WebhookChannel:
 
     async def send(self, message: Notice, target: str) -> None:
         """Post JSON. See :class:`~.channels.Channel`."""
-        from .http_post import post
+        from ...core.http_post import post
 
         await post(target, webhook_body(message))
 

@@ -19,13 +19,13 @@ from ...core.errors import AlertError, SecretError
 from ...core.masking import mask
 from ...core.secrets import know, resolve
 from ...db.dialects.base import WRITES
+from ...kernel.alert_events import AlertEvent
 from ...kernel.jobs.definition import AlertKind, JobDefinition
 from ...project import current
 from ...settings import Settings
 from . import model
 from .channels import Channel, make_channels
 from .message import (
-    AlertEvent,
     Notice,
     NoticeKind,
     as_json,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,24 +17,24 @@ from ...core.outage import OUTAGES, Outage
 from ...core.states import RunState
 from ...db.transactions import Store
 from ...kernel import error_groups
+from ...kernel.alert_events import AlertEvent, Notify
 from ...kernel.audit import audit
+from ...kernel.changes import PollResult
 from ...kernel.jobs.definition import JobDefinition, stand_in
+from ...kernel.node.loops import NodeContext, WhenSeen
 from ...kernel.runs.values import Settlement
 from . import delivery, message, model
 from .delivery import AlertSender
-from .message import AlertEvent, Notice
+from .message import Notice
 from .policy import Target
 
 # The queue for alert events. Sending several events at once happens outside the path of runs. On shutdown the node sends queued events.
 
 log = logging.getLogger("targcc.node.alert_queue")
 
-AT_ONCE = 4
-"""Concurrent senders. A mail server without an answer delays no other alert."""
 _MOST_WAITING = 10_000
 _LAST_SECONDS = 10.0
 
-Notify = Callable[[AlertEvent], Awaitable[None]]
 _KINDS: dict[RunState, Any] = {RunState.FAILED: "failure", RunState.SUCCEEDED: "success"}
 
 
@@ -41,16 +42,18 @@ class AlertQueue:
     """Queues alert events about settled runs and nodes, and passes the events to the alert sender.
 
     Args:
-        send: Sends the alerts of an event; ``None`` to send no alerts.
+        send: Sends the alerts of an event.
         definitions: The jobs.
     """
 
-    def __init__(self, send: Notify | None, definitions: Mapping[str, JobDefinition]) -> None:
+    def __init__(self, send: Notify, definitions: Mapping[str, JobDefinition]) -> None:
         self.alerted: frozenset[str] = frozenset()
         """The jobs that have a row in ``c_JobAlert``."""
-        self.send = send
+        self._send = send
         self._definitions = definitions
-        self._events: asyncio.Queue[AlertEvent] = asyncio.Queue(maxsize=_MOST_WAITING)
+        self._events: asyncio.Queue[AlertEvent | None] = asyncio.Queue(maxsize=_MOST_WAITING)
+        self._senders = 0
+        self._ending = False
 
     def settled(self, settlement: Settlement) -> None:
         """Queue the event of a settled run, whether a worker or the rescue after a lost worker settled the run."""
@@ -61,7 +64,7 @@ class AlertQueue:
 
     def put(self, event: AlertEvent) -> None:
         """Queue an event. If the queue is full, the event is dropped and logged."""
-        if self.send is None or not self._may_interest(event):
+        if not self._may_interest(event):
             return
         try:
             self._events.put_nowait(event)
@@ -70,16 +73,31 @@ class AlertQueue:
             log.warning("too many alerts wait: one about %s is dropped", name)
 
     async def run(self) -> None:
-        """Send queued events one after another, until cancelled."""
-        while True:
-            await self._send_one(await self._events.get())
+        """Send queued events one after another, until :meth:`end`.
+
+        Several tasks send at the same time, so that a mail server without an answer delays no other alert.
+        """
+        self._senders += 1
+        try:
+            while not self._ending and (event := await self._events.get()) is not None:
+                await self._send_one(event)
+        finally:
+            self._senders -= 1
+
+    def end(self) -> None:
+        """Let :meth:`run` return after the current event."""
+        self._ending = True
+        with contextlib.suppress(asyncio.QueueFull):  # then each sender has an event
+            for _ in range(self._senders):
+                self._events.put_nowait(None)  # wakes a sender
 
     async def send_rest(self) -> None:
         """Send the queued events within ten seconds; drop the events that remain."""
         try:
             async with asyncio.timeout(_LAST_SECONDS):
                 while not self._events.empty():
-                    await self._send_one(self._events.get_nowait())
+                    if (event := self._events.get_nowait()) is not None:
+                        await self._send_one(event)
         except TimeoutError:
             log.warning("while stopping: %d alerts were not sent in time", self._events.qsize() + 1)
 
@@ -92,10 +110,8 @@ class AlertQueue:
         return event.kind != "success" or job.alerts is not None or job.name in self.alerted
 
     async def _send_one(self, event: AlertEvent) -> None:
-        if self.send is None:
-            return
         try:
-            await self.send(event)
+            await self._send(event)
         except Exception:
             log.exception("an alert about %s could not be sent", event.definition.name)
 
@@ -116,6 +132,52 @@ def event_of(settlement: Settlement, definition: JobDefinition) -> AlertEvent | 
         duration_ms=attempt.duration_ms if attempt else None,
         server=attempt.server if attempt else "",
     )
+
+
+def sender_of(context: NodeContext) -> Notify:
+    """Return the sender of a node's alerts, or the application's receiver of alert events."""
+    services = context.services
+    return context.notify or AlertSender(services.store.engine, services.settings, services.clock)
+
+
+def queue_of(context: NodeContext) -> AlertQueue:
+    """Return the queue of a node, which hears of events and of settled runs."""
+    queue = AlertQueue(context.shared(sender_of), context.definitions)
+    context.alert_events.receivers.append(queue.put)
+    context.settled.append(queue.settled)
+    context.at_stop.append(queue.send_rest)
+    return queue
+
+
+def alert_queue(context: NodeContext) -> AlertQueue:
+    """Return the loop that sends alerts."""
+    return context.shared(queue_of)
+
+
+class AlertRules(WhenSeen):
+    """Follows which jobs have alert rules.
+
+    Args:
+        context: The node.
+    """
+
+    def __init__(self, context: NodeContext) -> None:
+        self._queue = context.shared(queue_of)
+        self._store = context.services.store
+        self._seen = self._read = object()
+        within = context.services.settings.heartbeat_seconds
+        super().__init__(context, "reading alert rules", self._differs, self.once, within)
+
+    def _differs(self, seen: PollResult) -> bool:
+        self._seen = seen.marks["alerts"]
+        return self._seen != self._read
+
+    async def once(self) -> None:
+        """Read the names of the jobs."""
+        mark = self._seen
+        async with self._store.read() as connection:
+            self._queue.alerted = await model.alerted_jobs(connection)
+        self._read = mark
 
 
 # The watch over open alerts: recovery, escalation, digest, outbox.
@@ -313,8 +375,11 @@ class AlertWatch:
         self._digest_at = digest.slot_after(max(now, slot))
 
 
-def watch_of(
-    store: Store, send: object, definitions: Mapping[str, JobDefinition]
-) -> AlertWatch | None:
-    """Return the watch for an :class:`AlertSender`, or ``None`` for a custom sender or no sender."""
-    return AlertWatch(store, send, definitions) if isinstance(send, AlertSender) else None
+def alert_watch(context: NodeContext) -> AlertWatch | None:
+    """Return the loop that follows open alerts; ``None`` if the application receives the events."""
+    sender = context.shared(sender_of)
+    if not isinstance(sender, AlertSender):
+        return None
+    watch = AlertWatch(context.services.store, sender, context.definitions)
+    context.issues.append(watch.look)
+    return watch

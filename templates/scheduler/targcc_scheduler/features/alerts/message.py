@@ -1,4 +1,4 @@
-"""Alert events, and the message that a channel renders."""
+"""The message that a channel renders."""
 
 from __future__ import annotations
 
@@ -13,56 +13,11 @@ from uuid import uuid4
 
 from ...core.masking import mask
 from ...core.text import clean, visible
+from ...kernel.alert_events import AlertEvent
 from ...kernel.error_groups import fingerprint_of, missed
-from ...kernel.jobs.definition import AlertKind, JobDefinition, stand_in
+from ...kernel.jobs.definition import AlertKind
 from ...schedules.words import format_duration
 from .policy import Target
-
-# Alert events.
-
-
-@dataclass(frozen=True)
-class AlertEvent:
-    """An event of a job or node, which may cause an alert.
-
-    Args:
-        kind: Event kind.
-        definition: The job.
-        run_id: The run; ``None`` when the event is about no run.
-        message: One line: the result, or the last line of the error.
-        details: The traceback, if there is one.
-        attempt: Attempt number at the end of the run.
-        scheduled_for: The slot.
-        duration_ms: Last attempt's duration in milliseconds.
-        server: The node that ran the attempt.
-        about: The broken expectation, or the lost node. A recovery notice refers to this value.
-    """
-
-    kind: AlertKind
-    definition: JobDefinition
-    run_id: int | None
-    message: str
-    details: str = ""
-    attempt: int = 1
-    scheduled_for: datetime | None = None
-    duration_ms: int | None = None
-    server: str = ""
-    about: str = ""
-
-
-def node_event(message: str, *, server: str, details: str = "", about: str = "") -> AlertEvent:
-    """Build the event for a problem with a node.
-
-    Recipients are the project's default recipients, or the recipients in the row ``Scheduler`` of ``c_JobAlert``.
-
-    Args:
-        message: One line.
-        server: The node's machine.
-        details: A stack, if there is one.
-        about: The lost node, if the event is about a lost node.
-    """
-    event = AlertEvent("node", _SCHEDULER, None, message, details=details, server=server)
-    return replace(event, about=about)
 
 
 def thread_of(event: AlertEvent, kind: AlertKind) -> str:
@@ -77,12 +32,6 @@ def thread_of(event: AlertEvent, kind: AlertKind) -> str:
         return missed(name).key
     said = f"{kind}\0{name}\0{event.about}"
     return f"{kind}-{blake2b(said.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
-
-
-_SCHEDULER = replace(
-    stand_in("Scheduler", ""), display_name="The scheduler", target=node_event, module=__name__
-)
-"""Stand-in definition for alerts that are about no job."""
 
 
 # Notices: the content of alerts, independent of the channel.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.masking import KNOWN
+from ...kernel.alert_events import AlertEvent
 from ...kernel.jobs.definition import AlertKind, Alerts
-from .message import AlertEvent
 from .policy import NOBODY, Recipients, Target
 
 

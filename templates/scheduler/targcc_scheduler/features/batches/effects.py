@@ -1,10 +1,10 @@
-"""Update batches when runs end: count the ended members, and end a batch with its last member."""
+"""Update batches when runs end or are rerun: count the ended members, end a batch with its last member, and reopen a batch."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...db.tables import job_batch, job_link, job_run
 from ...kernel import dependencies
 from ...kernel.effects import Effects, Ready, over
 from ...kernel.runs.values import NewRun, RunId, Settlement, Tie
-from .model import IS_BATCH, BatchState
+from .model import IS_BATCH, BatchState, get
 
 _MOST_SWEPT = 500
 
@@ -58,12 +58,67 @@ async def on_settled(
     return await count(connection, {row[0]: Change(row[1], int(row[2])) for row in found}, now)
 
 
+async def rejoin(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
+    """Move each new run into the batch of the run it replaces, and reopen the batch. Return the new runs with batch ids.
+
+    Call this before the new runs are inserted, in the same transaction. If a run is rerun twice, the first rerun gets the batch.
+    """
+    replaced = [run.retry_of for run in runs if run.retry_of is not None]
+    if not replaced:
+        return list(runs)
+    batches = sa.select(job_batch.c.Id).where(IS_BATCH)
+    among = known.of(connection).among(job_run.c.Id, replaced)
+    of_batches = (among, job_run.c.BatchId.in_(batches))
+    query = sa.select(job_run.c.Id, job_run.c.BatchId, job_run.c.State).where(*of_batches)
+    rows = await connection.execute(query.order_by(job_run.c.Id).with_for_update())
+    places = {row.Id: row for row in rows}
+    if not places:
+        return list(runs)
+    leaving = known.of(connection).among(job_run.c.Id, list(places))
+    await connection.execute(sa.update(job_run).where(leaving).values(BatchId=None))
+    pending = Counter(row.BatchId for row in places.values())
+    failed = Counter(row.BatchId for row in places.values() if row.State != RunState.SUCCEEDED)
+    while pending:
+        batch_id = max(pending)
+        back, bad = pending.pop(batch_id), failed.pop(batch_id, 0)
+        closed = await _reopen(connection, batch_id, back, bad)
+        if closed is not None and closed.ParentId is not None:
+            pending[closed.ParentId] += 1
+            failed[closed.ParentId] += closed.State != BatchState.SUCCEEDED
+    return [
+        (
+            replace(run, batch_id=places[run.retry_of].BatchId, ties=run.ties | Tie.BATCH)
+            if run.retry_of in places
+            else run
+        )
+        for run in runs
+    ]
+
+
+async def _reopen(connection: AsyncConnection, batch_id: int, back: int, bad: int) -> Any | None:
+    """Count members as pending again. Return the row if the batch was over until now, otherwise ``None``."""
+    row = await get(connection, batch_id, lock=True)
+    c = job_batch.c
+    values: dict[sa.Column[Any], Any] = {c.Pending: c.Pending + back, c.Failed: c.Failed - bad}
+    if row.State != BatchState.RUNNING:
+        values |= {c.State: BatchState.RUNNING, c.CompletedAt: None, c.CancelledBy: None}
+        waits = sa.select(job_run.c.Id).where(job_run.c.State == RunState.AWAITING)
+        unheard = sa.update(job_link).where(
+            job_link.c.ParentKind == dependencies.BATCH,
+            job_link.c.ParentId == batch_id,
+            job_link.c.ChildId.in_(waits),
+        )
+        await connection.execute(unheard.values(Outcome=None))
+    await connection.execute(sa.update(job_batch).where(c.Id == batch_id).values(values))
+    return row if row.State != BatchState.RUNNING else None
+
+
 async def stood_for(
-    connection: AsyncConnection, asked: Sequence[NewRun], ids: Sequence[RunId], now: datetime
+    connection: AsyncConnection, runs: Sequence[NewRun], ids: Sequence[RunId], now: datetime
 ) -> Effects:
     """Remove members that were not created because existing runs take their place, such as runs with the same unique key."""
     changes: dict[int, Change] = {}
-    for run, run_id in zip(asked, ids, strict=True):
+    for run, run_id in zip(runs, ids, strict=True):
         if run.batch_id is not None and run_id.existing:
             changes[run.batch_id] = changes.get(run.batch_id, Change(0)) + Change(1, gone=1)
     return await count(connection, changes, now)
@@ -182,7 +237,7 @@ async def _discard_lost(connection: AsyncConnection, now: datetime) -> list[Sett
     )
 
 
-async def prune(connection: AsyncConnection, before: datetime, most: int) -> int:
+async def prune(connection: AsyncConnection, before: datetime, _: datetime, most: int) -> int:
     """Delete batches and flows that ended before an instant and have no runs and no inner batches. Return the number of rows."""
     c, inner = job_batch.c, job_batch.alias("inner_batch")
     empty = sa.and_(

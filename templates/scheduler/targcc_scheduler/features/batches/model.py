@@ -5,9 +5,7 @@ Lock rows of batches after rows of runs, and inner batches before outer batches:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -20,9 +18,8 @@ from ...core.states import RunState
 from ...db.dialects import known
 from ...db.tables import job_batch, job_link, job_run
 from ...kernel.dependencies import BATCH, RUN, Parent
-from ...kernel.runs.values import NewRun, Tie
 
-# Rows of ``c_JobBatch``: insert, read, and reopen when runs of a batch are rerun.
+# Rows of ``c_JobBatch``: insert and read.
 
 Row = Any
 """A row of ``c_JobBatch``."""
@@ -152,61 +149,6 @@ async def newest_run(connection: AsyncConnection, ids: Sequence[int]) -> int:
     """Return the largest run id in the batches; 0 if the batches have no runs."""
     among = known.of(connection).among(job_run.c.BatchId, ids)
     return int(await connection.scalar(sa.select(sa.func.max(job_run.c.Id)).where(among)) or 0)
-
-
-async def rejoin(connection: AsyncConnection, again: Sequence[NewRun]) -> list[NewRun]:
-    """Move each new run into the batch of the run it replaces, and reopen the batch. Return the new runs with batch ids.
-
-    Call this before the new runs are inserted, in the same transaction. If a run is rerun twice, the first rerun gets the batch.
-    """
-    done_again = [run.retry_of for run in again if run.retry_of is not None]
-    if not done_again:
-        return list(again)
-    batches = sa.select(job_batch.c.Id).where(IS_BATCH)
-    among = known.of(connection).among(job_run.c.Id, done_again)
-    of_batches = (among, job_run.c.BatchId.in_(batches))
-    query = sa.select(job_run.c.Id, job_run.c.BatchId, job_run.c.State).where(*of_batches)
-    found = await connection.execute(query.order_by(job_run.c.Id).with_for_update())
-    places = {row.Id: row for row in found}
-    if not places:
-        return list(again)
-    leaving = known.of(connection).among(job_run.c.Id, list(places))
-    await connection.execute(sa.update(job_run).where(leaving).values(BatchId=None))
-    pending = Counter(row.BatchId for row in places.values())
-    failed = Counter(row.BatchId for row in places.values() if row.State != RunState.SUCCEEDED)
-    while pending:
-        batch_id = max(pending)
-        back, bad = pending.pop(batch_id), failed.pop(batch_id, 0)
-        closed = await _reopen(connection, batch_id, back, bad)
-        if closed is not None and closed.ParentId is not None:
-            pending[closed.ParentId] += 1
-            failed[closed.ParentId] += closed.State != BatchState.SUCCEEDED
-    return [
-        (
-            replace(run, batch_id=places[run.retry_of].BatchId, ties=run.ties | Tie.BATCH)
-            if run.retry_of in places
-            else run
-        )
-        for run in again
-    ]
-
-
-async def _reopen(connection: AsyncConnection, batch_id: int, back: int, bad: int) -> Row | None:
-    """Count members as pending again. Return the row if the batch was over until now, otherwise ``None``."""
-    row = await get(connection, batch_id, lock=True)
-    c = job_batch.c
-    values: dict[sa.Column[Any], Any] = {c.Pending: c.Pending + back, c.Failed: c.Failed - bad}
-    if row.State != BatchState.RUNNING:
-        values |= {c.State: BatchState.RUNNING, c.CompletedAt: None, c.CancelledBy: None}
-        waits = sa.select(job_run.c.Id).where(job_run.c.State == RunState.AWAITING)
-        unheard = sa.update(job_link).where(
-            job_link.c.ParentKind == BATCH,
-            job_link.c.ParentId == batch_id,
-            job_link.c.ChildId.in_(waits),
-        )
-        await connection.execute(unheard.values(Outcome=None))
-    await connection.execute(sa.update(job_batch).where(c.Id == batch_id).values(values))
-    return row if row.State != BatchState.RUNNING else None
 
 
 # Dependents of batches: runs that wait for a batch, their batches, and so on.

@@ -4,7 +4,6 @@ from ...kernel.feature import Commands, Feature, Pages, Routes
 
 FEATURE = Feature(
     __name__,
-    needs=("triage",),
     parts=(
         Routes("api:router", paths=("calendars", "maintenance")),
         Pages("pages:router"),

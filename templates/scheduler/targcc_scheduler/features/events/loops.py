@@ -13,7 +13,7 @@ import logging
 import random
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import fields
@@ -29,11 +29,12 @@ from ...core.masking import mask
 from ...core.outage import OUTAGES, Outage
 from ...core.secrets import know
 from ...core.stored_values import exception_line
+from ...kernel.alert_events import node_event
 from ...kernel.audit import audit
 from ...kernel.jobs.hooks import EVENTS, Handler, RunEvent
 from ...kernel.node.identity import host_name
+from ...kernel.node.loops import NodeContext
 from ...kernel.worker.node_services import NodeServices
-from ..alerts.message import node_event
 from . import model
 from .model import Delivery, Webhook
 from .signing import opened, signed
@@ -179,6 +180,12 @@ class Deliveries:
         self._sending: dict[asyncio.Task[None], int] = {}
         self._handlers = Handlers(services)
 
+    async def note(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
+        """Insert messages about ended runs, in the transaction that takes note of the runs."""
+        services = self._services
+        now, page = services.clock.now(), services.settings.dashboard_url
+        await model.fill(connection, run_ids, now=now, page=page)
+
     async def start(self) -> None:
         """Register the handlers of this process for events from now on."""
         await self._handlers.start()
@@ -217,7 +224,7 @@ class Deliveries:
             try:
                 while (taken or self._sending) and not self._ending:
                     if client is None and not all(hook.in_code for _, hook in taken):
-                        from ..alerts.http_post import new_client
+                        from ...core.http_post import new_client
 
                         client = await stack.enter_async_context(new_client())
                     for one, hook in taken:
@@ -276,7 +283,7 @@ class Deliveries:
         await self._services.store.change(note)
 
     async def _send(self, client: Any, one: Delivery, hook: Webhook) -> None:
-        from ..alerts.http_post import post_signed, reason
+        from ...core.http_post import post_signed, reason
 
         body, status = one.body.encode(), None
         try:
@@ -319,6 +326,14 @@ class Deliveries:
         if off and not arrived:
             log.error(said)
             services.notify(node_event(said, server=host_name()))
+
+
+def webhooks(context: NodeContext) -> Deliveries:
+    """Return the loop that delivers messages."""
+    deliveries = Deliveries(context.services)
+    context.at_start.append(deliveries.start)
+    context.ended_runs.append(deliveries)
+    return deliveries
 
 
 def _next(attempts: int, now: datetime) -> datetime | None:

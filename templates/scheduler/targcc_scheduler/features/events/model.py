@@ -381,12 +381,14 @@ async def deliveries(
     return [_message_of(row) for row in found]
 
 
-async def remove_old(connection: AsyncConnection, now: datetime) -> None:
-    """Delete delivered and failed messages older than :data:`KEPT_FOR`."""
+async def remove_old(connection: AsyncConnection, _: datetime, now: datetime, __: int) -> int:
+    """Disable unheard handlers, and delete delivered and failed messages older than :data:`KEPT_FOR`. Return 0: all is done at once."""
+    await give_up_unheard(connection, now)
     old = sa.delete(job_delivery).where(
         _message.DueAt.is_(None), _message.CreatedAt < now - KEPT_FOR
     )
     await connection.execute(old)
+    return 0
 
 
 # Handlers in the code. Handlers get the same messages as webhooks. A message is due until its handler returns.
@@ -430,15 +432,12 @@ async def _change(connection: AsyncConnection, key: int, **values: Any) -> None:
 
 
 async def note_retries(
-    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+    connection: AsyncConnection, again: Sequence[Settlement], now: datetime
 ) -> None:
     """Insert messages about attempts that will be retried, in the transaction that settles the attempts.
 
     Messages about ended runs come from :func:`fill`.
     """
-    again = [item for item in settled if item.state is RunState.RETRYING]
-    if not again:
-        return
     hooks = [
         one
         for one in await webhooks(connection)

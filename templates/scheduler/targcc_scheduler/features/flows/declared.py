@@ -53,13 +53,13 @@ class FlowJob:
 
 
 def flow_declarations(project: Project) -> Iterator[tuple[str, Declaration | Exception]]:
-    """Yield the job declaration of each flow in a project by flow name, or the error in the flow."""
+    """Yield the job declaration of each flow in a project, or the error in the flow, by the flow's name for messages."""
     for name, said in project.flows.items():
         try:
             steps_of(said.get("steps") or {})
-            yield name, _declaration(name, said)
+            yield f"flow {name}", _declaration(name, said)
         except (FlowError, JobError) as error:
-            yield name, error
+            yield f"flow {name}", error
 
 
 def _declaration(name: str, said: Mapping[str, Any]) -> Declaration:

@@ -12,11 +12,15 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import UnknownFlow
-from ...db.tables import job_batch
+from ...db.tables import job_batch, job_run
 from .graph import OVER, StepState, flow_state
 
 KIND = "flow"
 _C = job_batch.c
+IS_NEEDED = sa.exists().where(
+    _C.Id == job_run.c.BatchId, _C.Kind == KIND, _C.State == StepState.RUNNING
+)
+"""Condition that a run belongs to a running flow: later steps may read its metadata."""
 
 
 @dataclass

@@ -87,7 +87,7 @@ class OverrideWatch:
             found = await self._end(store)
         self._seen = found
         holding = [one for one in found if ends or not self._is_over(one)]
-        if self._registry.override(holding):
+        if self._registry.override(holding, effective):
             self.changed()
 
     async def is_up_to_date(self, connection: AsyncConnection) -> bool:

@@ -4,6 +4,5 @@ from ...kernel.feature import Feature, Pages
 
 FEATURE = Feature(
     __name__,
-    needs=("events",),
     parts=(Pages("pages:router"),),
 )

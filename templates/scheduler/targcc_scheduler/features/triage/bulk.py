@@ -19,11 +19,12 @@ from ...db.tables import job_bulk, job_bulk_run, job_run
 from ...kernel import error_groups, on_settled, row_locks
 from ...kernel import job_owner as owners
 from ...kernel.effects import Ready
+from ...kernel.engine.submit import RunChanges
 from ...kernel.runs import operate, rerun
 from ...kernel.runs.create import WAITS_FOR_ITS_TIME
 from ...kernel.runs.settle import settle
 from ...kernel.runs.transition import state_line, transition
-from ...kernel.runs.values import NewRun, Settlement, Then, is_mark
+from ...kernel.runs.values import Then, is_mark
 
 # Bulk operation rows: progress, and the effect on each run.
 
@@ -145,15 +146,16 @@ async def undone_by(connection: AsyncConnection, bulk_id: int) -> int | None:
     return found
 
 
-async def remove_old(connection: AsyncConnection, before: datetime) -> None:
-    """Delete operations that ended before an instant; keep an operation while its undo is running."""
+async def remove_old(connection: AsyncConnection, before: datetime, _: datetime, most: int) -> int:
+    """Delete up to ``most`` operations that ended before an instant, and return their number. Keep an operation while its undo is running."""
     c, undo = job_bulk.c, job_bulk.alias("undo")
     is_undone = sa.exists().where(undo.c.Undoes == c.Id, undo.c.Status == RUNNING)
     old = sa.select(c.Id).where(c.EndedAt < before, ~is_undone)
-    ids = list(await connection.scalars(old))
+    ids = list(await connection.scalars(old.order_by(c.Id).limit(most)))
     for column in (job_bulk_run.c.BulkId, c.Id):
         among = known.of(connection).among(column, ids)
         await connection.execute(sa.delete(column.table).where(among))
+    return len(ids)
 
 
 # One step's effects on some runs. A run whose state does not allow the action stays unchanged.
@@ -163,22 +165,14 @@ Row = Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """Result of a step.
+class Step(RunChanges):
+    """Result of a step. The caller applies the changes.
 
     Args:
         did: Effects on runs.
-        created: New runs with their ids. The caller submits the new runs and creates the runs of follower jobs.
-        submit: Existing runs that wait from now on.
-        withdraw: Runs that no longer wait.
-        settled: Settled runs.
     """
 
     did: Sequence[Did] = ()
-    created: Sequence[tuple[int, NewRun]] = ()
-    submit: Sequence[Ready] = ()
-    withdraw: Sequence[int] = ()
-    settled: Sequence[Settlement] = ()
 
 
 async def rows(connection: AsyncConnection, run_ids: Sequence[int]) -> list[Row]:

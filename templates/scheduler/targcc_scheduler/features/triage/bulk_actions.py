@@ -33,7 +33,7 @@ from ...operations import Call
 from ...scheduler import Scheduler
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
-from . import bulk, bulk_queries, loops
+from . import bulk, bulk_queries, bulk_steps
 from .bulk_queries import ACTIONS, Bulk, Found
 
 # Bulk operations: count the runs, begin with one audit row, follow, stop, undo.
@@ -241,8 +241,8 @@ async def stop(call: Call, bulk_id: int, by: Actor) -> None:
 
 async def step(call: Call, bulk_id: int, jobs: Mapping[str, JobDefinition]) -> bool:
     """Process an operation's next runs here, and return whether runs remain."""
-    work = loops.Work(call.connection, call.engine, call.now, jobs)
-    return await loops.step(work, bulk_id)
+    work = bulk_steps.Work(call.connection, call.engine, call.now, jobs)
+    return await bulk_steps.step(work, bulk_id)
 
 
 async def work_off(

@@ -1,206 +1,207 @@
-"""Execute bulk operations in short transactions, in any free process: a node, or the command that began the operation.
-
-Each transaction locks the operation's row, so no two processes execute the same step. If a process dies, another process
-continues.
-"""
+"""Loops of a node: bulk operations, the check for late slots, queues and runs, and pings of outside monitors."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+import time
 
-from sqlalchemy.exc import DataError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from ...core.errors import SecretError
+from ...core.outage import OUTAGES
+from ...core.secrets import resolve
+from ...core.states import RunState
+from ...kernel import error_groups
+from ...kernel.alert_events import AlertEvent
+from ...kernel.node.loops import Every, NodeContext, WhenSeen
+from ...kernel.runs.values import Settlement
+from . import bulk, sla
 
-from ...core.actor import Actor
-from ...core.numbers import interval_of
-from ...core.outage import OUTAGES, in_short
-from ...core.states import UNBEGUN
-from ...kernel import error_groups, pauses
-from ...kernel.engine.port import Engine
-from ...kernel.engine.submit import carry_out, followers_of
-from ...kernel.jobs.definition import JobDefinition
-from . import bulk, bulk_queries
-from .bulk import Row, Step
+log = logging.getLogger("targcc.node.chores.rounds")
 
-log = logging.getLogger("targcc.node.chores.bulk_work")
+# Bulk operations.
 
-CHUNK = 200
-"""Maximum number of runs in a transaction, so that other writers get a turn."""
+_BULK_SECONDS = 2.0
+_LONGEST_STEP = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Context for a step in its transaction.
+class BulkOperations(WhenSeen):
+    """Works on bulk operations.
 
     Args:
-        connection: The transaction.
-        engine: The engine that receives submissions and withdrawals of runs.
-        now: The present instant.
-        jobs: Known jobs by name.
+        context: The node.
     """
 
-    connection: AsyncConnection
-    engine: Engine
-    now: datetime
-    jobs: Mapping[str, JobDefinition]
-
-
-async def step(work: Work, bulk_id: int) -> bool:
-    """Process an operation's next runs. If an error other than an outage occurs, the operation ends as failed.
-
-    Returns:
-        Whether runs remain.
-    """
-    row = await bulk.take(work.connection, bulk_id)
-    if row is None:
-        return False
-    try:
-        async with work.connection.begin_nested():
-            more = await _do(work, row)
-    except Exception as error:
-        if isinstance(error, OUTAGES) and not isinstance(error, DataError):
-            raise
-        log.exception("operation %d on many runs failed", bulk_id)
-        await bulk.end(work.connection, bulk_id, bulk.FAILED, work.now, in_short(error))
-        return False
-    if not more:
-        await bulk.end(work.connection, bulk_id, bulk.DONE, work.now)
-    return more
-
-
-async def _do(work: Work, row: Any) -> bool:
-    options = json.loads(row.OptionsJson)
-    if row.Undoes is not None:
-        return await _undo_step(work, row)
-    if row.Action == "pause":
-        await _pause_jobs(work, row, options)
-        return False
-    return await _step(work, row, options)
-
-
-async def _step(work: Work, row: Any, options: dict[str, Any]) -> bool:
-    newest_first = options.get("order") == "newest"
-    ids = await bulk_queries.next_ids(
-        work.connection,
-        bulk_queries.filter_of(row.FilterJson),
-        place=row.Place,
-        ceiling=row.Ceiling,
-        newest_first=newest_first,
-        most=CHUNK,
-    )
-    if not ids:
-        return False
-    found = await bulk.rows(work.connection, ids)
-    came_of_it = await _act(work, row, options, found)
-    await carry_out(work.engine, work.connection, came_of_it, work.now)
-    refused = len(ids) - len(came_of_it.did)
-    await bulk.advance(work.connection, row, came_of_it.did, place=ids[-1], refused=refused)
-    return len(ids) == CHUNK
-
-
-async def _act(work: Work, row: Any, options: dict[str, Any], found: Sequence[Row]) -> Step:
-    connection, by, now = work.connection, row.Actor, work.now
-    dues, note = _dues(row, options, now, found), options.get("note") or "discarded"
-    acts = {
-        "retry": lambda: bulk.retry(
-            connection, found, by, now, dues, then=followers_of(work.jobs, by, now)
-        ),
-        "run-now": lambda: bulk.run_now(connection, found, by, now, dues),
-        "cancel": lambda: bulk.cancel(connection, found, by, now),
-        "delete": lambda: bulk.delete(connection, found, now),
-        "queue": lambda: bulk.move(connection, found, queue=options["queue"]),
-        "priority": lambda: bulk.move(connection, found, priority=options["priority"]),
-        "discard": lambda: bulk.discard(connection, found, by, note, now),
-    }
-    return await acts[row.Action]()
-
-
-def _dues(row: Any, options: dict[str, Any], now: datetime, found: Sequence[Row]) -> list[datetime]:
-    """Return the runs' due instants: now without a rate, else spaced at the rate from the operation's start."""
-    apart = interval_of(options.get("rate"), row.Total)
-    if not apart:
-        return [now] * len(found)
-    return [max(now, row.StartedAt + apart * (row.Done + place)) for place in range(len(found))]
-
-
-async def _pause_jobs(work: Work, row: Any, options: dict[str, Any]) -> None:
-    found = await bulk_queries.find(work.connection, bulk_queries.filter_of(row.FilterJson))
-    paused = await pauses.paused_jobs(work.connection, work.now)
-    did = []
-    for number, job in enumerate(sorted(found.jobs.keys() - paused), 1):
-        await pauses.pause_job(
-            work.connection,
-            job,
-            Actor(row.Actor),
-            work.now,
-            reason=options.get("note"),
-            until=None,
+    def __init__(self, context: NodeContext) -> None:
+        super().__init__(
+            context,
+            "working on many runs",
+            lambda seen: bool(seen.marks["bulk"]),
+            self.bulk_once,
+            _BULK_SECONDS,
         )
-        did.append(bulk.Did(-number, previous=job))
-    refused = len(found.jobs) - len(did)
-    await bulk.advance(work.connection, row, did, place=row.Ceiling, refused=refused)
+
+    async def bulk_once(self) -> None:
+        """Work on all open bulk operations until they are done."""
+        from . import bulk_steps  # imported late: the run search takes memory
+
+        context, services, outage = self._context, self._context.services, None
+        async with services.store.read() as connection:
+            going_on = await bulk.running(connection)
+        for bulk_id in going_on:
+            more = True
+            while more and not context.ending.is_set():
+                started = time.monotonic()
+                try:
+                    async with services.store.write() as connection:
+                        work = bulk_steps.Work(
+                            connection, services.engine, services.clock.now(), context.definitions
+                        )
+                        more = await bulk_steps.step(work, bulk_id)
+                except OUTAGES as error:
+                    outage, more = error, False  # the next operation goes on
+                services.engine.wake()
+                await asyncio.sleep(min(time.monotonic() - started, _LONGEST_STEP) / 2)
+        if outage is not None:
+            raise outage
 
 
-async def _undo_step(work: Work, row: Any) -> bool:
-    undone = await bulk.get(work.connection, row.Undoes)
-    did = await bulk.done_to(work.connection, row.Undoes, row.Place, CHUNK)
-    if not did:
-        return False
-    came_of_it = await _take_back(work, row, undone.Action, did)
-    await carry_out(work.engine, work.connection, came_of_it, work.now)
-    await bulk.advance(
-        work.connection,
-        row,
-        came_of_it.did,
-        place=did[-1].run_id,
-        refused=len(did) - len(came_of_it.did),
-    )
-    return len(did) == CHUNK
+# Pings: addresses of outside monitors, which raise an alarm when no ping arrives.
+
+_MOST_PINGS = 1_000
+_PING_TIMEOUT_SECONDS = 10
 
 
-async def _take_back(work: Work, row: Any, action: str, did: Sequence[bulk.Did]) -> Step:
-    connection, by, now = work.connection, row.Actor, work.now
-    if action == "pause":
-        for one in did:
-            await pauses.resume_job(connection, one.previous or "", now)
-        return Step(did=did)
-    if action == "discard":
-        await error_groups.reopen(connection, [one.run_id for one in did])
-        return Step(did=did)
-    if action == "retry":
-        return await _take_back_retries(work, by, did)
-    found = await bulk.rows(connection, [one.run_id for one in did])
-    if action == "cancel":
-        dues = [now] * len(found)
-        return await bulk.retry(connection, found, by, now, dues, waiting=True)
-    before = {one.run_id: one.previous or "" for one in did}
-    steps = []
-    for value in sorted(set(before.values())):
-        some = [one for one in found if before[one.Id] == value]
-        to: dict[str, Any] = {"queue": value} if action == "queue" else {"priority": int(value)}
-        steps.append(await bulk.move(connection, some, **to))
-    return Step(
-        did=sorted((one for step in steps for one in step.did), key=lambda one: one.run_id),
-        submit=[one for step in steps for one in step.submit],
-        withdraw=[one for step in steps for one in step.withdraw],
-    )
+class Pings:
+    """Fetches ping addresses in turn.
+
+    Args:
+        context: The node.
+    """
+
+    def __init__(self, context: NodeContext) -> None:
+        self._definitions = context.definitions
+        self._ending = context.ending
+        self._addresses: asyncio.Queue[str] = asyncio.Queue(maxsize=_MOST_PINGS)
+        self._refused: set[str] = set()
+        context.settled.append(self.settled)
+
+    def settled(self, settlement: Settlement) -> None:
+        """Queue the ping of a job whose run has succeeded, if the job has a ``ping``."""
+        if settlement.state is not RunState.SUCCEEDED:
+            return
+        definition = self._definitions.get(settlement.claim.job_name)
+        if definition is not None and definition.expectations.ping:
+            self.put(definition.expectations.ping)
+
+    def put(self, address: str) -> None:
+        """Queue a ping."""
+        if self._addresses.full():
+            log.warning("too many pings wait: one is dropped")
+        else:
+            self._addresses.put_nowait(address)
+
+    async def run(self) -> None:
+        """Fetch the queued addresses, until :meth:`end`."""
+        while not self._ending.is_set():
+            address = await self._addresses.get()
+            if self._ending.is_set():
+                return
+            try:
+                await _fetch(resolve(address))
+                self._refused.discard(address)
+            except Exception as error:  # noqa: BLE001 - the monitor notices the missing ping
+                if address not in self._refused:
+                    self._refused.add(address)
+                    log.warning("a ping did not arrive: %s", _reason(error))
+
+    def end(self) -> None:
+        """Let :meth:`run` return after the current ping."""
+        if self._addresses.empty():
+            self._addresses.put_nowait("")  # wakes run()
 
 
-async def _take_back_retries(work: Work, by: str, did: Sequence[bulk.Did]) -> Step:
-    """Cancel reruns that have not begun, and reopen the original runs."""
-    new = {one.new_run_id: one.run_id for one in did if one.new_run_id is not None}
-    found = await bulk.rows(work.connection, sorted(new))
-    waiting = [one for one in found if one.State in UNBEGUN]
-    cancelled = await bulk.cancel(work.connection, waiting, by, work.now)
-    back = [new[one.run_id] for one in cancelled.did]
-    await error_groups.reopen(work.connection, back)
-    return Step(
-        did=[bulk.Did(run_id) for run_id in sorted(back)],
-        withdraw=cancelled.withdraw,
-        settled=cancelled.settled,
-    )
+async def _fetch(url: str) -> None:
+    import httpx
+
+    from ...core.http_post import hide_address
+
+    async with httpx.AsyncClient(
+        timeout=_PING_TIMEOUT_SECONDS,
+        follow_redirects=True,
+        event_hooks={"request": [hide_address]},
+    ) as client:
+        answer = await client.get(url)
+    answer.raise_for_status()
+
+
+def _reason(error: Exception) -> str:
+    """Return why a ping failed, without the address: an address is a secret."""
+    if isinstance(error, SecretError):
+        return str(error)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"the answer was {status}" if status is not None else type(error).__name__
+
+
+# Late slots, queues and runs.
+
+_LATE_SECONDS = 15.0
+EXPECTED = ("must_finish_by", "must_start_within", "at_least")
+"""Kinds of :class:`~.sla.Late` that raise an alert."""
+
+
+class LateCheck(Every):
+    """Checks for late slots, queues and runs.
+
+    Args:
+        context: The node; its hook ``issues`` is called after each check.
+    """
+
+    def __init__(self, context: NodeContext) -> None:
+        super().__init__(context, "looking for what is late", self.look_once, _LATE_SECONDS)
+        self._following = sla.NextSlots()
+        self._pings = context.shared(Pings)
+        self._pinged = float("-inf")
+
+    async def look_once(self) -> None:
+        """Check for late slots, queues and runs; record issues, alert about new issues, and ping."""
+        context = self._context
+        services, now = context.services, context.services.clock.now()
+        jobs = list(context.definitions.values())
+        async with services.store.read() as connection:
+            late = await sla.late(connection, jobs, now, self._following)
+            noted = await error_groups.noted(connection)
+            lacking = await error_groups.lacking(connection)
+        broken = {(one.subject, one.kind): one for one in late if one.kind in EXPECTED}
+        right = {key for key in noted - broken.keys() if key[1] in EXPECTED}
+        watched = {(job.name, error_groups.WATCHED) for job in jobs if job.expectations.successes}
+        new: list[sla.Late] = []
+        if lacking or right or not noted.issuperset(broken.keys() | watched):
+            async with services.store.write() as connection:
+                for (subject, kind), one in broken.items():
+                    if await error_groups.note_issue(connection, subject, kind, one.detail, now):
+                        new.append(one)
+                for key in right:
+                    await error_groups.remove(connection, *key)
+                for subject, kind in watched - noted:
+                    await error_groups.note_issue(connection, subject, kind, "", now)
+                await error_groups.give_causes(connection, now)
+        for one in new:
+            job = context.definitions[one.subject]
+            services.notify(AlertEvent("late", job, None, one.detail, about=one.kind))
+        self._ping_if_well(late)
+        for listener in context.issues:
+            listener(noted - right | broken.keys(), now)
+
+    def _ping_if_well(self, late: list[sla.Late]) -> None:
+        """Send a ping if the scheduler works: the database answers, and no slot is late."""
+        settings = self._context.services.settings
+        slots_come = not any(item.kind == "slot" for item in late)
+        due = time.monotonic() - self._pinged >= settings.ping_seconds
+        if settings.ping_url and self._context.schedules and slots_come and due:
+            self._pinged = time.monotonic()
+            self._pings.put(settings.ping_url)
+
+
+def pings(context: NodeContext) -> Pings:
+    """Return the loop that fetches ping addresses."""
+    return context.shared(Pings)

@@ -84,8 +84,10 @@ class _Next:
 
 def _claimable() -> str:
     """Return the claim conditions of the installed features as text for ``sa.text``."""
-    text = CLAIMABLE.compile(dialect=postgresql.dialect(paramstyle="named"))
-    return str(text).replace(":", r"\:")  # a colon begins no parameter
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
+    return str(CLAIMABLE.compile(dialect=dialect)).replace(
+        ":", r"\:"
+    )  # a colon begins no parameter
 
 
 @cache

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import RunState
-from ...features.events.model import note_retries
-from ...features.triage.bulk import Step
 from .. import deferred_keys, dependencies, idempotency
 from ..dependencies import RUN
 from ..effects import Effects, Ready
+from ..feature import OnRetry, load
 from ..jobs.definition import JobDefinition, JobType
 from ..on_settled import on_settled
 from ..runs.eligibility import Waiting
@@ -79,7 +78,9 @@ async def hand_on(
             await engine.submit(connection, ready)
             submitted += ready
         settled = consequences.settled
-        await note_retries(connection, settled, now)
+        if again := [item for item in settled if item.state is RunState.RETRYING]:
+            for note in load(OnRetry):
+                await note(connection, again, now)
         submitted += await _offer(engine, connection, settled)
         consequences = await on_settled(connection, settled, now)  # effects cause further effects
     return submitted
@@ -217,8 +218,27 @@ async def create_slots(
     return len(created)
 
 
-async def carry_out(engine: Engine, connection: AsyncConnection, step: Step, now: datetime) -> None:
-    """Apply a step of an operation on many runs, in the step's transaction: withdraw and submit runs, apply effects, add followers."""
+@dataclass(frozen=True, kw_only=True)
+class RunChanges:
+    """Changes of runs in a transaction, for the engine to follow.
+
+    Args:
+        created: New runs with their ids.
+        submit: Existing runs that wait from now on.
+        withdraw: Runs that no longer wait.
+        settled: Settled runs.
+    """
+
+    created: Sequence[tuple[int, NewRun]] = ()
+    submit: Sequence[Ready] = ()
+    withdraw: Sequence[int] = ()
+    settled: Sequence[Settlement] = ()
+
+
+async def carry_out(
+    engine: Engine, connection: AsyncConnection, step: RunChanges, now: datetime
+) -> None:
+    """Apply changes of runs, in their transaction: withdraw and submit runs, apply effects, add the runs of follower jobs."""
     if step.withdraw:
         await engine.withdraw(connection, step.withdraw)
     await hand_over(engine, connection, step.settled, now)

@@ -17,8 +17,8 @@ from typing import Any
 
 from ...core.errors import ArgumentsError, HookError, JobError
 from ...core.masking import mask
-from ...features.flows.declared import flow_declarations
 from ...project import Project, current
+from ..feature import Jobs, load
 from .chains import refused
 from .declaration import Declaration
 from .definition import JobDefinition
@@ -101,20 +101,20 @@ def discover(
     """
     found = Discovered(project or current(), hooks=hooks or Hooks())
     discover_more(package, found)
-    _add_flows(found)
+    _add_declared(found)
     return found
 
 
-def _add_flows(found: Discovered) -> None:
-    """Add the jobs that start the project's flows; report a flow that cannot be used as broken."""
-    for name, declared in flow_declarations(found.project):
+def _add_declared(found: Discovered) -> None:
+    """Add the jobs that targcc.yaml declares, such as jobs that start flows; report a declaration that cannot be used as broken."""
+    for name, declared in (pair for jobs in load(Jobs) for pair in jobs(found.project)):
         try:
             if isinstance(declared, Exception):
                 raise declared
             _add(declared, found)
         except (ValueError, JobError) as error:
-            text = f"flow {name} of targcc.yaml cannot be used: {error}"
-            found.broken.append(BrokenModule(f"flow {name}", None, text, text))
+            text = f"{name} of targcc.yaml cannot be used: {error}"
+            found.broken.append(BrokenModule(name, None, text, text))
             log.error(text)  # noqa: TRY400 - the spec is wrong, and no code
 
 

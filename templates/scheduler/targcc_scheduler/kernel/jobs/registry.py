@@ -10,7 +10,6 @@ from typing import Any
 
 from ...core.errors import UnknownJob
 from ...core.states import RunState
-from ...features.overrides.effective import effective
 from ...project import Project, current
 from .declaration import Declaration
 from .definition import JobDefinition
@@ -19,6 +18,9 @@ from .hooks import AROUND, A, Cancelled, Failed, Hooks, Missed, Retrying, Skippe
 from .overrides import Override
 
 # This process's jobs: discovered, registered by hand, or external.
+
+Apply = Callable[[JobDefinition, Sequence[Override], Project], JobDefinition]
+"""A function that applies the overrides of a job to the job's definition."""
 
 JobRef = str | JobDefinition | Callable[..., Any]
 """A reference to a job: a name, definition, class or function."""
@@ -50,6 +52,7 @@ class JobRegistry:
         self._completed: dict[int, tuple[Declaration, JobDefinition]] = {}
         self._external_broken: list[BrokenModule] = []
         self._overrides: dict[str, tuple[Override, ...]] = {}
+        self._apply: Apply | None = None
         self._effective: dict[str, tuple[JobDefinition, tuple[Override, ...], JobDefinition]] = {}
         self._definitions: dict[str, JobDefinition] = {}
         """The jobs with people's overrides, as callers get the jobs. ``_discovered`` has the jobs without overrides."""
@@ -115,9 +118,10 @@ class JobRegistry:
         definitions[definition.name] = definition
         self._hold(definition.name)
 
-    def override(self, overrides: Iterable[Override]) -> set[str]:
-        """Replace all overrides by ``overrides``; return the jobs whose overrides changed."""
+    def override(self, overrides: Iterable[Override], apply: Apply) -> set[str]:
+        """Replace all overrides by ``overrides``, which ``apply`` applies to jobs; return the jobs whose overrides changed."""
         with self._lock:
+            self._apply = apply
             before, self._overrides = self._overrides, {}
             for one in overrides:
                 self._overrides[one.job] = (*self._overrides.get(one.job, ()), one)
@@ -152,11 +156,11 @@ class JobRegistry:
 
     def _changed(self, definition: JobDefinition) -> JobDefinition:
         overrides = self._overrides.get(definition.name)
-        if not overrides:
+        if not overrides or self._apply is None:
             return definition
         made = self._effective.get(definition.name)
         if made is None or made[0] is not definition or made[1] != overrides:
-            whole = effective(definition, overrides, self._project or current())
+            whole = self._apply(definition, overrides, self._project or current())
             made = self._effective[definition.name] = definition, overrides, whole
         return made[2]
 

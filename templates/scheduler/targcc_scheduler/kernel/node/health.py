@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.clock import CLOCK_OFF_MS, DatabaseClock, uptime
-from ...features.alerts.message import node_event
 from .. import error_groups
+from ..alert_events import node_event
 from ..runs.values import Claim
 from ..worker.node_services import NodeServices
 from . import nodes

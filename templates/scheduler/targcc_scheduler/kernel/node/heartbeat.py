@@ -19,8 +19,6 @@ from ...core.clock import together, uptime
 from ...core.outage import OUTAGES, Outage
 from ...core.pools import Workers
 from ...core.version import __version__
-from ...features.alerts import model as alert_model
-from ...features.alerts.loops import AlertQueue
 from .. import error_groups
 from ..changes import PollResult
 from ..engine.port import Submission
@@ -122,7 +120,6 @@ class Heartbeat:
         services: Database, engine, clock and settings.
         definitions: The jobs.
         workers: Number of workers and their queues, shown in the node's row.
-        alert_queue: Learns which jobs have alert rules.
         settled: Called with each run that a rescue has settled.
     """
 
@@ -131,7 +128,6 @@ class Heartbeat:
         services: NodeServices,
         definitions: Mapping[str, JobDefinition],
         workers: Workers,
-        alert_queue: AlertQueue,
         settled: Callable[[Settlement], None],
     ) -> None:
         self.name = host_name()
@@ -144,14 +140,12 @@ class Heartbeat:
         self._services = services
         self._definitions = definitions
         self._workers = workers
-        self._alert_queue = alert_queue
         self._settled = settled
         self._files = BeatFiles(services.store.file)
         self.keepalive = Keepalive(services.store, services.settings, self._files)
         self._detector = FailureDetector(self.id, services.settings.lost_after_seconds)
         self._looks = 0
         self._spoken_for = ""
-        self._alerts: object = None
         self._ending = asyncio.Event()
 
     async def register(self) -> None:
@@ -241,14 +235,10 @@ class Heartbeat:
             await self._re_register()
 
     async def _see(self, seen: PollResult) -> None:
-        """Act on a poll result: cancel runs, reload alert rules, rescue the runs of lost nodes."""
+        """Act on a poll result: cancel runs, rescue the runs of lost nodes."""
         me, executor = self.id, self.executor
         if executor is not None:
             await self._tend(executor, me, is_any=seen.running)
-        if seen.marks.get("alerts") != self._alerts:
-            async with self._services.store.read() as connection:
-                self._alert_queue.alerted = await alert_model.alerted_jobs(connection)
-            self._alerts = seen.marks.get("alerts")
         lost = self._detector.observe([self._marked(beat) for beat in seen.beats], seen.at)
         if lost or seen.orphans:
             await self._rescue(lost)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from ...core.loop_thread import LoopThread
 from ...core.outage import OUTAGES, Outage, in_short
 from ...core.pools import Workers
-from ...features.alerts.loops import AT_ONCE, AlertQueue, watch_of
-from ...features.overrides.loops import OverrideWatch
+from ..alert_events import AlertEvents, Notify
 from ..blobs import ContentKeeper
+from ..feature import Background, JobChanger, Loop, parts
 from ..jobs.definition import JobDefinition
 from ..poller import poller_of
 from ..runs.values import Settlement
@@ -24,6 +24,7 @@ from ..worker.recorder import RecordWriter
 from ..worker.runner import JobLoop
 from ..worker.running_attempt import watch
 from .heartbeat import Heartbeat
+from .loops import NodeContext
 from .maintenance import Maintenance
 from .pruner import count_history, upkeep
 from .recurring import RecurringScheduler
@@ -32,18 +33,8 @@ from .releases import Aliases, ReleaseWatch
 log = logging.getLogger("targcc.node.node")
 
 _AFTER_FAULT_SECONDS = 2.0
-_END_THEMSELVES = (
-    "targcc alert watch",
-    "targcc heartbeat",
-    "targcc look",
-    "targcc operations",
-    "targcc rounds",
-    "targcc texts",
-    "targcc webhooks",
-    "targcc audit",
-)
-"""Names of the tasks that return by themselves once told to end, so that no database connection is cut off in the middle."""
-_HEARTBEAT_ENDS_SECONDS = 1.0
+_END_THEMSELVES_SECONDS = 1.0
+"""Seconds that tasks get to return by themselves, so that no database connection is cut off in the middle."""
 _DAY = 24 * 3600.0
 _CANCELLED_AGAIN_SECONDS = 0.2
 _LAST_SECONDS = 1.0
@@ -56,9 +47,10 @@ class Node:
     """One process among those that share the database. Use a node on the scheduler's loop only.
 
     Args:
-        services: Database, engine, clock, settings, and the receiver of alerts.
+        services: Database, engine, clock, settings, and the receiver of alert events.
         definitions: The jobs; the mapping may grow while the node works.
-        alert_queue: Takes events for alerts.
+        alert_events: Passes the events of ``services.notify`` to the features.
+        notify: The application's receiver of alert events; ``None`` sends alerts.
         loop: The event loop that the node runs on.
         jobs: The loop that jobs run on; ``None`` for a node that claims no runs.
         processes: Pool of worker processes for jobs with ``isolation="process"``.
@@ -67,7 +59,7 @@ class Node:
         schedule: Whether the node creates the runs of recurring jobs.
         own: Return the jobs declared in the code; the node's release is computed from these jobs.
         look_again: Find jobs whose files were added while the process runs.
-        overrides: Changes that people made to jobs.
+        changers: Change the jobs by rows of the database.
     """
 
     def __init__(
@@ -75,7 +67,8 @@ class Node:
         services: NodeServices,
         definitions: Mapping[str, JobDefinition],
         *,
-        alert_queue: AlertQueue,
+        alert_events: AlertEvents,
+        notify: Notify | None = None,
         loop: LoopThread,
         jobs: JobLoop | None,
         processes: ProcessPool,
@@ -84,18 +77,16 @@ class Node:
         schedule: bool,
         own: Callable[[], Iterable[JobDefinition]],
         look_again: Callable[[], None],
-        overrides: OverrideWatch | None = None,
+        changers: Sequence[JobChanger] = (),
     ) -> None:
         self._services = services
         self._definitions = definitions
-        self._alert_queue = alert_queue
         self._jobs = jobs
         self._processes = processes
         self._workers = workers if jobs is not None else Workers()
-        self._heartbeat = Heartbeat(
-            services, definitions, self._workers, alert_queue, self._settled
-        )
+        self._heartbeat = Heartbeat(services, definitions, self._workers, self._settled)
         self._tasks: list[asyncio.Task[None]] = []
+        self._ends_itself: list[asyncio.Task[None]] = []
         self._work: asyncio.Task[None] | None = None
         self.releases = ReleaseWatch(
             services,
@@ -111,17 +102,23 @@ class Node:
         self.slots: RecurringScheduler | None = None
         if schedule:
             self.slots = RecurringScheduler(
-                services, definitions, lambda: self.releases.release, overrides
+                services, definitions, lambda: self.releases.release, changers
             )
             self.releases.decided = self.aliases.taken = self.slots.wake
-        watch = watch_of(services.store, alert_queue.send, definitions)
-        self.rounds = Maintenance(
+        self._context = NodeContext(
             services,
             definitions,
-            schedule=schedule,
-            alerts=watch,
+            schedules=schedule,
             release=lambda: self.releases.release,
+            alert_events=alert_events,
+            notify=notify,
         )
+        self.maintenance = Maintenance(self._context)
+        self.loops: dict[str, tuple[Background, int]] = {}
+        """The loops of the features by name, each with its number of tasks."""
+        for feature, part in parts(Loop):
+            if (made := feature.load(part)(self._context)) is not None:
+                self.loops[part.name] = made, part.tasks
         self.executor: Executor | None = None
         if jobs is not None:
             self._heartbeat.jobs = jobs
@@ -154,23 +151,20 @@ class Node:
         await self._heartbeat.register()
         await self.releases.start()
         await self.aliases.start()
-        await self.rounds.deliveries.start()
-        self._begin(self._heartbeat.run, "heartbeat")
+        for prepare in self._context.at_start:
+            await prepare()
+        self._begin(self._heartbeat.run, "heartbeat", ends_itself=True)
         self._begin(self.releases.run, "releases")
-        self._begin(self._heartbeat.look, "look")
-        for number in range(AT_ONCE):
-            self._begin(self._alert_queue.run, f"alerts {number}")
+        self._begin(self._heartbeat.look, "look", ends_itself=True)
         self._begin(self._prune_daily, "pruner")
         if any(job.aliases for job in self._definitions.values()):
             self._begin(self.aliases.run, "aliases")
-        self._begin(self.rounds.work_off, "operations")
-        self._begin(self.rounds.look, "rounds")
-        self._begin(self.rounds.follow_alerts, "alert watch")
-        self._begin(self.rounds.index, "texts")
-        self._begin(self.rounds.sweep, "ties")
-        self._begin(self.rounds.ping, "pings")
-        self._begin(self.rounds.deliveries.run, "webhooks")
-        self._begin(self.rounds.chain, "audit")
+        self._begin(self.maintenance.index.run, "texts", ends_itself=True)
+        self._begin(self.maintenance.sweep.run, "ties", ends_itself=True)
+        for name, (loop, tasks) in self.loops.items():
+            for number in range(tasks):
+                title = f"{name} {number}" if tasks > 1 else name
+                self._begin(loop.run, title, ends_itself=True)
         if self.slots is not None:
             self._begin(self.slots.run, "slots")
             self._begin(self.slots.follow_owners, "owners")
@@ -213,8 +207,13 @@ class Node:
             await self._quietly(asyncio.wait_for(self.executor.close(), timeout=1))
             await asyncio.wait((marking,), timeout=_LAST_SECONDS)
             marking.cancel()
-        await self._alert_queue.send_rest()
+        await self.send_rest()
         await self.abandon(max(until - clock(), _LAST_SECONDS))
+
+    async def send_rest(self) -> None:
+        """Let the features send what waits in this process, such as alerts."""
+        for work in self._context.at_stop:
+            await work()
 
     async def abandon(self, seconds: float | None = None) -> None:
         """End all tasks and deregister: the node stops, or could not start.
@@ -222,33 +221,40 @@ class Node:
         Args:
             seconds: Most seconds for deregistering. Default: 10.
         """
-        await self._end_heartbeat()
+        await self._end_loops()
         await end_tasks(self._tasks)
         await self._quietly(self._heartbeat.deregister(), seconds)
         if self._jobs is not None:
             await asyncio.to_thread(self._jobs.stop)
         await asyncio.to_thread(self._processes.stop)
 
-    async def _end_heartbeat(self) -> None:
+    async def _end_loops(self) -> None:
         self._heartbeat.end()
-        self.rounds.end()
+        self._context.ending.set()
+        for loop, _ in self.loops.values():
+            loop.end()
         poller_of(self._services.store).hurry()
-        beating = [task for task in self._tasks if task.get_name() in _END_THEMSELVES]
-        if beating:
-            await asyncio.wait(beating, timeout=_HEARTBEAT_ENDS_SECONDS)
+        if self._ends_itself:
+            await asyncio.wait(self._ends_itself, timeout=_END_THEMSELVES_SECONDS)
 
     def _settled(self, settlement: Settlement) -> None:
         """Pass on a settled run, settled by this node's worker or by a rescue."""
-        self._alert_queue.settled(settlement)
-        self.rounds.settled(settlement)
+        for listener in self._context.settled:
+            listener(settlement)
         if self.slots is not None:
             self.slots.completed(settlement.claim.job_name)
 
     def _begin(
-        self, make: Callable[[], Coroutine[Any, Any, None]], name: str
+        self,
+        make: Callable[[], Coroutine[Any, Any, None]],
+        name: str,
+        *,
+        ends_itself: bool = False,
     ) -> asyncio.Task[None]:
         task = asyncio.create_task(_keep_going(make, name), name=f"targcc {name}")
         self._tasks.append(task)
+        if ends_itself:
+            self._ends_itself.append(task)
         return task
 
     def _cancel(self, name: str) -> None:

@@ -16,13 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
 from ...db.transactions import Store
-from ...features.batches import effects as batch_effects
-from ...features.events import model as event_model
-from ...features.triage import bulk
 from ...settings import Settings
 from .. import audit, error_groups, idempotency, limit_renames, statistics
 from .. import job_owner as owners
 from ..blobs import ContentKeeper, sweep
+from ..feature import Retention, parts
 from ..runs import retention
 from ..runs.retention import HISTORY, RUNS, Kept, OldRow
 from ..throttle import Throttle
@@ -84,7 +82,7 @@ async def upkeep(
         keep_last=settings.history_keep if wanted.keep_last is None else wanted.keep_last,
         statistics_before=now - timedelta(days=settings.statistics_days),
         audit=AuditAge(now - timedelta(days=settings.audit_days), now),
-        keys_at=now,
+        now=now,
         progress=wanted.progress,
     )
     await sweep_files(store, settings, now)
@@ -96,13 +94,10 @@ async def upkeep(
 
 
 async def _remove_small(connection: AsyncConnection, before: datetime, now: datetime) -> None:
-    """Remove old rows of small tables."""
+    """Remove old rows of the kernel's small tables."""
     await owners.prune(connection, before)
-    await bulk.remove_old(connection, before)
     await error_groups.remove_old(connection, before)
     await idempotency.remove_old(connection, now)
-    await event_model.give_up_unheard(connection, now)
-    await event_model.remove_old(connection, now)
 
 
 async def sweep_files(store: Store, settings: Settings, now: datetime) -> None:
@@ -165,7 +160,7 @@ async def prune(
     keep_last: int,
     statistics_before: datetime | None = None,
     audit: AuditAge | None = None,
-    keys_at: datetime | None = None,
+    now: datetime | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Remove rows that ended before an instant, in small transactions with pauses between; keep the newest rows of each job.
@@ -178,7 +173,7 @@ async def prune(
         keep_last: How many runs, and attempts in the history, to keep of each job at any age.
         statistics_before: Remove statistics of earlier days. Default: none.
         audit: Rows of the audit to remove. Default: none.
-        keys_at: Remove limit keys that are unused at this instant. Default: none.
+        now: The present instant, to remove unused limit keys and old rows of features. Default: none.
         progress: Called after each step with the numbers of rows removed so far.
 
     Returns:
@@ -186,14 +181,14 @@ async def prune(
     """
     pruner = _Pruner(store, before, keep_last, progress)
     await pruner.remove("runs", RUNS)
-    await pruner.remove_batches()
     await pruner.remove("attempts", HISTORY)
     if audit is not None:
         await pruner.remove_audit(audit)
     if statistics_before is not None:
         await pruner.remove_statistics(statistics_before)
-    if keys_at is not None:
-        await pruner.remove_keys(keys_at)
+    if now is not None:
+        await pruner.remove_keys(now)
+        await pruner.remove_of_features(now)
     await pruner.give_back()
     return {name: pruner.removed[name] for name in ("runs", "attempts", "audit", "statistics")}
 
@@ -232,14 +227,15 @@ class _Pruner:
         while seen is not None:
             await self._step(what, step)
 
-    async def remove_batches(self) -> None:
-        """Remove old batches and flows without runs."""
+    async def remove_of_features(self, now: datetime) -> None:
+        """Remove old rows of the features, such as batches without runs."""
 
-        async def step(connection: AsyncConnection) -> int:
-            return await batch_effects.prune(connection, self._before, self._pace.size)
+        async def step(remove: Callable[..., Awaitable[int]], connection: AsyncConnection) -> int:
+            return await remove(connection, self._before, now, self._pace.size)
 
-        while await self._step("batches", step):
-            pass
+        for feature, part in parts(Retention):
+            while await self._step(feature.name, partial(step, feature.load(part))):
+                pass
 
     async def remove_audit(self, age: AuditAge) -> None:
         """Remove old rows of the audit."""

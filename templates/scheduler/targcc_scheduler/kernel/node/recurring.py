@@ -16,16 +16,16 @@ from ...core.actor import SYSTEM
 from ...core.clock import wait_for
 from ...core.outage import OUTAGES, Outage
 from ...core.states import RunState
-from ...features.alerts.message import AlertEvent
-from ...features.overrides.loops import OverrideWatch
 from ...schedules.base import Schedule
 from ...schedules.calendars import WorkingSchedule
 from ...schedules.intervals import AfterRunSchedule, OnceSchedule
 from .. import deferred_keys, releases
 from .. import job_owner as owners
 from .. import maintenance_windows as calendar_model
+from ..alert_events import AlertEvent
 from ..changes import Mark, PollResult
 from ..engine.submit import dependencies_of, runs_after, submit_created
+from ..feature import JobChanger
 from ..job_owner import Owner
 from ..jobs.definition import CapacityDemand, JobDefinition, JobType
 from ..maintenance_windows import Window
@@ -363,7 +363,7 @@ class RecurringScheduler:
         services: Database, engine, the clock that decides when a slot is due, and the receiver of alerts about missed slots.
         definitions: The jobs; the mapping may change while the scheduler works.
         release: Return this node's release, once known.
-        overrides: Changes that people made to jobs.
+        changers: Change the jobs by rows of the database.
     """
 
     def __init__(
@@ -371,7 +371,7 @@ class RecurringScheduler:
         services: NodeServices,
         definitions: Mapping[str, JobDefinition],
         release: Callable[[], str] = str,
-        overrides: OverrideWatch | None = None,
+        changers: Sequence[JobChanger] = (),
     ) -> None:
         self._store = services.store
         self._engine = services.engine
@@ -379,7 +379,7 @@ class RecurringScheduler:
         self._notify = services.notify
         self._definitions = definitions
         self._release = release
-        self._overrides = overrides
+        self._changers = changers
         self._agenda = Agenda()
         self._planned: dict[str, tuple[datetime | None, str]] = {}
         """Last handled slot and schedule text from which the next slot of each job was computed."""
@@ -450,16 +450,16 @@ class RecurringScheduler:
     async def _refresh(self) -> None:
         """Read all schedules and plan the next slots; new jobs and jobs with a changed schedule start from now."""
         self._refreshed = time.monotonic()  # set before reading, so that a wake() meanwhile counts
-        if self._overrides is not None:
-            await self._overrides.look(self._store, ends=True)
+        for changer in self._changers:
+            await changer.look(self._store, ends=True)
         now = self._clock.now()
         jobs = [item for item in list(self._definitions.values()) if item.schedule is not None]
         async with self._store.read() as connection:
             known = await slots.load(connection)
         if any(_restarts(job, row, now) or self._is_others(row) for job, row in _with(known, jobs)):
             async with self._store.write() as connection:
-                if self._overrides and not await self._overrides.is_up_to_date(connection):
-                    self.wake()  # an override changed meanwhile: a schedule may have changed
+                if not await self._is_up_to_date(connection):
+                    self.wake()  # a job changed meanwhile: a schedule may have changed
                     return
                 await self._restart(connection, jobs, now)
                 known = await slots.load(connection)
@@ -472,6 +472,9 @@ class RecurringScheduler:
                 self._plan(job, last, now)
             if index % 100 == 0:
                 await asyncio.sleep(0)
+
+    async def _is_up_to_date(self, connection: AsyncConnection) -> bool:
+        return all([await changer.is_up_to_date(connection) for changer in self._changers])
 
     def _is_others(self, row: slots.ScheduleRow | None) -> bool:
         return row is not None and row.release != self._release()

@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from ...core.outage import OUTAGES, Outage
-from ...features.alerts.message import AlertEvent
 from ...project import current
 from .. import limit_renames, releases
+from ..alert_events import AlertEvent
 from ..changes import Mark, PollResult
 from ..engine.submit import hand_over, submission
 from ..jobs.definition import JobDefinition, stand_in

@@ -160,6 +160,7 @@ def _compose(_: _ClaimConditions, compiler: Any, **options: Any) -> str:
 
 CLAIMABLE = _ClaimConditions()
 """Match runs that fulfil the claim conditions of the installed features. Composed when a statement is compiled, once for each statement."""
+
 _WAITING_WORK = FrequentStatement(
     sa.select(
         sa.exists()

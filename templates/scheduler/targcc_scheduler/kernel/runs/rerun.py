@@ -17,10 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import FINAL, RunState
 from ...db.dialects import known
 from ...db.tables import job_link, job_run
-from ...features.batches import effects as batch_effects
-from ...features.batches import model as batch_model
 from .. import deferred_keys, dependencies, row_locks
-from ..effects import Effects, Ready
+from ..effects import Effects, Ready, together
+from ..feature import AtRerun, Rejoining, load
 from .operate import again
 from .values import After, NewRun, RunId, Settlement, Tie
 
@@ -115,13 +114,18 @@ def _places(runs: Sequence[NewRun], ids: Sequence[RunId]) -> dict[int, tuple[Run
 async def _create(
     connection: AsyncConnection, runs: Sequence[NewRun], now: datetime, done: Reruns
 ) -> list[RunId]:
-    """Insert reruns into the batches of their old runs, and add the results to ``done``."""
+    """Insert reruns in the places of their old runs, and add the results to ``done``."""
     if not runs:
         return []
     ended = await dependencies.outcomes(connection, runs)
-    runs = [dependencies.prepared(run, ended) for run in await batch_model.rejoin(connection, runs)]
+    features: Sequence[Rejoining] = load(AtRerun)
+    for feature in features:
+        runs = await feature.rejoin(connection, runs)
+    runs = [dependencies.prepared(run, ended) for run in runs]
     made = await deferred_keys.insert_many(connection, runs, now)
-    left = await batch_effects.stood_for(connection, runs, made.ids, now)
+    left = together(
+        [await feature.stood_for(connection, runs, made.ids, now) for feature in features]
+    )
     done.new += made.new
     done.moved += [*made.moved, *left.ready]
     done.settled += [*left.settled, *await dependencies.tie(connection, made.new, ended, now)]

@@ -19,13 +19,12 @@ from ...core.actor import SYSTEM
 from ...core.states import FINAL, RunState
 from ...db.dialects import known
 from ...db.dialects.counting import changed
-from ...db.tables import job_batch, job_link, job_run, logged_job
-from ...features.batches.model import BatchState
-from ...features.flows.model import KIND as FLOW
+from ...db.tables import job_link, job_run, logged_job
 from .. import audit_chain as chain
 from ..audit import audit
 from ..audit_chain import PRUNED
 from ..dependencies import RUN
+from ..feature import Needed, load
 from .operate import delete_rows
 
 
@@ -84,7 +83,7 @@ async def border(connection: AsyncConnection, kept: Kept, job: str, keep: int) -
 async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> int:
     """Remove rows by key (runs with their logs and steps, or history rows); return the number of rows removed.
 
-    Rows stay if their run has waiting dependents or belongs to a running flow.
+    Rows stay if their run has waiting dependents or a feature needs the run.
     """
     if not keys:
         return 0
@@ -109,7 +108,7 @@ async def _runs_of(connection: AsyncConnection, history: list[int]) -> dict[int,
 
 
 async def _needed(connection: AsyncConnection, run_ids: list[int]) -> set[int]:
-    """Return the runs whose metadata may still be read: runs with a waiting dependent, and runs of a running flow.
+    """Return the runs whose metadata may still be read: runs with a waiting dependent, and runs that a feature needs.
 
     All given runs are locked first, so that no new dependent can appear.
     """
@@ -124,13 +123,11 @@ async def _needed(connection: AsyncConnection, run_ids: list[int]) -> set[int]:
         .where(job_link.c.ParentKind == RUN, among(job_link.c.ParentId, run_ids))
         .where(job_run.c.State == RunState.AWAITING)
     )
-    of_flows = (
-        sa.select(job_run.c.Id)
-        .join(job_batch, job_batch.c.Id == job_run.c.BatchId)
-        .where(among(job_run.c.Id, run_ids), job_batch.c.Kind == FLOW)
-        .where(job_batch.c.State == BatchState.RUNNING)
+    by_features = (
+        sa.select(job_run.c.Id).where(among(job_run.c.Id, run_ids), condition)
+        for condition in load(Needed)
     )
-    return set((await connection.execute(sa.union(awaited, of_flows))).scalars())
+    return set((await connection.execute(sa.union(awaited, *by_features))).scalars())
 
 
 async def remove_audit(

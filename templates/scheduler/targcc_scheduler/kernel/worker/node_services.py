@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from ...core.clock import Clock
 from ...db.transactions import Store
-from ...features.alerts.message import AlertEvent
 from ...settings import Settings
+from ..alert_events import AlertEvent
 from ..engine.port import Engine
 from ..jobs.hooks import Hooks
 

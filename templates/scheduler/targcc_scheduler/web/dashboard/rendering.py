@@ -13,7 +13,15 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PackageLoader,
+    PrefixLoader,
+    StrictUndefined,
+)
 from markupsafe import Markup, escape
 
 from ...core import humanize
@@ -35,7 +43,7 @@ from ...core.languages import (
 from ...core.search_language import only
 from ...core.states import RunState
 from ...core.text import harmless, isolated
-from ...kernel.feature import NavItem, Pages, is_installed, parts
+from ...kernel.feature import NavItem, Pages, installed, is_installed, parts
 from ...kernel.queries.jobs import display_names
 from ...project import current
 from ...schedules.errors import CronError
@@ -176,7 +184,7 @@ def is_refresh(request: Request) -> bool:
 def environment() -> Environment:
     """Return the Jinja environment: values are escaped, an undefined value is an error."""
     env = Environment(
-        loader=PackageLoader(__package__),
+        loader=ChoiceLoader([PackageLoader(__package__), PrefixLoader(_feature_templates())]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -223,6 +231,11 @@ def environment() -> Environment:
         "is_installed": is_installed,
     }
     return env
+
+
+def _feature_templates() -> dict[str, BaseLoader]:
+    """Map the names of features to the loaders of their folder ``templates``."""
+    return {feature.name: FileSystemLoader(feature.folder / "templates") for feature in installed()}
 
 
 def _harmless(value: object) -> object:

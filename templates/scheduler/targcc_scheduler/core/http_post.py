@@ -1,4 +1,4 @@
-"""POST JSON to a webhook. Imported on first use: httpx is large."""
+"""POST JSON to an address that is a secret, such as a webhook. Imported on first use: httpx is large."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from ...core.errors import AlertError
-from ...core.masking import MASK
+from .errors import AlertError
+from .masking import MASK
 
 # Post alerts as JSON to a webhook. The webhook's URL is a secret.
 
@@ -49,7 +49,7 @@ async def post(url: str, body: dict[str, Any]) -> None:
         raise AlertError(f"the webhook answered {answer.status_code}")
 
 
-# Post signed messages to the webhooks of ``features/events``.
+# Post signed messages to the webhooks of the feature ``events``.
 
 TIMEOUT_SECONDS = 15
 
