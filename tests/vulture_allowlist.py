@@ -23,11 +23,6 @@ _.ManualClock  # Scheduler(clock=…) in their tests
 # Manifests of features, as text.
 GOES_ON
 UNSEALED
-TokenProvider
-sessions_of
-grants_of
-of_overview
-of_system
 _.flow_declarations
 _.IS_NEEDED
 _.IS_OURS
@@ -41,6 +36,12 @@ OverrideWatch
 BulkOperations
 LateCheck
 pings
+IS_OURS
+TokenProvider
+sessions_of
+grants_of
+of_overview
+of_system
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops

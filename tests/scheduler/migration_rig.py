@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -150,6 +151,26 @@ def statements() -> Iterator[list[str]]:
         yield sent
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+_SQLITE_SCHEMA = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+_POSTGRESQL_SCHEMA = r"""
+    SELECT table_name || '.' || column_name,
+        concat_ws(' ', ordinal_position, data_type, character_maximum_length, is_nullable, column_default)
+    FROM information_schema.columns WHERE table_name LIKE 'c\_%'
+    UNION SELECT indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'c\_%'
+    UNION SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid::regclass::text LIKE 'c\_%'
+    UNION SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal AND tgrelid::regclass::text LIKE 'c\_%'
+    UNION SELECT proname, prosrc FROM pg_proc WHERE proname LIKE 'c\_%'
+    """
+
+
+def schema(url: str) -> dict[str, str]:
+    """The definitions of tables, columns, indexes, constraints and triggers, by their names, in one way of spacing."""
+    with sync_engine(url) as engine, engine.connect() as connection:
+        query = _SQLITE_SCHEMA if engine.dialect.name == "sqlite" else _POSTGRESQL_SCHEMA
+        definitions = connection.execute(sa.text(query.replace(":", r"\:"))).all()
+    return {name: re.sub(r"\s+", " ", text) for name, text in definitions}
 
 
 NEXT = "9001"

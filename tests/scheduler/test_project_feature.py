@@ -1,6 +1,7 @@
 """A feature of a project: rendered from the blueprint, installed, and used from the command line, on both databases."""
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -59,6 +60,63 @@ def run(project: Path, *words: str, **variables: str) -> str:
 
 def test_the_tests_that_come_with_a_feature_pass(project):
     assert "passed" in run(project, "-m", "pytest", "-q", "tests/features")
+
+
+BREAKS = {
+    "a part is missing": ("feature.py", "model:prune", "model:pruned", "cannot be loaded"),
+    "a command is taken": (
+        "feature.py",
+        '"commands:group", "notes"',
+        '"commands:group", "run"',
+        "command run of notes is taken",
+    ),
+    "old rows stay": ("model.py", "limit(most)", "limit(0)", "retention leaves 3 of 3 old rows"),
+    "a route is open to strangers": (
+        "api.py",
+        "list_entries(_: Viewer, ",
+        "list_entries(",
+        "needs no role",
+    ),
+    "a page does not render": (
+        "templates/page.html",
+        "{{ title }}",
+        "{{ subtitle }}",
+        "GET /jobs/notes fails: 'subtitle' is undefined",
+    ),
+    "a loop does not end": (
+        "loops.py",
+        "    async def once() -> None:",
+        "    async def once() -> None:\n        await __import__('asyncio').sleep(99)\n",
+        "does not end",
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_the_contract_notices_a_broken_feature(project, tmp_path, broken):
+    file, old, new, message = BREAKS[broken]
+    shutil.copytree(project / "src", tmp_path / "src")
+    module = tmp_path / "src/acme_jobs/features/notes" / file
+    text = module.read_text(encoding="utf-8")
+    assert old in text
+    module.write_text(text.replace(old, new, 1), encoding="utf-8")
+    check = (
+        "from acme_jobs.scheduler import job\n"
+        "from acme_jobs.features.notes.feature import FEATURE\n"
+        "from targcc_scheduler.testing import check_feature\n"
+        "check_feature(FEATURE)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH="src"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
 
 
 def test_a_feature_adds_commands_and_a_table_and_says_why(project, empty_url):

@@ -191,29 +191,41 @@ CREATE INDEX IX_c_LoggedJob_Success ON c_LoggedJob (Success, StartedAt DESC) WHE
 
 INSERT INTO c_alembicversion (version_num) VALUES ('0001') RETURNING c_alembicversion.version_num;
 
--- Running upgrade 0001 -> 0002
-
-CREATE INDEX IX_c_JobAudit_RunId ON c_JobAudit (RunId);
-
-CREATE INDEX IX_c_JobRun_CompletedAt ON c_JobRun (CompletedAt, Id);
-
-CREATE INDEX IX_c_JobRun_State_Id ON c_JobRun (State, Id DESC);
-
-CREATE INDEX IX_c_LoggedJob_JobId ON c_LoggedJob (JobId);
-
-CREATE INDEX IX_c_LoggedJob_JobName_ID ON c_LoggedJob (JobName, ID);
-
-CREATE INDEX IX_c_LoggedJob_StartedAt ON c_LoggedJob (StartedAt, ID);
-
-UPDATE c_alembicversion SET version_num='0002' WHERE c_alembicversion.version_num = '0001';
-
--- Running upgrade 0002 -> 0003
+-- Running upgrade 0001 -> 0015
 
 ALTER TABLE c_JobRun ADD COLUMN UnknownSince TIMESTAMP WITH TIME ZONE;
 
 ALTER TABLE c_JobRun ADD COLUMN RefusedBy TEXT;
 
 ALTER TABLE c_JobRun ADD COLUMN StopNote TEXT;
+
+ALTER TABLE c_JobRun ADD COLUMN Cause VARCHAR(32);
+
+ALTER TABLE c_JobRun ADD COLUMN HandledAt TIMESTAMP WITH TIME ZONE;
+
+ALTER TABLE c_JobRun ADD COLUMN HandledBy VARCHAR(100);
+
+ALTER TABLE c_JobRun ADD COLUMN Handling VARCHAR(500);
+
+ALTER TABLE c_JobRun ADD COLUMN RetryOf BIGINT;
+
+ALTER TABLE c_JobRun ADD COLUMN Ties INTEGER DEFAULT '0' NOT NULL;
+
+ALTER TABLE c_JobRun ADD COLUMN LimitKey VARCHAR(200);
+
+ALTER TABLE c_JobRun ADD COLUMN Weight INTEGER DEFAULT '1' NOT NULL;
+
+ALTER TABLE c_JobRun ADD COLUMN BatchId BIGINT;
+
+ALTER TABLE c_JobRun ADD COLUMN Step VARCHAR(100);
+
+ALTER TABLE c_JobRun ADD COLUMN ExpiresAt TIMESTAMP WITH TIME ZONE;
+
+ALTER TABLE c_JobRun ADD COLUMN UniqueKey VARCHAR(200);
+
+ALTER TABLE c_JobRun ADD COLUMN Trace VARCHAR(500);
+
+ALTER TABLE c_JobRun ADD COLUMN RoomAt TIMESTAMP WITH TIME ZONE;
 
 ALTER TABLE c_JobSchedule ADD COLUMN Release VARCHAR(100);
 
@@ -231,126 +243,76 @@ ALTER TABLE c_JobServer ADD COLUMN DrainRequestedBy VARCHAR(100);
 
 ALTER TABLE c_JobServer ADD COLUMN DrainRequestedAt TIMESTAMP WITH TIME ZONE;
 
-CREATE TABLE c_JobRelease (
-    Release VARCHAR(100) NOT NULL,
-    Fingerprint VARCHAR(64) NOT NULL,
-    FirstSeenAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    ChosenBy VARCHAR(100),
-    ChosenAt TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT PK_c_JobRelease PRIMARY KEY (Release)
-);
+ALTER TABLE c_JobAudit ADD COLUMN Seq BIGINT;
 
-CREATE TABLE c_JobSetting (
-    Name VARCHAR(100) NOT NULL,
-    Value TEXT NOT NULL,
-    UpdatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT PK_c_JobSetting PRIMARY KEY (Name)
-);
+ALTER TABLE c_JobAudit ADD COLUMN Hash VARCHAR(64);
 
-CREATE TABLE c_JobStat (
+ALTER TABLE c_JobSession ADD COLUMN Device VARCHAR(200);
+
+ALTER TABLE c_JobSession ADD COLUMN RemoteAddress VARCHAR(100);
+
+ALTER TABLE c_JobSession ADD COLUMN LastSeenAt TIMESTAMP WITH TIME ZONE;
+
+ALTER TABLE c_JobToken ADD COLUMN Prefix VARCHAR(20);
+
+ALTER TABLE c_JobToken ADD COLUMN Account VARCHAR(100);
+
+ALTER TABLE c_JobToken ADD COLUMN JobsJson TEXT;
+
+ALTER TABLE c_JobUser ADD COLUMN TotpSecret VARCHAR(500);
+
+ALTER TABLE c_JobUser ADD COLUMN TotpStep BIGINT;
+
+ALTER TABLE c_JobUser ADD COLUMN RecoveryJson TEXT;
+
+CREATE TABLE c_JobAlertThread (
+    Thread VARCHAR(100) NOT NULL,
+    Kind VARCHAR(20) NOT NULL,
     JobName VARCHAR(100) NOT NULL,
-    BeginsAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    Outcome VARCHAR(20) NOT NULL,
-    Bucket INTEGER NOT NULL,
-    Shard INTEGER NOT NULL,
-    Count INTEGER NOT NULL,
-    Retried INTEGER DEFAULT '0' NOT NULL,
-    SumMs BIGINT DEFAULT '0' NOT NULL,
-    MaxMs INTEGER DEFAULT '0' NOT NULL,
-    CONSTRAINT PK_c_JobStat PRIMARY KEY (JobName, BeginsAt, Outcome, Bucket, Shard)
-);
-
-CREATE INDEX IX_c_JobStat_BeginsAt ON c_JobStat (BeginsAt);
-
-CREATE INDEX IX_c_JobRun_JobName_State_Id ON c_JobRun (JobName, State, Id DESC);
-
-CREATE INDEX IX_c_JobAudit_JobName_Id ON c_JobAudit (JobName, Id DESC);
-
-CREATE INDEX IX_c_JobAudit_At ON c_JobAudit (At, Id);
-
-DROP INDEX IX_c_JobRun_JobName_State;
-
-CREATE INDEX IX_c_JobRun_UnknownSince ON c_JobRun (UnknownSince) WHERE UnknownSince IS NOT NULL;
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0003', '0002', CURRENT_TIMESTAMP);
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt) SELECT 'uncounted attempts', CAST(Newest AS VARCHAR(20)), CURRENT_TIMESTAMP FROM (SELECT max(ID) AS Newest FROM c_LoggedJob) AS found WHERE Newest IS NOT NULL;
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt) SELECT 'uncounted runs', CAST(Newest AS VARCHAR(20)), CURRENT_TIMESTAMP FROM (SELECT max(Id) AS Newest FROM c_JobRun) AS found WHERE Newest IS NOT NULL;
-
-UPDATE c_alembicversion SET version_num='0003' WHERE c_alembicversion.version_num = '0002';
-
--- Running upgrade 0003 -> 0004
-
-CREATE TABLE c_JobOwner (
-    JobName VARCHAR(100) NOT NULL,
-    Owner VARCHAR(10) NOT NULL,
-    OldKey VARCHAR(50),
-    Runner VARCHAR(50),
-    Since TIMESTAMP WITH TIME ZONE NOT NULL,
-    ChangedBy VARCHAR(100) NOT NULL,
-    Reason VARCHAR(500),
-    Step VARCHAR(20),
-    Mark VARCHAR(50),
-    NextSlot TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT PK_c_JobOwner PRIMARY KEY (JobName)
-);
-
-CREATE TABLE c_JobShadow (
-    JobName VARCHAR(100) NOT NULL,
-    Slot TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT PK_c_JobShadow PRIMARY KEY (JobName, Slot)
-);
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0004', '0003', CURRENT_TIMESTAMP);
-
-UPDATE c_alembicversion SET version_num='0004' WHERE c_alembicversion.version_num = '0003';
-
--- Running upgrade 0004 -> 0005
-
-ALTER TABLE c_JobRun ADD COLUMN Cause VARCHAR(32);
-
-ALTER TABLE c_JobRun ADD COLUMN HandledAt TIMESTAMP WITH TIME ZONE;
-
-ALTER TABLE c_JobRun ADD COLUMN HandledBy VARCHAR(100);
-
-ALTER TABLE c_JobRun ADD COLUMN Handling VARCHAR(500);
-
-ALTER TABLE c_JobRun ADD COLUMN RetryOf BIGINT;
-
-CREATE INDEX IX_c_JobRun_Cause ON c_JobRun (Cause, CompletedAt) WHERE Cause IS NOT NULL;
-
-CREATE INDEX IX_c_JobRun_Open ON c_JobRun (Cause, Id) WHERE Cause IS NOT NULL AND HandledAt IS NULL;
-
-CREATE INDEX IX_c_JobRun_RetryOf ON c_JobRun (State, RetryOf) WHERE RetryOf IS NOT NULL;
-
-CREATE TABLE c_JobFailure (
-    Cause VARCHAR(32) NOT NULL,
-    JobName VARCHAR(100) NOT NULL,
-    Kind VARCHAR(200) NOT NULL,
-    Place VARCHAR(300),
-    Message TEXT,
+    About VARCHAR(200) NOT NULL,
+    Title VARCHAR(300) NOT NULL,
     FirstAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    LastAt TIMESTAMP WITH TIME ZONE NOT NULL,
     FirstRunId BIGINT,
-    FirstRelease VARCHAR(100),
-    SnoozedBy VARCHAR(100),
-    SnoozedUntil TIMESTAMP WITH TIME ZONE,
-    Note VARCHAR(1000),
-    MutedBy VARCHAR(100),
-    MutedAt TIMESTAMP WITH TIME ZONE,
-    Assignee VARCHAR(100),
-    Ticket VARCHAR(500),
-    CONSTRAINT PK_c_JobFailure PRIMARY KEY (Cause)
+    LastRunId BIGINT,
+    Number INTEGER NOT NULL,
+    TargetsJson TEXT NOT NULL,
+    EscalatesFrom TIMESTAMP WITH TIME ZONE,
+    Step INTEGER DEFAULT '0' NOT NULL,
+    CONSTRAINT PK_c_JobAlertThread PRIMARY KEY (Thread)
 );
 
-CREATE TABLE c_JobConcern (
-    Subject VARCHAR(200) NOT NULL,
-    Kind VARCHAR(30) NOT NULL,
-    Since TIMESTAMP WITH TIME ZONE NOT NULL,
-    Detail TEXT NOT NULL,
-    CONSTRAINT PK_c_JobConcern PRIMARY KEY (Subject, Kind)
+CREATE TABLE c_JobBatch (
+    Id BIGSERIAL NOT NULL,
+    Name VARCHAR(200) NOT NULL,
+    Kind VARCHAR(10) NOT NULL,
+    State VARCHAR(20) NOT NULL,
+    CreatedBy VARCHAR(100) NOT NULL,
+    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    CompletedAt TIMESTAMP WITH TIME ZONE,
+    ParentId BIGINT,
+    Total INTEGER DEFAULT '0' NOT NULL,
+    Pending INTEGER DEFAULT '0' NOT NULL,
+    Failed INTEGER DEFAULT '0' NOT NULL,
+    CancelledBy VARCHAR(100),
+    DefinitionJson TEXT,
+    ArgumentsJson TEXT,
+    CONSTRAINT PK_c_JobBatch PRIMARY KEY (Id)
+);
+
+CREATE TABLE c_JobBlob (
+    Id VARCHAR(32) NOT NULL,
+    RunId BIGINT,
+    Kind VARCHAR(20) NOT NULL,
+    Name VARCHAR(200) NOT NULL,
+    ContentType VARCHAR(100) NOT NULL,
+    Size BIGINT NOT NULL,
+    Sha256 VARCHAR(64) NOT NULL,
+    Store VARCHAR(50),
+    Reference VARCHAR(500),
+    Data BYTEA,
+    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT PK_c_JobBlob PRIMARY KEY (Id)
 );
 
 CREATE TABLE c_JobBulk (
@@ -380,62 +342,110 @@ CREATE TABLE c_JobBulkRun (
     CONSTRAINT PK_c_JobBulkRun PRIMARY KEY (BulkId, RunId)
 );
 
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0005', '0004', CURRENT_TIMESTAMP);
-
-UPDATE c_alembicversion SET version_num='0005' WHERE c_alembicversion.version_num = '0004';
-
--- Running upgrade 0005 -> 0006
-
-ALTER TABLE c_JobAudit ADD COLUMN Seq BIGINT;
-
-ALTER TABLE c_JobAudit ADD COLUMN Hash VARCHAR(64);
-
-ALTER TABLE c_JobSession ADD COLUMN Device VARCHAR(200);
-
-ALTER TABLE c_JobSession ADD COLUMN RemoteAddress VARCHAR(100);
-
-ALTER TABLE c_JobSession ADD COLUMN LastSeenAt TIMESTAMP WITH TIME ZONE;
-
-ALTER TABLE c_JobToken ADD COLUMN Prefix VARCHAR(20);
-
-ALTER TABLE c_JobToken ADD COLUMN Account VARCHAR(100);
-
-ALTER TABLE c_JobToken ADD COLUMN JobsJson TEXT;
-
-ALTER TABLE c_JobUser ADD COLUMN TotpSecret VARCHAR(500);
-
-ALTER TABLE c_JobUser ADD COLUMN TotpStep BIGINT;
-
-ALTER TABLE c_JobUser ADD COLUMN RecoveryJson TEXT;
-
-CREATE UNIQUE INDEX UQ_c_JobAudit_Seq ON c_JobAudit (Seq);
-
-CREATE INDEX IX_c_JobAudit_Unsealed ON c_JobAudit (Id) WHERE Seq IS NULL AND Hash IS NOT NULL;
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0006', '0005', CURRENT_TIMESTAMP);
-
-UPDATE c_alembicversion SET version_num='0006' WHERE c_alembicversion.version_num = '0005';
-
--- Running upgrade 0006 -> 0007
-
-CREATE TABLE c_JobRequest (
-    Scope VARCHAR(64) NOT NULL,
-    RequestKey VARCHAR(200) NOT NULL,
-    Digest VARCHAR(64) NOT NULL,
-    Status INTEGER,
-    Body TEXT,
-    BegunAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT PK_c_JobRequest PRIMARY KEY (Scope, RequestKey)
+CREATE TABLE c_JobConcern (
+    Subject VARCHAR(200) NOT NULL,
+    Kind VARCHAR(30) NOT NULL,
+    Since TIMESTAMP WITH TIME ZONE NOT NULL,
+    Detail TEXT NOT NULL,
+    CONSTRAINT PK_c_JobConcern PRIMARY KEY (Subject, Kind)
 );
 
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0007', '0004', CURRENT_TIMESTAMP);
+CREATE TABLE c_JobDelivery (
+    Id BIGSERIAL NOT NULL,
+    WebhookId INTEGER NOT NULL,
+    MessageId VARCHAR(50) NOT NULL,
+    Event VARCHAR(30) NOT NULL,
+    RunId BIGINT,
+    Body TEXT NOT NULL,
+    Status VARCHAR(10) NOT NULL,
+    Attempts INTEGER DEFAULT '0' NOT NULL,
+    DueAt TIMESTAMP WITH TIME ZONE,
+    Answer VARCHAR(200),
+    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    EndedAt TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT PK_c_JobDelivery PRIMARY KEY (Id),
+    CONSTRAINT UQ_c_JobDelivery_MessageId UNIQUE (MessageId)
+);
 
-UPDATE c_alembicversion SET version_num='0007' WHERE c_alembicversion.version_num = '0006';
+CREATE TABLE c_JobFailure (
+    Cause VARCHAR(32) NOT NULL,
+    JobName VARCHAR(100) NOT NULL,
+    Kind VARCHAR(200) NOT NULL,
+    Place VARCHAR(300),
+    Message TEXT,
+    FirstAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    FirstRunId BIGINT,
+    FirstRelease VARCHAR(100),
+    SnoozedBy VARCHAR(100),
+    SnoozedUntil TIMESTAMP WITH TIME ZONE,
+    Note VARCHAR(1000),
+    MutedBy VARCHAR(100),
+    MutedAt TIMESTAMP WITH TIME ZONE,
+    Assignee VARCHAR(100),
+    Ticket VARCHAR(500),
+    CONSTRAINT PK_c_JobFailure PRIMARY KEY (Cause)
+);
 
--- Running upgrade 0007 -> 0008
+CREATE TABLE c_JobIdempotency (
+    IdempotencyKey VARCHAR(200) NOT NULL,
+    JobName VARCHAR(100) NOT NULL,
+    RunId BIGINT NOT NULL,
+    Digest VARCHAR(64) NOT NULL,
+    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT PK_c_JobIdempotency PRIMARY KEY (IdempotencyKey)
+);
+
+CREATE TABLE c_JobLimit (
+    LimitKey VARCHAR(200) NOT NULL,
+    JobName VARCHAR(100),
+    Most INTEGER,
+    IntervalMs FLOAT,
+    Burst INTEGER,
+    NextAt TIMESTAMP WITH TIME ZONE,
+    WakeId BIGINT,
+    UpdatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    Version BIGINT DEFAULT '0' NOT NULL,
+    IsAwaited BOOLEAN DEFAULT false NOT NULL,
+    CONSTRAINT PK_c_JobLimit PRIMARY KEY (LimitKey)
+);
+
+CREATE TABLE c_JobLink (
+    ChildId BIGINT NOT NULL,
+    ParentKind VARCHAR(10) NOT NULL,
+    ParentId BIGINT NOT NULL,
+    Condition VARCHAR(10) NOT NULL,
+    Quorum VARCHAR(10) NOT NULL,
+    Otherwise VARCHAR(10) NOT NULL,
+    Outcome VARCHAR(20),
+    CONSTRAINT PK_c_JobLink PRIMARY KEY (ChildId, ParentKind, ParentId)
+);
+
+CREATE TABLE c_JobMaintenance (
+    Id BIGSERIAL NOT NULL,
+    StartsAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    EndsAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    Queues VARCHAR(500) NOT NULL,
+    Reason VARCHAR(500) NOT NULL,
+    PlannedBy VARCHAR(100) NOT NULL,
+    PlannedAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    EndedBy VARCHAR(100),
+    CONSTRAINT PK_c_JobMaintenance PRIMARY KEY (Id)
+);
+
+CREATE TABLE c_JobNotice (
+    Id BIGSERIAL NOT NULL,
+    NoticeKey VARCHAR(200) NOT NULL,
+    JobName VARCHAR(100) NOT NULL,
+    Channel VARCHAR(50) NOT NULL,
+    Target TEXT NOT NULL,
+    FromCode BOOLEAN NOT NULL,
+    NoticeJson TEXT NOT NULL,
+    DueAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    Tries INTEGER DEFAULT '0' NOT NULL,
+    ClaimedBy VARCHAR(32),
+    ClaimedUntil TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT PK_c_JobNotice PRIMARY KEY (Id)
+);
 
 CREATE TABLE c_JobOverride (
     JobName VARCHAR(100) NOT NULL,
@@ -448,16 +458,83 @@ CREATE TABLE c_JobOverride (
     CONSTRAINT PK_c_JobOverride PRIMARY KEY (JobName, Field)
 );
 
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0008', '0004', CURRENT_TIMESTAMP);
+CREATE TABLE c_JobOwner (
+    JobName VARCHAR(100) NOT NULL,
+    Owner VARCHAR(10) NOT NULL,
+    OldKey VARCHAR(50),
+    Runner VARCHAR(50),
+    Since TIMESTAMP WITH TIME ZONE NOT NULL,
+    ChangedBy VARCHAR(100) NOT NULL,
+    Reason VARCHAR(500),
+    Step VARCHAR(20),
+    Mark VARCHAR(50),
+    NextSlot TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT PK_c_JobOwner PRIMARY KEY (JobName)
+);
 
-UPDATE c_alembicversion SET version_num='0008' WHERE c_alembicversion.version_num = '0007';
+CREATE TABLE c_JobRelease (
+    Release VARCHAR(100) NOT NULL,
+    Fingerprint VARCHAR(64) NOT NULL,
+    FirstSeenAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    ChosenBy VARCHAR(100),
+    ChosenAt TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT PK_c_JobRelease PRIMARY KEY (Release)
+);
 
--- Running upgrade 0008 -> 0009
+CREATE TABLE c_JobRequest (
+    Scope VARCHAR(64) NOT NULL,
+    RequestKey VARCHAR(200) NOT NULL,
+    Digest VARCHAR(64) NOT NULL,
+    Status INTEGER,
+    Body TEXT,
+    BegunAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT PK_c_JobRequest PRIMARY KEY (Scope, RequestKey)
+);
+
+CREATE TABLE c_JobRole (
+    Name VARCHAR(20) NOT NULL,
+    GrantsJson TEXT NOT NULL,
+    CONSTRAINT PK_c_JobRole PRIMARY KEY (Name)
+);
+
+CREATE TABLE c_JobSetting (
+    Name VARCHAR(100) NOT NULL,
+    Value TEXT NOT NULL,
+    UpdatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT PK_c_JobSetting PRIMARY KEY (Name)
+);
+
+CREATE TABLE c_JobShadow (
+    JobName VARCHAR(100) NOT NULL,
+    Slot TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT PK_c_JobShadow PRIMARY KEY (JobName, Slot)
+);
+
+CREATE TABLE c_JobStat (
+    JobName VARCHAR(100) NOT NULL,
+    BeginsAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    Outcome VARCHAR(20) NOT NULL,
+    Bucket INTEGER NOT NULL,
+    Shard INTEGER NOT NULL,
+    Count INTEGER NOT NULL,
+    Retried INTEGER DEFAULT '0' NOT NULL,
+    SumMs BIGINT DEFAULT '0' NOT NULL,
+    MaxMs INTEGER DEFAULT '0' NOT NULL,
+    CONSTRAINT PK_c_JobStat PRIMARY KEY (JobName, BeginsAt, Outcome, Bucket, Shard)
+);
 
 CREATE TABLE c_JobTextDue (
     RunId BIGINT NOT NULL,
     CONSTRAINT PK_c_JobTextDue PRIMARY KEY (RunId)
+);
+
+CREATE TABLE c_JobUnique (
+    JobName VARCHAR(100) NOT NULL,
+    UniqueKey VARCHAR(200) NOT NULL,
+    RunId BIGINT NOT NULL,
+    Scope VARCHAR(20) NOT NULL,
+    Until TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT PK_c_JobUnique PRIMARY KEY (JobName, UniqueKey)
 );
 
 CREATE TABLE c_JobView (
@@ -467,8 +544,81 @@ CREATE TABLE c_JobView (
     CONSTRAINT PK_c_JobView PRIMARY KEY (Person, Name)
 );
 
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0009', '0004', CURRENT_TIMESTAMP);
+CREATE TABLE c_JobWebhook (
+    Id SERIAL NOT NULL,
+    Shown VARCHAR(200) NOT NULL,
+    SealedJson TEXT NOT NULL,
+    Events VARCHAR(200) NOT NULL,
+    Jobs VARCHAR(1000) NOT NULL,
+    CreatedBy VARCHAR(100) NOT NULL,
+    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
+    DisabledAt TIMESTAMP WITH TIME ZONE,
+    DisabledBy VARCHAR(100),
+    FailingSince TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT PK_c_JobWebhook PRIMARY KEY (Id)
+);
+
+CREATE INDEX IX_c_LoggedJob_JobId ON c_LoggedJob (JobId);
+
+CREATE INDEX IX_c_LoggedJob_JobName_ID ON c_LoggedJob (JobName, ID);
+
+CREATE INDEX IX_c_LoggedJob_StartedAt ON c_LoggedJob (StartedAt, ID);
+
+CREATE INDEX IX_c_JobRun_CompletedAt ON c_JobRun (CompletedAt, Id);
+
+CREATE INDEX IX_c_JobRun_State_Id ON c_JobRun (State, Id DESC);
+
+CREATE INDEX IX_c_JobRun_JobName_State_Id ON c_JobRun (JobName, State, Id DESC);
+
+CREATE INDEX IX_c_JobRun_UnknownSince ON c_JobRun (UnknownSince) WHERE UnknownSince IS NOT NULL;
+
+CREATE INDEX IX_c_JobRun_Cause ON c_JobRun (Cause, CompletedAt) WHERE Cause IS NOT NULL;
+
+CREATE INDEX IX_c_JobRun_Open ON c_JobRun (Cause, Id) WHERE Cause IS NOT NULL AND HandledAt IS NULL;
+
+CREATE INDEX IX_c_JobRun_RetryOf ON c_JobRun (State, RetryOf) WHERE RetryOf IS NOT NULL;
+
+CREATE INDEX IX_c_JobRun_BatchId ON c_JobRun (BatchId, State) WHERE BatchId IS NOT NULL;
+
+CREATE INDEX IX_c_JobRun_LimitKey ON c_JobRun (LimitKey, State, Priority DESC, DueAt, Id) WHERE LimitKey IS NOT NULL AND CompletedAt IS NULL;
+
+CREATE INDEX IX_c_JobRun_ExpiresAt ON c_JobRun (ExpiresAt) WHERE ExpiresAt IS NOT NULL AND CompletedAt IS NULL;
+
+CREATE INDEX IX_c_JobRun_RoomAt ON c_JobRun (LimitKey) WHERE RoomAt IS NOT NULL;
+
+CREATE INDEX IX_c_JobRun_Step ON c_JobRun (BatchId, Step, State) WHERE Step IS NOT NULL AND CompletedAt IS NULL;
+
+CREATE INDEX IX_c_JobAudit_RunId ON c_JobAudit (RunId);
+
+CREATE INDEX IX_c_JobAudit_JobName_Id ON c_JobAudit (JobName, Id DESC);
+
+CREATE INDEX IX_c_JobAudit_At ON c_JobAudit (At, Id);
+
+CREATE INDEX IX_c_JobAudit_Unsealed ON c_JobAudit (Id) WHERE Seq IS NULL AND Hash IS NOT NULL;
+
+CREATE INDEX IX_c_JobStat_BeginsAt ON c_JobStat (BeginsAt);
+
+CREATE INDEX IX_c_JobDelivery_DueAt ON c_JobDelivery (DueAt) WHERE DueAt IS NOT NULL;
+
+CREATE INDEX IX_c_JobDelivery_WebhookId_Id ON c_JobDelivery (WebhookId, Id DESC);
+
+CREATE INDEX IX_c_JobBatch_ParentId ON c_JobBatch (ParentId);
+
+CREATE INDEX IX_c_JobBatch_State ON c_JobBatch (State, Id);
+
+CREATE INDEX IX_c_JobLink_Parent ON c_JobLink (ParentKind, ParentId);
+
+CREATE INDEX IX_c_JobUnique_RunId ON c_JobUnique (RunId);
+
+CREATE INDEX IX_c_JobIdempotency_RunId ON c_JobIdempotency (RunId);
+
+CREATE INDEX IX_c_JobBlob_RunId ON c_JobBlob (RunId);
+
+CREATE UNIQUE INDEX UQ_c_JobNotice_Key ON c_JobNotice (NoticeKey);
+
+CREATE UNIQUE INDEX UQ_c_JobAudit_Seq ON c_JobAudit (Seq);
+
+DROP INDEX IX_c_JobRun_JobName_State;
 
 CREATE TABLE c_JobText (
         RunId bigint NOT NULL CONSTRAINT PK_c_JobText PRIMARY KEY, Grams smallint ARRAY NOT NULL
@@ -491,260 +641,12 @@ CREATE TRIGGER TR_c_JobRun_Ended AFTER INSERT OR UPDATE OF CompletedAt, JobName,
 
 CREATE TRIGGER TR_c_JobRun_Gone AFTER DELETE ON c_JobRun FOR EACH ROW EXECUTE FUNCTION c_JobTextNote();
 
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    SELECT 'unindexed runs', CAST(max(Id) AS varchar(20)), CURRENT_TIMESTAMP FROM c_JobRun HAVING max(Id) IS NOT NULL;
+INSERT INTO c_JobSetting (Name, Value, UpdatedAt) SELECT 'unindexed runs', CAST(Newest AS VARCHAR(20)), CURRENT_TIMESTAMP FROM (SELECT max(Id) AS Newest FROM c_JobRun) AS found WHERE Newest IS NOT NULL;
 
-UPDATE c_alembicversion SET version_num='0009' WHERE c_alembicversion.version_num = '0008';
+INSERT INTO c_JobSetting (Name, Value, UpdatedAt) SELECT 'uncounted attempts', CAST(Newest AS VARCHAR(20)), CURRENT_TIMESTAMP FROM (SELECT max(ID) AS Newest FROM c_LoggedJob) AS found WHERE Newest IS NOT NULL;
 
--- Running upgrade 0009 -> 0010
+INSERT INTO c_JobSetting (Name, Value, UpdatedAt) SELECT 'uncounted runs', CAST(Newest AS VARCHAR(20)), CURRENT_TIMESTAMP FROM (SELECT max(Id) AS Newest FROM c_JobRun) AS found WHERE Newest IS NOT NULL;
 
-CREATE TABLE c_JobWebhook (
-    Id SERIAL NOT NULL,
-    Shown VARCHAR(200) NOT NULL,
-    SealedJson TEXT NOT NULL,
-    Events VARCHAR(200) NOT NULL,
-    Jobs VARCHAR(1000) NOT NULL,
-    CreatedBy VARCHAR(100) NOT NULL,
-    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    DisabledAt TIMESTAMP WITH TIME ZONE,
-    DisabledBy VARCHAR(100),
-    FailingSince TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT PK_c_JobWebhook PRIMARY KEY (Id)
-);
-
-CREATE TABLE c_JobDelivery (
-    Id BIGSERIAL NOT NULL,
-    WebhookId INTEGER NOT NULL,
-    MessageId VARCHAR(50) NOT NULL,
-    Event VARCHAR(30) NOT NULL,
-    RunId BIGINT,
-    Body TEXT NOT NULL,
-    Status VARCHAR(10) NOT NULL,
-    Attempts INTEGER DEFAULT '0' NOT NULL,
-    DueAt TIMESTAMP WITH TIME ZONE,
-    Answer VARCHAR(200),
-    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    EndedAt TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT PK_c_JobDelivery PRIMARY KEY (Id),
-    CONSTRAINT UQ_c_JobDelivery_MessageId UNIQUE (MessageId)
-);
-
-CREATE INDEX IX_c_JobDelivery_DueAt ON c_JobDelivery (DueAt) WHERE DueAt IS NOT NULL;
-
-CREATE INDEX IX_c_JobDelivery_WebhookId_Id ON c_JobDelivery (WebhookId, Id DESC);
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0010', '0004', CURRENT_TIMESTAMP);
-
-UPDATE c_alembicversion SET version_num='0010' WHERE c_alembicversion.version_num = '0009';
-
--- Running upgrade 0010 -> 0011
-
-CREATE TABLE c_JobAlertThread (
-    Thread VARCHAR(100) NOT NULL,
-    Kind VARCHAR(20) NOT NULL,
-    JobName VARCHAR(100) NOT NULL,
-    About VARCHAR(200) NOT NULL,
-    Title VARCHAR(300) NOT NULL,
-    FirstAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    LastAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    FirstRunId BIGINT,
-    LastRunId BIGINT,
-    Number INTEGER NOT NULL,
-    TargetsJson TEXT NOT NULL,
-    EscalatesFrom TIMESTAMP WITH TIME ZONE,
-    Step INTEGER DEFAULT '0' NOT NULL,
-    CONSTRAINT PK_c_JobAlertThread PRIMARY KEY (Thread)
-);
-
-CREATE TABLE c_JobNotice (
-    Id BIGSERIAL NOT NULL,
-    NoticeKey VARCHAR(200) NOT NULL,
-    JobName VARCHAR(100) NOT NULL,
-    Channel VARCHAR(50) NOT NULL,
-    Target TEXT NOT NULL,
-    FromCode BOOLEAN NOT NULL,
-    NoticeJson TEXT NOT NULL,
-    DueAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    Tries INTEGER DEFAULT '0' NOT NULL,
-    ClaimedBy VARCHAR(32),
-    ClaimedUntil TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT PK_c_JobNotice PRIMARY KEY (Id)
-);
-
-CREATE UNIQUE INDEX UQ_c_JobNotice_Key ON c_JobNotice (NoticeKey);
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0011', '0004', CURRENT_TIMESTAMP);
-
-UPDATE c_alembicversion SET version_num='0011' WHERE c_alembicversion.version_num = '0010';
-
--- Running upgrade 0011 -> 0012
-
-CREATE TABLE c_JobMaintenance (
-    Id BIGSERIAL NOT NULL,
-    StartsAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    EndsAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    Queues VARCHAR(500) NOT NULL,
-    Reason VARCHAR(500) NOT NULL,
-    PlannedBy VARCHAR(100) NOT NULL,
-    PlannedAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    EndedBy VARCHAR(100),
-    CONSTRAINT PK_c_JobMaintenance PRIMARY KEY (Id)
-);
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0012', '0004', CURRENT_TIMESTAMP);
-
-UPDATE c_alembicversion SET version_num='0012' WHERE c_alembicversion.version_num = '0011';
-
--- Running upgrade 0012 -> 0013
-
-CREATE TABLE c_JobRole (
-    Name VARCHAR(20) NOT NULL,
-    GrantsJson TEXT NOT NULL,
-    CONSTRAINT PK_c_JobRole PRIMARY KEY (Name)
-);
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0013', '0004', CURRENT_TIMESTAMP);
-
-UPDATE c_alembicversion SET version_num='0013' WHERE c_alembicversion.version_num = '0012';
-
--- Running upgrade 0013 -> 0014
-
-ALTER TABLE c_JobRun ADD COLUMN Ties INTEGER DEFAULT '0' NOT NULL;
-
-ALTER TABLE c_JobRun ADD COLUMN LimitKey VARCHAR(200);
-
-ALTER TABLE c_JobRun ADD COLUMN Weight INTEGER DEFAULT '1' NOT NULL;
-
-ALTER TABLE c_JobRun ADD COLUMN BatchId BIGINT;
-
-ALTER TABLE c_JobRun ADD COLUMN Step VARCHAR(100);
-
-ALTER TABLE c_JobRun ADD COLUMN ExpiresAt TIMESTAMP WITH TIME ZONE;
-
-ALTER TABLE c_JobRun ADD COLUMN UniqueKey VARCHAR(200);
-
-ALTER TABLE c_JobRun ADD COLUMN Trace VARCHAR(500);
-
-CREATE TABLE c_JobBatch (
-    Id BIGSERIAL NOT NULL,
-    Name VARCHAR(200) NOT NULL,
-    Kind VARCHAR(10) NOT NULL,
-    State VARCHAR(20) NOT NULL,
-    CreatedBy VARCHAR(100) NOT NULL,
-    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    CompletedAt TIMESTAMP WITH TIME ZONE,
-    ParentId BIGINT,
-    Total INTEGER DEFAULT '0' NOT NULL,
-    Pending INTEGER DEFAULT '0' NOT NULL,
-    Failed INTEGER DEFAULT '0' NOT NULL,
-    CancelledBy VARCHAR(100),
-    DefinitionJson TEXT,
-    ArgumentsJson TEXT,
-    CONSTRAINT PK_c_JobBatch PRIMARY KEY (Id)
-);
-
-CREATE TABLE c_JobLink (
-    ChildId BIGINT NOT NULL,
-    ParentKind VARCHAR(10) NOT NULL,
-    ParentId BIGINT NOT NULL,
-    Condition VARCHAR(10) NOT NULL,
-    Quorum VARCHAR(10) NOT NULL,
-    Otherwise VARCHAR(10) NOT NULL,
-    Outcome VARCHAR(20),
-    CONSTRAINT PK_c_JobLink PRIMARY KEY (ChildId, ParentKind, ParentId)
-);
-
-CREATE INDEX IX_c_JobLink_Parent ON c_JobLink (ParentKind, ParentId);
-
-CREATE INDEX IX_c_JobBatch_ParentId ON c_JobBatch (ParentId);
-
-CREATE INDEX IX_c_JobBatch_State ON c_JobBatch (State, Id);
-
-CREATE TABLE c_JobUnique (
-    JobName VARCHAR(100) NOT NULL,
-    UniqueKey VARCHAR(200) NOT NULL,
-    RunId BIGINT NOT NULL,
-    Scope VARCHAR(20) NOT NULL,
-    Until TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT PK_c_JobUnique PRIMARY KEY (JobName, UniqueKey)
-);
-
-CREATE TABLE c_JobIdempotency (
-    IdempotencyKey VARCHAR(200) NOT NULL,
-    JobName VARCHAR(100) NOT NULL,
-    RunId BIGINT NOT NULL,
-    Digest VARCHAR(64) NOT NULL,
-    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT PK_c_JobIdempotency PRIMARY KEY (IdempotencyKey)
-);
-
-CREATE TABLE c_JobLimit (
-    LimitKey VARCHAR(200) NOT NULL,
-    JobName VARCHAR(100),
-    Most INTEGER,
-    IntervalMs FLOAT,
-    Burst INTEGER,
-    NextAt TIMESTAMP WITH TIME ZONE,
-    WakeId BIGINT,
-    UpdatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT PK_c_JobLimit PRIMARY KEY (LimitKey)
-);
-
-CREATE INDEX IX_c_JobUnique_RunId ON c_JobUnique (RunId);
-
-CREATE INDEX IX_c_JobIdempotency_RunId ON c_JobIdempotency (RunId);
-
-CREATE TABLE c_JobBlob (
-    Id VARCHAR(32) NOT NULL,
-    RunId BIGINT,
-    Kind VARCHAR(20) NOT NULL,
-    Name VARCHAR(200) NOT NULL,
-    ContentType VARCHAR(100) NOT NULL,
-    Size BIGINT NOT NULL,
-    Sha256 VARCHAR(64) NOT NULL,
-    Store VARCHAR(50),
-    Reference VARCHAR(500),
-    Data BYTEA,
-    CreatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT PK_c_JobBlob PRIMARY KEY (Id)
-);
-
-CREATE INDEX IX_c_JobBlob_RunId ON c_JobBlob (RunId);
-
-CREATE INDEX IX_c_JobRun_BatchId ON c_JobRun (BatchId, State) WHERE BatchId IS NOT NULL;
-
-CREATE INDEX IX_c_JobRun_LimitKey ON c_JobRun (LimitKey, State, Priority DESC, DueAt, Id) WHERE LimitKey IS NOT NULL AND CompletedAt IS NULL;
-
-CREATE INDEX IX_c_JobRun_ExpiresAt ON c_JobRun (ExpiresAt) WHERE ExpiresAt IS NOT NULL AND CompletedAt IS NULL;
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0014', '0004', CURRENT_TIMESTAMP);
-
-UPDATE c_alembicversion SET version_num='0014' WHERE c_alembicversion.version_num = '0013';
-
--- Running upgrade 0014 -> 0015
-
-ALTER TABLE c_JobRun ADD COLUMN RoomAt TIMESTAMP WITH TIME ZONE;
-
-UPDATE c_JobRun SET RoomAt = DueAt WHERE LimitKey IS NOT NULL AND State IN ('enqueued');
-
-CREATE INDEX IX_c_JobRun_RoomAt ON c_JobRun (LimitKey) WHERE RoomAt IS NOT NULL;
-
-CREATE INDEX IX_c_JobRun_Step ON c_JobRun (BatchId, Step, State) WHERE Step IS NOT NULL AND CompletedAt IS NULL;
-
-ALTER TABLE c_JobLimit ADD COLUMN Version BIGINT DEFAULT '0' NOT NULL;
-
-ALTER TABLE c_JobLimit ADD COLUMN IsAwaited BOOLEAN DEFAULT false NOT NULL;
-
-UPDATE c_JobLimit SET IsAwaited=true;
-
-INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0015', '0004', CURRENT_TIMESTAMP);
-
-UPDATE c_alembicversion SET version_num='0015' WHERE c_alembicversion.version_num = '0014';
+UPDATE c_alembicversion SET version_num='0015' WHERE c_alembicversion.version_num = '0001';
 
 COMMIT;

@@ -139,7 +139,10 @@ async def _check_refusal(route: Any, client: Any) -> None:
 
 async def _check_answer(route: Any, client: Any) -> None:
     if "GET" in route.methods and "{" not in route.path:
-        answer = await client.get(f"/jobs{route.path}")
+        try:
+            answer = await client.get(f"/jobs{route.path}")
+        except Exception as error:
+            raise AssertionError(f"GET /jobs{route.path} fails: {error}") from error
         ok = answer.status_code == 200  # noqa: PLR2004 - the status of success
         assert ok, f"GET /jobs{route.path}: status {answer.status_code}, {answer.text[:300]}"
 

@@ -196,14 +196,6 @@ async def test_a_job_gets_its_first_owner_while_a_node_creates_its_schedule(make
     assert known["Hourly"].paused_at is None
 
 
-async def test_code_that_knows_no_owners_is_refused_from_the_first_owner_on(make):
-    scheduler = await make(work=False, schedule=False)
-    query = sa.text("SELECT Value FROM c_JobSetting WHERE Name = 'oldest_code 0004'")
-    assert await scheduler.read(lambda db: db.scalar(query)) == "0003"
-    await own(scheduler, "Moved", Owner.OLD)
-    assert await scheduler.read(lambda db: db.scalar(query)) == "0004"
-
-
 def test_a_file_that_is_no_list_of_jobs_is_said(tmp_path):
     with pytest.raises(CutoverError, match="cannot be read"):
         owning.read_file(tmp_path / "cutover.json")

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from migration_rig import execute
 from targcc_scheduler import Settings
 from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.db.migrations.upgrade import head_revision
 from targcc_scheduler.db.tables import (
     job_alert,
     job_owner,
@@ -63,7 +65,7 @@ async def test_where_all_is_well_nothing_is_wrong(settings: Settings):
     assert [one for one in found if one.level == "fail"] == []
     assert about(found, "nodes") == ["1 node up: blue:1"]
     assert about(found, "jobs") == ["1 job in the code"]
-    assert about(found, "tables") == ["the tables are at revision 0015"]
+    assert about(found, "tables") == [f"the tables are at revision {head_revision()}"]
 
 
 async def test_the_worst_comes_first(settings: Settings):
@@ -148,6 +150,18 @@ async def test_what_is_kept_whatever_its_age_is_no_arrear(settings: Settings):
     assert "newest 100 of each job" in said
 
 
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
+async def test_an_index_of_texts_that_this_sqlite_could_not_make(settings: Settings):
+    insert(settings.database_url, job_run, waiting())
+    execute(settings.database_url, "DROP TABLE c_JobText")
+    [finding] = [each for each in await look(settings) if each.check == "search"]
+    assert finding.what.startswith("this SQLite cannot index texts")
+    statements = finding.advice.partition("create the index: ")[2].split("; ")
+    execute(settings.database_url, *statements)
+    [message] = about(await look(settings), "search")
+    assert message.startswith("texts of about 1 run of earlier releases are not indexed yet")
+
+
 async def test_statistics_that_are_still_counted(settings: Settings):
     row = {"Name": "uncounted runs", "Value": "500", "UpdatedAt": NOW}
     insert(settings.database_url, job_setting, row)
@@ -157,21 +171,24 @@ async def test_statistics_that_are_still_counted(settings: Settings):
 
 
 async def test_tables_of_an_earlier_release(settings: Settings):
-    from targcc_scheduler.db.migrations.upgrade import downgrade
-
-    downgrade(settings.database_url, "0003")
+    execute(settings.database_url, "UPDATE c_AlembicVersion SET version_num = '0001'")
     found = await look(settings)
-    assert about(found, "tables", "warn")[0].startswith("the tables are at revision 0003, older")
+    assert about(found, "tables", "warn")[0].startswith("the tables are at revision 0001, older")
     assert about(found, "nodes") == []  # they cannot be read
     by_hand = settings.model_copy(update={"migrate_on_start": False})
     assert about(await look(by_hand), "tables", "fail")
 
 
 async def test_tables_of_a_newer_release(settings: Settings):
-    with sync_engine(settings.database_url) as engine, engine.begin() as connection:
-        connection.execute(sa.text("UPDATE c_AlembicVersion SET version_num = '9001'"))
+    execute(settings.database_url, "UPDATE c_AlembicVersion SET version_num = '9001'")
     [said] = about(await look(settings), "tables", "fail")
     assert "at revision 9001, which a newer release has made" in said
+
+
+async def test_tables_of_an_unreleased_build(settings: Settings):
+    execute(settings.database_url, "UPDATE c_AlembicVersion SET version_num = '0007'")
+    [message] = about(await look(settings), "tables", "fail")
+    assert "first run targcc migrate of the last such build" in message
 
 
 async def test_a_look_changes_nothing(settings: Settings):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from targcc_scheduler import migrate
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -12,3 +13,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'shared.db'}"
     found: str = request.getfixturevalue("postgresql_url")
     return found
+
+
+@pytest.fixture
+def new_url(request, url, tmp_path) -> str:
+    """A database that this release has made."""
+    if url.startswith("sqlite"):
+        migrate(f"sqlite:///{tmp_path / 'new.db'}")
+        return f"sqlite:///{tmp_path / 'new.db'}"
+    made: str = request.getfixturevalue("migrated_postgresql_url")
+    return made

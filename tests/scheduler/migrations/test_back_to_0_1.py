@@ -1,41 +1,22 @@
 """The way back to release 0.1, rehearsed: a project as that release rendered it, with its scheduler, works on tables that this release took back."""
 
-import json
-import os
-import subprocess
-import sys
-import tarfile
-
 import pytest
-from guarantee_rig import DANA, until
+from guarantee_rig import DANA
 from migration_rig import (
-    BEFORE_OWN_TABLE,
     Application,
     execute,
     kept,
     make_0_1,
+    next_release,
     revisions,
     rows,
     tables,
 )
+from old_project import OldProject, states_of
 from targcc_scheduler import JobContext, RunState, Scheduler, Settings, job, migrate
 from targcc_scheduler.core.errors import SchemaError
+from targcc_scheduler.db.migrations import upgrade
 from targcc_scheduler.db.migrations.upgrade import downgrade, head_revision
-
-ARCHIVE = BEFORE_OWN_TABLE / "0.1" / "projects.tar.xz"
-
-
-_REVISION = """
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{name}"
-down_revision = "{after}"
-
-
-def upgrade():
-    op.create_table("orders", sa.Column("id", sa.Integer, primary_key=True))
-"""
 
 
 @job(name="PurgeCarts")
@@ -44,85 +25,10 @@ async def purge_carts(ctx: JobContext) -> str:
     return f"run {ctx.run_id}"
 
 
-def states_of(url: str) -> dict[int, str]:
-    """The state of each run, whichever release made the tables."""
-    runs = next(found for name, found in rows(url).items() if name.lower() == "c_jobrun")
-    named = [{name.lower(): value for name, value in run.items()} for run in runs]
-    return {run["id"]: run["state"] for run in named}
-
-
-class OldProject:
-    """The project ``acme-jobs`` as release 0.1 rendered it."""
-
-    def __init__(self, folder, url: str) -> None:
-        with tarfile.open(ARCHIVE) as archive:
-            archive.extractall(folder, filter="data")
-        self._url = url
-        self._root = folder / "acme-jobs"
-        ours = ("TARGCC_", "PYTEST_")
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
-            "PYTHONPATH": str(self._root / "src"),
-            "TARGCC_DATABASE_URL": url,
-        }
-
-    def targcc(self, *words: str) -> str:
-        """What a command of it prints."""
-        done = subprocess.run(
-            [*self._command, *words],
-            cwd=self._root,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    async def work(self, *run_ids: int) -> None:
-        """Have its worker perform runs, and stop it."""
-        worker = subprocess.Popen(  # noqa: ASYNC220 - it goes on meanwhile
-            [*self._command, "worker"],
-            cwd=self._root,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            await until(lambda: self._have_ended(run_ids) or worker.poll() is not None, "they ran")
-        finally:
-            worker.terminate()
-            said = worker.communicate(timeout=60)[0]
-        assert self._have_ended(run_ids), said
-
-    def _have_ended(self, run_ids: tuple[int, ...]) -> bool:
-        states = states_of(self._url)
-        return all(states.get(run_id) == "succeeded" for run_id in run_ids)
-
-    def start(self) -> int:
-        """Have it create a run; its id."""
-        return int(self.targcc("job", "run", "PurgeCarts").split("run ")[1].split(":")[0])
-
-    def run(self, run_id: int) -> dict[str, object]:
-        """A run, as it shows it."""
-        run: dict[str, object] = json.loads(self.targcc("run", "show", str(run_id), "--json"))
-        return run
-
-    def add_revision(self, name: str, *, after: str) -> None:
-        """Give it a revision of its own."""
-        file = self._root / "migrations" / "versions" / f"{name}_orders.py"
-        file.write_text(_REVISION.format(name=name, after=after), encoding="utf-8")
-
-    @property
-    def _command(self) -> list[str]:
-        return [sys.executable, "-m", "acme_jobs.scheduler.cli"]
-
-
 @pytest.fixture
 def old(tmp_path, url):
     """The old project, on an empty database."""
-    return OldProject(tmp_path / "old", url)
+    return OldProject("0.1", tmp_path / "old", url)
 
 
 @pytest.fixture
@@ -218,10 +124,12 @@ def test_the_row_of_an_application_stays_when_it_is_called_as_that_of_0_1_is(url
     assert app.orders() == ["tea"]
 
 
-def test_a_step_back_to_any_other_revision_keeps_our_own_table(url):
+def test_a_step_back_to_any_other_revision_keeps_our_own_table(url, tmp_path, monkeypatch):
+    head = head_revision()
+    monkeypatch.setattr(upgrade, "DIRECTORY", next_release(tmp_path))
     migrate(url)
-    downgrade(url, "0002")
-    assert revisions(url) == ["0002"]
+    downgrade(url, head)
+    assert revisions(url) == [head]
     assert "alembic_version" not in tables(url)
 
 
@@ -240,10 +148,9 @@ def test_runs_that_earlier_code_would_leave_for_ever_are_named_first(url, state,
         f"""INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy, ArgumentsJson)
         VALUES ('Work', 'FireAndForget', '{state}', 'default', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 'System', {arguments})""",
     )
-    for revision in ("0013", "0001"):
-        with pytest.raises(SchemaError, match=r"1 run waits .* targcc bulk do cancel --state"):
-            downgrade(url, revision)
-        assert revisions(url) == [head_revision()]
+    with pytest.raises(SchemaError, match=r"1 run waits .* targcc bulk do cancel --state"):
+        downgrade(url, "0001")
+    assert revisions(url) == [head_revision()]
     execute(url, "UPDATE c_JobRun SET State = 'cancelled'")
     downgrade(url, "0001")
     assert revisions(url, "alembic_version") == ["0001"]

@@ -1,7 +1,7 @@
 """Databases that release 0.1 has made: it kept its revision in the application's table."""
 
 import pytest
-from migration_rig import Application, execute, kept, make_0_1, revisions, rows, tables
+from migration_rig import Application, execute, kept, make_0_1, revisions, rows, schema, tables
 from targcc_scheduler import migrate
 from targcc_scheduler.db.migrations.upgrade import head_revision
 
@@ -13,6 +13,13 @@ def test_they_are_carried_over_with_every_row(url):
         assert migrate(url) == head_revision()
     assert kept(before, rows(url))
     assert revisions(url) == [head_revision()]
+
+
+def test_they_get_the_tables_of_a_new_database(url, new_url):
+    make_0_1(url)
+    migrate(url)
+    own = {name: text for name, text in schema(url).items() if "alembic_version" not in text}
+    assert own == schema(new_url)
 
 
 def test_our_row_is_taken_from_the_table_that_was_shared(url):

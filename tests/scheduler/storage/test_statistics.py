@@ -241,7 +241,7 @@ async def test_what_was_there_before_the_statistics_is_counted_afterwards(store:
 
 
 async def forget_statistics(store: Store, now: datetime) -> None:
-    """As the database is after revision 0003 was added to it."""
+    """The database as the migration from release 0.1 leaves it."""
     async with store.write() as connection:
         await connection.execute(sa.delete(job_stat))
         for name, key in (("attempts", logged_job.c.ID), ("runs", job_run.c.Id)):

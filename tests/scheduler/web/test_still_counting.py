@@ -12,7 +12,7 @@ NOTE = "Still counting what an earlier release has left, about 2 rows"
 
 @pytest.fixture
 async def old_site(site: Site) -> Site:
-    """A site with two attempts that revision 0003 has found."""
+    """A site with two attempts of release 0.1."""
     for _ in range(2):
         await site.add_attempt("DailyReport", 0)
     row = {"Name": "uncounted attempts", "Value": "2", "UpdatedAt": datetime.now(UTC)}

@@ -13,17 +13,22 @@ ALL = 6
 
 
 class Meter:
-    """Jobs that count how many of them run at once."""
+    """Jobs that count how many of them run at once, and go on once as many as expected have run at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int) -> None:
         self.now = self.most = self.done = 0
+        self.expected = expected
+        self.reached = asyncio.Event()
         self.all_done = threading.Event()  # jobs have a loop of their own
 
     async def run(self) -> None:
         """A job's work."""
         self.now += 1
         self.most = max(self.most, self.now)
-        await asyncio.sleep(0.02)
+        if self.most >= self.expected:
+            self.reached.set()
+        await asyncio.wait_for(self.reached.wait(), 20)
+        await asyncio.sleep(0.02)  # time for one more than expected
         self.now -= 1
         self.done += 1
         if self.done == ALL:
@@ -33,7 +38,7 @@ class Meter:
 @pytest.mark.parametrize(("limits", "most"), [({"critical": 1}, 1), ({"default": 1}, 2)])
 async def test_a_node_takes_no_more_than_the_limit_of_a_queue(database, monkeypatch, limits, most):
     monkeypatch.setattr("targcc_scheduler.project._configured", replace(RIG, queue_limits=limits))
-    meter = Meter()
+    meter = Meter(most)
 
     async def first() -> None:
         await meter.run()

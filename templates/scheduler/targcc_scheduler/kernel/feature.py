@@ -267,22 +267,6 @@ class Follower(Protocol):
         """Return whether :meth:`sweep` may find work."""
 
 
-class Rejoining(Protocol):
-    """Gives reruns the places of their old runs."""
-
-    async def rejoin(self, connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
-        """Return the reruns with the places of the runs that they replace. The reruns are inserted afterwards, in the same transaction."""
-
-    async def stood_for(
-        self,
-        connection: AsyncConnection,
-        runs: Sequence[NewRun],
-        ids: Sequence[RunId],
-        now: datetime,
-    ) -> Effects:
-        """Apply the effects of reruns that were not inserted, since an existing run stands for each; ``ids`` are in the order of ``runs``."""
-
-
 class JobChanger(Protocol):
     """Changes the jobs of a process by rows of the database, such as options that people set."""
 
@@ -326,6 +310,22 @@ class JobFollower(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
+
+
+class Rejoining(Protocol):
+    """Gives reruns the places of their old runs."""
+
+    async def rejoin(self, connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
+        """Return the reruns with the places of the runs that they replace. The reruns are inserted afterwards, in the same transaction."""
+
+    async def stood_for(
+        self,
+        connection: AsyncConnection,
+        runs: Sequence[NewRun],
+        ids: Sequence[RunId],
+        now: datetime,
+    ) -> Effects:
+        """Apply the effects of reruns that were not inserted, since an existing run stands for each; ``ids`` are in the order of ``runs``."""
 
 
 class Background(Protocol):

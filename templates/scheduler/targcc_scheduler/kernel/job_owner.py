@@ -17,7 +17,7 @@ from ..db.columns import UtcDateTime
 from ..db.dialects import known
 from ..db.dialects.counting import changed
 from ..db.dialects.frequent import FrequentStatement
-from ..db.tables import job_owner, job_run, job_schedule, job_setting, job_shadow
+from ..db.tables import job_owner, job_run, job_schedule, job_shadow
 
 # Values in ``c_JobOwner``.
 
@@ -113,12 +113,6 @@ MARKS = tuple(
 
 The latest ``Since`` is not enough, since transactions do not commit in the order of their instants.
 """
-_NEEDS_THIS_RELEASE = (
-    sa.update(job_setting)
-    .where(job_setting.c.Name == "oldest_code 0004", job_setting.c.Value != "0004")
-    .values(Value="0004")
-)
-"""Refuse older code from the first owner row on: code without owners would run every job."""
 
 
 async def lock_first(connection: AsyncConnection) -> None:
@@ -190,7 +184,6 @@ async def put(
     }
     upsert = known.of(connection).upsert(job_owner, [job_owner.c.JobName], values)
     await connection.execute(upsert)
-    await connection.execute(_NEEDS_THIS_RELEASE)
 
 
 async def running(connection: AsyncConnection, job: str) -> list[int]:

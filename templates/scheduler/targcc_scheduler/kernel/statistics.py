@@ -89,7 +89,7 @@ def _added_to(connection: AsyncConnection | sa.Connection) -> Insert:
 
 # Recount: count the rows that releases before 0.3 wrote, in short steps that can be stopped at any time.
 #
-# Revision 0003 noted in ``c_JobSetting`` up to which keys there are such rows. A step counts the newest rows that are left and lowers the
+# The migration from 0.1 stored in ``c_JobSetting`` up to which keys there are such rows. A step counts the newest rows that are left and lowers the
 # note in the same transaction, so each row counts once, on whatever node the step runs. Runs that ended later are counted by ``add``.
 
 _ATTEMPTS, _RUNS = "uncounted attempts", "uncounted runs"

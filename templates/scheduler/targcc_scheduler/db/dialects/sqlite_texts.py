@@ -15,6 +15,14 @@ _SQLITE_TEXT = sa.table("c_JobText", sa.column("rowid"))
 _SQLITE_REMOVE = sa.text("DELETE FROM c_JobText WHERE rowid = :run_id")
 _ADD = sa.text("INSERT INTO c_JobText (rowid, Body) VALUES (:run_id, :body)")
 _IS_THERE = sa.text("SELECT 1 FROM sqlite_master WHERE name = 'c_JobText'")
+CREATE_INDEX = (
+    "CREATE VIRTUAL TABLE c_JobText USING fts5(Body, tokenize = 'trigram', detail = none)",
+    (
+        "INSERT OR REPLACE INTO c_JobSetting (Name, Value, UpdatedAt)"
+        " SELECT 'unindexed runs', Id, CURRENT_TIMESTAMP FROM c_JobRun ORDER BY Id DESC LIMIT 1"
+    ),
+)
+"""Statements that create the index later, where the SQLite of the migration had no trigram tokenizer; nodes then index the existing runs."""
 _HAS_FTS5 = sa.text("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'")
 
 

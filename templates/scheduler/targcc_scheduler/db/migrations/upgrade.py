@@ -49,10 +49,12 @@ _PARTITION = re.compile(r"c_loggedjob_(p?\d[\d_]*|default|other)", re.IGNORECASE
 _ENGINE_PREFIX = "procrastinate_"
 """The prefix of the engine's tables, which the engine manages itself."""
 
-_TIES = "0014"
-"""The revision that introduced dependencies, and files as arguments."""
-_BEFORE_OWN_TABLE = ("0001",)
-"""The revisions that releases before 0.2 may have stored in ``alembic_version``."""
+_RELEASE_0_1 = "0001"
+"""The revision of release 0.1, which stored it in ``alembic_version``."""
+_JOINED = frozenset(f"{number:04}" for number in range(2, 15))
+"""Revisions of builds between the releases 0.1 and 0.2; revision 0015 replaced them."""
+_LAST_BUILD = "437853d4"
+"""A commit of targcc-gen whose build knows the joined revisions."""
 
 
 def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
@@ -66,7 +68,7 @@ def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
         also: Further tables to upgrade in the same transaction.
 
     Raises:
-        SchemaError: A newer release has changed the tables, and this release does not work with them.
+        SchemaError: This release does not work with the tables: a newer release or an unreleased build has changed them.
     """
     head = head_revision()
     with sync_engine(url) as engine:
@@ -89,18 +91,19 @@ def downgrade(url: str | sa.URL, revision: str) -> None:
     """Downgrade the tables to an earlier revision; ``base`` drops every table of the scheduler with its data.
 
     Raises:
-        SchemaError: A newer release has changed the tables, the revision is unknown or later, or waiting runs need the current revision.
+        SchemaError: This release does not know the revision of the tables, the target is unknown or later, or waiting runs need the
+            current revision.
     """
     with sync_engine(url) as engine, _exclusive(engine) as connection:
         _carry_over(connection)
         since = current_revision(connection)
         if _is_unknown(since):
-            raise _newer(since)
+            raise _refusal(since)
         _refuse_upwards(since, revision)
         _refuse_to_strand(connection, revision)
         _run_alembic(connection, "downgrade", revision)
-        if revision in _BEFORE_OWN_TABLE:
-            _hand_back(connection, revision)
+        if revision == _RELEASE_0_1:
+            _hand_back(connection)
 
 
 def require_current(url: str | sa.URL) -> str:
@@ -123,7 +126,7 @@ def require_current(url: str | sa.URL) -> str:
 
 
 def refuse_newer(connection: sa.Connection) -> None:
-    """Raise when a newer release has changed the tables and this release does not work with them.
+    """Raise when a newer release or an unreleased build has changed the tables and this release does not work with them.
 
     Raises:
         SchemaError: This release does not work with the tables.
@@ -204,7 +207,7 @@ def _is_newer(connection: sa.Connection) -> bool:
     if not _is_unknown(revision):
         return False
     if _oldest_code(connection, revision) not in known_revisions():
-        raise _newer(revision)
+        raise _refusal(revision)
     return True
 
 
@@ -221,7 +224,14 @@ def _oldest_code(connection: sa.Connection, revision: str | None) -> str | None:
     return found
 
 
-def _newer(revision: str | None) -> SchemaError:
+def _refusal(revision: str | None) -> SchemaError:
+    """Return the error for tables whose revision is unknown to this release."""
+    if revision in _JOINED:
+        return SchemaError(
+            f"the scheduler's tables are at revision {revision}, which only builds between the releases 0.1 and 0.2 have; this release, "
+            f"{__version__}, works with {' and '.join(known_revisions())}: first run targcc migrate of the last such build (targcc-gen at "
+            f"commit {_LAST_BUILD}), then targcc migrate of this release"
+        )
     return SchemaError(
         f"the scheduler's tables are at revision {revision}, which a newer release has made; this one, {__version__}, "
         f"knows them up to {head_revision()}: start the newer release, or go back in it with: targcc migrate --down {head_revision()}"
@@ -241,12 +251,12 @@ def _refuse_upwards(since: str | None, revision: str) -> None:
 
 
 def _refuse_to_strand(connection: sa.Connection, revision: str) -> None:
-    """Raise when waiting runs use states or files that code of an earlier revision does not know.
+    """Raise when waiting runs use states or files that release 0.1 does not know.
 
     Raises:
         SchemaError: Such runs exist.
     """
-    if revision == "base" or revision >= _TIES:
+    if revision != _RELEASE_0_1:
         return
     arguments = job_run.c.ArgumentsJson
     refers = sa.or_(*(arguments.contains(f'"{name}"') for name in (REFERENCE, LARGE)))
@@ -256,7 +266,7 @@ def _refuse_to_strand(connection: sa.Connection, revision: str) -> None:
     if count:
         raise SchemaError(
             f"{count} {'run waits' if count == 1 else 'runs wait'} for other runs, a key or room under a limit, or {'has' if count == 1 else 'have'} files "
-            f"as arguments, which code of revision {revision} does not know; let them end, or cancel those that wait: "
+            "as arguments, which release 0.1 does not know; let them end, or cancel those that wait: "
             "targcc bulk do cancel --state awaiting"
         )
 
@@ -268,15 +278,10 @@ def _carry_over(connection: sa.Connection) -> None:
     run_table = known.of(connection).folded("c_JobRun")
     if inspector.has_table(own) or not inspector.has_table(run_table):
         return
-    revision = _BEFORE_OWN_TABLE[0]
     if inspector.has_table("alembic_version"):
-        theirs = _version_rows("alembic_version")
-        shared = theirs.c.version_num
-        taken = connection.scalar(sa.select(shared).where(shared.in_(_BEFORE_OWN_TABLE)))
-        if taken is not None:
-            revision = taken
-            connection.execute(sa.delete(theirs).where(shared == taken))
-    _run_alembic(connection, "stamp", revision)
+        shared = _version_rows("alembic_version")
+        connection.execute(sa.delete(shared).where(shared.c.version_num == _RELEASE_0_1))
+    _run_alembic(connection, "stamp", _RELEASE_0_1)
 
 
 def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
@@ -296,8 +301,8 @@ def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
     return "".join(f"{line.rstrip()}\n" for line in output.getvalue().strip().splitlines())
 
 
-def _hand_back(connection: sa.Connection, revision: str) -> None:
-    """Store the revision where releases before 0.2 look for it; the opposite of :func:`_carry_over`.
+def _hand_back(connection: sa.Connection) -> None:
+    """Store the revision where release 0.1 looks for it; the opposite of :func:`_carry_over`.
 
     An existing row belongs to the application and takes precedence, because the application's own revisions followed the scheduler's there.
     In that case the row and the scheduler's own version table both stay, also at the next upgrade.
@@ -305,7 +310,7 @@ def _hand_back(connection: sa.Connection, revision: str) -> None:
     shared = sa.Table("alembic_version", sa.MetaData(), *_shared_columns())
     shared.create(connection, checkfirst=True)
     if connection.scalar(sa.select(shared.c.version_num).limit(1)) is None:
-        connection.execute(sa.insert(shared).values(version_num=revision))
+        connection.execute(sa.insert(shared).values(version_num=_RELEASE_0_1))
         own = known.of(connection).folded(version_table(connection.dialect.name))
         sa.Table(own, sa.MetaData()).drop(connection)
 

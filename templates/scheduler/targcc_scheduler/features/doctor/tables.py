@@ -15,6 +15,7 @@ from ...core.encryption import SEALS
 from ...core.humanize import count, duration, listed
 from ...core.states import UNBEGUN, WAITING, RunState
 from ...db.dialects import known
+from ...db.dialects.sqlite_texts import CREATE_INDEX
 from ...db.tables import job_alert, job_run, job_user, job_webhook, logged_job
 from ...kernel import job_owner as owners
 from ...kernel import statistics as kernel_statistics
@@ -339,7 +340,7 @@ async def texts(look: Look) -> list[Finding]:
     """Check that the text index exists and covers runs from earlier releases."""
     if not await known.of(look.connection).texts.is_there(look.connection):
         said = "this SQLite cannot index texts: searches read run after run, until TARGCC_QUERY_SECONDS are over"
-        advice = "use a Python with SQLite 3.34 or newer and FTS5; then targcc migrate --down 0005, and targcc migrate"
+        advice = f"use a Python with SQLite 3.34 or newer and FTS5; if that is not enough, create the index: {'; '.join(CREATE_INDEX)}"
         return [Finding("warn", "search", said, advice)]
     unseen = await index_keeper.unseen(look.connection)
     if unseen:
