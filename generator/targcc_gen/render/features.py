@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from targcc_gen import assets
-from targcc_gen.render.job.blueprints import environment
-from targcc_gen.render.job.formatting import formatted
+from targcc_gen.render.blueprints import environment
+from targcc_gen.render.python_source import formatted
 from targcc_gen.render.tree import Owner, TreeFile
 
 if TYPE_CHECKING:
