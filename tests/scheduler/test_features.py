@@ -23,8 +23,6 @@ MANIFESTS = {
 }
 NEEDED = {name for manifest in MANIFESTS.values() for name in manifest.needs}
 OPTIONAL = [name for name in features.FEATURES if name not in NEEDED]
-STILL = Path(__file__).with_name("feature_imports.txt")
-"""Imports of features that no manifest names in ``needs``, one a line. A line may be removed, never added."""
 
 
 def project_without(name: str, url: str, folder: Path) -> dict[str, Any]:
@@ -121,16 +119,15 @@ def test_a_needed_feature_that_is_missing_is_refused(monkeypatch):
         kernel_feature._installed.__wrapped__(())
 
 
-def test_a_feature_imports_other_features_that_its_manifest_names():
-    known = set(STILL.read_text(encoding="utf-8").split("\n")) - {""}
-    assert imports_beyond_needs() == known
+def test_a_feature_imports_only_features_that_its_manifest_names():
+    assert imports_beyond_needs() == set()
 
 
 def imports_beyond_needs() -> set[str]:
     """Return the imports of other features that the manifest does not name in ``needs``."""
     return {
         f"{name} imports {target}"
-        for name, targets in test_layers.arrows().items()
+        for name, targets in test_layers.edges().items()
         for target in targets
         if name.startswith("features.") and target.startswith("features.")
         if (own := name.split(".")[1]) != (other := target.split(".")[1])
