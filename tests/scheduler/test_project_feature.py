@@ -130,6 +130,13 @@ def test_a_feature_adds_commands_and_a_table_and_says_why(project, empty_url):
     assert f"{entry['author']} says: closed on Friday" in targcc("why", "DailySales")
 
 
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mssql"])
+def test_the_printed_schema_has_the_table_of_a_feature(project, dialect):
+    script = run(project, "-m", "acme_jobs.scheduler", "migrate", "--sql", dialect)
+    assert "CREATE TABLE acme_jobs_notes" in script
+    assert "CREATE INDEX ix_acme_jobs_notes_job" in script
+
+
 def test_a_column_that_a_feature_adds_later_comes_with_the_next_migration(empty_url):
     def table(*more: sa.Column) -> sa.Table:
         key = sa.Column("id", sa.Integer, primary_key=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from .core.database_url import url_of
 from .db.engines import SchemaStep
@@ -53,6 +53,22 @@ def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
     """
     of_features = {str(table.name).lower() for table in load(OwnedTable)} if kind == "table" else ()
     return migrations.is_not_ours(name, kind) and (name or "").lower() not in of_features
+
+
+def feature_tables_sql(dialect: str) -> str:
+    """Return the SQL that creates the tables of features in an empty database."""
+    compiler = sa.create_mock_engine(f"{dialect}://", lambda *_: None).dialect
+    statements = [
+        statement
+        for table in load(OwnedTable)
+        for statement in (CreateTable(table), *map(CreateIndex, _sorted_indexes(table)))
+    ]
+    return "".join(f"{str(one.compile(dialect=compiler)).strip()};\n\n" for one in statements)
+
+
+def _sorted_indexes(table: sa.Table) -> list[sa.Index]:
+    """Return the indexes of a table, by name."""
+    return sorted(table.indexes, key=lambda index: str(index.name))
 
 
 def _feature_steps() -> list[SchemaStep]:
