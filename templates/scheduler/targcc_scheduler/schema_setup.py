@@ -58,11 +58,9 @@ def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
 def feature_tables_sql(dialect: str) -> str:
     """Return the SQL that creates the tables of features in an empty database."""
     compiler = sa.create_mock_engine(f"{dialect}://", lambda *_: None).dialect
-    statements = [
-        statement
-        for table in load(OwnedTable)
-        for statement in (CreateTable(table), *map(CreateIndex, _sorted_indexes(table)))
-    ]
+    statements: list[sa.ExecutableDDLElement] = []
+    for table in load(OwnedTable):
+        statements += [CreateTable(table), *map(CreateIndex, _sorted_indexes(table))]
     return "".join(f"{str(one.compile(dialect=compiler)).strip()};\n\n" for one in statements)
 
 
