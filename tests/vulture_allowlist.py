@@ -23,6 +23,9 @@ _.ManualClock  # Scheduler(clock=…) in their tests
 # Manifests of features, as text.
 GOES_ON
 UNSEALED
+_.flow_declarations
+_.IS_NEEDED
+_.IS_OURS
 alert_queue
 AlertRules
 alert_watch
@@ -33,9 +36,12 @@ OverrideWatch
 BulkOperations
 LateCheck
 pings
-_.flow_declarations
-_.IS_NEEDED
-_.IS_OURS
+IS_OURS
+TokenProvider
+sessions_of
+grants_of
+of_overview
+of_system
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops

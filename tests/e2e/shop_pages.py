@@ -22,10 +22,10 @@ from targcc_gen.spec import load_spec
 from targcc_gen.sync import apply, make_plan
 from targcc_scheduler import Scheduler, Settings, create_app, migrate
 from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.core.identity import Role
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.features.accounts import sessions, users
 from targcc_scheduler.features.accounts.providers import session_cookie
-from targcc_scheduler.features.accounts.roles import Role
 from targcc_scheduler.kernel import statistics
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.runs.values import HISTORY_SHARD, Ending

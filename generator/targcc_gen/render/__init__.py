@@ -35,10 +35,11 @@ def render_project(
     Raises:
         InputError: A job does not fit its blueprint.
     """
+    from targcc_gen.render.features import feature_files
     from targcc_gen.render.project import render_template, spec_files
     from targcc_gen.render.team import pins
 
-    files = [*render_template(spec), *spec_files(spec, spec_text)]
+    files = [*render_template(spec), *spec_files(spec, spec_text), *feature_files(spec)]
     for done, key in enumerate(spec.jobs, start=1):
         files += _job_files(spec, key)
         if progress is not None:

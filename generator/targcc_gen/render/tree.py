@@ -225,12 +225,14 @@ _YOURS = (
     "pyproject.toml",
     "requirements.lock",
     "src/{package}/__init__.py",
+    "src/{package}/features/",
     "src/{package}/jobs/",
     "src/{package}/main.py",
     "src/{package}/py.typed",
     "src/{package}/services.py",
     "targcc.yaml",
     "tests/conftest.py",
+    "tests/features/",
     "tests/jobs/",
 )
 
@@ -286,7 +288,7 @@ def summary_of(path: str, package: str) -> str:
 
 # Paths of a project inside an existing app.
 
-_NESTED = ("jobs/",)
+_NESTED = ("jobs/", "features/")
 _SINGLE = ("scheduler.py", "services.py", "__init__.py")
 _KEPT = ("targcc.yaml", ".targcc/", "vendor/")
 

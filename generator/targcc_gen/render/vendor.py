@@ -175,7 +175,7 @@ def _configure(spec: Spec) -> str:
         retries={defaults.retries},
         backoff={pyliteral(format_duration(defaults.backoff))},
         timeout={pyliteral(timeout)},
-{_process_queues(spec)}{_queue_limits(spec)}{_ordering(spec)}{_calendars(spec)}{_alerting(spec)}{_flows(spec)}    ){_environments(spec)}
+{_process_queues(spec)}{_queue_limits(spec)}{_ordering(spec)}{_calendars(spec)}{_alerting(spec)}{_flows(spec)}{_features(spec)}    ){_environments(spec)}
 )
 """
 
@@ -227,6 +227,12 @@ def _flows(spec: Spec) -> str:
         return ""
 
     return f"        flows={source(flows_of(spec))},\n"
+
+
+def _features(spec: Spec) -> str:
+    """The packages of the project's features; nothing is said where there are none."""
+    names = tuple(f"{spec.project.package}.features.{name}" for name in spec.features)
+    return f"        features={pyliteral(names)},\n" if names else ""
 
 
 def _options_of(model: BaseModel, keys: Iterable[str]) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def _facts(blueprint: str) -> dict[str, Any]:
 def _own_facts(blueprint: str) -> dict[str, Any]:
     import yaml
 
-    if blueprint not in {folder.name for folder in assets.blueprints().iterdir()}:
+    if blueprint not in BLUEPRINTS:
         return {}
     path = assets.blueprints() / blueprint / "blueprint.yaml"
     facts: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

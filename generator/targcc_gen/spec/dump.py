@@ -110,6 +110,8 @@ def _team(spec: Spec) -> Iterator[str]:
         yield _entry("extends", spec.extends)
     if spec.blueprints:
         yield _entry("blueprints", list(spec.blueprints))
+    if spec.features:
+        yield _entry("features", list(spec.features))
 
 
 def _shared(spec: Spec) -> Iterator[str]:

@@ -58,6 +58,7 @@ from targcc_gen.spec.values import (
     After,
     CalendarName,
     CalendarNames,
+    FeatureName,
     JobArgument,
     JobKey,
     OnDuplicate,
@@ -388,6 +389,12 @@ class Spec(Frozen):
         description="Folders with blueprints of your own: `./blueprints` in this repository, or `git+https://…@TAG#FOLDER` in"
         " another one, of which `targcc-gen blueprints fetch` brings a copy.",
     )
+    features: tuple[FeatureName, ...] = Field(
+        default=(),
+        description="Features of your own: each name gets a folder `src/<package>/features/<name>/` with a table, a loop, API routes,"
+        " a page and commands to start from. A list such as `[notes]`.",
+        examples=[["notes"]],
+    )
     alerts: AlertingSpec = Field(
         default_factory=AlertingSpec, description="What holds for the alerts of all jobs."
     )
@@ -439,6 +446,13 @@ class Spec(Frozen):
     @classmethod
     def _with_default_queue(cls, queues: dict[str, QueueSpec]) -> dict[str, QueueSpec]:
         return queues if "default" in queues else {"default": QueueSpec(), **queues}
+
+    @field_validator("features")
+    @classmethod
+    def _distinct_features(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise problem("two features have one name", hint="remove one of them")
+        return names
 
     @field_validator("jobs", mode="wrap")
     @classmethod

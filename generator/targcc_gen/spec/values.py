@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -84,6 +85,37 @@ StableName = Annotated[
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
+
+
+_FEATURE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+def _feature(name: str) -> str:
+    if not _FEATURE.fullmatch(name) or keyword.iskeyword(name) or len(name) > _LONGEST_FEATURE:
+        raise problem(
+            f'"{name}" is no name of a feature',
+            hint=f"write small letters, digits and _, up to {_LONGEST_FEATURE} characters: notes",
+        )
+    if name in TAKEN_FEATURES:
+        raise problem(f'"{name}" is a name of the scheduler itself', hint=f"write my_{name}")
+    return name
+
+
+_LONGEST_FEATURE = 30
+TAKEN_FEATURES = frozenset(
+    {"account", "accounts", "alert", "alerts", "audit", "backfill", "batch", "batches"}
+    | {"bulk", "calendar", "calendars", "chains", "completion", "concerns", "cutover", "docs"}
+    | {"doctor", "events", "flow", "flows", "frames", "heatmap", "help", "history", "inbox"}
+    | {"job", "jobs", "language", "legacy", "limits", "live", "login", "logout"}
+    | {"maintenance", "migrate", "oncall", "override", "overrides", "owner", "owners"}
+    | {"pages", "profile", "prune", "queue", "queues", "release", "releases", "role", "run"}
+    | {"runs", "search", "secret", "seen", "serve", "server", "servers", "session"}
+    | {"sessions", "shadow", "static", "system", "timeline", "token", "tokens", "triage"}
+    | {"upcoming", "user", "users", "views", "webhook", "webhooks", "why", "worker"}
+)
+"""Names of built-in features, commands, pages and folders of templates; a test compares them with the scheduler."""
+FeatureName = Annotated[StrictStr, AfterValidator(_feature)]
+"""The name of a feature of the project, which is its folder, its command and its page."""
 
 
 def checked_key(text: object) -> str:

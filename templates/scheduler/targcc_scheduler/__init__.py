@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     )
     from .core.secrets import add_secret_source, register_secret
     from .core.states import RunState
-    from .db.migrations.upgrade import is_not_ours
     from .db.tables import job_log_line, job_run, logged_job, metadata
     from .features.alerts.message import Notice
     from .kernel.jobs.chains import ParentRun
@@ -66,7 +65,7 @@ if TYPE_CHECKING:
     )
     from .kernel.jobs.result import JobResult
     from .scheduler import Scheduler
-    from .schema_setup import migrate
+    from .schema_setup import is_not_ours, migrate
     from .services.cursors import Cursors
     from .services.database import Database
     from .services.mailer import Mailer
@@ -195,7 +194,6 @@ _HOMES = {
         "register_secret",
     ),
     "core.states": ("RunState",),
-    "db.migrations.upgrade": ("is_not_ours",),
     "db.tables": (
         "job_log_line",
         "job_run",
@@ -240,7 +238,10 @@ _HOMES = {
     ),
     "kernel.jobs.result": ("JobResult",),
     "scheduler": ("Scheduler",),
-    "schema_setup": ("migrate",),
+    "schema_setup": (
+        "is_not_ours",
+        "migrate",
+    ),
     "services.cursors": ("Cursors",),
     "services.database": ("Database",),
     "services.mailer": ("Mailer",),

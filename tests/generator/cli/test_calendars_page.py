@@ -71,8 +71,8 @@ def test_the_page_s_project_answers_as_the_page_says():
     assert "office" in info
     assert "or when office is open again" in info
 
-    from targcc_scheduler.features.calendars.queries import changes, moved_there
     from targcc_scheduler.kernel.jobs.registry import JobRegistry
+    from targcc_scheduler.kernel.jobs.slot_changes import changes, moved_there
     from targcc_scheduler.kernel.queries.jobs import next_run
 
     jobs = JobRegistry("acme_jobs.jobs")

@@ -17,6 +17,7 @@ from targcc_scheduler.kernel.job_owner import Owner
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.node import recurring, slots
 from targcc_scheduler.kernel.node.recurring import RecurringScheduler
+from targcc_scheduler.kernel.poller import poller_of
 from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
 
@@ -42,7 +43,7 @@ class World:
 
     async def at(self, instant):
         self.clock.set(instant)
-        self.node.see(await self.store.lookout.look())
+        self.node.see(await poller_of(self.store).look())
         return await self.node.tick()
 
     async def runs(self):

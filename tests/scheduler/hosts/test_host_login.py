@@ -11,8 +11,8 @@ from fastapi.security import HTTPBearer
 from hosting_rig import alive, configure_django
 from targcc_scheduler import Scheduler, Settings, mount, with_scheduler
 from targcc_scheduler.core.errors import CredentialsRefused
+from targcc_scheduler.core.identity import Principal, Role
 from targcc_scheduler.features.accounts import sessions
-from targcc_scheduler.features.accounts.roles import Principal, Role
 from targcc_scheduler.features.audit import queries as audit_queries
 from targcc_scheduler.web.host_login import HostLogin, csrf_cookie
 

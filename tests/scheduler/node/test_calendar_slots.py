@@ -13,7 +13,6 @@ from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.tables import job_run
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.overrides.effective import effective
-from targcc_scheduler.features.timeline.upcoming import next_runs
 from targcc_scheduler.kernel import maintenance_windows as calendar_model
 from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
 from targcc_scheduler.kernel.jobs.declaration import declare
@@ -22,6 +21,7 @@ from targcc_scheduler.kernel.maintenance_windows import Window
 from targcc_scheduler.kernel.node.fingerprint import described, fingerprint_of, schedule_of
 from targcc_scheduler.kernel.node.recurring import RecurringScheduler
 from targcc_scheduler.kernel.queries.jobs import next_run
+from targcc_scheduler.kernel.queries.upcoming import next_runs
 from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
 

@@ -8,11 +8,11 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.core.identity import Role
 from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.features.accounts import passwords, sessions, users
 from targcc_scheduler.features.accounts import sessions as account_sessions
 from targcc_scheduler.features.accounts.providers import PasswordChecks, TooManyChecks
-from targcc_scheduler.features.accounts.roles import Role
 from targcc_scheduler.features.accounts.throttle import AttemptLimiter, LoginGuard
 from targcc_scheduler.features.accounts.users import LoginLinks
 

@@ -17,15 +17,14 @@ from projects import WEB
 from pydantic import ValidationError
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.core.identity import Role, role_of
 from targcc_scheduler.features.accounts.oidc import (
     Attempt,
     OpenIDClient,
     Registration,
     name_of,
     require_safe,
-    role_of,
 )
-from targcc_scheduler.features.accounts.roles import Role
 from web_fixtures import HOST, running
 
 ISSUER = "https://login.example.com"

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.core.identity import Grant, Role
 from targcc_scheduler.db import narrowing
 from targcc_scheduler.db.columns import metadata
 from targcc_scheduler.db.tables import (
@@ -38,7 +39,6 @@ from targcc_scheduler.db.tables import (
     job_webhook,
 )
 from targcc_scheduler.features.accounts import roles
-from targcc_scheduler.features.accounts.roles import Grant, Role
 from targcc_scheduler.web import health, openapi
 from targcc_scheduler.web.api.router import PARTS as API_PARTS
 from targcc_scheduler.web.dashboard.router import ROUTERS

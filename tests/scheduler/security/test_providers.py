@@ -8,6 +8,7 @@ from starlette.requests import Request
 from targcc_scheduler import Scheduler, Settings, make_router
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import CredentialsRefused
+from targcc_scheduler.core.identity import Principal, Role
 from targcc_scheduler.features.accounts import sessions
 from targcc_scheduler.features.accounts import sessions as account_sessions
 from targcc_scheduler.features.accounts.providers import (
@@ -15,7 +16,6 @@ from targcc_scheduler.features.accounts.providers import (
     TokenProvider,
     session_cookie,
 )
-from targcc_scheduler.features.accounts.roles import Principal, Role
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 

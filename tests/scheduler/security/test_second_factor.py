@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler.core.encryption import Seals, new_key
 from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.core.identity import Role
 from targcc_scheduler.db.tables import job_schedule
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.accounts import second_factor, users
 from targcc_scheduler.features.accounts import second_factor as account_second_factor
-from targcc_scheduler.features.accounts.roles import Role
+from targcc_scheduler.features.accounts.pages import SignIn
 from targcc_scheduler.features.accounts.throttle import AttemptLimiter
 from web_fixtures import PASSWORD, running
 
@@ -112,14 +113,14 @@ async def test_it_is_turned_on_asked_for_and_turned_off_without_a_script(site):
     assert (asked.status_code, "set-cookie" in asked.headers) == (200, False)
     form = dict(re.findall(r'name="(name|ticket|next)" value="([^"]*)"', asked.text))
     assert (await visitor.get("/jobs")).status_code == 303  # redirects to the login page
-    web = site.app.state.targcc
-    web.codes = AttemptLimiter(free=5, clock=lambda: 0.0)
+    sign_in = site.app.state.targcc.shared(SignIn)
+    sign_in.codes = AttemptLimiter(free=5, clock=lambda: 0.0)
     for tried in range(7):
         answer = await visitor.client.post("/jobs/login/code", data={**form, "code": "000000"})
         assert answer.status_code == (401 if tried < 6 else 429), tried
     blocked = await visitor.client.post("/jobs/login/code", data={**form, "code": recovery[0]})
     assert blocked.status_code == 429  # the right code is ignored meanwhile
-    web.codes.forget("dana")
+    sign_in.codes.forget("dana")
     let_in = await visitor.client.post("/jobs/login/code", data={**form, "code": recovery[0]})
     assert let_in.status_code == 303
     visitor.csrf = re.search(r'name="csrf" value="([^"]+)"', await visitor.page("/jobs"))[1]

@@ -3,10 +3,10 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from targcc_scheduler.core.identity import Role
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.accounts import sessions
 from targcc_scheduler.features.accounts import sessions as account_sessions
-from targcc_scheduler.features.accounts.roles import Role
 from targcc_scheduler.features.accounts.sessions import in_words
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from targcc_scheduler import JobType, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.identity import Grant, Role
 from targcc_scheduler.features.accounts import roles, sessions
-from targcc_scheduler.features.accounts.roles import Grant, Role
 from web_fixtures import Site, running
 
 HIDDEN = re.compile(r"ware.?house", re.IGNORECASE)

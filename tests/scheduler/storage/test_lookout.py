@@ -8,17 +8,17 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from targcc_scheduler import Actor, ActorKind, features
-from targcc_scheduler.db import poller, tables
-from targcc_scheduler.db.poller import Poller
+from targcc_scheduler.db import tables
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.overrides import rows as override_rows
 from targcc_scheduler.features.triage import bulk
-from targcc_scheduler.kernel import changes, feature
+from targcc_scheduler.kernel import changes, feature, poller
 from targcc_scheduler.kernel import job_owner as owners
 from targcc_scheduler.kernel.audit import audit
 from targcc_scheduler.kernel.job_owner import Owner
 from targcc_scheduler.kernel.jobs.overrides import Override
 from targcc_scheduler.kernel.node.nodes import Server, register
+from targcc_scheduler.kernel.poller import Poller, poller_of
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -91,21 +91,21 @@ def mark(seen, name):
 
 
 async def test_a_look_shows_each_change_and_nothing_where_nothing_has_changed(store):
-    before = await store.lookout.look()
+    before = await poller_of(store).look()
     assert (before.beats, before.nodes) == ((), ())  # the only row is no node
     for name, change in CHANGES:
         async with store.write() as connection:
             await change(connection)
-        seen = await store.lookout.look()
+        seen = await poller_of(store).look()
         assert mark(seen, name) != mark(before, name), (name, before)
-        before = await store.lookout.look()
+        before = await poller_of(store).look()
         assert {key: mark(seen, key) for key, _ in CHANGES} == {
             key: mark(before, key) for key, _ in CHANGES
         }
     assert not before.marks["unsealed"]
     async with store.write() as connection:
         await audit(connection, DANA, "pause", NOW)
-    seen = await store.lookout.look()
+    seen = await poller_of(store).look()
     assert seen.marks["unsealed"] == store.dialect.many_writers
 
 
@@ -115,7 +115,7 @@ async def test_a_feature_that_is_not_installed_is_not_polled(store, monkeypatch)
     for cached in caches:
         getattr(cached, "cache_clear", lambda: None)()
     try:
-        assert (await store.lookout.look()).marks.keys() == {"overrides"}
+        assert (await poller_of(store).look()).marks.keys() == {"overrides"}
     finally:
         monkeypatch.undo()
         for cached in caches:

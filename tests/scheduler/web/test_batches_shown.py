@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.identity import Grant, Role
 from targcc_scheduler.db.tables import job_audit, job_batch
 from targcc_scheduler.features.accounts import roles
-from targcc_scheduler.features.accounts.roles import Grant, Role
 from web_fixtures import Site
 
 

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from targcc_scheduler import JobType, Settings, job
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.core.identity import Grant, Role
 from targcc_scheduler.db.tables import job_link
 from targcc_scheduler.features.accounts import roles, sessions
-from targcc_scheduler.features.accounts.roles import Grant, Role
 from web_fixtures import Site, running
 
 

@@ -296,3 +296,8 @@ def size(number: int) -> str:
             break
         value, unit = value / _KILO, larger
     return f"{value:.{1 if value < _TENTHS_BELOW and unit != 'B' else 0}f} {unit}"
+
+
+def mib(size: float) -> str:
+    """Format a size in bytes as MiB or GiB."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"

@@ -6,7 +6,7 @@ the transaction of its connection. Examples: ``kernel/runs/`` moves a run betwee
 pauses; ``kernel/runs/retention.py`` pruning. Queries for users are in ``kernel/queries/`` and in the features.
 
 Rows are locked in a fixed order, and all rows of a table before the first change, so that no two transactions wait for each other:
-schedules by name; runs by id; keys; batches, the larger id first; limits, statistics and error groups by key. ``docs/architecture.md`` has
+schedules by name; runs by id; keys; batches, the larger id first; limits, statistics and error groups by key. ``docs/locks.md`` has
 the whole order and the remaining exceptions.
 """
 
@@ -17,7 +17,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -27,10 +27,19 @@ from ..core.errors import DatabaseReplaced
 from ..core.outage import MOST_UNDONE, in_short, is_undone, retry_delay
 from .dialects import known
 from .dialects.base import WRITES
-from .poller import Poller
 
 log = logging.getLogger("targcc.storage.transactions")
 T = TypeVar("T")
+
+
+class Closeable(Protocol):
+    """An object with resources to release."""
+
+    async def close(self) -> None:
+        """Release the resources."""
+
+
+C = TypeVar("C", bound=Closeable)
 
 _SPARE = 3
 """A pool with more connections than this keeps two of them open and reserved, for reads and for writes."""
@@ -171,8 +180,14 @@ class Store:
         )
         self._beater = _Kept(self._for_beats, is_open)
         self._turn = asyncio.Lock()
-        self.lookout = Poller(self.read)
-        """Polls for changes by other processes."""
+        self._owned: dict[Callable[[Store], Any], Any] = {}
+
+    def own(self, make: Callable[[Store], C]) -> C:
+        """Return the object that ``make`` builds for this store: built at the first call, closed with the store."""
+        if make not in self._owned:
+            self._owned[make] = make(self)
+        owned: C = self._owned[make]
+        return owned
 
     def _make_engine(self, address: sa.URL) -> AsyncEngine:
         """Create a separate engine, whose connections are not shared."""
@@ -257,7 +272,8 @@ class Store:
 
     async def dispose(self) -> None:
         """Close every connection."""
-        await self.lookout.close()
+        for owned in self._owned.values():
+            await owned.close()
         await self._reader.close()
         await self._writer.close()
         await self._beater.close()

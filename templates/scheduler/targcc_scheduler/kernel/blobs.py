@@ -47,11 +47,8 @@ class ContentKeeper:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-
-    @property
-    def most_bytes(self) -> int:
+        self.most_bytes = settings.max_file_bytes
         """Maximum size of a file, in bytes."""
-        return self._settings.max_file_bytes
 
     @property
     def most_results(self) -> int:
@@ -186,11 +183,11 @@ async def _sweep_removed(store: Store, files: FileStore) -> int:
             found = await blob_rows.removed(connection, files.name, _AT_ONCE)
             references = sorted({reference for _, reference in found})
             shared = await blob_rows.in_use(connection, files.name, references, of_runs=True)
-        removed = [one for one in references if one not in shared]
-        await _delete(files, removed)
+        unused = [reference for reference in references if reference not in shared]
+        await _delete(files, unused)
         async with store.write() as connection:
             await blob_rows.forget(connection, [key for key, _ in found])
-        gone += len(removed)
+        gone += len(unused)
         if len(found) < _AT_ONCE:
             return gone
 

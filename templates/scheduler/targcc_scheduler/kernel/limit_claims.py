@@ -178,7 +178,8 @@ class KeyCapacities:
             The admitted runs.
         """
         counted = {key: self._rooms[key] for key in self._given}
-        await limits.given(connection, counted, uncounted=self._unknown)
+        if counted:
+            await limits.given(connection, counted, uncounted=self._unknown)
         may_have_room = [
             key
             for key in sorted(self._closed)

@@ -68,14 +68,18 @@ def new_runs(
         FileError: a file among the arguments cannot be read, or something is too large.
         IdempotencyError: the idempotency key is empty or too long.
     """
-    common = _common(definition, job_type, str(by), now, options)
+    common, key = _common(definition, job_type, str(by), now, options), options.idempotency_key
     return [
         NewRun(
             arguments_json=arguments_json,
             contents=contents,
-            trace=TRACING.created(definition.name, common["queue"]),
-            unique=unique_key(definition, arguments_json),
-            call=call_key(definition, arguments_json, options.idempotency_key, options.key_of),
+            trace=TRACING.created(definition.name, common["queue"]) if TRACING.is_on else None,
+            unique=unique_key(definition, arguments_json) if definition.unique else None,
+            call=(
+                call_key(definition, arguments_json, key, options.key_of)
+                if key is not None
+                else None
+            ),
             **definition.room(arguments_json),
             **common,
         )
@@ -88,7 +92,8 @@ def _common(
     definition: JobDefinition, job_type: JobType, by: str, now: datetime, options: Options
 ) -> dict[str, Any]:
     """Return the values that all runs of a call share."""
-    due_at = options.due_at or now
+    due_at, expires_in = options.due_at or now, options.expires_in
+    expires = expires_in is not None or definition.expires_in is not None
     then = submit.runs_after(definition, by, now)
     delays = Tie.DELAYED if options.delayed and options.after is not None else 0
     return {
@@ -100,7 +105,7 @@ def _common(
         "triggered_by": by,
         "state": RunState.SCHEDULED if due_at > now else RunState.ENQUEUED,
         "note": f"by {by}",
-        "expires_at": expiry(definition, due_at, options.expires_in),
+        "expires_at": expiry(definition, due_at, expires_in) if expires else None,
         "after": options.after,
         "then": then,
         "ties": submit.dependencies_of(then) | delays,

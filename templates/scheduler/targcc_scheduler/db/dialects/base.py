@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import quoted_name
 
-from ...kernel.runs.values import Ending, Tied
 from .text_index import TextIndex
 
 if TYPE_CHECKING:
@@ -161,22 +160,3 @@ class Dialect(Protocol):
 
     async def kept_bytes(self, connection: AsyncConnection) -> int:
         """Return the bytes of the database file that are unused and cannot be returned, because of the way in which the file was created."""
-
-    async def settle_batch(
-        self,
-        connection: AsyncConnection,
-        rows: Sequence[Mapping[str, Any]],
-        histories: Sequence[Mapping[str, Any] | None],
-        endings: Sequence[Ending | None],
-    ) -> dict[tuple[int, int], Tied]:
-        """Write the outcomes of runs with history and statistics, and lock the keys of the runs' limits.
-
-        Args:
-            connection: A transaction, or an autocommit connection.
-            rows: The parameters of :data:`~...kernel.runs.transition.SETTLE` for each settlement.
-            histories: For each settlement its row of ``c_LoggedJob``, or ``None``.
-            endings: For each settlement the values for the statistics, or ``None``.
-
-        Returns:
-            The dependencies and the limit of each run that was in the state its settlement expects, by run and attempt.
-        """

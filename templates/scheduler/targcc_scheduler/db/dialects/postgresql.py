@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import select
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -17,117 +17,13 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
 
-from ...kernel.runs.transition import SETTLE
-from ...kernel.runs.values import NO_LIMIT, Ending, Tie, Tied, shard_of_process
 from ..columns import UtcDateTime
-from ..tables import job_run, logged_job
+from ..tables import job_run
 from . import keepalive
 from .base import Dialect, Insert, added
 from .frequent import FrequentStatement
 from .postgresql_texts import PostgreSQLTexts
 from .text_index import TextIndex
-
-# Settlement statements. Each settles many runs at once, because every statement is a round trip.
-
-_HISTORY = ", ".join(str(column.name) for column in logged_job.c if not column.primary_key)
-_GIVEN_IDS = "ARRAY(SELECT run_id FROM given)"
-
-
-def _held(runs: str) -> str:
-    """Return a CTE that locks the limit keys of runs in key order.
-
-    A locked row is read in its latest version, so that the CTE sees a run that has set ``IsAwaited`` before.
-    """
-    return f"""held AS MATERIALIZED (
-        SELECT LimitKey, IsAwaited FROM c_JobLimit
-        WHERE LimitKey = ANY (ARRAY(
-            SELECT LimitKey FROM {runs} WHERE Ties & {int(Tie.LIMITED)} <> 0 AND LimitKey IS NOT NULL
-        ))
-        ORDER BY LimitKey
-        FOR UPDATE
-    )"""  # noqa: S608 - constants of this package
-
-
-_AFTER = f", {_held('settled')}"
-_BEFORE = f"""
-    ending AS MATERIALIZED (
-        SELECT Id, Ties, LimitKey FROM c_JobRun WHERE Id = ANY ({_GIVEN_IDS}) ORDER BY Id FOR UPDATE
-    ), {_held("ending")},
-"""  # noqa: S608 - constants of this package
-_FREE_IDS = f"""ARRAY(
-    SELECT Id FROM ending LEFT JOIN held USING (LimitKey)
-    WHERE IsAwaited IS FALSE OR LimitKey IS NULL OR Ties & {int(Tie.LIMITED)} = 0
-)"""  # noqa: S608 - constants of this package
-
-
-def _settle(before: str = "", ids: str = _GIVEN_IDS, after: str = "") -> FrequentStatement:
-    """Build a statement that settles the runs in ``ids``, with common table expressions ``before`` and ``after`` the update."""
-    # IsAwaited is NULL for a limit key that is newer than the statement, as when a job is renamed meanwhile.
-    found = "IsAwaited FROM settled LEFT JOIN held USING (LimitKey)"
-    found = found if after else "false FROM settled"
-    statement = sa.text(f"""
-    WITH given AS MATERIALIZED (
-        SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS given (
-            run_id bigint, source text, server_id text, attempt integer, state text, message text,
-            completed_at timestamptz, last_server_id text, due_at timestamptz,
-            not_counted integer, lost integer, cancelled_by text,
-            done float8, total float8, line text, cause text, history json,
-            job_name text, begins_at timestamptz, outcome text, bucket integer, shard integer,
-            retried integer, milliseconds bigint, barred integer
-        )
-    ), {before} settled AS (
-        {SETTLE.format(given="given.", source="FROM given")}
-        AND c_JobRun.Id = ANY ({ids}) -- by key, however small the table is
-        RETURNING given.run_id, given.attempt, c_JobRun.Ties, c_JobRun.LimitKey
-    ), logged AS (
-        INSERT INTO c_LoggedJob ({_HISTORY})
-        SELECT {_HISTORY}
-        FROM (
-            SELECT (json_populate_record(NULL::c_LoggedJob, given.history)).*
-            FROM given JOIN settled USING (run_id, attempt)
-            WHERE given.history IS NOT NULL
-            ORDER BY run_id
-        ) AS attempts
-    ), counted AS (
-        INSERT INTO c_JobStat
-            (JobName, BeginsAt, Outcome, Bucket, Shard, Count, Retried, SumMs, MaxMs)
-        SELECT job_name, begins_at, outcome, bucket, coalesce(shard, -pg_backend_pid()),
-            count(*), sum(retried), sum(milliseconds), max(milliseconds)
-        FROM given JOIN settled USING (run_id, attempt)
-        WHERE given.outcome IS NOT NULL
-        GROUP BY 1, 2, 3, 4, 5
-        ORDER BY 1, 2, 3, 4, 5
-        ON CONFLICT (JobName, BeginsAt, Outcome, Bucket, Shard) DO UPDATE SET
-            Count = c_JobStat.Count + excluded.Count,
-            Retried = c_JobStat.Retried + excluded.Retried,
-            SumMs = c_JobStat.SumMs + excluded.SumMs,
-            MaxMs = greatest(c_JobStat.MaxMs, excluded.MaxMs)
-    )
-    {after}
-    SELECT run_id, attempt, Ties, LimitKey, {found}
-    """)  # noqa: S608 - constants of this package
-    return FrequentStatement(
-        statement.bindparams(sa.bindparam("rows", type_=sa.Text)).columns(
-            *(sa.column(name, sa.BigInteger) for name in ("run_id", "attempt", "ties")),
-            sa.column("limit_key", sa.Text),
-            sa.column("is_awaited", sa.Boolean),
-        )
-    )
-
-
-_SETTLE, _SETTLE_TIED = _settle(), _settle(after=_AFTER)
-_SETTLE_FREE = _settle(before=_BEFORE, ids=_FREE_IDS)
-"""Settles only runs whose limit key no other run awaits."""
-
-
-def settling_statement(barred: Collection[int]) -> FrequentStatement:
-    """Return the statement for settlements with these barred ties."""
-    if 0 in barred:
-        return _SETTLE_TIED
-    return _SETTLE_FREE if NO_LIMIT in barred else _SETTLE
-
-
-# Connections, locks and inserts of PostgreSQL.
 
 LOCK_KEY = 0x7461726763
 """The key of the advisory lock of migrations ("targc")."""
@@ -345,49 +241,8 @@ class PostgreSQLDialect:
         del connection
         return 0
 
-    async def settle_batch(
-        self,
-        connection: AsyncConnection,
-        rows: Sequence[Mapping[str, Any]],
-        histories: Sequence[Mapping[str, Any] | None],
-        endings: Sequence[Ending | None],
-    ) -> dict[tuple[int, int], Tied]:
-        """Settle many runs in a single statement, because every statement is a round trip."""
-        given = [
-            {
-                **row,
-                "history": None if history is None else _folded(history),
-                **_counted(row, ending),
-            }
-            for row, history, ending in zip(rows, histories, endings, strict=True)
-        ]
-        text = json.dumps(given, default=_instant)
-        barred = {row["barred"] for row in rows}
-        statement = settling_statement(barred)
-        found = await statement.all(connection, {"rows": text})
-        return {(run_id, attempt): Tied(*tied) for run_id, attempt, *tied in found}
-
 
 DIALECT: Dialect = PostgreSQLDialect()
-
-
-def _counted(row: Mapping[str, Any], ending: Ending | None) -> dict[str, Any]:
-    """Return the values of a run for the statistics.
-
-    A run without a node may be cancelled in a long transaction of an application. Such a run gets the shard of its connection, which no other
-    transaction uses meanwhile.
-    """
-    if ending is None:
-        return {}
-    return {
-        "job_name": ending.job,
-        "begins_at": ending.begins_at,
-        "outcome": ending.outcome,
-        "bucket": ending.bucket,
-        "shard": None if row["server_id"] is None else shard_of_process(),
-        "retried": int(ending.retried),
-        "milliseconds": ending.duration_ms or 0,
-    }
 
 
 def _apart(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.sql import quoted_name
 
 from ...core import owner_only
-from ...kernel.runs.transition import SETTLE
-from ...kernel.runs.values import Ending, Tied, added_up
-from ..columns import UtcDateTime
-from ..tables import job_limit, job_run, job_stat, logged_job
+from ..tables import job_run
 from . import keepalive, sqlite_driver
-from .base import MOST, SUMS, Dialect, Insert, added
-from .frequent import FrequentStatement, is_among, listed
+from .base import Dialect, Insert, added
 from .sqlite_driver import SQLiteStatement
 from .sqlite_texts import SQLiteTexts
 from .text_index import TextIndex
@@ -38,37 +33,6 @@ _BUSY_SECONDS = 15
 
 _INCREMENTAL = 2
 _INTERRUPT_SECONDS = 0.05
-_SHARD = 0
-"""A single shard: with one writer at a time no row lock makes another transaction wait."""
-
-_INSTANTS = ("completed_at", "due_at")
-_SETTLE = FrequentStatement(
-    sa.text(SETTLE.format(given=":", source="")).bindparams(
-        *(sa.bindparam(name, type_=UtcDateTime) for name in _INSTANTS)
-    )
-)
-_LOG = FrequentStatement(
-    insert(logged_job).values(
-        {
-            column.name: sa.bindparam(column.name)
-            for column in logged_job.c
-            if not column.primary_key
-        }
-    )
-)
-
-_UNTIED = Tied(0, None, is_awaited=False)
-_TIES = FrequentStatement(
-    sa.select(
-        job_run.c.Id,
-        job_run.c.Ties,
-        job_run.c.LimitKey,
-        sa.select(job_limit.c.IsAwaited)
-        .where(job_limit.c.LimitKey == job_run.c.LimitKey)
-        .scalar_subquery()
-        .label("IsAwaited"),
-    ).where(is_among(job_run.c.Id, listed("ids", sa.BigInteger)), job_run.c.Ties != 0)
-)
 
 _INSERT_RUNS = (
     insert(job_run)
@@ -94,11 +58,6 @@ class SQLiteDialect:
     )
     running_sql = keepalive.running(":{}")
     texts: TextIndex = SQLiteTexts()
-
-    def __init__(self) -> None:
-        names = (column.name for column in job_stat.c)
-        count = self.insert_added(job_stat, sums=SUMS, most=MOST)
-        self._count = FrequentStatement(count.values({name: sa.bindparam(name) for name in names}))
 
     def folded(self, name: str) -> str:
         """Return the name unchanged, as SQLite stores names as written."""
@@ -272,26 +231,6 @@ class SQLiteDialect:
         if await _is_incremental(connection):
             return 0
         return await _pragma(connection, "freelist_count") * await _pragma(connection, "page_size")
-
-    async def settle_batch(
-        self,
-        connection: AsyncConnection,
-        rows: Sequence[Mapping[str, Any]],
-        histories: Sequence[Mapping[str, Any] | None],
-        endings: Sequence[Ending | None],
-    ) -> dict[tuple[int, int], Tied]:
-        """Settle each run by its own statement, which costs microseconds and tells whether the run was found."""
-        found = [count == 1 for count in await _SETTLE.counts(connection, rows)]
-        attempts = [one for one in compress(histories, found) if one is not None]
-        counted = [one for one in compress(endings, found) if one is not None]
-        await _LOG.run(connection, attempts)
-        await self._count.run(connection, added_up(counted, _SHARD))
-        written = [(row["run_id"], row["attempt"]) for row in compress(rows, found)]
-        tied = {
-            row.Id: Tied(row.Ties, row.LimitKey, bool(row.IsAwaited))
-            for row in await _TIES.all(connection, {"ids": [one for one, _ in written]})
-        }
-        return {(run_id, attempt): tied.get(run_id, _UNTIED) for run_id, attempt in written}
 
 
 DIALECT: Dialect = SQLiteDialect()

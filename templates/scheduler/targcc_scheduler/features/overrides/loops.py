@@ -18,6 +18,7 @@ from ...kernel.jobs.overrides import Override
 from ...kernel.jobs.registry import JobRegistry
 from ...kernel.node import slots
 from ...kernel.node.fingerprint import schedule_of
+from ...kernel.poller import poller_of
 from ...project import current
 from . import rows
 from .effective import effective
@@ -55,7 +56,7 @@ class OverrideWatch:
         within, mark = 0.0, object()
         while True:
             try:
-                seen = await store.lookout.next(within)
+                seen = await poller_of(store).next(within)
                 if seen.marks["overrides"] != mark or any(map(self._is_over, self._seen)):
                     await self.look(store, ends=ends())
                     mark = seen.marks["overrides"]

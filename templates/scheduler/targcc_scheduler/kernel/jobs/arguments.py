@@ -68,6 +68,8 @@ class Parameters:
             ArgumentsError: An argument is missing, unknown or has the wrong type.
             FileError: A file cannot be read, or a file or argument is too large.
         """
+        if self.model is None:
+            return self._written(arguments, None), ()
         taken = Taken(most)
         return self._written(arguments, taken), taken.contents
 

@@ -234,7 +234,7 @@ class JobContext:
         self.attempt = attempt
         self.scheduled_for = scheduled_for
         self.triggered_by = triggered_by
-        self.parents = parents or NO_PARENTS
+        self.parents = NO_PARENTS if parents is None else parents
         """The runs that this run waited for, by job name: ``ctx.parents["ImportOrders"]``."""
         self.log = RunLog(recorder, job=definition.name, run_id=run_id, attempt=attempt)
         self._recorder = recorder

@@ -244,15 +244,12 @@ class Hooks:
         self._first: list[AroundHook] = []
         self._given: list[AroundHook] = []
         self._found: list[AroundHook] = []
+        self.around: tuple[AroundHook, ...] = ()
+        """The hooks around attempts, outermost first."""
         self._handlers: dict[str, tuple[Handler, frozenset[str]]] = {}
         self.listening = False
         """Whether the handlers are registered in the database; a handler added later is not registered before the next start."""
         self._missing: str | None = None
-
-    @property
-    def around(self) -> tuple[AroundHook, ...]:
-        """The hooks around attempts, outermost first."""
-        return (*self._first, *self._given, *self._found)
 
     @property
     def handlers(self) -> Mapping[str, tuple[Handler, frozenset[str]]]:
@@ -267,7 +264,7 @@ class Hooks:
         """
         check(hook, kind)
         if kind == AROUND:
-            self._given.append(hook)
+            self._add(hook, self._given)
             return
         if self.listening:
             raise HookError(f"{name_of(hook)}: add it before the scheduler starts")
@@ -280,7 +277,7 @@ class Hooks:
             HookError: Another handler has the name.
         """
         if AROUND in kinds and hook not in self._found:
-            self._found.append(hook)
+            self._add(hook, self._found)
         events = [kind for kind in kinds if kind != AROUND]
         if events and self.listening:
             log.warning("%s hears of runs when the scheduler starts next", name_of(hook))
@@ -290,7 +287,11 @@ class Hooks:
     def begin_with(self, hook: AroundHook) -> None:
         """Add the scheduler's own hook, outside all project hooks."""
         if hook not in self._first:
-            self._first.append(hook)
+            self._add(hook, self._first)
+
+    def _add(self, hook: AroundHook, group: list[AroundHook]) -> None:
+        group.append(hook)
+        self.around = (*self._first, *self._given, *self._found)
 
     def refuse(self, why: str) -> None:
         """Make every attempt fail with ``why``: jobs must not run while required hooks are missing."""
@@ -300,7 +301,7 @@ class Hooks:
             del ctx, call_next
             raise HookError(why)
 
-        self._first.append(refused)
+        self._add(refused, self._first)
 
     def places(self) -> list[tuple[str, str]]:
         """Return the module and the qualified name of each hook around attempts, for import by another process.

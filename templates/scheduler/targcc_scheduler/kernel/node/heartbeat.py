@@ -24,6 +24,7 @@ from ..changes import PollResult
 from ..engine.port import Submission
 from ..engine.submit import hand_over
 from ..jobs.definition import JobDefinition
+from ..poller import poller_of
 from ..runs.claim import running_on
 from ..runs.values import ClaimKey, Settlement
 from ..worker.claimer import Lease
@@ -205,7 +206,7 @@ class Heartbeat:
         wait = 0.0
         while not self._ending.is_set():
             try:
-                await self._see(await self._services.store.lookout.next(wait))
+                await self._see(await poller_of(self._services.store).next(wait))
                 outage.over()
                 wait = most
             except OUTAGES as error:

@@ -17,6 +17,7 @@ from ...core.outage import OUTAGES, Outage
 from ..alert_events import AlertEvents, Notify
 from ..changes import PollResult
 from ..jobs.definition import JobDefinition
+from ..poller import poller_of
 from ..runs.values import Settlement
 from ..worker.node_services import NodeServices
 
@@ -144,10 +145,10 @@ class WhenSeen:
     async def run(self) -> None:
         """Work until the node ends its loops."""
         context, outage, wait = self._context, Outage(log, self._what), self._within
-        lookout = context.services.store.lookout
+        poller = poller_of(context.services.store)
         while not context.ending.is_set():
             try:
-                if self._shows(await lookout.next(wait)):
+                if self._shows(await poller.next(wait)):
                     await self._once()
                 outage.over()
                 wait = self._within

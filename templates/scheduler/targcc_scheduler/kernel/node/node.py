@@ -15,6 +15,7 @@ from ..alert_events import AlertEvents, Notify
 from ..blobs import ContentKeeper
 from ..feature import Background, JobChanger, Loop, parts
 from ..jobs.definition import JobDefinition
+from ..poller import poller_of
 from ..runs.values import Settlement
 from ..worker.executor import Executor
 from ..worker.node_services import NodeServices
@@ -232,7 +233,7 @@ class Node:
         self._context.ending.set()
         for loop, _ in self.loops.values():
             loop.end()
-        self._services.store.lookout.hurry()
+        poller_of(self._services.store).hurry()
         if self._ends_itself:
             await asyncio.wait(self._ends_itself, timeout=_END_THEMSELVES_SECONDS)
 

@@ -29,6 +29,7 @@ from ..feature import JobChanger
 from ..job_owner import Owner
 from ..jobs.definition import CapacityDemand, JobDefinition, JobType
 from ..maintenance_windows import Window
+from ..poller import poller_of
 from ..releases import LOWEST
 from ..runs import create
 from ..runs.values import NewRun
@@ -419,7 +420,7 @@ class RecurringScheduler:
         outage = Outage(log, "looking who runs the jobs")
         while True:
             try:
-                self.see(await self._store.lookout.next(_OWNERS_SECONDS))
+                self.see(await poller_of(self._store).next(_OWNERS_SECONDS))
                 outage.over()
             except OUTAGES as error:
                 outage.failed(error)
@@ -433,7 +434,7 @@ class RecurringScheduler:
     async def tick(self) -> datetime | None:
         """Handle every due slot; return the instant of the next slot, or ``None``."""
         if self._owners is None:
-            self._owners = (await self._store.lookout.look()).owners
+            self._owners = (await poller_of(self._store).look()).owners
         if time.monotonic() - self._refreshed >= _REFRESH_SECONDS:
             await self._refresh()
         while due := self._due():

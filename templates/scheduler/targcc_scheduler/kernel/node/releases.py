@@ -22,6 +22,7 @@ from ..alert_events import AlertEvent
 from ..changes import Mark, PollResult
 from ..engine.submit import hand_over, submission
 from ..jobs.definition import JobDefinition, stand_in
+from ..poller import poller_of
 from ..releases import NodeState, Release
 from ..runs import eligibility
 from ..runs.claim import Row
@@ -109,7 +110,7 @@ class ReleaseWatch:
         while True:
             within, self._roused = (0.0 if self._roused else most), False
             try:
-                await self.look(await self._services.store.lookout.next(within))
+                await self.look(await poller_of(self._services.store).next(within))
                 self._outage.over()
             except OUTAGES as error:
                 self._outage.failed(error)
@@ -123,7 +124,7 @@ class ReleaseWatch:
     def wake(self) -> None:
         """Poll soon: jobs in this process or on other nodes have changed."""
         self._roused = True
-        self._services.store.lookout.hurry()
+        poller_of(self._services.store).hurry()
 
     async def look(self, seen: PollResult | None = None) -> None:
         """Act on changed jobs, releases and drain requests, and on runs that no node knows.
@@ -138,7 +139,7 @@ class ReleaseWatch:
             known = list(self._definitions.values())
             await self._present(known, await asyncio.to_thread(described, known))
             seen = None  # the poll was before the change
-        seen = seen or await self._services.store.lookout.look()
+        seen = seen or await poller_of(self._services.store).look()
         if seen.releases != self._mark:
             async with self._services.store.read() as connection:
                 self._releases = await releases.load(connection)

@@ -20,6 +20,7 @@ from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_maintenance, job_queue, job_run, job_server
 from .. import maintenance_windows as calendar_model
 from ..effects import Ready
+from ..jobs.limits import LimitPolicy
 from ..limit_claims import KeyCapacities
 from ..limits import keeps_capacity, policies_of, with_capacity
 from .create import CLAIMABLE, NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
@@ -201,7 +202,8 @@ class Choice:
         poison: Whether a poison run is on this node.
         fits: See :class:`~.values.ClaimTerms`.
         now: The present instant, read after the limits are locked: waiting for the locks may take a while.
-        keys: The capacity left under each limit key.
+        terms: The policies of the jobs with a limit by key.
+        keys: The capacity left under each limit key; ``None`` as long as no run has a limit key.
         room: How many more runs may start in a queue; a queue without an entry has no limit.
         run_ids: The runs that the claim takes.
         misfits: The runs that the node cannot perform.
@@ -214,7 +216,8 @@ class Choice:
     poison: bool
     fits: Callable[[str, str | None, int], str | None]
     now: datetime
-    keys: KeyCapacities
+    terms: Mapping[str, LimitPolicy]
+    keys: KeyCapacities | None = None
     room: dict[str, int] = field(default_factory=dict)
     run_ids: list[int] = field(default_factory=list)
     misfits: list[Misfit] = field(default_factory=list)
@@ -224,7 +227,8 @@ class Choice:
     @property
     def goes_on(self) -> bool:
         """Return whether this claim may look at more runs; if not, the next claim does."""
-        return self.keys.more and len(self.misfits) + len(self.expired) < MOST_MISFITS
+        more = self.keys is None or self.keys.more
+        return more and len(self.misfits) + len(self.expired) < MOST_MISFITS
 
     def full(self) -> list[str]:
         """Return the jobs at their limit."""
@@ -236,7 +240,9 @@ class Choice:
         Runs that the node cannot perform are skipped: the node does not know the limit policies of their jobs.
         """
         mine = [r for r in rows if r.LimitKey and not self.fits(r.JobName, r.ArgumentsJson, r.Id)]
-        await self.keys.look(connection, mine)
+        if mine:
+            self.keys = self.keys or KeyCapacities(self.terms, self.now)
+            await self.keys.look(connection, mine)
 
     def take(self, row: Any) -> bool:
         """Take a run unless something blocks the run; return whether the run was taken."""
@@ -250,10 +256,11 @@ class Choice:
         limit, poison = self.limits.get(row.JobName), row.LostWorkers >= POISON_AFTER
         if limit is not None and self.busy[row.JobName] >= limit:
             return False
-        if (poison and self.poison) or self.keys.is_held_up(row):
+        keys = self.keys if row.LimitKey else None
+        if (poison and self.poison) or (keys is not None and keys.is_held_up(row)):
             self.later.append(row)
             return False
-        if self.room.get(row.Queue, 1) < 1 or not self.keys.take(row):
+        if self.room.get(row.Queue, 1) < 1 or not (keys is None or keys.take(row)):
             return False
         if row.Queue in self.room:
             self.room[row.Queue] -= 1
@@ -322,7 +329,8 @@ async def offered(
     await choice.look(connection, in_order)
     for row in in_order:
         choice.take(row)
-    await choice.keys.ask(connection)
+    if choice.keys is not None:
+        await choice.keys.ask(connection)
     return choice
 
 
@@ -330,8 +338,7 @@ def _choice(
     limits: Mapping[str, int], busy: Counter[str], terms: ClaimTerms, room: dict[str, int]
 ) -> Choice:
     now = terms.now if terms.tell is None else terms.tell()
-    keys = KeyCapacities(terms.keyed, now)
-    return Choice(limits, busy, terms.poison_here, terms.fits, now, keys, room)
+    return Choice(limits, busy, terms.poison_here, terms.fits, now, terms.keyed, room=room)
 
 
 async def _next_of_full(
@@ -423,7 +430,8 @@ async def _choose(
         for row in candidates:
             if count > 0:
                 count -= choice.take(row)
-        await choice.keys.ask(connection)
+        if choice.keys is not None:
+            await choice.keys.ask(connection)
         if exhausted:
             break
     return len(choice.run_ids) - before
@@ -498,13 +506,18 @@ async def _take(connection: AsyncConnection, choice: Choice, terms: ClaimTerms) 
     """Set the chosen runs running on this node."""
     ids, terms = choice.run_ids, replace(terms, now=choice.now)
     claims = await _become_running(connection, ids, terms, with_room=ids)
-    ready = await choice.keys.close(connection)
+    keys = choice.keys
+    ready = [] if keys is None else await keys.close(connection)
     later = terms.now + _LATER
     offered_later = [
         Ready(row.Id, row.Queue, row.Priority, later, first=True) for row in choice.later
     ]
     return Claimed(
-        claims, choice.misfits, choice.expired, [*ready, *offered_later], choice.keys.crowded
+        claims,
+        choice.misfits,
+        choice.expired,
+        [*ready, *offered_later],
+        () if keys is None else keys.crowded,
     )
 
 

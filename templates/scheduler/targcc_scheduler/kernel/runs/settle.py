@@ -16,12 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError
 from ...core.states import TRANSITIONS, RunState
-from ...db.dialects import known
 from ...db.tables import job_log_line, job_run
 from .. import error_groups
 from ..error_groups import Fingerprint, fingerprint_of
 from .history import history_row
-from .transition import state_line
+from .transition import settle_batch, state_line
 from .values import ANY_TIE, LIMITED, NO_LIMIT, Ending, Settlement, Tied
 
 
@@ -54,7 +53,7 @@ async def settle(
         None if item.attempt is None else history_row(item.claim, item.attempt) for item in by_id
     ]
     endings = [_ending(item, now) for item in by_id]
-    written = await known.of(connection).settle_batch(connection, rows, histories, endings)
+    written = await settle_batch(connection, rows, histories, endings)
     settled = [
         _with_ties(item, written[key]) for item in settlements if (key := _key(item)) in written
     ]

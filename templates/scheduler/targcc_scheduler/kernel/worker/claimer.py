@@ -574,10 +574,12 @@ class Claimer:
                 terms = self._terms(offered, fitting)
                 claimed = await claim_runs(connection, offered, terms)
                 claims = claimed.claims
-                others, again = await refuse(connection, claimed.misfits, terms)
-                if others:
-                    await self._engine.refer(connection, [submission(run) for run in others])
-                ready = [*map(submission, again), *map(submission, claimed.ready)]
+                ready = [submission(run) for run in claimed.ready]
+                if claimed.misfits:
+                    others, again = await refuse(connection, claimed.misfits, terms)
+                    if others:
+                        await self._engine.refer(connection, [submission(run) for run in others])
+                    ready = [*map(submission, again), *ready]
                 if ready:
                     await self._engine.submit(connection, ready)
         except OUTAGES as error:
@@ -590,8 +592,9 @@ class Claimer:
         self._plain.learn(claimed, [run.job_name for run in offered.runs])
         if claimed.misfits:
             self._tell_of(claimed.misfits)
-        await self._look_ahead(claimed, terms)
-        ended = await self._end(claimed.expired)
+        if claimed.crowded:
+            await self._look_ahead(claimed, terms)
+        ended = bool(claimed.expired) and await self._end(claimed.expired)
         if ended or claimed.crowded:  # these runs filled places of the offer
             self._engine.wake()
         await self._leave_keys(claims)
@@ -652,8 +655,6 @@ class Claimer:
         The claim's transaction holds limit keys. Ending a run may lock batches, which come before limit keys in the lock order. After a
         failure, the next claim that meets the runs ends them, or the periodic sweep does.
         """
-        if not expired:
-            return False
         now = self._clock.now()
 
         async def end(connection: AsyncConnection) -> bool:

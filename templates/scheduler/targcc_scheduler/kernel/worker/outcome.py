@@ -225,11 +225,12 @@ def _of_result(result: JobResult, *, explicit: bool) -> Outcome:
         message = f"JobResult.ok is of type {type_name(ok)}, so nothing is known of it: {message}"
         return Outcome(ok=False, message=message, retry=False, explicit=explicit)
     error: Any = result.exception
+    has_metadata = type(result.metadata) is not dict or result.metadata
     return Outcome(
         ok=ok,
         message=message,
         stack_trace=None if error is None else stack_trace(error),
-        metadata_json=metadata_json(result.metadata),
+        metadata_json=metadata_json(result.metadata) if has_metadata else None,
         retry=result.retry is not False,
         explicit=explicit,
     )

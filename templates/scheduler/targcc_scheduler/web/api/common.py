@@ -27,8 +27,8 @@ from ...core.errors import (
     UnknownWebhook,
     WebhookError,
 )
+from ...core.identity import Principal, Role
 from ...core.job_scope import everything_visible
-from ...features.accounts.roles import Principal, Role
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.queries import runs
 from ...kernel.queries.models import Run

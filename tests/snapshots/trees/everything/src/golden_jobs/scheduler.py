@@ -28,6 +28,7 @@ configure(
         retries=2,
         backoff="1m",
         timeout="30m",
+        features=("golden_jobs.features.notes",),
     )
 )
 

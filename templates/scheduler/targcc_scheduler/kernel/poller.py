@@ -10,9 +10,15 @@ from contextlib import AbstractAsyncContextManager
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.clock import together
-from ..kernel.changes import PollResult, see
+from ..db.transactions import Store
+from .changes import PollResult, see
 
 _ENDS_SECONDS = 1.0
+
+
+def poller_of(store: Store) -> Poller:
+    """Return the poller of a database, which all waiting callers share."""
+    return store.own(_make)
 
 
 class Poller:
@@ -88,3 +94,7 @@ class Poller:
             asked.set_exception(error)
             with contextlib.suppress(Exception):
                 asked.exception()  # mark as retrieved: all callers may have left
+
+
+def _make(store: Store) -> Poller:
+    return Poller(store.read)
