@@ -1,1 +1,1 @@
-"""Read T-SQL data scripts: tokens, expressions, statements that give rows."""
+"""Read the rows of T-SQL data scripts: tokens, expressions, statements."""
