@@ -42,7 +42,7 @@ class Layout:
 
 
 def find_root(start: Path) -> Path:
-    """Return the nearest folder, from `start` upwards, with a spec; else with another project file; else the first.
+    """Return the nearest folder, from `start` upwards, with a spec; else with another project file or `.git`; else the first.
 
     Args:
         start: A folder or a file, absolute.

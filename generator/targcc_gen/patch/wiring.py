@@ -191,7 +191,7 @@ def include_line(app: App, name: str, prefix: str = "") -> str:
 def wire(file: AppFile, app: App, wiring: Wiring) -> Patched:
     """Add the import, and the include right after each call that makes the app.
 
-    Right after the app no mount, catch-all route or return can come first. A file with the lines is returned unchanged.
+    At that place the include precedes every mount, catch-all route and return. A file with the lines is returned unchanged.
 
     Raises:
         InputError: The app cannot be wired safely, or another app of the file has the scheduler.

@@ -1,4 +1,4 @@
-"""Read export files of any format as rows of the same type.
+"""Read export files and old databases as rows of the same type.
 
 `text` detects a file's encoding, `exports` chooses the reader, `rows` defines the result. The caller names the wanted tables by
 `KnownTables`; the readers know formats, not schedulers.

@@ -1,1 +1,1 @@
-"""Read the rows of T-SQL data scripts: tokens, expressions, statements."""
+"""Read T-SQL data scripts: tokens, expressions, statements that give rows."""
