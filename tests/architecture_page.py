@@ -1,4 +1,4 @@
-"""The table of the scheduler's layers in ``docs/architecture.md``, drawn from the code. Run this file to draw it anew."""
+"""The tables of the layers in ``docs/architecture.md``, drawn from the code. Run this file to draw them anew."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
-BEGIN, END = "<!-- layers: begin -->", "<!-- layers: end -->"
+GENERATOR = ROOT / "generator" / "targcc_gen"
+SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 
 
 def drawn(page: str) -> str:
-    """Return the page with the table as the code has it now."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{_table()}{END}{after}"
+    """Return the page with both tables as the code has them now."""
+    for name in ("generator", "scheduler"):
+        sys.path.insert(0, str(ROOT / "tests" / name))
+    import test_generator_layers
+    import test_layers
+
+    page = _with_table(page, "generator layers", _table(GENERATOR, test_generator_layers.LAYERS))
+    return _with_table(page, "layers", _table(SCHEDULER, test_layers.LAYERS))
 
 
-def _table() -> str:
-    sys.path.insert(0, str(ROOT / "tests" / "scheduler"))
-    from test_layers import LAYERS
-    from test_layers import ROOT as SCHEDULER
+def _with_table(page: str, name: str, table: str) -> str:
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{table}{end}{after}"
 
+
+def _table(package: Path, layers: tuple[tuple[str, ...], ...]) -> str:
     lines = ["| layer | folder or module | what is in it | modules |", "|---|---|---|---|"]
-    for layer in reversed(range(len(LAYERS))):
-        for name in LAYERS[layer]:
+    for layer in reversed(range(len(layers))):
+        for name in layers[layer]:
             lines += [
-                f"| {layer} | {_shown(path, SCHEDULER)} | {_first_line(path)} | {_modules(path)} |"
-                for path in _rows(SCHEDULER, name)
+                f"| {layer} | {_shown(path, package)} | {_first_line(path)} | {_modules(path)} |"
+                for path in _rows(package, name)
             ]
     return "\n".join(lines) + "\n"
 

@@ -17,7 +17,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STRONG = re.compile(r"\b(never|always|exactly[\s-]+once)\b", re.IGNORECASE)
 _PACKAGES = ("generator/targcc_gen", "templates/scheduler/targcc_scheduler")
-_COMMANDS = {"commands.md", "targcc.md"}  # written from the help of the commands, which is read
 _COMMENTED = ("examples/**/*.yaml", "templates/project/.env.example", "templates/project/*.jinja")
 _RENDERED = ("templates/project/src/**/*", "templates/project/tests/**/*", "blueprints/**/*")
 
@@ -66,7 +65,9 @@ def _texts() -> Iterator[tuple[Path, str]]:
 
 def _pages() -> Iterator[Path]:
     yield ROOT / "README.md"
-    yield from (path for path in ROOT.glob("docs/*.md") if path.name not in _COMMANDS)
+    yield from ROOT.glob(
+        "docs/*.md"
+    )  # docs/reference is written from texts that are read where they stand
     yield from ROOT.glob("examples/**/*.md")
     yield from (ROOT / "templates/project").glob("README*")
     scheduler = ROOT / "templates" / "scheduler"

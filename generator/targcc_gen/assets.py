@@ -1,4 +1,4 @@
-"""Where the templates, blueprints and examples are: beside the repository's package, or inside an installed wheel."""
+"""Locate templates, blueprints and examples: in the repository, or inside an installed wheel."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Run a rendered project here and now: the demo, and its self-check through the REST API."""
+"""Run a rendered project on this machine: the demo, and its self-check through the REST API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from targcc_gen.render.package import SOURCE_TREE
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
-
 
 _WINDOWS = os.name == "nt"
 

@@ -1,4 +1,4 @@
-"""The errors people see. An error knows its exit status; none of them ever shows a traceback."""
+"""Errors that people see. An error carries its exit status; none shows a traceback without `--debug`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run git: the only module that does.
+"""Run git. No other module does.
 
 A repository's configuration may name programs: hooks, filters, a transport, a monitor of files. Somebody else's repository
 must not start any of them, so no call reads that configuration: git works in a folder of its own, with an empty configuration
@@ -111,7 +111,9 @@ def read(folder: Path, *arguments: str, statuses: range = range(1)) -> bytes | N
     return None
 
 
-def work_alone(folder: Path, *arguments: str, statuses: range = range(1)) -> bytes | None:
+def run_outside_repository(
+    folder: Path, *arguments: str, statuses: range = range(1)
+) -> bytes | None:
     """Run a command that needs no repository, such as `merge-file`; None where git fails."""
     return _alone(folder, arguments, {}, statuses, _SHA1)
 
@@ -120,7 +122,7 @@ def set_values(repository: Repository, values: Mapping[str, str]) -> bool:
     """Write values into a repository's configuration, of which nothing is obeyed; whether git could."""
     file = str(repository.common / "config")
     return all(
-        work_alone(repository.top, "config", "--file", file, name, value) is not None
+        run_outside_repository(repository.top, "config", "--file", file, name, value) is not None
         for name, value in values.items()
     )
 

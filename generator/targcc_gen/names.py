@@ -1,4 +1,4 @@
-"""A job's name in its four forms: key, class, module and display name.
+"""The four forms of a job's name: key, class, module and display name.
 
 `DailyReport`, `DailyReportJob`, `daily_report`, `daily-report` and `"Daily Report"` all name one job: the key
 `DailyReport`, the class `DailyReportJob`, the file `jobs/daily_report.py`.
@@ -92,9 +92,9 @@ def key_of(written: object) -> str:
         return str(written)
 
 
-def same_job(one: str, other: str) -> bool:
+def same_job(first: str, other: str) -> bool:
     """Whether two keys mean one job: commands accept a name in any case, and so do file systems."""
-    return one.casefold() == other.casefold()
+    return first.casefold() == other.casefold()
 
 
 def package_problem(package: str) -> str | None:
@@ -184,9 +184,9 @@ def _words(key: str) -> list[str]:
 
 def _foreign(key: str) -> str:
     """The characters of `key` that a name cannot have, for people."""
-    found = dict.fromkeys(letter for letter in key if not _IDENTIFIER.fullmatch("A" + letter))
-    shown = [f'"{_printable(letter)}"' for letter in list(found)[:5]]
-    return ", ".join(shown) + (" and more" if len(found) > len(shown) else "")
+    match = dict.fromkeys(letter for letter in key if not _IDENTIFIER.fullmatch("A" + letter))
+    shown = [f'"{_printable(letter)}"' for letter in list(match)[:5]]
+    return ", ".join(shown) + (" and more" if len(match) > len(shown) else "")
 
 
 def _printable(text: str, limit: int = 60) -> str:

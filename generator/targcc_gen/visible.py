@@ -1,4 +1,4 @@
-"""Texts as a terminal may show them."""
+"""Escape texts for a terminal."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def visible(text: str, *, lines: bool = False) -> str:
     return _CONTROL.sub(_picture, text)
 
 
-def _picture(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
     if code < ord(" "):
         return chr(0x2400 + code)
     return "␡" if code == _DELETE else f"<U+{code:04X}>"

@@ -1,4 +1,4 @@
-"""What benchmarks have measured: written down as they run, summed up in one file, and shown as the table of the performance page.
+"""What benchmarks have measured: written down as they run, summed up in one file, and shown as the tables of two pages.
 
 A benchmark calls :func:`measured`; nothing happens unless ``BENCHMARK_SAMPLES`` names a file. ``table.py`` sets it, runs all of them and
 writes ``results.json``, from which :func:`render` makes the table: numbers are in one place.
@@ -12,7 +12,7 @@ import platform
 import sqlite3
 import subprocess
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import groupby
@@ -23,7 +23,8 @@ from typing import Any
 import psutil
 
 RESULTS = Path(__file__).with_name("results.json")
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+PAGE = Path(__file__).with_name("README.md")
+SUMMARY_PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 SAMPLES = "BENCHMARK_SAMPLES"
 PACKAGES = ("procrastinate", "huey", "celery", "sqlalchemy", "psycopg")
@@ -182,7 +183,51 @@ def render(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", END])
 
 
-def with_table(page: str, results: dict[str, Any]) -> str:
+_SYSTEMS = (OURS_PG, "Procrastinate, PostgreSQL", OURS_LITE, "Huey, SQLite", "Celery, Redis")
+_COLUMNS = (
+    (RUNS, "runs done", "runs a second"),
+    (RUNS, "runs created", "runs created a second"),
+    (WAITS, "at once", "due at once, to started (ms)"),
+    (WAITS, "due later, every 20 ms", "due later, to started (ms)"),
+    (IDLE, "idle", "idle, with 1,000 schedules (% of a core)"),
+    (IDLE, "idle, memory", "memory, with 1,000 schedules (MiB)"),
+)
+
+
+def summary(results: dict[str, Any]) -> str:
+    """Return the table for users: medians of each system."""
+    medians: dict[tuple[str, str, str], str] = {}
+    for item in results["measures"]:
+        measure = Measure(**item)
+        place = (measure.topic, measure.subject, measure.what)
+        medians.setdefault(place, _number(measure.median))
+    rows = []
+    for system in _SYSTEMS:
+        cells = [medians.get((topic, system, what), "") for topic, what, _ in _COLUMNS]
+        rows.append(f"| {' | '.join([system.replace('ours', 'targcc'), *cells])} |")
+    heads = ["medians", *(head for _, _, head in _COLUMNS)]
+    processor = results["machine"].get("processor", "")
+    return "\n".join(
+        [
+            BEGIN,
+            "<!-- uv run python tests/benchmarks/table.py measures it and writes it -->",
+            "",
+            f"| {' | '.join(heads)} |",
+            "|---" * len(heads) + "|",
+            *rows,
+            "",
+            f"Measured on {results['date']} on {processor}.",
+            "",
+            END,
+        ]
+    )
+
+
+def with_table(
+    page: str,
+    results: dict[str, Any],
+    table: Callable[[dict[str, Any]], str] = render,
+) -> str:
     """The page with the table of these results in the place of the one that it has.
 
     Raises:
@@ -192,7 +237,15 @@ def with_table(page: str, results: dict[str, Any]) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the page needs {BEGIN} and {END}")
-    return head + render(results) + tail
+    return head + table(results) + tail
+
+
+def write_pages(results: dict[str, Any]) -> None:
+    """Write the tables of both pages."""
+    for page, table in ((PAGE, render), (SUMMARY_PAGE, summary)):
+        page.write_text(
+            with_table(page.read_text(encoding="utf-8"), results, table), encoding="utf-8"
+        )
 
 
 def _row(item: Measure) -> str:

@@ -1,6 +1,6 @@
-"""``uv run python tests/benchmarks/table.py``: run all benchmarks, write down what they measured, and put the table into the performance page.
+"""``uv run python tests/benchmarks/table.py``: run all benchmarks, write down what they measured, and put the tables into the README beside this file and into the performance page.
 
-``--render`` only writes the page anew from ``results.json``; ``-k`` runs some of the benchmarks, to try it, and leaves both files alone.
+``--render`` only writes the pages anew from ``results.json``; ``-k`` runs some of the benchmarks, to try it, and leaves both files alone.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 # ruff: noqa: E402, T201 - found by the line above; a command prints
 from bench_results import (
-    PAGE,
     RESULTS,
     SAMPLES,
     document,
     machine,
     read_samples,
     render,
-    with_table,
+    write_pages,
 )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and write; the exit status is that of pytest."""
     parser = argparse.ArgumentParser(prog="tests/benchmarks/table.py", description=__doc__)
-    parser.add_argument("--render", action="store_true", help="write the page from results.json")
+    parser.add_argument("--render", action="store_true", help="write the pages from results.json")
     parser.add_argument("-k", help="only these benchmarks; their table is printed")
     options = parser.parse_args(arguments)
     if not options.render:
@@ -56,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         status = 0
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
+    write_pages(results)
     return status
 
 

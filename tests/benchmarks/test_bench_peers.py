@@ -1,7 +1,7 @@
 """Generated projects beside Procrastinate, Huey and Celery, in the same run; run with `-m benchmark -n0 -s`.
 
 Each system has a client and a worker in processes of their own; the job is the same, and notes when it begins. What is asserted
-holds with margin on a busy machine; the rest is printed beside its aim. `docs/performance.md` tells what came out.
+holds with margin on a busy machine; the rest is printed beside its aim. `tests/benchmarks/README.md` has the results.
 """
 
 from __future__ import annotations

@@ -9,10 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
-from targcc_gen.readers.database.address import parse_address
-from targcc_gen.readers.database.contents import Wanted
-from targcc_gen.readers.database.reading import read_database
-from targcc_gen.readers.database.session import read_only
+from targcc_gen.readers.database import Wanted, parse_address, read_database, read_only
 from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job.tables import PROCEDURE, TABLES
 from targcc_scheduler import Settings

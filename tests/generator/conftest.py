@@ -1,4 +1,4 @@
-"""What tests of several rooms share."""
+"""What tests of several folders share."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo

@@ -27,8 +27,8 @@ HELD.set()
 
 def flows_of_the_page() -> dict[str, Any]:
     """What a project is told of the flow of the page."""
-    from targcc_gen.render.job.flows import flows_of
-    from targcc_gen.spec.reading.loader import parse_spec
+    from targcc_gen.render.vendor import flows_of
+    from targcc_gen.spec.loader import parse_spec
 
     [text] = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     return flows_of(parse_spec(text, "flows.md"))

@@ -1,4 +1,4 @@
-"""The table of the performance page is what the file of the last measurement says."""
+"""The tables of the performance page and of the benchmarks' README are those of the last measurement."""
 
 import json
 import sys
@@ -14,19 +14,23 @@ from bench_results import (  # noqa: E402 - found by the line above
     END,
     PAGE,
     RESULTS,
+    SUMMARY_PAGE,
     WAITS,
     document,
     measured,
     read_samples,
     render,
+    summary,
     with_table,
 )
 
 
-def test_the_page_shows_the_last_results():
-    page = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize(("path", "table"), [(PAGE, render), (SUMMARY_PAGE, summary)])
+def test_the_page_shows_the_last_results(path, table):
+    page = path.read_text(encoding="utf-8")
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert with_table(page, results) == page, "uv run python tests/benchmarks/table.py --render"
+    how = "uv run python tests/benchmarks/table.py --render"
+    assert with_table(page, results, table) == page, how
 
 
 def test_samples_become_medians_spread_and_percentiles(tmp_path: Path, monkeypatch):

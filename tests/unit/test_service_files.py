@@ -7,7 +7,7 @@ import pytest
 from targcc_scheduler import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "docs" / "operations.md", ROOT / "templates" / "project" / "README.md.jinja"]
+PAGES = [ROOT / "docs" / "deployment.md", ROOT / "templates" / "project" / "README.md.jinja"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,4 +1,4 @@
-"""The command line. Only click is imported here: a command's module is imported when it is called."""
+"""The command line. It imports click alone; a command's module is imported when the command is called."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from targcc_gen import __version__
 from targcc_gen.errors import TargccError
 from targcc_gen.visible import visible
 
-# Each section of the help, its folder below `commands`, and its commands: what each does. A command's module has its name.
+# Each section of the help with its commands, and what each does. A command's module has its name.
 _SECTIONS = (
     (
         "Make a project",
-        "create",
         (
             ("new", "Render a project from a spec, or from a few answers."),
             ("import-legacy", "Bring the jobs of an old c_Job table over."),
@@ -29,7 +28,6 @@ _SECTIONS = (
     ),
     (
         "Change it",
-        "change",
         (
             ("job", "Add a job, rename one, or remove one."),
             ("scheduler", "Have the scheduler as a dependency, or with its source in the project."),
@@ -42,7 +40,6 @@ _SECTIONS = (
     ),
     (
         "Look",
-        "inspect",
         (
             ("status", "Say which files were edited, deleted or ejected, and what is due."),
             ("explain", "Say what a key of the spec comes to, and where that is said."),
@@ -53,7 +50,7 @@ _SECTIONS = (
         ),
     ),
 )
-_FOLDERS = {name: folder for _, folder, commands in _SECTIONS for name, _ in commands}
+_COMMANDS = tuple(name for _, commands in _SECTIONS for name, _ in commands)
 
 _OBJECTS = 100_000
 """After so many new ones Python looks for garbage: a command is short, and makes little."""
@@ -68,17 +65,17 @@ class _Commands(click.Group):
     debug = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_FOLDERS)
+        return list(_COMMANDS)
 
     def get_command(
         self, ctx: click.Context, cmd_name: str  # noqa: ARG002 - click's signature
     ) -> click.Command | None:
-        if cmd_name not in _FOLDERS:
+        if cmd_name not in _COMMANDS:
             return None
         import importlib
 
         name = cmd_name.replace("-", "_")
-        module = f"targcc_gen.cli.commands.{_FOLDERS[cmd_name]}.{name}"
+        module = f"targcc_gen.cli.commands.{name}"
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
@@ -102,7 +99,7 @@ class _Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002 - click's signature
         formatter: click.HelpFormatter,
     ) -> None:
-        for section, _, commands in _SECTIONS:
+        for section, commands in _SECTIONS:
             with formatter.section(section):
                 formatter.write_dl(commands)
 
@@ -174,23 +171,23 @@ class _Program:
     def __init__(self, reads: bool) -> None:  # noqa: FBT001 - it is all that there is to say
         self._reads = reads
         if reads:
-            from targcc_gen.cli.output import programs
+            from targcc_gen.cli import json_output
 
-            programs.begin()
+            json_output.begin()
 
     def error(self, error: TargccError) -> None:
         """Print an error of ours."""
         if self._reads:
-            from targcc_gen.cli.output import programs
+            from targcc_gen.cli import json_output
 
-            programs.print_errors(programs.of_error(error), error.exit_status)
+            json_output.print_errors(json_output.of_error(error), error.exit_status)
 
     def text(self, code: str, text: str, status: int) -> None:
         """Print an error of a command line, or one that should not have happened."""
         if self._reads:
-            from targcc_gen.cli.output import programs
+            from targcc_gen.cli import json_output
 
-            programs.print_errors([programs.of_text(code, text)], status)
+            json_output.print_errors([json_output.of_text(code, text)], status)
 
 
 def _end_at_once() -> None:

@@ -1,4 +1,4 @@
-"""A spec in which git left its markers: both sides of it become one spec before anything is rendered."""
+"""Merge both sides of a spec that holds git's conflict markers before anything is rendered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from targcc_gen.errors import ConflictError
 if TYPE_CHECKING:
     from targcc_gen.cli.project import Project
     from targcc_gen.render import Tree
-    from targcc_gen.spec.branches.merge import MergedSpec
+    from targcc_gen.spec.merge import MergedSpec
     from targcc_gen.sync import Plan
 
 _SHOWN = 60
@@ -30,12 +30,12 @@ def merged_spec(root: Path, text: str) -> MergedSpec | None:
     Raises:
         InputError: It cannot be merged key by key.
     """
-    from targcc_gen.spec.reading.markers import may_have_markers, sides_of
+    from targcc_gen.spec.loader import may_have_markers, sides_of
 
     if not may_have_markers(text):
         return None
-    from targcc_gen.spec.branches.merge import merge_specs
-    from targcc_gen.sync.branches.git_index import stages_of
+    from targcc_gen.spec.merge import merge_specs
+    from targcc_gen.sync.branches import stages_of
 
     sides = sides_of(text)
     if sides is None:  # the spec's own reader says where they stand
@@ -55,7 +55,7 @@ def with_merged_spec(tree: Tree, project: Project) -> Tree:
     return replace(tree, files={**tree.files, _SPEC_FILE: file})
 
 
-def say_merged(project: Project) -> None:
+def print_merged(project: Project) -> None:
     """Say what is in the merged spec of each side."""
     if project.merged is not None:
         click.echo("targcc.yaml: git left conflict markers; merged by key:")
@@ -69,8 +69,8 @@ class DisputedError(ConflictError):
     def __init__(self, root: Path, before: str, merged: MergedSpec) -> None:
         ours, theirs = merged.names
         lines = [
-            f"  {'.'.join(one.path)}: {_said(one.ours)} ({ours}), {_said(one.theirs)} ({theirs})"
-            for one in merged.disputed
+            f"  {'.'.join(dispute.path)}: {_value_text(dispute.ours)} ({ours}), {_value_text(dispute.theirs)} ({theirs})"
+            for dispute in merged.disputed
         ]
         count = len(lines)
         what = "a key" if count == 1 else f"{count} keys"
@@ -93,7 +93,7 @@ class DisputedError(ConflictError):
         return make_plan(Tree.of([edit], complete=False), self.root)
 
 
-def _said(value: object) -> str:
+def _value_text(value: object) -> str:
     if value is None:
         return "removed"
     text = str(value)

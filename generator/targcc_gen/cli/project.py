@@ -1,4 +1,4 @@
-"""The project that a command is about: found from where the person is, read once."""
+"""Find the project of a command from the working directory, and read it once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from targcc_gen.errors import InputError
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
-    from targcc_gen.spec.branches.merge import MergedSpec
+    from targcc_gen.spec.merge import MergedSpec
 
 SPEC_FILE = "targcc.yaml"
 
@@ -48,7 +48,7 @@ def open_project(given: Path | None, *, writes: bool = False, merges: bool = Fal
         InputError: There is none, or its spec is wrong.
         ConflictError: Two branches changed a key of the spec, and differently.
     """
-    from targcc_gen.spec.sharing.whole import whole_spec
+    from targcc_gen.spec.shared import whole_spec
 
     root = find_root(given)
     if writes:
@@ -65,18 +65,18 @@ def open_project(given: Path | None, *, writes: bool = False, merges: bool = Fal
             return Project(
                 root, merged.text, whole_spec(merged.text, root, shown(path)), text, merged
             )
-        said = _saying_vendored(root, text)
-        if said != text:
-            return Project(root, said, whole_spec(said, root, shown(path)), text)
+        spec = _with_vendored(root, text)
+        if spec != text:
+            return Project(root, spec, whole_spec(spec, root, shown(path)), text)
     return Project(root, text, whole_spec(text, root, shown(path)))
 
 
-def _saying_vendored(root: Path, text: str) -> str:
+def _with_vendored(root: Path, text: str) -> str:
     """The text of the spec, which says `scheduler: vendored` where that was the default of the release that made the project."""
     from targcc_gen.spec import set_scheduler
-    from targcc_gen.spec.sharing.whole import is_vendored_silently, spec_as_said
+    from targcc_gen.spec.shared import extended_spec, is_vendored_silently
 
-    spec = spec_as_said(text, root)
+    spec = extended_spec(text, root)
     return set_scheduler(text, "vendored") if is_vendored_silently(spec, root) else text
 
 
@@ -86,7 +86,7 @@ def spec_text(root: Path) -> str:
     Raises:
         InputError: It cannot be read, or is outside of the project.
     """
-    from targcc_gen.spec.reading.loader import read_text
+    from targcc_gen.spec.loader import read_text
 
     path = root / SPEC_FILE
     if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
@@ -108,7 +108,7 @@ def ready_to_write(root: Path) -> bool:
     pending = root / PENDING_PATH
     if not (pending.exists() or pending.is_symlink()):
         return False
-    from targcc_gen.sync.folder.recovery import recover
+    from targcc_gen.sync.journal import recover
 
     newer = recover(root.resolve())
     click.echo("note: a run was killed while it wrote; what it had done is undone", err=True)

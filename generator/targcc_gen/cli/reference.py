@@ -1,8 +1,8 @@
 """The manual's pages of commands, written from the commands themselves.
 
-`python -m targcc_gen.cli.reference > docs/commands.md` is the page of targcc-gen, and
-`python -m targcc_gen.cli.reference targcc > docs/targcc.md` that of the `targcc` of a generated project, for which one is
-rendered into a temporary folder; it needs an interpreter that has what such a project requires.
+`python -m targcc_gen.cli.reference` prints the page of targcc-gen, and `python -m targcc_gen.cli.reference targcc` that of the `targcc` of a
+generated project, for which one is rendered into a temporary folder; it needs an interpreter that has what such a project requires.
+``docs/references.py`` writes both at each build of the manual.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PROJECT = """\
 
 Each generated project has its own command, `targcc`: `uv run targcc …` in the project's folder, or plainly `targcc …` where it is installed.
 It runs the jobs and looks after them. A job's name is taken in any of its forms: `DailyReport`, `DailyReportJob`, `dailyreport`, `"Daily Report"`.
-Settings come from environment variables that start with `TARGCC_`, and from `.env`; see [operations](operations.md#settings).
+Settings come from environment variables that start with `TARGCC_`, and from `.env`; see [settings](settings.md).
 
 | exit status | |
 |---|---|
@@ -53,7 +53,7 @@ Settings come from environment variables that start with `TARGCC_`, and from `.e
 
 What an operator does here, `job run` or `job disable` say, stands in the audit as `CLI` with the name of the system's user.
 
-Before the command: `--server URL` with `--token`, or `--profile NAME`, sends it to a server; see [from another machine](remote.md). With `--json` a command speaks to programs;
+Before the command: `--server URL` with `--token`, or `--profile NAME`, sends it to a server; see [from another machine](../remote.md). With `--json` a command speaks to programs;
 with `--watch [SECONDS]` it shows anew what it shows.
 """
 
@@ -117,13 +117,15 @@ def _paragraphs(command: click.Command) -> list[str]:
 
 def page(group: click.Group, name: str, introduction: str) -> str:
     """The page of a whole command line, in Markdown."""
-    found = list(commands(group, name))
+    pages = list(commands(group, name))
     listed = [
-        f"| [`{one.path}`](#{_anchor(one.path)}) | {_cell(one.command.get_short_help_str(200))} |"
-        for one in found
+        f"| [`{entry.path}`](#{_anchor(entry.path)}) | {_cell(entry.command.get_short_help_str(200))} |"
+        for entry in pages
     ]
     index = "\n".join(["| command | |", "|---|---|", *listed])
-    return "\n".join([introduction, index, "", *(_section(one) for one in found)]).rstrip() + "\n"
+    return (
+        "\n".join([introduction, index, "", *(_section(entry) for entry in pages)]).rstrip() + "\n"
+    )
 
 
 def _section(command: Command) -> str:

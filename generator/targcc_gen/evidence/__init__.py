@@ -1,1 +1,1 @@
-"""What the old server really did, held against what its rows say: which reading of a schedule its history supports."""
+"""Evidence of the old server's history: the reading of a schedule that its starts support."""

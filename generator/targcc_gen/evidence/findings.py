@@ -1,4 +1,4 @@
-"""What a history shows besides the times: jobs that are dead, started by hand, too long, or failing each time."""
+"""Findings of a history beside the times: jobs that are dead, started by hand, too long, or failing each time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from targcc_gen.evidence.grid import Slots, match, missed
-from targcc_gen.evidence.model import Finding, day, some
-from targcc_gen.evidence.old_rows import kind_of, when_of
+from targcc_gen.evidence.model import Finding, latest_moments, moment_text
+from targcc_gen.evidence.readings import Slots, kind_of, match, missed, when_of
 from targcc_gen.sources.model import ImportedJob, Past
-from targcc_gen.sources.past import OldRun
+from targcc_gen.sources.past_runs import OldRun
 
 Due = Callable[[datetime, datetime], int]
 """How often a job was due between two moments."""
@@ -48,7 +47,7 @@ def dead(
     count = due(last, alive)
     if count < _DEAD_SLOTS:
         return None
-    text = f"it has not run since {day(last)}: {count:,} times of its schedule passed without a start until {day(alive)}"
+    text = f"it has not run since {moment_text(last)}: {count:,} times of its schedule passed without a start until {moment_text(alive)}"
     if alone:
         return Finding("dead", f"{text}; no other job ran since either", (last,))
     return Finding("dead", text, (last,), _PAUSED)
@@ -106,7 +105,7 @@ def by_hand(
     text = f"{len(manual):,} of {len(runs):,} starts were by hand{who}{_habit(starts)}"
     if manual_only:
         text = f"it has no schedule, and was started {len(manual):,} times{who}{_habit(starts)}"
-    return Finding("by hand", text, some(starts)), left
+    return Finding("by hand", text, latest_moments(starts)), left
 
 
 def _habit(starts: Sequence[datetime]) -> str:
@@ -134,7 +133,7 @@ def switched_off(runs: Sequence[OldRun], *, active: bool, alive: datetime | None
     if len(lately) < _FEW:
         return None
     text = f"the row is off, and yet there were {len(lately):,} starts in the last {_DEAD_AFTER.days} days"
-    return Finding("off but running", text, some(lately))
+    return Finding("off but running", text, latest_moments(lately))
 
 
 def too_long(runs: Sequence[OldRun], interval: timedelta | None) -> Finding | None:
@@ -154,7 +153,7 @@ def too_long(runs: Sequence[OldRun], interval: timedelta | None) -> Finding | No
         f" {span(timedelta(seconds=longest))}{usual}"
     )
     chosen = "a time that comes while it still runs is left out here (overlap: skip)"
-    return Finding("too long", text, some([run.started for run in long]), chosen)
+    return Finding("too long", text, latest_moments([run.started for run in long]), chosen)
 
 
 def keeps_failing(runs: Sequence[OldRun], past: Past) -> Finding | None:
@@ -163,14 +162,14 @@ def keeps_failing(runs: Sequence[OldRun], past: Past) -> Finding | None:
     if len(failed) < _MANY or len(failed) < _NEARLY_ALL * len(runs):
         return None
     good = [run.started for run in runs if not run.failed]
-    last = f"; the last success was on {day(good[-1])}" if good else "; none succeeded"
+    last = f"; the last success was on {moment_text(good[-1])}" if good else "; none succeeded"
     error, count = past.log.errors.most_common(1)[0] if past.log.errors else ("", 0)
-    said = f'; most often it said "{error}" ({count:,} times)' if error else ""
+    note = f'; most often it said "{error}" ({count:,} times)' if error else ""
     limit = ""
     if all(run.seconds in _PROCEDURE_LIMIT for run in failed):
         limit = "; all ended at 30 s, where the old server gave up on a procedure"
-    text = f"{len(failed):,} of its last {len(runs):,} runs failed{last}{limit}{said}"
-    return Finding("keeps failing", text, some([run.started for run in failed]))
+    text = f"{len(failed):,} of its last {len(runs):,} runs failed{last}{limit}{note}"
+    return Finding("keeps failing", text, latest_moments([run.started for run in failed]))
 
 
 def month_end(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
@@ -190,7 +189,10 @@ def month_end(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
         " not compute the next time, and no job of its runner ran until the month was over"
     )
     return Finding(
-        "month end", text, some([run.started for run in hung]), "that fault does not come over"
+        "month end",
+        text,
+        latest_moments([run.started for run in hung]),
+        "that fault does not come over",
     )
 
 
@@ -206,12 +208,12 @@ def hanging(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
     if not hung:
         return None
     text = f"{len(hung):,} runs ended as failures after {span(_HANGING)} or more: the old server found the job in process"
-    return Finding("hung", text, some([run.started for run in hung]))
+    return Finding("hung", text, latest_moments([run.started for run in hung]))
 
 
-def every_finding(*found: Finding | None) -> Iterator[Finding]:
+def every_finding(*match: Finding | None) -> Iterator[Finding]:
     """Those that there are."""
-    yield from (one for one in found if one is not None)
+    yield from (finding for finding in match if finding is not None)
 
 
 def span(length: timedelta) -> str:

@@ -1,4 +1,4 @@
-"""What the history of one job says about its schedule."""
+"""The evidence about one job: what its history says about its schedule."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ class Weighed:
 
     def count(self, verdict: Verdict) -> int:
         """How many jobs have a verdict."""
-        return sum(one.verdict is verdict for one in self.jobs.values())
+        return sum(job.verdict is verdict for job in self.jobs.values())
 
 
-def some(moments: Sequence[datetime], most: int = 3) -> tuple[datetime, ...]:
+def latest_moments(moments: Sequence[datetime], most: int = 3) -> tuple[datetime, ...]:
     """The latest of some moments, in order."""
     return tuple(moments[-most:])
 
 
-def day(moment: datetime) -> str:
+def moment_text(moment: datetime) -> str:
     """A moment as people read it: ``Mon 5 Jan 2026 02:00``."""
     return f"{moment:%a} {moment.day} {moment:%b %Y %H:%M}"

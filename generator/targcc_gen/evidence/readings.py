@@ -1,18 +1,186 @@
-"""The ways in which a row's schedule can be read, and which of them a history supports."""
+"""Readings of a row's schedule, and the starts that support each."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from targcc_scheduler.schedules.cron import CronSchedule, convert
 from targcc_scheduler.schedules.errors import CronError
 
-from targcc_gen.evidence.grid import Slots, Waited, cron_slots, match, slots_of
-from targcc_gen.evidence.old_rows import kind_of, when_of
-from targcc_gen.sources.model import ImportedJob
+from targcc_gen.readers import rows as reader_rows
+from targcc_gen.sources.model import Import, ImportedJob
+from targcc_gen.sources.past_runs import is_plausible
+from targcc_gen.spec import JobSpec
+
+# Starts against the times of a schedule, by the old server's wall clock.
+
+Slots = Callable[[datetime, datetime], Iterator[datetime]]
+"""The times that a schedule names from one moment up to, and not including, another; wall clock."""
+
+Waited = Callable[[datetime], bool]
+"""Whether a start came right after another run of its queue had ended."""
+
+EARLY = timedelta(minutes=1)
+_LATEST = timedelta(minutes=15)
+_LONGEST_WAIT = timedelta(hours=6)
+_MOST = 20_000
+_WINDOW = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How starts lie on a schedule.
+
+    Attributes:
+        starts: How many starts were looked at.
+        explained: How many came at a time that the schedule names, or soon after.
+        slots: How many times it names between the first and the last start.
+        covered: How many of these had a start.
+        strays: The starts that came at no such time.
+    """
+
+    starts: int
+    explained: int
+    slots: int
+    covered: int
+    strays: tuple[datetime, ...]
+
+    @property
+    def score(self) -> float:
+        """From 0 to 1: the share of starts explained, times the share of named times that had a start."""
+        if not self.starts or not self.slots:
+            return 0.0
+        return self.explained / self.starts * self.covered / self.slots
+
+
+def cron_slots(*texts: CronSchedule) -> Slots:
+    """The times of cron expressions; of several, those of each."""
+
+    def between(low: datetime, high: datetime) -> Iterator[datetime]:
+        result: set[datetime] = set()
+        for schedule in texts:
+            moments = schedule.between(low.replace(tzinfo=UTC), high.replace(tzinfo=UTC), UTC)
+            for count, moment in enumerate(moments):
+                if count >= _MOST:
+                    break
+                result.add(moment.replace(tzinfo=None))
+        return iter(sorted(result))
+
+    return between
+
+
+def slots_of(spec: JobSpec) -> Slots | None:
+    """The times that a job's schedule names; None if it names none, or follows its own runs."""
+    if spec.cron is not None:
+        return cron_slots(CronSchedule.parse(spec.cron))
+    if spec.every is not None and spec.anchor is not None and spec.after is None:
+        return _interval_slots(spec.anchor.replace(tzinfo=None), spec.every)
+    return None
+
+
+def _interval_slots(anchor: datetime, every: timedelta) -> Slots:
+    def between(low: datetime, high: datetime) -> Iterator[datetime]:
+        moment = anchor + every * -((anchor - low) // every)
+        for _ in range(_MOST):
+            if moment >= high:
+                return
+            if moment >= low:
+                yield moment
+            moment += every
+
+    return between
+
+
+def window(starts: Sequence[datetime]) -> list[datetime]:
+    """The latest starts, in order: what counts is what the server did last."""
+    return sorted(starts)[-_WINDOW:]
+
+
+def match(starts: Sequence[datetime], slots: Slots, waited: Waited | None = None) -> Match:
+    """Lay starts, in order, on a schedule.
+
+    Args:
+        starts: When it started.
+        slots: What the schedule names.
+        waited: Whether a start came late because another run was in its way.
+    """
+    if not starts:
+        return Match(0, 0, 0, 0, ())
+    named = list(
+        slots(
+            starts[0] - (_LONGEST_WAIT if waited else _LATEST),
+            starts[-1] + EARLY + timedelta(seconds=1),
+        )
+    )
+    late = tolerance(named)
+    hit: set[datetime] = set()
+    strays = []
+    for start in starts:
+        index = bisect_right(named, start + EARLY) - 1
+        on_time = index >= 0 and start - named[index] <= late
+        in_queue = index >= 0 and named[index] not in hit and waited is not None and waited(start)
+        if on_time or in_queue:
+            hit.add(named[index])
+        else:
+            strays.append(start)
+    expected = [slot for slot in named if slot >= starts[0] - late or slot in hit]
+    if expected and expected[0] not in hit and expected[0] < starts[0]:
+        expected = expected[1:]
+    return Match(len(starts), len(starts) - len(strays), len(expected), len(hit), tuple(strays))
+
+
+def tolerance(named: Sequence[datetime]) -> timedelta:
+    """How late a start may be and still belong to its time: a quarter of an hour, or half the shortest gap."""
+    gaps = [later - earlier for earlier, later in pairwise(named)]
+    return min([_LATEST, *(gap / 2 for gap in gaps[:_WINDOW])])
+
+
+def missed(slots: Slots, after: datetime, until: datetime) -> int:
+    """How many named times passed after a moment; at most some thousand are counted."""
+    return sum(1 for _ in slots(after + EARLY, until))
+
+
+# Values of a job's old row.
+
+
+def kind_of(job: ImportedJob) -> str:
+    """TARGCC 4's word for the kind of its schedule, in lower case; empty for a row with a cron text."""
+    return (reader_rows.text(job.row, "enmjobtype") or "").casefold()
+
+
+def when_of(job: ImportedJob) -> datetime | None:
+    """TARGCC 4's ``WhenToRun``: the day and hour that the kind of schedule reads."""
+    return reader_rows.readable(reader_rows.moment, job.row, "whentorun")
+
+
+def runner_of(job: ImportedJob) -> str:
+    """The process that ran a job, in lower case; empty where the table names none: one for all."""
+    return (reader_rows.text(job.row, "lkpjobrunner") or "").casefold()
+
+
+def last_run_of(job: ImportedJob) -> datetime | None:
+    """When the row says that the job ran last."""
+    last = job.old.last_run
+    return last if last is not None and is_plausible(last) else None
+
+
+def known_times(job: ImportedJob) -> list[datetime]:
+    """The times in the row that lie on its schedule if the row is right.
+
+    TARGCC 4 writes the end of a run into ``LastRunTime``, which lies on nothing.
+    """
+    ends = "lastruntime" in job.row.values
+    known = [job.old.next_run, None if ends else last_run_of(job)]
+    return [name for name in known if name is not None and is_plausible(name)]
+
+
+# Readings.
 
 _DIALECTS = ("cronos", "vixie", "ncrontab", "quartz")
 _FIELDS = 5
@@ -48,7 +216,7 @@ def theory(job: ImportedJob) -> Reading | None:
     return Reading("the interval from its anchor", slots)
 
 
-def others(job: ImportedJob, starts: Sequence[datetime]) -> Iterator[Reading]:
+def other_readings(job: ImportedJob, starts: Sequence[datetime]) -> Iterator[Reading]:
     """Other readings, the likelier ones first.
 
     Args:
@@ -81,8 +249,8 @@ def _either_day(text: str, cron: str) -> Reading | None:
         both = CronSchedule.parse(days), CronSchedule.parse(weekdays)
         rest = _complement(fields[_DAY])
         crons = (days, _replaced(fields, _DAY, rest)) if rest else ()
-        for one in crons:
-            CronSchedule.parse(one)
+        for part in crons:
+            CronSchedule.parse(part)
     except CronError:
         return None
     words = f"day OR weekday: {both[0].describe()}, or {both[1].describe()}"
@@ -100,7 +268,7 @@ def _complement(days: str) -> str:
 
 
 def _replaced(fields: Sequence[str], place: int, word: str) -> str:
-    return " ".join(word if index == place else one for index, one in enumerate(fields))
+    return " ".join(word if index == place else field for index, field in enumerate(fields))
 
 
 def _weekly(job: ImportedJob) -> Iterator[Reading]:
@@ -153,7 +321,7 @@ def _usual_clock(starts: Sequence[datetime]) -> tuple[int, int] | None:
     clocks = Counter((start.hour, start.minute) for start in starts)
     if not clocks:
         return None
-    best = max(clocks, key=lambda one: (_near(clocks, one), -one[0], -one[1]))
+    best = max(clocks, key=lambda reading: (_near(clocks, reading), -reading[0], -reading[1]))
     if _near(clocks, best) < _SHARE * len(starts):
         return None
     return best
@@ -200,10 +368,46 @@ def supported(
     margin = 0.2
     ours = match(starts, own.slots, waited).score
     scored = [
-        (match(starts, one.slots, waited).score, -index, one)
-        for index, one in enumerate(candidates)
+        (match(starts, reading.slots, waited).score, -index, reading)
+        for index, reading in enumerate(candidates)
     ]
-    best = max(scored, default=None, key=lambda one: one[:2])
+    best = max(scored, default=None, key=lambda reading: reading[:2])
     if best is None or best[0] < good or best[0] - ours < margin:
         return None
     return best[2]
+
+
+# Runs that waited: the old server ran the jobs of one runner one after another.
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall time
+_SECOND = timedelta(seconds=1)
+_BETWEEN = 120
+"""Seconds from the end of a run to the start of the next one that was due: the runner looks again after one."""
+
+
+class RunnerWaits:
+    """When runs of each runner ended.
+
+    Args:
+        result: Every job and its past.
+    """
+
+    def __init__(self, result: Import) -> None:
+        self._ends: dict[str, array[int]] = defaultdict(lambda: array("q"))
+        for job in [*result.jobs, *result.inactive]:
+            past = result.history.of(job.old.id, job.old.name)
+            if past is not None:
+                self._ends[runner_of(job)].extend(past.log.ends())
+        for runner, ends in self._ends.items():
+            self._ends[runner] = array("q", sorted(ends))
+
+    def waited(self, job: ImportedJob) -> Waited:
+        """Whether a start of a job came right after another run of its runner."""
+        ends = self._ends[runner_of(job)]
+
+        def late(start: datetime) -> bool:
+            second = (start - _EPOCH) // _SECOND
+            index = bisect_left(ends, second - _BETWEEN)
+            return index < len(ends) and ends[index] <= second
+
+        return late

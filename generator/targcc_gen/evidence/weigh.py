@@ -1,4 +1,4 @@
-"""The evidence about every job of an import; where it clearly supports another reading of a schedule, that one is taken."""
+"""Weigh the evidence of every job of an import; adopt a reading that the history clearly supports."""
 
 from __future__ import annotations
 
@@ -8,12 +8,30 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from targcc_gen.evidence import findings as look
-from targcc_gen.evidence.grid import EARLY, Match, Slots, Waited, match, window
-from targcc_gen.evidence.model import Evidence, Finding, Verdict, Weighed, day, some
-from targcc_gen.evidence.old_rows import known_times, last_run_of
-from targcc_gen.evidence.queues import Queues
-from targcc_gen.evidence.readings import Reading, others, supported, theory
+from targcc_gen.evidence import findings
+from targcc_gen.evidence.model import (
+    Evidence,
+    Finding,
+    Verdict,
+    Weighed,
+    latest_moments,
+    moment_text,
+)
+from targcc_gen.evidence.readings import (
+    EARLY,
+    Match,
+    Reading,
+    RunnerWaits,
+    Slots,
+    Waited,
+    known_times,
+    last_run_of,
+    match,
+    other_readings,
+    supported,
+    theory,
+    window,
+)
 from targcc_gen.sources.model import SECOND, Import, ImportedJob, Past
 from targcc_gen.spec import JobSpec, job_values
 
@@ -36,8 +54,8 @@ def weigh(result: Import, *, choose: bool = True) -> Weighed:
     long, while others did, become inactive ones. ``result`` is changed so, unless ``choose`` is false.
     """
     alive, witnesses = _alive(result)
-    queues = Queues(result)
-    found: dict[str, Evidence] = {}
+    queues = RunnerWaits(result)
+    evidences: dict[str, Evidence] = {}
     for job in [*result.jobs, *result.inactive]:
         active = job in result.jobs
         weighing = _Weighing(job, result.history.of(job.old.id, job.old.name), queues.waited(job))
@@ -46,10 +64,10 @@ def weigh(result: Import, *, choose: bool = True) -> Weighed:
         if choose:
             _take(result, job, chosen, second)
         else:
-            told = tuple(replace(one, chosen="") for one in evidence.findings)
-            evidence = replace(evidence, findings=told)
-        found[place_of(job)] = evidence
-    return Weighed(found, alive)
+            findings = tuple(replace(finding, chosen="") for finding in evidence.findings)
+            evidence = replace(evidence, findings=findings)
+        evidences[place_of(job)] = evidence
+    return Weighed(evidences, alive)
 
 
 def _alive(result: Import) -> tuple[datetime | None, set[str]]:
@@ -58,9 +76,9 @@ def _alive(result: Import) -> tuple[datetime | None, set[str]]:
     for job in [*result.jobs, *result.inactive]:
         past = result.history.of(job.old.id, job.old.name)
         seen = [
-            one
-            for one in (last_run_of(job), past.log.latest() if past else None)
-            if one is not None
+            moment
+            for moment in (last_run_of(job), past.log.latest() if past else None)
+            if moment is not None
         ]
         if seen:
             lasts[place_of(job)] = max(seen)
@@ -103,7 +121,7 @@ class _Weighing:
         runs = self.past.log.last(2000) if self.past else []
         own = theory(job)
         slots = own.slots if own else None
-        habit, left = look.by_hand(runs, slots, manual_only=not job.spec.has_schedule)
+        habit, left = findings.by_hand(runs, slots, manual_only=not job.spec.has_schedule)
         starts = window([run.started for run in left])
         evidence, reading = self._read(own, starts)
         chosen, second = self._chosen(reading) if reading else (job, None)
@@ -112,20 +130,20 @@ class _Weighing:
         last = max(
             [*(run.started for run in runs[-1:]), *filter(None, [last_run_of(job)])], default=None
         )
-        gone = look.dead(self._due(when), last, alive, active=active, alone=alone)
+        gone = findings.dead(self._due(when), last, alive, active=active, alone=alone)
         if gone is not None and gone.chosen:
             chosen = _changed(chosen, {"paused": True})
             second = _changed(second, {"paused": True}) if second else None
         past = self.past
-        found = look.every_finding(
+        results = findings.every_finding(
             evidence.findings[0] if evidence.findings else None,
             gone,
-            look.switched_off(left, active=active, alive=alive),
+            findings.switched_off(left, active=active, alive=alive),
             habit,
-            look.too_long(left, self._interval(when, starts)),
-            look.keeps_failing(left[-200:], past) if past else None,
-            look.month_end(job, runs),
-            look.hanging(job, runs),
+            findings.too_long(left, self._interval(when, starts)),
+            findings.keeps_failing(left[-200:], past) if past else None,
+            findings.month_end(job, runs),
+            findings.hanging(job, runs),
         )
         if gone is not None:
             evidence = replace(evidence, verdict=Verdict.CONTRADICTS, text=gone.text)
@@ -133,13 +151,13 @@ class _Weighing:
         usual = past.log.usual() if past else None
         evidence = replace(
             evidence,
-            findings=tuple(found),
+            findings=tuple(results),
             typical=None if usual is None else round(usual.total_seconds()),
             longest=durations[-1] if durations else None,
         )
         seen = evidence.verdict is not Verdict.NONE and len(starts) >= _ENOUGH
         original = job.spec if chosen.spec != job.spec else None
-        chosen = replace(chosen, theory=original, seen=seen, awake=look.is_awake(last, alive))
+        chosen = replace(chosen, theory=original, seen=seen, awake=findings.is_awake(last, alive))
         return evidence, chosen, second
 
     # When it ran
@@ -158,12 +176,12 @@ class _Weighing:
         if lately.explained >= _AGREES * lately.starts and _covers(lately):
             return Evidence(Verdict.AGREES, _counts(whole, lately), reading=own.words), None
         better = supported(
-            own, list(others(self.job, starts)), starts, good=_GOOD, waited=self.waited
+            own, list(other_readings(self.job, starts)), starts, good=_GOOD, waited=self.waited
         )
         if better is None:  # what it did last counts
             recent = starts[-2 * _LATELY :]
             better = supported(
-                own, list(others(self.job, recent)), recent, good=_GOOD, waited=self.waited
+                own, list(other_readings(self.job, recent)), recent, good=_GOOD, waited=self.waited
             )
         return self._contradiction(whole, better, starts), better
 
@@ -173,27 +191,27 @@ class _Weighing:
         text = f"{whole.explained:,} of {whole.starts:,} starts came at a time of its schedule"
         if whole.slots:
             text += f", and {whole.covered:,} of {whole.slots:,} such times had a start"
-        examples = some(whole.strays)
+        examples = latest_moments(whole.strays)
         if better is None:
             finding = Finding("reading", f"{text}; its history supports no reading of it", examples)
             return Evidence(Verdict.CONTRADICTS, text, (finding,))
-        found = match(starts, better.slots, self.waited)
-        said = (
-            f"{text}. Read {better.words}: {found.explained:,} of {found.starts:,} starts, {found.covered:,} of"
-            f" {found.slots:,} times"
+        matching = match(starts, better.slots, self.waited)
+        text_of_match = (
+            f"{text}. Read {better.words}: {matching.explained:,} of {matching.starts:,} starts, {matching.covered:,} of"
+            f" {matching.slots:,} times"
         )
         took = f"it comes over {better.words}" if better.crons else ""
-        examples = examples or some(starts)
-        finding = Finding("reading", said, examples, took)
-        return Evidence(Verdict.CONTRADICTS, said, (finding,), reading=better.words)
+        examples = examples or latest_moments(starts)
+        finding = Finding("reading", text_of_match, examples, took)
+        return Evidence(Verdict.CONTRADICTS, text_of_match, (finding,), reading=better.words)
 
     def _by_columns(self, own: Reading, starts: list[datetime]) -> tuple[Evidence, Reading | None]:
         """With too few starts: the row's own last and next run, which the old server computed."""
         points = sorted({*starts, *known_times(self.job)})
         if not points:
             return Evidence(), None
-        strays = [one for one in points if not _on(own.slots, one)]
-        shown = ", ".join(map(day, points))
+        strays = [point for point in points if not _is_due_at(own.slots, point)]
+        shown = ", ".join(map(moment_text, points))
         few = "1 time is" if len(points) == 1 else f"{len(points)} times are"
         if not strays:
             return (
@@ -203,8 +221,8 @@ class _Weighing:
                 None,
             )
         text = f"{len(strays)} of {len(points)} known times ({shown}) are not on its schedule"
-        for other in others(self.job, points):
-            if len(points) > 1 and all(_on(other.slots, one) for one in points):
+        for other in other_readings(self.job, points):
+            if len(points) > 1 and all(_is_due_at(other.slots, point) for point in points):
                 took = f"it comes over {other.words}" if other.crons else ""
                 finding = Finding(
                     "reading", f"{text}, but fit if it is read {other.words}", tuple(strays), took
@@ -226,21 +244,23 @@ class _Weighing:
         slack = max(timedelta(seconds=90), every / 10)
         fit = [gap for gap in gaps if every - slack <= gap <= every + slack or gap > every]
         usual = sorted(gaps)[len(gaps) // 2]
-        text = f"{len(fit):,} of {len(gaps):,} starts came {look.span(every)} or more after the one before, half of them within {look.span(usual)}"
+        text = f"{len(fit):,} of {len(gaps):,} starts came {findings.span(every)} or more after the one before, half of them within {findings.span(usual)}"
         if len(fit) >= _AGREES * len(gaps) and usual <= every * 2:
-            return Evidence(Verdict.AGREES, text, reading=f"every {look.span(every)}")
+            return Evidence(Verdict.AGREES, text, reading=f"every {findings.span(every)}")
         short = [start for gap, start in zip(gaps, starts[1:], strict=True) if gap not in fit]
         finding = Finding(
-            "reading", f"{text}; its interval is {look.span(every)}", some(short or starts)
+            "reading",
+            f"{text}; its interval is {findings.span(every)}",
+            latest_moments(short or starts),
         )
         return Evidence(Verdict.CONTRADICTS, finding.text, (finding,))
 
-    def _due(self, slots: Slots | None) -> look.Due | None:
+    def _due(self, slots: Slots | None) -> findings.Due | None:
         """How often the job was due between two moments."""
         if slots is not None:
-            return look.due_by_slots(slots)
+            return findings.due_by_slots(slots)
         every = self.job.spec.every
-        return None if every is None else look.due_by_interval(every)
+        return None if every is None else findings.due_by_interval(every)
 
     def _interval(self, slots: Slots | None, starts: Sequence[datetime]) -> timedelta | None:
         spec = self.job.spec
@@ -273,12 +293,12 @@ def _changed(job: ImportedJob, values: dict[str, Any]) -> ImportedJob:
     return replace(job, spec=JobSpec.model_validate(given))
 
 
-def _covers(found: Match) -> bool:
+def _covers(matching: Match) -> bool:
     """Whether most of the named times had a start."""
-    return found.covered >= _GOOD * found.slots
+    return matching.covered >= _GOOD * matching.slots
 
 
-def _on(slots: Slots, moment: datetime) -> bool:
+def _is_due_at(slots: Slots, moment: datetime) -> bool:
     """Whether a schedule names a moment, or one shortly before it."""
     return next(slots(moment - _GRACE, moment + EARLY), None) is not None
 

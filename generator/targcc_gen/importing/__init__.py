@@ -1,1 +1,1 @@
-"""Imported jobs go into a project: as jobs of it, or as rows that stay where they are."""
+"""Bring imported jobs into a project: as its jobs, or as rows that stay in the old table."""

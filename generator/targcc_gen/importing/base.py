@@ -1,4 +1,4 @@
-"""What the old table said at the last import, ``.targcc/legacy.jsonl``: the base against which the next one is compared.
+"""The old table at the last import, ``.targcc/legacy.jsonl``, and three-way merges of a job's fields against it.
 
 One line of JSON for each row, sorted, so that git merges two branches that each imported something. A row is known by the
 table it came from and its ID there: its name may change.
@@ -7,13 +7,17 @@ table it came from and its ID there: its name may change.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from targcc_gen.errors import InputError
+from targcc_gen.spec import build_job
 from targcc_gen.sync.lock import json_object
+
+# The base of the next import.
 
 BASE_FILE = ".targcc/legacy.jsonl"
 FORMAT = 1
@@ -157,3 +161,153 @@ def _row(number: int, data: dict[str, Any]) -> BaseRow:
     if not texts["source"] or not texts["row"] or not (texts["key"] or texts["rejected"]):
         raise _damaged(number, "a row needs source, row and key")
     return BaseRow(**texts, job=job, theory=theory)
+
+
+# Merge the fields of a job: the old server last time, this project, the old server now.
+
+SCHEDULE = "schedule"
+_SCHEDULE_KEYS = ("cron", "every", "anchor", "after", "at", "type")
+_NESTED = ("alerts", "misfire")
+NAMES = ("name", "display_name")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """A field that says something else: what it was, and what it is on each side. None: nothing is said.
+
+    ``before`` is None too where no earlier import is known.
+    """
+
+    field: str
+    before: Any
+    mine: Any
+    old: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Three versions in one.
+
+    Attributes:
+        values: The job by the keys of the spec; conflicts have what is here.
+        taken: What the old server changed.
+        kept: What was changed here.
+        conflicts: What both changed, each in its own way.
+    """
+
+    values: dict[str, Any]
+    taken: tuple[FieldChange, ...]
+    kept: tuple[FieldChange, ...]
+    conflicts: tuple[FieldChange, ...]
+
+
+Choose = Callable[[str], str | None]
+"""For a field: ``mine``, ``old``, or None where nobody chose."""
+
+
+def merge(
+    base: Mapping[str, Any] | None,
+    existing: Mapping[str, Any],
+    old: Mapping[str, Any],
+    choose: Choose,
+    insist: Choose = lambda _: None,
+) -> Merged:
+    """Merge three versions of a job.
+
+    Args:
+        base: What the last import made of the row; None where there was none.
+        existing: The job as the project has it.
+        old: What this import makes of the row.
+        choose: The side a person chose for what both changed.
+        insist: The side a person chose by the job's or the field's name, which counts for what one side changed too.
+    """
+    was = None if base is None else split(base)
+    here, incoming = split(existing), split(old)
+    result = dict(here)
+    taken, kept, conflicts = [], [], []
+    for name in dict.fromkeys([*(was or {}), *here, *incoming]):
+        change = FieldChange(name, (was or {}).get(name), here.get(name), incoming.get(name))
+        if same(name, change.mine, change.old):
+            continue
+        side = insist(name)
+        if side is None and was is not None and same(name, change.before, change.old):
+            side = "mine"
+        if side is None and was is not None and same(name, change.before, change.mine):
+            side = "old"
+        side = side or choose(name)
+        if side is None:
+            conflicts.append(change)
+        elif side == "mine":
+            kept.append(change)
+        else:
+            taken.append(change)
+            result.pop(name, None)
+            if change.old is not None:
+                result[name] = change.old
+    return Merged(joined(result), tuple(taken), tuple(kept), tuple(conflicts))
+
+
+def split(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's values by field: what says when it runs is one, and each part of ``alerts`` and ``misfire``."""
+    fields: dict[str, Any] = {}
+    schedule = {key: values[key] for key in _SCHEDULE_KEYS if key in values}
+    if schedule:
+        fields[SCHEDULE] = schedule
+    for key, value in values.items():
+        if key in _NESTED and isinstance(value, Mapping):
+            fields |= {f"{key}.{part}": item for part, item in value.items()}
+        elif key not in _SCHEDULE_KEYS:
+            fields[key] = value
+    return fields
+
+
+def joined(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The opposite of ``split``."""
+    values: dict[str, Any] = dict(fields.get(SCHEDULE, {}))
+    for name, value in fields.items():
+        outer, dot, part = name.partition(".")
+        if dot:
+            values.setdefault(outer, {})[part] = value
+        elif name != SCHEDULE:
+            values[name] = value
+    return values
+
+
+def same(name: str, left: Any, other: Any) -> bool:
+    """Whether two values of a field mean the same: also intervals that are counted from anchors a few of them apart."""
+    return bool(left == other) or (name == SCHEDULE and _same_grid(left, other))
+
+
+def _same_grid(left: Any, other: Any) -> bool:
+    if not isinstance(left, Mapping) or not isinstance(other, Mapping):
+        return False
+    if (
+        left.keys() != other.keys()
+        or set(left) != {"every", "anchor"}
+        or left["every"] != other["every"]
+    ):
+        return False
+    try:
+        first, second = (build_job("Job", dict(values)) for values in (left, other))
+    except InputError:
+        return False
+    assert first.anchor is not None
+    assert second.anchor is not None
+    assert first.every is not None
+    if (first.anchor.tzinfo is None) != (second.anchor.tzinfo is None):
+        return False
+    return not (second.anchor - first.anchor) % first.every
+
+
+def shown(value: Any) -> str:
+    """A field's value on one line, as a spec would say it."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {shown(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(shown, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,15 +1,21 @@
-"""What an import does to a project, row by row, and what a person has to decide."""
+"""Changes of an import to a project, row by row, and the decisions that a person has to make."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from targcc_gen.errors import InputError
-from targcc_gen.importing.fields import FieldChange, shown
-from targcc_gen.spec.value_errors import nearest
+from targcc_gen.importing.base import BASE_FILE, Base, BaseRow, FieldChange, plain, shown
+from targcc_gen.render.tree import Owner
+from targcc_gen.sources.model import Import, ImportedJob
+from targcc_gen.spec import JobSpec, QueueSpec, job_values
+from targcc_gen.spec.errors import nearest
+from targcc_gen.sync import Action, Change, Plan
+
+# Changes.
 
 
 class Kind(StrEnum):
@@ -55,7 +61,7 @@ class RowChange:
     def words(self) -> str:
         """The change on one line, without its kind and key."""
         texts = [self.note] if self.note else []
-        texts += [_field_words(self.kind, one) for one in self.fields]
+        texts += [_field_words(self.kind, change) for change in self.fields]
         return "; ".join(texts)
 
     def to_json(self) -> dict[str, Any]:
@@ -68,21 +74,26 @@ class RowChange:
         }
         if self.fields:
             data["fields"] = [
-                {"field": one.field, "base": one.before, "mine": one.mine, "old": one.old}
-                for one in self.fields
+                {
+                    "field": change.field,
+                    "base": change.before,
+                    "mine": change.mine,
+                    "old": change.old,
+                }
+                for change in self.fields
             ]
         if self.note:
             data["note"] = self.note
         return data
 
 
-def _field_words(kind: Kind, one: FieldChange) -> str:
+def _field_words(kind: Kind, change: FieldChange) -> str:
     if kind is Kind.CONFLICT:
-        base = f", it was {shown(one.before)}" if one.before is not None else ""
-        return f"{one.field}: mine {shown(one.mine)}, old {shown(one.old)}{base}"
+        base = f", it was {shown(change.before)}" if change.before is not None else ""
+        return f"{change.field}: mine {shown(change.mine)}, old {shown(change.old)}{base}"
     if kind is Kind.KEPT:
-        return f"{one.field}: {shown(one.mine)} here, {shown(one.old)} there"
-    return f"{one.field}: {shown(one.mine)} → {shown(one.old)}"
+        return f"{change.field}: {shown(change.mine)} here, {shown(change.old)} there"
+    return f"{change.field}: {shown(change.mine)} → {shown(change.old)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +126,12 @@ class Choices:
 
     def named(self, key: str, name: str, part: str) -> str | None:
         """The side for a field of a job, where the field or the job is named."""
-        places = [f"{one}.{part}" for one in (key, name)] if part else []
+        places = [f"{word}.{part}" for word in (key, name)] if part else []
         if part == "schedule":
             kinds = ("cron", "every", "anchor", "after", "at", "type")
-            places += [f"{one}.{kind}" for one in (key, name) for kind in kinds]
+            places += [f"{word}.{kind}" for word in (key, name) for kind in kinds]
         elif "." in part:
-            places += [f"{one}.{part.partition('.')[0]}" for one in (key, name)]
+            places += [f"{word}.{part.partition('.')[0]}" for word in (key, name)]
         for place in (*places, key, name):
             if place.casefold() in self.sides:
                 return self.sides[place.casefold()]
@@ -133,10 +144,93 @@ class Choices:
             InputError: A place names none.
         """
         known = list(keys)
-        places = {one.casefold() for one in (*known, *names)} | {"."}
+        places = {word.casefold() for word in (*known, *names)} | {"."}
         for place in self.sides:
-            if place not in places and not any(place.startswith(f"{one}.") for one in places):
+            if place not in places and not any(place.startswith(f"{word}.") for word in places):
                 raise InputError(
                     f"no job {place} in this import or this project",
                     hint=nearest(place, known) or "write Job, Job.field, or . for all",
                 )
+
+
+# The outcome of an import, and the decisions that a person made.
+
+SPEC_FILE = "targcc.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person said about an import into a project.
+
+    Attributes:
+        choices: Which side counts where both changed something.
+        source: The name of the old table; None: the only one that is known.
+        partial: Whether the export has only some of its rows, so that the others are not gone.
+        accept_rejected: Whether rows that can be no job are accepted as such.
+        paused: Whether jobs that are new here arrive paused, whatever their rows say; the base has what the rows say.
+        scheduler: How a new project has the scheduler; None: as any project that does not say.
+    """
+
+    choices: Choices = field(default_factory=Choices)
+    source: str | None = None
+    partial: bool = False
+    accept_rejected: bool = False
+    paused: bool = False
+    scheduler: str | None = None
+
+    def arriving(self, spec: JobSpec) -> JobSpec:
+        """A new job as it arrives."""
+        return spec.model_copy(update={"paused": True}) if self.paused else spec
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What joining a project comes to.
+
+    Attributes:
+        plan: What happens to its files.
+        rows: What became of each row; of a new project's none.
+        accepted: How many rejected rows a person has accepted, now or earlier.
+    """
+
+    plan: Plan
+    rows: tuple[RowChange, ...] = ()
+    accepted: int = 0
+
+    @property
+    def conflicts(self) -> tuple[RowChange, ...]:
+        """The rows that a person has to decide about."""
+        return tuple(row for row in self.rows if row.kind is Kind.CONFLICT)
+
+    def having(self, kind: Kind) -> tuple[RowChange, ...]:
+        """The rows of one kind."""
+        return tuple(row for row in self.rows if row.kind is kind)
+
+
+def queues_of(result: Import, used: Collection[str | None]) -> dict[str, QueueSpec]:
+    """The queues of old runners that are used: what holds for all nodes together holds for each."""
+    return {
+        name: QueueSpec(workers=count, concurrency=count)
+        for name, count in result.queues.items()
+        if name in used
+    }
+
+
+def base_row(source: str, row: str, job: ImportedJob) -> BaseRow:
+    """A row as this import leaves it."""
+    theory = plain(job_values(job.theory)) if job.theory else {}
+    return BaseRow(source, row, job.old.name, job.key, plain(job_values(job.spec)), theory)
+
+
+def with_base(plan: Plan, base: Base) -> Plan:
+    """The plan, and the base beside it: a file of the generator's own, as the lock is."""
+    path = plan.root / BASE_FILE
+    before = path.read_bytes() if path.is_file() else None
+    after = base.dump().encode()
+    if before is not None and before.replace(b"\r\n", b"\n") == after:
+        return plan
+    action = Action.CREATE if before is None else Action.UPDATE
+    reason = "what the old server says, for the next import"
+    change = Change(BASE_FILE, action, reason, Owner.MANAGED, before, after)
+    changes = sorted([*plan.changes, change], key=lambda row: row.path)
+    return replace(plan, changes=tuple(changes))

@@ -1,15 +1,19 @@
-"""The file that says which row of the old table each job is that arrived paused: what ``targcc cutover`` needs."""
+"""Files for the cut-over: rows of jobs that arrived paused, and the old server's past runs."""
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from targcc_gen.errors import InputError
-from targcc_gen.importing.arrival import SPEC_FILE
+from targcc_gen.importing.changes import SPEC_FILE
 from targcc_gen.sources.model import Import, ImportedJob
+
+# The rows that ``targcc cutover`` needs.
 
 CUTOVER_FILE = Path("legacy") / "cutover.json"
 
@@ -28,11 +32,11 @@ def named_already(root: Path) -> list[Moving]:
     if not path.exists():
         return []
     try:
-        found: list[Moving] = json.loads(path.read_text(encoding="utf-8"))["jobs"]
+        entries: list[Moving] = json.loads(path.read_text(encoding="utf-8"))["jobs"]
     except (ValueError, KeyError, TypeError):
         hint = "Move it away, and repeat the import. Nothing was written."
         raise InputError(f"{path} is not a list of jobs to cut over", hint=hint) from None
-    return found
+    return entries
 
 
 def write_cutover(result: Import, root: Path, named: Sequence[Moving]) -> int:
@@ -73,3 +77,58 @@ def _runs_there(job: ImportedJob) -> bool:
 def _entry(job: ImportedJob, name: str) -> Moving:
     runner = job.row.values.get("lkpjobrunner")
     return {"name": name, "id": str(job.old.id), "runner": str(runner or "")}
+
+
+# The past runs that ``targcc import-history`` reads.
+
+HISTORY_FILE = Path("data") / "legacy_history.jsonl.gz"
+_COMPRESSION = 5
+
+
+def write_project_history(result: Import, root: Path) -> Counter[str]:
+    """Write the history beside the project, ready for ``targcc import-history``; how many runs each job has.
+
+    It is data, of any size, and not the generator's to manage: its folder keeps itself out of git.
+    """
+    history = result.history
+    named: dict[str, tuple[str, str]] = {}
+    for job in result.all_jobs:
+        kind = "Recurring" if job.spec.has_schedule and job.spec.at is None else "Manual"
+        for link in (f"id:{job.old.id}", f"name:{job.old.name.lower()}"):
+            named.setdefault(link, (job.stable_name, kind))
+    if history.is_empty:
+        return Counter()
+    path = root / HISTORY_FILE
+    counts = write_history(path, history.records(result.options.zone, named))
+    ignore = path.parent / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8", newline="\n")
+    return counts
+
+
+def write_history(
+    path: Path, records: Iterator[dict[str, Any]], progress: Callable[[], None] | None = None
+) -> Counter[str]:
+    """Write records as gzipped JSON lines, whole or not at all; the same records give the same bytes.
+
+    Returns:
+        How many rows each job got.
+    """
+    counts: Counter[str] = Counter()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    try:
+        with (
+            partial.open("wb") as raw,
+            gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as stream,
+        ):
+            for record in records:
+                counts[record["JobName"]] += 1
+                line = json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+                stream.write(line.encode())
+                if progress:
+                    progress()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return counts

@@ -1,4 +1,4 @@
-"""The rows of an import into a project that is there: what the old server changed, what people changed, and what both did."""
+"""Import rows into an existing project: changes of the old server, of people, and of both."""
 
 from __future__ import annotations
 
@@ -7,14 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.importing.arrival import SPEC_FILE, Arrival, Request, base_row, queues_of, with_base
-from targcc_gen.importing.base import Base, BaseRow, plain
-from targcc_gen.importing.changes import Kind, RowChange
-from targcc_gen.importing.fields import FieldChange, merge, same, split
+from targcc_gen.importing.base import Base, BaseRow, FieldChange, merge, plain, same, split
+from targcc_gen.importing.changes import (
+    SPEC_FILE,
+    Arrival,
+    Kind,
+    Request,
+    RowChange,
+    base_row,
+    queues_of,
+    with_base,
+)
 from targcc_gen.importing.matching import Matched, matched, source_of
 from targcc_gen.render.tree import Owner, Tree, TreeFile
 from targcc_gen.sources.model import Import, ImportedJob
-from targcc_gen.spec import JobSpec, Spec, build_job, job_values
+from targcc_gen.spec import (
+    JobSpec,
+    Spec,
+    add_jobs,
+    add_queues,
+    build_job,
+    change_jobs,
+    job_values,
+    parse_spec,
+    remove_job,
+)
 from targcc_gen.sync import Action, Plan, Side, make_plan
 from targcc_gen.sync.jobs.removed import with_record
 
@@ -44,8 +61,8 @@ def join_project(
     source = source_of(base, request.source, result.tables.main_shown)
     rows = matched(result, base, source, spec)
     request.choices.check(
-        [*spec.jobs, *(one.job.key for one in rows if one.job)],
-        [one.job.old.name for one in rows if one.job],
+        [*spec.jobs, *(row.job.key for row in rows if row.job)],
+        [row.job.old.name for row in rows if row.job],
     )
     joining = _Joining(result, root, spec, source, request, rows)
     return joining.arrival(text, base)
@@ -78,66 +95,66 @@ class _Joining:
 
     def arrival(self, text: str, base: Base) -> Arrival:
         """The plan, with every row's change."""
-        changes = [change for one in self._rows for change in self._row(one)]
+        changes = [change for row in self._rows for change in self._row(row)]
         after = base.with_source(self._source, self._after)
         plan = with_base(self._plan(text), after)
         return Arrival(plan, tuple(changes), self._accepted)
 
     def _is_a_part(self) -> bool:
         """Whether so many rows are gone that the export is likelier a part of the table."""
-        known = [one for one in self._rows if one.before and one.before.key]
-        gone = [one for one in known if one.job is None and one.rejection is None]
+        known = [row for row in self._rows if row.before and row.before.key]
+        gone = [row for row in known if row.job is None and row.rejection is None]
         return len(gone) >= _FEWEST and len(gone) * 2 > len(known)
 
     # Rows
 
-    def _row(self, one: Matched) -> Iterable[RowChange]:
-        if one.held and one.before is not None:
-            self._after.append(one.before)
+    def _row(self, matched: Matched) -> Iterable[RowChange]:
+        if matched.held and matched.before is not None:
+            self._after.append(matched.before)
             return []
-        if one.job is not None and one.before is not None:
-            return [*self._known(one, one.job, one.before)]
-        if one.job is not None:
-            return [*self._unknown(one, one.job)]
-        was_job = one.before is not None and bool(one.before.key)
-        if one.rejection is not None and not (one.rejection.deleted and was_job):
-            return [*self._rejected(one)]
-        return [*self._gone(one)]
+        if matched.job is not None and matched.before is not None:
+            return [*self._known(matched, matched.job, matched.before)]
+        if matched.job is not None:
+            return [*self._unknown(matched, matched.job)]
+        was_job = matched.before is not None and bool(matched.before.key)
+        if matched.rejection is not None and not (matched.rejection.deleted and was_job):
+            return [*self._rejected(matched)]
+        return [*self._gone(matched)]
 
-    def _unknown(self, one: Matched, job: ImportedJob) -> Iterable[RowChange]:
+    def _unknown(self, matched: Matched, job: ImportedJob) -> Iterable[RowChange]:
         """A row that no import has seen: a new job, or one that the project has without knowing the row."""
-        mine = self._spec.jobs.get(job.key)
-        if mine is None:
+        existing = self._spec.jobs.get(job.key)
+        if existing is None:
             self._added[job.key] = self._request.arriving(job.spec)
-            self._after.append(base_row(self._source, one.row, job))
-            yield RowChange(Kind.ADDED, one.row, job.key, job.old.name)
+            self._after.append(base_row(self._source, matched.row, job))
+            yield RowChange(Kind.ADDED, matched.row, job.key, job.old.name)
             return
-        yield from self._merged(one, job, None, mine)
+        yield from self._merged(matched, job, None, existing)
 
-    def _known(self, one: Matched, job: ImportedJob, before: BaseRow) -> Iterable[RowChange]:
-        mine = self._spec.jobs.get(job.key)
-        if mine is not None:
-            yield from self._merged(one, job, before, mine)
+    def _known(self, matched: Matched, job: ImportedJob, before: BaseRow) -> Iterable[RowChange]:
+        existing = self._spec.jobs.get(job.key)
+        if existing is not None:
+            yield from self._merged(matched, job, before, existing)
             return
         changed = _differences(before.job, plain(job_values(job.spec)))
         side = self._request.choices.of_field(job.key, job.old.name, _JOB)
         if changed and side is None:
             note = "removed here, changed there"
-            yield RowChange(Kind.CONFLICT, one.row, job.key, job.old.name, changed, note)
+            yield RowChange(Kind.CONFLICT, matched.row, job.key, job.old.name, changed, note)
         elif side == "old":
             self._added[job.key] = self._request.arriving(job.spec)
             yield RowChange(
-                Kind.ADDED, one.row, job.key, job.old.name, note="it had been removed here"
+                Kind.ADDED, matched.row, job.key, job.old.name, note="it had been removed here"
             )
         else:
             note = "removed here: it stays so"
-            yield RowChange(Kind.LEFT_OUT, one.row, job.key, job.old.name, note=note)
-        self._after.append(base_row(self._source, one.row, job))
+            yield RowChange(Kind.LEFT_OUT, matched.row, job.key, job.old.name, note=note)
+        self._after.append(base_row(self._source, matched.row, job))
 
     def _merged(
-        self, one: Matched, job: ImportedJob, before: BaseRow | None, mine: JobSpec
+        self, matched: Matched, job: ImportedJob, before: BaseRow | None, existing: JobSpec
     ) -> Iterable[RowChange]:
-        here, there = plain(job_values(mine)), plain(job_values(job.spec))
+        here, incoming = plain(job_values(existing)), plain(job_values(job.spec))
         choices = self._request.choices
 
         def choose(part: str) -> str | None:
@@ -146,111 +163,120 @@ class _Joining:
         def insist(part: str) -> str | None:
             return choices.named(job.key, job.old.name, part)
 
-        found = merge(before.job if before else None, here, there, choose, insist)
-        self._after.append(self._based(one, job, before, there))
-        if found.conflicts:
+        merged = merge(before.job if before else None, here, incoming, choose, insist)
+        self._after.append(self._based(matched, job, before, incoming))
+        if merged.conflicts:
             note = "" if before else "the project has this job already"
-            yield RowChange(Kind.CONFLICT, one.row, job.key, job.old.name, found.conflicts, note)
+            yield RowChange(
+                Kind.CONFLICT, matched.row, job.key, job.old.name, merged.conflicts, note
+            )
             return
-        if found.taken:
-            whole = any(each.field.partition(".")[0] in _WRITTEN for each in found.taken)
-            self._changed[job.key] = build_job(job.key, found.values), whole
-        yield from self._told(one, job, found.taken, found.kept)
+        if merged.taken:
+            whole = any(each.field.partition(".")[0] in _WRITTEN for each in merged.taken)
+            self._changed[job.key] = build_job(job.key, merged.values), whole
+        yield from self._changes_of(matched, job, merged.taken, merged.kept)
 
     def _based(
-        self, one: Matched, job: ImportedJob, before: BaseRow | None, there: Mapping[str, Any]
+        self,
+        matched: Matched,
+        job: ImportedJob,
+        before: BaseRow | None,
+        incoming: Mapping[str, Any],
     ) -> BaseRow:
         """The row for the next time; an interval whose anchor only moved on keeps the anchor it had."""
-        now = base_row(self._source, one.row, job)
-        if before is None or _differences(before.job, there):
+        now = base_row(self._source, matched.row, job)
+        if before is None or _differences(before.job, incoming):
             return now
         theory = now.theory if job.seen else before.theory
         return replace(now, job=before.job, theory=theory)
 
-    def _told(
+    def _changes_of(
         self,
-        one: Matched,
+        matched: Matched,
         job: ImportedJob,
         taken: tuple[FieldChange, ...],
         kept: tuple[FieldChange, ...],
     ) -> Iterable[RowChange]:
         name = job.old.name
         rest = taken
-        if one.renamed and one.before is not None:
+        if matched.renamed and matched.before is not None:
             rest = tuple(each for each in rest if each.field != "display_name")
-            note = f'"{one.before.name}" is "{name}" now; it keeps its key and its history'
-            yield RowChange(Kind.RENAMED, one.row, job.key, name, note=note)
+            note = f'"{matched.before.name}" is "{name}" now; it keeps its key and its history'
+            yield RowChange(Kind.RENAMED, matched.row, job.key, name, note=note)
         for each in rest:
             if each.field == "paused":
                 kind = Kind.SWITCHED_OFF if each.old else Kind.SWITCHED_ON
                 note = "paused here too" if each.old else "not paused any more"
-                yield RowChange(kind, one.row, job.key, name, note=note)
+                yield RowChange(kind, matched.row, job.key, name, note=note)
         rest = tuple(each for each in rest if each.field != "paused")
         if rest:
-            yield RowChange(Kind.CHANGED, one.row, job.key, name, rest)
+            yield RowChange(Kind.CHANGED, matched.row, job.key, name, rest)
         if kept:
-            yield RowChange(Kind.KEPT, one.row, job.key, name, kept)
-        if not taken and not kept and not one.renamed:
-            yield RowChange(Kind.UNCHANGED, one.row, job.key, name)
+            yield RowChange(Kind.KEPT, matched.row, job.key, name, kept)
+        if not taken and not kept and not matched.renamed:
+            yield RowChange(Kind.UNCHANGED, matched.row, job.key, name)
 
-    def _rejected(self, one: Matched) -> Iterable[RowChange]:
-        assert one.rejection is not None
-        reason, before = one.rejection.reason, one.before
+    def _rejected(self, matched: Matched) -> Iterable[RowChange]:
+        assert matched.rejection is not None
+        reason, before = matched.rejection.reason, matched.before
         if before is not None and before.key:
             self._after.append(before)
             note = f"it can be no job now, and what is here stays: {reason}"
-            yield RowChange(Kind.REJECTED, one.row, before.key, one.rejection.name, note=note)
+            yield RowChange(
+                Kind.REJECTED, matched.row, before.key, matched.rejection.name, note=note
+            )
             return
         known = before is not None and before.rejected == reason
         if known or self._request.accept_rejected:
             self._accepted += 1
-            name = one.rejection.name
-            self._after.append(BaseRow(self._source, one.row, name, rejected=reason))
+            name = matched.rejection.name
+            self._after.append(BaseRow(self._source, matched.row, name, rejected=reason))
 
-    def _gone(self, one: Matched) -> Iterable[RowChange]:
+    def _gone(self, matched: Matched) -> Iterable[RowChange]:
         """A row that was there and is not: its job goes, unless somebody works on it here."""
-        before = one.before
+        before = matched.before
         if before is None or not before.key:
             return
         if self._request.partial:
             self._after.append(before)
             return
-        mine = self._spec.jobs.get(before.key)
-        if mine is None:
+        existing = self._spec.jobs.get(before.key)
+        if existing is None:
             note = "gone there, and removed here"
-            yield RowChange(Kind.REMOVED, one.row, before.key, before.name, note=note)
+            yield RowChange(Kind.REMOVED, matched.row, before.key, before.name, note=note)
             return
-        problem = self._in_the_way(before, mine)
+        problem = self._in_the_way(before, existing)
         side = self._request.choices.of_field(before.key, before.name, _JOB)
         if problem and side is None:
             self._after.append(before)
-            yield RowChange(Kind.CONFLICT, one.row, before.key, before.name, note=problem)
+            yield RowChange(Kind.CONFLICT, matched.row, before.key, before.name, note=problem)
         elif side == "mine":
             note = "gone there; it stays here as a job of your own"
-            yield RowChange(Kind.KEPT, one.row, before.key, before.name, note=note)
+            yield RowChange(Kind.KEPT, matched.row, before.key, before.name, note=note)
         else:
             self._removed.append(before.key)
-            gone = "deleted" if one.rejection else "gone"
-            yield RowChange(Kind.REMOVED, one.row, before.key, before.name, note=f"{gone} there")
+            gone = "deleted" if matched.rejection else "gone"
+            yield RowChange(
+                Kind.REMOVED, matched.row, before.key, before.name, note=f"{gone} there"
+            )
 
-    def _in_the_way(self, before: BaseRow, mine: JobSpec) -> str:
+    def _in_the_way(self, before: BaseRow, existing: JobSpec) -> str:
         """Why a job whose row is gone is not simply removed."""
         if self._many_gone:
             return "most rows are gone: if the export has only some of them, say --partial"
-        if edited := _differences(before.job, plain(job_values(mine))):
-            return f"gone there, and you changed {', '.join(one.field for one in edited)} here"
+        if edited := _differences(before.job, plain(job_values(existing))):
+            return f"gone there, and you changed {', '.join(item.field for item in edited)} here"
         from targcc_gen.render import job_paths
 
         paths = job_paths(self._spec, before.key)
         plan = make_plan(Tree.of([], complete=False, removed=paths), self._root)
-        kept = [one.path for one in plan.changes if one.action is Action.KEEP]
+        kept = [item.path for item in plan.changes if item.action is Action.KEEP]
         return f"gone there, and you wrote in {kept[0]}" if kept else ""
 
     # Files
 
     def _plan(self, text: str) -> Plan:
         from targcc_gen.render import job_paths, render_job
-        from targcc_gen.spec import add_jobs, add_queues, change_jobs, parse_spec, remove_job
 
         after = text
         for key in self._removed:
@@ -287,9 +313,9 @@ class _Joining:
         return plan
 
 
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[FieldChange, ...]:
+def _differences(left: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[FieldChange, ...]:
     """The fields in which two versions differ; ``mine`` is none of them."""
-    was, now = split(one), split(other)
+    was, now = split(left), split(other)
     return tuple(
         FieldChange(name, was.get(name), None, now.get(name))
         for name in dict.fromkeys([*was, *now])

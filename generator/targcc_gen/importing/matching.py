@@ -1,4 +1,4 @@
-"""The rows of this import and those of the last one: which is which, by ID, and by name where an ID was given anew."""
+"""Match the rows of this import with those of the last: by ID, by name where the ID changed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from targcc_gen.errors import InputError
-from targcc_gen.importing.base import Base, BaseRow, plain
-from targcc_gen.importing.fields import NAMES
+from targcc_gen.importing.base import NAMES, Base, BaseRow, plain
 from targcc_gen.names import MAX_LENGTH, JobName
 from targcc_gen.sources.model import SECOND, Import, ImportedJob, Rejection
 from targcc_gen.spec import JobSpec, Spec, job_values
@@ -74,15 +73,15 @@ def matched(result: Import, base: Base, source: str, project: Spec | None) -> li
     jobs = _by_id(result.all_jobs)
     rejected = _rejected_by_id(result.rejected, jobs)
     _refuse_strangers(before, jobs, source)
-    found = _pairs(before, jobs, rejected)
+    pairs = _pairs(before, jobs, rejected)
     taken = {key.casefold() for key in (project.jobs if project else ())}
     taken |= {row.key.casefold() for row in base.rows.values()}
     taken |= {str(row.job.get("name", row.key)).casefold() for row in base.rows.values()}
-    owned = _owned(base, source, found)
-    kept = [_kept(one) if one.before and one.job else one for one in found]
-    taken |= {one.job.key.casefold() for one in kept if one.job and one.before}
-    final = [_new(one, taken, owned) if one.job and not one.before else one for one in kept]
-    _rekey(result, found, final)
+    owned = _owned(base, source, pairs)
+    kept = [_kept(pair) if pair.before and pair.job else pair for pair in pairs]
+    taken |= {pair.job.key.casefold() for pair in kept if pair.job and pair.before}
+    final = [_new(pair, taken, owned) if pair.job and not pair.before else pair for pair in kept]
+    _rekey(result, pairs, final)
     return final
 
 
@@ -101,15 +100,15 @@ def _rejected_by_id(
     rejected: Sequence[Rejection], jobs: Mapping[str, ImportedJob]
 ) -> dict[str, Rejection]:
     """Rejections by their row's ID, each under one of its own."""
-    found: dict[str, Rejection] = {}
-    for one in rejected:
-        base = one.id or f"name:{one.name.casefold()}"
+    result: dict[str, Rejection] = {}
+    for rejection in rejected:
+        base = rejection.id or f"name:{rejection.name.casefold()}"
         key, number = base, 1
-        while key in found or key in jobs:
+        while key in result or key in jobs:
             number += 1
             key = f"{base} #{number}"
-        found[key] = one
-    return found
+        result[key] = rejection
+    return result
 
 
 def _refuse_strangers(
@@ -140,7 +139,7 @@ def _pairs(
     jobs: Mapping[str, ImportedJob],
     rejected: Mapping[str, Rejection],
 ) -> list[Matched]:
-    found = []
+    result = []
     gone = {row: known for row, known in before.items() if row not in jobs and row not in rejected}
     by_name = {known.name.casefold(): row for row, known in gone.items()}
     for row, job in jobs.items():
@@ -150,20 +149,22 @@ def _pairs(
         if known is not None and not known.key:  # it was no job, and is one now
             known = None
         renamed = known is not None and known.name != job.old.name
-        found.append(Matched(row, known, job, renamed=renamed))
-    found += [Matched(row, before.get(row), rejection=one) for row, one in rejected.items()]
-    told = {
+        result.append(Matched(row, known, job, renamed=renamed))
+    result += [
+        Matched(row, before.get(row), rejection=rejection) for row, rejection in rejected.items()
+    ]
+    numbered = {
         row: f"{row}{SECOND}"
         for row, job in jobs.items()
-        if (known := before.get(row)) is not None and _says_no_more(job, known)
+        if (known := before.get(row)) is not None and _adds_nothing(job, known)
     }
-    held = gone.keys() & set(told.values())
-    return [*found, *(Matched(row, known, held=row in held) for row, known in gone.items())]
+    held = gone.keys() & set(numbered.values())
+    return [*result, *(Matched(row, known, held=row in held) for row, known in gone.items())]
 
 
-def _owned(base: Base, source: str, found: Sequence[Matched]) -> set[str]:
+def _owned(base: Base, source: str, matches: Sequence[Matched]) -> set[str]:
     """Keys that belong to other rows: a new row cannot mean their jobs."""
-    gone = {one.before.key for one in found if one.before and not one.job}
+    gone = {match.before.key for match in matches if match.before and not match.job}
     return {
         row.key.casefold()
         for row in base.rows.values()
@@ -171,24 +172,24 @@ def _owned(base: Base, source: str, found: Sequence[Matched]) -> set[str]:
     }
 
 
-def _kept(one: Matched) -> Matched:
+def _kept(matched: Matched) -> Matched:
     """A known row keeps its key and stable name; another name there is another display name here."""
-    assert one.job is not None
-    assert one.before is not None
-    values = _without_names(job_values(one.job.spec))
-    if _says_no_more(one.job, one.before):
-        values = _without_names(one.before.job)
-        if one.job.awake and not one.before.theory.get("paused"):
+    assert matched.job is not None
+    assert matched.before is not None
+    values = _without_names(job_values(matched.job.spec))
+    if _adds_nothing(matched.job, matched.before):
+        values = _without_names(matched.before.job)
+        if matched.job.awake and not matched.before.theory.get("paused"):
             values.pop("paused", None)
     for name in NAMES:
-        if name in one.before.job:
-            values[name] = one.before.job[name]
-    if one.renamed:
-        values["display_name"] = _title(one.job)
-    return replace(one, job=_as(one.job, one.before.key, values))
+        if name in matched.before.job:
+            values[name] = matched.before.job[name]
+    if matched.renamed:
+        values["display_name"] = _title(matched.job)
+    return replace(matched, job=_as(matched.job, matched.before.key, values))
 
 
-def _says_no_more(job: ImportedJob, before: BaseRow) -> bool:
+def _adds_nothing(job: ImportedJob, before: BaseRow) -> bool:
     """Whether an export without the history says what the one before said, which had it."""
     values = _without_names(job_values(job.spec))
     return not job.seen and bool(before.theory) and plain(values) == _without_names(before.theory)
@@ -204,13 +205,13 @@ def _title(job: ImportedJob) -> str:
     ]
 
 
-def _new(one: Matched, taken: set[str], owned: set[str]) -> Matched:
+def _new(matched: Matched, taken: set[str], owned: set[str]) -> Matched:
     """A row that nobody knows: it must not get a key that another row has."""
-    assert one.job is not None
-    job = one.job
+    assert matched.job is not None
+    job = matched.job
     if job.key.casefold() not in owned and job.stable_name.casefold() not in owned:
         taken.add(job.key.casefold())
-        return one
+        return matched
     key = JobName.from_text(job.key, taken=taken).key
     taken.add(key.casefold())
     values = job_values(job.spec)
@@ -220,7 +221,7 @@ def _new(one: Matched, taken: set[str], owned: set[str]) -> Matched:
     values["name"] = f"{name[: MAX_LENGTH - 6]}{_NUMBERED.format(number)}"
     values.setdefault("display_name", _title(job))
     taken.add(values["name"].casefold())
-    return replace(one, job=_as(job, key, values))
+    return replace(matched, job=_as(job, key, values))
 
 
 def _as(job: ImportedJob, key: str, values: Mapping[str, Any]) -> ImportedJob:
@@ -231,12 +232,12 @@ def _as(job: ImportedJob, key: str, values: Mapping[str, Any]) -> ImportedJob:
         raise InputError(f"{job.row.place}: {reasons}") from None
 
 
-def _rekey(result: Import, found: Sequence[Matched], final: Sequence[Matched]) -> None:
+def _rekey(result: Import, matches: Sequence[Matched], final: Sequence[Matched]) -> None:
     """The import's own jobs are those with the keys they keep, so that report and history name them."""
     now = {
-        id(was.job): one.job
-        for was, one in zip(found, final, strict=True)
-        if was.job is not None and one.job is not None
+        id(was.job): match.job
+        for was, match in zip(matches, final, strict=True)
+        if was.job is not None and match.job is not None
     }
     for jobs in (result.jobs, result.inactive, result.second):
         jobs[:] = [now.get(id(job), job) for job in jobs]

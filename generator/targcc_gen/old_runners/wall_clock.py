@@ -1,4 +1,4 @@
-"""The clock on the wall of the old server's machine, which is all that its runners knew of time."""
+"""The wall clock of the old server's machine, the only clock that its runners knew."""
 
 from __future__ import annotations
 

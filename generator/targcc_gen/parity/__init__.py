@@ -1,1 +1,1 @@
-"""Whether a new schedule runs when the old one did: clock changes, other schedulers' readings, the comparison."""
+"""Compare old and new run times: clock changes, readings of other schedulers, each job of an import."""

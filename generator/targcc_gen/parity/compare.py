@@ -1,10 +1,12 @@
-"""Would each job still run when it used to? The old runner, simulated from its own rules, beside the new schedule, for thirteen months."""
+"""Compare each job's new schedule with its old runner, simulated over thirteen months."""
 
 from __future__ import annotations
 
 import calendar
+import heapq
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -12,13 +14,13 @@ from targcc_scheduler.schedules.base import Schedule
 from targcc_scheduler.schedules.cron import CronSchedule
 from targcc_scheduler.schedules.intervals import EverySchedule, OnceSchedule
 
-from targcc_gen.parity.classic_shape import ClassicParity
-from targcc_gen.parity.cron_shape import cron_differences
-from targcc_gen.parity.difference import Difference
+from targcc_gen.parity.shapes import ClassicParity, Difference, cron_differences
 from targcc_gen.sources.c_job.tables import Shape, shape_of
 from targcc_gen.sources.model import Import, ImportedJob, Rejection
-from targcc_gen.sources.past import RunLog
+from targcc_gen.sources.past_runs import RunLog
 from targcc_gen.spec import JobSpec
+
+# The comparison.
 
 __all__ = ["MODEL", "Difference", "compared", "differences", "horizon", "next_runs", "schedule_of"]
 
@@ -61,17 +63,19 @@ def differences(result: Import) -> list[Difference]:
     start, end = options.now, horizon(options.now)
     classic = [job for job in result.all_jobs if _is_classic(job)]
     pairs = [(job, schedule_of(job.spec, options.zone)) for job in classic]
-    found: list[Difference] = []
+    all_differences: list[Difference] = []
     if pairs:
         logs = {job.key: log for job in classic if (log := _log_of(result, job)) is not None}
-        refused = [one for one in result.rejected if _held_a_runner(one)]
-        found += ClassicParity(pairs, options, start, end, logs=logs, refused=refused).differences()
+        refused = [item for item in result.rejected if _held_a_runner(item)]
+        all_differences += ClassicParity(
+            pairs, options, start, end, logs=logs, refused=refused
+        ).differences()
     for job in _with_cron(result):
         log = _log_of(result, job)
         length = (log.usual() if log is not None else None) or timedelta(0)
-        found += cron_differences(job, options, start, end, length)
+        all_differences += cron_differences(job, options, start, end, length)
     order = {job.key: place for place, job in enumerate(result.all_jobs)}
-    return sorted(found, key=lambda one: (order[one.job.key], one.at))
+    return sorted(all_differences, key=lambda item: (order[item.job.key], item.at))
 
 
 def compared(result: Import) -> int:
@@ -97,3 +101,91 @@ def _is_classic(job: ImportedJob) -> bool:
 
 def _with_cron(result: Import) -> Iterator[ImportedJob]:
     return (job for job in result.all_jobs if not _is_classic(job) and job.spec.cron is not None)
+
+
+# Jobs of one old runner that would now run side by side: it ran one at a time, and procedures may rely on that.
+
+SPAN = timedelta(days=35)
+"""How far ahead is looked: a month's end and each weekday are in it."""
+_MOST_SLOTS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A start that meets a run of another job of the same runner.
+
+    Attributes:
+        at: When it is due.
+        job: The job that is due.
+        other: The job that still runs, or begins at the same time.
+    """
+
+    at: datetime
+    job: ImportedJob
+    other: ImportedJob
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerQueue:
+    """An old runner's jobs and their queue.
+
+    Attributes:
+        runner: The runner.
+        queue: The queue that its jobs are in.
+        workers: How many of them may run at once.
+        jobs: How many active ones it has.
+        meetings: How many starts in the next five weeks meet a run of another job, by the longest runs that the history knows.
+        first: The first of them.
+        longest_wait: How long a start would have to wait at the most.
+    """
+
+    runner: str
+    queue: str
+    workers: int
+    jobs: int
+    meetings: int = 0
+    first: Meeting | None = None
+    longest_wait: timedelta = timedelta(0)
+
+
+def runner_queues(result: Import) -> list[RunnerQueue]:
+    """Each old runner with its queue, and where one at a time matters."""
+    jobs: dict[str, list[ImportedJob]] = {}
+    for job in result.jobs:
+        if job.old.runner and job.spec.queue in result.queues:
+            jobs.setdefault(job.spec.queue, []).append(job)
+    return [_used(result, queue, members) for queue, members in jobs.items()]
+
+
+def _used(result: Import, queue: str, jobs: list[ImportedJob]) -> RunnerQueue:
+    now = result.options.now
+    free_at, holder, started = now, jobs[0], now - SPAN
+    meetings, first, longest = 0, None, timedelta(0)
+    slots = (_slots(result, job, place) for place, job in enumerate(jobs))
+    for at, place in heapq.merge(*slots):
+        job = jobs[place]
+        if job is not holder and (at < free_at or at == started):
+            meetings += 1
+            first = first or Meeting(at, job, holder)
+            longest = max(longest, free_at - at)
+        started, holder = at, job
+        free_at = max(free_at, at) + _length(result, job)
+    runner, workers = jobs[0].old.runner, result.queues[queue]
+    return RunnerQueue(runner, queue, workers, len(jobs), meetings, first, longest)
+
+
+def _slots(result: Import, job: ImportedJob, place: int) -> Iterator[tuple[datetime, int]]:
+    """When a job is due in the next five weeks, were nothing in its way."""
+    options = result.options
+    schedule = schedule_of(job.spec, options.zone)
+    if job.spec.every is not None and job.spec.after is not None:
+        schedule = EverySchedule(job.spec.every, options.now)
+    if schedule is None:
+        return iter(())
+    slots = schedule.between(options.now, options.now + SPAN, options.zone)
+    return ((slot.astimezone(UTC), place) for slot in islice(slots, _MOST_SLOTS))
+
+
+def _length(result: Import, job: ImportedJob) -> timedelta:
+    past = result.history.of(job.old.id, job.old.name)
+    return past.longest if past is not None else timedelta(0)

@@ -1,4 +1,4 @@
-"""Where another scheduler's own reading of an expression runs at other times than ours."""
+"""Times at which another scheduler's reading of an expression differs from ours."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from targcc_scheduler.schedules.dst import clock_changes
 from targcc_scheduler.schedules.errors import CronError
 from targcc_scheduler.schedules.zones import pin
 
-from targcc_gen.old_runners.cron_runner import Polling, cron_runs
-from targcc_gen.old_runners.cron_text import CronText, read_cron_text
+from targcc_gen.old_runners.cron import CronText, Polling, cron_runs, read_cron_text
 
 _FIELDS = 5
 _DAY_OF_MONTH, _DAY_OF_WEEK = 2, 4
@@ -136,6 +135,6 @@ def differences(
 def _differ(
     own: Reading, other: Reading, zone: ZoneInfo, start: datetime, end: datetime
 ) -> Iterator[Difference]:
-    ours, theirs = own.between(start, end, zone), other.between(start, end, zone)
-    for moment in sorted(ours ^ theirs):
+    ours, others = own.between(start, end, zone), other.between(start, end, zone)
+    for moment in sorted(ours ^ others):
         yield Difference(moment, own.dialect if moment in ours else other.dialect)

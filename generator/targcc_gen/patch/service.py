@@ -1,4 +1,4 @@
-"""What `targcc-gen patch` does with what was worked out: carry it out, try the result, and take it back if that fails."""
+"""Carry out a prepared patch, try the result, and roll it back when the trial fails."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.source import RefusalError
-from targcc_gen.patch.check import untried
-from targcc_gen.patch.check.environment import missing, project_python
-from targcc_gen.patch.check.stopped import stopped_by_signals
-from targcc_gen.patch.check.verify import Outcome, Trial
-from targcc_gen.patch.find import entry_by_name
+from targcc_gen.patch import rollback
+from targcc_gen.patch.app_file import RefusalError
+from targcc_gen.patch.detect import entry_by_name, package_of
 from targcc_gen.patch.prepare import Prepared, install_lines, program_of
-from targcc_gen.patch.rollback import roll_back
-from targcc_gen.patch.served.entry import Entry
+from targcc_gen.patch.rollback import roll_back, stopped_by_signals
+from targcc_gen.patch.server_settings import Entry
 from targcc_gen.patch.target_package import requirements
-from targcc_gen.patch.wired import package_of
+from targcc_gen.patch.verify import Outcome, Trial, missing, project_python
 from targcc_gen.sync import apply
 
 _PREFIXES = ("/jobs", "/ops/jobs", "/scheduler", "/targcc")
@@ -51,11 +48,11 @@ def _tried(prepared: Prepared) -> Outcome:
     root, trial = prepared.target.root, _trial(prepared)
     # A scheduler that is there already is known by its own routes, wherever it was.
     before = None if isinstance(trial, Outcome) or prepared.moves else trial.before()
-    untried.mark(root)
+    rollback.mark(root)
     try:
         apply(prepared.plan)
     except BaseException:
-        untried.unmark(root)
+        rollback.unmark(root)
         raise
     try:
         outcome = trial if isinstance(trial, Outcome) else _run(trial, before or {})
@@ -65,7 +62,7 @@ def _tried(prepared: Prepared) -> Outcome:
     if outcome.kind == "untried":
         return outcome  # the mark stays: the next patch tries it again
     if outcome.is_verified:
-        untried.unmark(root)
+        rollback.unmark(root)
         return outcome
     _take_back(prepared)
     if outcome.kind == "refused":
@@ -75,7 +72,7 @@ def _tried(prepared: Prepared) -> Outcome:
         raise RefusalError(outcome.text, hint=_otherwise(prepared, outcome, before))
     assert isinstance(trial, Trial)
     if alone := trial.starts_without():
-        untried.mark(root)
+        rollback.mark(root)
         apply(prepared.plan)
         return _starts_neither(outcome.looked, alone)
     raise InputError(
@@ -86,7 +83,7 @@ def _tried(prepared: Prepared) -> Outcome:
 
 def _take_back(prepared: Prepared) -> None:
     roll_back(prepared.plan)
-    untried.unmark(prepared.target.root)
+    rollback.unmark(prepared.target.root)
 
 
 def _run(trial: Trial, before: dict[str, Any]) -> Outcome:
@@ -172,7 +169,7 @@ def try_again(prepared: Prepared) -> Outcome:
         trial = _trial(prepared)
         outcome = trial if isinstance(trial, Outcome) else trial.run(None)
         if outcome.is_verified:
-            untried.unmark(root)
+            rollback.unmark(root)
         if outcome.kind in {"verified", "untried"}:
             return outcome
         if alone := _taken_out(prepared, trial):
@@ -210,12 +207,12 @@ def verify_by_hand(prepared: Prepared, app_name: str | None) -> Outcome:
     if prepared.package.is_new:
         raise InputError("the project has no scheduler yet", hint="targcc-gen patch puts it in.")
     entry = entry_by_name(prepared.target, app_name)
-    found = replace(prepared, target=replace(prepared.target, entry=entry))
-    trial = _trial(found)
+    named = replace(prepared, target=replace(prepared.target, entry=entry))
+    trial = _trial(named)
     outcome = trial if isinstance(trial, Outcome) else trial.run(None)
     if outcome.is_verified:
-        untried.unmark(prepared.target.root)
+        rollback.unmark(prepared.target.root)
     if outcome.kind in {"verified", "untried"}:
         return outcome
     before = trial.before() if isinstance(trial, Trial) else None
-    raise InputError(outcome.text, hint=_otherwise(found, outcome, before))
+    raise InputError(outcome.text, hint=_otherwise(named, outcome, before))

@@ -1,4 +1,4 @@
-"""Which package the scheduler lives in: that of the project's spec, or a new one beside the app's code."""
+"""The package that the scheduler is put in: that of the project's spec, or a new one beside the app's code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import package_problem
-from targcc_gen.patch.app.layout import SPEC, Layout
+from targcc_gen.patch.layout import SPEC, Layout
 
 if TYPE_CHECKING:
     from targcc_gen.render.tree import TreeFile
@@ -75,13 +75,15 @@ def find_target_package(
             f"{SPEC} says scheduler: {spec.scheduler}",
             hint=f"switch with: targcc-gen scheduler {scheduler}",
         )
-    found = TargetPackage(spec.project.package, layout.root / (spec.project.inside or "src"), spec)
-    if not (found.folder / "scheduler.py").is_file():
+    package = TargetPackage(
+        spec.project.package, layout.root / (spec.project.inside or "src"), spec
+    )
+    if not (package.folder / "scheduler.py").is_file():
         raise InputError(
-            f"{SPEC} asks for a scheduler in {found.folder.relative_to(layout.root).as_posix()}, but it is not there",
+            f"{SPEC} asks for a scheduler in {package.folder.relative_to(layout.root).as_posix()}, but it is not there",
             hint="Run targcc-gen regenerate first.",
         )
-    return found
+    return package
 
 
 def _new_package(layout: Layout, pyproject: dict[str, Any], scheduler: str) -> TargetPackage:
@@ -155,10 +157,10 @@ def new_files(package: TargetPackage, root: Path) -> tuple[list[TreeFile], list[
     from targcc_gen.render import render_project
 
     init = package.folder / "__init__.py"
-    theirs = init.relative_to(root).as_posix() if init.exists() else None
+    own_init = init.relative_to(root).as_posix() if init.exists() else None
     files = list(render_project(package.spec))
-    return [file for file in files if file.path != theirs], [
-        file for file in files if file.path == theirs
+    return [file for file in files if file.path != own_init], [
+        file for file in files if file.path == own_init
     ]
 
 

@@ -1,4 +1,4 @@
-"""Take the scheduler out of an app again, and out of the project when nobody has used it since."""
+"""Remove the scheduler from an app, and from the project when nobody has used it since."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from targcc_gen.declare.dependency import undeclare
-from targcc_gen.declare.needed import needed, published
-from targcc_gen.declare.texts import Texts
-from targcc_gen.folders import remove_left
-from targcc_gen.patch.app.layout import SPEC
-from targcc_gen.patch.app.source import Source
-from targcc_gen.patch.check import untried
-from targcc_gen.patch.edit.unwiring import unwire
-from targcc_gen.patch.edit.wiring import Wiring
+from targcc_gen.dependencies.declare import Texts, undeclare
+from targcc_gen.dependencies.dependency import app_dependencies, index_dependency
+from targcc_gen.patch import rollback
+from targcc_gen.patch.app_file import Source
+from targcc_gen.patch.detect import detect_lines
+from targcc_gen.patch.layout import SPEC
 from targcc_gen.patch.rollback import remove_lock
 from targcc_gen.patch.target_package import OWN_PACKAGE
-from targcc_gen.patch.wired import at_its_lines
+from targcc_gen.patch.wiring import Wiring, unwire
 from targcc_gen.render.package import SOURCE_TREE
 from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
+from targcc_gen.sync.disk import remove_left
 from targcc_gen.sync.lock import digest
-from targcc_gen.sync.merging.text import plain
+from targcc_gen.sync.merge import plain
 
 if TYPE_CHECKING:
-    from targcc_gen.patch.find import Target
+    from targcc_gen.patch.detect import Target
     from targcc_gen.spec import Spec
 
 _LONG = 2000
@@ -76,9 +74,9 @@ def prepare_undo(target: Target) -> Undone:
     """
     spec = _spec(target.root)
     for module in _modules(target, spec):
-        target, _ = at_its_lines(target, module)
+        target, _ = detect_lines(target, module)
     data = _without(target, spec)
-    lock = _ours(Lock.load(target.root), spec)
+    lock = _patch_lock(Lock.load(target.root), spec)
     made_by_patch = spec is not None and spec.project.inside is not None
     stays = _used(target, spec, lock) if spec is not None and made_by_patch else ""
     whole = made_by_patch and not stays
@@ -125,7 +123,7 @@ def finish_undo(undone: Undone) -> None:
         for change in plan.changes:
             if change.after is None:
                 remove_left(plan.root, plan.root / change.path)
-    untried.unmark(plan.root)
+    rollback.unmark(plan.root)
     if undone.whole:
         remove_lock(plan)
 
@@ -138,7 +136,7 @@ def _spec(root: Path) -> Spec | None:
     return load_spec(root / SPEC)
 
 
-def _ours(lock: Lock, spec: Spec | None) -> Lock:
+def _patch_lock(lock: Lock, spec: Spec | None) -> Lock:
     """The lock without the app's own `__init__.py`, which it knows but which no patch wrote."""
     if spec is None or spec.project.package == OWN_PACKAGE:
         return lock
@@ -167,9 +165,9 @@ def _undeclared(root: Path, spec: Spec | None, lock: Lock) -> Iterator[tuple[str
     """Path, bytes and new bytes of each file that declares what the scheduler comes in, or runs on."""
     texts = Texts(root)
     if spec is not None:
-        undeclare(texts, needed(spec))
+        undeclare(texts, app_dependencies(spec))
     for path, entry in lock.entries.items():
-        undeclare(texts, [published(one) for one in entry.added], path)
+        undeclare(texts, [index_dependency(requirement) for requirement in entry.added], path)
     return texts.changes()
 
 
@@ -227,7 +225,7 @@ def _removed_lines(before: bytes, after: bytes) -> tuple[tuple[int, str], ...]:
     )
 
 
-def _shared(one: list[bytes], other: list[bytes]) -> int:
+def _shared(left: list[bytes], other: list[bytes]) -> int:
     """How many lines two texts begin with in common."""
-    pairs = zip(one, other, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    pairs = zip(left, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(left), len(other)))

@@ -1,5 +1,5 @@
-"""A file of any format becomes rows: whatever wrote the export, everything after this reads the same.
+"""Read files of any format as rows, the same for everything after.
 
-`text` finds a file's encoding, `exports` chooses the reader, `rows` and `cells` are what comes out. What tables a caller looks for it
-says by a `tables.KnownTables`; no reader knows a scheduler.
+`text` detects a file's encoding, `exports` chooses the reader, `rows` has the result. A caller names the tables it looks for by
+`KnownTables`; no reader knows a scheduler.
 """

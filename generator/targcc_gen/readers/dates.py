@@ -1,4 +1,4 @@
-"""Dates written as text: which orders of day, month and year a text can have, and the date that follows from an order.
+"""Dates as text: the orders of day, month and year that a text allows, and the date in an order.
 
 ``07/11/2016`` is 7 November or 11 July. Only another cell of the same file, the session of a script or a person can tell.
 """
@@ -56,10 +56,10 @@ def read_date(text: str, orders: Collection[str] = EVERY_ORDER) -> datetime:
         ValueError: The text is no date in any of the orders.
     """
     text = text.strip()
-    if found := _NUMBERS.fullmatch(text):
-        dates = _dates(found, orders)
+    if match := _NUMBERS.fullmatch(text):
+        dates = _dates(match, orders)
         if len(set(dates.values())) > 1:
-            usual = _usual_order(found)
+            usual = _usual_order(match)
             if usual not in dates:
                 raise AmbiguousDateError(text, dates)
             return dates[usual]
@@ -72,17 +72,17 @@ def read_date(text: str, orders: Collection[str] = EVERY_ORDER) -> datetime:
 
 def orders_of(text: str) -> frozenset[str] | None:
     """The orders in which a text is a date; ``None`` where its order does not matter: it spells its month, or begins with its year."""
-    found = _NUMBERS.fullmatch(text.strip())
-    if found is None:
+    match = _NUMBERS.fullmatch(text.strip())
+    if match is None:
         return None
     try:
-        dates = _dates(found, EVERY_ORDER)
+        dates = _dates(match, EVERY_ORDER)
     except ValueError:
         return None
     return frozenset(dates)
 
 
-def _dates(found: re.Match[str], orders: Collection[str]) -> dict[str, datetime]:
+def _dates(match: re.Match[str], orders: Collection[str]) -> dict[str, datetime]:
     """The date in each order in which there is one.
 
     Raises:
@@ -91,51 +91,51 @@ def _dates(found: re.Match[str], orders: Collection[str]) -> dict[str, datetime]
     dates: dict[str, datetime] = {}
     for order in sorted(orders):
         try:
-            dates[order] = _in_order(found, order)
+            dates[order] = _in_order(match, order)
         except ValueError:
             continue
     if not dates:
         shown = " or ".join(sorted(orders))
-        raise ValueError(f'"{found[0]}" is no date in the order {shown}')
-    if len(found[4]) > len("yy") and len(dates) > 1:  # a file of years in front has none behind
+        raise ValueError(f'"{match[0]}" is no date in the order {shown}')
+    if len(match[4]) > len("yy") and len(dates) > 1:  # a file of years in front has none behind
         dates.pop("ymd", None)
     return dates
 
 
-def _in_order(found: re.Match[str], order: str) -> datetime:
+def _in_order(match: re.Match[str], order: str) -> datetime:
     """The date in an order; a year of four digits stays where it stands, as SQL Server reads it."""
-    first, second, third = int(found[1]), int(found[3]), int(found[4])
+    first, second, third = int(match[1]), int(match[3]), int(match[4])
     parts = dict(zip(order, (first, second, third), strict=True))
-    if len(found[4]) > len("yy"):
+    if len(match[4]) > len("yy"):
         day_first = order.index("d") < order.index("m")
         day, month = (first, second) if day_first else (second, first)
         parts = {"d": day, "m": month, "y": third}
     else:
         parts["y"] += 1900 if parts["y"] >= _PIVOT else 2000
-    return _at(parts["y"], parts["m"], parts["d"], found.groups()[4:9])
+    return _at(parts["y"], parts["m"], parts["d"], match.groups()[4:9])
 
 
 def usual_order(text: str) -> str | None:
     """The order that a text most likely has by its form: dots with a year of four digits, or AM and PM; ``None``: its form says nothing."""
-    found = _NUMBERS.fullmatch(text.strip())
-    return _usual_order(found) if found else None
+    match = _NUMBERS.fullmatch(text.strip())
+    return _usual_order(match) if match else None
 
 
-def _usual_order(found: re.Match[str]) -> str | None:
-    if found[2] == ".":
-        return "dmy" if len(found[4]) > len("yy") else None
-    return "mdy" if found[9] else None
+def _usual_order(match: re.Match[str]) -> str | None:
+    if match[2] == ".":
+        return "dmy" if len(match[4]) > len("yy") else None
+    return "mdy" if match[9] else None
 
 
 def _spelled(text: str) -> datetime:
     for pattern in (_YEAR_FIRST, _COMPACT):
-        if found := pattern.fullmatch(text):
-            year, month, day = (int(part) for part in found.groups()[:3])
-            return _at(year, month, day, found.groups()[3:8])
-    if found := _MONTH_FIRST.fullmatch(text):
-        return _at(int(found[3]), _month(found[1]), int(found[2]), found.groups()[3:8])
-    if found := _DAY_MONTH.fullmatch(text):
-        return _at(int(found[3]), _month(found[2]), int(found[1]), found.groups()[3:8])
+        if match := pattern.fullmatch(text):
+            year, month, day = (int(part) for part in match.groups()[:3])
+            return _at(year, month, day, match.groups()[3:8])
+    if match := _MONTH_FIRST.fullmatch(text):
+        return _at(int(match[3]), _month(match[1]), int(match[2]), match.groups()[3:8])
+    if match := _DAY_MONTH.fullmatch(text):
+        return _at(int(match[3]), _month(match[2]), int(match[1]), match.groups()[3:8])
     raise ValueError(f'"{text}" is no date that can be read')
 
 

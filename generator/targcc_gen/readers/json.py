@@ -1,4 +1,4 @@
-"""Rows of JSON: an array of rows, tables by name, one row a line, or what ``FOR JSON`` gives, cut into lines of 2,033 letters."""
+"""Rows of JSON: an array, tables by name, one row a line, or ``FOR JSON`` cut into lines of 2,033 characters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from targcc_gen.errors import InputError
-from targcc_gen.readers.rows import Item, Remark, RemarkKind, Row, Value
-from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Row, Value
 
 _FOR_JSON = re.compile(r"\s*\"?JSON_F52E2B61-[0-9A-Fa-f-]+\"?[ \t]*\r?\n(?:-+[ \t]*\r?\n)?")
 _FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*\Z")
@@ -140,8 +139,8 @@ class _Walk:
             raise self._wrong(at, "nested too deeply") from None
 
     def _skip(self, at: int) -> int:
-        found = _BLANK.match(self._text, at)
-        return found.end() if found else at
+        match = _BLANK.match(self._text, at)
+        return match.end() if match else at
 
     def _line_of(self, at: int) -> int:
         self._line += self._text.count("\n", self._counted, at)

@@ -1,4 +1,4 @@
-"""An exported file as text: which encoding it is in, found without asking. Binary files are refused in words."""
+"""The text of an exported file: detect its encoding, refuse binary files."""
 
 from __future__ import annotations
 
@@ -231,11 +231,11 @@ def _lines_beyond_utf8(stream: BinaryIO) -> bytes | None:
 
 
 def _strange_lines(stream: BinaryIO) -> bytes:
-    found = io.BytesIO()
-    while found.tell() < _GUESS_BYTES and (line := stream.readline(_SAMPLE)):
+    lines = io.BytesIO()
+    while lines.tell() < _GUESS_BYTES and (line := stream.readline(_SAMPLE)):
         if not line.isascii():
-            found.write(line)
-    return found.getvalue()
+            lines.write(line)
+    return lines.getvalue()
 
 
 def _code_page(sample: bytes, likely: str) -> str:

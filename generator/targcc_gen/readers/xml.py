@@ -1,4 +1,4 @@
-"""Rows of ``FOR XML RAW`` or ``AUTO``, with attributes or ELEMENTS; there may be no root element."""
+"""Rows of ``FOR XML RAW`` or ``AUTO``, with attributes or ELEMENTS; a root element is optional."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import PurePath
 from xml.parsers import expat
 
 from targcc_gen.errors import InputError
-from targcc_gen.readers.rows import Item, Row, Value
-from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.rows import Item, KnownTables, Row, Value
 
 _FOR_XML = re.compile(r"\s*XML_F52E2B61-[0-9A-Fa-f-]+[ \t]*\r?\n(?:-+[ \t]*\r?\n)?")
 _FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*\Z")
@@ -95,4 +94,4 @@ class _Reader:
 
 def _name(name: str) -> str:
     """A column's name; XML writes a blank as ``_x0020_``."""
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), name).lower()
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name).lower()

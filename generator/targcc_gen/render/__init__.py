@@ -1,11 +1,11 @@
-"""From a spec to a tree of files, in memory: copier renders the project's template, Jinja2 and black its jobs."""
+"""Render a spec into a tree of files in memory: copier renders the project's template, Jinja2 and black its jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from targcc_gen.render.tree import JobMove, Owner, Tree, TreeFile
+from targcc_gen.render.tree import JobMove, Owner, Tree, TreeFile, embedded, layout_of
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
@@ -35,9 +35,8 @@ def render_project(
     Raises:
         InputError: A job does not fit its blueprint.
     """
-    from targcc_gen.render.embedded import layout_of
     from targcc_gen.render.project import render_template, spec_files
-    from targcc_gen.render.team.overlay import pins
+    from targcc_gen.render.team import pins
 
     files = [*render_template(spec), *spec_files(spec, spec_text)]
     for done, key in enumerate(spec.jobs, start=1):
@@ -67,7 +66,7 @@ def render_job(spec: Spec, key: str) -> tuple[TreeFile, ...]:
 
 def job_paths(spec: Spec, key: str) -> tuple[str, ...]:
     """Where a job's module and its test are, without rendering them."""
-    from targcc_gen.render.job.jobs import module_path, test_path
+    from targcc_gen.render.jobs import module_path, test_path
 
     empty = [
         TreeFile(path, b"", Owner.SCAFFOLD) for path in (module_path(spec, key), test_path(key))
@@ -85,7 +84,7 @@ def job_moves(spec: Spec) -> tuple[JobMove, ...]:
 
 
 def _job_files(spec: Spec, key: str) -> tuple[TreeFile, ...]:
-    from targcc_gen.render.job.jobs import job_files
+    from targcc_gen.render.jobs import job_files
 
     return job_files(spec, key)
 
@@ -94,6 +93,5 @@ def _placed(files: list[TreeFile] | tuple[TreeFile, ...], spec: Spec) -> list[Tr
     """The files where they belong: in an app that was there before, or in a project of their own."""
     if spec.project.inside is None:
         return list(files)
-    from targcc_gen.render.embedded import embedded
 
     return embedded(files, spec)

@@ -1,4 +1,4 @@
-"""Text as a literal of the language it lands in: the only way by which text from a spec reaches a file."""
+"""Texts as literals of the language they land in: the only way from a spec's text into a file."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def yamlstr(text: str) -> str:
 def _json_string(text: str) -> str:
     """A JSON string, which TOML and YAML read too: what does not print is escaped, and nothing needs a surrogate pair."""
     quoted = json.dumps(text, ensure_ascii=False)
-    return _HIDDEN.sub(lambda found: _unicode_escape(found[0]), quoted)
+    return _HIDDEN.sub(lambda match: _unicode_escape(match[0]), quoted)
 
 
 def _unicode_escape(character: str) -> str:
@@ -143,7 +143,7 @@ _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 def mdtext(text: str) -> str:
     """Text of one paragraph of Markdown, in which nothing is markup, a link or HTML."""
     line = " ".join("".join(c if is_visible(c) else " " for c in text).split())
-    escaped = _MARKDOWN.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), line)
+    escaped = _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), line)
     begins = _AT_THE_START.match(escaped)
     if begins is None:
         return escaped

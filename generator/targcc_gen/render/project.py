@@ -1,10 +1,10 @@
-"""The project's own files: the copier template in `templates/project/`, and what is made from the spec itself."""
+"""Render the project's own files: the copier template in `templates/project/`, and files made from the spec itself."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -12,15 +12,54 @@ from typing import TYPE_CHECKING, Any
 
 from targcc_gen import assets
 from targcc_gen.render import vendor, wheel
-from targcc_gen.render.earlier import earlier_texts
-from targcc_gen.render.origin import origin_of
-from targcc_gen.render.owners import is_inherited, owner_of, summary_of
-from targcc_gen.render.package import DISTRIBUTION, SOURCE_TREE
-from targcc_gen.render.team.overlay import overlaid
-from targcc_gen.render.tree import TreeFile
+from targcc_gen.render.package import DISTRIBUTION, SOURCE_TREE, origin_of
+from targcc_gen.render.team import overlaid
+from targcc_gen.render.tree import TreeFile, is_inherited, owner_of, summary_of
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
+
+
+# Texts that earlier releases wrote into people's files.
+# Their locks kept no text of these files to merge against, only its checksum. The folder `older` has the texts, release by release: `.txt`
+# word for word, `.jinja` to be rendered as that release did.
+
+_FOLDER = Path(__file__).with_name("older")
+_IN_PACKAGE = {"main.py", "services.py"}
+
+
+def earlier_texts(spec: Spec) -> dict[str, tuple[bytes, ...]]:
+    """The texts by the path of the file in a project of its own, the latest release's last."""
+    result: dict[str, tuple[bytes, ...]] = {}
+    for template in sorted(_FOLDER.glob("*/*")):
+        name = template.name.removesuffix(template.suffix)
+        path = f"src/{spec.project.package}/{name}" if name in _IN_PACKAGE else name
+        source = template.read_text(encoding="utf-8")
+        text = _rendered(source, spec) if template.suffix == ".jinja" else source
+        result[path] = (*result.get(path, ()), text.encode())
+    return result
+
+
+def _rendered(source: str, spec: Spec) -> str:
+    project = spec.project
+    return _template(source)(
+        project=project.model_dump(), package=project.package, database=spec.database
+    )
+
+
+@cache
+def _template(source: str) -> Callable[..., str]:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - it makes no HTML
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        extensions=["targcc_gen.render.jinja.Literals"],
+    )
+    return environment.from_string(source).render
+
+
+# Project files.
 
 
 def render_template(spec: Spec) -> list[TreeFile]:
@@ -30,7 +69,7 @@ def render_template(spec: Spec) -> list[TreeFile]:
     files = [_tree_file(path, content, package) for path, content in copied]
     earlier = earlier_texts(spec)
     files = [replace(file, earlier=earlier.get(file.path, ())) for file in files]
-    files += (_tree_file(*one, package) for one in _scheduler(spec))
+    files += (_tree_file(*scheduler_file, package) for scheduler_file in _scheduler(spec))
     return overlaid(files, spec, template_data(spec))
 
 
@@ -57,7 +96,7 @@ def spec_files(spec: Spec, text: str | None) -> list[TreeFile]:
 
 @cache
 def _schema() -> bytes:
-    from targcc_gen.spec.docs.schema import spec_schema
+    from targcc_gen.spec.json_schema import spec_schema
 
     return (json.dumps(spec_schema(), indent=2, ensure_ascii=False) + "\n").encode()
 
@@ -120,7 +159,7 @@ def _copy(template: Path, data: dict[str, Any], target: Path) -> None:
     import copier
     from plumbum import local
 
-    from targcc_gen.render.jinja_ext import reusing_templates
+    from targcc_gen.render.jinja import reusing_templates
 
     # Without git on its path copier does not ask git about every file it writes; `target` is no repository.
     with local.env(PATH=""), reusing_templates():

@@ -1,12 +1,18 @@
-"""Every file a project asks for, in memory."""
+"""The tree: every file of a project in memory, with its owner."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from targcc_gen.spec import Spec
+
+
+# Tree and files.
 
 LOCK_PATH = ".targcc/lock.jsonl"
 PENDING_PATH = ".targcc/pending"
@@ -201,3 +207,116 @@ def path_problem(path: str) -> str | None:
     if any(path == name or path.startswith(f"{name}/") for name in _RESERVED):
         return "is not a file of the project but of its tools"
     return None
+
+
+# Owners of files, by path.
+
+# What people write their own things into. `{package}` is the project's import name; a name ending in "/" is a folder.
+_YOURS = (
+    ".dockerignore",
+    ".env.example",
+    ".gitattributes",
+    ".gitignore",
+    "Dockerfile",
+    "README.md",
+    "compose.yaml",
+    "pyproject.toml",
+    "requirements.lock",
+    "src/{package}/__init__.py",
+    "src/{package}/jobs/",
+    "src/{package}/main.py",
+    "src/{package}/py.typed",
+    "src/{package}/services.py",
+    "targcc.yaml",
+    "tests/conftest.py",
+    "tests/jobs/",
+)
+
+# What a project would otherwise get only once, or where a conflict would be in the way of an upgrade of the code:
+# dependencies, settings of tools, containers, CI. Jobs and tests are left alone.
+_INHERITED = (
+    ".dockerignore",
+    ".env.example",
+    ".gitattributes",
+    ".github/workflows/ci.yml",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    "Dockerfile",
+    "README.md",
+    "compose.yaml",
+    "pyproject.toml",
+    "requirements.lock",
+    "src/{package}/main.py",
+    "src/{package}/services.py",
+)
+
+_SUMMARIES = {
+    "src/{package}/main.py": "the FastAPI app",
+    "src/{package}/services.py": "the services that jobs use",
+    "src/{package}/scheduler.py": "settings from targcc.yaml; the scheduler itself is the dependency targcc-scheduler",
+    "targcc.yaml": "jobs and settings of this project",
+}
+
+
+def owner_of(path: str, package: str) -> Owner:
+    """The owner of a file at `path` of a project of its own."""
+    for pattern in _YOURS:
+        place = pattern.format(package=package)
+        if path == place or (place.endswith("/") and path.startswith(place)):
+            return Owner.SCAFFOLD
+    return Owner.MANAGED
+
+
+def is_inherited(path: str, package: str) -> bool:
+    """Whether a file follows the generator where that can be merged."""
+    return path in {pattern.format(package=package) for pattern in _INHERITED}
+
+
+def summary_of(path: str, package: str) -> str:
+    """A few words about a file that newcomers should know of, or nothing."""
+    if path.startswith("migrations/scheduler."):
+        return "the scheduler's tables, for review"
+    for pattern, summary in _SUMMARIES.items():
+        if path == pattern.format(package=package):
+            return summary
+    return ""
+
+
+# Paths of a project inside an existing app.
+
+_NESTED = ("jobs/",)
+_SINGLE = ("scheduler.py", "services.py", "__init__.py")
+_KEPT = ("targcc.yaml", ".targcc/", "vendor/")
+
+
+def embedded(files: Iterable[TreeFile], spec: Spec) -> list[TreeFile]:
+    """The scheduler, the jobs and their services, and the spec; nothing of what an app has itself."""
+    result = []
+    for file in files:
+        path = embedded_path(file.path, spec)
+        if path is not None:
+            test_of = embedded_path(file.test_of, spec) if file.test_of else ""
+            result.append(replace(file, path=path, test_of=test_of or ""))
+    return result
+
+
+def embedded_path(path: str, spec: Spec) -> str | None:
+    """Where a file of a whole project goes in the app's project; `None` for one that the app does without."""
+    package = spec.project.package
+    folder = _folder(spec)
+    code = path.removeprefix(f"src/{package}/")
+    if code != path:
+        return f"{folder}/{code}" if code.startswith(_NESTED) or code in _SINGLE else None
+    return path if path.startswith(_KEPT) else None
+
+
+def layout_of(spec: Spec) -> Layout:
+    """Where a project of its own, or the app that the scheduler went into, has the package."""
+    if spec.project.inside is None:
+        return Layout(f"src/{spec.project.package}")
+    return Layout(_folder(spec), f"{_folder(spec)}/migrations")
+
+
+def _folder(spec: Spec) -> str:
+    inside, package = spec.project.inside, spec.project.package
+    return package if inside in {None, "."} else f"{inside}/{package}"

@@ -1,4 +1,4 @@
-"""The scheduler of a project: the distribution `targcc-scheduler`, as a dependency or as its source tree in `vendor/`.
+"""The scheduler of a project: a dependency or a source tree in `vendor/`, and its configuration.
 
 The source tree is the distribution file by file, with one line more at the top of each file that names its owner. In both
 ways `src/<package>/scheduler.py` is the only file that is made for the project: it hands the scheduler the project's values.
@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen import assets
-from targcc_gen.render.job.formatting import LINE_LENGTH, formatted
+from targcc_gen.render.decorator import instant
 from targcc_gen.render.literals import pyliteral
-from targcc_gen.render.origin import Origin, origin_of
-from targcc_gen.render.package import DISTRIBUTION, PACKAGE, SOURCE_TREE, package_files
+from targcc_gen.render.package import (
+    DISTRIBUTION,
+    PACKAGE,
+    SOURCE_TREE,
+    Origin,
+    origin_of,
+    package_files,
+)
+from targcc_gen.render.python_source import LINE_LENGTH, formatted
 from targcc_gen.render.wheel import wheel_version
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from targcc_gen.spec import Spec
+    from targcc_gen.spec.models import FlowSpec, FlowStepSpec
+    from targcc_gen.spec.parts import EnvironmentSpec
+
+
+# Dependency and source tree.
 
 _OF_DISTRIBUTION = ("LICENSE", "README.md", "pyproject.toml")
 
@@ -150,7 +163,6 @@ def _configure(spec: Spec) -> str:
 
     defaults = spec.defaults
     timeout = None if defaults.timeout is None else format_duration(defaults.timeout)
-    from targcc_gen.render.environments import source, workers_of
 
     return f"""configure(
     Project(
@@ -163,7 +175,7 @@ def _configure(spec: Spec) -> str:
         retries={defaults.retries},
         backoff={pyliteral(format_duration(defaults.backoff))},
         timeout={pyliteral(timeout)},
-{_process_queues(spec)}{_queue_limits(spec)}{_ordering(spec)}{_calendars(spec)}{_told(spec)}{_flows(spec)}    ){_environments(spec)}
+{_process_queues(spec)}{_queue_limits(spec)}{_ordering(spec)}{_calendars(spec)}{_alerting(spec)}{_flows(spec)}    ){_environments(spec)}
 )
 """
 
@@ -172,25 +184,23 @@ def _environments(spec: Spec) -> str:
     """What is different where `TARGCC_ENVIRONMENT` names an environment; nothing where there are none."""
     if not spec.environments:
         return ""
-    from targcc_gen.render.environments import different
 
     shown = ", ".join(
-        f"{pyliteral(name)}: {different(spec, one)}" for name, one in spec.environments.items()
+        f"{pyliteral(name)}: {environment_source(spec, environment)}"
+        for name, environment in spec.environments.items()
     )
     return f",\n    environments={{{shown}}},"
 
 
 def _queue_limits(spec: Spec) -> str:
     """How many runs of a queue go on at once on all nodes; nothing is said where no queue has such a limit."""
-    limits = {name: one.concurrency for name, one in spec.queues.items() if one.concurrency}
+    limits = {name: queue.concurrency for name, queue in spec.queues.items() if queue.concurrency}
     shown = ", ".join(f"{pyliteral(name)}: {limit}" for name, limit in limits.items())
     return f"        queue_limits={{{shown}}},\n" if limits else ""
 
 
 def _ordering(spec: Spec) -> str:
     """What waiting counts in queues, and which of them share workers; nothing is said where there is none."""
-    from targcc_gen.render.environments import ordering_of, source
-
     return "".join(
         f"        {name}={source(values)},\n" for name, values in ordering_of(spec).items()
     )
@@ -198,32 +208,28 @@ def _ordering(spec: Spec) -> str:
 
 def _calendars(spec: Spec) -> str:
     """The calendars, and which of them hold a whole queue; nothing is said where there are none."""
-    from targcc_gen.render.environments import source
-
     queues = {
-        name: _said(queue, ("calendar", "on_holiday"))
+        name: _options_of(queue, ("calendar", "on_holiday"))
         for name, queue in spec.queues.items()
         if queue.calendar or queue.on_holiday
     }
     calendars = {
-        name: _said(calendar, type(calendar).model_fields)
+        name: _options_of(calendar, type(calendar).model_fields)
         for name, calendar in spec.calendars.items()
     }
     values = {"calendars": calendars, "queue_calendars": queues}
-    return "".join(f"        {name}={source(one)},\n" for name, one in values.items() if one)
+    return "".join(f"        {name}={source(value)},\n" for name, value in values.items() if value)
 
 
 def _flows(spec: Spec) -> str:
     """The flows; nothing is said where there are none."""
     if not spec.flows:
         return ""
-    from targcc_gen.render.environments import source
-    from targcc_gen.render.job.flows import flows_of
 
     return f"        flows={source(flows_of(spec))},\n"
 
 
-def _said(model: BaseModel, keys: Iterable[str]) -> dict[str, Any]:
+def _options_of(model: BaseModel, keys: Iterable[str]) -> dict[str, Any]:
     """What a part of the spec says."""
     return {key: value for key in keys if (value := getattr(model, key))}
 
@@ -234,11 +240,144 @@ def _process_queues(spec: Spec) -> str:
     return f"        process_queues={pyliteral(names)},\n" if names else ""
 
 
-def _told(spec: Spec) -> str:
+def _alerting(spec: Spec) -> str:
     """Who is told of what, for the project as a whole; nothing is said where the spec says nothing."""
-    from targcc_gen.spec.writing.dump import section_values
+    from targcc_gen.spec.dump import section_values
 
-    said = {"alerts": section_values(spec.alerts), "oncall": section_values(spec.oncall)}
+    sections = {"alerts": section_values(spec.alerts), "oncall": section_values(spec.oncall)}
     return "".join(
-        f"        {name}={pyliteral(values)},\n" for name, values in said.items() if values
+        f"        {name}={pyliteral(values)},\n" for name, values in sections.items() if values
     )
+
+
+# Overrides of an environment, as the scheduler takes them.
+
+
+def environment_source(spec: Spec, place: EnvironmentSpec) -> str:
+    """The arguments of `Project` that are other ones there, as the source of a dictionary.
+
+    Args:
+        spec: The project.
+        place: One of its environments.
+    """
+    arguments: dict[str, Any] = _set_values(place.defaults)
+    if place.queues or place.pools:
+        arguments |= _queues(spec, place)
+    options = {spec.stable_name(key): _set_values(job) for key, job in place.jobs.items()}
+    options |= {key: _set_values(flow) for key, flow in place.flows.items()}  # which a job starts
+    if options:
+        arguments["job_options"] = options
+    return source(arguments)
+
+
+def _queues(spec: Spec, place: EnvironmentSpec) -> dict[str, Any]:
+    queues = {
+        name: queue.model_copy(update=_changed(place.queues.get(name)))
+        for name, queue in spec.queues.items()
+    }
+    pools = {
+        name: pool.model_copy(update=_changed(place.pools.get(name)))
+        for name, pool in spec.pools.items()
+    }
+    changed = spec.model_copy(update={"queues": queues, "pools": pools})
+    return {
+        "queues": workers_of(changed),
+        **ordering_of(changed),
+        "queue_limits": {
+            name: queue.concurrency for name, queue in queues.items() if queue.concurrency
+        },
+        "process_queues": tuple(
+            name for name, queue in queues.items() if queue.isolation == "process"
+        ),
+    }
+
+
+def _changed(model: BaseModel | None) -> dict[str, Any]:
+    return {key: value for key, value in model or () if value is not None}
+
+
+def workers_of(spec: Spec) -> dict[str, int]:
+    """How many runs of each queue go on at once on a node, alone or with those of its pool."""
+    return {
+        name: spec.pools[queue.pool].workers if queue.pool else queue.workers
+        for name, queue in spec.queues.items()
+    }
+
+
+def ordering_of(spec: Spec) -> dict[str, Any]:
+    """What waiting counts in queues, and which of them share workers; nothing is said where there is none."""
+    aging = {
+        name: round(queue.aging.total_seconds())
+        for name, queue in spec.queues.items()
+        if queue.aging
+    }
+    pools = {
+        name: {
+            "workers": pool.workers,
+            "order": pool.order,
+            "queues": {
+                key: queue.weight or 1 for key, queue in spec.queues.items() if queue.pool == name
+            },
+        }
+        for name, pool in spec.pools.items()
+    }
+    return {key: value for key, value in (("queue_aging", aging), ("pools", pools)) if value}
+
+
+def _set_values(model: BaseModel) -> dict[str, Any]:
+    from targcc_gen.spec import format_duration
+
+    return {
+        key: format_duration(value) if isinstance(value, timedelta) else value
+        for key, value in model
+        if value is not None
+    }
+
+
+def source(value: Any) -> str:
+    """A value as Python source; a mapping in braces."""
+    if isinstance(value, dict):
+        return (
+            f"{{{', '.join(f'{pyliteral(key)}: {source(item)}' for key, item in value.items())}}}"
+        )
+    return pyliteral(value)
+
+
+# Flows, as the scheduler takes them.
+
+
+def flows_of(spec: Spec) -> dict[str, dict[str, Any]]:
+    """What `Project` is told of the flows."""
+    return {name: _flow(spec, flow) for name, flow in spec.flows.items()}
+
+
+def _flow(spec: Spec, flow: FlowSpec) -> dict[str, Any]:
+    from targcc_gen.spec import format_duration
+
+    misfire = flow.misfire
+    values = {
+        "cron": flow.cron,
+        "every": flow.every and format_duration(flow.every),
+        "at": flow.at and instant(flow.at),
+        "timezone": flow.timezone,
+        "display_name": flow.display_name,
+        "description": flow.description,
+        "queue": flow.queue,
+        "overlap": flow.overlap,
+        "unique": flow.unique,
+        "misfire": misfire.policy if misfire and misfire.policy != "run_once" else None,
+        "misfire_grace": format_duration(misfire.grace) if misfire and misfire.grace else None,
+        "calendar": flow.calendar,
+        "on_holiday": flow.on_holiday,
+        "paused": flow.paused,
+        "arguments": flow.arguments,
+        "steps": {name: _step(spec, step) for name, step in flow.steps.items()},
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def _step(spec: Spec, step: FlowStepSpec) -> dict[str, Any]:
+    values = {**dict(step), "job": spec.stable_name(step.job)}
+    if step.on == "success":
+        values["on"] = ""
+    return {key: value for key, value in values.items() if value}

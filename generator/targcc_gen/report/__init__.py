@@ -1,1 +1,1 @@
-"""What an import came to: a document for the people who decide, a summary for the terminal."""
+"""Report on an import: a document for those who decide, a summary for the terminal."""

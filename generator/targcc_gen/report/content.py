@@ -1,39 +1,187 @@
-"""Everything that a report says, as JSON has it; the other formats print it."""
+"""The content of a report, as JSON; the other formats print it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from targcc_scheduler.schedules.words import format_duration
 
 from targcc_gen import __version__
 from targcc_gen.evidence.findings import span
 from targcc_gen.evidence.model import Evidence, Weighed
 from targcc_gen.parity import compare
-from targcc_gen.parity.compare import Difference
-from targcc_gen.render.job.jobs import schedule_words
-from targcc_gen.report.load import load_by_hour
-from targcc_gen.report.outcome import job_outcome
-from targcc_gen.report.questions import advice, questions
-from targcc_gen.report.runners import described_queues, shown
-from targcc_gen.report.verdicts import Standing, Standings, asked, evidence_of, standings
+from targcc_gen.parity.compare import RunnerQueue, runner_queues
+from targcc_gen.parity.shapes import Difference
+from targcc_gen.readers import rows as reader_rows
+from targcc_gen.render.jobs import schedule_words
+from targcc_gen.report.verdicts import (
+    Standing,
+    Standings,
+    evidence_of,
+    load_by_hour,
+    owner_questions,
+    standings,
+)
+from targcc_gen.sources.c_job.tables import Shape, shape_of
 from targcc_gen.sources.model import Balance, Import, ImportedJob, OldJob
+from targcc_gen.spec import job_values
+
+# Outcome of every row, as ``--json`` prints it.
+
+
+def outcome(result: Import) -> dict[str, list[Any]]:
+    """Every row's end, and the warnings."""
+    return {
+        "jobs": [job_outcome(job) for job in result.jobs],
+        "inactive": [job_outcome(job) for job in result.inactive],
+        "rejected": [
+            {"file": rejection.file, "line": rejection.line, "reason": rejection.reason}
+            for rejection in result.rejected
+        ],
+        "warnings": list(result.warnings),
+    }
+
+
+def job_outcome(job: ImportedJob) -> dict[str, Any]:
+    """A job: where its row is, and what it says."""
+    place = {"key": job.key, "name": job.stable_name, "file": job.row.file, "line": job.row.line}
+    return place | {key: value for key, value in job_values(job.spec).items() if key != "name"}
+
+
+# Questions to the owner, and settings that the owner may want to change.
+
+_WEEKLY = (
+    "Was csTaskManager.vb changed in your copy? The original drops the weekday of Weekly, hangs at month ends and on 29 February, and counts"
+    " minutes and seconds from a run's start. --weekly says how your copy reads Weekly."
+)
+_CLAIM = (
+    "Does c_JobUpdateSetToInProcess write the start of a run into LastRunTime? The runner's source reads it so, and cycles are compared as"
+    " though it did; the procedure's text says it (sp_helptext)."
+)
+_ALWAYS_ON = (
+    "Is AlwaysOn set for each TaskManager, or does the Windows Task Scheduler start it? Then its jobs ran on that task's grid, not on their"
+    " own."
+)
+_POLLING = (
+    "Does TaskManager hold the cron text against the minute of the clock, or compute NextRun and wait until it has passed? They differ in the"
+    " nights when clocks change: --polling."
+)
+_ADVICE = (
+    "Retries: the old server had none, so the jobs say retries: 0. Raise it where a second attempt does no harm.",
+    "Timeouts: the old server stopped nothing, so the jobs have none. Give timeout: to those that must not hold up their queue.",
+    (
+        "After a downtime each job runs once, however late, as before (misfire: {policy: run_once, grace: none}). Give a grace to those that are"
+        " of no use later."
+    ),
+)
+_ONE_AT_A_TIME = (
+    "The jobs of one old runner wait for each other, as before. Widen a queue (workers, concurrency) where its jobs do not mind to run side by"
+    " side."
+)
+
+
+def questions(result: Import) -> list[str]:
+    """What the export does not say and the parity takes one way or the other."""
+    shapes = {shape_of(job.row.values.keys()) for job in result.all_jobs}
+    return list(_questions(shapes))
+
+
+def _questions(shapes: set[Shape | None]) -> Iterator[str]:
+    if Shape.CLASSIC in shapes:
+        yield from (_WEEKLY, _CLAIM, _ALWAYS_ON)
+    if Shape.CRON in shapes:
+        yield _POLLING
+
+
+def advice(result: Import) -> list[str]:
+    """What came over as the old server had it, and may be better otherwise."""
+    if not result.all_jobs:
+        return []
+    return [*_ADVICE, *([_ONE_AT_A_TIME] if result.queues else []), *_late(result)]
+
+
+def _late(result: Import) -> Iterator[str]:
+    """Whom ``ScanJobs`` told of jobs that were late, and what tells it here."""
+    limits: dict[str, int] = {}
+    for job in result.jobs:
+        if shape_of(job.row.values.keys()) is Shape.CLASSIC and job.old.managed:
+            seconds = max(reader_rows.readable(reader_rows.integer, job.row, "timeoutsec") or 0, 0)
+            limits[job.old.runner] = limits.get(job.old.runner, 0) + seconds
+    if not limits:
+        return
+    shown = [
+        f"{runner or 'no runner'}: {format_duration(timedelta(seconds=seconds))}"
+        for runner, seconds in sorted(limits.items())
+    ]
+    yield (
+        'Late jobs: ScanJobs mailed "Job Missed" once for each active row that was later than the sum of TimeOutSec of its runner\'s active'
+        f" rows ({', '.join(shown)}), whether SendAlarmOnMissed was set or not. No job here mails that it is late, since it runs however late. Where"
+        " somebody has to know, give it a grace (misfire: {policy: run_once, grace: 1h}) and alerts: {on: [failure, missed]}, or watch"
+        " targcc_job_last_success_timestamp_seconds of /metrics."
+    )
+
+
+# Old runners: their queues, and where one job at a time mattered.
+
+QUEUE_HEADINGS = ("Runner", "Queue", "At once", "Jobs", "Starts that meet another run")
+
+
+def queue_cells(queue: dict[str, Any]) -> Sequence[str]:
+    """A queue's row in a table."""
+    first = queue["first"]
+    meets = f"; first {first['at']}: {first['job']} and {first['other']}" if first else ""
+    counts = str(queue["workers"]), str(queue["jobs"]), f"{queue['meetings']:,}{meets}"
+    return queue["runner"], queue["queue"], *counts
+
+
+def described_queues(result: Import) -> list[dict[str, Any]]:
+    """Each old runner's queue, as JSON has it."""
+    return [_queue(queue, result.options.zone) for queue in runner_queues(result)]
+
+
+def _queue(queue: RunnerQueue, zone: ZoneInfo) -> dict[str, Any]:
+    """An old runner's queue, and where one at a time matters."""
+    first = queue.first
+    return {
+        "runner": queue.runner,
+        "queue": queue.queue,
+        "workers": queue.workers,
+        "jobs": queue.jobs,
+        "meetings": queue.meetings,
+        "longest_wait_seconds": round(queue.longest_wait.total_seconds()),
+        "first": (
+            {"at": shown(first.at.astimezone(zone)), "job": first.job.key, "other": first.other.key}
+            if first
+            else None
+        ),
+    }
+
+
+def shown(moment: datetime) -> str:
+    """A moment with its offset, as people read it: ``Wed 25 Nov 2026 02:00 +02:00``."""
+    offset = f"{moment:%z}"
+    return f"{moment:%a %d %b %Y %H:%M} {offset[:3]}:{offset[3:5]}"
+
+
+# Content.
 
 _NEXT_RUNS = 3
 _MINUTE = timedelta(minutes=1)
 
 
-def content(result: Import, found: Sequence[Difference], weighed: Weighed) -> dict[str, Any]:
+def content(result: Import, differences: Sequence[Difference], weighed: Weighed) -> dict[str, Any]:
     """What the report says.
 
     Args:
         result: The end of every row.
-        found: Where old and new schedules part.
+        differences: Where old and new schedules part.
         weighed: What the history says.
     """
     options = result.options
-    stand = standings(result, found, weighed)
+    stand = standings(result, differences, weighed)
     writer = _Jobs(result, weighed, stand)
     second = [writer.described(job) for job in result.second]
     return {
@@ -51,22 +199,22 @@ def content(result: Import, found: Sequence[Difference], weighed: Weighed) -> di
             "history": result.history.rows,
             "history_left_out": {why: rows.count for why, rows in result.history.left_out.items()},
         },
-        "balances": [_balance(one) for one in _balances(result)],
-        "standings": {one.value: stand.count(one) for one in Standing},
+        "balances": [_balance(item) for item in _balances(result)],
+        "standings": {item.value: stand.count(item) for item in Standing},
         "alive": weighed.alive.isoformat(" ", "minutes") if weighed.alive else None,
         "jobs": [writer.described(job) for job in result.jobs],
         "inactive": [writer.described(job) for job in result.inactive],
         "second": second,
         "rejected": [
-            {"file": one.file, "line": one.line, "name": one.name, "reason": one.reason}
-            for one in result.rejected
+            {"file": item.file, "line": item.line, "name": item.name, "reason": item.reason}
+            for item in result.rejected
         ],
         "parity": {
             "model": compare.MODEL,
             "until": compare.horizon(options.now).date().isoformat(),
             "compared": stand.compared,
             "same": stand.count(Standing.SAME),
-            "differ": [_difference(one, options.zone) for one in found],
+            "differ": [_difference(item, options.zone) for item in differences],
         },
         "queues": described_queues(result),
         "questions": questions(result),
@@ -87,12 +235,12 @@ def _balances(result: Import) -> list[Balance]:
     return [main, *result.companions]
 
 
-def _balance(one: Balance) -> dict[str, Any]:
+def _balance(balance: Balance) -> dict[str, Any]:
     return {
-        "table": one.table,
-        "read": one.read,
-        "ends": dict(one.ends),
-        "sum": sum(one.ends.values()),
+        "table": balance.table,
+        "read": balance.read,
+        "ends": dict(balance.ends),
+        "sum": sum(balance.ends.values()),
     }
 
 
@@ -141,7 +289,7 @@ class _Jobs:
             "evidence": _evidence(evidence),
             "mailed": {"to": list(old.mailed), "when": old.mail_rule},
             "touches": self._touches(job),
-            "questions": asked(standing, evidence, difference),
+            "questions": owner_questions(standing, evidence, difference),
         }
 
     def _side_by_side(self, old: OldJob, runs: Sequence[datetime]) -> dict[str, Any]:
@@ -168,15 +316,15 @@ class _Jobs:
         name = job.spec.procedure.replace("[", "").replace("]", "").casefold()
         routines = self._result.touches
         last = name.rpartition(".")[2]
-        near = [one for key, one in routines.items() if key.rpartition(".")[2] == last]
-        found = routines.get(name) or (near[0] if len(near) == 1 else None)
-        if found is None:
+        near = [routine for key, routine in routines.items() if key.rpartition(".")[2] == last]
+        routine = routines.get(name) or (near[0] if len(near) == 1 else None)
+        if routine is None:
             return None
         return {
-            "writes": list(found.writes),
-            "reads": list(found.reads),
-            "calls": list(found.calls),
-            "where": f"{found.file}:{found.line}",
+            "writes": list(routine.writes),
+            "reads": list(routine.reads),
+            "calls": list(routine.calls),
+            "where": f"{routine.file}:{routine.line}",
         }
 
 
@@ -208,16 +356,16 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "verdict": evidence.verdict.value,
         "text": evidence.text,
         "reading": evidence.reading,
-        "findings": [one.to_json() for one in evidence.findings],
+        "findings": [finding.to_json() for finding in evidence.findings],
     }
 
 
-def _difference(one: Difference, zone: ZoneInfo) -> dict[str, str]:
+def _difference(difference: Difference, zone: ZoneInfo) -> dict[str, str]:
     return {
-        "key": one.job.key,
-        "kind": one.kind,
-        "count": str(one.count),
-        "at": shown(one.at.astimezone(zone)),
-        "old": one.old,
-        "new": one.new,
+        "key": difference.job.key,
+        "kind": difference.kind,
+        "count": str(difference.count),
+        "at": shown(difference.at.astimezone(zone)),
+        "old": difference.old,
+        "new": difference.new,
     }

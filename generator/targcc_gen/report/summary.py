@@ -1,4 +1,4 @@
-"""What the command prints for people: what was read, how each row ended, what differs."""
+"""The summary on the terminal: rows read, their outcome, differences."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from targcc_gen.evidence.model import Weighed
-from targcc_gen.parity.compare import Difference
-from targcc_gen.parity.overlaps import runner_queues
+from targcc_gen.parity.compare import runner_queues
+from targcc_gen.parity.shapes import Difference
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.rows import KnownTables
 from targcc_gen.report.verdicts import Standing, Standings, evidence_of, standings
 from targcc_gen.sources.model import Import
 
@@ -32,7 +32,7 @@ _KINDS = {
 
 def lines(
     result: Import,
-    found: Sequence[Difference],
+    differences: Sequence[Difference],
     weighed: Weighed | None = None,
     *,
     report: str | None,
@@ -42,7 +42,7 @@ def lines(
 
     Args:
         result: The end of every row.
-        found: The jobs that differ from before.
+        differences: The jobs that differ from before.
         weighed: What the history says.
         report: The report's file, if one was written.
         hybrid: Whether the rows stay in ``c_Job``.
@@ -57,7 +57,9 @@ def lines(
     yield from _labelled("history", _evidence(result, weighed))
     if not hybrid:
         yield from _labelled("queues", _queues(result))
-    yield from _labelled("parity", _parity(result, found, weighed, reported=report is not None))
+    yield from _labelled(
+        "parity", _parity(result, differences, weighed, reported=report is not None)
+    )
     if report:
         yield from _labelled("report", [report])
 
@@ -108,8 +110,10 @@ def _hybrid(result: Import) -> list[str]:
 
 def _rejected(result: Import) -> list[str]:
     texts = [
-        f"{one.file}:{one.line}" + (f'  "{one.name}"' if one.name else "") + f"  {one.reason}"
-        for one in result.rejected
+        f"{rejection.file}:{rejection.line}"
+        + (f'  "{rejection.name}"' if rejection.name else "")
+        + f"  {rejection.reason}"
+        for rejection in result.rejected
     ]
     return _cut([printable(text) for text in texts], _MOST_REJECTED)
 
@@ -118,8 +122,8 @@ def _warnings(result: Import) -> list[str]:
     """The warnings; what is said of many jobs in the same words is said once."""
     alike: dict[str, list[str]] = {}
     for text in result.warnings:
-        found = _OF_A_JOB.fullmatch(text)
-        alike.setdefault(found["what"] if found else text, []).append(text)
+        match = _OF_A_JOB.fullmatch(text)
+        alike.setdefault(match["what"] if match else text, []).append(text)
     texts: list[str] = []
     for what, same in alike.items():
         many = len(same) > _FEW
@@ -134,10 +138,12 @@ def _warnings(result: Import) -> list[str]:
 def _queues(result: Import) -> list[str]:
     """The old runners' queues, and how often one at a time matters."""
     texts = []
-    for one in runner_queues(result):
-        at_once = "one at a time" if one.workers == 1 else f"{one.workers} at once"
-        met = f"{_count(one.meetings, 'start')} in five weeks would meet another run"
-        text = f"{one.queue}: {_count(one.jobs, 'job')} of runner {one.runner}, {at_once}; {met}"
+    for queue in runner_queues(result):
+        at_once = "one at a time" if queue.workers == 1 else f"{queue.workers} at once"
+        met = f"{_count(queue.meetings, 'start')} in five weeks would meet another run"
+        text = (
+            f"{queue.queue}: {_count(queue.jobs, 'job')} of runner {queue.runner}, {at_once}; {met}"
+        )
         texts.append(printable(text))
     return _cut(texts, _MOST_QUEUES)
 
@@ -151,17 +157,17 @@ def _cut(texts: list[str], most: int) -> list[str]:
 def _evidence(result: Import, weighed: Weighed) -> list[str]:
     """What the past runs say that the rows do not."""
     texts = [
-        f"{job.key}: {one.text}" + (f" → {one.chosen}" if one.chosen else "")
+        f"{job.key}: {finding.text}" + (f" → {finding.chosen}" if finding.chosen else "")
         for job in [*result.jobs, *result.inactive]
-        for one in evidence_of(job, weighed).findings
+        for finding in evidence_of(job, weighed).findings
     ]
     return _cut([printable(text) for text in texts], _MOST_WARNINGS)
 
 
 def _parity(
-    result: Import, found: Sequence[Difference], weighed: Weighed, *, reported: bool
+    result: Import, differences: Sequence[Difference], weighed: Weighed, *, reported: bool
 ) -> list[str]:
-    stand = standings(result, found, weighed)
+    stand = standings(result, differences, weighed)
     if not stand.compared:
         return []
     same, unseen = stand.count(Standing.SAME), stand.count(Standing.UNSEEN)
@@ -180,8 +186,12 @@ def _parity(
             f"{contradicted} against {'its' if contradicted == 1 else 'their'} history: the owner decides"
         )
     if count := stand.count(Standing.DIFFERS):
-        kinds = {one.kind: None for one in found if stand.by_key[one.job.key] is Standing.DIFFERS}
-        parts = [f"{_jobs_of(kind, found, stand)} {_KINDS.get(kind, kind)}" for kind in kinds]
+        kinds = {
+            difference.kind: None
+            for difference in differences
+            if stand.by_key[difference.job.key] is Standing.DIFFERS
+        }
+        parts = [f"{_jobs_of(kind, differences, stand)} {_KINDS.get(kind, kind)}" for kind in kinds]
         where = "see the report" if reported else "--report FILE.html shows when"
         differ = "1 differs" if count == 1 else f"{count} differ"
         texts.append(f"{differ}: {where} ({', '.join(parts)})")
@@ -190,9 +200,9 @@ def _parity(
     return texts
 
 
-def _jobs_of(kind: str, found: Sequence[Difference], stand: Standings) -> int:
+def _jobs_of(kind: str, differences: Sequence[Difference], stand: Standings) -> int:
     """How many jobs differ in a way, of those whose history does not say more."""
-    keys = {one.job.key for one in found if one.kind == kind}
+    keys = {difference.job.key for difference in differences if difference.kind == kind}
     return sum(stand.by_key[key] is Standing.DIFFERS for key in keys)
 
 

@@ -1,15 +1,20 @@
-"""How each job stands: theory and evidence in one word, and what its owner is asked."""
+"""Verdicts: parity and evidence of each job in one word, with the load by the hour."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from targcc_gen.evidence.model import Evidence, Verdict, Weighed
 from targcc_gen.evidence.weigh import place_of
-from targcc_gen.parity.compare import Difference
+from targcc_gen.parity.compare import schedule_of
+from targcc_gen.parity.shapes import Difference
 from targcc_gen.sources.model import SECOND, Import, ImportedJob
+
+# Verdicts.
 
 _EITHER_DAY = "day and weekday"
 _READINGS = {_EITHER_DAY, "calendar"}
@@ -49,7 +54,7 @@ class Standings:
 
     def count(self, standing: Standing) -> int:
         """How many jobs stand so."""
-        return sum(one is standing for key, one in self.by_key.items() if key not in self.second)
+        return sum(each is standing for key, each in self.by_key.items() if key not in self.second)
 
     @property
     def compared(self) -> int:
@@ -57,36 +62,42 @@ class Standings:
         return len(self.by_key) - len(self.second) - self.count(Standing.LOOSE)
 
 
-def unsettled(found: Sequence[Difference], weighed: Weighed) -> list[Difference]:
+def unsettled(differences: Sequence[Difference], weighed: Weighed) -> list[Difference]:
     """The differences that no history has settled: where it shows day AND weekday, that is how the old server read it."""
-    return [one for one in found if not _settled(one, evidence_of(one.job, weighed))]
+    return [
+        difference
+        for difference in differences
+        if not _settled(difference, evidence_of(difference.job, weighed))
+    ]
 
 
-def _settled(one: Difference, evidence: Evidence) -> bool:
+def _settled(difference: Difference, evidence: Evidence) -> bool:
     """Whether the history says how the old server read a schedule, where the difference is one of reading."""
-    if any(found.kind == "reading" and found.chosen for found in evidence.findings):
-        return one.kind in _READINGS
-    return one.kind == _EITHER_DAY and evidence.verdict is Verdict.AGREES
+    if any(finding.kind == "reading" and finding.chosen for finding in evidence.findings):
+        return difference.kind in _READINGS
+    return difference.kind == _EITHER_DAY and evidence.verdict is Verdict.AGREES
 
 
 def evidence_of(job: ImportedJob, weighed: Weighed) -> Evidence:
     """The evidence about a job; a second schedule has its first one's."""
-    found = weighed.of(place_of(job))
+    evidence = weighed.of(place_of(job))
     if job.old.id and job.old.id.endswith(SECOND):
         place = f"{job.row.place}#{job.old.id.removesuffix(SECOND)}#{job.old.name}"
-        found = weighed.of(place)
-    return found
+        evidence = weighed.of(place)
+    return evidence
 
 
-def standings(result: Import, found: Sequence[Difference], weighed: Weighed) -> Standings:
+def standings(result: Import, all_differences: Sequence[Difference], weighed: Weighed) -> Standings:
     """How every job stands.
 
     Args:
         result: The end of every row.
-        found: Where old and new part.
+        all_differences: Where old and new part.
         weighed: The evidence.
     """
-    differences = {one.job.key: one for one in reversed(found)}  # of each the first
+    differences = {
+        difference.job.key: difference for difference in reversed(all_differences)
+    }  # of each the first
     by_key = {
         job.key: _standing(job, evidence_of(job, weighed), differs=job.key in differences)
         for job in result.all_jobs
@@ -96,7 +107,9 @@ def standings(result: Import, found: Sequence[Difference], weighed: Weighed) -> 
 
 def _standing(job: ImportedJob, evidence: Evidence, *, differs: bool) -> Standing:
     if evidence.verdict is Verdict.CONTRADICTS:
-        followed = any(one.chosen for one in evidence.findings if one.kind in {"reading", "dead"})
+        followed = any(
+            finding.chosen for finding in evidence.findings if finding.kind in {"reading", "dead"}
+        )
         return Standing.FOLLOWED if followed else Standing.CONTRADICTED
     if differs:
         return Standing.DIFFERS
@@ -110,13 +123,105 @@ def _has_times(job: ImportedJob) -> bool:
     return job.spec.cron is not None or (job.spec.every is not None and job.spec.after is None)
 
 
-def asked(standing: Standing, evidence: Evidence, difference: Difference | None) -> list[str]:
+def owner_questions(
+    standing: Standing, evidence: Evidence, difference: Difference | None
+) -> list[str]:
     """What the owner of a job is asked before it is switched over."""
     texts = [
-        f"{one.text}{f': {one.chosen}' if one.chosen else ''}. Right?" for one in evidence.findings
+        f"{finding.text}{f': {finding.chosen}' if finding.chosen else ''}. Right?"
+        for finding in evidence.findings
     ]
     if difference is not None:
         texts.append(f"Old: {difference.old}; new: {difference.new}. Right?")
     if standing is Standing.UNSEEN:
         texts.append("Nothing tells when it ran. Does its schedule say what you expect?")
     return texts
+
+
+# Load of each hour of the day: before by the history, after by the new schedules.
+
+_BEFORE = timedelta(days=28)
+_AFTER = timedelta(days=14)
+_HOURS = 24
+_MOST = 30_000
+_DAY = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class Hour:
+    """One hour of the day: runs that begin in it and minutes that they take, both of a usual day."""
+
+    runs: float = 0.0
+    minutes: float = 0.0
+
+    def add(self, seconds: float | None, share: float) -> None:
+        """Count a run, or a part of one."""
+        self.runs += share
+        self.minutes += share * (seconds or 0) / 60
+
+    def to_json(self) -> dict[str, float]:
+        """The hour for a program."""
+        return {"runs": round(self.runs, 2), "minutes": round(self.minutes, 2)}
+
+
+def load_by_hour(result: Import, weighed: Weighed) -> dict[str, Any]:
+    """The load before and after, hour by hour.
+
+    Returns:
+        ``hours``: for each of 24 its ``before`` and ``after``; ``days``: how many days of history were counted, 0 for none.
+    """
+    before, days = _before(result, weighed)
+    after = _after(result, weighed)
+    return {
+        "days": days,
+        "hours": [
+            {"hour": hour, "before": before[hour].to_json(), "after": after[hour].to_json()}
+            for hour in range(_HOURS)
+        ],
+    }
+
+
+def _hours() -> list[Hour]:
+    return [Hour() for _ in range(_HOURS)]
+
+
+def _before(result: Import, weighed: Weighed) -> tuple[list[Hour], int]:
+    hours, alive = _hours(), weighed.alive
+    if alive is None:
+        return hours, 0
+    longest = 0
+    for job in [*result.jobs, *result.inactive]:
+        past = result.history.of(job.old.id, job.old.name)
+        runs = past.log.last(_MOST) if past else []
+        runs = [run for run in runs if alive - _BEFORE < run.started <= alive]
+        if runs:  # a job that is new has had fewer days
+            days = max(1, -((runs[0].started - alive) // _DAY))
+            longest = max(longest, days)
+            for run in runs:
+                hours[run.started.hour].add(run.seconds, 1 / days)
+    return hours, longest
+
+
+def _after(result: Import, weighed: Weighed) -> list[Hour]:
+    hours = _hours()
+    share = _DAY / _AFTER
+    for job in [*result.jobs, *(run for run in result.second if not run.spec.paused)]:
+        seconds = evidence_of(job, weighed).typical
+        if job.spec.every is not None and (job.spec.after is not None or job.spec.anchor is None):
+            for hour in hours:
+                hour.add(seconds, timedelta(hours=1) / job.spec.every)
+            continue
+        for moment in _next(result, job):
+            hours[moment.hour].add(seconds, share)
+    return hours
+
+
+def _next(result: Import, job: ImportedJob) -> Iterator[datetime]:
+    options = result.options
+    schedule = schedule_of(job.spec, options.zone)
+    if schedule is None:
+        return
+    start = options.now
+    moments = schedule.between(start, start + _AFTER, options.zone)
+    for moment, _ in zip(moments, range(_MOST), strict=False):
+        yield moment.astimezone(options.zone)

@@ -1,1 +1,1 @@
-"""Rows become jobs. Each old scheduler is a source of its own: a room with its tables and how its rows are read."""
+"""Turn rows of old schedulers into jobs. Each old scheduler has a folder."""

@@ -1,4 +1,4 @@
-"""What becomes of an old scheduler's rows, whichever scheduler it was: jobs, rejections, warnings, past runs."""
+"""The result of an import, whatever the old scheduler: jobs, rejections, warnings, past runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 from targcc_scheduler.schedules.classic import Weekly
 
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.readers.rows import Routine, Row
-from targcc_gen.readers.tables import KnownTables
-from targcc_gen.sources.past import RunLog
-from targcc_gen.spec import JobSpec
+from targcc_gen.readers.rows import Item, KnownTables, Routine, Row
+from targcc_gen.sources.past_runs import RunLog
+from targcc_gen.spec import JobSpec, Spec
+
+# Results.
 
 _FIRST_PLACES = 3
 SECOND = "+"
@@ -251,3 +252,34 @@ class Import:
     def all_jobs(self) -> list[ImportedJob]:
         """Jobs and inactive jobs, then second schedules."""
         return [*self.jobs, *self.inactive, *self.second]
+
+
+# The interface of an old scheduler.
+
+
+class LegacySource(Protocol):
+    """Turns the rows of one old scheduler's tables into jobs.
+
+    The readers are given ``tables`` and call ``take``; when all files are read, ``convert`` is called once.
+    """
+
+    @property
+    def tables(self) -> KnownTables:
+        """What the readers look for."""
+
+    def take(self, item: Item) -> None:
+        """Keep a row of these tables, or a remark about one or about a file as a whole."""
+
+    def convert(
+        self, files: Sequence[ExportFile], options: Options, *, project: Spec | None = None
+    ) -> Import:
+        """Bring every row of the main table to its end: a job, an inactive job, or a rejection with its reason.
+
+        Args:
+            files: What was read.
+            options: What the person decided.
+            project: The project that the jobs will join: its names are taken, its zone may differ.
+
+        Raises:
+            InputError: The ends do not add up to the rows that were read.
+        """

@@ -1,4 +1,4 @@
-"""The blueprints that a job may start out as, a team's among them, and the names that their `execute` has itself."""
+"""Names of blueprints, a team's included, and the parameters of their `execute`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, StrictStr, WithJsonSchema
 
 from targcc_gen import assets
-from targcc_gen.spec.value_errors import nearest, problem
+from targcc_gen.spec.errors import nearest, problem
 
 BLUEPRINTS = (
     "blank",
@@ -171,7 +171,7 @@ def _facts(blueprint: str) -> dict[str, Any]:
 def _own_facts(blueprint: str) -> dict[str, Any]:
     import yaml
 
-    if blueprint not in {one.name for one in assets.blueprints().iterdir()}:
+    if blueprint not in {folder.name for folder in assets.blueprints().iterdir()}:
         return {}
     path = assets.blueprints() / blueprint / "blueprint.yaml"
     facts: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

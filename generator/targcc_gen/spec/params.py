@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from targcc_gen.spec.value_errors import nearest, problem
+from targcc_gen.spec.errors import nearest, problem
 
 _Kind = TypeVar("_Kind")
 

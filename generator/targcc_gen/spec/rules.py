@@ -1,4 +1,4 @@
-"""What must hold between the keys of a spec: one schedule a job, queues that exist, names that differ.
+"""Rules between the keys of a spec: one schedule a job, queues that exist, names that differ.
 
 The rules read plain mappings, so that they find what they can in a spec whose single values are wrong too, and so that
 all errors are shown at once.
@@ -7,24 +7,435 @@ all errors are shown at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+from targcc_scheduler.features.flows.graph import problems
 
 from targcc_gen.names import key_of
-from targcc_gen.spec.blueprint_names import own_params, taken_names
-from targcc_gen.spec.calendars.rules import calendar_findings
-from targcc_gen.spec.findings import Finding, mapping
-from targcc_gen.spec.flows.rules import flow_findings
-from targcc_gen.spec.oncall.findings import RECIPIENTS, policy_findings
+from targcc_gen.spec.blueprint_names import BLUEPRINTS, current, own_params, taken_names
+from targcc_gen.spec.errors import RULE, Finding, mapping, nearest, problem
+from targcc_gen.spec.errors import Steps as ErrorsSteps
 from targcc_gen.spec.params import Param
-from targcc_gen.spec.pools.rules import pool_findings
-from targcc_gen.spec.ties.rules import SLOTS, chain_findings, place_findings, tie_findings
-from targcc_gen.spec.ties.values import INTERVALS, follows
-from targcc_gen.spec.value_errors import RULE, nearest, problem
+from targcc_gen.spec.values import INTERVALS, TIMED, follows, parents
 
 if TYPE_CHECKING:
     from targcc_gen.spec.models import Spec
+
+
+# Calendars.
+
+_NAMING = (
+    ("jobs", "calendar"),
+    ("flows", "calendar"),
+    ("queues", "calendar"),
+    ("calendars", "include"),
+)
+"""Where calendars are named: a section, and the key of each of its entries."""
+
+
+def calendar_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong with the names of calendars in a whole spec, in the shape of the YAML."""
+    if "extends" in spec:  # which may have the calendar: asked again when that is read too
+        return
+    known = list(mapping(spec.get("calendars")))
+    for section, key in _NAMING:
+        for name, holder in mapping(spec.get(section)).items():
+            for path, reference in _named(_value(holder, key), (section, name, key)):
+                if reference not in known:
+                    hint = (
+                        nearest(reference, known) or f"calendars has {', '.join(known) or 'none'}"
+                    )
+                    yield Finding(path, f'no calendar "{reference}"', hint)
+    includes = {
+        name: [reference for _, reference in _named(_value(calendar, "include"), ())]
+        for name, calendar in mapping(spec.get("calendars")).items()
+    }
+    for name in includes:
+        if _reaches(name, name, includes, set()):
+            path = ("calendars", name, "include")
+            yield Finding(path, f"calendar {name} includes itself", "take one of the steps out")
+
+
+def _named(
+    value: object, path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list | tuple):
+        yield from (
+            ((*path, place), item) for place, item in enumerate(value) if isinstance(item, str)
+        )
+
+
+def _reaches(start: str, wanted: str, includes: Mapping[str, list[str]], passed: set[str]) -> bool:
+    if start in passed:
+        return False
+    passed.add(start)
+    below = includes.get(start, [])
+    return wanted in below or any(_reaches(inner, wanted, includes, passed) for inner in below)
+
+
+def _value(holder: object, key: str) -> object:
+    return getattr(holder, key, None) if isinstance(holder, BaseModel) else mapping(holder).get(key)
+
+
+# Flows: jobs that exist, no step that waits for itself, readable expressions.
+
+_FLOW_SCHEDULES = ("cron", "every", "at")
+
+
+def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong with the flows of a whole spec, in the shape of the YAML."""
+    flows = mapping(spec.get("flows"))
+    jobs = {key_of(key): key for key in mapping(spec.get("jobs"))} if flows else {}
+    known = {*jobs, *(key_of(old) for old in mapping(spec.get("moved")))}
+    for name, flow in flows.items():
+        here = ("flows", str(name))
+        if key_of(name) in jobs:
+            hint = "rename one of them: a flow is started by a job of its name"
+            yield Finding(here, f'there is a job "{name}" too', hint, at="key")
+        schedules = [key for key in _FLOW_SCHEDULES if mapping(flow).get(key) is not None]
+        for extra in schedules[1:]:
+            message = f"flow {name} has both {schedules[0]} and {extra}"
+            yield Finding((*here, extra), message, "keep one of them", at="key")
+        yield from _unique(here, mapping(flow))
+        steps = mapping(mapping(flow).get("steps"))
+        for step, step_value in steps.items():
+            job = mapping(step_value).get("job")
+            if isinstance(job, str) and key_of(job) not in known:
+                hint = nearest(job, list(jobs)) or f"jobs has {', '.join(jobs) or 'none'}"
+                yield Finding((*here, "steps", str(step), "job"), f'no job "{job}"', hint)
+        if "steps" in mapping(flow):
+            yield from _steps(here, steps)
+
+
+def _unique(here: tuple[str, ...], flow: Mapping[str, Any]) -> Iterator[Finding]:
+    unique, arguments = flow.get("unique"), mapping(flow.get("arguments"))
+    names = [unique] if isinstance(unique, str) else unique
+    for name in names if isinstance(names, list | tuple) else ():
+        if isinstance(name, str) and name not in arguments:
+            hint = nearest(name, list(arguments)) or "name one of its arguments"
+            yield Finding((*here, "unique"), f'the flow has no argument "{name}"', hint)
+
+
+def _steps(here: tuple[str, ...], steps: Mapping[str, Any]) -> Iterator[Finding]:
+    for step_problem in problems(steps):
+        yield Finding(
+            (*here, "steps", *step_problem.path),
+            step_problem.message,
+            step_problem.hint or None,
+            at="key" if step_problem.at_key else "value",
+            column=step_problem.column,
+            length=step_problem.length,
+        )
+
+
+# `alerts` and `oncall`: everybody who is called is known, and somebody is told.
+
+_Placed = tuple[ErrorsSteps, Mapping[str, Any]]
+
+RECIPIENTS = ("email", "slack", "teams", "webhook", "other", "oncall")
+"""The keys that say who is told."""
+
+
+def policy_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong between the keys of `alerts` and `oncall`.
+
+    Args:
+        spec: The keys that are given, with values of any type.
+    """
+    alerts, oncall = mapping(spec.get("alerts")), mapping(spec.get("oncall"))
+    yield from _unknown_people(oncall)
+    for path, section in _recipient_sections(alerts):
+        if not any(section.get(key) for key in RECIPIENTS):
+            hint = "give email, slack, teams, webhook, other or oncall"
+            yield Finding(path, "nobody gets this", hint, at="key")
+    every: list[_Placed] = [(("alerts",), alerts), *_recipient_sections(alerts), *_of_jobs(spec)]
+    if not _list(oncall.get("rota")):
+        for path, section in every:
+            if section.get("oncall") is True:
+                hint = "say who, below oncall, rota"
+                yield Finding((*path, "oncall"), "nobody is on call", hint, at="key")
+    known = list(map(str, mapping(alerts.get("channels"))))
+    for path, section in every:
+        for name in mapping(section.get("other")):
+            if name not in known:
+                hint = nearest(str(name), known) or "name its class below alerts, channels"
+                yield Finding((*path, "other", name), f'no channel "{name}"', hint, at="key")
+
+
+def _unknown_people(oncall: Mapping[str, Any]) -> Iterator[Finding]:
+    people = list(map(str, mapping(oncall.get("people"))))
+    for number, shift in enumerate(_list(oncall.get("rota"))):
+        who = mapping(shift).get("who")
+        if isinstance(who, str) and who not in people:
+            hint = nearest(who, people) or "name them below oncall, people"
+            yield Finding(("oncall", "rota", number, "who"), f'no person "{who}"', hint)
+
+
+def _recipient_sections(alerts: Mapping[str, Any]) -> Iterator[_Placed]:
+    """The digest and the steps of the escalation."""
+    if alerts.get("digest") is not None:
+        yield ("alerts", "digest"), mapping(alerts["digest"])
+    for number, step in enumerate(_list(alerts.get("escalation"))):
+        yield ("alerts", "escalation", number), mapping(step)
+
+
+def _of_jobs(spec: Mapping[str, Any]) -> Iterator[_Placed]:
+    for key, job in mapping(spec.get("jobs")).items():
+        yield ("jobs", key, "alerts"), mapping(mapping(job).get("alerts"))
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+# Pools and the queues that share them.
+
+Steps = tuple[str, ...]
+
+
+def pool_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong with the pools of a whole spec, in the shape of the YAML."""
+    if "extends" in spec:  # which may have the pool: asked again when that is read too
+        return
+    pools, queues = _mapping(spec.get("pools")), _mapping(spec.get("queues"))
+    for name, queue in queues.items():
+        yield from _of_queue(("queues", str(name)), _set_values(queue), pools)
+    named = {_set_values(queue).get("pool") for queue in queues.values()}
+    for name in pools:
+        if name not in named:
+            hint = f"give a queue pool: {name}, or take it out"
+            yield Finding(("pools", str(name)), f'no queue is in pool "{name}"', hint, at="key")
+    for place, environment in _mapping(spec.get("environments")).items():
+        yield from _of_environment(
+            ("environments", str(place)), _mapping(environment), pools, queues
+        )
+
+
+def _of_queue(here: Steps, queue: Mapping[str, Any], pools: Mapping[str, Any]) -> Iterator[Finding]:
+    pool, name = queue.get("pool"), here[-1]
+    if pool is None:
+        if "weight" in queue:
+            message, hint = (
+                f"queue {name} has a weight and no pool",
+                "name its pool, or remove weight",
+            )
+            yield Finding((*here, "weight"), message, hint, at="key")
+        return
+    if pool not in pools:
+        yield _no_pool((*here, "pool"), str(pool), pools)
+        return
+    if "workers" in queue:
+        message = f"queue {name} has both workers and a pool"
+        hint = f"say how many there are in pools: {pool}, or remove pool"
+        yield Finding((*here, "workers"), message, hint, at="key")
+    if "weight" in queue and _set_values(pools[pool]).get("order") == "strict":
+        message = f"queue {name} has a weight, and pool {pool} is strict"
+        hint = "its queues go in the order of the file; remove weight, or order: strict"
+        yield Finding((*here, "weight"), message, hint, at="key")
+
+
+def _of_environment(
+    here: Steps, environment: Mapping[str, Any], pools: Mapping[str, Any], queues: Mapping[str, Any]
+) -> Iterator[Finding]:
+    for name in _mapping(environment.get("pools")):
+        if name not in pools:
+            yield _no_pool((*here, "pools", str(name)), str(name), pools)
+    for name, queue in _mapping(environment.get("queues")).items():
+        pool = _set_values(queues.get(name)).get("pool")
+        if pool is not None and "workers" in _set_values(queue):
+            message = f"queue {name} has the workers of pool {pool}"
+            hint = f"say how many there are in pools: {pool} of the environment"
+            yield Finding((*here, "queues", str(name), "workers"), message, hint, at="key")
+
+
+def _no_pool(path: Steps, pool: str, pools: Mapping[str, Any]) -> Finding:
+    hint = nearest(pool, list(pools)) or f"pools has {', '.join(pools) or 'none'}"
+    return Finding(path, f'no pool "{pool}"', hint)
+
+
+def _set_values(holder: object) -> Mapping[str, Any]:
+    """What a part of the spec says: from YAML, or of a model."""
+    if isinstance(holder, BaseModel):
+        values = {name: getattr(holder, name) for name in holder.model_fields_set}
+        return {name: value for name, value in values.items() if value is not None}
+    return _mapping(holder)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+# Dependencies, unique runs and limits: jobs that exist, no job after itself, parameters that a job has.
+
+OF_UNIQUE = ("unique_scope", "on_duplicate")
+"""The keys that go with `unique`."""
+
+SLOTS = ("cron", "every", "at")
+"""The keys that give a job a schedule."""
+
+
+def dependency_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
+    """What is wrong between the keys of one job; see `targcc_gen.spec.rules.job_findings`."""
+    yield from _after_and_schedule(job, job_is)
+    yield from unique_findings(job, job_is)
+    if isinstance(job.get("unique"), str | list | tuple):
+        by = job["unique"]
+        for place, name in enumerate([by] if isinstance(by, str) else by):
+            path = ("unique",) if isinstance(by, str) else ("unique", place)
+            yield from _unknown_param(job, job_is, name, path)
+    if job.get("limit") is not None:
+        yield from _limit(job, job_is)
+
+
+def _limit(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
+    """What is wrong between the keys of `limit`."""
+    given = job["limit"]
+    limit = vars(given) if isinstance(given, BaseModel) else mapping(given)
+    running, weight = limit.get("running"), limit.get("weight")
+    if isinstance(given, BaseModel | Mapping) and running is None and limit.get("rate") is None:
+        yield Finding(
+            ("limit",), f"limit of {job_is} limits nothing", "give running, rate or both", at="key"
+        )
+    if limit.get("burst") is not None and limit.get("rate") is None:
+        yield Finding(
+            ("limit", "burst"), f"burst has no use in {job_is}", "it goes with rate", at="key"
+        )
+    if isinstance(running, int) and isinstance(weight, int) and weight > running:
+        message = f"a run of weight {weight} has no room under {running}"
+        yield Finding(("limit", "weight"), message, f"{running} at most")
+    yield from _unknown_param(job, job_is, limit.get("key"), ("limit", "key"))
+
+
+def _after_and_schedule(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
+    """A job comes after others, or has a schedule."""
+    names = parents(job.get("after"))
+    slots = [key for key in SLOTS if key in job]
+    if not names or not slots:
+        return
+    if "every" in slots:
+        hint = nearest(names[0], INTERVALS) or "with every, after is completion or start"
+    else:
+        hint = "keep one of them"
+    yield Finding(("after",), f"{job_is} has both {slots[0]} and after", hint, at="key")
+
+
+def unique_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
+    """What is wrong between `unique`, the keys that go with it, and the schedule of a job."""
+    if "unique" not in job:
+        for key in OF_UNIQUE:
+            if key in job:
+                yield Finding(
+                    (key,), f"{key} has no use in {job_is}", "it goes with unique", at="key"
+                )
+        return
+    word = str(job.get("on_duplicate")).partition(" ")[0]
+    if word not in TIMED:
+        return
+    if any(key in job for key in SLOTS):
+        message, hint = f"{word} has no use in {job_is}", "it is for jobs without a schedule"
+        yield Finding(("on_duplicate",), message, hint)
+    if "unique_scope" in job:
+        message = f"unique_scope has no use in {job_is}"
+        hint = f"with {word} a run has its key until it starts"
+        yield Finding(("unique_scope",), message, hint, at="key")
+
+
+def _unknown_param(
+    job: Mapping[str, Any], job_is: str, name: object, path: ErrorsSteps
+) -> Iterator[Finding]:
+    """A name that is no parameter of the job."""
+    blueprint = job.get("blueprint", "blank")
+    if not isinstance(name, str) or (current().lenient and blueprint not in BLUEPRINTS):
+        return  # of a team's blueprint that nobody has read
+    known = [*mapping(job.get("params")), *own_params(str(blueprint))]
+    if name not in known:
+        hint = nearest(name, known) or f'name it below params: "{name}: int"'
+        yield Finding(path, f'{job_is} has no parameter "{name}"', hint)
+
+
+def chain_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong between jobs that come after each other, in the shape of the YAML of a whole spec."""
+    jobs = mapping(spec.get("jobs"))
+    chained = {key: job for key, job in jobs.items() if mapping(job).get("after") is not None}
+    named = {key: parents(job["after"]) for key, job in chained.items() if job.get("every") is None}
+    if not named:
+        return
+    keys = {key_of(key) for key in jobs}
+    moved = {key_of(old): key_of(new) for old, new in mapping(spec.get("moved")).items()}
+    ways: dict[str, list[str]] = {}
+    for written, names in named.items():
+        ways[key_of(written)] = []
+        for place, name in enumerate(names):
+            now = _now(key_of(name), moved)
+            if now in keys:
+                ways[key_of(written)].append(now)
+            else:
+                yield _no_job(spec, written, place, name)
+    written_as = {key_of(key): key for key in named}
+    for path in _circles(ways):
+        message = f"jobs come after each other in a circle: {' → '.join(path)}"
+        yield Finding(("jobs", written_as[path[0]], "after"), message, "take one of the steps out")
+
+
+def _now(key: str, moved: Mapping[str, str]) -> str:
+    """The key that a job has after it was renamed."""
+    passed = set()
+    while key in moved and key not in passed:
+        passed.add(key)
+        key = moved[key]
+    return key
+
+
+def _no_job(spec: Mapping[str, Any], written: str, place: int, name: str) -> Finding:
+    jobs, after = mapping(spec.get("jobs")), mapping(mapping(spec["jobs"])[written])["after"]
+    path = ("jobs", written, "after")
+    hint = nearest(key_of(name), list(map(key_of, jobs))) or f"jobs has {', '.join(jobs)}"
+    if key_of(name) in map(key_of, mapping(spec.get("flows"))):
+        hint = "that is a flow: a job comes after jobs"
+    return Finding(path if isinstance(after, str) else (*path, place), f'no job "{name}"', hint)
+
+
+def _circles(ways: Mapping[str, list[str]]) -> Iterator[list[str]]:
+    """Each circle as a path that ends where it begins, a job before those that come after it."""
+    from graphlib import CycleError, TopologicalSorter
+
+    left, order = dict(ways), list(ways)
+    while True:
+        try:
+            TopologicalSorter(left).prepare()
+        except CycleError as error:
+            around: list[str] = error.args[1][:-1]
+            start = around.index(min(around, key=order.index))
+            yield [*around[start:], *around[: start + 1]]
+            left[around[start]] = []
+        else:
+            return
+
+
+def place_findings(
+    path: tuple[str, ...], place: Mapping[str, Any], job: Mapping[str, Any], job_is: str
+) -> Iterator[Finding]:
+    """What is wrong between a job and what an environment says of it.
+
+    Args:
+        path: Where the environment says that.
+        place: What it says.
+        job: The job, with the keys that it gives.
+        job_is: How a message names it.
+    """
+    if not any(key in place for key in OF_UNIQUE):
+        return
+    values = {key: value for key, value in {**job, **place}.items() if value is not None}
+    for finding in unique_findings(values, job_is):
+        key = next(key for key in (finding.path[0], *OF_UNIQUE) if key in place)
+        yield replace(finding, path=(*path, key))
+
+
+# Jobs and queues.
 
 MAX_RECIPIENTS = 500
 """The width of `c_JobAlert.EmailRecipients`, in characters."""
@@ -57,7 +468,7 @@ def job_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
     """
     yield from _schedule(job, job_is)
     yield from _without_use(job, job_is)
-    yield from tie_findings(job, job_is)
+    yield from dependency_findings(job, job_is)
     yield from _alerts(job.get("alerts"), job_is)
     yield from _params(job)
 
@@ -169,11 +580,11 @@ def _queues(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Findin
         here = ("environments", str(name))
         users[(*here, "defaults")] = mapping(mapping(place).get("defaults"))
         for section in ("jobs", "flows"):
-            for key, one in mapping(mapping(place).get(section)).items():
-                users[(*here, section, str(key))] = mapping(one)
-        for one in mapping(mapping(place).get("queues")):
-            if one not in known:
-                yield _no_queue((*here, "queues", str(one)), str(one), known)
+            for key, item in mapping(mapping(place).get(section)).items():
+                users[(*here, section, str(key))] = mapping(item)
+        for item in mapping(mapping(place).get("queues")):
+            if item not in known:
+                yield _no_queue((*here, "queues", str(item)), str(item), known)
     for path, holder in users.items():
         queue = holder.get("queue")
         if isinstance(queue, str) and queue not in known:
@@ -193,7 +604,7 @@ def _environments(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[
     for section, known in (("jobs", jobs), ("flows", mapping(spec.get("flows")))):
         keys = {key_of(key).casefold(): key for key in known}
         for name, place in places.items():
-            for written, said in mapping(mapping(place).get(section)).items():
+            for written, values in mapping(mapping(place).get(section)).items():
                 path = ("environments", str(name), section, str(written))
                 key = keys.get(key_of(written).casefold())
                 if key is None:
@@ -205,7 +616,7 @@ def _environments(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[
                     yield Finding(path, f'no {thing} "{written}"', hint, at="key")
                 elif section == "jobs":
                     job_is = f"job {key} in {name}"
-                    yield from place_findings(path, mapping(said), mapping(known[key]), job_is)
+                    yield from place_findings(path, mapping(values), mapping(known[key]), job_is)
 
 
 def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
@@ -215,12 +626,12 @@ def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
         key = key_of(written)
         name = mapping(job).get("name")
         names = {key, name} if isinstance(name, str) else {key}
-        for one in sorted(names):
-            first = seen.setdefault(one.casefold(), written)
+        for same in sorted(names):
+            first = seen.setdefault(same.casefold(), written)
             if first != written:
-                path = ("jobs", written) if one == key else ("jobs", written, "name")
+                path = ("jobs", written) if same == key else ("jobs", written, "name")
                 yield Finding(
-                    path, f'"{written}" and "{first}" are both {one}', "rename one of them"
+                    path, f'"{written}" and "{first}" are both {same}', "rename one of them"
                 )
                 break
 
@@ -265,9 +676,9 @@ def as_written(spec: Spec) -> dict[str, Any]:
         "alerts": spec.alerts.model_dump(),
         "oncall": spec.oncall.model_dump(),
         "environments": {
-            name: one.model_dump(exclude_none=True) for name, one in spec.environments.items()
+            name: item.model_dump(exclude_none=True) for name, item in spec.environments.items()
         },
         **({"extends": spec.extends} if spec.extends else {}),
         "moved": spec.moved,
-        "flows": {name: one.model_dump() for name, one in spec.flows.items()},
+        "flows": {name: item.model_dump() for name, item in spec.flows.items()},
     }

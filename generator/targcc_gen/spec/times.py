@@ -1,4 +1,4 @@
-"""The values of a spec that tell time: durations, instants, zones, cron expressions.
+"""Values that tell time: durations, instants, zones, cron expressions.
 
 Each is an annotated type that Pydantic checks. `targcc_scheduler.schedules` is imported only when there is something to parse.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, StrictStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from targcc_gen.spec.value_errors import problem
+from targcc_gen.spec.errors import problem
 
 if TYPE_CHECKING:
     from targcc_scheduler.schedules.cron import CronSchedule
@@ -193,10 +193,10 @@ TimeOfDay = Annotated[
 
 def _at_least(value: object) -> str:
     text = " ".join(value.split()) if isinstance(value, str) else ""
-    found = _AT_LEAST.fullmatch(text)
-    if found is None:
+    match = _AT_LEAST.fullmatch(text)
+    if match is None:
         raise problem("it is not said how often in how long", hint='write "1 success in 26h"')
-    parsed_duration(found["span"], found.start("span"))
+    parsed_duration(match["span"], match.start("span"))
     return text
 
 

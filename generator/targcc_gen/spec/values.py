@@ -1,23 +1,33 @@
-"""The single values of a spec but times: texts, names, addresses. Each is an annotated type that Pydantic checks."""
+"""Values of a spec, as annotated types that Pydantic checks: texts, names, addresses, calendars, dependencies."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainValidator,
     StrictStr,
     WithJsonSchema,
 )
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, package_problem
-from targcc_gen.spec.times import checked_duration, format_duration, parsed_duration
-from targcc_gen.spec.value_errors import nearest, problem
+from targcc_gen.spec.errors import nearest, problem
+from targcc_gen.spec.params import checked_name
+from targcc_gen.spec.times import (
+    checked_duration,
+    format_duration,
+    from_cron_error,
+    parsed_duration,
+)
+
+# Texts, names, addresses.
 
 
 def _version(value: object) -> int:
@@ -322,3 +332,244 @@ JobArgument = Literal[
     "procedure",
 ]
 """What the code may keep: arguments of `@job(…)`, of which `schedule` is all that say when it runs, and those of `execute`."""
+
+
+# Calendars: their values and names.
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _one_or_more(item: dict[str, Any]) -> WithJsonSchema:
+    """One text, or a list of them."""
+    several = {"type": "array", "items": item, "minItems": 1}
+    return WithJsonSchema({"anyOf": [item, several]})
+
+
+def _read_by(reader: str) -> Callable[[str], str]:
+    """Check a line with one of the scheduler's own readers."""
+
+    def check(text: str) -> str:
+        from targcc_scheduler.schedules import calendar_entries
+        from targcc_scheduler.schedules.errors import CronError
+
+        try:
+            getattr(calendar_entries, reader)(text)
+        except CronError as error:
+            raise from_cron_error(error) from error
+        return text
+
+    return check
+
+
+def _file(text: str) -> str:
+    parts = text.split("/")
+    if not text.endswith(".ics") or any(part in {"", ".", ".."} or "\\" in part for part in parts):
+        raise problem(
+            f'"{text}" is no calendar file inside the package',
+            hint='for example "calendars/holidays.ics": it comes along with the code',
+        )
+    return text
+
+
+_TEXT = {"type": "string"}
+_NAME = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"}
+
+CalendarName = QueueName
+"""A letter, then up to 49 letters, digits, - or _."""
+
+OnHoliday = Literal["skip", "next", "previous"]
+"""What becomes of a slot when a calendar is closed."""
+
+CalendarNames = Annotated[
+    tuple[CalendarName, ...],
+    Field(min_length=1),
+    BeforeValidator(_as_list),
+    _one_or_more(_NAME),
+]
+"""One name, or a list of them."""
+
+
+def _lines(reader: str, examples: list[str]) -> Any:
+    line = Annotated[Text, AfterValidator(_read_by(reader))]
+    return Annotated[
+        tuple[line, ...],
+        BeforeValidator(_as_list),
+        _one_or_more({**_TEXT, "examples": examples}),
+    ]
+
+
+DaysOff = _lines(
+    "parse_days",
+    [
+        "2026-09-21 (Yom Kippur)",
+        "2026-12-24 to 2027-01-02",
+        "12-25",
+        "saturday",
+        "second tuesday",
+        "last friday of december",
+    ],
+)
+"""Dates, ranges, dates of each year, weekdays; each with a name in parentheses, if it has one."""
+
+Dates = _lines("parse_date", ["2026-10-03"])
+"""Dates."""
+
+Blackouts = _lines("parse_blackout", ["22:00-23:30", "2026-12-24 18:00 to 2026-12-27 06:00"])
+"""Times of each day, and single ranges, in which nothing starts."""
+
+CalendarFile = Annotated[
+    StrictStr,
+    AfterValidator(_file),
+    Field(max_length=200),
+    WithJsonSchema({"type": "string", "maxLength": 200, "examples": ["calendars/holidays.ics"]}),
+]
+"""An iCalendar file, as a path inside the package."""
+
+
+# Dependencies: values of `after`, `unique`, `unique_scope` and `on_duplicate`.
+
+INTERVALS = ("completion", "start")
+"""What `after` says beside `every`; all else is the name of a job, or a list of them."""
+
+TIMED = ("debounce", "throttle")
+"""The words of `on_duplicate` that a duration follows."""
+
+
+def parents(after: object) -> tuple[str, ...]:
+    """The jobs that a value of `after` names, as it spells them; none where it speaks of `every`, or is wrong."""
+    if isinstance(after, str):
+        return () if after in INTERVALS else (after,)
+    if isinstance(after, list | tuple):
+        return tuple(parent for parent in after if isinstance(parent, str))
+    return ()
+
+
+def follows(job: Mapping[str, Any]) -> bool:
+    """Whether a job comes after others, also where it says so wrongly."""
+    return job.get("after") is not None and job["after"] not in INTERVALS
+
+
+def _after(value: object) -> str | tuple[str, ...]:
+    if isinstance(value, str) and value in INTERVALS:
+        return value
+    names = _texts(value)
+    if names is None:
+        hint = "write [ImportOrders]; or, with every, completion or start"
+        raise problem("after is a job, or a list of jobs", hint=hint)
+    return tuple(dict.fromkeys(map(checked_key, names)))
+
+
+def _texts(value: object) -> list[str] | None:
+    """A text, or a list of them that has some; None for anything else."""
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, list | tuple) or not several:
+        return None
+    texts = [text for text in several if isinstance(text, str)]
+    return texts if len(texts) == len(several) else None
+
+
+_PARAMETER_NAME = {"type": "string", "pattern": r"^[\s_\-]*[A-Za-z][A-Za-z0-9_\-\s]*$"}
+
+After = Annotated[
+    # The words are those of `INTERVALS`.
+    Literal["completion", "start"] | tuple[str, ...],
+    PlainValidator(_after),
+    WithJsonSchema(
+        {
+            "anyOf": [_PARAMETER_NAME, {"type": "array", "items": _PARAMETER_NAME, "minItems": 1}],
+            "examples": ["ImportOrders", "completion"],
+        }
+    ),
+]
+"""With `every`, where intervals are counted from; else the keys of the jobs that a job comes after."""
+
+
+def _unique(value: object) -> Literal[True] | tuple[str, ...]:
+    if value is True:
+        return True
+    names = _texts(value)
+    if names is None:
+        hint = "write [customer_id]; true is all parameters"
+        raise problem("unique is a parameter, a list of them, or true", hint=hint)
+    return tuple(dict.fromkeys(map(checked_name, names)))
+
+
+_PARAM = {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}
+
+UniqueBy = Annotated[
+    Literal[True] | tuple[str, ...],
+    PlainValidator(_unique),
+    WithJsonSchema(
+        {
+            "anyOf": [_PARAM, {"type": "array", "items": _PARAM, "minItems": 1}, {"const": True}],
+            "examples": ["customer_id", True],
+        }
+    ),
+]
+"""The parameters by which a run is unique; `true`: all of them."""
+
+_RATE = r"[1-9]\d{0,8}/(s|min|h|d)"
+
+
+def _rate(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_RATE, value):
+        raise problem("this does not say how many in how long", hint="write 100/min, 5/s or 1000/h")
+    return value
+
+
+Rate = Annotated[
+    str,
+    BeforeValidator(_rate),
+    WithJsonSchema({"type": "string", "pattern": f"^{_RATE}$", "examples": ["100/min"]}),
+]
+"""How many may start in a second, a minute, an hour or a day."""
+
+Scope: TypeAlias = Literal["queued", "running"] | timedelta
+_SCOPES = ("queued", "running")
+
+
+def _scope(value: object) -> str | timedelta:
+    return value if isinstance(value, str) and value in _SCOPES else checked_duration(value)
+
+
+UniqueScope = Annotated[
+    Scope,
+    PlainValidator(_scope),
+    WithJsonSchema({"type": "string", "examples": ["queued", "running", "1h"]}),
+]
+"""Until a run starts, until it is over, or so long after it succeeded."""
+
+_DUPLICATE = 'use skip, replace, "debounce 30s" or "throttle 1m"'
+
+
+def _duplicate(value: object) -> str:
+    if not isinstance(value, str):
+        raise problem("on_duplicate is a word", hint=_DUPLICATE)
+    word, space, span = value.partition(" ")
+    if word in TIMED:
+        if not span.strip():
+            raise problem(f"{word} does not say how long", hint=f'write "{word} 30s"')
+        column = len(word) + len(space) + len(span) - len(span.lstrip())
+        return f"{word} {format_duration(parsed_duration(span.strip(), column))}"
+    if value not in {"skip", "replace"}:
+        hint = nearest(word, ["skip", "replace", *TIMED]) or _DUPLICATE
+        raise problem(f'on_duplicate cannot be "{value}"', hint=hint)
+    return value
+
+
+OnDuplicate = Annotated[
+    str,
+    PlainValidator(_duplicate),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["skip", "replace"]},
+                {"type": "string", "pattern": r"^(debounce|throttle)\s+\S"},
+            ],
+            "examples": ["debounce 30s"],
+        }
+    ),
+]
+"""What becomes of a second run with the same key."""

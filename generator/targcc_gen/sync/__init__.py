@@ -1,4 +1,4 @@
-"""Bring a project on disk to what its spec asks for, without losing what people wrote.
+"""Update a project on disk to its spec without losing people's edits.
 
 `make_plan` compares the tree with the disk and the lock; `apply` writes all of it or nothing.
 """
@@ -6,9 +6,9 @@
 from targcc_gen.render.tree import Owner, Tree, TreeFile
 from targcc_gen.sync.apply import apply
 from targcc_gen.sync.lock import Lock, LockEntry
-from targcc_gen.sync.merging.merge import Collision, Side
+from targcc_gen.sync.merge import Collision, Side
 from targcc_gen.sync.plan.plan import Action, Change, Plan
-from targcc_gen.sync.planner.planner import make_plan, plan_eject, unsettled
+from targcc_gen.sync.planner import make_plan, plan_eject, unsettled
 
 __all__ = [
     "Action",

@@ -1,4 +1,4 @@
-"""Carry a plan out: all of it, or nothing.
+"""Apply a plan: all of it, or nothing.
 
 New files are staged and old ones copied first, so a full disk shows before anything is touched. Then every file is replaced in one step
 each, the lock last. Whatever fails in between, a signal too, is undone from the copies; after a kill the next run does that.
@@ -14,11 +14,8 @@ from pathlib import Path
 
 from targcc_gen.errors import ConflictError, TargccError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH
-from targcc_gen.sync.folder.claim import RunClaim
-from targcc_gen.sync.folder.disk import Disk
-from targcc_gen.sync.folder.files import Files
-from targcc_gen.sync.folder.journal import Journal, Pending, Step, digest_of
-from targcc_gen.sync.folder.recovery import busy, guarded
+from targcc_gen.sync.disk import Disk, Files
+from targcc_gen.sync.journal import Journal, Pending, RunClaim, Step, busy, digest_of, guarded
 from targcc_gen.sync.plan.plan import Action, Change, Plan
 
 
@@ -132,9 +129,9 @@ class _Run:
                 self.files.copy(self.plan.root / step.path, self.pending.old(step))
             if content is not None:
                 self.files.write(self.pending.new(step), content, mode=self._mode(step))
-            self._tell(step.number)
+            self._report(step.number)
 
-    def _tell(self, done: int) -> None:
+    def _report(self, done: int) -> None:
         if self.progress is not None:
             self.progress(done + 1, 2 * len(self.journal.steps))  # each file is staged, then moved
 
@@ -149,8 +146,8 @@ class _Run:
         """Nobody may have written since the plan was made: their text would be lost."""
         disk = Disk(self.plan.root)
         for change in self.writes:
-            found = disk.look(change.path)
-            if found.raw != change.before or (found.blocked and change.before is None):
+            on_disk = disk.look(change.path)
+            if on_disk.raw != change.before or (on_disk.blocked and change.before is None):
                 raise ConflictError(
                     f"{change.path} changed while the plan was made",
                     hint="run the command again",
@@ -176,7 +173,7 @@ class _Run:
                 self.files.replace(self.pending.new(step), target)
             else:
                 self.files.remove(target)
-            self._tell(len(self.journal.steps) + step.number)
+            self._report(len(self.journal.steps) + step.number)
         self._remove_empty_folders()
         self.files.remove(self.pending.journal)  # from here on it is done, whatever happens
 

@@ -1,4 +1,4 @@
-"""The lock, `.targcc/lock.jsonl`: what the generator last wrote, so that it can tell its own text from people's.
+"""The lock, `.targcc/lock.jsonl`: the generator's last text of each file, to tell it from people's edits.
 
 One line of JSON for each file, sorted by path, so that git merges two branches that each added a job. A base is kept compressed,
 which leaves searches and editors in peace; bzip2 because its output is the same on every machine, unlike zlib's.
@@ -20,8 +20,8 @@ from typing import Any
 from targcc_gen import __version__
 from targcc_gen.errors import InputError
 from targcc_gen.render.tree import LOCK_PATH, Owner, path_problem
-from targcc_gen.spec.sharing.upstream import PREFIX
-from targcc_gen.sync.folder.disk import Disk
+from targcc_gen.spec.library import PREFIX
+from targcc_gen.sync.disk import Disk
 
 FORMAT = 1
 _MAX_LOCK = 64_000_000
@@ -101,7 +101,7 @@ class LockEntry:
 
     def to_lines(self) -> list[str]:
         """The entry as lines of the lock, after those of the other branch."""
-        return [*(one.to_line() for one in self.others), self.to_line()]
+        return [*(entry.to_line() for entry in self.others), self.to_line()]
 
     def to_line(self, *, removed: bool = False) -> str:
         """The entry as a line of the lock, or what is left of it when its job was removed."""
@@ -144,15 +144,15 @@ class Lock:
         Raises:
             InputError: It is damaged, or a newer generator wrote it.
         """
-        found = Disk(root).look(LOCK_PATH)
-        if found.raw is None:
-            if found.blocked:
-                raise _damaged(1, found.blocked)
+        on_disk = Disk(root).look(LOCK_PATH)
+        if on_disk.raw is None:
+            if on_disk.blocked:
+                raise _damaged(1, on_disk.blocked)
             return cls()
-        if len(found.raw) > _MAX_LOCK:
+        if len(on_disk.raw) > _MAX_LOCK:
             raise _damaged(1, f"it is larger than {_MAX_LOCK // 1_000_000} MB")
         try:
-            text = found.raw.decode()
+            text = on_disk.raw.decode()
         except UnicodeDecodeError as error:
             raise _damaged(1, f"it cannot be read: {error}") from error
         lock = replace(cls.parse(text), text=text)
@@ -214,9 +214,9 @@ class Lock:
         return "\n".join([header, *pins, *lines]) + "\n"
 
     @staticmethod
-    def newest(one: str, other: str) -> str:
+    def newest(version: str, other: str) -> str:
         """The newer one of two versions of the generator."""
-        return max(one, other, key=_numbers)
+        return max(version, other, key=_numbers)
 
 
 _RESTORE = f"take it back from version control: git checkout {LOCK_PATH}"
@@ -279,9 +279,9 @@ def _header(number: int, data: dict[str, Any]) -> str:
     return generator
 
 
-def is_older(one: str, other: str) -> bool:
+def is_older(version: str, other: str) -> bool:
     """Whether a version of the generator came before another one; the empty one of a new project did not."""
-    return bool(one) and _numbers(one) < _numbers(other)
+    return bool(version) and _numbers(version) < _numbers(other)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -330,6 +330,6 @@ def _requirements(number: int, added: Any) -> tuple[str, ...]:
     from packaging.requirements import Requirement
 
     try:
-        return tuple(added) if all(Requirement(one) for one in added) else ()
+        return tuple(added) if all(Requirement(requirement) for requirement in added) else ()
     except (ValueError, TypeError) as error:
         raise _damaged(number, "added is a list of requirements") from error

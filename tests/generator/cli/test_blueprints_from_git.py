@@ -9,9 +9,8 @@ import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
 from targcc_gen.errors import InputError
-from targcc_gen.spec.sharing.upstream import Upstream, upstream_problem
-from targcc_gen.sync import Lock
-from targcc_gen.sync.upstream import repository
+from targcc_gen.spec.library import Upstream, upstream_problem
+from targcc_gen.sync import Lock, blueprint_repositories
 
 FEED = {
     "blueprint.yaml": "summary: Reads a feed\ndocstring: Read the feed.\n",
@@ -162,18 +161,18 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
 )
 def test_what_a_repository_has_is_not_trusted(upstream, ref, problem):
     with pytest.raises(InputError) as raised:
-        repository.fetch(Upstream.parse(f"git+{upstream}@{ref}"))
+        blueprint_repositories.fetch(Upstream.parse(f"git+{upstream}@{ref}"))
     assert problem in raised.value.message
 
 
 def test_a_repository_without_an_end_is_given_up(upstream, monkeypatch):
     source = Upstream.parse(f"git+{upstream}@v1#lib")
-    monkeypatch.setattr(repository, "LARGEST_REPOSITORY", 100)
+    monkeypatch.setattr(blueprint_repositories, "LARGEST_REPOSITORY", 100)
     with pytest.raises(InputError, match="it has more than 0 MB"):
-        repository.fetch(source)
-    monkeypatch.setattr(repository, "PATIENCE", 0.0)
+        blueprint_repositories.fetch(source)
+    monkeypatch.setattr(blueprint_repositories, "PATIENCE", 0.0)
     with pytest.raises(InputError, match="it takes longer than 0 s"):
-        repository.fetch(source)
+        blueprint_repositories.fetch(source)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from targcc_gen.cli.output.schedule_words import job_words
+from targcc_gen.cli.schedule_words import job_words
 from targcc_gen.render import render_project
 from targcc_gen.spec import dump_spec, parse_spec
 from targcc_scheduler.cli.main import main

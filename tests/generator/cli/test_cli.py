@@ -164,7 +164,7 @@ def test_shell_completion_knows_commands_jobs_and_blueprints(tmp_path):
 
 def test_ctrl_c_ends_quietly(tmp_path):
     script = (
-        "import targcc_gen.cli.commands.inspect.doctor as d, targcc_gen.cli.commands.inspect.checks as c\n"
+        "import targcc_gen.cli.commands.doctor as d, targcc_gen.cli.checks as c\n"
         "def stop(): raise KeyboardInterrupt\n"
         "c.machine_findings = stop\n"
         "from targcc_gen.cli import main\n"

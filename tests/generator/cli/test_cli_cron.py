@@ -4,7 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from targcc_gen.cli.commands.inspect.cron import cron
+from targcc_gen.cli.commands.cron import cron
 from targcc_gen.errors import InputError
 
 

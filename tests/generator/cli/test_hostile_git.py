@@ -248,7 +248,7 @@ def test_the_merge_driver_is_installed_without_the_repositorys_programs(project,
 
 @pytest.mark.parametrize("kind", ["worktree", "sha256"])
 def test_versions_are_read_in_every_kind_of_repository(project, tmp_path, kind):
-    from targcc_gen.sync.branches.git_index import stages_of
+    from targcc_gen.sync.branches import stages_of
 
     folder = tmp_path / "other"
     if kind == "worktree":

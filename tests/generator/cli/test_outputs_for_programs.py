@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
-from targcc_gen.cli.output.schemas import schema_of
+from targcc_gen.cli.json_output import schema_of
 from targcc_gen.sync import Lock
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "data" / "printed_json.txt"
@@ -164,7 +164,7 @@ def test_an_error_of_ours_is_told_as_one(monkeypatch):
 
 
 def test_every_code_is_in_the_schema():
-    from targcc_gen.cli.output.schemas import CODES
+    from targcc_gen.cli.json_output import CODES
     from targcc_gen.errors import TargccError
 
     def codes(kind: type[TargccError]) -> set[str]:
@@ -238,7 +238,7 @@ def test_nothing_due_is_an_empty_report():
 
 
 def test_a_text_cannot_end_githubs_command():
-    from targcc_gen.cli.output.annotations import Annotation, _of_github
+    from targcc_gen.cli.ci_annotations import Annotation, _of_github
 
     one = _of_github(Annotation("a,b:c.py", 3, "50%\n::error::x", is_conflict=True))
 

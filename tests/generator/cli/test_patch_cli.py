@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from targcc_gen.cli.commands.create.patch import patch
+from targcc_gen.cli.commands.patch import patch
 from targcc_gen.errors import TargccError
 from targcc_gen.render import render_project
 from targcc_gen.spec import load_spec, parse_spec

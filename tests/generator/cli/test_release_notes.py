@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from targcc_gen import __version__
 from targcc_gen.cli import main
-from targcc_gen.cli.output import release_notes
-from targcc_gen.cli.output.release_notes import notes_since, releases
+from targcc_gen.cli.commands import regenerate as command_regenerate
+from targcc_gen.cli.commands.regenerate import notes_since, releases
 
 LOCK = ".targcc/lock.jsonl"
 HEAD = "for existing projects:"
@@ -78,5 +78,5 @@ def test_of_several_releases_the_oldest_comes_first_and_later_ones_are_left_out(
         for one in ("99.0.0", "0.2.0", "0.1.9", "0.1.0")
     )
     (tmp_path / "CHANGELOG.md").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(release_notes.assets, "changelog", lambda: tmp_path / "CHANGELOG.md")
+    monkeypatch.setattr(command_regenerate.assets, "changelog", lambda: tmp_path / "CHANGELOG.md")
     assert notes_since("0.1.0").releases == (("0.1.9", "* Of 0.1.9."), ("0.2.0", "* Of 0.2.0."))

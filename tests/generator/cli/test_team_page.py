@@ -167,7 +167,7 @@ def test_what_is_wrong_with_a_blueprint_is_said(part, old, new, problem):
 )
 def test_a_template_reaches_nothing_outside(template):
     from targcc_gen.errors import InputError
-    from targcc_gen.render.team.sandbox import rendered
+    from targcc_gen.render.jinja import rendered
 
     with pytest.raises(InputError, match=r"^here:1: "):
         rendered("here", template, {"project": {"name": "app"}, "job": object()})

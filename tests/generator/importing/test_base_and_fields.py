@@ -2,8 +2,7 @@
 
 import pytest
 from targcc_gen.errors import InputError
-from targcc_gen.importing.base import Base, BaseRow
-from targcc_gen.importing.fields import merge, same, shown
+from targcc_gen.importing.base import Base, BaseRow, merge, same, shown
 
 HEAD = '{"targcc_legacy": 1}\n'
 ROW = BaseRow("c_Job", "7", "Load", "Load", {"cron": "0 2 * * *"}, {"cron": "0 3 * * *"})

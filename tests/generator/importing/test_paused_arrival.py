@@ -1,8 +1,7 @@
 """Jobs that arrive paused for a cut-over: the flag is no change of the old table."""
 
 from c_job_rows import cron_row
-from targcc_gen.importing.arrival import Request
-from targcc_gen.importing.changes import Kind
+from targcc_gen.importing.changes import Kind, Request
 from targcc_gen.importing.joining import join_project
 from targcc_gen.importing.project import new_project
 from targcc_gen.render import render_project

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 from naive_runner import set_next_run_time
-from targcc_gen.old_runners.classic_row import (
+from targcc_gen.old_runners.classic import (
     CannotComputeError,
     ClassicRow,
     ended,

@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from naive_runner import looks, naive_runs
-from targcc_gen.old_runners.classic_row import ClassicRow
-from targcc_gen.old_runners.classic_runner import ClassicRunner, Settings
+from targcc_gen.old_runners.classic import ClassicRow, ClassicRunner, Settings
 
 JERUSALEM = ZoneInfo(
     "Asia/Jerusalem"

@@ -4,8 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from targcc_gen.old_runners.cron_runner import Polling, cron_runs
-from targcc_gen.old_runners.cron_text import read_cron_text
+from targcc_gen.old_runners.cron import Polling, cron_runs, read_cron_text
 from targcc_scheduler.schedules.cron import convert
 from targcc_scheduler.schedules.errors import CronError
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
-from targcc_gen.old_runners.cron_text import read_cron_text
+from targcc_gen.old_runners.cron import read_cron_text
 from targcc_gen.parity.readings import read_as
 from targcc_scheduler.schedules.errors import CronError
 

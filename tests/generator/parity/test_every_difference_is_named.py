@@ -9,10 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from c_job_rows import classic_row, cron_row
 from naive_runner import set_next_run_time
-from targcc_gen.old_runners.classic_row import read_classic
-from targcc_gen.old_runners.classic_runner import ClassicRunner
-from targcc_gen.old_runners.cron_runner import Polling, cron_runs
-from targcc_gen.old_runners.cron_text import read_cron_text
+from targcc_gen.old_runners.classic import ClassicRunner, read_classic
+from targcc_gen.old_runners.cron import Polling, cron_runs, read_cron_text
 from targcc_gen.parity import compare
 
 ZONES = ("Asia/Jerusalem", "Europe/London", "America/New_York", "Australia/Lord_Howe")

@@ -5,8 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from c_job_rows import classic_row, cron_row
-from targcc_gen.old_runners.cron_runner import Polling, cron_runs
-from targcc_gen.old_runners.cron_text import read_cron_text
+from targcc_gen.old_runners.cron import Polling, cron_runs, read_cron_text
 from targcc_gen.parity.compare import differences
 
 JERUSALEM = ZoneInfo("Asia/Jerusalem")  # 31 October 2027: 02:00 becomes 01:00

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from c_job_rows import classic_row
-from targcc_gen.parity.overlaps import runner_queues
+from targcc_gen.parity.compare import runner_queues
 
 FOUR, TEN_PAST = "2024-01-01T04:00:00", "2024-01-01T04:10:00"
 

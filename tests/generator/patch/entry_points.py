@@ -356,18 +356,21 @@ ENTRIES: dict[str, Entry] = {
 
 def table() -> str:
     """The decision table of the documentation."""
-    rows = [f"| {entry.shape} | {_what(entry)} |" for entry in ENTRIES.values()]
-    return "\n".join(["| The app | What happens |", "|---|---|", *rows]) + "\n"
+    shapes: dict[str, list[str]] = {}
+    for entry in ENTRIES.values():
+        shapes.setdefault(_what(entry), []).append(entry.shape)
+    rows = [f"| {what} | {'; '.join(apps)} |" for what, apps in shapes.items()]
+    return "\n".join(["| result | the app |", "|---|---|", *rows]) + "\n"
 
 
 def _what(entry: Entry) -> str:
     if not entry.refused:
-        return "two lines where it is made"
+        return "two lines where the app is made"
     if "WSGIMiddleware" in entry.refused or "worker" in entry.refused:
-        return "`targcc serve` or `worker` beside it, or one ASGI server for both"
+        return "`targcc serve` or `worker` beside the app, or one ASGI server for both"
     if "with_scheduler" in entry.refused:
         return f"refused; by hand: `{entry.refused}`"
-    return f"refused; by hand: `{entry.refused}` below it"
+    return f"refused; by hand: `{entry.refused}` below the app"
 
 
 if __name__ == "__main__":

@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 import targcc_scheduler
 from entry_points import ENTRIES, Entry, table
-from targcc_gen.patch.app.file import AppFile
-from targcc_gen.patch.app.source import RefusalError, Source
-from targcc_gen.patch.check.verify import Trial
-from targcc_gen.patch.choose import choose_app
-from targcc_gen.patch.edit.unwiring import unwire
-from targcc_gen.patch.edit.wiring import Wiring, includes, wire
-from targcc_gen.patch.find import Target, entry_of, find_target
+from targcc_gen.patch.app_file import AppFile, RefusalError, Source
+from targcc_gen.patch.detect import Target, entry_of, find_target
+from targcc_gen.patch.prepare import choose_app
+from targcc_gen.patch.verify import Trial
+from targcc_gen.patch.wiring import Wiring, includes, unwire, wire
 
 ROOT = Path(__file__).parents[3]
 
@@ -125,7 +123,7 @@ def test_twenty_thousand_lines_take_little_more_than_reading_them(tmp_path: Path
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package of a patch, made once."""
     from click.testing import CliRunner
-    from targcc_gen.cli.commands.create.patch import patch
+    from targcc_gen.cli.commands.patch import patch
 
     root = written(
         tmp_path_factory.mktemp("scheduler"), {"main.py": ENTRIES["no_package"].files["main.py"]}
@@ -162,7 +160,7 @@ def test_an_entry_point_runs_a_job(tmp_path: Path, scheduler: Path, name: str):
         data = wire(target.file, app, wiring).data
         served = entry_of(target, app)
     if served is None:
-        from targcc_gen.patch.find import entry_by_name
+        from targcc_gen.patch.detect import entry_by_name
 
         served = entry_by_name(target, None)
     target.path.write_bytes(data)

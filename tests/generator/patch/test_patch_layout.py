@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.candidates import find_file
-from targcc_gen.patch.app.file import AppFile
-from targcc_gen.patch.app.layout import Layout, find_layout, find_root
-from targcc_gen.patch.app.source import Source
+from targcc_gen.patch.app_file import AppFile, Source
+from targcc_gen.patch.apps import find_file
+from targcc_gen.patch.layout import Layout, find_layout, find_root
 
 APP = "from fastapi import FastAPI\napp = FastAPI()\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from targcc_gen.cli import main
-from targcc_gen.cli.commands.create.patch import patch
+from targcc_gen.cli.commands.patch import patch
 from targcc_gen.errors import InputError
 from targcc_gen.render.wheel import wheel_path, wheel_version
 

@@ -14,9 +14,9 @@ import psutil
 import pytest
 import targcc_scheduler
 from click.testing import CliRunner
-from targcc_gen.cli.commands.create.patch import patch
+from targcc_gen.cli.commands.patch import patch
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.source import RefusalError
+from targcc_gen.patch.app_file import RefusalError
 
 F = "from fastapi import FastAPI\n"
 SET_LATER = (

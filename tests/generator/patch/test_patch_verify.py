@@ -17,11 +17,10 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.layout import Layout
-from targcc_gen.patch.check import compare
-from targcc_gen.patch.check.environment import ask, missing, project_python
-from targcc_gen.patch.check.verify import Outcome, judged
-from targcc_gen.patch.served.entry import Entry
+from targcc_gen.patch import trial_comparison
+from targcc_gen.patch.layout import Layout
+from targcc_gen.patch.server_settings import Entry
+from targcc_gen.patch.verify import Outcome, ask, judged, missing, project_python
 from targcc_scheduler import mount, with_scheduler
 
 PYTHON = Path(sys.executable)
@@ -37,7 +36,9 @@ def scheduler() -> APIRouter:
 
 def compared(make: Callable[..., FastAPI]) -> dict[str, Any]:
     """An app with and without the scheduler."""
-    return compare.compare(compare.described(make(patched=False)), make(patched=True), "/jobs")
+    return trial_comparison.compare(
+        trial_comparison.described(make(patched=False)), make(patched=True), "/jobs"
+    )
 
 
 def shop(
@@ -110,16 +111,16 @@ FRONT = ["GET /jobs", "GET /jobs/files", "GET /jobs/{name}"]
 
 @pytest.mark.parametrize("known", [True, False])
 def test_routes_of_the_app_behind_the_scheduler_are_found_as_in_it(known):
-    plain = compare.described(with_parts(FastAPI())) if known else None
+    plain = trial_comparison.described(with_parts(FastAPI())) if known else None
     wrapped = with_scheduler(GZipMiddleware(with_parts(FastAPI())), "/jobs")
     mounted = FastAPI()
     mount(mounted, "/jobs")
     elsewhere = with_scheduler(with_parts(FastAPI()), "/ops")
 
-    assert compare.compare(plain, wrapped, "/jobs")["hidden"] == FRONT
-    assert compare.compare(plain, with_parts(mounted), "/jobs")["hidden"] == FRONT
-    assert not any(compare.compare(plain, elsewhere, "/ops").values())
-    assert [compare.prefix_of(one) for one in (wrapped, mounted, elsewhere)] == [
+    assert trial_comparison.compare(plain, wrapped, "/jobs")["hidden"] == FRONT
+    assert trial_comparison.compare(plain, with_parts(mounted), "/jobs")["hidden"] == FRONT
+    assert not any(trial_comparison.compare(plain, elsewhere, "/ops").values())
+    assert [trial_comparison.prefix_of(one) for one in (wrapped, mounted, elsewhere)] == [
         "/jobs",
         "/jobs",
         "/ops",
@@ -130,7 +131,7 @@ def test_paths_of_flask_and_django_behind_the_scheduler_are_found():
     flask_app = flask.Flask(__name__)
     flask_app.add_url_rule("/jobs/<name>", "jobs")
     front = with_scheduler(WSGIMiddleware(flask_app), "/jobs")  # type: ignore[arg-type]
-    assert compare.compare(None, front, "/jobs") == {"hidden": ["/jobs/<name>"]}
+    assert trial_comparison.compare(None, front, "/jobs") == {"hidden": ["/jobs/<name>"]}
 
     inner = [urls.path("<int:job>/", print), urls.re_path("^own$", print)]
     patterns = [
@@ -138,7 +139,7 @@ def test_paths_of_flask_and_django_behind_the_scheduler_are_found():
         urls.path("", print),
         urls.path("<slug:page>", print),
     ]
-    assert list(compare.django_paths(patterns, "/")) == [
+    assert list(trial_comparison.django_paths(patterns, "/")) == [
         "/jobs/<int:job>/",
         "/jobs/own$",
         "/",

@@ -10,12 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.file import AppFile
-from targcc_gen.patch.app.source import RefusalError, Source
-from targcc_gen.patch.choose import choose_app
-from targcc_gen.patch.edit.moving import is_elsewhere, moved
-from targcc_gen.patch.edit.unwiring import unwire
-from targcc_gen.patch.edit.wiring import Wiring, includes, prefix_of, wire
+from targcc_gen.patch.app_file import AppFile, RefusalError, Source
+from targcc_gen.patch.prepare import choose_app
+from targcc_gen.patch.wiring import Wiring, includes, is_elsewhere, moved, prefix_of, unwire, wire
 
 DATA = Path(__file__).parents[2] / "data" / "patch"
 CASES = sorted(path.name.removesuffix(".before.py") for path in DATA.glob("*.before.py"))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from targcc_gen.errors import InputError, TargccError
-from targcc_gen.readers import cells
+from targcc_gen.readers import rows as reader_rows
+from targcc_gen.readers.csv import RowRepair
 from targcc_gen.readers.exports import read_exports
-from targcc_gen.readers.row_repair import RowRepair
 from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job.source import CJobSource
 from targcc_gen.sources.c_job.tables import TABLES
@@ -77,7 +77,7 @@ GOOD = row(1, HEADER.split(",")) + row(2, ["1", "Nightly", "0 2 * * *", "SP_Nigh
 
 def test_the_workbook_of_these_tests_is_one(tmp_path):
     exported = read(workbook(tmp_path / "a.xlsx", GOOD))
-    assert [cells.text(one, "jobname") for one in exported.jobs] == ["Nightly"]
+    assert [reader_rows.text(one, "jobname") for one in exported.jobs] == ["Nightly"]
 
 
 @pytest.mark.parametrize("stray", ["XFD1048576", "A1048576", "xfd1048576"])
@@ -166,8 +166,8 @@ def test_a_number_of_thousands_of_digits_is_no_fault_of_ours(tmp_path):
         read(path)
     path.write_text('[{"ID": 1, "JobName": "a", "Timeout": ' + "9" * 4_000 + "}]", encoding="utf-8")
     read(path)
-    with pytest.raises(cells.UnreadableCellError, match="no whole number"):
-        cells.integer(Row("c_job", {"timeout": 10**400}, "x", 1), "timeout")
+    with pytest.raises(reader_rows.UnreadableCellError, match="no whole number"):
+        reader_rows.integer(Row("c_job", {"timeout": 10**400}, "x", 1), "timeout")
 
 
 def test_one_line_without_an_end_is_refused_before_it_fills_memory(tmp_path):

@@ -13,10 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 from targcc_gen.errors import InputError
-from targcc_gen.readers.database.address import is_address, parse_address
-from targcc_gen.readers.database.contents import Wanted
-from targcc_gen.readers.database.reading import read_database
-from targcc_gen.readers.database.session import read_only
+from targcc_gen.readers.database import Wanted, is_address, parse_address, read_database, read_only
 from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job.tables import PROCEDURE, TABLES
 from tds_double import Slow, tds_double
@@ -141,7 +138,7 @@ def test_on_postgresql_the_old_server_writes_on_and_one_instant_is_read(pg_url):
 
 
 def test_a_table_that_somebody_has_locked_ends_with_a_sentence(pg_url, monkeypatch):
-    monkeypatch.setattr("targcc_gen.readers.database.session._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("targcc_gen.readers.database._LOCK_SECONDS", 0.1)
     with engine_of(pg_url).begin() as connection:
         connection.exec_driver_sql("LOCK TABLE c_Job IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(InputError, match="lock timeout"):

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import pytest
-from targcc_gen.readers import cells
+from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.dates import AmbiguousDateError, orders_of, read_date
 from targcc_gen.readers.exports import read_exports
 from targcc_gen.readers.rows import Row
@@ -35,8 +35,8 @@ def read(tmp_path):
 
 def time(row, column):
     try:
-        return cells.moment(row, column)
-    except cells.UnreadableCellError as error:
+        return reader_rows.moment(row, column)
+    except reader_rows.UnreadableCellError as error:
         return "ambiguous" if error.is_ambiguous else "unreadable"
 
 
@@ -125,7 +125,7 @@ def test_a_cell_of_the_history_shows_the_order_too(tmp_path):
     source = CJobSource()
     read_exports([path], TABLES, source.take)
 
-    assert cells.moment(source.exported.jobs[0], "whentorun") == wall("2016-11-07T13:37")
+    assert reader_rows.moment(source.exported.jobs[0], "whentorun") == wall("2016-11-07T13:37")
     assert source.exported.history.of("1", "").log.latest() == wall("2017-02-01")
 
 
@@ -227,28 +227,28 @@ def test_rows_that_ssms_writes_alike_follow_the_session_too(read):
 @pytest.mark.parametrize(
     ("read_", "value", "expected"),
     [
-        (cells.integer, None, None),
-        (cells.integer, " ", None),
-        (cells.integer, "7.0", 7),
-        (cells.integer, b"\x00\x05", 5),
-        (cells.integer, "2,5", "no whole number"),
-        (cells.integer, 2.5, "no whole number"),
-        (cells.integer, "1e999", "no whole number"),
-        (cells.flag, None, None),
-        (cells.flag, "True", True),
-        (cells.flag, b"\x00", False),
-        (cells.flag, "WAHR", "neither 0 nor 1"),
-        (cells.flag, "2", "neither 0 nor 1"),
-        (cells.moment, None, None),
-        (cells.moment, "", None),
-        (cells.moment, "31.12.", "no date"),
-        (cells.moment, 1478523420000, "no date"),
+        (reader_rows.integer, None, None),
+        (reader_rows.integer, " ", None),
+        (reader_rows.integer, "7.0", 7),
+        (reader_rows.integer, b"\x00\x05", 5),
+        (reader_rows.integer, "2,5", "no whole number"),
+        (reader_rows.integer, 2.5, "no whole number"),
+        (reader_rows.integer, "1e999", "no whole number"),
+        (reader_rows.flag, None, None),
+        (reader_rows.flag, "True", True),
+        (reader_rows.flag, b"\x00", False),
+        (reader_rows.flag, "WAHR", "neither 0 nor 1"),
+        (reader_rows.flag, "2", "neither 0 nor 1"),
+        (reader_rows.moment, None, None),
+        (reader_rows.moment, "", None),
+        (reader_rows.moment, "31.12.", "no date"),
+        (reader_rows.moment, 1478523420000, "no date"),
     ],
 )
 def test_null_is_null_and_what_cannot_be_read_is_not(read_, value, expected):
     row = Row("c_job", {"x": value}, "c_Job.csv", 2)
     if isinstance(expected, str):
-        with pytest.raises(cells.UnreadableCellError, match=f"^x is .*{expected}"):
+        with pytest.raises(reader_rows.UnreadableCellError, match=f"^x is .*{expected}"):
             read_(row, "x")
     else:
         assert read_(row, "x") == expected

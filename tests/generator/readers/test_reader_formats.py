@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from targcc_gen.errors import InputError
-from targcc_gen.readers import cells
+from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.exports import read_exports
 from targcc_gen.readers.rows import Row
 from targcc_gen.readers.text import Truncated, open_text
@@ -48,7 +48,7 @@ def brought(paths, **options):
 
 def summary(inventory):
     return [
-        (cells.key(row, "id"), cells.text(row, "jobname"), cells.text(row, "cronexpression"), cells.flag(row, "isactive"))
+        (reader_rows.key(row, "id"), reader_rows.text(row, "jobname"), reader_rows.text(row, "cronexpression"), reader_rows.flag(row, "isactive"))
         for row in inventory.jobs
     ]  # fmt: skip
 
@@ -254,7 +254,10 @@ def test_for_json_auto_has_the_recipients_inside_the_job(export):
         json.dumps([{**JOB, "r": [{"Email": "a@example.com"}]}]), "jobs.json"
     ).recipients
 
-    assert (cells.key(recipient, *tables.JOB_ID), recipient.table) == ("1", "c_jobalertrecipient")
+    assert (reader_rows.key(recipient, *tables.JOB_ID), recipient.table) == (
+        "1",
+        "c_jobalertrecipient",
+    )
 
 
 @pytest.mark.parametrize(
@@ -320,7 +323,9 @@ def test_excel_ids_and_serial_dates_are_what_they_mean(tmp_path):
     inventory = brought([path])
 
     assert summary(inventory) == [("7", "A", "0 2 * * *", True)]
-    assert cells.moment(inventory.jobs[0], "lastrun") == datetime.fromisoformat("2024-01-31T06:00")
+    assert reader_rows.moment(inventory.jobs[0], "lastrun") == datetime.fromisoformat(
+        "2024-01-31T06:00"
+    )
 
 
 def test_a_file_that_only_claims_to_be_a_workbook_is_refused(export):

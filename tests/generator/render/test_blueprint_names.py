@@ -3,11 +3,10 @@
 import ast
 
 import pytest
-from targcc_gen.render.job.context import job_context
-from targcc_gen.render.job.jobs import _own_parameters, _printed
+from targcc_gen.render.jobs import _own_parameters, _printed, job_context
 from targcc_gen.spec import BLUEPRINTS, Spec, parse_spec
 from targcc_gen.spec.blueprint_names import own_params, taken_names
-from targcc_gen.spec.reading.problems import SpecErrors
+from targcc_gen.spec.errors import SpecErrors
 
 
 def names_in_execute(source: str) -> set[str]:

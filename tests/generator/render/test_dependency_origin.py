@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from targcc_gen.render import origin, render_project
-from targcc_gen.render.origin import Origin, parsed
+from targcc_gen.render import package, render_project
+from targcc_gen.render.package import Origin, parsed
 from targcc_gen.spec import parse_spec
 
 COMMIT, SHA256 = "a" * 40, "b" * 64
@@ -84,7 +84,7 @@ def test_the_project_and_its_ci_name_the_repository_and_the_commit(monkeypatch):
 
 
 def test_without_an_origin_nothing_is_installed_by_name(monkeypatch):
-    monkeypatch.setattr(origin, "origin_of", lambda _: None)
+    monkeypatch.setattr(package, "origin_of", lambda _: None)
     texts = {file.path: file.content for file in render_project(parse_spec(SPEC))}
     workflow = texts[".github/workflows/ci.yml"].decode()
     assert "targcc-gen==" not in workflow

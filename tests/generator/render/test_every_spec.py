@@ -16,8 +16,8 @@ import yaml
 from hypothesis import Phase, given, settings
 from targcc_gen.render import render_job, render_project
 from targcc_gen.spec import Spec, dump_spec, parse_spec
+from targcc_gen.spec.errors import SpecErrors
 from targcc_gen.spec.models import KEYS
-from targcc_gen.spec.reading.problems import SpecErrors
 from whole_spec import DRAWN, specs
 
 OTHER = int(os.environ.get("TARGCC_EXAMPLES", "0"))

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from targcc_gen.render.job.decorator import decorator
+from targcc_gen.render.decorator import decorator
 from targcc_gen.render.vendor import scheduler_module
 from targcc_gen.spec import dump_spec, parse_spec
-from targcc_gen.spec.reading.problems import SpecErrors
+from targcc_gen.spec.errors import SpecErrors
 from targcc_scheduler.features.alerts.policy import AlertPolicy, Target
 from targcc_scheduler.project import Project
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from targcc_gen.assets import examples
 from targcc_gen.render import render_job, render_project
-from targcc_gen.render.job.formatting import formatted
+from targcc_gen.render.python_source import formatted
 from targcc_gen.spec import BLUEPRINTS, Spec, parse_spec, set_scheduler
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))

@@ -7,8 +7,8 @@ import shutil
 import pytest
 from targcc_gen import assets
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
-from targcc_gen.render.job.formatting import formatted
 from targcc_gen.render.package import package_files
+from targcc_gen.render.python_source import formatted
 from targcc_gen.render.tree import LOCK_PATH
 from targcc_gen.render.wheel import wheel_path
 from targcc_gen.spec import parse_spec

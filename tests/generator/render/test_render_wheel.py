@@ -16,10 +16,10 @@ import targcc_scheduler
 from packaging.requirements import Requirement
 from packaging.version import Version
 from targcc_gen.render import package
-from targcc_gen.render import wheel as wheels
-from targcc_gen.render.deflate import deflate
+from targcc_gen.render import wheel as render_wheel
 from targcc_gen.render.wheel import (
     _made,
+    deflate,
     meets,
     version_of,
     wheel,
@@ -95,7 +95,9 @@ def test_it_is_less_than_half_as_large_as_what_it_holds(carried):
 def test_another_content_has_another_name_and_the_same_content_the_same(monkeypatch):
     name = wheel_name()
     files = package.package_files()
-    monkeypatch.setattr(wheels, "package_files", lambda: (*files[:-1], (files[-1][0], b"other")))
+    monkeypatch.setattr(
+        render_wheel, "package_files", lambda: (*files[:-1], (files[-1][0], b"other"))
+    )
     wheel_version.cache_clear()
     other = wheel_name()
     monkeypatch.undo()
@@ -128,7 +130,7 @@ def test_a_kept_wheel_is_used_only_when_it_is_whole(tmp_path, monkeypatch):
     made = wheel()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    monkeypatch.setattr(wheels, "_made", lambda: made)
+    monkeypatch.setattr(render_wheel, "_made", lambda: made)
     wheel.cache_clear()
     assert wheel() == made
     [kept] = tmp_path.rglob("*.whl")

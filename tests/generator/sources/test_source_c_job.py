@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 from c_job_rows import classic_row, cron_row
 from targcc_gen.errors import InputError
-from targcc_gen.sources.c_job.classic.runner_queues import queue_names
-from targcc_gen.sources.c_job.procedures import load_procedure_map, procedure_name
+from targcc_gen.sources.c_job.classic_rows import queue_names
+from targcc_gen.sources.c_job.companions import load_procedure_map, procedure_name
 from targcc_gen.spec import parse_spec
 
 

@@ -10,17 +10,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from targcc_gen.importing.project import new_project
 from targcc_gen.parity.compare import compared, differences
-from targcc_gen.readers import cells
+from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.exports import ExportFile, read_exports
-from targcc_gen.readers.rows import Item, Remark, Row
-from targcc_gen.readers.tables import ColumnKind, KnownTables
+from targcc_gen.readers.rows import ColumnKind, Item, KnownTables, Remark, Row
 from targcc_gen.render import render_project
 from targcc_gen.report.document import write_report
-from targcc_gen.sources.base import LegacySource
 from targcc_gen.sources.c_job.source import CJobSource
 from targcc_gen.sources.model import (
     Import,
     ImportedJob,
+    LegacySource,
     OldJob,
     Options,
     Rejection,
@@ -74,15 +73,15 @@ class TaskSource:
                 result.rejected.append(Rejection(item.file, item.line, item.text))
             elif isinstance(item, Remark):
                 result.warnings.add(item.place, item.text)
-            elif project and cells.text(item, "title") in project.jobs:
+            elif project and reader_rows.text(item, "title") in project.jobs:
                 result.rejected.append(Rejection(item.file, item.line, "the name is taken"))
             else:
                 result.jobs.append(self._job(item))
         return result
 
     def _job(self, row: Row) -> ImportedJob:
-        title, cron = cells.text(row, "title") or "", cells.text(row, "crontab") or ""
-        old = OldJob(title, cells.key(row, "key"), cron)
+        title, cron = reader_rows.text(row, "title") or "", reader_rows.text(row, "crontab") or ""
+        old = OldJob(title, reader_rows.key(row, "key"), cron)
         return ImportedJob(title, JobSpec(cron=cron, blueprint="not-ported"), row, old)
 
 

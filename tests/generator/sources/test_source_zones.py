@@ -2,7 +2,7 @@
 
 import pytest
 from targcc_gen.errors import InputError
-from targcc_gen.sources.zones.zones import resolve_zone
+from targcc_gen.sources.zones import resolve_zone
 
 
 @pytest.mark.parametrize(

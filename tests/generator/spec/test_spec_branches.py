@@ -2,8 +2,8 @@
 
 import pytest
 from targcc_gen.spec import add_job, build_job, parse_spec, remove_job
-from targcc_gen.spec.branches.merge import Unmergeable, merge_specs
-from targcc_gen.spec.reading.markers import sides_of
+from targcc_gen.spec.loader import sides_of
+from targcc_gen.spec.merge import Unmergeable, merge_specs
 
 BASE = """\
 # yaml-language-server: $schema=.targcc/schema.json

@@ -2,9 +2,9 @@
 
 import pytest
 from targcc_gen.render import vendor
-from targcc_gen.spec.reading.loader import parse_spec
-from targcc_gen.spec.reading.problems import SpecErrors
-from targcc_gen.spec.writing.dump import dump_spec
+from targcc_gen.spec.dump import dump_spec
+from targcc_gen.spec.errors import SpecErrors
+from targcc_gen.spec.loader import parse_spec
 
 SPEC = """targcc: 1
 project: {name: acme-jobs}

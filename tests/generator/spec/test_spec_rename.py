@@ -3,7 +3,7 @@
 import pytest
 from targcc_gen.errors import InputError
 from targcc_gen.spec import dump_spec, parse_spec, remove_job, rename_job
-from targcc_gen.spec.reading.problems import SpecErrors
+from targcc_gen.spec.errors import SpecErrors
 
 PLAIN = """\
 targcc: 1

@@ -8,12 +8,12 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
-from targcc_gen.cli.output.schemas import schema_of
+from targcc_gen.cli.json_output import schema_of
 from targcc_gen.render.vendor import scheduler_module
 from targcc_gen.spec import SpecErrors, parse_spec
-from targcc_gen.spec.docs.schema import spec_schema
-from targcc_gen.spec.sharing.explain import explain
-from targcc_gen.spec.sharing.shared import MOST_FILES, effective, layers_of
+from targcc_gen.spec.explain import explain
+from targcc_gen.spec.json_schema import spec_schema
+from targcc_gen.spec.shared import MOST_FILES, effective, layers_of
 
 SHARED = """\
 targcc: 1

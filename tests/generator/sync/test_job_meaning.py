@@ -7,11 +7,11 @@ import pytest
 from targcc_gen.errors import InputError
 from targcc_gen.render import render_job
 from targcc_gen.spec import Spec
-from targcc_gen.spec.ties.rules import OF_UNIQUE
-from targcc_gen.sync.decorators.model import DecoratedJob, job_in
-from targcc_gen.sync.decorators.sync_decorator import drifted
+from targcc_gen.spec.rules import OF_UNIQUE
+from targcc_gen.sync.jobs.arguments import closest_blueprint, new_shape
+from targcc_gen.sync.jobs.decorator import DecoratedJob, job_in
+from targcc_gen.sync.jobs.decorator_merge import drifted
 from targcc_gen.sync.jobs.pull import _changed
-from targcc_gen.sync.jobs.shape import closest_blueprint, new_shape
 
 SCHEDULES: list[dict[str, Any]] = [
     {"cron": "0 2 * * *"},

@@ -2,7 +2,7 @@
 
 import pytest
 from targcc_gen.sync import Lock, LockEntry, Owner
-from targcc_gen.sync.branches.driver import Versions, merge_versions
+from targcc_gen.sync.merge_driver import Versions, merge_versions
 
 JOB = b'''"""Daily."""
 

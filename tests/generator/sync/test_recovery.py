@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 from targcc_gen.errors import ConflictError, TargccError
-from targcc_gen.sync import apply, make_plan
+from targcc_gen.sync import apply, journal, make_plan
 from targcc_gen.sync.apply import WriteError, _Run
-from targcc_gen.sync.folder import claim
-from targcc_gen.sync.folder.files import Files
-from targcc_gen.sync.folder.journal import Pending
-from targcc_gen.sync.folder.recovery import UnfinishedError, recover
+from targcc_gen.sync.disk import Files
+from targcc_gen.sync.journal import Pending, UnfinishedError, recover
 from test_sync_apply import OPERATIONS, first, operations, second, state
 
 SEEDS = [*range(30), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(30, 330))]
@@ -163,7 +161,7 @@ def commit_pending(project, steps, folders=()):
 
 
 def digest(text):
-    from targcc_gen.sync.folder.journal import digest_of
+    from targcc_gen.sync.journal import digest_of
 
     return digest_of(text.encode())
 
@@ -242,7 +240,7 @@ def test_a_claim_is_made_where_no_other_user_writes(project, tmp_path, monkeypat
     """Without a home, in the temporary folder; and not in a folder there that somebody else made."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "no"))
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(claim.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(journal.tempfile, "gettempdir", lambda: str(tmp_path))
     kill(project, 20)
     assert recover(project) == []
     [spare] = tmp_path.glob("targcc-gen-*")

@@ -10,8 +10,8 @@ import pytest
 from targcc_gen.errors import ConflictError
 from targcc_gen.sync import Owner, Plan, Tree, TreeFile, apply, make_plan
 from targcc_gen.sync.apply import WriteError
-from targcc_gen.sync.folder.files import Files
-from targcc_gen.sync.folder.recovery import recover
+from targcc_gen.sync.disk import Files
+from targcc_gen.sync.journal import recover
 
 OPERATIONS = ("make_folder", "write", "copy", "replace", "remove", "remove_folder")
 
@@ -125,7 +125,7 @@ KILLED = """
     sys.path.insert(0, {tests!r})
     from test_sync_apply import OPERATIONS, first, second
     from targcc_gen.sync import apply, make_plan
-    from targcc_gen.sync.folder.files import Files
+    from targcc_gen.sync.disk import Files
 
     class Killed(Files):
         count = 0

@@ -1,8 +1,8 @@
 """A job's decorator follows the spec; what people wrote stays, to the byte."""
 
 import pytest
-from targcc_gen.sync.decorators.sync_decorator import sync_decorator
-from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.jobs.decorator_merge import sync_decorator
+from targcc_gen.sync.merge import Side
 
 PLAIN = '''"""Mail sales."""
 
@@ -24,7 +24,7 @@ def module(arguments: str) -> str:
 
 def followed(mine: str, base: str, generated: str, side: Side | None = None):
     return sync_decorator(
-        mine=mine.encode(), base=base.encode(), generated=generated.encode(), side=side
+        existing=mine.encode(), base=base.encode(), generated=generated.encode(), side=side
     )
 
 
@@ -76,7 +76,7 @@ def test_arguments_the_person_changed_stay_where_the_spec_says_so():
     base, generated = module('"0 2 * * *", retries=1'), module('"0 3 * * *", retries=1')
     mine = module('"0 2 * * *", retries=9, priority=5')
     result = sync_decorator(
-        mine=mine.encode(),
+        existing=mine.encode(),
         base=base.encode(),
         generated=generated.encode(),
         keep=("retries", "priority"),
@@ -93,7 +93,7 @@ def test_a_back_off_rule_stays_where_the_spec_says_so(rule):
     generated = module('"0 3 * * *", retries=1, backoff="30s"')
     mine = module(f'"0 2 * * *", retries=1, backoff={rule}')
     kept = sync_decorator(
-        mine=mine.encode(), base=base.encode(), generated=generated.encode(), keep=("backoff",)
+        existing=mine.encode(), base=base.encode(), generated=generated.encode(), keep=("backoff",)
     )
     assert kept.text.decode() == module(f'"0 3 * * *", retries=1, backoff={rule}')
     assert not kept.collisions
@@ -141,7 +141,7 @@ def test_what_says_the_same_is_no_difference(spec, mine):
     head = 'LIMIT = "1h"\n\n\n@job'
     base, mine = (module(one).replace("@job", head) for one in (spec, mine))
     result = sync_decorator(
-        mine=mine.encode(),
+        existing=mine.encode(),
         base=base.encode(),
         generated=base.encode(),
         defaults={"retries": 3, "timezone": "UTC", "after": {"Prices": "SP_Prices"}},

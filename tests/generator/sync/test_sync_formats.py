@@ -8,7 +8,7 @@ import black
 import pytest
 from targcc_gen.render.tree import Layout
 from targcc_gen.sync import Action, Change, Owner, Tree, TreeFile, apply, make_plan
-from targcc_gen.sync.merging.normal import says_the_same
+from targcc_gen.sync.merge_python import is_same_module
 from targcc_gen.sync.renames.table import Renames
 
 PATH = "src/acme/runs.py"
@@ -84,7 +84,7 @@ def upgraded(root: Path, text: str = NEXT) -> Change:
 def test_a_file_that_was_only_formatted_is_updated(tmp_path, module, formatter):
     module.write_text(formatter(BASE))
     assert upgraded(tmp_path).action is Action.UPDATE
-    assert says_the_same(NEXT.encode(), module.read_bytes())
+    assert is_same_module(NEXT.encode(), module.read_bytes())
 
 
 def test_edits_in_a_formatted_file_are_kept(tmp_path, module, formatter):
@@ -92,7 +92,7 @@ def test_edits_in_a_formatted_file_are_kept(tmp_path, module, formatter):
     module.write_text(formatter(mine))
     assert upgraded(tmp_path).action is Action.MERGE
     wanted = NEXT.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
-    assert says_the_same(wanted.encode(), module.read_bytes())
+    assert is_same_module(wanted.encode(), module.read_bytes())
 
 
 @pytest.mark.parametrize("length", [88, 79, 120])

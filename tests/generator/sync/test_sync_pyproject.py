@@ -1,8 +1,8 @@
 """A person's pyproject.toml gets what is new by key and by requirement; every other byte of it stays."""
 
 import pytest
-from targcc_gen.sync.inherited import arrays
-from targcc_gen.sync.inherited.pyproject import follow
+from targcc_gen.sync import pyproject
+from targcc_gen.sync.pyproject import merge_pyproject
 
 BASE = """[project]
 name = "acme"
@@ -49,12 +49,12 @@ NEW = (
 
 
 def followed(mine: str, base: str = BASE, generated: str = NEW) -> str:
-    found = follow(base.encode(), mine.encode(), generated.encode())
+    found = merge_pyproject(base.encode(), mine.encode(), generated.encode())
     return found.text.decode()
 
 
 def wanted(mine: str) -> str:
-    return follow(BASE.encode(), mine.encode(), NEW.encode()).wanted.decode()
+    return merge_pyproject(BASE.encode(), mine.encode(), NEW.encode()).wanted.decode()
 
 
 def test_an_untouched_file_becomes_the_generators():
@@ -161,7 +161,7 @@ def test_lists_on_one_line_stay_on_one_line():
 
 @pytest.mark.parametrize("mine", ["[project\n", "", "x = 1\nx = 2\n"])
 def test_what_is_no_pyproject_is_not_edited(mine):
-    found = follow(BASE.encode(), mine.encode(), NEW.encode())
+    found = merge_pyproject(BASE.encode(), mine.encode(), NEW.encode())
     assert found is None or found.text.decode() == mine
 
 
@@ -178,7 +178,7 @@ class TestArray:
     ARRAY = '[\n  "a", # the "first, one"\n  { b = [1, 2] },\n  # c comes\n  \'c\'\n]'
 
     def test_its_elements_are_found_with_their_comments(self):
-        found = arrays.elements(self.ARRAY)
+        found = pyproject.elements(self.ARRAY)
         assert [one.text for one in found] == ['"a"', "{ b = [1, 2] }", "'c'"]
         assert found[0].comment == '# the "first, one"'
 
@@ -186,15 +186,15 @@ class TestArray:
     def test_one_that_goes_takes_its_line_along(self, index):
         lines = self.ARRAY.split("\n")
         del lines[(1, 2, 4)[index]]
-        assert arrays.removed(self.ARRAY, index) == "\n".join(lines)
+        assert pyproject.removed(self.ARRAY, index) == "\n".join(lines)
 
     def test_one_behind_the_last_gives_that_a_comma(self):
-        (new,) = arrays.elements('["d"]')
-        assert arrays.inserted(self.ARRAY, 2, new).endswith("  'c',\n  \"d\",\n]")
+        (new,) = pyproject.elements('["d"]')
+        assert pyproject.inserted(self.ARRAY, 2, new).endswith("  'c',\n  \"d\",\n]")
 
     @pytest.mark.parametrize("array", ["[]", "[\n]", "[\n  # nothing yet\n]", "[ ]"])
     def test_an_empty_one_takes_one(self, array):
-        (new,) = arrays.elements('["d"]')
-        found = arrays.inserted(array, -1, new)
-        assert [one.text for one in arrays.elements(found)] == ['"d"']
+        (new,) = pyproject.elements('["d"]')
+        found = pyproject.inserted(array, -1, new)
+        assert [one.text for one in pyproject.elements(found)] == ['"d"']
         assert ("#" in found) == ("#" in array)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from targcc_gen.render.tree import Layout
 from targcc_gen.sync import Action, Change, Owner, Plan, Side, Tree, TreeFile, apply, make_plan
-from targcc_gen.sync.planner.planner import plan_eject
+from targcc_gen.sync.planner import plan_eject
 from targcc_gen.sync.renames.table import Renames
 
 LAYOUT = Layout("src/acme")

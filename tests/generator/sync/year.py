@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from targcc_gen.cli import main
-from targcc_gen.sync.folder.files import Files
+from targcc_gen.sync.disk import Files
 from test_recovery import Killed, KillError
 
 APPLYING = importlib.import_module("targcc_gen.sync.apply")

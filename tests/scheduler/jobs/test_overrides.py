@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
-from targcc_gen.render.job.decorator import decorator
+from targcc_gen.render.decorator import decorator
 from targcc_gen.spec import parse_spec
 from targcc_scheduler import project
 from targcc_scheduler.core.errors import OverrideError

@@ -1,1 +1,1 @@
-"""The commands, one module each, by the section of the help that lists them."""
+"""The commands, one module each."""

@@ -1,1 +1,1 @@
-"""T-SQL data scripts: tokens, literals, expressions, INSERT statements, and the walk over a script."""
+"""Read T-SQL data scripts: tokens, expressions, statements that give rows."""

@@ -1,12 +1,11 @@
-"""Procedures, triggers, functions and views of a script: no data, but their words tell what they use."""
+"""Find procedures, triggers, functions and views of a script; their words tell what they use."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 
-from targcc_gen.readers.rows import Item, Remark, RemarkKind, Routine
-from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Routine
 from targcc_gen.readers.text import Truncated
 from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token
 
@@ -30,7 +29,7 @@ class _Uses:
     def routine(self, name: str, file: str, line: int) -> Routine:
         """What was found; what is written is not said to be read too."""
         own = set(self.writes)
-        reads = [one for one in self.reads if one not in own]
+        reads = [table for table in self.reads if table not in own]
         groups = (self.writes, reads, self.calls)
         writes, read, calls = (tuple(group)[:_MOST] for group in groups)
         return Routine(name, file, line, writes, read, calls)

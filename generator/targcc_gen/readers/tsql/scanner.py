@@ -1,4 +1,4 @@
-"""Tokens of a T-SQL script, read from a stream in bounded memory.
+"""Scan the tokens of a T-SQL script from a stream, in bounded memory.
 
 Only the lexical rules of T-SQL are here: nested comments, ``''`` and ``]]``, ``GO`` on a line of its own, lines that are meant for
 sqlcmd. A token that reaches the end of what is in memory is read again with more text behind it.
@@ -132,19 +132,19 @@ class Scanner:
         if self._pushed:
             return self._pushed.pop()
         while True:
-            found = self._match_token()
-            if found is None:
+            token = self._match_token()
+            if token is None:
                 return Token(Kind.END, "", self.line)
-            group = found.lastgroup
+            group = token.lastgroup
             if group == "space":
-                self._at = found.end()
-                self._fresh_line = self._fresh_line or "\n" in found[0]
+                self._at = token.end()
+                self._fresh_line = self._fresh_line or "\n" in token[0]
             elif group == "comment":
-                self._at = found.end()
+                self._at = token.end()
             elif group == "block":
                 self._skip_block()
             else:
-                return self._token(found)
+                return self._token(token)
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         """Match a pattern of up to 64 Ki characters here and step over it; None (and no step) if it does not match.
@@ -155,24 +155,24 @@ class Scanner:
             return None
         if not self._ended and len(self._text) - self._at < _LOOKAHEAD:
             self._fill(_LOOKAHEAD)
-        found = pattern.match(self._text, self._at)
-        if found is None or (found.end() == len(self._text) and not self._ended):
+        match = pattern.match(self._text, self._at)
+        if match is None or (match.end() == len(self._text) and not self._ended):
             return None
-        self._at = found.end()
+        self._at = match.end()
         self._fresh_line = False
-        return found
+        return match
 
     def _match_token(self) -> re.Match[str] | None:
         while True:
-            found = _TOKEN.match(self._text, self._at)
+            match = _TOKEN.match(self._text, self._at)
             complete = (
-                found and found.end() + _MARGIN < len(self._text) and found.lastgroup != "open"
+                match and match.end() + _MARGIN < len(self._text) and match.lastgroup != "open"
             )
-            if complete or (self._ended and found and found.lastgroup != "open"):
-                return found
+            if complete or (self._ended and match and match.lastgroup != "open"):
+                return match
             if self._ended:
-                if found:
-                    raise Truncated(self.file, self.line, _OPENINGS[found[0][-1]])
+                if match:
+                    raise Truncated(self.file, self.line, _OPENINGS[match[0][-1]])
                 return None
             self._fill(2 * (len(self._text) - self._at) + _MARGIN)
 
@@ -196,10 +196,10 @@ class Scanner:
     def _skip_block(self) -> None:
         begun, depth = self.line, 0
         while True:
-            found = _COMMENT_EDGE.search(self._text, self._at)
-            if found:
-                depth += 1 if found[0] == "/*" else -1
-                self._at = found.end()
+            match = _COMMENT_EDGE.search(self._text, self._at)
+            if match:
+                depth += 1 if match[0] == "/*" else -1
+                self._at = match.end()
                 if depth == 0:
                     return
             elif self._ended:
@@ -208,10 +208,10 @@ class Scanner:
                 self._at = max(self._at, len(self._text) - 1)
                 self._fill(_LOOKAHEAD)
 
-    def _token(self, found: re.Match[str]) -> Token:
-        group, text, line = found.lastgroup or "", found[0], self.line
+    def _token(self, match: re.Match[str]) -> Token:
+        group, text, line = match.lastgroup or "", match[0], self.line
         fresh, self._fresh_line = self._fresh_line, False
-        self._at = found.end()
+        self._at = match.end()
         if group == "word":
             return self._word(text, line, fresh=fresh)
         if unquoted := _UNQUOTED.get(group):
@@ -234,7 +234,7 @@ class Scanner:
         if "$(" not in text or not self.sqlcmd:
             return text
         return re.sub(
-            r"\$\((\w+)\)", lambda found: self.sqlcmd.get(found[1].lower(), found[0]), text
+            r"\$\((\w+)\)", lambda match: self.sqlcmd.get(match[1].lower(), match[0]), text
         )
 
 

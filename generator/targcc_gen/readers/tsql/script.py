@@ -1,4 +1,4 @@
-"""Rows of a T-SQL data script.
+"""Read the rows of a T-SQL data script.
 
 T-SQL needs no ``;`` between statements and ``GO`` is no SQL, so a general parser loses rows in silence. This reader knows where a
 statement begins (its first word is reserved) and reads what gives rows; everything else it steps over by name or reports. Each
@@ -10,16 +10,219 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from targcc_gen.readers.rows import Item, Remark, RemarkKind, Unknown, Value
-from targcc_gen.readers.tables import KnownTables
-from targcc_gen.readers.tsql.beginnings import Cut, whole_statements
-from targcc_gen.readers.tsql.changes import read_change
+from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Unknown, Value
 from targcc_gen.readers.tsql.expressions import Expressions, NotAnExpression
-from targcc_gen.readers.tsql.inserts import Inserts
-from targcc_gen.readers.tsql.merges import Merges
 from targcc_gen.readers.tsql.routines import read_routine
 from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token, dotted
-from targcc_gen.readers.tsql.session import language_order, session_order
+from targcc_gen.readers.tsql.statements import Inserts, Merges
+
+# The beginning of a cut script: the end of a statement, whose rows are lost.
+
+_STATEMENTS = (
+    "ADD ALTER BACKUP BEGIN BULK CHECKPOINT CLOSE COMMIT CREATE DBCC DEALLOCATE DECLARE DELETE DENY DISABLE DROP ELSE"
+    " ENABLE END EXEC EXECUTE FETCH GO GOTO GRANT IF INSERT KILL MERGE OPEN PRINT RAISERROR RECONFIGURE RESTORE RETURN"
+    " REVOKE ROLLBACK SAVE SELECT SET THROW TRUNCATE UPDATE USE WAITFOR WHILE WITH"
+)
+_WORDS = "|".join(_STATEMENTS.split())
+_BLANK = re.compile(r"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/|;)*", re.DOTALL)
+_GOOD = re.compile(rf"(?:(?:{_WORDS})\b|:|!!|/\*|--|\(\s*SELECT\b|(?:sp|xp)_\w+)", re.IGNORECASE)
+_NEXT = re.compile(
+    r"^[ \t]*(?:GO[ \t]*\r?$|(?:INSERT|SET|USE|CREATE|ALTER|MERGE|DECLARE|UPDATE|DELETE|IF|BEGIN|PRINT|EXEC)\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_INSERT_NEXT = re.compile(
+    r"\s*(?:GO\s+)*INSERT\s+(?:INTO\s+)?(?:\[?\w+\]?\.)*\[?(\w+)\]?", re.IGNORECASE
+)
+_HEAD = 1 << 16
+_MOST = 1 << 20
+_MARGIN = 200
+"""Text behind a word that could still make it another."""
+_SHOWN = 60
+
+
+class Cut:
+    """What stands before the first whole statement of a script.
+
+    Attributes:
+        shown: Its first letters.
+        last_line: The line it ends on.
+        table: The table of the INSERT that follows, in lower case: the likeliest one of the row that was cut.
+    """
+
+    def __init__(self, text: str, table: str) -> None:
+        self.shown = " ".join(text.split())[:_SHOWN]
+        self.last_line = text.count("\n") or 1
+        self.table = table
+
+
+def whole_statements(chunks: Iterator[str]) -> tuple[Iterator[str], Cut | None]:
+    """The script from its first whole statement on, with empty lines for what was cut.
+
+    Args:
+        chunks: The script in pieces.
+    """
+    head = ""
+    for chunk in chunks:
+        head += chunk
+        if len(head) > _HEAD and (len(head) > _MOST or _is_clear(head)):
+            break
+    start = _begins(head)
+    if start >= len(head) or _GOOD.match(head, start):
+        return _joined(head, chunks), None
+    match = _NEXT.search(head, start)
+    if match is None:
+        return _joined(head, chunks), None
+    cut, rest = head[: match.start()], head[match.start() :]
+    insert = _INSERT_NEXT.match(rest)
+    return _joined("\n" * cut.count("\n") + rest, chunks), Cut(
+        cut[start:], insert[1].lower() if insert else ""
+    )
+
+
+def _is_clear(head: str) -> bool:
+    """Whether more text would change nothing."""
+    start = _begins(head)
+    match = _GOOD.match(head, start) or _NEXT.search(head, start)
+    return match is not None and match.end() < len(head) - _MARGIN
+
+
+def _begins(text: str) -> int:
+    """Where the first word is, behind blanks and comments."""
+    match = _BLANK.match(text)
+    assert match is not None
+    return match.end()
+
+
+def _joined(head: str, chunks: Iterator[str]) -> Iterator[str]:
+    if head:
+        yield head
+    yield from chunks
+
+
+# UPDATE and DELETE: reported with the rows they change, not carried out.
+
+_LONGEST = 400
+_ENDS = {
+    "INSERT", "CREATE", "ALTER", "DECLARE", "UPDATE", "DELETE", "MERGE", "EXEC", "EXECUTE", "PRINT", "IF", "SELECT", "SET",
+    "USE", "BEGIN", "WITH",
+}  # fmt: skip
+
+
+class Changing:
+    """What an UPDATE or DELETE says.
+
+    Attributes:
+        columns: The columns that it sets, as written.
+        where: The column that chooses the rows, in lower case, and its values; None where that is not so simple.
+        condition: All behind WHERE, as words.
+    """
+
+    def __init__(self) -> None:
+        self.columns: list[str] = []
+        self.where: tuple[str, tuple[str, ...]] | None = None
+        self.condition = ""
+
+
+def read_change(scanner: Scanner) -> Changing:
+    """Read what stands behind the name of the table, up to the statement's end.
+
+    Args:
+        scanner: Behind the table's name.
+    """
+    change = Changing()
+    if scanner.peek().upper == "SET":
+        scanner.next()
+        _read_set(scanner, change)
+    if scanner.peek().upper == "WHERE":
+        scanner.next()
+        tokens = list(_tokens(scanner))
+        change.condition = " ".join(_shown(token) for token in tokens)
+        change.where = _simple(tokens)
+    return change
+
+
+def _read_set(scanner: Scanner, change: Changing) -> None:
+    depth, begins = 0, True
+    for _ in range(_LONGEST):
+        token = scanner.peek()
+        if depth <= 0 and (token.upper in {"WHERE", "FROM"} or _is_end(token)):
+            return
+        scanner.next()
+        if begins and token.kind in {Kind.NAME, Kind.WORD} and scanner.peek().text == "=":
+            change.columns.append(token.text)
+        begins = depth == 0 and token.text in {",", "."}
+        depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind is Kind.OPERATOR else 0
+
+
+def _tokens(scanner: Scanner) -> list[Token]:
+    tokens: list[Token] = []
+    while len(tokens) < _LONGEST and not _is_end(scanner.peek()):
+        tokens.append(scanner.next())
+    return tokens
+
+
+def _is_end(token: Token) -> bool:
+    ends = token.kind in {Kind.END, Kind.GO, Kind.DIRECTIVE} or token.text == ";"
+    return ends or token.upper in _ENDS
+
+
+def _simple(tokens: list[Token]) -> tuple[str, tuple[str, ...]] | None:
+    """``[ID] = 7`` or ``ID IN (7, 8)``, also in parentheses."""
+    words = [
+        token
+        for token in tokens
+        if token.text not in {"(", ")", ","} or token.kind is not Kind.OPERATOR
+    ]
+    names = {Kind.NAME, Kind.WORD}
+    while len(words) > 2 and words[1].text == ".":  # noqa: PLR2004 - a table's alias and its dot
+        words = words[2:]
+    if len(words) < 3 or words[0].kind not in names:  # noqa: PLR2004 - column, sign, value
+        return None
+    values = words[2:]
+    if not (words[1].text == "=" or words[1].upper == "IN"):
+        return None
+    if not all(value.kind in {Kind.NUMBER, Kind.STRING} for value in values):
+        return None
+    return words[0].text.lower(), tuple(value.text for value in values)
+
+
+def _shown(token: Token) -> str:
+    return f"'{token.text}'" if token.kind is Kind.STRING else token.text
+
+
+# Dates of a session: ``SET DATEFORMAT``, and the order that ``SET LANGUAGE`` implies.
+
+_ORDERS = {"mdy", "dmy", "ymd", "ydm", "myd", "dym"}
+# Names and aliases of sys.syslanguages, by their dateformat.
+_LANGUAGES = {
+    "mdy": ("us_english", "english"),
+    "ymd": (
+        "日本語", "japanese", "svenska", "swedish", "magyar", "hungarian", "hrvatski", "croatian", "latviešu", "latvian",
+        "lietuvių", "lithuanian", "繁體中文", "traditional chinese", "한국어", "korean", "简体中文", "simplified chinese",
+    ),
+    "dmy": (
+        "deutsch", "german", "français", "french", "dansk", "danish", "español", "spanish", "italiano", "italian", "nederlands",
+        "dutch", "norsk", "norwegian", "português", "portuguese", "suomi", "finnish", "čeština", "czech", "polski", "polish",
+        "română", "romanian", "slovenčina", "slovak", "slovenski", "slovenian", "ελληνικά", "greek", "български", "bulgarian",
+        "русский", "russian", "türkçe", "turkish", "british", "british english", "eesti", "estonian", "português (brasil)",
+        "brazilian", "arabic", "ไทย", "thai",
+    ),
+}  # fmt: skip
+_ORDER_OF = {name: order for order, names in _LANGUAGES.items() for name in names}
+
+
+def session_order(name: str) -> str | None:
+    """Return the order of a ``SET DATEFORMAT``; ``None`` where it is none."""
+    order = name.strip().lower()
+    return order if order in _ORDERS else None
+
+
+def language_order(name: str) -> str | None:
+    """Return the order of dates in a language of SQL Server; ``None`` for a language that it does not have."""
+    return _ORDER_OF.get(name.strip().casefold())
+
+
+# The walk over a script.
 
 _CHANGES = {"UPDATE", "DELETE", "MERGE", "TRUNCATE"}
 _ROUTINES = {"PROC", "PROCEDURE", "TRIGGER", "FUNCTION", "VIEW"}

@@ -1,1 +1,1 @@
-"""TARGCC's own `c_Job`, `c_JobAlertRecipient`, `c_LoggedJob` and `c_User`, in both families of their columns."""
+"""TARGCC's own tables, in both families of their columns: `c_Job`, `c_JobAlertRecipient`, `c_LoggedJob`, `c_User`."""

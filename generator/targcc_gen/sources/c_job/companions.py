@@ -1,44 +1,276 @@
-"""What the other tables come to: who was mailed, what became of each row, and which jobs a later statement changed."""
+"""The tables beside ``c_Job``: recipients, later changes, settings, stored procedures."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from targcc_gen.readers import cells
+from targcc_gen.errors import InputError
+from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.readers.rows import Row
+from targcc_gen.readers.rows import Routine, Row
+from targcc_gen.readers.tsql.routines import routine_of
 from targcc_gen.sources.c_job import tables
-from targcc_gen.sources.c_job.model import Draft, Exported
-from targcc_gen.sources.c_job.recipients import Recipients
-from targcc_gen.sources.c_job.surroundings import administrators
-from targcc_gen.sources.model import Balance, Import
+from targcc_gen.sources.c_job.tables import Draft, Exported
+from targcc_gen.sources.model import Balance, Import, ImportedJob, Warnings
+from targcc_gen.spec.rules import MAX_RECIPIENTS
+from targcc_gen.spec.values import PROCEDURE, PROCEDURE_PART
+
+# Recipients: ``c_JobAlertRecipient`` and ``c_User`` as mail addresses.
+
+_ADDRESS = re.compile(r"[^@\s<>,;:\"()\[\]\\]+@[^@\s<>,;:\"()\[\]\\]+")
+TAKEN = "taken over or known"
+_SPLIT = re.compile(r"[;,\s]+")
 
 
-def mailed(draft: Draft, recipients: Recipients, defaults: Sequence[Row]) -> Draft:
+class Recipients:
+    """Looks up the addresses of a job's recipients.
+
+    Args:
+        recipients: Rows of ``c_JobAlertRecipient``.
+        users: Rows of ``c_User``, if they were exported.
+        warnings: Where to say what could not be found.
+    """
+
+    def __init__(self, recipients: Iterable[Row], users: Iterable[Row], warnings: Warnings) -> None:
+        self._warnings = warnings
+        self._users = {reader_rows.key(user, "id"): user for user in users}
+        self._by_job: dict[str, list[Row]] = defaultdict(list)
+        self._used: set[str] = set()
+        self._ends: dict[int, str] = {}
+        self._rows = list(recipients)
+        for row in self._rows:
+            self._by_job[self._job_of(row)].append(row)
+
+    def of(self, job_id: str | None, name: str) -> tuple[str, ...]:
+        """The addresses for a job, each once, as many as a job can have; the rest is warned about."""
+        self.claim(job_id, name)
+        result: dict[str, str] = {}
+        for link in _links(job_id, name):
+            for row in self._by_job.get(link, ()):
+                addresses = self._addresses(row)
+                if addresses:
+                    self._ends[id(row)] = TAKEN
+                for address in addresses:
+                    result.setdefault(address.lower(), address)
+        return self._fitting(list(result.values()), name)
+
+    def claim(self, job_id: str | None, name: str) -> None:
+        """Note that this job is in the export, whatever becomes of it."""
+        self._used.update(_links(job_id, name))
+
+    def ends(self) -> Counter[str]:
+        """What became of each row, in words, once every job has asked."""
+        strangers = {id(row) for row in self.unclaimed()}
+        words = (
+            (
+                "of jobs that are not in the export"
+                if id(row) in strangers
+                else self._ends.get(id(row), "of rows that became no job")
+            )
+            for row in self._rows
+        )
+        return Counter(words)
+
+    def unclaimed(self) -> list[Row]:
+        """Recipients of jobs that are not in the export."""
+        return [
+            row for link, rows in self._by_job.items() if link not in self._used for row in rows
+        ]
+
+    def _job_of(self, row: Row) -> str:
+        job_id = reader_rows.key(row, *tables.JOB_ID)
+        return (
+            f"id:{job_id}" if job_id else f"name:{(reader_rows.text(row, 'jobname') or '').lower()}"
+        )
+
+    def _addresses(self, row: Row) -> list[str]:
+        try:
+            gone = tables.deleted_on(row) or reader_rows.flag(row, "isactive") is False
+        except reader_rows.UnreadableCellError as error:
+            self._warnings.add(row.place, f"recipient taken as wanted: {error}")
+            gone = None
+        if gone:
+            self._ends[id(row)] = "deleted or switched off"
+            return []
+        kind = (reader_rows.text(row, "enmjobalerttype") or "email").lower()
+        if kind not in {"email", "ud"}:
+            self._warnings.add(row.place, f"recipient by {kind}: only mail is carried over")
+            self._ends[id(row)] = f"by {kind}: the old server sent nothing"
+            return []
+        text = self._address_text(row)
+        if text is None:
+            self._ends[id(row)] = "without a known address"
+            return []
+        words = [word.strip("<>") for word in _SPLIT.split(text) if "@" in word]
+        good = [word for word in words if _ADDRESS.fullmatch(word)]
+        if not good:
+            self._warnings.add(row.place, f'recipient "{text}" is no mail address')
+            self._ends[id(row)] = "without a known address"
+        return good
+
+    def _address_text(self, row: Row) -> str | None:
+        """``OverrideEmailOrPhone`` if ``OverrideName`` is set, else (or where that is empty) the user's address."""
+        user_id = reader_rows.key(row, "c_userid", "userid")
+        if user_id is None or reader_rows.text(row, "overridename"):
+            own = reader_rows.text(row, *tables.EMAIL)
+            if own is not None or user_id is None:
+                return own
+        user = self._users.get(user_id)
+        if user is not None and (
+            address := reader_rows.text(user, "email", "emailaddress", "mail")
+        ):
+            return address
+        if fallback := reader_rows.text(row, *tables.EMAIL):
+            return fallback
+        self._warnings.add(row.place, f"recipient is user {user_id}, who is not in the export")
+        return None
+
+    def _fitting(self, addresses: list[str], name: str) -> tuple[str, ...]:
+        kept: list[str] = []
+        for address in addresses:
+            if len(",".join([*kept, address])) <= MAX_RECIPIENTS:
+                kept.append(address)
+        if len(kept) < len(addresses):
+            left = len(addresses) - len(kept)
+            self._warnings.add("", f'"{name}": {left} recipients left out; use a mailing list')
+        return tuple(kept)
+
+
+def _links(job_id: str | None, name: str) -> tuple[str, str]:
+    return f"id:{job_id}", f"name:{name.lower()}"
+
+
+# Stored procedures of old jobs, as new jobs name them.
+
+_EXEC = re.compile(r"\s*EXEC(?:UTE)?\s+", re.IGNORECASE)
+_MOST_PARTS = 4  # server.database.schema.name
+# Blanks, dashes and the like may be in a name; these mean that the text is more than a name.
+_MORE_THAN_A_NAME = re.compile(r"[@='();,\"\[\]\r\n]")
+
+
+def procedure_name(text: str) -> str | None:
+    """The name in ``StoredProcName``, quoted where it needs quoting; None if the text is more than a name.
+
+    ``EXEC dbo.SP_Nightly;`` is ``dbo.SP_Nightly``; ``dbo.Daily Load`` is ``dbo.[Daily Load]``.
+    """
+    name = _EXEC.sub("", text.strip(), count=1).rstrip("; ").strip()
+    if PROCEDURE.fullmatch(name):
+        return name
+    if not name or _MORE_THAN_A_NAME.search(name):
+        return None
+    parts = name.split(".")
+    if len(parts) > _MOST_PARTS or not all(part.strip() for part in parts):
+        return None
+    return ".".join(part if re.fullmatch(PROCEDURE_PART, part) else f"[{part}]" for part in parts)
+
+
+def load_procedure_map(path: Path) -> Mapping[str, str]:
+    """Read ``--procedure-map``: YAML with a stored procedure for each code of ``lkpJob``; codes in lower case.
+
+    Raises:
+        InputError: The file is no such mapping, or a name is no procedure's.
+    """
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise InputError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from None
+    hint = "Write one line for each code, such as  NightlyLoad: dbo.usp_NightlyLoad"
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path}: not a mapping of codes to procedures", hint=hint)
+    result: dict[str, str] = {}
+    for code, text in loaded.items():
+        name = procedure_name(text) if isinstance(text, str) else None
+        if name is None:
+            raise InputError(f'{path}: "{text}" (for {code}) is no name of a procedure', hint=hint)
+        result[str(code).lower()] = name
+    return result
+
+
+# Settings of ``c_SystemDefault``, and stored procedures of the database.
+
+_SETTINGS = ("config_problemmailto", "maintenance_daystokeep")
+_MAIL_TO = _SETTINGS[0]
+_ADMINISTRATOR_ADDRESS = re.compile(r"[^@\s<>,;:\"()]+@[^@\s<>,;:\"()]+")
+
+
+def concerns_jobs(row: Row) -> bool:
+    """Whether a row of ``c_SystemDefault`` is one of the settings that TaskManager read."""
+    return any(_is_setting(value) for value in row.values.values())
+
+
+def administrators(defaults: Iterable[Row]) -> tuple[str, ...]:
+    """Who was mailed about jobs without recipients: ``Config_ProblemMailTo``."""
+    result: dict[str, None] = {}
+    for row in defaults:
+        texts = [value for value in row.values.values() if isinstance(value, str)]
+        if any(text.strip().lower() == _MAIL_TO for text in texts):
+            result |= dict.fromkeys(
+                word for text in texts for word in _ADMINISTRATOR_ADDRESS.findall(text)
+            )
+    return tuple(result)
+
+
+def routines(procedures: Iterable[Row]) -> Iterator[Routine]:
+    """What each procedure of the database uses, as far as its text may be read."""
+    for row in procedures:
+        name, text = row.values.get("name"), row.values.get("definition")
+        if isinstance(name, str) and isinstance(text, str):
+            schema = row.values.get("schema")
+            shown = f"{schema}.{name}" if isinstance(schema, str) else name
+            yield routine_of(shown, text, row.file, row.line)
+
+
+def missing_procedures(
+    jobs: Iterable[ImportedJob], procedures: Iterable[Row]
+) -> Iterator[ImportedJob]:
+    """Jobs that call a procedure which the database has not, if its procedures are known at all."""
+    known = {str(row.values.get("name")).lower() for row in procedures}
+    for job in jobs:
+        called = (job.spec.procedure or "").rpartition(".")[2].strip('[]"').lower()
+        if known and called and called not in known:
+            yield job
+
+
+def _is_setting(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() in _SETTINGS
+
+
+# Companions.
+
+
+def with_recipients(draft: Draft, recipients: Recipients, defaults: Sequence[Row]) -> Draft:
     """A draft with the addresses that the old server wrote to, and when it did."""
     row = draft.row
-    found = recipients.of(cells.key(row, "id"), draft.old.name)
+    recipient_addresses = recipients.of(reader_rows.key(row, "id"), draft.old.name)
     if "emailonfailure" in row.values or tables.shape_of(row.values.keys()) is tables.Shape.CRON:
-        asked = _asked(row, "emailonfailure")
+        asked = _wants_mail(row, "emailonfailure")
         rule = "on failure" if asked else "nobody: EmailOnFailure is off"
-        addresses = found if asked else ()
+        addresses = recipient_addresses if asked else ()
     else:
         rule = "on failure and warning"
-        if _asked(row, "sendnotificationonsuccess"):
+        if _wants_mail(row, "sendnotificationonsuccess"):
             rule += ", and on success once a day or when the remarks changed"
-        addresses = found or administrators(defaults)
-        if not found:
+        addresses = recipient_addresses or administrators(defaults)
+        if not recipient_addresses:
             rule += " (no recipient: ProblemMailTo)"
     return replace(draft, old=replace(draft.old, mailed=addresses, mail_rule=rule))
 
 
-def _asked(row: Row, column: str) -> bool:
+def _wants_mail(row: Row, column: str) -> bool:
     """Whether a row asks for mail; one that says neither 0 nor 1 is taken as asking."""
     try:
-        return bool(cells.flag(row, column))
-    except cells.UnreadableCellError:
+        return bool(reader_rows.flag(row, column))
+    except reader_rows.UnreadableCellError:
         return True
 
 
@@ -51,8 +283,8 @@ def name_changed_rows(exported: Exported, result: Import) -> None:
         for row in exported.jobs:
             if change.table != row.table:
                 continue
-            if (cells.key(row, column) or "").casefold() in wanted:
-                name = cells.text(row, "jobname", "lkpjob") or ""
+            if (reader_rows.key(row, column) or "").casefold() in wanted:
+                name = reader_rows.text(row, "jobname", "lkpjob") or ""
                 text = f'"{name}" is changed by a later statement, {change.place}: {change.text}'
                 result.warnings.add(row.place, text)
 
@@ -63,8 +295,10 @@ def balances(
     """What became of the rows of the companions of ``c_Job``; each adds up to what was read."""
     read = sum((file.counts for file in files), Counter[str]())
     history = exported.history
-    known = {f"id:{key}" for row in exported.jobs if (key := cells.key(row, "id")) is not None}
-    known |= {f"name:{(cells.text(row, 'jobname') or '').lower()}" for row in exported.jobs}
+    known = {
+        f"id:{key}" for row in exported.jobs if (key := reader_rows.key(row, "id")) is not None
+    }
+    known |= {f"name:{(reader_rows.text(row, 'jobname') or '').lower()}" for row in exported.jobs}
     kept = {True: 0, False: 0}
     for link, past in history.past.items():
         kept[link in known] += past.runs
@@ -87,8 +321,8 @@ def balances(
         Balance(
             tables.TABLES.names[table],
             read[table],
-            {why: count for why, count in {**one, "unreadable": lost[table]}.items() if count},
+            {why: count for why, count in {**counts, "unreadable": lost[table]}.items() if count},
         )
-        for table, one in ends.items()
+        for table, counts in ends.items()
         if read[table]
     ]

@@ -8,11 +8,10 @@ from typing import Any
 from targcc_scheduler.schedules.cron import CronSchedule
 from targcc_scheduler.schedules.errors import CronError
 
-from targcc_gen.readers import cells
+from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.rows import Row
-from targcc_gen.sources.c_job.model import Draft, Refused
-from targcc_gen.sources.c_job.procedures import procedure_name
-from targcc_gen.sources.c_job.recipients import Recipients
+from targcc_gen.sources.c_job.companions import Recipients, procedure_name
+from targcc_gen.sources.c_job.tables import Draft, Refused
 from targcc_gen.sources.model import OldJob
 
 
@@ -32,9 +31,9 @@ def draft(
         Refused: It has no name, or no cron text that means something.
         UnreadableCellError: A date can be read in several ways.
     """
-    name = cells.text(row, "jobname")
+    name = reader_rows.text(row, "jobname")
     if name is None:
-        raise Refused("it has no JobName" + _because(row, "jobname"))
+        raise Refused("it has no JobName" + _unknown_reason(row, "jobname"))
     warnings: list[str] = []
     cron = _cron(row, dialect)
     active = _active(row, warnings, ran=ran)
@@ -46,15 +45,15 @@ def draft(
     return Draft(row, name, values, active, _old(row, name), tuple(warnings))
 
 
-def _because(row: Row, column: str) -> str:
-    expression = cells.unknowns(row).get(column)
+def _unknown_reason(row: Row, column: str) -> str:
+    expression = reader_rows.unknowns(row).get(column)
     return f": {expression} is known to the old server only" if expression else ""
 
 
 def _cron(row: Row, dialect: str) -> str:
-    text = cells.text(row, "cronexpression")
+    text = reader_rows.text(row, "cronexpression")
     if text is None:
-        raise Refused("it has no CronExpression" + _because(row, "cronexpression"))
+        raise Refused("it has no CronExpression" + _unknown_reason(row, "cronexpression"))
     try:
         schedule = CronSchedule.parse(text, dialect=dialect)
     except CronError as error:
@@ -86,14 +85,14 @@ def _active(row: Row, warnings: list[str], *, ran: bool) -> bool:
             "IsActive is not in the export, and nothing shows that the row ever ran: created paused"
         )
         return False
-    active = cells.readable(cells.flag, row, "isactive")
+    active = reader_rows.readable(reader_rows.flag, row, "isactive")
     if active is None:
         warnings.append("IsActive is neither 0 nor 1: created paused")
     return bool(active)
 
 
 def _work(row: Row, warnings: list[str]) -> dict[str, object]:
-    text = cells.text(row, "storedprocname")
+    text = reader_rows.text(row, "storedprocname")
     name = procedure_name(text) if text else None
     if name is not None:
         return {"blueprint": "stored-procedure", "procedure": name}
@@ -107,11 +106,11 @@ def _work(row: Row, warnings: list[str]) -> dict[str, object]:
 def _alerts(
     row: Row, name: str, recipients: Recipients, fallback: tuple[str, ...], warnings: list[str]
 ) -> dict[str, Any] | None:
-    addresses = recipients.of(cells.key(row, "id"), name)
+    addresses = recipients.of(reader_rows.key(row, "id"), name)
     try:
-        if not cells.flag(row, "emailonfailure"):
+        if not reader_rows.flag(row, "emailonfailure"):
             return None
-    except cells.UnreadableCellError as error:
+    except reader_rows.UnreadableCellError as error:
         warnings.append(f"{error}: taken as 1")
     if not addresses and not fallback:
         warnings.append("EmailOnFailure is on, but no recipient is known: give --alert-email")
@@ -122,12 +121,12 @@ def _alerts(
 def _old(row: Row, name: str) -> OldJob:
     return OldJob(
         name=name,
-        id=cells.key(row, "id"),
-        schedule_text=cells.text(row, "cronexpression") or "",
+        id=reader_rows.key(row, "id"),
+        schedule_text=reader_rows.text(row, "cronexpression") or "",
         last_run=_time(row, "lastrun"),
         next_run=_time(row, "nextrun"),
-        last_result=cells.text(row, "lastresult"),
-        failures=cells.readable(cells.integer, row, "failurecount"),
+        last_result=reader_rows.text(row, "lastresult"),
+        failures=reader_rows.readable(reader_rows.integer, row, "failurecount"),
     )
 
 
@@ -138,8 +137,8 @@ def _time(row: Row, column: str) -> datetime | None:
         UnreadableCellError: It can be read in several ways.
     """
     try:
-        return cells.moment(row, column)
-    except cells.UnreadableCellError as error:
+        return reader_rows.moment(row, column)
+    except reader_rows.UnreadableCellError as error:
         if error.is_ambiguous:
             raise
         return None

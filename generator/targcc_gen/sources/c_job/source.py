@@ -1,26 +1,431 @@
-"""TARGCC's tables as a source of jobs: takes their rows as they are read, and turns them into jobs at the end."""
+"""TARGCC's tables as a source: collect rows while they are read, convert each at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from targcc_gen.errors import InputError
+from targcc_gen.names import MAX_LENGTH, JobName
+from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.readers.rows import Item, Remark, RemarkKind, Routine
-from targcc_gen.sources.c_job.convert import convert
-from targcc_gen.sources.c_job.history import History
-from targcc_gen.sources.c_job.model import Exported
-from targcc_gen.sources.c_job.surroundings import concerns_jobs
+from targcc_gen.readers.rows import Item, Remark, RemarkKind, Routine, Row, Unknown
+from targcc_gen.sources.c_job import classic_rows, cron_rows
+from targcc_gen.sources.c_job.classic_rows import queue_names
+from targcc_gen.sources.c_job.companions import (
+    Recipients,
+    administrators,
+    balances,
+    concerns_jobs,
+    missing_procedures,
+    name_changed_rows,
+    routines,
+    with_recipients,
+)
 from targcc_gen.sources.c_job.tables import (
     DEFAULT,
     JOB,
+    JOB_ID,
+    LOGGED_JOB,
     PROCEDURE,
     RECIPIENT,
     TABLES,
     USER,
+    Draft,
+    Exported,
+    History,
+    Refused,
+    Shape,
+    shape_of,
 )
-from targcc_gen.sources.model import Import, Options
-from targcc_gen.spec import Spec
+from targcc_gen.sources.model import Import, ImportedJob, Options, Rejection, Warnings
+from targcc_gen.spec import JobSpec, Spec
+
+# Rows of one job: equal rows count once, and a contradiction is for the owner.
+
+# What the old server wrote by itself: two exports of different days differ in these and still agree.
+_VOLATILE = {
+    "id", "lastrun", "nextrun", "lastresult", "failurecount", "nextruntime", "lastruntime", "enmjobstatus",
+    "warningmailsent", "lastrunby", "activatinguser", "addedby", "addedon", "changedby", "changedon", "updatingloginid",
+    "tablename_c_job",
+}  # fmt: skip
+_WORDS = {"true": "1", "false": "0"}
+
+
+def name_of(row: Row) -> str | None:
+    """What makes a row's job one job: its name, or its code and runner, in any case."""
+    name = reader_rows.text(row, "jobname")
+    if name is None and (code := reader_rows.text(row, "lkpjob")):
+        name = f"{code}\0{reader_rows.text(row, 'lkpjobrunner') or ''}"
+    return name.casefold() if name else None
+
+
+def without_duplicates(
+    rows: Sequence[Row], referred: Collection[str], warnings: Warnings
+) -> tuple[list[Row], list[Rejection]]:
+    """Split rows into those that go on and those that repeat or contradict another.
+
+    Two rows of one file may share a name (the old table allowed it) if their ids differ; those are two jobs. Two files may
+    use one id for different jobs (two servers) as long as no recipient and no history says ``job 7`` and means one of them.
+
+    Args:
+        rows: Rows of ``c_Job``.
+        referred: Ids that recipients or history refer to.
+        warnings: Where to say that an id was used twice.
+    """
+    rejected: dict[int, Rejection] = {}
+    for members in _groups(rows, name_of).values():
+        _judge(rows, members, rejected)
+    for key, members in _groups(rows, lambda row: reader_rows.key(row, "id")).items():
+        left = [index for index in members if index not in rejected]
+        if key in referred or len({rows[index].file for index in left}) == 1:
+            _judge(rows, left, rejected)
+        elif len(left) > 1:
+            places = " and ".join(rows[index].place for index in left)
+            warnings.add(
+                places, f"different jobs have the id {key}: taken as jobs of different servers"
+            )
+    kept = [row for index, row in enumerate(rows) if index not in rejected]
+    return kept, [rejected[index] for index in sorted(rejected)]
+
+
+def _groups(rows: Sequence[Row], key_of: Callable[[Row], str | None]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        if (key := key_of(row)) is not None:
+            groups[key].append(index)
+    return groups
+
+
+def _judge(rows: Sequence[Row], members: Iterable[int], rejected: dict[int, Rejection]) -> None:
+    different: list[int] = []
+    for index in members:
+        row = rows[index]
+        same = next(
+            (other_row for other_row in different if not _differences(rows[other_row], row)), None
+        )
+        if same is None:
+            different.append(index)
+        else:
+            rejected[index] = _rejection(row, f"repeats {rows[same].place}, taken once")
+    for index in different if len(different) > 1 else []:
+        row = rows[index]
+        other = next(
+            (
+                rows[other_row]
+                for other_row in different
+                if other_row != index and _must_agree(rows[other_row], row)
+            ),
+            None,
+        )
+        if other is not None:
+            rejected[index] = _rejection(row, _contradiction(row, other))
+
+
+def _must_agree(row: Row, other: Row) -> bool:
+    if row.file != other.file:
+        return True
+    ids = reader_rows.key(row, "id"), reader_rows.key(other, "id")
+    return ids[0] is not None and ids[0] == ids[1]
+
+
+def _contradiction(row: Row, other: Row) -> str:
+    column = _differences(row, other)[0]
+    here, second = _shown(row, column), _shown(other, column)
+    return f'contradicts {other.place}: {column} is "{here}" here and "{second}" there'
+
+
+def _differences(row: Row, other: Row) -> list[str]:
+    """The columns in which two rows disagree; a column that only one export has does not count."""
+    shared = [column for column in row.values if column in other.values and column not in _VOLATILE]
+    return [column for column in shared if _plain(row, column) != _plain(other, column)]
+
+
+def _shown(row: Row, column: str) -> str:
+    value = row.values[column]
+    return value.text if isinstance(value, Unknown) else reader_rows.text(row, column) or "NULL"
+
+
+def _plain(row: Row, column: str) -> str:
+    value = row.values[column]
+    if isinstance(value, Unknown):
+        return f"\0{value.text}"
+    text = reader_rows.key(row, column) or ""
+    return _WORDS.get(text.lower(), text)
+
+
+def _rejection(row: Row, reason: str) -> Rejection:
+    name = reader_rows.text(row, "jobname", "lkpjob") or ""
+    return Rejection(row.file, row.line, reason, name, reader_rows.key(row, "id"))
+
+
+# Convert every row of ``c_Job``: a job, an inactive job, or a rejection; none is lost.
+
+_QUIET_COLUMNS = {"lastrun", "nextrun", "addedon", "changedon", "lastruntime", "nextruntime"}
+
+
+def convert(
+    exported: Exported,
+    files: Sequence[ExportFile],
+    options: Options,
+    *,
+    project: Spec | None = None,
+) -> Import:
+    """Bring every row to its end.
+
+    Args:
+        exported: What was read.
+        files: Where it was read from.
+        options: What the person decided.
+        project: The project that the jobs will join: its names are taken, its zone may differ.
+
+    Raises:
+        InputError: The ends do not add up to the rows that were read: a fault of ours, and nothing may be written.
+    """
+    result = Import(TABLES, files, options, exported.history, exported.warnings)
+    for remark in exported.unreadable:
+        result.rejected.append(Rejection(remark.file, remark.line, remark.text))
+    kept, repeated = without_duplicates(exported.jobs, _referred(exported), exported.warnings)
+    result.rejected += repeated
+    drafting = _Drafting(exported, options, kept)
+    drafts = [
+        with_recipients(draft, drafting.recipients, exported.defaults)
+        for draft in drafting.drafts(result)
+    ]
+    name_changed_rows(exported, result)
+    known = [*exported.routines, *routines(exported.procedures)]
+    result.touches = {routine.name.casefold(): routine for routine in known}
+    result.companions = balances(exported, drafting.recipients, files)
+    drafts = _in_queues(drafts, options, result)
+    for job, active in _Naming(drafts, options, project, result).jobs():
+        (result.jobs if active else result.inactive).append(job)
+    _warn_about_history(exported, result)
+    for job in missing_procedures(result.all_jobs, exported.procedures):
+        text = f'"{job.stable_name}" calls {job.spec.procedure}, and the database has no such procedure'
+        result.warnings.add(job.row.place, text)
+    order = {file.name: place for place, file in enumerate(files)}
+    result.rejected.sort(key=lambda item: (order.get(item.file, len(order)), item.line))
+    _account(result)
+    return result
+
+
+def _in_queues(drafts: Sequence[Draft], options: Options, result: Import) -> list[Draft]:
+    """Each job that an old runner ran, in the queue of that runner."""
+    names = queue_names(
+        draft.old.runner for draft in drafts if draft.old.runner and draft.old.managed
+    )
+    result.queues = dict.fromkeys(names.values(), options.runner_workers)
+    return [
+        (
+            replace(draft, fields={**draft.fields, "queue": names[draft.old.runner]})
+            if draft.old.managed and draft.old.runner in names
+            else draft
+        )
+        for draft in drafts
+    ]
+
+
+def _referred(exported: Exported) -> set[str]:
+    """Ids of jobs that recipients or history speak of."""
+    links = {link.removeprefix("id:") for link in exported.history.past if link.startswith("id:")}
+    recipients = {reader_rows.key(row, *JOB_ID) for row in exported.recipients}
+    return links | {key for key in recipients if key is not None}
+
+
+def _warn_about_history(exported: Exported, result: Import) -> None:
+    for why, rows in result.history.left_out.items():
+        text = f"{rows.count:,} {'row' if rows.count == 1 else 'rows'} {why} left out: {rows}"
+        result.warnings.add(TABLES.names[LOGGED_JOB], text)
+    unmeasured = exported.history.unmeasured
+    if unmeasured.count:
+        text = f"{unmeasured.count:,} {'row' if unmeasured.count == 1 else 'rows'} with a length that cannot be read"
+        result.warnings.add(TABLES.names[LOGGED_JOB], f"{text}, taken without it: {unmeasured}")
+
+
+def _account(result: Import) -> None:
+    for companion in result.companions:
+        if companion.difference:
+            raise InputError(
+                f"the count does not add up: {companion.read} rows of {companion.table} were read, but {dict(companion.ends)} came out",
+                hint="Nothing was written. This is a fault of targcc-gen: please report it with the export.",
+            )
+    ends = [len(result.jobs), len(result.inactive), len(result.rejected)]
+    if result.rows != sum(ends):
+        counts = " + ".join(map(str, ends))
+        raise InputError(
+            f"the count does not add up: {result.rows} rows of c_Job were read, but {counts} (jobs, inactive, rejected) came out",
+            hint="Nothing was written. This is a fault of targcc-gen: please report it with the export.",
+        )
+
+
+class _Drafting:
+    """Rows to drafts, by their shape."""
+
+    def __init__(self, exported: Exported, options: Options, rows: Sequence[Row]) -> None:
+        self._options = options
+        self._rows = rows
+        self._warnings = exported.warnings
+        self.recipients = Recipients(exported.recipients, exported.users, exported.warnings)
+        codes = Counter((classic_rows.code_of(row) or "").lower() for row in rows)
+        self._classic = classic_rows.Context(
+            self.recipients,
+            exported.history,
+            options.procedures,
+            options.alert_email or administrators(exported.defaults),
+            options.now.astimezone(options.zone).replace(tzinfo=None),
+            options.weekly,
+            frozenset(code for code, count in codes.items() if count > 1),
+        )
+
+    def drafts(self, result: Import) -> list[Draft]:
+        """The drafts; refused rows go to ``result.rejected``."""
+        drafts = []
+        for row in self._rows:
+            self._warn_about_unknowns(row)
+            try:
+                drafts.append(self._draft(row))
+                self._warn_about_unreadable(row)
+            except (Refused, reader_rows.UnreadableCellError) as refused:
+                name = reader_rows.text(row, "jobname", "lkpjob") or ""
+                self.recipients.claim(reader_rows.key(row, "id"), name)
+                deleted = reader_rows.text(row, "deletedon") is not None
+                key = reader_rows.key(row, "id")
+                result.rejected.append(
+                    Rejection(row.file, row.line, str(refused), name, key, deleted, row)
+                )
+        self._warn_about_strangers()
+        return drafts
+
+    def _draft(self, row: Row) -> Draft:
+        shape = shape_of(row.values.keys())
+        if shape is None and "jobname" not in row.values:
+            raise Refused(
+                "its columns are of no known c_Job: neither CronExpression nor enmJobType"
+            )
+        if shape is Shape.CLASSIC:
+            return classic_rows.draft(row, self._classic)
+        fallback = self._options.alert_email
+        name = reader_rows.text(row, "jobname") or ""
+        ran = self._classic.history.of(reader_rows.key(row, "id"), name) is not None
+        return cron_rows.draft(
+            row, self.recipients, dialect=self._options.dialect, fallback=fallback, ran=ran
+        )
+
+    def _warn_about_unknowns(self, row: Row) -> None:
+        for column, expression in reader_rows.unknowns(row).items():
+            text = f"{column} is {expression}, which only the old server knew"
+            self._warnings.add(row.place, text + ("; left out" if column in _QUIET_COLUMNS else ""))
+
+    def _warn_about_unreadable(self, row: Row) -> None:
+        """Say what a row was taken without: cells that hold something, on which nothing depends."""
+        for column in _QUIET_COLUMNS & row.values.keys():
+            try:
+                reader_rows.moment(row, column)
+            except reader_rows.UnreadableCellError as error:
+                if not isinstance(row.values[column], Unknown):
+                    self._warnings.add(row.place, f"{error}; left out")
+
+    def _warn_about_strangers(self) -> None:
+        strangers = self.recipients.unclaimed()
+        if strangers:
+            text = f"{len(strangers)} recipients belong to jobs that are not in the export"
+            self._warnings.add(strangers[0].place, text)
+        known = {classic_rows.code_of(row) for row in self._rows}
+        for code in sorted(self._options.procedures.keys() - {(c or "").lower() for c in known}):
+            self._warnings.add("--procedure-map", f'no job has the code "{code}"')
+
+
+class _Naming:
+    """Drafts to jobs: each gets a key of its own, and keeps its old name as the stable one."""
+
+    def __init__(
+        self, drafts: Sequence[Draft], options: Options, project: Spec | None, result: Import
+    ) -> None:
+        self._drafts = drafts
+        self._options = options
+        self._project = project
+        self._result = result
+        self._keys: set[str] = set()
+        self._existing = _names_in(project)
+        self._names = self._stable_names()
+
+    def jobs(self) -> Iterable[tuple[ImportedJob, bool]]:
+        """Each job, and whether it is active; those that no spec would take are rejected."""
+        for draft, name in zip(self._drafts, self._names, strict=True):
+            job = self._job(draft, name)
+            if job is not None:
+                for warning in draft.warnings:
+                    self._result.warnings.add(draft.row.place, f'"{name}": {warning}')
+                yield job, draft.active
+
+    def _stable_names(self) -> list[str]:
+        taken: set[str] = set()
+        names = []
+        for draft in self._drafts:
+            base = " ".join("".join(c if c.isprintable() else " " for c in draft.name).split())
+            name, number = base[:MAX_LENGTH], 1
+            while name.casefold() in taken:
+                number += 1
+                name = f"{base[: MAX_LENGTH - len(str(number)) - 3]} ({number})"
+            if number > 1:
+                text = f'a second job is called "{base}": it becomes "{name}"'
+                self._result.warnings.add(draft.row.place, text)
+            taken.add(name.casefold())
+            names.append(name)
+        return names
+
+    def _key(self, name: str) -> str:
+        """A key that is nobody else's key or stable name; the project's own job of this name keeps its key."""
+        if name.casefold() in self._existing:
+            return self._existing[name.casefold()]
+        others = [other for other in self._names if other != name]
+        return JobName.from_text(name, taken={*others, *self._keys, *self._existing}).key
+
+    def _job(self, draft: Draft, name: str) -> ImportedJob | None:
+        key = self._key(name)
+        values = dict(draft.fields)
+        if name != key:
+            values["name"] = name
+        if name not in {key, JobName(key).display}:
+            values["display_name"] = name
+        if not draft.active:
+            values["paused"] = True
+        if self._project is not None and self._project.defaults.timeout is not None:
+            values.setdefault("timeout", "none")
+        zone = self._options.zone.key
+        if (
+            self._project is not None
+            and "type" not in values
+            and zone != self._project.project.timezone
+        ):
+            values["timezone"] = zone
+        try:
+            job = ImportedJob(
+                key, JobSpec.model_validate(values), draft.row, draft.old, draft.warnings
+            )
+        except ValidationError as error:
+            reason = "; ".join(str(detail["msg"]) for detail in error.errors())
+            self._result.rejected.append(
+                Rejection(draft.row.file, draft.row.line, reason, draft.name, draft.old.id)
+            )
+            return None
+        self._keys.add(key)
+        return job
+
+
+def _names_in(project: Spec | None) -> dict[str, str]:
+    """The project's keys and stable names in any case, with the key each belongs to."""
+    if project is None:
+        return {}
+    names = {key.casefold(): key for key in project.jobs}
+    return names | {project.stable_name(key).casefold(): key for key in project.jobs}
+
+
+# The source.
 
 
 class CJobSource:

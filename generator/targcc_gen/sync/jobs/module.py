@@ -1,16 +1,17 @@
-"""The rules for a job's module: its `@job(…)` and its arguments follow the spec, its body is the person's."""
+"""The rules of a job's module: `@job(…)` and arguments follow the spec, the body is the person's."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from targcc_gen.sync.decorators.sync_decorator import sync_decorator
-from targcc_gen.sync.jobs.shape import new_shape
+from targcc_gen.sync.jobs.arguments import drift, new_shape
+from targcc_gen.sync.jobs.decorator_merge import sync_decorator
 from targcc_gen.sync.lock import LockEntry, digest
-from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.merge import Side
 from targcc_gen.sync.plan.managed import merged_outcome, whole_outcome
-from targcc_gen.sync.plan.outcome import (
+from targcc_gen.sync.plan.plan import (
+    Action,
     Outcome,
     Situation,
     conflict,
@@ -20,12 +21,11 @@ from targcc_gen.sync.plan.outcome import (
     stays,
     written,
 )
-from targcc_gen.sync.plan.plan import Action
 
 if TYPE_CHECKING:
     from targcc_gen.render.tree import TreeFile
-    from targcc_gen.sync.decorators.sync_decorator import Synced
     from targcc_gen.sync.jobs.arguments import Drift
+    from targcc_gen.sync.jobs.decorator_merge import Synced
 
 
 def job_module(
@@ -62,8 +62,6 @@ def _decorated(
     situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome:
     """The decorator alone follows; what the code says of the arguments is compared."""
-    from targcc_gen.sync.jobs.arguments import drift
-
     facts = generated.job
     assert facts is not None  # else it is no job's module
     drifted = drift(text, base, generated.content, blueprint=facts.blueprint, keep=facts.keep)
@@ -74,7 +72,7 @@ def _decorated(
         names = [*drifted.names, *(["PROCEDURE"] if drifted.procedure else [])]
         followed = restored(text, generated.content, names, facts.package)
     synced = sync_decorator(
-        mine=followed,
+        existing=followed,
         base=base,
         generated=generated.content,
         side=situation.side,

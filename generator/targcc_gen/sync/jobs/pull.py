@@ -1,4 +1,4 @@
-"""The other direction: what a job says in the code goes into the spec."""
+"""Pull: carry a job's values from its code into the spec."""
 
 from __future__ import annotations
 
@@ -15,22 +15,30 @@ from targcc_gen.names import JobName, same_job
 from targcc_gen.render import job_paths, render_job
 from targcc_gen.spec import Param, add_job, build_job, change_jobs, job_values
 from targcc_gen.spec.blueprint_names import own_params
-from targcc_gen.spec.ties.rules import OF_UNIQUE
-from targcc_gen.sync.decorators.meaning import Unread, spec_values
-from targcc_gen.sync.decorators.model import (
+from targcc_gen.spec.rules import OF_UNIQUE
+from targcc_gen.sync.disk import Disk
+from targcc_gen.sync.jobs.arguments import (
+    PARAMS,
+    PROCEDURE,
+    Drift,
+    closest_blueprint,
+    constant_name,
+    declared,
+    drift,
+)
+from targcc_gen.sync.jobs.decorator import (
     ALIASES,
     DESCRIPTION,
     LEFT_SPEC,
     NAME,
     SCHEDULE,
     DecoratedJob,
+    Unread,
     job_in,
+    spec_values,
 )
-from targcc_gen.sync.decorators.sync_decorator import WHEN, drifted
-from targcc_gen.sync.folder.disk import Disk
-from targcc_gen.sync.jobs.arguments import PARAMS, PROCEDURE, Drift, declared, drift
-from targcc_gen.sync.jobs.left import key_of, stray_job
-from targcc_gen.sync.jobs.shape import closest_blueprint, constant_name
+from targcc_gen.sync.jobs.decorator_merge import WHEN, drifted
+from targcc_gen.sync.jobs.removed import key_of, stray_job
 from targcc_gen.sync.lock import Lock
 
 if TYPE_CHECKING:
@@ -90,15 +98,15 @@ def pull(spec: Spec, text: str, root: Path, keys: Iterable[str]) -> Pulled:
         assert wanted is not None and module.job is not None  # noqa: PT018 - the generator made it
         holds = module.job.defaults
         names = drifted(now, wanted, was, keep=module.job.keep, defaults=holds)
-        said = {name: now.means(name, holds) for name in names}
+        values = {name: now.means(name, holds) for name in names}
         code = disk.look(module.path).text or b""
         entry = lock.entries.get(module.path)
         base = module.content if entry is None or entry.base is None else entry.base
         facts = module.job
         differences = drift(code, base, module.content, blueprint=facts.blueprint, keep=facts.keep)
         try:
-            known = _with_params_of(spec, key, said, code)
-            job = _with_drift(_changed(known, key, now, said, holds), differences, key, code)
+            known = _with_params_of(spec, key, values, code)
+            job = _with_drift(_changed(known, key, now, values, holds), differences, key, code)
         except ValueError as error:
             unread[key] = (str(error),)
             continue
@@ -128,20 +136,20 @@ def find_in_code(spec: Spec, name: str, root: Path) -> str:
     for key in [*spec.jobs, *strays(lock, disk)]:
         if same_job(key, wanted):
             return key
-    found = _job_at(job_paths(spec, wanted)[0], disk, wanted)
-    return key_of(found)
+    job = _job_at(job_paths(spec, wanted)[0], disk, wanted)
+    return key_of(job)
 
 
 def strays(lock: Lock, disk: Disk) -> dict[str, str]:
     """The path of each job's module that the lock knows and that is in the code, by the job's key."""
-    found = {}
+    result = {}
     for path, entry in lock.entries.items():
         if entry.owner == "scaffold" and path.endswith(".py") and "/jobs/" in path:
             text = disk.look(path).text
             job = stray_job(entry, text) if text is not None else None
             if job is not None:
-                found[key_of(job)] = path
-    return found
+                result[key_of(job)] = path
+    return result
 
 
 def _job_at(path: str, disk: Disk, key: str) -> DecoratedJob:
@@ -149,12 +157,12 @@ def _job_at(path: str, disk: Disk, key: str) -> DecoratedJob:
     if text is None:
         raise InputError(f"no job {key} in the code", hint=f"its module would be {path}")
     try:
-        found = job_in(text, f"{key}Job")
+        job = job_in(text, f"{key}Job")
     except (SyntaxError, ValueError) as error:
         raise InputError(f"{path} is no Python: {error}") from error
-    if found is None:
+    if job is None:
         raise InputError(f"{path} has no @job(…) for {key}")
-    return found
+    return job
 
 
 def _job_before(path: str, lock: Lock) -> DecoratedJob | None:
@@ -164,22 +172,22 @@ def _job_before(path: str, lock: Lock) -> DecoratedJob | None:
 
 
 def _changed(
-    spec: Spec, key: str, now: DecoratedJob, said: Mapping[str, Any], holds: Mapping[str, Any]
+    spec: Spec, key: str, now: DecoratedJob, in_code: Mapping[str, Any], holds: Mapping[str, Any]
 ) -> JobSpec:
     values = dict(job_values(spec.jobs[key]))
-    if any(name in WHEN for name in said):
+    if any(name in WHEN for name in in_code):
         # What holds without a word depends on it.
-        said = {**said, **{name: now.means(name, holds) for name in (*WHEN, "overlap")}}
-    for name in said:
+        in_code = {**in_code, **{name: now.means(name, holds) for name in (*WHEN, "overlap")}}
+    for name in in_code:
         if name not in {"misfire", "misfire_grace", *WHEN}:
             values.pop(name, None)
-    if SCHEDULE in said:
+    if SCHEDULE in in_code:
         for name in _WHEN_KEYS:
             values.pop(name, None)
     new = spec_values(
         {
             name: value
-            for name, value in said.items()
+            for name, value in in_code.items()
             if value is not None and (name, value) != (NAME, key)
         }
     )
@@ -221,16 +229,16 @@ def _with_drift(job: JobSpec, differences: Drift, key: str, text: bytes) -> JobS
     return build_job(key, values) if differences.words else job
 
 
-def _with_params_of(spec: Spec, key: str, said: Mapping[str, Any], text: bytes) -> Spec:
+def _with_params_of(spec: Spec, key: str, values: Mapping[str, Any], text: bytes) -> Spec:
     """The spec whose job has the parameters that the code makes keys of, and that the spec has not."""
-    unique, limit, job = said.get("unique"), said.get("limit"), spec.jobs[key]
+    unique, limit, job = values.get("unique"), values.get("limit"), spec.jobs[key]
     by = [*unique] if isinstance(unique, tuple) else []
     by += [limit.get("key")] if isinstance(limit, dict) else []
     missing = [name for name in by if name is not None and name not in job.params]
     if not missing:
         return spec
-    there = _params(text).get("params", {})
-    more = {name: Param.parse(there[name]) for name in missing if name in there}
+    params = _params(text).get("params", {})
+    more = {name: Param.parse(params[name]) for name in missing if name in params}
     changed = job.model_copy(update={"params": {**job.params, **more}})
     return spec.model_copy(update={"jobs": {**spec.jobs, key: changed}})
 
@@ -251,8 +259,8 @@ def _misfire(
 ) -> dict[str, Any]:
     """What a spec says of missed slots; nothing where the code says nothing."""
     parts = {"misfire": "policy", "misfire_grace": "grace"}
-    said = {part for name, part in parts.items() if now.means(name, holds) is not None}
-    return {part: value for part, value in {**before, **new}.items() if part in said}
+    parts_in_code = {part for name, part in parts.items() if now.means(name, holds) is not None}
+    return {part: value for part, value in {**before, **new}.items() if part in parts_in_code}
 
 
 def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = True) -> JobSpec:
@@ -260,7 +268,7 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
     paths = job_paths(spec, key)
     text = disk.look(paths[0]).text or b""
     now = _job_at(paths[0], disk, key)
-    said = {
+    in_code = {
         name: now.means(name)
         for name in [SCHEDULE, *now.arguments]
         if name not in {ALIASES, LEFT_SPEC}
@@ -268,10 +276,14 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
         and (name, now.means(name)) != (NAME, key)
     }
     if not strict:
-        said = {name: value for name, value in said.items() if not isinstance(value, Unread)}
-        said = said if any(name in WHEN for name in said) else {SCHEDULE: ("type", "manual")} | said
+        in_code = {name: value for name, value in in_code.items() if not isinstance(value, Unread)}
+        in_code = (
+            in_code
+            if any(name in WHEN for name in in_code)
+            else {SCHEDULE: ("type", "manual")} | in_code
+        )
     try:
-        values = _with_keys(spec, spec_values(said))
+        values = _with_keys(spec, spec_values(in_code))
     except ValueError as error:
         raise unreadable(paths[0], key, (str(error),)) from error
     values = _with_keep(values | _params(text))
@@ -284,7 +296,7 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
     if name == "stored-procedure" and "PROCEDURE" in now.constants:
         values["procedure"] = ast.literal_eval(now.constants["PROCEDURE"])
     if DESCRIPTION not in values:
-        from targcc_gen.render.job.blueprints import blueprint
+        from targcc_gen.render.blueprints import blueprint
 
         if now.docstring not in {"", blueprint(name).docstring}:
             values[DESCRIPTION] = now.docstring
@@ -299,8 +311,8 @@ def _with_keep(values: dict[str, Any]) -> dict[str, Any]:
         kept += [name for name in ("unique", *OF_UNIQUE) if name in values]
     if values.get("limit", {}).get("key") not in {None, *known}:
         kept.append("limit")
-    said = {name: value for name, value in values.items() if name not in kept}
-    return said | {"keep": kept} if kept else values
+    pulled = {name: value for name, value in values.items() if name not in kept}
+    return pulled | {"keep": kept} if kept else values
 
 
 def unreadable(path: str, key: str, names: Iterable[str]) -> InputError:
@@ -321,9 +333,9 @@ def _blueprint(spec: Spec, key: str, job: JobSpec, text: bytes) -> str:
 
 def _params(text: bytes) -> dict[str, Any]:
     """The typed arguments that a spec can say; others stay the code's alone."""
-    from targcc_gen.render.job.signatures import own_parameters
+    from targcc_gen.render.blueprints import own_parameters
 
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     try:
         pairs = own_parameters(text.decode())
     except LookupError:
@@ -338,14 +350,14 @@ def _params(text: bytes) -> dict[str, Any]:
         if kind is None:
             continue
         if default is None:
-            found[argument.arg] = kind
+            result[argument.arg] = kind
             continue
         node = constants.get(default.id, default) if isinstance(default, ast.Name) else default
         try:
-            found[argument.arg] = str(Param(kind, _default_of(node), required=False))
+            result[argument.arg] = str(Param(kind, _default_of(node), required=False))
         except (ValueError, TypeError):
             continue
-    return {"params": found} if found else {}
+    return {"params": result} if result else {}
 
 
 _MADE: Mapping[str, Callable[..., Any]] = {

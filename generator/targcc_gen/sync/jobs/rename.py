@@ -1,4 +1,4 @@
-"""A job that was renamed: its module and its test go to their new places with their edits, and what names it follows."""
+"""Rename a job: its module and test move with their edits, and references follow."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from targcc_gen.names import JobName
 from targcc_gen.render.tree import JobMove, Owner, Tree
-from targcc_gen.sync.folder.disk import Disk, OnDisk
+from targcc_gen.sync.disk import Disk, OnDisk
 from targcc_gen.sync.lock import Lock, LockEntry
-from targcc_gen.sync.merging.text import is_binary, plain
-from targcc_gen.sync.plan.outcome import Outcome
-from targcc_gen.sync.plan.plan import Action, Change
+from targcc_gen.sync.merge import is_binary, plain
+from targcc_gen.sync.plan.plan import Action, Change, Outcome
 
 if TYPE_CHECKING:
     from targcc_gen.render.tree import TreeFile
@@ -40,29 +39,31 @@ class Arrived:
 
 def arrivals(tree: Tree, lock: Lock, disk: Disk) -> dict[str, Arrived]:
     """The files of renamed jobs that are still at their old places, by the new one."""
-    found: dict[str, Arrived] = {}
+    result: dict[str, Arrived] = {}
     for move in tree.moved:
         for old, new in move.paths:
             entry = lock.entries.get(old)
-            if entry is None or new in found or new not in tree.files:
+            if entry is None or new in result or new not in tree.files:
                 continue
             if old == new:
-                found |= _in_place(entry, move, disk)
+                result |= _in_place(entry, move, disk)
                 continue
             if new in lock.entries:
                 continue
-            here, there = disk.look(old), disk.look(new)
-            if there.raw is not None and here.raw is None:
-                found[new] = Arrived(old, _entry(entry, new, move), there, None)
-            elif there.raw is not None or there.blocked:
-                why = there.blocked or f"it is there already, and {old} is to go there"
-                found[new] = Arrived(old, _entry(entry, new, move), OnDisk(here.raw, why), here.raw)
+            here, new_file = disk.look(old), disk.look(new)
+            if new_file.raw is not None and here.raw is None:
+                result[new] = Arrived(old, _entry(entry, new, move), new_file, None)
+            elif new_file.raw is not None or new_file.blocked:
+                why = new_file.blocked or f"it is there already, and {old} is to go there"
+                result[new] = Arrived(
+                    old, _entry(entry, new, move), OnDisk(here.raw, why), here.raw
+                )
             else:
                 raw = here.raw
                 text = None if raw is None else here.style.restore(renamed(plain(raw), move))
                 moved = OnDisk(text, here.blocked, here.mode)
-                found[new] = Arrived(old, _entry(entry, new, move), moved, raw)
-    return found
+                result[new] = Arrived(old, _entry(entry, new, move), moved, raw)
+    return result
 
 
 def _in_place(entry: LockEntry, move: JobMove, disk: Disk) -> dict[str, Arrived]:
@@ -74,34 +75,36 @@ def _in_place(entry: LockEntry, move: JobMove, disk: Disk) -> dict[str, Arrived]
     return {entry.path: Arrived(entry.path, new, OnDisk(text, here.blocked, here.mode), here.raw)}
 
 
-def arrived(outcome: Outcome, one: Arrived) -> dict[str, Outcome]:
+def arrived(outcome: Outcome, arrival: Arrived) -> dict[str, Outcome]:
     """The outcomes at both places, from what the rules say of the new one."""
     change = outcome.change
-    if one.raw is None:
+    if arrival.raw is None:
         return {change.path: outcome}
-    if one.disk.blocked and change.action is not Action.CONFLICT:
+    if arrival.disk.blocked and change.action is not Action.CONFLICT:
         change = replace(
             change,
             action=Action.CONFLICT,
-            reason=one.disk.blocked,
+            reason=arrival.disk.blocked,
             after=None,
             settleable=False,
         )
         outcome = replace(outcome, change=change)
-    after = change.after if change.after is not None else one.disk.raw
-    if one.old == change.path:
-        here = replace(change, before=one.raw)
+    after = change.after if change.after is not None else arrival.disk.raw
+    if arrival.old == change.path:
+        here = replace(change, before=arrival.raw)
         if change.action is not Action.CONFLICT:
             here = replace(here, action=Action.UPDATE, after=after)
         return {change.path: replace(outcome, change=here)}
-    reason = "; ".join(filter(None, [f"was {one.old}", change.reason]))
+    reason = "; ".join(filter(None, [f"was {arrival.old}", change.reason]))
     here = replace(change, before=None, reason=reason)
     if change.action is not Action.CONFLICT:
         here = replace(here, action=Action.CREATE, after=after)
-    gone = Change(one.old, Action.DELETE, f"it is {change.path} now", change.owner, before=one.raw)
+    gone = Change(
+        arrival.old, Action.DELETE, f"it is {change.path} now", change.owner, before=arrival.raw
+    )
     if change.action is Action.CONFLICT and change.after is None:
         gone = replace(gone, action=Action.KEEP)
-    return {change.path: replace(outcome, change=here), one.old: Outcome(gone, None)}
+    return {change.path: replace(outcome, change=here), arrival.old: Outcome(gone, None)}
 
 
 def _entry(entry: LockEntry, path: str, move: JobMove) -> LockEntry:
@@ -150,12 +153,12 @@ def mentions(
         moves: The jobs whose files go to their new places.
         lock: The lock as it is.
     """
-    found: dict[str, Outcome] = {}
+    result: dict[str, Outcome] = {}
     for path in _modules(disk, moves):
         file = tree.files.get(path)
         if file is not None and file.owner is Owner.MANAGED:
             continue
-        outcome = found.get(path) or outcomes.get(path) or _untouched(path, disk, lock, file)
+        outcome = result.get(path) or outcomes.get(path) or _untouched(path, disk, lock, file)
         change = outcome.change
         now = change.after if change.after is not None else change.before
         if now is None or change.action in {Action.DELETE, Action.CONFLICT}:
@@ -169,10 +172,10 @@ def mentions(
         names = ", ".join(JobName(move.new).class_name for move in moves)
         action = change.action if change.after is not None else Action.UPDATE
         reason = change.reason or f"names {names} now"
-        found[path] = replace(
+        result[path] = replace(
             outcome, change=replace(change, action=action, after=after, reason=reason)
         )
-    return found
+    return result
 
 
 def _untouched(path: str, disk: Disk, lock: Lock, file: TreeFile | None) -> Outcome:

@@ -1,4 +1,4 @@
-"""The arguments of a job's `execute` follow the spec's `params` by libcst, as far as the body allows it."""
+"""Merge the spec's `params` into a job's `execute` by libcst, as far as its body allows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from targcc_gen.render.job.imports import with_head
-from targcc_gen.render.job.signatures import broken_signature, own_parameters
-from targcc_gen.sync.jobs.shape import constant_name
-from targcc_gen.sync.merging.merge import Collision
+from targcc_gen.render.blueprints import broken_signature, own_parameters
+from targcc_gen.render.python_source import with_head
+from targcc_gen.sync.jobs.arguments import constant_name
+from targcc_gen.sync.merge import Collision
 
 Declared = dict[str, tuple[str, str]]
 """The type and the default of each argument, as source; no default is empty."""
@@ -30,51 +30,51 @@ class Signed:
     collisions: tuple[Collision, ...] = ()
 
 
-def sync_signature(mine: bytes, base: bytes, generated: bytes, package: str) -> Signed:
+def sync_signature(existing: bytes, base: bytes, generated: bytes, package: str) -> Signed:
     """Let the arguments of `execute` in the person's file follow the spec.
 
     Args:
-        mine: The person's file, with `\\n` line ends.
+        existing: The person's file, with `\\n` line ends.
         base: The file as the generator wrote it.
         generated: The file as the generator would write it now.
         package: The project's import name.
     """
     was, wanted = _declared(base), _declared(generated)
     try:
-        now, place = _declared(mine), _execute(ast.parse(mine))
+        now, place = _declared(existing), _execute(ast.parse(existing))
     except (LookupError, SyntaxError, ValueError):
         line = "execute(…) cannot be read\n"
-        return Signed(mine, (Collision(1, 1, line, _signature(wanted)),))
+        return Signed(existing, (Collision(1, 1, line, _signature(wanted)),))
     assert was is not None
     gone = [name for name in was if name not in wanted and name in now]
     different = {
-        name: said
-        for name, said in wanted.items()
-        if was.get(name) != said and now.get(name) != said
+        name: declared
+        for name, declared in wanted.items()
+        if was.get(name) != declared and now.get(name) != declared
     }
-    collisions = [*_uses(mine, place, gone)]
-    for name, said in different.items():
+    collisions = [*_uses(existing, place, gone)]
+    for name, declared in different.items():
         if name in now and now[name] != was.get(name):
-            shown = (_argument(name, now[name]), _argument(name, said))
+            shown = (_argument(name, now[name]), _argument(name, declared))
             collisions.append(Collision(place.lineno, place.lineno, *shown))
-    text = _edited(mine.decode(), different, gone)
-    text = _with_head(text, mine.decode(), generated.decode(), different, package)
+    text = _edited(existing.decode(), different, gone)
+    text = _with_head(text, existing.decode(), generated.decode(), different, package)
     text = _with_constants(text, base, generated)
     return Signed(broken_signature(text).encode(), tuple(collisions))
 
 
-def restored(mine: bytes, generated: bytes, names: Iterable[str], package: str) -> bytes:
+def restored(existing: bytes, generated: bytes, names: Iterable[str], package: str) -> bytes:
     """The person's file, in which some arguments, or the procedure, are what the spec says again.
 
     Args:
-        mine: The person's file, with `\\n` line ends.
+        existing: The person's file, with `\\n` line ends.
         generated: The file as the spec asks for it.
         names: The arguments; `PROCEDURE` for the procedure.
         package: The project's import name.
     """
     declared = _declared(generated)
     wanted = {name: declared[name] for name in names if name in declared}
-    before, pattern = mine.decode(), generated.decode()
+    before, pattern = existing.decode(), generated.decode()
     text = _with_head(_edited(before, wanted, ()), before, pattern, wanted, package)
     constants = {f"DEFAULT_{name.upper()}" for name in wanted} | {"PROCEDURE"} & set(names)
     lines = text.split("\n")
@@ -104,28 +104,28 @@ def _execute(module: ast.Module) -> ast.FunctionDef | ast.AsyncFunctionDef:
 
 
 def _uses(
-    mine: bytes, execute: ast.FunctionDef | ast.AsyncFunctionDef, gone: Iterable[str]
+    existing: bytes, execute: ast.FunctionDef | ast.AsyncFunctionDef, gone: Iterable[str]
 ) -> Iterator[Collision]:
     """The lines of the body that use an argument which the spec has no more."""
-    lines = mine.decode().splitlines()
+    lines = existing.decode().splitlines()
     names = set(gone)
-    found: dict[int, set[str]] = {}
+    result: dict[int, set[str]] = {}
     for statement in execute.body:
         for node in ast.walk(statement):
             if isinstance(node, ast.Name) and node.id in names:
-                found.setdefault(node.lineno, set()).add(node.id)
-    for line, used in sorted(found.items()):
+                result.setdefault(node.lineno, set()).add(node.id)
+    for line, used in sorted(result.items()):
         words = f"the spec has no {', '.join(sorted(used))} any more\n"
         yield Collision(line, line, f"{lines[line - 1].strip()}\n", words)
 
 
-def _argument(name: str, said: tuple[str, str]) -> str:
-    kind, default = said
+def _argument(name: str, declaration: tuple[str, str]) -> str:
+    kind, default = declaration
     return f"{name}{f': {kind}' if kind else ''}{f' = {default}' if default else ''}"
 
 
 def _signature(declared: Declared) -> str:
-    return ", ".join(_argument(name, said) for name, said in declared.items()) + "\n"
+    return ", ".join(_argument(name, declaration) for name, declaration in declared.items()) + "\n"
 
 
 class _Editor(cst.CSTTransformer):
@@ -142,8 +142,12 @@ class _Editor(cst.CSTTransformer):
             return updated_node
         params = updated_node.params
         places = [*params.posonly_params, *params.params, *params.kwonly_params]
-        have = {one.name.value for one in places}
-        new = [_param(name, said) for name, said in self.wanted.items() if name not in have]
+        have = {place.name.value for place in places}
+        new = [
+            _param(name, declaration)
+            for name, declaration in self.wanted.items()
+            if name not in have
+        ]
         named = [*self._changed(params.kwonly_params), *new]
         star = params.star_arg
         if named and not isinstance(star, cst.Param):
@@ -156,40 +160,40 @@ class _Editor(cst.CSTTransformer):
         return updated_node.with_changes(params=changed)
 
     def _changed(self, params: Iterable[cst.Param]) -> list[cst.Param]:
-        kept = [one for one in params if one.name.value not in self.gone]
+        kept = [item for item in params if item.name.value not in self.gone]
         return [
             (
-                _param(one.name.value, self.wanted[one.name.value])
-                if one.name.value in self.wanted
-                else one
+                _param(item.name.value, self.wanted[item.name.value])
+                if item.name.value in self.wanted
+                else item
             )
-            for one in kept
+            for item in kept
         ]
 
 
-def _param(name: str, said: tuple[str, str]) -> cst.Param:
-    function = cst.parse_module(f"def f(*, {_argument(name, said)}): ...\n").body[0]
+def _param(name: str, declaration: tuple[str, str]) -> cst.Param:
+    function = cst.parse_module(f"def f(*, {_argument(name, declaration)}): ...\n").body[0]
     assert isinstance(function, cst.FunctionDef)  # the line above
     return function.params.kwonly_params[0]
 
 
-def _edited(mine: str, wanted: Mapping[str, tuple[str, str]], gone: Iterable[str]) -> str:
-    module = cst.parse_module(mine).visit(_Editor(wanted, gone))
+def _edited(existing: str, wanted: Mapping[str, tuple[str, str]], gone: Iterable[str]) -> str:
+    module = cst.parse_module(existing).visit(_Editor(wanted, gone))
     return module.code
 
 
 def _with_head(
-    text: str, mine: str, generated: str, different: Mapping[str, tuple[str, str]], package: str
+    text: str, existing: str, generated: str, different: Mapping[str, tuple[str, str]], package: str
 ) -> str:
     """Import what the new types need, and define the defaults that stand in constants."""
     used = {
         node.id
-        for said in different.values()
-        for source in filter(None, said)
+        for declaration in different.values()
+        for source in filter(None, declaration)
         for node in ast.walk(ast.parse(source, mode="eval"))
         if isinstance(node, ast.Name)
     }
-    pattern, have = ast.parse(generated), _top_names(ast.parse(mine))
+    pattern, have = ast.parse(generated), _top_names(ast.parse(existing))
     constants = {
         name: ast.unparse(node)
         for node in pattern.body
@@ -213,18 +217,20 @@ def _with_head(
 
 
 def _top_names(module: ast.Module) -> set[str]:
-    found = set()
+    result = set()
     for node in module.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {alias.asname or alias.name for alias in node.names}
+            result |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign):
-            found |= {one.id for one in node.targets if isinstance(one, ast.Name)}
-    return found
+            result |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return result
 
 
 def _has_comments(text: str) -> bool:
     """Whether comments stand among the imports, which would be lost."""
-    imports = [one for one in ast.parse(text).body if isinstance(one, ast.Import | ast.ImportFrom)]
+    imports = [
+        node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     if not imports:
         return False
     lines = text.splitlines()[imports[0].lineno - 1 : imports[-1].end_lineno]
@@ -232,7 +238,9 @@ def _has_comments(text: str) -> bool:
 
 
 def _after_imports(text: str, added: list[str]) -> str:
-    imports = [one for one in ast.parse(text).body if isinstance(one, ast.Import | ast.ImportFrom)]
+    imports = [
+        node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     lines = text.split("\n")
     end = imports[-1].end_lineno or 0
     return "\n".join([*lines[:end], *added, *lines[end:]])

@@ -1,1 +1,1 @@
-"""What happens to each file, and why: the planner asks the rules about every path and gathers a Plan."""
+"""The plan: what happens to each file, and the rules of managed files, moved files and upgrades."""

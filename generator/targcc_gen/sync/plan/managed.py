@@ -1,13 +1,13 @@
-"""The rules for files that the generator manages: people's edits and the generator's changes are merged."""
+"""The rule of managed files: merge people's edits with the generator's changes."""
 
 from __future__ import annotations
 
 from targcc_gen.render.tree import TreeFile
 from targcc_gen.sync.lock import LockEntry, digest
-from targcc_gen.sync.merging.merge import Side, whole_file, with_markers
-from targcc_gen.sync.merging.python import merge_file
-from targcc_gen.sync.merging.text import is_binary, lines_of
-from targcc_gen.sync.plan.outcome import (
+from targcc_gen.sync.merge import Side, is_binary, lines_of, whole_file, with_markers
+from targcc_gen.sync.merge_python import merge_file
+from targcc_gen.sync.plan.plan import (
+    Action,
     Outcome,
     Situation,
     conflict,
@@ -17,7 +17,6 @@ from targcc_gen.sync.plan.outcome import (
     stays,
     written,
 )
-from targcc_gen.sync.plan.plan import Action
 
 
 def managed(situation: Situation, generated: TreeFile, entry: LockEntry) -> Outcome:

@@ -1,19 +1,22 @@
-"""The plan: what happens to each file, and why. It is printed, shown as a diff, handed to programs, checked, or applied."""
+"""The plan: an action and a reason for each file, to print, to compare, to check, to apply."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.render.tree import KEPT_PATH, Owner
-from targcc_gen.sync.lock import Lock
-from targcc_gen.sync.merging.merge import Collision
-from targcc_gen.sync.merging.text import is_binary, plain
+from targcc_gen.render.tree import KEPT_PATH, Owner, TreeFile
+from targcc_gen.sync.disk import Disk, OnDisk
+from targcc_gen.sync.lock import Lock, LockEntry, digest
+from targcc_gen.sync.merge import Collision, Side, is_binary, plain
+from targcc_gen.sync.merge_python import Formats, is_same_module
+
+# The plan.
 
 
 class Action(StrEnum):
@@ -103,7 +106,7 @@ class Change:
             data["moved_to" if self.action is Action.DELETE else "moved_from"] = list(self.moved)
         for name, places in (("collisions", self.collisions), ("left_behind", self.left)):
             if places:
-                data[name] = [asdict(one) for one in places]
+                data[name] = [asdict(place) for place in places]
         if self.note:
             data["note"] = self.note
         if self.stray:
@@ -164,7 +167,9 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do and nothing to settle."""
-        return not (self.conflicts or self.lock_changes or any(one.writes for one in self.changes))
+        return not (
+            self.conflicts or self.lock_changes or any(change.writes for change in self.changes)
+        )
 
     def having(self, *actions: Action) -> tuple[Change, ...]:
         """The changes with one of these actions."""
@@ -212,3 +217,188 @@ def _text_lines(content: bytes | None) -> list[str]:
 def _ended(lines: Iterable[str]) -> Iterable[str]:
     for line in lines:
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+
+
+# The outcome of one path, and its next entry in the lock.
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that is known about one path.
+
+    Attributes:
+        path: POSIX path below the project's folder.
+        generated: The file as the spec asks for it; None when it asks for none.
+        entry: What the lock remembers; None for a path that is new to it.
+        disk: What is there now.
+        side: How the person wants a conflict settled.
+        adopt: Whether a file of the person's that is already there is simply theirs; else it is in the way.
+        restore: Whether the person asked for the generator's text back.
+        formats: How the project's Python may be written.
+        whole_spec: Whether the plan is about all that the spec asks for.
+        retire: Whether the person asked for the file to go.
+    """
+
+    path: str
+    generated: TreeFile | None
+    entry: LockEntry | None
+    disk: OnDisk
+    formats: Formats
+    side: Side | None = None
+    adopt: bool = False
+    restore: bool = False
+    whole_spec: bool = False
+    retire: bool = False
+
+    @property
+    def owner(self) -> Owner:
+        """Who edits the file."""
+        known = self.generated or self.entry
+        assert known is not None  # a path is in the tree, in the lock, or in both
+        return known.owner
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happens to the file.
+
+    Attributes:
+        change: What happens.
+        entry: What the lock remembers afterwards; None is nothing.
+        reshaped: Whether a job's module is of another kind or has other arguments, so that its test has to follow.
+        drops: Whether a body that somebody wrote goes; it is kept aside.
+    """
+
+    change: Change
+    entry: LockEntry | None
+    reshaped: bool = False
+    drops: bool = False
+
+
+def stays(situation: Situation, entry: LockEntry | None, action: Action, reason: str) -> Outcome:
+    """The file is left as it is."""
+    return Outcome(change_of(situation, action, reason), entry)
+
+
+def written(
+    situation: Situation, entry: LockEntry | None, action: Action, reason: str, text: bytes
+) -> Outcome:
+    """Write `text` in the style the file has, unless something is in the way."""
+    if situation.disk.blocked:
+        return conflict(situation, situation.entry, situation.disk.blocked, settleable=False)
+    change = change_of(situation, action, reason)
+    return Outcome(replace(change, after=situation.disk.style.restore(text)), entry)
+
+
+def conflict(
+    situation: Situation,
+    entry: LockEntry | None,
+    reason: str,
+    collisions: tuple[Collision, ...] = (),
+    *,
+    settleable: bool = True,
+) -> Outcome:
+    """A person has to settle something.
+
+    Args:
+        situation: The file.
+        entry: What the lock remembers as long as that is not done.
+        reason: What it is, where the collisions do not say it.
+        collisions: The places.
+        settleable: Whether choosing a side settles it.
+    """
+    change = change_of(situation, Action.CONFLICT, reason)
+    return Outcome(replace(change, collisions=collisions, settleable=settleable), entry)
+
+
+def marked(situation: Situation, conflict: Outcome, after: LockEntry, text: bytes) -> Outcome:
+    """A conflict that is written into the file, for the person to edit."""
+    if situation.disk.blocked:
+        return conflict
+    content = situation.disk.style.restore(text)
+    return Outcome(replace(conflict.change, after=content), after)
+
+
+def change_of(situation: Situation, action: Action, reason: str) -> Change:
+    """A change that writes nothing yet."""
+    generated = situation.generated
+    return Change(
+        situation.path,
+        action,
+        reason,
+        situation.owner,
+        before=situation.disk.raw,
+        executable=generated is not None and generated.executable,
+        summary="" if generated is None else generated.summary,
+    )
+
+
+def entry_of(situation: Situation, generated: TreeFile) -> LockEntry:
+    """What the lock remembers of the generator's text; the entry it has already, when that says the same."""
+    known = situation.entry
+    keep_base = not is_binary(generated.content) and generated.path != "targcc.yaml"
+    if (
+        known is not None
+        and known.owner is generated.owner
+        and not known.ejected
+        and known.sha256 == digest(generated.content)
+        and (known.packed is not None or not keep_base)
+    ):
+        return known
+    return LockEntry.of(
+        generated.path, generated.owner, plain(generated.content), keep_base=keep_base
+    )
+
+
+def rebased(entry: LockEntry, base: bytes) -> LockEntry:
+    """The entry with another text as the generator's."""
+    return LockEntry.of(entry.path, entry.owner, base, keep_base=True)
+
+
+def is_formatted(entry: LockEntry, text: bytes) -> bool:
+    """Whether a person's file differs from the generator's text in its formatting alone."""
+    if not entry.path.endswith(".py") or entry.base is None:
+        return False
+    return is_same_module(entry.base, text)
+
+
+# Keep edits that cannot follow the generator in `.targcc/kept/`, where nothing runs, imports or formats them.
+# `status` lists it until the person deletes it.
+
+
+def kept_path(path: str, disk: Disk, content: bytes, end: str, folder: str = KEPT_PATH) -> str:
+    """Where a text of the file at `path` is kept: a name that is free, or that has this text already."""
+    number, place = 1, f"{folder}/{path}{end}"
+    while (on_disk := disk.look(place)).blocked or on_disk.raw not in {None, content}:
+        number += 1
+        place = f"{folder}/{path}.{number}{end}"
+    return place
+
+
+def keep(
+    path: str, disk: Disk, content: bytes, end: str, reason: str, *, folder: str = KEPT_PATH
+) -> Change:
+    """The change that keeps `content`, a text of the file at `path`.
+
+    Args:
+        path: The file.
+        disk: The project.
+        content: The text.
+        end: The end of the name: `.txt` for a whole file, `.diff` for a diff.
+        reason: What it is.
+        folder: Where such texts are kept.
+    """
+    place = kept_path(path, disk, content, end, folder)
+    raw = disk.look(place).raw
+    action = Action.UNCHANGED if raw == content else Action.CREATE
+    after = None if raw == content else content
+    return Change(place, action, reason, Owner.SCAFFOLD, before=raw, after=after)
+
+
+def kept_files(root: Path) -> list[str]:
+    """The texts that are kept in a project, each once."""
+    folder = root / KEPT_PATH
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return sorted(path.relative_to(root).as_posix() for path in files)

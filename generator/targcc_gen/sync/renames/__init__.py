@@ -1,5 +1,5 @@
-"""Managed files that moved take a person's edits along.
+"""Follow renames between releases: edits move with managed files, people's imports with names.
 
-`table` says where each file went, `hunks` takes a person's text apart, `places` finds the place of each edit among the new files,
-`imports` brings the names it needs, and `carry` puts these together.
+`table` has the new place of each file, `carry` moves single edits there, `imports` adds the names an edit needs. `import_names` has the
+new place of each name, `import_rewrite` rewrites people's import statements.
 """

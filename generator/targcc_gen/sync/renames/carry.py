@@ -1,17 +1,391 @@
-"""Carry a person's edits of files that moved into the files that hold the text now."""
+"""Carry a person's edits of moved files into the files that hold the text now."""
 
 from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import difflib
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from targcc_gen.sync.renames.hunks import Hunk, hunks_of, statements_of
 from targcc_gen.sync.renames.imports import Homes, Import, Module
-from targcc_gen.sync.renames.places import Spot, Target, find, shifted
+
+# Hunks: single edits of a person, and the new position of the lines around each.
+
+CONTEXT = 3
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+@dataclass(frozen=True)
+class Hunk:
+    """Some lines of the generator's text that a person made into others.
+
+    Attributes:
+        first: The number of its first line in the person's file, from 1.
+        at: Index of its first line in the generator's text.
+        removed: The generator's lines, with their ends.
+        added: The person's.
+        before: The nearest lines above that are not blank, nearest first.
+        after: The nearest lines below.
+        gap: How many blank lines are between it and the line above.
+        scope: The name of the function or class that it is in; empty at the top of a module.
+        is_only: Whether the generator's lines are nowhere else in its text.
+        above: The function or class that ends right above it, at the top of a module.
+        below: The one that begins right below it.
+    """
+
+    first: int
+    at: int
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    gap: int = 0
+    scope: str = ""
+    is_only: bool = False
+    above: str = ""
+    below: str = ""
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it is about blank lines only."""
+        return not any(line.strip() for line in (*self.removed, *self.added))
+
+    @property
+    def is_definition(self) -> bool:
+        """Whether it adds functions and classes at the top of a module, and nothing else."""
+        if any(line.strip() for line in self.removed):
+            return False
+        try:
+            body = ast.parse("".join(self.added)).body
+        except (SyntaxError, ValueError):
+            return False
+        return all(isinstance(node, DEFINITIONS) for node in body)
+
+    @property
+    def last(self) -> int:
+        """The number of its last line in the person's file; before `first` where lines were only removed."""
+        return self.first + len(self.added) - 1
+
+
+class Text:
+    """A text by lines.
+
+    Args:
+        path: Its path.
+        content: The text.
+    """
+
+    def __init__(self, path: str, content: str) -> None:
+        self.path = path
+        self.content = content
+        self.lines = content.splitlines(keepends=True)
+        self.filled = [
+            (index, line.strip()) for index, line in enumerate(self.lines) if line.strip()
+        ]
+
+    @cached_property
+    def stripped_lines(self) -> list[str]:
+        """The lines that are not blank, without their indentation."""
+        return [line for _, line in self.filled]
+
+    @cached_property
+    def scopes(self) -> list[str]:
+        """The name of the innermost function or class around each line."""
+        names = [""] * (len(self.lines) + 1)
+        if self.path.endswith(".py"):
+            with contextlib.suppress(SyntaxError, ValueError):
+                _name_scopes(ast.parse(self.content), names)
+        return names
+
+    @cached_property
+    def definitions(self) -> dict[str, tuple[int, int]]:
+        """The first line of each function and class at the top, and the one after its last."""
+        result = {}
+        with contextlib.suppress(SyntaxError, ValueError):
+            for node in ast.parse(self.content).body if self.path.endswith(".py") else ():
+                if isinstance(node, DEFINITIONS):
+                    first = min(
+                        [node.lineno, *(decorator.lineno for decorator in node.decorator_list)]
+                    )
+                    result[node.name] = (first - 1, node.end_lineno or node.lineno)
+        return result
+
+    def neighbours(self, first: int, last: int) -> tuple[str, str]:
+        """The definitions between which these lines are; empty where something else is between."""
+        above = below = ""
+        for name, (start, end) in self.definitions.items():
+            if end <= first and not any(line.strip() for line in self.lines[end:first]):
+                above = name
+            if start >= last and not any(line.strip() for line in self.lines[last:start]):
+                below = below or name
+        return above, below
+
+    def starts(self, wanted: Sequence[str]) -> list[int]:
+        """Where these lines, without indentation, follow each other here."""
+        if not wanted:
+            return []
+        size = len(wanted)
+        return [
+            start
+            for start in range(len(self.stripped_lines) - size + 1)
+            if self.stripped_lines[start] == wanted[0]
+            and self.stripped_lines[start : start + size] == wanted
+        ]
+
+
+def hunks_of(path: str, base: str, existing: str) -> list[Hunk]:
+    """The edits that lead from the generator's text to the person's; blank lines alone are none."""
+    text = Text(path, base)
+    old, new = text.lines, existing.splitlines(keepends=True)
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    result = []
+    for tag, first, last, start, end in matcher.get_opcodes():
+        if tag == "equal":
+            continue
+        hunk = Hunk(
+            start + 1,
+            first,
+            tuple(old[first:last]),
+            tuple(new[start:end]),
+            _filled(reversed(old[:first])),
+            _filled(old[last:]),
+            blanks(reversed(old[:first]), len(old)),
+            text.scopes[first],
+            len(text.starts(stripped(old[first:last]))) == 1,
+            *text.neighbours(first, last),
+        )
+        if not hunk.is_blank:
+            result.append(hunk)
+    return result
+
+
+def statements_of(hunk: Hunk) -> list[Hunk]:
+    """An edit of several lines at the top of a module that are a statement each, such as constants, statement by statement."""
+    count = len(hunk.removed)
+    if count != len(hunk.added) or not all(map(_is_statement, (*hunk.removed, *hunk.added))):
+        return [hunk]
+    return [
+        replace(
+            hunk,
+            first=hunk.first + index,
+            at=hunk.at + index,
+            removed=hunk.removed[index : index + 1],
+            added=hunk.added[index : index + 1],
+            before=(*reversed(hunk.removed[:index]), *hunk.before)[:CONTEXT],
+            after=(*hunk.removed[index + 1 :], *hunk.after)[:CONTEXT],
+        )
+        for index in range(count)
+    ]
+
+
+def with_hunks(base: str, hunks: Iterable[Hunk]) -> str:
+    """The generator's text with some of the person's edits."""
+    lines = base.splitlines(keepends=True)
+    for hunk in sorted(hunks, key=lambda hunk: hunk.at, reverse=True):
+        lines[hunk.at : hunk.at + len(hunk.removed)] = hunk.added
+    return "".join(lines)
+
+
+def indent(line: str) -> int:
+    """How many blanks a line begins with."""
+    return len(line) - len(line.lstrip(" "))
+
+
+def _name_scopes(tree: ast.AST, names: list[str]) -> None:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, DEFINITIONS):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            last = node.end_lineno or node.lineno
+            names[first - 1 : last] = [node.name] * (last - first + 1)
+        _name_scopes(node, names)
+
+
+def _is_statement(line: str) -> bool:
+    if indent(line) or not line.strip():
+        return False
+    try:
+        return len(ast.parse(line).body) == 1
+    except (SyntaxError, ValueError):
+        return False
+
+
+def stripped(lines: Iterable[str]) -> list[str]:
+    """The lines that are not blank, without their indentation."""
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _filled(lines: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
+    result: list[str] = []
+    for line in lines:
+        if line.strip():
+            result.append(line)
+            if len(result) == CONTEXT:
+                break
+    return tuple(result)
+
+
+def blanks(lines: Iterator[str] | Sequence[str], most: int | None = None) -> int:
+    """How many blank lines there are at the start, at most `most`."""
+    count = 0
+    for line in lines:
+        if line.strip() or count == most:
+            break
+        count += 1
+    return count
+
+
+# Positions of edits in today's files.
+
+_NEAR = 8
+_TELLING = 6
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place where a hunk fits.
+
+    Attributes:
+        path: The file.
+        first: Index of the first line that it replaces.
+        last: Index after the last one.
+        shift: How much further the lines are indented there.
+        score: How well the surroundings fit.
+    """
+
+    path: str
+    first: int
+    last: int
+    shift: int
+    score: float
+
+
+class Target(Text):
+    """A text in which edits are to be placed."""
+
+    def beside(self, hunk: Hunk) -> Iterator[Spot]:
+        """Where new functions and classes go: after the one they stood after, or before the one they stood before."""
+        if hunk.above in self.definitions:
+            place = self.definitions[hunk.above][1]
+            place += blanks(self.lines[place:], hunk.gap)
+            yield Spot(self.path, place, place, 0, 2.0)
+        elif hunk.below in self.definitions:
+            place = self.definitions[hunk.below][0]
+            yield Spot(self.path, place, place, 0, 1.0)
+
+    def spots(self, hunk: Hunk) -> Iterator[Spot]:
+        """Where the hunk fits here."""
+        wanted = stripped(hunk.removed)
+        if not wanted:
+            yield from self._between(hunk)
+            return
+        size, starts = len(wanted), self.starts(wanted)
+        for start in starts:
+            score = self._around(hunk, start, start + size)
+            if score or (len(starts) == 1 and hunk.is_only and _is_recognisable(wanted)):
+                yield self._spot(hunk, start, size, score)
+
+    def _spot(self, hunk: Hunk, start: int, size: int, score: float) -> Spot:
+        first, last = self.filled[start][0], self.filled[start + size - 1][0] + 1
+        base = next(line for line in hunk.removed if line.strip())
+        shift = indent(self.lines[first]) - indent(base)
+        # Blank lines at its ends are the hunk's too.
+        first -= blanks(reversed(self.lines[:first]), blanks(hunk.removed))
+        last += blanks(self.lines[last:], blanks(reversed(hunk.removed)))
+        return Spot(self.path, first, last, shift, score)
+
+    def _around(self, hunk: Hunk, start: int, end: int) -> float:
+        """How well the lines before `start` and from `end` on fit: a point for each, and three for the same scope."""
+        scope = self.scopes[self.filled[start][0]] if start < len(self.filled) else ""
+        same = 3.0 if scope and _plain(scope) == _plain(hunk.scope) else 0.0
+        return self._above(hunk, start) * 1.01 + self._below(hunk, end) + same
+
+    def _above(self, hunk: Hunk, start: int) -> int:
+        return _common(
+            hunk.before, list(reversed(self.stripped_lines[max(0, start - CONTEXT) : start]))
+        )
+
+    def _below(self, hunk: Hunk, end: int) -> int:
+        return _common(hunk.after, self.stripped_lines[end : end + CONTEXT])
+
+    def _between(self, hunk: Hunk) -> Iterator[Spot]:
+        """Between which lines new ones go: both neighbours are there, or one that tells while the other is elsewhere."""
+        for place in range(len(self.filled) + 1):
+            above, below = self._above(hunk, place), self._below(hunk, place)
+            if not self._fits(hunk, place, above, below):
+                continue
+            neighbour = self.lines[self.filled[place - 1][0]] if above else self._line(place)
+            known = hunk.before[0] if above else hunk.after[0]
+            shift = indent(neighbour) - indent(known)
+            index = self._insertion(hunk, place, above)
+            yield Spot(self.path, index, index, shift, self._around(hunk, place, place))
+
+    def _line(self, place: int) -> str:
+        return self.lines[self.filled[place][0]]
+
+    def _fits(self, hunk: Hunk, place: int, above: int, below: int) -> bool:
+        ends = (not hunk.before and place == 0) or (not hunk.after and place == len(self.filled))
+        if above and below:
+            return above > 1 or below > 1 or _is_recognisable([hunk.before[0], hunk.after[0]])
+        if above > 1:
+            near = self.stripped_lines[place : place + _NEAR]
+            return ends or not hunk.after or hunk.after[0].strip() not in near
+        if below > 1:
+            near = self.stripped_lines[max(0, place - _NEAR) : place]
+            return ends or not hunk.before or hunk.before[0].strip() not in near
+        return False
+
+    def _insertion(self, hunk: Hunk, place: int, above: int) -> int:
+        """The line before which it goes: as many blank lines below its upper neighbour as the person left."""
+        if not above:
+            return self.filled[place][0]
+        index = self.filled[place - 1][0] + 1
+        return index + blanks(self.lines[index:], hunk.gap)
+
+
+def find(hunk: Hunk, texts: Sequence[Target]) -> Spot | None:
+    """The one place where a hunk fits best; None when it fits nowhere, or in several places alike."""
+    spots = sorted(
+        (spot for text in texts for spot in text.spots(hunk)), key=lambda spot: -spot.score
+    )
+    if not spots and hunk.is_definition:
+        beside = [spot for text in texts for spot in text.beside(hunk)]
+        spots = sorted(beside, key=lambda spot: -spot.score)
+    if not spots or (len(spots) > 1 and spots[0].score == spots[1].score):
+        return None
+    return spots[0]
+
+
+def shifted(lines: Sequence[str], shift: int) -> list[str]:
+    """The lines, indented further by `shift`."""
+    if shift >= 0:
+        return [" " * shift + line if line.strip() else line for line in lines]
+    return [line[min(-shift, indent(line)) :] for line in lines]
+
+
+def _plain(scope: str) -> str:
+    return scope.strip("_").lower()
+
+
+def _is_recognisable(lines: Sequence[str]) -> bool:
+    """Whether a line says enough to be recognised by itself."""
+    return any(sum(character.isalnum() for character in line) >= _TELLING for line in lines)
+
+
+def _common(wanted: Sequence[str], following: Sequence[str]) -> int:
+    count = 0
+    for line, other in zip(wanted, following, strict=False):
+        if line.strip() != other:
+            break
+        count += 1
+    return count
+
+
+# Carry edits.
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -72,7 +446,7 @@ def carry(moved: Moved, homes: Homes) -> Carried:
 def without_imports(moved: Moved, homes: Homes) -> str:
     """The person's text with the import statements that the generator wrote, for a file that moved as a whole."""
     base = moved.base.splitlines(keepends=True)
-    mine = moved.mine.splitlines(keepends=True)
+    existing = moved.mine.splitlines(keepends=True)
     before, after = Module(moved.base), Module(moved.mine)
     if before.differs(after):
         return moved.mine  # an import that the person changed is an edit like any other
@@ -80,7 +454,7 @@ def without_imports(moved: Moved, homes: Homes) -> str:
     for hunk in reversed(hunks_of(moved.path, moved.base, moved.mine)):
         start = hunk.first - 1
         kept = [base[n] for n in range(hunk.at, hunk.at + len(hunk.removed)) if n in old_imports]
-        added = [mine[n] for n in range(start, hunk.last) if n not in new_imports]
+        added = [existing[n] for n in range(start, hunk.last) if n not in new_imports]
         fixed = [homes.fixed(line, moved.path, moved.targets[0]) or line for line in added]
         base[hunk.at : hunk.at + len(hunk.removed)] = [*kept, *fixed]
     return "".join(base)
@@ -98,9 +472,9 @@ def with_imports(text: str, moved: Moved, homes: Homes) -> str:
         return text
     module, base = Module(text), Module(moved.base)
     used = {name for hunk in _edits(moved) for name in _used(hunk.added)}
-    needed = [one for name, one in base.imports.items() if name in used]
-    wanted = [one for one in [*_new_imports(moved), *needed] if one.name not in module.names]
-    places = [homes.relocated(one, moved.path, moved.targets[0]) for one in wanted]
+    needed = [item for name, item in base.imports.items() if name in used]
+    wanted = [item for item in [*_new_imports(moved), *needed] if item.name not in module.names]
+    places = [homes.relocated(item, moved.path, moved.targets[0]) for item in wanted]
     return module.with_imports(_statements(place for place in places if place is not None))
 
 
@@ -126,7 +500,9 @@ class _Carrier:
         self._import(_new_imports(self.moved))
         changed = self.base.differs(self.mine)
         self.left += [
-            _hunk_of(one, self.mine) for name, one in self.mine.imports.items() if name in changed
+            _hunk_of(imported, self.mine)
+            for name, imported in self.mine.imports.items()
+            if name in changed
         ]
         texts = {}
         for path, edits in self.edits.items():
@@ -166,25 +542,25 @@ class _Carrier:
 
     def _needed(self, hunk: Hunk, path: str) -> list[Import] | None:
         """The imports without which the added lines would not run in the file at `path`; None when a name is gone."""
-        found = []
+        result = []
         here = self.modules[path].names | self._added_names(path)
         inner = self.mine.local_names(hunk.first)
         for name in sorted(_used(hunk.added) - here):
             if name not in inner and (name in self.mine.names or name in self.base.names):
-                one = self._imported(name, path)
-                if one is None:
+                imported = self._imported(name, path)
+                if imported is None:
                     return None
-                found.append(one)
+                result.append(imported)
             elif not self._is_known(name, path):
                 return None
-        return found
+        return result
 
     def _imported(self, name: str, path: str) -> Import | None:
         """How the file at `path` gets a name that the old file had at its top."""
-        one = self.mine.imports.get(name) or self.base.imports.get(name)
-        if one is not None:
-            return self.homes.relocated(one, self.moved.path, path)
-        home = self.homes.found(name, self.moved.path)
+        imported = self.mine.imports.get(name) or self.base.imports.get(name)
+        if imported is not None:
+            return self.homes.relocated(imported, self.moved.path, path)
+        home = self.homes.defining_module(name, self.moved.path)
         if home is None:
             home = next((place for place in self.edits if name in self._added_names(place)), None)
         return None if home is None else self.homes.import_of(name, home, path)
@@ -201,19 +577,19 @@ class _Carrier:
 
     def _import(self, imports: Sequence[Import]) -> None:
         """Bring what the person imports, and no edit asked for, to the file that has most of the old text."""
-        brought = {one.name for edits in self.edits.values() for one in edits.imports}
+        brought = {imported.name for edits in self.edits.values() for imported in edits.imports}
         unused = {name for hunk in self.left for name in _used(hunk.added)}
-        for one in imports:
-            if one.name in brought or any(
-                one.name in self.modules[path].names for path in self.edits
+        for imported in imports:
+            if imported.name in brought or any(
+                imported.name in self.modules[path].names for path in self.edits
             ):
                 continue
-            path = None if one.name in unused else self._main()
-            there = self.homes.relocated(one, self.moved.path, path) if path else None
-            if path and there:
-                self.edits[path].imports.append(there)
+            path = None if imported.name in unused else self._main()
+            relocated = self.homes.relocated(imported, self.moved.path, path) if path else None
+            if path and relocated:
+                self.edits[path].imports.append(relocated)
             else:
-                self.left.append(_hunk_of(one, self.mine))
+                self.left.append(_hunk_of(imported, self.mine))
 
     def _main(self) -> str | None:
         old = {line.strip() for line in self.moved.base.splitlines() if line.strip()}
@@ -234,12 +610,12 @@ def _edits(moved: Moved) -> list[Hunk]:
     hunks = hunks_of(moved.path, moved.base, moved.mine)
     if not moved.path.endswith(".py"):
         return hunks
-    mine, base = Module(moved.mine).import_lines, Module(moved.base).import_lines
+    existing, base = Module(moved.mine).import_lines, Module(moved.base).import_lines
     rest = [
         replace(
             hunk,
             removed=_but(hunk.removed, hunk.at, base),
-            added=_but(hunk.added, hunk.first - 1, mine),
+            added=_but(hunk.added, hunk.first - 1, existing),
         )
         for hunk in hunks
     ]
@@ -255,24 +631,24 @@ def _new_imports(moved: Moved) -> list[Import]:
     """The names that the person imports and the generator did not."""
     if not moved.path.endswith(".py"):
         return []
-    base, mine = Module(moved.base).imports, Module(moved.mine).imports
-    old_lines = {one.line for name, one in mine.items() if name in base}
-    new = [one for name, one in mine.items() if name not in base]
-    return [replace(one, line="") if one.line in old_lines else one for one in new]
+    base, existing = Module(moved.base).imports, Module(moved.mine).imports
+    old_lines = {item.line for name, item in existing.items() if name in base}
+    new = [item for name, item in existing.items() if name not in base]
+    return [replace(item, line="") if item.line in old_lines else item for item in new]
 
 
 def _statements(imports: Iterable[Import]) -> list[str]:
     """The statements that import these names; one that the person wrote is kept as it is."""
-    found = []
-    for one in imports:
-        whole = one.line and not one.line.startswith(" ")
-        found.append(one.line if whole else one.statement)
-    return list(dict.fromkeys(found))
+    result = []
+    for imported in imports:
+        whole = imported.line and not imported.line.startswith(" ")
+        result.append(imported.line if whole else imported.statement)
+    return list(dict.fromkeys(result))
 
 
-def _hunk_of(one: Import, module: Module) -> Hunk:
-    number = module.lines.index(one.line) + 1 if one.line in module.lines else 1
-    return Hunk(number, 0, (), (one.line or one.statement,))
+def _hunk_of(imported: Import, module: Module) -> Hunk:
+    number = module.lines.index(imported.line) + 1 if imported.line in module.lines else 1
+    return Hunk(number, 0, (), (imported.line or imported.statement,))
 
 
 def _used(lines: Sequence[str]) -> set[str]:
@@ -292,8 +668,8 @@ def _dedented(lines: Sequence[str]) -> str:
     return textwrap.dedent("".join(lines))
 
 
-def _meet(one: Spot, other: Spot) -> bool:
+def _meet(spot: Spot, other: Spot) -> bool:
     """Whether two edits would change the same lines."""
-    if one.path != other.path:
+    if spot.path != other.path:
         return False
-    return one.first < other.last and other.first < one.last
+    return spot.first < other.last and other.first < spot.last

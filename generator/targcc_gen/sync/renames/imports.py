@@ -1,4 +1,4 @@
-"""What a module imports, and how another place has to import the same."""
+"""Imports of a module: what it imports, how another place imports the same, names it lacks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from targcc_gen.render.package import SOURCE_TREE
+
+# Imports, seen from another place.
 
 _RELATIVE = re.compile(r"^(\s*)from (\.+)([\w.]*) import (\w+)(?: as (\w+))?(\s*(?:#.*)?)$")
 
@@ -59,7 +61,7 @@ class Module:
             self.tree = ast.parse(source)
         except (SyntaxError, ValueError):
             self.tree, self.is_valid = ast.Module([], []), False
-        self.imports = {one.name: one for one in self._imports()}
+        self.imports = {imported.name: imported for imported in self._imports()}
         self.defined = set(_bound(self.tree.body))
 
     @property
@@ -92,8 +94,8 @@ class Module:
         """The names that both import, from different places."""
         return {
             name
-            for name, one in self.imports.items()
-            if name in other.imports and one.source != other.imports[name].source
+            for name, imported in self.imports.items()
+            if name in other.imports and imported.source != other.imports[name].source
         }
 
     def local_names(self, line: int) -> set[str]:
@@ -104,9 +106,9 @@ class Module:
                 continue
             if node.lineno <= line <= (node.end_lineno or node.lineno):
                 inside = list(ast.walk(node))
-                names |= {one.arg for one in inside if isinstance(one, ast.arg)}
-                stored = (one for one in inside if isinstance(one, ast.Name))
-                names |= {one.id for one in stored if isinstance(one.ctx, ast.Store)}
+                names |= {inner.arg for inner in inside if isinstance(inner, ast.arg)}
+                stored = (inner for inner in inside if isinstance(inner, ast.Name))
+                names |= {inner.id for inner in stored if isinstance(inner.ctx, ast.Store)}
         return names
 
     def with_imports(self, statements: Iterable[str]) -> str:
@@ -152,39 +154,41 @@ class Homes:
     targets: Callable[[str], tuple[str, ...] | None]
     source: str = "src"
 
-    def relocated(self, one: Import, old: str, new: str) -> Import | None:
+    def relocated(self, imported: Import, old: str, new: str) -> Import | None:
         """The import of a module at `old` as a module at `new` has to write it; None when what it imports is gone."""
-        if not one.level or one.original is None:
-            return one
-        folder = old.split("/")[: -one.level]
-        place = "/".join([*folder, *filter(None, one.module.split("."))])
-        submodule = self._place(f"{place}/{one.original}.py", None)
+        if not imported.level or imported.original is None:
+            return imported
+        folder = old.split("/")[: -imported.level]
+        place = "/".join([*folder, *filter(None, imported.module.split("."))])
+        submodule = self._place(f"{place}/{imported.original}.py", None)
         if submodule is not None:
-            return self._pointing(replace(one, original=_stem(submodule)), _folder(submodule), new)
+            return self._pointing(
+                replace(imported, original=_stem(submodule)), _folder(submodule), new
+            )
         for path in (f"{place}.py", f"{place}/__init__.py"):
             if path in self.texts or self.targets(path) is not None:
-                found = self._place(path, one.original)
-                if found is None and self.targets(path) is not None:
+                new_place = self._place(path, imported.original)
+                if new_place is None and self.targets(path) is not None:
                     return None
-                return self._pointing(one, _module(found or path), new)
+                return self._pointing(imported, _module(new_place or path), new)
         return self._pointing(
-            one, place.split("/"), new
+            imported, place.split("/"), new
         )  # a module of the person's: it is where it was
 
     def import_of(self, name: str, path: str, new: str) -> Import:
         """The import of a name that the module at `path` defines, for the module at `new`."""
         return self._pointing(Import(name, "", 1, name, ""), _module(path), new)
 
-    def _pointing(self, one: Import, module: list[str], new: str) -> Import:
+    def _pointing(self, imported: Import, module: list[str], new: str) -> Import:
         """The import from `module`, as the module at `new` writes it: relative, but absolute from one distribution to the other."""
         tree = SOURCE_TREE.split("/")
         inside = module[: len(tree)] == tree
         if inside == new.startswith(f"{SOURCE_TREE}/"):
-            return _relative(one, module, new)
+            return _relative(imported, module, new)
         source = tree if inside else self.source.split("/") if self.source else []
-        return replace(one, module=".".join(module[len(source) :]), level=0, line="")
+        return replace(imported, module=".".join(module[len(source) :]), level=0, line="")
 
-    def found(self, name: str, old: str) -> str | None:
+    def defining_module(self, name: str, old: str) -> str | None:
         """The module that now defines what the module at `old` defined."""
         return self._place(old, name)
 
@@ -207,9 +211,9 @@ class Homes:
         if match is None:
             return line
         blanks, dots, module, original, alias, rest = match.groups()
-        one = Import(alias or original, module, len(dots), original, line)
-        there = self.relocated(one, old, new)
-        return None if there is None else f"{blanks}{there.statement.rstrip()}{rest}\n"
+        imported = Import(alias or original, module, len(dots), original, line)
+        relocated = self.relocated(imported, old, new)
+        return None if relocated is None else f"{blanks}{relocated.statement.rstrip()}{rest}\n"
 
 
 def _only_imports(node: ast.stmt) -> bool:
@@ -225,7 +229,11 @@ def _is_for_types(test: ast.expr) -> bool:
 
 def _unguarded(body: list[ast.stmt]) -> list[ast.stmt]:
     """The statements that import at the top of a module, also below `if TYPE_CHECKING` and `try`."""
-    return [one for one in body if isinstance(one, ast.Import | ast.ImportFrom | ast.If | ast.Try)]
+    return [
+        statement
+        for statement in body
+        if isinstance(statement, ast.Import | ast.ImportFrom | ast.If | ast.Try)
+    ]
 
 
 def _of_statement(node: ast.Import | ast.ImportFrom, line: str) -> Iterable[Import]:
@@ -244,12 +252,12 @@ def _bound(body: Iterable[ast.stmt]) -> Iterable[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-            for one in ast.walk(node):
-                if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
-                    yield one.id
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                    yield inner.id
         elif isinstance(node, ast.If | ast.Try | ast.With):
             yield from _bound(
-                one for one in ast.iter_child_nodes(node) if isinstance(one, ast.stmt)
+                inner for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt)
             )
 
 
@@ -267,14 +275,62 @@ def _module(path: str) -> list[str]:
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-def _relative(one: Import, module: list[str], new: str) -> Import:
+def _relative(imported: Import, module: list[str], new: str) -> Import:
     """The import from `module`, as the module at `new` writes it with dots."""
     here = _folder(new)
     common = 0
-    for mine, other in zip(here, module, strict=False):
-        if mine != other:
+    for own, other in zip(here, module, strict=False):
+        if own != other:
             break
         common += 1
     level = 1 + len(here) - common
-    there = ".".join(module[common:])
-    return replace(one, module=there, level=level, line="")
+    rest = ".".join(module[common:])
+    return replace(imported, module=rest, level=level, line="")
+
+
+# Names that a merged module uses, and whether it still has them.
+
+
+def with_needed_imports(merged: bytes, existing: bytes) -> bytes | None:
+    """The merged module, with the imports that the person's lines need and the generator's have no more use for.
+
+    Returns:
+        The text, or None where the person's lines use what the generator does not define there any more.
+    """
+    try:
+        text, before = merged.decode(), Module(existing.decode())
+        missing = (_used_names(text) - _bound_names(text)) & before.names
+    except (SyntaxError, ValueError):
+        return None
+    if not missing:
+        return merged
+    if missing - set(before.imports):
+        return None
+    needed = [before.imports[name].statement for name in sorted(missing)]
+    return Module(text).with_imports(needed).encode()
+
+
+def _used_names(text: str) -> set[str]:
+    return {
+        node.id
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def _bound_names(text: str) -> set[str]:
+    """Every name that is bound anywhere in the module; enough to see what is bound nowhere."""
+    names = set(Module(text).names)
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                names.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.ClassDef(name=name):
+                names.add(name)
+            case ast.alias(name=name, asname=alias):
+                names.add(alias or name.partition(".")[0])
+            case _:
+                pass
+    return names

@@ -66,15 +66,15 @@ class Renames:
         """
         if path not in self.places:
             return self._by_folder(path, known)
-        found = [one for one in self._ends(path) if one in known]
-        if path in known and path not in found:
+        ends = [end for end in self._ends(path) if end in known]
+        if path in known and path not in ends:
             return None
-        return tuple(found) if found or not self.places[path] else None
+        return tuple(ends) if ends or not self.places[path] else None
 
     def _by_folder(self, path: str, known: Collection[str]) -> tuple[str, ...] | None:
         """Where a file is that the table does not name: where its folder is, if the project has that."""
         home = self.home(path)
-        if home == path or not any(one.startswith(HOME) for one in known):
+        if home == path or not any(file.startswith(HOME) for file in known):
             return None
         return (home,) if home in known else ()
 

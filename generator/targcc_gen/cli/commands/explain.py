@@ -1,0 +1,49 @@
+"""`targcc-gen explain`: print the value of a key of the spec, and where it is set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from targcc_gen.cli.options import project_option
+
+
+@click.command(short_help="Say what a key of the spec comes to, and where that is said.")
+@click.argument("path")
+@click.option("--environment", metavar="NAME", help="Where the project runs: a name of the spec.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@project_option
+def explain(path: str, *, environment: str | None, as_json: bool, project: Path | None) -> None:
+    """Say what PATH comes to, and where that is said: in targcc.yaml, in a file that it extends, or for an environment.
+
+    \b
+    Example:
+      targcc-gen explain jobs.DailyReport.timeout --environment staging
+      targcc-gen explain defaults.retries
+    """
+    from targcc_gen.cli.project import SPEC_FILE, open_project, shown
+    from targcc_gen.spec.explain import explain as said_of
+    from targcc_gen.spec.shared import layers_of
+
+    opened = open_project(project)
+    layers = layers_of(opened.text, opened.root, shown(opened.root / SPEC_FILE))
+    first, *others = said_of(path, opened.spec, layers, environment)
+    if as_json:
+        from targcc_gen.cli.json_output import print_json
+
+        data = {
+            "path": path,
+            "environment": environment,
+            "value": first.value,
+            "origin": first.origin,
+            "overrides": [{"value": setting.value, "origin": setting.origin} for setting in others],
+        }
+        print_json(data)
+        return
+    value = "none" if first.value is None else first.value
+    click.echo(f"{path} = {value}   {first.origin}")
+    for setting in others:
+        click.echo(
+            f"  over {'none' if setting.value is None else setting.value}   {setting.origin}"
+        )

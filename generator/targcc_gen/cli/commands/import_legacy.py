@@ -1,0 +1,495 @@
+"""`targcc-gen import-legacy`: turn jobs, recipients and history of an old TARGCC database into a project."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from targcc_gen.cli.options import FILE, scheduler_option
+from targcc_gen.errors import InputError
+from targcc_gen.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from zoneinfo import ZoneInfo
+
+    from targcc_gen.importing.changes import Arrival, Request
+    from targcc_gen.readers.exports import ExportFile
+    from targcc_gen.sources.model import Import, LegacySource
+    from targcc_gen.spec import Spec
+
+
+# The command.
+
+_DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_workers")
+
+
+@click.command("import-legacy", short_help="Bring the jobs of an old c_Job table over.")
+@click.argument("exports", nargs=-1, required=True, metavar="EXPORTS|URL")
+@click.option("--new", metavar="DEST", type=FILE, help="Make a new project in this folder.")
+@click.option("--into", "--project", metavar="DIR", type=FILE, help="Add the jobs to this project.")
+@scheduler_option
+@click.option(
+    "--mode",
+    type=click.Choice(["import", "hybrid"]),
+    default="import",
+    show_default=True,
+    help="import: rows become jobs of the project. hybrid: rows stay in c_Job, and the project runs them from there.",
+)
+@click.option(
+    "--paused",
+    is_flag=True,
+    help="Everything arrives stopped, for a cut-over job by job: targcc cutover.",
+)
+@click.option(
+    "--timezone",
+    metavar="ZONE",
+    help='Zone of the old server: "Israel Standard Time", as tzutil /g prints it, or Asia/Jerusalem.',
+)
+@click.option(
+    "--cron-dialect",
+    type=click.Choice(["cronos", "ncrontab", "vixie", "quartz"]),
+    default="cronos",
+    show_default=True,
+    help="How the old server read its cron texts.",
+)
+@click.option(
+    "--procedure-map",
+    type=FILE,
+    metavar="FILE.yaml",
+    help="For TARGCC 4: a stored procedure for each code of lkpJob.",
+)
+@click.option(
+    "--alert-email",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Who gets the alerts of jobs whose recipients are not in the export; may be repeated.",
+)
+@click.option(
+    "--weekly",
+    type=click.Choice(["every-day", "as-meant", "repaired"]),
+    default="every-day",
+    show_default=True,
+    help="For TARGCC 4, whose runner drops the weekday of Weekly: as it ran, as it was meant, or as a mended runner ran it.",
+)
+@click.option(
+    "--polling",
+    type=click.Choice(["minute", "next-run"]),
+    default="minute",
+    show_default=True,
+    help="How TaskManager found rows with a cron text: it names the minute of the clock, or NextRun has passed.",
+)
+@click.option(
+    "--runner-workers",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="For TARGCC 4, which ran one job at a time for each runner: how many of them may run at once here.",
+)
+@click.option(
+    "--timeout",
+    metavar="DURATION",
+    default="30s",
+    show_default=True,
+    help="For a database: how long it may take to let us in, and to send the next rows.",
+)
+@click.option("--schema", help="For a database: the schema of c_Job.  [default: where it is found]")
+@click.option("--encoding", help="Encoding of the files, such as cp1255.  [default: found out]")
+@click.option(
+    "--dates",
+    type=click.Choice(["dmy", "mdy", "ymd"]),
+    help="Order of dates such as 07/11/2016.  [default: as another date of the file shows, such as 25/12/2016]",
+)
+@click.option(
+    "--report",
+    type=FILE,
+    metavar="FILE",
+    multiple=True,
+    help="Write a report for the people who decide, as .html, .md or .json; may be repeated.",
+)
+@click.option(
+    "--mine",
+    metavar="JOB[.FIELD]",
+    multiple=True,
+    help="With --into, where both sides changed something: keep what is here. . is everything.",
+)
+@click.option(
+    "--old",
+    metavar="JOB[.FIELD]",
+    multiple=True,
+    help="With --into, where both sides changed something: take what the old server says.",
+)
+@click.option(
+    "--source",
+    metavar="NAME",
+    help="With several old servers in one project: which one this export is of.",
+)
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="The export has only some of the rows: those that are missing are not gone.",
+)
+@click.option(
+    "--accept-rejected",
+    is_flag=True,
+    help="Rows that can be no job are all right: exit with 0, and remember them in the project.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing.")
+@click.option("--diff", is_flag=True, help="Show the changes as a diff.")
+@click.option("--json", "as_json", is_flag=True, help="Print how each row ended, for programs.")
+def import_legacy(
+    exports: tuple[str, ...],
+    *,
+    timeout: str,
+    schema: str | None,
+    timezone: str | None,
+    procedure_map: Path | None,
+    encoding: str | None,
+    dates: str | None,
+    **request: Any,
+) -> None:
+    """Bring the jobs of an old TARGCC database over.
+
+    EXPORTS are files, or folders of them, with c_Job, and c_JobAlertRecipient, c_LoggedJob and c_User where there
+    are any: data scripts of SSMS, CSV, JSON, XML or Excel. Each row of c_Job ends as a job, as an inactive job
+    (created paused) or as a rejected row with its reason; with a rejected row the exit status is 1. Without --new and
+    --into only the report is written. A later import --into the same project takes what changed there since.
+
+    URL is the address of the database itself: mssql://user@server/database, postgresql://… or sqlite:///FILE. It is
+    read in one read-only transaction. Its password may be in TARGCC_LEGACY_PASSWORD, and is shown nowhere.
+
+    \b
+    Example:
+      targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --report cutover.html
+      targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs
+      targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --paused
+      targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --mode hybrid
+      targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --scheduler package
+      targcc-gen import-legacy mssql://reader@old-server/acme --timezone "Israel Standard Time" --report cutover.html
+    """
+    from datetime import UTC, datetime
+
+    from targcc_gen.sources.c_job.companions import load_procedure_map
+    from targcc_gen.sources.c_job.source import CJobSource
+    from targcc_gen.sources.model import Options
+
+    decided = {key: request.pop(key) for key in _DECISIONS}
+    asked = ImportRequest(**request)
+    asked.check()
+    zone = old_zone(timezone, ask=not asked.as_json)
+    now = datetime.now(UTC).replace(microsecond=0)
+    procedures = load_procedure_map(procedure_map) if procedure_map else {}
+    options = Options(zone, now, decided.pop("cron_dialect"), procedures=procedures, **decided)
+    with tempfile.TemporaryDirectory(prefix="targcc-") as folder:
+        source = CJobSource(Path(folder) / "history.jsonl" if asked.writes else None)
+        how = ReadingOptions(encoding, dates, timeout, schema)
+        files = read_old_jobs(exports, source, zone, how)
+        carry_out_import(asked, lambda project: source.convert(files, options, project=project))
+
+
+# Carry the import out, from its rows to a written project.
+
+
+def carry_out_import(asked: ImportRequest, convert: Callable[[Spec | None], Import]) -> None:
+    """Convert, report, and write what was asked for.
+
+    Args:
+        asked: What was asked for.
+        convert: Brings every row to its end, for the project that the jobs join, if they do.
+    """
+    from targcc_gen.cli import import_output
+    from targcc_gen.evidence.model import Weighed
+    from targcc_gen.evidence.weigh import weigh
+    from targcc_gen.parity.compare import differences
+    from targcc_gen.report.document import write_report
+    from targcc_gen.report.verdicts import unsettled
+
+    weighed = Weighed()
+
+    def weighing(project: Spec | None) -> Import:
+        nonlocal weighed
+        result = convert(project)
+        weighed = weigh(result, choose=not asked.hybrid)
+        return result
+
+    result, arrival = _planned(asked, weighing)
+    unsettled_rows = unsettled(differences(result), weighed)
+    for path in asked.report:
+        write_report(path, result, unsettled_rows, weighed)
+    if asked.as_json:
+        import_output.print_json(result, arrival)
+    else:
+        from targcc_gen.report.summary import lines
+
+        report = ", ".join(map(str, asked.report))
+        for line in lines(
+            result, unsettled_rows, weighed, report=report or None, hybrid=asked.hybrid
+        ):
+            click.echo(visible(line, lines=True))
+        if arrival is not None:
+            import_output.show(arrival, diff=asked.diff)
+    if arrival is not None:
+        import_output.refuse_conflicts(arrival)
+        if asked.writes:
+            _write(asked, result, arrival)
+    import_output.refuse_rejected(result, arrival, accepted=asked.accept_rejected)
+
+
+def _planned(
+    asked: ImportRequest, convert: Callable[[Spec | None], Import]
+) -> tuple[Import, Arrival | None]:
+    """The end of every row, and what it takes to write the project."""
+    from targcc_gen.importing.project import check_mode, join_hybrid_project, new_hybrid_project
+
+    if asked.into is not None:
+        from targcc_gen.cli.project import open_project
+        from targcc_gen.importing.joining import join_project
+
+        project = open_project(asked.into, writes=not asked.dry_run)
+        result = convert(project.spec)
+        if asked.hybrid:
+            return result, join_hybrid_project(result, project.root, project.text)
+        request = asked.joining()
+        return result, join_project(result, project.root, project.spec, project.text, request)
+    result = convert(None)
+    if asked.hybrid:
+        check_mode(result)
+    if asked.new is None:
+        return result, None
+    from targcc_gen.cli.progress import rendered
+
+    if asked.hybrid:
+        return result, new_hybrid_project(result, asked.new, rendered, asked.joining())
+    from targcc_gen.importing.project import new_project
+
+    return result, new_project(result, asked.new, rendered, asked.joining())
+
+
+def _write(asked: ImportRequest, result: Import, arrival: Arrival) -> None:
+    from targcc_gen.importing.cutover import (
+        CUTOVER_FILE,
+        HISTORY_FILE,
+        named_already,
+        write_cutover,
+        write_project_history,
+    )
+    from targcc_gen.sync import apply
+
+    assert asked.target is not None
+    named = named_already(asked.target) if asked.paused else []
+    apply(arrival.plan)
+    counts = write_project_history(result, asked.target)
+    moving = write_cutover(result, asked.target, named) if asked.paused else 0
+    if asked.as_json:
+        return
+    if counts:
+        where = asked.target / HISTORY_FILE
+        click.echo(f"history   {where}: {sum(counts.values()):,} runs of {len(counts)} jobs")
+    if moving:
+        click.echo(
+            f"cutover   {asked.target / CUTOVER_FILE}: {moving} jobs that the old server runs"
+        )
+    if arrival.plan.is_empty and not counts:
+        return
+    from targcc_gen.cli.import_output import next_steps
+
+    head = f"Created {asked.new}. Next:" if asked.new else "Next:"
+    click.echo(f"\n{head}\n")
+    steps = next_steps(
+        arrival,
+        asked.target,
+        HISTORY_FILE if counts else None,
+        hybrid=asked.hybrid,
+        moving=bool(moving),
+        halves=_halves(result, arrival) if asked.paused else (),
+    )
+    for line in steps:
+        click.echo(f"  {line}")
+
+
+def _halves(result: Import, arrival: Arrival) -> Iterator[str]:
+    """New jobs that are the second half of a row's schedule: the old server has no row to hand over for them."""
+    from targcc_gen.importing.changes import Kind
+
+    added = {row.key for row in arrival.having(Kind.ADDED)}
+    for job in result.second:
+        if not job.spec.paused and (job.key in added or not arrival.rows):
+            yield job.key
+
+
+# Read the old jobs from files, or from the database itself.
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How the old jobs are read.
+
+    Attributes:
+        encoding: Of the files; None: it is found out.
+        dates: The order of dates that can be read in several ways; None: each file has to tell.
+        timeout: How long a database may be silent.
+        schema: Where its tables are; None: they are looked for.
+    """
+
+    encoding: str | None
+    dates: str | None
+    timeout: str
+    schema: str | None
+
+
+def read_old_jobs(
+    exports: tuple[str, ...], source: LegacySource, zone: ZoneInfo, how: ReadingOptions
+) -> list[ExportFile]:
+    """Let a source take everything.
+
+    Args:
+        exports: Files and folders, or one address.
+        source: Takes the rows.
+        zone: The old server's.
+        how: How they are read.
+
+    Raises:
+        InputError: Nothing can be read there.
+    """
+    from targcc_gen.readers.database import is_address
+
+    if not any(map(is_address, exports)):
+        return _read_files(tuple(map(Path, exports)), source, zone, how)
+    if len(exports) > 1:
+        raise click.UsageError("give one database's address, or files: not several")
+    from targcc_gen.cli.progress import Bar
+    from targcc_gen.readers.database import Wanted, read_database
+    from targcc_gen.readers.dates import EVERY_ORDER
+    from targcc_gen.sources.c_job.tables import PROCEDURE
+
+    orders = frozenset({how.dates}) if how.dates else EVERY_ORDER
+    wanted = Wanted(source.tables, zone, how.schema, PROCEDURE, orders)
+    with Bar("Reading") as bar:
+        return read_database(
+            exports[0], wanted, source.take, seconds=_seconds(how.timeout), progress=bar
+        )
+
+
+def _seconds(timeout: str) -> float:
+    from targcc_scheduler.schedules.errors import CronError
+    from targcc_scheduler.schedules.words import parse_duration
+
+    try:
+        seconds = parse_duration(timeout).total_seconds()
+    except CronError as error:
+        raise click.UsageError(f"--timeout: {error}") from None
+    if seconds < 1:
+        raise click.UsageError(f"--timeout {timeout}: a second is the least")
+    return seconds
+
+
+def _read_files(
+    exports: tuple[Path, ...], source: LegacySource, zone: ZoneInfo, how: ReadingOptions
+) -> list[ExportFile]:
+    from targcc_gen.cli.progress import Bar
+    from targcc_gen.readers.exports import read_exports
+
+    total = sum(path.stat().st_size for path in exports if path.is_file())
+    done = 0
+    with Bar("Reading") as bar:
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            bar(min(done, total), total)
+
+        return read_exports(
+            exports,
+            source.tables,
+            source.take,
+            encoding=how.encoding,
+            zone=zone.key,
+            dates=how.dates,
+            progress=advance,
+        )
+
+
+# The request: options of the command, checked.
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What was asked for, beyond the files and how to read them."""
+
+    new: Path | None
+    into: Path | None
+    scheduler: str | None
+    mode: str
+    paused: bool
+    report: tuple[Path, ...]
+    mine: tuple[str, ...]
+    old: tuple[str, ...]
+    source: str | None
+    partial: bool
+    accept_rejected: bool
+    dry_run: bool
+    diff: bool
+    as_json: bool
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether the rows stay in c_Job."""
+        return self.mode == "hybrid"
+
+    @property
+    def target(self) -> Path | None:
+        """The project's folder."""
+        return self.new or self.into
+
+    @property
+    def writes(self) -> bool:
+        """Whether a project is written."""
+        return self.target is not None and not self.dry_run
+
+    def joining(self) -> Request:
+        """What was said about rows that the project knows, and how new ones arrive."""
+        from targcc_gen.importing.changes import Choices, Request
+
+        choices = Choices.of(self.mine, self.old)
+        return Request(
+            choices, self.source, self.partial, self.accept_rejected, self.paused, self.scheduler
+        )
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            UsageError: Options exclude each other, or say nothing.
+        """
+        from targcc_gen.report.document import FORMATS
+
+        if self.new is not None and self.into is not None:
+            raise click.UsageError("--new and --into exclude each other")
+        if self.scheduler is not None and self.new is None:
+            raise click.UsageError("--scheduler is of a new project: --new DEST")
+        if self.paused and self.hybrid:
+            raise click.UsageError(
+                "--paused and --mode hybrid exclude each other: its rows stay there"
+            )
+        for report in self.report:
+            if report.suffix.lower() not in FORMATS:
+                raise click.UsageError(f"--report {report}: it must end in {', '.join(FORMATS)}")
+        if self.source is not None and not (self.source.strip() and self.source.isprintable()):
+            raise click.UsageError("--source needs a name, such as the old server's")
+
+
+def old_zone(name: str | None, *, ask: bool) -> ZoneInfo:
+    """The old server's zone; asked for on a terminal when it was not given."""
+    from targcc_gen.sources.zones import HINT, WHY, resolve_zone
+
+    if name is None and ask and sys.stdin.isatty() and sys.stderr.isatty():
+        click.echo(f"{WHY}\n{HINT}", err=True)
+        name = click.prompt("Time zone of the old server", err=True)
+    if name is None:
+        raise InputError("--timezone is missing. " + WHY, hint=HINT)
+    return resolve_zone(name)

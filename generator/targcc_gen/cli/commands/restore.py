@@ -1,0 +1,125 @@
+"""`targcc-gen restore`: bring back the generator's text of a deleted, ejected or edited file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from targcc_gen.cli.options import Writing, project_option, writing_options
+from targcc_gen.errors import ConflictError, InputError
+
+if TYPE_CHECKING:
+    from targcc_gen.cli.project import Project
+    from targcc_gen.render import Tree
+    from targcc_gen.sync.jobs.removed import Removed
+
+
+@click.command(short_help="Bring a deleted file back, or drop the edits of one.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option(
+    "--discard-edits", is_flag=True, help="Also where that drops what you wrote in the file."
+)
+@writing_options
+@project_option
+def restore(
+    paths: tuple[str, ...],
+    *,
+    discard_edits: bool,
+    dry_run: bool,
+    diff: bool,
+    as_json: bool,
+    project: Path | None,
+) -> None:
+    """Bring back each PATH, a file or a folder, as targcc-gen makes it.
+
+    A deleted file is there again, an ejected one is managed again. Edits are dropped only with --discard-edits. The name of
+    a removed job in the place of a PATH brings the job back, with what you wrote in it.
+
+    \b
+    Example:
+      targcc-gen restore tests/test_project.py
+      targcc-gen restore src/acme_jobs/scheduler --discard-edits --diff
+    """
+    from targcc_gen.cli.plans import carry_out
+    from targcc_gen.cli.progress import rendered
+    from targcc_gen.cli.project import open_project, path_in
+    from targcc_gen.render import Tree
+    from targcc_gen.sync import Side, make_plan
+
+    opened = open_project(project, writes=not dry_run)
+    writing = Writing(dry_run=dry_run, diff=diff, as_json=as_json)
+    if len(paths) == 1 and (removed := _removed(opened, paths[0])) is not None:
+        _bring_back(opened, removed, writing)
+        return
+    tree = rendered(opened.spec, opened.text)
+    chosen = {item for path in paths for item in _below(tree, path_in(opened.root, path))}
+    part = Tree.of([tree.files[path] for path in chosen], complete=False)
+    sides = {".": Side.GENERATED} if discard_edits else {}
+    plan = make_plan(part, opened.root, sides=sides, restore=chosen)
+    if plan.conflicts and not discard_edits and all(item.settleable for item in plan.conflicts):
+        names = "\n".join(f"  {change.path}" for change in plan.conflicts)
+        raise _edits_lost(names)
+    carry_out(plan, writing)
+    if plan.is_empty and not as_json:
+        click.echo("Nothing to do: they are as targcc-gen makes them.")
+
+
+def _removed(project: Project, text: str) -> Removed | None:
+    """The removed job that a person means by its name, or by a file that it has or had."""
+    from targcc_gen.names import JobName, same_job
+    from targcc_gen.sync.jobs.removed import removed_jobs
+
+    for removed in reversed(removed_jobs(project.root)):
+        places = {*removed.files, *removed.files.values(), removed.record}
+        if text.removeprefix("./") in places:
+            return removed
+        try:
+            if same_job(JobName.parse(text).key, removed.key):
+                return removed
+        except InputError:
+            continue  # a path
+    return None
+
+
+def _bring_back(project: Project, removed: Removed, writing: Writing) -> None:
+    from targcc_gen.cli.plans import carry_out
+    from targcc_gen.cli.project import SPEC_FILE
+    from targcc_gen.render import Owner, Tree, TreeFile, render_job
+    from targcc_gen.spec import add_job, build_job, parse_spec
+    from targcc_gen.sync import make_plan
+    from targcc_gen.sync.jobs.removed import bring_back
+
+    text = add_job(project.text, removed.key, build_job(removed.key, removed.values))
+    spec = parse_spec(text)
+    edit = TreeFile(SPEC_FILE, text.encode(), Owner.SCAFFOLD, replaces=project.text.encode())
+    tree = Tree.of([*render_job(spec, removed.key), edit], complete=False)
+    carry_out(bring_back(make_plan(tree, project.root), removed), writing)
+
+
+def _edits_lost(names: str) -> Exception:
+    return ConflictError(
+        f"restoring would drop what you wrote in\n{names}\nnothing was written",
+        hint="look at it with git diff, then add --discard-edits",
+    )
+
+
+def _below(tree: Tree, path: str) -> list[str]:
+    """The files at a path: itself, or all in the folder."""
+    if path in tree.files:
+        return [path]
+    below = [file for file in tree.files if file.startswith(f"{path}/") or path == "."]
+    if not below:
+        raise InputError(f"{path} is no file that targcc-gen makes", hint=_other_ways(path))
+    return below
+
+
+def _other_ways(path: str) -> str:
+    from targcc_gen.names import JobName
+
+    try:
+        key = JobName.parse(path).key
+    except InputError:
+        return "targcc-gen status lists what changed"
+    return f"nor is a job of that name kept: one without edits is made anew by targcc-gen job {key}"

@@ -1,1 +1,0 @@
-"""What commands print: plans, progress, jobs and their schedules."""

@@ -1,1 +1,0 @@
-"""What the scheduler needs, declared where a project declares its own dependencies."""

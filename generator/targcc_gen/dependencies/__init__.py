@@ -1,0 +1,1 @@
+"""Declare the scheduler as a dependency where a project declares its own."""

@@ -1,0 +1,251 @@
+"""Add, change or remove the scheduler's requirements in a project's own files, or print lines to add by hand."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from targcc_gen.dependencies import manifests
+from targcc_gen.dependencies.dependency import Dependency
+from targcc_gen.dependencies.manifests import Edits
+
+# Files of the project with edits that are not written yet.
+
+_LARGEST = 2_000_000
+
+
+class Texts:
+    """Files below a folder, and what they are to be.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._new: dict[str, bytes] = {}
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a file with the edits; None where there is none, or it is too large."""
+        return self._new[path] if path in self._new else self._on_disk(path)
+
+    def put(self, path: str, content: bytes) -> None:
+        """Let a file be this."""
+        self._new[path] = content
+
+    def edited(self, path: str, edit: Callable[[str], str | None]) -> bytes | None:
+        """The bytes of a file after an edit of its text, which sees `\\n` alone; None where that cannot be."""
+        data = self.read(path)
+        try:
+            text = (data or b"").decode()
+        except UnicodeDecodeError:
+            return None
+        windows = "\r\n" in text
+        if data is None or (windows and text.count("\r\n") != text.count("\n")):
+            return None
+        new = edit(text.replace("\r\n", "\n"))
+        if new is None:
+            return None
+        return (new.replace("\n", "\r\n") if windows else new).encode()
+
+    def changes(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """Path, bytes on disk and new bytes of each file that is to be another."""
+        for path, after in sorted(self._new.items()):
+            before = self._on_disk(path)
+            if before is not None and before != after:
+                yield path, before, after
+
+    def _on_disk(self, path: str) -> bytes | None:
+        place = self.root / path
+        try:
+            return place.read_bytes() if place.stat().st_size <= _LARGEST else None
+        except OSError:
+            return None
+
+
+# Choose the file, the list and the spelling that the project uses.
+
+_FASTAPI = re.compile(r"""(?im)^\s*["']?fastapi\b(?![.-])|["']fastapi[\[<>=~!"' ;]""")
+_REQUIREMENTS = (
+    "requirements.in",
+    "requirements/base.in",
+    "requirements/main.in",
+    "requirements/prod.in",
+    "requirements/production.in",
+    "requirements.txt",
+    "requirements/base.txt",
+    "requirements/main.txt",
+    "requirements/prod.txt",
+    "requirements/production.txt",
+)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Dependencies that are, or would be, declared.
+
+    Args:
+        path: The file below the project's folder; empty when none can be edited with certainty.
+        before: Its bytes.
+        after: Its bytes with the dependency.
+        where: What people call the place: `pyproject.toml: project.dependencies`.
+        install: The command that then installs it.
+        lines: What to add by hand, when no file is edited.
+        added: The requirements that are new in the file.
+        present: Those that the file has, which may ask for other versions.
+    """
+
+    path: str
+    before: bytes
+    after: bytes
+    where: str
+    install: str
+    lines: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A list of requirements.
+
+    Args:
+        path: The file.
+        where: What people call the list.
+        install: The command that installs what it lists.
+        edits: Its edits.
+    """
+
+    path: str
+    where: str
+    install: str
+    edits: Edits
+
+
+def declare(texts: Texts, needed: Sequence[Dependency]) -> Declared:
+    """Declare what is needed beside FastAPI, or where the project's own dependencies are; `texts` has it then."""
+    places = _places(texts, "".join(dependency.pip_options for dependency in needed))
+    for place in sorted(places, key=lambda place: not _has_fastapi(texts, place.path)):
+        before = texts.read(place.path) or b""
+        new = [dependency for dependency in needed if not _has(texts, place, dependency)]
+        after = _with(texts, place, new)
+        if after is None:
+            continue
+        texts.put(place.path, after)
+        if _without(texts, place, new) == before:
+            present = tuple(dependency.pinned for dependency in needed if dependency not in new)
+            added = tuple(dependency.pinned for dependency in new)
+            return Declared(
+                place.path, before, after, place.where, place.install, added=added, present=present
+            )
+        texts.put(place.path, before)
+    lines = tuple(dependency.pip_line for dependency in needed)
+    shown = " ".join(f'"{line}"' for line in lines)
+    return Declared("", b"", b"", "", f"python -m pip install {shown}", lines)
+
+
+def update_command(texts: Texts, needed: Sequence[Dependency]) -> str:
+    """The command that brings an environment to the versions that the project declares.
+
+    Args:
+        texts: The project's files.
+        needed: What is declared.
+    """
+    options = "".join(dependency.pip_options for dependency in needed)
+    places = _places(texts, options)
+    command = next(
+        (
+            place.install
+            for place in places
+            if any(_has(texts, place, dependency) for dependency in needed)
+        ),
+        "",
+    )
+    shown = " ".join(f'"{dependency.pip_line}"' for dependency in needed)
+    if command == "uv sync" and options and not (texts.root / "uv.lock").is_file():
+        return f"uv sync, or: python -m pip install {options}-e ."
+    return command or f"python -m pip install {shown}"
+
+
+def undeclare(texts: Texts, needed: Sequence[Dependency], path: str = "") -> None:
+    """Take out of `texts` what declares these, as `declare` does it.
+
+    Args:
+        texts: The project's files.
+        needed: What is declared.
+        path: The file that declares it; every file that may when it is empty.
+    """
+    for place in [known for known in _places(texts, "") if path in {"", known.path}]:
+        has = [dependency for dependency in needed if _has(texts, place, dependency)]
+        after = _without(texts, place, has) if has else None
+        if after is not None:
+            texts.put(place.path, after)
+
+
+def _has(texts: Texts, place: _Place, needed: Dependency) -> bool:
+    text = (texts.read(place.path) or b"").decode(errors="replace")
+    return place.edits.has(text.replace("\r\n", "\n"), needed)
+
+
+def _with(texts: Texts, place: _Place, needed: Sequence[Dependency]) -> bytes | None:
+    return texts.edited(place.path, lambda text: place.edits.add(text, needed))
+
+
+def _without(texts: Texts, place: _Place, needed: Sequence[Dependency]) -> bytes | None:
+    return texts.edited(place.path, lambda text: place.edits.remove(text, needed))
+
+
+def _places(texts: Texts, options: str) -> Iterator[_Place]:
+    """The lists of a project, the likeliest first.
+
+    Args:
+        texts: Its files.
+        options: What pip needs to find what is in the project.
+    """
+    data = _toml(texts.read("pyproject.toml"))
+    project, tools = data.get("project", {}), data.get("tool", {})
+    by_pip = f"python -m pip install {options}-e ."
+    if "poetry" in tools and "dependencies" not in project:
+        table = manifests.poetry_place(data)
+        where = f"pyproject.toml: {table}"
+        yield _Place("pyproject.toml", where, "poetry install", manifests.poetry(table))
+    if "dependencies" in project or (
+        "project" in data and "dependencies" not in project.get("dynamic", ())
+    ):
+        array, manager = manifests.array_place(data), _manager(texts.root, tools)
+        install = {"pdm": "pdm install", "poetry": "poetry install", "uv": "uv sync"}
+        where, edits = f"pyproject.toml: {array}", manifests.pep621(array, manager)
+        yield _Place("pyproject.toml", where, install.get(manager, by_pip), edits)
+    for path in _REQUIREMENTS:
+        if (texts.root / path).is_file():
+            command = f"python -m pip install -r {path.replace('.in', '.txt')}"
+            if path.endswith(".in"):
+                command = f"pip-compile {path}, then {command}"
+            yield _Place(path, path, command, manifests.REQUIREMENTS)
+    if (texts.root / "Pipfile").is_file():
+        yield _Place("Pipfile", "Pipfile: packages", "pipenv install", manifests.pipfile())
+    if (texts.root / "setup.cfg").is_file():
+        yield _Place("setup.cfg", "setup.cfg: install_requires", by_pip, manifests.INI)
+
+
+def _has_fastapi(texts: Texts, path: str) -> bool:
+    """Whether a file requires FastAPI, so that it is the one whose requirements count."""
+    return bool(_FASTAPI.search((texts.read(path) or b"").decode(errors="replace")))
+
+
+def _manager(root: Path, tools: dict[str, Any]) -> str:
+    for name in ("pdm", "poetry", "uv", "hatch"):
+        if name in tools or (root / f"{name}.lock").is_file():
+            return name
+    return ""
+
+
+def _toml(data: bytes | None) -> dict[str, Any]:
+    try:
+        return tomllib.loads((data or b"").decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return {}

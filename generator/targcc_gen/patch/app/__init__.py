@@ -1,1 +1,0 @@
-"""What an app's file says, and how it is imported."""

@@ -1,1 +1,0 @@
-"""The patched app, imported in a process of its own."""

@@ -1,0 +1,397 @@
+"""Detect the file and the app of a command, other frameworks' applications, and lines that a patch added."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from targcc_gen.errors import InputError
+from targcc_gen.patch.app_file import AppFile, RefusalError, Source, dotted, targets_of
+from targcc_gen.patch.apps import (
+    LARGEST,
+    MANAGED,
+    App,
+    NoAppError,
+    apps_of,
+    file_of_module,
+    find_file,
+    outer_apps,
+    python_files,
+)
+from targcc_gen.patch.entrypoint import (
+    USUAL_NAMES,
+    Made,
+    Origin,
+    Resolver,
+    loaded_entry,
+    unloadable_reason,
+)
+from targcc_gen.patch.layout import Layout, find_layout, find_root
+from targcc_gen.patch.server_settings import Entry
+from targcc_gen.patch.wiring import WRAPPER, ByHand, Wiring, includes
+from targcc_gen.sync import Lock, Owner
+
+# Applications of other frameworks, and how to use the scheduler with each.
+
+_MAKERS = {
+    "starlette.applications.Starlette": "Starlette",
+    "litestar.Litestar": "Litestar",
+    "litestar.app.Litestar": "Litestar",
+    "quart.Quart": "Quart",
+    "django.core.asgi.get_asgi_application": "Django (ASGI)",
+    "django.core.wsgi.get_wsgi_application": "Django (WSGI)",
+    "flask.Flask": "Flask",
+    "flask.app.Flask": "Flask",
+}
+_WSGI = frozenset({"Flask", "Django (WSGI)"})
+_ORDER = list(_MAKERS.values())
+
+
+@dataclass(frozen=True)
+class Host:
+    """An application of another framework.
+
+    Args:
+        framework: Its name.
+        name: The name it is bound to; that of its factory's result is not looked for.
+        line: The line.
+        is_top: Whether it is made at the file's own level.
+    """
+
+    framework: str
+    name: str
+    line: int
+    is_top: bool
+
+    @property
+    def speaks_wsgi(self) -> bool:
+        """Whether nothing in it can run with its server: WSGI has no lifespan."""
+        return self.framework in _WSGI
+
+
+def host_in(file: AppFile) -> Host | None:
+    """The application that a file makes with another framework; one that speaks ASGI first."""
+    result = []
+    for node in file.nodes:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
+            continue
+        for name in file.qualified_names(node.value.func):
+            if framework := _MAKERS.get(name):
+                targets = targets_of(node) or [
+                    dotted(target) for target in getattr(node, "targets", [])
+                ]
+                top = not file.scope_of(node)
+                result.append(
+                    Host(framework, targets[0] if targets else "", file.line_of(node), top)
+                )
+    return min(result, key=lambda host: (_ORDER.index(host.framework), host.line), default=None)
+
+
+def find_host(root: Path) -> Path | None:
+    """The file of a project without FastAPI that makes an application; one that speaks ASGI first."""
+    result = []
+    for path in sorted(python_files(root)):
+        try:
+            data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
+            if (
+                not any(name.partition(".")[0].encode() in data for name in _MAKERS)
+                or MANAGED in data
+            ):
+                continue
+            host = host_in(AppFile(Source(path.relative_to(root).as_posix(), data)))
+        except (OSError, InputError):
+            continue
+        if host is not None:
+            result.append((_ORDER.index(host.framework), path))
+    return min(result)[1] if result else None
+
+
+def refusal_of(file: AppFile, host: Host, lines: ByHand, program: str) -> RefusalError:
+    """What to do with an application of another framework."""
+    name = host.name or "app"
+    message = f"{file.source.name}:{host.line}: error: {name} is a {host.framework} application, not FastAPI"
+    if not host.speaks_wsgi:
+        last = len(file.source.lines) if host.is_top else None
+        return RefusalError(message, hint=lines.wrap(name, last))
+    return RefusalError(
+        message,
+        hint=(
+            "A server that speaks WSGI runs no lifespan, so nothing in it can run jobs. Everything else is in place; run beside it,"
+            f" on the same database:\n\n    {program} serve      # jobs and pages\n    {program} worker     # jobs alone\n\n"
+            "Or serve both by one ASGI server, such as uvicorn:\n\n"
+            f"    from a2wsgi import WSGIMiddleware\n    {lines.importing}{WRAPPER}\n\n"
+            f'    application = {WRAPPER}(WSGIMiddleware({name}), "/jobs")'
+        ),
+    )
+
+
+# The file and the app, and the object that the project's server loads.
+
+
+@dataclass(frozen=True)
+class Target:
+    """The file that a command is about.
+
+    Args:
+        root: The project's folder, absolute.
+        path: The file, absolute.
+        file: What it says.
+        layout: How it is imported.
+        app: The app in it, if following a name has led to it.
+        entry: What the server loads, if the project says so and it leads here.
+        follower: What has been read of the project.
+    """
+
+    root: Path
+    path: Path
+    file: AppFile
+    layout: Layout
+    app: App | None = None
+    entry: Entry | None = None
+    follower: Resolver | None = field(default=None, compare=False)
+
+    @property
+    def relative(self) -> str:
+        """The file below the project's folder, with `/`."""
+        return self.path.relative_to(self.root).as_posix()
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What was named on the command line.
+
+    Args:
+        file: The file.
+        module: The module of `--app`; empty when it names none.
+        name: The name of `--app`.
+    """
+
+    file: Path | None
+    module: str
+    name: str
+
+
+def find_target(project: Path | None, file: Path | None, app: str | None) -> Target:
+    """The file that makes the app: followed from the one named, from what the server loads, or the only one there is.
+
+    Args:
+        project: The project's folder; found from the file, or the current folder, when not named.
+        file: The file; searched for when not named.
+        app: `name` or `module:name`.
+
+    Raises:
+        InputError: There is no such file, there are several, or it is no Python that can be read.
+    """
+    module, _, name = app.rpartition(":") if app else ("", "", "")
+    named = _Named(file.parent.resolve() / file.name if file else None, module, name)
+    root = project.resolve() if project else find_root(named.file or Path.cwd())
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder")
+    return _Finder(root, named).target()
+
+
+class _Finder:
+    """Looks for the app of one project."""
+
+    def __init__(self, root: Path, named: _Named) -> None:
+        self._root = root
+        self._named = named
+        self._follower = Resolver(root)
+
+    def target(self) -> Target:
+        path = self._named.file or _known_file(self._root)
+        if path is None and self._named.module:
+            path = file_of_module(self._root, self._named.module)
+        if path is not None:
+            return self._from_file(path)
+        served = self._served()
+        if len(served) > 1:
+            listed = "\n".join(f"  {entry.where}  {entry.shown}" for entry, _ in served)
+            raise InputError(
+                f"the files of {self._root} name several apps\n{listed}",
+                hint=f"Name the one to patch: targcc-gen patch --app {served[0][0].shown}",
+            )
+        if served:
+            return self._target(served[0][1], served[0][0])
+        try:
+            return self._from_file(find_file(self._root))
+        except NoAppError:
+            other = self._through_modules() or find_host(self._root)
+            if other is None:
+                raise
+            return self._from_file(other)
+
+    def _through_modules(self) -> Path | None:
+        """The one file that makes an app of a class which another file of the project has."""
+        result = []
+        for path in sorted(python_files(self._root)):
+            with contextlib.suppress(InputError):
+                result += [path] if apps_of(self._follower.file(path)) else []
+        return result[0] if len(result) == 1 else None
+
+    def _served(self) -> list[tuple[Entry, Origin]]:
+        """What servers load, and where that is made: the first that says so of each app."""
+        result: dict[tuple[Path, int], tuple[Entry, Origin]] = {}
+        for entry in self._follower.entries:
+            origin = self._follower.origin(entry)
+            if origin is not None and (
+                not self._named.name or _answers(origin, entry, self._named.name)
+            ):
+                result.setdefault((origin.path, origin.app.line), (entry, origin))
+        return [*result.values()]
+
+    def _from_file(self, path: Path) -> Target:
+        """The file itself when it makes an app, else the one that its app comes from."""
+        _check(path)
+        shown = path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else ""
+        if not shown:
+            raise InputError(
+                f"{path} is not in the project {self._root}", hint="Name its folder with --project"
+            )
+        parsed = self._follower.file(path)
+        if not apps_of(parsed):
+            entry = Entry("", self._named.name, shown, script=shown)
+            origin = self._follower.origin(entry)
+            if origin is not None and origin.path != path:
+                return self._target(origin, self._followed(path, parsed, origin))
+        if not self._named.name:
+            served = [(entry, origin) for entry, origin in self._served() if origin.path == path]
+            if len(served) == 1:
+                return self._target(served[0][1], served[0][0])
+        layout = find_layout(parsed, path, self._root, self._named.module or self._module_of(path))
+        return Target(self._root, path, parsed, layout, follower=self._follower)
+
+    def _module_of(self, path: Path) -> str | None:
+        """The module of a file that a server loads, as the server names it."""
+        for entry in self._follower.entries:
+            if entry.module and self._follower.file_of(entry) == path:
+                return entry.module
+        return None
+
+    def _followed(self, path: Path, file: AppFile, origin: Origin) -> Entry | None:
+        """What a server loads when it loads the file that the app is imported into."""
+        for entry in self._follower.entries:
+            if self._follower.file_of(entry) == path:
+                return entry
+        layout = find_layout(file, path, self._root, self._named.module or None)
+        name = self._named.name or next(
+            (usual for usual in USUAL_NAMES if file.exported(usual)), ""
+        )
+        return Entry(layout.module, name, file.source.name) if name and origin else None
+
+    def _target(self, origin: Origin, entry: Entry | None) -> Target:
+        layout = self._layout(origin, entry)
+        return Target(
+            self._root, origin.path, origin.file, layout, origin.app, entry, self._follower
+        )
+
+    def _layout(self, origin: Origin, entry: Entry | None) -> Layout:
+        """How the origin is imported: from where the server's module is."""
+        start = self._follower.file_of(entry) if entry and entry.module else None
+        if start is not None and entry is not None:
+            parts = len(entry.module.split(".")) + (start.name == "__init__.py")
+            source = start.parents[parts - 1]
+            if origin.path.is_relative_to(source):
+                relative = origin.path.relative_to(source).with_suffix("").parts
+                module = ".".join(relative[:-1] if relative[-1] == "__init__" else relative)
+                return find_layout(origin.file, origin.path, self._root, module or None)
+        return find_layout(origin.file, origin.path, self._root)
+
+
+def _answers(origin: Origin, entry: Entry, name: str) -> bool:
+    return entry.name == name or origin.app.answers_to(name)
+
+
+def entry_of(target: Target, app: App) -> Entry | str:
+    """What the project's server loads to get the app, or why nothing can be loaded."""
+    follower = target.follower or Resolver(target.root)
+    if target.entry is not None:
+        return target.entry
+    for entry in follower.entries:
+        origin = follower.origin(entry)
+        if origin and origin.path == target.path and origin.app.line == app.line:
+            return entry
+    made = Made(target.root, target.path, target.file, target.layout.module, app)
+    return loaded_entry(made, follower) or unloadable_reason(made)
+
+
+def entry_by_name(target: Target, app: str | None) -> Entry:
+    """What a server loads, by its name alone: for lines that somebody has added by hand."""
+    module, _, name = app.rpartition(":") if app else ("", "", "")
+    if name:
+        return Entry(module or target.layout.module, name, "--app")
+    if target.entry is not None:
+        return target.entry
+    follower = target.follower or Resolver(target.root)
+    for entry in follower.entries:
+        if follower.file_of(entry) == target.path:
+            return entry
+    names: Sequence[str] = [
+        usual for usual in ("app", "application", "api") if target.file.exported(usual)
+    ]
+    if names:
+        return Entry(target.layout.module, names[0], target.relative)
+    apps = outer_apps(apps_of(target.file))
+    result = (
+        entry_of(target, apps[0])
+        if len(apps) == 1
+        else f"{target.relative} has no app of a usual name"
+    )
+    if isinstance(result, str):
+        raise InputError(result, hint="Name what the server loads: --app module:name")
+    return result
+
+
+def _known_file(root: Path) -> Path | None:
+    """The file that was patched before."""
+    known = [
+        path
+        for path, entry in Lock.load(root).entries.items()
+        if entry.owner is Owner.PATCHED and path.endswith(".py")
+    ]
+    return root / known[0] if len(known) == 1 and (root / known[0]).is_file() else None
+
+
+def _check(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder", hint="Name the file that makes the app, or none at all."
+        )
+    if path.is_symlink():
+        raise InputError(f"{path} is a link", hint="Name the file itself.")
+    if not path.is_file():
+        raise InputError(f"{path}: No such file or directory")
+
+
+# The file that has the scheduler's lines: that of the app, or that of the server.
+
+
+def detect_lines(target: Target, module: str, prefix: str = "") -> tuple[Target, Wiring]:
+    """The file that has the lines, or else is to get them, and how it imports them.
+
+    Args:
+        target: The file that makes the app.
+        module: The scheduler's package: `acme.scheduler`.
+        prefix: Where the scheduler is to be; empty for what its settings say.
+    """
+    wiring = Wiring(module, target.layout.package, prefix)
+    entry, follower = target.entry, target.follower
+    path = follower.file_of(entry) if entry is not None and follower is not None else None
+    if path in {None, target.path} or any(includes(target.file, wiring)):
+        return target, wiring
+    assert path is not None
+    assert entry is not None
+    assert follower is not None
+    file, wiring_there = follower.file(path), replace(wiring, package=package_of(entry, path))
+    if not any(includes(file, wiring_there)):
+        return target, wiring
+    layout = find_layout(file, path, target.root, entry.module or None)
+    return replace(target, path=path, file=file, layout=layout, app=None), wiring_there
+
+
+def package_of(entry: Entry, path: Path) -> str:
+    """The package of the file that a server loads."""
+    return entry.module if path.name == "__init__.py" else entry.module.rpartition(".")[0]

@@ -1,1 +1,0 @@
-"""Our lines into a file, and out of it again."""

@@ -1,0 +1,396 @@
+"""Follow the object that a server loads to the file and line where its FastAPI app is made."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from targcc_gen.errors import InputError
+from targcc_gen.patch.app_file import FUNCTIONS, AppFile, Function, Source, dotted, targets_of, walk
+from targcc_gen.patch.apps import LARGEST, App, apps_of, python_files
+from targcc_gen.patch.layout import find_layout
+from targcc_gen.patch.server_settings import Entry, read_entries
+
+# Follow a name through imports, factories, wrappers and attributes.
+
+_DEEPEST = 12
+_DEFAULT_NAMES = ("app", "application", "api")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an app is made.
+
+    Args:
+        path: The file.
+        file: What it says.
+        app: The app in it.
+    """
+
+    path: Path
+    file: AppFile
+    app: App
+
+
+class Resolver:
+    """Follows names through the files of one project; each file is read once.
+
+    Args:
+        root: The project's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files: dict[Path, AppFile] = {}
+        self._apps: dict[Path, tuple[App, ...]] = {}
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """Everything that the project's files say a server loads, the surest first."""
+        return tuple(map(self.settled, read_entries(self._root)))
+
+    def origin(self, entry: Entry) -> Origin | None:
+        """Where the app that a server loads is made; `None` when it cannot be followed."""
+        path = self.file_of(entry)
+        if path is None:
+            return None
+        names = [entry.name] if entry.name else list(_DEFAULT_NAMES)
+        for app in (
+            self._in(path) if entry.script else ()
+        ):  # it may be served by the function that makes it
+            if app.target == entry.name:
+                return Origin(path, self.file(path), app)
+        for name in names:
+            for origin in self._name(path, name, (), 0):
+                return origin
+        return None
+
+    def settled(self, entry: Entry) -> Entry:
+        """The entry with the name that `fastapi run` takes when it is told none."""
+        path = None if entry.name or entry.script else self.file_of(entry)
+        if path is None:
+            return entry
+        file = self.file(path)
+        made = [app.target for app in self._in(path) if not app.scope]
+        usual = [name for name in _DEFAULT_NAMES if file.exported(name)]
+        return replace(entry, name=next(iter([*usual, *made]), ""))
+
+    def file_of(self, entry: Entry) -> Path | None:
+        """The file that a server loads."""
+        if entry.script:
+            path = self._root / entry.script
+            return path if path.is_file() else None
+        near = self._root / entry.folder if entry.folder else None
+        return self.module(entry.module, near)
+
+    def module(self, name: str, near: Path | None = None) -> Path | None:
+        """The file of a module: below `near` or a folder around it, the project's folder, its `src`, or one of its folders."""
+        bases = [] if near is None else [near, *near.parents]
+        bases = [base for base in bases if base == self._root or self._root in base.parents]
+        bases += [self._root, self._root / "src"]
+        for base in bases:
+            if path := _module_file(base, name):
+                return path
+        paths = [
+            path
+            for folder in sorted(self._root.iterdir())
+            if folder.is_dir() and not folder.name.startswith(".")
+            if (path := _module_file(folder, name))
+        ]
+        return paths[0] if len(paths) == 1 else None
+
+    def file(self, path: Path) -> AppFile:
+        """A file, read with the subclasses of FastAPI that it imports from other files of the project.
+
+        Raises:
+            InputError: It cannot be read, or it is not valid Python.
+        """
+        if path not in self._files:
+            try:
+                data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
+            except OSError as error:
+                raise InputError(f"{path}: {error.strerror or error}") from error
+            shown = path.relative_to(self._root).as_posix()
+            file = self._files[path] = AppFile(Source(shown, data))
+            if imported := frozenset(self._imported_classes(path, file)):
+                self._files[path] = AppFile(file.source, imported)
+        return self._files[path]
+
+    def _imported_classes(self, path: Path, file: AppFile) -> Iterator[str]:
+        called = {
+            name
+            for node in file.nodes
+            for value in _called(node)
+            for name in file.qualified_names(value)
+            if name.rpartition(".")[2][:1].isupper()
+        }
+        for name in sorted(called - file.classes):
+            other, inner = self.located(path, name)
+            if other is None or other == path or not inner:
+                continue
+            try:
+                if self.file(other).exported(inner) & self.file(other).classes:
+                    yield name
+            except InputError:  # it is not ours to judge here
+                continue
+
+    def located(self, path: Path, name: str) -> tuple[Path | None, str]:
+        """The file and the name in it that a qualified name of `path` means."""
+        dots = len(name) - len(name.lstrip("."))
+        parts = name[dots:].split(".")
+        near = path.parents[dots - 1] if dots else path.parent
+        for size in range(len(parts), 0, -1):
+            module = ".".join(parts[:size])
+            file = _module_file(near, module) if dots else self.module(module, path.parent)
+            if file and file != path:
+                return file, ".".join(parts[size:])
+        if dots and (init := near / "__init__.py").is_file() and init != path:
+            return init, ".".join(parts)
+        return path, name
+
+    def _in(self, path: Path) -> tuple[App, ...]:
+        if path not in self._apps:
+            self._apps[path] = apps_of(self.file(path))
+        return self._apps[path]
+
+    def _name(self, path: Path, name: str, scope: tuple[str, ...], depth: int) -> Iterator[Origin]:
+        """Every app that a name of a file may lead to, the last binding first."""
+        if depth > _DEEPEST:
+            return
+        try:
+            file = self.file(path)
+        except InputError:
+            return
+        for app in self._in(path):
+            factory = app.scope and app.scope[0] == name.partition(".")[0] and not scope
+            if (app.target == name and app.scope == scope) or factory:
+                yield Origin(path, file, app)
+        yield from self._bound(path, name, scope, depth + 1)
+        for imported in sorted(file.exported(name) if not scope else ()):
+            other, inner = self.located(path, imported)
+            if other is not None and (other, inner) != (path, name) and inner:
+                yield from self._name(other, inner, (), depth + 1)
+        if scope:
+            yield from self._name(path, name, (), depth + 1)
+
+    def _bound(self, path: Path, name: str, scope: tuple[str, ...], depth: int) -> Iterator[Origin]:
+        """What the file itself binds a name to: a value, or a function."""
+        file = self.file(path)
+        head, _, attribute = name.partition(".")
+        for value in reversed([*_values(file, head, scope)]):
+            yield from self._expression(path, value, scope, depth, attribute)
+        for node in file.nodes:
+            if isinstance(node, FUNCTIONS) and node.name == head and file.scope_of(node) == scope:
+                yield from self._function(path, node, depth)
+
+    def _function(self, path: Path, function: Function, depth: int) -> Iterator[Origin]:
+        """What a factory returns, when it makes none itself."""
+        file = self.file(path)
+        scope = (*file.scope_of(function), function.name)
+        for node in walk(function):
+            if isinstance(node, ast.Return) and node.value is not None:
+                yield from self._expression(path, node.value, scope, depth + 1)
+
+    def _expression(
+        self, path: Path, value: ast.expr, scope: tuple[str, ...], depth: int, attribute: str = ""
+    ) -> Iterator[Origin]:
+        if isinstance(value, ast.IfExp):
+            yield from self._expression(path, value.body, scope, depth, attribute)
+            yield from self._expression(path, value.orelse, scope, depth, attribute)
+        elif isinstance(value, ast.Call):
+            yield from self._named(path, value.func, depth, attribute)
+            for argument in (*value.args, *(keyword.value for keyword in value.keywords)):
+                if isinstance(argument, ast.Name | ast.Attribute | ast.Call):
+                    yield from self._expression(path, argument, scope, depth + 1)
+        elif isinstance(value, ast.Attribute) and not dotted(value):
+            yield from self._expression(path, value.value, scope, depth, value.attr)
+        elif name := dotted(value):
+            yield from self._name(path, name, scope, depth)
+
+    def _named(
+        self, path: Path, function: ast.expr, depth: int, attribute: str
+    ) -> Iterator[Origin]:
+        """What calling a function or a class gives."""
+        if depth > _DEEPEST:
+            return
+        for name in sorted(self.file(path).qualified_names(function)):
+            other, inner = self.located(path, name)
+            if other is not None and inner:
+                whole = f"{inner}.{attribute}" if attribute else inner
+                yield from self._name(other, whole, (), depth + 1)
+
+
+def _called(node: ast.AST) -> Iterator[ast.expr]:
+    if isinstance(node, ast.Call):
+        yield node.func
+    elif isinstance(node, ast.ClassDef):
+        yield from node.bases
+
+
+def _values(file: AppFile, name: str, scope: tuple[str, ...]) -> Iterator[ast.expr]:
+    """Everything that a scope assigns to a name."""
+    for node in file.nodes:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(dotted(target) == name for target in targets) and file.scope_of(node) == scope:
+                yield node.value
+
+
+def _module_file(base: Path, name: str) -> Path | None:
+    path = base.joinpath(*name.split("."))
+    for candidate in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+# The name that a server would load to get an app: mounted, wrapped, called, or its own.
+
+USUAL_NAMES = ("app", "application", "api")
+
+
+@dataclass(frozen=True)
+class Made:
+    """An app where it is made.
+
+    Args:
+        root: The project's folder.
+        path: The file.
+        file: What it says.
+        module: Its module.
+        app: The app.
+    """
+
+    root: Path
+    path: Path
+    file: AppFile
+    module: str
+    app: App
+
+    @property
+    def name(self) -> str:
+        """Its name at the file's own level, of the app or of what makes it."""
+        return self.app.scope[0] if self.app.scope else self.app.target or self.app.places[0].bound
+
+    @property
+    def attribute(self) -> str:
+        """What leads from an object of a class to the app: `app` in `self.app`."""
+        return self.app.target.removeprefix("self.") if "." in self.app.target else ""
+
+
+def loaded_entry(made: Made, follower: Resolver) -> Entry | None:
+    """What a server loads to get the app, by the project's own code; `None` when nothing makes it without arguments."""
+    entries = [*_elsewhere(made, follower)]
+    outer = next((entry for mounts, entry in entries if mounts), None)
+    if outer is not None:
+        return outer
+    for name in USUAL_NAMES if made.app.scope else ():
+        entry = Entry(made.module, name, made.file.source.name)
+        origin = follower.origin(entry) if made.file.exported(name) else None
+        if origin is not None and (origin.path, origin.app.line) == (made.path, made.app.line):
+            return entry
+    return _own(made) or next((entry for _, entry in entries), None)
+
+
+def unloadable_reason(made: Made) -> str:
+    """Why nothing can load the app: what its factory asks for."""
+    for node in made.file.nodes:
+        if isinstance(node, FUNCTIONS) and node.name == made.name and not made.file.scope_of(node):
+            required = _required(node)
+            if required:
+                return f"{made.name} needs {', '.join(required)}, and no file of the project calls it at its own level"
+    return f"nothing says what a server loads to get {made.app.label}"
+
+
+def _own(made: Made) -> Entry | None:
+    """A name of the file itself."""
+    where = made.file.source.name
+    app = made.app
+    if app.aliases:
+        return Entry(made.module, app.aliases[0], where)
+    if not app.scope:
+        return Entry(made.module, made.name, where) if made.name else None
+    for node in made.file.nodes:
+        is_top = isinstance(node, ast.Assign) and not made.file.scope_of(node)
+        if is_top and (entry := _of_object(made, node, made.module, where)):
+            return entry
+        if isinstance(node, FUNCTIONS) and (node.name,) == app.scope and not _required(node):
+            return Entry(made.module, node.name, where, factory=True)
+        if isinstance(node, ast.ClassDef) and (node.name,) == app.scope:
+            return Entry(made.module, f"{node.name}.{app.target}", where)
+    return None
+
+
+def _of_object(made: Made, node: ast.AST, module: str, where: str) -> Entry | None:
+    """`server.app` of `server = Server()`, or `app` of `app = Server().app`."""
+    if not isinstance(node, ast.Assign):
+        return None
+    names = targets_of(node)
+    value = node.value.value if isinstance(node.value, ast.Attribute) else node.value
+    if not names or not made.attribute or not isinstance(value, ast.Call):
+        return None
+    if dotted(value.func).rpartition(".")[2] != made.name:
+        return None
+    name = names[0] if value is not node.value else f"{names[0]}.{made.attribute}"
+    return Entry(module, name, where)
+
+
+def _required(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    plain = positional[: len(positional) - len(arguments.defaults)]
+    named = [
+        argument
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if default is None
+    ]
+    return [argument.arg for argument in (*plain, *named)]
+
+
+def _elsewhere(made: Made, follower: Resolver) -> Iterator[tuple[bool, Entry]]:
+    """The uses of the app in other files, each with whether it is mounted there."""
+    name, module = made.name.encode(), made.module.rpartition(".")[2].encode()
+    for path in sorted(python_files(made.root)):
+        try:
+            data = path.read_bytes()
+            if path == made.path or not name or name not in data or module not in data:
+                continue
+            file = follower.file(path)
+            layout = find_layout(file, path, made.root)
+        except (InputError, OSError):
+            continue
+        for node in file.nodes:
+            yield from _uses_of(made, follower, path, layout.module, node)
+
+
+def _uses_of(
+    made: Made, follower: Resolver, path: Path, module: str, node: ast.AST
+) -> Iterator[tuple[bool, Entry]]:
+    file = follower.file(path)
+    where = f"{file.source.name}:{file.line_of(node)}"
+    if isinstance(node, ast.Call) and dotted(node.func).endswith(".mount"):
+        values = [*node.args, *(keyword.value for keyword in node.keywords)]
+        if any(_means(made, follower, path, value) for value in values):
+            yield True, Entry(module, dotted(node.func).rpartition(".")[0], where)
+    elif isinstance(node, ast.Assign) and not file.scope_of(node):
+        names, value = targets_of(node), node.value
+        if entry := _of_object(made, node, module, where):
+            yield False, entry
+        elif names and isinstance(value, ast.Call):
+            handed = [*value.args, *(keyword.value for keyword in value.keywords)]
+            if any(
+                _means(made, follower, path, value_part) for value_part in (value.func, *handed)
+            ):
+                yield False, Entry(module, names[0], where)
+
+
+def _means(made: Made, follower: Resolver, path: Path, value: ast.expr) -> bool:
+    """Whether an expression of another file is the app, or a call of its factory."""
+    value = value.func if isinstance(value, ast.Call) else value
+    return any(
+        follower.located(path, name) == (made.path, made.name)
+        for name in follower.file(path).qualified_names(value)
+    )

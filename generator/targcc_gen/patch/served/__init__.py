@@ -1,1 +1,0 @@
-"""What the server of a project loads, and where that is made."""

@@ -1,0 +1,314 @@
+"""Run by the project's own Python: load what its server loads, start it, and report what it serves. Imports nothing of ours.
+
+Called as `python -c SOURCE RESULT REQUEST`: the answer to the JSON in the file REQUEST is written as JSON to the file RESULT. It ends
+when its standard input does, so with the process that started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+_LAST_LINES = 6
+_START_SECONDS = 3
+"""How long after its lifespan has started an app may take to start the scheduler; in the background, too."""
+
+
+class Served(BaseException):
+    """A script has come to the point where it serves its app."""
+
+    def __init__(self, app: Any, options: dict[str, Any]) -> None:
+        super().__init__("served")
+        self.app, self.options = app, options
+
+
+def main() -> None:
+    """Answer, and leave at once: an app may have started threads that do not end."""
+    result, request = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
+    sys.argv[1:] = []
+    end_with_parent()
+    try:
+        answer = versions(request) if "distributions" in request else look(request)
+    except BaseException as error:  # noqa: BLE001 - sys.exit() on import is an answer too
+        answer = {"error": last_lines(error)}
+    draft = result.with_suffix(".draft")
+    draft.write_text(json.dumps(answer), encoding="utf-8")
+    draft.replace(result)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def last_lines(error: BaseException) -> str:
+    """The end of a traceback, where the reason is."""
+    lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
+    return "\n".join(lines[-_LAST_LINES:])
+
+
+def end_with_parent() -> None:
+    """End with what was started here as soon as the other end of standard input is closed; the app gets an empty input."""
+    lifeline = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+    def wait() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(lifeline, 64):
+                pass
+        if sys.platform == "win32":
+            command = ["taskkill", "/T", "/F", "/PID", str(os.getpid())]
+            subprocess.run(command, check=False, capture_output=True)
+        elif os.getpgid(0) == os.getpid():  # a group of our own
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="targcc-trial", daemon=True).start()
+
+
+def versions(request: dict[str, Any]) -> dict[str, Any]:
+    """The installed version of each distribution asked for, and Python's."""
+    result: dict[str, str | None] = {}
+    for name in request["distributions"]:
+        try:
+            result[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            result[name] = None
+    return {"versions": result, "python": list(sys.version_info[:2])}
+
+
+def look(request: dict[str, Any]) -> dict[str, Any]:
+    """Load the app; unless only its routes are asked for, start it and see a job run."""
+    app, options = load(request)
+    if request.get("start"):
+        lifespan = str(options.get("lifespan") or request["lifespan"])
+        loop = asyncio.new_event_loop()  # it is left as it is: what does not end must not keep us
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(Trial(app, request).run(lifespan))
+    answer: dict[str, Any] = comparing().described(app)
+    return answer
+
+
+def comparing() -> Any:
+    """The module beside this one, which is in a folder on Python's path."""
+    return importlib.import_module("targcc_trial_compare")
+
+
+def load(request: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What the server gets, and the options that a script gives to the server."""
+    catch_servers()
+    try:
+        if request.get("script"):
+            folder = str(Path(request["script"]).parent.resolve())
+            sys.path.insert(0, folder)
+            runpy.run_path(request["script"], run_name="__main__")
+            raise SystemExit(f"{request['script']} ended without serving an app")
+        return named(request["module"], request["name"], factory=request["factory"]), {}
+    except Served as served:
+        if isinstance(served.app, str):
+            module, _, name = served.app.partition(":")
+            factory = bool(served.options.get("factory"))
+            return named(module, name, factory=factory), served.options
+        return served.app, served.options
+
+
+def named(module: str, name: str, *, factory: bool) -> Any:
+    """An app by its module and name, as servers find it; they call a factory."""
+    value: Any = importlib.import_module(module)
+    for part in name.split("."):
+        value = getattr(value, part)
+    plain = inspect.isfunction(value) and not inspect.iscoroutinefunction(value)
+    return value() if factory or (plain and not inspect.signature(value).parameters) else value
+
+
+def catch_servers() -> None:
+    """Let uvicorn hand over the app instead of serving it."""
+
+    def serve(app: Any, *_: Any, **options: Any) -> None:
+        raise Served(app, options)
+
+    def serve_config(server: Any, *_: Any, **__: Any) -> None:
+        raise Served(server.config.app, {"lifespan": server.config.lifespan})
+
+    with contextlib.suppress(ImportError):
+        import uvicorn
+
+        uvicorn.run = serve
+        uvicorn.Server.run = serve_config  # type: ignore[assignment]
+        uvicorn.Server.serve = serve_config  # type: ignore[assignment]
+
+
+class Trial:
+    """One start of an app, as its server does it.
+
+    Args:
+        app: What the server gets.
+        request: What to see.
+    """
+
+    def __init__(self, app: Any, request: dict[str, Any]) -> None:
+        self.app = app
+        self.request = request
+        self.called = threading.Event()
+
+    async def run(self, lifespan: str) -> dict[str, Any]:
+        """Start it, look, and stop it."""
+        self._watch()
+        if lifespan == "off":
+            return await self._look("its server runs with lifespan off")
+        loop = asyncio.get_running_loop()
+        messages: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        answered: dict[str, asyncio.Future[dict[str, Any]]] = {
+            "startup": loop.create_future(),
+            "shutdown": loop.create_future(),
+        }
+
+        async def send(message: dict[str, Any]) -> None:
+            future = answered[message["type"].split(".")[1]]
+            if not future.done():
+                future.set_result(message)
+
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        task = asyncio.ensure_future(self._call(scope, messages.get, send))
+        messages.put_nowait({"type": "lifespan.startup"})
+        both: list[asyncio.Future[Any]] = [task, answered["startup"]]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not answered["startup"].done():
+            reason = task.exception()
+            if lifespan == "on" and reason is not None:
+                return {"error": last_lines(reason), "stage": "start"}
+            why = f" ({type(reason).__name__}: {reason})" if reason else ""
+            return await self._look(f"what the server loads has no lifespan{why}")
+        if answered["startup"].result()["type"].endswith("failed"):
+            text = answered["startup"].result().get("message") or "its startup failed"
+            return {"error": "\n".join(text.rstrip().splitlines()[-_LAST_LINES:]), "stage": "start"}
+        answer = await self._look("")
+        messages.put_nowait({"type": "lifespan.shutdown"})
+        await asyncio.wait([task], timeout=20)
+        return answer
+
+    async def _call(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+    def _watch(self) -> None:
+        """Notice that a scheduler is started, whoever starts it."""
+        if not self.request.get("scheduler"):
+            return
+        kind = importlib.import_module(self.request["scheduler"]).Scheduler
+        for name in ("start", "start_in_background"):
+            if start := getattr(kind, name, None):
+                setattr(kind, name, self._noticing(start))
+
+    def _noticing(self, start: Any) -> Any:
+        def noticed(scheduler: Any, *values: Any, **options: Any) -> Any:
+            self.called.set()
+            return start(scheduler, *values, **options)
+
+        return noticed
+
+    async def _look(self, problem: str) -> dict[str, Any]:
+        if not self.request.get("scheduler"):
+            return {"started": True}
+        wait = 0 if problem else _START_SECONDS
+        if not await until(self.called.is_set, wait):
+            return {"unserved": problem or "the app starts, but not the scheduler"}
+        seen = Path(self.request["seen"])
+        if not await until(seen.exists, self.request["seconds"]):
+            return {"error": "the scheduler starts, but its first job does not run", "stage": "job"}
+        compared: dict[str, Any] = comparing().compare(
+            self.request.get("before"), self.app, self.prefix
+        )
+        return compared | {"pages": await self._page(), "prefix": self.prefix}
+
+    @property
+    def prefix(self) -> str:
+        """Where the pages are: as the app has it, or as the settings of a scheduler before 0.2 say."""
+        if prefix := comparing().prefix_of(self.app):
+            return str(prefix)
+        settings = importlib.import_module(self.request["scheduler"]).Settings()
+        return str(getattr(settings, "dashboard_path", None) or "/jobs")
+
+    async def _page(self) -> dict[str, Any]:
+        """What the first page answers, to a host name that the app allows."""
+        status, location = 0, ""
+        for host in self._hosts():
+            status, location = await get(self.app, self.prefix, host)
+            if status != 400:  # noqa: PLR2004 - the answer to a host that is not allowed
+                break
+        return {"status": status, "location": location}
+
+    def _hosts(self) -> list[str]:
+        allowed = [
+            str(host).replace("*.", "www.")
+            for middleware in getattr(comparing().routed(self.app), "user_middleware", ())
+            for host in middleware.kwargs.get("allowed_hosts", ())
+            if host != "*"
+        ]
+        return [*allowed, "localhost"]
+
+
+async def until(condition: Any, seconds: float) -> bool:
+    """Wait for something that another thread or process does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+async def get(app: Any, path: str, host: str) -> tuple[int, str]:
+    """Status and `Location` of a GET."""
+    answer: dict[str, Any] = {"status": 0, "location": ""}
+    asked = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal asked
+        if asked:
+            await asyncio.sleep(3600)
+        asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = {name.lower(): value for name, value in message.get("headers", ())}
+            answer["status"] = message["status"]
+            answer["location"] = headers.get(b"location", b"").decode("latin-1")
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "https",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", host.encode()), (b"accept", b"text/html")],
+        "client": ("127.0.0.1", 50000),
+        "server": (host, 443),
+        "state": {},
+    }
+    try:
+        await asyncio.wait_for(app(scope, receive, send), 30)
+    except Exception as error:  # noqa: BLE001 - the page's answer
+        return 500, f"{type(error).__name__}: {error}"
+    return answer["status"], answer["location"]
+
+
+if __name__ == "__main__":
+    main()

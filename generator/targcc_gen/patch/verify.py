@@ -1,0 +1,312 @@
+"""Start the patched app as its server does, in a process of its own, and compare what it serves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from packaging.requirements import Requirement
+
+from targcc_gen.errors import InputError
+from targcc_gen.patch.layout import Layout
+from targcc_gen.patch.server_settings import Entry
+from targcc_gen.render.wheel import meets
+
+# The project's own Python, what its environment lacks, and a program that it runs.
+
+TIMEOUT = 60.0
+"""Seconds an app may take to be loaded, and as many to start and run a job."""
+
+JOBS = "targcc_trial_jobs"
+"""The package with the job of a trial."""
+
+_LAST_LINES = 6
+_OURS = ("PYTEST_", "COVERAGE_", "COV_")
+"""Variables that would make the app, or the scheduler in it, take the trial for a test."""
+_JOB = """import os
+from pathlib import Path
+
+from {scheduler} import job
+
+
+@job(every="1s", name="TargccTrial")
+def trial() -> str:
+    Path(os.environ["TARGCC_TRIAL_SEEN"]).touch()
+    return "ran"
+"""
+
+
+def project_python(root: Path) -> Path:
+    """The interpreter of the project: of its `.venv` or `venv`, of the active environment, or the one that runs us."""
+    active = os.environ.get("VIRTUAL_ENV")
+    folders = [root / ".venv", root / "venv", *([Path(active)] if active else [])]
+    for folder in folders:
+        for name in ("bin/python", "Scripts/python.exe"):
+            if (folder / name).is_file():
+                return folder / name
+    return Path(sys.executable)
+
+
+def missing(python: Path, layout: Layout, requirements: Sequence[str]) -> list[str]:
+    """The requirements that the interpreter's environment does not meet, in their order.
+
+    Raises:
+        InputError: The interpreter does not run, or is too old.
+    """
+    wanted = [Requirement(text) for text in requirements]
+    answer = ask(python, layout, {"distributions": [requirement.name for requirement in wanted]})
+    if "error" in answer:
+        raise InputError(f"{python} does not run\n{answer['error']}")
+    if tuple(answer["python"]) < (3, 11):
+        version = ".".join(map(str, answer["python"]))
+        raise InputError(f"{python} is Python {version}; the scheduler needs 3.11 or later")
+    versions = answer["versions"]
+    return [
+        text
+        for text, requirement in zip(requirements, wanted, strict=True)
+        if versions[requirement.name] is None or not meets(requirement, versions[requirement.name])
+    ]
+
+
+def ask(
+    python: Path,
+    layout: Layout,
+    request: Mapping[str, Any],
+    *,
+    extra: Sequence[Path] = (),
+    timeout: float = TIMEOUT,
+) -> dict[str, Any]:
+    """Run `trial.py` with a request; its answer, or what went wrong as `error`."""
+    here = Path(__file__).parent
+    source = (here / "trial.py").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="targcc-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        result, log = folder / "result", folder / "log"
+        asked = {**request, "seen": str(folder / "seen")}
+        (folder / "request").write_text(json.dumps(asked), encoding="utf-8")
+        _fill(folder, here, request.get("scheduler"))
+        with log.open("wb") as output:
+            command = [str(python), "-B", "-c", source, str(result), str(folder / "request")]
+            path = (layout.source, *extra, folder)
+            process = _start(command, layout.root, path, output, _variables(folder))
+            try:
+                status = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                return {"error": f"it took longer than {timeout:.0f} s", "stage": "time"}
+            finally:
+                _kill(process)
+        with contextlib.suppress(OSError, ValueError):
+            answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+            return answer
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+        return {"error": "\n".join([*lines, f"the process ended with status {status}"])}
+
+
+def _fill(folder: Path, here: Path, scheduler: object) -> None:
+    """The module that compares, and a package with one job that runs every second."""
+    text = (here / "trial_comparison.py").read_text(encoding="utf-8")
+    (folder / "targcc_trial_compare.py").write_text(text, encoding="utf-8")
+    if scheduler:
+        jobs = folder / JOBS
+        jobs.mkdir()
+        (jobs / "__init__.py").touch()
+        (jobs / "trial.py").write_text(_JOB.format(scheduler=scheduler), encoding="utf-8")
+
+
+def _variables(folder: Path) -> dict[str, str]:
+    """Settings of a trial: a database of its own, none of the project's jobs, nothing that reaches anybody."""
+    return {
+        "TARGCC_DATABASE_URL": f"sqlite:///{(folder / 'trial.db').as_posix()}",
+        "TARGCC_JOBS_PACKAGE": JOBS,
+        "TARGCC_TRIAL_SEEN": str(folder / "seen"),
+        "TARGCC_MODE": "embedded",
+        "TARGCC_MIGRATE_ON_START": "true",
+        "TARGCC_KEEPALIVE": "false",
+        "TARGCC_LEGACY_URL": "",
+        "TARGCC_ALERT_EMAIL": "",
+        "TARGCC_SMTP_HOST": "",
+    }
+
+
+def _start(
+    command: list[str],
+    root: Path,
+    folders: Sequence[Path],
+    output: BinaryIO,
+    variables: Mapping[str, str],
+) -> subprocess.Popen[bytes]:
+    """Start it with the folders on Python's path, in a group of its own; it ends when its standard input is closed."""
+    path = [*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    environment = {
+        **kept,
+        **variables,
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=root,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=sys.platform != "win32",
+        )
+    except OSError as error:
+        raise InputError(f"{command[0]} does not run: {error}") from error
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and what it started."""
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    process.wait()
+
+
+# The trial.
+
+Kind = Literal["verified", "untried", "refused", "failed"]
+
+_SHOWN = 4
+_JOB_SECONDS = 30
+_REDIRECTS = range(300, 400)
+_FORBIDDEN = frozenset({401, 403})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial showed.
+
+    Args:
+        kind: `verified`: all of it works. `untried`: nothing can be said. `refused`: the app starts, but no line in it serves
+            the scheduler and leaves everything else as it is. `failed`: it does not start with the scheduler in it.
+        looked: What was started: `shop.main:app`.
+        text: Why it is not verified.
+        hint: What to do.
+        taken: The scheduler's prefix, if the app has routes of its own there.
+    """
+
+    kind: Kind
+    looked: str
+    text: str = ""
+    hint: str = ""
+    taken: str = ""
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether a job ran and everything of the app's is as it was."""
+        return self.kind == "verified"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How an app is tried.
+
+    Args:
+        python: The project's interpreter.
+        layout: How its modules are imported.
+        entry: What its server loads.
+        scheduler: The package with the scheduler: `shop.scheduler`.
+        extra: More folders for Python's path.
+        timeout: Seconds it may take to load, and as many to start.
+    """
+
+    python: Path
+    layout: Layout
+    entry: Entry
+    scheduler: str
+    extra: Sequence[Path] = ()
+    timeout: float = TIMEOUT
+
+    def before(self) -> dict[str, Any]:
+        """What the app serves as it is: routes, OpenAPI and middleware; or `error`."""
+        return self._ask({})
+
+    def starts_without(self) -> str:
+        """Why the app does not start without the scheduler either; empty when it does."""
+        return str(self._ask({"start": True}).get("error", ""))
+
+    def run(self, before: dict[str, Any] | None) -> Outcome:
+        """Start the patched app, and compare it with what it was."""
+        request = {"start": True, "scheduler": self.scheduler, "before": before}
+        return judged(self.entry, self._ask(request))
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        entry = self.entry
+        common = {
+            "module": entry.module,
+            "name": entry.name,
+            "factory": entry.factory,
+            "lifespan": entry.lifespan,
+            "script": entry.script,
+            "seconds": _JOB_SECONDS,
+        }
+        timeout = self.timeout * (2 if request else 1)
+        return ask(self.python, self.layout, common | request, extra=self.extra, timeout=timeout)
+
+
+def judged(entry: Entry, answer: dict[str, Any]) -> Outcome:
+    """What the answer of a trial means."""
+    looked = entry.shown
+    if "error" in answer:
+        text = f"{looked} does not work with the scheduler in it\n{_indented(answer['error'])}"
+        return Outcome("failed", looked, text)
+    if "unserved" in answer:
+        return Outcome("refused", looked, f"{answer['unserved']}, so that no job would run")
+    if problem := _changes(looked, answer):
+        taken = answer["prefix"] if answer.get("hidden") else ""
+        return Outcome("refused", looked, problem, taken=taken)
+    return _pages(looked, answer)
+
+
+def _changes(looked: str, answer: dict[str, Any]) -> str:
+    """What of the app's own is not as it was."""
+    if answer.get("shadowed"):
+        return f"{looked} has a route that comes before the scheduler's and answers {_first_few(answer['shadowed'])}"
+    if answer.get("hidden"):
+        return f"{looked} answers {_first_few(answer['hidden'])} itself, and the scheduler would answer that first"
+    if answer.get("routes"):
+        return f"routes of {looked} would not be as before: {_first_few(answer['routes'])}"
+    if answer.get("openapi"):
+        return f"the OpenAPI of {looked} would not be as before: {_first_few(answer['openapi'])}"
+    return f"the middleware of {looked} would not be as before" if answer.get("middleware") else ""
+
+
+def _pages(looked: str, answer: dict[str, Any]) -> Outcome:
+    page, prefix = answer["pages"], answer["prefix"]
+    status, location = page["status"], page["location"]
+    if status == 200 or (status in _REDIRECTS and prefix in location):  # noqa: PLR2004
+        return Outcome("verified", looked)
+    if status in _FORBIDDEN or status in _REDIRECTS:
+        text = f"something of the app's own stands before the pages: GET {prefix} answers {status}"
+        return Outcome("untried", looked, text, "Its jobs run. Look at the pages yourself.")
+    reason = f"{status} {location}".strip()
+    return Outcome("failed", looked, f"the pages of {looked} do not answer: GET {prefix}: {reason}")
+
+
+def _first_few(texts: list[str]) -> str:
+    """The first few, which is as much as a line holds."""
+    shown, more = ", ".join(texts[:_SHOWN]), len(texts) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

@@ -1,1 +1,0 @@
-"""One job's files: its module, by a blueprint, and its test."""

@@ -1,1 +1,0 @@
-"""Rows of TARGCC 4: their schedules, the codes that TaskManager has built in, a queue for each runner."""

@@ -1,1 +1,0 @@
-"""The time zone of an old server, by any of its names."""

@@ -1,1 +1,0 @@
-"""Two versions of a spec, from two branches, become one: job by job, and key by key."""

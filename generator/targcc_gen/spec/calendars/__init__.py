@@ -1,1 +1,0 @@
-"""Calendars of a spec: days off, and times in which nothing starts."""

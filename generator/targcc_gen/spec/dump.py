@@ -1,0 +1,260 @@
+"""Write a `Spec` as YAML: only values that differ from the defaults, text safely quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.nodes import quoted, scalar
+from targcc_gen.spec.params import Param
+from targcc_gen.spec.parts import AlertsSpec, MisfireSpec, PoolSpec, QueueSpec
+from targcc_gen.spec.times import format_duration
+
+SCHEMA_LINE = "# yaml-language-server: $schema=.targcc/schema.json"
+"""Tells editors where the schema is; the path is relative to the spec."""
+
+# Said even when they have their default value, because the reader wants to know.
+_ALWAYS_SAID: dict[type[BaseModel], frozenset[str]] = {
+    AlertsSpec: frozenset({"on"}),
+    MisfireSpec: frozenset({"policy"}),
+}
+
+
+class _Bare(str):
+    """Text that needs no quotes."""
+
+    __slots__ = ()
+
+
+class _Quoted(str):
+    """Text that stands in quotes even where it would not need them."""
+
+    __slots__ = ()
+
+
+def dump_spec(spec: Spec) -> str:
+    """A whole spec as YAML, with the line that names its schema first. `parse_spec` gives the same spec back."""
+    project = {
+        "name": spec.project.name,
+        "package": spec.project.package,
+        "timezone": spec.project.timezone,
+    }
+    if spec.project.description:
+        project["description"] = spec.project.description
+    if spec.project.inside:
+        project["inside"] = spec.project.inside
+    sections = [
+        f"{SCHEMA_LINE}\ntargcc: 1",
+        _block("project", project),
+        *_team(spec),
+        *_shared(spec),
+        *_alerting(spec),
+        _jobs(spec.jobs),
+        *([_flows(spec)] if spec.flows else []),
+        *([_block("moved", spec.moved)] if spec.moved else []),
+        *([_environments(spec)] if spec.environments else []),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def queue_entry(name: str, queue: QueueSpec, *, quote_keys: bool = False) -> str:
+    """One entry of `queues` on one line."""
+    values = _plain(queue) if queue.pool else {"workers": queue.workers, **_plain(queue)}
+    return _entry(name, values, quote_keys=quote_keys)
+
+
+def job_lines(key: str, job: JobSpec, *, indent: int = 2, step: int = 2) -> list[str]:
+    """The lines of one entry of `jobs`.
+
+    Args:
+        key: The job's key.
+        job: The job.
+        indent: How many spaces stand before the key.
+        step: How many more before what is in it.
+    """
+    return [" " * indent + line for line in [f"{key}:", *_body(_plain(job), step)]]
+
+
+def entry_lines(key: str, value: Any, step: int = 2) -> list[str]:
+    """The lines of one key of a job, whose value is of ``job_values``."""
+    return [line[step:] for line in _body({key: value}, step)]
+
+
+def job_in_braces(key: str, job: JobSpec, *, quote_keys: bool) -> str:
+    """One entry of `jobs` on one line, for specs written in braces or as JSON."""
+    return _entry(key, _plain(job), quote_keys=quote_keys)
+
+
+def job_values(job: JobSpec) -> dict[str, Any]:
+    """What a job says beyond the defaults, as YAML has it: durations and dates are text."""
+    return _plain(job)
+
+
+def section_values(section: BaseModel) -> dict[str, Any]:
+    """What a section says beyond the defaults, as YAML has it: durations are text."""
+    return _plain(section)
+
+
+def shown_default(value: Any) -> str:
+    """A default value as a spec would write it; nothing for none."""
+    return "" if value in (None, "", ()) else _inline(_yaml_value(value))
+
+
+def _team(spec: Spec) -> Iterator[str]:
+    """What the project has from elsewhere."""
+    if spec.extends is not None:
+        yield _entry("extends", spec.extends)
+    if spec.blueprints:
+        yield _entry("blueprints", list(spec.blueprints))
+
+
+def _shared(spec: Spec) -> Iterator[str]:
+    """What a file that the spec extends may say too; then only what the spec says itself, which counts more."""
+    fields = Spec.model_fields if spec.extends is None else spec.model_fields_set
+    if "database" in fields:
+        yield f"database: {spec.database}"
+    if "scheduler" in fields and (spec.extends is not None or spec.scheduler != "package"):
+        yield f"scheduler: {spec.scheduler}"
+    if "queues" in fields:
+        entries = (f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())
+        yield "\n".join(["queues:", *entries])
+    if spec.pools and "pools" in fields:
+        pools = (f"  {_entry(name, _pool(pool))}" for name, pool in spec.pools.items())
+        yield "\n".join(["pools:", *pools])
+    if spec.calendars and "calendars" in fields:
+        yield "\n".join(["calendars:", *_calendars(spec)])
+    if spec.extends is None:
+        yield _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)})
+    elif spec.defaults.model_fields_set:
+        own = spec.defaults.model_fields_set
+        values = {name: _yaml_value(value) for name, value in spec.defaults if name in own}
+        yield _block("defaults", values)
+
+
+def _pool(pool: PoolSpec) -> dict[str, Any]:
+    return {"workers": pool.workers, **_plain(pool)}
+
+
+def _alerting(spec: Spec) -> Iterator[str]:
+    """Who is told of what, for the project as a whole."""
+    for name, section in (("alerts", spec.alerts), ("oncall", spec.oncall)):
+        if values := section_values(section):
+            yield _block(name, values)
+
+
+def _calendars(spec: Spec) -> Iterator[str]:
+    for name, calendar in spec.calendars.items():
+        values = _plain(calendar)
+        yield f"  {scalar(name)}:" if values else f"  {scalar(name)}: {{}}"
+        yield from ("  " + line for line in _body(values, 2))
+
+
+def _environments(spec: Spec) -> str:
+    """What is different in each environment; a queue or job of it is one line."""
+    lines = ["environments:"]
+    for name, place in spec.environments.items():
+        values = _plain(place)
+        lines.append(f"  {name}:" if values else f"  {name}: {{}}")
+        for key, value in values.items():
+            if key == "defaults":
+                lines.append(f"    {_entry(key, value)}")
+                continue
+            lines.append(f"    {key}:")
+            lines += [f"      {_entry(item_key, item)}" for item_key, item in value.items()]
+    return "\n".join(lines)
+
+
+def _jobs(jobs: Mapping[str, JobSpec]) -> str:
+    if not jobs:
+        return "jobs: {}"
+    return "jobs:\n" + "\n\n".join("\n".join(job_lines(key, job)) for key, job in jobs.items())
+
+
+def _flows(spec: Spec) -> str:
+    """The flows; a step is one line."""
+    lines = ["flows:"]
+    for name, flow in spec.flows.items():
+        values = _plain(flow)
+        steps = values.pop("steps")
+        lines += [f"  {name}:", *("  " + line for line in _body(values, 2)), "    steps:"]
+        lines += [f"      {_entry(step, step_values)}" for step, step_values in steps.items()]
+    return "\n".join(lines)
+
+
+def _block(key: str, values: Mapping[str, Any]) -> str:
+    return "\n".join([f"{key}:", *_body(values, 2)])
+
+
+def _body(values: Mapping[str, Any], step: int) -> Iterator[str]:
+    """Lines of `key: value`; the mappings with most in them get lines of their own."""
+    for key, value in values.items():
+        if key in {"alerts", "params"}:
+            yield f"{' ' * step}{key}:"
+            yield from (" " * step + line for line in _body(value, step))
+        else:
+            yield " " * step + _entry(key, value)
+
+
+def _entry(key: str, value: Any, *, quote_keys: bool = False) -> str:
+    shown = quoted(key) if quote_keys else key if key == "on" else scalar(key)
+    return f"{shown}: {_inline(value, quote_all=quote_keys)}"
+
+
+def _inline(value: Any, *, quote_all: bool = False, in_brackets: bool = False) -> str:
+    match value:
+        case str():
+            shown = _text(value, quote_all=quote_all, in_brackets=in_brackets)
+        case list():
+            items = (_inline(item, quote_all=quote_all, in_brackets=True) for item in value)
+            shown = f"[{', '.join(items)}]"
+        case dict():
+            entries = (_braced(key, item, quote_all=quote_all) for key, item in value.items())
+            shown = f"{{{', '.join(entries)}}}"
+        case _:
+            shown = str(value).lower()  # a number, true or false
+    return shown
+
+
+def _braced(key: str, value: Any, *, quote_all: bool) -> str:
+    shown = quoted(key) if quote_all else key if key == "on" else scalar(key)
+    return f"{shown}: {_inline(value, quote_all=quote_all, in_brackets=True)}"
+
+
+def _text(text: str, *, quote_all: bool, in_brackets: bool) -> str:
+    if quote_all or isinstance(text, _Quoted):
+        return quoted(text)
+    return text if isinstance(text, _Bare) else scalar(text, in_brackets=in_brackets)
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    """What differs from the defaults, as YAML has it, in the order of the models."""
+    keys = _ALWAYS_SAID.get(type(model), frozenset())
+    fields = type(model).model_fields
+    return {
+        key: _Quoted(value) if key == "cron" else _yaml_value(value)
+        for key, value in model
+        if key in keys or value != fields[key].get_default(call_default_factory=True)
+    }
+
+
+def _yaml_value(value: Any) -> Any:
+    shown = value
+    match value:
+        case BaseModel():
+            shown = _plain(value)
+        case timedelta():
+            shown = _Bare(format_duration(value))
+        case datetime():
+            precise = value.second or value.microsecond
+            shown = _Quoted(value.isoformat(timespec="auto" if precise else "minutes"))
+        case Param():
+            shown = str(value)
+        case tuple():
+            shown = [_yaml_value(item) for item in value]
+        case dict():
+            shown = {key: _yaml_value(item) for key, item in value.items()}
+    return shown

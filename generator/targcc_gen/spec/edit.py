@@ -1,0 +1,605 @@
+"""Edit a spec file, keeping every other character: add, change, rename and remove jobs, add queues, choose the scheduler.
+
+A change is made in the text, where the parsed tree says it belongs, and the new text is read again: only when it means
+exactly what it should is it handed back.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from targcc_gen.errors import InputError
+from targcc_gen.names import JobName, key_of, same_job
+from targcc_gen.spec.dump import entry_lines, job_in_braces, job_lines, job_values, queue_entry
+from targcc_gen.spec.errors import nearest
+from targcc_gen.spec.loader import parse_spec, parse_tree
+from targcc_gen.spec.models import FlowSpec, JobSpec, Spec, with_job
+from targcc_gen.spec.nodes import Node
+from targcc_gen.spec.parts import QueueSpec
+from targcc_gen.spec.splice import (
+    BOM,
+    LINES,
+    at_end,
+    first_line,
+    has_quoted_keys,
+    into_braces,
+    last_line,
+    newline_of,
+    past_comments,
+    spliced,
+    step_of,
+    verified,
+)
+from targcc_gen.spec.values import INTERVALS
+
+# Change keys of a job.
+
+_BOM = "\ufeff"
+
+
+def change_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.yaml") -> str:
+    """The text of a spec some of whose jobs are other ones.
+
+    Keys that say the same keep their lines and comments. Where a job is written in a way that cannot be edited key by
+    key, its entry is written anew.
+
+    Args:
+        text: The spec, with its own line endings.
+        jobs: What each is to be, by its key.
+        filename: The file, as messages name it.
+
+    Raises:
+        SpecErrors: The spec is wrong as it is.
+        InputError: A job does not fit the spec, or the text cannot be edited.
+    """
+    spec = parse_spec(text, filename)
+    expected = spec
+    for key, job in jobs.items():
+        expected = _with(expected, key, job)
+    body = text.removeprefix(_BOM)
+    start = text[: len(text) - len(body)]
+    root, _ = parse_tree(body, filename)
+    entries = root.entries["jobs"][1].entries
+    # From the last to the first: what stands above an edit keeps its place.
+    order = sorted(jobs, key=lambda key: entries[_written(root, key)][0].start.index, reverse=True)
+    named = f"job {order[0]}" if len(order) == 1 else f"{len(order)} jobs"
+    problem = f"{named} cannot be changed in {filename}"
+    for whole in (False, True):
+        changed = body
+        for key in order:
+            name, entry = entries[_written(root, key)]
+            edited = None if whole else _by_key(changed, entry, spec.jobs[key], jobs[key])
+            changed = edited or _whole(changed, name, entry, key, jobs[key])
+        try:
+            return verified(start + changed, expected, problem)
+        except InputError:
+            continue
+    raise InputError(f"{problem} without changing something else", hint="edit the file by hand")
+
+
+def _written(root: Node, key: str) -> str:
+    """The key as the file spells it."""
+    return next(
+        name for name in root.entries["jobs"][1].entries if same_job(JobName.parse(name).key, key)
+    )
+
+
+def _with(spec: Spec, key: str, job: JobSpec) -> Spec:
+    """The spec with another job in the place of one."""
+    others = {name: each for name, each in spec.jobs.items() if name != key}
+    checked = with_job(spec.model_copy(update={"jobs": others}), key, job)
+    return spec.model_copy(update={"jobs": {name: checked.jobs[name] for name in spec.jobs}})
+
+
+def _by_key(text: str, entry: Node, before: JobSpec, after: JobSpec) -> str | None:
+    """Line by line, for an entry that is a plain block."""
+    if entry.kind != "mapping" or entry.style or entry.alias or not entry.entries:
+        return None
+    was, wanted = job_values(before), job_values(after)
+    lines = LINES.findall(text)
+    ends = newline_of(text)
+    if lines[-1].rstrip("\r\n") == lines[-1]:
+        lines[-1] += ends
+    column = next(iter(entry.entries.values()))[0].start.column
+    places = {
+        name: (node.start.line, last_line(lines, node, value))
+        for name, (node, value) in entry.entries.items()
+    }
+    if len({first for first, _ in places.values()}) < len(places):
+        return None
+    end = max(last for _, last in places.values())
+    replaced: dict[int, tuple[int, list[str]]] = {}
+    added: list[str] = []
+    for name in dict.fromkeys([*was, *wanted]):
+        if was.get(name) == wanted.get(name):
+            continue
+        new = [] if name not in wanted else _entry(name, wanted[name], column, ends)
+        if name in places:
+            first, last = places[name]
+            replaced[first] = last, _with_comment(new, name, entry, lines)
+        else:
+            added += new
+    return _respliced(lines, replaced, end, added)
+
+
+def _entry(name: str, value: Any, column: int, ends: str) -> list[str]:
+    return [" " * column + line + ends for line in entry_lines(name, value)]
+
+
+def _with_comment(new: list[str], name: str, entry: Node, lines: list[str]) -> list[str]:
+    """A comment behind a value stays behind the new one."""
+    value = entry.entries[name][1]
+    if len(new) != 1 or value.kind != "scalar" or value.start.line != value.end.line:
+        return new
+    rest = lines[value.end.line][value.end.column :].rstrip("\r\n")
+    if not rest.lstrip().startswith("#"):
+        return new
+    line = new[0].rstrip("\r\n")
+    return [line + rest + new[0][len(line) :]]
+
+
+def _respliced(
+    lines: list[str], replaced: dict[int, tuple[int, list[str]]], end: int, added: list[str]
+) -> str:
+    result: list[str] = []
+    number = 0
+    while number < len(lines):
+        last, new = replaced.get(number, (number, [lines[number]]))
+        result += new
+        if number <= end <= last:
+            result += added
+        number = last + 1
+    return "".join(result)
+
+
+def _whole(text: str, name: Node, entry: Node, key: str, after: JobSpec) -> str:
+    """The entry written anew."""
+    if entry.style == "{" or entry.alias:
+        new = job_in_braces(key, after, quote_keys=has_quoted_keys(entry))
+        return text[: name.start.index] + new + text[entry.end.index :]
+    lines = LINES.findall(text)
+    ends = newline_of(text)
+    first, last = name.start.line, last_line(lines, name, entry)
+    new_lines = [line + ends for line in job_lines(key, after, indent=name.start.column)]
+    return "".join([*lines[:first], *new_lines, *lines[last + 1 :]])
+
+
+# Add queues.
+
+
+def add_queues(text: str, queues: Mapping[str, QueueSpec], filename: str = "targcc.yaml") -> str:
+    """The text of a spec with more queues; those that it has already stay as they are.
+
+    Args:
+        text: The spec, with its own line endings.
+        queues: The queues by name.
+        filename: The file, as messages name it.
+
+    Raises:
+        SpecErrors: The spec is wrong as it is.
+        InputError: The text is written in a way that cannot be edited.
+    """
+    spec = parse_spec(text, filename)
+    new = {name: queue for name, queue in queues.items() if name not in spec.queues}
+    expected = spec.model_copy(update={"queues": {**spec.queues, **new}})
+    body = text.removeprefix(BOM)
+    start = text[: len(text) - len(body)]
+    for name, queue in new.items():
+        root, _ = parse_tree(body, filename)
+        body = _with_queue(body, root, name, queue)
+    return verified(start + body, expected, f"queues cannot be added to {filename}")
+
+
+def _with_queue(text: str, root: Node, name: str, queue: QueueSpec) -> str:
+    entry = queue_entry(name, queue, quote_keys=has_quoted_keys(root))
+    lines = LINES.findall(text)
+    queues = root.entries["queues"][1] if "queues" in root.entries else None
+    if queues is not None and queues.style == "{":
+        return into_braces(text, queues, entry)
+    if queues is not None and queues.entries:
+        last_name, last = list(queues.entries.values())[-1]
+        margin = " " * last_name.start.column
+        return spliced(lines, last_line(lines, last_name, last) + 1, [margin + entry])
+    if root.style == "{":
+        key = '"queues"' if has_quoted_keys(root) else "queues"
+        return into_braces(text, root, f"{key}: {{{entry}}}")
+    above, body = root.entries["project"]
+    added = ["queues:", " " * step_of(root) + entry]
+    return spliced(lines, last_line(lines, above, body) + 1, added)
+
+
+# Rename a job.
+
+
+def rename_job(text: str, old: str, new: str, filename: str = "targcc.yaml") -> str:
+    """The text of a spec in which a job has another key, and `moved` says so.
+
+    Args:
+        text: The spec, with its own line endings.
+        old: The job's key.
+        new: The key it gets.
+        filename: The file, as messages name it.
+
+    Raises:
+        SpecErrors: The spec is wrong as it is.
+        InputError: The text is written in a way that cannot be edited.
+    """
+    spec = parse_spec(text, filename)
+    body = text.removeprefix(BOM)
+    root, _ = parse_tree(body, filename)
+    changed = body
+    named = {node.start.index: node for node in (*_keys(root, old), *_references(root, old))}
+    for _, name in sorted(named.items(), reverse=True):
+        quote = name.style if name.style in {'"', "'"} else ""
+        changed = f"{changed[: name.start.index]}{quote}{new}{quote}{changed[name.end.index :]}"
+    root, _ = parse_tree(changed, filename)
+    moved = {key: target for key, target in spec.moved.items() if key != new} | {old: new}
+    if new in spec.moved:  # it gets a name back that it had
+        changed = without_moved(changed, [new], filename)
+        root, _ = parse_tree(changed, filename)
+    changed = _with_line(changed, root, old, new)
+    expected = spec.model_copy(
+        update={
+            "jobs": {
+                key: _following(job, old, new) for key, job in _renamed(spec.jobs, old, new).items()
+            },
+            "flows": {name: _running(flow, old, new) for name, flow in spec.flows.items()},
+            "moved": moved,
+            "environments": {
+                place: environment.model_copy(update={"jobs": _renamed(environment.jobs, old, new)})
+                for place, environment in spec.environments.items()
+            },
+        }
+    )
+    problem = f"job {old} cannot be renamed in {filename}"
+    return verified(text[: len(text) - len(body)] + changed, expected, problem)
+
+
+def _renamed(jobs: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {new if key == old else key: job for key, job in jobs.items()}
+
+
+def _following(job: JobSpec, old: str, new: str) -> JobSpec:
+    """A job that comes after the renamed one by its new name."""
+    if not isinstance(job.after, tuple) or old not in job.after:
+        return job
+    return job.model_copy(update={"after": tuple(_new(parent, old, new) for parent in job.after)})
+
+
+def _running(flow: FlowSpec, old: str, new: str) -> FlowSpec:
+    """A flow whose steps run the renamed job by its new name."""
+    steps = {
+        name: step.model_copy(update={"job": _new(step.job, old, new)})
+        for name, step in flow.steps.items()
+    }
+    return flow.model_copy(update={"steps": steps})
+
+
+def _new(name: str, old: str, new: str) -> str:
+    return new if name == old else name
+
+
+def _references(root: Node, key: str) -> Iterator[Node]:
+    """Where other jobs come after a job, and where steps of flows run it; what an alias stands for is written once."""
+    for job in _values(root, "jobs"):
+        if "after" in job.entries:
+            value = job.entries["after"][1]
+            names = value.items or ([] if value.text in INTERVALS else [value])
+            yield from (name for name in names if not name.alias and _is(name, key))
+    for flow in _values(root, "flows"):
+        for step in _values(flow, "steps"):
+            if "job" in step.entries and _is(step.entries["job"][1], key):
+                yield step.entries["job"][1]
+
+
+def _values(node: Node, section: str) -> list[Node]:
+    return (
+        [value for _, value in node.entries[section][1].entries.values()]
+        if section in node.entries
+        else []
+    )
+
+
+def _is(node: Node, key: str) -> bool:
+    return node.kind == "scalar" and key_of(node.text) == key
+
+
+def _keys(root: Node, key: str) -> Iterator[Node]:
+    """Where a job stands: below `jobs`, and below those of each environment."""
+    places = [root]
+    if "environments" in root.entries:
+        places += [value for _, value in root.entries["environments"][1].entries.values()]
+    for place in places:
+        if "jobs" in place.entries:
+            for written, (name, _) in place.entries["jobs"][1].entries.items():
+                if same_job(JobName.parse(written).key, key):
+                    yield name
+
+
+def without_moved(text: str, names: Collection[str], filename: str) -> str:
+    """The text without the lines of `moved` about these old names; without all of it when nothing is left."""
+    if not names:
+        return text
+    root, _ = parse_tree(text, filename)
+    heading, moved = root.entries["moved"]
+    lines = LINES.findall(text)
+    gone = {heading.start.line} if len(names) == len(moved.entries) else set()
+    for key, (name, value) in moved.entries.items():
+        if JobName.parse(key).key in names:
+            gone |= set(range(name.start.line, value.end.line + 1))
+    if gone and (moved.style == "{" and heading.start.line not in gone):
+        return text  # written on one line: what checks the result says so
+    return "".join(line for number, line in enumerate(lines) if number not in gone)
+
+
+def _with_line(text: str, root: Node, old: str, new: str) -> str:
+    quoted = has_quoted_keys(root)
+    entry = f'"{old}": "{new}"' if quoted else f"{old}: {new}"
+    moved = root.entries["moved"][1] if "moved" in root.entries else None
+    if moved is not None and moved.style == "{":
+        return into_braces(text, moved, entry)
+    if moved is not None and moved.entries:
+        lines = LINES.findall(text)
+        name, value = list(moved.entries.values())[-1]
+        return spliced(lines, last_line(lines, name, value) + 1, [" " * name.start.column + entry])
+    if root.style == "{":
+        key = '"moved"' if quoted else "moved"
+        return into_braces(text, root, f"{key}: {{{entry}}}")
+    if moved is not None:  # `moved:` with nothing below
+        lines = LINES.findall(text)
+        line = root.entries["moved"][0].start.line
+        return spliced(lines, line + 1, [" " * step_of(root) + entry])
+    return at_end(text, ["moved:", " " * step_of(root) + entry])
+
+
+# Add and remove jobs, choose the scheduler.
+
+_STEP = 2
+_SORTED = 3
+"""So many jobs in the order of the alphabet are no accident."""
+
+
+def add_job(text: str, key: str, job: JobSpec, filename: str = "targcc.yaml") -> str:
+    """The text of a spec with one more job at the end of `jobs`, or at its place where the jobs stand by name.
+
+    Args:
+        text: The spec, with its own line endings.
+        key: The new job's key.
+        job: The new job.
+        filename: The file, as messages name it.
+
+    Raises:
+        SpecErrors: The spec is wrong as it is.
+        InputError: The job does not fit the spec, or the text is written in a way that cannot be added to.
+    """
+    return add_jobs(text, {key: job}, filename)
+
+
+def add_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.yaml") -> str:
+    """The text of a spec with more jobs at the end of `jobs`, as `add_job` adds one."""
+    expected = parse_spec(text, filename)
+    body = text.removeprefix(BOM)
+    start = text[: len(text) - len(body)]
+    for key, job in jobs.items():
+        expected = with_job(expected, key, job)
+        root, _ = parse_tree(body, filename)
+        body = _with_entry(body, root, key, job)
+    return verified(start + body, expected, f"{_named(jobs)} cannot be added to {filename}")
+
+
+def _named(jobs: Mapping[str, JobSpec]) -> str:
+    return f"job {next(iter(jobs))}" if len(jobs) == 1 else f"{len(jobs)} jobs"
+
+
+def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
+    """The text of a spec without a job, and without the comment lines directly above it.
+
+    Args:
+        text: The spec, with its own line endings.
+        key: The job's key.
+        filename: The file, as messages name it.
+
+    Raises:
+        SpecErrors: The spec is wrong as it is.
+        InputError: There is no such job, or others are written with the help of its text.
+    """
+    spec = parse_spec(text, filename)
+    if key not in spec.jobs:
+        known = list(spec.jobs)
+        raise InputError(
+            f"no job {key} in {filename}", hint=nearest(key, known) or f"it has {', '.join(known)}"
+        )
+    _refuse_needed(spec, key, filename)
+    places = [name for name, place in spec.environments.items() if key in place.jobs]
+    if places:
+        raise InputError(
+            f"environments.{places[0]} says what is different of job {key}",
+            hint=f"take environments.{places[0]}.jobs.{key} out of {filename} first",
+        )
+    gone = spec.earlier_names(key)
+    expected = spec.model_copy(
+        update={
+            "jobs": {other_key: job for other_key, job in spec.jobs.items() if other_key != key},
+            "moved": {old: new for old, new in spec.moved.items() if old not in gone},
+        }
+    )
+    body = without_moved(text.removeprefix(BOM), gone, filename)
+    root, _ = parse_tree(body, filename)
+    start = BOM if text.startswith(BOM) else ""
+    changed = start + _without_entry(body, root.entries["jobs"][1], key)
+    return verified(changed, expected, f"job {key} cannot be removed from {filename}")
+
+
+def _refuse_needed(spec: Spec, key: str, filename: str) -> None:
+    """A job that others come after, or that a flow runs, does not go before they are changed."""
+    followers = spec.followers(key)
+    if followers:
+        verb = "comes" if len(followers) == 1 else "come"
+        raise InputError(
+            f"{' and '.join(followers)} {verb} after {key}",
+            hint=f"take {key} out of the after of {' and '.join(followers)} in {filename} first",
+        )
+    for name, flow in spec.flows.items():
+        for step, flow_step in flow.steps.items():
+            if spec.current_key(flow_step.job) == key:
+                hint = f"take the step {step} of {name} out of {filename} first"
+                raise InputError(f"flow {name} runs {key}", hint=hint)
+
+
+def set_scheduler(text: str, value: str, filename: str = "targcc.yaml") -> str:
+    """The text of a spec whose `scheduler` is another: `vendored` or `package`.
+
+    Args:
+        text: The spec, with its own line endings.
+        value: What it is to be.
+        filename: The file, as messages name it.
+
+    Raises:
+        SpecErrors: The spec is wrong as it is.
+        InputError: The text is written in a way that cannot be edited.
+    """
+    expected = parse_spec(text, filename).model_copy(update={"scheduler": value})
+    body = text.removeprefix(BOM)
+    root, _ = parse_tree(body, filename)
+    changed = text[: len(text) - len(body)] + _with_scheduler(body, root, value)
+    return verified(changed, expected, f"scheduler cannot be set in {filename}")
+
+
+def _with_scheduler(text: str, root: Node, value: str) -> str:
+    if "scheduler" in root.entries:
+        old = root.entries["scheduler"][1]
+        written = f"{old.style}{value}{old.style}" if old.style in {'"', "'"} else value
+        return text[: old.start.index] + written + text[old.end.index :]
+    if root.style == "{":
+        key = '"scheduler"' if has_quoted_keys(root) else "scheduler"
+        entry = f'{key}: "{value}"' if has_quoted_keys(root) else f"{key}: {value}"
+        return into_braces(text, root, entry)
+    name, body = root.entries["project"]
+    lines = LINES.findall(text)
+    return spliced(lines, last_line(lines, name, body) + 1, [f"scheduler: {value}"])
+
+
+# --- adding -----------------------------------------------------------------------------------------------------------
+
+
+def _with_entry(text: str, root: Node, key: str, job: JobSpec) -> str:
+    if root.style == "{":
+        return _with_braced_entry(text, root, key, job)
+    step = step_of(root)
+    if "jobs" not in root.entries:
+        return at_end(text, ["jobs:", *job_lines(key, job, indent=step, step=step)])
+    name, jobs = root.entries["jobs"]
+    if jobs.entries and jobs.style == "{":
+        return into_braces(text, jobs, job_in_braces(key, job, quote_keys=has_quoted_keys(jobs)))
+    if not jobs.entries:
+        blank = len(text[: jobs.start.index]) - len(text[: jobs.start.index].rstrip(" "))
+        text = text[: jobs.start.index - blank] + text[jobs.end.index :]
+        return _first_job(text, name, job_lines(key, job, indent=step, step=step))
+    return _after_last(text, jobs, key, job, step)
+
+
+def _first_job(text: str, name: Node, added: list[str]) -> str:
+    """The text with the first entry below `jobs:` and the comments there."""
+    lines = LINES.findall(text)
+    last = past_comments(lines, name.start.line, name.start.column)
+    separator = [""] if last > name.start.line else []
+    return spliced(lines, last + 1, [*separator, *added])
+
+
+def _after_last(text: str, jobs: Node, key: str, job: JobSpec, step: int) -> str:
+    lines = LINES.findall(text)
+    entries, count = list(jobs.entries.values()), len(jobs.entries)
+    place = _place(list(jobs.entries), key)
+    if place < count:
+        return _before(text, entries, place, key, job)
+    name, body = entries[-1]
+    column = name.start.column
+    if body.kind == "mapping" and body.style == "" and body.entries and not body.alias:
+        step = next(iter(body.entries.values()))[0].start.column - column
+    added = job_lines(key, job, indent=column, step=step)
+    last, above = last_line(lines, name, body), first_line(lines, name) - 1
+    is_spaced = count == 1 or not lines[above].strip()
+    if is_spaced and lines[last].strip():
+        added.insert(0, "")
+    return spliced(lines, last + 1, added)
+
+
+def _place(names: list[str], key: str) -> int:
+    """Where a new job goes: at the end, or at its place where the jobs stand by name.
+
+    Branches that each add a job to the end collide in git; at two places in the alphabet they do not.
+    """
+    folded = [name.casefold() for name in names]
+    if len(names) < _SORTED or folded != sorted(folded):
+        return len(names)
+    return bisect(folded, key.casefold())
+
+
+def _before(text: str, entries: list[tuple[Node, Node]], place: int, key: str, job: JobSpec) -> str:
+    """The text with an entry before the one at `place`; there are several."""
+    lines = LINES.findall(text)
+    (name, body), (second, _) = entries[:2]
+    column, step = name.start.column, _STEP
+    if body.kind == "mapping" and body.style == "" and body.entries and not body.alias:
+        step = next(iter(body.entries.values()))[0].start.column - column
+    added = job_lines(key, job, indent=column, step=step)
+    if not lines[first_line(lines, second) - 1].strip():
+        added.append("")
+    return spliced(lines, first_line(lines, entries[place][0]), added)
+
+
+def _with_braced_entry(text: str, root: Node, key: str, job: JobSpec) -> str:
+    entry = job_in_braces(key, job, quote_keys=has_quoted_keys(root))
+    if "jobs" in root.entries and root.entries["jobs"][1].kind == "mapping":
+        return into_braces(text, root.entries["jobs"][1], entry)
+    if "jobs" in root.entries:
+        jobs = root.entries["jobs"][1]
+        return f"{text[: jobs.start.index].rstrip()} {{{entry}}}{text[jobs.end.index :]}"
+    name = '"jobs"' if has_quoted_keys(root) else "jobs"
+    return into_braces(text, root, f"{name}: {{{entry}}}")
+
+
+# --- removing ---------------------------------------------------------------------------------------------------------
+
+
+def _without_entry(text: str, jobs: Node, key: str) -> str:
+    written = list(jobs.entries)
+    index = next(i for i, name in enumerate(written) if same_job(JobName.parse(name).key, key))
+    entries = list(jobs.entries.values())
+    if jobs.style == "{":
+        return _without_braced_entry(text, entries, index)
+    return _without_lines(text, entries, index)
+
+
+def _without_braced_entry(text: str, entries: list[tuple[Node, Node]], index: int) -> str:
+    name, value = entries[index]
+    start, end = name.start.index, max(name.end.index, value.end.index)
+    if index + 1 < len(entries):
+        end = entries[index + 1][0].start.index
+    elif index > 0:
+        start = max(node.end.index for node in entries[index - 1])
+    else:
+        end += len(text[end:]) - len(text[end:].lstrip().removeprefix(","))
+    return text[:start] + text[end:]
+
+
+def _without_lines(text: str, entries: list[tuple[Node, Node]], index: int) -> str:
+    lines = LINES.findall(text)
+    name, value = entries[index]
+    first, last = first_line(lines, name), last_line(lines, name, value)
+    is_only = len(entries) == 1
+    above = last_line(lines, *entries[index - 1]) if index > 0 else 0
+    if (index > 0 or is_only) and above < first - 1 and not lines[first - 1].strip():
+        first -= 1
+    while index == 0 and not is_only and not lines[last + 1].strip():
+        last += 1
+    kept = lines[:first] + lines[last + 1 :]
+    had_newline = lines[-1].rstrip("\r\n") != lines[-1]
+    if not had_newline and last + 1 == len(lines):
+        kept[-1] = kept[-1].rstrip("\r\n")
+    return "".join(kept)
+
+
+# --- where an entry begins and ends -----------------------------------------------------------------------------------

@@ -1,1 +1,0 @@
-"""Flows of a spec: named steps over its jobs."""

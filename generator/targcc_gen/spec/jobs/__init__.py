@@ -1,1 +1,0 @@
-"""A job of a spec."""

@@ -1,1 +1,0 @@
-"""Pools: workers that queues share."""

@@ -1,1 +1,0 @@
-"""YAML becomes a spec: its text with positions, and every problem with its place."""

@@ -1,1 +1,0 @@
-"""What projects share, and what differs between the places where one of them runs."""

@@ -1,1 +1,0 @@
-"""What ties runs together: jobs that come after others, runs of which one is enough, runs that expire."""

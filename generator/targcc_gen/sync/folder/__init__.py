@@ -1,1 +1,0 @@
-"""The project's folder: `disk` reads it, `files` writes to it, `journal` says what a run is about to do, `recovery` undoes what a killed one left half done, and `claim` tells its journal from one that a repository holds."""

@@ -1,1 +1,0 @@
-"""What a project would get only once: its pyproject.toml follows by key and by requirement, not by line."""

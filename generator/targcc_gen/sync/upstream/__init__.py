@@ -1,1 +1,0 @@
-"""Blueprints from git repositories come into the project, where they are read."""

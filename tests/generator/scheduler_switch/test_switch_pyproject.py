@@ -1,0 +1,95 @@
+"""A pyproject.toml that people edited follows the place of the scheduler, and keeps what is theirs."""
+
+import re
+import tarfile
+import tomllib
+from pathlib import Path
+
+import pytest
+from targcc_gen.render import render_project
+from targcc_gen.spec import parse_spec
+from targcc_gen.sync import pyproject
+
+SPEC = "targcc: 1\nproject: {{name: acme-jobs}}\nscheduler: {}\njobs:\n  A: {{type: manual}}\n"
+PIN = "targcc-scheduler[run]=="
+ARCHIVE = Path(__file__).parents[2] / "data/upgrade/before-vendor/projects.tar.xz"
+
+
+def rendered(way: str) -> str:
+    return render_project(parse_spec(SPEC.format(way))).files["pyproject.toml"].content.decode()
+
+
+def follow(mine: str, before: str, after: str) -> str:
+    found = pyproject.merge_pyproject(before.encode(), mine.encode(), after.encode())
+    return found.text.decode()
+
+
+@pytest.fixture(scope="module")
+def copied() -> str:
+    """The file of a project whose scheduler was in its package: it lists what the scheduler runs on."""
+    with tarfile.open(ARCHIVE) as archive:
+        return archive.extractfile("acme-jobs/pyproject.toml").read().decode()
+
+
+@pytest.fixture(scope="module")
+def vendored() -> str:
+    return rendered("vendored")
+
+
+@pytest.fixture(scope="module")
+def package() -> str:
+    return rendered("package")
+
+
+def dependencies(text: str) -> list[str]:
+    return tomllib.loads(text)["project"]["dependencies"]
+
+
+def test_one_that_nobody_edited_becomes_the_rendered_one(vendored, package):
+    assert follow(vendored, vendored, package) == package
+    assert follow(package, package, vendored) == vendored
+
+
+@pytest.mark.parametrize("way", ["package", "vendored"])
+def test_what_people_added_stays_where_it_is(copied, way):
+    mine = copied.replace('  "click', '  "boto3>=1",  # for the archive\n  "click')
+    mine = mine.replace("[tool.black]", "# ours is 100\n[tool.black]")
+
+    text = follow(mine, copied, rendered(way))
+
+    assert '  "boto3>=1",  # for the archive\n' in text
+    assert "# ours is 100\n[tool.black]" in text
+    assert [one.partition("=")[0] for one in dependencies(text)] == ["boto3>", PIN[:-2]]
+    assert "[tool.uv.sources]" in text
+
+
+def test_a_bound_that_people_changed_is_theirs(copied, package):
+    mine = copied.replace('"httpx>=0.28"', '"httpx>=0.29"')
+
+    assert "httpx>=0.29" in dependencies(follow(mine, copied, package))
+
+
+def test_requirements_that_people_keep_elsewhere_are_not_brought_back(vendored, package):
+    start, end = vendored.index("dependencies = [") + 16, vendored.index("\n]")
+    mine = vendored[:start] + vendored[end:]
+
+    assert dependencies(follow(mine, vendored, package)) == []
+
+
+def test_the_scheduler_s_source_follows_in_whatever_form_it_is_required(vendored, package):
+    mine = re.sub(rf"{re.escape(PIN)}[^\"]*", "Targcc_Scheduler [run] >= 0.2", package, count=1)
+    assert mine != package
+
+    text = follow(mine, package, vendored)
+
+    assert "Targcc_Scheduler [run] >= 0" in text
+    assert 'targcc-scheduler = { path = "vendor/targcc-scheduler", editable = true }' in text
+
+
+def test_a_source_that_people_chose_stays(copied, package):
+    mine = copied + '\n[tool.uv.sources]\ntargcc-scheduler = { path = "../fork" }\n'
+
+    text = follow(mine, copied, package)
+
+    assert '{ path = "../fork" }' in text
+    assert '{ path = "../fork" }' in follow(text, package, rendered("vendored"))

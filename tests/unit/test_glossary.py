@@ -1,0 +1,63 @@
+"""The glossary's tables of states are those of the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+from targcc_scheduler.core.humanize import STATE_WORDS
+from targcc_scheduler.core.states import FINAL, TRANSITIONS, RunState
+from targcc_scheduler.features.batches.model import BatchState
+from targcc_scheduler.features.flows.graph import StepState
+from targcc_scheduler.kernel.job_owner import Owner
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "glossary.md").read_text(encoding="utf-8")
+TERMS = [
+    *("job", "slot", "run", "attempt", "schedule", "queue", "pool", "batch", "flow", "chain"),
+    *("limit", "key", "release", "server"),
+]
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table below a heading, without its head."""
+    table = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def names(cell: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", cell))
+
+
+def test_every_term_that_readers_meet_is_explained():
+    explained = {row[0].strip("*") for row in rows("Terms")}
+    assert set(TERMS) - explained == set()
+
+
+def test_each_state_of_a_run_stands_with_its_word_and_what_may_follow():
+    shown = {row[0].strip("`"): (row[1], names(row[3])) for row in rows("States of a run")}
+    assert shown == {
+        state.value: (
+            str(STATE_WORDS[state]),
+            {following.value for following in TRANSITIONS[state]},
+        )
+        for state in RunState
+    }
+
+
+def test_the_final_states_are_named():
+    [sentence] = re.findall(r"^.* are final: a retry", PAGE, re.MULTILINE)
+    assert names(sentence.rpartition(". ")[2]) == {state.value for state in FINAL}
+
+
+@pytest.mark.parametrize(
+    ("thing", "states"),
+    [
+        ("batch", BatchState),
+        ("flow", BatchState),
+        ("step of a flow", StepState),
+        ("owner of a job in a cut-over", Owner),
+    ],
+)
+def test_the_states_of_other_things(thing, states):
+    [row] = [row for row in rows("States of other things") if row[0] == thing]
+    assert names(row[1]) == {state.value for state in states}
