@@ -256,9 +256,9 @@ _INHERITED = (
 
 _SUMMARIES = {
     "src/{package}/main.py": "the FastAPI app",
-    "src/{package}/services.py": "what jobs may ask for in their constructors",
-    "src/{package}/scheduler.py": "what targcc.yaml says; the scheduler itself is the dependency targcc-scheduler",
-    "targcc.yaml": "what this project is made from",
+    "src/{package}/services.py": "the services that jobs use",
+    "src/{package}/scheduler.py": "settings from targcc.yaml; the scheduler itself is the dependency targcc-scheduler",
+    "targcc.yaml": "jobs and settings of this project",
 }
 
 

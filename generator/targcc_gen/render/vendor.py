@@ -52,14 +52,14 @@ _COMMENTS = {
 _CARRIED_AS_THEY_ARE = (".min.js",)
 _EXTRAS = {
     "postgresql": "PostgreSQL as the scheduler's database: several machines, LISTEN/NOTIFY.",
-    "mssql": "Stored procedures and tables on SQL Server, through APP_DATABASE_URL.",
-    "oidc": "People sign in at an OpenID provider, TARGCC_OIDC_ISSUER.",
-    "otel": "Spans of runs in the trace of whoever enqueues them, TARGCC_OTEL.",
-    "secrets": "Secret arguments are stored encrypted, with the keys in TARGCC_SECRET_KEY.",
+    "mssql": "SQL Server for the data of jobs: tables and stored procedures, APP_DATABASE_URL.",
+    "oidc": "Sign-in at an OpenID provider, TARGCC_OIDC_ISSUER.",
+    "otel": "A span of OpenTelemetry for each run, in the trace of the caller, TARGCC_OTEL.",
+    "secrets": "Encryption of secret arguments, TARGCC_SECRET_KEY.",
 }
-_LINTER = """exclude = ["*"]  # checked where it is made, by other rules than yours
+_LINTER = """exclude = ["*"]  # the scheduler follows the rules of its own repository
 """
-_REVIEWS = "# Reviews fold it, and statistics leave it out.\n* linguist-generated\n"
+_REVIEWS = "# Reviews fold these files, and statistics leave them out.\n* linguist-generated\n"
 
 
 def source_tree() -> Iterator[tuple[str, bytes]]:
@@ -77,7 +77,7 @@ def source_tree() -> Iterator[tuple[str, bytes]]:
 
 def scheduler_module(spec: Spec) -> bytes:
     """Return the text of `src/<package>/scheduler.py`."""
-    source = f'''"""The scheduler of this project: what targcc.yaml says, and the names that jobs import."""
+    source = f'''"""The scheduler of this project: settings from targcc.yaml, and the names that jobs import."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used, so that a job costs no more than it needs."""
+        """Import a public name at its first use, which keeps the start fast."""
         return getattr({PACKAGE}, name)
 
 
