@@ -1,4 +1,4 @@
-"""The tables of the layers in ``docs/architecture.md``, drawn from the code. Run this file to draw them anew."""
+"""Tables of the layers in ``docs/architecture.md``, generated from the code. Run this file to write the tables anew."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 
 
 def drawn(page: str) -> str:
-    """Return the page with both tables as the code has them now."""
+    """Return the page with both tables generated from the current code."""
     for name in ("generator", "scheduler"):
         sys.path.insert(0, str(ROOT / "tests" / name))
     import test_generator_layers
@@ -42,7 +42,7 @@ def _table(package: Path, layers: tuple[tuple[str, ...], ...]) -> str:
 
 
 def _rows(package: Path, name: str) -> list[Path]:
-    """The module, or the folder and the folders in it that hold modules."""
+    """Return the module, or the folder and its subfolders with modules."""
     folder = package / name
     if not folder.is_dir():
         return [package / f"{name}.py"]
@@ -58,7 +58,7 @@ def _shown(path: Path, package: Path) -> str:
 
 
 def _modules(path: Path) -> str:
-    """The modules of a folder, by name."""
+    """Return the names of a folder's modules."""
     names = sorted(file.stem for file in path.glob("*.py")) if path.is_dir() else []
     return ", ".join(f"`{name}`" for name in names if name != "__init__")
 

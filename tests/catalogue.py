@@ -1,7 +1,6 @@
-"""The texts of the pages: found in the code, and merged into the file of each language.
+"""Texts of the pages: extract them from the code and merge them into the file of each language.
 
-`uv run python tests/catalogue.py` brings every `xx.po` up to date; `… fr` begins another language. Texts that nobody has translated yet
-are shown in English.
+`uv run python tests/catalogue.py` updates every `xx.po`; `… fr` begins another language. Pages show untranslated texts in English.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ _ENGLISH = (
         for name in ("cutover", "cutover_plan", "shadow_report", "old_server")
     ),
 )
-"""What no page asks, beside commands."""
+"""Files without texts of pages, besides commands."""
 _PAGES = (
     "web/dashboard/",
     "web/guest.py",
@@ -79,7 +78,7 @@ _DATED = (
     '"Generated',
     "#, python-format",
 )
-"""Lines that would differ each time, or say nothing."""
+"""Header lines that would differ each time, or carry no information."""
 _LETTERS = re.compile("[A-Za-z]{2}")
 _ADDRESS = re.compile(r"/[\w?/]+")
 _URL = re.compile(r"https://\S+")
@@ -87,7 +86,7 @@ _SENTENCE = re.compile("[A-Z][a-z]|[a-z]{2} [a-z]{2}")
 
 
 def extracted() -> Catalog:
-    """Every text of the pages."""
+    """Return every text of the pages."""
     catalog = Catalog()
     for file in sorted([*PACKAGE.rglob("*.py"), *TEMPLATES.rglob("*.html")]):
         place = file.relative_to(PACKAGE).as_posix()
@@ -98,16 +97,16 @@ def extracted() -> Catalog:
             if function.lower().startswith("problem") and not (
                 place.startswith(_PAGES) or place.endswith("pages.py")
             ):
-                continue  # programs read it, in English
+                continue  # read by programs, in English
             for message in _messages(function, texts):
                 context = texts[0] if function in _IN_CONTEXT else None
-                # Without a line: lines move all the time.
+                # Without line numbers, which change all the time.
                 catalog.add(message, locations=[(place, None)], context=context)  # type: ignore[list-item]
     return catalog
 
 
 def _of_template(file: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each call that asks for a text, with the texts that it is given."""
+    """Yield each translation call of a template with its texts."""
     for _, function, said, _ in babel_extract(BytesIO(file.read_bytes()), KEYWORDS, [], OPTIONS):
         parts = (said,) if isinstance(said, str) else said or ()
         yield function or "", [one for one in parts if isinstance(one, str)]
@@ -116,19 +115,20 @@ def _of_template(file: Path) -> Iterator[tuple[str, list[str]]]:
 def _of_module(file: Path) -> Iterator[tuple[str, list[str]]]:
     source = file.read_text(encoding="utf-8")
     if _CALL.search(source) is None:
-        return  # most have none, and parsing takes a second in all
+        return  # most files have no such call, and parsing all takes a second
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             function = ast.unparse(node.func).rpartition(".")[2]
             if function in KEYWORDS:
                 said = [one.value if isinstance(one, ast.Constant) else None for one in node.args]
                 if function == "count" and said and isinstance(said[0], str):
-                    continue  # of a text; ours has its number first
+                    # `count` of a text, not our function, whose first argument is a number
+                    continue
                 yield function, [one for one in said if isinstance(one, str)]
 
 
 def _messages(function: str, texts: list[str]) -> Iterator[str | tuple[str, str]]:
-    """The messages of one call."""
+    """Yield the messages of one call."""
     if function == "count" and texts:
         one, many = (*texts, f"{texts[0]}s")[:2]
         yield f"%(num)s {one}", f"%(num)s {many}"
@@ -143,18 +143,18 @@ def _messages(function: str, texts: list[str]) -> Iterator[str | tuple[str, str]
 
 
 def key_of(message: Message) -> str:
-    """What a message is known by."""
+    """Return the key of a message."""
     text = message.id if isinstance(message.id, str) else message.id[0]
     return in_context(message.context or "", text)
 
 
 def is_translated(message: Message) -> bool:
-    """Whether each form of a message has a text."""
+    """Return whether every form of a message has a translation."""
     return bool(message.string) and all(message.string)
 
 
 def bare_texts() -> list[str]:
-    """What the templates say without asking the catalogue: place and text."""
+    """Return place and text of the templates' texts outside of translation calls."""
     found = []
     for file in sorted(TEMPLATES.rglob("*.html")):
         place = file.relative_to(TEMPLATES).as_posix()
@@ -163,7 +163,7 @@ def bare_texts() -> list[str]:
 
 
 def bare_texts_of(template: str) -> list[str]:
-    """The same of one template."""
+    """Return the texts of a template outside of translation calls."""
     texts, page, asking = [], [], _Asking()
     translated = False
     for _, kind, value in Environment(extensions=["jinja2.ext.i18n"]).lex(template):
@@ -172,7 +172,7 @@ def bare_texts_of(template: str) -> list[str]:
         elif kind == "data" and not translated:
             page.append(value)
         elif kind == "variable_end":
-            page.append("\0")  # whatever it says
+            page.append("\0")  # any expression
         if text := asking.bare(kind, value):
             texts.append(text)
     reader = _Bare()
@@ -181,14 +181,14 @@ def bare_texts_of(template: str) -> list[str]:
 
 
 class _Asking:
-    """Follows the expressions of a template, to find texts that nobody asks the catalogue for."""
+    """Follow the expressions of a template to find texts outside of translation calls."""
 
     def __init__(self) -> None:
         self._inside = self._before = ""
         self._calls: list[str] = []
 
     def bare(self, kind: str, value: str) -> str:
-        """The text, if this token is one."""
+        """Return the text, if this token is an untranslated text."""
         if kind in {"block_begin", "variable_begin"}:
             self._inside, self._calls = kind, []
         elif value in {"(", "[", "{"}:
@@ -209,12 +209,12 @@ class _Asking:
 
 
 _READ = {"title", "placeholder", "aria-label", "data-label", "alt", "hx-confirm"}
-"""Attributes that people read."""
+"""Attributes with visible text."""
 _CODE = {"code", "pre", "kbd", "style", "script"}
 
 
 class _Bare(HTMLParser):
-    """Collects the texts of a page that have letters, but those of code."""
+    """Collect the texts of a page that contain letters, except code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ class _Bare(HTMLParser):
 
 
 def update(language: str) -> Catalog:
-    """Bring the file of a language up to date, or begin it; the catalogue as it is now."""
+    """Update or create the file of a language; return its catalogue."""
     path, found = LANGUAGES / f"{language}.po", extracted()
     if path.exists():
         with path.open(encoding="utf-8") as file:

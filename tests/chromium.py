@@ -1,4 +1,4 @@
-"""The browser of tests that look at pages as people do."""
+"""Browser for tests of pages."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280
 
 @contextlib.contextmanager
 def chromium(profile: Path, *, keeps_log: bool = False) -> Iterator[Chrome]:
-    """A browser that nobody sees, with a profile of its own; it may keep what pages write to its console."""
+    """Yield a headless browser with a fresh profile; with ``keeps_log`` the browser keeps the pages' console messages."""
     options = ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for argument in (*_ARGUMENTS, f"--user-data-dir={profile}"):

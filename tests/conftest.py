@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""Fixtures and hooks for every test."""
 
 import gc
 import os
@@ -21,9 +21,9 @@ from targcc_scheduler import configure
 if TYPE_CHECKING:
     from postgresql import PostgreSQL
 
-gc.disable()  # until all is collected: what is imported stays
+gc.disable()  # until the collection is done: imported modules stay anyway
 
-# A shared machine is slow now and then: that is no property of the code. Benchmarks measure speed.
+# A shared machine is slow at times, which says nothing about the code. Benchmarks measure speed.
 settings.register_profile(
     "thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
@@ -43,12 +43,12 @@ LEFT_TO_SOAK = Path(__file__).parent / "data/left_to_soak.txt"
 
 os.environ.pop("TARGCC_DATABASE_URL", None)
 os.environ["TARGCC_KEEPALIVE"] = (
-    "false"  # a process for each scheduler in the tests' own; the rigs of nodes turn it on
+    "false"  # a process per scheduler within the test process; the node rigs enable it
 )
-os.environ["TARGCC_MODE"] = "embedded"  # else schedulers are off under pytest
+os.environ["TARGCC_MODE"] = "embedded"  # schedulers are off under pytest by default
 configure(RIG)
 
-# Tests write a hundred thousand small files and hundreds of databases: in memory, where the system has a folder there and room for them.
+# Tests write a hundred thousand small files and hundreds of databases: in memory, if the system has such a folder with enough room.
 MEMORY, ROOM = Path("/dev/shm"), 8 << 30
 if (
     "TMPDIR" not in os.environ
@@ -56,22 +56,22 @@ if (
     and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ROOM
 ):
     os.environ["TMPDIR"] = str(MEMORY)
-    os.environ.setdefault("UV_LINK_MODE", "copy")  # its cache is on a disk
-    tempfile.tempdir = None  # pytest has asked already
+    os.environ.setdefault("UV_LINK_MODE", "copy")  # uv's cache is on a disk
+    tempfile.tempdir = None  # pytest has read the folder already
 
-# The processes that tests start take as long to compile what they import as to run it.
+# Test processes take as long to compile their imports as to run.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Twice the cores: half of the time a test waits for processes, servers and databases."""
+    """Return twice the cores: a test spends half its time waiting for processes, servers and databases."""
     return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Let the first worker collect alone: the others then load what it has compiled, which in a new clone is most of the work."""
+    """Let the first worker collect alone; the other workers then load its compiled files, which saves most of the work in a new clone."""
     me, run = (os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("WORKER", "TESTRUNUID"))
     collected = Path(tempfile.gettempdir()) / f"targcc-collected-{run}"
     deadline = time.monotonic() + 60
@@ -86,14 +86,14 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_testnodedown(node: object) -> None:
-    """Leave nothing behind of that."""
+    """Remove the file of the finished collection."""
     run = node.workerinput["testrunuid"]
     (Path(tempfile.gettempdir()) / f"targcc-collected-{run}").unlink(missing_ok=True)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the twins that ``left_to_soak.txt`` names; begin with the longest tests, so that none is left alone at the end."""
+    """Mark the variants that ``left_to_soak.txt`` names, and start with the longest tests, so that none runs alone at the end."""
     by_file: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         by_file[item.nodeid.partition("::")[0]].append(item)
@@ -112,27 +112,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Leave the thousands of collected tests out of every garbage collection, and let those of a test be few."""
+    """Exclude the thousands of collected tests from garbage collections, and make collections during tests rare."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000)
 
 
 def pytest_unconfigure() -> None:
-    """Look once for what the last tests left behind; pytest does so five times then, among all that was ever imported."""
+    """Collect garbage once; otherwise pytest collects five times over everything ever imported."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What programs keep for a user: the tests' own, for the processes they start too."""
+    """Give programs a state folder of the tests' own, also in child processes."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> "Iterator[PostgreSQL]":
-    """The server; started by the first test that needs it."""
+    """The PostgreSQL server, started by the first test that needs it."""
     import postgresql
 
     with postgresql.running() as server:
@@ -141,14 +141,14 @@ def postgresql_server() -> "Iterator[PostgreSQL]":
 
 @pytest.fixture
 def postgresql_url(postgresql_server: "PostgreSQL") -> Iterator[str]:
-    """An empty database."""
+    """URL of an empty database."""
     name = postgresql_server.create()
     yield postgresql_server.url(name)
     postgresql_server.drop(name)
 
 
 def _migrate(url: str) -> None:
-    from targcc_scheduler import migrate  # SQLAlchemy with it, and Alembic
+    from targcc_scheduler import migrate  # imports SQLAlchemy and Alembic too
 
     migrate(url)
 
@@ -164,7 +164,7 @@ def _postgresql_template(postgresql_server: "PostgreSQL") -> str:
 def migrated_postgresql_url(
     postgresql_server: "PostgreSQL", _postgresql_template: str
 ) -> Iterator[str]:
-    """A database with the scheduler's tables."""
+    """URL of a PostgreSQL database with the scheduler's tables."""
     name = postgresql_server.create(_postgresql_template)
     yield postgresql_server.url(name)
     postgresql_server.drop(name)
@@ -179,7 +179,7 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def migrated_sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
-    """A file with the scheduler's tables."""
+    """URL of a SQLite file with the scheduler's tables."""
     file = tmp_path / "jobs.db"
     shutil.copy(_sqlite_template, file)
     return f"sqlite:///{file}"
@@ -187,6 +187,6 @@ def migrated_sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def migrated_url(request: pytest.FixtureRequest) -> str:
-    """A database with the scheduler's tables, on either."""
+    """URL of a database with the scheduler's tables, on either database."""
     url: str = request.getfixturevalue(f"migrated_{request.param}_url")
     return url

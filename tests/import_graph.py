@@ -1,4 +1,4 @@
-"""The imports between the modules of a package, in functions too; not the imports for type checkers."""
+"""Imports between the modules of a package, in functions too, without imports for type checkers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 Edges = Mapping[str, set[str]]
-"""Map each module to the modules that it imports; dotted names without the package's own."""
+"""Map each module to its imported modules; dotted names without the package's own."""
 
 
 def module_files(package: Path) -> dict[str, Path]:

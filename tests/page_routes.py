@@ -1,4 +1,4 @@
-"""Which pages the dashboard has, by its router: each is walked through in a browser and has a picture in the manual."""
+"""Pages of the dashboard by its router; each page is tested in a browser and has a picture in the manual."""
 
 import re
 
@@ -20,16 +20,16 @@ NO_PAGES = {
     "/runs/{run_id}/log.txt",
     "/static/{name}",
 }
-"""Routes that answer with something else: files, redirects, streams, the guides."""
+"""Routes with other responses: files, redirects, streams, the guides."""
 
 
 def page_paths() -> list[str]:
-    """The path of each route that shows a page."""
+    """Return the path of each route that shows a page."""
     routes = [route for router in ROUTERS for route in router.routes]
     paths = [one.path for one in routes if isinstance(one, APIRoute) and "GET" in one.methods]
     return [*(path for path in paths if path not in NO_PAGES), "/api/docs"]
 
 
 def picture_of(path: str) -> str:
-    """The name of a page's picture: ``jobs-name`` of ``/jobs/{name}``."""
+    """Return the name of a page's picture: ``jobs-name`` for ``/jobs/{name}``."""
     return re.sub(r"[^\w]+", "-", path).strip("-") or "overview"

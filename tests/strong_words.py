@@ -1,8 +1,8 @@
-"""Sentences with "never", "always" and "exactly once", from where people read them.
+"""Sentences with "never", "always" and "exactly once" in texts for people.
 
     uv run python tests/strong_words.py
 
-prints each with its places.
+prints each sentence with its places.
 """
 
 import ast
@@ -22,7 +22,7 @@ _RENDERED = ("templates/project/src/**/*", "templates/project/tests/**/*", "blue
 
 
 def sentences() -> dict[str, list[str]]:
-    """Each sentence with a strong word, and the files in which it stands."""
+    """Return each sentence with a strong word, and its files."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for path, text in _texts():
         for sentence in strong_sentences(text):
@@ -31,7 +31,7 @@ def sentences() -> dict[str, list[str]]:
 
 
 def strong_sentences(text: str) -> Iterator[str]:
-    """The sentences of a Markdown text that have a strong word outside of code."""
+    """Yield the sentences of a Markdown text with a strong word outside of code."""
     for block in _blocks(text):
         for sentence in re.split(r"(?<=[.!?])[*_)]*\s+(?=[^a-z])", " ".join(block.split())):
             if STRONG.search(re.sub(r"`+[^`]+`+", "", sentence)):
@@ -39,7 +39,7 @@ def strong_sentences(text: str) -> Iterator[str]:
 
 
 def _blocks(text: str) -> Iterator[str]:
-    """Paragraphs, items of lists, cells of tables, arguments of a docstring."""
+    """Yield paragraphs, list items, table cells, and arguments of a docstring."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     for block in re.split(r"\n\s*\n|\n(?=\s*(?:[*#|-]|\d+\.|\w+:)\s)", text):
         bare = re.sub(r"^\s*(?:[*#-]+|\d+\.)\s+", "", block)
@@ -65,9 +65,7 @@ def _texts() -> Iterator[tuple[Path, str]]:
 
 def _pages() -> Iterator[Path]:
     yield ROOT / "README.md"
-    yield from ROOT.glob(
-        "docs/*.md"
-    )  # docs/reference is written from texts that are read where they stand
+    yield from ROOT.glob("docs/*.md")  # generated from texts that are read at their source
     yield from ROOT.glob("examples/**/*.md")
     yield from (ROOT / "templates/project").glob("README*")
     scheduler = ROOT / "templates" / "scheduler"
@@ -81,7 +79,7 @@ def _modules() -> Iterator[Path]:
 
 
 def _strings(source: str) -> Iterator[str]:
-    """Docstrings, messages and other texts of more than a word."""
+    """Yield docstrings, messages and other texts of more than a word."""
     tree, parts = ast.parse(source), set[ast.AST]()
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -96,7 +94,7 @@ def _constant(node: ast.AST) -> str:
 
 
 def _comments(source: str) -> Iterator[str]:
-    """Comments; lines below each other are one."""
+    """Yield comments; adjacent lines are joined."""
     block, last = "", -1
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:

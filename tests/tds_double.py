@@ -1,7 +1,7 @@
-"""A double of SQL Server: it speaks TDS (``pysqlbridge``) with the real driver, and answers from Python functions.
+"""Fake SQL Server: speaks TDS (``pysqlbridge``) with the real driver, and answers from Python functions.
 
-It is not SQL Server: it has no T-SQL of its own beyond what ``pysqlbridge`` reads, no locks and no isolation. What it holds to is the
-protocol: log-in, batches, result sets, errors, and the attention by which a client stops a statement.
+It has no T-SQL beyond the statements that ``pysqlbridge`` parses, no locks and no isolation. It implements the protocol: sign-in,
+batches, result sets, errors, and the attention by which a client stops a statement.
 """
 
 import contextlib
@@ -36,22 +36,22 @@ _POLL = 0.005
 
 @dataclass
 class Slow:
-    """A statement that works until somebody stops it, or for some seconds."""
+    """Statement that runs until it is stopped, or for some seconds."""
 
     seconds: float = 25.0
     deaf: bool = False
-    """Whether it hears no attention: only KILL ends it."""
+    """Whether the statement ignores attention, so that only KILL ends it."""
 
 
 @dataclass
 class Double:
-    """What the double answers, and what it saw.
+    """Answers of the fake server, and its record.
 
     Attributes:
-        answers: What a statement that begins so gets: rows by column name, an error, or a :class:`Slow`.
+        answers: Answers by the statement's first words: rows by column name, an error, or a :class:`Slow`.
         seen: Every statement, in order.
         stopped: Statements that a client's attention stopped, and after how many seconds.
-        killed: Sessions that were killed.
+        killed: Killed sessions.
     """
 
     answers: dict[str, object] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Double:
     _now: threading.local = field(default_factory=threading.local)
 
     def url(self, user: str = "sa", password: str = PASSWORD) -> str:
-        """An address of SQLAlchemy's."""
+        """Return the SQLAlchemy URL."""
         import sqlalchemy as sa
 
         return sa.URL.create(
@@ -80,8 +80,8 @@ class Double:
         self.catalog.add(Table(name, columns, values))
 
     def answer(self, query: Query) -> QueryResult:
-        """What pysqlbridge asks for each statement."""
-        if query.procedure == "sp_prep_exec":  # how the driver sends parameters
+        """Answer a statement; called by pysqlbridge."""
+        if query.procedure == "sp_prep_exec":  # the driver sends parameters this way
             _, _, sql, *values = query.arguments
             query = replace(query, procedure=None, arguments=[], sql=_with_values(sql, values))
         self.seen.append(query.sql)
@@ -126,14 +126,14 @@ _ISOLATION = {
     "sys.system_views": [{"name": "dm_exec_sessions"}],
     "transaction_isolation_level": [{"level": "READ COMMITTED"}],
 }
-"""What SQLAlchemy asks for, to go back to it later."""
+"""SQLAlchemy reads the isolation level, to restore it later."""
 
 
 def _read_value(payload: bytes, at: int, type_id: int) -> tuple[object, int]:
-    """Read a parameter's value; ``pysqlbridge`` knows every type that we send but datetime2."""
+    """Read a parameter's value; ``pysqlbridge`` knows every sent type except datetime2."""
     if type_id != DATETIME2:
         return _known_value(payload, at, type_id)
-    at += 1  # the scale, which the driver sends as 7 or less
+    at += 1  # the scale, at most 7 from this driver
     scale, length = payload[at - 1], payload[at]
     at += 1
     if not length:
@@ -151,7 +151,7 @@ rpc._read_value = _read_value
 
 
 def _with_values(sql: str, values: list[object]) -> str:
-    """A statement with its parameters ``@P1`` … as literals."""
+    """Return a statement with its parameters ``@P1`` … as literals."""
     for number in range(len(values), 0, -1):
         sql = sql.replace(f"@P{number}", _literal(values[number - 1]))
     return sql
@@ -184,7 +184,7 @@ def _kind(values: list[object]) -> Integer | DateTime | NVarChar:
 
 
 class _KeepClient(_Handler):
-    """Lets the statement that runs see its client's socket."""
+    """Give the running statement access to its client's socket."""
 
     def handle(self) -> None:
         double = self.server.double
@@ -194,7 +194,7 @@ class _KeepClient(_Handler):
 
 @contextlib.contextmanager
 def tds_double() -> Iterator[Double]:
-    """A double that listens on a port of its own."""
+    """Yield a fake server on a port of its own."""
     double = Double()
     server = BridgeServer(
         "127.0.0.1", 0, query_handler=double.answer,

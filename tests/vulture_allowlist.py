@@ -1,10 +1,10 @@
-"""What vulture takes for unused, each with who uses it: ``uv run vulture`` must print nothing."""
+"""Names that vulture reports as unused, grouped by their user: ``uv run vulture`` must print nothing."""
 
 # Python itself, by PEP 562.
 __getattr__
 __dir__
 
-# People's jobs and applications: the public interface.
+# Public interface for people's jobs and applications.
 _.raise_if_cancelled
 _.step_sync
 _.attach_sync
@@ -23,6 +23,9 @@ _.ManualClock  # Scheduler(clock=…) in their tests
 # Manifests of features, as text.
 GOES_ON
 UNSEALED
+_.flow_declarations
+_.IS_NEEDED
+_.IS_OURS
 alert_queue
 AlertRules
 alert_watch
@@ -36,6 +39,12 @@ pings
 _.flow_declarations
 _.IS_NEEDED
 _.IS_OURS
+IS_OURS
+TokenProvider
+sessions_of
+grants_of
+of_overview
+of_system
 
 # Jinja2: operators that its sandbox asks about.
 _.intercepted_binops
@@ -45,7 +54,7 @@ _.between
 _.matches
 _.normal
 
-# FastAPI sends it.
+# Sent by FastAPI.
 _.saved
 _.planned_by
 _.calendar_changes
@@ -65,7 +74,7 @@ _.is_limited
 _.may
 _.summary
 
-# Fields that are read when an answer is serialised.
+# Fields read during the serialisation of a response.
 _.backoff_seconds
 _.timeout_seconds
 _.misfire_grace_seconds
@@ -74,7 +83,7 @@ _.mode
 # Named in a type alias that is a string.
 sqlite  # the module, in storage/dialects/base.py
 
-# Hooks that a library calls, or settings that it reads, by their names.
+# Hooks and settings that a library uses by name.
 _.datagram_received  # asyncio
 _.exit_code  # click
 _.model_config  # pydantic
@@ -102,7 +111,7 @@ _.module_docstring
 _.parameters_after_star
 _.test_arguments
 
-# More hooks and settings that a library reads by their names.
+# More hooks and settings that a library uses by name.
 _.format_commands  # click
 trace  # __exit__ of a context manager
 _.StartElementHandler  # expat
@@ -112,11 +121,11 @@ _.CharacterDataHandler
 _.create_system  # zipfile
 _.external_attr
 
-# What tests hold against pyproject.toml.
+# Values that tests compare with pyproject.toml.
 _.PROVEN
-_.memory_limit_mb  # what the API says of a job
+_.memory_limit_mb  # a job's value in the API
 
-# Statements that are compiled for each database, by SQLAlchemy.
+# Statements compiled for each database by SQLAlchemy.
 _.inherit_cache
 _as_array
 _as_json
@@ -127,10 +136,10 @@ _as_floor
 _as_integer
 _as_days
 
-# What templates ask a frame for.
+# Values that templates read from a frame.
 _.other_languages
 
-# What pages and the API say of time.
+# Times in pages and API.
 _.peak_at
 _.others_number
 _.late_since

@@ -12,25 +12,25 @@ def _folder(name: str) -> Path:
 
 
 def project_template() -> Path:
-    """The copier template of a generated project."""
+    """Return the copier template of a generated project."""
     return _folder("templates") / "project"
 
 
 def changelog() -> Path:
-    """What each release brought."""
+    """Return the path of the changelog."""
     return _folder("CHANGELOG.md")
 
 
 def blueprints() -> Path:
-    """The folder with one sub-folder for each blueprint."""
+    """Return the folder with a sub-folder for each blueprint."""
     return _folder("blueprints")
 
 
 def examples() -> Path:
-    """The folder with the specs and legacy exports that newcomers can run."""
+    """Return the folder of the specs and legacy exports that newcomers can run."""
     return _folder("examples")
 
 
 def scheduler_distribution() -> Path:
-    """The folder with what describes the distribution `targcc-scheduler`: pyproject.toml, README.md, LICENSE."""
+    """Return the folder of `targcc-scheduler`'s pyproject.toml, README.md and LICENSE."""
     return _folder("templates") / "scheduler"

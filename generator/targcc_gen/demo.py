@@ -30,19 +30,19 @@ _WINDOWS = os.name == "nt"
 
 
 class DemoError(TargccError):
-    """The demo project could not be started or did not do its job (exit status 2)."""
+    """The demo project did not start, or its job did not succeed (exit status 2)."""
 
     code = "demo"
 
 
 @dataclass(frozen=True)
 class DemoProject:
-    """A rendered project on disk and the interpreter that can run it.
+    """A rendered project on disk and the interpreter that can run the project.
 
     Args:
         root: The project's folder.
-        package: Its import package.
-        python: An interpreter in which everything the project needs is installed.
+        package: The project's import package.
+        python: An interpreter with all requirements of the project.
     """
 
     root: Path
@@ -50,12 +50,12 @@ class DemoProject:
     python: Path
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line of the project's own `targcc` with these arguments."""
+        """Return the command line of the project's own `targcc` with these arguments."""
         start = f"from {self.package}.scheduler import main; main(prog_name='targcc')"
         return [str(self.python), "-c", start, *arguments]
 
     def environment(self) -> dict[str, str]:
-        """The environment to run it in: its source on the path, output unbuffered."""
+        """Return the environment of the project's processes: source on the path, output unbuffered."""
         paths = [str(self.root / SOURCE_TREE), str(self.root / "src")]
         paths.append(os.environ.get("PYTHONPATH", ""))
         return os.environ | {
@@ -66,13 +66,13 @@ class DemoProject:
 
 
 def find_python(root: Path) -> Path | None:
-    """This interpreter, if all that the project in ``root`` requires is installed in it."""
+    """Return this interpreter if it has all requirements of the project in ``root``; else None."""
     requirements = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     return Path(sys.executable) if _installed(requirements["project"]["dependencies"]) else None
 
 
 def _installed(requirements: list[str]) -> bool:
-    """Whether each is installed in this interpreter, with what its extras ask for."""
+    """Return whether all requirements are installed in this interpreter, including the requirements of their extras."""
     from packaging.requirements import Requirement
 
     from targcc_gen.render.wheel import meets
@@ -99,7 +99,7 @@ def _applies(requirement: Requirement) -> bool:
 
 
 def _of_extras(requirement: Requirement) -> Iterator[Requirement]:
-    """What the extras of a requirement ask for, by the metadata of what is installed; an editable one has it too."""
+    """Yield the requirements of a requirement's extras, from the installed metadata."""
     from packaging.requirements import Requirement
 
     for text in importlib.metadata.requires(requirement.name) or ():
@@ -112,10 +112,10 @@ def _of_extras(requirement: Requirement) -> Iterator[Requirement]:
 
 
 def create_python(root: Path) -> Path:
-    """Make a virtual environment in the project and install it there, with uv when there is one.
+    """Create a virtual environment in the project and install the project, with uv if available.
 
     Raises:
-        DemoError: the installation failed; the message ends with what the installer said.
+        DemoError: The installation failed; the message ends with the installer's output.
     """
     venv = root / ".venv"
     python = venv / ("Scripts/python.exe" if _WINDOWS else "bin/python")
@@ -139,13 +139,13 @@ def create_python(root: Path) -> Path:
 
 
 def _scheduler(root: Path) -> list[str]:
-    """What tells pip where the project has its scheduler."""
+    """Return the pip arguments that find the project's scheduler."""
     source = root / SOURCE_TREE
     return [str(source)] if source.is_dir() else ["--find-links", str(root / "vendor")]
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody uses now."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -155,16 +155,16 @@ def free_port() -> int:
 def serving(
     project: DemoProject, port: int, *, output: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """The project's `targcc serve`, ended gracefully on the way out.
+    """Run the project's `targcc serve`; stop the process gracefully at the end.
 
     Args:
-        project: What to serve.
+        project: The project.
         port: The port on 127.0.0.1.
-        output: Where its output goes; ``None`` is the terminal.
+        output: The target of the process's output; ``None`` is the terminal.
     """
     flags = 0
     if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP  # so that only it gets our ctrl-break
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP  # only this process gets our ctrl-break
     process = subprocess.Popen(
         project.command("serve", "--port", str(port)),
         cwd=project.root,
@@ -182,7 +182,7 @@ def serving(
 
 
 def stop(process: subprocess.Popen[str], grace: float = 20) -> None:
-    """End a process that we started: politely, and after ``grace`` seconds for good."""
+    """Terminate a process that we started; kill the process after ``grace`` seconds."""
     if process.poll() is not None:
         return
     if sys.platform == "win32":
@@ -197,10 +197,10 @@ def stop(process: subprocess.Popen[str], grace: float = 20) -> None:
 
 
 def run_targcc(project: DemoProject, *arguments: str) -> str:
-    """What one call of the project's `targcc` prints.
+    """Run the project's `targcc` and return its output.
 
     Raises:
-        DemoError: it failed; the message holds what it said.
+        DemoError: The command failed; the message holds its output.
     """
     done = subprocess.run(
         project.command(*arguments),
@@ -217,7 +217,7 @@ def run_targcc(project: DemoProject, *arguments: str) -> str:
 
 
 def call(url: str, token: str, body: dict[str, Any] | None = None) -> Any:
-    """The JSON that the project's REST API answers; a body makes it a POST."""
+    """Call the project's REST API and return the JSON answer; a body makes the call a POST."""
     request = urllib.request.Request(  # noqa: S310 - our own loopback server
         url,
         data=None if body is None else json.dumps(body).encode(),
@@ -231,7 +231,7 @@ def wait_until_ready(process: subprocess.Popen[str], port: int, seconds: float =
     """Wait until the server answers that it is ready.
 
     Raises:
-        DemoError: it ended, or was not ready in time.
+        DemoError: The server ended, or was not ready in time.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -244,10 +244,10 @@ def wait_until_ready(process: subprocess.Popen[str], port: int, seconds: float =
 
 
 def run_one_job(port: int, token: str, name: str, seconds: float = 60) -> dict[str, Any]:
-    """Trigger a job over REST and wait for its end; the run as the API shows it.
+    """Trigger a job over REST, wait for its end and return the run as the API shows it.
 
     Raises:
-        DemoError: it did not succeed in time.
+        DemoError: The run did not succeed in time.
     """
     base = f"http://127.0.0.1:{port}/jobs/api"
     run_id = call(f"{base}/jobs/{name}/trigger", token, {})["run_id"]
@@ -267,7 +267,7 @@ def _answers(url: str) -> bool:
         with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own loopback server
             return True
     except urllib.error.HTTPError as error:
-        error.close()  # it is an answer too, and holds its connection
+        error.close()  # an HTTP error is an answer too, and holds its connection
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         pass
     return False

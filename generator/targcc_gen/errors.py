@@ -1,22 +1,22 @@
-"""Errors that people see. An error carries its exit status; none shows a traceback without `--debug`."""
+"""Errors that users see. An error carries its exit status; a traceback needs `--debug`."""
 
 from __future__ import annotations
 
 
 class TargccError(Exception):
-    """Something is wrong with what was asked for; nothing was written.
+    """A request is invalid; nothing was written.
 
     Args:
-        message: What is wrong and where, one line or several.
-        hint: What to do about it, if there is something.
+        message: The problem and its place, in one or several lines.
+        hint: The next step, if any.
     """
 
     exit_status = 2
     code = "error"
-    """What programs tell kinds of errors by; it stays."""
+    """Kind of the error for programs; the value is stable."""
 
     prefix = "error: "
-    """What the command line prints before the message; empty where the message says by itself that it is one."""
+    """Text before the message on the command line; empty for a message that reads as an error by itself."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

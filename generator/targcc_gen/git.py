@@ -1,8 +1,8 @@
-"""Run git. No other module does.
+"""Run git. No other module runs git.
 
-A repository's configuration may name programs: hooks, filters, a transport, a monitor of files. Somebody else's repository
-must not start any of them, so no call reads that configuration: git works in a folder of its own, with an empty configuration
-beside it, and is told where the repository's objects and index are.
+A repository's configuration may name programs: hooks, filters, a transport, a file monitor. A foreign repository must not start
+such programs, so no call reads its configuration. git works in a temporary folder with an empty configuration, and gets the
+places of the repository's objects and index as variables.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SAFE = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
 }
-"""No missing object is fetched, no lock is taken, nobody is asked."""
+"""Settings of every call: fetch no missing object, take no lock, show no prompt."""
 
 _ALONE = {
     **_SAFE,
@@ -35,9 +35,9 @@ _ALONE = {
     "GIT_ALLOW_PROTOCOL": "",
     "LC_ALL": "C",
 }
-"""No configuration but the one given, and no protocol."""
+"""Settings that allow no other configuration and no protocol."""
 
-# Variables that lead git to another repository than the one it is given; a hook has them set.
+# Variables that point git to another repository; hooks have these variables set.
 _PLACES = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -61,11 +61,11 @@ _SHA256 = "[extensions]\n\tobjectFormat = sha256\n"
 
 @dataclass(frozen=True)
 class Repository:
-    """Where a repository is.
+    """The folders of a repository.
 
     Attributes:
-        top: The folder that its files are in.
-        own: Its own folder: `.git`, or the one of a further worktree.
+        top: The folder of its files.
+        own: Its own folder: `.git`, or the folder of an additional worktree.
         common: The folder that all its worktrees share.
     """
 
@@ -75,7 +75,7 @@ class Repository:
 
     @classmethod
     def around(cls, folder: Path) -> Repository | None:
-        """The repository that a folder is in, found as git finds it and without running git; None outside of any."""
+        """Return the repository around a folder, by git's rules and without running git; None outside of a repository."""
         resolved = folder.resolve()
         for top in (resolved, *resolved.parents):
             entry = top / ".git"
@@ -86,15 +86,15 @@ class Repository:
 
 
 def read(folder: Path, *arguments: str, statuses: range = range(1)) -> bytes | None:
-    """Ask about the index and the objects of the repository around a folder.
+    """Run a reading command on the index and the objects of the repository around a folder.
 
     Args:
-        folder: Where git works; paths count from here.
-        arguments: A command that reads, with its arguments.
+        folder: The working folder of git; paths count from here.
+        arguments: A reading command with its arguments.
         statuses: The exit statuses of an answer.
 
     Returns:
-        What git prints; None without a repository, without git, or where git has no answer.
+        git's output; None without a repository, without git, or without an answer.
     """
     repository = Repository.around(folder)
     if repository is None:
@@ -114,12 +114,12 @@ def read(folder: Path, *arguments: str, statuses: range = range(1)) -> bytes | N
 def run_outside_repository(
     folder: Path, *arguments: str, statuses: range = range(1)
 ) -> bytes | None:
-    """Run a command that needs no repository, such as `merge-file`; None where git fails."""
+    """Run a command that needs no repository, such as `merge-file`; return None if git fails."""
     return _alone(folder, arguments, {}, statuses, _SHA1)
 
 
 def set_values(repository: Repository, values: Mapping[str, str]) -> bool:
-    """Write values into a repository's configuration, of which nothing is obeyed; whether git could."""
+    """Write values into a repository's configuration without obeying the configuration; return whether git succeeded."""
     file = str(repository.common / "config")
     return all(
         run_outside_repository(repository.top, "config", "--file", file, name, value) is not None
@@ -133,14 +133,14 @@ def start_fetching(
     """Start git in an empty repository of ours, with the user's own configuration and login.
 
     Args:
-        folder: The repository, or the empty folder where it will be.
+        folder: The repository, or the empty folder of a new repository.
         arguments: The command.
-        protocols: Those that it may use, with `:` between them.
-        stdout: Where the answer goes.
-        stderr: Where messages go.
+        protocols: The allowed protocols, separated by `:`.
+        stdout: The target of the answer.
+        stderr: The target of messages.
 
     Raises:
-        OSError: There is no git.
+        OSError: git is not installed.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _PLACES}
     return subprocess.Popen(
@@ -154,9 +154,9 @@ def start_fetching(
 
 
 def program(name: str) -> str | None:
-    """The program of a name on PATH, absolute.
+    """Return the absolute path of a program on PATH; None if not found.
 
-    Relative entries of PATH and the current folder, where Windows looks first, do not count: they are where the project is.
+    Relative entries of PATH and the current folder, where Windows looks first, do not count: they may be in the project.
     """
     suffix = ".exe" if os.name == "nt" else ""
     for entry in os.environ.get("PATH", "").split(os.pathsep):
@@ -200,7 +200,7 @@ def _alone(
 
 @contextlib.contextmanager
 def _neutral(object_format: str) -> Iterator[Path]:
-    """A folder that git takes for a repository's own, with a configuration of ours."""
+    """Create a folder that git accepts as a repository's own folder, with our configuration."""
     with tempfile.TemporaryDirectory(prefix="targcc-gen-") as name:
         folder = Path(name)
         (folder / "objects").mkdir()
@@ -212,7 +212,7 @@ def _neutral(object_format: str) -> Iterator[Path]:
 
 
 def _pointed(file: Path, prefix: str) -> Path | None:
-    """The folder that a file names, relative to its own; None without such a file."""
+    """Return the folder that a file names, relative to the file's folder; None without such a file."""
     try:
         if not file.is_file() or file.stat().st_size > _LARGEST_POINTER:
             return None

@@ -1,6 +1,6 @@
 """The four forms of a job's name: key, class, module and display name.
 
-`DailyReport`, `DailyReportJob`, `daily_report`, `daily-report` and `"Daily Report"` all name one job: the key
+`DailyReport`, `DailyReportJob`, `daily_report`, `daily-report` and `"Daily Report"` all name the same job: the key
 `DailyReport`, the class `DailyReportJob`, the file `jobs/daily_report.py`.
 """
 
@@ -22,7 +22,7 @@ _SUFFIX = "Job"
 _SEPARATORS = re.compile(r"[\s_\-]+")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 
-# Modules that one of Python 3.11 to 3.15 has and another has not: a spec is valid on all of them or on none.
+# Modules of the standard library in some versions from Python 3.11 to 3.15: a spec is valid on all versions or on none.
 _STANDARD_MODULES = sys.stdlib_module_names | frozenset(
     "aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr imp"  # noqa: SIM905 - as a list it takes thirty lines
     " lib2to3 mailcap msilib nis nntplib ossaudiodev pipes profiling smtpd sndhdr spwd sunau telnetlib"
@@ -37,16 +37,16 @@ _WINDOWS_DEVICES = frozenset(
 
 @dataclass(frozen=True)
 class JobName:
-    """One job's name in every form it takes; `key` is what the spec and the tables say."""
+    """A job's name in every form; `key` is the form of the spec and the tables."""
 
     key: str
 
     @classmethod
     def parse(cls, text: str) -> JobName:
-        """Read a name that a person typed, in any of its usual spellings.
+        """Parse a name that a user typed, in any of its usual spellings.
 
         Raises:
-            InputError: It is no name for a class and a file; the hint says what would be.
+            InputError: The text is not valid for a class and a file; the hint has a valid name.
         """
         key = _key(text)
         problem = _problem(text, key)
@@ -57,14 +57,14 @@ class JobName:
 
     @classmethod
     def from_text(cls, text: str, *, taken: Collection[str] = ()) -> JobName:
-        """Make the nearest name there is from any text, such as a legacy job's name.
+        """Make the nearest valid name from any text, such as a legacy job's name.
 
-        The same text gives the same name everywhere. Text with no Latin letter or digit at all becomes `Job` and a
-        number made from the text.
+        The same text gives the same name on every machine. Text without any Latin letter or digit becomes `Job` and a number computed
+        from the text.
 
         Args:
             text: Any text.
-            taken: Keys that are in use: a name equal to one of them, in any case, gets a number after it.
+            taken: Keys in use. A name equal to a key in use, in any case, gets a number.
         """
         return cls(_untaken(_nearest_key(text), taken))
 
@@ -80,12 +80,12 @@ class JobName:
 
     @property
     def display(self) -> str:
-        """The words people read, `Daily Report`."""
+        """The display name, `Daily Report`."""
         return " ".join(_words(self.key))
 
 
 def key_of(written: object) -> str:
-    """The key of a job's name as a spec has it; what is no name stays as it is."""
+    """Return the key of a job's name in a spec; return an invalid name unchanged."""
     try:
         return JobName.parse(str(written)).key
     except InputError:
@@ -93,12 +93,12 @@ def key_of(written: object) -> str:
 
 
 def same_job(first: str, other: str) -> bool:
-    """Whether two keys mean one job: commands accept a name in any case, and so do file systems."""
+    """Return whether two keys mean the same job: commands and some file systems ignore case."""
     return first.casefold() == other.casefold()
 
 
 def package_problem(package: str) -> str | None:
-    """Why `package` cannot be the import name of a generated project, or None if it can."""
+    """Return the reason that `package` cannot be the import name of a generated project, or None."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", package):
         return "is no import name: letters, digits and _, and no digit first"
     if keyword.iskeyword(package):
@@ -112,7 +112,7 @@ def package_problem(package: str) -> str | None:
 
 @lru_cache(maxsize=16_384)
 def _key(text: str) -> str:
-    """`daily-report job` to `DailyReport`; what is no name stays recognisable."""
+    """Return the key for `daily-report job`: `DailyReport`. Invalid text stays recognizable."""
     parts = [part for part in _SEPARATORS.split(text.strip()) if part]
     if len(parts) > 1 and text == text.upper():
         parts = [part.capitalize() for part in parts]
@@ -124,7 +124,7 @@ def _key(text: str) -> str:
 
 @lru_cache(maxsize=16_384)
 def _problem(text: str, key: str) -> str | None:
-    """Why `key`, made from `text`, is no name for a job."""
+    """Return the reason that `key`, made from `text`, is not a valid name for a job, or None."""
     if not text.strip():
         return "a job needs a name"
     shown = f'"{_printable(text)}"'
@@ -140,7 +140,7 @@ def _problem(text: str, key: str) -> str | None:
 
 
 def _module_problem(module: str) -> str | None:
-    """Why no file `jobs/<module>.py` should exist."""
+    """Return the reason that `jobs/<module>.py` must not exist, or None."""
     if keyword.iskeyword(module):
         return f'"{module}" is a Python keyword, so jobs/{module}.py could not be imported'
     if module in _STANDARD_MODULES:
@@ -153,7 +153,7 @@ def _module_problem(module: str) -> str | None:
 def _nearest_key(text: str) -> str:
     plain = re.sub(r"['\u2019`\u00b4]", "", text)
     if not plain.isascii():
-        from anyascii import anyascii  # 345 kB of letters, for the few names that need them
+        from anyascii import anyascii  # 345 kB of letters, for the few names that need anyascii
 
         plain = anyascii(plain)
     key = _key(re.sub(r"[^A-Za-z0-9]+", " ", plain))
@@ -178,19 +178,19 @@ def _untaken(key: str, taken: Collection[str]) -> str:
 
 
 def _words(key: str) -> list[str]:
-    """`SAPSync2` to `SAP`, `Sync2`: what a generated project calls the job when it has no display name."""
+    """Split `SAPSync2` into `SAP`, `Sync2`: the default display name of a generated project."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", key).split(" ")
 
 
 def _foreign(key: str) -> str:
-    """The characters of `key` that a name cannot have, for people."""
+    """Return the characters of `key` that a name cannot have, for people."""
     match = dict.fromkeys(letter for letter in key if not _IDENTIFIER.fullmatch("A" + letter))
     shown = [f'"{_printable(letter)}"' for letter in list(match)[:5]]
     return ", ".join(shown) + (" and more" if len(match) > len(shown) else "")
 
 
 def _printable(text: str, limit: int = 60) -> str:
-    """`text` on one line, safe to print on a terminal, cut after `limit` characters."""
+    """Return `text` on a single line, safe to print on a terminal, cut after `limit` characters."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()

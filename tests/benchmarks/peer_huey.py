@@ -1,4 +1,4 @@
-"""Huey on SQLite as its documentation has it."""
+"""Huey on SQLite as in its documentation."""
 
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ def _huey(url: str) -> tuple[SqliteHuey, TaskWrapper]:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Send]:
-    """How an application creates runs."""
+    """Yield a function that creates runs, as an application does."""
     huey, tick = _huey(url)
 
     async def send(sent: float, *, later: bool = False) -> None:
@@ -30,7 +30,7 @@ async def connected(url: str) -> AsyncIterator[Send]:
 
 
 def work(url: str, schedules: int, hour: int) -> None:
-    """Be a consumer with five threads."""
+    """Run a consumer with five threads."""
     huey, _ = _huey(url)
     for number in range(schedules):
         when = crontab(minute=str(number % 60), hour=str(hour))

@@ -1,4 +1,4 @@
-"""What the processes of a comparison tell each other: when jobs began, and how many statements were sent to SQLite."""
+"""Data shared by the processes of a comparison: start times of jobs, and the number of SQLite statements."""
 
 import mmap
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 Send = Callable[..., Awaitable[None]]
-"""Creates a run: ``send(due, later=False)``."""
+"""Create a run: ``send(due, later=False)``."""
 NOTES, COUNTER = "BENCH_NOTES", "BENCH_COUNTER"
 
 _files: dict[int, int] = {}
 
 
 def note(sent: float) -> None:
-    """Say that a run begins now; the body of every job that is compared, the same for each system."""
+    """Record the start of a run; the body of every compared job, the same for each system."""
     process = os.getpid()
     if process not in _files:  # a worker may fork
         _files[process] = os.open(os.environ[NOTES], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
@@ -25,15 +25,15 @@ def note(sent: float) -> None:
 
 
 def read(file: Path) -> list[tuple[float, float]]:
-    """When each run was due and when it began, in the order they began."""
+    """Return due and start time of each run, in start order."""
     text = file.read_text() if file.exists() else ""
-    whole, _, _ = text.rpartition("\n")  # the last line may be on its way
+    whole, _, _ = text.rpartition("\n")  # the last line may be incomplete
     pairs = [line.split() for line in whole.splitlines()]
     return sorted(((float(due), float(began)) for due, began in pairs), key=lambda pair: pair[1])
 
 
 def count_sqlite_statements() -> None:
-    """Keep, in a file that others may read, how many statements this process sends to SQLite, by whatever library."""
+    """Count the SQLite statements of this process, by any library, in a file that other processes can read."""
     if COUNTER not in os.environ:
         return
     file = os.open(os.environ[COUNTER], os.O_RDWR | os.O_CREAT)
@@ -52,10 +52,11 @@ def count_sqlite_statements() -> None:
         return connection
 
     replacement: Any = connect_and_count
-    sqlite3.connect = sqlite3.dbapi2.connect = replacement  # before any library takes it
+    # before any library imports the function
+    sqlite3.connect = sqlite3.dbapi2.connect = replacement
 
 
 def sqlite_statements(file: Path) -> int:
-    """How many statements it has sent."""
+    """Return the number of statements sent."""
     (count,) = struct.unpack("q", file.read_bytes())
     return int(count)

@@ -1,4 +1,4 @@
-"""Procrastinate as its documentation has it, without our rows."""
+"""Procrastinate as in its documentation, without our tables."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,14 +20,14 @@ def _app(url: str) -> procrastinate.App:
 
 
 async def install(url: str) -> None:
-    """Create its tables."""
+    """Create Procrastinate's tables."""
     async with _app(url).open_async() as app:
         await app.schema_manager.apply_schema_async()
 
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Send]:
-    """How an application creates runs."""
+    """Yield a function that creates runs, as an application does."""
     async with _app(url).open_async() as app:
 
         async def send(sent: float, *, later: bool = False) -> None:
@@ -38,7 +38,7 @@ async def connected(url: str) -> AsyncIterator[Send]:
 
 
 def work(url: str, schedules: int, hour: int) -> None:
-    """Be a worker with five slots."""
+    """Run a worker with five slots."""
     app = _app(url)
 
     async def scheduled(timestamp: int) -> None:

@@ -1,4 +1,4 @@
-"""The systems that are compared, and their processes."""
+"""Compared systems and their processes."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from projects import PATH
 
 HERE = Path(__file__).parent
 HOUR = (datetime.now(UTC).hour + 6) % 24
-"""When scheduled jobs are due: not now."""
+"""Hour at which scheduled jobs are due: never during the benchmark."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One system on one database."""
+    """A compared system on its database."""
 
     name: str
     module: str
     url: str
     statements: Callable[[Path], int]
-    """How many statements its database was sent, ever; gets the counter of statements to SQLite."""
+    """Return the total number of statements sent to the database, given the file that counts SQLite statements."""
 
     def connected(self) -> AbstractAsyncContextManager[peer_notes.Send]:
-        """Its client, which creates runs."""
+        """Return the client of the system, which creates runs."""
         client: AbstractAsyncContextManager[peer_notes.Send]
         client = importlib.import_module(self.module).connected(self.url)
         return client
 
 
 class Worker:
-    """A worker process of a peer, and what it has noted.
+    """Worker process of a peer, and its record.
 
     Args:
-        peer: Whose.
-        folder: Where its notes and its log go.
-        jobs: Where the package ``peer_jobs`` is.
-        variables: More for its environment.
-        schedules: How many scheduled jobs it has; then its statements to SQLite are counted.
+        peer: The compared system.
+        folder: The folder for record and log.
+        jobs: The folder of the package ``peer_jobs``.
+        variables: Additional environment variables.
+        schedules: The number of scheduled jobs; if set, SQLite statements are counted.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Worker:
         self._measured = psutil.Process(self.process.pid)
 
     async def until_noted(self, count: int, seconds: float = 60) -> list[tuple[float, float]]:
-        """Wait until so many runs have begun; when they were due, and when they began."""
+        """Wait until ``count`` runs have begun; return their due and start times."""
         deadline = time.monotonic() + seconds
         while len(noted := peer_notes.read(self.notes)) < count:
             late, gone = time.monotonic() > deadline, self.process.poll() is not None
@@ -98,20 +98,20 @@ class Worker:
         return noted
 
     def said(self) -> str:
-        """What it has printed and logged."""
+        """Return the printed and logged text."""
         return self._log.read_text()
 
     def cpu_seconds(self) -> float:
-        """What it has used, with the processes it started."""
+        """Return the processor time of the worker and its child processes."""
         times = [process.cpu_times() for process in self._family()]
         return sum(each.user + each.system for each in times)
 
     def memory(self) -> float:
-        """MiB that it has, with the processes it started; what they share counts once."""
+        """Return the memory of the worker and its child processes in MiB; shared memory counts once."""
         return sum(process.memory_full_info().pss for process in self._family()) / 2**20
 
     def stop(self) -> None:
-        """End it and what it started."""
+        """End the worker and its child processes."""
         family = self._family()
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -137,7 +137,7 @@ def working(
     *,
     schedules: int = 0,
 ) -> Iterator[Worker]:
-    """A worker that is stopped at the end; see :class:`Worker`."""
+    """Yield a worker that is stopped at the end; see :class:`Worker`."""
     worker = Worker(peer, folder, jobs, variables or {}, schedules)
     try:
         yield worker
@@ -147,7 +147,7 @@ def working(
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
-    """A Redis of our own that keeps nothing on disk; gives its URL."""
+    """Start a private Redis without persistence; yield its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -176,6 +176,6 @@ def _wait_for_redis(url: str) -> None:
 
 
 def redis_commands(url: str) -> int:
-    """How many commands Redis was sent, ever."""
+    """Return the total number of commands sent to Redis."""
     with redis.Redis.from_url(url) as client:
         return int(client.info("stats")["total_commands_processed"])

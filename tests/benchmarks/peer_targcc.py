@@ -1,4 +1,4 @@
-"""The scheduler of a generated project, as a peer of the others."""
+"""The scheduler of a generated project, as a peer of the other systems."""
 
 import asyncio
 import cProfile
@@ -46,9 +46,9 @@ class Scheduled{number}Job:
 
 
 def write_jobs(folder: Path, schedules: int, hour: int) -> None:
-    """Make a package ``peer_jobs`` in ``folder``: the job that is compared, and as many scheduled ones, each in its file."""
+    """Write a package ``peer_jobs`` into ``folder``: the compared job, and ``schedules`` scheduled jobs, each in its own file."""
     for name in [one for one in sys.modules if one.partition(".")[0] == "peer_jobs"]:
-        del sys.modules[name]  # those of the test before, whose folder is gone
+        del sys.modules[name]  # modules of the previous test, whose folder is gone
     package = folder / "peer_jobs"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('"""Jobs."""\n')
@@ -69,7 +69,7 @@ def _scheduler(url: str) -> "Scheduler":
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Send]:
-    """How an application creates runs."""
+    """Yield a function that creates runs, as an application does."""
     scheduler = _scheduler(url)
     await scheduler.start(work=False, schedule=False)
 
@@ -87,7 +87,7 @@ async def connected(url: str) -> AsyncIterator[Send]:
 
 
 def work(url: str, schedules: int, hour: int) -> None:
-    """Be a node; its jobs are in ``peer_jobs``."""
+    """Run a node with the jobs in ``peer_jobs``."""
     del schedules, hour
     asyncio.run(_work(url))
 
@@ -102,9 +102,7 @@ async def _work(url: str) -> None:
     found = time.perf_counter()
     profile = cProfile.Profile()
     if wanted := os.environ.get(PROFILE):
-        await scheduler.call(
-            _switch(profile, on=True)
-        )  # the loop on which everything but jobs happens
+        await scheduler.call(_switch(profile, on=True))  # the event loop of everything except jobs
     await scheduler.start()
     started = time.perf_counter()
     print(  # noqa: T201 - the benchmark reads it

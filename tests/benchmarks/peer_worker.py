@@ -1,4 +1,4 @@
-"""A worker of one of the systems that are compared: ``python peer_worker.py MODULE URL SCHEDULES HOUR``."""
+"""Worker of a compared system: ``python peer_worker.py MODULE URL SCHEDULES HOUR``."""
 
 import importlib
 import logging

@@ -1,6 +1,7 @@
-"""``uv run python tests/benchmarks/table.py``: run all benchmarks, write down what they measured, and put the tables into the README beside this file and into the performance page.
+"""``uv run python tests/benchmarks/table.py``: run all benchmarks, record their results, and put the tables into two pages.
 
-``--render`` only writes the pages anew from ``results.json``; ``-k`` runs some of the benchmarks, to try it, and leaves both files alone.
+The pages are the README beside this file and the performance page. ``--render`` only writes the pages anew from ``results.json``;
+``-k`` runs some benchmarks for a trial and leaves the pages alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from bench_results import (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and write; the exit status is that of pytest."""
+    """Run the benchmarks and write the results; return the exit status of pytest."""
     parser = argparse.ArgumentParser(prog="tests/benchmarks/table.py", description=__doc__)
     parser.add_argument("--render", action="store_true", help="write the pages from results.json")
     parser.add_argument("-k", help="only these benchmarks; their table is printed")

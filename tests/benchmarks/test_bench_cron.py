@@ -1,4 +1,4 @@
-"""How fast the next run is found, beside croniter's `get_next`; run with `-m benchmark -n0 -s`."""
+"""Speed of finding the next run, compared with croniter's `get_next`; run with `-m benchmark -n0 -s`."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def theirs(expression):
 
 
 def best(run, expression):
-    """Seconds of the fastest of several rounds: the one the machine disturbed least."""
+    """Return the seconds of the fastest of several rounds, which the machine disturbed least."""
     times = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -63,7 +63,7 @@ def test_an_impossible_date_is_refused_at_once():
 
 
 def test_importing_costs_little_more_than_its_standard_library(tmp_path):
-    # Compiled once, as installed packages are.
+    # Compile once, like installed packages.
     compiled = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     compiled.pop("PYTHONDONTWRITEBYTECODE", None)
 

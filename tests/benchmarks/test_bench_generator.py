@@ -1,4 +1,4 @@
-"""What the generator costs, beside its peers in the same run; run with `-m benchmark -n0 -s`."""
+"""Time and memory of the generator, compared with its peers in the same run; run with `-m benchmark -n0 -s`."""
 
 import cProfile
 import itertools
@@ -41,7 +41,7 @@ def process(*command: str | Path, cwd: Path | None = None) -> None:
 
 
 def fastest(rounds: int, *actions: Callable[[], object]) -> list[float]:
-    """The fastest time of each action, in turns: what the machine does meanwhile disturbs all of them."""
+    """Return the fastest time of each action; the actions alternate, so that disturbances of the machine hit all of them."""
     times = [[seconds(action) for action in actions] for _ in range(rounds)]
     return [min(each) for each in zip(*times, strict=True)]
 
@@ -69,12 +69,12 @@ def test_a_job_is_there_in_half_a_second(tmp_path):
         lambda: process(sys.executable, "-c", "import click"),
     )
     report(f"job: {added * 1000:.0f} ms, {added / imported:.1f} x import click")
-    # The second limit says the same on a machine that has other things to do: there an import of click takes longer too.
+    # The second limit scales with a busy machine, where importing click takes longer too.
     assert added <= max(0.5, 12 * imported)
 
 
 def template_of_the_same_tree(folder: Path, way: str) -> tuple[Path, Path]:
-    """A template from which copier alone makes what `new` makes; the spec that says the same."""
+    """Return a copier template that gives the same files as `new`, and the matching spec."""
     text = set_scheduler(EXAMPLE.read_text(encoding="utf-8"), way)
     spec, template = folder / "targcc.yaml", folder / "template"
     spec.write_text(text, encoding="utf-8")
@@ -132,7 +132,7 @@ def test_a_new_project_takes_little_more_than_copier_takes_for_the_same_files(wa
 def breakdown(
     ours: Path, theirs: Path, spec_file: Path, copier: tuple[str | Path, ...]
 ) -> list[str]:
-    """Where `new` spends its time, and how much of copier's goes into asking git about every file."""
+    """Return lines on the time of each part of `new`, and on copier's time for asking git about every file."""
     spec = load_spec(spec_file)
     parts: dict[str, float] = {}
     profile = cProfile.Profile()
@@ -167,12 +167,12 @@ def test_each_job_costs_the_same_in_small_and_large_projects(tmp_path):
     runs = itertools.count()
 
     def made(count: int) -> float:
-        run = next(runs)  # what was rendered for the same names before is kept
+        run = next(runs)  # names rendered before are cached
         jobs = {f"Run{run}Job{number}": {"cron": "0 2 * * *"} for number in range(count)}
         spec = Spec.model_validate({"targcc": 1, "project": {"name": "many"}, "jobs": jobs})
         return seconds(lambda: apply(make_plan(render_project(spec), tmp_path / str(run))))
 
-    made(1)  # imports
+    made(1)  # warms up the imports
     base, ten, hundred = fastest(5, lambda: made(0), lambda: made(10), lambda: made(100))
     thousand = min(made(1000) for _ in range(2))
     costs = {
@@ -184,14 +184,14 @@ def test_each_job_costs_the_same_in_small_and_large_projects(tmp_path):
         report(f"{count:>5} jobs: {cost * 1000:.1f} ms a job")
     assert costs[1000] <= 2.5 * max(
         costs[10], costs[100]
-    )  # flat, with slack for what is noise at ten jobs
+    )  # constant, with slack for noise at ten jobs
 
 
 KINDS = ("blank", "report", "cleanup", "batch", "sync", "backup", "alert-check")
 
 
 def many_jobs(folder: Path, count: int) -> Path:
-    """A project with so many jobs, of all blueprints."""
+    """Write a project with ``count`` jobs of all blueprints."""
     jobs = "\n".join(
         f'  Job{n:04}:\n    cron: "{n % 60} {n % 24} * * *"\n    description: Does thing {n}\n'
         f"    blueprint: {KINDS[n % len(KINDS)]}\n    retries: {n % 9}\n"
@@ -204,7 +204,7 @@ def many_jobs(folder: Path, count: int) -> Path:
 
 
 def processor_time(*command: str | Path, cwd: Path | None = None) -> float:
-    """The seconds of processor time that a command takes: what else the machine does counts for little."""
+    """Return the processor seconds of a command, which other load on the machine hardly affects."""
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process(*command, cwd=cwd)
@@ -223,5 +223,5 @@ def test_large_projects_are_checked_and_get_a_job_quickly(count, most, tmp_path)
     report(f"{count} jobs: regenerate --check {checked:.2f} s, job {added:.2f} s of processor time")
     report(f"  import click: {imported:.3f} s")
     assert checked <= most
-    # The second limit says the same on a machine whose processors are shared.
+    # The second limit scales with a machine whose processors are shared.
     assert added <= max(0.6, 16 * imported)

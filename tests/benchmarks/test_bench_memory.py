@@ -1,4 +1,4 @@
-"""How much memory and processor the processes of a project take while nothing runs; Linux only, whose kernel says what is shared."""
+"""Memory and processor time of a project's idle processes; Linux only, whose kernel reports shared memory."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ MOST = {
     ("serve", "sqlite"): 91,
     ("serve", "postgresql"): 104,
 }
-"""Resident MiB, 3 more than was measured: modules that a machine has to compile take as much. The aims are 70 and 90. With PostgreSQL there are Procrastinate, Psycopg and its libraries beside SQLAlchemy: some 14 MiB."""
+"""Resident MiB, 3 more than measured, because modules that a machine has to compile take as much. The aims are 70 and 90. PostgreSQL
+adds Procrastinate, Psycopg and its libraries to SQLAlchemy: some 14 MiB.
+"""
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project as `targcc-gen new` makes it."""
+    """Create a project with `targcc-gen new`."""
     folder = tmp_path_factory.mktemp("memory")
     (folder / "spec.yaml").write_text(SPEC, encoding="utf-8")
     command = [sys.executable, "-c", _GENERATE, "new", "acme-jobs", "--spec", "spec.yaml"]
@@ -51,7 +53,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def database(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """The URL of a new database."""
+    """Return the URL of a new database."""
     if kind == "sqlite":
         return f"sqlite:///{tmp_path / 'jobs.db'}"
     url: str = request.getfixturevalue("migrated_postgresql_url")
@@ -59,7 +61,7 @@ def database(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 
 def start(project: Path, url: str, *words: str) -> subprocess.Popen[str]:
-    """A process of the project, once it is ready."""
+    """Start a process of the project and wait until it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-c", _TARGCC, *words],
         cwd=project,
@@ -76,7 +78,7 @@ def start(project: Path, url: str, *words: str) -> subprocess.Popen[str]:
 
 
 def resident(process: subprocess.Popen[str]) -> dict[str, float]:
-    """MiB in memory: all pages (Rss), and each shared page by its share (Pss)."""
+    """Return MiB in memory: all pages (Rss), and each shared page by its share (Pss)."""
     text = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="utf-8")
     found = re.findall(r"^(Rss|Pss|Anonymous): +(\d+) kB$", text, re.MULTILINE)
     return {name: round(int(size) / 1024, 1) for name, size in found}
@@ -85,7 +87,7 @@ def resident(process: subprocess.Popen[str]) -> dict[str, float]:
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("words", [("worker",), ("serve", "--port", "0")], ids=" ".join)
 def test_an_idle_process_is_small(project, tmp_path, request, words, kind):
-    """Measured at the second start, as in daily life: the first one migrates."""
+    """Measured at the second start, as in daily use, because the first start migrates."""
     url = database(kind, tmp_path, request)
     for _ in range(2):
         process = start(project, url, *words)
@@ -101,7 +103,7 @@ def test_an_idle_process_is_small(project, tmp_path, request, words, kind):
 
 
 def processor_seconds(process: subprocess.Popen[str]) -> float:
-    """What its threads have taken so far; that of a process is counted in hundredths only."""
+    """Return the processor seconds of all threads; the kernel counts those of a process in hundredths only."""
     files = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
     return sum(int(file.read_text(encoding="utf-8").split()[0]) for file in files) / 1e9
 
@@ -139,7 +141,7 @@ async def connect(url):
 
 asyncio.run(connect(sys.argv[1]))
 """
-"""What a process takes with the libraries of a worker or of `serve`, a connection, and nothing of ours."""
+"""Measure a process with the libraries of a worker or of `serve`, a connection, and none of our code."""
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -1,7 +1,7 @@
-"""Generated projects beside Procrastinate, Huey and Celery, in the same run; run with `-m benchmark -n0 -s`.
+"""Generated projects compared with Procrastinate, Huey and Celery in the same run; run with `-m benchmark -n0 -s`.
 
-Each system has a client and a worker in processes of their own; the job is the same, and notes when it begins. What is asserted
-holds with margin on a busy machine; the rest is printed beside its aim. `tests/benchmarks/README.md` has the results.
+Each system has a client and a worker in separate processes; the job is the same and records its start. Assertions hold with a margin
+on a busy machine; other figures are printed beside their aims. `tests/benchmarks/README.md` has the results.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def report(line: str) -> None:
 
 
 def aim(what: str, value: float, limit: float, unit: str, *, most: bool) -> None:
-    """Print a number beside what we want it to be at most, or at least."""
+    """Print a number beside its upper or lower aim."""
     met = value <= limit if most else value >= limit
     verdict = "met" if met else f"MISSED by {abs(value - limit) / limit:.0%}"
     bound = "at most" if most else "at least"
@@ -60,7 +60,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def peers(
     tmp_path: Path, postgresql_server: postgresql.PostgreSQL, redis_url: str
 ) -> list[Peer]:
-    """Each system on a new database with its tables."""
+    """Return each system on a new database with its tables."""
     ours_pg, raw = (postgresql_server.url(postgresql_server.create()) for _ in range(2))
     ours_lite = f"sqlite:///{tmp_path / 'ours.db'}"
     migrate(ours_pg)
@@ -78,7 +78,7 @@ async def peers(
 
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where ``peer_jobs`` is, with one job."""
+    """Write ``peer_jobs`` with one job; return its folder."""
     folder = tmp_path / "jobs"
     peer_targcc.write_jobs(folder, 0, HOUR)
     monkeypatch.syspath_prepend(str(folder))
@@ -97,7 +97,7 @@ def _execute(url: str, *statements: str) -> None:
 
 
 def _statements_of(server: postgresql.PostgreSQL, url: str) -> Callable[[Path], int]:
-    """Counts the statements in the server's log, once ``_log_statements`` was called."""
+    """Return a function that counts the statements in the server's log; requires an earlier call of ``_log_statements``."""
     start = f"{sa.make_url(url).database} LOG:  ".encode()
 
     def count(_: Path) -> int:
@@ -120,21 +120,24 @@ def _log_statements(url: str) -> None:
 
 
 async def _fill(peer: Peer, count: int) -> float:
-    """Create runs, one after the other; how many a second."""
+    """Create runs one by one; return the rate per second."""
     async with peer.connected() as send:
         started = time.perf_counter()
         for _ in range(count):
             await send(time.time())
         rate = count / (time.perf_counter() - started)
     if peer.url.startswith("postgresql"):
-        _execute(peer.url, "ANALYZE")  # a new table has no statistics, and the plans of all are bad
+        _execute(peer.url, "ANALYZE")  # a new table has no statistics, so all plans are bad
     return rate
 
 
 async def _drain(
     peer: Peer, folder: Path, jobs: Path, count: int, variables: Mapping[str, str] | None = None
 ) -> tuple[float, float]:
-    """Let a worker do what waits; runs per second between its first and its last, and milliseconds of processor a run."""
+    """Let a worker execute the waiting runs; return runs per second and processor milliseconds per run.
+
+    The rate counts from the first start to the last.
+    """
     with working(peer, folder, jobs, variables) as worker:
         begun = len(await worker.until_noted(1))
         used = worker.cpu_seconds()
@@ -145,7 +148,7 @@ async def _drain(
 
 
 async def _until_settled(peer: Peer) -> None:
-    """Wait until our runs are over, not only begun: a worker that is stopped before hands them back."""
+    """Wait until our runs are settled: a worker stopped earlier would hand them back."""
     if peer.module == "peer_targcc":
         deadline = time.monotonic() + 20
         while _count(peer.url, "c_JobRun WHERE State <> 'succeeded'"):
@@ -226,7 +229,7 @@ _PARTS = {
 
 
 def _shares(file: Path) -> list[tuple[str, float]]:
-    """Whose functions a profiled loop was in, largest first, without waiting."""
+    """Return the parts of a profiled event loop by their share of time, largest first, without waiting."""
     spent = Counter[str]()
     for (path, _, function), (_, _, own, _, _) in pstats.Stats(str(file)).stats.items():  # type: ignore[attr-defined]  # typeshed does not have it
         if "poll" in function or "select" in function:
@@ -249,7 +252,7 @@ def _part(path: str, function: str) -> str:
 
 
 def _quantiles(name: str, what: str, noted: list[tuple[float, float]]) -> tuple[float, float]:
-    """Half and 99 % of the waits, in milliseconds."""
+    """Return the median and the 99th percentile of the waits, in milliseconds."""
     waits = [(began - due) * 1000 for due, began in noted]
     measured(WAITS, name, what, "ms", waits)
     cuts = quantiles(waits, n=100, method="inclusive")
@@ -268,7 +271,7 @@ async def _at_once(peer: Peer, worker: Worker, count: int) -> tuple[float, float
 
 
 async def _later(peer: Peer, worker: Worker, count: int, gap: float) -> tuple[float, float]:
-    """Create runs that are due in 2 s, and one after the other from then on."""
+    """Create runs that are due from 2 s on, at the given gap."""
     before = len(peer_notes.read(worker.notes))
     async with peer.connected() as send:
         start = time.time() + 2
@@ -282,7 +285,7 @@ async def test_from_due_to_started(peers: list[Peer], jobs: Path, tmp_path: Path
     waits, later, alone = {}, {}, {}
     for peer in peers:
         with working(peer, tmp_path / peer.name, jobs) as worker:
-            async with peer.connected() as send:  # it works when it has done one
+            async with peer.connected() as send:  # the worker is ready after its first run
                 await send(time.time())
                 await worker.until_noted(1)
             waits[peer.name] = await _at_once(peer, worker, 300)
@@ -331,7 +334,7 @@ async def test_idle_with_a_thousand_schedules(
             worker = stack.enter_context(_with_many(peer, jobs, tmp_path / peer.name))
             ready[peer.name] = await _until_ready(worker)
             workers.append(worker)
-        await asyncio.sleep(4)  # let all come to rest
+        await asyncio.sleep(4)  # let all systems become idle
         idle = await _watch(workers, 12)
     for peer, worker in zip(peers, workers, strict=True):
         cpu, statements, memory = idle[peer.name]
@@ -368,7 +371,7 @@ async def _first_start(peer: Peer, jobs: Path, folder: Path) -> float:
 
 
 async def _until_ready(worker: Worker) -> float:
-    """Seconds from the start of a process to the begin of a run that is created meanwhile."""
+    """Return the seconds from the start of a process to the start of a run created meanwhile."""
     async with worker.peer.connected() as send:
         await send(time.time())
     ((_, began),) = await worker.until_noted(1)
@@ -376,7 +379,7 @@ async def _until_ready(worker: Worker) -> float:
 
 
 async def _watch(workers: list[Worker], seconds: float) -> dict[str, tuple[float, float, float]]:
-    """Share of a core, statements a second and MiB of each, all over the same time."""
+    """Return share of a core, statements a second and MiB of each worker, all over the same time."""
 
     def state() -> list[tuple[float, int]]:
         return [

@@ -1,4 +1,4 @@
-"""What a run costs on SQLite, beside SQLite itself in the same run; run with `-m benchmark -n0 -s`."""
+"""Cost of a run on SQLite, compared with SQLite itself in the same run; run with `-m benchmark -n0 -s`."""
 
 import asyncio
 import sqlite3
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.benchmark
 @job()
 class TinyJob:
     async def execute(self, ctx: JobContext) -> None:
-        """Do nothing, so that all the time is the scheduler's."""
+        """Do nothing, so that the scheduler uses all the time."""
 
 
 def report(line: str) -> None:
@@ -43,7 +43,7 @@ def _rows(scheduler: Scheduler, sql: str) -> list[tuple[str, ...]]:
 
 
 def _transactions_per_second(path: Path, count: int = 2000) -> float:
-    """SQLite alone: two transactions a run, as a queue of one's own would need at least."""
+    """Return the rate of SQLite alone with two transactions a run, the minimum of any queue."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.executescript(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
@@ -79,7 +79,7 @@ async def test_runs_per_second(scheduler, tmp_path):
     report(
         f"{rate:.0f} runs/s, {cost:.2f} ms of processor each; SQLite alone {raw:.0f}: {rate / raw:.0%}"
     )
-    # The aim is 500 a second; a machine that others use too is asked for a share of what SQLite alone does on it.
+    # The aim is 500 a second; on a shared machine the limit is a share of the rate of SQLite alone.
     assert rate >= min(500, raw * 0.01)
 
 
@@ -100,7 +100,7 @@ async def test_overhead_of_one_run_and_time_from_due_to_started(scheduler):
     report(
         f"from due to started {half:.1f} ms (99%: {most:.1f}), from started to settled {whole:.1f} ms"
     )
-    # The aims are 5, 20 and 250 ms; the slack is for machines that others use too.
+    # The aims are 5, 20 and 250 ms; the slack is for shared machines.
     assert whole <= 15
     assert half <= 60
     assert most <= 750
@@ -120,6 +120,6 @@ async def test_an_idle_node_with_a_thousand_schedules(scheduler):
     measured(ONE_PROCESS, OURS_LITE, "ready with 1,000 jobs", "s", [ready])
     measured(ONE_PROCESS, OURS_LITE, "idle", "% of a core", [share * 100])
     report(f"ready after {ready:.2f} s with 1,000 jobs; idle it takes {share:.2%} of a core")
-    # The aims are 2 s and 1 %; the slack is for machines that others use too.
+    # The aims are 2 s and 1 %; the slack is for shared machines.
     assert ready < 6
     assert share < 0.03

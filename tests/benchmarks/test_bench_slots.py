@@ -1,4 +1,4 @@
-"""How many slots a second a node can handle: 10,000 schedules, 3,000 of them each minute; run with `-m benchmark -n0 -s`."""
+"""Slots per second that a node handles: 10,000 schedules, 3,000 of them each minute; run with `-m benchmark -n0 -s`."""
 
 import statistics
 import time
@@ -46,7 +46,7 @@ def url(request, tmp_path):
 
 
 async def _started(store, clock, jobs):
-    """A node that has begun with these jobs, its engine, and the seconds that took."""
+    """Start a node with these jobs; return the node, its engine, and the seconds of its start."""
     settings = Settings(_env_file=None, database_url=str(store.engine.url))
     engine = make_queue_engine(settings, clock, store.engine)
     await engine.open()

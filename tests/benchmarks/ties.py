@@ -1,9 +1,10 @@
-"""``uv run python tests/benchmarks/ties.py [WHAT…] [--before REVISION]``: what work that hangs together costs, as ratios of rounds that alternate.
+"""``uv run python tests/benchmarks/ties.py [WHAT…] [--before REVISION]``: measure batches, bulk creation and limits.
 
-``batch`` and ``many`` create runs, as they are now and, with ``--before``, as they were at another revision; ``plain`` does runs of a job without a limit,
-now and before; ``keyed`` does runs of 1,000 keys, one of each at a time, beside runs without a limit, and ``crowded`` the same with all runs of a key after each other,
-so that most come to a key that is full. Each measurement has a process and a
-database of its own. Beside the clock, which a busy machine slows down, stands the processor's time of the process and of the server.
+Rounds alternate, and results are ratios. ``batch`` and ``many`` create runs; ``plain`` executes runs of a job without a limit. With
+``--before`` these are compared with another revision. ``keyed`` executes runs with 1,000 keys, one run per key at a time, compared with
+runs without a limit. ``crowded`` does the same with each key's runs in a row, so that most runs find their key in use. Each measurement
+has its own process and database. Besides elapsed time, which a busy machine lengthens, the table shows processor time of the process and
+of the server.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Found = dict[str, float]
 
 @contextmanager
 def tree_of(revision: str | None, folder: Path) -> Iterator[Path | None]:
-    """The files of a revision, for as long as they are needed; ``None`` for no revision."""
+    """Yield a temporary checkout of a revision; ``None`` for no revision."""
     if revision is None:
         yield None
         return
@@ -46,11 +47,11 @@ def tree_of(revision: str | None, folder: Path) -> Iterator[Path | None]:
 
 
 class Bench:
-    """Measures in processes of their own.
+    """Run measurements in separate processes.
 
     Args:
-        folder: Where databases of SQLite go.
-        server: Has those of PostgreSQL.
+        folder: The folder for SQLite databases.
+        server: The server for PostgreSQL databases.
     """
 
     def __init__(self, folder: Path, server: PostgreSQL) -> None:
@@ -59,7 +60,7 @@ class Bench:
         self._number = 0
 
     def measure(self, tree: Path, database: str, what: str, count: int) -> Found:
-        """One measurement by the scheduler of a tree."""
+        """Run a measurement with the scheduler of a tree."""
         self._number += 1
         if database == "sqlite":
             url, postmaster = f"sqlite:///{self._folder / f'{self._number}.db'}", 0
@@ -84,7 +85,7 @@ def _probed(tree: Path, what: str, url: str, count: int, postmaster: int) -> Fou
 def compare(
     bench: Bench, database: str, sides: Sequence[tuple[str, Path, str]], count: int, rounds: int
 ) -> None:
-    """Measure all sides in turn, and print their medians and the ratios of the last to each other one."""
+    """Measure all sides in turn; print their medians and the ratio of the last side to each other side."""
     found: dict[str, list[Found]] = {name: [] for name, _, _ in sides}
     for number in range(rounds):
         for name, tree, what in sides if number % 2 else sides[::-1]:
@@ -114,7 +115,7 @@ def _shown(each: Sequence[Found]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure what is asked for."""
+    """Run the requested measurements."""
     parser = argparse.ArgumentParser(prog="tests/benchmarks/ties.py", description=__doc__)
     parser.add_argument("what", nargs="*", choices=[*COUNTS, []], help="default: all")
     parser.add_argument("--before", metavar="REVISION", help="a revision to compare with")
@@ -125,7 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
     databases = {"both": ["sqlite", "postgresql"]}.get(options.database, [options.database])
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        folder.chmod(0o755)  # the server may be another user's
+        folder.chmod(0o755)  # the server may run as another user
         server = PostgreSQL(folder)
         try:
             with tree_of(options.before, folder) as before:

@@ -1,4 +1,4 @@
-"""The job of which one run of a key goes at a time; the release before the limits cannot import it."""
+"""Job with a limit of one concurrent run per key; releases before limits cannot import this module."""
 
 # ruff: noqa: ARG002 - arguments that runs have, and this job does nothing with
 
@@ -10,8 +10,8 @@ from ties_plain import begun
 
 @job(limit={"key": "key", "running": 1})
 class KeyedJob:
-    """One run of a key at a time."""
+    """Run once per key at a time."""
 
     async def execute(self, ctx: JobContext, number: int, key: int) -> None:
-        """Say that it began."""
+        """Record the start."""
         begun.append(time.perf_counter())

@@ -1,4 +1,4 @@
-"""The job without a limit, and when its runs began."""
+"""Job without a limit, and the start times of its runs."""
 
 # ruff: noqa: ARG002 - arguments that runs have, and this job does nothing with
 
@@ -11,8 +11,8 @@ begun: list[float] = []
 
 @job()
 class PlainJob:
-    """Without a limit."""
+    """Run without a limit."""
 
     async def execute(self, ctx: JobContext, number: int) -> None:
-        """Say that it began."""
+        """Record the start."""
         begun.append(time.perf_counter())

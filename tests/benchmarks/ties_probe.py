@@ -1,7 +1,8 @@
-"""One measurement, in a process of its own, by whichever release of the scheduler its path has; what it measured is printed as JSON.
+"""Measure once in this process, with the scheduler on its path, and print the result as JSON.
 
-``ties_probe.py batch|many|plain|keyed|crowded URL COUNT POSTMASTER``: create COUNT runs as a batch, or at once; or do COUNT runs that wait, without a limit,
-or of 1,000 keys with one run at a time, in turn or all of a key after each other. POSTMASTER is the process whose children are the server's, 0 for none.
+``ties_probe.py batch|many|plain|keyed|crowded URL COUNT POSTMASTER``: create COUNT runs as a batch or in one call; or execute COUNT
+waiting runs without a limit, or with 1,000 keys at one run a time, with keys alternating or each key's runs together. POSTMASTER is the
+process whose children serve the database, 0 for none.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ configure(
 
 @dataclass
 class Spent:
-    """What is used from its making on.
+    """Resource use since the construction.
 
     Args:
         postmaster: The server's first process; 0 for none.
@@ -44,12 +45,12 @@ class Spent:
         children = psutil.Process(self.postmaster).children() if self.postmaster else []
         server = {}
         for one in children:
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            with contextlib.suppress(psutil.NoSuchProcess):  # the process has just ended
                 server[one.pid] = sum(one.cpu_times()[:2])
         return time.perf_counter(), time.process_time(), server
 
     def so_far(self) -> dict[str, float]:
-        """Seconds of the clock, of this process's processor, and of the server's."""
+        """Return the elapsed seconds, and the processor seconds of this process and of the server."""
         (since, cpu, server), (now, cpu_now, server_now) = self._before, self._now()
         of_server = sum(value - server.get(pid, 0) for pid, value in server_now.items())
         return {"seconds": now - since, "own": cpu_now - cpu, "server": of_server}
@@ -60,7 +61,7 @@ async def _created(
 ) -> dict[str, float]:
     await scheduler.start(work=False, schedule=False)
     given = [{"number": number} for number in range(count)]
-    await scheduler.enqueue_many("Plain", given[:10])  # all is imported and connected
+    await scheduler.enqueue_many("Plain", given[:10])  # warms up imports and connections
     spent = Spent(postmaster)
     if what == "many":
         await scheduler.enqueue_many("Plain", given)
@@ -91,7 +92,7 @@ async def _done(scheduler: Scheduler, what: str, count: int, postmaster: int) ->
 
 
 async def _analyze(scheduler: Scheduler) -> None:
-    """A new table has no statistics, and its plans are bad."""
+    """Analyse the tables: a new table has no statistics, and its plans are bad."""
     url = sa.make_url(scheduler.settings.database_url)
     if url.get_backend_name() == "postgresql":
         engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
@@ -109,7 +110,7 @@ async def _until_all_are_over(scheduler: Scheduler) -> None:
 
 
 async def main(what: str, url: str, count: int, postmaster: int) -> None:
-    """Measure, and say what was measured."""
+    """Measure and print the result."""
     migrate(url)
     settings = Settings(_env_file=None, database_url=url, migrate_on_start=False)
     package = "ties_keyed" if what in KEYED else "ties_plain"

@@ -1,4 +1,4 @@
-"""A past for the example project: what its jobs did lately, as rows of its database."""
+"""History of the example project: recent runs of its jobs, as rows of its database."""
 
 import random
 import sqlite3
@@ -24,7 +24,7 @@ acme_jobs.ledger.{_ERROR}
 
 @dataclass(frozen=True)
 class Past:
-    """One run that is over, or goes on (when it took nothing)."""
+    """A past run; without ``took`` the run is still active."""
 
     job: str
     at: datetime
@@ -38,12 +38,13 @@ class Past:
 
 
 def write(database: Path, now: datetime) -> None:
-    """Write the past of a day, and of a month for jobs that are rare, up to `now`."""
+    """Write the runs of a day up to `now`, and of a month for rare jobs."""
     with closing(sqlite3.connect(database)) as connection, connection:
         for run in sorted(_finished(now), key=lambda run: run.at):
             insert(connection, run)
         long_ago = _text(now - timedelta(days=40))
-        connection.execute("UPDATE c_JobAudit SET At = ?", (long_ago,))  # users were made then
+        # the users were created long ago
+        connection.execute("UPDATE c_JobAudit SET At = ?", (long_ago,))
         for minutes, actor, action, job, detail in (
             (410, "Manual (noa)", "pause", "StockSync", "the warehouse moves its server"),
             (236, "Manual (noa)", "resume", "StockSync", None),
@@ -57,7 +58,7 @@ def write(database: Path, now: datetime) -> None:
 
 
 def write_present(database: Path, now: datetime) -> None:
-    """Write a second server and what it does at this moment; it counts as lost after twenty seconds."""
+    """Write a second server and its current run; the server counts as lost after twenty seconds."""
     going_on = Past(
         "RecalculatePrices", now - timedelta(minutes=3, seconds=12), None, by="Manual (dana)",
         kind="Manual", state="running",
@@ -127,7 +128,7 @@ def _nightly(day: datetime, short: timedelta, long: timedelta, number: int) -> I
 
 
 def insert(connection: sqlite3.Connection, run: Past) -> int:
-    """Write a run with its attempts; its id."""
+    """Insert a run with its attempts; return the run id."""
     end = None if run.took is None else _text(run.at + run.took)
     cursor = connection.execute(
         "INSERT INTO c_JobRun (JobName, JobType, State, Queue, Priority, ArgumentsJson, ScheduledFor, DueAt, CreatedAt,"
@@ -155,7 +156,7 @@ def _insert_attempt(connection: sqlite3.Connection, run: Past, run_id: int, atte
 
 
 def write_failure(database: Path, now: datetime) -> None:
-    """Write the one thing that needs somebody: a run that failed four times."""
+    """Write the only problem of the project: a run that failed four times."""
     at = now - timedelta(minutes=48)
     failed = Past(
         "InvoiceBatch", at, timedelta(minutes=4), _ERROR, by="Manual (noa)", kind="Manual",

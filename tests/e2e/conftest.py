@@ -1,4 +1,4 @@
-"""Generated projects that really run: rendered and compiled once, copied for each test, run by the interpreter of the tests."""
+"""Generated projects that run: rendered and compiled once, copied for each test, run by the tests' interpreter."""
 
 import compileall
 import sys
@@ -15,7 +15,7 @@ from targcc_gen.sync import apply, make_plan
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A project with a job from every blueprint, of every kind, in each way to have the scheduler. Do not touch: use ``project``."""
+    """Render a read-only project with every blueprint and job type, for each way of installing the scheduler. Tests use ``project``."""
     text = (DATA / "every-blueprint.yaml").read_text(encoding="utf-8")
     roots = {way: tmp_path_factory.mktemp(way) / "shop-jobs" for way in WAYS}
     for way, root in roots.items():
@@ -27,7 +27,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def project(rendered: dict[str, Path], tmp_path: Path) -> DemoProject:
-    """The test's own copy of that project, with the source of the scheduler in it."""
+    """Copy the project with vendored scheduler source for this test."""
     return copied(rendered["vendored"], tmp_path)
 
 
@@ -35,7 +35,7 @@ def project(rendered: dict[str, Path], tmp_path: Path) -> DemoProject:
 def either(
     rendered: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest
 ) -> DemoProject:
-    """The test's own copy of that project, in each way."""
+    """Copy the project for this test, for each way of installing the scheduler."""
     return copied(rendered[request.param], tmp_path)
 
 

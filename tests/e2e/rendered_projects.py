@@ -1,4 +1,4 @@
-"""Running a generated project from a test."""
+"""Helpers to run a generated project."""
 
 import subprocess
 import time
@@ -14,13 +14,13 @@ WAYS = ("vendored", "package")
 MOSTLY_VENDORED = pytest.mark.parametrize(
     "either", ["vendored", pytest.param("package", marks=pytest.mark.soak)], indirect=True
 )
-"""For long tests that hardly differ between the ways: the second one is for CI."""
+"""For long tests with hardly any difference between the ways: only CI runs the second way."""
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "e2e"
 
 
 def run(project: DemoProject, *command: str | Path, **more: str) -> subprocess.CompletedProcess:
-    """Run a command in the project's folder; words with which it starts are the interpreter's modules."""
+    """Run a Python module by its name in the project's folder, with arguments."""
     return subprocess.run(
         [str(project.python), "-m", *map(str, command)],
         cwd=project.root,
@@ -33,7 +33,7 @@ def run(project: DemoProject, *command: str | Path, **more: str) -> subprocess.C
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) -> object:
-    """What ``condition`` gives once that is true; fails when it takes too long."""
+    """Wait until ``condition`` returns a true value and return the value; fail after a timeout."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) ->
 
 @contextmanager
 def running(project: DemoProject, *command: str) -> Iterator[subprocess.Popen[str]]:
-    """A `targcc` that goes on until the block ends; what it prints is added to ``processes.log``."""
+    """Run `targcc` until the block ends; its output is appended to ``processes.log``."""
     with (project.root / "processes.log").open("a", encoding="utf-8") as output:
         process = subprocess.Popen(
             project.command(*command),
@@ -61,7 +61,7 @@ def running(project: DemoProject, *command: str) -> Iterator[subprocess.Popen[st
 
 @contextmanager
 def served(project: DemoProject) -> Iterator[tuple[int, Path]]:
-    """The project's server, ready; its port, and the file with what it prints."""
+    """Run the project's server; yield its port and its log file once ready."""
     port, output = demo.free_port(), project.root / "serve.log"
     with (
         output.open("w", encoding="utf-8") as file,

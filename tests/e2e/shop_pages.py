@@ -1,4 +1,4 @@
-"""The example project as pages: a clock that stands still, a seeded past, and the address of each page that the router has."""
+"""Pages of the example project: a fixed clock, a seeded history, and the URL of each page of the router."""
 
 import asyncio
 import contextlib
@@ -22,10 +22,10 @@ from targcc_gen.spec import load_spec
 from targcc_gen.sync import apply, make_plan
 from targcc_scheduler import Scheduler, Settings, create_app, migrate
 from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.core.identity import Role
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.features.accounts import sessions, users
 from targcc_scheduler.features.accounts.providers import session_cookie
-from targcc_scheduler.features.accounts.roles import Role
 from targcc_scheduler.kernel import statistics
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.runs.values import HISTORY_SHARD, Ending
@@ -42,7 +42,7 @@ PARAMETERS = {
     "flow_id": "1",
     "batch_id": "2",
 }
-"""What stands for a part of an address, besides what the database says."""
+"""Values of URL parameters, besides values from the database."""
 QUERIES = {
     "/jobs/{name}/backfill": "since=2026-03-14T00:00&until=2026-03-16T00:00",
     "/jobs/{name}/override": "schedule=30+18+*+*+SUN-THU&retries=5&reason=The+ledger+is+slow",
@@ -51,15 +51,15 @@ QUERIES = {
     "/login": "next=",
     "/timeline": "since=2026-03-17T06:00&hours=6",
 }
-"""What a page is asked for where it shows little without."""
+"""Query strings for pages that show little without one."""
 EXTRA = {
     "/runs/999999": "problem",
     f"/jobs/{LONG}": "",
     "/jobs/DailySalesReport": "",
     "/batches?state=succeeded": "",
-    "/calendar?view=day&day=2026-03-27": "",  # the clock changes
+    "/calendar?view=day&day=2026-03-27": "",  # the day of a clock change
 }
-"""Addresses of a route that shows something else; those with a name have a picture, too."""
+"""Further URLs of a route with other content; named URLs have a picture too."""
 
 
 OF_INVOICES = 'cron: "0 18 * * SUN-THU"'
@@ -97,7 +97,7 @@ async def count_rows() -> None: ...
 @job(after=[check_backup], description="Brings the backup to another building")
 async def archive_backup() -> None: ...
 """
-"""Jobs that follow those of the example."""
+"""Jobs that follow the jobs of the example."""
 FOLLOWED = (
     ("SendInvoices", "InvoiceBatch", "failed", "cancelled"),
     ("CloseTheDay", "SendInvoices", "cancelled", "cancelled"),
@@ -105,19 +105,19 @@ FOLLOWED = (
     ("CheckBackup", "NightlyBackup", "succeeded", "running"),
     ("ArchiveBackup", "CheckBackup", None, "awaiting"),
 )
-"""Which job's newest run waited for which, how that ended, and the state of the one that waited."""
+"""Dependencies of the newest runs: parent job, its outcome, and the state of the dependent."""
 CLEANED = (
     ("CompactTables", NOW - timedelta(minutes=19), timedelta(minutes=11)),
     ("CountRows", NOW - timedelta(minutes=8), timedelta(minutes=5)),
 )
-"""What ran after the clean-up, one after the other: job, when, and how long."""
+"""Runs in sequence after the clean-up: job, time, and duration."""
 BATCHES = (
     ("month end", "running", None, 1_204, 361, 3),
     ("reminders", "running", 2, 40, 12, 0),
     ("prices of spring", "succeeded", None, 208, 0, 0),
     ("letters", "failed", None, 96, 0, 4),
 )
-"""Batches: name, state, in which, and how many members they have, that are not over, that failed."""
+"""Batches: name, state, parent, and the numbers of total, pending and failed members."""
 STEPS = {
     "import": ("ImportOrders", (), "succeeded", ""),
     "load": ("LoadFile", ("import",), "running", ""),
@@ -125,7 +125,7 @@ STEPS = {
     "report": ("MonthReport", ("load",), "waiting", ""),
     "sorry": ("TellSomebody", ("report", "load"), "waiting", ""),
 }
-"""The steps of a flow under way: job, steps before, state, why."""
+"""Steps of a running flow: job, preceding steps, state, reason."""
 WRITTEN: dict[str, dict[str, Any]] = {
     "c_JobLimit": {
         "LimitKey": "InvoiceBatch",
@@ -209,11 +209,11 @@ WRITTEN: dict[str, dict[str, Any]] = {
         "Tries": 0,
     },
 }
-"""A row of each table that pages show, besides those of the example's history."""
+"""A row for each table shown on pages, besides the example's history."""
 
 
 def _tie(db: sqlite3.Connection) -> None:
-    """Write what hangs together: batches with runs, and runs that wait for others."""
+    """Write batches with runs, and runs that wait for others."""
     for name, state, parent, *members in BATCHES:
         db.execute(
             "INSERT INTO c_JobBatch (Name, Kind, State, CreatedBy, CreatedAt, ParentId, Total, Pending, Failed)"
@@ -233,7 +233,7 @@ def _tie(db: sqlite3.Connection) -> None:
 
 
 def _clean(db: sqlite3.Connection) -> None:
-    """Write what followed the clean-up."""
+    """Write the runs that followed the clean-up."""
     [(run_id,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = 'MonthlyCleanup'")
     for job, at, took in CLEANED:
         run_id, before = acme_history.insert(db, acme_history.Past(job, at, took)), run_id
@@ -269,7 +269,7 @@ def _link(db: sqlite3.Connection, child: int, kind: str, parent: int, ended: str
 
 
 class Shop:
-    """The site, and a person who is signed in."""
+    """The site, and a signed-in person."""
 
     def __init__(self, base: str, database: Path, secret: str) -> None:
         self.base = base
@@ -281,7 +281,7 @@ class Shop:
             return db.execute(sql, values).fetchall()
 
     def addresses(self) -> dict[str, str]:
-        """The address of each page, by the name of its picture; nameless ones by themselves."""
+        """Map the name of each page's picture to its URL; pages without a picture map their URL to itself."""
         known = PARAMETERS | {
             "cause": self.rows("SELECT Cause FROM c_JobFailure")[0][0],
             "run_id": str(
@@ -300,7 +300,7 @@ class Shop:
 
 @contextlib.contextmanager
 def shop(root: Path) -> Iterator[Shop]:
-    """The example project, served by this process."""
+    """Serve the example project in this process."""
     example = (ROOT / "examples" / "acme" / "targcc.yaml").read_text("utf-8")
     example = example.replace(
         OF_INVOICES,
@@ -344,7 +344,7 @@ def shop(root: Path) -> Iterator[Shop]:
 
 
 def _seed(scheduler: Scheduler, database: Path) -> str:
-    """Write the past, and sign dana in; the secret of her session."""
+    """Write the history and sign dana in; return the secret of her session."""
     acme_history.write(database, NOW)
     acme_history.write_failure(database, NOW)
     acme_history.write_present(database, NOW)
@@ -389,7 +389,7 @@ def _seed(scheduler: Scheduler, database: Path) -> str:
 
 
 def make_hostile(shop: Shop) -> None:
-    """Runs whose texts are as long, and as right to left, as texts get."""
+    """Write runs with very long and right-to-left texts."""
     error = f"Error: {'x' * 300}"
     for job in (LONG, HEBREW):
         why = fingerprint_of(job, error)

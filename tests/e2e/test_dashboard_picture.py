@@ -1,4 +1,4 @@
-"""The dashboard of the example project, as a browser shows it; the picture in the README is made here.
+"""Screenshot of the example project's dashboard for the README.
 
 `TARGCC_UPDATE_PICTURES=1 pytest -n0 -m soak tests/e2e/test_dashboard_picture.py` writes docs/dashboard.png and docs/dashboard-phone.png.
 """
@@ -45,7 +45,7 @@ TEXTS = (
 
 @dataclass(frozen=True)
 class Shop:
-    """The example project, served, with its past."""
+    """The served example project with its history."""
 
     base: str
     project: DemoProject
@@ -71,7 +71,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 @pytest.fixture(scope="module")
 def browser(shop: Shop) -> Iterator[webdriver.Chrome]:
-    """A browser in which dana has signed in."""
+    """A browser with dana signed in."""
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--lang=en-GB"):
         options.add_argument(argument)
@@ -99,7 +99,7 @@ def page_width(browser: webdriver.Chrome) -> int:
 
 
 def keep(browser: webdriver.Chrome, name: str) -> None:
-    """Write the picture into docs, if the pictures are to be made anew."""
+    """Write the picture into docs if pictures are to be updated."""
     if "TARGCC_UPDATE_PICTURES" in os.environ:
         shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
         (ROOT / "docs" / name).write_bytes(base64.b64decode(shot["data"]))

@@ -1,4 +1,4 @@
-"""The README's first command."""
+"""The first command of the README."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ def demo(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,  # ctrl-C on a terminal goes to the whole group
+        start_new_session=True,  # Ctrl-C on a terminal signals the whole process group
     )
     try:
         yield process
@@ -46,7 +46,7 @@ def read_until(process: subprocess.Popen[str], pattern: str, seconds: float = 60
     raise AssertionError(f"{pattern!r} did not come:\n{seen}")
 
 
-# An installed wheel's demo has the package in the quick tests, too.
+# The demo of an installed wheel covers the package in the quick tests too.
 PACKAGE = pytest.param(("--scheduler", "package"), marks=pytest.mark.soak)
 
 
@@ -63,7 +63,7 @@ def test_demo_check_runs_a_job_over_rest_and_stops(more: tuple[str, ...], tmp_pa
     assert done.returncode == 0, done.stderr
     assert (
         "own .venv" not in done.stdout
-    )  # the interpreter of the tests has all that both ways require
+    )  # the tests' interpreter has the requirements of both ways
     assert re.search(r"Heartbeat, run \d+: succeeded", done.stdout)
     assert list(tmp_path.iterdir()) == []
 

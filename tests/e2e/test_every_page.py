@@ -1,7 +1,7 @@
-"""Every page that the router has, in Chromium: in both languages and themes, on a desk and on a phone.
+"""Every page of the router in Chromium: both languages, both themes, desktop and phone.
 
-axe finds nothing, nothing is wider than the screen, and in Hebrew no text is left in English that is not somebody's own.
-`TARGCC_UPDATE_PICTURES=1 uv run --with pillow pytest -n 0 -m soak tests/e2e/test_every_page.py` makes the pictures in docs/pictures anew.
+axe reports nothing, nothing is wider than the screen, and Hebrew pages have no English text except texts of users.
+`TARGCC_UPDATE_PICTURES=1 uv run --with pillow pytest -n 0 -m soak tests/e2e/test_every_page.py` updates the pictures in docs/pictures.
 """
 
 import base64
@@ -41,17 +41,17 @@ for (let node = walker.nextNode(); node; node = walker.nextNode()) {
 return found;
 """
 SAME_IN_HEBREW = r"\b(API|CPU|CSV|GET|JSON|MiB|REST|Slack|Teams|UTC|cron|c_Job|c_LoggedJob|misfire|openapi\.json|overlap|webhooks?)\b"
-"""Names that Hebrew says in Latin letters."""
+"""Names written in Latin letters in Hebrew."""
 LOOKS = {
     "en": ((DESK, "light"), (PHONE, "dark")),
     "he": ((PHONE, "light"),),
 }
-"""At what axe looks, in each language: both widths, both themes."""
+"""Combinations that axe checks, by language: both widths, both themes."""
 LINES_IN_CARDS = """
 const cells = [...document.querySelectorAll(".cards td")];
 return cells.filter(one => parseFloat(getComputedStyle(one).borderTopWidth)).length;
 """
-"""How many cells have a line above them where a table is shown as cards."""
+"""Count the cells with a line above them in tables shown as cards."""
 STAND_STILL = f"Date.now = () => {int(NOW.timestamp() * 1000)}"
 
 
@@ -63,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 @pytest.fixture(scope="module")
 def browser(site: Shop) -> Iterator[webdriver.Chrome]:
-    """A browser in which dana is signed in."""
+    """A browser with dana signed in."""
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--lang=en-GB"):
         options.add_argument(argument)
@@ -80,7 +80,7 @@ def speak(browser: webdriver.Chrome, language: str) -> None:
 
 
 def look(browser: webdriver.Chrome, width: int, theme: str, height: int = 900) -> None:
-    """A screen of so many CSS pixels, in a theme."""
+    """Set the screen width in CSS pixels, and the theme."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     feature = {"name": "prefers-color-scheme", "value": theme}
@@ -92,7 +92,7 @@ def wait(browser: webdriver.Chrome, condition: Any) -> Any:
 
 
 def test_pictures_of_every_page(browser: webdriver.Chrome, site: Shop):
-    """Makes them, when it is told to; that each page has one is for another test to say."""
+    """Update the pictures on request; another test checks that each page has a picture."""
     shots = [(name, DESK, "light", "en") for name in site.addresses() if "/" not in name]
     shots += [("overview", PHONE, "dark", "en"), ("overview", DESK, "light", "he")]
     shots += [("jobs-name", PHONE, "light", "he"), ("runs-run_id", DESK, "dark", "en")]
@@ -110,7 +110,7 @@ def test_pictures_of_every_page(browser: webdriver.Chrome, site: Shop):
 
 
 def _keep(name: str, shot: bytes) -> None:
-    """Write a picture with 64 colours: that is enough for pages, and a third of the bytes."""
+    """Write a picture with 64 colours: enough for pages, at a third of the bytes."""
     from PIL import Image  # type: ignore[import-not-found]  # only to make them anew
 
     PICTURES.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A project as it comes out: clean, with passing tests, and every job in it runs."""
+"""A freshly rendered project: clean, with passing tests, and every job in the project runs."""
 
 import html
 import os
@@ -31,17 +31,17 @@ SUCCEED = {
     "NightlyBackup": "backups",
     "DiskAlert": "of the disk is free",
 }
-"""What these say when they are run as they come."""
+"""Messages of jobs that succeed unchanged."""
 
 FAIL = {
     "StockSync": "Set STOCK_SYNC_URL",
     "OldPort": "not yet ported",
 }
-"""These need to be told something first, and say what."""
+"""Messages of jobs that need configuration first."""
 
 
 class InstalledProject(DemoProject):
-    """A project that is installed: nothing of it is on the path, and its folder is only where it runs."""
+    """Installed project: not on the import path, and its folder is only the working directory."""
 
     def environment(self) -> dict[str, str]:
         return {key: value for key, value in super().environment().items() if key != "PYTHONPATH"}
@@ -54,7 +54,7 @@ def text_of(project: DemoProject, *command: str) -> str:
 
 
 def add_examples_of_the_guide(project: DemoProject) -> list[str]:
-    """Write each file that the job guide shows to where it says it belongs."""
+    """Write each file shown in the job guide to its stated path."""
     guide = package_folder() / "docs" / "JOB_DEVELOPMENT_GUIDE.md"
     text = guide.read_text(encoding="utf-8").replace("acme_jobs", project.package)
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
@@ -62,7 +62,7 @@ def add_examples_of_the_guide(project: DemoProject) -> list[str]:
     for block in blocks:
         title, _, source = block.partition("\n")
         path = title.removeprefix("# ")
-        if path == "alembic/env.py":  # the tests of the migrations write it
+        if path == "alembic/env.py":  # written by the migration tests
             continue
         assert re.fullmatch(
             r"(src|tests)/[\w/]+\.py", path
@@ -96,7 +96,7 @@ def test_it_is_clean_by_its_own_rules(either: DemoProject):
     assert run_black.returncode == 0, run_black.stderr
 
 
-@pytest.mark.soak  # mypy reads the whole scheduler, and what it imports
+@pytest.mark.soak  # mypy checks the whole scheduler and its imports
 def test_it_is_strictly_typed_and_so_is_every_example_of_the_guide(either: DemoProject):
     examples = add_examples_of_the_guide(either)
 
@@ -122,7 +122,7 @@ def token_of(project: DemoProject) -> str:
 
 
 def finished(port: int, token: str, name: str, arguments: dict[str, object] | None = None) -> dict:
-    """Run a job through the API; the run, once its first attempt is over."""
+    """Run a job through the API; return the run after its first attempt."""
     base = f"http://127.0.0.1:{port}/jobs/api"
     started = demo.call(f"{base}/jobs/{name}/trigger", token, {"arguments": arguments or {}})
 
@@ -210,7 +210,7 @@ def test_the_procedures_and_backups_of_a_project_work_on_postgresql(
 def test_what_compose_starts_works_together(
     either: DemoProject, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """The commands of compose.yaml, on PostgreSQL: migrate, then a web process that does no jobs, and two workers."""
+    """Run the commands of compose.yaml on PostgreSQL: migrate, a web process without jobs, and two workers."""
     services = yaml.safe_load((either.root / "compose.yaml").read_text(encoding="utf-8"))[
         "services"
     ]
@@ -239,7 +239,7 @@ def test_what_compose_starts_works_together(
 
 
 def words(*command: str | Path, cwd: Path) -> str:
-    """What a program prints; it must succeed."""
+    """Run a program, which must succeed; return its output."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
         list(map(str, command)),
@@ -255,7 +255,7 @@ def words(*command: str | Path, cwd: Path) -> str:
 
 
 def signed_in(port: int, output: Path) -> httpx.Client:
-    """A browser that opened the one-time link which the server printed."""
+    """Open the one-time link that the server printed; return the signed-in client."""
     pattern = re.compile(r"http://127\.0\.0\.1:\d+/jobs/login\?token=\S+")
     link = wait_for(lambda: pattern.search(output.read_text(encoding="utf-8")), "it prints a link")
     assert isinstance(link, re.Match)
@@ -271,7 +271,7 @@ def signed_in(port: int, output: Path) -> httpx.Client:
 
 
 def linked(browser: httpx.Client) -> dict[str, int]:
-    """Each page, style and script that the dashboard's first page names, with the status of its answer."""
+    """Return each page, style and script linked from the dashboard's first page, with the response status."""
     page = browser.get("/jobs").text
     links = map(html.unescape, re.findall(r'(?:href|src)="(/[^"#]*)"', page))
     return {link: browser.get(link).status_code for link in sorted(set(links))}
@@ -279,7 +279,7 @@ def linked(browser: httpx.Client) -> dict[str, int]:
 
 @pytest.mark.parametrize("way", ["vendored", pytest.param("package", marks=pytest.mark.soak)])
 def test_from_nothing_to_a_row_in_the_history(way: str, tmp_path: Path):
-    """The whole road, with what a newcomer has: render, install, migrate, serve, sign in, run, look, test."""
+    """Follow all steps of a newcomer: render, install, migrate, serve, sign in, run, look, test."""
     text = (DATA / "every-blueprint.yaml").read_text(encoding="utf-8")
     (tmp_path / "targcc.yaml").write_text(set_scheduler(text, way), encoding="utf-8")
     generator = shutil.which("targcc-gen", path=str(Path(sys.executable).parent))

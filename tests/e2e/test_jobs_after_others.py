@@ -1,4 +1,4 @@
-"""A spec whose jobs come after others, are unique and expire: rendered, started, edited."""
+"""A spec whose jobs follow others, are unique and expire: rendered, started, edited."""
 
 import sys
 from pathlib import Path
@@ -34,7 +34,7 @@ def targcc_gen(project: DemoProject, *arguments: str) -> tuple[int, str]:
 
 
 def body(project: DemoProject, name: str, text: str) -> Path:
-    """Write what a job does."""
+    """Write the body of a job."""
     path = project.root / "src" / "shop_jobs" / "jobs" / f"{name}.py"
     source = path.read_text(encoding="utf-8")
     assert "return JobResult.success()" in source

@@ -1,4 +1,4 @@
-"""A generated project survives what happens to processes, in both ways to have the scheduler."""
+"""A generated project survives killed processes, for both ways of installing the scheduler."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What a project's CI workflow and its image install: what the lock names and nothing else, each checked by its hash."""
+"""CI workflow and image of a project install exactly the locked packages, each checked by its hash."""
 
 import os
 import re
@@ -20,7 +20,7 @@ pytestmark = [
 
 LOCK = "requirements.lock"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-"""As setup-uv gives it: no path, which would lead out of the project's environment."""
+"""Version as from setup-uv; a path would lead out of the project's environment."""
 
 
 def rendered(folder: Path, way: str) -> Path:
@@ -42,7 +42,7 @@ def run(root: Path, command: str, **variables: str) -> subprocess.CompletedProce
 
 
 def install(root: Path) -> str:
-    """Run the steps before the first tool; what the one that failed said, or nothing."""
+    """Run the steps before the first tool; return the output of the failed step, or an empty text."""
     text = (root / ".github/workflows/ci.yml").read_text(encoding="utf-8")
     job = yaml.safe_load(text)["jobs"]["check"]
     for step in (one for one in job["steps"] if "run" in one):
@@ -55,7 +55,7 @@ def install(root: Path) -> str:
 
 
 def installed(root: Path) -> set[str]:
-    """What came from an index; the scheduler and the project are named by their files."""
+    """Return the packages installed from an index; scheduler and project are installed from files."""
     return set(re.findall(r"^[\w.-]+==\S+", run(root, "uv pip freeze").stdout, re.MULTILINE))
 
 
@@ -85,7 +85,7 @@ def test_another_file_than_the_one_that_was_locked_is_refused(tmp_path):
 
 
 def built(root: Path) -> str:
-    """Run the lines of the Dockerfile that install the dependencies; what they said if they failed, or nothing."""
+    """Run the Dockerfile lines that install the dependencies; return the output on failure, or an empty text."""
     dockerfile = (root / "Dockerfile").read_text(encoding="utf-8")
     (command,) = re.findall(r"uv pip install -r (?:.*\\\n)+.*", dockerfile)
     done = run(root, f"uv venv --clear; {command}")

@@ -1,4 +1,4 @@
-"""The lower bounds that we declare are true: everything works with the oldest versions that they admit."""
+"""Everything works with the oldest versions that the declared lower bounds allow."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def run(*command: str | Path, cwd: Path) -> None:
 
 
 def oldest(folder: Path, *requirements: str | Path) -> Path:
-    """The folder with the programs of an environment with the oldest versions."""
+    """Return the programs folder of an environment with the oldest versions."""
     run("uv", "venv", "--quiet", "--python", sys.executable, folder / "env", cwd=folder)
     programs = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin")
     python = ("--python", programs / "python")
@@ -67,7 +67,7 @@ def test_the_generator_and_the_scheduler(tmp_path):
     run(programs / "targcc-gen", "demo", "--check", cwd=tmp_path)
     smoke = ("-q", "-n", "2", "-p", "no:cacheprovider", *SMOKE)
     smoke += ("--ignore", "tests/generator/readers/test_reader_database.py")
-    # PostgreSQL and the double of SQL Server come as wheels that only the tests of this repository ask for.
+    # PostgreSQL and the fake SQL Server are wheels that only the tests of this repository require.
     run(programs / "python", "-m", "pytest", *smoke, "-k", "not postgresql", cwd=ROOT)
 
 

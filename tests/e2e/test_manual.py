@@ -1,4 +1,4 @@
-"""The manual as a site: it is built without a warning, and a reader's browser asks nothing of another host."""
+"""The manual's site builds without a warning, and a reader's browser requests nothing from another host."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What only a real SQL Server can show. ``docs/sql-server.md`` says how to run it; ``TARGCC_TEST_SQLSERVER_URL`` names one."""
+"""Tests that need a real SQL Server. ``docs/sql-server.md`` says how to run one; ``TARGCC_TEST_SQLSERVER_URL`` names it."""
 
 import contextlib
 import os

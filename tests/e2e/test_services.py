@@ -1,4 +1,4 @@
-"""What jobs may ask for works against real databases, SQLite and PostgreSQL."""
+"""Services that jobs may request, on real databases: SQLite and PostgreSQL."""
 
 from shutil import copy
 

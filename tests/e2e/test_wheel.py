@@ -1,4 +1,4 @@
-"""The two wheels, installed with no repository beside them, behave like the checkout."""
+"""Both wheels, installed without the repository, behave like the checkout."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """What a release consists of: the generator and the scheduler."""
+    """Build the wheels of a release: the generator and the scheduler."""
     folder = tmp_path_factory.mktemp("wheels")
     uv = shutil.which("uv")
     assert uv is not None, "uv runs these tests, so it is there"
@@ -54,7 +54,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def wheel_program(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`targcc-gen` installed from the built wheels, far from the repository."""
+    """Install `targcc-gen` from the built wheels, outside the repository."""
     folder = tmp_path_factory.mktemp("installed")
     uv = shutil.which("uv")
     assert uv is not None

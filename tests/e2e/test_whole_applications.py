@@ -1,4 +1,4 @@
-"""Small whole applications: their own tests pass, are patched, pass again, run a job beside their routes, and are as they were after undo."""
+"""Small whole applications: their tests pass before and after the patch, jobs run beside their routes, and undo restores every file."""
 
 import re
 import shutil
@@ -21,13 +21,13 @@ def copied(name: str, root: Path) -> Path:
 
 
 def go_on(name: str, root: Path) -> None:
-    """What its people write next, now that they have a scheduler."""
+    """Add the code that the application's developers write after the patch."""
     ignored = shutil.ignore_patterns(*MADE)
     shutil.copytree(APPLICATIONS / "next" / name, root, ignore=ignored, dirs_exist_ok=True)
 
 
 def own_tests(root: Path) -> str:
-    """The application's own suite, in a process that knows nothing of ours."""
+    """Run the application's own tests in a process without anything from this repository."""
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
     return served.run(root, *words, "--rootdir", str(root), "tests")
 
@@ -68,7 +68,8 @@ def test_its_own_tests_pass_before_and_after(name, words, tmp_path):
     assert passed.split(" in ")[0] == own_tests(root).split(" in ")[0]
     new = contents(root).keys() - before.keys()
     assert len(new) <= 12
-    assert not [path for path in root.rglob("*.db") if path.name not in MADE]  # nothing of ours ran
+    # the scheduler did not run
+    assert not [path for path in root.rglob("*.db") if path.name not in MADE]
 
     patch(root, "--undo")
     assert contents(root) == before
@@ -78,7 +79,7 @@ def test_its_own_tests_pass_before_and_after(name, words, tmp_path):
 @pytest.mark.soak
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run there")
 def test_of_four_web_processes_all_enqueue_and_one_worker_schedules(tmp_path):
-    """The server that its Procfile names, really started."""
+    """Start the server that the application's Procfile names."""
     root = copied("desk", tmp_path / "desk")
     patch(root, "--require-verified")
     go_on("desk", root)
@@ -116,7 +117,7 @@ def test_of_four_web_processes_all_enqueue_and_one_worker_schedules(tmp_path):
 
 @pytest.mark.soak
 def test_an_application_of_django(tmp_path):
-    """Its page of help works; then it enqueues within its transactions, and a job uses its models."""
+    """The help text works; then the application enqueues within its transactions, and a job uses its models."""
     root = copied("clinic", tmp_path / "clinic")
     before = contents(root)
     assert "1 passed" in own_tests(root)

@@ -1,4 +1,4 @@
-"""What tests of several folders share."""
+"""Fixtures shared by several folders."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 
 @pytest.fixture
 def bring(tmp_path):
-    """Writes T-SQL files and brings their rows to their ends."""
+    """Return a function that writes T-SQL files and imports their rows."""
 
     def run(*scripts, project=None, zone=ZONE, **options):
         paths = []

@@ -1,4 +1,4 @@
-"""TaskManager once more, as plainly as can be: a look every minute, and one rule for each kind. Slow, and for tests only."""
+"""Reference model of TaskManager: check every minute, with one rule per schedule type. Slow, for tests only."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def add_months(moment, months):
-    """``AddMonths``."""
+    """Add months like .NET's ``AddMonths``."""
     for _ in range(months):
         year, month = (
             (moment.year + 1, 1) if moment.month == 12 else (moment.year, moment.month + 1)
@@ -22,7 +22,7 @@ def add_months(moment, months):
 
 
 def set_next_run_time(kind, w, n, last_run, now):
-    """When a row runs next, by the documented rule of its kind; a ValueError where the old runner cannot say."""
+    """Return a row's next run by the documented rule of its type; raise ValueError where the old runner fails."""
     if kind == "Annually":
         found = datetime(now.year, w.month, w.day, w.hour, w.minute)  # noqa: DTZ001
         return add_months(found, 12) if found < now else found
@@ -49,7 +49,7 @@ def set_next_run_time(kind, w, n, last_run, now):
 
 
 def looks(zone, start, end):
-    """Every minute's look at the clock, half a minute past it: the instant of the minute, and what the clock shows."""
+    """Yield every minute's check of the clock, half a minute past it: the instant of the minute, and the wall-clock time."""
     moment = start.astimezone(UTC).replace(second=0, microsecond=0)
     while moment < end:
         yield moment, (moment + MINUTE / 2).astimezone(zone).replace(tzinfo=None, fold=0)
@@ -57,9 +57,9 @@ def looks(zone, start, end):
 
 
 def naive_runs(kind, w, n, next_run, minutes):
-    """The minutes in which a row runs; its runs take no time. While its end cannot be stored, it stays in process.
+    """Yield the minutes in which a row runs; runs take no time. While the end of a run cannot be stored, the row stays in process.
 
-    ``minutes`` is what :func:`looks` yields.
+    ``minutes`` are the values of :func:`looks`.
     """
     in_process = None
     for minute, now in minutes:

@@ -1,4 +1,4 @@
-"""Whether the demo may run in the interpreter that runs the generator."""
+"""Check whether the demo can run in the generator's interpreter."""
 
 import importlib.metadata
 import sys

@@ -79,7 +79,7 @@ def test_of_the_scheduler_only_its_schedules_and_flows_are_imported():
 def test_the_reference_of_the_old_runners_knows_nothing_of_what_they_are_translated_to(
     edges,
 ):
-    """Beside what folders may import: it reads rows, and works out everything else from the old runners' rules."""
+    """Stricter than the layers: the reference reads rows and derives everything else from the old runners' rules."""
     others = {
         name
         for module, names in edges.items()

@@ -1,4 +1,4 @@
-"""Servers on this machine that take alerts: a web server and a mail server."""
+"""Local alert receivers: a web server and a mail server."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ from aiosmtpd.smtp import AuthResult
 
 
 class WebhookSink:
-    """A server that takes JSON and answers as Slack or a Teams workflow does."""
+    """Accept JSON posts and answer like Slack or a Teams workflow."""
 
     def __init__(self, status: int) -> None:
         self.bodies = []
@@ -26,7 +26,7 @@ class WebhookSink:
                 self.end_headers()
 
             def log_message(self, *_):
-                """Say nothing."""
+                """Suppress the request log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/services/T0/s3cret-hook"
@@ -40,12 +40,12 @@ class WebhookSink:
 
 
 def plain(mail):
-    """The plain text of a mail."""
+    """Return the plain-text body of a mail."""
     return mail.get_body(("plain",)).get_content().replace("\r\n", "\n")
 
 
 class Mailbox:
-    """What a mail server got."""
+    """SMTP handler that keeps every received mail."""
 
     def __init__(self) -> None:
         self.mails = []

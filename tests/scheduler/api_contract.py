@@ -1,4 +1,4 @@
-"""Whether what the API answers is what its description says, for every answer that a test gets."""
+"""Check each API response of a test against the OpenAPI description."""
 
 import json
 import re
@@ -13,7 +13,7 @@ __all__ = ["holds"]
 
 
 async def holds(answer: httpx.Response) -> None:
-    """Compare one answer of the API; others are left alone. For ``event_hooks`` of httpx."""
+    """Compare a response with its OpenAPI description; ignore responses that do not come from the API. For ``event_hooks`` of httpx."""
     said = _operation(answer.request.method, answer.request.url.path)
     if said is None:
         return

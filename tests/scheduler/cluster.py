@@ -1,4 +1,4 @@
-"""Nodes in processes of their own on one PostgreSQL database."""
+"""Nodes in separate processes on one PostgreSQL database."""
 
 import asyncio
 import os
@@ -40,25 +40,25 @@ class Node:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return the process id."""
         return self.process.pid
 
     def said(self) -> str:
-        """What it has logged."""
+        """Return the node's log."""
         return self._log.read_text()
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the process, like a power cut."""
         self.process.kill()
         self.process.wait()
 
     def terminate(self) -> None:
-        """Ask it to stop."""
+        """Send SIGTERM to the process."""
         self.process.send_signal(signal.SIGTERM)
 
 
 class Cluster:
-    """A database, the nodes on it, and what their jobs have noted."""
+    """One database, its nodes, and the evidence file that their jobs write."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
@@ -70,7 +70,7 @@ class Cluster:
         )
 
     def start(self, *words: str, **settings: object) -> Node:
-        """Start a node; see ``rig_jobs.node`` for the words."""
+        """Start a node; ``rig_jobs.node`` describes the words."""
         mine = {f"TARGCC_{name}": str(value) for name, value in {**QUICK, **settings}.items()}
         environment = {
             **os.environ,
@@ -85,12 +85,12 @@ class Cluster:
         return node
 
     async def ready(self, *nodes: Node) -> None:
-        """Wait until nodes take runs."""
+        """Wait until the nodes accept runs."""
         for node in nodes or self.nodes:
             await self.until(lambda node=node: self.noted("node", "ready", by=node), "it is ready")
 
     def noted(self, *words: object, by: Node | None = None) -> list[list[str]]:
-        """The lines of evidence that begin with these words: what follows them."""
+        """Return the words that follow ``words`` in each evidence line that starts with them."""
         if not self._evidence.exists():
             return []
         lines = [line.split() for line in self._evidence.read_text().splitlines()]
@@ -102,32 +102,32 @@ class Cluster:
         ]
 
     def open(self, gate: str = "gate") -> None:
-        """Let jobs go on that wait for the gate."""
+        """Open the gate that jobs wait for."""
         (self._folder / gate).touch()
 
     def rows(self, statement: str, **parameters: Any) -> list[Any]:
-        """What a query gives."""
+        """Return the rows of a query."""
         with self._engine.connect() as connection:
             return list(connection.execute(sa.text(statement), parameters).all())
 
     def one(self, statement: str, **parameters: Any) -> Any:
-        """The only value that a query gives."""
+        """Return the single value of a query."""
         ((value,),) = self.rows(statement, **parameters)
         return value
 
     def states(self) -> dict[str, int]:
-        """How many runs are in each state."""
+        """Return the number of runs in each state."""
         counted = self.rows("SELECT State, count(*) FROM c_JobRun GROUP BY State")
         return dict(map(tuple, counted))
 
     def holder(self, run_id: int) -> Node:
-        """The node that holds a run."""
+        """Return the node that holds a run."""
         server = self.one("SELECT ServerId FROM c_JobRun WHERE Id = :id", id=run_id)
         (node,) = [node for node in self.nodes if f":{node.pid}:" in server]
         return node
 
     async def until(self, condition: Callable[[], Any], what: str, seconds: float = 40) -> None:
-        """Wait for something; when it does not come, the nodes' logs say why."""
+        """Wait for a condition; on timeout, fail with the nodes' logs."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -136,7 +136,7 @@ class Cluster:
             await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
-        """Ask all nodes to stop, and wait."""
+        """Ask all nodes to stop and wait for their end."""
         alive = [node for node in self.nodes if node.process.poll() is None]
         for node in alive:
             node.terminate()
@@ -144,7 +144,7 @@ class Cluster:
             await self.until(lambda node=node: node.process.poll() is not None, "it stops")
 
     def close(self) -> None:
-        """End what is left."""
+        """Kill the remaining nodes."""
         for node in self.nodes:
             if node.process.poll() is None:
                 node.process.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Clusters for the tests on PostgreSQL."""
+"""Cluster fixtures for the tests on PostgreSQL."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ def cluster(migrated_postgresql_url: str, tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def empty_cluster(postgresql_url: str, tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster without nodes, whose database has no tables."""
+    """A cluster without nodes on a database without tables."""
     cluster = Cluster(postgresql_url, tmp_path)
     yield cluster
     cluster.close()
@@ -26,7 +26,7 @@ def empty_cluster(postgresql_url: str, tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 async def client(cluster: Cluster) -> AsyncIterator[Scheduler]:
-    """A scheduler that creates runs and does nothing else."""
+    """A scheduler that only creates runs."""
     settings = Settings(_env_file=None, database_url=cluster.url, migrate_on_start=False)
     scheduler = Scheduler(settings)
     await scheduler.start(work=False, schedule=False)

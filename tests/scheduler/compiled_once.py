@@ -1,4 +1,4 @@
-"""One cache of compiled statements for all engines of a kind: each test has engines of its own, which would compile everything anew."""
+"""Share one cache of compiled statements among all engines of a dialect, so that the engines of each test do not compile anew."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ _MOST = 5_000
 
 
 class _Shared(LRUCache):
-    """Asks for the kind of a dialect where SQLAlchemy asks for the dialect itself.
+    """Cache keyed by the kind of dialect, where SQLAlchemy uses the dialect object as key.
 
-    Text stays with its own engine: what columns `*` has may differ from one database to the next.
+    Textual SQL stays with its own engine: the columns behind `*` can differ between databases.
     """
 
     def get(self, key: Any, default: Any = None) -> Any:
@@ -39,10 +39,10 @@ def _of_kind(key: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def install() -> None:
-    """Let every engine use the one cache; the one that it makes for itself is nobody's."""
+    """Give every engine the shared cache and drop the engine's own cache."""
     shared = _Shared(_MOST)
 
     def ignore(_: Engine, __: LRUCache) -> None:
-        """What an engine sets when it is made."""
+        """Ignore the cache that an engine sets in its constructor."""
 
     Engine._compiled_cache = property(lambda _: shared, ignore)

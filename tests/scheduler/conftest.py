@@ -1,4 +1,4 @@
-"""What the tests of every room get, unless its own conftest says otherwise."""
+"""Fixtures for all scheduler tests; a folder's own conftest may override them."""
 
 import compiled_once
 from runtime_fixtures import (

@@ -1,6 +1,6 @@
-"""Many processes that do everything at once to the same few rows: jobs, operations by chance, and a process that does them.
+"""Many processes that change the same few rows at once: jobs, random operations, and the process that runs them.
 
-Between any two statements of a transaction there is a pause by chance, so that transactions meet in all ways in a short time.
+A random pause precedes each statement of a transaction, so that transactions interleave in many ways within a short time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ REFUSED = (
     UnknownFlow,
     UnknownRun,
 )
-"""What a call may say to somebody who comes too late."""
+"""Errors that a call may raise when another process was faster."""
 DANA = Actor(ActorKind.MANUAL, "dana")
 FEW = 4
 _PAUSE_SECONDS = 0.004
@@ -122,11 +122,11 @@ class FollowingJob:
 
 
 class Crowd:
-    """Does things by chance to what others do things to.
+    """Do random operations on runs and batches that other callers change at the same time.
 
     Args:
         scheduler: The scheduler.
-        dice: Decides.
+        dice: Source of randomness.
     """
 
     def __init__(self, scheduler: Scheduler, dice: random.Random) -> None:
@@ -135,7 +135,7 @@ class Crowd:
         self.did: Counter[str] = Counter()
 
     async def act(self) -> None:
-        """Do something; that a run or batch is not there, or not in that state, is nothing."""
+        """Do one random operation; ignore missing runs and batches, and wrong states."""
         acts = [(name, getattr(self, name)) for name in dir(Crowd) if name.startswith("do_")]
         name, act = self.dice.choice(acts)
         with contextlib.suppress(*REFUSED):
@@ -143,7 +143,7 @@ class Crowd:
         self.did[name] += 1
 
     async def runs(self, *where: Any, most: int = 12) -> list[int]:
-        """Some of the newest runs, in any order."""
+        """Return some of the newest runs in random order."""
         c = job_run.c
         query = sa.select(c.Id).where(*where).order_by(c.Id.desc()).limit(most)
         found = await self.scheduler.read(lambda db: _all(db, query))
@@ -277,7 +277,7 @@ class Crowd:
         await self.scheduler.resume_queue("narrow", by=DANA)
 
     async def do_rename(self) -> None:
-        """As a node does, which tries again when a row with the new name has come meanwhile."""
+        """Rename a limit as a node does; the node tries again when a row with the new name was inserted meanwhile."""
         change, now = self.scheduler.change, self.scheduler.clock.now()
         new, old = self.dice.choice([("Room", "OtherRoom"), ("OtherRoom", "Room")])
         with contextlib.suppress(sa.exc.IntegrityError):
@@ -308,10 +308,10 @@ async def _all(db: Any, query: Any) -> list[Any]:
 
 
 def slow_down(scheduler: Scheduler, dice: random.Random) -> None:
-    """Let there be a pause before each statement of a transaction."""
+    """Pause before each statement of a transaction."""
 
     def pause(connection: Any, *_: Any) -> None:
-        # Not what the database says: asked in a transaction that has failed, it would fail in place of the undo of a savepoint.
+        # Ask the connection's options, not the database: a query in a failed transaction would fail instead of the savepoint's rollback.
         if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             await_only(asyncio.sleep(dice.random() * _PAUSE_SECONDS))
 
@@ -332,11 +332,11 @@ def make_scheduler(url: str) -> Scheduler:
 
 
 async def _ignore(_event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 class Undone(logging.Handler):
-    """What the scheduler said of transactions that the database has undone because they waited for each other."""
+    """Log handler that collects messages about deadlocked transactions, and errors."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -352,7 +352,7 @@ class Undone(logging.Handler):
 
 
 async def crowd(url: str, seed: int, seconds: float) -> dict[str, Any]:
-    """Two schedulers that work, and several callers of each, for some seconds; what they did, and what failed."""
+    """Run two schedulers with several random callers each; return the operations done and the errors."""
     schedulers = [make_scheduler(url) for _ in range(2)]
     for place, scheduler in enumerate(schedulers):
         await scheduler.start(schedule=False)
@@ -376,7 +376,7 @@ async def crowd(url: str, seed: int, seconds: float) -> dict[str, Any]:
 
 
 def main(url: str, seed: str, seconds: str) -> None:
-    """In a process of its own; it writes what came of it, as JSON."""
+    """Run the crowd in this process and write the result as JSON."""
     configure(PROJECT)
     undone = Undone()
     logging.getLogger("targcc").addHandler(undone)

@@ -1,4 +1,4 @@
-"""What the tests of the engine port need: a worker that does what the executor does, except for the jobs themselves."""
+"""Test rig for the engine port: a worker that does all work of the executor except the jobs themselves."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ NOW = timedelta(0)
 
 
 class ShiftedClock(SystemClock):
-    """The clock of a machine that is set wrong."""
+    """Clock of a machine with the wrong time."""
 
     def __init__(self, shift: timedelta) -> None:
         self._shift = shift
 
     def now(self) -> datetime:
-        """What it shows."""
+        """Return the shifted time."""
         return super().now() + self._shift
 
 
 class Node:
-    """An engine with a worker that records what it performs; runs end as soon as ``may_end`` is set."""
+    """Engine with a worker that records the runs it performs; runs end as soon as ``may_end`` is set."""
 
     def __init__(
         self,
@@ -70,22 +70,22 @@ class Node:
         self.started: dict[int, datetime] = {}
         self.fingerprint = f"knows as {name}"
         self.unknown: frozenset[str] = frozenset()
-        """Jobs that it does not know."""
+        """Jobs that the node does not know."""
         self.refused: list[int] = []
         self.seen: set[str] = set()
-        """Jobs whose runs it claims at once from now on."""
+        """Jobs whose runs the node claims by a single statement."""
         self.at_once = 0
-        """How many it has claimed so."""
+        """Number of runs claimed by a single statement."""
         self.holds = False
         self.may_end = asyncio.Event()
         self.may_end.set()
         self._writer = SettlementWriter(self.store, self.engine, clock, lambda: True)
         self._task: asyncio.Task[None] | None = None
 
-    # What tests do.
+    # Calls of the tests.
 
     async def sign_on(self) -> None:
-        """Become a node the others know."""
+        """Register the node, so that other nodes know it."""
         async with self.store.write() as connection:
             now = self.clock.now()
             me = nodes.Server(
@@ -112,7 +112,7 @@ class Node:
         now: datetime | None = None,
         connection: Any = None,
     ) -> int:
-        """Create a run and submit it, in a transaction of its own or the one given; ``ago`` and ``due`` count from ``now``."""
+        """Create and submit a run, in the given transaction or a new one; ``ago`` and ``due`` are relative to ``now``."""
         if connection is None:
             async with self.store.write() as mine:
                 run_id = await self.create(
@@ -140,7 +140,7 @@ class Node:
         )
 
     async def create_many(self, count: int, due: timedelta = NOW) -> list[int]:
-        """Create runs of one job and submit them together."""
+        """Create runs of one job and submit them in one call."""
         now = self.clock.now()
         new = self._new("Work", due, now)
         async with self.store.write() as connection:
@@ -151,30 +151,30 @@ class Node:
         return ids
 
     def work(self, *pools: Pool, **queues: int) -> None:
-        """Begin to work."""
+        """Start claiming from queues and pools."""
         alone = queues if queues or pools else {"default": 5}
         self._task = asyncio.create_task(self.engine.work(self, alone, pools))
 
     async def drained(self) -> None:
-        """Take nothing new, and wait until everything is settled."""
+        """Stop claiming, and wait until every run is settled."""
         self.engine.drain()
         if self._task is not None:
             await asyncio.wait_for(self._task, 30)
 
     async def state(self, run_id: int) -> RunState:
-        """The state of a run."""
+        """Return the state of a run."""
         async with self.store.read() as connection:
             return await transition.state_of(connection, run_id)
 
     async def close(self) -> None:
-        """End it, whatever it does."""
+        """Close the node in any state."""
         self.may_end.set()
         await self.drained()
         await self._writer.close()
         await self.engine.close()
         await self.store.dispose()
 
-    # What an engine calls.
+    # Calls of the engine.
 
     async def claim(self, offer: MakeOffer) -> list[values.Claim]:
         async with self.store.write() as connection:
@@ -206,7 +206,7 @@ class Node:
         return "not here" if job_name in self.unknown else None
 
     def terms(self) -> values.ClaimTerms:
-        """As this node claims."""
+        """Return the claim terms of this node."""
         return values.ClaimTerms(
             server_id=self.name,
             limits=self.limits,
@@ -245,7 +245,7 @@ MakeNode = Callable[..., Awaitable[Node]]
 
 @asynccontextmanager
 async def nodes_on(url: str):
-    """Makes nodes on a database, and ends them."""
+    """Yield a function that makes nodes on a database; close the nodes at the end."""
     made: list[Node] = []
 
     async def make(
@@ -281,7 +281,7 @@ async def nodes_on(url: str):
 async def while_it_waits(
     node: Node, work: Awaitable[T], meanwhile: Callable[[sa.Connection], Awaitable[None]], lock: str
 ) -> T:
-    """Let work begin that comes to wait for a lock of a transaction; what is done in that meanwhile, it does not see."""
+    """Start ``work`` until it waits for ``lock``, then run ``meanwhile`` in the lock's transaction; ``work`` does not see that change."""
     async with node.store.engine.connect() as holder:
         await holder.execute(sa.text(lock))
         waits = asyncio.ensure_future(work)
@@ -295,7 +295,7 @@ async def while_it_waits(
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:
-    """Wait for something that the test's own loop can see."""
+    """Poll a condition in the test's own loop until it holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"

@@ -1,4 +1,4 @@
-"""Flows to play with: the jobs of ``docs/flows.md``, and its flow, as the generator gives it to a project."""
+"""Jobs and flow of ``docs/flows.md``, as the generator gives them to a project."""
 
 # ruff: noqa: ARG001 - a job takes its context
 
@@ -21,12 +21,12 @@ DAY_END = {
 }
 SEEN: list[str] = []
 HELD = threading.Event()
-"""Set, unless a test holds the last of three loads up."""
+"""Cleared by a test to block the last of three loads."""
 HELD.set()
 
 
 def flows_of_the_page() -> dict[str, Any]:
-    """What a project is told of the flow of the page."""
+    """Return the flow definitions that the generator renders from the page."""
     from targcc_gen.render.vendor import flows_of
     from targcc_gen.spec.loader import parse_spec
 
@@ -35,7 +35,7 @@ def flows_of_the_page() -> dict[str, Any]:
 
 
 def project():
-    """A project with that flow and one that is unique, and without retries."""
+    """Return a project with the flow of the page and a unique flow, without retries."""
     return replace(RIG, retries=0, flows={**flows_of_the_page(), "DayEnd": DAY_END})
 
 
@@ -68,7 +68,7 @@ def tell_somebody(ctx: JobContext, text: str = "") -> None:
 
 
 def die_at(write: int) -> None:
-    """Let this process end in the transaction that writes a flow for the so many-th time."""
+    """Exit this process in the transaction of the flow's write number ``write``."""
     from targcc_scheduler.features.flows import model as flow_model
 
     real, left = flow_model.write, [write]

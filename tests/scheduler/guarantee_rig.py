@@ -1,4 +1,4 @@
-"""What the tests of the guarantees share: a look into a database of either kind, schedulers, a clock that can be set, nodes."""
+"""Shared helpers of the guarantee tests: reading either database, schedulers, a settable clock, nodes."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ QUICK = {
     "poll_seconds": 0.2,
     "keepalive": False,
 }
-"""For nodes in the process of the tests; those in processes of their own have a keepalive process."""
+"""Settings of nodes in the test process; nodes in their own processes have a keepalive process."""
 
 
 class Ledger:
-    """What is in a database, SQLite or PostgreSQL; columns have the names of the tables."""
+    """Read a SQLite or PostgreSQL database; rows have the column names of the tables."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -50,41 +50,41 @@ class Ledger:
         self.engine = sa.create_engine(parsed, poolclass=sa.NullPool)
 
     def rows(self, statement: sa.Executable) -> list[Any]:
-        """What a query gives."""
+        """Return the rows of a query."""
         with self.engine.connect() as connection:
             return list(connection.execute(statement).all())
 
     def change(self, statement: sa.Executable) -> None:
-        """Change something behind the scheduler's back."""
+        """Execute a change that the scheduler does not know of."""
         with self.engine.begin() as connection:
             connection.execute(statement)
 
     def run(self, run_id: int) -> Any:
-        """A row of c_JobRun."""
+        """Return a row of c_JobRun."""
         (row,) = self.rows(sa.select(job_run).where(job_run.c.Id == run_id))
         return row
 
     def runs(self, job: str) -> list[Any]:
-        """The runs of a job, oldest first."""
+        """Return the runs of a job, oldest first."""
         mine = sa.select(job_run).where(job_run.c.JobName == job)
         return self.rows(mine.order_by(job_run.c.Id))
 
     def attempts(self, run_id: int) -> list[Any]:
-        """The attempts of a run, oldest first."""
+        """Return the attempts of a run, oldest first."""
         mine = sa.select(logged_job).where(logged_job.c.JobId == str(run_id))
         return self.rows(mine.order_by(logged_job.c.ID))
 
     def states(self) -> Counter[str]:
-        """How many runs are in each state."""
+        """Return the number of runs in each state."""
         counted = sa.select(job_run.c.State, sa.func.count()).group_by(job_run.c.State)
         return Counter({state: count for state, count in self.rows(counted)})
 
     def life(self, run_id: int) -> list[str]:
-        """The states a run went through."""
+        """Return the states that a run went through."""
         return [entry.state for entry in run_of(self.run(run_id)).life]
 
     def assert_sound(self) -> None:
-        """No run is in a state it could not have come to, none succeeded twice, each transition is written down."""
+        """Check all runs: only allowed transitions, each recorded, and at most one success per run."""
         done = Counter(row.JobId for row in self.rows(sa.select(logged_job)) if row.Success)
         for row in self.rows(sa.select(job_run)):
             states = [RunState(entry.state) for entry in run_of(row).life]
@@ -97,13 +97,13 @@ class Ledger:
 
 
 class SettableClock(SystemClock):
-    """A machine's clock that somebody sets."""
+    """Clock that the test shifts."""
 
     def __init__(self) -> None:
         self.shift = timedelta()
 
     def now(self) -> datetime:
-        """What it shows."""
+        """Return the shifted time."""
         return super().now() + self.shift
 
 
@@ -112,11 +112,11 @@ MakeScheduler = Callable[..., Scheduler]
 
 @asynccontextmanager
 async def schedulers(url: str, jobs_package: str) -> AsyncIterator[MakeScheduler]:
-    """Makes schedulers on a database, which tell nobody, and stops them."""
+    """Yield a function that makes schedulers on a database, without alerts; stop the schedulers at the end."""
     made: list[Scheduler] = []
 
     async def nobody(_: object) -> None:
-        """Nobody is told."""
+        """Send no alerts."""
 
     def make(**options: Any) -> Scheduler:
         settings = Settings(_env_file=None, database_url=url, **QUICK)
@@ -132,7 +132,7 @@ async def schedulers(url: str, jobs_package: str) -> AsyncIterator[MakeScheduler
 
 
 class Node:
-    """A process that runs ``rig_jobs.node``; its jobs note what they do in the file ``evidence``."""
+    """Process that runs ``rig_jobs.node``; its jobs write to the file ``evidence``."""
 
     def __init__(self, url: str, folder: Path, *words: str, **settings: object) -> None:
         self.folder = folder
@@ -159,33 +159,33 @@ class Node:
             )
 
     def said(self) -> str:
-        """What it has logged."""
+        """Return the node's log."""
         return self._log.read_text()
 
     def noted(self, *words: object) -> list[str]:
-        """The lines of evidence that begin with these words, without the process."""
+        """Return the evidence lines that start with these words, without the process id."""
         start = " ".join(map(str, words))
         lines = self.evidence.read_text().splitlines() if self.evidence.exists() else []
         noted = [line.partition(" ")[2] for line in lines]
         return [line for line in noted if line.startswith(start)]
 
     def is_ready(self) -> bool:
-        """Whether it takes runs."""
+        """Return whether the node accepts runs."""
         lines = self.evidence.read_text().splitlines() if self.evidence.exists() else []
         return f"{self.process.pid} node ready" in lines
 
     def open(self, gate: str = "gate") -> None:
-        """Let jobs go on that wait for the gate."""
+        """Open the gate that jobs wait for."""
         (self.folder / gate).touch()
 
     def end(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait()
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = 40) -> Any:
-    """Wait until a condition holds, and return what it gave."""
+    """Wait until a condition holds, and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -195,7 +195,7 @@ async def until(condition: Callable[[], Any], what: str, seconds: float = 40) ->
 
 
 def unique_run(job: str, key: str, rule: Unique, due_at: datetime) -> NewRun:
-    """A run of a job that is unique by a key, as who enqueues it asks for it."""
+    """Return a new run of a job with a unique key, as an enqueue call builds it."""
     return NewRun(
         job_name=job,
         job_type="FireAndForget",

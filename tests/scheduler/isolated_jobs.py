@@ -1,4 +1,4 @@
-"""Jobs that run in processes of their own, and what they do to them."""
+"""Jobs that run in their own processes, and the effects of those processes."""
 
 # ruff: noqa: ARG002 - a job takes its context
 
@@ -15,7 +15,7 @@ from targcc_scheduler import JobContext, JobResult, Scheduler, job
 
 @job(isolation="process", retries=0)
 class ReportJob:
-    """Whatever a test wants to know of the process."""
+    """Return facts about the process that tests check."""
 
     async def execute(self, ctx: JobContext, note: str = "") -> JobResult:
         ctx.log.info("began", note=note)
@@ -26,7 +26,7 @@ class ReportJob:
 
 @job(isolation="process", retries=0)
 async def after_report(ctx: JobContext) -> JobResult:
-    """What it sees of the runs that it waited for."""
+    """Return the state and results of the parent runs."""
     found = ctx.parents["Report"]
     assert ctx.parent is not None
     said = [ctx.parent.run_id, found.state, found.message, found.metadata["note"]]
@@ -41,7 +41,7 @@ def plain(ctx: JobContext) -> str:
 
 @job(isolation="process", retries=0)
 class RaisesJob:
-    """Raises."""
+    """Raise an error."""
 
     async def execute(self, ctx: JobContext) -> None:
         raise ValueError("the order has no lines")
@@ -49,7 +49,7 @@ class RaisesJob:
 
 @job(isolation="process", retries=0)
 class DiesJob:
-    """Ends its process in some way."""
+    """End its process in the way that ``how`` names."""
 
     def execute(self, ctx: JobContext, how: str) -> None:
         if how == "exit":
@@ -62,7 +62,7 @@ class DiesJob:
 
 @job(isolation="process", retries=0, timeout="300ms")
 class DeafJob:
-    """Holds the interpreter, and hears nothing."""
+    """Hold the interpreter's lock, so that no signal is handled."""
 
     def execute(self, ctx: JobContext) -> None:
         ctx.log.info("deaf", pid=os.getpid())
@@ -71,7 +71,7 @@ class DeafJob:
 
 @job(isolation="process", retries=0)
 class PatientJob:
-    """Goes on until it is told to stop."""
+    """Run until the stop request."""
 
     def execute(self, ctx: JobContext) -> str:
         ctx.log.info("waiting")
@@ -82,7 +82,7 @@ class PatientJob:
 
 @job(isolation="process", memory_limit=200, retries=0)
 class GreedyJob:
-    """Takes memory without end."""
+    """Allocate memory without end."""
 
     def execute(self, ctx: JobContext) -> None:
         taken = []
@@ -93,7 +93,7 @@ class GreedyJob:
 
 @job(isolation="process", retries=2, backoff="1ms")
 class SteppingJob:
-    """Fails once between two steps."""
+    """Fail once between two steps."""
 
     async def execute(self, ctx: JobContext) -> str:
         first = await ctx.step("first", os.getpid)
@@ -105,7 +105,7 @@ class SteppingJob:
 
 @job(isolation="process", retries=0)
 class BurnsJob:
-    """Uses half a second of processor time and about 100 MiB, in a thread of its own."""
+    """Use half a second of processor time and about 100 MiB in a separate thread."""
 
     def execute(self, ctx: JobContext) -> None:
         worker = threading.Thread(target=self._burn)
@@ -121,7 +121,7 @@ class BurnsJob:
 
 @job(isolation="process", retries=0)
 class StartsOtherJob:
-    """Starts another job."""
+    """Start another job."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
@@ -132,7 +132,7 @@ class StartsOtherJob:
 
 @job(isolation="process", retries=0)
 class TwinJob:
-    """Forks, and both go on."""
+    """Fork; parent and child both continue."""
 
     async def execute(self, ctx: JobContext) -> JobResult:
         copy = os.fork()
@@ -141,7 +141,7 @@ class TwinJob:
 
 @job(isolation="process", retries=0)
 class BlocksJob:
-    """Waits for a minute, and hears nothing meanwhile."""
+    """Wait for a minute without checking for a stop request."""
 
     def execute(self, ctx: JobContext) -> None:
         ctx.log.info("waiting", pid=os.getpid())
@@ -160,7 +160,7 @@ print([name for name in names if signal.getsignal(getattr(signal, name)) in (sig
 
 @job(isolation="process", retries=0)
 class StartsProgramJob:
-    """Starts a program and a copy of its own process, and asks both how they take signals."""
+    """Start a program and a fork of its own process; return the signal handling of both."""
 
     def execute(self, ctx: JobContext) -> JobResult:
         program = subprocess.run(

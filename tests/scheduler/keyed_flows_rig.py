@@ -1,4 +1,4 @@
-"""Jobs with keys, and flows whose steps are runs of them."""
+"""Jobs with unique keys and limits, and flows whose steps run them."""
 
 # ruff: noqa: ARG001 - arguments make keys
 
@@ -10,10 +10,10 @@ from projects import RIG
 from targcc_scheduler import JobContext, JobResult, job
 
 OPEN = threading.Event()
-"""Cleared, each run of a job that halts waits for it."""
+"""While cleared, each run of a halting job waits."""
 UNDER_WAY: dict[str, int] = {}
 MOST: dict[str, int] = {}
-"""How many runs of a key were performed at once, at most."""
+"""Highest number of concurrent runs per key."""
 _LOCK = threading.Lock()
 
 
@@ -51,7 +51,7 @@ FLOWS = {
 
 
 def project():
-    """A project with these flows, and without retries."""
+    """Return a project with these flows and without retries."""
     return replace(RIG, retries=0, flows=FLOWS, queues={"default": 8, "held": 4})
 
 

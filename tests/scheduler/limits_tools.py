@@ -1,4 +1,4 @@
-"""Runs of limits as a claim leaves them, without a worker."""
+"""Runs with limits in the state after a claim, without a worker."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from targcc_scheduler.kernel.worker.claimer import terms_of
 
 
 async def let_some_have_room(scheduler: Scheduler, job: str) -> None:
-    """As many of a job's runs that wait for a worker have room from now on as its limit allows; the others ask for it."""
+    """Give capacity to as many waiting runs of a job as its limit allows; mark the rest as waiting for capacity."""
     c = job_run.c
     waiting = sa.select(job_run).where(c.JobName == job, c.State == "enqueued")
     waiting = waiting.order_by(c.Priority.desc(), c.DueAt, c.Id).with_for_update()
@@ -57,7 +57,7 @@ async def rows(node: Node, run_ids: list[int]) -> list[sa.Row]:
 
 
 async def claim(node: Node, run_ids: list[int], most: int = 1) -> list[int]:
-    """Those of the runs that a claim takes, where so many of a key may be under way."""
+    """Claim the runs with at most ``most`` concurrent runs per key; return the claimed ids."""
     terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=most)})
     offer = Offer(runs=[OfferedRun(run_id, "Work") for run_id in run_ids])
     async with node.store.write() as connection:

@@ -1,4 +1,4 @@
-"""What the tests of migrations share: rows in every table, a release that is one revision newer, processes, an application's own Alembic."""
+"""Shared helpers of the migration tests: rows in every table, a release with one revision more, processes, an application with Alembic."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.migrations import upgrade
 
 BEFORE_OWN_TABLE = Path(__file__).resolve().parent.parent / "data" / "upgrade"
-"""The tables as release 0.1 made them, one script for each database."""
+"""Tables as release 0.1 created them, one script per database."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
 MOSTLY_POSTGRESQL = pytest.mark.parametrize(
     "url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.soak)], indirect=True
 )
-"""For what takes long and differs little: PostgreSQL each time, SQLite among the long tests."""
+"""For slow tests that differ little between databases: PostgreSQL always, SQLite only among the long tests."""
 
 
 def make_0_1(url: str) -> Rows:
-    """A database as release 0.1 left it, with a row in every table; returns the rows."""
+    """Create a database as release 0.1 left it, with a row in every table; return the rows."""
     dialect = sa.make_url(url).get_backend_name()
     script = (BEFORE_OWN_TABLE / f"tables-0.1.{dialect}.sql").read_text(encoding="utf-8")
     with sync_engine(url) as engine, engine.connect() as connection:
@@ -51,13 +51,13 @@ def make_0_1(url: str) -> Rows:
 
 
 def ours(connection: sa.Connection) -> list[str]:
-    """The scheduler's tables in a database, but the one of the revision."""
+    """Return the scheduler's tables in a database, without the revision table."""
     known = {name.lower() for name in metadata.tables}
     return sorted(n for n in sa.inspect(connection).get_table_names() if n.lower() in known)
 
 
 def fill(url: str) -> None:
-    """Put a row into every table of the scheduler that has none."""
+    """Insert a row into every empty table of the scheduler."""
     with sync_engine(url) as engine, engine.connect() as connection:
         found = sa.MetaData()
         found.reflect(connection, only=ours(connection))
@@ -85,7 +85,7 @@ def _value(column: sa.Column[Any]) -> object:
 
 
 def rows(url: str) -> Rows:
-    """Every row of the scheduler's tables, by the tables' names."""
+    """Return all rows of the scheduler's tables by table name."""
     with sync_engine(url) as engine, engine.connect() as connection:
         found = sa.MetaData()
         found.reflect(connection, only=ours(connection))
@@ -96,9 +96,9 @@ def rows(url: str) -> Rows:
 
 
 def kept(before: Rows, after: Rows) -> bool:
-    """Whether what was there before is there still, whatever tables and columns came in addition.
+    """Return whether all earlier values still exist; new tables and columns are allowed.
 
-    What the revisions say of themselves comes and goes with them.
+    Rows that the revisions write about themselves are ignored.
     """
     return all(
         [{name: row[name] for name in old[0]} for row in _told(after[table])] == _told(old)
@@ -107,13 +107,13 @@ def kept(before: Rows, after: Rows) -> bool:
 
 
 def _told(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows but for those that say from which revision on code works with the tables."""
+    """Drop the rows that record from which revision on code works with the tables."""
     own = ("oldest", "unindexed")
     return [row for row in found if not str(row.get("name", row.get("Name"))).startswith(own)]
 
 
 def revisions(url: str, table: str = "c_AlembicVersion") -> list[str] | None:
-    """The rows of a version table; ``None`` when it is not there."""
+    """Return the rows of a version table; ``None`` when the table does not exist."""
     with sync_engine(url) as engine, engine.connect() as connection:
         name = table.lower() if engine.dialect.name == "postgresql" else table
         if not sa.inspect(connection).has_table(name):
@@ -122,7 +122,7 @@ def revisions(url: str, table: str = "c_AlembicVersion") -> list[str] | None:
 
 
 def execute(url: str, *statements: str) -> None:
-    """Do something to a database."""
+    """Execute statements on a database."""
     with (
         sync_engine(url) as engine,
         engine.connect().execution_options(**WRITES) as connection,
@@ -133,14 +133,14 @@ def execute(url: str, *statements: str) -> None:
 
 
 def tables(url: str) -> set[str]:
-    """The names of all tables, in lower case."""
+    """Return the names of all tables in lower case."""
     with sync_engine(url) as engine:
         return {name.lower() for name in sa.inspect(engine).get_table_names()}
 
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """What all connections of this process send meanwhile."""
+    """Yield a list of the statements that this process sends meanwhile."""
     sent: list[str] = []
 
     def note(*args: Any) -> None:
@@ -166,7 +166,7 @@ _POSTGRESQL_SCHEMA = r"""
 
 
 def schema(url: str) -> dict[str, str]:
-    """The definitions of tables, columns, indexes, constraints and triggers, by their names, in one way of spacing."""
+    """Return the definitions of tables, columns, indexes, constraints and triggers by name, with normalised spacing."""
     with sync_engine(url) as engine, engine.connect() as connection:
         query = _SQLITE_SCHEMA if engine.dialect.name == "sqlite" else _POSTGRESQL_SCHEMA
         definitions = connection.execute(sa.text(query.replace(":", r"\:"))).all()
@@ -213,7 +213,10 @@ def downgrade():
 
 
 def next_release(folder: Path, oldest_code: str = "") -> Path:
-    """The migrations of a release that has one revision more; with ``oldest_code`` it only adds a column, and says which code works with it."""
+    """Write the migrations of a release with one revision more.
+
+    With ``oldest_code`` the revision adds a column and states which code works with it.
+    """
     directory = folder / "migrations"
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(upgrade.DIRECTORY, directory, ignore=ignore)
@@ -246,12 +249,12 @@ print(migrate(url))
 
 
 class Migration:
-    """A process that migrates a database: as soon as it is told to, or until it has executed a statement.
+    """Process that migrates a database: on request, or up to a statement.
 
     Args:
         url: The database.
-        directory: The migrations of its release.
-        stop_at: A part of the statement after which it stands still.
+        directory: The migrations of the release.
+        stop_at: Part of the statement after which the process pauses.
     """
 
     def __init__(self, url: str, directory: Path | None = None, stop_at: str = "") -> None:
@@ -266,24 +269,24 @@ class Migration:
         )
 
     def arrive(self) -> None:
-        """Wait until it is ready, or stands still."""
+        """Wait until the process is ready or has paused."""
         assert self.process.stdout is not None
         said = self.process.stdout.readline().strip()
         assert said in {"ready", "there"}, self.process.communicate()[1]
 
     def go(self) -> None:
-        """Tell it to begin."""
+        """Let the process begin."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
     def result(self) -> tuple[str, str]:
-        """What it printed, on both streams."""
+        """Wait for the end; return the texts of standard output and standard error."""
         said, errors = self.process.communicate(timeout=120)
         return said.strip(), errors
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the process, like a power cut."""
         self.process.kill()
         self.process.communicate()
 
@@ -337,10 +340,10 @@ def downgrade():
 
 
 class Application:
-    """An application with tables and migrations of its own, which the ``alembic`` command runs; its revision is called ``0001`` too.
+    """Application with its own tables and Alembic migrations; its revision is called ``0001`` too.
 
     Args:
-        folder: Where its files go.
+        folder: The folder for its files.
         url: Its database.
         knows_us: Whether its ``env.py`` leaves the scheduler's tables alone.
     """
@@ -366,11 +369,11 @@ class Application:
         (folder / "migrations" / "versions" / "0001_first.py").write_text(_FIRST, encoding="utf-8")
 
     def migrate(self) -> None:
-        """``alembic upgrade head``."""
+        """Run ``alembic upgrade head``."""
         self.alembic("upgrade", "head")
 
     def proposed(self) -> str:
-        """The operations of a revision that ``alembic revision --autogenerate`` writes."""
+        """Return the operations that ``alembic revision --autogenerate`` writes."""
         self.alembic("revision", "--autogenerate", "-m", "proposed")
         (file,) = (self._folder / "migrations" / "versions").glob("*_proposed.py")
         text = file.read_text(encoding="utf-8")
@@ -378,7 +381,7 @@ class Application:
         return text.partition("def upgrade()")[2]
 
     def alembic(self, *words: str) -> str:
-        """The command; what it printed."""
+        """Run the command and return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "alembic", *words],
             cwd=self._folder,
@@ -391,6 +394,6 @@ class Application:
         return done.stdout
 
     def orders(self) -> list[str]:
-        """What is in its table."""
+        """Return the rows of the application's table."""
         with sync_engine(self.url) as engine, engine.connect() as connection:
             return list(connection.scalars(sa.text("SELECT what FROM orders")))

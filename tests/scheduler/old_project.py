@@ -1,4 +1,4 @@
-"""Projects of earlier releases, run with the scheduler that they were rendered with."""
+"""Run projects of earlier releases with the scheduler of their release."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.tables import job_run
 
 _MODULES = {"0.1": "acme_jobs.scheduler.cli", "before-vendor": "acme_jobs.scheduler"}
-"""The module of the command line, by release."""
+"""Command line module by release."""
 _STATES = sa.select(job_run.c.Id, job_run.c.State)
 _REVISION = """
 import sqlalchemy as sa
@@ -32,17 +32,17 @@ def upgrade():
 
 
 def states_of(url: str) -> dict[int, str]:
-    """The state of each run, whichever release made the tables."""
+    """Return the state of each run; works with the tables of every release."""
     with sync_engine(url) as engine, engine.connect() as connection:
         return {row.Id: row.State for row in connection.execute(_STATES)}
 
 
 class OldProject:
-    """The project ``acme-jobs`` with the scheduler of an earlier release in it.
+    """Project ``acme-jobs`` with the scheduler of an earlier release.
 
     Args:
         release: A folder of ``tests/data/upgrade``.
-        folder: Where its files go, or are.
+        folder: The folder for its files; existing files are kept.
         url: Its database.
     """
 
@@ -61,7 +61,7 @@ class OldProject:
         }
 
     def targcc(self, *words: str) -> str:
-        """What a command of it prints."""
+        """Run a command of the project and return its output."""
         done = subprocess.run(
             [*self._command, *words],
             cwd=self._root,
@@ -74,7 +74,7 @@ class OldProject:
         return done.stdout
 
     async def work(self, *run_ids: int) -> None:
-        """Have its worker perform runs, and stop it."""
+        """Run the project's worker until the runs have succeeded, and stop the worker."""
         worker = subprocess.Popen(  # noqa: ASYNC220 - it goes on meanwhile
             [*self._command, "worker"],
             cwd=self._root,
@@ -95,15 +95,15 @@ class OldProject:
         return all(states.get(run_id) == "succeeded" for run_id in run_ids)
 
     def start(self) -> int:
-        """Have it create a run; its id."""
+        """Create a run with the project's command; return the run id."""
         return int(self.targcc("job", "run", "PurgeCarts").split("run ")[1].split(":")[0])
 
     def run(self, run_id: int) -> dict[str, object]:
-        """A run, as it shows it."""
+        """Return a run as the project's command shows the run."""
         run: dict[str, object] = json.loads(self.targcc("run", "show", str(run_id), "--json"))
         return run
 
     def add_revision(self, name: str, *, after: str) -> None:
-        """Give it a revision of its own."""
+        """Write a revision of the project's own."""
         file = self._root / "migrations" / "versions" / f"{name}_orders.py"
         file.write_text(_REVISION.format(name=name, after=after), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Processes that tests start many of."""
+"""Helpers for the processes that tests start."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of the tests, with these variables."""
+    """Return the environment of the tests, extended by these variables."""
     return {**os.environ, **more}

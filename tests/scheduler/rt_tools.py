@@ -1,4 +1,4 @@
-"""What the tests of the runtime share: a database to look into, waiting, nodes in processes of their own."""
+"""Shared helpers of the runtime tests: a readable database, waiting, nodes in separate processes."""
 
 import asyncio
 import json
@@ -25,18 +25,18 @@ QUICK = {
     "poll_seconds": 0.2,
     "keepalive": False,
 }
-"""For nodes in the process of the tests; those in processes of their own have a keepalive process."""
+"""Settings of nodes in the test process; nodes in their own processes have a keepalive process."""
 
 
 class Database:
-    """A SQLite file, and what is in it."""
+    """SQLite file with queries over its tables."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.url = f"sqlite:///{path}"
 
     def rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
-        """What a query finds."""
+        """Return the rows of a query."""
         connection = sqlite3.connect(self.path, timeout=20)
         connection.row_factory = sqlite3.Row
         try:
@@ -45,37 +45,37 @@ class Database:
             connection.close()
 
     def one(self, sql: str, *parameters: Any) -> Any:
-        """The only value a query finds."""
+        """Return the single value of a query."""
         return self.rows(sql, *parameters)[0][0]
 
     def change(self, sql: str, *parameters: Any) -> None:
-        """Change something behind the scheduler's back."""
+        """Execute a change that the scheduler does not know of."""
         connection = sqlite3.connect(self.path, timeout=20)
         with connection:
             connection.execute(sql, parameters)
         connection.close()
 
     def run(self, run_id: int) -> sqlite3.Row:
-        """A row of c_JobRun."""
+        """Return a row of c_JobRun."""
         return self.rows("SELECT * FROM c_JobRun WHERE Id = ?", run_id)[0]
 
     def history(self, run_id: int) -> list[sqlite3.Row]:
-        """The attempts of a run, oldest first."""
+        """Return the attempts of a run, oldest first."""
         sql = "SELECT * FROM c_LoggedJob WHERE JobId = ? ORDER BY ID"
         return self.rows(sql, str(run_id))
 
     def life(self, run_id: int) -> list[str]:
-        """The states a run went through."""
+        """Return the states that a run went through."""
         return [line.split()[1] for line in self.run(run_id)["LifeLog"].splitlines()]
 
     def states(self) -> dict[str, int]:
-        """How many runs are in each state."""
+        """Return the number of runs in each state."""
         sql = "SELECT State, COUNT(*) FROM c_JobRun GROUP BY State"
         return dict(map(tuple, self.rows(sql)))
 
 
 async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait until a condition holds, and return what it gave."""
+    """Wait until a condition holds, and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -84,7 +84,7 @@ async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 class NodeProcess:
-    """A node in a process of its own, with the jobs of ``fault_jobs.py`` unless ``jobs_package`` says otherwise."""
+    """Node process with the jobs of ``fault_jobs.py``, or of ``jobs_package``."""
 
     def __init__(self, database: Database | str, notes: Path, **options: Any) -> None:
         self.notes = notes
@@ -114,30 +114,30 @@ class NodeProcess:
             )
 
     async def started(self) -> "NodeProcess":
-        """Wait until it is up."""
+        """Wait until the node is up."""
         await until(lambda: "node is up" in self.said() or self.process.poll() is not None)
         assert self.process.poll() is None, self.said()
         return self
 
     def said(self) -> str:
-        """Its log."""
+        """Return the node's log."""
         return self.log.read_text()
 
     def kill(self) -> None:
-        """End it at once, as the kernel does when memory is short."""
+        """Kill the process, like the kernel when memory is short."""
         self.process.kill()
         self.process.wait()
 
     def freeze(self) -> None:
-        """Stop it without ending it."""
+        """Stop the process without ending it."""
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let a stopped process continue."""
         self.process.send_signal(signal.SIGCONT)
 
     async def terminate(self) -> int:
-        """Ask it to stop; returns its exit status."""
+        """Send SIGTERM; return the exit status."""
         self.process.terminate()
         await until(lambda: self.process.poll() is not None)
         return self.process.returncode

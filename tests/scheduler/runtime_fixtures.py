@@ -1,4 +1,4 @@
-"""Schedulers on SQLite files, whose jobs are those of the test's own module, and nodes in processes of their own."""
+"""Schedulers on SQLite files with the jobs of the test's module, and nodes in separate processes."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,7 +12,7 @@ from targcc_scheduler import Scheduler, Settings
 
 @pytest.fixture(scope="session")
 def empty_database(_sqlite_template: Path) -> Path:
-    """A file with the scheduler's tables, to be copied."""
+    """Return a file with the scheduler's tables, to be copied."""
     return _sqlite_template
 
 
@@ -31,7 +31,7 @@ def settings(database: Database) -> Settings:
 async def make_scheduler(
     settings: Settings, request: pytest.FixtureRequest
 ) -> AsyncIterator[Callable[..., Scheduler]]:
-    """Schedulers whose jobs are those of the test's own module; they are stopped at the end."""
+    """Return a function that makes schedulers with the jobs of the test's module; stop the schedulers at the end."""
     made: list[Scheduler] = []
 
     def make(**options: Any) -> Scheduler:
@@ -47,7 +47,7 @@ async def make_scheduler(
 
 @pytest.fixture
 async def scheduler(make_scheduler: Callable[..., Scheduler]) -> Scheduler:
-    """A scheduler that works but creates no recurring runs."""
+    """A working scheduler that creates no recurring runs."""
     made = make_scheduler()
     await made.start(schedule=False)
     return made
@@ -57,7 +57,7 @@ async def scheduler(make_scheduler: Callable[..., Scheduler]) -> Scheduler:
 async def not_started(
     migrated_url: str, request: pytest.FixtureRequest
 ) -> AsyncIterator[Scheduler]:
-    """A scheduler on either database, which does nothing until the test starts it; its jobs are those of the test's module."""
+    """A scheduler on either database that the test starts; its jobs are those of the test's module."""
     settings = Settings(database_url=migrated_url, migrate_on_start=False)
     made = Scheduler(settings, jobs_package=request.module.__name__, notify=_ignore)
     yield made
@@ -65,12 +65,12 @@ async def not_started(
 
 
 async def _ignore(event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
-    """A file to which jobs in other processes write lines."""
+    """File that jobs in other processes write lines to."""
     path = tmp_path / "notes"
     path.touch()
     return path

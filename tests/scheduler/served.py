@@ -1,4 +1,4 @@
-"""Applications of other people in processes of their own, as their servers start them."""
+"""Host applications in separate processes, started by their usual servers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import httpx
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:
-    """That of a developer: nothing of ours."""
+    """Return the environment of a developer, without our variables."""
     ours = ("TARGCC_", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "PYTHONPATH": str(root), **more}
 
 
 def run(root: Path, *words: str, **more: str) -> str:
-    """What a Python program prints."""
+    """Run a Python program and return its output."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=root,
@@ -41,7 +41,7 @@ def run(root: Path, *words: str, **more: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """Return a free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -57,7 +57,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 @contextlib.contextmanager
 def process(root: Path, words: str, **env: str) -> Iterator[None]:
-    """A process that is told to stop at the end, and does; what it prints is in ``log.txt``."""
+    """Run a process that is stopped at the end and must exit; its output is in ``log.txt``."""
     log = (root / "log.txt").open("ab")
     command = [sys.executable, *words.split()]
     running = subprocess.Popen(
@@ -72,13 +72,13 @@ def process(root: Path, words: str, **env: str) -> Iterator[None]:
 
 
 def rows(database: Path, statement: str) -> list[tuple[Any, ...]]:
-    """The rows of a SQLite file."""
+    """Return rows of a SQLite file."""
     with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
         return connection.execute(statement).fetchall()
 
 
 def answers(url: str) -> bool:
-    """Whether a page is there."""
+    """Return whether a page responds."""
     with contextlib.suppress(httpx.TransportError):
         return httpx.get(url).status_code == 200
     return False

@@ -1,4 +1,4 @@
-"""Batches: created as one, counted, followed by their callbacks, cancelled, done again."""
+"""Batches: created together, counted, followed by callbacks, cancelled, retried."""
 
 import asyncio
 import signal
@@ -86,7 +86,8 @@ async def test_callbacks_run_once_each_when_all_is_over(scheduler):
         async with batch.batch("empty"):
             pass
     found = await _batch(scheduler, batch.batch_id)
-    assert (found.Total, found.Pending, found.State) == (7, 6, "running")  # the empty one is over
+    # the empty batch is finished
+    assert (found.Total, found.Pending, found.State) == (7, 6, "running")
     assert await _states(scheduler, "Report") == ["awaiting"]
     after = await scheduler.enqueue(CleanUpJob, after=batch, on="success")
     await scheduler.start(schedule=False)
@@ -113,7 +114,7 @@ async def test_what_failed_is_done_again_in_its_place_and_success_comes_then(sch
     found = await _until(scheduler, batch.batch_id, "succeeded")
     assert (found.Total, found.Pending, found.Failed) == (4, 0, 0)
     assert await _all_over(scheduler, "Report") == ["succeeded"]
-    assert await _states(scheduler, "CleanUp") == ["succeeded"]  # at the first end only
+    assert await _states(scheduler, "CleanUp") == ["succeeded"]  # only at the first end
     with pytest.raises(BatchError, match="no run of batch"):
         await scheduler.batches.retry_failed(batch.batch_id, by=SYSTEM)
 
@@ -155,7 +156,7 @@ async def test_all_of_it_is_cancelled_and_nothing_can_be_added_then(scheduler):
         async with batch.batch("inner") as inner:
             inner.enqueue(InvoiceJob, number=9)
     [run_id] = await scheduler.batches.add(batch.batch_id, InvoiceJob, [{"number": 7}])
-    await scheduler.delete(run_id, by=SYSTEM)  # one that waits leaves its batch
+    await scheduler.delete(run_id, by=SYSTEM)  # a waiting run leaves its batch
     assert (await _batch(scheduler, batch.batch_id)).Total == 1_501
     assert await scheduler.batches.cancel(batch.batch_id, by=SYSTEM) == 1_501
     found = await _batch(scheduler, batch.batch_id)
@@ -194,7 +195,8 @@ async def test_a_batch_goes_with_its_last_run_and_what_waits_for_it_is_discarded
 
     async def prune():
         async with scheduler.store.write() as connection:
-            assert await batch_effects.prune(connection, later, later, 10) == 0  # its run is there
+            # its run still exists
+            assert await batch_effects.prune(connection, later, later, 10) == 0
             gone = sa.text("DELETE FROM c_JobRun WHERE JobName = 'Invoice'")
             await connection.execute(gone)
             assert await batch_effects.prune(connection, later, later, 10) == 1

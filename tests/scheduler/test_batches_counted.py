@@ -1,4 +1,4 @@
-"""The members of a batch are counted by what becomes of each, whatever is removed meanwhile; on SQLite and on PostgreSQL."""
+"""A batch counts its members by their outcomes, even when runs are pruned or deleted meanwhile; on SQLite and PostgreSQL."""
 
 import asyncio
 from datetime import timedelta
@@ -14,17 +14,17 @@ from targcc_scheduler.features.batches import actions as batch_actions
 from targcc_scheduler.kernel.runs import retention
 
 ADDED = 2_500
-"""Added in three steps."""
+"""Created in three steps."""
 
 
 @job(unique="number")
 async def book(number: int) -> None:
-    """Be a member."""
+    """Member of a batch."""
 
 
 @job()
 async def report() -> None:
-    """Come after a batch."""
+    """Callback of a batch."""
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def reports(scheduler):
 
 
 async def end(scheduler, batch, many):
-    """Let the first members end, long ago."""
+    """Settle the first ``many`` members with an old completion time."""
     ids = (await members(scheduler, batch, ACTIVE))[:many]
     for run_id in ids:
         await scheduler.cancel(run_id, by=SYSTEM)
@@ -68,7 +68,7 @@ async def test_members_that_go_while_others_are_added_are_counted_once(scheduler
     here = asyncio.get_running_loop()
 
     async def interrupted(call, runs):
-        """Add some, and prune what has ended and delete what waits before the rest is added."""
+        """Create some runs, then prune finished runs and delete waiting runs before the next step."""
         ids = await create(call, runs)
         if not others:
             going = [scheduler.prune(days=30, keep_last=0)]

@@ -1,4 +1,4 @@
-"""The examples of docs/batches.md run."""
+"""Run the examples of docs/batches.md."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Batches that wait for runs or batches, and batches that are put into one that is there; on SQLite and on PostgreSQL."""
+"""Batches that wait for runs or batches, and batches added to an existing batch; on SQLite and PostgreSQL."""
 
 import asyncio
 
@@ -17,14 +17,14 @@ BROKEN: set[int] = set()
 
 @job(retries=0)
 async def book(number: int) -> None:
-    """Fail while it is broken."""
+    """Fail while its number is broken."""
     if number in BROKEN:
         raise ValueError("as told")
 
 
 @job()
 async def report() -> None:
-    """Come after a batch."""
+    """Callback of a batch."""
 
 
 @pytest.fixture

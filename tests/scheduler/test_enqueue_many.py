@@ -1,4 +1,4 @@
-"""Many runs of a job at once."""
+"""Enqueue many runs of a job in one call."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What can be set from outside is checked before anything starts, and what is wrong with it is said in words."""
+"""Settings are validated before anything starts, with readable error messages."""
 
 import importlib.util
 

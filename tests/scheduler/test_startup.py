@@ -1,4 +1,4 @@
-"""What a process imports, and so how long it takes to start and how much memory it holds; both ways a project lives with the scheduler."""
+"""Imports of a process, which decide its start time and memory; for both ways of installing the scheduler."""
 
 import os
 import re
@@ -28,7 +28,7 @@ _IMPORTED = (
     scope="module", params=["vendored", pytest.param("package", marks=pytest.mark.soak)]
 )
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project as ``targcc-gen new`` makes it, with tables that are current."""
+    """Render a project as ``targcc-gen new`` does, with migrated tables; return its folder."""
     folder = tmp_path_factory.mktemp(request.param)
     text = _SPEC.format(way=request.param)
     root = folder / "acme-jobs"
@@ -38,7 +38,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def run(project: Path, code: str) -> set[str]:
-    """The top-level modules that a process has imported when it says so."""
+    """Run code and return the top-level modules that the process has imported at its end."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\n{_IMPORTED}"],
         cwd=project,
@@ -54,7 +54,7 @@ def run(project: Path, code: str) -> set[str]:
 
 
 def command(*words: str) -> str:
-    """Code that runs ``targcc`` with these words."""
+    """Return code that runs ``targcc`` with these words."""
     return f"""
 from acme_jobs.scheduler import main
 try:
@@ -88,7 +88,7 @@ def test_migrating_what_is_current_does_not_need_alembic(project):
 
 
 def test_a_worker_imports_nothing_of_the_web_part(project):
-    """It runs until it is idle, and is then told to stop as a service manager does."""
+    """The worker runs until idle, then gets a stop signal as from a service manager."""
     stop = """
 import signal, threading, time
 

@@ -1,4 +1,4 @@
-"""Apps served over real sockets by threads of this process."""
+"""Serve apps over real sockets in threads of this process."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import uvicorn
 
 @contextlib.contextmanager
 def serving(app: Any, **options: Any) -> Iterator[str]:
-    """The address of an app that a thread serves."""
+    """Serve an app in a thread; yield its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, **options))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))

@@ -1,4 +1,4 @@
-"""The web side of a project, as ``web_jobs``: a real app over a real database, spoken to over ASGI."""
+"""Web side of the project ``web_jobs``: a real app on a real database, called over ASGI."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ HOST = "http://testserver"
 
 @pytest.fixture(autouse=True)
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process of another project, which sees no developer's settings."""
+    """Isolate the tests from other projects and from a developer's settings."""
     monkeypatch.setattr("targcc_scheduler.project._configured", WEB)
     monkeypatch.setattr(
         "targcc_scheduler.features.accounts.passwords._hasher", lambda: QUICK_HASHER
@@ -42,7 +42,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("TARGCC_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("TARGCC_KEEPALIVE", "false")  # no job here holds the interpreter
+    monkeypatch.setenv("TARGCC_KEEPALIVE", "false")  # no job of these tests blocks the interpreter
     monkeypatch.setenv("TARGCC_MODE", "embedded")
 
 
@@ -53,7 +53,7 @@ def database_url(tmp_path: Path, empty_database: Path) -> str:
 
 
 class Visitor:
-    """Somebody with a browser: cookies, and the token that forms carry."""
+    """A browser user: cookies, and the CSRF token of forms."""
 
     def __init__(self, client: httpx.AsyncClient, csrf: str = "") -> None:
         self.client = client
@@ -63,18 +63,18 @@ class Visitor:
         return await self.client.get(path, **options)
 
     async def page(self, path: str, **options: Any) -> str:
-        """The text of a page that is there."""
+        """Return the text of a page, which must exist."""
         answer = await self.client.get(path, **options)
         assert answer.status_code == 200, answer.text
         return answer.text
 
     async def send(self, path: str, **form: str) -> httpx.Response:
-        """Send a form, as its button would."""
+        """Send a form with the CSRF token."""
         return await self.client.post(path, data={"csrf": self.csrf, **form})
 
 
 class Site:
-    """The app, and ways to come to it."""
+    """The app, and ways to sign in."""
 
     def __init__(self, app: Any, scheduler: Scheduler, stack: contextlib.AsyncExitStack) -> None:
         self.app = app
@@ -82,14 +82,14 @@ class Site:
         self._stack = stack
 
     async def stranger(self, base_url: str = HOST) -> Visitor:
-        """Somebody who has not signed in."""
+        """Return a visitor who has not signed in."""
         transport = httpx.ASGITransport(self.app, client=("10.1.2.3", 1234))
         hooks = {"response": [api_contract.holds]}
         client = httpx.AsyncClient(transport=transport, base_url=base_url, event_hooks=hooks)
         return Visitor(await self._stack.enter_async_context(client))
 
     async def user(self, role: str = "operator", name: str | None = None) -> Visitor:
-        """Somebody who signed in with a password."""
+        """Create a user, sign in with a password, and return the visitor."""
         name = name or f"{role}-person"
         await self.add_user(name, role)
         visitor = await self.stranger()
@@ -107,7 +107,7 @@ class Site:
         await self.change(lambda db: users.add_user(db, name, PASSWORD_HASH, wanted, now))
 
     async def program(self, role: str = "operator") -> httpx.AsyncClient:
-        """A program with an API token."""
+        """Return a client with an API token."""
         wanted, now = role, datetime.now(UTC)
         token = await self.change(
             lambda db: account_sessions.create_token(
@@ -122,7 +122,7 @@ class Site:
         return await self.scheduler.change(work)
 
     async def add_run(self, job: str, state: str, **values: Any) -> int:
-        """A run that was there before; its times count back from now."""
+        """Insert a run; its times count back from now. Return the run id."""
         now = datetime.now(UTC)
         row = {
             "JobName": job,
@@ -155,7 +155,7 @@ class Site:
         return await self.change(work)
 
     async def add_attempt(self, job: str, run_id: int | None, **values: Any) -> None:
-        """A row of history that was there before."""
+        """Insert an attempt into the history."""
         now = datetime.now(UTC)
         row = {
             "JobName": job,
@@ -169,13 +169,13 @@ class Site:
             **values,
         }
         await self.change(lambda db: db.execute(logged_job.insert().values(row)))
-        if run_id is None:  # imported
+        if run_id is None:  # an imported attempt
             await self.change(lambda db: statistics.add(db, [imported_ending(row)], shard=0))
 
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, *, work: bool) -> AsyncIterator[Site]:
-    """The app between its start and its end."""
+    """Yield the site between the app's startup and shutdown."""
     scheduler = Scheduler(settings)
     app = create_app(settings, scheduler=scheduler)
     app.state.targcc_work = work
@@ -196,13 +196,13 @@ def settings(database_url: str) -> Settings:
 
 @pytest.fixture
 def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams of events end after their beginning: whoever asks here reads answers to their end."""
+    """End event streams after their first events, so that tests can read responses to the end."""
     monkeypatch.setattr(streams, "is_stopping", lambda: True)
 
 
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[Site]:
-    """The app with nobody working: what runs are there, the test put there."""
+    """The app without a worker; tests insert the runs."""
     async with running(settings, work=False) as found:
         yield found
 

@@ -1,3 +1,3 @@
-"""The golden trees hold tests of generated projects, which are not ours to run here."""
+"""Exclude the tests inside golden trees, which belong to generated projects."""
 
 collect_ignore_glob = ["trees/*"]

@@ -1,4 +1,4 @@
-"""Compare a tree of texts with the one that was reviewed, and show every difference at once."""
+"""Compare a tree of texts with the reviewed tree, and show every difference at once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pytest_snapshot.plugin import Snapshot
 
 
 def assert_matches(snapshot: Snapshot, files: dict[str, str], folder: Path) -> None:
-    """Fail with the diff of every file that differs, is missing or is too many.
+    """Fail with the diff of every file that differs, is missing or is superfluous.
 
-    `pytest --snapshot-update` accepts what is there now.
+    `pytest --snapshot-update` accepts the current files.
 
     Args:
         snapshot: pytest-snapshot's fixture.
@@ -56,7 +56,7 @@ def _difference(path: str, before: str | None, after: str | None) -> str:
 
 
 def _nested(files: dict[str, str]) -> dict[str, object]:
-    """`{"a/b": "text"}` as `{"a": {"b": "text"}}`, pytest-snapshot's shape."""
+    """Convert `{"a/b": "text"}` to `{"a": {"b": "text"}}`, pytest-snapshot's shape."""
     root: dict[str, object] = {}
     for path, text in files.items():
         *folders, name = path.split("/")

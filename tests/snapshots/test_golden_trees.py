@@ -1,4 +1,4 @@
-"""What is rendered, reviewed like code: every file that is not a plain copy, and the list of all."""
+"""Rendered files, reviewed like code: every file except plain copies, and the list of all files."""
 
 from pathlib import Path
 
@@ -19,11 +19,11 @@ SPECS = {
     "vendored": HERE / "specs" / "vendored.yaml",
 }
 LISTING = "FILES.txt"
-_LOCAL = "+h0000000000"  # instead of what is made of the content of the wheel
+_LOCAL = "+h0000000000"  # replaces the part computed from the wheel's content
 
 
 def reviewed_part(tree: Tree) -> dict[str, str]:
-    """The files that were rendered, and all paths with their owners; a plain copy is reviewed where it comes from."""
+    """Return the rendered files, and all paths with their owners; plain copies are reviewed at their source."""
     copies = {path.read_bytes() for path in project_template().rglob("*") if path.is_file()}
     local = f"+{wheel_version().partition('+')[2]}"
     texts = {
@@ -37,7 +37,7 @@ def reviewed_part(tree: Tree) -> dict[str, str]:
 
 
 def _shown(path: str) -> str:
-    """A path; of the scheduler's package, its folder: `test_render_project` compares the files."""
+    """Return a path, or the folder for files of the scheduler's package: `test_render_project` compares those files."""
     folder = f"{SOURCE_TREE}/{PACKAGE}/"
     return folder if path.startswith(folder) else path
 

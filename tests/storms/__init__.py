@@ -1,4 +1,4 @@
-"""Fault storms: nodes in processes of their own, faults by chance, and a checker that knows nothing of the scheduler's code.
+"""Fault storms: nodes in separate processes, random faults, and a checker that shares no code with the scheduler.
 
-``uv run python tests/storms --help`` says how to run one; ``tests/storms/README.md`` what they prove.
+``uv run python tests/storms --help`` shows how to run a storm; ``tests/storms/README.md`` says what storms prove.
 """

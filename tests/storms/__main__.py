@@ -1,4 +1,4 @@
-"""``uv run python tests/storms``, and ``python -m storms`` where ``tests`` is on the path."""
+"""Entry point of ``uv run python tests/storms``, and of ``python -m storms`` with ``tests`` on the path."""
 
 import sys
 from pathlib import Path

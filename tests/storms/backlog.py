@@ -1,17 +1,17 @@
-"""What is left to do at the end of a storm: whether it is still being done, and until when to wait for it."""
+"""Remaining work at the end of a storm: decide whether it makes progress, and how long to wait."""
 
 from __future__ import annotations
 
 
 class Backlog:
-    """Looks again and again at what is not over.
+    """Track the set of unfinished work.
 
-    Something is done when what was left before is left no more. How much is left says nothing of that: a step of a flow that is over
-    has the runs of five others after it, so that for a while there is the more to do the more is done.
+    Progress means that an item known before is finished. The number of items says nothing: when a step of a flow ends, five new runs may
+    follow, so the number can grow while work proceeds.
 
     Args:
-        patience: Seconds without anything done after which no more is expected.
-        longest: Seconds after which it is waited for no more in any case.
+        patience: Seconds without progress after which the wait ends.
+        longest: Seconds after which the wait ends in any case.
         now: The present instant.
     """
 
@@ -23,11 +23,11 @@ class Backlog:
 
     @property
     def stands(self) -> bool:
-        """Whether something is left of which nothing was done for so long."""
+        """Return whether items are left and none was finished for ``patience`` seconds."""
         return bool(self.left) and self._now - self._done > self._patience
 
     def look(self, left: set[int], now: float) -> bool:
-        """Note what is left by now; whether to wait for more of it."""
+        """Record the unfinished items; return whether to keep waiting."""
         if self.left - left:
             self._done = now
         self.left, self._now = left, now

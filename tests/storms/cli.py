@@ -18,7 +18,7 @@ _DEFAULT_FAULTS = "kill,worker,stop,term,pg,net,pause"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the storms that the arguments ask for; 0 when every promise was kept, 1 when not, 2 when it cannot be done here."""
+    """Run the requested storms; return 0 when every guarantee held, 1 when not, 2 when a storm cannot run here."""
     options = _parser().parse_args(arguments)
     try:
         plans = _plans(options)
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _plans(options: argparse.Namespace) -> list[StormPlan]:
-    """A storm for each database and isolation; what is missing for a fault is said before anything begins."""
+    """Return a plan for each database and isolation; raise an error before the start if a fault's tools are missing."""
     faults = frozenset(options.faults.split(","))
     if unknown := faults - FAULTS.keys():
         raise ValueError(
@@ -85,7 +85,7 @@ def _plans(options: argparse.Namespace) -> list[StormPlan]:
 
 
 def _weights(text: str) -> dict[str, int]:
-    """Weights as they are given: ``Fan=25,Token=1``."""
+    """Parse weights such as ``Fan=25,Token=1``."""
     pairs = [one.partition("=") for one in text.split(",") if one]
     if unknown := {job for job, _, _ in pairs} - WEIGHTS.keys():
         raise ValueError(

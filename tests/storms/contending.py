@@ -1,4 +1,4 @@
-"""Calls for the same keys at once, from several processes, in transactions that are committed or rolled back; and flows."""
+"""Concurrent calls for the same keys from several processes, in transactions that commit or roll back; and starts of flows."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _DRIVERS = {"sqlite": "+aiosqlite", "postgresql": "+psycopg"}
 _ARGUMENTS = {"sqlite": {"timeout": 30.0}, "postgresql": {}}
 _MOST_PARTS = 4
 _LOOKS = 150
-"""How often it is looked whether a run has begun, ten times a second."""
+"""Number of checks whether a run has begun, ten a second."""
 _RECENT = 16_384
-"""Bytes of the record in which that stands."""
+"""Bytes at the record's end that are searched for the start."""
 
 
 class Contender:
-    """Asks for runs that are unique by a key, and for flows.
+    """Request runs with unique keys, and flows.
 
     Args:
         scheduler: The application's scheduler.
-        dice: Its chances.
-        write: Adds a line to the record of what the application was told.
-        patience: Seconds after which an answer is waited for no more.
+        dice: Source of randomness.
+        write: Append a line to the application's record.
+        patience: Seconds after which a call is given up.
     """
 
     def __init__(self, scheduler: Any, dice: Random, write: Write, patience: float) -> None:
@@ -49,18 +49,18 @@ class Contender:
         self._engine = create_async_engine(
             url.set(drivername=name + _DRIVERS[name]),
             connect_args=_ARGUMENTS[name],
-            pool_pre_ping=True,  # an application that outlives its server
+            pool_pre_ping=True,  # the application outlives its server
         )
 
     async def close(self) -> None:
-        """Ask for nothing more, and close the connections."""
+        """Stop requesting and close the connections."""
         for task in self._watches.values():
             task.cancel()
         await asyncio.gather(*self._watches.values(), return_exceptions=True)
         await self._engine.dispose()
 
     async def contend(self, job: str, token: str) -> None:
-        """Up to three calls with one key at once; and some more when the run of that key has begun."""
+        """Make up to three concurrent calls with one key, and more calls once the key's run has begun."""
         key = self._dice.choice(_KEYS)
         told = await self._call_at_once(job, key, token)
         if told and (job, key) not in self._watches:
@@ -69,7 +69,7 @@ class Contender:
             watch.add_done_callback(lambda _: self._watches.pop((job, key), None))
 
     async def _call_when_begun(self, job: str, key: str, token: str, run: int) -> None:
-        """Call again as soon as the record says that a run has begun: only now the key holds by more than its waiting."""
+        """Call again once the record says that the run has begun: from then on the key is held by a running run."""
         for _ in range(_LOOKS):
             if _has_begun(self._jobs, run):
                 await self._call_at_once(job, key, token)
@@ -77,7 +77,7 @@ class Contender:
             await asyncio.sleep(0.1)
 
     async def _call_at_once(self, job: str, key: str, token: str) -> list[int]:
-        """Up to three calls with one key; the runs of which they were told."""
+        """Make up to three calls with one key; return the runs that the calls returned."""
         ways = self._dice.choices(_WAYS, k=self._dice.randint(1, 3))
         holds = self._dice.uniform(0, 0.1)
         calls = (
@@ -86,7 +86,7 @@ class Contender:
         return [run for run in await asyncio.gather(*calls) if run is not None]
 
     async def _call(self, job: str, key: str, token: str, way: str, holds: float) -> int | None:
-        """Call, and write down what came of it; the run, if it is there."""
+        """Make a call and record its outcome; return the run, if it exists."""
         asked = time.monotonic()
         what = {"job": job, "token": token, "key": key, "asked": asked}
         try:
@@ -108,7 +108,7 @@ class Contender:
         return run
 
     async def ask_for_flow(self, token: str) -> None:
-        """A flow of up to four parts, one of which is refused now and then: by its name, by its job, or in a transaction that is rolled back."""
+        """Start a flow of up to four parts, sometimes with a refused part: by name, by its job, or in a transaction that is rolled back."""
         arguments = {
             "token": token,
             "count": self._dice.randint(0, _MOST_PARTS),
@@ -136,7 +136,7 @@ class Contender:
 
 
 def _has_begun(record: Path, run: int) -> bool:
-    """Whether the end of the record says that a run has begun."""
+    """Return whether the end of the record says that a run has begun."""
     if not record.exists():
         return False
     with record.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The database of a storm: a SQLite file or a PostgreSQL server of its own, on a small disk if that is to be full."""
+"""Database of a storm: a SQLite file or a PostgreSQL server, on a small disk for disk faults."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SQLITE_MEGABYTES, _POSTGRESQL_MEGABYTES = 64, 160
 
 
 class StormDatabase:
-    """Where the tables of a storm are, and what can be done to it.
+    """Database of a storm with its fault controls.
 
     Args:
-        url: For the checker and the submitter.
-        server: The server, where there is one.
-        disk: The disk that can be full, where it was asked for.
-        network: Cables between nodes and server, where they were asked for.
+        url: The URL for checker and submitter.
+        server: The PostgreSQL server, if any.
+        disk: The small disk, for disk faults.
+        network: Cables between nodes and server, for network faults.
     """
 
     def __init__(
@@ -43,21 +43,21 @@ class StormDatabase:
         self._network = network
 
     def cable(self) -> Cable | None:
-        """A cable for one node, if the network is to be cut."""
+        """Return a cable for a node, if network faults are enabled."""
         if self._network is None:
             return None
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.url).query)
         return Cable(self._network, Path(query["host"][0]) / ".s.PGSQL.5432")
 
     def url_through(self, cable: Cable | None) -> str:
-        """The URL for a node."""
+        """Return the URL for a node."""
         if cable is None:
             return self.url
         parts = urllib.parse.urlsplit(self.url)
         return f"postgresql://{parts.username}@127.0.0.1:{cable.port}{parts.path}"
 
     def is_locked(self) -> bool:
-        """Whether nobody can write to the SQLite file, since a process that was stopped is in the middle of it."""
+        """Return whether a stopped process holds the write lock of the SQLite file."""
         if self._server is not None:
             return False
         connection = sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=2)
@@ -70,7 +70,7 @@ class StormDatabase:
         return False
 
     def stop(self, *, immediate: bool) -> None:
-        """Stop the server; ``immediate`` is as a crash of it."""
+        """Stop the server; ``immediate`` acts like a crash."""
         assert self._server is not None
         self._server.stop_now() if immediate else self._server.stop()
 
@@ -82,7 +82,7 @@ class StormDatabase:
 
 @contextmanager
 def sqlite_file(folder: Path, faults: frozenset[str]) -> Iterator[StormDatabase]:
-    """A file; gone at the end only when it was on a small disk, from which it is copied into the folder of the storm."""
+    """Yield a SQLite file. At the end a file on a small disk is copied into the storm's folder."""
     if "disk" not in faults:
         yield StormDatabase(f"sqlite:///{folder / 'jobs.db'}")
         return
@@ -91,16 +91,14 @@ def sqlite_file(folder: Path, faults: frozenset[str]) -> Iterator[StormDatabase]
             yield StormDatabase(f"sqlite:///{disk.folder / 'jobs.db'}", disk=disk)
         finally:
             for file in filter(Path.is_file, disk.folder.glob("jobs.db*")):
-                shutil.copy(
-                    file, folder
-                )  # the heartbeats, in a folder beside it, are of no use now
+                shutil.copy(file, folder)  # without the heartbeat folder beside it
 
 
 @contextmanager
 def postgresql_server(
     faults: frozenset[str], server: postgresql.PostgreSQL | None = None
 ) -> Iterator[StormDatabase]:
-    """A database on a server of its own, unless one is given, and then a database of its own on that."""
+    """Yield a database on a new server, or a new database on the given server."""
     with ExitStack() as stack:
         mine = server or stack.enter_context(postgresql.running())
         disk = stack.enter_context(_full_able(mine)) if "disk" in faults else None
@@ -115,7 +113,7 @@ def postgresql_server(
 def _drop(server: postgresql.PostgreSQL, name: str, disk: small_disk.SmallDisk | None) -> None:
     if disk is not None:
         disk.free()
-    with contextlib.suppress(Exception):  # the server may have gone down with the storm
+    with contextlib.suppress(Exception):  # the server may have stopped during the storm
         server.drop(name)
 
 
@@ -129,5 +127,5 @@ def _full_able(server: postgresql.PostgreSQL) -> Iterator[small_disk.SmallDisk]:
 
 
 def new_folder() -> Path:
-    """Where a storm keeps everything; it stays when the storm has found something."""
+    """Create the folder of a storm; it stays if the storm has complaints."""
     return Path(tempfile.mkdtemp(prefix="targcc-storm-"))

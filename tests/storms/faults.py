@@ -1,4 +1,4 @@
-"""The faults, each with what it does to a storm; all but the kill heal after a while."""
+"""Faults and their effects; all but the kill heal after a while."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from storms.storm import Storm
 
 _SHORTEST_PAUSE = 4.0
-"""Seconds; of a shorter pause nothing can be judged, as instants are told by clocks that are read before they are written."""
+"""Seconds; a shorter pause cannot be judged, because clocks are read before the writes."""
 _CLOCK_STEPS = (-3600, -90, -8, 8, 90, 3600)
 _SQLITE_CLOCK_STEPS = (-8, 8, 12)
-"""On one machine all nodes have one clock: after a step back, jobs rest until it has come again where it was."""
+"""On one machine all nodes share a clock: after a step back, jobs rest until the clock catches up."""
 
 
 _STOPS_SECONDS = 0.5
-"""A thread of a stopped process may still end what the kernel does for it, such as to take a lock."""
+"""Seconds in which a thread of a stopped process may still finish a system call, such as taking a lock."""
 
 
 @dataclass
 class Fault:
-    """A fault that lasts.
+    """Lasting fault.
 
     Args:
         kind: See ``plan.FAULTS``.
-        nodes: Whom it hits; empty for all.
-        until: The monotonic time at which it heals.
-        heal: How.
+        nodes: The affected nodes; empty for all.
+        until: The monotonic time at which the fault heals.
+        heal: The function that heals the fault.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Fault:
 
 
 def kill(storm: Storm) -> None:
-    """Kill a node, once in a while all of them, or also an application that asks for runs; they are started again."""
+    """Kill a node, sometimes all nodes, and sometimes an application; then start them again."""
     if storm.dice.random() < 0.1:
         storm.kill_submitter()
     victims = storm.ready_nodes()
@@ -60,7 +60,7 @@ def kill(storm: Storm) -> None:
 
 
 def worker(storm: Storm) -> None:
-    """Kill a worker process of a node, by choice as a crash of it; one that runs a job, if there is one."""
+    """Kill a worker process of a node, or crash it; prefer a process with a running job."""
     node = storm.dice.choice(storm.ready_nodes())
     number = storm.dice.choice((signal.SIGKILL, signal.SIGSEGV))
     workers = node.workers()
@@ -73,14 +73,14 @@ def worker(storm: Storm) -> None:
 
 
 def term(storm: Storm) -> None:
-    """Stop a node in order, and start another."""
+    """Stop a node in order and start another node."""
     node = storm.dice.choice(storm.ready_nodes())
     storm.stop_in_order(node)
     storm.replace(node, node.release)
 
 
 def deploy(storm: Storm) -> None:
-    """Give a node, or all, the newest release; after the last node of one, the next release begins."""
+    """Give a node, or all nodes, the newest release; after the last old node the next release begins."""
     old = [node for node in storm.nodes if node.release < storm.release]
     if not old:
         if not storm.next_release():
@@ -101,12 +101,12 @@ def stop(storm: Storm) -> None:
     node.freeze(frozen=True)
     storm.begin("stop", [node], seconds, lambda: node.freeze(frozen=False))
     time.sleep(_STOPS_SECONDS)
-    if storm.database.is_locked():  # it was stopped in the middle of a write to the SQLite file
+    if storm.database.is_locked():  # the node stopped in the middle of a write to the SQLite file
         storm.begin("database", [], seconds, lambda: None)
 
 
 def net(storm: Storm) -> None:
-    """Cut a node's cable: nothing passes, or the connections break."""
+    """Cut a node's cable: packets vanish, or the connections break."""
     node = storm.dice.choice(storm.ready_nodes())
     cable = node.cable
     assert cable is not None
@@ -115,7 +115,7 @@ def net(storm: Storm) -> None:
 
 
 def pg(storm: Storm) -> None:
-    """Stop the server, and start it later."""
+    """Stop the server and start it later."""
     seconds = min(storm.how_long(), 10)
     immediate = storm.dice.random() < 0.5
     storm.begin("database", [], seconds, storm.database.start)
@@ -123,7 +123,7 @@ def pg(storm: Storm) -> None:
 
 
 def pause(storm: Storm) -> None:
-    """Pause a queue of those that share workers."""
+    """Pause one of the queues that share workers."""
     longest = max(_SHORTEST_PAUSE, storm.plan.longest_outage)
     storm.pause(storm.dice.choice(POOL), storm.dice.uniform(_SHORTEST_PAUSE, longest))
 
@@ -137,7 +137,7 @@ def disk(storm: Storm) -> None:
 
 
 def clock(storm: Storm) -> None:
-    """Set the clock of a node; on SQLite, which is one machine, of all."""
+    """Set the clock of a node; on SQLite, which is one machine, of all nodes."""
     if storm.plan.database == "sqlite":
         nodes, step = list(storm.nodes), storm.dice.choice(_SQLITE_CLOCK_STEPS)
     else:

@@ -1,4 +1,4 @@
-"""Evidence that is forged: sound, and with one promise broken in each case."""
+"""Forged evidence: sound, and with a single broken guarantee in each case."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def life(*changes: tuple[float, str] | tuple[float, str, str]) -> tuple[Change, 
 
 
 def a_run(**changes: Any) -> Run:
-    """A run of Token that succeeded between the seconds 10 and 11."""
+    """Return a run of Token that succeeded between the seconds 10 and 11."""
     whole = Run(
         1,
         "Token",
@@ -53,7 +53,7 @@ def an_execution(**changes: Any) -> Execution:
 
 
 def slot_runs(job: str, *seconds: float, first: int = 100) -> tuple[Run, ...]:
-    """Runs of a recurring job that succeeded."""
+    """Return succeeded runs of a recurring job."""
     return tuple(
         Run(
             first + index,
@@ -69,7 +69,7 @@ def slot_runs(job: str, *seconds: float, first: int = 100) -> tuple[Run, ...]:
 
 
 def performed(runs: tuple[Run, ...]) -> dict[str, Any]:
-    """What belongs to runs that succeeded: executions and rows of history."""
+    """Return executions and history rows of the succeeded runs."""
     return {
         "executions": tuple(
             Execution(run.id, 1, run.job, "node1", _s(run) + 0.1, _s(run) + 0.4, "ok", "", run.slot)
@@ -88,7 +88,7 @@ def _s(run: Run) -> float:
 
 
 def evidence(**changes: Any) -> Evidence:
-    """A storm of twelve seconds in which one run was asked for and performed."""
+    """Return a storm of twelve seconds in which one run was requested and executed."""
     whole = Evidence(
         Limits(heartbeat=0.5, lost_after=6, margin=10),
         began=0,
@@ -106,7 +106,7 @@ def evidence(**changes: Any) -> Evidence:
 
 
 def slots(runs: tuple[Run, ...], **changes: Any) -> Evidence:
-    """The same, of a recurring job."""
+    """Return a storm with runs of a recurring job."""
     mine: dict[str, Any] = {"acknowledged": (), "runs": runs, **performed(runs)}
     return evidence(**{**mine, **changes})
 
@@ -135,7 +135,7 @@ RESCUED = evidence(
     runs=(LOST,),
     logged=TWO_ROWS,
 )
-"""A run whose first worker was killed, and which another node performed."""
+"""A run whose first worker was killed, and which another node executed."""
 FROZEN = replace(
     RESCUED,
     nodes=(A, B),
@@ -184,9 +184,9 @@ STALE = replace(
         ),
     ),
 )
-"""A run that was taken by a node which had read its clock before it was stopped."""
+"""A run claimed by a node that had read its clock before it was stopped."""
 SEEN_LATE = replace(RESCUED, nodes=(replace(KILLED, ended=12.4, struck=10.5), B))
-"""A node that was seen to be gone when another one had its run already."""
+"""A node seen to be gone only after another node had its run."""
 FROZEN_LONG = replace(
     FROZEN,
     nodes=(A, replace(B, ended=60)),
@@ -209,11 +209,11 @@ FROZEN_LONG = replace(
         ),
     ),
 )
-"""A run of a frozen node that goes on twenty-two seconds later."""
+"""A run of a frozen node that continues twenty-two seconds later."""
 
 
 def short_lived(until: float) -> tuple[Node, ...]:
-    """Nodes that are killed one after the other, each within three seconds, and one that stays."""
+    """Return nodes that are killed in turn, each within three seconds, and one permanent node."""
     starts = [second / 10 for second in range(10, round(until * 10), 25)]
     return (
         A,
@@ -226,7 +226,7 @@ def short_lived(until: float) -> tuple[Node, ...]:
 
 
 UNWATCHED = replace(FROZEN_LONG, nodes=short_lived(until=25))
-"""Nobody lived long enough to see that it was silent."""
+"""No node lived long enough to observe the silence."""
 SOUND = [evidence(), RESCUED, SEEN_LATE, FROZEN, UNWATCHED, UNHEARD, STALE, slots(TICKS)]
 
 CASES = {

@@ -1,4 +1,4 @@
-"""Forged evidence of runs that wait for others and of batches: sound, and with one promise broken in each case."""
+"""Forged evidence of dependents and batches: sound, and with a single broken guarantee in each case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENDS = {"succeeded": "ok", "failed": "failed"}
 
 
 def ran(run: int, job: str, start: float, state: str = "succeeded") -> Any:
-    """What a run leaves that is performed for half a second: its row, its execution, its row of history, and that it was told."""
+    """Return the evidence of a run that executes for half a second: row, execution, history row, acknowledgement."""
     last = start + 0.5
     token = "" if job in {"Gathered", "Finished"} else f"t-{run}"
     changes = ((start - 0.2, "enqueued"), (start - 0.1, "running"), (last + 0.1, state))
@@ -28,7 +28,7 @@ def ran(run: int, job: str, start: float, state: str = "succeeded") -> Any:
 
 
 def left(*performed: Any, **changes: Any) -> Evidence:
-    """What a storm leaves of such runs."""
+    """Return the evidence of a storm with these runs."""
     runs, executions, logged, told = zip(*performed, strict=True)
     acknowledged = tuple(item for item in told if item.token)
     whole = {"runs": runs, "executions": executions, "logged": logged, "acknowledged": acknowledged}
@@ -36,14 +36,14 @@ def left(*performed: Any, **changes: Any) -> Evidence:
 
 
 def change(found: Evidence, run: int, **changes: Any) -> Evidence:
-    """The same, and the row of a run is another."""
+    """Return the evidence with a changed row of a run."""
     return replace(
         found, runs=tuple(replace(r, **changes) if r.id == run else r for r in found.runs)
     )
 
 
 def without(found: Evidence, run: int) -> Evidence:
-    """The same, and the run was never performed."""
+    """Return the evidence without the executions of a run."""
     return replace(
         found,
         executions=tuple(item for item in found.executions if item.run != run),
@@ -67,7 +67,7 @@ _GOES = left(
         Link(3, "run", 2, "success", "any", "failed"),
     ),
 )
-"""A run waits for the success of any of two, one of which fails."""
+"""A run waits for the success of either of two parents; one parent fails."""
 _ALL = replace(
     _GOES,
     asked_children=(AskedChild(3, (1, 2), "success", "all"),),
@@ -80,13 +80,13 @@ _DISCARDED = change(
     message="discarded: run 2 failed",
     life=life((3, "awaiting"), (5.6, "cancelled")),
 )
-"""A run waits for the success of both, and is discarded."""
+"""A run waits for the success of both parents, and is discarded."""
 _EARLY = replace(
     _ALL,
     asked_children=(AskedChild(3, (1, 2), "finish", "all"),),
     links=tuple(replace(link, condition="finish", quorum="all") for link in _GOES.links),
 )
-"""A run waits for any end of both."""
+"""A run waits for any end of both parents."""
 _WELL = left(
     *(ran(run, "Token", run) for run in (1, 2, 3)),
     ran(4, "Gathered", 5),
@@ -98,7 +98,7 @@ _WELL = left(
     ),
     batches=(Batch(7, "succeeded", 3, 0, 0, (1, 2, 3)),),
 )
-"""A batch all of whose runs succeed."""
+"""A batch whose runs all succeed."""
 _PARTLY = awaits(
     replace(
         left(
@@ -114,7 +114,7 @@ _PARTLY = awaits(
     ),
     4,
 )
-"""A batch of which one run fails."""
+"""A batch with a failed run."""
 
 
 def _with_batch(found: Evidence, **changes: Any) -> Evidence:
@@ -122,7 +122,7 @@ def _with_batch(found: Evidence, **changes: Any) -> Evidence:
 
 
 def begun(found: Evidence, run: int, start: float) -> Evidence:
-    """The same, and the run began at another instant."""
+    """Return the evidence with another start of a run."""
     moved = tuple(
         replace(item, start=start) if item.run == run else item for item in found.executions
     )
@@ -135,7 +135,7 @@ SOUND = [
     _EARLY,
     _WELL,
     _PARTLY,
-    # one of two parents goes on: a third is asked for and was not acknowledged
+    # one of two parents is unfinished: a third was requested and not acknowledged
     awaits(
         replace(
             _EARLY,

@@ -1,4 +1,4 @@
-"""Forged evidence of pools, pauses, ageing and turns: sound, and with one promise broken in each case."""
+"""Forged evidence of pools, pauses, ageing and turns: sound, and with a single broken guarantee in each case."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storms.forged_ties import change, left
 
 
 def _ran(run: int, job: str, ready: float, taken: float, took: float = 0.5) -> Any:
-    """What a run leaves that was ready and taken at these instants, and then performed."""
+    """Return the evidence of a run that was ready and claimed at these instants, and then executed."""
     token, start, last = f"t-{run}", taken + 0.1, taken + 0.1 + took
     changes = ((ready, "enqueued"), (taken, "running"), (last + 0.1, "succeeded"))
     row = Run(run, job, "succeeded", at(ready), completed=at(last + 0.1), life=life(*changes))
@@ -30,7 +30,7 @@ def _paused(queue: str, start: float, end: float) -> Pause:
 
 
 def _turns(*turns: tuple[float, float, float]) -> Evidence:
-    """Runs of a job whose runs wait for their turn: their slots, and when each was taken and how long it took."""
+    """Return runs of a job that runs in turn: slot, claim and duration of each."""
     found = left(*(_ran(100 + i, "Turns", *turn) for i, turn in enumerate(turns)))
     slots = tuple(replace(run, slot=run.created) for run in found.runs)
     executions = tuple(
@@ -41,7 +41,7 @@ def _turns(*turns: tuple[float, float, float]) -> Evidence:
 
 
 def _limited(*runs: tuple[float, float, float]) -> Evidence:
-    """Runs of a job with a limit: since when they asked for room, when they had it, and how long they took."""
+    """Return runs of a job with a limit: request for capacity, start of capacity, and duration of each."""
     found = left(*(_ran(1 + i, "Limited", *run) for i, run in enumerate(runs)))
     changed = [
         replace(run, life=(replace(run.life[0], state="awaiting"), replace(run.life[1], state="enqueued"), *run.life[1:]))
@@ -58,20 +58,20 @@ _POOL = left(
     pauses=(_paused("bulk", 2.5, 5.5),),
     strict=True,
 )
-"""Two runs of the pool at once, and a queue that was paused meanwhile."""
+"""Two concurrent runs of the pool, and a paused queue."""
 _HELD = left(
     _ran(1, "Urgent", 2, 30),
     _ran(2, "Bulk", 3, 20),
     pauses=(_paused("urgent", 1.5, 29.5),),
     strict=True,
 )
-"""The higher queue is paused, so that the lower one goes first."""
+"""The higher queue is paused, so the lower queue goes first."""
 _AGED = left(
     _ran(1, "Patient", 2, 20),
     _ran(2, "Eager", 9, 19),
     _ran(3, "Eager", 3, 4),
 )
-"""What has a priority of four goes before what came seven seconds before it, as two seconds are a point."""
+"""A priority of four goes before a run that came seven seconds earlier, because two seconds are a point."""
 _IN_TURN = _turns((3, 3.1, 20), (6, 23.5, 2), (9, 26, 0.2))
 _ROOM = _limited((2, 2.1, 30), (2, 2.1, 30), (3, 32.4, 1))
 _RESCUED = replace(
@@ -96,7 +96,7 @@ _RESCUED = replace(
     ),
     logged=(_RESCUED.logged[0], Logged(101, 1, success=False, message=_LOST), replace(_RESCUED.logged[1], attempt=2)),
 )  # fmt: skip
-"""The run of a killed node goes on when one that was before it is over."""
+"""The run of a killed node continues when an earlier run has ended."""
 _GONE = Logged(1, 1, success=False, message="the job's process was ended by SIGKILL")
 _RETRIED = left(_ran(1, "Patient", 2, 40))
 _RETRIED = replace(
@@ -114,7 +114,7 @@ _RETRIED = replace(
     ),
     logged=(_GONE, replace(_RETRIED.logged[0], attempt=2)),
 )  # fmt: skip
-"""A run whose process was killed waits once more, as its node has written before it was killed itself."""
+"""A run whose process was killed waits again, as its node wrote before the node was killed itself."""
 SOUND = [
     _RETRIED,
     _RESCUED,

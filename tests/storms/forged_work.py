@@ -1,4 +1,4 @@
-"""Forged evidence of runs that are unique, of flows, and of runs that expire: sound, and with one promise broken in each case."""
+"""Forged evidence of unique runs, flows and expiring runs: sound, and with a single broken guarantee in each case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storms.forged_ties import begun, change, left, ran, without
 
 
 def _keyed(run: int, job: str, start: float) -> Any:
-    """What a run leaves that has the key ``a``."""
+    """Return the evidence of a run with the key ``a``."""
     row, execution, *rest = ran(run, job, start)
     return row, replace(execution, key="a"), *rest
 
@@ -32,7 +32,7 @@ _SINGLE = left(
     ),
     rolled_back=frozenset({"gone"}),
 )
-"""Two runs with one key, one after the other; the first stands for another call, too."""
+"""Two runs with one key in turn; the first run is also returned to another call."""
 _PENDING = left(
     _keyed(1, "Pending", 2),
     _keyed(2, "Pending", 2.3),
@@ -44,7 +44,7 @@ _PENDING = left(
     faults=(Fault("database", (), 7, 8),),
     refused=(Refused("Pending", "no connection", 7.1, 7.2),),
 )
-"""Two runs with one key that are performed at once: the second was made when the first had begun, and that has the latest token."""
+"""Two concurrent runs with one key: the second was created after the first had begun, and has the latest token."""
 _COUNT = 2
 _KEYED_STEPS = {"once": [7], "latest": [8], "room": [10]}
 _STEPS = {"split": [1], "part": [2, 3], "join": [4], "few": [5], "last": [6]} | _KEYED_STEPS
@@ -54,7 +54,7 @@ _STARTS = dict.fromkeys(_STEPS, 3) | {"split": 2, "join": 4, "last": 5}
 
 
 def _flow(found: Evidence, **changes: Any) -> Evidence:
-    """The same, and the row of the flow is another."""
+    """Return the evidence with a changed row of the flow."""
     return replace(found, flows=(replace(found.flows[0], **changes),))
 
 
@@ -96,7 +96,7 @@ _BY_JOB = replace(
     asked_flows=(),
     logged=(*_DONE.logged, replace(_DONE.logged[0], run=20, message="")),
 )
-"""The same, started by a run of its job."""
+"""The same flow, started by a run of its job."""
 _REFUSED = replace(
     _of_step(
         left(
@@ -142,7 +142,7 @@ _WOKEN = replace(
     faults=(*_PENDING.faults, Fault("stop", ("node1",), -4.5, 1.9)),
     logged=(replace(_PENDING.logged[0], message="old"), *_PENDING.logged[1:]),
 )
-"""The run had been taken by a node that was frozen then, and performs what it was to perform when it was taken."""
+"""A run claimed by a node before a freeze executes the arguments of that claim."""
 SOUND.append(_WOKEN)
 
 

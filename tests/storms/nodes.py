@@ -1,4 +1,4 @@
-"""The processes of a storm: forked by a zygote, stopped, killed and started again; each is written down in the storm's record."""
+"""Processes of a storm: forked by a zygote, stopped, killed and restarted; each event goes to the storm's record."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from storms.record import JOBS, STORM, append
 from storms.zygote import SUBMIT
 
 _WORKER = "targcc_scheduler.worker_process"
-"""In the command line of a node's worker processes."""
+"""Text in the command line of a node's worker processes."""
 _RECENT = 65_536
-"""Bytes of the record in which it is looked for who is busy."""
+"""Bytes at the record's end that are searched for busy processes."""
 _ENDS = 60
-"""Seconds in which the zygote ends."""
+"""Seconds within which the zygote ends."""
 _READY = "Queues "
-"""The last line that ``targcc worker`` prints once it works."""
+"""Start of the last line that ``targcc worker`` prints once it works."""
 
 
 @dataclass
 class Process:
-    """A process of the storm.
+    """Process of the storm.
 
     Args:
-        name: Its own, never used again in a storm.
-        release: Which release of the project it runs.
-        log: What it prints.
-        cable: Its way to the server, if that can be cut.
+        name: A name that is unique within the storm.
+        release: The release of the project.
+        log: The file with its output.
+        cable: Its connection to the server, for network faults.
     """
 
     name: str
@@ -51,20 +51,20 @@ class Process:
 
     @property
     def is_up(self) -> bool:
-        """Whether it exists."""
+        """Return whether the process exists."""
         return self.process.is_running()
 
     def said(self) -> str:
-        """Its log."""
+        """Return the process log."""
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
 
     def send(self, number: int) -> None:
-        """Send a signal, if it is still there."""
+        """Send a signal, if the process still exists."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self.process.send_signal(number)
 
     def workers(self) -> list[psutil.Process]:
-        """Its worker processes."""
+        """Return the node's worker processes."""
         found = []
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in self.process.children():
@@ -74,7 +74,7 @@ class Process:
         return found
 
     def freeze(self, *, frozen: bool) -> None:
-        """Stop it, and all that it has started, without ending it; or let them go on."""
+        """Stop or continue the process and all its descendants."""
         self.frozen = frozen
         with contextlib.suppress(psutil.NoSuchProcess):
             everybody = [self.process, *self.process.children(recursive=True)]
@@ -83,7 +83,7 @@ class Process:
                     process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it has ended; whether it did."""
+        """Wait for the end; return whether the process ended in time."""
         deadline = time.monotonic() + seconds
         while self.is_up:
             if time.monotonic() > deadline:
@@ -93,11 +93,11 @@ class Process:
 
 
 class Processes:
-    """Starts the processes of a storm.
+    """Start the processes of a storm.
 
     Args:
-        folder: Where logs and the record are.
-        environment: What all of them have in theirs.
+        folder: The folder of logs and record.
+        environment: Variables for every process.
     """
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
@@ -119,7 +119,7 @@ class Processes:
     def start(
         self, role: str, release: int, words: list[str], *, cable: Cable | None = None, **more: str
     ) -> Process:
-        """Start a process; its environment has what is in ``more``."""
+        """Start a process with the variables in ``more`` added to its environment."""
         name = self.next_name(role)
         self._numbers[role] = self._numbers.get(role, 0) + 1
         log = self._folder / f"{name}.log"
@@ -139,7 +139,7 @@ class Processes:
         return started
 
     def next_name(self, role: str) -> str:
-        """The name of the next process in a role."""
+        """Return the name of the next process in a role."""
         return f"{role}{self._numbers.get(role, 0) + 1}"
 
     def submit(self, release: int, **more: str) -> Process:
@@ -147,16 +147,16 @@ class Processes:
         return self.start("submitter", release, [SUBMIT], **more)
 
     def look(self) -> None:
-        """Write down who has become ready, and who has ended by itself."""
+        """Record which processes have become ready and which have ended by themselves."""
         for process in self.everybody:
             if not process.was_ready and _READY in process.said():
                 process.was_ready = True
                 self.say("ready", node=process.name)
 
     def busy(self) -> set[int]:
-        """The processes in which, by the end of the record, a job has begun and not ended."""
+        """Return the ids of processes with a job that has begun and not ended, by the end of the record."""
         record = self._folder / JOBS
-        if not record.exists():  # nothing has begun yet
+        if not record.exists():  # no job has begun yet
             return set()
         with record.open("rb") as file:
             file.seek(max(0, record.stat().st_size - _RECENT))
@@ -168,14 +168,14 @@ class Processes:
         return {pid for pid, event in last.items() if event == "start"}
 
     def kill(self, process: Process) -> None:
-        """End a process at once."""
+        """Kill a process."""
         self.say("fault", kind="kill", node=process.name)
         process.send(signal.SIGKILL)
         process.wait(10)
         self.ended(process)
 
     def terminate(self, process: Process, seconds: float) -> bool:
-        """Ask a process to stop, and wait; one that does not is killed. Whether it stopped."""
+        """Ask a process to stop, wait, and kill it after a timeout; return whether it stopped."""
         self.say("fault", kind="term", node=process.name)
         process.send(signal.SIGTERM)
         if not process.wait(seconds):
@@ -185,17 +185,17 @@ class Processes:
         return True
 
     def ended(self, process: Process) -> None:
-        """Write down that a process is gone."""
+        """Record the end of a process."""
         self.say("ended", node=process.name)
         if process.cable is not None:
             process.cable.close()
 
     def say(self, event: str, **values: Any) -> None:
-        """Add a line to the storm's own record."""
+        """Append a line to the storm's record."""
         append(self._folder / STORM, event, **values)
 
     def close(self) -> None:
-        """End whatever is left, the zygote too."""
+        """Kill every remaining process and the zygote."""
         for process in self.everybody:
             if process.is_up:
                 process.freeze(frozen=False)

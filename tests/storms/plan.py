@@ -1,4 +1,4 @@
-"""What a storm is to do."""
+"""Plan of a storm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAULTS = {
     "pause": "a queue of the pool is paused, and resumed later",
     "disk": "the disk of the database is full",
 }
-"""What can go wrong, by the name of the flag."""
+"""Faults by the name of their flag."""
 ONLY_POSTGRESQL = frozenset({"pg", "net"})
 ONLY_PROCESSES = frozenset({"worker"})
 QUICK = frozenset({"kill", "term"})
@@ -25,25 +25,25 @@ QUICK = frozenset({"kill", "term"})
 
 @dataclass(frozen=True)
 class StormPlan:
-    """A storm.
+    """Parameters of a storm.
 
     Args:
         database: ``sqlite`` or ``postgresql``.
         isolation: ``thread`` or ``process``.
-        kills: It lasts until so many nodes have been killed.
-        seed: What the chances are drawn from.
-        faults: What can go wrong.
-        nodes: How many nodes there are at once.
-        rate: How many runs are asked for in a second.
+        kills: The number of killed nodes that ends the storm.
+        seed: The seed of the random choices.
+        faults: The enabled faults.
+        nodes: The number of concurrent nodes.
+        rate: Requested runs a second.
         pace: The longest pause between two faults, in seconds.
         longest_stop: The longest SIGSTOP, in seconds.
         longest_outage: The longest cut, wrong clock, outage of the database and full disk, in seconds.
         heartbeat: Seconds between two heartbeats.
         lost_after: Seconds of silence after which a node is lost.
-        margin: Seconds that a busy machine may add to what is promised.
+        margin: Seconds that a busy machine may add to a guaranteed time.
         grace: TARGCC_SHUTDOWN_GRACE.
-        minutes: It ends after so many minutes whatever the kills.
-        weights: How often jobs are asked for, where that is otherwise than ``WEIGHTS`` has it.
+        minutes: The longest duration, regardless of the kills.
+        weights: Frequencies of jobs that differ from ``WEIGHTS``.
     """
 
     database: str
@@ -65,7 +65,7 @@ class StormPlan:
 
     @property
     def order(self) -> str:
-        """The order of the queues that share workers."""
+        """Return the order of the queues that share workers."""
         return "strict" if self.seed % 2 else "weighted"
 
     def __post_init__(self) -> None:

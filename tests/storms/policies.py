@@ -1,4 +1,4 @@
-"""What the storm's project promises of each job; the checker holds the tables and the record against it."""
+"""Policies of the storm project's jobs; the checker compares tables and record with them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Policy:
-    """What may become of the runs of a job.
+    """Allowed outcomes of a job's runs.
 
     Args:
-        ends: The state in which a run ends that no fault hit too often.
-        retries: How many of its own failures are tried again; lost workers do not count.
+        ends: The final state of a run that faults did not hit too often.
+        retries: How many of its own failures are retried; lost workers do not count.
         every: Seconds between two slots of a recurring job; several when a release changes the schedule.
-        overlap: What becomes of a slot that comes while the job is busy.
-        at_once: How many of its runs may be performed at once, on all nodes together.
-        releases: The releases that know it.
-        queue: Where they wait.
-        priority: What they have of it.
-        writes: Whether it writes the record; the job of a flow, which only starts that, does not.
+        overlap: The handling of a slot while the job is busy.
+        at_once: The limit of concurrent runs across all nodes.
+        releases: The releases that know the job.
+        queue: The queue of its runs.
+        priority: The priority of its runs.
+        writes: Whether the job writes the record; the job that only starts a flow does not.
     """
 
     ends: str = "succeeded"
@@ -84,15 +84,16 @@ WEIGHTS = {
     "Retiring": 1,
     "Newcomer": 2,
 }
-"""How often the submitter asks for each of the jobs that have no schedule: for a follower with what it waits for, for a batch that is finished,
-for a flow by its own name or its job's, and for what shares its workers or its queue beside many of those."""
+"""Frequency with which the submitter requests each job without a schedule. A follower comes with its parents, a batch with its runs,
+a flow by its name or its job, and a job of a shared pool or queue beside many other runs there.
+"""
 POOL_WORKERS = 2
-"""How many runs of the queues of the pool go on at once on each node."""
+"""Concurrent runs of the pool's queues on each node."""
 POOL = ("urgent", "bulk")
-"""The queues that share workers, the higher one first where their order is strict."""
+"""Queues that share workers; in strict order the first queue is the highest."""
 AGING, AGING_SECONDS = "aging", 2
-"""The queue in which waiting counts, and how long a run waits there for a point of priority."""
+"""The queue that counts waiting time, and the seconds of waiting for a point of priority."""
 PARENTS = ["Token", "Flaky", "Hopeless", "Refusing", "Plain"]
-"""What a follower waits for, and what batches are of: some succeed at once or in the end, others fail."""
+"""Jobs used as parents and batch members: some succeed at once or after retries, others fail."""
 ONE_SCHEDULE = [name for name, policy in POLICIES.items() if len(policy.every) == 1]
-"""The recurring jobs whose schedule no release changes."""
+"""Recurring jobs with the same schedule in every release."""

@@ -1,4 +1,4 @@
-"""A cable between one node and PostgreSQL that can be cut: nothing passes, or the connections break."""
+"""Cable between a node and PostgreSQL that can be cut: packets vanish, or the connections break."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHUNK = 65_536
 
 
 class Network:
-    """The loop, in a thread of its own, on which all cables of a storm work."""
+    """Event loop in a separate thread for all cables of a storm."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -22,7 +22,7 @@ class Network:
         self._thread.start()
 
     def close(self) -> None:
-        """End the loop, and with it every cable."""
+        """End the loop and every cable."""
         asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
@@ -36,10 +36,10 @@ class Network:
 
 
 class Cable:
-    """One node's way to the server.
+    """Proxy from a node to the server.
 
     Args:
-        network: Whose loop it uses.
+        network: The network whose loop the cable uses.
         socket: The server's Unix socket.
     """
 
@@ -53,21 +53,21 @@ class Cable:
         self.port = self._call(self._listen())
 
     def stall(self) -> None:
-        """Let nothing pass; connections stay open, as when a router is off."""
+        """Stop all traffic; connections stay open, as with a router that is off."""
         self._loop.call_soon_threadsafe(self._passes.clear)
 
     def drop(self) -> None:
-        """Break every connection, and refuse new ones."""
+        """Break every connection and refuse new connections."""
         self._refuses = True
         self._call(self._break())
 
     def mend(self) -> None:
-        """Let everything pass again."""
+        """Restore all traffic."""
         self._refuses = False
         self._loop.call_soon_threadsafe(self._passes.set)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._loop.call_soon_threadsafe(self._server.close)
         self._call(self._break())
 
@@ -98,7 +98,7 @@ class Cable:
                 self._writers.discard(far_writer)
                 far_writer.transport.abort()
         except OSError:
-            pass  # the server is away
+            pass  # the server is down
         finally:
             self._writers.discard(writer)
             writer.transport.abort()

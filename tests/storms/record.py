@@ -1,6 +1,6 @@
-"""The record: files of one JSON object a line, appended by one write each, whoever else writes and whoever is killed.
+"""Record files: one JSON object a line, each appended by one write, safe with concurrent writers and kills.
 
-Jobs write what they do, the submitter what was acknowledged, the storm what it broke. Nothing here knows the scheduler.
+Jobs record their executions, the submitter acknowledgements, the storm its faults. This module does not import the scheduler.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 JOBS = "jobs.jsonl"
-"""What jobs do: ``start``, ``end``, ``step`` (it is being done), ``kept`` (its result came back)."""
+"""Events of jobs: ``start``, ``end``, ``step`` (being executed), ``kept`` (stored result returned)."""
 SUBMITTED = "submitted.jsonl"
-"""What the submitter was told: ``acknowledged`` with the run, ``batch``, ``flow``, ``refused``, or that it was rolled back."""
+"""Events of the submitter: ``acknowledged`` with the run, ``batch``, ``flow``, ``refused``, or ``rolled back``."""
 ROLLED_BACK = "rolled back"
-"""The event of what was asked for in a transaction that was rolled back."""
+"""Event of a call in a transaction that was rolled back."""
 STORM = "storm.jsonl"
-"""What the storm did: ``node``, ``ready``, ``ended``, ``fault``, ``healed``, ``begin``, ``quiet``."""
+"""Events of the storm: ``node``, ``ready``, ``ended``, ``fault``, ``healed``, ``begin``, ``quiet``."""
 
 
 def append(path: Path, event: str, **values: Any) -> None:
-    """Add a line: what happened, who says so, and when by the machine's monotonic clock and by this process's wall clock.
+    """Append a line: event, process, and time by the machine's monotonic clock and by this process's wall clock.
 
-    One ``write`` on a descriptor opened with ``O_APPEND`` is whole or not there, also when the process is killed; a pipe does the same for
-    lines this short, which is how a record is kept while the disk is full.
+    One ``write`` on a descriptor opened with ``O_APPEND`` is written whole or not at all, even when the process is killed. A pipe does the
+    same for lines this short, which keeps the record working while the disk is full.
     """
     line = {
         "event": event,
@@ -43,12 +43,12 @@ def append(path: Path, event: str, **values: Any) -> None:
 
 
 def note(event: str, **values: Any) -> None:
-    """Add a line to the record of the jobs, whose file the environment names."""
+    """Append a line to the jobs' record, whose file the environment names."""
     append(Path(os.environ["STORM_RECORD"]), event, **values)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Every line, in the order in which they were written."""
+    """Return every line in the order of writing."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

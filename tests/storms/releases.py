@@ -1,4 +1,4 @@
-"""The three releases of the storm's project, each written into a folder of its own, as a deploy does it."""
+"""Write the three releases of the storm's project, each into its own folder, like a deploy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 NEWEST = 3
 _REMOVED = "REMOVED"
-"""A file of a release that names what it no longer has."""
+"""File of a release that lists its removed files."""
 
 
 def write(folder: Path, release: int) -> None:
-    """Write a release: the first, changed by every later one up to it."""
+    """Write a release: the first release with the changes of every later release up to this number."""
     shutil.copytree(HERE / "project", folder, ignore=shutil.ignore_patterns("__pycache__"))
     for number in range(2, release + 1):
         changes = HERE / "releases" / str(number)

@@ -1,4 +1,4 @@
-"""The outcome of storms as a table for people and as JSON for programs."""
+"""Results of storms as a table for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MOST_LINES = 60
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """A row for each storm."""
+    """Return a table with a row for each storm."""
     head = ["database", "isolation", "seed", *_COLUMNS]
     rows = [
         [plan.database, plan.isolation, str(plan.seed)]
@@ -54,7 +54,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def complaints(verdict: Verdict) -> str:
-    """What was found: how often, and the first of them in full."""
+    """Return the number of complaints by rule, and the first complaints in full."""
     if not verdict.complaints:
         return "Every promise was kept."
     counts = Counter(item.rule for item in verdict.complaints)
@@ -66,7 +66,7 @@ def complaints(verdict: Verdict) -> str:
 
 
 def _backlog(verdict: Verdict) -> list[str]:
-    """What was left to do, and whether it was being done: much is complained of that only was not over yet."""
+    """Return lines about unfinished work and its progress: many complaints concern work that merely was not finished yet."""
     left = verdict.figures["left"]
     if not left:
         return []
@@ -78,7 +78,7 @@ def _backlog(verdict: Verdict) -> list[str]:
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:
-    """All of it."""
+    """Return all results as JSON."""
     return json.dumps([_one(plan, verdict) for plan, verdict in outcomes], indent=2)
 
 

@@ -1,4 +1,4 @@
-"""One storm from its first node to its verdict."""
+"""A storm from its first node to its verdict."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from storms.plan import StormPlan
 from storms.record import JOBS, SUBMITTED
 
 _COMMAND_SECONDS, _AGAIN_SECONDS, _RESUMED = 20.0, 2.0, 30
-"""How long a command may take, when one that failed is tried again, and how often at the end."""
+"""Time limit of a command, delay before a retry, and number of retries at the end."""
 _STOPPING = 20.0
 """Seconds after which a node that does not stop is killed."""
 _PATIENCE, _LONGEST_CALM = 60.0, 900.0
-"""Seconds without anything done, and at most, until the end no longer waits for work."""
+"""Seconds without progress, and at most, until the final wait ends."""
 _NEEDS_NODE = frozenset({"kill", "worker", "stop", "term", "deploy", "net", "clock"})
 _NOT_DURING = {
     "pg": frozenset({"database", "disk"}),  # PostgreSQL does not recover on a full disk
@@ -35,20 +35,20 @@ _NOT_DURING = {
     "stop": frozenset({"stop", "database"}),
     "pause": frozenset({"pause", "database", "disk"}),
 }
-"""Which faults must be over before another begins."""
+"""Faults that must have healed before another fault begins."""
 _DONE = '"message"'
-"""In what a command prints once it has done what it was asked for."""
+"""Text in the output of a command that was executed."""
 _FEWEST_KILLS = 2
 _SUBMITTERS = 2
 
 
 class Storm:
-    """Nodes, submitters, a database, and what goes wrong.
+    """Nodes, submitters, a database, and faults.
 
     Args:
-        plan: What is to happen.
-        folder: Where everything is written.
-        database: Where the tables are.
+        plan: The plan of the storm.
+        folder: The folder for all output.
+        database: The database of the tables.
     """
 
     def __init__(self, plan: StormPlan, folder: Path, database: databases.StormDatabase) -> None:
@@ -67,7 +67,7 @@ class Storm:
         self.processes = Processes(folder, self._environment())
 
     def run(self) -> Verdict:
-        """Let it rage, wait until all work is done, and judge."""
+        """Run the storm, wait until all work is done, and judge."""
         try:
             self._begin()
             self._rage()
@@ -78,17 +78,17 @@ class Storm:
         return judge(self._folder, self.plan)
 
     def ready_nodes(self) -> list[Process]:
-        """The nodes that work and are not frozen."""
+        """Return the working nodes that are not frozen."""
         self.processes.look()
         return [node for node in self.nodes if node.was_ready and node.is_up and not node.frozen]
 
     def how_long(self) -> float:
-        """How long a fault lasts: mostly short, now and then long enough to lose a node."""
+        """Return the duration of a fault: mostly short, sometimes long enough to lose a node."""
         longest = self.plan.longest_outage
         return self.dice.uniform(0.2, self.dice.choice((min(2, longest), longest)))
 
     def how_long_frozen(self) -> float:
-        """How long a node is frozen: for a moment, for about as long as makes it lost, or for up to the longest time."""
+        """Return the duration of a freeze: a moment, about the time that makes a node lost, or up to the longest time."""
         longest = self.plan.longest_stop
         upper = self.dice.choice((2, 2 * self.plan.lost_after, longest))
         return self.dice.uniform(0.2, min(upper, longest))
@@ -96,13 +96,13 @@ class Storm:
     def begin(
         self, kind: str, nodes: list[Process], seconds: float, heal: Callable[[], None]
     ) -> None:
-        """Write down that a fault begins, and remember to heal it."""
+        """Record the start of a fault and remember its healing."""
         names = [node.name for node in nodes]
         self.processes.say("fault", kind=kind, nodes=names, seconds=seconds)
         self.active.append(Fault(kind, nodes, time.monotonic() + seconds, heal))
 
     def pause(self, queue: str, seconds: float) -> None:
-        """Pause a queue, and remember to resume it; also one of which it is not known whether it is paused."""
+        """Pause a queue and remember to resume it, also when the outcome of the command is unknown."""
         self.processes.say("pausing", queue=queue)
         if self._command("queue", "pause", queue, "--json"):
             self.processes.say("paused", queue=queue)
@@ -117,7 +117,7 @@ class Storm:
             self.begin("pause", [], _AGAIN_SECONDS, lambda: self._resume(queue))
 
     def _command(self, *words: str) -> bool:
-        """Have a command done by a process of its own; whether it has said that it was."""
+        """Run a command in a separate process; return whether its output confirms the execution."""
         url = self.database.url
         mine = self.processes.start("command", self.release, list(words), TARGCC_DATABASE_URL=url)
         if not mine.wait(_COMMAND_SECONDS):
@@ -127,16 +127,16 @@ class Storm:
         return _DONE in mine.said()
 
     def replace(self, node: Process, release: int) -> None:
-        """Start a node in the place of one that is gone."""
+        """Start a node in place of a node that has ended."""
         self.nodes.remove(node)
         self._add(release)
 
     def stop_in_order(self, node: Process) -> None:
-        """SIGTERM, as a deploy sends it."""
+        """Send SIGTERM, like a deploy."""
         self.processes.terminate(node, self.plan.grace + _STOPPING)
 
     def next_release(self) -> bool:
-        """Begin the deploy of the next release, if there is one."""
+        """Begin the deploy of the next release; return whether there is one."""
         if self.release == releases.NEWEST:
             return False
         self.release += 1
@@ -144,7 +144,7 @@ class Storm:
         return True
 
     def submit_as(self, release: int) -> None:
-        """Let submitters of this release take over, if they do not yet."""
+        """Replace the submitters by submitters of this release, if needed."""
         if any(submitter.release == release for submitter in self._submitters):
             return
         self._end_submitters()
@@ -152,7 +152,7 @@ class Storm:
             self._submit(release)
 
     def kill_submitter(self) -> None:
-        """Kill an application that asks for runs, in the middle of whatever it does, and start it again."""
+        """Kill a submitter at any point of its work and start it again."""
         victim = self.dice.choice(self._submitters)
         self._submitters.remove(victim)
         self.processes.say("fault", kind="application", node=victim.name)
@@ -178,7 +178,7 @@ class Storm:
             self.processes.terminate(self._submitters.pop(), 35)
 
     def clock_file(self, node: Process) -> Path:
-        """The file that says how wrong a node's clock is; on SQLite one for all."""
+        """Return the file with a node's clock error; all nodes share a file on SQLite."""
         shared = self.plan.database == "sqlite"
         return self._folder / ("clock.rc" if shared else f"{node.name}.rc")
 
@@ -208,7 +208,7 @@ class Storm:
                 faults.INFLICT[kind](self)
 
     def _choose(self) -> str:
-        """The next fault: each kind comes once before any comes again, and kills are half of them or more."""
+        """Return the next fault: each kind occurs once before any repeats, and at least half are kills."""
         if not self._deck:
             others = sorted(self.plan.faults - {"kill"})
             self._deck = others + ["kill"] * max(_FEWEST_KILLS, len(others))
@@ -222,7 +222,7 @@ class Storm:
             time.sleep(0.05)
 
     def _tend(self, now: float) -> None:
-        """Heal what is over, and start nodes in the place of those that have ended by themselves."""
+        """Heal expired faults, and replace nodes that have ended by themselves."""
         for fault in [item for item in self.active if item.until <= now]:
             self._heal(fault)
         self.processes.look()
@@ -237,7 +237,7 @@ class Storm:
         self.processes.say("healed", kind=fault.kind, nodes=[node.name for node in fault.nodes])
 
     def _calm(self) -> None:
-        """Heal everything, let every release that has work have a node, and wait until all of it is done."""
+        """Heal every fault, start a node for every release with work, and wait until all work is done."""
         for _ in range(_RESUMED):
             for fault in sorted(self.active, key=lambda fault: fault.kind == "pause"):
                 self._heal(fault)
@@ -252,7 +252,7 @@ class Storm:
             self.stop_in_order(node)
 
     def _wait_for_work(self) -> Backlog:
-        """Wait until what was asked for is done, for as long as some of it is done: a busy machine leaves much for the end."""
+        """Wait for the requested work while it makes progress: a busy machine leaves much for the end."""
         patience = self.plan.lost_after + _PATIENCE
         backlog = Backlog(patience, _LONGEST_CALM, time.monotonic())
         while backlog.look(unfinished(self._folder, self.database.url), time.monotonic()):
@@ -275,7 +275,7 @@ class Storm:
         self.nodes.append(node)
 
     def _clock_environment(self, file: Path) -> dict[str, str]:
-        """What lets a process read its clock by a file, within the second in which the library may remember the one before."""
+        """Return variables that make a process read its clock error from a file; the library caches the value for a second."""
         if "clock" not in self.plan.faults:
             return {}
         if not file.exists():
@@ -300,7 +300,7 @@ class Storm:
         }
 
     def _wrong_clocks(self) -> dict[str, str]:
-        """What puts the library that sets clocks in front of the zygote's, which stays right, and of all that it forks."""
+        """Return variables that preload the clock library into the zygote, whose clock stays right, and into all its forks."""
         if "clock" not in self.plan.faults:
             return {}
         return {
@@ -321,7 +321,7 @@ class Storm:
 
 
 def judge(folder: Path, plan: StormPlan) -> Verdict:
-    """Judge what a storm has left in its folder."""
+    """Judge the evidence in a storm's folder."""
     limits = Limits(
         heartbeat=plan.heartbeat,
         lost_after=plan.lost_after,
@@ -332,10 +332,10 @@ def judge(folder: Path, plan: StormPlan) -> Verdict:
 
 
 def faketime() -> Path:
-    """The library that sets the clock of a process.
+    """Return the library that sets the clock of a process.
 
     Raises:
-        FileNotFoundError: it is not installed.
+        FileNotFoundError: The library is not installed.
     """
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     if not found:
@@ -347,7 +347,7 @@ def faketime() -> Path:
 def database_of(
     plan: StormPlan, folder: Path, server: postgresql.PostgreSQL | None = None
 ) -> Iterator[databases.StormDatabase]:
-    """The database of a plan; ``server`` lends its PostgreSQL."""
+    """Yield the database of a plan; ``server`` provides PostgreSQL."""
     with ExitStack() as stack:
         if plan.database == "sqlite":
             yield stack.enter_context(databases.sqlite_file(folder, plan.faults))
@@ -356,6 +356,6 @@ def database_of(
 
 
 def run(plan: StormPlan, folder: Path, server: postgresql.PostgreSQL | None = None) -> Verdict:
-    """A storm in a folder that is there and empty."""
+    """Run a storm in an existing empty folder."""
     with database_of(plan, folder, server) as database:
         return Storm(plan, folder, database).run()

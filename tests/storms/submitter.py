@@ -1,4 +1,4 @@
-"""The application of a storm: asks for runs, and writes down which of them it was told exist."""
+"""Application of a storm: requests runs and records the acknowledgements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from storms.policies import PARENTS, POLICIES, WEIGHTS
 from storms.record import append
 
 _PATIENCE = 30
-"""Seconds after which an answer is waited for no more."""
+"""Seconds after which a call is given up."""
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ async def _started(scheduler: Any, stop: asyncio.Event) -> None:
 
 
 class _Submitter:
-    """Asks for one thing after another."""
+    """Send one request after another."""
 
     def __init__(self, scheduler: Any) -> None:
         self.dice = random.Random(os.environ["STORM_SEED"])
@@ -79,11 +79,11 @@ class _Submitter:
         }
 
     async def close(self) -> None:
-        """Close its own connections."""
+        """Close the submitter's own connections."""
         await self._contender.close()
 
     async def ask(self, token: str) -> None:
-        """Ask for a run, for one with those it waits for, for several of one key, for a batch or for a flow."""
+        """Request a run, a dependent with its parents, several runs of one key, a batch, or a flow."""
         job, asked = self._choose(), time.monotonic()
         try:
             await self._ways.get(job, partial(self._ask, job))(token)
@@ -92,7 +92,7 @@ class _Submitter:
             await asyncio.sleep(0.2)
 
     def _choose(self) -> str:
-        """What to ask for next: everything once, and from then on by its weight."""
+        """Return the next kind of request: each kind once, and then by weight."""
         known = [job for job in self._weights if self._release in POLICIES[job].releases]
         if self._first is None:
             self._first = self.dice.sample(known, len(known))
@@ -118,7 +118,7 @@ class _Submitter:
         return run
 
     async def _ask_to_follow(self, token: str) -> None:
-        """A run after one or two others; now and then they may be over already, or one of them is a follower itself."""
+        """Request a run after one or two parents; sometimes a parent may have ended already, or is a dependent itself."""
         jobs = self.dice.choices(PARENTS, k=self.dice.randint(1, 2))
         after = [await self._ask(job, f"{token}-{job}-{i}") for i, job in enumerate(jobs)]
         if self._last_child is not None and self.dice.random() < 0.2:
@@ -130,7 +130,7 @@ class _Submitter:
         self._last_child = await self._ask("Follower", token, after=after, on=on, quorum=quorum)
 
     async def _ask_for_many(self, job: str, other: str, token: str) -> None:
-        """More runs than there are workers, and before they can be over some of a job that goes first."""
+        """Request more runs than there are workers, and soon afterwards some runs of a job that goes first."""
         tokens = [f"{token}-{number}" for number in range(self.dice.randint(6, 10))]
         asked = self._scheduler.enqueue_many(job, [{"token": one} for one in tokens])
         runs = await asyncio.wait_for(asked, _PATIENCE)
@@ -140,7 +140,7 @@ class _Submitter:
             await self._ask(other, f"{token}-{other}-{number}")
 
     async def _ask_for_batch(self, token: str) -> None:
-        """Three to six runs, of which all succeed in every other batch."""
+        """Request a batch of three to six runs; in every other batch all runs succeed."""
         jobs = PARENTS if self.dice.random() < 0.5 else ["Token", "Flaky", "Plain"]
         members = {f"{token}-{i}": self.dice.choice(jobs) for i in range(self.dice.randint(3, 6))}
         batch = self._scheduler.batch(token, on_success="Gathered", on_finish="Finished")

@@ -1,4 +1,4 @@
-"""What is left at the end of a storm is waited for as long as some of it is done; and what is asked for goes by its weight."""
+"""The end of a storm waits for remaining work while it makes progress; requests follow their weights."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ from storms.submitter import _Submitter
 
 def test_what_grows_as_it_is_done_is_waited_for():
     backlog = Backlog(patience=10, longest=1_000, now=0)
-    for second in range(0, 100, 5):  # one is done, and two come after it
+    for second in range(0, 100, 5):  # each finished item adds two items
         assert backlog.look(set(range(second, 3 * second + 5)), second)
     assert not backlog.stands
     assert not backlog.look(set(), 100)
@@ -27,7 +27,7 @@ def test_what_nobody_does_is_waited_for_no_more():
     backlog = Backlog(patience=10, longest=1_000, now=0)
     assert backlog.look({1, 2, 3}, 5)
     assert backlog.look({2, 3}, 9)
-    assert backlog.look({2, 3, 4}, 19)  # what is new is nothing that is done
+    assert backlog.look({2, 3, 4}, 19)  # new items are no progress
     assert not backlog.look({2, 3, 4, 5}, 20)
     assert (backlog.stands, backlog.left) == (True, {2, 3, 4, 5})
 

@@ -1,4 +1,4 @@
-"""The checker finds each broken promise in evidence that is forged so, and nothing in evidence that is sound."""
+"""The checker finds each broken guarantee in forged evidence, and nothing in sound evidence."""
 
 import ast
 import json

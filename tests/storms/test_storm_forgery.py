@@ -1,7 +1,7 @@
-"""A violation that is planted into what a storm has left behind is found: the checker against an attacker who knows it.
+"""The checker finds violations planted into the evidence of a real storm by an attacker who knows the checker.
 
-``tests/data/finished_storm`` is what a real storm left (SQLite, worker processes, seed 11): kills, crashes, freezes and three releases, no promise broken.
-Its files are written anew with ``uv run python tests/storms --keep`` and the plan below.
+``tests/data/finished_storm`` is the evidence of a real storm (SQLite, worker processes, seed 11): kills, crashes, freezes and three
+releases, no guarantee broken. Write its files anew with ``uv run python tests/storms --keep`` and the plan below.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from storms.storm import judge
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "finished_storm"
 PLAN = StormPlan("sqlite", "process", margin=3)
-"""So little had to be allowed for that machine; the less, the closer a forgery may be to what is sound."""
+"""The small margin sufficed on that machine; the smaller the margin, the subtler a forgery can be."""
 ID, JOB, STATE, CREATED, SLOT, ATTEMPT, SERVER, COMPLETED, BLOCKED, MESSAGE, LIFE = range(11)
 RUN, ROW_ATTEMPT, SUCCESS, RESULT, ROW_JOB, STARTED, ENDED = range(7)
 NEW_RUN = 999_999
@@ -33,7 +33,7 @@ Line = dict[str, Any]
 
 
 class Left:
-    """What the storm has left, to be changed."""
+    """Evidence of the storm, to be changed."""
 
     def __init__(self) -> None:
         self.jobs, self.submitted, self.storm = map(_lines, (JOBS, SUBMITTED, STORM))
@@ -46,7 +46,7 @@ class Left:
         self._wall = begin["wall"] - begin["mono"]
 
     def judged(self, folder: Path) -> tuple[Complaint, ...]:
-        """What the checker says to it."""
+        """Write the changed evidence and return the checker's complaints."""
         for name, lines in ((JOBS, self.jobs), (SUBMITTED, self.submitted), (STORM, self.storm)):
             text = "".join(f"{json.dumps(line)}\n" for line in lines)
             (folder / name).write_text(text, encoding="utf-8")
@@ -56,12 +56,12 @@ class Left:
         return judge(folder, PLAN).complaints
 
     def run(self, job: str, state: str = "succeeded", skip: int = 5) -> Row:
-        """A run of a job: not one of the first, and not one of the last."""
+        """Return a run of a job, neither among the first nor among the last."""
         found = [row for row in self.runs if (row[JOB], row[STATE]) == (job, state)]
         return found[min(skip, len(found) // 2)]
 
     def simple(self, job: str) -> tuple[Row, Line, Line]:
-        """A run that was performed once: its row, and start and end from the record."""
+        """Return a run with a single execution: its row, and start and end from the record."""
         for row in self.runs:
             lines = self.of(row[ID])
             once = len(lines) == 2 and len(self.rows(row[ID])) == 1
@@ -70,30 +70,30 @@ class Left:
         raise AssertionError(job)
 
     def of(self, run: int) -> list[Line]:
-        """The lines of a run's executions."""
+        """Return the record lines of a run's executions."""
         return [
             line for line in self.jobs if line["run"] == run and line["event"] in {"start", "end"}
         ]
 
     def rows(self, run: int) -> list[Row]:
-        """Its rows of history."""
+        """Return the history rows of a run."""
         return [row for row in self.logged if int(row[RUN]) == run]
 
     def forget(self, run: int) -> None:
-        """Leave nothing of a run but what the application was told."""
+        """Remove a run except for its acknowledgement."""
         self.runs = [row for row in self.runs if row[ID] != run]
         self.logged = [row for row in self.logged if int(row[RUN]) != run]
         self.jobs = [line for line in self.jobs if line["run"] != run]
 
     def again(self, lines: list[Line], mono: float, **changes: Any) -> None:
-        """Write executions once more, beginning at another instant."""
+        """Record executions a second time, beginning at another instant."""
         first = lines[0]["mono"]
         self.jobs += [
             line | {"mono": mono + line["mono"] - first, "wall": 0} | changes for line in lines
         ]
 
     def node(self, name: str) -> dict[str, float]:
-        """The instants of a node: ``node``, ``ready``, ``ended``, and ``kill`` or ``term``."""
+        """Return the instants of a node: ``node``, ``ready``, ``ended``, and ``kill`` or ``term``."""
         found = {}
         for line in self.storm:
             if line.get("node") == name:
@@ -101,12 +101,12 @@ class Left:
         return found
 
     def pid(self, name: str) -> int:
-        """The process of a node."""
+        """Return the process id of a node."""
         (line,) = [x for x in self.storm if x["event"] == "node" and x["node"] == name]
         return int(line["target"])
 
     def at(self, mono: float) -> str:
-        """An instant as SQLite keeps it."""
+        """Return an instant as SQLite stores it."""
         at = datetime.fromtimestamp(mono + self._wall, UTC)
         return at.replace(tzinfo=None).isoformat(" ", "microseconds")
 
@@ -119,7 +119,7 @@ FORGERIES: dict[str, tuple[str, Callable[[Left], None]]] = {}
 
 
 def forgery(rule: str) -> Callable[[Callable[[Left], None]], Callable[[Left], None]]:
-    """Add a forgery, and the rule that has to find it."""
+    """Register a forgery with the rule that must find it."""
 
     def add(function: Callable[[Left], None]) -> Callable[[Left], None]:
         FORGERIES[function.__name__] = rule, function
@@ -257,7 +257,7 @@ def a_slot_is_missed_though_nodes_were_up(left: Left) -> None:
 
 @forgery("slots")
 def a_slot_is_skipped_for_a_run_that_was_over(left: Left) -> None:
-    """It was over a minute before, and the database was held in between, but not then."""
+    """The blocking run had ended a minute before; the database was blocked in between, but not at that time."""
     row = max((one for one in left.runs if one[JOB] == "Busy"), key=lambda one: one[ID])
     left.jobs = [line for line in left.jobs if line["run"] != row[ID]]
     left.logged = [one for one in left.logged if int(one[RUN]) != row[ID]]
@@ -398,13 +398,13 @@ def a_node_ends_by_itself(left: Left) -> None:
 
 
 def _last_node(left: Left) -> str:
-    """A node that was up to the end."""
+    """Return a node that was up until the end."""
     names = [line["node"] for line in left.storm if line["event"] == "ready"]
     return max(names, key=lambda name: left.node(name)["ended"])
 
 
 def _ended_long_before(left: Left, kind: str) -> tuple[Line, Line, float]:
-    """An execution that had ended well long before its node was killed or told to stop."""
+    """Return an execution that ended long before its node was killed or told to stop."""
     for start in left.jobs:
         if start["event"] != "start" or start["slot"] or len(lines := left.of(start["run"])) != 2:
             continue
@@ -415,7 +415,7 @@ def _ended_long_before(left: Left, kind: str) -> tuple[Line, Line, float]:
 
 
 def _failed_attempt(left: Left) -> Row:
-    """A row of an attempt that failed by itself."""
+    """Return the row of an attempt that failed by itself."""
     for row in left.logged:
         if row[ROW_JOB] == "Hopeless" and not row[SUCCESS] and "on purpose" in row[RESULT]:
             return row
@@ -423,7 +423,7 @@ def _failed_attempt(left: Left) -> Row:
 
 
 def _on_a_killed_node(left: Left) -> tuple[Line, Line, float]:
-    """An execution on a node that was killed while most others were up."""
+    """Return an execution on a node that was killed while most other nodes were up."""
     for start in left.jobs:
         if start["event"] == "start" and "kill" in (node := left.node(start["node"])):
             lines = left.of(start["run"])

@@ -1,4 +1,4 @@
-"""Storms as tests: a short one of forty kills, and longer ones of every fault for ``-m soak``; all of them by the command."""
+"""Storms as tests: a short storm of forty kills, and longer storms with every fault under ``-m soak``; the command runs them all."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from storms.plan import QUICK, StormPlan
 from storms.storm import run
 
 BUSY = 24
-"""Seconds that a machine may add which runs other tests at the same time: thirty in all with ``lost_after``, as promised."""
+"""Extra seconds on a machine that runs other tests: thirty in all with ``lost_after``, as guaranteed."""
 _ALL = {"kill", "stop", "term", "disk", "pause"}
 SOAK = {
     "sqlite": ("sqlite", _ALL),

@@ -1,8 +1,8 @@
-"""A process that has imported the scheduler and forks nodes from that: a node starts in a tenth of a second, a storm of kills stays cheap.
+"""Process that imports the scheduler once and forks nodes: a node starts in a tenth of a second, so many kills stay cheap.
 
-Each line of its input is an order: ``{"name": …, "folder": …, "environment": {…}, "log": …, "words": […]}``; it answers with the process id.
-What is forked does what ``python -m targcc_scheduler --project storm_jobs WORDS`` does in ``folder``, or submits work when the words say so.
-Where clocks are to be set, libfaketime is in front of the zygote's clock, and so of that of all it forks; each reads its own file.
+Each input line is an order: ``{"name": …, "folder": …, "environment": {…}, "log": …, "words": […]}``; the answer is the process id. A fork
+does what ``python -m targcc_scheduler --project storm_jobs WORDS`` does in ``folder``, or submits work if the words say so. For clock
+faults libfaketime is preloaded into the zygote and thus into all forks; each fork reads its own file.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ SUBMIT = "submit"
 
 
 def main() -> None:
-    """Fork what is ordered until the input ends."""
+    """Fork the ordered processes until the input ends."""
     for name in _PRELOADED:
         importlib.import_module(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever ends is gone at once, no zombie
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children leave no zombie
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)

@@ -1,4 +1,4 @@
-"""The folders are where the architecture page says. Directions of imports: `tests/generator/test_generator_layers.py`, `tests/scheduler/test_layers.py`."""
+"""Folders match the architecture page. `tests/generator/test_generator_layers.py` and `tests/scheduler/test_layers.py` check imports."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The manual's page about the dashboard: a picture of each page that the router has."""
+"""The manual's dashboard page has a picture of each page of the router."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The manual says what the code says: its pages of commands, its links, and every command line in it."""
+"""The manual matches the code: its command pages, its links, and every command line in it."""
 
 import re
 import shlex
@@ -59,7 +59,7 @@ def test_each_option_says_what_it_does(command: Command):
 
 
 def sections(page: str) -> Iterator[tuple[str, str]]:
-    """The commands of a page of commands, each with the text about it."""
+    """Yield the commands of a command page, each with its text."""
     for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
         title, _, text = section.partition("\n")
         yield title.strip("`"), text
@@ -83,7 +83,7 @@ def test_each_command_and_option_of_a_project_says_what_it_does_and_shows_how():
 
 @cache
 def known_options() -> dict[str, set[str]]:
-    """Every command of both command lines, with its options."""
+    """Return every command of both programs with its options."""
     known = {}
     for text in (generator_page(), project_page()):
         for path, about in sections(text):
@@ -93,7 +93,7 @@ def known_options() -> dict[str, set[str]]:
 
 
 def command_lines(page: Path) -> Iterator[str]:
-    """The command lines that a page shows, with lines that go on put together."""
+    """Yield the command lines of a page, with continued lines joined."""
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
@@ -102,7 +102,7 @@ def command_lines(page: Path) -> Iterator[str]:
 
 
 def calls(line: str) -> Iterator[list[str]]:
-    """The calls of our two programs in a command line, as words."""
+    """Yield the calls of our two programs in a command line, as words."""
     for part in re.split(r"&&|\||\$\(|;", line):
         if "targcc" not in part:
             continue
@@ -119,10 +119,10 @@ def calls(line: str) -> Iterator[list[str]]:
 
 
 def complaint(words: list[str], known: dict[str, set[str]]) -> str | None:
-    """What is wrong with a call, as far as the manual's pages tell."""
+    """Return the error of a call according to the manual's command pages."""
     path, rest = words[0], words[1:]
     while rest[:1] and rest[0] in {"--server", "--token", "--ca", "--profile"}:
-        rest = rest[2:]  # where the command is carried out
+        rest = rest[2:]  # options of the server connection
     while rest and f"{path} {rest[0]}" in known:
         path, rest = f"{path} {rest[0]}", rest[1:]
     if path not in known:
@@ -186,7 +186,7 @@ def test_each_link_of_a_page_leads_somewhere(page: Path):
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
         if target in GENERATED:
-            continue  # the build of the manual looks at its headings
+            continue  # the manual's build checks its headings
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
 

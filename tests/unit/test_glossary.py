@@ -1,10 +1,13 @@
-"""The glossary's tables of states are those of the code."""
+"""The glossary's tables of states equal the states in the code."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from targcc_scheduler.core.humanize import STATE_WORDS
+from targcc_scheduler.core.search_language import parse
 from targcc_scheduler.core.states import FINAL, TRANSITIONS, RunState
 from targcc_scheduler.features.batches.model import BatchState
 from targcc_scheduler.features.flows.graph import StepState
@@ -18,7 +21,7 @@ TERMS = [
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the table below a heading, without its head."""
+    """Return the cells of the table below a heading, without the head row."""
     table = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -33,15 +36,18 @@ def test_every_term_that_readers_meet_is_explained():
     assert set(TERMS) - explained == set()
 
 
-def test_each_state_of_a_run_stands_with_its_word_and_what_may_follow():
-    shown = {row[0].strip("`"): (row[1], names(row[3])) for row in rows("States of a run")}
+def test_each_state_of_a_run_stands_with_the_states_that_may_follow():
+    shown = {row[0].strip("`"): names(row[2]) for row in rows("States of a run")}
     assert shown == {
-        state.value: (
-            str(STATE_WORDS[state]),
-            {following.value for following in TRANSITIONS[state]},
-        )
-        for state in RunState
+        state.value: {following.value for following in TRANSITIONS[state]} for state in RunState
     }
+
+
+@pytest.mark.parametrize("state", RunState)
+def test_pages_and_searches_call_a_state_by_its_name(state):
+    assert str(STATE_WORDS[state]) == state.value
+    [term] = parse(f"state:{STATE_WORDS[state]}", zone=ZoneInfo("UTC"), now=datetime.now(UTC)).terms
+    assert term.values == (state,)
 
 
 def test_the_final_states_are_named():

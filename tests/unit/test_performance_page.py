@@ -1,4 +1,4 @@
-"""The tables of the performance page and of the benchmarks' README are those of the last measurement."""
+"""The tables of the performance page and of the benchmarks' README equal the last measurement."""
 
 import json
 import sys

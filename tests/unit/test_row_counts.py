@@ -1,4 +1,4 @@
-"""Row counts are read in one place: on PostgreSQL, SQLAlchemy answers -1 for that of an ``INSERT``."""
+"""Row counts are read in one place: on PostgreSQL, SQLAlchemy returns -1 for the row count of an ``INSERT``."""
 
 import ast
 from pathlib import Path
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 SOURCES = (ROOT / "generator" / "targcc_gen", SCHEDULER)
 READERS = {
-    "db/dialects/frequent.py",  # of UPDATE and DELETE alone: counts() refuses an INSERT
+    "db/dialects/frequent.py",  # UPDATE and DELETE only: counts() refuses an INSERT
     "db/dialects/psycopg_driver.py",  # the driver's own cursors
     "db/dialects/sqlite_driver.py",
     "services/procedures.py",
@@ -20,7 +20,7 @@ READERS = {
 
 
 def readers(source: str) -> list[int]:
-    """The lines in which a program reads a row count."""
+    """Return the lines in which a program reads a row count."""
     nodes = ast.walk(ast.parse(source))
     return [
         one.lineno for one in nodes if isinstance(one, ast.Attribute) and one.attr == "rowcount"

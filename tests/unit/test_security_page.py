@@ -1,4 +1,4 @@
-"""Every threat that the security pages tell of has a test that is there."""
+"""Every threat on the security pages has an existing test."""
 
 import re
 import tomllib

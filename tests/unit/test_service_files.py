@@ -1,4 +1,4 @@
-"""The systemd units that the documentation gives."""
+"""The systemd units of the documentation."""
 
 import re
 from pathlib import Path

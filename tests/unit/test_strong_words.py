@@ -1,6 +1,6 @@
-"""Every sentence that says "never", "always" or "exactly once" names the tests that hold it, in `tests/data/strong_words.toml`.
+"""Every sentence with "never", "always" or "exactly once" names its tests in `tests/data/strong_words.toml`.
 
-A new one fails here: say what is true without the word, or name the test that fails when the sentence is false.
+A new sentence fails here: write the fact without the word, or name the test that fails when the sentence is false.
 """
 
 import tomllib

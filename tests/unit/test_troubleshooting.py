@@ -1,21 +1,21 @@
-"""Each message that the troubleshooting page quotes is one that the code prints."""
+"""Each message quoted on the troubleshooting page is printed by the code."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "troubleshooting.md"
-FROM_ELSEWHERE = {"database is locked"}  # SQLite's words
+FROM_ELSEWHERE = {"database is locked"}  # message of SQLite
 
 
 def quoted() -> list[str]:
-    """The messages in the first column of the page's tables, which stand in code marks."""
+    """Return the messages in code marks in the first column of the page's tables."""
     text = PAGE.read_text(encoding="utf-8")
     return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 
 
 def sources() -> str:
-    """The texts of the code; a literal that goes on in the next line is one."""
+    """Return the texts of the code; a literal continued on the next line counts as one literal."""
     roots = (ROOT / "generator/targcc_gen", ROOT / "templates/scheduler/targcc_scheduler")
     files = [path for root in roots for end in ("py", "html") for path in root.rglob(f"*.{end}")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)

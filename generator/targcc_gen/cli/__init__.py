@@ -15,7 +15,7 @@ from targcc_gen import __version__
 from targcc_gen.errors import TargccError
 from targcc_gen.visible import visible
 
-# Each section of the help with its commands, and what each does. A command's module has its name.
+# Sections of the help: each command with its summary. A command's module has the command's name.
 _SECTIONS = (
     (
         "Make a project",
@@ -53,14 +53,14 @@ _SECTIONS = (
 _COMMANDS = tuple(name for _, commands in _SECTIONS for name, _ in commands)
 
 _OBJECTS = 100_000
-"""After so many new ones Python looks for garbage: a command is short, and makes little."""
+"""The number of new objects after which Python collects garbage; high, because a command is short and allocates little."""
 
 _INTERRUPTED = 130
 _OUR_FAULT = 70
 
 
 class _Commands(click.Group):
-    """Commands that are imported when they are needed; all errors end here."""
+    """A group that imports a command's module on use, and turns every error into an exit status."""
 
     debug = False
 
@@ -111,7 +111,7 @@ class _Commands(click.Group):
         standalone_mode: bool = True,  # noqa: FBT001, FBT002 - click's signature
         **extra: Any,
     ) -> Any:
-        """Run the command line; with `standalone_mode` errors are printed and end the process with their status."""
+        """Run the command line. With `standalone_mode`, print errors and end the process with the exit status."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         words = sys.argv[1:] if args is None else args
@@ -135,10 +135,10 @@ class _Commands(click.Group):
             show_error(error)
             status = error.exit_status
             tell.error(error)
-        except click.Abort:  # click has ended the line that ^C stands in
+        except click.Abort:  # click has already ended the line with ^C
             click.echo("Stopped.", err=True)
             status = _INTERRUPTED
-        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = 0
         except Exception as error:
@@ -162,10 +162,10 @@ class _Commands(click.Group):
 
 
 class _Program:
-    """The program that reads `--json`, if the command line has that.
+    """The JSON output of an error, if the command line has `--json`.
 
     Args:
-        reads: Whether there is one.
+        reads: Whether `--json` is given.
     """
 
     def __init__(self, reads: bool) -> None:  # noqa: FBT001 - it is all that there is to say
@@ -176,14 +176,14 @@ class _Program:
             json_output.begin()
 
     def error(self, error: TargccError) -> None:
-        """Print an error of ours."""
+        """Print an error of targcc-gen as JSON."""
         if self._reads:
             from targcc_gen.cli import json_output
 
             json_output.print_errors(json_output.of_error(error), error.exit_status)
 
     def text(self, code: str, text: str, status: int) -> None:
-        """Print an error of a command line, or one that should not have happened."""
+        """Print a usage error or an unexpected error as JSON."""
         if self._reads:
             from targcc_gen.cli import json_output
 
@@ -191,20 +191,20 @@ class _Program:
 
 
 def _end_at_once() -> None:
-    """Let Python look for no garbage in what the system takes back anyway; that is a third of a short command."""
+    """Skip the garbage collection at the end of the process: the system frees the memory. Saves a third of a short command."""
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
 
 
 def _forget_templates() -> None:
-    """A call is about one project: what an earlier one in this process has read of a team's is not for this one."""
+    """Forget the team blueprints of an earlier call in this process: each call works on one project."""
     names = sys.modules.get("targcc_gen.spec.blueprint_names")
     if names is not None:
         names.use(names.Library())
 
 
 def show_error(error: TargccError) -> None:
-    """Print an error to the standard error stream, as every command does."""
+    """Print an error and its hint to standard error."""
     prefix = click.style("error: ", fg="red") if error.prefix else ""
     click.echo(f"{prefix}{visible(error.message, lines=True)}", err=True)
     if error.hint:
@@ -213,7 +213,7 @@ def show_error(error: TargccError) -> None:
 
 
 def _use_utf8() -> None:
-    """Print any text: a pipe on Windows, or in the C locale, would fail on the first letter it does not know."""
+    """Escape characters that the streams cannot encode: a pipe on Windows or in the C locale would raise an error."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Merge both sides of a spec that holds git's conflict markers before anything is rendered."""
+"""Merge both sides of a spec with git's conflict markers before rendering."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SPEC_FILE = "targcc.yaml"
 
 
 def merged_spec(root: Path, text: str) -> MergedSpec | None:
-    """What the two sides of the spec say together; None where git left no markers.
+    """Merge the two sides of a spec with conflict markers; None without markers.
 
     Args:
         root: The project's folder.
-        text: The spec as it is on disk.
+        text: The text of the spec on disk.
 
     Raises:
-        InputError: It cannot be merged key by key.
+        InputError: The sides cannot be merged by key.
     """
     from targcc_gen.spec.loader import may_have_markers, sides_of
 
@@ -38,7 +38,7 @@ def merged_spec(root: Path, text: str) -> MergedSpec | None:
     from targcc_gen.sync.branches import stages_of
 
     sides = sides_of(text)
-    if sides is None:  # the spec's own reader says where they stand
+    if sides is None:  # unmatched markers: the spec's parser reports their line
         return None
     stages, names = stages_of(root, _SPEC_FILE), (sides.our_name, sides.their_name)
     if stages.ours is not None and stages.theirs is not None and stages.made(text):
@@ -47,7 +47,7 @@ def merged_spec(root: Path, text: str) -> MergedSpec | None:
 
 
 def with_merged_spec(tree: Tree, project: Project) -> Tree:
-    """The tree, with the spec to be written over the one on disk where that is another."""
+    """Return the tree with the spec marked to replace the text on disk, if the two differ."""
     if not project.unmerged:
         return tree
 
@@ -56,7 +56,7 @@ def with_merged_spec(tree: Tree, project: Project) -> Tree:
 
 
 def print_merged(project: Project) -> None:
-    """Say what is in the merged spec of each side."""
+    """Print the changes taken from each side of a merged spec."""
     if project.merged is not None:
         click.echo("targcc.yaml: git left conflict markers; merged by key:")
         for line in project.merged.taken:
@@ -64,7 +64,7 @@ def print_merged(project: Project) -> None:
 
 
 class DisputedError(ConflictError):
-    """Both branches changed the same key of the spec, and differently."""
+    """Both branches changed the same key of the spec differently."""
 
     def __init__(self, root: Path, before: str, merged: MergedSpec) -> None:
         ours, theirs = merged.names
@@ -84,7 +84,7 @@ class DisputedError(ConflictError):
         self.root, self.before, self.merged = root, before, merged
 
     def plan(self) -> Plan:
-        """What merges all but that."""
+        """Return the plan that merges all other keys; the disputed keys keep conflict markers."""
         from targcc_gen.render import Owner, Tree, TreeFile
         from targcc_gen.sync import make_plan
 

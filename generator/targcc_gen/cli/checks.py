@@ -22,12 +22,12 @@ _PATIENCE = 2.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked.
+    """The result of a check.
 
     Attributes:
         level: `ok`, `warn` or `fail`.
-        what: What was found.
-        advice: What to do about it; empty when all is well.
+        what: The result in words.
+        advice: The next step; empty if all is well.
     """
 
     level: str
@@ -36,7 +36,7 @@ class Finding:
 
 
 def machine_findings() -> Iterator[Finding]:
-    """What there is to say about this machine."""
+    """Check this machine: Python, templates, uv, time zones."""
     yield _python()
     yield _templates()
     yield _uv()
@@ -44,7 +44,7 @@ def machine_findings() -> Iterator[Finding]:
 
 
 def project_findings(root: Path) -> Iterator[Finding]:
-    """What there is to say about the project in `root`."""
+    """Check the project in `root`: spec, lock, files, environment, database, port."""
     spec = _spec(root)
     yield spec
     yield _lock(root)
@@ -152,7 +152,7 @@ def _state(root: Path) -> Iterator[Finding]:
 
 
 def _environment(root: Path) -> Iterator[Finding]:
-    """Whether the project's environment has the build of the scheduler that the project carries; nothing is run."""
+    """Compare the scheduler's wheel in the project with the version installed in its environment; no process is started."""
     from targcc_gen.render.package import DISTRIBUTION, PACKAGE
     from targcc_gen.render.wheel import FOLDER, version_of
 
@@ -188,7 +188,7 @@ def _update(root: Path) -> str:
 
 
 def _settings(root: Path) -> dict[str, str]:
-    """The scheduler's settings, from `.env` and the environment as it reads them."""
+    """Return the scheduler's settings by name, from `.env` and, with precedence, the environment."""
     result: dict[str, str] = {}
     env = root / ".env"
     if env.is_file():
@@ -227,7 +227,7 @@ def _database(root: Path, url: str) -> Finding:
 
 
 def _without_user(url: str) -> str:
-    """A URL without user and password: a password may hold a slash, and errors quote what follows."""
+    """Strip user and password from a URL: a slash in a password would end the host, and error messages would show the rest."""
     scheme, separator, rest = url.partition("://")
     place, query, more = rest.partition("?")
     return f"{scheme}{separator}{place.rpartition('@')[2]}{query}{more}"

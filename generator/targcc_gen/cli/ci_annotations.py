@@ -23,13 +23,13 @@ _CONTEXT = 3
 
 @dataclass(frozen=True)
 class Annotation:
-    """One remark at a line.
+    """A remark at a line of a file.
 
     Attributes:
-        path: POSIX path below the repository's folder.
+        path: The POSIX path, relative to the repository's folder.
         line: From 1.
-        message: What is due.
-        is_conflict: Whether a person has to decide; else one command does it.
+        message: The pending change or the error.
+        is_conflict: Whether a person has to decide; otherwise a command settles the remark.
     """
 
     path: str
@@ -39,7 +39,7 @@ class Annotation:
 
 
 def show(annotations: Iterable[Annotation], kind: str) -> None:
-    """Print annotations in one of the formats."""
+    """Print annotations in the format of GitHub or GitLab."""
     shown = list(annotations)
     if kind == "gitlab":
         click.echo(
@@ -53,7 +53,7 @@ def show(annotations: Iterable[Annotation], kind: str) -> None:
 
 
 def of_plan(plan: Plan) -> Iterator[Annotation]:
-    """What is due in a project."""
+    """Yield an annotation for each pending change of a project."""
     prefix = _below_repository(plan.root)
     for change in plan.changes:
         if change.writes or change.action == "conflict":
@@ -64,7 +64,7 @@ def of_plan(plan: Plan) -> Iterator[Annotation]:
 
 
 def of_spec_errors(errors: SpecErrors, root: Path) -> Iterator[Annotation]:
-    """What is wrong with a spec."""
+    """Yield an annotation for each error of a spec."""
     path = f"{_below_repository(root)}targcc.yaml"
     for problem in errors.problems:
         hint = f": {problem.hint}" if problem.hint else ""
@@ -72,7 +72,7 @@ def of_spec_errors(errors: SpecErrors, root: Path) -> Iterator[Annotation]:
 
 
 def of_error(error: TargccError, root: Path) -> Iterator[Annotation]:
-    """What else is in the way, such as a key that two branches changed differently."""
+    """Yield an annotation for any other error, such as a key that two branches changed differently."""
     yield Annotation(f"{_below_repository(root)}targcc.yaml", 1, error.message, is_conflict=True)
 
 
@@ -98,7 +98,7 @@ def _of_github(annotation: Annotation) -> str:
 
 
 def _escaped(text: str, *, more: bool = False) -> str:
-    """Text in a workflow command; a property has two characters more that mean something."""
+    """Escape text for a GitHub workflow command; `more` also escapes colon and comma, for a property."""
     pairs = [("%", "%25"), ("\r", "%0D"), ("\n", "%0A")]
     pairs += [(":", "%3A"), (",", "%2C")] if more else []
     for plain, escape in pairs:
@@ -118,7 +118,7 @@ def _of_gitlab(annotation: Annotation) -> dict[str, object]:
 
 
 def _below_repository(root: Path) -> str:
-    """Where the project is in its repository, with a `/` at the end; nothing where it is the repository."""
+    """Return the project's folder relative to its repository, with a final `/`; empty if both are the same folder."""
     root = root.resolve()
     for folder in (root, *root.parents):
         if (folder / ".git").exists():

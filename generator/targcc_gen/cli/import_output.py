@@ -1,4 +1,4 @@
-"""Print the result of an import for people and for programs, and choose its exit status."""
+"""Print the result of an import as text or JSON, and choose the exit status."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _COLORS = {"added": "green", "changed": "cyan", "conflict": "red", "removed": "m
 
 
 class UndecidedError(ConflictError):
-    """Both sides changed something; the listing said what."""
+    """Rows or files changed on both sides; the listing above the error names each conflict."""
 
     prefix = ""
 
 
 class RejectedError(CheckFailed):
-    """Rows were left out; the listing said which."""
+    """Rows were rejected; the listing above the error names each row."""
 
     code = "rejected"
 
@@ -38,7 +38,7 @@ class RejectedError(CheckFailed):
 
 
 def print_json(result: Import, arrival: Arrival | None) -> None:
-    """Print how each row ended, and what it does to the project that it joins."""
+    """Print the outcome of each row as JSON, with the changes in the project that the jobs join."""
     from targcc_gen.report.content import outcome
 
     data = outcome(result)
@@ -48,7 +48,7 @@ def print_json(result: Import, arrival: Arrival | None) -> None:
 
 
 def show(arrival: Arrival, *, diff: bool) -> None:
-    """Print what happens to each row, then to each file."""
+    """Print the change of each row, then of each file."""
     from targcc_gen.cli.plans import show_diff, show_plan
 
     _show_rows(arrival)
@@ -64,7 +64,7 @@ def show(arrival: Arrival, *, diff: bool) -> None:
 
 
 def _is_of_a_job(path: str) -> bool:
-    """Whether a file is a job's module or its test; the copy of the scheduler has a folder called jobs too."""
+    """Whether a file is a job's module or test; the vendored scheduler has a folder called jobs too."""
     folders = path.split("/")[:-1]
     return folders[-1:] == ["jobs"] and "scheduler" not in folders and "__init__" not in path
 
@@ -93,7 +93,7 @@ def _kind(row: RowChange) -> str:
 
 
 def refuse_conflicts(arrival: Arrival) -> None:
-    """End here where a person has to decide.
+    """Refuse to write while conflicts are open.
 
     Raises:
         ConflictError: Rows or files were changed on both sides.
@@ -112,10 +112,10 @@ def refuse_conflicts(arrival: Arrival) -> None:
 
 
 def refuse_rejected(result: Import, arrival: Arrival | None, *, accepted: bool) -> None:
-    """Let the exit status say that rows were left out, unless a person accepted that, now or earlier.
+    """Fail because of rejected rows, unless the user accepted the rows in this run or an earlier run.
 
     Raises:
-        CheckFailed: There are such rows.
+        CheckFailed: Rows were rejected and not accepted.
     """
     count = len(result.rejected) - (arrival.accepted if arrival else 0)
     if accepted or count <= 0:
@@ -135,15 +135,15 @@ def next_steps(
     moving: bool = False,
     halves: Iterable[str] = (),
 ) -> Iterator[str]:
-    """The commands that a person types next.
+    """Yield the commands to type next.
 
     Args:
-        arrival: What was written.
+        arrival: The written changes.
         root: The project's folder.
         history: The file with past runs, if there are any.
         hybrid: Whether the rows stay in ``c_Job``.
         moving: Whether jobs come over one by one.
-        halves: Jobs that wait, without a row of their own, for another to come over.
+        halves: Jobs without a row of their own that wait until the job of the row's other half has come over.
     """
     from targcc_gen.importing.changes import Kind
 
@@ -151,7 +151,7 @@ def next_steps(
     yield "cd " + (f'"{folder}"' if " " in folder else folder)
     if history is not None:
         yield f"uv run targcc import-history {history.as_posix()}"
-    # `paused` says how a job starts out; where the scheduler knows it already, somebody pauses it.
+    # `paused` sets only the first state of a job. A job that the scheduler knows already is paused by command.
     for kind, verb in ((Kind.SWITCHED_OFF, "disable"), (Kind.SWITCHED_ON, "enable")):
         for row in arrival.having(kind):
             yield f"uv run targcc job {verb} {row.key}"

@@ -1,6 +1,6 @@
-"""The output of `--json`: one JSON text on standard output, also when the command fails.
+"""Print the output of `--json`: one JSON text on standard output, also after an error.
 
-An object says the version of its schema, `schema_version`. What is in a schema of a version stays; a release may add keys.
+An object has the version of its schema in `schema_version`. Within a version a release may add keys, but removes and changes none.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from targcc_gen.errors import TargccError
 
 
-# One JSON text, and errors in it.
+# JSON output and errors.
 
 SCHEMA_VERSION = 1
-"""Of everything that `--json` prints; another one may lack a key, or give it another meaning."""
+"""The version of all `--json` outputs; only a new version may remove a key or change its meaning."""
 
 _PLACE = re.compile(
     r"(?P<file>(?:[A-Za-z]:[\\/])?[^\s:][^:\n]*):(?P<line>\d+)(?::(?P<column>\d+))?: (?:error: )?(?P<message>.*)"
@@ -27,31 +27,31 @@ _ERROR = "error: "
 
 
 class _Printed:
-    """Whether this call has printed its JSON: an error after that has its words on the standard error stream alone."""
+    """Whether this call has printed its JSON. A later error is printed on standard error alone."""
 
     is_done = False
 
 
 def begin() -> None:
-    """Begin a call: nothing is printed yet."""
+    """Start a call with no JSON printed."""
     _Printed.is_done = False
 
 
 def print_json(data: dict[str, Any] | list[Any]) -> None:
-    """Print what a command has to say to a program."""
+    """Print a command's result as JSON; an object gets `schema_version`."""
     versioned = {"schema_version": SCHEMA_VERSION, **data} if isinstance(data, dict) else data
     _Printed.is_done = True
     click.echo(json.dumps(versioned, indent=2, ensure_ascii=False))
 
 
 def print_errors(errors: list[dict[str, Any]], status: int) -> None:
-    """Print why a command has failed, unless it has printed its JSON before."""
+    """Print a command's errors as JSON, unless the command has already printed its result."""
     if not _Printed.is_done:
         print_json({"errors": errors, "exit_status": status, "written": False})
 
 
 def of_error(error: TargccError) -> list[dict[str, Any]]:
-    """The errors in an error: each with its code and, where that is known, its file, line and column."""
+    """Return the entries of an error: each with its code and, if known, file, line and column."""
     problems = getattr(error, "problems", None)
     if problems is not None:
         name = getattr(error, "filename", "")
@@ -68,7 +68,7 @@ def of_error(error: TargccError) -> list[dict[str, Any]]:
 
 
 def of_text(code: str, text: str, hint: str | None = None) -> dict[str, Any]:
-    """An error of a text, which may begin with its place: `jobs.sql:12:5: error: …`."""
+    """Return the entry of a text; a place at the start, as in `jobs.sql:12:5: error: …`, fills file, line and column."""
     match = _PLACE.match(text)
     if match is None:
         return _entry(code, text.removeprefix(_ERROR), hint, None)
@@ -116,7 +116,7 @@ CODES = (
     ),
     *("demo", "error", "internal"),
 )
-"""The kinds of errors: a release may add some."""
+"""The codes of errors; a release may add codes."""
 
 ACTIONS = ("create", "update", "merge", "conflict", "delete", "keep", "unchanged")
 OWNERS = ("managed", "scaffold", "patched")
@@ -229,7 +229,7 @@ _SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """The schema of the spec, or of what a command prints."""
+    """Return the JSON Schema of the spec, or of a command's output."""
     if name == "spec":
         from targcc_gen.spec.json_schema import spec_schema
 

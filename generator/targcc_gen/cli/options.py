@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 WAYS = ("package", "vendored")
-"""How a project may have the scheduler."""
+"""The forms of the scheduler in a project: a dependency, or its source."""
 
 
 class _Named(click.Path):
-    """A path that has a name: the empty text, as of a variable of a shell that is not set, is not the present folder."""
+    """A path that refuses the empty text (an unset variable of a shell): click would read the current folder."""
 
     def convert(
         self, value: str | PathLike[str], param: click.Parameter | None, ctx: click.Context | None
@@ -36,13 +36,13 @@ FOLDER = _Named(file_okay=False, path_type=Path)
 
 @dataclass(frozen=True)
 class Writing:
-    """What a command that writes was asked to do with its plan.
+    """The options of a command that writes a plan.
 
     Attributes:
-        dry_run: Show it and write nothing.
-        diff: Show it as a diff.
-        as_json: Print it for a program.
-        sides: How to settle conflicts, by path.
+        dry_run: Show the plan and write nothing.
+        diff: Show the plan as a diff.
+        as_json: Print the plan as JSON.
+        sides: The chosen side of conflicts, by path.
     """
 
     dry_run: bool = False
@@ -52,7 +52,7 @@ class Writing:
 
 
 def project_option(function: F) -> F:
-    """`--project DIR`."""
+    """Add `--project DIR`."""
     option = click.option(
         "--project",
         metavar="DIR",
@@ -63,7 +63,7 @@ def project_option(function: F) -> F:
 
 
 def scheduler_option(function: F) -> F:
-    """`--scheduler package|vendored`."""
+    """Add `--scheduler package|vendored`."""
     option = click.option(
         "--scheduler",
         type=click.Choice(WAYS),
@@ -73,7 +73,7 @@ def scheduler_option(function: F) -> F:
 
 
 def writing_options(function: F) -> F:
-    """`--dry-run`, `--diff` and `--json`."""
+    """Add `--dry-run`, `--diff` and `--json`."""
     for option in (
         click.option(
             "--json", "as_json", is_flag=True, help="Print the plan as JSON, for programs."
@@ -86,7 +86,7 @@ def writing_options(function: F) -> F:
 
 
 def conflict_options(function: F) -> F:
-    """`--mine`, `--generated` and `--markers`; the older names of the first two answer with the new ones."""
+    """Add `--mine`, `--generated` and `--markers`; the older names of the first two fail with a hint at the new names."""
     for option in (
         _older_name("--ours", "--generated PATH takes targcc-gen's text"),
         _older_name("--theirs", "--mine PATH keeps what you wrote"),
@@ -113,7 +113,7 @@ def conflict_options(function: F) -> F:
 
 
 def _older_name(name: str, now: str) -> Callable[[F], F]:
-    """An option that is no more: it meant the opposite of git's option of that name."""
+    """Return a hidden option that fails with the new name. The old names meant the opposite of git's options of the same name."""
 
     def refuse(
         _context: click.Context, _parameter: click.Parameter, paths: tuple[str, ...]
@@ -127,10 +127,10 @@ def _older_name(name: str, now: str) -> Callable[[F], F]:
 def sides_of(
     root: Path, mine: tuple[str, ...], generated: tuple[str, ...], *, markers: bool
 ) -> dict[str, Side]:
-    """How to settle conflicts, by path below `root`.
+    """Return the chosen side of conflicts, by path relative to `root`.
 
     Raises:
-        click.UsageError: One path is given to both sides.
+        click.UsageError: A path is given to both sides.
     """
     from targcc_gen.cli.project import path_in
     from targcc_gen.sync import Side

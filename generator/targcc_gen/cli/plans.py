@@ -1,4 +1,4 @@
-"""Print plans and finish commands: apply the plan, print it, compare it."""
+"""Print plans, and finish commands with a plan: write, print or compare the plan."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _MAX_WIDTH = 60
 
 
 def carry_out(plan: Plan, writing: Writing, *, extra: dict[str, Any] | None = None) -> bool:
-    """Show a plan as it was asked for, and write it unless it is only to be shown.
+    """Show a plan as requested, and write the plan unless `--dry-run` or a conflict forbids it.
 
     Args:
-        plan: What to do.
-        writing: How to show it.
-        extra: More for a program to read.
+        plan: The changes.
+        writing: The options of the command.
+        extra: Further keys for the JSON output.
 
     Returns:
-        Whether anything was written.
+        Whether files were written.
 
     Raises:
-        ConflictError: A person has to settle something.
+        ConflictError: The plan has conflicts.
     """
     print_first_use(plan)
     blocked = any(change.after is None for change in plan.conflicts)
@@ -64,7 +64,7 @@ def carry_out(plan: Plan, writing: Writing, *, extra: dict[str, Any] | None = No
 
 
 class UnsettledError(ConflictError):
-    """A person has to settle something; the plan that says what was shown already."""
+    """The plan has conflicts; the printed plan names each of them."""
 
     prefix = ""
 
@@ -82,22 +82,21 @@ class UnsettledError(ConflictError):
 
 
 class _Difference(CheckFailed):
-    """`--check` found that something is due."""
+    """`--check` found pending changes."""
 
     prefix = ""
 
 
 def check(plan: Plan, writing: Writing, *, quiet: bool = False) -> None:
-    """Say whether the project is what its spec asks for; write nothing.
+    """Compare the project with its spec; write nothing.
 
     Args:
-        plan: What is due.
-        writing: How to show it.
-        quiet: Whether it was shown already.
+        plan: The pending changes.
+        writing: The options of the command.
+        quiet: Whether the plan was printed already.
 
     Raises:
-        CheckFailed: It is not.
-        ConflictError: It is not, and a person has to settle something.
+        CheckFailed: Changes or conflicts are pending, or jobs are in the code and not in the spec.
     """
     print_first_use(plan)
     if writing.as_json:
@@ -115,7 +114,7 @@ def check(plan: Plan, writing: Writing, *, quiet: bool = False) -> None:
 
 
 def print_first_use(plan: Plan) -> None:
-    """Say what templates of a team may do, before the first of their files is written."""
+    """Before a team's template is used for the first time, print a note about the sandbox and the output of templates."""
     if plan.new_templates:
         listed = "".join(f"\n  {name}" for name in plan.new_templates)
         click.echo(
@@ -132,7 +131,7 @@ def _jobs_in(strays: Iterable[Change]) -> str:
 
 
 def show_plan(plan: Plan, *, diff: bool = False) -> None:
-    """Print what happens to each file, conflicts last, and the diff where it is asked for."""
+    """Print the change of each file, conflicts last; with `diff`, print the diff too."""
     for name in plan.changed_templates:
         what = "changed: jobs that are there keep their text"
         what = "changed" if "/overrides/" in name else what
@@ -153,11 +152,11 @@ def show_plan(plan: Plan, *, diff: bool = False) -> None:
 
 
 NO_SUCCESSOR = "it has no successor"
-"""Why a file goes that nobody edited, and whose text is nowhere now."""
+"""The reason of a deletion: the file is unedited, and its text has moved nowhere."""
 
 
 def _without_plain_moves(changes: list[Change]) -> list[Change]:
-    """The changes but those of files that nobody edited and that only moved: of these, how many there are."""
+    """Print the number of unedited files that only moved, and return the other changes."""
     moved = [change for change in changes if change.moved and change.action in {"create", "delete"}]
     plain = {change.path for change in moved if not change.left and change.owner.value == "managed"}
     gone = [
@@ -173,7 +172,7 @@ def _without_plain_moves(changes: list[Change]) -> list[Change]:
 
 
 def _without_source_tree(changes: list[Change]) -> list[Change]:
-    """The changes but those of the scheduler's source that nobody edited: of these, how many there are."""
+    """Print the number of changed files in the scheduler's unedited source, and return the other changes."""
     from targcc_gen.render.package import SOURCE_TREE
 
     plain = [
@@ -193,7 +192,7 @@ def _without_source_tree(changes: list[Change]) -> list[Change]:
 
 
 def _show_left(left: Collision) -> None:
-    """Lines of a person's that could not follow a file that moved."""
+    """Print edited lines that could not follow a moved file."""
     click.echo(f"          {_lines_words(left)}")
     label, text = ("mine", left.mine) if left.mine else ("removed", left.generated)
     for number, line in enumerate(_few(text)):
@@ -263,13 +262,13 @@ def _colored(line: str) -> str:
     return click.style(line, fg=color) if color else line
 
 
-# Summary of a new project's files: the project's own by name, the rest by folder.
+# Summary of a new project's files: files to edit by name, the rest by folder.
 
 _MAX_JOBS = 12
 
 
 def show_new_project(plan: Plan, spec: Spec) -> None:
-    """Print what a new project consists of."""
+    """Print a summary of a new project's files."""
     created = [change for change in plan.changes if change.action == "create"]
     click.echo(f"{spec.project.name}: {len(created)} files to create\n")
     rows = list(_rows(created, spec.project.package))
@@ -280,7 +279,7 @@ def show_new_project(plan: Plan, spec: Spec) -> None:
 
 
 def _rows(changes: list[Change], package: str) -> Iterator[tuple[str, str, str]]:
-    """Place, owner and a few words: what people edit first, then folders, then single files."""
+    """Yield place, owner and note: files to edit first, then folders, then single files."""
     listed = [change for change in changes if change.summary]
     place_of_jobs = f"src/{package}/jobs/"
     jobs = [change for change in listed if place_of_jobs in change.path]

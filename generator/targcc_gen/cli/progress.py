@@ -16,10 +16,10 @@ _PATIENCE = 1.0
 
 
 class Bar:
-    """A bar on the terminal's error stream that shows up after a second; in a pipe it does not.
+    """A progress bar on standard error that appears after a second; only on a terminal.
 
     Args:
-        label: What goes on.
+        label: The name of the work.
     """
 
     def __init__(self, label: str) -> None:
@@ -41,7 +41,7 @@ class Bar:
             self._progress.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that `done` of `total` is finished."""
+        """Show `done` of `total` units as finished."""
         if self._progress is None:
             if time.monotonic() - self._started < _PATIENCE or not sys.stderr.isatty():
                 return
@@ -58,11 +58,11 @@ class Bar:
 
 
 def rendered(spec: Spec, text: str) -> Tree:
-    """The project that a spec asks for, with a bar while it takes long.
+    """Render the project of a spec, with a progress bar.
 
     Args:
         spec: The spec.
-        text: The spec as it is written.
+        text: The text of the spec file.
     """
     from targcc_gen.render import render_project
 
@@ -71,7 +71,7 @@ def rendered(spec: Spec, text: str) -> Tree:
 
 
 def write(plan: Plan) -> None:
-    """Carry a plan out, with a bar while it takes long."""
+    """Apply a plan, with a progress bar."""
     from targcc_gen.sync import apply
 
     with Bar("Writing files") as bar:

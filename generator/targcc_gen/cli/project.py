@@ -1,4 +1,4 @@
-"""Find the project of a command from the working directory, and read it once."""
+"""Find the project of a command from the working directory, and read its spec."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Project:
     """A project on disk.
 
     Attributes:
-        root: Its folder.
-        text: The text of its spec.
+        root: The project's folder.
+        text: The text of the spec.
         spec: The spec.
-        unmerged: The text on disk, where that has git's conflict markers, or says less than `text`.
-        merged: What was made of that.
+        unmerged: The text on disk if it differs from `text`: it has conflict markers, or lacks `scheduler: vendored`.
+        merged: The merge of the two sides, if the text on disk has conflict markers.
     """
 
     root: Path
@@ -37,16 +37,16 @@ class Project:
 
 
 def open_project(given: Path | None, *, writes: bool = False, merges: bool = False) -> Project:
-    """The project in a folder, or the one that the current folder belongs to.
+    """Open the project in a folder, or the project that contains the current folder.
 
     Args:
-        given: `--project`.
-        writes: Whether the command will write; then what a killed run left half done is undone first.
-        merges: Whether a spec in which git left conflict markers is merged by key.
+        given: The folder of `--project`.
+        writes: Whether the command will write; if so, the unfinished work of a killed run is undone first.
+        merges: Whether a spec with git's conflict markers is merged by key.
 
     Raises:
-        InputError: There is none, or its spec is wrong.
-        ConflictError: Two branches changed a key of the spec, and differently.
+        InputError: There is no project, or its spec is wrong.
+        ConflictError: Two branches changed the same key of the spec differently.
     """
     from targcc_gen.spec.shared import whole_spec
 
@@ -72,7 +72,7 @@ def open_project(given: Path | None, *, writes: bool = False, merges: bool = Fal
 
 
 def _with_vendored(root: Path, text: str) -> str:
-    """The text of the spec, which says `scheduler: vendored` where that was the default of the release that made the project."""
+    """Add `scheduler: vendored` to the spec's text if the project was made by a release with that default."""
     from targcc_gen.spec import set_scheduler
     from targcc_gen.spec.shared import extended_spec, is_vendored_silently
 
@@ -81,10 +81,10 @@ def _with_vendored(root: Path, text: str) -> str:
 
 
 def spec_text(root: Path) -> str:
-    """The text of a project's spec.
+    """Return the text of a project's spec.
 
     Raises:
-        InputError: It cannot be read, or is outside of the project.
+        InputError: The spec cannot be read, or is a link to a file outside the project.
     """
     from targcc_gen.spec.loader import read_text
 
@@ -95,13 +95,13 @@ def spec_text(root: Path) -> str:
 
 
 def ready_to_write(root: Path) -> bool:
-    """Undo what a killed run left half done, and say what of it stays; only for commands that write.
+    """Undo the unfinished work of a killed run, and list the files that stay. Only for commands that write.
 
     Returns:
-        Whether there was such a run.
+        Whether a killed run was undone.
 
     Raises:
-        ConflictError: Another run is writing, or what is there is not of this user and this machine.
+        ConflictError: Another run is writing, or the unfinished work is from another user or machine.
     """
     from targcc_gen.render.tree import PENDING_PATH
 
@@ -118,7 +118,7 @@ def ready_to_write(root: Path) -> bool:
 
 
 def find_root(given: Path | None) -> Path:
-    """The folder of the project.
+    """Return the folder of the project.
 
     Raises:
         InputError: There is no project.
@@ -145,10 +145,10 @@ _MAKE_ONE = "targcc-gen new NAME"
 
 
 def path_in(root: Path, path: str) -> str:
-    """A path that the person gave, below the project's folder; `"."` for the folder itself.
+    """Return a path given by the user, relative to the project's folder; `"."` for the folder itself.
 
     Raises:
-        InputError: It is outside of the project, or empty, as a variable of a shell that is not set.
+        InputError: The path is outside the project, or empty (an unset variable of a shell).
     """
     if not path:
         raise InputError("a path is empty", hint="the present folder is written as a dot")
@@ -165,7 +165,7 @@ def path_in(root: Path, path: str) -> str:
 
 
 def shown(path: Path) -> str:
-    """A path as people see it: relative where it is below the current folder."""
+    """Return a path for messages: relative if below the current folder."""
     try:
         return path.relative_to(Path.cwd()).as_posix()
     except ValueError:

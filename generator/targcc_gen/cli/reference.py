@@ -1,8 +1,8 @@
-"""The manual's pages of commands, written from the commands themselves.
+"""Write the manual's pages of commands from the click commands.
 
-`python -m targcc_gen.cli.reference` prints the page of targcc-gen, and `python -m targcc_gen.cli.reference targcc` that of the `targcc` of a
-generated project, for which one is rendered into a temporary folder; it needs an interpreter that has what such a project requires.
-``docs/references.py`` writes both at each build of the manual.
+`python -m targcc_gen.cli.reference` prints the page of targcc-gen. `python -m targcc_gen.cli.reference targcc` prints the page of a generated
+project's `targcc`: a project is rendered into a temporary folder, and the interpreter needs the packages that such a project requires.
+``docs/references.py`` writes both pages at each build of the manual.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ with `--watch [SECONDS]` it shows anew what it shows.
 
 
 class Command(NamedTuple):
-    """One command of a command line.
+    """A command of a command line.
 
     Attributes:
-        path: How it is called: `targcc-gen job`.
-        command: What click knows of it.
-        context: The context to ask for its usage.
+        path: The words that call the command: `targcc-gen job`.
+        command: The click command.
+        context: The click context, for the usage line.
     """
 
     path: str
@@ -73,8 +73,8 @@ class Command(NamedTuple):
 
 
 def commands(group: click.Group, name: str) -> Iterator[Command]:
-    """Every command below `group`, groups before what is in them, in the order of the help."""
-    # With its own settings: click keeps the help option that the first context asked for.
+    """Yield every visible command below `group` in the order of the help; a group comes before its commands."""
+    # Each group has its own context settings: click keeps the help option of the first context that asked.
     settings = {"terminal_width": 80, **group.context_settings}
     return _below(group, click.Context(group, info_name=name, **settings))
 
@@ -92,7 +92,7 @@ def _below(group: click.Group, context: click.Context) -> Iterator[Command]:
 
 
 def options(command: Command) -> Iterator[tuple[click.Option, str, str]]:
-    """Each option of a command that is shown, but `--help`: how it is written, and what it does."""
+    """Yield each visible option of a command except `--help`: the option, its spelling, its help text."""
     for parameter in command.command.params:
         record = parameter.get_help_record(command.context)
         if isinstance(parameter, click.Option) and record is not None:
@@ -100,12 +100,12 @@ def options(command: Command) -> Iterator[tuple[click.Option, str, str]]:
 
 
 def examples(command: Command) -> list[str]:
-    """The command lines that a command's help shows."""
+    """Return the example command lines in a command's help."""
     return [line for block in _literal(command.command) for line in block]
 
 
 def _literal(command: click.Command) -> list[list[str]]:
-    """The blocks of a help text that click leaves as they are, without their heading."""
+    """Return the preformatted blocks of a help text, without their headings."""
     blocks = [text for text in _paragraphs(command) if text.startswith("\b\n")]
     lines = [[line.strip() for line in block.splitlines()[1:]] for block in blocks]
     return [[line for line in block if not line.endswith(":")] for block in lines]
@@ -116,7 +116,7 @@ def _paragraphs(command: click.Command) -> list[str]:
 
 
 def page(group: click.Group, name: str, introduction: str) -> str:
-    """The page of a whole command line, in Markdown."""
+    """Return the page of a whole command line as Markdown."""
     pages = list(commands(group, name))
     listed = [
         f"| [`{entry.path}`](#{_anchor(entry.path)}) | {_cell(entry.command.get_short_help_str(200))} |"
@@ -161,17 +161,17 @@ def _anchor(heading: str) -> str:
 
 
 def generator_page() -> str:
-    """The page of `targcc-gen`."""
+    """Return the page of `targcc-gen`."""
     from targcc_gen.cli import main
 
     return page(main, "targcc-gen", _GENERATOR)
 
 
 def project_page() -> str:
-    """The page of the `targcc` of a generated project: one is rendered, and a process of its own imports it.
+    """Return the page of `targcc`: render a project, and import its commands in a separate process.
 
     Raises:
-        subprocess.CalledProcessError: It cannot be imported; `stderr` says why.
+        subprocess.CalledProcessError: The commands cannot be imported; `stderr` has the reason.
     """
     with tempfile.TemporaryDirectory(prefix="targcc-reference-") as folder:
         root = Path(folder) / "acme-jobs"
@@ -204,7 +204,7 @@ def _write(wanted: str) -> None:
         text = generator_page()
     elif wanted == "targcc":
         text = project_page()
-    else:  # the module of a rendered project's commands
+    else:  # the module with the commands of a rendered project
         text = page(importlib.import_module(wanted).main, "targcc", _PROJECT)
     sys.stdout.write(text)
 

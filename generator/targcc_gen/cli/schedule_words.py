@@ -21,12 +21,12 @@ _YEAR = timedelta(days=366)
 
 
 def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str, Any]:
-    """What there is to say about a job's schedule, for people and programs.
+    """Describe a job's schedule as a dict, for `show_job` and for `--json`.
 
     Args:
-        spec: A spec that has the job.
+        spec: A spec that contains the job.
         key: The job's key.
-        now: From when, aware; by default the present.
+        now: The aware time from which the next runs count; by default the present.
     """
     from targcc_scheduler.schedules.dst import notes_on
     from targcc_scheduler.schedules.zones import parse_zone
@@ -54,7 +54,7 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
 
 
 def schedule_of(job: JobSpec, zone: str) -> Schedule | None:
-    """A job's schedule; None for one that only runs when it is asked to, or that counts from its own runs."""
+    """Return a job's schedule; None for a job without a schedule, or with intervals counted from its own runs."""
     from targcc_scheduler.schedules.cron import CronSchedule
     from targcc_scheduler.schedules.intervals import EverySchedule, OnceSchedule
     from targcc_scheduler.schedules.zones import parse_zone
@@ -72,7 +72,7 @@ def schedule_of(job: JobSpec, zone: str) -> Schedule | None:
 
 
 def _held(spec: Spec, job: JobSpec, schedule: Schedule) -> tuple[Schedule, list[str]]:
-    """The schedule as its calendars and those of its queue hold it, and what there is to say of them."""
+    """Return the schedule with the calendars of the job and its queue applied, and notes on the calendars."""
     from targcc_scheduler.schedules.calendars import WorkingSchedule, calendar_of, respecting
 
     queue = spec.queues.get(job.queue or spec.defaults.queue)
@@ -81,7 +81,7 @@ def _held(spec: Spec, job: JobSpec, schedule: Schedule) -> tuple[Schedule, list[
         name: calendar_spec.model_dump(exclude_none=True)
         for name, calendar_spec in spec.calendars.items()
     }
-    # One that a file has which the spec extends is not known here.
+    # A calendar of an extended file is not in `spec`.
     calendars = [
         calendar_of(name, calendar_values, None)
         for name in dict.fromkeys(named)
@@ -98,7 +98,7 @@ def _held(spec: Spec, job: JobSpec, schedule: Schedule) -> tuple[Schedule, list[
 
 
 def show_job(words: dict[str, Any]) -> None:
-    """Print what `job_words` found."""
+    """Print the result of `job_words`."""
     zone = f" ({words['timezone']})" if words["timezone"] else ""
     click.echo(visible(f"{words['name']} runs {words['schedule']}{zone}"))
     for number, run in enumerate(words["next"]):
@@ -106,7 +106,7 @@ def show_job(words: dict[str, Any]) -> None:
     for note in words["notes"]:
         click.echo(f"  note    {note}")
     past = not words["next"] and not words["schedule"].startswith("never")
-    if words["timezone"] and past:  # a cron without a date says so itself
+    if words["timezone"] and past:  # the description of a cron without a date says so already
         click.echo("  note    it is in the past: it will not run")
 
 

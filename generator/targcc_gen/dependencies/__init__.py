@@ -1,1 +1,1 @@
-"""Declare the scheduler as a dependency where a project declares its own."""
+"""Declare the scheduler as a dependency where a project declares its own dependencies."""

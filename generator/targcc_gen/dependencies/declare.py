@@ -19,7 +19,7 @@ _LARGEST = 2_000_000
 
 
 class Texts:
-    """Files below a folder, and what they are to be.
+    """Files below a folder, with edits in memory.
 
     Args:
         root: The folder.
@@ -30,15 +30,15 @@ class Texts:
         self._new: dict[str, bytes] = {}
 
     def read(self, path: str) -> bytes | None:
-        """The bytes of a file with the edits; None where there is none, or it is too large."""
+        """Return the bytes of a file with the edits; None for a missing or too large file."""
         return self._new[path] if path in self._new else self._on_disk(path)
 
     def put(self, path: str, content: bytes) -> None:
-        """Let a file be this."""
+        """Set the new content of a file."""
         self._new[path] = content
 
     def edited(self, path: str, edit: Callable[[str], str | None]) -> bytes | None:
-        """The bytes of a file after an edit of its text, which sees `\\n` alone; None where that cannot be."""
+        """Return the bytes of a file after an edit of its text, whose lines end with `\\n`; None if the file cannot be edited."""
         data = self.read(path)
         try:
             text = (data or b"").decode()
@@ -53,7 +53,7 @@ class Texts:
         return (new.replace("\n", "\r\n") if windows else new).encode()
 
     def changes(self) -> Iterator[tuple[str, bytes, bytes]]:
-        """Path, bytes on disk and new bytes of each file that is to be another."""
+        """Yield path, bytes on disk and new bytes of each changed file."""
         for path, after in sorted(self._new.items()):
             before = self._on_disk(path)
             if before is not None and before != after:
@@ -89,14 +89,14 @@ class Declared:
     """Dependencies that are, or would be, declared.
 
     Args:
-        path: The file below the project's folder; empty when none can be edited with certainty.
-        before: Its bytes.
-        after: Its bytes with the dependency.
-        where: What people call the place: `pyproject.toml: project.dependencies`.
-        install: The command that then installs it.
-        lines: What to add by hand, when no file is edited.
-        added: The requirements that are new in the file.
-        present: Those that the file has, which may ask for other versions.
+        path: The file below the project's folder; empty if no file can be edited with certainty.
+        before: The file's bytes.
+        after: The file's bytes with the dependency.
+        where: The place for people: `pyproject.toml: project.dependencies`.
+        install: The command that then installs the dependency.
+        lines: Lines to add by hand, if no file is edited.
+        added: Requirements that are new in the file.
+        present: Requirements that the file already has, perhaps with other versions.
     """
 
     path: str
@@ -115,9 +115,9 @@ class _Place:
 
     Args:
         path: The file.
-        where: What people call the list.
-        install: The command that installs what it lists.
-        edits: Its edits.
+        where: The list's name for people.
+        install: The command that installs the list.
+        edits: The edits of the list.
     """
 
     path: str
@@ -127,7 +127,7 @@ class _Place:
 
 
 def declare(texts: Texts, needed: Sequence[Dependency]) -> Declared:
-    """Declare what is needed beside FastAPI, or where the project's own dependencies are; `texts` has it then."""
+    """Declare dependencies in the list with FastAPI, or else in the project's own list; put the edit into `texts`."""
     places = _places(texts, "".join(dependency.pip_options for dependency in needed))
     for place in sorted(places, key=lambda place: not _has_fastapi(texts, place.path)):
         before = texts.read(place.path) or b""
@@ -149,11 +149,11 @@ def declare(texts: Texts, needed: Sequence[Dependency]) -> Declared:
 
 
 def update_command(texts: Texts, needed: Sequence[Dependency]) -> str:
-    """The command that brings an environment to the versions that the project declares.
+    """Return the command that updates an environment to the declared versions.
 
     Args:
         texts: The project's files.
-        needed: What is declared.
+        needed: The declared dependencies.
     """
     options = "".join(dependency.pip_options for dependency in needed)
     places = _places(texts, options)
@@ -172,12 +172,12 @@ def update_command(texts: Texts, needed: Sequence[Dependency]) -> str:
 
 
 def undeclare(texts: Texts, needed: Sequence[Dependency], path: str = "") -> None:
-    """Take out of `texts` what declares these, as `declare` does it.
+    """Remove dependencies from `texts` that `declare` added.
 
     Args:
         texts: The project's files.
-        needed: What is declared.
-        path: The file that declares it; every file that may when it is empty.
+        needed: The declared dependencies.
+        path: The declaring file; empty: every file that may declare dependencies.
     """
     for place in [known for known in _places(texts, "") if path in {"", known.path}]:
         has = [dependency for dependency in needed if _has(texts, place, dependency)]
@@ -200,11 +200,11 @@ def _without(texts: Texts, place: _Place, needed: Sequence[Dependency]) -> bytes
 
 
 def _places(texts: Texts, options: str) -> Iterator[_Place]:
-    """The lists of a project, the likeliest first.
+    """Yield the lists of a project, the most likely first.
 
     Args:
-        texts: Its files.
-        options: What pip needs to find what is in the project.
+        texts: The project's files.
+        options: Options by which pip finds distributions in the project.
     """
     data = _toml(texts.read("pyproject.toml"))
     project, tools = data.get("project", {}), data.get("tool", {})
@@ -233,7 +233,7 @@ def _places(texts: Texts, options: str) -> Iterator[_Place]:
 
 
 def _has_fastapi(texts: Texts, path: str) -> bool:
-    """Whether a file requires FastAPI, so that it is the one whose requirements count."""
+    """Return whether a file requires FastAPI, so that its list is preferred."""
     return bool(_FASTAPI.search((texts.read(path) or b"").decode(errors="replace")))
 
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dependency:
-    """A distribution: one of an index, one from a repository or an address, or one in the project.
+    """A distribution from an index, from a repository or an address, or in the project.
 
     Args:
-        name: Its name: `targcc-scheduler`.
-        extras: The extras that are needed.
+        name: The name: `targcc-scheduler`.
+        extras: The required extras.
         bounds: The versions: `==1.0`; empty for any.
-        path: The wheel, or the folder with the source, below the project's folder; empty for one from elsewhere.
-        origin: The repository or the address; None for one of an index, or in the project.
+        path: The wheel, or the folder of the source, below the project's folder; empty if not in the project.
+        origin: The repository or the address; None for an index or the project.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Dependency:
 
     @property
     def is_source(self) -> bool:
-        """Whether it is a folder with its source."""
+        """Whether the distribution is a folder with its source."""
         return bool(self.path) and not self.path.endswith(".whl")
 
     @property
     def pip_options(self) -> str:
-        """What `pip install` needs beside the app itself, to find it; with a blank at its end."""
+        """The options by which `pip install` of the app finds the distribution; ends with a space unless empty."""
         if not self.path:
             return ""
         folder = self.path.rpartition("/")[0]
@@ -45,14 +45,14 @@ class Dependency:
 
     @property
     def is_named(self) -> re.Pattern[str]:
-        """Matches the name at the beginning of a requirement, also of one by file, in any spelling."""
+        """A pattern for the name at the beginning of a requirement, in any spelling, also for a requirement by file."""
         name = re.sub(r"[-_.]+", "[-_.]+", self.name)
         file = rf"(?:-e )?\./[\w./-]*{name}(?:-\d|[\[\s]|\Z)" if self.path else "(?!)"
         return re.compile(rf"(?i)\s*[\"']?(?:{file}|{name}(?![\w.-]*\w))")
 
     @property
     def pinned(self) -> str:
-        """The requirement by name: `targcc-scheduler[run]==1.0`, or with the address of one from elsewhere."""
+        """The requirement by name: `targcc-scheduler[run]==1.0`, or with the address of its origin."""
         if self.origin is not None:
             return f"{self.name}{self._bracketed} @ {self.origin.reference}"
         return f"{self.name}{self._bracketed}{self.bounds}"
@@ -91,13 +91,13 @@ class Dependency:
 
     @property
     def source(self) -> str:
-        """The line that tells uv of the file or the folder; empty for one from elsewhere."""
+        """The line of uv's sources for the file or the folder; empty if not in the project."""
         if not self.path:
             return ""
         return f'{self.name} = {{ path = "{self.path}"{", editable = true" if self.is_source else ""} }}'
 
     def _place(self, path: str, commit: str, editable: str) -> str:
-        """Where it is, as Poetry's table or a Pipfile says it, by their names of the keys; empty for one of an index."""
+        """Return the origin in the keys of Poetry's table or a Pipfile; empty for an index."""
         if self.path:
             return f'{path} = "{self.path}"{f", {editable} = true" if self.is_source else ""}'
         if self.origin is None:
@@ -117,10 +117,10 @@ class Dependency:
 
 
 def index_dependency(requirement: str) -> Dependency:
-    """A distribution of an index.
+    """Build the dependency for a distribution of an index.
 
     Args:
-        requirement: As the scheduler's metadata has it, without a marker: `sqlalchemy[asyncio]>=2.1`.
+        requirement: The requirement as in the scheduler's metadata, without a marker: `sqlalchemy[asyncio]>=2.1`.
     """
     from packaging.requirements import Requirement
 
@@ -130,7 +130,7 @@ def index_dependency(requirement: str) -> Dependency:
 
 
 def app_dependencies(spec: Spec) -> tuple[Dependency, ...]:
-    """What an app that has the scheduler inside declares: the scheduler, from where the app has it."""
+    """Return the dependencies of an app with the scheduler inside: the scheduler, by version, origin or path."""
     from targcc_gen.render.vendor import package_origin, version
     from targcc_gen.render.wheel import wheel_path
 

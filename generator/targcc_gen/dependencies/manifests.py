@@ -15,12 +15,12 @@ from targcc_gen.sync.pyproject import Element, elements, inserted, removed
 
 @dataclass(frozen=True)
 class Edits:
-    """The edits of one list in one file.
+    """The edits of a list in a file.
 
     Args:
         has: Whether the list has a distribution.
-        add: The text with some more, in their order; None where the list cannot be edited with certainty.
-        remove: The text without some that it has.
+        add: Adds distributions in order; None if the list cannot be edited with certainty.
+        remove: Removes distributions.
     """
 
     has: Callable[[str, Dependency], bool]
@@ -28,17 +28,17 @@ class Edits:
     remove: Callable[[str, Sequence[Dependency]], str]
 
 
-# pyproject.toml by PEP 621 and by Poetry, and Pipfile; every comment and line break stays.
+# pyproject.toml by PEP 621 and by Poetry, and Pipfile. Every comment and line break stays.
 
 _STRING = r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*'
 _PIECE = re.compile(rf"(?s){_STRING}|[\[\]]")
 _EMPTY = "[\n]"
-"""Of a list that is not there yet."""
+"""The array of a new list."""
 _FASTAPI = re.compile(r"(?i)[\"']fastapi(?![\w.-])")
 
 
 def array_place(data: dict[str, Any]) -> str:
-    """The list with FastAPI in it: that of the project, of one of its extras or of a group."""
+    """Return the list with FastAPI: the project's list, or the list of an extra or a group."""
     project = data.get("project", {})
     named = {
         **{
@@ -66,7 +66,7 @@ def _has_fastapi(requirements: Any) -> bool:
 
 
 def pep621(place: str, manager: str) -> Edits:
-    """The edits of a list of requirements, and of the place where uv or Poetry are told of a file."""
+    """Return the edits of a list of requirements, including the sources of uv or Poetry."""
     table, _, key = place.rpartition(".")
 
     def has(text: str, needed: Dependency) -> bool:
@@ -102,7 +102,7 @@ def pep621(place: str, manager: str) -> Edits:
 
 
 def _with_sources(text: str, needed: Sequence[Dependency], manager: str) -> str:
-    """The text in which uv or Poetry are told where files are, unless people have told them already."""
+    """Add the paths of files for uv or Poetry, unless the project has them already."""
     table = "tool.poetry.dependencies" if manager == "poetry" else "tool.uv.sources"
     for dependency in needed:
         if dependency.path and manager != "pdm" and not _has_line(text, table, dependency):
@@ -118,7 +118,7 @@ def _elements(text: str, table: str, key: str) -> list[Element]:
 
 
 def _listed(text: str, table: str, key: str, requirements: Sequence[str]) -> str | None:
-    """The text with more requirements, behind FastAPI or at the end; `None` when there is no such list."""
+    """Add requirements after FastAPI or at the end; return None without such a list."""
     span = _array(text, table, key)
     if span is None:
         return None
@@ -134,7 +134,7 @@ def _listed(text: str, table: str, key: str, requirements: Sequence[str]) -> str
 
 
 def poetry_place(data: dict[str, Any]) -> str:
-    """The table of Poetry with FastAPI in it: the project's, or a group's."""
+    """Return the table of Poetry with FastAPI: the project's, or a group's."""
     for name, group in data["tool"]["poetry"].get("group", {}).items():
         if "fastapi" in map(str.lower, group.get("dependencies", {})):
             return f"tool.poetry.group.{name}.dependencies"
@@ -142,21 +142,21 @@ def poetry_place(data: dict[str, Any]) -> str:
 
 
 def poetry(place: str) -> Edits:
-    """The edits of Poetry's own table."""
+    """Return the edits of Poetry's own table."""
     return _of_tables((place, "tool.poetry.dependencies"), lambda dependency: dependency.poetry)
 
 
 def pipfile() -> Edits:
-    """The edits of a Pipfile."""
+    """Return the edits of a Pipfile."""
     return _of_tables(("packages",), lambda dependency: dependency.pipfile)
 
 
 def _of_tables(tables: Sequence[str], line: Callable[[Dependency], str]) -> Edits:
-    """The edits of a table with a line for each distribution.
+    """Return the edits of a table with a line for each distribution.
 
     Args:
-        tables: The table, and others whose lines count as well.
-        line: How it is spelled.
+        tables: The table, and other tables whose lines count as well.
+        line: Returns the line of a distribution.
     """
 
     def add(text: str, needed: Sequence[Dependency]) -> str:
@@ -175,14 +175,14 @@ def _of_tables(tables: Sequence[str], line: Callable[[Dependency], str]) -> Edit
 
 
 def with_line(text: str, table: str, line: str) -> str:
-    """The text with a line more at the end of a table, which is made at the end of the text when it is not there."""
+    """Add a line at the end of a table; add a missing table at the end of the text."""
     span = _table(text, table)
     if span is None:
         gap = "" if text.endswith("\n\n") or not text else "\n" if text.endswith("\n") else "\n\n"
         return f"{text}{gap}[{table}]\n{line}\n"
     body = text[slice(*span)]
     place = span[0] + len(body.rstrip())
-    # A comment behind the last line belongs to what follows it.
+    # A comment after the last line belongs to the next table.
     return f"{text[:place]}\n{line}{text[place:]}"
 
 
@@ -191,7 +191,7 @@ def _has_line(text: str, table: str, needed: Dependency) -> bool:
 
 
 def _line(text: str, table: str, needed: Dependency) -> tuple[int, int] | None:
-    """Where the line of a distribution is, with its end."""
+    """Return the start and the end of a distribution's line."""
     span = _table(text, table)
     place = span[0] if span else 0
     for line in text[slice(*span)].splitlines(keepends=True) if span else ():
@@ -202,7 +202,7 @@ def _line(text: str, table: str, needed: Dependency) -> tuple[int, int] | None:
 
 
 def without_line(text: str, table: str, needed: Dependency, having: str = "") -> str:
-    """The text without that line if it has `having`, and without the table if it holds nothing else."""
+    """Remove a distribution's line if the line contains `having`; remove the table if it becomes empty."""
     span, line = _table(text, table), _line(text, table, needed)
     if span is None or line is None or having not in text[slice(*line)]:
         return text
@@ -218,7 +218,7 @@ def without_line(text: str, table: str, needed: Dependency, having: str = "") ->
 
 
 def _table(text: str, name: str) -> tuple[int, int] | None:
-    """Where the body of a table is: from the end of its header's line to the next header."""
+    """Return the span of a table's body: from the end of the header's line to the next header."""
     header = re.search(rf"(?m)^\[\s*{re.escape(name)}\s*\][ \t]*(#[^\n]*)?\n?", text)
     if header is None:
         return None
@@ -227,7 +227,7 @@ def _table(text: str, name: str) -> tuple[int, int] | None:
 
 
 def _array(text: str, table: str, key: str) -> tuple[int, int] | None:
-    """Where an array is, from its `[` to behind its `]`."""
+    """Return the span of an array, with its brackets."""
     span = _table(text, table)
     match = re.search(rf"(?m)^{re.escape(key)}\s*=\s*\[", text[slice(*span)]) if span else None
     if span is None or match is None:
@@ -252,7 +252,7 @@ def _is_in_ini(text: str, needed: Dependency) -> bool:
 
 
 def _add_to_ini(text: str, needed: Sequence[Dependency]) -> str | None:
-    """The file with more lines at the end of the list; `None` when the list is not one line for each."""
+    """Add lines at the end of the list; return None if the list does not have a line for each requirement."""
     match = _LIST.search(text)
     if match is None:
         return None
@@ -263,7 +263,7 @@ def _add_to_ini(text: str, needed: Sequence[Dependency]) -> str | None:
 
 
 def _remove_from_ini(text: str, needed: Sequence[Dependency]) -> str:
-    """The file without the lines."""
+    """Remove the lines of distributions."""
     match = _LIST.search(text)
     if match is None:
         return text
@@ -288,7 +288,7 @@ def _has_line_of(text: str, needed: Dependency) -> bool:
 
 
 def _add_line(text: str, needed: Sequence[Dependency]) -> str | None:
-    """The file with more lines, below FastAPI's; `None` when it checks hashes, which lines of ours would not have."""
+    """Add lines below FastAPI's line; return None if the file checks hashes, because new lines would have none."""
     if "--hash=" in text or "--require-hashes" in text:
         return None
     lines = text.splitlines(keepends=True)
@@ -304,7 +304,7 @@ def _add_line(text: str, needed: Sequence[Dependency]) -> str | None:
 
 
 def _remove_line(text: str, needed: Sequence[Dependency]) -> str:
-    """The file without the lines; one whose last line had no end keeps that."""
+    """Remove the lines of distributions; keep a missing line end of the last line."""
     lines = text.splitlines(keepends=True)
     kept = [
         line for line in lines if not any(dependency.is_named.match(line) for dependency in needed)

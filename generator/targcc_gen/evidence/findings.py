@@ -1,4 +1,4 @@
-"""Findings of a history beside the times: jobs that are dead, started by hand, too long, or failing each time."""
+"""Findings of a history beside run times: jobs that are dead, started by hand, too long, or failing each time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from targcc_gen.sources.model import ImportedJob, Past
 from targcc_gen.sources.past_runs import OldRun
 
 Due = Callable[[datetime, datetime], int]
-"""How often a job was due between two moments."""
+"""Count the due times of a job between two moments."""
 
 _DEAD_AFTER = timedelta(days=30)
 _DEAD_SLOTS = 3
 _FEW = 3
 _NEAR = 120
-"""Minutes within which starts have one time of the day."""
+"""Minutes between starts that count as the same time of day."""
 _MANY = 5
 _NEARLY_ALL = 0.95
 _MOSTLY = 0.8
@@ -33,14 +33,14 @@ _PAUSED = "it comes over paused"
 def dead(
     due: Due | None, last: datetime | None, alive: datetime | None, *, active: bool, alone: bool
 ) -> Finding | None:
-    """A job whose schedule went on without it.
+    """Return a finding about a job that has missed its scheduled times.
 
     Args:
-        due: How often its schedule would have started it between two moments; None if it has none.
-        last: When it last ran.
-        alive: When the old server was last seen at work.
+        due: Counts the scheduled starts between two moments; None without a schedule.
+        last: The job's last run.
+        alive: The last known activity of the old server.
         active: Whether the row is switched on.
-        alone: Whether nothing else tells that the server was at work since.
+        alone: Whether no other job shows activity of the server since.
     """
     if due is None or last is None or alive is None or not active or is_awake(last, alive):
         return None
@@ -54,31 +54,34 @@ def dead(
 
 
 def is_awake(last: datetime | None, alive: datetime | None) -> bool:
-    """Whether a job ran within the last month in which the server was seen at work."""
+    """Return whether a job ran within the last month of the server's known activity."""
     return last is not None and alive is not None and alive - last < _DEAD_AFTER
 
 
 def due_by_slots(slots: Slots) -> Due:
-    """How many times a schedule names between two moments."""
+    """Count the times that a schedule names between two moments."""
     return lambda after, until: missed(slots, after, until)
 
 
 def due_by_interval(every: timedelta) -> Due:
-    """How many intervals there are between two moments."""
+    """Count the intervals between two moments."""
     return lambda after, until: (until - after) // every
 
 
 def by_hand(
     runs: Sequence[OldRun], slots: Slots | None, *, manual_only: bool
 ) -> tuple[Finding | None, list[OldRun]]:
-    """Starts by people, and the runs that are left.
+    """Split runs into starts by hand and other runs.
 
-    Runs that somebody else started than most, at times that no schedule names, are by hand; of a manual job, all are.
+    Runs by another user than most runs, at times outside of the schedule, are starts by hand. All runs of a manual job are by hand.
 
     Args:
         runs: The runs, in order.
-        slots: The times of its schedule, if it names some.
-        manual_only: Whether it has no schedule at all.
+        slots: The times of the job's schedule, if it names times.
+        manual_only: Whether the job has no schedule.
+
+    Returns:
+        A finding about the starts by hand, if there are enough, and the other runs.
     """
     if not runs:
         return None, []
@@ -109,7 +112,7 @@ def by_hand(
 
 
 def _habit(starts: Sequence[datetime]) -> str:
-    """What starts have in common: a weekday, a time of the day."""
+    """Describe the common weekday or time of day of the starts; empty without a pattern."""
     weekday, count = Counter(start.weekday() for start in starts).most_common(1)[0]
     words = f", {count:,} of them on {_DAYS[weekday]}" if count >= _MOSTLY * len(starts) else ""
     clocks = sorted(start.hour * 60 + start.minute for start in starts)
@@ -126,7 +129,7 @@ def _clock(minutes: int) -> str:
 
 
 def switched_off(runs: Sequence[OldRun], *, active: bool, alive: datetime | None) -> Finding | None:
-    """A row that is off, and yet ran lately."""
+    """Return a finding about an inactive row with recent runs."""
     if active or alive is None:
         return None
     lately = [run.started for run in runs if alive - run.started < _DEAD_AFTER]
@@ -137,7 +140,7 @@ def switched_off(runs: Sequence[OldRun], *, active: bool, alive: datetime | None
 
 
 def too_long(runs: Sequence[OldRun], interval: timedelta | None) -> Finding | None:
-    """Runs that took longer than the time to the next one."""
+    """Return a finding about runs that took longer than the time to the next run."""
     if interval is None:
         return None
     timed = [run for run in runs if run.seconds is not None]
@@ -157,7 +160,7 @@ def too_long(runs: Sequence[OldRun], interval: timedelta | None) -> Finding | No
 
 
 def keeps_failing(runs: Sequence[OldRun], past: Past) -> Finding | None:
-    """A job whose runs fail, nearly all of them."""
+    """Return a finding about a job whose runs fail, nearly all of them."""
     failed = [run for run in runs if run.failed]
     if len(failed) < _MANY or len(failed) < _NEARLY_ALL * len(runs):
         return None
@@ -173,7 +176,10 @@ def keeps_failing(runs: Sequence[OldRun], past: Past) -> Finding | None:
 
 
 def month_end(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
-    """Runs of a day or more at a month's end: the old runner could not compute the next time, and hung until the month ended."""
+    """Return a finding about failed runs of a day or more at a month's end.
+
+    The old runner could not compute the next time and hung until the month ended.
+    """
     when, kind = when_of(job), kind_of(job)
     late = when is not None and kind in {"monthly", "annually"} and when.day > _LATE_DAYS
     hung = [
@@ -197,7 +203,7 @@ def month_end(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
 
 
 def hanging(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
-    """Other runs of a day or more that ended as failures: the server stood still, or found the job in process."""
+    """Return a finding about other failed runs of a day or more: the server stood still, or found the job in process."""
     if month_end(job, runs):
         return None
     hung = [
@@ -212,12 +218,12 @@ def hanging(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
 
 
 def every_finding(*match: Finding | None) -> Iterator[Finding]:
-    """Those that there are."""
+    """Yield the findings that are not None."""
     yield from (finding for finding in match if finding is not None)
 
 
 def span(length: timedelta) -> str:
-    """A length of time in two units: ``2 d 4 h``, ``12 min``."""
+    """Format a duration in two units: ``2 d 4 h``, ``12 min``."""
     seconds = round(length.total_seconds())
     parts = []
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):

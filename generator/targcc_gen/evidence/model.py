@@ -1,4 +1,4 @@
-"""The evidence about one job: what its history says about its schedule."""
+"""The evidence about a job: the facts of its history about its schedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """Whether a job's history and its row say the same."""
+    """The result of comparing a job's history with its row."""
 
     AGREES = "agrees"
     CONTRADICTS = "contradicts"
@@ -19,13 +19,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in the history that a person should know.
+    """A fact of the history that a person should know.
 
     Attributes:
         kind: A word for programs: ``reading``, ``dead``, ``by hand``, ``too long``, ``keeps failing``, ``month end``, …
-        text: What, with counts.
-        examples: Moments of the old server's wall clock that show it.
-        chosen: What was done about it; empty: nothing, it is for the owner to decide.
+        text: The fact, with counts.
+        examples: Moments of the old server's wall clock that show the fact.
+        chosen: The consequence for the new job; empty: the owner decides.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Finding:
     chosen: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The finding for a program."""
+        """Return the finding for JSON."""
         return {
             "kind": self.kind,
             "text": self.text,
@@ -45,15 +45,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one job.
+    """The evidence about a job.
 
     Attributes:
-        verdict: Whether history and row agree about when it ran.
-        text: Why, in one sentence with counts.
-        findings: What to look at.
-        typical: The usual length of a run in seconds: half of them took no longer.
+        verdict: Whether history and row agree about the job's run times.
+        text: The reason in a sentence with counts.
+        findings: Findings for the owner.
+        typical: The median duration of a run in seconds.
         longest: The longest run in seconds.
-        reading: The reading of its schedule that the history supports, in words; empty where it tells nothing.
+        reading: The reading of its schedule that the history supports, in words; empty without evidence.
     """
 
     verdict: Verdict = Verdict.NONE
@@ -69,27 +69,27 @@ class Weighed:
     """The evidence about every job of an import.
 
     Attributes:
-        jobs: By the job's place, as ``place_of`` gives it.
-        alive: When the old server was last seen at work, by its wall clock.
+        jobs: The evidence by the job's place, as from ``place_of``.
+        alive: The last known activity of the old server, by its wall clock.
     """
 
     jobs: Mapping[str, Evidence] = field(default_factory=dict)
     alive: datetime | None = None
 
     def of(self, place: str) -> Evidence:
-        """The evidence about the job of a row."""
+        """Return the evidence about the job of a row."""
         return self.jobs.get(place, Evidence())
 
     def count(self, verdict: Verdict) -> int:
-        """How many jobs have a verdict."""
+        """Count the jobs with a verdict."""
         return sum(job.verdict is verdict for job in self.jobs.values())
 
 
 def latest_moments(moments: Sequence[datetime], most: int = 3) -> tuple[datetime, ...]:
-    """The latest of some moments, in order."""
+    """Return the last ``most`` moments, in order."""
     return tuple(moments[-most:])
 
 
 def moment_text(moment: datetime) -> str:
-    """A moment as people read it: ``Mon 5 Jan 2026 02:00``."""
+    """Format a moment: ``Mon 5 Jan 2026 02:00``."""
     return f"{moment:%a} {moment.day} {moment:%b %Y %H:%M}"

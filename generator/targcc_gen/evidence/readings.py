@@ -1,4 +1,4 @@
-"""Readings of a row's schedule, and the starts that support each."""
+"""Readings of a row's schedule, and the starts that support each reading."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from targcc_gen.spec import JobSpec
 # Starts against the times of a schedule, by the old server's wall clock.
 
 Slots = Callable[[datetime, datetime], Iterator[datetime]]
-"""The times that a schedule names from one moment up to, and not including, another; wall clock."""
+"""The times that a schedule names from the first moment up to, and not including, the second; wall clock."""
 
 Waited = Callable[[datetime], bool]
-"""Whether a start came right after another run of its queue had ended."""
+"""Whether a start came right after the end of another run of its queue."""
 
 EARLY = timedelta(minutes=1)
 _LATEST = timedelta(minutes=15)
@@ -35,14 +35,14 @@ _WINDOW = 400
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How starts lie on a schedule.
+    """The match of starts with a schedule.
 
     Attributes:
-        starts: How many starts were looked at.
-        explained: How many came at a time that the schedule names, or soon after.
-        slots: How many times it names between the first and the last start.
-        covered: How many of these had a start.
-        strays: The starts that came at no such time.
+        starts: The number of starts.
+        explained: The number of starts at a time that the schedule names, or soon after.
+        slots: The number of named times between the first and the last start.
+        covered: The number of named times with a start.
+        strays: Starts at no named time.
     """
 
     starts: int
@@ -53,14 +53,14 @@ class Match:
 
     @property
     def score(self) -> float:
-        """From 0 to 1: the share of starts explained, times the share of named times that had a start."""
+        """A number from 0 to 1: the share of starts explained, times the share of named times with a start."""
         if not self.starts or not self.slots:
             return 0.0
         return self.explained / self.starts * self.covered / self.slots
 
 
 def cron_slots(*texts: CronSchedule) -> Slots:
-    """The times of cron expressions; of several, those of each."""
+    """Return the times of cron expressions; several expressions form a union."""
 
     def between(low: datetime, high: datetime) -> Iterator[datetime]:
         result: set[datetime] = set()
@@ -76,7 +76,7 @@ def cron_slots(*texts: CronSchedule) -> Slots:
 
 
 def slots_of(spec: JobSpec) -> Slots | None:
-    """The times that a job's schedule names; None if it names none, or follows its own runs."""
+    """Return the times that a job's schedule names; None without times, or if the schedule follows the job's own runs."""
     if spec.cron is not None:
         return cron_slots(CronSchedule.parse(spec.cron))
     if spec.every is not None and spec.anchor is not None and spec.after is None:
@@ -98,17 +98,17 @@ def _interval_slots(anchor: datetime, every: timedelta) -> Slots:
 
 
 def window(starts: Sequence[datetime]) -> list[datetime]:
-    """The latest starts, in order: what counts is what the server did last."""
+    """Return the latest starts, in order: recent behavior decides."""
     return sorted(starts)[-_WINDOW:]
 
 
 def match(starts: Sequence[datetime], slots: Slots, waited: Waited | None = None) -> Match:
-    """Lay starts, in order, on a schedule.
+    """Match starts, in order, with a schedule.
 
     Args:
-        starts: When it started.
-        slots: What the schedule names.
-        waited: Whether a start came late because another run was in its way.
+        starts: The starts of the job.
+        slots: The times of the schedule.
+        waited: Whether a start came late because of another run.
     """
     if not starts:
         return Match(0, 0, 0, 0, ())
@@ -136,13 +136,13 @@ def match(starts: Sequence[datetime], slots: Slots, waited: Waited | None = None
 
 
 def tolerance(named: Sequence[datetime]) -> timedelta:
-    """How late a start may be and still belong to its time: a quarter of an hour, or half the shortest gap."""
+    """Return the greatest delay of a start after its time: a quarter of an hour, or half the shortest gap."""
     gaps = [later - earlier for earlier, later in pairwise(named)]
     return min([_LATEST, *(gap / 2 for gap in gaps[:_WINDOW])])
 
 
 def missed(slots: Slots, after: datetime, until: datetime) -> int:
-    """How many named times passed after a moment; at most some thousand are counted."""
+    """Count the named times after a moment, up to some thousand."""
     return sum(1 for _ in slots(after + EARLY, until))
 
 
@@ -150,30 +150,30 @@ def missed(slots: Slots, after: datetime, until: datetime) -> int:
 
 
 def kind_of(job: ImportedJob) -> str:
-    """TARGCC 4's word for the kind of its schedule, in lower case; empty for a row with a cron text."""
+    """Return TARGCC 4's word for the kind of the schedule, in lower case; empty for a row with a cron text."""
     return (reader_rows.text(job.row, "enmjobtype") or "").casefold()
 
 
 def when_of(job: ImportedJob) -> datetime | None:
-    """TARGCC 4's ``WhenToRun``: the day and hour that the kind of schedule reads."""
+    """Return TARGCC 4's ``WhenToRun``: the day and hour for the kind of schedule."""
     return reader_rows.readable(reader_rows.moment, job.row, "whentorun")
 
 
 def runner_of(job: ImportedJob) -> str:
-    """The process that ran a job, in lower case; empty where the table names none: one for all."""
+    """Return the job's runner, in lower case; empty if the table has no runners and one process runs all jobs."""
     return (reader_rows.text(job.row, "lkpjobrunner") or "").casefold()
 
 
 def last_run_of(job: ImportedJob) -> datetime | None:
-    """When the row says that the job ran last."""
+    """Return the last run of the job by its row."""
     last = job.old.last_run
     return last if last is not None and is_plausible(last) else None
 
 
 def known_times(job: ImportedJob) -> list[datetime]:
-    """The times in the row that lie on its schedule if the row is right.
+    """Return the times in the row that lie on its schedule if the row is right.
 
-    TARGCC 4 writes the end of a run into ``LastRunTime``, which lies on nothing.
+    TARGCC 4 writes the end of a run into ``LastRunTime``, which lies on no schedule.
     """
     ends = "lastruntime" in job.row.values
     known = [job.old.next_run, None if ends else last_run_of(job)]
@@ -194,9 +194,9 @@ class Reading:
     """A way to read a schedule.
 
     Attributes:
-        words: What it means.
-        slots: The times it names.
-        crons: The cron texts that say it here; two where one cannot. Empty: nothing to change.
+        words: The meaning.
+        slots: The named times.
+        crons: The equivalent cron texts; two if no single text suffices. Empty: nothing to change.
     """
 
     words: str
@@ -205,7 +205,7 @@ class Reading:
 
 
 def theory(job: ImportedJob) -> Reading | None:
-    """The reading that the translation chose; None if the job has no times of its own."""
+    """Return the reading that the translation chose; None if the job has no times of its own."""
     slots = slots_of(job.spec)
     if slots is None:
         return None
@@ -217,11 +217,11 @@ def theory(job: ImportedJob) -> Reading | None:
 
 
 def other_readings(job: ImportedJob, starts: Sequence[datetime]) -> Iterator[Reading]:
-    """Other readings, the likelier ones first.
+    """Yield other readings, the most likely first.
 
     Args:
         job: The job.
-        starts: When it started, in order.
+        starts: The starts of the job, in order.
     """
     cron = job.spec.cron
     if cron is None:
@@ -237,7 +237,7 @@ def other_readings(job: ImportedJob, starts: Sequence[datetime]) -> Iterator[Rea
 
 
 def _either_day(text: str, cron: str) -> Reading | None:
-    """Day of month OR weekday, as classic cron reads two restricted fields."""
+    """Return the reading day of month OR weekday, as classic cron reads two restricted fields."""
     fields = cron.split()
     if len(fields) != _FIELDS or text.split() != fields:
         return None
@@ -258,10 +258,10 @@ def _either_day(text: str, cron: str) -> Reading | None:
 
 
 def _complement(days: str) -> str:
-    """The days of a month that a field does not name, as a field; empty if it names all, or cannot be said so."""
+    """Return the days of a month that a field does not name, as a field; empty if there are none or no field can name them."""
     if any(letter.isalpha() for letter in days):
         return ""
-    schedule = CronSchedule.parse(f"0 0 {days} 1 *")  # January has all of them
+    schedule = CronSchedule.parse(f"0 0 {days} 1 *")  # January has all days
     low, high = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2))
     named = {moment.day for moment in schedule.between(low, high, UTC)}
     return ",".join(str(day) for day in range(1, 32) if day not in named)
@@ -272,7 +272,7 @@ def _replaced(fields: Sequence[str], place: int, word: str) -> str:
 
 
 def _weekly(job: ImportedJob) -> Iterator[Reading]:
-    """TARGCC's Weekly: meant for one weekday; the runner drops the weekday, and a shop may have repaired that."""
+    """Yield other readings of TARGCC's Weekly: every day, because the runner drops the weekday, or a single weekday, as meant or repaired."""
     when = when_of(job)
     if when is None or kind_of(job) != "weekly":
         return
@@ -286,7 +286,7 @@ def _weekly(job: ImportedJob) -> Iterator[Reading]:
 
 
 def _dialects(text: str, cron: str) -> Iterator[Reading]:
-    """The same text as other schedulers read it: weekdays counted from another day, seconds first."""
+    """Yield the text as other schedulers read it: weekdays with other numbers, seconds first."""
     ours = CronSchedule.parse(cron)
     seen = {ours}
     for dialect in _DIALECTS:
@@ -304,7 +304,7 @@ def _dialects(text: str, cron: str) -> Iterator[Reading]:
 
 
 def _other_clock(cron: str, starts: Sequence[datetime]) -> Reading | None:
-    """The same days at another time of the day, if most starts share one."""
+    """Return the same days at another time of day, if most starts share that time."""
     fields = cron.split()
     if len(fields) != _FIELDS or not (fields[0].isdecimal() and fields[1].isdecimal()):
         return None
@@ -328,13 +328,13 @@ def _usual_clock(starts: Sequence[datetime]) -> tuple[int, int] | None:
 
 
 def _near(clocks: Counter[tuple[int, int]], clock: tuple[int, int]) -> int:
-    """How many starts came at a time of the day or within the two minutes after it."""
+    """Count the starts at a time of day or within the two minutes after."""
     first = clock[0] * 60 + clock[1]
     return sum(clocks[divmod((first + late) % 1440, 60)] for late in range(3))
 
 
 def _by_pattern(cron: str, starts: Sequence[datetime]) -> Reading | None:
-    """Every day, or one weekday only, at the time of the day at which most starts came."""
+    """Return every day, or a single weekday, at the time of day of most starts."""
     fields = cron.split()
     clock = _usual_clock(starts)
     if clock is None or len(fields) != _FIELDS:
@@ -356,14 +356,14 @@ def supported(
     good: float,
     waited: Waited,
 ) -> Reading | None:
-    """The reading that explains the starts clearly better than ``own``; None if none does.
+    """Return the reading that explains the starts clearly better than ``own``; None if no reading does.
 
     Args:
-        own: The reading that was taken.
-        candidates: The others.
-        starts: When the job started, in order.
-        good: The score from which a reading counts as supported.
-        waited: Whether a start came late because another run was in its way.
+        own: The reading of the translation.
+        candidates: The other readings.
+        starts: The starts of the job, in order.
+        good: The lowest score of a supported reading.
+        waited: Whether a start came late because of another run.
     """
     margin = 0.2
     ours = match(starts, own.slots, waited).score
@@ -377,16 +377,16 @@ def supported(
     return best[2]
 
 
-# Runs that waited: the old server ran the jobs of one runner one after another.
+# Waiting runs: the old server ran the jobs of a runner one after another.
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall time
 _SECOND = timedelta(seconds=1)
 _BETWEEN = 120
-"""Seconds from the end of a run to the start of the next one that was due: the runner looks again after one."""
+"""Seconds from the end of a run to the start of the next due run: the runner looks again after each run."""
 
 
 class RunnerWaits:
-    """When runs of each runner ended.
+    """The ends of runs, by runner.
 
     Args:
         result: Every job and its past.
@@ -402,7 +402,7 @@ class RunnerWaits:
             self._ends[runner] = array("q", sorted(ends))
 
     def waited(self, job: ImportedJob) -> Waited:
-        """Whether a start of a job came right after another run of its runner."""
+        """Return a test of whether a start of a job came right after another run of its runner."""
         ends = self._ends[runner_of(job)]
 
         def late(start: datetime) -> bool:

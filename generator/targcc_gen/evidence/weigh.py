@@ -43,15 +43,15 @@ _GRACE = timedelta(minutes=5)
 
 
 def place_of(job: ImportedJob) -> str:
-    """What names a row's job while keys may still change."""
+    """Return an identifier of a row's job that does not depend on the job's key."""
     return f"{job.row.place}#{job.old.id}#{job.old.name}"
 
 
 def weigh(result: Import, *, choose: bool = True) -> Weighed:
-    """Hold every job against its history.
+    """Compare every job with its history.
 
-    Jobs whose history clearly supports another reading of their schedule get that reading; active jobs that have not run for
-    long, while others did, become inactive ones. ``result`` is changed so, unless ``choose`` is false.
+    A job whose history clearly supports another reading of its schedule gets that reading. An active job that has not run for long,
+    while other jobs ran, becomes inactive. Both change ``result``, unless ``choose`` is false.
     """
     alive, witnesses = _alive(result)
     queues = RunnerWaits(result)
@@ -71,7 +71,7 @@ def weigh(result: Import, *, choose: bool = True) -> Weighed:
 
 
 def _alive(result: Import) -> tuple[datetime | None, set[str]]:
-    """When the old server was last seen at work, and the jobs that were at work within the month before."""
+    """Return the last known activity of the old server, and the jobs that ran within the month before."""
     lasts: dict[str, datetime] = {}
     for job in [*result.jobs, *result.inactive]:
         past = result.history.of(job.old.id, job.old.name)
@@ -107,7 +107,7 @@ def _take(
 
 @dataclass(frozen=True, slots=True)
 class _Weighing:
-    """One job and its past."""
+    """A job and its past."""
 
     job: ImportedJob
     past: Past | None
@@ -116,7 +116,7 @@ class _Weighing:
     def weighed(
         self, alive: datetime | None, *, active: bool, alone: bool
     ) -> tuple[Evidence, ImportedJob, ImportedJob | None]:
-        """The evidence, the job as it comes over, and the second half of its schedule if one cron text cannot say it."""
+        """Return the evidence, the new job, and a second job if no single cron text can express the schedule."""
         job = self.job
         runs = self.past.log.last(2000) if self.past else []
         own = theory(job)
@@ -160,10 +160,10 @@ class _Weighing:
         chosen = replace(chosen, theory=original, seen=seen, awake=findings.is_awake(last, alive))
         return evidence, chosen, second
 
-    # When it ran
+    # Run times.
 
     def _read(self, own: Reading | None, starts: list[datetime]) -> tuple[Evidence, Reading | None]:
-        """What the starts say about the schedule, and the other reading that they support."""
+        """Return the evidence of the starts about the schedule, and the other reading that the starts support."""
         if self.job.spec.every is not None and self.job.spec.after is not None:
             return self._follows(starts), None
         if own is None:
@@ -178,7 +178,7 @@ class _Weighing:
         better = supported(
             own, list(other_readings(self.job, starts)), starts, good=_GOOD, waited=self.waited
         )
-        if better is None:  # what it did last counts
+        if better is None:  # recent starts decide
             recent = starts[-2 * _LATELY :]
             better = supported(
                 own, list(other_readings(self.job, recent)), recent, good=_GOOD, waited=self.waited
@@ -206,7 +206,7 @@ class _Weighing:
         return Evidence(Verdict.CONTRADICTS, text_of_match, (finding,), reading=better.words)
 
     def _by_columns(self, own: Reading, starts: list[datetime]) -> tuple[Evidence, Reading | None]:
-        """With too few starts: the row's own last and next run, which the old server computed."""
+        """Return evidence from too few starts: the row's own last and next run, which the old server computed."""
         points = sorted({*starts, *known_times(self.job)})
         if not points:
             return Evidence(), None
@@ -235,7 +235,7 @@ class _Weighing:
         return Evidence(Verdict.CONTRADICTS, text, (finding,)), None
 
     def _follows(self, starts: list[datetime]) -> Evidence:
-        """A job that is counted from its own runs: the gaps between its starts."""
+        """Return evidence about a job that counts from its own runs, by the gaps between its starts."""
         every = self.job.spec.every
         assert every is not None
         gaps = [later - earlier for earlier, later in pairwise(starts)]
@@ -256,7 +256,7 @@ class _Weighing:
         return Evidence(Verdict.CONTRADICTS, finding.text, (finding,))
 
     def _due(self, slots: Slots | None) -> findings.Due | None:
-        """How often the job was due between two moments."""
+        """Return a count of the job's due times between two moments; None without a schedule."""
         if slots is not None:
             return findings.due_by_slots(slots)
         every = self.job.spec.every
@@ -271,7 +271,7 @@ class _Weighing:
         named = list(slots(starts[-1] - timedelta(days=1), starts[-1] + timedelta(days=8)))[:50]
         return min((later - earlier for earlier, later in pairwise(named)), default=None)
 
-    # What is taken
+    # The chosen reading.
 
     def _chosen(self, reading: Reading) -> tuple[ImportedJob, ImportedJob | None]:
         job = self.job
@@ -294,12 +294,12 @@ def _changed(job: ImportedJob, values: dict[str, Any]) -> ImportedJob:
 
 
 def _covers(matching: Match) -> bool:
-    """Whether most of the named times had a start."""
+    """Return whether most of the named times had a start."""
     return matching.covered >= _GOOD * matching.slots
 
 
 def _is_due_at(slots: Slots, moment: datetime) -> bool:
-    """Whether a schedule names a moment, or one shortly before it."""
+    """Return whether a schedule names a moment, or a time shortly before."""
     return next(slots(moment - _GRACE, moment + EARLY), None) is not None
 
 

@@ -1,1 +1,1 @@
-"""Bring imported jobs into a project: as its jobs, or as rows that stay in the old table."""
+"""Import jobs into a project: as its jobs, or as rows that stay in the old table."""

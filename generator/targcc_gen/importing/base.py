@@ -1,7 +1,7 @@
 """The old table at the last import, ``.targcc/legacy.jsonl``, and three-way merges of a job's fields against it.
 
-One line of JSON for each row, sorted, so that git merges two branches that each imported something. A row is known by the
-table it came from and its ID there: its name may change.
+The file has a line of JSON for each row, sorted, so that git can merge branches that each imported rows. A row is identified by
+its table and its ID there, because its name may change.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _MARKERS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
 @dataclass(frozen=True, slots=True)
 class BaseRow:
-    """A row as it was at the last import.
+    """A row as of the last import.
 
     Attributes:
-        source: The table it came from, as ``--source`` names it.
-        row: Its ID there.
-        name: What the old server called the job.
+        source: The row's table, as ``--source`` names it.
+        row: The row's ID in the table.
+        name: The old server's name of the job.
         key: The job's key in the project; empty for a row that is accepted as no job.
-        job: What the import made of it, by the keys of the spec.
-        theory: What the row alone says, where the import followed the history instead.
-        rejected: Why it is no job, where a person accepted that.
+        job: The imported job, by the keys of the spec.
+        theory: The job by the row alone, if the import followed the history instead.
+        rejected: The reason that the row is no job, if a person accepted the rejection.
     """
 
     source: str
@@ -47,7 +47,7 @@ class BaseRow:
     rejected: str = ""
 
     def to_line(self) -> str:
-        """The row as a line of the file."""
+        """Return the row as a line of the file."""
         data: dict[str, Any] = {"source": self.source, "row": self.row, "name": self.name}
         if self.rejected:
             data["rejected"] = self.rejected
@@ -66,24 +66,24 @@ class Base:
 
     @property
     def sources(self) -> list[str]:
-        """The tables that were imported, each once."""
+        """The distinct tables that were imported."""
         return list(dict.fromkeys(source for source, _ in self.rows))
 
     def of(self, source: str) -> dict[str, BaseRow]:
-        """The rows of one table by their IDs."""
+        """Return the rows of a table by their IDs."""
         return {row: known for (table, row), known in self.rows.items() if table == source}
 
     def with_source(self, source: str, rows: Iterable[BaseRow]) -> Base:
-        """The same with other rows of one table."""
+        """Return a copy with the rows of one table replaced."""
         others = {place: row for place, row in self.rows.items() if place[0] != source}
         return Base({**others, **{(row.source, row.row): row for row in rows}})
 
     @classmethod
     def load(cls, root: Path) -> Base:
-        """The base of the project in ``root``; an empty one where nothing was imported.
+        """Load the base of the project in ``root``; empty if nothing was imported.
 
         Raises:
-            InputError: It is damaged, or a newer generator wrote it.
+            InputError: The file is damaged, or from a newer generator.
         """
         try:
             text = (root / BASE_FILE).read_text(encoding="utf-8")
@@ -95,10 +95,10 @@ class Base:
 
     @classmethod
     def parse(cls, text: str) -> Base:
-        """Read what ``dump`` wrote; the text is not trusted.
+        """Parse the output of ``dump``; the text is not trusted.
 
         Raises:
-            InputError: A line is not one of this file.
+            InputError: A line is invalid.
         """
         rows: dict[tuple[str, str], BaseRow] = {}
         for number, line in enumerate(text.splitlines(), start=1):
@@ -114,20 +114,20 @@ class Base:
                         hint="upgrade: uv tool install --upgrade targcc-gen",
                     )
                 continue
-            # After a merge of two branches by union a row may stand there twice: the last one counts.
+            # A union merge of two branches may leave two lines for a row; the last line counts.
             row = _row(number, data)
             rows[row.source, row.row] = row
         return cls(rows)
 
     def dump(self) -> str:
-        """The text of the file."""
+        """Return the text of the file."""
         header = json.dumps({"targcc_legacy": FORMAT})
         lines = [self.rows[place].to_line() for place in sorted(self.rows, key=_order)]
         return "\n".join([header, *lines]) + "\n"
 
 
 def plain(values: Any) -> Any:
-    """Values as JSON would read them back."""
+    """Return the values as after a round trip through JSON."""
     if isinstance(values, Mapping):
         return {str(key): plain(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
@@ -163,7 +163,7 @@ def _row(number: int, data: dict[str, Any]) -> BaseRow:
     return BaseRow(**texts, job=job, theory=theory)
 
 
-# Merge the fields of a job: the old server last time, this project, the old server now.
+# Merge the fields of a job: the last import, this project, this import.
 
 SCHEDULE = "schedule"
 _SCHEDULE_KEYS = ("cron", "every", "anchor", "after", "at", "type")
@@ -173,9 +173,9 @@ NAMES = ("name", "display_name")
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """A field that says something else: what it was, and what it is on each side. None: nothing is said.
+    """A field that differs, with its value on each side. None means that the field is absent.
 
-    ``before`` is None too where no earlier import is known.
+    ``before`` is also None without an earlier import.
     """
 
     field: str
@@ -186,13 +186,13 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """Three versions in one.
+    """The result of a three-way merge.
 
     Attributes:
-        values: The job by the keys of the spec; conflicts have what is here.
-        taken: What the old server changed.
-        kept: What was changed here.
-        conflicts: What both changed, each in its own way.
+        values: The job by the keys of the spec; conflicts keep the project's values.
+        taken: Changes of the old server.
+        kept: Changes of the project.
+        conflicts: Fields that both sides changed differently.
     """
 
     values: dict[str, Any]
@@ -202,7 +202,7 @@ class Merged:
 
 
 Choose = Callable[[str], str | None]
-"""For a field: ``mine``, ``old``, or None where nobody chose."""
+"""Returns the chosen side of a field: ``mine``, ``old``, or None without a choice."""
 
 
 def merge(
@@ -215,11 +215,11 @@ def merge(
     """Merge three versions of a job.
 
     Args:
-        base: What the last import made of the row; None where there was none.
-        existing: The job as the project has it.
-        old: What this import makes of the row.
-        choose: The side a person chose for what both changed.
-        insist: The side a person chose by the job's or the field's name, which counts for what one side changed too.
+        base: The job of the last import; None without an earlier import.
+        existing: The job of the project.
+        old: The job of this import.
+        choose: Returns the user's choice for a field that both sides changed.
+        insist: Returns the user's choice by the name of the job or field; it also applies to a field that one side changed.
     """
     was = None if base is None else split(base)
     here, incoming = split(existing), split(old)
@@ -248,7 +248,7 @@ def merge(
 
 
 def split(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A job's values by field: what says when it runs is one, and each part of ``alerts`` and ``misfire``."""
+    """Return a job's values by field. The schedule's keys form one field; each part of ``alerts`` and ``misfire`` is a field."""
     fields: dict[str, Any] = {}
     schedule = {key: values[key] for key in _SCHEDULE_KEYS if key in values}
     if schedule:
@@ -262,7 +262,7 @@ def split(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def joined(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The opposite of ``split``."""
+    """Return a job's values from the fields of ``split``."""
     values: dict[str, Any] = dict(fields.get(SCHEDULE, {}))
     for name, value in fields.items():
         outer, dot, part = name.partition(".")
@@ -274,7 +274,7 @@ def joined(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def same(name: str, left: Any, other: Any) -> bool:
-    """Whether two values of a field mean the same: also intervals that are counted from anchors a few of them apart."""
+    """Return whether two values of a field mean the same. Equal intervals mean the same if their anchors differ by a multiple of the interval."""
     return bool(left == other) or (name == SCHEDULE and _same_grid(left, other))
 
 
@@ -300,7 +300,7 @@ def _same_grid(left: Any, other: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A field's value on one line, as a spec would say it."""
+    """Return a field's value on a single line, as a spec would write it."""
     if value is None:
         return "none"
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Changes of an import to a project, row by row, and the decisions that a person has to make."""
+"""Changes of an import to a project, row by row, and the user's decisions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from targcc_gen.sync import Action, Change, Plan
 
 
 class Kind(StrEnum):
-    """What became of a row."""
+    """The outcome of a row."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -27,28 +27,28 @@ class Kind(StrEnum):
     SWITCHED_OFF = "switched off"
     SWITCHED_ON = "switched on"
     REMOVED = "removed"
-    """Gone in the old table: its job goes too."""
+    """Missing in the old table: the job is removed."""
     KEPT = "kept"
-    """Changed here only: it stays so."""
+    """Changed in the project only: the change stays."""
     LEFT_OUT = "left out"
-    """Removed here: it does not come back."""
+    """Removed in the project: the job does not come back."""
     REJECTED = "rejected"
-    """It was a job and can be none now: what is here stays."""
+    """No valid job any more: the project's job stays."""
     CONFLICT = "conflict"
     UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """What became of one row.
+    """The outcome of a row.
 
     Attributes:
-        kind: What.
-        row: Its ID in the old table.
+        kind: The outcome.
+        row: The row's ID in the old table.
         key: The job's key.
-        name: What the old server calls it.
-        fields: What changes, was kept, or has to be decided.
-        note: More, in words.
+        name: The old server's name of the job.
+        fields: Fields that change, are kept, or need a decision.
+        note: A note in words.
     """
 
     kind: Kind
@@ -59,13 +59,13 @@ class RowChange:
     note: str = ""
 
     def words(self) -> str:
-        """The change on one line, without its kind and key."""
+        """Return the change on a single line, without its kind and key."""
         texts = [self.note] if self.note else []
         texts += [_field_words(self.kind, change) for change in self.fields]
         return "; ".join(texts)
 
     def to_json(self) -> dict[str, Any]:
-        """The change for a program."""
+        """Return the change for JSON."""
         data: dict[str, Any] = {
             "kind": self.kind.value,
             "row": self.row,
@@ -98,20 +98,20 @@ def _field_words(kind: Kind, change: FieldChange) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Which side a person chose, by ``Job``, ``Job.field``, or ``.`` for everything; in any case.
+    """The user's choices of a side, by ``Job``, ``Job.field``, or ``.`` for everything; in any case.
 
     Attributes:
-        sides: ``mine`` or ``old`` by such a place.
+        sides: ``mine`` or ``old`` by place.
     """
 
     sides: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, mine: Iterable[str], old: Iterable[str]) -> Choices:
-        """The choices of a command line.
+        """Build the choices from a command line.
 
         Raises:
-            InputError: One place is given to both sides.
+            InputError: A place is given to both sides.
         """
         sides = {place.casefold(): "old" for place in old}
         for place in mine:
@@ -121,11 +121,11 @@ class Choices:
         return cls(sides)
 
     def of_field(self, key: str, name: str, part: str) -> str | None:
-        """The side for a field of a job: the nearest of field, job and everything counts."""
+        """Return the side for a field of a job: by the field, else the job, else ``.``."""
         return self.named(key, name, part) or self.sides.get(".")
 
     def named(self, key: str, name: str, part: str) -> str | None:
-        """The side for a field of a job, where the field or the job is named."""
+        """Return the side for a field of a job, if a choice names the field or the job."""
         places = [f"{word}.{part}" for word in (key, name)] if part else []
         if part == "schedule":
             kinds = ("cron", "every", "anchor", "after", "at", "type")
@@ -138,10 +138,10 @@ class Choices:
         return None
 
     def check(self, keys: Iterable[str], names: Iterable[str]) -> None:
-        """Refuse places that name no job.
+        """Check that every place names a job.
 
         Raises:
-            InputError: A place names none.
+            InputError: A place names no job.
         """
         known = list(keys)
         places = {word.casefold() for word in (*known, *names)} | {"."}
@@ -153,22 +153,22 @@ class Choices:
                 )
 
 
-# The outcome of an import, and the decisions that a person made.
+# The outcome of an import, and the user's decisions.
 
 SPEC_FILE = "targcc.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person said about an import into a project.
+    """The user's options for an import into a project.
 
     Attributes:
-        choices: Which side counts where both changed something.
-        source: The name of the old table; None: the only one that is known.
-        partial: Whether the export has only some of its rows, so that the others are not gone.
+        choices: The side to take where both sides changed a field.
+        source: The name of the old table; None: the only known table.
+        partial: Whether the export has only some rows of the table, so that missing rows are not removed.
         accept_rejected: Whether rows that can be no job are accepted as such.
-        paused: Whether jobs that are new here arrive paused, whatever their rows say; the base has what the rows say.
-        scheduler: How a new project has the scheduler; None: as any project that does not say.
+        paused: Whether new jobs arrive paused. The base keeps the values of the rows.
+        scheduler: The way a new project gets the scheduler; None: the default.
     """
 
     choices: Choices = field(default_factory=Choices)
@@ -179,18 +179,18 @@ class Request:
     scheduler: str | None = None
 
     def arriving(self, spec: JobSpec) -> JobSpec:
-        """A new job as it arrives."""
+        """Return the spec of a new job on arrival."""
         return spec.model_copy(update={"paused": True}) if self.paused else spec
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What joining a project comes to.
+    """The result of an import into a project.
 
     Attributes:
-        plan: What happens to its files.
-        rows: What became of each row; of a new project's none.
-        accepted: How many rejected rows a person has accepted, now or earlier.
+        plan: The changes to files.
+        rows: The outcome of each row; empty for a new project.
+        accepted: The number of rejected rows that the user accepted, now or earlier.
     """
 
     plan: Plan
@@ -199,16 +199,16 @@ class Arrival:
 
     @property
     def conflicts(self) -> tuple[RowChange, ...]:
-        """The rows that a person has to decide about."""
+        """The rows that need a decision."""
         return tuple(row for row in self.rows if row.kind is Kind.CONFLICT)
 
     def having(self, kind: Kind) -> tuple[RowChange, ...]:
-        """The rows of one kind."""
+        """Return the rows of a kind."""
         return tuple(row for row in self.rows if row.kind is kind)
 
 
 def queues_of(result: Import, used: Collection[str | None]) -> dict[str, QueueSpec]:
-    """The queues of old runners that are used: what holds for all nodes together holds for each."""
+    """Return the used queues of old runners. The limit across all nodes is also the limit of each node."""
     return {
         name: QueueSpec(workers=count, concurrency=count)
         for name, count in result.queues.items()
@@ -217,13 +217,13 @@ def queues_of(result: Import, used: Collection[str | None]) -> dict[str, QueueSp
 
 
 def base_row(source: str, row: str, job: ImportedJob) -> BaseRow:
-    """A row as this import leaves it."""
+    """Return a row of the base after this import."""
     theory = plain(job_values(job.theory)) if job.theory else {}
     return BaseRow(source, row, job.old.name, job.key, plain(job_values(job.spec)), theory)
 
 
 def with_base(plan: Plan, base: Base) -> Plan:
-    """The plan, and the base beside it: a file of the generator's own, as the lock is."""
+    """Add the base to the plan. Like the lock, the base is the generator's own file."""
     path = plan.root / BASE_FILE
     before = path.read_bytes() if path.is_file() else None
     after = base.dump().encode()

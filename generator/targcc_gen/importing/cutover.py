@@ -13,20 +13,20 @@ from targcc_gen.errors import InputError
 from targcc_gen.importing.changes import SPEC_FILE
 from targcc_gen.sources.model import Import, ImportedJob
 
-# The rows that ``targcc cutover`` needs.
+# The rows for ``targcc cutover``.
 
 CUTOVER_FILE = Path("legacy") / "cutover.json"
 
 
 Moving = dict[str, Any]
-"""A job of the old server: its name here, the ID of its row, its runner."""
+"""A job of the old server: its name in the project, the ID of its row, its runner."""
 
 
 def named_already(root: Path) -> list[Moving]:
-    """The jobs that the file of a project names.
+    """Return the jobs in the project's cut-over file.
 
     Raises:
-        InputError: The file that is there is something else.
+        InputError: The file has other content.
     """
     path = root / CUTOVER_FILE
     if not path.exists():
@@ -40,13 +40,13 @@ def named_already(root: Path) -> list[Moving]:
 
 
 def write_cutover(result: Import, root: Path, named: Sequence[Moving]) -> int:
-    """Write which row each job of the old server is, for ``targcc owner import``; how many jobs are named.
+    """Write the old server's row of each job, for ``targcc owner import``, and return the number of jobs.
 
     Args:
-        result: The import, with the keys that its jobs have in the project.
+        result: The import, with the jobs' keys in the project.
         root: The project's folder, with the jobs written.
-        named: The jobs that the file named before. They stay in it while the project has them, as an import may be done
-            again with other rows.
+        named: The jobs of the previous file. They stay while the project has them, because an import may be repeated with
+            other rows.
     """
     from targcc_gen.spec import load_spec
 
@@ -70,7 +70,7 @@ def write_cutover(result: Import, root: Path, named: Sequence[Moving]) -> int:
 
 
 def _runs_there(job: ImportedJob) -> bool:
-    """Whether the old server runs it by its schedule; what other programs start is no part of a cut-over."""
+    """Return whether the old server runs the job by a schedule. Jobs started by other programs have no cut-over."""
     return job.old.id is not None and job.spec.has_schedule
 
 
@@ -79,16 +79,16 @@ def _entry(job: ImportedJob, name: str) -> Moving:
     return {"name": name, "id": str(job.old.id), "runner": str(runner or "")}
 
 
-# The past runs that ``targcc import-history`` reads.
+# The past runs for ``targcc import-history``.
 
 HISTORY_FILE = Path("data") / "legacy_history.jsonl.gz"
 _COMPRESSION = 5
 
 
 def write_project_history(result: Import, root: Path) -> Counter[str]:
-    """Write the history beside the project, ready for ``targcc import-history``; how many runs each job has.
+    """Write the history beside the project, for ``targcc import-history``, and return the number of runs by job.
 
-    It is data, of any size, and not the generator's to manage: its folder keeps itself out of git.
+    The history is data of any size and not a managed file; a ``.gitignore`` in its folder keeps it out of git.
     """
     history = result.history
     named: dict[str, tuple[str, str]] = {}
@@ -109,10 +109,10 @@ def write_project_history(result: Import, root: Path) -> Counter[str]:
 def write_history(
     path: Path, records: Iterator[dict[str, Any]], progress: Callable[[], None] | None = None
 ) -> Counter[str]:
-    """Write records as gzipped JSON lines, whole or not at all; the same records give the same bytes.
+    """Write records as gzipped JSON lines, completely or not at all. Equal records give equal bytes.
 
     Returns:
-        How many rows each job got.
+        The number of rows by job.
     """
     counts: Counter[str] = Counter()
     path.parent.mkdir(parents=True, exist_ok=True)

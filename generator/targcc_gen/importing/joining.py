@@ -1,4 +1,4 @@
-"""Import rows into an existing project: changes of the old server, of people, and of both."""
+"""Import rows into an existing project: changes of the old server, of the project, and of both."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from targcc_gen.sync import Action, Plan, Side, make_plan
 from targcc_gen.sync.jobs.removed import with_record
 
 _WRITTEN = ("procedure", "blueprint", "description", "params")
-"""What a job's module says outside of its decorator."""
+"""Values that a job's module has outside of its decorator."""
 _FEWEST = 3
 _JOB = "job"
 
@@ -44,14 +44,14 @@ _JOB = "job"
 def join_project(
     result: Import, root: Path, spec: Spec, text: str, request: Request | None = None
 ) -> Arrival:
-    """Plan the rows into a project.
+    """Plan an import into an existing project.
 
     Args:
-        result: The end of every row; its jobs get the keys and names that they keep.
+        result: The outcome of every row. Its jobs get their keys and names in the project.
         root: The project's folder.
         spec: The project's spec.
         text: The spec's text.
-        request: What a person said about it.
+        request: The user's options.
 
     Raises:
         InputError: The rows are of another table, or a choice names no job.
@@ -69,7 +69,7 @@ def join_project(
 
 
 class _Joining:
-    """One import into one project."""
+    """An import into a project."""
 
     def __init__(  # noqa: PLR0917 - what one import is
         self,
@@ -94,19 +94,19 @@ class _Joining:
         self._many_gone = self._is_a_part()
 
     def arrival(self, text: str, base: Base) -> Arrival:
-        """The plan, with every row's change."""
+        """Return the plan, with the outcome of every row."""
         changes = [change for row in self._rows for change in self._row(row)]
         after = base.with_source(self._source, self._after)
         plan = with_base(self._plan(text), after)
         return Arrival(plan, tuple(changes), self._accepted)
 
     def _is_a_part(self) -> bool:
-        """Whether so many rows are gone that the export is likelier a part of the table."""
+        """Return whether so many rows are missing that the export is probably a part of the table."""
         known = [row for row in self._rows if row.before and row.before.key]
         gone = [row for row in known if row.job is None and row.rejection is None]
         return len(gone) >= _FEWEST and len(gone) * 2 > len(known)
 
-    # Rows
+    # Rows.
 
     def _row(self, matched: Matched) -> Iterable[RowChange]:
         if matched.held and matched.before is not None:
@@ -122,7 +122,7 @@ class _Joining:
         return [*self._gone(matched)]
 
     def _unknown(self, matched: Matched, job: ImportedJob) -> Iterable[RowChange]:
-        """A row that no import has seen: a new job, or one that the project has without knowing the row."""
+        """Yield the outcome of a row that no import has seen: a new job, or a job that the project has already."""
         existing = self._spec.jobs.get(job.key)
         if existing is None:
             self._added[job.key] = self._request.arriving(job.spec)
@@ -183,7 +183,7 @@ class _Joining:
         before: BaseRow | None,
         incoming: Mapping[str, Any],
     ) -> BaseRow:
-        """The row for the next time; an interval whose anchor only moved on keeps the anchor it had."""
+        """Return the row for the next base. An interval whose anchor only moved on keeps its former anchor."""
         now = base_row(self._source, matched.row, job)
         if before is None or _differences(before.job, incoming):
             return now
@@ -233,7 +233,7 @@ class _Joining:
             self._after.append(BaseRow(self._source, matched.row, name, rejected=reason))
 
     def _gone(self, matched: Matched) -> Iterable[RowChange]:
-        """A row that was there and is not: its job goes, unless somebody works on it here."""
+        """Yield the outcome of a row that is missing now: its job is removed, unless the project changed the job."""
         before = matched.before
         if before is None or not before.key:
             return
@@ -261,7 +261,7 @@ class _Joining:
             )
 
     def _in_the_way(self, before: BaseRow, existing: JobSpec) -> str:
-        """Why a job whose row is gone is not simply removed."""
+        """Return the reason that a job without a row needs a decision; empty to remove the job."""
         if self._many_gone:
             return "most rows are gone: if the export has only some of them, say --partial"
         if edited := _differences(before.job, plain(job_values(existing))):
@@ -273,7 +273,7 @@ class _Joining:
         kept = [item.path for item in plan.changes if item.action is Action.KEEP]
         return f"gone there, and you wrote in {kept[0]}" if kept else ""
 
-    # Files
+    # Files.
 
     def _plan(self, text: str) -> Plan:
         from targcc_gen.render import job_paths, render_job
@@ -314,7 +314,7 @@ class _Joining:
 
 
 def _differences(left: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[FieldChange, ...]:
-    """The fields in which two versions differ; ``mine`` is none of them."""
+    """Return the fields in which two versions differ. ``mine`` stays None."""
     was, now = split(left), split(other)
     return tuple(
         FieldChange(name, was.get(name), None, now.get(name))

@@ -1,4 +1,4 @@
-"""Match the rows of this import with those of the last: by ID, by name where the ID changed."""
+"""Match the rows of this import with the rows of the last import: by ID, or by name if the ID changed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _NUMBERED = " ({})"
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """One row, then and now.
+    """A row in the last and in this import.
 
     Attributes:
-        row: Its ID now; of a row that is gone, its ID then.
-        before: As it was at the last import.
-        job: What this import makes of it, under the key it keeps.
-        rejection: Why it is no job now.
-        renamed: Whether the old server calls it by another name now.
-        held: Whether it stays as it is: the second schedule of a job of which this export tells no history.
+        row: The row's current ID; for a missing row, its last ID.
+        before: The row as of the last import.
+        job: The job of this import, under the key that the job keeps.
+        rejection: The reason that the row is no job now.
+        renamed: Whether the old server's name of the job has changed.
+        held: Whether the row stays unchanged: the second schedule of a job whose history is not in this export.
     """
 
     row: str
@@ -41,10 +41,10 @@ class Matched:
 
 
 def source_of(base: Base, asked: str | None, default: str) -> str:
-    """The name of the table that is imported: the one given, the only one known, or the default.
+    """Return the name of the imported table: the given name, the only known name, or the default.
 
     Raises:
-        InputError: Several are known and none is given.
+        InputError: Several names are known and none is given.
     """
     known = base.sources
     if asked is not None:
@@ -58,16 +58,16 @@ def source_of(base: Base, asked: str | None, default: str) -> str:
 
 
 def matched(result: Import, base: Base, source: str, project: Spec | None) -> list[Matched]:
-    """Every row of this import and of the last one, each once; jobs keep the key and the stable name they have.
+    """Match every row of this import and of the last import. Jobs keep their keys and stable names.
 
     Args:
-        result: The end of every row; its jobs get the keys that they keep.
+        result: The outcome of every row. Its jobs get the keys that they keep.
         base: The last imports.
-        source: The table that is imported.
+        source: The imported table.
         project: The project that the jobs join.
 
     Raises:
-        InputError: These are the rows of another table.
+        InputError: The rows are of another table.
     """
     before = base.of(source)
     jobs = _by_id(result.all_jobs)
@@ -86,7 +86,7 @@ def matched(result: Import, base: Base, source: str, project: Spec | None) -> li
 
 
 def _by_id(jobs: Sequence[ImportedJob]) -> dict[str, ImportedJob]:
-    """Jobs by their row's ID; an ID that two servers use is told apart by the name."""
+    """Map IDs of rows to jobs; for an ID that two servers use, add the job's name."""
     ids = [job.old.id or f"name:{job.old.name.casefold()}" for job in jobs]
     counts = Counter(ids)
     keys = [
@@ -99,7 +99,7 @@ def _by_id(jobs: Sequence[ImportedJob]) -> dict[str, ImportedJob]:
 def _rejected_by_id(
     rejected: Sequence[Rejection], jobs: Mapping[str, ImportedJob]
 ) -> dict[str, Rejection]:
-    """Rejections by their row's ID, each under one of its own."""
+    """Map IDs of rows to rejections; a repeated ID gets a number."""
     result: dict[str, Rejection] = {}
     for rejection in rejected:
         base = rejection.id or f"name:{rejection.name.casefold()}"
@@ -114,7 +114,7 @@ def _rejected_by_id(
 def _refuse_strangers(
     before: Mapping[str, BaseRow], jobs: Mapping[str, ImportedJob], source: str
 ) -> None:
-    """Rows whose IDs are known but which are other jobs come from another server."""
+    """Raise an error if known IDs belong to other jobs: the rows come from another server."""
     common = [row for row in before if row in jobs and before[row].key]
     strange = [row for row in common if _is_another(before[row], jobs[row])]
     if len(common) >= _FEWEST and len(strange) * 2 > len(common):
@@ -146,7 +146,7 @@ def _pairs(
         known = before.get(row)
         if known is None and (other := by_name.pop(job.old.name.casefold(), None)) is not None:
             known = gone.pop(other)
-        if known is not None and not known.key:  # it was no job, and is one now
+        if known is not None and not known.key:  # formerly no job, now a job
             known = None
         renamed = known is not None and known.name != job.old.name
         result.append(Matched(row, known, job, renamed=renamed))
@@ -163,7 +163,7 @@ def _pairs(
 
 
 def _owned(base: Base, source: str, matches: Sequence[Matched]) -> set[str]:
-    """Keys that belong to other rows: a new row cannot mean their jobs."""
+    """Return the keys of other rows; a new row cannot mean their jobs."""
     gone = {match.before.key for match in matches if match.before and not match.job}
     return {
         row.key.casefold()
@@ -173,7 +173,7 @@ def _owned(base: Base, source: str, matches: Sequence[Matched]) -> set[str]:
 
 
 def _kept(matched: Matched) -> Matched:
-    """A known row keeps its key and stable name; another name there is another display name here."""
+    """Give a known row its key and stable name; a new name on the old server changes the display name here."""
     assert matched.job is not None
     assert matched.before is not None
     values = _without_names(job_values(matched.job.spec))
@@ -190,7 +190,7 @@ def _kept(matched: Matched) -> Matched:
 
 
 def _adds_nothing(job: ImportedJob, before: BaseRow) -> bool:
-    """Whether an export without the history says what the one before said, which had it."""
+    """Return whether an export without history equals the row of an earlier import that had the history."""
     values = _without_names(job_values(job.spec))
     return not job.seen and bool(before.theory) and plain(values) == _without_names(before.theory)
 
@@ -206,7 +206,7 @@ def _title(job: ImportedJob) -> str:
 
 
 def _new(matched: Matched, taken: set[str], owned: set[str]) -> Matched:
-    """A row that nobody knows: it must not get a key that another row has."""
+    """Give a new row a key that no other row has."""
     assert matched.job is not None
     job = matched.job
     if job.key.casefold() not in owned and job.stable_name.casefold() not in owned:
@@ -233,7 +233,7 @@ def _as(job: ImportedJob, key: str, values: Mapping[str, Any]) -> ImportedJob:
 
 
 def _rekey(result: Import, matches: Sequence[Matched], final: Sequence[Matched]) -> None:
-    """The import's own jobs are those with the keys they keep, so that report and history name them."""
+    """Replace the import's jobs by the jobs under the kept keys, so that report and history use these keys."""
     now = {
         id(was.job): match.job
         for was, match in zip(matches, final, strict=True)

@@ -1,4 +1,4 @@
-"""Import jobs into a new project, or leave the rows in ``c_Job`` and run them from there."""
+"""Import jobs into a new project, or leave the rows in ``c_Job`` and run the rows from there."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def new_project(
     """Plan a new project with all the jobs.
 
     Args:
-        result: The end of every row.
+        result: The outcome of every row.
         root: The project's folder.
-        render: Makes the tree of a spec and its text.
-        request: What a person said about it.
+        render: Returns the tree for a spec and its text.
+        request: The user's options.
 
     Raises:
-        InputError: The folder is a project already or holds files, no row became a job, or the jobs make no spec.
+        InputError: The folder is a project already or holds files, no row became a job, or the jobs make no valid spec.
     """
     request = request or Request()
     jobs = {job.key: request.arriving(job.spec) for job in result.all_jobs}
@@ -58,13 +58,13 @@ def new_project(
 
 
 def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec], scheduler: str | None) -> Spec:
-    """The spec of a new project.
+    """Build the spec of a new project.
 
     Args:
-        result: The end of every row.
-        root: The project's folder, after which it is named.
-        jobs: Its jobs.
-        scheduler: How it has the scheduler; None: as any project that does not say.
+        result: The outcome of every row.
+        root: The project's folder; its name becomes the project's name.
+        jobs: The project's jobs.
+        scheduler: The way the project gets the scheduler; None: the default.
 
     Raises:
         InputError: As for :func:`new_project`.
@@ -113,10 +113,10 @@ _NOTE = "# Hybrid mode: these jobs stay in the old table c_Job and run from ther
 
 
 def check_mode(result: Import) -> None:
-    """Refuse what hybrid mode cannot run.
+    """Check that hybrid mode can run the rows.
 
     Raises:
-        InputError: The cron texts are not Cronos's.
+        InputError: The cron dialect is not Cronos.
     """
     if result.options.dialect != "cronos":
         raise InputError(
@@ -128,7 +128,7 @@ def check_mode(result: Import) -> None:
 def new_hybrid_project(
     result: Import, root: Path, render: Callable[[Spec, str], Tree], request: Request | None = None
 ) -> Arrival:
-    """Plan a new project that runs the rows where they are; the arguments are those of ``new_project``."""
+    """Plan a new project that runs the rows from ``c_Job``; the arguments are those of ``new_project``."""
     check_mode(result)
     spec = spec_of(result, root, {}, request.scheduler if request else None)
     settings = _settings(result)
@@ -145,10 +145,10 @@ def new_hybrid_project(
 
 
 def join_hybrid_project(result: Import, root: Path, text: str) -> Arrival:
-    """Plan the settings, and a note in the spec, into a project that is there.
+    """Plan the settings for an existing project, and a note in its spec.
 
     Args:
-        result: The end of every row.
+        result: The outcome of every row.
         root: The project's folder.
         text: The project's spec.
     """
@@ -173,10 +173,10 @@ def _settings(result: Import) -> list[str]:
 
 
 def with_settings(text: str, settings: Iterable[str]) -> str:
-    """An ``.env.example`` that says where the table is; settings that somebody made stay.
+    """Add settings to an ``.env.example``; keep settings that are already set.
 
     Args:
-        text: The file.
+        text: The file's text.
         settings: Lines ``NAME=value``.
     """
     for line in settings:

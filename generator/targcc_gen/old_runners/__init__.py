@@ -1,1 +1,1 @@
-"""The old runners as a reference: when TaskManager ran the rows of ``c_Job``. Nothing here knows the new schedules."""
+"""The old runners as a reference: the run times of TaskManager for rows of ``c_Job``. No module here imports the new schedules."""

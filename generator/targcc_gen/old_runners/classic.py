@@ -1,4 +1,4 @@
-"""TaskManager of TARGCC 4: the rule by which a row runs next, and a simulation of its runner.
+"""TaskManager of TARGCC 4: the rule for a row's next run, and a simulation of the runner.
 
 Times are the wall clock of TaskManager's machine; seconds of ``WhenToRun`` are dropped. NULL reads as false, 0, or no time.
 """
@@ -23,23 +23,23 @@ _DECEMBER = 12
 
 
 class CannotComputeError(Exception):
-    """The old runner cannot say when the row runs next; the text is what it found."""
+    """The old runner cannot compute the next run of a row; the text is the runner's error."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassicRow:
-    """What the runner minds of a row.
+    """The columns of a row that the runner uses.
 
     Attributes:
-        code: What the row runs, ``lkpJob``.
-        runner: Whose row it is, ``lkpJobRunner``.
+        code: The work, ``lkpJob``.
+        runner: The row's runner, ``lkpJobRunner``.
         kind: ``enmJobType``, in lower case.
         when: ``WhenToRun``.
         count: ``CyclicCount``.
         next_run: ``NextRunTime``: the row is due when the clock shows a later time.
-        last_run: ``LastRunTime``: the start of a run that goes on, else the end of the last one.
-        active: Whether it runs at all.
-        managed: Whether TaskManager runs it; else an outside program asks for it.
+        last_run: ``LastRunTime``: the start of the current run, else the end of the last run.
+        active: Whether the row runs at all.
+        managed: Whether TaskManager starts the row; otherwise an outside program does.
     """
 
     code: str
@@ -54,12 +54,12 @@ class ClassicRow:
 
     @property
     def runs(self) -> bool:
-        """Whether TaskManager ever takes it."""
+        """Whether TaskManager takes the row."""
         return self.active and self.managed
 
 
 def read_classic(row: Row) -> ClassicRow:
-    """Read a row; a column that the export has not got is taken as what lets the row run."""
+    """Read a row; a column missing in the export gets the value that lets the row run."""
     return ClassicRow(
         code=reader_rows.text(row, "lkpjob") or "",
         runner=reader_rows.text(row, "lkpjobrunner") or "",
@@ -74,7 +74,7 @@ def read_classic(row: Row) -> ClassicRow:
 
 
 def _time(row: Row, column: str) -> datetime | None:
-    """A time; the first day of the calendar is how the old runner's language writes none."""
+    """Return a time. The first day of the calendar means none: the old runner's language writes it so."""
     moment = reader_rows.readable(reader_rows.moment, row, column)
     return None if moment is None or moment.year == 1 else moment
 
@@ -86,7 +86,7 @@ def _bit(row: Row, column: str) -> bool:
 
 
 def why_never_computed(row: ClassicRow) -> str:
-    """Why the old runner can say in no month when a row runs next; empty where it can in some."""
+    """Return the reason that the old runner cannot compute a next run in any month; empty if some month allows it."""
     if row.kind not in _KINDS:
         return f"its enmJobType is {row.kind.upper() or 'NULL'}"
     if row.kind.startswith("cyclic") and row.count <= 0:
@@ -95,14 +95,14 @@ def why_never_computed(row: ClassicRow) -> str:
 
 
 def next_time(row: ClassicRow, now: datetime) -> datetime:
-    """When the row runs next.
+    """Return the time of the row's next run.
 
     Args:
-        row: The row. At the end of a run ``last_run`` is still its start; when ``ScanJobs`` fills a NULL it is the end of the last run.
-        now: What the clock shows.
+        row: The row. At the end of a run ``last_run`` is still the start; when ``ScanJobs`` fills a NULL it is the end of the last run.
+        now: The wall time.
 
     Raises:
-        CannotComputeError: The runner fails at it; it may succeed in another month.
+        CannotComputeError: The runner fails; it may succeed in another month.
     """
     compute = _KINDS.get(row.kind)
     if compute is None:
@@ -113,7 +113,7 @@ def next_time(row: ClassicRow, now: datetime) -> datetime:
 
 
 def filled(row: ClassicRow, now: datetime) -> ClassicRow:
-    """The row after ``ScanJobs`` has seen it: a ``NextRunTime`` of NULL is computed.
+    """Return the row after a scan of ``ScanJobs``: a ``NextRunTime`` of NULL is computed.
 
     Raises:
         CannotComputeError: As for :func:`next_time`.
@@ -122,12 +122,12 @@ def filled(row: ClassicRow, now: datetime) -> ClassicRow:
 
 
 def ended(row: ClassicRow, start: datetime, end: datetime) -> ClassicRow:
-    """The row after a run.
+    """Return the row after a run.
 
     Args:
         row: The row.
-        start: What the clock showed when the run began.
-        end: And when its end was stored.
+        start: The wall time at the start of the run.
+        end: The wall time at the storing of the end.
 
     Raises:
         CannotComputeError: The end cannot be stored: the row stays as it was, in process.
@@ -137,17 +137,17 @@ def ended(row: ClassicRow, start: datetime, end: datetime) -> ClassicRow:
     return replace(row, next_run=next_time(replace(row, last_run=start), end), last_run=end)
 
 
-# --- The kinds --------------------------------------------------------------------------------------------------------
+# The kinds.
 
 
 def _at(day: datetime, row: ClassicRow) -> datetime:
-    """A day at the hour and minute of ``WhenToRun``."""
+    """Return a day at the hour and minute of ``WhenToRun``."""
     when = row.when or _NULL
     return day.replace(hour=when.hour, minute=when.minute, second=0, microsecond=0)
 
 
 def _on(year: int, month: int, day: int, row: ClassicRow) -> datetime:
-    """``New Date(…)``: it throws when the month has no such day."""
+    """Return the time by ``New Date(…)``, which throws when the month has no such day."""
     try:
         return _at(datetime(year, month, day), row)  # noqa: DTZ001 - wall clock
     except ValueError:
@@ -155,7 +155,7 @@ def _on(year: int, month: int, day: int, row: ClassicRow) -> datetime:
 
 
 def _months_later(moment: datetime, months: int) -> datetime:
-    """``AddMonths``: a day that the month has not got becomes its last one."""
+    """Return the time by ``AddMonths``: a day that the month lacks becomes its last day."""
     month = moment.month - 1 + months
     year, month = moment.year + month // _DECEMBER, month % _DECEMBER + 1
     day = min(moment.day, calendar.monthrange(year, month)[1])
@@ -195,7 +195,7 @@ def _cyclic_hour(row: ClassicRow, now: datetime) -> datetime:
 
 
 def _stepped(base: datetime, step: timedelta, now: datetime) -> datetime:
-    """Steps are added until it is later than now."""
+    """Add steps to ``base`` until it is later than ``now``."""
     return base if base > now else base + ((now - base) // step + 1) * step
 
 
@@ -207,7 +207,7 @@ def _from_start(unit: timedelta) -> Callable[[ClassicRow, datetime], datetime]:
 
 
 def _one_off(row: ClassicRow, now: datetime) -> datetime:
-    """The month of ``WhenToRun`` on the day that is today."""
+    """Return the month of ``WhenToRun`` with today's day."""
     when = row.when or _NULL
     return _on(when.year, when.month, now.day, row)
 
@@ -228,21 +228,21 @@ _KINDS: Mapping[str, Callable[[ClassicRow, datetime], datetime]] = {
 # The runner: one job at a time, simulated over a period.
 
 _NOT_TAKEN = frozenset({"scanjobs", "imalive"})
-"""``ImAlive`` is not run. ``ScanJobs`` is not simulated as a job: the rows are as after its scan."""
+"""Codes that are not simulated. ``ImAlive`` is not run. The rows are already as after a scan of ``ScanJobs``."""
 _STALE = timedelta(days=40)
 _FAR = 9000
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What CLASSIC's source leaves open, or differs from machine to machine.
+    """Settings that CLASSIC's source leaves open, or that differ between machines.
 
     Attributes:
-        look: How long after a row's time the runner looks, at the least; it sleeps a second between two looks.
-        durations: How long the runs of a row take, by its code; a row that is not named takes no time.
-        repaired_weekly: The shop's copy of the source keeps the weekday that the original computes and drops.
+        look: The shortest delay between a row's time and the runner's look; the runner sleeps a second between two looks.
+        durations: The duration of a row's runs, by its code; default: no time.
+        repaired_weekly: Whether this copy of the source keeps the weekday that the original computes and drops.
         claim_keeps_start: Whether ``c_JobUpdateSetToInProcess`` writes the start into ``LastRunTime``, as the readers of the column
-            expect. Without it, cycles would count from the end of the run before.
+            expect. Without it, cycles count from the end of the run before.
     """
 
     look: timedelta = timedelta(microseconds=1)
@@ -256,11 +256,11 @@ class Run:
     """A run of a row.
 
     Attributes:
-        row: The row's place among those that were given.
-        slot: When it was due: its ``NextRunTime``, or the end of the gap that it is in.
-        start: When it began.
-        end: When its end was stored.
-        hung: When its end was due to be stored, if that failed and the runner hung until ``end``.
+        row: The row's index in the given rows.
+        slot: The due time: its ``NextRunTime``, or the end of the gap around that time.
+        start: The start of the run.
+        end: The time at which the end was stored.
+        hung: The time at which the end was due to be stored, if that failed and the runner hung until ``end``.
     """
 
     row: int
@@ -271,12 +271,12 @@ class Run:
 
 
 class ClassicRunner:
-    """One runner. Rows of other runners run beside it.
+    """A runner; rows of other runners run in parallel.
 
     Args:
-        rows: Its rows; those that TaskManager does not take are left alone.
-        zone: The zone of its machine.
-        settings: What may differ.
+        rows: The runner's rows; rows that TaskManager does not take are skipped.
+        zone: The zone of the runner's machine.
+        settings: Settings of the runner.
     """
 
     def __init__(
@@ -287,9 +287,9 @@ class ClassicRunner:
         self._settings = settings or Settings()
 
     def runs(self, start: datetime, end: datetime) -> Iterator[Run]:
-        """The runs that are due in ``[start, end)``, in the order in which they begin.
+        """Yield the runs that are due in ``[start, end)``, in the order of their starts.
 
-        Rows whose time has passed long before ``start`` are taken to have gone on since then.
+        A row whose time passed long before ``start`` is assumed to have run since.
 
         Args:
             start: An aware instant.
@@ -307,7 +307,7 @@ class ClassicRunner:
 
 
 def is_no_job(row: ClassicRow) -> bool:
-    """Whether a code is one that the runner does not run as a job."""
+    """Return whether the runner does not run the row's code as a job."""
     return row.code.lower() in _NOT_TAKEN
 
 
@@ -318,7 +318,7 @@ def _instant(row: ClassicRow, zone: ZoneInfo) -> datetime:
 
 
 class _Simulation:
-    """One pass over a period."""
+    """A single pass over a period."""
 
     def __init__(
         self,
@@ -338,12 +338,12 @@ class _Simulation:
         self._scan({place: _caught_up(row, clock.shown(now)) for place, row in rows.items()})
 
     def runs(self) -> Iterator[Run]:
-        """The runs of the period, and of the time before it that the rows' phases come from."""
+        """Yield the runs of the period, and the runs before the period that give rows their phase."""
         while (chosen := self._next()) is not None:
             yield self._run(*chosen)
 
     def _scan(self, rows: Mapping[int, ClassicRow]) -> None:
-        """``ScanJobs``: fill what is NULL. What cannot be computed is tried again in another month."""
+        """Fill NULL times as ``ScanJobs`` does; retry a failed row in another month."""
         shown = self._clock.shown(self._now)
         for place, row in list(rows.items()):
             try:
@@ -353,7 +353,7 @@ class _Simulation:
                 self._broken[place] = row
 
     def _next(self) -> tuple[int, datetime] | None:
-        """The row that runs next, and when; of rows that are due together the one with the oldest time."""
+        """Return the row that runs next, and its time. Of rows that are due together the oldest time wins."""
         while True:
             times = {place: self._time(place) for place in self._due}
             first = min(times.values(), default=None)
@@ -369,7 +369,7 @@ class _Simulation:
             return min(waiting, key=lambda place: (self._wanted(place), place)), first
 
     def _time(self, place: int) -> datetime:
-        """When a look finds the row due: by the clock as it is then, which may have gone back since."""
+        """Return the time at which a look finds the row due, by the current clock: it may have gone back since the row was stored."""
         due = self._due[place]
         return due if due >= self._now else self._clock.reached(self._wanted(place), self._now)
 
@@ -379,7 +379,7 @@ class _Simulation:
         return wanted
 
     def _set(self, place: int, row: ClassicRow) -> None:
-        """Store a row, and when it is due."""
+        """Store a row and its due time."""
         row = self._weekly(row)
         self._rows[place] = row
         self._due.pop(place, None)
@@ -415,7 +415,7 @@ class _Simulation:
         return Run(place, slot, start, self._now, hung)
 
     def _weekly(self, row: ClassicRow) -> ClassicRow:
-        """The weekday, where the shop's copy keeps it."""
+        """Move the next run to the row's weekday, if this copy of the source keeps the weekday."""
         if not self._settings.repaired_weekly or row.kind != "weekly" or row.next_run is None:
             return row
         wanted = row.when.weekday() if row.when else 0
@@ -424,11 +424,11 @@ class _Simulation:
 
 
 def _caught_up(row: ClassicRow, now: datetime) -> ClassicRow:
-    """A row whose time has passed long ago, as though it had run since: only its phase is known."""
+    """Advance a row whose time passed long ago, as if it had run since; only its phase is known."""
     if row.next_run is None or row.next_run >= now:
         return row
     if row.kind == "oneoff" or why_never_computed(row):
-        return row  # it has not run since
+        return row  # no run since
     unit = {"cyclicday": timedelta(days=1), "cyclichour": timedelta(hours=1)}.get(row.kind)
     if unit is None:
         return replace(row, next_run=None)

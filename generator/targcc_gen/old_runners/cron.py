@@ -1,7 +1,7 @@
 """TaskManager of the ``cron`` shape: read cron texts field by field, and simulate the runner.
 
-Vixie cron's texts are read by croniter, the others here. It is short rather than complete about errors: texts that no dialect takes have been
-refused before.
+croniter reads Vixie cron's texts; this module reads the other dialects. Error handling is minimal, because texts that no dialect
+accepts have been refused before.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _BACKWARDS = re.compile(r"(\d+)-(\d+)")
 
 @dataclass(frozen=True)
 class CronText:
-    """What a cron text names.
+    """The days and minutes that a cron text names.
 
     Attributes:
-        times: Hours and minutes.
-        names: Whether it names a day.
-        has_seconds: Whether it has a field of seconds that names anything but the full minute.
+        times: Pairs of hour and minute.
+        names: Returns whether the text names a day.
+        has_seconds: Whether a field of seconds names anything but the full minute.
     """
 
     times: frozenset[tuple[int, int]]
@@ -51,14 +51,14 @@ class CronText:
 
 
 def read_cron_text(text: str, dialect: str) -> CronText:
-    """Read a text.
+    """Read a cron text.
 
     Args:
-        text: The text; one that its dialect takes.
+        text: A text that is valid in its dialect.
         dialect: ``cronos``, ``ncrontab``, ``vixie`` or ``quartz``.
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: The text cannot be read.
     """
     fields = _MACROS.get(text.strip().lower(), text).lower().split()
     if dialect == "vixie":
@@ -85,15 +85,15 @@ def read_cron_text(text: str, dialect: str) -> CronText:
 def _vixie(fields: list[str]) -> CronText:
     """Read five fields by croniter.
 
-    Where croniter 7 differs from Vixie cron, the fields are written so that it does not: to croniter ``5-5`` is every value, and a ``*`` after the
-    first part of a list counts as one at the start. What it does at a change of the clock is not Vixie's either: see ``parity/readings.py``.
+    Fields are rewritten where croniter 7 differs from Vixie cron: for croniter ``5-5`` is every value, and a ``*`` after the first part
+    of a list counts as a ``*`` at the start. croniter also differs at clock changes: see ``parity/readings.py``.
 
     Raises:
-        ValueError: There are more or fewer fields, or croniter refuses them.
+        ValueError: The number of fields is not five, or croniter refuses the fields.
     """
     if len(fields) != _FIVE:
         raise ValueError(" ".join(fields))
-    from croniter import croniter  # takes its time to load
+    from croniter import croniter  # slow to import
 
     fields[3:] = _named(fields[3], _MONTHS, 1), _named(fields[4], _DAYS, 0)
     plain = [_plainly(field, whole) for field, whole in zip(fields, _WHOLE, strict=True)]
@@ -103,7 +103,7 @@ def _vixie(fields: list[str]) -> CronText:
 
 
 def _plainly(field: str, whole: str) -> str:
-    """Write a field so that croniter reads it as Vixie cron does.
+    """Write a field so that croniter reads the field as Vixie cron does.
 
     Args:
         field: The field, with numbers for names.
@@ -116,17 +116,17 @@ def _plainly(field: str, whole: str) -> str:
 
 
 def _numbers(expanded: Collection[int | str], size: int) -> Iterable[int]:
-    """The numbers of a field that croniter has expanded."""
+    """Return the numbers of a field that croniter has expanded."""
     return range(size) if "*" in expanded else [int(number) for number in expanded]
 
 
 def _is_vixie_day(days: str, on: date) -> bool:
-    return date(on.year, on.month, on.day) in _vixie_days(days, on.year)  # also of a datetime
+    return date(on.year, on.month, on.day) in _vixie_days(days, on.year)  # `on` may be a datetime
 
 
 @lru_cache(maxsize=64)
 def _vixie_days(days: str, year: int) -> frozenset[date]:
-    """The days of a year that croniter finds.
+    """Return the days of a year that croniter finds.
 
     Args:
         days: The fields of days, months and weekdays.
@@ -134,7 +134,7 @@ def _vixie_days(days: str, year: int) -> frozenset[date]:
     """
     from croniter import CroniterBadDateError, croniter
 
-    # In Vixie cron a field that begins with a star leaves the other one to decide; croniter has that as an option.
+    # In Vixie cron a day field that begins with a star leaves the decision to the other day field; croniter has an option for that.
     walk = croniter(
         f"0 0 {days}",
         datetime(year - 1, 12, 31, 12),  # noqa: DTZ001 - a time of the wall clock
@@ -146,13 +146,13 @@ def _vixie_days(days: str, year: int) -> frozenset[date]:
     try:
         while (day := walk.get_next().date()).year == year:
             result.add(day)
-    except CroniterBadDateError:  # there are no more
+    except CroniterBadDateError:  # no more days
         pass
     return frozenset(result)
 
 
 def _turned(match: re.Match[str]) -> str:
-    """A range from its lower end to its higher one, which is how NCrontab reads it."""
+    """Write a range from its lower to its higher end, as NCrontab reads the range."""
     ends = sorted(map(int, match.groups()))
     return f"{ends[0]}-{ends[1]}"
 
@@ -164,7 +164,7 @@ def _named(field: str, names: tuple[str, ...], first: int) -> str:
 
 
 def _shifted(field: str) -> str:
-    """Quartz's weekdays, in which Sunday is 1."""
+    """Renumber Quartz's weekdays from Sunday = 1 to Sunday = 0."""
     numbered = _named(field, _DAYS, 1)
     parts = []
     for part in numbered.split(","):
@@ -179,7 +179,7 @@ def _shifted(field: str) -> str:
 
 
 def _values(field: str, low: int, high: int) -> set[int]:
-    """The numbers that a field names; a range may go round."""
+    """Return the numbers that a field names; a range may wrap around."""
     result: set[int] = set()
     for part in field.split(","):
         body, slash, step = part.partition("/")
@@ -197,10 +197,10 @@ def _values(field: str, low: int, high: int) -> set[int]:
 
 
 def _names(months: frozenset[int], day: str, weekday: str, on: date) -> bool:
-    """Whether a text names a day.
+    """Return whether a text names a day.
 
     Args:
-        months: Its months.
+        months: The months of the text.
         day: The field of days, in lower case.
         weekday: The field of weekdays, in lower case; Sunday is 0.
         on: The day.
@@ -212,7 +212,7 @@ def _names(months: frozenset[int], day: str, weekday: str, on: date) -> bool:
 
 
 def _is_day(part: str, on: date) -> bool:
-    """Whether a part of the field of days names a day."""
+    """Return whether a part of the field of days names a day."""
     last = calendar.monthrange(on.year, on.month)[1]
     if part.endswith("w"):
         number = part.removesuffix("w")
@@ -224,7 +224,7 @@ def _is_day(part: str, on: date) -> bool:
 
 
 def _nearest(day: date) -> date:
-    """The day from Monday to Friday that is nearest, in the same month."""
+    """Return the nearest day from Monday to Friday in the same month."""
     last = calendar.monthrange(day.year, day.month)[1]
     if day.weekday() == _SATURDAY:
         return day - timedelta(days=1) if day.day > 1 else day + timedelta(days=2)
@@ -234,7 +234,7 @@ def _nearest(day: date) -> date:
 
 
 def _is_weekday(part: str, on: date) -> bool:
-    """Whether a part of the field of weekdays names a day."""
+    """Return whether a part of the field of weekdays names a day."""
     today = on.isoweekday() % _WEEK
     if "#" in part:
         number, _, nth = part.partition("#")
@@ -249,7 +249,7 @@ def _is_weekday(part: str, on: date) -> bool:
 
 
 def _weekdays(part: str) -> set[int]:
-    """Numbers of weekdays, 7 being Sunday too."""
+    """Return the numbers of weekdays; 7 is Sunday too."""
     body, slash, step = part.partition("/")
     first, dash, last = body.partition("-")
     start = 0 if first in {"*", "?"} else int(first)
@@ -266,14 +266,14 @@ _MINUTE = timedelta(minutes=1)
 
 
 class Polling(StrEnum):
-    """How a look finds out that a row is due; nobody has written down which it is, so the owner has to say."""
+    """The rule for a due row. The rule is not documented, so the owner has to choose."""
 
     MINUTE = "minute"
-    """The cron text is held against the minute that the clock shows: one that the clock skips does not come, one that comes twice is due
-    twice."""
+    """The cron text matches the minute of the clock: a skipped minute does not run, a repeated minute runs twice."""
     NEXT_RUN = "next-run"
-    """``NextRun`` has passed; then the next one is computed: a time in a gap runs right after it, and none runs again when the clock has
-    gone back."""
+    """``NextRun`` has passed; then the next time is computed. A time in a gap runs right after the gap; no time runs again when the clock
+    goes back.
+    """
 
 
 def cron_runs(
@@ -285,15 +285,15 @@ def cron_runs(
     *,
     length: timedelta = timedelta(0),
 ) -> Iterator[datetime]:
-    """The instants in ``[start, end)`` at which a row runs.
+    """Yield the instants in ``[start, end)`` of a row's runs.
 
     Args:
-        text: Its cron text.
+        text: The row's cron text.
         zone: The zone of the machine.
         start: An aware instant.
         end: An aware instant.
-        polling: How a look finds a row.
-        length: How long a run takes: the server looks again after it.
+        polling: The rule for a due row.
+        length: The duration of a run; the server looks again after the run.
     """
     clock = WallClock(zone, start - _DAY, end + _DAY)
     walls = _walls(text, clock.shown(start).date() - _DAY, clock.shown(end).date() + _DAY)
@@ -306,7 +306,7 @@ def cron_runs(
 
 
 def _walls(text: CronText, first: date, last: date) -> Iterator[datetime]:
-    """The times of the clock that a text names, in order."""
+    """Yield the wall times that a text names, in order."""
     times = sorted(text.times)
     day = first
     while day <= last:
@@ -336,7 +336,7 @@ def _by_minute(walls: Iterator[datetime], zone: ZoneInfo, length: timedelta) -> 
 def _by_next_run(
     walls: Sequence[datetime], clock: WallClock, begin: datetime, length: timedelta
 ) -> Iterator[datetime]:
-    """Each time once it is reached; those that the clock has passed when a run ends are not run any more."""
+    """Yield each time when reached; skip times that the clock has passed when a run ends."""
     now = begin
     while (place := bisect_right(walls, clock.shown(now))) < len(walls):
         slot = clock.reached(walls[place], now)

@@ -1,4 +1,4 @@
-"""The wall clock of the old server's machine, the only clock that its runners knew."""
+"""The wall clock of the old server's machine, the only clock of its runners."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SECOND = timedelta(seconds=1)
 
 
 class WallClock:
-    """A zone's clock over a period, for many questions.
+    """A zone's clock over a period, for many lookups.
 
-    Instants are aware and in UTC, times of the clock have no zone.
+    Instants are aware and in UTC; wall times have no zone.
 
     Args:
         zone: The zone.
-        start: The first instant that is asked about.
-        end: The last one.
+        start: The first instant of lookups.
+        end: The last instant of lookups.
     """
 
     def __init__(self, zone: ZoneInfo, start: datetime, end: datetime) -> None:
@@ -27,17 +27,17 @@ class WallClock:
         self._far = end.replace(tzinfo=None) + 3660 * _DAY
 
     def shown(self, instant: datetime) -> datetime:
-        """What the clock shows at an instant."""
+        """Return the wall time at an instant."""
         offset = self._offsets[max(bisect_right(self._begins, instant) - 1, 0)]
         return (instant + offset).replace(tzinfo=None)
 
     def reached(self, wall: datetime, after: datetime) -> datetime:
-        """The first instant, not before ``after``, at which the clock shows ``wall`` or later.
+        """Return the first instant, not before ``after``, at which the clock shows ``wall`` or later.
 
-        A time in a gap is reached right after it. A time that was reached before the clock went back is reached again only by
-        somebody who begins to wait after that.
+        A time in a gap is reached right after the gap. After the clock has gone back, a time of the repeated hour is reached a second
+        time, if ``after`` is after the change.
         """
-        wall = min(wall, self._far)  # the calendar's end is no time to compute with
+        wall = min(wall, self._far)  # the end of the calendar would overflow
         place = max(bisect_right(self._begins, after) - 1, 0)
         while True:
             begin = max(self._begins[place], after)
@@ -52,7 +52,7 @@ class WallClock:
 def _segments(
     zone: ZoneInfo, start: datetime, end: datetime
 ) -> tuple[list[datetime], list[timedelta]]:
-    """When each offset from UTC begins, and the offsets."""
+    """Return the instants at which an offset from UTC begins, and the offsets."""
     moment = start.astimezone(UTC).replace(microsecond=0)
     begins, offsets = [moment], [_offset(zone, moment)]
     while moment < end:
@@ -66,7 +66,7 @@ def _segments(
 
 
 def _first(zone: ZoneInfo, offset: timedelta, low: datetime, high: datetime) -> datetime:
-    """The first second in ``(low, high]`` that has an offset."""
+    """Return the first second in ``(low, high]`` with the offset."""
     while high - low > _SECOND:
         middle = low + (high - low) // 2
         middle = middle.replace(microsecond=0)

@@ -1,1 +1,1 @@
-"""Compare old and new run times: clock changes, readings of other schedulers, each job of an import."""
+"""Compare old and new run times: clock changes, cron dialects of other schedulers, each job of an import."""

@@ -1,4 +1,4 @@
-"""Compare each job's new schedule with its old runner, simulated over thirteen months."""
+"""Compare the new schedule of each job with a simulation of its old runner over thirteen months."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MONTHS = 13
 
 
 def horizon(start: datetime) -> datetime:
-    """Thirteen months later."""
+    """Return the time thirteen months after ``start``."""
     month = start.month - 1 + _MONTHS
     year, month = start.year + month // 12, month % 12 + 1
     day = min(start.day, calendar.monthrange(year, month)[1])
@@ -41,7 +41,7 @@ def horizon(start: datetime) -> datetime:
 
 
 def schedule_of(spec: JobSpec, zone: ZoneInfo) -> Schedule | None:
-    """The new schedule of a job; None if nothing but an event or its own last run starts it."""
+    """Return the new schedule of a job; None if only an event or its own last run starts the job."""
     if spec.cron is not None:
         return CronSchedule.parse(spec.cron)
     if spec.every is not None and spec.after is None:
@@ -52,13 +52,13 @@ def schedule_of(spec: JobSpec, zone: ZoneInfo) -> Schedule | None:
 
 
 def next_runs(spec: JobSpec, zone: ZoneInfo, now: datetime, count: int) -> list[datetime]:
-    """The next times a job would run, were it not paused."""
+    """Return the next ``count`` run times of a job, as if not paused."""
     schedule = schedule_of(spec, zone)
     return [] if schedule is None else list(islice(schedule.iter(now, zone), count))
 
 
 def differences(result: Import) -> list[Difference]:
-    """Where jobs would not run exactly as before over the next thirteen months: of each kind of difference the first witness."""
+    """Return the differences between old and new runs over the next thirteen months: the first moment of each kind, for each job."""
     options = result.options
     start, end = options.now, horizon(options.now)
     classic = [job for job in result.all_jobs if _is_classic(job)]
@@ -79,7 +79,7 @@ def differences(result: Import) -> list[Difference]:
 
 
 def compared(result: Import) -> int:
-    """How many jobs have a schedule that can be compared."""
+    """Count the jobs whose schedules can be compared."""
     classic = sum(job.old.managed for job in result.all_jobs if _is_classic(job))
     return classic + sum(1 for _ in _with_cron(result))
 
@@ -90,7 +90,7 @@ def _log_of(result: Import, job: ImportedJob) -> RunLog | None:
 
 
 def _held_a_runner(rejection: Rejection) -> bool:
-    """Whether the old runner took a row that became no job."""
+    """Return whether the old runner took a row that became no job."""
     row = rejection.row
     return row is not None and not rejection.deleted and shape_of(row.values) is Shape.CLASSIC
 
@@ -103,10 +103,10 @@ def _with_cron(result: Import) -> Iterator[ImportedJob]:
     return (job for job in result.all_jobs if not _is_classic(job) and job.spec.cron is not None)
 
 
-# Jobs of one old runner that would now run side by side: it ran one at a time, and procedures may rely on that.
+# Jobs of the same old runner that can now run side by side. The old runner ran one job at a time, and procedures may rely on that.
 
 SPAN = timedelta(days=35)
-"""How far ahead is looked: a month's end and each weekday are in it."""
+"""The period of the check: long enough for a month's end and every weekday."""
 _MOST_SLOTS = 2000
 
 
@@ -115,7 +115,7 @@ class Meeting:
     """A start that meets a run of another job of the same runner.
 
     Attributes:
-        at: When it is due.
+        at: The start's due time.
         job: The job that is due.
         other: The job that still runs, or begins at the same time.
     """
@@ -131,12 +131,12 @@ class RunnerQueue:
 
     Attributes:
         runner: The runner.
-        queue: The queue that its jobs are in.
-        workers: How many of them may run at once.
-        jobs: How many active ones it has.
-        meetings: How many starts in the next five weeks meet a run of another job, by the longest runs that the history knows.
-        first: The first of them.
-        longest_wait: How long a start would have to wait at the most.
+        queue: The queue of the runner's jobs.
+        workers: The number of concurrent jobs of the queue.
+        jobs: The number of active jobs.
+        meetings: The number of starts in the next five weeks that meet a run of another job; runs take their longest known duration.
+        first: The first meeting.
+        longest_wait: The longest wait of a start.
     """
 
     runner: str
@@ -149,7 +149,7 @@ class RunnerQueue:
 
 
 def runner_queues(result: Import) -> list[RunnerQueue]:
-    """Each old runner with its queue, and where one at a time matters."""
+    """Return each old runner's queue, with the starts that meet another run."""
     jobs: dict[str, list[ImportedJob]] = {}
     for job in result.jobs:
         if job.old.runner and job.spec.queue in result.queues:
@@ -175,7 +175,7 @@ def _used(result: Import, queue: str, jobs: list[ImportedJob]) -> RunnerQueue:
 
 
 def _slots(result: Import, job: ImportedJob, place: int) -> Iterator[tuple[datetime, int]]:
-    """When a job is due in the next five weeks, were nothing in its way."""
+    """Return the due times of a job in the next five weeks, as if nothing delays the job."""
     options = result.options
     schedule = schedule_of(job.spec, options.zone)
     if job.spec.every is not None and job.spec.after is not None:

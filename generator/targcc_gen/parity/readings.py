@@ -1,4 +1,4 @@
-"""Times at which another scheduler's reading of an expression differs from ours."""
+"""Times at which another scheduler reads a cron expression differently from ours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Difference:
 
     Attributes:
         moment: The time, with the offset of the zone.
-        only: The dialect that runs then.
+        only: The dialect that runs at the time.
     """
 
     moment: datetime
@@ -34,13 +34,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An expression as a scheduler itself reads it.
+    """An expression as another scheduler reads it.
 
     Attributes:
         dialect: The scheduler's name.
-        schedules: What it says in ours; vixie's "either day" takes two.
-        vixie: What vixie cron reads, by croniter; None for another scheduler.
-        polling: What vixie does at a change of the clock, which croniter does not do.
+        schedules: The equivalent schedules of ours; vixie's "either day" takes two.
+        vixie: The days and minutes of vixie cron, by croniter; None for another scheduler.
+        polling: The behavior of vixie at a clock change, which croniter lacks.
     """
 
     dialect: str
@@ -56,25 +56,25 @@ class Reading:
         return {pin(moment.astimezone(zone)) for moment in runs}
 
     def times_of(self, day: datetime) -> tuple[int, int, int] | None:
-        """Return the times of day at which it runs on a day, as sets of seconds, minutes and hours; None if it does not."""
+        """Return the times of day on a day, as bit sets of seconds, minutes and hours; None if the schedule skips the day."""
         schedule = self.schedules[0]
         names = schedule.matches_day if self.vixie is None else self.vixie.names
         return (schedule.second, schedule.minute, schedule.hour) if names(day) else None
 
     def describe(self) -> str:
-        """Return it in words."""
+        """Describe the schedule in words."""
         return ", or ".join(schedule.describe() for schedule in self.schedules)
 
 
 def read_as(text: str, dialect: str) -> Reading:
-    """Read an expression as the dialect's own scheduler does, whether or not ours can say it.
+    """Read an expression as the dialect's own scheduler does, whether or not our dialect can express it.
 
-    Vixie's fields are read by croniter. Vixie cron's manual page, on clock changes of less than three hours: jobs at fixed times behave
-    as ours do; jobs with ``*`` as minute or hour follow the real clock. croniter differs there: it runs a fixed time that comes twice at
-    both. NCrontab and Quartz say nothing that holds for every program that uses them: there our own rules are assumed.
+    croniter reads vixie's fields. By vixie cron's manual page, for clock changes of less than three hours: jobs at fixed times behave
+    as ours do; jobs with ``*`` as minute or hour follow the real clock. croniter differs here: it runs a fixed time of a repeated hour
+    twice. NCrontab and Quartz have no rule for every program that uses them, so our own rules are assumed.
 
     Raises:
-        CronError: The dialect refuses it.
+        CronError: The dialect refuses the expression.
     """
     if dialect != "vixie":
         return Reading(dialect, (convert(text, dialect),))
@@ -87,7 +87,7 @@ def read_as(text: str, dialect: str) -> Reading:
 
 
 def _vixie(text: str) -> tuple[CronSchedule, ...]:
-    """Say in ours what vixie reads, "either day" as the two schedules that it is; croniter takes texts that vixie refuses."""
+    """Return our schedules for a vixie expression, two for "either day". croniter accepts texts that vixie refuses."""
     try:
         return (convert(text, "vixie"),)
     except CronError as refusal:
@@ -112,9 +112,9 @@ def _vixie(text: str) -> tuple[CronSchedule, ...]:
 def differences(
     ours: CronSchedule, other: Reading, zone: ZoneInfo, start: datetime, end: datetime
 ) -> Iterator[Difference]:
-    """Yield the times in ``[start, end)`` at which one reading runs and the other does not, in order.
+    """Yield the times in ``[start, end)`` at which a single reading runs, in order.
 
-    Days on which both name the same times are not walked, except around a clock change.
+    Skip days with equal times in both readings, except around a clock change.
     """
     own = Reading("cronos", (ours,))
     nights = list(clock_changes(zone, start - timedelta(days=2), end + timedelta(days=2)))

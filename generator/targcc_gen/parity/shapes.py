@@ -1,4 +1,4 @@
-"""Compare rows of both shapes with their new schedules, slot by slot."""
+"""Compare rows of both shapes with their new schedules, run by run."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where the old and the new schedule part.
+    """A difference between the old and the new schedule.
 
     Attributes:
         job: The job.
         kind: ``next run``, ``spring``, ``autumn``, ``month end``, ``hung runner``, ``day and weekday``, ``seconds`` or ``calendar``.
         at: The first moment of this kind.
-        old: What the old runner does then, in words.
-        new: What the new scheduler does.
-        count: How many moments of this kind there are within the period that is compared, as far as they were counted.
+        old: The old runner's behavior, in words.
+        new: The new scheduler's behavior, in words.
+        count: The number of moments of this kind in the compared period, as far as counted.
     """
 
     job: ImportedJob
@@ -55,14 +55,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class OneSided:
-    """A moment at which only one of the two runs; ``ran``: the old runner."""
+    """A run of a single side; ``ran``: the old runner ran, not the new schedule."""
 
     at: datetime
     ran: bool
 
 
 def one_sided(olds: Iterable[datetime], news: Iterable[datetime]) -> list[OneSided]:
-    """The moments at which only one of the two runs, in order."""
+    """Return the runs of the old or the new side alone, in order."""
     old, new = set(olds), set(news)
     return [OneSided(moment, moment in old) for moment in sorted(old ^ new)]
 
@@ -73,12 +73,12 @@ def by_kind(
     words: Callable[[str, OneSided, int], tuple[str, str]],
     job: ImportedJob,
 ) -> list[Difference]:
-    """One difference of each kind, with its first moment as the witness.
+    """Return one difference of each kind, with the first moment of the kind.
 
     Args:
         differing: The moments, in order.
-        kind_of: The kind of a moment.
-        words: What old and new do, of a kind, its first moment and the number of its moments.
+        kind_of: Returns the kind of a moment.
+        words: Returns texts for old and new from a kind, its first moment and the number of its moments.
         job: The job.
     """
     kinds: dict[str, list[OneSided]] = {}
@@ -91,42 +91,42 @@ def by_kind(
 
 
 def season(night: ClockChange) -> str:
-    """Whether clocks are put forward or back."""
+    """Return ``spring`` for clocks that are put forward, else ``autumn``."""
     return "spring" if night.size > timedelta(0) else "autumn"
 
 
 def night_of(nights: Sequence[ClockChange], moment: datetime) -> ClockChange | None:
-    """The clock change within a day of a moment."""
+    """Return the clock change within a day of a moment."""
     return next((night for night in nights if abs(moment - night.at) <= DAY), None)
 
 
 def change_at(nights: Sequence[ClockChange], moment: datetime) -> ClockChange | None:
-    """The clock change that touches a moment: it is the end of a gap, or in a time that comes twice."""
+    """Return the clock change that affects a moment: the moment is the end of a gap, or in a repeated hour."""
     return next(
         (n for n in nights if n.at - abs(n.size) <= moment < n.at + abs(n.size)),
         None,
     )
 
 
-# Rows of TARGCC 4: each is simulated by the rules of its runner.
+# Rows of TARGCC 4, each simulated by the rules of its runner.
 
 _FROM_START = frozenset({"cyclicmin", "cyclicsec"})
 _OF_A_MONTH = frozenset({"monthly", "annually"})
-"""Kinds whose next time cannot be computed in a month that lacks their day."""
+"""Kinds without a next time in a month that lacks their day."""
 _A_FEW = 4
 _NOTHING = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """A time in which a runner does nothing, since the end of a job cannot be stored.
+    """A period in which a runner does nothing, because the end of a job cannot be stored.
 
     Attributes:
         name: The job.
-        key: Its key here; empty for a row that became no job.
-        start: When its end was due to be stored.
-        end: When it could be stored, or the end of the comparison.
-        why: Why it can be stored in no month; empty where it can in another one.
+        key: The job's key; empty for a row that became no job.
+        start: The due time of storing the job's end.
+        end: The time of storing the job's end, or the end of the comparison.
+        why: The reason that the end can be stored in no month; empty if another month allows it.
     """
 
     name: str
@@ -140,12 +140,12 @@ class ClassicParity:
     """The comparison for all rows of an import.
 
     Args:
-        jobs: The jobs, each with the schedule it has now.
-        options: The old server's zone, and how its copy of the runner reads Weekly.
-        start: From when; aware.
-        end: Until when; aware.
-        logs: What is known of past runs, by the jobs' keys: a run is simulated with its usual length.
-        refused: Rows that became no job, and that the old runner took all the same.
+        jobs: The jobs, each with its new schedule.
+        options: The old server's zone, and the reading of Weekly.
+        start: The beginning of the period; aware.
+        end: The end of the period; aware.
+        logs: Past runs by the jobs' keys; a simulated run takes its job's usual duration.
+        refused: Rows that became no job but that the old runner took.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class ClassicParity:
         self._hangs = self._hangs_by_runner()
 
     def differences(self) -> Iterator[Difference]:
-        """Where rows and jobs part, one difference of each kind for each job."""
+        """Yield the differences of rows and jobs, one of each kind for each job."""
         for job, schedule, row in self._jobs:
             if not row.managed:
                 continue
@@ -184,15 +184,15 @@ class ClassicParity:
             yield from self._of_the_runner(job, schedule, row)
 
     def _length(self, job: ImportedJob) -> timedelta:
-        """How long a run of a job usually takes; nothing where the history does not say."""
+        """Return the usual duration of a job's runs; zero if the history has none."""
         return self._lengths.get(job.key, _NOTHING)
 
     def _simulated(self, row: ClassicRow, length: timedelta = _NOTHING) -> list[Run]:
-        """The runs of a row that nothing delays; one that is switched off is taken as switched on."""
+        """Return the runs of a row without delays; simulate an inactive row as active."""
         if not row.managed or (row.kind in _FROM_START and not why_never_computed(row)):
             return []
         alone = replace(row, code="", runner="", active=True)
-        if (alone, length) not in self._simulated_before:  # rows of one time are many
+        if (alone, length) not in self._simulated_before:  # many rows share the same time
             settings = replace(self._settings, durations={"": length})
             runner = ClassicRunner([alone], self._zone, settings)
             runs = list(runner.runs(self._start, self._end))
@@ -200,7 +200,7 @@ class ClassicParity:
         return self._simulated_before[alone, length]
 
     def _last_starts(self, logs: Mapping[str, RunLog]) -> Mapping[str, datetime]:
-        """When each runner was last seen to begin a run, by the clock on its wall."""
+        """Return the last known start of each runner, by its wall clock."""
         lasts: dict[str, datetime] = {}
         for job, _, row in self._jobs:
             log = logs.get(job.key)
@@ -222,11 +222,13 @@ class ClassicParity:
         return result
 
     def _hang_of(self, name: str, row: ClassicRow) -> Hang | None:
-        """The first time that a row which became no job holds its runner."""
+        """Return the first hang of a runner by a row that became no job."""
         why = why_never_computed(row)
         if why and row.next_run is not None:
             if self._lasts.get(row.runner, row.next_run) > row.next_run:
-                return None  # others ran after its time, so it did not hold them
+                return (
+                    None  # other jobs ran after the row's time, so the row did not hold the runner
+                )
             start = self._first_slot(row) or self._start
             return Hang(name, "", start, self._end, why) if start < self._end else None
         if row.kind not in _OF_A_MONTH:
@@ -234,7 +236,7 @@ class ClassicParity:
         hung = next((run for run in self._simulated(row) if run.hung is not None), None)
         return Hang(name, "", hung.hung, hung.end) if hung and hung.hung else None
 
-    # --- One row by itself --------------------------------------------------------------------------------------------
+    # A row by itself.
 
     def _own(
         self, job: ImportedJob, schedule: Schedule | None, row: ClassicRow
@@ -273,7 +275,7 @@ class ClassicParity:
         return self._slots_before[schedule]
 
     def _first_slot(self, row: ClassicRow) -> datetime | None:
-        """When ``NextRunTime`` comes, if that is still to come."""
+        """Return the instant of ``NextRunTime`` if it lies in the future."""
         if row.next_run is None:
             return None
         shown = min(row.next_run, self._shown(self._end).replace(tzinfo=None))
@@ -283,7 +285,7 @@ class ClassicParity:
     def _kinds(
         self, row: ClassicRow, moments: Sequence[OneSided], first: datetime | None
     ) -> dict[OneSided, str]:
-        """The kind of each moment. A cycle whose phase has moved stays apart: that is the kind of the night that moved it."""
+        """Return the kind of each moment. A cycle with a shifted phase keeps the kind of the night that shifted it."""
         kinds: dict[OneSided, str] = {}
         lasting = timedelta(hours=2 * row.count) if row.kind == "cyclichour" else timedelta(0)
         before: OneSided | None = None
@@ -319,7 +321,7 @@ class ClassicParity:
         return f"does not run{because}{more}", f"runs at {at:%H:%M}"
 
     def _from_start(self, job: ImportedJob) -> Iterator[Difference]:
-        """The old runner adds to the wall clock, the new one to time that passes: a night with a clock change is where they part."""
+        """Yield the first clock change of each season. The old runner adds to the wall clock, the new scheduler adds to elapsed time."""
         seen: set[str] = set()
         for night in self._nights:
             if season(night) in seen or night.at <= self._start:
@@ -327,12 +329,12 @@ class ClassicParity:
             seen.add(season(night))
             yield Difference(job, season(night), night.at, *_counted_across(night))
 
-    # --- What other rows do to it -------------------------------------------------------------------------------------
+    # Effects of other rows on the row.
 
     def _of_the_runner(
         self, job: ImportedJob, schedule: Schedule | None, row: ClassicRow
     ) -> Iterator[Difference]:
-        """The first slot of the new schedule at which the old runner hangs because of another job."""
+        """Yield the first slot of the new schedule at which the old runner hangs because of another job."""
         if not row.active:
             return
         for hang in self._hangs.get(row.runner, ()):
@@ -351,7 +353,7 @@ class ClassicParity:
     def _never_scanned(
         self, job: ImportedJob, schedule: Schedule | None, row: ClassicRow
     ) -> Iterator[Difference]:
-        """A row that waits for the scan to fill its ``NextRunTime``, where another row ends the scan each time."""
+        """Yield the difference of a row with an empty ``NextRunTime``, if another row aborts each scan that would fill it."""
         waits = "nextruntime" in job.row.values and row.next_run is None
         for name, refused in self._refused if waits else ():
             why = why_never_computed(refused)
@@ -366,7 +368,7 @@ class ClassicParity:
     def _first_slot_in(
         self, schedule: Schedule | None, row: ClassicRow, start: datetime, end: datetime
     ) -> datetime | None:
-        """The first time in a period at which a job would run here."""
+        """Return the first time in a period at which the new schedule runs the job."""
         if row.kind in _FROM_START:
             return start
         if schedule is None:
@@ -390,7 +392,7 @@ def _counted_across(night: ClockChange) -> tuple[str, str]:
     return f"stands still in the repeated time: {night}", "goes on through both passes"
 
 
-# Rows of the ``cron`` shape: where both name the same minutes, only nights with a clock change can differ.
+# Rows of the ``cron`` shape. If both sides name the same minutes, only nights with a clock change can differ.
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,14 +415,14 @@ def cron_differences(
     end: datetime,
     length: timedelta = timedelta(0),
 ) -> list[Difference]:
-    """Where a row and its job part, one difference of each kind.
+    """Return the differences of a row and its job, one of each kind.
 
     Args:
         job: The job.
-        options: How the old server read its texts, and the zone it did so in.
-        start: From when; aware.
-        end: Until when; aware.
-        length: How long a run of the job usually takes.
+        options: The old server's cron dialect, polling and zone.
+        start: The beginning of the period; aware.
+        end: The end of the period; aware.
+        length: The usual duration of the job's runs.
     """
     assert job.spec.cron is not None
     new = CronSchedule.parse(job.spec.cron)
@@ -443,10 +445,13 @@ def _seconds(pair: _Pair) -> list[Difference]:
 
 
 def _either_day(pair: _Pair) -> Iterator[Difference]:
-    """Day and weekday both given: classic cron runs on either, Cronos on both. Which of them the old server was is not known for sure."""
+    """Yield the first run by day OR weekday, if the text gives both: classic cron runs on either, Cronos on both.
+
+    The old server's rule is not known for sure.
+    """
     try:
         either = read_as(pair.job.old.schedule_text, "vixie")
-    except CronError:  # written for another reader
+    except CronError:  # written for another dialect
         return
     if len(either.schedules) == 1:
         return
@@ -463,7 +468,7 @@ def _either_day(pair: _Pair) -> Iterator[Difference]:
 
 
 def _days(pair: _Pair) -> Iterator[Difference]:
-    """The first day that only one of them names, or on which they name other minutes."""
+    """Yield the first day that only one side names, or with different minutes."""
     times = {(h, m) for h in _numbers(pair.new.hour) for m in _numbers(pair.new.minute)}
     day = pair.start.astimezone(pair.options.zone).replace(hour=12)
     while day < pair.end:
@@ -482,7 +487,7 @@ def _numbers(bits: int) -> list[int]:
 def _nights(pair: _Pair) -> list[Difference]:
     zone = pair.options.zone
     nights = list(clock_changes(zone, pair.start, pair.end))
-    # A job that is due again before it has ended is so on every day: the history tells of that.
+    # A job that is due again before its end is so on every day; the history shows such a job.
     length = pair.length if pair.length < _closest(pair.old) else timedelta(0)
     result: list[OneSided] = []
     for night in nights:
@@ -500,7 +505,7 @@ def _nights(pair: _Pair) -> list[Difference]:
 
 
 def _closest(text: CronText) -> timedelta:
-    """The shortest time between two runs of a day on which the clock does not change."""
+    """Return the shortest time between two runs on a day without a clock change."""
     minutes = sorted(hour * 60 + minute for hour, minute in text.times)
     later = [*minutes[1:], minutes[0] + 24 * 60]
     return timedelta(
@@ -531,6 +536,6 @@ def _at_change(
 
 
 def _first_skipped(schedule: CronSchedule, night: ClockChange) -> datetime | None:
-    """The first matching time of the wall clock that a spring night leaves out."""
+    """Return the first matching wall time in the gap of a spring night."""
     skipped = schedule.between(night.at + night.before, night.at + night.after, UTC)
     return next(iter(skipped), None)

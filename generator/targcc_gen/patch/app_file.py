@@ -1,4 +1,4 @@
-"""An app's file: its bytes, its names, and positions in it."""
+"""Parse an app's file: its bytes, syntax tree, names and positions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from targcc_gen.errors import InputError
 
 
 class SourceError(InputError):
-    """Something about a source file; the message begins with its place."""
+    """A source file that cannot be read or edited; the message begins with the place in the file."""
 
     code = "source"
 
@@ -26,7 +26,7 @@ class SourceError(InputError):
 
 
 class RefusalError(SourceError):
-    """No line can put the scheduler into an app with certainty; the hint has the lines that a person can add."""
+    """An app that a patch cannot wire safely; the hint has the lines that a person can add."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Replacement:
 
 
 def insertion(before: int, *lines: str) -> Replacement:
-    """Put `lines` before line `before`; one past the end appends."""
+    """Insert `lines` before line `before`; the number after the last line appends."""
     return Replacement(before, before - 1, lines)
 
 
@@ -51,8 +51,8 @@ class Source:
     """A Python source file.
 
     Args:
-        name: How messages call the file.
-        data: Its bytes, as they are on disk.
+        name: The file's name in messages.
+        data: The bytes on disk.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Source:
 
     @cached_property
     def encoding(self) -> str:
-        """The codec that the byte order mark or the coding comment declares; `utf-8` when there is neither.
+        """The codec that the byte order mark or the coding comment declares; `utf-8` without either.
 
         Raises:
             SourceError: Python does not know the declared encoding, or mark and comment disagree.
@@ -93,10 +93,10 @@ class Source:
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
-        """The decoded lines with their ends, one for each of `byte_lines`.
+        """The decoded lines with their ends; each matches a line of `byte_lines`.
 
         Raises:
-            SourceError: The encoding has line ends that are not bytes of their own.
+            SourceError: The encoding has line ends that are not separate bytes.
         """
         lines = tuple(re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", self.text))
         if len(lines) != len(self.byte_lines):
@@ -108,11 +108,11 @@ class Source:
         """The file's syntax tree.
 
         Raises:
-            SourceError: The file is not valid Python; with the place and the line.
+            SourceError: The file is not valid Python; the message shows the place and the line.
         """
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SyntaxWarning)  # of the file's own odd literals
+                warnings.simplefilter("ignore", SyntaxWarning)  # about the app's own literals
                 return ast.parse(self.text)
         except SyntaxError as error:
             raise self.error(error.lineno or 1, error.offset or 1, error.msg) from error
@@ -120,21 +120,21 @@ class Source:
             raise SourceError(f"{self.name}: error: {error or type(error).__name__}") from error
 
     def error(self, line: int, column: int, message: str) -> SourceError:
-        """An error with its place and a frame that shows the line; line and column count from 1."""
+        """Build an error with the place and a frame that shows the line; line and column count from 1."""
         shown = self.lines[line - 1].rstrip() if line <= len(self.lines) else ""
         frame = f"\n  {line:>4} | {shown}\n       | {' ' * (column - 1)}^" if shown else ""
         return SourceError(f"{self.name}:{line}:{column}: error: {message}{frame}")
 
     def indent_of(self, line: int) -> str:
-        """The blanks before the first word of a line, without form feeds."""
+        """Return a line's indentation, without form feeds."""
         text = self.lines[line - 1]
         return text[: len(text) - len(text.lstrip(" \t\f"))].replace("\f", "")
 
     def edited(self, replacements: Iterable[Replacement]) -> bytes:
-        """The bytes after the replacements; all other lines stay byte for byte.
+        """Apply the replacements and return the new bytes; all other lines stay byte for byte.
 
-        A new line ends like the line before it. A file whose last line has no end keeps that: appending to it
-        ends the old last line, and removing the appended line takes that end away again.
+        A new line gets the line end of the line before. A file whose last line has no line end keeps that form: appending
+        ends the old last line, and removing the appended line removes that line end again.
         """
         lines = list(self.byte_lines)
         for change in sorted(replacements, key=lambda change: change.first, reverse=True):
@@ -165,14 +165,14 @@ def _end(line: bytes) -> bytes:
     return line[len(line.rstrip(b"\r\n")) :]
 
 
-# Questions about syntax trees.
+# Helpers for syntax trees.
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all nodes inside it, in the order of the source."""
+    """Yield a node and its descendants in the order of the source."""
     left = [node]
     while left:
         inner = left.pop()
@@ -181,9 +181,9 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def family(root: ast.AST) -> tuple[tuple[ast.AST, ...], dict[ast.AST, ast.AST]]:
-    """A node with all nodes inside it, in the order of the source, and the node around each.
+    """Return a node with its descendants in the order of the source, and a map from each descendant to its parent.
 
-    Whether a name is read or written (`ast.expr_context`) is no node here: Python has one for all names.
+    `ast.expr_context` (a name is read or written) is left out: Python shares one instance between all names.
     """
     nodes: list[ast.AST] = []
     parents: dict[ast.AST, ast.AST] = {}
@@ -204,7 +204,7 @@ def family(root: ast.AST) -> tuple[tuple[ast.AST, ...], dict[ast.AST, ast.AST]]:
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """Every plain name in a node; what stands after a dot or before a keyword's `=` is none."""
+    """Return the plain names in a node; attributes and the names of keyword arguments do not count."""
     return {name for inner in ast.walk(node) for name in _names(inner)}
 
 
@@ -217,12 +217,12 @@ def _names(node: ast.AST) -> Iterator[str]:
         yield node.asname or node.name.partition(".")[0]
     elif isinstance(node, ast.Global | ast.Nonlocal):
         yield from node.names
-    elif name := getattr(node, "name", None):  # of functions, classes, `except … as` and patterns
+    elif name := getattr(node, "name", None):  # functions, classes, `except … as` and patterns
         yield str(name)
 
 
 def dotted(node: ast.AST) -> str:
-    """`a.b.c` of a dotted name; empty for anything else."""
+    """Return a dotted name as text, `a.b.c`; empty for any other node."""
     parts = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -231,18 +231,18 @@ def dotted(node: ast.AST) -> str:
 
 
 def code_of(node: ast.AST) -> str:
-    """The source text of a node, in one line."""
+    """Return the source text of a node on one line."""
     return " ".join(ast.unparse(node).split())
 
 
 def targets_of(node: ast.Assign | ast.AnnAssign) -> list[str]:
-    """The plain names an assignment binds."""
+    """Return the plain names that an assignment binds."""
     targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def blocks_of(node: ast.AST) -> Iterator[list[ast.stmt]]:
-    """The lists of statements that a statement holds."""
+    """Yield each list of statements inside a statement."""
     for _, value in ast.iter_fields(node):
         if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
             yield value
@@ -254,11 +254,11 @@ _SCOPES = (ast.Module, ast.ClassDef, ast.Lambda, *FUNCTIONS)
 
 
 class Scopes:
-    """The bindings of each scope of a file.
+    """Resolve names by the bindings of each scope of a file.
 
     Args:
         nodes: Every node of the file.
-        parents: The node around each.
+        parents: The parent of each node.
     """
 
     def __init__(self, nodes: Sequence[ast.AST], parents: Mapping[ast.AST, ast.AST]) -> None:
@@ -279,16 +279,16 @@ class Scopes:
                 self._bindings.setdefault(scope, {}).setdefault(name, set()).add(full)
 
     def defined(self, node: ast.AST) -> str:
-        """The qualified name of a class or function of the file."""
+        """Return the qualified name of a class or function of the file."""
         return f"{self._prefix(self._around(node))}{getattr(node, 'name', '')}"
 
     def meanings(self, node: ast.AST, name: str) -> set[str]:
-        """What a dotted name may mean where `node` stands."""
+        """Return the qualified names that a dotted name may mean at `node`."""
         first, dot, rest = name.partition(".")
         scope, inner = self._around(node), True
         while True:
             bindings = self._bindings.get(scope, {}).get(first)
-            # What a class binds is not seen from inside its functions.
+            # A method does not see the names that its class binds.
             if bindings and (inner or not isinstance(scope, ast.ClassDef)):
                 return {f"{binding}{dot}{rest}" for binding in bindings}
             if scope is self._module:
@@ -296,7 +296,7 @@ class Scopes:
             scope, inner = self._around(scope), False
 
     def _around(self, node: ast.AST) -> ast.AST:
-        """The scope a node is in; what stands in a function's or class's head is in the one outside."""
+        """Return the scope of a node; decorators, bases and annotations belong to the outer scope."""
         while (parent := self._parents.get(node)) is not None:
             inside = isinstance(parent, _SCOPES) and (
                 isinstance(parent, ast.Module | ast.Lambda)
@@ -316,7 +316,7 @@ class Scopes:
         return f"{self._prefix(self._around(scope))}{name}.{local}"
 
     def _bound(self, node: ast.AST) -> Iterator[tuple[str, str]]:
-        """The names a node binds, each with what an import says it means; empty for what is defined here."""
+        """Yield each name that a node binds, with the imported qualified name; empty for a local definition."""
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id, ""
         elif isinstance(node, ast.arg):
@@ -334,13 +334,13 @@ class Scopes:
                 yield alias.asname or alias.name, f"{module}{dot}{alias.name}"
 
 
-# The file, its names and its positions.
+# An app's file with resolved names and positions.
 
 FASTAPI = frozenset({"fastapi.FastAPI", "fastapi.applications.FastAPI"})
 
 
 class AppFile:
-    """A source file with what its names mean and where its nodes are; positions are lines of the file.
+    """A parsed source file: resolve names, locate nodes and statements.
 
     Args:
         source: The file.
@@ -365,11 +365,11 @@ class AppFile:
         self.classes = self._fastapi_classes(FASTAPI | subclasses)
 
     def makes_app(self, call: ast.Call) -> bool:
-        """Whether the call is of FastAPI, or of a subclass that this file defines or that was followed to another."""
+        """Whether a call makes a FastAPI app: FastAPI, a subclass in this file, or a subclass given to the constructor."""
         return bool(self.qualified_names(call.func) & self.classes)
 
     def qualified_names(self, node: ast.AST) -> set[str]:
-        """What a name or a dotted name may mean, imports resolved: `{"fastapi.FastAPI"}`."""
+        """Return the qualified names that a name or dotted name may mean, imports resolved: `{"fastapi.FastAPI"}`."""
         name = dotted(node)
         if not name:
             return set()
@@ -379,63 +379,63 @@ class AppFile:
         return meanings
 
     def exported(self, name: str) -> set[str]:
-        """What a dotted name means at the file's own level."""
+        """Return the qualified names that a dotted name may mean at module level."""
         return self._scopes.meanings(self.module, name)
 
     def line_of(self, node: ast.AST) -> int:
-        """The first line of a node, decorators included."""
+        """Return the first line of a node, decorators included."""
         decorators = getattr(node, "decorator_list", ())
         return min(_line(part) for part in (node, *decorators))
 
     def last_line_of(self, node: ast.AST) -> int:
-        """The last line of a node."""
+        """Return the last line of a node."""
         return getattr(node, "end_lineno", None) or _line(node)
 
     def column_of(self, node: ast.AST) -> int:
-        """The column of a node's first character, from 1."""
+        """Return the column of a node's first character, from 1."""
         return self.start(node)[1] + 1
 
     def start(self, node: ast.AST) -> tuple[int, int]:
-        """Line (from 1) and column (from 0) of a node's first character."""
+        """Return line (from 1) and column (from 0) of a node's first character."""
         return self._place(_line(node), getattr(node, "col_offset", 0))
 
     def end(self, node: ast.AST) -> tuple[int, int]:
-        """Line (from 1) and column (from 0) after a node's last character."""
+        """Return line (from 1) and column (from 0) after a node's last character."""
         return self._place(self.last_line_of(node), getattr(node, "end_col_offset", None) or 0)
 
     def _place(self, line: int, column: int) -> tuple[int, int]:
-        """The parser counts bytes of UTF-8, an editor counts characters."""
+        """Convert the parser's column, in bytes of UTF-8, to characters."""
         text = self.source.lines[line - 1] if line <= len(self.source.lines) else ""
         return line, len(text.encode()[:column].decode(errors="replace"))
 
     def error(self, node: ast.AST, message: str) -> SourceError:
-        """An error at a node's place."""
+        """Build an error at a node's place."""
         return self.source.error(self.line_of(node), self.column_of(node), message)
 
     def ancestors(self, node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
-        """Each node around `node` from the inside out, with the child that leads to `node`."""
+        """Yield each ancestor of `node`, innermost first, with the child that leads to `node`."""
         while node in self.parents:
             parent = self.parents[node]
             yield parent, node
             node = parent
 
     def statement_of(self, node: ast.AST) -> ast.stmt:
-        """The innermost statement that holds a node."""
+        """Return the innermost statement that holds a node."""
         while not isinstance(node, ast.stmt):
             node = self.parents[node]
         return node
 
     def block_of(self, statement: ast.stmt) -> list[ast.stmt]:
-        """The statements that a statement stands among."""
+        """Return the block that a statement belongs to."""
         return self._blocks[statement]
 
     def is_inline(self, statement: ast.stmt) -> bool:
-        """Whether a statement stands on the line of the block around it: `if x: app = FastAPI()`."""
+        """Whether a statement shares the line of its compound statement: `if x: app = FastAPI()`."""
         line, column = self.start(self.block_of(statement)[0])
         return bool(self.source.lines[line - 1][:column].strip(" \t\f"))
 
     def line_mates(self, statement: ast.stmt) -> list[ast.stmt]:
-        """The statements of one logical line, between its semicolons."""
+        """Return the statements that share a logical line with a statement, separated by semicolons."""
         block = self.block_of(statement)
         first = last = next(i for i, other in enumerate(block) if other is statement)
         while first and block[first - 1].end_lineno == block[first].lineno:
@@ -450,7 +450,7 @@ class AppFile:
                 yield node.module if node.module and not node.level else "."
 
     def _fastapi_classes(self, bases: frozenset[str]) -> frozenset[str]:
-        """FastAPI and the classes of this file that inherit from it, also through one another."""
+        """Return `bases` and the file's classes that inherit from a base, directly or not."""
         definitions = [node for node in self.nodes if isinstance(node, ast.ClassDef)]
         known = set(bases)
         while True:
@@ -473,7 +473,7 @@ class AppFile:
         )
 
     def scope_of(self, node: ast.AST) -> tuple[str, ...]:
-        """The functions and classes around a node, outermost first."""
+        """Return the names of the functions and classes around a node, outermost first."""
         names = [
             parent.name
             for parent, child in self.ancestors(node)

@@ -1,4 +1,4 @@
-"""Find FastAPI apps in a file and in a project, and say why a line cannot follow one."""
+"""Find the FastAPI apps of a file and of a project, and say why an app cannot be wired."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from targcc_gen.patch.app_file import (
 # Apps in a file.
 
 Branch = tuple[ast.AST, str]
-"""A compound statement and which of its parts: of two branches of one statement only one runs."""
+"""A compound statement and one of its branches; only one branch of a statement runs."""
 
 _SERVERS = ("run", "serve", "Config")
 _SHOWN = 60  # characters of code that fit in a message
@@ -33,22 +33,22 @@ _SHOWN = 60  # characters of code that fit in a message
 
 @dataclass(frozen=True)
 class Construction:
-    """One place where a FastAPI app is made.
+    """A call that makes a FastAPI app.
 
     Args:
-        target: The name it is bound to, `app` or `self.app`; empty when it is bound to none.
-        scope: The functions and classes around it, outermost first: `("create_app",)`; `()` at module level.
-        line: The first line of its statement, from 1.
-        last_line: The last line of its statement.
-        column: Of the call, from 1.
-        problem: Why no line can follow it, or `None`.
-        branches: The compound statements around it inside its scope, outermost first.
-        handed_out: Whether the function around it returns the app, keeps it or serves it.
-        is_returned: Whether it is returned as it is made: `return FastAPI()`.
-        follow: The line to follow and the line whose indentation to take: its own, or those of the `if` whose other branch
-            gets the app from elsewhere.
-        bound: The name that its statement binds, to the app or to what wraps it.
-        mounted: The line where it is mounted in another app as it is made: `app.mount("/", FastAPI())`.
+        target: The name that holds the app, `app` or `self.app`; empty without a name.
+        scope: The functions and classes around the call, outermost first: `("create_app",)`; `()` at module level.
+        line: The first line of the statement, from 1.
+        last_line: The last line of the statement.
+        column: The column of the call, from 1.
+        problem: Why no line can follow the statement, or `None`.
+        branches: The compound statements around the call inside its scope, outermost first.
+        handed_out: Whether the function returns, keeps or serves the app.
+        is_returned: Whether the call is the return value: `return FastAPI()`.
+        follow: The line to insert after, and the line whose indentation to take. Both are the statement's own, unless
+            another branch binds the app from elsewhere: then both are the compound statement's.
+        bound: The name that the statement binds to the app or to its wrapper.
+        mounted: The line of a call that mounts the new app directly: `app.mount("/", FastAPI())`.
     """
 
     target: str
@@ -67,15 +67,15 @@ class Construction:
 
 @dataclass(frozen=True)
 class App:
-    """A name that holds a FastAPI app: made in one place, in each branch of an `if` or `try`, or again under a condition.
+    """A name that holds a FastAPI app, with every call that makes the app: several branches may each have a call.
 
     Args:
-        target: The name inside its scope: `app`, `self.app`.
-        scope: The functions and classes around it.
-        places: Where it is made.
-        problem: Why it cannot be wired, or `None`.
-        aliases: The module-level names that a call of its factory is bound to.
-        mounted: Whether it is mounted in another app.
+        target: The name inside the scope: `app`, `self.app`.
+        scope: The functions and classes around the app.
+        places: The calls that make the app.
+        problem: Why the app cannot be wired, or `None`.
+        aliases: The module-level names that hold the factory's result.
+        mounted: Whether another app mounts this app.
     """
 
     target: str
@@ -87,16 +87,16 @@ class App:
 
     @property
     def label(self) -> str:
-        """What a person calls it: `app`, or its factory, `create_app`."""
+        """The app's name in messages: the factory, `create_app`, or the target, `app`."""
         return ".".join(self.scope) or self.target or "FastAPI()"
 
     @property
     def line(self) -> int:
-        """The line of its first place."""
+        """The line of the first call that makes the app."""
         return self.places[0].line
 
     def answers_to(self, name: str) -> bool:
-        """Whether `--app` may mean it: its own name, its factory's, both, or what the factory's result is bound to."""
+        """Whether `--app` may mean this app: by target, by factory, by both, or by an alias."""
         return name in {
             self.target,
             ".".join(self.scope),
@@ -106,17 +106,17 @@ class App:
 
 
 def apps_of(file: AppFile) -> tuple[App, ...]:
-    """Every app a file makes, in the order of their lines."""
+    """Return the apps that a file makes, in line order."""
     return _Apps(file).all()
 
 
 def outer_apps(apps: Sequence[App]) -> tuple[App, ...]:
-    """The apps that no other app mounts; all of them where each is mounted."""
+    """Return the apps that no other app mounts; all apps if each is mounted."""
     return tuple(app for app in apps if not app.mounted) or tuple(apps)
 
 
 class _Apps:
-    """Looks for the apps of one file."""
+    """Finds the apps of one file."""
 
     def __init__(self, file: AppFile) -> None:
         self._file = file
@@ -156,7 +156,7 @@ class _Apps:
         return App(target, scope, joined, problem, aliases, mounted is not None)
 
     def _joined(self, place: Construction) -> Construction:
-        """The place, followed behind its `if` when another branch binds the name to an app from elsewhere."""
+        """Return the construction; `follow` moves below the `if` when another branch binds the name to a foreign app."""
         parts = dict(place.branches)
         for node in self._file.nodes:
             if not self._binds_elsewhere(node, place):
@@ -168,7 +168,7 @@ class _Apps:
         return place
 
     def _binds_elsewhere(self, node: ast.AST, place: Construction) -> bool:
-        """Whether a node binds the place's name to something that is not made here."""
+        """Whether a node binds the construction's name to a value that is not an app made in this file."""
         if isinstance(node, ast.Assign | ast.AnnAssign):
             value = node.value
             if value is None or isinstance(value, ast.Constant):
@@ -184,7 +184,7 @@ class _Apps:
         return place.target in bound and self._file.scope_of(node) == place.scope
 
     def _results_of(self, scope: tuple[str, ...]) -> Iterator[str]:
-        """The module-level names bound to a call of the factory: `app` in `app = create_app()`."""
+        """Yield the module-level names that hold the factory's result: `app` in `app = create_app()`."""
         for node in self._file.nodes:
             if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(
                 node.value, ast.Call
@@ -198,24 +198,26 @@ class _Apps:
                 yield from targets_of(node)
 
     def _mounting(self, target: str, scope: tuple[str, ...]) -> int | None:
-        """The line where the app is mounted in another one, if it is: itself, or in what wraps it."""
+        """Return the line where another app mounts the app, or a wrapper around the app; `None` if not mounted."""
         made = {f"{'.'.join(scope)}()", *self._results_of(scope)}
         for node in self._file.nodes:
             if not isinstance(node, ast.Call) or not _mounts(node):
                 continue
-            if target and dotted(node.func).rpartition(".")[0] == target:  # it is the outer one
+            if (
+                target and dotted(node.func).rpartition(".")[0] == target
+            ):  # the app mounts another app
                 continue
             values = {code_of(value) for value in _handed_over(node)}
             place = self._file.scope_of(node)
             if scope and place[: len(scope) - 1] == scope[:-1]:
-                made.add(f"{scope[-1]}()")  # beside the factory its own name is enough
+                made.add(f"{scope[-1]}()")  # in the same scope the factory's bare name is enough
             inside = place[: len(scope)] == scope
             if values & made or (inside and target in values):
                 return self._file.line_of(node)
         return None
 
     def _mounted_as_made(self, call: ast.Call) -> int | None:
-        """The line of the call that mounts what is made inside it: `app.mount("/", FastAPI())`."""
+        """Return the line of the call that mounts the new app directly: `app.mount("/", FastAPI())`."""
         for parent, child in self._file.ancestors(call):
             if isinstance(parent, ast.stmt | ast.Lambda):
                 return None
@@ -284,14 +286,14 @@ class _Apps:
 
 
 def _mounts(call: ast.Call) -> bool:
-    """Whether a call puts an app into another one, below a path or for a host."""
+    """Whether a call mounts an app in another app, below a path or for a host."""
     return dotted(call.func).endswith((".mount", ".host")) or (
         dotted(call.func).rpartition(".")[2] in {"Mount", "Host"}
     )
 
 
 def _handed_over(call: ast.Call) -> Iterator[ast.expr]:
-    """The arguments of a call, and those of the calls among them: of `GZipMiddleware(api)` also `api`."""
+    """Yield the arguments of a call, and of nested calls: `GZipMiddleware(api)` and `api`."""
     for value in (*call.args, *(keyword.value for keyword in call.keywords)):
         yield value
         if isinstance(value, ast.Call):
@@ -299,7 +301,7 @@ def _handed_over(call: ast.Call) -> Iterator[ast.expr]:
 
 
 def _hands_out(node: ast.AST, target: str) -> bool:
-    """Whether a node returns the app, declares it global, keeps it in an attribute or gives it to a server."""
+    """Whether a node returns the app, declares its name global, stores it in an attribute or passes it to a server."""
     if isinstance(node, ast.Return | ast.Yield):
         return node.value is not None and target in names_in(node.value)
     if isinstance(node, ast.Global):
@@ -314,7 +316,7 @@ def _hands_out(node: ast.AST, target: str) -> bool:
 
 
 def _binding(parent: ast.AST, call: ast.Call) -> tuple[str, str | None]:
-    """The name an app is bound to, and why none that a line could use."""
+    """Return the name that holds an app, and the reason when no later line can use a name."""
     if isinstance(parent, ast.Assign | ast.AnnAssign) and parent.value is call:
         names = targets_of(parent) or [dotted(target) for target in _targets(parent)]
         if names and names[0]:
@@ -330,7 +332,7 @@ def _binding(parent: ast.AST, call: ast.Call) -> tuple[str, str | None]:
 
 
 def _bound(statement: ast.stmt) -> str:
-    """The first plain name that a statement assigns."""
+    """Return the first plain name that a statement assigns; empty for none."""
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         return next(iter(targets_of(statement)), "")
     walruses = (inner for inner in ast.walk(statement) if isinstance(inner, ast.NamedExpr))
@@ -347,13 +349,13 @@ def _short(node: ast.AST) -> str:
 
 
 def _routes_first(call: ast.Call) -> str | None:
-    """Routes handed to the constructor stand before every included router."""
+    """Return the problem of an app made with `routes=`: the constructor's routes match before every included router."""
     if any(keyword.arg == "routes" for keyword in call.keywords):
         return "it is made with routes=, which come before every router: a catch-all there would hide the jobs"
     return None
 
 
-# Files of a project that make an app.
+# Find the file of a project that makes an app.
 
 _SKIPPED = frozenset(
     {
@@ -373,7 +375,7 @@ _SKIPPED = frozenset(
 )
 LARGEST = 2_000_000
 MANAGED = b"Managed by targcc-gen:"
-_HEAD = 400  # the mark is in the first or second line
+_HEAD = 400  # bytes searched for the mark, which is in the first or second line
 
 
 class NoAppError(InputError):
@@ -381,14 +383,14 @@ class NoAppError(InputError):
 
 
 def find_file(root: Path, module: str | None = None) -> Path:
-    """The one file of the project that makes a FastAPI app; tests, examples and environments do not count.
+    """Return the only file of the project that makes a FastAPI app; tests, examples and environments do not count.
 
     Args:
         root: The project's folder.
-        module: The module that `--app module:name` names: then it is that module's file.
+        module: The module of `--app module:name`; if given, return that module's file.
 
     Raises:
-        InputError: There is none, there are several, or the only one is not valid Python.
+        InputError: No file makes an app, several files do, or the only candidate is not valid Python.
     """
     if module:
         return file_of_module(root, module)
@@ -421,10 +423,10 @@ def _listed(root: Path, paths: Sequence[Path]) -> str:
 
 
 def file_of_module(root: Path, module: str) -> Path:
-    """The file of a module that `--app module:name` names.
+    """Return the file of a module that `--app module:name` names.
 
     Raises:
-        InputError: There is none, or there are several.
+        InputError: The module has no file, or several files match.
     """
     relative = Path(*module.split("."))
     places = [
@@ -443,7 +445,7 @@ def file_of_module(root: Path, module: str) -> Path:
 
 
 def python_files(root: Path) -> Iterator[Path]:
-    """Python files below `root`; no hidden folders, no environments, no other project."""
+    """Yield the Python files below `root`; skip hidden folders, environments, tests, examples and builds."""
     for folder, folders, names in os.walk(root):
         here = Path(folder)
         folders[:] = [
@@ -462,7 +464,7 @@ def _makes_app(root: Path, path: Path) -> bool:
     """Whether a file makes an app.
 
     Raises:
-        SourceError: It looks like it, but it is not valid Python.
+        SourceError: The file mentions FastAPI and is not valid Python.
     """
     try:
         data = path.read_bytes() if path.stat().st_size <= LARGEST else b""

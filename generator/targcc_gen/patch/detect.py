@@ -1,4 +1,4 @@
-"""Detect the file and the app of a command, other frameworks' applications, and lines that a patch added."""
+"""Detect the file and app to patch, applications of other frameworks, and the lines of an earlier patch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from targcc_gen.patch.server_settings import Entry
 from targcc_gen.patch.wiring import WRAPPER, ByHand, Wiring, includes
 from targcc_gen.sync import Lock, Owner
 
-# Applications of other frameworks, and how to use the scheduler with each.
+# Applications of other frameworks, and the help for each.
 
 _MAKERS = {
     "starlette.applications.Starlette": "Starlette",
@@ -55,10 +55,10 @@ class Host:
     """An application of another framework.
 
     Args:
-        framework: Its name.
-        name: The name it is bound to; that of its factory's result is not looked for.
-        line: The line.
-        is_top: Whether it is made at the file's own level.
+        framework: The framework's name.
+        name: The name that holds the application; a factory's result is not followed.
+        line: The line of the assignment.
+        is_top: Whether the assignment is at module level.
     """
 
     framework: str
@@ -68,12 +68,12 @@ class Host:
 
     @property
     def speaks_wsgi(self) -> bool:
-        """Whether nothing in it can run with its server: WSGI has no lifespan."""
+        """Whether the application is WSGI, which has no lifespan to run a scheduler in."""
         return self.framework in _WSGI
 
 
 def host_in(file: AppFile) -> Host | None:
-    """The application that a file makes with another framework; one that speaks ASGI first."""
+    """Return the file's application of another framework, ASGI before WSGI; `None` without one."""
     result = []
     for node in file.nodes:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
@@ -91,7 +91,7 @@ def host_in(file: AppFile) -> Host | None:
 
 
 def find_host(root: Path) -> Path | None:
-    """The file of a project without FastAPI that makes an application; one that speaks ASGI first."""
+    """Return the file of a project that makes an application of another framework, ASGI before WSGI."""
     result = []
     for path in sorted(python_files(root)):
         try:
@@ -110,7 +110,7 @@ def find_host(root: Path) -> Path | None:
 
 
 def refusal_of(file: AppFile, host: Host, lines: ByHand, program: str) -> RefusalError:
-    """What to do with an application of another framework."""
+    """Build the refusal for an application of another framework, with the lines to add or the commands to run."""
     name = host.name or "app"
     message = f"{file.source.name}:{host.line}: error: {name} is a {host.framework} application, not FastAPI"
     if not host.speaks_wsgi:
@@ -128,21 +128,21 @@ def refusal_of(file: AppFile, host: Host, lines: ByHand, program: str) -> Refusa
     )
 
 
-# The file and the app, and the object that the project's server loads.
+# The target: file, app, and the object that the project's server loads.
 
 
 @dataclass(frozen=True)
 class Target:
-    """The file that a command is about.
+    """The file that a command patches.
 
     Args:
         root: The project's folder, absolute.
         path: The file, absolute.
-        file: What it says.
-        layout: How it is imported.
-        app: The app in it, if following a name has led to it.
-        entry: What the server loads, if the project says so and it leads here.
-        follower: What has been read of the project.
+        file: The parsed file.
+        layout: How Python imports the file.
+        app: The app, if a followed name led to the app; else `None`.
+        entry: The object that the server loads, if the project's settings lead to this file.
+        follower: The resolver, with the project's files read so far.
     """
 
     root: Path
@@ -155,18 +155,18 @@ class Target:
 
     @property
     def relative(self) -> str:
-        """The file below the project's folder, with `/`."""
+        """The file's path below the project's folder, with `/`."""
         return self.path.relative_to(self.root).as_posix()
 
 
 @dataclass(frozen=True)
 class _Named:
-    """What was named on the command line.
+    """The arguments of the command line.
 
     Args:
         file: The file.
-        module: The module of `--app`; empty when it names none.
-        name: The name of `--app`.
+        module: The module of `--app`; empty without a module.
+        name: The name of `--app`; empty without `--app`.
     """
 
     file: Path | None
@@ -175,15 +175,17 @@ class _Named:
 
 
 def find_target(project: Path | None, file: Path | None, app: str | None) -> Target:
-    """The file that makes the app: followed from the one named, from what the server loads, or the only one there is.
+    """Find the file that makes the app.
+
+    A given file or module is followed first, then the object that the server loads, then the only file with an app.
 
     Args:
-        project: The project's folder; found from the file, or the current folder, when not named.
-        file: The file; searched for when not named.
+        project: The project's folder; if `None`, searched upwards from the file or the current folder.
+        file: The file; if `None`, searched for.
         app: `name` or `module:name`.
 
     Raises:
-        InputError: There is no such file, there are several, or it is no Python that can be read.
+        InputError: No file makes the app, several files do, or the file cannot be read as Python.
     """
     module, _, name = app.rpartition(":") if app else ("", "", "")
     named = _Named(file.parent.resolve() / file.name if file else None, module, name)
@@ -194,7 +196,7 @@ def find_target(project: Path | None, file: Path | None, app: str | None) -> Tar
 
 
 class _Finder:
-    """Looks for the app of one project."""
+    """Finds the app of one project."""
 
     def __init__(self, root: Path, named: _Named) -> None:
         self._root = root
@@ -225,7 +227,7 @@ class _Finder:
             return self._from_file(other)
 
     def _through_modules(self) -> Path | None:
-        """The one file that makes an app of a class which another file of the project has."""
+        """Return the only file that makes an app of a FastAPI subclass from another file; `None` for none or several."""
         result = []
         for path in sorted(python_files(self._root)):
             with contextlib.suppress(InputError):
@@ -233,7 +235,7 @@ class _Finder:
         return result[0] if len(result) == 1 else None
 
     def _served(self) -> list[tuple[Entry, Origin]]:
-        """What servers load, and where that is made: the first that says so of each app."""
+        """Return each app that a server loads, with the first entry that leads to the app."""
         result: dict[tuple[Path, int], tuple[Entry, Origin]] = {}
         for entry in self._follower.entries:
             origin = self._follower.origin(entry)
@@ -244,7 +246,7 @@ class _Finder:
         return [*result.values()]
 
     def _from_file(self, path: Path) -> Target:
-        """The file itself when it makes an app, else the one that its app comes from."""
+        """Return a target for the file, or for the file that its imported app comes from."""
         _check(path)
         shown = path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else ""
         if not shown:
@@ -265,14 +267,14 @@ class _Finder:
         return Target(self._root, path, parsed, layout, follower=self._follower)
 
     def _module_of(self, path: Path) -> str | None:
-        """The module of a file that a server loads, as the server names it."""
+        """Return the module name that a server loads the file by; `None` when no server does."""
         for entry in self._follower.entries:
             if entry.module and self._follower.file_of(entry) == path:
                 return entry.module
         return None
 
     def _followed(self, path: Path, file: AppFile, origin: Origin) -> Entry | None:
-        """What a server loads when it loads the file that the app is imported into."""
+        """Return the entry of a server that loads the file which imports the app; without a server, the file's own name."""
         for entry in self._follower.entries:
             if self._follower.file_of(entry) == path:
                 return entry
@@ -289,7 +291,7 @@ class _Finder:
         )
 
     def _layout(self, origin: Origin, entry: Entry | None) -> Layout:
-        """How the origin is imported: from where the server's module is."""
+        """Return how the origin is imported, relative to the folder that the server imports from."""
         start = self._follower.file_of(entry) if entry and entry.module else None
         if start is not None and entry is not None:
             parts = len(entry.module.split(".")) + (start.name == "__init__.py")
@@ -306,7 +308,7 @@ def _answers(origin: Origin, entry: Entry, name: str) -> bool:
 
 
 def entry_of(target: Target, app: App) -> Entry | str:
-    """What the project's server loads to get the app, or why nothing can be loaded."""
+    """Return the entry that a server loads to get the app, or the reason when no entry can be loaded."""
     follower = target.follower or Resolver(target.root)
     if target.entry is not None:
         return target.entry
@@ -319,7 +321,11 @@ def entry_of(target: Target, app: App) -> Entry | str:
 
 
 def entry_by_name(target: Target, app: str | None) -> Entry:
-    """What a server loads, by its name alone: for lines that somebody has added by hand."""
+    """Return the entry that a server loads, by name alone; for lines added by hand.
+
+    Raises:
+        InputError: No name leads to an entry.
+    """
     module, _, name = app.rpartition(":") if app else ("", "", "")
     if name:
         return Entry(module or target.layout.module, name, "--app")
@@ -346,7 +352,7 @@ def entry_by_name(target: Target, app: str | None) -> Entry:
 
 
 def _known_file(root: Path) -> Path | None:
-    """The file that was patched before."""
+    """Return the Python file of an earlier patch, from the lock; `None` for none or several."""
     known = [
         path
         for path, entry in Lock.load(root).entries.items()
@@ -366,16 +372,16 @@ def _check(path: Path) -> None:
         raise InputError(f"{path}: No such file or directory")
 
 
-# The file that has the scheduler's lines: that of the app, or that of the server.
+# The file with the scheduler's lines: the app's file or the server's file.
 
 
 def detect_lines(target: Target, module: str, prefix: str = "") -> tuple[Target, Wiring]:
-    """The file that has the lines, or else is to get them, and how it imports them.
+    """Return the target with the scheduler's lines, or the target to add the lines to, and its wiring.
 
     Args:
         target: The file that makes the app.
         module: The scheduler's package: `acme.scheduler`.
-        prefix: Where the scheduler is to be; empty for what its settings say.
+        prefix: The prefix asked for; empty for the prefix of the settings.
     """
     wiring = Wiring(module, target.layout.package, prefix)
     entry, follower = target.entry, target.follower
@@ -393,5 +399,5 @@ def detect_lines(target: Target, module: str, prefix: str = "") -> tuple[Target,
 
 
 def package_of(entry: Entry, path: Path) -> str:
-    """The package of the file that a server loads."""
+    """Return the package of the file that a server loads."""
     return entry.module if path.name == "__init__.py" else entry.module.rpartition(".")[0]

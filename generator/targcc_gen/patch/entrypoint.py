@@ -1,4 +1,4 @@
-"""Follow the object that a server loads to the file and line where its FastAPI app is made."""
+"""Follow the object that a server loads to the file and line that make the FastAPI app."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _DEFAULT_NAMES = ("app", "application", "api")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an app is made.
+    """The file that makes an app.
 
     Args:
-        path: The file.
-        file: What it says.
-        app: The app in it.
+        path: The file's path.
+        file: The parsed file.
+        app: The app.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class Origin:
 
 
 class Resolver:
-    """Follows names through the files of one project; each file is read once.
+    """Follows names through the files of one project and caches the parsed files.
 
     Args:
         root: The project's folder.
@@ -49,18 +49,18 @@ class Resolver:
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """Everything that the project's files say a server loads, the surest first."""
+        """The entries of the project's server settings, the most certain first."""
         return tuple(map(self.settled, read_entries(self._root)))
 
     def origin(self, entry: Entry) -> Origin | None:
-        """Where the app that a server loads is made; `None` when it cannot be followed."""
+        """Return the origin of the app that a server loads; `None` when the name cannot be followed."""
         path = self.file_of(entry)
         if path is None:
             return None
         names = [entry.name] if entry.name else list(_DEFAULT_NAMES)
         for app in (
             self._in(path) if entry.script else ()
-        ):  # it may be served by the function that makes it
+        ):  # a script's function may make the app and serve it
             if app.target == entry.name:
                 return Origin(path, self.file(path), app)
         for name in names:
@@ -69,7 +69,7 @@ class Resolver:
         return None
 
     def settled(self, entry: Entry) -> Entry:
-        """The entry with the name that `fastapi run` takes when it is told none."""
+        """Return the entry with the default name of `fastapi run` filled in, if the entry has no name."""
         path = None if entry.name or entry.script else self.file_of(entry)
         if path is None:
             return entry
@@ -79,7 +79,7 @@ class Resolver:
         return replace(entry, name=next(iter([*usual, *made]), ""))
 
     def file_of(self, entry: Entry) -> Path | None:
-        """The file that a server loads."""
+        """Return the file that a server loads; `None` when the file does not exist."""
         if entry.script:
             path = self._root / entry.script
             return path if path.is_file() else None
@@ -87,7 +87,10 @@ class Resolver:
         return self.module(entry.module, near)
 
     def module(self, name: str, near: Path | None = None) -> Path | None:
-        """The file of a module: below `near` or a folder around it, the project's folder, its `src`, or one of its folders."""
+        """Return the file of a module; `None` when no folder has the module.
+
+        Search `near` and its parents, the project's folder, `src`, then the project's other folders if only one matches.
+        """
         bases = [] if near is None else [near, *near.parents]
         bases = [base for base in bases if base == self._root or self._root in base.parents]
         bases += [self._root, self._root / "src"]
@@ -103,10 +106,10 @@ class Resolver:
         return paths[0] if len(paths) == 1 else None
 
     def file(self, path: Path) -> AppFile:
-        """A file, read with the subclasses of FastAPI that it imports from other files of the project.
+        """Parse a file, with the FastAPI subclasses that the file imports from other files of the project.
 
         Raises:
-            InputError: It cannot be read, or it is not valid Python.
+            InputError: The file cannot be read, or is not valid Python.
         """
         if path not in self._files:
             try:
@@ -134,11 +137,11 @@ class Resolver:
             try:
                 if self.file(other).exported(inner) & self.file(other).classes:
                     yield name
-            except InputError:  # it is not ours to judge here
+            except InputError:  # another file's errors are not reported here
                 continue
 
     def located(self, path: Path, name: str) -> tuple[Path | None, str]:
-        """The file and the name in it that a qualified name of `path` means."""
+        """Return the file that defines a qualified name used in `path`, and the name in that file."""
         dots = len(name) - len(name.lstrip("."))
         parts = name[dots:].split(".")
         near = path.parents[dots - 1] if dots else path.parent
@@ -157,7 +160,7 @@ class Resolver:
         return self._apps[path]
 
     def _name(self, path: Path, name: str, scope: tuple[str, ...], depth: int) -> Iterator[Origin]:
-        """Every app that a name of a file may lead to, the last binding first."""
+        """Yield the origins that a name of a file may lead to, the last binding first."""
         if depth > _DEEPEST:
             return
         try:
@@ -177,7 +180,7 @@ class Resolver:
             yield from self._name(path, name, (), depth + 1)
 
     def _bound(self, path: Path, name: str, scope: tuple[str, ...], depth: int) -> Iterator[Origin]:
-        """What the file itself binds a name to: a value, or a function."""
+        """Yield the origins of a name's values and functions in the file itself."""
         file = self.file(path)
         head, _, attribute = name.partition(".")
         for value in reversed([*_values(file, head, scope)]):
@@ -187,7 +190,7 @@ class Resolver:
                 yield from self._function(path, node, depth)
 
     def _function(self, path: Path, function: Function, depth: int) -> Iterator[Origin]:
-        """What a factory returns, when it makes none itself."""
+        """Yield the origins of a factory's return values."""
         file = self.file(path)
         scope = (*file.scope_of(function), function.name)
         for node in walk(function):
@@ -213,7 +216,7 @@ class Resolver:
     def _named(
         self, path: Path, function: ast.expr, depth: int, attribute: str
     ) -> Iterator[Origin]:
-        """What calling a function or a class gives."""
+        """Yield the origins of a call's result, or of `attribute` of the result."""
         if depth > _DEEPEST:
             return
         for name in sorted(self.file(path).qualified_names(function)):
@@ -231,7 +234,7 @@ def _called(node: ast.AST) -> Iterator[ast.expr]:
 
 
 def _values(file: AppFile, name: str, scope: tuple[str, ...]) -> Iterator[ast.expr]:
-    """Everything that a scope assigns to a name."""
+    """Yield the expressions that a scope assigns to a name."""
     for node in file.nodes:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -247,20 +250,20 @@ def _module_file(base: Path, name: str) -> Path | None:
     return None
 
 
-# The name that a server would load to get an app: mounted, wrapped, called, or its own.
+# The name that a server loads to get an app: outer app, wrapper, factory, or own name.
 
 USUAL_NAMES = ("app", "application", "api")
 
 
 @dataclass(frozen=True)
 class Made:
-    """An app where it is made.
+    """An app with its file and project.
 
     Args:
         root: The project's folder.
-        path: The file.
-        file: What it says.
-        module: Its module.
+        path: The file's path.
+        file: The parsed file.
+        module: The file's module.
         app: The app.
     """
 
@@ -272,17 +275,17 @@ class Made:
 
     @property
     def name(self) -> str:
-        """Its name at the file's own level, of the app or of what makes it."""
+        """The module-level name of the app, or of the factory or class that makes the app."""
         return self.app.scope[0] if self.app.scope else self.app.target or self.app.places[0].bound
 
     @property
     def attribute(self) -> str:
-        """What leads from an object of a class to the app: `app` in `self.app`."""
+        """The attribute of an object that holds the app: `app` in `self.app`; empty without an object."""
         return self.app.target.removeprefix("self.") if "." in self.app.target else ""
 
 
 def loaded_entry(made: Made, follower: Resolver) -> Entry | None:
-    """What a server loads to get the app, by the project's own code; `None` when nothing makes it without arguments."""
+    """Return the entry that gets the app by the project's own code; `None` when every way needs arguments."""
     entries = [*_elsewhere(made, follower)]
     outer = next((entry for mounts, entry in entries if mounts), None)
     if outer is not None:
@@ -296,7 +299,7 @@ def loaded_entry(made: Made, follower: Resolver) -> Entry | None:
 
 
 def unloadable_reason(made: Made) -> str:
-    """Why nothing can load the app: what its factory asks for."""
+    """Return why no server can load the app, such as the factory's required arguments."""
     for node in made.file.nodes:
         if isinstance(node, FUNCTIONS) and node.name == made.name and not made.file.scope_of(node):
             required = _required(node)
@@ -306,7 +309,7 @@ def unloadable_reason(made: Made) -> str:
 
 
 def _own(made: Made) -> Entry | None:
-    """A name of the file itself."""
+    """Return an entry for the app by a name of its own file; `None` without a name."""
     where = made.file.source.name
     app = made.app
     if app.aliases:
@@ -325,7 +328,7 @@ def _own(made: Made) -> Entry | None:
 
 
 def _of_object(made: Made, node: ast.AST, module: str, where: str) -> Entry | None:
-    """`server.app` of `server = Server()`, or `app` of `app = Server().app`."""
+    """Return the entry `server.app` for `server = Server()`, or `app` for `app = Server().app`."""
     if not isinstance(node, ast.Assign):
         return None
     names = targets_of(node)
@@ -351,7 +354,7 @@ def _required(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
 
 
 def _elsewhere(made: Made, follower: Resolver) -> Iterator[tuple[bool, Entry]]:
-    """The uses of the app in other files, each with whether it is mounted there."""
+    """Yield the entries of other files that use the app; the flag says whether the file mounts the app."""
     name, module = made.name.encode(), made.module.rpartition(".")[2].encode()
     for path in sorted(python_files(made.root)):
         try:
@@ -388,7 +391,7 @@ def _uses_of(
 
 
 def _means(made: Made, follower: Resolver, path: Path, value: ast.expr) -> bool:
-    """Whether an expression of another file is the app, or a call of its factory."""
+    """Whether an expression of another file is the app or a call of the app's factory."""
     value = value.func if isinstance(value, ast.Call) else value
     return any(
         follower.located(path, name) == (made.path, made.name)

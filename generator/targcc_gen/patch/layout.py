@@ -1,4 +1,4 @@
-"""Locate an app's file: its project, the folder Python imports from, its module name."""
+"""Locate an app's file: project folder, import folder, module name."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Layout:
 
     Args:
         root: The project's folder.
-        source: The folder that must be on Python's path, as `src`; the root itself, or a folder below it.
-        module: The file's module: `acme.main`, or `main` for a file in no package.
-        package: The package the file is in; empty for none.
+        source: The folder on Python's path: the root, or a folder below the root such as `src`.
+        module: The file's module: `acme.main`, or `main` for a file outside packages.
+        package: The file's package; empty for a file outside packages.
     """
 
     root: Path
@@ -32,17 +32,17 @@ class Layout:
 
     @property
     def top(self) -> str:
-        """The outermost package; empty for a file in no package."""
+        """The outermost package; empty for a file outside packages."""
         return self.package.partition(".")[0]
 
     @property
     def inside(self) -> str:
-        """The source folder below the root, as the spec names it: `src`, `backend/app` or `.`."""
+        """The source folder relative to the root, as in the spec: `src`, `backend/app` or `.`."""
         return self.source.relative_to(self.root).as_posix()
 
 
 def find_root(start: Path) -> Path:
-    """The project's folder: the nearest one, from `start` upwards, with a spec, else with another mark of a project.
+    """Return the nearest folder, from `start` upwards, with a spec; else with another project file or `.git`; else the first.
 
     Args:
         start: A folder or a file, absolute.
@@ -56,16 +56,16 @@ def find_root(start: Path) -> Path:
 
 
 def find_layout(file: AppFile, path: Path, root: Path, module: str | None = None) -> Layout:
-    """Work out how `path` is imported.
+    """Return how Python imports `path`.
 
     Args:
-        file: What the file says: its imports tell whether it is in a package without `__init__.py`.
+        file: The parsed file; its imports show a package without `__init__.py`.
         path: The file, absolute.
         root: The project's folder, absolute.
-        module: The module that `--app module:name` names, if it does.
+        module: The module of `--app module:name`, if given.
 
     Raises:
-        InputError: The file is outside the project, or it can be imported in more than one way.
+        InputError: The file is outside the project, or can be imported in more than one way.
     """
     if not path.is_relative_to(root):
         raise InputError(
@@ -98,7 +98,7 @@ def _named_depth(parts: tuple[str, ...], module: str, file: AppFile) -> int:
 
 
 def _package_depth(path: Path, root: Path) -> int | None:
-    """How many trailing parts make the module; `None` when the folders do not say."""
+    """Return the number of trailing path parts that make the module; `None` when the folders do not tell."""
     depth = 0 if path.name == "__init__.py" else 1
     folder = path.parent
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
@@ -110,7 +110,11 @@ def _package_depth(path: Path, root: Path) -> int | None:
 
 
 def _depth_by_imports(file: AppFile, path: Path, root: Path) -> int:
-    """A folder without `__init__.py` is a package if the file imports as if it were."""
+    """Return the number of trailing parts by the file's imports, for a folder without `__init__.py`.
+
+    Raises:
+        SourceError: The imports do not tell either.
+    """
     relative, absolute = _imported(file)
     in_src = path.is_relative_to(root / "src") and "src" not in absolute
     if in_src and path.parent == root / "src" and not relative:
@@ -131,7 +135,7 @@ def _depth_by_imports(file: AppFile, path: Path, root: Path) -> int:
 
 
 def _imported(file: AppFile) -> tuple[bool, set[str]]:
-    """Whether the file has relative imports, and the first parts of its absolute ones."""
+    """Return whether the file has relative imports, and the first parts of its absolute imports."""
     relative, absolute = False, set()
     for node in file.nodes:
         if isinstance(node, ast.ImportFrom):
@@ -144,10 +148,10 @@ def _imported(file: AppFile) -> tuple[bool, set[str]]:
 
 
 def pyproject(root: Path) -> dict[str, object]:
-    """The project's pyproject.toml; empty when there is none.
+    """Read the project's pyproject.toml; empty without the file.
 
     Raises:
-        InputError: It is not valid TOML.
+        InputError: The file is not valid TOML.
     """
     path = root / "pyproject.toml"
     try:

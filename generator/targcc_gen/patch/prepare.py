@@ -1,4 +1,4 @@
-"""Prepare a patch: the app, its file with the lines, other files, and the reasons against a line."""
+"""Prepare a patch: choose the app, edit its file, render new files, collect notes and refusals."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from targcc_gen.patch.wiring import Patched, Wiring, includes, is_elsewhere, mov
 from targcc_gen.render.package import SOURCE_TREE
 from targcc_gen.sync import LockEntry, Owner, Plan, Tree, TreeFile, make_plan
 
-# Choose the app of a file: the only one, or the one `--app` names.
+# Choose the app of a file: the only app, or the app of `--app`.
 
 _NAMES = ("app", "application", "api")
 
 
 def choose_app(file: AppFile, wanted: str | None, wiring: Wiring, program: str = "targcc") -> App:
-    """The app to wire.
+    """Return the app to wire.
 
     Args:
         file: The file.
         wanted: `app`, `create_app` or `module:app`; `None` takes the only app that no other app mounts.
-        wiring: For the lines to add when there is no app to take.
+        wiring: For the lines that a refusal shows.
         program: The project's command line.
 
     Raises:
-        InputError: There is none, there are several, or none of that name.
+        InputError: The file has no app, several apps, or no app of that name.
     """
     apps = apps_of(file)
     if not apps:
@@ -58,7 +58,7 @@ def choose_app(file: AppFile, wanted: str | None, wiring: Wiring, program: str =
 
 
 def _names(apps: Sequence[App]) -> list[str]:
-    """A name for each app, longer where two of them have the same: `create_app.internal`."""
+    """Return a name for each app; apps with the same label get longer names: `create_app.internal`."""
     labels = [app.label for app in apps]
     return [
         ".".join(filter(None, (*app.scope, app.target))) if labels.count(label) > 1 else label
@@ -76,7 +76,7 @@ def _named(file: AppFile, apps: Sequence[App], name: str) -> App:
 
 
 def _none(file: AppFile, wiring: Wiring, program: str) -> SourceError:
-    """Why a file has no app to wire: it is another framework's, or made outside of the project, or there is none."""
+    """Build the error for a file without an app: another framework's app, an app from outside the project, or none."""
     if host := host_in(file):
         return refusal_of(file, host, wiring.lines(file), program)
     for node in file.nodes:
@@ -102,20 +102,20 @@ def _none(file: AppFile, wiring: Wiring, program: str) -> SourceError:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A patch that is ready to be carried out.
+    """A patch that is ready to apply.
 
     Args:
         target: The file.
-        app: The app in it; None when it cannot be told.
-        package: The package that the scheduler lives in.
+        app: The app; `None` when no app can be told.
+        package: The scheduler's package.
         wiring: How the file imports the router.
-        patched: The file after its patch.
-        files: Everything else that is written.
-        kept: The app's files that stand in for ours.
-        declared: Where the dependency is declared.
-        refusal: Why no line is added to the file.
-        notes: What a person should know.
-        moves: Whether the app has the scheduler already, at another prefix.
+        patched: The file after the patch.
+        files: The other files to write.
+        kept: Rendered files whose place an existing file of the app keeps.
+        declared: The declared dependency.
+        refusal: Why no line is added to the file; `None` when a line is added.
+        notes: Notes to show.
+        moves: Whether the patch moves an existing scheduler to another prefix.
     """
 
     target: Target
@@ -137,12 +137,12 @@ class Prepared:
 
     @cached_property
     def plan(self) -> Plan:
-        """Everything that is written."""
+        """All changes of the patch."""
         return self._plan(with_lines=bool(self.patched.added))
 
     @cached_property
     def plan_without_lines(self) -> Plan:
-        """Everything but the lines in the app's file."""
+        """All changes except the lines in the app's file."""
         return self._plan(with_lines=False)
 
     def _plan(self, *, with_lines: bool) -> Plan:
@@ -162,14 +162,14 @@ class Prepared:
 
     @cached_property
     def entry(self) -> Entry | str:
-        """What the server loads, or why that cannot be told."""
+        """The entry that the server loads, or the reason when the entry cannot be told."""
         if self.target.entry is not None:
             return self.target.entry
         return entry_of(self.target, self.app) if self.app else "no app was found"
 
     @property
     def served(self) -> str:
-        """What the server loads and what says so; empty when that is the app's own file."""
+        """The loaded entry and the setting that names the entry; empty when the app's own file does."""
         entry = self.entry
         if isinstance(entry, str) or entry.where == self.target.relative:
             return ""
@@ -177,11 +177,11 @@ class Prepared:
 
     @property
     def label(self) -> str:
-        """What people call the app."""
+        """The app's name in messages."""
         return self.app.label if self.app else "app"
 
     def to_json(self) -> dict[str, Any]:
-        """The patch for a program."""
+        """Return the patch as JSON."""
         return {
             **self.plan.to_json(),
             "file": self.target.relative,
@@ -196,16 +196,16 @@ class Prepared:
 def prepare(
     target: Target, app_name: str | None, scheduler: str | None = None, prefix: str = ""
 ) -> Prepared:
-    """Work out everything that a patch changes; nothing is written.
+    """Plan all changes of a patch. Writes nothing.
 
     Args:
         target: The file.
         app_name: `name` or `module:name`.
-        scheduler: How a new project is to have the scheduler: `package` (also when it is None) or `vendored`.
-        prefix: Where the scheduler is to be; empty for what its settings say, `/jobs`.
+        scheduler: The scheduler mode of a new project: `package` (also for `None`) or `vendored`.
+        prefix: The scheduler's prefix; empty for the prefix of the settings, `/jobs`.
 
     Raises:
-        InputError: The app cannot be told, or the project has the scheduler the other way.
+        InputError: The app cannot be told, or the project has the other scheduler mode.
     """
     project = pyproject(target.root)
     package = find_target_package(target.layout, project, scheduler)
@@ -246,7 +246,7 @@ def prepare(
 
 
 def _wired_app(target: Target, app_name: str | None, wiring: Wiring) -> App | None:
-    """The app of a file that has our lines; None when they were added by hand to what no app can be told of."""
+    """Return the app of a file with the scheduler's lines; `None` when the lines were added by hand and no app is found."""
     try:
         return choose_app(target.file, app_name, wiring)
     except RefusalError:
@@ -258,7 +258,7 @@ def _wired_app(target: Target, app_name: str | None, wiring: Wiring) -> App | No
 
 
 def _requirements(declared: Declared) -> TreeFile:
-    """The file with the requirements, and which of them are ours."""
+    """Build the file of requirements, with the added requirements recorded."""
     return TreeFile(
         declared.path,
         declared.after,
@@ -269,7 +269,7 @@ def _requirements(declared: Declared) -> TreeFile:
 
 
 def _already_declared(declared: Declared) -> list[str]:
-    """What the project requires itself, maybe in other versions."""
+    """Return a note about requirements that the project already declares, perhaps in other versions."""
     if not declared.present:
         return []
     return [
@@ -278,7 +278,7 @@ def _already_declared(declared: Declared) -> list[str]:
 
 
 def _exclusions(target: Target, package: TargetPackage, project: dict[str, Any]) -> list[str]:
-    """What keeps the project's own tools out of the scheduler's source."""
+    """Return the notes that keep the project's tools out of vendored source; empty in package mode."""
     if package.spec.scheduler != "vendored":
         return []
 
@@ -286,7 +286,7 @@ def _exclusions(target: Target, package: TargetPackage, project: dict[str, Any])
 
 
 def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
-    """The plan whose lock also knows the app's files that stand in for ours, as after a regenerate."""
+    """Add the kept files to the plan's lock, as a regenerate does."""
     known = {
         file.path: LockEntry.of(file.path, file.owner, file.content, keep_base=True)
         for file in kept
@@ -296,20 +296,20 @@ def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
 
 
 def install_lines(prepared: Prepared) -> list[str]:
-    """The commands that add everything the scheduler needs to the project's environment."""
+    """Return the steps that install the scheduler's requirements in the project's environment."""
     declared = prepared.declared
     by_hand = [f"add to the project's requirements: {line}" for line in declared.lines]
     return [*by_hand, declared.install]
 
 
 def program_of(package: TargetPackage) -> str:
-    """How the project's command line is called where no script `targcc` is installed."""
+    """Return the command that runs the project's command line without an installed `targcc` script."""
     return f"python -m targcc_scheduler --project {package.package}"
 
 
-# Settings that keep formatter, linter and type checker out of the scheduler's source.
+# Settings that keep formatters, linters and type checkers out of the scheduler's source.
 
-# By tool: its own settings files, the line for pyproject.toml, the line for its own file. ruff has a file in the source tree.
+# By tool: settings files, the line for pyproject.toml, the line for a settings file. ruff's file is in the source tree.
 _TOOLS = {
     "black": ((), 'extend-exclude = "^/vendor/"', ""),
     "isort": ((".isort.cfg",), f'extend_skip = ["{SOURCE_TREE}"]', f"extend_skip = {SOURCE_TREE}"),
@@ -321,11 +321,11 @@ _TOOLS = {
 
 
 def exclusions(root: Path, pyproject: dict[str, Any]) -> list[str]:
-    """The line to add for each tool that the app is set up for.
+    """Return a note with the line to add for each tool that the app has settings for.
 
     Args:
         root: The app's folder.
-        pyproject: Its pyproject.toml.
+        pyproject: The app's pyproject.toml.
     """
     notes = []
     for tool, (files, in_pyproject, in_file) in _TOOLS.items():
@@ -337,7 +337,7 @@ def exclusions(root: Path, pyproject: dict[str, Any]) -> list[str]:
 
 
 def _settings_file(root: Path, tool: str, files: tuple[str, ...]) -> str:
-    """The file with the tool's settings: its own, or setup.cfg or tox.ini with a section for it."""
+    """Return the tool's settings file: its own file, or setup.cfg or tox.ini with a section; empty for none."""
     for name in (*files, "setup.cfg"):
         path = root / name
         if path.is_file():

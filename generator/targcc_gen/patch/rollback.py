@@ -1,4 +1,4 @@
-"""Roll a patch back: after a failed trial, a signal, or a run that was killed."""
+"""Roll a patch back after a failed trial or a signal; mark patches without a finished trial."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from types import FrameType
 from targcc_gen.render.tree import LOCK_PATH
 from targcc_gen.sync import Action, Change, Lock, Plan, apply
 
-# Undo a plan that was just applied.
+# Revert an applied plan.
 
 
 def roll_back(plan: Plan) -> None:
-    """Bring the project back to what it was before `plan`, the lock too, all of it or nothing.
+    """Revert `plan`: restore every file and the lock, or change nothing.
 
     Raises:
-        ConflictError: Somebody has written to one of the files since.
-        TargccError: The disk refused.
+        ConflictError: A file has changed since the plan was applied.
+        TargccError: The disk refused a write.
     """
     lock = Lock.parse(plan.lock_before) if plan.lock_before else Lock()
     changes = tuple(_inverse(change) for change in plan.changes if change.writes)
@@ -34,10 +34,10 @@ def roll_back(plan: Plan) -> None:
 
 
 def remove_lock(plan: Plan) -> None:
-    """Remove the lock of a project that is none any more, and its folder when that leaves it empty."""
+    """Remove the lock of a project without generated files, and the lock's folder if empty."""
     path = plan.root / LOCK_PATH
     path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not empty
+    with contextlib.suppress(OSError):  # the folder is not empty
         path.parent.rmdir()
 
 
@@ -49,7 +49,7 @@ def _inverse(change: Change) -> Change:
     return replace(change, action=action, before=change.after, after=change.before)
 
 
-# SIGTERM and SIGHUP as exceptions, so that unfinished work is undone before the process ends.
+# Raise on SIGTERM and SIGHUP, so that unfinished work is undone before the process ends.
 
 _NAMES = ("SIGTERM", "SIGHUP", "SIGBREAK")
 _BY_SIGNAL = 128
@@ -57,7 +57,7 @@ _BY_SIGNAL = 128
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raise `SystemExit` at the first such signal and ignore those after it; in the main thread only."""
+    """Raise `SystemExit` at the first of `_NAMES` and ignore later signals; do nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -77,7 +77,7 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# The mark of a patch without a finished trial; it outlives a run that is killed.
+# The mark of a patch without a finished trial: a file, so that a killed process leaves the mark behind.
 
 MARK = ".targcc/untried"
 _TEXT = """This project was patched, and the patched app was not tried to the end. Run: targcc-gen patch
@@ -85,20 +85,20 @@ _TEXT = """This project was patched, and the patched app was not tried to the en
 
 
 def mark(root: Path) -> None:
-    """Say that the patch which follows is not tried."""
+    """Mark the project's patch as untried."""
     path = root / MARK
     path.parent.mkdir(exist_ok=True)
     path.write_text(_TEXT, encoding="utf-8", newline="")
 
 
 def unmark(root: Path) -> None:
-    """The patch was tried, or is taken back."""
+    """Remove the mark, after a trial or a rollback."""
     path = root / MARK
     path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not empty
+    with contextlib.suppress(OSError):  # the folder is not empty
         path.parent.rmdir()
 
 
 def is_marked(root: Path) -> bool:
-    """Whether the project has a patch that was not tried."""
+    """Whether the project has an untried patch."""
     return (root / MARK).is_file()

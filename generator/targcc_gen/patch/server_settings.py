@@ -1,4 +1,4 @@
-"""Commands and files that start a project's server, and the object they load."""
+"""Read the commands and settings files that start a project's server, and the object that the server loads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from targcc_gen.patch.app_file import AppFile, Source, SourceError, code_of, dotted
 from targcc_gen.patch.apps import python_files
 
-# The loaded object, as a command line spells it.
+# The loaded object on a command line.
 
 _APP = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)(?P<called>\(.*\))?")
 _DEFAULT = re.compile(r"\$\{\w+:?-([^}]*)\}")
@@ -28,17 +28,17 @@ _WORKERS = ("-k", "--worker-class")
 
 @dataclass(frozen=True)
 class Entry:
-    """What a server loads.
+    """The object that a server loads.
 
     Args:
-        module: The module, `shop.main`; empty for a script that serves itself.
-        name: In it: `app`, `server.app`, `create_app`.
-        where: What says so: `Procfile:1`.
-        factory: Whether the server calls it.
-        lifespan: `auto`, `on` or `off`, as uvicorn takes them.
+        module: The module, `shop.main`; empty for a script that starts the server.
+        name: The name in the module: `app`, `server.app`, `create_app`.
+        where: The setting that names the object: `Procfile:1`.
+        factory: Whether the server calls the object to get the app.
+        lifespan: uvicorn's option: `auto`, `on` or `off`.
         wsgi: Whether the server speaks WSGI, which has no lifespan.
-        folder: Where the server looks for modules, below the project's folder; empty when nothing says so.
-        script: The file that is run, below the project's folder; empty unless it serves itself.
+        folder: The server's import folder, below the project's folder; empty for the project's folder.
+        script: The script that starts the server, below the project's folder; else empty.
     """
 
     module: str
@@ -52,18 +52,18 @@ class Entry:
 
     @property
     def shown(self) -> str:
-        """What people call it: `shop.main:app`."""
+        """The object in messages: `shop.main:app`, `shop.main:create_app()` or `python run.py`."""
         if self.script:
             return f"python {self.script}"
         return f"{self.module}:{self.name}{'()' if self.factory else ''}"
 
 
 def read_command(command: str | Sequence[str], where: str) -> Entry | None:
-    """What a command line serves; `None` when it starts no server that is known.
+    """Return the object that a command line serves; `None` when the command starts no known server.
 
     Args:
-        command: As a shell reads it, or its words.
-        where: What says so.
+        command: A shell command, or its words.
+        where: The place of the command, for messages.
     """
     words = _words(command) if isinstance(command, str) else [*command]
     if len(words) > 1 and words[0].rpartition("/")[2] in {"sh", "bash"} and words[1][0] == "-":
@@ -105,7 +105,7 @@ def _server(program: str, words: Sequence[str], where: str) -> Entry | None:
 
 
 def is_asgi_worker(name: str | None) -> bool:
-    """Whether a worker class of gunicorn speaks ASGI."""
+    """Whether a gunicorn worker class speaks ASGI."""
     return bool(name) and any(word in str(name).lower() for word in ("uvicorn", "asgi"))
 
 
@@ -118,7 +118,7 @@ def _option(words: Sequence[str], *names: str) -> str | None:
 
 
 def _fastapi(words: Sequence[str], where: str) -> Entry | None:
-    """`fastapi run [PATH] [--app NAME]`; without a path it takes the first of a few usual ones, which are tried elsewhere."""
+    """Return the object of `fastapi run [PATH] [--app NAME]`; without a path the module is empty."""
     named = _option(words, "-e", "--entrypoint")
     if named and (match := _APP.fullmatch(named)):
         return Entry(match["module"], match["name"], where)
@@ -130,7 +130,7 @@ def _fastapi(words: Sequence[str], where: str) -> Entry | None:
 
 
 def of_path(path: str, name: str, where: str) -> Entry:
-    """The module of a file, as far as its path says."""
+    """Return an entry whose module is derived from the file's path."""
     parts = [
         part for part in PurePosixPath(path).with_suffix("").parts if part not in {".", "/", "src"}
     ]
@@ -138,11 +138,11 @@ def of_path(path: str, name: str, where: str) -> Entry:
 
 
 def default_files() -> tuple[str, ...]:
-    """Where `fastapi run` looks when it is told nothing."""
+    """Return the files that `fastapi run` tries without a path."""
     return _DEFAULT_FILES
 
 
-# Settings of servers: pyproject.toml, Procfile, Dockerfile, compose, gunicorn's settings, scripts.
+# Server settings: pyproject.toml, Procfile, Dockerfile, compose, gunicorn's settings, scripts.
 
 _SKIPPED = frozenset({"node_modules", "venv", "env", "build", "dist", "tests", "docs"})
 _LARGEST = 1_000_000
@@ -150,7 +150,7 @@ _DEPTH = 2
 
 
 def read_entries(root: Path) -> Iterator[Entry]:
-    """Everything that a project's files say a server loads, the surest first."""
+    """Yield the entries of a project's server settings, the most certain first."""
     files = sorted(_files(root, _DEPTH), key=lambda path: (len(path.parts), path.name))
     for read in _READERS:
         for path in files:
@@ -206,7 +206,7 @@ def _dockerfile(path: Path, shown: str) -> Iterator[Entry]:
 
 
 def _joined(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of a Dockerfile with their numbers, continued ones as one."""
+    """Yield logical lines with their first line's number; join lines that end with a backslash."""
     kept, first = "", 0
     for number, line in enumerate(text.splitlines(), start=1):
         first = first if kept else number
@@ -244,7 +244,7 @@ def _compose(path: Path, shown: str) -> Iterator[Entry]:
 
 
 def _gunicorn(path: Path, shown: str) -> Iterator[Entry]:
-    """`wsgi_app` and `worker_class` of gunicorn's settings, which are a Python file."""
+    """Read `wsgi_app` and `worker_class` of gunicorn's settings, a Python file."""
     if path.suffix != ".py" or "gunicorn" not in path.name:
         return
     try:
@@ -282,7 +282,7 @@ _READERS: Sequence[Callable[[Path, str], Iterator[Entry]]] = (
 
 
 def _given(entry: Entry | None, shown: str) -> Iterator[Entry]:
-    """The entry, with what `fastapi run` would take when it names no file."""
+    """Yield the entry with its folder; for an entry without a module, the default files of `fastapi run`."""
     if entry is None:
         return
     folder = entry.folder or _folder(shown)
@@ -306,7 +306,7 @@ def _text(path: Path) -> str:
 
 
 def _served_by_code(root: Path) -> Iterator[Entry]:
-    """Every `uvicorn.run(…)` of the project's own files."""
+    """Yield the entries of `uvicorn.run(…)` calls in the project's Python files."""
     for path in sorted(python_files(root)):
         try:
             data = path.read_bytes() if path.stat().st_size <= _LARGEST else b""

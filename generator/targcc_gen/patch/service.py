@@ -1,4 +1,4 @@
-"""Carry out a prepared patch, try the result, and roll it back when the trial fails."""
+"""Apply a prepared patch, try the patched app, and roll back after a failed trial."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _PREFIXES = ("/jobs", "/ops/jobs", "/scheduler", "/targcc")
 
 
 def carry_out(prepared: Prepared, *, verify: bool) -> Outcome | None:
-    """Write it, start the result, and see a job run.
+    """Write the patch; with `verify`, start the patched app and wait for a job to run.
 
     Args:
         prepared: The patch.
-        verify: Whether to try it.
+        verify: Whether to try the patched app.
 
     Returns:
-        What the trial showed; `None` when there was none.
+        The outcome of the trial; `None` without a trial.
 
     Raises:
-        RefusalError: No line can be added, or none would start the scheduler; everything else is in place.
-        InputError: The app does not work with the scheduler in it. Everything is as it was.
+        RefusalError: No line can be added, or no line would start the scheduler. Everything else is in place.
+        InputError: The app does not work with the scheduler. The patch is rolled back.
     """
     if prepared.refusal is not None:
         apply(prepared.plan_without_lines)
@@ -44,9 +44,9 @@ def carry_out(prepared: Prepared, *, verify: bool) -> Outcome | None:
 
 
 def _tried(prepared: Prepared) -> Outcome:
-    """Apply and try; whatever is raised in between, everything is put back."""
+    """Apply and try the patch; roll back on any exception."""
     root, trial = prepared.target.root, _trial(prepared)
-    # A scheduler that is there already is known by its own routes, wherever it was.
+    # A moved scheduler is recognised by its own routes, so no comparison with the routes before is needed.
     before = None if isinstance(trial, Outcome) or prepared.moves else trial.before()
     rollback.mark(root)
     try:
@@ -60,7 +60,7 @@ def _tried(prepared: Prepared) -> Outcome:
         _take_back(prepared)
         raise
     if outcome.kind == "untried":
-        return outcome  # the mark stays: the next patch tries it again
+        return outcome  # the mark stays: the next patch repeats the trial
     if outcome.is_verified:
         rollback.unmark(root)
         return outcome
@@ -99,7 +99,7 @@ def _last(text: str) -> str:
 
 
 def _trial(prepared: Prepared) -> Trial | Outcome:
-    """How the app is tried, or why it cannot be."""
+    """Return the trial of the app, or an outcome with the reason against a trial."""
     target, package, entry = prepared.target, prepared.package, prepared.entry
     python = project_python(target.root)
     lacking = missing(python, target.layout, requirements(package.spec))
@@ -117,7 +117,7 @@ def _trial(prepared: Prepared) -> Trial | Outcome:
 
 
 def _otherwise(prepared: Prepared, outcome: Outcome, before: dict[str, Any] | None) -> str:
-    """What else to do: a prefix that is free, or lines to add by hand."""
+    """Return the hint of a refusal: a free prefix, or lines to add by hand."""
     if outcome.taken:
         rest = (
             "The scheduler is where it was." if prepared.moves else "Everything else is in place."
@@ -128,7 +128,7 @@ def _otherwise(prepared: Prepared, outcome: Outcome, before: dict[str, Any] | No
 
 
 def _by_hand(prepared: Prepared, before: dict[str, Any] | None) -> str:
-    """The lines to add to the file that the server loads, or what runs beside it."""
+    """Return the lines to add to the file that the server loads, or the commands to run beside the server."""
     entry = prepared.entry
     program = program_of(prepared.package)
     if isinstance(entry, Entry) and (entry.wsgi or entry.lifespan == "off"):
@@ -148,7 +148,7 @@ def _by_hand(prepared: Prepared, before: dict[str, Any] | None) -> str:
 
 
 def free_prefix(before: dict[str, Any] | None, taken: str = "") -> str:
-    """The first of a few prefixes that no route of the app begins with, and that is not the one found taken."""
+    """Return the first usual prefix that neither `taken` nor a route of the app begins with."""
     paths = [taken, *(str(route[1]) for route in (before or {}).get("routes") or ())]
     free = (
         prefix
@@ -159,10 +159,10 @@ def free_prefix(before: dict[str, Any] | None, taken: str = "") -> str:
 
 
 def try_again(prepared: Prepared) -> Outcome:
-    """Try a patch that was not tried to the end; if it does not work, it is taken back.
+    """Repeat the trial of an untried patch; after a failure, remove the scheduler from the app.
 
     Raises:
-        InputError: The app does not work with the scheduler in it, which is out of it again.
+        InputError: The app does not work with the scheduler. The scheduler has been removed.
     """
     root = prepared.target.root
     with stopped_by_signals():
@@ -180,7 +180,11 @@ def try_again(prepared: Prepared) -> Outcome:
 
 
 def _taken_out(prepared: Prepared, trial: Trial | Outcome) -> str:
-    """Take the scheduler out, unless the app does not start without it either: then why not, and it stays."""
+    """Remove the scheduler; if the app does not start without the scheduler either, put it back.
+
+    Returns:
+        The error of the app without the scheduler; empty when the scheduler was removed.
+    """
     from targcc_gen.patch.undo import finish_undo, prepare_undo
 
     undone = prepare_undo(prepared.target)
@@ -199,10 +203,10 @@ def _starts_neither(looked: str, alone: str) -> Outcome:
 
 
 def verify_by_hand(prepared: Prepared, app_name: str | None) -> Outcome:
-    """Try the app as it stands, whoever has written its lines; nothing is changed.
+    """Try the app with its present lines, from a patch or by hand. Changes no file of the app.
 
     Raises:
-        InputError: It does not work.
+        InputError: The app does not work with the scheduler, or the project has no scheduler.
     """
     if prepared.package.is_new:
         raise InputError("the project has no scheduler yet", hint="targcc-gen patch puts it in.")

@@ -1,4 +1,4 @@
-"""The package that the scheduler is put in: that of the project's spec, or a new one beside the app's code."""
+"""Choose the package for the scheduler: the package of the project's spec, or a new package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
 OWN_PACKAGE = "jobs_scheduler"
-"""The package for an app in no package, or in one whose names are taken."""
+"""The new package when the app's own package cannot hold the scheduler."""
 
 _NAMES = ("scheduler", "jobs", "services")
 
@@ -26,11 +26,11 @@ class TargetPackage:
     """The package that holds `scheduler`, `jobs` and `services`.
 
     Args:
-        package: Its import name.
-        source: The folder it is in, absolute.
-        spec: What the project is asked to be.
-        is_new: Whether the project has no spec yet, so that all of it is to be made.
-        notes: What a person should know about the choice.
+        package: The import name.
+        source: The folder that contains the package, absolute.
+        spec: The project's spec.
+        is_new: Whether the project has no spec yet, so that the patch makes the package.
+        notes: Notes to show about the choice.
     """
 
     package: str
@@ -41,7 +41,7 @@ class TargetPackage:
 
     @property
     def router_module(self) -> str:
-        """The module with the router: `acme.scheduler`."""
+        """The module that has the router: `acme.scheduler`."""
         return f"{self.package}.scheduler"
 
     @property
@@ -53,16 +53,16 @@ class TargetPackage:
 def find_target_package(
     layout: Layout, pyproject: dict[str, Any], scheduler: str | None = None
 ) -> TargetPackage:
-    """The package that the spec names, or a new one.
+    """Return the package that the spec names; without a spec, a new package.
 
     Args:
         layout: How the app's file is imported.
         pyproject: The project's pyproject.toml.
-        scheduler: How a new package is to have the scheduler: `package` (also when it is None) or `vendored`.
+        scheduler: The scheduler mode of a new package: `package` (also for `None`) or `vendored`.
 
     Raises:
-        InputError: The spec is wrong or says another `scheduler`, its scheduler is not on disk, or there is no free name for
-            a package.
+        InputError: The spec is invalid or names another scheduler mode, the scheduler is not on disk, or no package name
+            is free.
     """
     path = layout.root / SPEC
     if not path.is_file():
@@ -104,7 +104,7 @@ def _new_package(layout: Layout, pyproject: dict[str, Any], scheduler: str) -> T
 
 
 def _unfit(layout: Layout) -> str | None:
-    """Why the app's own package cannot take the scheduler in."""
+    """Return why the app's own package cannot hold the scheduler; `None` when it can."""
     if not layout.top:
         return f"{layout.module} is in no package"
     if problem := package_problem(layout.top):
@@ -118,7 +118,7 @@ def _unfit(layout: Layout) -> str | None:
 
 
 def _spec(layout: Layout, pyproject: dict[str, Any], package: str, scheduler: str) -> Spec:
-    """A spec with one job to look at, every minute."""
+    """Build a spec with one example job that runs every minute."""
     from pydantic import ValidationError
 
     from targcc_gen.spec import ProjectSpec, Spec, build_job
@@ -145,7 +145,7 @@ def _spec(layout: Layout, pyproject: dict[str, Any], package: str, scheduler: st
 
 
 def _name(root: Path, pyproject: dict[str, Any]) -> str:
-    """The project's name by its pyproject.toml, else by its folder."""
+    """Return the project's name from pyproject.toml, else from the folder."""
     named = pyproject.get("project", {}).get("name") or pyproject.get("tool", {}).get(
         "poetry", {}
     ).get("name")
@@ -153,7 +153,7 @@ def _name(root: Path, pyproject: dict[str, Any]) -> str:
 
 
 def new_files(package: TargetPackage, root: Path) -> tuple[list[TreeFile], list[TreeFile]]:
-    """What a new package consists of, and what of it the app has already: its package's `__init__.py`, which stays."""
+    """Return the files of a new package, and apart the package's `__init__.py` if the app has its own, which stays."""
     from targcc_gen.render import render_project
 
     init = package.folder / "__init__.py"
@@ -165,7 +165,7 @@ def new_files(package: TargetPackage, root: Path) -> tuple[list[TreeFile], list[
 
 
 def requirements(spec: Spec) -> list[str]:
-    """The distributions that the scheduler runs on, as a whole project's pyproject.toml lists them."""
+    """Return the requirements of the scheduler, as in a new project's pyproject.toml."""
     from targcc_gen.render.vendor import project_requirements
 
     return list(project_requirements(spec))

@@ -1,7 +1,7 @@
-"""Run by the project's own Python: load what its server loads, start it, and report what it serves. Imports nothing of ours.
+"""Load the app as its server does, start the app, and report its routes. The project's own Python runs this file.
 
-Called as `python -c SOURCE RESULT REQUEST`: the answer to the JSON in the file REQUEST is written as JSON to the file RESULT. It ends
-when its standard input does, so with the process that started it.
+The file imports nothing from targcc_gen. Usage: `python -c SOURCE RESULT REQUEST` reads JSON from the file REQUEST and writes the answer
+as JSON to the file RESULT. The process ends when its standard input closes, that is with its parent.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import Any
 
 _LAST_LINES = 6
 _START_SECONDS = 3
-"""How long after its lifespan has started an app may take to start the scheduler; in the background, too."""
+"""Seconds that an app has, after its lifespan startup, to start the scheduler; a start in the background counts."""
 
 
 class Served(BaseException):
-    """A script has come to the point where it serves its app."""
+    """Raised when a script starts a server; has the app and the server's options."""
 
     def __init__(self, app: Any, options: dict[str, Any]) -> None:
         super().__init__("served")
@@ -37,7 +37,7 @@ class Served(BaseException):
 
 
 def main() -> None:
-    """Answer, and leave at once: an app may have started threads that do not end."""
+    """Write the answer and exit at once, since an app may have started threads that do not end."""
     result, request = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     sys.argv[1:] = []
     end_with_parent()
@@ -53,13 +53,13 @@ def main() -> None:
 
 
 def last_lines(error: BaseException) -> str:
-    """The end of a traceback, where the reason is."""
+    """Return the last lines of a traceback."""
     lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
     return "\n".join(lines[-_LAST_LINES:])
 
 
 def end_with_parent() -> None:
-    """End with what was started here as soon as the other end of standard input is closed; the app gets an empty input."""
+    """Kill this process and its children when the parent closes standard input; give the app an empty input."""
     lifeline = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -72,7 +72,7 @@ def end_with_parent() -> None:
         if sys.platform == "win32":
             command = ["taskkill", "/T", "/F", "/PID", str(os.getpid())]
             subprocess.run(command, check=False, capture_output=True)
-        elif os.getpgid(0) == os.getpid():  # a group of our own
+        elif os.getpgid(0) == os.getpid():  # the process group is ours alone
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
@@ -80,7 +80,7 @@ def end_with_parent() -> None:
 
 
 def versions(request: dict[str, Any]) -> dict[str, Any]:
-    """The installed version of each distribution asked for, and Python's."""
+    """Return the installed version of each requested distribution, and Python's version."""
     result: dict[str, str | None] = {}
     for name in request["distributions"]:
         try:
@@ -91,11 +91,13 @@ def versions(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:
-    """Load the app; unless only its routes are asked for, start it and see a job run."""
+    """Load the app and describe its routes; for a `start` request, start the app and wait for a job."""
     app, options = load(request)
     if request.get("start"):
         lifespan = str(options.get("lifespan") or request["lifespan"])
-        loop = asyncio.new_event_loop()  # it is left as it is: what does not end must not keep us
+        loop = (
+            asyncio.new_event_loop()
+        )  # not closed: a task that does not end must not block the exit
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(Trial(app, request).run(lifespan))
     answer: dict[str, Any] = comparing().described(app)
@@ -103,12 +105,12 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def comparing() -> Any:
-    """The module beside this one, which is in a folder on Python's path."""
+    """Import `trial_comparison`, copied to a folder on Python's path."""
     return importlib.import_module("targcc_trial_compare")
 
 
 def load(request: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """What the server gets, and the options that a script gives to the server."""
+    """Return the app that the server loads, and the server options of a script."""
     catch_servers()
     try:
         if request.get("script"):
@@ -126,7 +128,7 @@ def load(request: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def named(module: str, name: str, *, factory: bool) -> Any:
-    """An app by its module and name, as servers find it; they call a factory."""
+    """Return an app by module and name, as a server does; call a factory, or a function without parameters."""
     value: Any = importlib.import_module(module)
     for part in name.split("."):
         value = getattr(value, part)
@@ -135,7 +137,7 @@ def named(module: str, name: str, *, factory: bool) -> Any:
 
 
 def catch_servers() -> None:
-    """Let uvicorn hand over the app instead of serving it."""
+    """Replace uvicorn's server functions, so that a call raises `Served` with the app."""
 
     def serve(app: Any, *_: Any, **options: Any) -> None:
         raise Served(app, options)
@@ -152,11 +154,11 @@ def catch_servers() -> None:
 
 
 class Trial:
-    """One start of an app, as its server does it.
+    """Start an app as its server does.
 
     Args:
-        app: What the server gets.
-        request: What to see.
+        app: The loaded app.
+        request: The request's JSON.
     """
 
     def __init__(self, app: Any, request: dict[str, Any]) -> None:
@@ -165,7 +167,7 @@ class Trial:
         self.called = threading.Event()
 
     async def run(self, lifespan: str) -> dict[str, Any]:
-        """Start it, look, and stop it."""
+        """Start the app's lifespan, check the scheduler and the routes, and stop."""
         self._watch()
         if lifespan == "off":
             return await self._look("its server runs with lifespan off")
@@ -204,7 +206,7 @@ class Trial:
         await self.app(scope, receive, send)
 
     def _watch(self) -> None:
-        """Notice that a scheduler is started, whoever starts it."""
+        """Set `called` when any code starts a scheduler."""
         if not self.request.get("scheduler"):
             return
         kind = importlib.import_module(self.request["scheduler"]).Scheduler
@@ -235,14 +237,14 @@ class Trial:
 
     @property
     def prefix(self) -> str:
-        """Where the pages are: as the app has it, or as the settings of a scheduler before 0.2 say."""
+        """The prefix of the pages, from the app or, for a scheduler before 0.2, from the settings."""
         if prefix := comparing().prefix_of(self.app):
             return str(prefix)
         settings = importlib.import_module(self.request["scheduler"]).Settings()
         return str(getattr(settings, "dashboard_path", None) or "/jobs")
 
     async def _page(self) -> dict[str, Any]:
-        """What the first page answers, to a host name that the app allows."""
+        """Request the first page with a host name that the app allows; return status and location."""
         status, location = 0, ""
         for host in self._hosts():
             status, location = await get(self.app, self.prefix, host)
@@ -261,7 +263,7 @@ class Trial:
 
 
 async def until(condition: Any, seconds: float) -> bool:
-    """Wait for something that another thread or process does."""
+    """Wait until the condition holds, for a limited time; return whether the condition held."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -271,7 +273,7 @@ async def until(condition: Any, seconds: float) -> bool:
 
 
 async def get(app: Any, path: str, host: str) -> tuple[int, str]:
-    """Status and `Location` of a GET."""
+    """Send a GET request to the app; return the status and the `Location` header."""
     answer: dict[str, Any] = {"status": 0, "location": ""}
     asked = False
 

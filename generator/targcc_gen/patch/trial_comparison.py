@@ -1,4 +1,7 @@
-"""Run by the project's own Python: report what an app serves that differs from before the patch. Imports nothing of ours."""
+"""Compare an app's routes, OpenAPI and middleware with before the patch. The project's own Python runs this file.
+
+The file imports nothing from targcc_gen.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 
 def described(app: Any) -> dict[str, Any]:
-    """What an app serves, in values that can be compared."""
+    """Return an app's routes, middleware and OpenAPI as comparable values."""
     inner = routed(app)
     if inner is None:
         return {"routes": None}
@@ -28,12 +31,12 @@ def described(app: Any) -> dict[str, Any]:
 
 
 def shown(kind: Any) -> str:
-    """A class or function with its module."""
+    """Return the qualified name of a class or function with its module."""
     return f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', repr(type(kind)))}"
 
 
 def routed(app: Any) -> Any:
-    """The app with routes inside its wrappers, or `None`."""
+    """Return the app with routes inside its wrappers, or `None`."""
     routed_apps = (
         wrapper for wrapper in wrappers(app) if isinstance(getattr(wrapper, "routes", None), list)
     )
@@ -41,7 +44,7 @@ def routed(app: Any) -> Any:
 
 
 def wrappers(app: Any) -> Any:
-    """The app and what it wraps, from the outside in."""
+    """Yield the app and the apps inside its wrappers, outermost first."""
     for _ in range(20):
         if app is None:
             return
@@ -51,13 +54,13 @@ def wrappers(app: Any) -> Any:
 
 
 def in_front(app: Any) -> str:
-    """The prefix at which `with_scheduler` answers before the app does; empty when it does not."""
+    """Return the prefix that `with_scheduler` serves in front of the app; empty without `with_scheduler`."""
     outer = (wrapper for wrapper in wrappers(app) if is_from(wrapper, _OUTER))
     return next((str(wrapper.prefix) for wrapper in outer), "")
 
 
 def prefix_of(app: Any) -> str:
-    """Where the scheduler answers, as the app itself has it; empty when it does not say."""
+    """Return the scheduler's prefix from the app's wrappers or routes; empty when the app has none."""
     if prefix := in_front(app):
         return prefix
     inner = routed(app)
@@ -69,16 +72,16 @@ def prefix_of(app: Any) -> str:
 
 _GUEST = (".web.guest:Guest", ".web.hosts.guest:Guest")
 _OUTER = (".web.guest:Outer", ".web.hosts.outer:Outer")
-"""Classes of the scheduler, of this release and of copies of the release before."""
+"""Classes of the scheduler, in this release and in copies of the release before."""
 
 
 def is_from(value: Any, classes: tuple[str, ...]) -> bool:
-    """Whether a value is of a class of the scheduler's, as a copy or as a package."""
+    """Whether a value is an instance of a scheduler class, from a vendored copy or from the package."""
     return f"{type(value).__module__}:{type(value).__name__}".endswith(classes)
 
 
 def signature(route: Any) -> list[Any]:
-    """What must stay of a route: kind, path, methods, name, operation id, and the same of those inside it."""
+    """Return the part of a route that must not change: kind, path, methods, name, operation id, inner routes."""
     router = getattr(route, "original_router", None)
     inner = getattr(router, "routes", None) or getattr(getattr(route, "app", None), "routes", None)
     return [
@@ -92,14 +95,14 @@ def signature(route: Any) -> list[Any]:
 
 
 def leaves(routes: Any, prefix: str = "") -> Any:
-    """Each route with its full path; newer FastAPI keeps an included router as one route, older copies it."""
+    """Yield each route with its full path. Newer FastAPI keeps an included router as one route; older FastAPI copies it."""
     for route in routes:
         inner = getattr(route, "original_router", None)
         if inner is not None:
             more = getattr(getattr(route, "include_context", None), "prefix", "") or ""
             yield from leaves(inner.routes, prefix + more)
         elif getattr(route, "path", None) is not None:
-            parts = getattr(route, "routes", None)  # of an app that is mounted there
+            parts = getattr(route, "routes", None)  # the routes of a mounted app
             mounted = isinstance(parts, list) and parts and not hasattr(route, "endpoint")
             yield from (
                 leaves(parts, prefix + route.path) if mounted else [(route, prefix + route.path)]
@@ -107,7 +110,7 @@ def leaves(routes: Any, prefix: str = "") -> Any:
 
 
 def examples(routes: Any) -> Any:
-    """A request for each route: parameters become `1`."""
+    """Yield an example request for each route and method; path parameters become `1`."""
     for route, path in leaves(routes):
         for method in sorted(getattr(route, "methods", None) or {"GET"}):
             if method not in {"HEAD", "OPTIONS"}:
@@ -115,7 +118,7 @@ def examples(routes: Any) -> Any:
 
 
 def matches(route: Any, path: str, method: str) -> bool:
-    """Whether the route answers."""
+    """Whether the route answers the request."""
     from starlette.routing import Match
 
     scope = {
@@ -130,7 +133,7 @@ def matches(route: Any, path: str, method: str) -> bool:
 
 
 def compare(before: dict[str, Any] | None, app: Any, prefix: str) -> dict[str, Any]:
-    """What of the app's own is not as it was: routes, OpenAPI, middleware; and which routes hide others."""
+    """Return the changes of the app's own routes, OpenAPI and middleware, and the routes that other routes hide."""
     inner, front = routed(app), in_front(app)
     if inner is None:
         return {"hidden": [path for path in other_paths(app) if front and is_below(path, front)]}
@@ -165,12 +168,12 @@ def compare(before: dict[str, Any] | None, app: Any, prefix: str) -> dict[str, A
 
 
 def is_below(path: str, prefix: str) -> bool:
-    """Whether a path is the prefix or below it."""
+    """Whether a path is the prefix or below the prefix."""
     return path == prefix or path.startswith(f"{prefix}/")
 
 
 def other_paths(app: Any) -> Any:
-    """The paths that an app of Django or Flask answers."""
+    """Yield the paths of a Django or Flask app."""
     for wrapper in wrappers(app):
         if hasattr(wrapper, "url_map"):
             yield from (rule.rule for rule in wrapper.url_map.iter_rules())
@@ -180,7 +183,7 @@ def other_paths(app: Any) -> Any:
 
 
 def django_paths(patterns: Any, before: str) -> Any:
-    """The paths of URL patterns, with those that they include; as they are written, without the `^` of an expression."""
+    """Yield the paths of URL patterns and included patterns, as written without a leading `^`."""
     for pattern in patterns:
         path = before + str(pattern.pattern).lstrip("^/")
         inner = getattr(pattern, "url_patterns", None)
@@ -188,7 +191,7 @@ def django_paths(patterns: Any, before: str) -> Any:
 
 
 def is_ours(route: Any) -> bool:
-    """Whether a route is the scheduler's, where nothing tells what was there before."""
+    """Whether a route is the scheduler's, by the modules of its endpoints; used without routes from before the patch."""
     modules = [getattr(item, "endpoint", None) for item, _ in leaves([route])]
     names = [f".{getattr(item, '__module__', '')}" for item in modules]
     return bool(names) and all(
@@ -197,7 +200,7 @@ def is_ours(route: Any) -> bool:
 
 
 def added(before: list[Any], after: list[Any]) -> list[bool]:
-    """For each route whether it has come with the scheduler."""
+    """Return a flag for each route: whether the patch added the route."""
     known = Counter(map(json.dumps, before))
     result = []
     for dump in map(json.dumps, after):
@@ -207,7 +210,7 @@ def added(before: list[Any], after: list[Any]) -> list[bool]:
 
 
 def crossing(routes: Any, ours: list[bool], *, own: bool) -> list[str]:
-    """The scheduler's routes that another route answers first, or the app's own that the scheduler answers."""
+    """Return the scheduler's routes that the app answers first; with `own=False`, the app's that the scheduler answers first."""
     of_other = [(i, candidate) for i, candidate in enumerate(routes) if ours[i] is not own]
     result = []
     for index, route in enumerate(routes):
@@ -227,7 +230,7 @@ def crossing(routes: Any, ours: list[bool], *, own: bool) -> list[str]:
 
 
 def schema_changes(before: Any, after: Any, prefix: str) -> list[str]:
-    """The parts of the app's OpenAPI that differ, our prefix aside."""
+    """Return the parts of the app's OpenAPI that differ, without the scheduler's prefix."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return [] if before == after else ["all of it"]
     paths = {

@@ -1,4 +1,4 @@
-"""Remove the scheduler from an app, and from the project when nobody has used it since."""
+"""Remove the scheduler from an app; also remove the files of the patch when the project has not used them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
 _LONG = 2000
-"""Lines from which on a comparison leaves out those that are everywhere."""
+"""Lines; a longer comparison uses difflib's `autojunk`, which ignores very frequent lines."""
 
 
 @dataclass(frozen=True)
 class Undone:
-    """What taking the scheduler out comes to.
+    """A planned removal of the scheduler.
 
     Args:
         target: The file.
-        removed: The lines that go, with their numbers.
-        plan: Everything that is written.
-        whole: Whether the scheduler's own files go too.
-        stays: Why they stay, if they were made by a patch; else empty.
-        declared: The files whose declared dependency goes.
+        removed: The removed lines with their numbers.
+        plan: All changes.
+        whole: Whether the files of the patch are removed too.
+        stays: Why the files of a patch stay; empty when the files are removed or no patch made them.
+        declared: The files that lose a declared dependency.
     """
 
     target: Target
@@ -57,7 +57,7 @@ class Undone:
         return not self.removed and not self.whole
 
     def to_json(self) -> dict[str, Any]:
-        """The removal for a program."""
+        """Return the removal as JSON."""
         return {
             **self.plan.to_json(),
             "file": self.target.relative,
@@ -67,10 +67,10 @@ class Undone:
 
 
 def prepare_undo(target: Target) -> Undone:
-    """Work out what goes; nothing is written.
+    """Plan the removal. Writes nothing.
 
     Raises:
-        InputError: The router is used for more than the two lines, or the spec is wrong.
+        InputError: The app uses the router beyond the patch's lines, or the spec is invalid.
     """
     spec = _spec(target.root)
     for module in _modules(target, spec):
@@ -107,17 +107,17 @@ def prepare_undo(target: Target) -> Undone:
 
 
 def carry_out_undo(undone: Undone) -> None:
-    """Write it.
+    """Apply a planned removal.
 
     Raises:
-        TargccError: A file has changed in between, or the disk refused. Everything is as it was.
+        TargccError: A file has changed since the plan, or the disk refused a write. Nothing is changed.
     """
     apply(undone.plan)
     finish_undo(undone)
 
 
 def finish_undo(undone: Undone) -> None:
-    """Remove what is left once it is written: empty folders, the lock, the mark of a patch that was not tried."""
+    """Clean up after an applied removal: empty folders, the lock, the mark of an untried patch."""
     plan = undone.plan
     if undone.whole:
         for change in plan.changes:
@@ -137,7 +137,7 @@ def _spec(root: Path) -> Spec | None:
 
 
 def _patch_lock(lock: Lock, spec: Spec | None) -> Lock:
-    """The lock without the app's own `__init__.py`, which it knows but which no patch wrote."""
+    """Return the lock without the app's own `__init__.py`, which no patch wrote."""
     if spec is None or spec.project.package == OWN_PACKAGE:
         return lock
     folder = "" if spec.project.inside in {None, "."} else f"{spec.project.inside}/"
@@ -148,7 +148,7 @@ def _patch_lock(lock: Lock, spec: Spec | None) -> Lock:
 
 
 def _without(target: Target, spec: Spec | None) -> bytes:
-    """The file without our lines."""
+    """Return the file's bytes without the patch's lines."""
     source = target.file.source
     for module in _modules(target, spec):
         source = Source(source.name, unwire(source, Wiring(module, target.layout.package)))
@@ -156,13 +156,13 @@ def _without(target: Target, spec: Spec | None) -> bytes:
 
 
 def _modules(target: Target, spec: Spec | None) -> list[str]:
-    """What the lines may import from; with no spec left, from either package that a patch uses."""
+    """Return the modules that the patch's lines may import from; without a spec, those of both possible packages."""
     packages = [spec.project.package] if spec else filter(None, [target.layout.top, OWN_PACKAGE])
     return [f"{package}.scheduler" for package in packages]
 
 
 def _undeclared(root: Path, spec: Spec | None, lock: Lock) -> Iterator[tuple[str, bytes, bytes]]:
-    """Path, bytes and new bytes of each file that declares what the scheduler comes in, or runs on."""
+    """Yield path, old bytes and new bytes of each file that declares the scheduler or its requirements."""
     texts = Texts(root)
     if spec is not None:
         undeclare(texts, app_dependencies(spec))
@@ -172,7 +172,7 @@ def _undeclared(root: Path, spec: Spec | None, lock: Lock) -> Iterator[tuple[str
 
 
 def _used(target: Target, spec: Spec, lock: Lock) -> str:
-    """Why the files that a patch made stay: somebody has worked with them. Empty when nobody has."""
+    """Return why the files of a patch stay, such as an edited file or a new job; empty for unused files."""
     package = target.root / (spec.project.inside or "src") / spec.project.package
     where = package.relative_to(target.root).as_posix()
     others = [
@@ -197,7 +197,10 @@ def _used(target: Target, spec: Spec, lock: Lock) -> str:
 
 
 def _files_of(root: Path, package: Path, lock: Lock) -> Iterator[str]:
-    """The files in the folders that a patch made; the app may have migrations of its own, since 0.2 a patch makes none."""
+    """Yield the files in the folders that a patch made.
+
+    `migrations` counts only if the lock has files there: since 0.2 a patch makes no migrations, and the app may have its own.
+    """
     migrations = f"{package.relative_to(root).as_posix()}/migrations/"
     names = ["jobs"]
     if any(path.startswith(migrations) for path in lock.entries):
@@ -211,7 +214,7 @@ def _files_of(root: Path, package: Path, lock: Lock) -> Iterator[str]:
 
 
 def _removed_lines(before: bytes, after: bytes) -> tuple[tuple[int, str], ...]:
-    """The lines that differ, with their numbers; only what lies between the first and the last of them is compared."""
+    """Return the removed lines with their numbers; compare only the lines between the first and last difference."""
     old, new = before.splitlines(), after.splitlines()
     first = _shared(old, new)
     last = _shared(old[first:][::-1], new[first:][::-1])
@@ -226,6 +229,6 @@ def _removed_lines(before: bytes, after: bytes) -> tuple[tuple[int, str], ...]:
 
 
 def _shared(left: list[bytes], other: list[bytes]) -> int:
-    """How many lines two texts begin with in common."""
+    """Return the number of equal lines at the start of two texts."""
     pairs = zip(left, other, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(left), len(other)))

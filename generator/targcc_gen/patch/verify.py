@@ -1,4 +1,4 @@
-"""Start the patched app as its server does, in a process of its own, and compare what it serves."""
+"""Start the patched app in a separate process, as its server does, and compare its routes with before the patch."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from targcc_gen.patch.layout import Layout
 from targcc_gen.patch.server_settings import Entry
 from targcc_gen.render.wheel import meets
 
-# The project's own Python, what its environment lacks, and a program that it runs.
+# Run a program with the project's own Python.
 
 TIMEOUT = 60.0
-"""Seconds an app may take to be loaded, and as many to start and run a job."""
+"""Seconds an app may take to load, and as many again to start and run a job."""
 
 JOBS = "targcc_trial_jobs"
-"""The package with the job of a trial."""
+"""The package that has the trial's job."""
 
 _LAST_LINES = 6
 _OURS = ("PYTEST_", "COVERAGE_", "COV_")
-"""Variables that would make the app, or the scheduler in it, take the trial for a test."""
+"""Prefixes of environment variables by which an app or the scheduler detects a test run."""
 _JOB = """import os
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def trial() -> str:
 
 
 def project_python(root: Path) -> Path:
-    """The interpreter of the project: of its `.venv` or `venv`, of the active environment, or the one that runs us."""
+    """Return the project's interpreter: from `.venv`, `venv`, the active environment, else the running interpreter."""
     active = os.environ.get("VIRTUAL_ENV")
     folders = [root / ".venv", root / "venv", *([Path(active)] if active else [])]
     for folder in folders:
@@ -57,11 +57,7 @@ def project_python(root: Path) -> Path:
 
 
 def missing(python: Path, layout: Layout, requirements: Sequence[str]) -> list[str]:
-    """The requirements that the interpreter's environment does not meet, in their order.
-
-    Raises:
-        InputError: The interpreter does not run, or is too old.
-    """
+    """Return the requirements that the interpreter's environment does not meet, in the given order."""
     wanted = [Requirement(text) for text in requirements]
     answer = ask(python, layout, {"distributions": [requirement.name for requirement in wanted]})
     if "error" in answer:
@@ -85,7 +81,7 @@ def ask(
     extra: Sequence[Path] = (),
     timeout: float = TIMEOUT,
 ) -> dict[str, Any]:
-    """Run `trial.py` with a request; its answer, or what went wrong as `error`."""
+    """Run `trial.py` with a request; return its answer, or a dict with `error`."""
     here = Path(__file__).parent
     source = (here / "trial.py").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="targcc-", ignore_cleanup_errors=True) as name:
@@ -112,7 +108,7 @@ def ask(
 
 
 def _fill(folder: Path, here: Path, scheduler: object) -> None:
-    """The module that compares, and a package with one job that runs every second."""
+    """Write the comparison module and a package with one job that runs every second to the folder."""
     text = (here / "trial_comparison.py").read_text(encoding="utf-8")
     (folder / "targcc_trial_compare.py").write_text(text, encoding="utf-8")
     if scheduler:
@@ -123,7 +119,7 @@ def _fill(folder: Path, here: Path, scheduler: object) -> None:
 
 
 def _variables(folder: Path) -> dict[str, str]:
-    """Settings of a trial: a database of its own, none of the project's jobs, nothing that reaches anybody."""
+    """Return the trial's settings: a separate database, only the trial's job, no alerts and no mail."""
     return {
         "TARGCC_DATABASE_URL": f"sqlite:///{(folder / 'trial.db').as_posix()}",
         "TARGCC_JOBS_PACKAGE": JOBS,
@@ -144,7 +140,7 @@ def _start(
     output: BinaryIO,
     variables: Mapping[str, str],
 ) -> subprocess.Popen[bytes]:
-    """Start it with the folders on Python's path, in a group of its own; it ends when its standard input is closed."""
+    """Start the command with the folders on Python's path, in a new process group; the process ends when its stdin pipe closes."""
     path = [*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     environment = {
@@ -169,7 +165,7 @@ def _start(
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process and what it started."""
+    """Kill the process and its children."""
     with contextlib.suppress(OSError):
         if sys.platform == "win32":
             process.kill()
@@ -193,15 +189,15 @@ _FORBIDDEN = frozenset({401, 403})
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial showed.
+    """The result of a trial.
 
     Args:
-        kind: `verified`: all of it works. `untried`: nothing can be said. `refused`: the app starts, but no line in it serves
-            the scheduler and leaves everything else as it is. `failed`: it does not start with the scheduler in it.
-        looked: What was started: `shop.main:app`.
-        text: Why it is not verified.
-        hint: What to do.
-        taken: The scheduler's prefix, if the app has routes of its own there.
+        kind: `verified`: everything works. `untried`: no result. `refused`: the app starts, but no line can add the scheduler
+            without changing the app's own routes. `failed`: the app does not work with the scheduler.
+        looked: The started object: `shop.main:app`.
+        text: Why the app is not verified.
+        hint: What to do next.
+        taken: The scheduler's prefix, if the app has its own routes there.
     """
 
     kind: Kind
@@ -212,21 +208,21 @@ class Outcome:
 
     @property
     def is_verified(self) -> bool:
-        """Whether a job ran and everything of the app's is as it was."""
+        """Whether a job ran and the app's own routes are unchanged."""
         return self.kind == "verified"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How an app is tried.
+    """A trial of an app.
 
     Args:
         python: The project's interpreter.
-        layout: How its modules are imported.
-        entry: What its server loads.
-        scheduler: The package with the scheduler: `shop.scheduler`.
+        layout: How the project's modules are imported.
+        entry: The object that the server loads.
+        scheduler: The scheduler's package: `shop.scheduler`.
         extra: More folders for Python's path.
-        timeout: Seconds it may take to load, and as many to start.
+        timeout: Seconds the app may take to load, and as many again to start.
     """
 
     python: Path
@@ -237,15 +233,15 @@ class Trial:
     timeout: float = TIMEOUT
 
     def before(self) -> dict[str, Any]:
-        """What the app serves as it is: routes, OpenAPI and middleware; or `error`."""
+        """Load the app as it is; return routes, OpenAPI and middleware, or `error`."""
         return self._ask({})
 
     def starts_without(self) -> str:
-        """Why the app does not start without the scheduler either; empty when it does."""
+        """Start the app after the scheduler's removal; return the error, empty when the app starts."""
         return str(self._ask({"start": True}).get("error", ""))
 
     def run(self, before: dict[str, Any] | None) -> Outcome:
-        """Start the patched app, and compare it with what it was."""
+        """Start the patched app and compare it with the description `before`, if given."""
         request = {"start": True, "scheduler": self.scheduler, "before": before}
         return judged(self.entry, self._ask(request))
 
@@ -264,7 +260,7 @@ class Trial:
 
 
 def judged(entry: Entry, answer: dict[str, Any]) -> Outcome:
-    """What the answer of a trial means."""
+    """Return the outcome for the answer of `trial.py`."""
     looked = entry.shown
     if "error" in answer:
         text = f"{looked} does not work with the scheduler in it\n{_indented(answer['error'])}"
@@ -278,7 +274,7 @@ def judged(entry: Entry, answer: dict[str, Any]) -> Outcome:
 
 
 def _changes(looked: str, answer: dict[str, Any]) -> str:
-    """What of the app's own is not as it was."""
+    """Return the first change of the app's own routes, OpenAPI or middleware, as a message; empty without a change."""
     if answer.get("shadowed"):
         return f"{looked} has a route that comes before the scheduler's and answers {_first_few(answer['shadowed'])}"
     if answer.get("hidden"):
@@ -303,7 +299,7 @@ def _pages(looked: str, answer: dict[str, Any]) -> Outcome:
 
 
 def _first_few(texts: list[str]) -> str:
-    """The first few, which is as much as a line holds."""
+    """Join the first few texts and the number of omitted texts."""
     shown, more = ", ".join(texts[:_SHOWN]), len(texts) - _SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
 

@@ -1,8 +1,8 @@
-"""The two lines that put the scheduler into an app: add, find, move and remove them.
+"""Add, find, move and remove the two lines that put the scheduler into an app.
 
-They carry no mark. They are found by what they mean: an import of `scheduler_router` from the scheduler, and a call of
-`include_router` with it; so they may be moved, reformatted or renamed in between. The same holds for lines that were added by
-hand: `app = with_scheduler(app, "/jobs")`, or `mount(app)`.
+The lines carry no mark: an import of `scheduler_router` from the scheduler and a call of `include_router` with the router are
+recognised by their meaning, even when moved, reformatted or renamed. Lines added by hand count too:
+`app = with_scheduler(app, "/jobs")` or `mount(app)`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from targcc_gen.patch.app_file import (
 )
 from targcc_gen.patch.apps import App, Construction, apps_of
 
-# The help of a refusal: the two lines a person adds, and where.
+# The help of a refusal: the two lines to add, and the places.
 
 ROUTER = "scheduler_router"
 WRAPPER = "with_scheduler"
@@ -34,12 +34,12 @@ _AGAIN = "then: targcc-gen patch --verify"
 
 @dataclass(frozen=True)
 class ByHand:
-    """The lines that a person adds to a file.
+    """Describes the lines that a person adds to a file.
 
     Args:
-        name: The file.
-        importing: How the file imports from the scheduler: `from .scheduler import `.
-        prefix: Where the scheduler is to be; empty for what its settings say.
+        name: The file's name.
+        importing: The start of the import line: `from .scheduler import `.
+        prefix: The scheduler's prefix; empty for the prefix of the settings.
     """
 
     name: str
@@ -47,11 +47,11 @@ class ByHand:
     prefix: str = ""
 
     def include(self, target: str, line: int | None = None) -> str:
-        """The page that includes the router in an app.
+        """Return the instructions for including the router in an app.
 
         Args:
             target: The app: `app`, `self.app`.
-            line: The line after which the app is there.
+            line: The last line of the statement that makes the app.
         """
         where = "right after the app is made, before other routes"
         if self.prefix:
@@ -59,12 +59,12 @@ class ByHand:
         return self._page(ROUTER, f"{target}.include_router({ROUTER})", where, line)
 
     def wrap(self, target: str, line: int | None = None, free: str = PREFIX) -> str:
-        """The page that wraps what a server loads; that works for any application that speaks ASGI.
+        """Return the instructions for wrapping the object that a server loads; works for any ASGI application.
 
         Args:
             target: The name that the server loads: `app`.
-            line: The line after which it is what the server gets.
-            free: Where the pages will be, unless the prefix says so.
+            line: The line after which the name holds the served app.
+            free: The prefix to suggest if `prefix` is empty.
         """
         text = f'{target} = {WRAPPER}({target}, "{self.prefix or free}")'
         return self._page(WRAPPER, text, f"below all that changes {target}", line)
@@ -79,7 +79,7 @@ class ByHand:
 
 
 def refusal(file: AppFile, app: App, lines: ByHand) -> RefusalError:
-    """Why an app is not touched, with the lines to add and where they belong."""
+    """Build the refusal for an app that cannot be wired, with the lines to add by hand."""
     place = app.places[0]
     subject = app.target or place.bound or "this FastAPI app"
     text = f"{subject} cannot be wired: {app.problem}"
@@ -91,15 +91,15 @@ def refusal(file: AppFile, app: App, lines: ByHand) -> RefusalError:
 
 
 def _is_to_be_wrapped(app: App) -> bool:
-    """Whether a router in the app would not do: routes before it, or a lifespan that does not run."""
+    """Whether the app needs a wrapper instead of a router: `routes=` come first, or the app is mounted without lifespan."""
     problem = app.problem or ""
     return app.mounted or "routes=" in problem
 
 
-# Add the lines and find them again.
+# Add the lines, and find existing lines.
 
 NAMED = "targcc_app"
-"""What a patch calls an app that is returned as it is made."""
+"""The name that a patch gives to an app in `return FastAPI()`."""
 RETURNED = "return"
 MOUNT_ALIASES = ("mount_scheduler", "mount_targcc")
 ALIASES = ("targcc_scheduler_router", "targcc_jobs_router")
@@ -107,12 +107,12 @@ ALIASES = ("targcc_scheduler_router", "targcc_jobs_router")
 
 @dataclass(frozen=True)
 class Wiring:
-    """What to import the router from, seen from the file.
+    """How a file imports the router.
 
     Args:
         module: The scheduler's package: `acme.scheduler`.
-        package: The package the file itself is in: `acme.web`; empty for a file in no package.
-        prefix: Where the scheduler is to be, when it is not what its settings say: then the app is handed to `mount`.
+        package: The file's own package: `acme.web`; empty for a file outside packages.
+        prefix: The scheduler's prefix if not the prefix of the settings; the lines then call `mount`.
     """
 
     module: str
@@ -121,7 +121,7 @@ class Wiring:
 
     @property
     def imported(self) -> str:
-        """What the file imports: the router, or `mount`."""
+        """The imported name: the router, or `mount`."""
         return MOUNT if self.prefix else ROUTER
 
     def is_router(self, name: str) -> bool:
@@ -130,15 +130,15 @@ class Wiring:
         return self._absolute(name) in {f"{self.module}.{ROUTER}", f"{self.module}.app.{ROUTER}"}
 
     def takes_app(self, name: str) -> bool:
-        """Whether a qualified name means a function of the scheduler's that an app is handed to."""
+        """Whether a qualified name means `with_scheduler` or `mount`."""
         return self._absolute(name) in {f"{self.module}.{wrapper}" for wrapper in (WRAPPER, MOUNT)}
 
     def hands_app(self, file: AppFile, call: ast.Call) -> bool:
-        """Whether a call hands an app to such a function."""
+        """Whether a call is of `with_scheduler` or `mount`."""
         return any(map(self.takes_app, file.qualified_names(call.func)))
 
     def is_ours(self, name: str) -> bool:
-        """Whether a qualified name is one that the lines of a patch use."""
+        """Whether a qualified name means the router, `with_scheduler` or `mount`."""
         return self.is_router(name) or self.takes_app(name)
 
     def _absolute(self, name: str) -> str:
@@ -149,13 +149,13 @@ class Wiring:
         return ".".join([*parts[: len(parts) - dots + 1], name[dots:]])
 
     def import_line(self, name: str, *, relative: bool = False) -> str:
-        """The import: `from acme.scheduler import scheduler_router`, or from `.scheduler`."""
+        """Return the import: `from acme.scheduler import scheduler_router`, or from `.scheduler`."""
         module = self._relative() if relative else self.module
         renamed = "" if name == self.imported else f" as {name}"
         return f"from {module} import {self.imported}{renamed}"
 
     def lines(self, file: AppFile) -> ByHand:
-        """The lines that a person may add to the file."""
+        """Return the lines that a person may add to the file."""
         module = self._relative() if _uses_relative(file) else self.module
         return ByHand(file.source.name, f"from {module} import ", self.prefix)
 
@@ -174,7 +174,7 @@ class Patched:
     """A file after its patch.
 
     Args:
-        data: The new bytes; the old ones when there was nothing to do.
+        data: The new bytes; equal to the old bytes without a change.
         added: The new lines with their numbers in the new file, from 1.
     """
 
@@ -183,19 +183,18 @@ class Patched:
 
 
 def include_line(app: App, name: str, prefix: str = "") -> str:
-    """The call, without its indentation: `app.include_router(scheduler_router)` or `mount(app, "/ops")`."""
+    """Return the call without indentation: `app.include_router(scheduler_router)` or `mount(app, "/ops")`."""
     target = app.target or (NAMED if app.places[0].is_returned else "app")
     return f'{name}({target}, "{prefix}")' if prefix else f"{target}.include_router({name})"
 
 
 def wire(file: AppFile, app: App, wiring: Wiring) -> Patched:
-    """Add the import, and the include right after each place where the app is made.
+    """Add the import, and the include right after each call that makes the app.
 
-    Right after the construction no mount, catch-all route or return can stand in between. A file that is wired
-    already comes back as it is.
+    At that place the include precedes every mount, catch-all route and return. A file with the lines is returned unchanged.
 
     Raises:
-        InputError: The app cannot be wired with certainty, or another app of the file has the scheduler.
+        InputError: The app cannot be wired safely, or another app of the file has the scheduler.
     """
     if any(includes(file, wiring)):
         _check_wired(file, app, wiring)
@@ -211,7 +210,7 @@ def wire(file: AppFile, app: App, wiring: Wiring) -> Patched:
     for place in app.places:
         line = include_line(app, name, wiring.prefix)
         change = (_named if place.is_returned else _follow)(file, place, line)
-        if change not in changes:  # several branches may be followed at one place
+        if change not in changes:  # several branches may share one insertion line
             changes.append(change)
     data = file.source.edited(changes)
     _check(file, app, wiring, data)
@@ -219,13 +218,13 @@ def wire(file: AppFile, app: App, wiring: Wiring) -> Patched:
 
 
 def _follow(file: AppFile, place: Construction, line: str) -> Replacement:
-    """The include in a line of its own, below the app's."""
+    """Insert the include below the app's statement."""
     after, beside = place.follow
     return insertion(after + 1, file.source.indent_of(beside) + line)
 
 
 def _named(file: AppFile, place: Construction, line: str) -> Replacement:
-    """`return FastAPI()` with a name in between, so that a line can follow it."""
+    """Replace `return FastAPI()` by an assignment, the include and `return`."""
     indent = file.source.indent_of(place.line)
     if NAMED in names_in(file.module):
         raise SourceError(f"{file.source.name}:{place.line}: error: the name {NAMED} is taken")
@@ -236,11 +235,11 @@ def _named(file: AppFile, place: Construction, line: str) -> Replacement:
 
 
 def _numbered(changes: Sequence[Replacement]) -> tuple[tuple[int, str], ...]:
-    """The new lines with their numbers; of a line that was changed, its new text."""
+    """Return the new and changed lines with their numbers in the new file."""
     numbered, moved = [], 0
     for change in sorted(changes, key=lambda change: change.first):
         old = change.last - change.first + 1
-        kept = range(1, old)  # only the first of the lines that were there differs
+        kept = range(1, old)  # of the replaced lines only the first differs
         numbered += [
             (change.first + moved + index, line)
             for index, line in enumerate(change.lines)
@@ -251,7 +250,11 @@ def _numbered(changes: Sequence[Replacement]) -> tuple[tuple[int, str], ...]:
 
 
 def _check(file: AppFile, app: App, wiring: Wiring, data: bytes) -> None:
-    """What we wrote is Python again, with the same app: a last look before anything reaches the disk."""
+    """Check that the new bytes parse and still make the same app, before anything is written.
+
+    Raises:
+        RefusalError: The app is not in the new file.
+    """
     again = apps_of(AppFile(Source(file.source.name, data), file.classes))
     target = app.target or (NAMED if app.places[0].is_returned else "")
     if not any((other.target, other.scope) == (target, app.scope) for other in again):
@@ -273,7 +276,7 @@ def _check_wired(file: AppFile, app: App, wiring: Wiring) -> None:
 
 
 def includes(file: AppFile, wiring: Wiring) -> Iterator[ast.Call]:
-    """Every `….include_router(scheduler_router)`, however the router is reached, and every `with_scheduler(app)`."""
+    """Yield the calls that add the scheduler: `….include_router(scheduler_router)`, `with_scheduler(app)`, `mount(app)`."""
     for node in file.nodes:
         if not isinstance(node, ast.Call):
             continue
@@ -288,7 +291,7 @@ def includes(file: AppFile, wiring: Wiring) -> Iterator[ast.Call]:
 
 
 def prefix_of(call: ast.Call) -> str:
-    """The prefix that is handed to `mount` or `with_scheduler`; empty when the call says none."""
+    """Return the literal prefix in a call of `mount` or `with_scheduler`; empty without a prefix."""
     named = [keyword.value for keyword in call.keywords if keyword.arg == "prefix"]
     for value in (*named, *call.args[1:2]):
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
@@ -297,7 +300,7 @@ def prefix_of(call: ast.Call) -> str:
 
 
 def router_imports(file: AppFile, wiring: Wiring) -> Iterator[tuple[ast.ImportFrom, ast.alias]]:
-    """Every import of the router by name, and of what else the lines of a patch may use."""
+    """Yield each `from … import` of the router, `with_scheduler` or `mount`, with the imported name."""
     for node in file.nodes:
         if not isinstance(node, ast.ImportFrom):
             continue
@@ -308,7 +311,7 @@ def router_imports(file: AppFile, wiring: Wiring) -> Iterator[tuple[ast.ImportFr
 
 
 def _imported_name(file: AppFile, app: App, wiring: Wiring) -> str | None:
-    """What a module-level import above the app already calls the router."""
+    """Return the name by which a module-level import above the app already has the router or `mount`; `None` without one."""
     for node, alias in router_imports(file, wiring):
         if alias.name != wiring.imported:
             continue
@@ -331,7 +334,7 @@ def _uses_relative(file: AppFile) -> bool:
 
 
 def _import_place(file: AppFile, app: App) -> int:
-    """The line before which the import goes: below the last import above the app, or at the file's first code."""
+    """Return the line to insert the import before: below the last import above the app, or at the file's first code."""
     last, outer = 0, _outer_line(file, app)
     for index, statement in enumerate(file.module.body):
         if file.last_line_of(statement) >= outer:
@@ -343,14 +346,14 @@ def _import_place(file: AppFile, app: App) -> int:
 
 
 def _outer_line(file: AppFile, app: App) -> int:
-    """The first line of the module-level statement that holds the app."""
+    """Return the first line of the module-level statement that holds the app."""
     return max(
         line for statement in file.module.body if (line := file.line_of(statement)) <= app.line
     )
 
 
 def _first_code(file: AppFile) -> int:
-    """The first statement's line, or that of the comment above it unless the comment opens the file."""
+    """Return the line of the first statement, or of the comment above unless the comment opens the file."""
     first = line = file.line_of(file.module.body[0])
     while line > 1 and file.source.lines[line - 2].lstrip(" \t\f").startswith("#"):
         line -= 1
@@ -361,26 +364,25 @@ def _first_code(file: AppFile) -> int:
 
 
 def unwire(source: Source, wiring: Wiring) -> bytes:
-    """The file's bytes without the import of the router and without its includes.
+    """Return the file's bytes without the imports and calls that add the scheduler.
 
-    Lines that hold nothing else go away as a whole; everything else stays byte for byte. A file without our
-    lines comes back as it is.
+    A line without other code is removed whole; all other bytes stay. A file without the lines is returned unchanged.
 
     Raises:
-        InputError: The router is used in a way that is more than the two lines.
+        InputError: The file uses the router beyond the patch's lines.
     """
     file = AppFile(source)
     _check_removable(file, wiring)
     while change := _next_removal(file, wiring):
         source = Source(source.name, source.edited([change]))
         if "scheduler" not in source.text:
-            break  # neither an import of ours is left, nor what it was for
+            break  # no import or call is left
         file = AppFile(source)
     return source.data
 
 
 def _next_removal(file: AppFile, wiring: Wiring) -> Replacement | None:
-    """One removal at a time: each leaves a file whose lines can be counted again."""
+    """Return the next removal, `None` when nothing is left; the caller parses the file anew after each removal."""
     for call in includes(file, wiring):
         statement = file.statement_of(call)
         if _is_wrap(statement, call):
@@ -394,7 +396,7 @@ def _next_removal(file: AppFile, wiring: Wiring) -> Replacement | None:
 
 
 def _returned_again(file: AppFile, include: ast.stmt) -> Replacement | None:
-    """`return FastAPI()` in place of the three lines that a patch made of it."""
+    """Restore `return FastAPI()` from the three lines of `_named`; `None` for other code."""
     block = file.block_of(include)
     index = next(i for i, other in enumerate(block) if other is include)
     if not 0 < index < len(block) - 1:
@@ -411,7 +413,7 @@ def _returned_again(file: AppFile, include: ast.stmt) -> Replacement | None:
 
 
 def _is_wrap(statement: ast.stmt, call: ast.Call) -> bool:
-    """Whether a statement is `app = with_scheduler(app, …)`, also with another wrapper in between."""
+    """Whether a statement is `app = with_scheduler(app, …)`, also around another wrapper of the app."""
     return (
         isinstance(statement, ast.Assign)
         and statement.value is call
@@ -421,7 +423,7 @@ def _is_wrap(statement: ast.stmt, call: ast.Call) -> bool:
 
 
 def _check_removable(file: AppFile, wiring: Wiring) -> None:
-    """Say what is in the way while the lines still have their own numbers."""
+    """Raise for code that prevents the removal, while line numbers are still those of the file."""
     calls = list(includes(file, wiring))
     for call in calls:
         statement = file.statement_of(call)
@@ -438,7 +440,7 @@ def _check_removable(file: AppFile, wiring: Wiring) -> None:
 
 
 def _remove_part(file: AppFile, part: ast.stmt) -> Replacement:
-    """Remove a small statement: its lines, or its share of a line with several."""
+    """Remove a simple statement: its lines, or its part of a line with several statements."""
     mates = file.line_mates(part)
     if len(mates) > 1:
         return _remove_from_list(file, mates, part)
@@ -451,7 +453,7 @@ def _remove_part(file: AppFile, part: ast.stmt) -> Replacement:
 
 
 def _remove_from_list(file: AppFile, parts: Sequence[ast.AST], part: ast.AST) -> Replacement:
-    """Remove one of several parts with the separator before the next, or after the one before."""
+    """Remove a part of a list together with the separator after the part, or before the last part."""
     index = next(i for i, other in enumerate(parts) if other is part)
     if index + 1 < len(parts):
         return spliced(file, file.start(part), file.start(parts[index + 1]), "")
@@ -459,7 +461,7 @@ def _remove_from_list(file: AppFile, parts: Sequence[ast.AST], part: ast.AST) ->
 
 
 def _remove_alias(file: AppFile, aliases: Sequence[ast.alias], alias: ast.alias) -> Replacement:
-    """Remove one name of an import: with its line when it has one of its own."""
+    """Remove a name from an import, with the line if the name has its own line."""
     (line, start), (last, end) = file.start(alias), file.end(alias)
     before, after = file.source.lines[line - 1][:start], file.source.lines[last - 1][end:]
     if not before.strip() and after.lstrip().startswith(","):
@@ -470,7 +472,7 @@ def _remove_alias(file: AppFile, aliases: Sequence[ast.alias], alias: ast.alias)
 
 
 def spliced(file: AppFile, start: tuple[int, int], end: tuple[int, int], new: str) -> Replacement:
-    """Replace the text between two places (line from 1, column from 0)."""
+    """Replace the text between two positions (line from 1, column from 0)."""
     lines = [line.rstrip("\r\n") for line in file.source.lines[start[0] - 1 : end[0]]]
     if any("\f" in line for line in lines):
         raise SourceError(
@@ -483,19 +485,19 @@ def spliced(file: AppFile, start: tuple[int, int], end: tuple[int, int], new: st
 
 
 def is_elsewhere(file: AppFile, wiring: Wiring) -> bool:
-    """Whether the lines of a file put the scheduler somewhere else than at the prefix that is asked for."""
+    """Whether the file adds the scheduler at another prefix than the prefix asked for."""
     calls = list(includes(file, wiring))
     return bool(wiring.prefix) and any(prefix_of(call) != wiring.prefix for call in calls)
 
 
 def moved(file: AppFile, app: App | None, wiring: Wiring) -> Patched:
-    """The file with the scheduler at the prefix of `wiring`.
+    """Return the file with the scheduler at the prefix of `wiring`.
 
-    A call of `mount` or `with_scheduler` gets another prefix, with all that people wrote in it; the lines of
-    `include_router`, which takes none, become those of `mount`.
+    A call of `mount` or `with_scheduler` gets the new prefix and keeps its other arguments. The lines of `include_router`,
+    which takes no prefix, are replaced by `mount`.
 
     Raises:
-        InputError: The prefix is computed, or the app cannot be told.
+        InputError: The prefix in the file is computed, or the app cannot be told.
     """
     calls = list(includes(file, wiring))
     taking = [call for call in calls if wiring.hands_app(file, call)]
@@ -524,7 +526,7 @@ def _with_prefix(file: AppFile, call: ast.Call, prefix: str) -> Replacement:
 
 
 def _wired_anew(file: AppFile, app: App | None, wiring: Wiring) -> Patched:
-    """The file with `mount` instead of `include_router`."""
+    """Return the file with `mount` instead of `include_router`."""
     if app is None:
         call = next(includes(file, wiring))
         raise file.error(call, f'no app can be told: write mount(app, "{wiring.prefix}") yourself')

@@ -1,5 +1,5 @@
-"""Read files of any format as rows, the same for everything after.
+"""Read export files and old databases as rows of the same type.
 
-`text` detects a file's encoding, `exports` chooses the reader, `rows` has the result. A caller names the tables it looks for by
-`KnownTables`; no reader knows a scheduler.
+`text` detects a file's encoding, `exports` chooses the reader, `rows` defines the result. The caller names the wanted tables by
+`KnownTables`; the readers know formats, not schedulers.
 """

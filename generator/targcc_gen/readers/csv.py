@@ -1,4 +1,4 @@
-"""Rows of delimited text: CSV with a header, SSMS's grid without one, ``bcp -c`` and ``-w``, ``sqlcmd -s``."""
+"""Read rows of delimited text: CSV with a header, SSMS's grid without a header, ``bcp -c`` and ``-w``, ``sqlcmd -s``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from targcc_gen.errors import InputError
 from targcc_gen.readers.rows import ColumnKind, Item, KnownTables, Remark, RemarkKind, Row, Value
 from targcc_gen.readers.text import Truncated
 
-# Repair rows without quotes by the columns whose type is known.
-# SSMS saves a grid without header and without quotes, so a comma in a cron text or a line break in a result shifts every later
-# column. Dates, bits and counts cannot be confused with text, and mostly leave one way to read a row. Where they leave two, the row is
-# reported and not guessed.
+# Repair unquoted rows by the columns with a known type.
+# SSMS saves a grid without header and quotes, so a comma in a cron text or a line break in a result shifts every later column. Dates,
+# bits and counts cannot be confused with text, and mostly leave one way to read a row. A row with two ways is reported, not guessed.
 
 _NULLS = {"", "NULL", "null", "\x00"}
 _INT = re.compile(r"\s*-?\d+\s*")
@@ -33,25 +32,25 @@ _LINE = re.compile(r"[^\r\n]*")
 _CRON_LETTERS = re.compile(r"[\d*/,\-LWC#?A-Za-z@_\s]*")
 _GAP = re.compile(r"\s+")
 _LEAST_GAPS, _MOST_GAPS = 4, 20
-"""Between the fields of a cron text, and around it."""
+"""Blanks between and around the fields of a cron text."""
 _LONGEST_CRON = 100
-"""Pieces of one cron text: all minutes of an hour, and more."""
+"""Pieces of a cron text; enough for a list of all 60 minutes."""
 _ENOUGH = 2
-"""Ways to read a row: more than one is one too many."""
+"""Ways to keep for a row: two prove that the row is ambiguous."""
 MAX_PIECES = 1000
-"""Pieces of one row; more are not searched for a way to read them."""
+"""Pieces of a row; a longer row is not searched."""
 _STEPS, _STEPS_A_LETTER = 200_000, 5
-"""What a search may cost, in pieces times columns: so much at once, and so much for each letter read. Enough for files in which every row
-needs it; a file that is made to need more is reported row by row as unreadable."""
+"""Budget of searches, in pieces times columns: the most at once, and the refill for each letter read. The budget suffices for a file
+that needs a search in every row; rows beyond the budget are reported as unreadable."""
 
 
 class RowRepair:
-    """Finds the ways to read pieces of text as a row of known columns.
+    """Finds the ways to split a text into a row of known columns.
 
     Args:
         columns: The columns' names in lower case, in order.
-        delimiter: What stands between columns, one character.
-        kinds: What the columns hold that hold no free text.
+        delimiter: The character between columns.
+        kinds: The kind of each column that holds no free text.
     """
 
     def __init__(
@@ -64,12 +63,12 @@ class RowRepair:
         self._steps = _STEPS
 
     def starts_row(self, line: str) -> bool:
-        """Could a row begin with this line? Its first piece must be what the first column is."""
+        """Whether a row may begin with this line: the first piece fits the first column and is not NULL."""
         head, delimiter, _ = line.partition(self.delimiter)
         return bool(delimiter) and self._checks[0](head) and head not in _NULLS
 
     def readings(self, text: str) -> list[list[str]]:
-        """The rows this text may be: none, the one, or the first two of several."""
+        """Return the possible rows of a text: none, the only row, or the first two of several."""
         pieces = text.split(self.delimiter)
         if len(pieces) == len(self.columns):
             return [pieces] if self._fits(pieces) else []
@@ -83,7 +82,10 @@ class RowRepair:
         return all(check(piece) for check, piece in zip(self._checks, pieces, strict=True))
 
     def _search(self, pieces: list[str]) -> list[list[str]]:
-        """For each number of pieces used so far, up to two ways to have filled the columns so far: time grows with the pieces alone."""
+        """Return up to two ways to fill the columns.
+
+        ``ways[n]`` has up to two ways to fill the columns so far with ``n`` pieces, so time grows with pieces times columns.
+        """
         ways: list[list[_Way]] = [[] for _ in range(len(pieces) + 1)]
         ways[0] = [_Way(None, 0, 0)]
         for index, kind in enumerate(self._kinds):
@@ -96,19 +98,19 @@ class RowRepair:
     def _filled(
         self, ways: list[list[_Way]], pieces: list[str], kind: ColumnKind | None, last: int
     ) -> list[list[_Way]]:
-        """The ways with one more column, which ends before piece ``last`` at the latest."""
+        """Extend the ways by one column, which ends before piece ``last`` at the latest."""
         if kind is ColumnKind.CRON:
             return self._with_cron(ways, pieces, last)
         check, wide = _CHECKS.get(kind, _anything), kind not in _ONE_PIECE
         following: list[list[_Way]] = [[] for _ in ways]
         begun: list[tuple[_Way, int]] = []
-        """The first two ways to have begun this column and still to be in it, each with its first piece."""
+        """The first two ways whose value of this column is still open, each with the value's first piece."""
         for end in range(1, last + 1):
             piece = pieces[end - 1]
             here = [(way, end - 1) for way in ways[end - 1]]
             if wide and (kind is None or _LINE.fullmatch(piece)):
                 begun = candidates = (begun + here)[:_ENOUGH]
-            else:  # one piece, which nothing that began before it reaches across
+            else:  # a value of one piece; no earlier open value may reach across
                 begun, candidates = [], here if check(piece) else []
             following[end] = [_Way(way, start, end) for way, start in candidates[:_ENOUGH]]
         return following
@@ -134,14 +136,14 @@ class RowRepair:
 
 
 class _Way(NamedTuple):
-    """One way to have filled columns: those before, and the pieces of the last."""
+    """A way to fill columns: the way for the columns before, and the pieces of the last column."""
 
     before: _Way | None
     start: int
     end: int
 
     def cells(self, pieces: Sequence[str], delimiter: str) -> list[str]:
-        """The row."""
+        """Return the row's cells."""
         cells, way = [], self
         while way.before is not None:
             cells.append(delimiter.join(pieces[way.start : way.end]))
@@ -168,7 +170,7 @@ _CHECKS: dict[ColumnKind | None, Callable[[str], bool]] = {
     ColumnKind.LINE: _matcher(_LINE),
 }
 _ONE_PIECE = {ColumnKind.INTEGER, ColumnKind.BIT, ColumnKind.DATE}
-"""Kinds that do not hold the delimiter; text and cron may."""
+"""Kinds whose values do not contain the delimiter; text and cron may contain the delimiter."""
 
 
 # Delimited text.
@@ -177,24 +179,24 @@ _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 200
 _MIN_HEADER_NAMES = 2
 _DASHES = re.compile(r"[\s,;|]*+-[-\s,;|]*")
-# "(3 rows affected)" in any of SQL Server's languages: a line of its own in parentheses, with a number.
+# "(3 rows affected)" in any of SQL Server's languages: a line in parentheses with a number.
 _FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*")
 _COLUMN_NAME = re.compile(r"[\w ]{1,60}")
 _MAX_FIELD = 1 << 24
 _MOST_TRIES = 50
-"""Lines that could begin the next row, after which one that cannot be read is taken for broken."""
+"""Read attempts for a pending row; after more attempts the row is taken for broken."""
 
 
 def read_csv(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[Item]:
-    """Every row, and a remark for each that cannot be read in exactly one way.
+    """Yield every row, and a remark for each row that cannot be read in exactly one way.
 
     Args:
         chunks: The text in pieces.
-        file: The file's name, for places and to find out which table it holds.
-        tables: What is looked for.
+        file: The file's name, for places and to tell the table.
+        tables: The wanted tables.
 
     Raises:
-        InputError: Neither a header nor the values tell which table this is.
+        InputError: Neither a header nor the values tell the table.
         Truncated: The file ends inside quotes.
     """
     lines = _lines(chunks, file)
@@ -221,7 +223,11 @@ def read_csv(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[
 
 
 def _lines(chunks: Iterator[str], file: str) -> Iterator[str]:
-    """Lines by ``\\n`` alone, with their ends: letters such as U+2028 end no line here."""
+    """Yield lines split at ``\\n`` alone, with line ends; characters such as U+2028 end no line.
+
+    Raises:
+        InputError: A line is longer than ``_MAX_FIELD``.
+    """
     rest = ""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split("\n")
@@ -237,7 +243,7 @@ def _lines(chunks: Iterator[str], file: str) -> Iterator[str]:
 
 
 def _header(sample: Sequence[str], tables: KnownTables) -> tuple[list[str], str] | None:
-    """The column names and the delimiter, if the first line holds names that a known table has."""
+    """Return the column names and the delimiter of a header; ``None`` if the first line has too few known column names."""
     best: tuple[int, list[str], str] = (0, [], ",")
     for delimiter in _DELIMITERS:
         names = _names(sample[0] if sample else "", delimiter)
@@ -271,7 +277,7 @@ def _headerless(
 
 
 def _best_grid(sample: Sequence[str], file: str, tables: KnownTables) -> _Grid | None:
-    """The shape and delimiter that read the most rows of the sample; a file's name that names a table decides first."""
+    """Return the shape and delimiter that read the most rows of the sample; a table in the file's name limits the choice."""
     named = tables.named_in(PurePath(file).name)
     best: tuple[int, _Grid | None] = (0, None)
     for table, columns in tables.headerless():
@@ -288,7 +294,7 @@ def _best_grid(sample: Sequence[str], file: str, tables: KnownTables) -> _Grid |
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """Lines of one file as rows of one table."""
+    """Reads the lines of a file as rows of one table."""
 
     file: str
     table: str
@@ -367,7 +373,7 @@ def _unpadded(item: Item) -> Item:
 def _groups(
     lines: Iterable[str], repair: RowRepair, *, first_line: int
 ) -> Iterator[tuple[int, str]]:
-    """The lines that make a row each: a row ends where it can be read and the next line could begin another."""
+    """Yield the first line number and the text of each row; a row ends when readable and the next line may begin a row."""
     begun, pending = first_line, _Pending(repair)
     for number, line in enumerate(lines, start=first_line):
         if _is_footer(line) and (pending.is_empty or pending.can_be_read()):
@@ -384,11 +390,11 @@ def _groups(
 
 
 class _Pending:
-    """The lines of a row so far.
+    """Collects the lines of a row.
 
     Args:
-        repair: Reads them.
-        line: The first.
+        repair: Reads the row.
+        line: The first line.
     """
 
     def __init__(self, repair: RowRepair, line: str = "") -> None:
@@ -411,7 +417,7 @@ class _Pending:
         self._pieces += line.count(self._repair.delimiter)
 
     def can_be_read(self) -> bool:
-        """Whether they are a row; a text that has grown too long for one is not looked at again with each further line."""
+        """Whether the lines make a row; ``False`` without a try after too many pieces or tries."""
         if self._pieces > MAX_PIECES or self._tries > _MOST_TRIES:
             return False
         self._tries += 1
@@ -427,7 +433,7 @@ def _is_footer(line: str) -> bool:
 
 
 def _value(text: str) -> Value:
-    """``NULL`` and nothing are NULL; bcp writes 0x00 for a string without letters."""
+    """Return a cell's value: ``NULL`` and an empty cell are ``None``; 0x00, bcp's empty string, is ``""``."""
     if text in {"NULL", ""}:
         return None
     return "" if text == "\x00" else text

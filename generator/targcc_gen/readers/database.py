@@ -1,4 +1,4 @@
-"""Read a database's rows in one read-only transaction, in a thread that may be abandoned when the server hangs."""
+"""Read a database's rows in a read-only transaction, in a thread that is abandoned if the server hangs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 
-# The address of a database: parse it, show it without the password, name its drivers.
+# The address of a database: parse, redact, check the drivers.
 
 PASSWORD_VARIABLE = "TARGCC_LEGACY_PASSWORD"  # noqa: S105 - its name
 MASK = "***"
-_URL = re.compile(r"([a-z][a-z0-9_]+(?:\+[a-z0-9_]+)?):/", re.IGNORECASE)  # a drive has one letter
+_URL = re.compile(
+    r"([a-z][a-z0-9_]+(?:\+[a-z0-9_]+)?):/", re.IGNORECASE
+)  # a drive letter is a single letter
 _LIKE_A_PASSWORD = re.compile(
     r"(\b(?:pwd|password)\s*=\s*)(?:\{(?:[^}]|\}\})*\}|[^;\s]+)", re.IGNORECASE
 )
@@ -47,17 +49,17 @@ _FORMS = (
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address and no file's name."""
+    """Whether a text is a database address and not a file name."""
     return _URL.match(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A database's address. Its password is in ``url`` alone.
+    """A database's address. Only ``url`` has the password.
 
     Attributes:
-        url: For SQLAlchemy, with the driver in its name.
-        label: How people are shown it: without user, password and options.
+        url: The SQLAlchemy URL with the driver.
+        label: The address to show, without user, password and options.
         kind: ``mssql``, ``postgresql`` or ``sqlite``.
     """
 
@@ -67,11 +69,11 @@ class Address:
 
     @property
     def product(self) -> str:
-        """The database's name among people."""
+        """The database product: SQL Server, PostgreSQL or SQLite."""
         return _PRODUCTS[self.kind]
 
     def redacted(self, text: str) -> str:
-        """A text of a driver's without the password, however it is spelled there."""
+        """Return a driver's text with the password masked, in plain, quoted and escaped forms."""
         for secret in sorted(self._secrets(), key=len, reverse=True):
             text = text.replace(secret, MASK)
         return _LIKE_A_PASSWORD.sub(rf"\1{MASK}", text)
@@ -87,10 +89,11 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Read an address; a password that it lacks is taken from ``TARGCC_LEGACY_PASSWORD``.
+    """Parse an address; a missing password comes from ``TARGCC_LEGACY_PASSWORD``.
 
     Raises:
-        InputError: It is none, of a database that cannot be read, or a driver is not installed. The message holds no password.
+        InputError: The text is not an address, the kind of database is not supported, or a driver is missing. The message holds no
+            password.
     """
     match = _URL.match(text)
     scheme = match[1].lower() if match else "such a"
@@ -113,7 +116,7 @@ def parse_address(text: str) -> Address:
         raise InputError(f"the address names no {missing}", hint=f"One looks like {_FORMS}.")
     if url.username and not url.password and (password := os.environ.get(PASSWORD_VARIABLE)):
         url = url.set(password=password)
-    host = f"{url.host or ''}:{url.port}" if url.port else url.host or ""  # none: a Unix socket
+    host = f"{url.host or ''}:{url.port}" if url.port else url.host or ""  # empty for a Unix socket
     return Address(url, f"{kind}://{host}/{url.database}", kind)
 
 
@@ -129,19 +132,19 @@ def _need(module: str, kind: str) -> None:
         ) from None
 
 
-# Read a database within limits of time.
+# Read a database within time limits.
 
 _SLACK = 1.0
-"""Seconds that a driver has to notice by itself that the server is silent; it says more."""
+"""Extra seconds for the driver to report a silent server itself; the driver's message says more."""
 _CHANGED = "somebody changed it while it was read, and the server allows no SNAPSHOT: import again to be sure of this instant"
 
 Progress = Callable[[int, int], None]
-"""Called with the number of rows read, and of all."""
+"""Called with the number of rows read, and the total."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A table's rows come now: how they are called, and how many rows all tables have."""
+    """Announces a table: the name to report, and the number of rows of all tables."""
 
     name: str
     total: int
@@ -153,7 +156,7 @@ class _Failed:
 
 
 _Message = _Begun | _Failed | list[Row] | Remark | None
-"""What the thread says; ``None``: it has come to the end."""
+"""A message of the reading thread; ``None`` at the end."""
 
 
 def read_database(
@@ -167,18 +170,18 @@ def read_database(
     """Read the tables of a database in one read-only transaction.
 
     Args:
-        text: Its address.
-        wanted: What is looked for.
-        take: Called with each row, and each remark.
-        seconds: How long the log-in, a statement, or the wait for the next rows may take.
+        text: The database's address.
+        wanted: The wanted tables and procedures.
+        take: Called with each row and each remark.
+        seconds: Time limit of the log-in, of a statement, and of the wait for the next rows.
         progress: Called while reading.
 
     Returns:
-        A file for each table, as if it had been exported.
+        A file for each table, as for an export.
 
     Raises:
-        InputError: The address is none, the server cannot be reached, refuses, or stops answering; or there is no such table. No message
-            holds the password.
+        InputError: The address is invalid, the server cannot be reached, refuses or stops answering, or there is no such table. No
+            message holds the password.
     """
     address = parse_address(text)
     reader = _Reader(address, wanted, seconds)
@@ -206,7 +209,7 @@ def read_database(
 
 
 class _Reader:
-    """Reads in a thread, since no driver's promise to give up in time holds on every network."""
+    """Reads in a thread, since a driver's time limits do not hold on every network."""
 
     def __init__(self, address: Address, wanted: Wanted, seconds: float) -> None:
         self._address = address
@@ -217,7 +220,11 @@ class _Reader:
         self._doing = "to the log-in"
 
     def messages(self) -> Iterator[_Begun | list[Row] | Remark]:
-        """What the thread finds, in order."""
+        """Start the thread and yield its messages in order.
+
+        Raises:
+            InputError: The thread failed, or sent nothing in time.
+        """
         threading.Thread(target=self._work, name="import-legacy", daemon=True).start()
         while True:
             try:
@@ -231,7 +238,7 @@ class _Reader:
             yield message
 
     def stop(self) -> None:
-        """Let the thread end at its next word."""
+        """Stop the thread at its next message."""
         self._stopped.set()
 
     def _silent(self) -> InputError:
@@ -279,11 +286,11 @@ class _Reader:
                     self._send(rows)
 
     def _tables_of(self, contents: Contents, *, again: bool) -> int:
-        """Hand on every table; the number of their rows.
+        """Send the rows of every table and return their number.
 
         Args:
-            contents: Where they are.
-            again: Whether the main table is read a second time, at the end, and compared.
+            contents: The session's tables.
+            again: Whether to read the main table a second time at the end and compare.
         """
         places = contents.places()
         for remark in contents.remarks:
@@ -309,10 +316,10 @@ class _Reader:
         return total
 
 
-# A read-only transaction on each kind of database that blocks no writer.
+# A read-only transaction for each kind of database; no writer is blocked.
 
 _LOCK_SECONDS = 5
-"""How long a statement waits for a lock, which only a change of the table's columns can hold against it."""
+"""Seconds that a statement waits for a lock; only a change of the table's columns can hold a conflicting lock."""
 _NAME = "targcc-gen import-legacy"
 _VERSIONS = "SELECT snapshot_isolation_state, is_read_committed_snapshot_on FROM sys.databases WHERE database_id = DB_ID()"
 
@@ -321,8 +328,8 @@ class Session:
     """An open transaction.
 
     Attributes:
-        connection: Where statements go.
-        is_consistent: Whether all of it sees one instant. If not, somebody may write between two tables, or in the middle of one.
+        connection: The connection for statements.
+        is_consistent: Whether all statements see one snapshot. If not, writes between two tables, or inside one, may be visible.
     """
 
     def __init__(self, connection: sa.Connection, *, is_consistent: bool = True) -> None:
@@ -332,15 +339,15 @@ class Session:
 
 @contextlib.contextmanager
 def read_only(address: Address, seconds: float) -> Iterator[Session]:
-    """A transaction that is rolled back at the end.
+    """Open a transaction and roll back at the end.
 
     Args:
-        address: The database.
-        seconds: How long a log-in may take, and each statement.
+        address: The database's address.
+        seconds: Time limit of the log-in and of each statement.
 
     Raises:
-        InputError: There is no such file.
-        Exception: The driver's own, when the server cannot be reached or refuses.
+        InputError: The database file does not exist.
+        Exception: The driver's own error, if the server cannot be reached or refuses.
     """
     openers = {"sqlite": _sqlite, "postgresql": _postgresql, "mssql": _sql_server}
     with openers[address.kind](address, seconds) as session:
@@ -352,7 +359,7 @@ def read_only(address: Address, seconds: float) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def _postgresql(address: Address, seconds: float) -> Iterator[Session]:
-    """REPEATABLE READ READ ONLY: one snapshot. Its ``ACCESS SHARE`` lock stands against ``ALTER TABLE`` and the like alone."""
+    """Open one snapshot: REPEATABLE READ READ ONLY. Its ``ACCESS SHARE`` lock conflicts only with ``ALTER TABLE`` and the like."""
     arguments = {"connect_timeout": max(math.ceil(seconds), 2), "application_name": _NAME}
     with _engine(address.url, arguments).connect() as plain:
         connection = plain.execution_options(
@@ -366,19 +373,19 @@ def _postgresql(address: Address, seconds: float) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def _sql_server(address: Address, seconds: float) -> Iterator[Session]:
-    """SNAPSHOT where the database allows it, else READ COMMITTED over row versions, else READ UNCOMMITTED: none locks a row.
+    """Open a transaction that locks no row: SNAPSHOT if allowed, else READ COMMITTED over row versions, else READ UNCOMMITTED.
 
-    READPAST would leave out rows that somebody is changing, in silence, and is not used. SQL Server knows no read-only transaction:
-    only ``SELECT`` is sent, and what was begun is rolled back.
+    READPAST is not used, since READPAST silently omits rows that a writer has locked. SQL Server has no read-only transactions, so
+    only ``SELECT`` is sent, and the transaction is rolled back.
     """
     arguments = {"timeout": math.ceil(seconds)}
     with _engine(address.url, arguments).connect() as connection:
         driver: Any = connection.connection.driver_connection
-        driver.timeout = math.ceil(seconds)  # of each statement; cursors take it along
+        driver.timeout = math.ceil(seconds)  # the limit of each statement; cursors inherit it
         level = _isolation(connection)
         connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
         connection.exec_driver_sql(f"SET LOCK_TIMEOUT {_LOCK_SECONDS * 1000}")
-        connection.commit()  # a transaction that has begun takes no other level
+        connection.commit()  # an open transaction cannot change its isolation level
         yield Session(connection, is_consistent=level == "SNAPSHOT")
 
 
@@ -392,10 +399,9 @@ def _isolation(connection: sa.Connection) -> str:
 
 @contextlib.contextmanager
 def _sqlite(address: Address, seconds: float) -> Iterator[Session]:
-    """``mode=ro`` and a read transaction. With a write-ahead log nobody waits for it.
+    """Open a read transaction with ``mode=ro``. With a write-ahead log no writer waits.
 
-    With a rollback journal a reader keeps writers from committing: there the file is copied first, under the lock of a moment, and the copy is
-    read.
+    With a rollback journal a reader keeps writers from committing: copy the file first, under a short lock, and read the copy.
     """
     import sqlite3
 
@@ -449,14 +455,14 @@ _PROCEDURE_COLUMNS = ("schema", "name", "definition")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is looked for in a database.
+    """The wanted tables and procedures of a database.
 
     Attributes:
-        tables: The tables.
-        zone: What instants are told in: the old server's wall clock.
-        schema: Where the tables are; ``None``: where the main one is.
-        procedures: The table as whose rows the stored procedures are given; ``None``: they are not.
-        orders: The orders that texts of dates may have.
+        tables: The wanted tables.
+        zone: The old server's time zone; instants are converted to its wall time.
+        schema: The tables' schema; ``None`` for the schema of the main table.
+        procedures: The table name for rows of stored procedures; ``None`` to read no procedures.
+        orders: The possible orders of day, month and year in texts of dates.
     """
 
     tables: KnownTables
@@ -471,9 +477,9 @@ class Place:
     """A table of the database.
 
     Attributes:
-        table: What it is among those looked for.
-        shown: Its schema and name, for people.
-        sql: The same for a statement.
+        table: The name of the wanted table.
+        shown: Schema and name, for messages.
+        sql: Schema and name, quoted for a statement.
     """
 
     table: str
@@ -482,12 +488,12 @@ class Place:
 
 
 class Contents:
-    """The tables of one session.
+    """Lists and reads the tables of a session.
 
     Args:
-        session: Where they are.
-        address: Of the database.
-        wanted: What is looked for.
+        session: The open transaction.
+        address: The database's address.
+        wanted: The wanted tables.
     """
 
     def __init__(self, session: Session, address: Address, wanted: Wanted) -> None:
@@ -500,10 +506,10 @@ class Contents:
         self.remarks: list[Remark] = []
 
     def places(self) -> list[Place]:
-        """The tables that are there, the main one first.
+        """Return the wanted tables of the database, the main table first.
 
         Raises:
-            InputError: The main one is not there, or in several schemas none of which is the log-in's own.
+            InputError: The main table does not exist, or exists in several schemas but not in the log-in's own.
         """
         tables = [(schema, name) for schema, name in self._query(_TABLES[self._address.kind])]
         schema = self._chosen(
@@ -517,18 +523,18 @@ class Contents:
         return sorted(ours, key=lambda place: place.table != self._tables.main)
 
     def count(self, place: Place) -> int:
-        """How many rows a table has."""
+        """Return the number of a table's rows."""
         ((count,),) = self._query(f"SELECT COUNT(*) FROM {place.sql}")  # noqa: S608 - a quoted name
         return int(count)
 
     def columns(self, place: Place) -> list[str]:
-        """A table's columns, in lower case."""
+        """Return a table's columns in lower case."""
         nothing = f"SELECT * FROM {place.sql} WHERE 1 = 0"  # noqa: S608 - a quoted name
         result = self._connection.exec_driver_sql(nothing)
         return [name.lower() for name in result.keys()]  # noqa: SIM118 - no mapping
 
     def rows(self, place: Place, columns: list[str]) -> Iterator[list[Row]]:
-        """A table's rows, some at a time, by their id where they have one; that is also a row's line."""
+        """Yield a table's rows in batches, ordered by id if the table has one; a row's id is also its line."""
         order = f" ORDER BY {self._quoted('id', columns)}" if "id" in columns else ""
         statement = f"SELECT * FROM {place.sql}{order}"  # noqa: S608 - quoted names
         streamed = {"stream_results": True, "max_row_buffer": BATCH}
@@ -553,7 +559,7 @@ class Contents:
                 yield rows
 
     def procedures(self, table: str) -> tuple[str, list[Row]]:
-        """The stored procedures as rows of a table ``schema, name, definition``; a text that may not be read is NULL."""
+        """Return the stored procedures as rows of ``schema, name, definition``; a definition without read permission is NULL."""
         statement = _PROCEDURES.get(self._address.kind)
         name = f"{self._address.label}/{self._tables.names[table]}"
         if statement is None:
@@ -565,7 +571,7 @@ class Contents:
         ]
 
     def name_of(self, place: Place) -> str:
-        """What reports call a table's place."""
+        """Return a table's place for reports."""
         return f"{self._address.label}/{place.shown}"
 
     def _chosen(self, schemas: list[str]) -> str:
@@ -600,7 +606,7 @@ class Contents:
         return Place(name.lower(), shown, sql)
 
     def _quoted(self, column: str, columns: list[str]) -> str:
-        """A column by its position, as its case is not known."""
+        """Return a column's position for ORDER BY, since the case of the name is not known."""
         return str(columns.index(column) + 1)
 
     def _query(self, statement: str) -> list[Any]:
@@ -613,7 +619,7 @@ def _line(values: Mapping[str, Value], number: int) -> int:
 
 
 def _value(cell: object, zone: ZoneInfo) -> Value:
-    """A cell as the readers give it; an instant becomes the old server's wall time."""
+    """Convert a cell to a reader's value; an instant becomes the old server's wall time."""
     value = cell
     if isinstance(cell, bool):
         value = int(cell)

@@ -1,6 +1,6 @@
-"""Dates as text: the orders of day, month and year that a text allows, and the date in an order.
+"""Read dates from text: the orders of day, month and year that a text allows, and the date in an order.
 
-``07/11/2016`` is 7 November or 11 July. Only another cell of the same file, the session of a script or a person can tell.
+``07/11/2016`` is 7 November or 11 July. Only another cell of the file, the session of a script or a person can tell.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOON = 12
 
 
 class AmbiguousDateError(ValueError):
-    """The text is a date in several orders, and the dates differ.
+    """A text that is a different date in several orders.
 
     Attributes:
         dates: The date in each order.
@@ -42,17 +42,17 @@ class AmbiguousDateError(ValueError):
 
 
 def read_date(text: str, orders: Collection[str] = EVERY_ORDER) -> datetime:
-    """The date and time that a text names, by the server's wall clock.
+    """Return the date and time of a text, in the server's wall time.
 
-    Where several orders remain, a date with dots and a year of four digits begins with its day, and a clock with AM or PM
-    stands behind a date that begins with its month.
+    If several orders remain, a date with dots and a year of four digits begins with the day, and a date with AM or PM begins with
+    the month.
 
     Args:
         text: Such as ``2024-01-31T02:00:00.000``, ``20240131 02:00``, ``31/01/2024 02:00:00``, ``Jan 31 2024  2:00AM``.
         orders: The orders that the text may have.
 
     Raises:
-        AmbiguousDateError: Several orders are left, and give different dates.
+        AmbiguousDateError: Several orders remain, with different dates.
         ValueError: The text is no date in any of the orders.
     """
     text = text.strip()
@@ -71,7 +71,7 @@ def read_date(text: str, orders: Collection[str] = EVERY_ORDER) -> datetime:
 
 
 def orders_of(text: str) -> frozenset[str] | None:
-    """The orders in which a text is a date; ``None`` where its order does not matter: it spells its month, or begins with its year."""
+    """Return the orders in which a text is a date; ``None`` if no order applies: a spelled month, or a year in front."""
     match = _NUMBERS.fullmatch(text.strip())
     if match is None:
         return None
@@ -83,10 +83,10 @@ def orders_of(text: str) -> frozenset[str] | None:
 
 
 def _dates(match: re.Match[str], orders: Collection[str]) -> dict[str, datetime]:
-    """The date in each order in which there is one.
+    """Map each order that gives a date to the date.
 
     Raises:
-        ValueError: There is none.
+        ValueError: No order gives a date.
     """
     dates: dict[str, datetime] = {}
     for order in sorted(orders):
@@ -97,13 +97,13 @@ def _dates(match: re.Match[str], orders: Collection[str]) -> dict[str, datetime]
     if not dates:
         shown = " or ".join(sorted(orders))
         raise ValueError(f'"{match[0]}" is no date in the order {shown}')
-    if len(match[4]) > len("yy") and len(dates) > 1:  # a file of years in front has none behind
+    if len(match[4]) > len("yy") and len(dates) > 1:  # the year is last, so the order is not ymd
         dates.pop("ymd", None)
     return dates
 
 
 def _in_order(match: re.Match[str], order: str) -> datetime:
-    """The date in an order; a year of four digits stays where it stands, as SQL Server reads it."""
+    """Return the date in an order; a year of four digits keeps its position, as in SQL Server."""
     first, second, third = int(match[1]), int(match[3]), int(match[4])
     parts = dict(zip(order, (first, second, third), strict=True))
     if len(match[4]) > len("yy"):
@@ -116,7 +116,7 @@ def _in_order(match: re.Match[str], order: str) -> datetime:
 
 
 def usual_order(text: str) -> str | None:
-    """The order that a text most likely has by its form: dots with a year of four digits, or AM and PM; ``None``: its form says nothing."""
+    """Return the likely order of a text: ``dmy`` for dots with a year of four digits, ``mdy`` for AM or PM, else ``None``."""
     match = _NUMBERS.fullmatch(text.strip())
     return _usual_order(match) if match else None
 

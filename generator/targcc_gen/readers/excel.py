@@ -1,4 +1,4 @@
-"""Rows of an Excel workbook: one table a sheet, its header in the first row."""
+"""Read rows of an Excel workbook: each sheet is a table with a header in the first row."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from targcc_gen.errors import InputError
 from targcc_gen.readers.rows import Item, KnownTables, Row, Value
 
-# Limit a workbook's size before it is held in memory.
+# Refuse an oversized workbook before loading.
 # A workbook is a zip archive: a small file may hold hundreds of megabytes, one cell in the last row and column makes the sheet a table of
-# 17 billion cells, and one long text may be meant by a million cells.
+# 17 billion cells, and a million cells may refer to one long text.
 
 _CHUNK = 1 << 16
 _MOST_PARTS = 10_000
 _LEAST, _RATIO = 16 << 20, 30
-"""Bytes that any workbook may unpack to, and as many times its size. Real ones take about ten times."""
+"""Unpacked bytes allowed for any workbook, plus this many times the file's size. Real workbooks unpack to about ten times."""
 _MOST_EMPTY, _EMPTY_RATIO = 1_000_000, 20
-"""Empty cells that any sheet may have, and so many for each cell that is not."""
+"""Empty cells allowed for any sheet, plus this many for each filled cell."""
 _LOCAL_HEADER = 30
 _LONGEST_NUMBER = 10
 _REFERENCE = re.compile(r"([A-Za-z]{1,3})(\d{1,7})")
 
 
 def refuse_bombs(path: Path) -> None:
-    """Look through a workbook (.xlsx, .xlsm) piece by piece.
+    """Check the size of a workbook (.xlsx, .xlsm) piece by piece.
 
     Raises:
-        InputError: It would take far more memory than a workbook of its size does, or it is none.
+        InputError: The workbook would need far more memory than its file size suggests, or the file is not a workbook.
     """
     try:
         with ZipFile(path) as archive, path.open("rb") as stream:
@@ -56,7 +56,7 @@ def refuse_bombs(path: Path) -> None:
 
 
 class _Measure:
-    """What is counted of one workbook."""
+    """Counts the unpacked bytes, cells and shared texts of a workbook."""
 
     def __init__(self, path: Path, stream: BinaryIO) -> None:
         self._path = path
@@ -65,7 +65,7 @@ class _Measure:
         self._texts: list[int] = []
         """The length of each shared text."""
         self._meant: Counter[int] = Counter()
-        """How often each is meant."""
+        """The number of cells that refer to each shared text, by index."""
 
     def all(self, parts: list[ZipInfo]) -> None:
         if len(parts) > _MOST_PARTS:
@@ -81,7 +81,7 @@ class _Measure:
             raise self._too_much("its texts are repeated into far more than its size")
 
     def _measure(self, part: ZipInfo) -> None:
-        """Measure a part by what is in it: a workbook may call its sheets as it likes."""
+        """Measure a part by its content, since sheets may have any file name."""
         pieces = self._inflated(part)
         first = next(pieces, b"")
         begins = first.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
@@ -105,7 +105,7 @@ class _Measure:
             )
 
     def _inflated(self, part: ZipInfo) -> Iterator[bytes]:
-        """What a part holds, whatever its header says of its length."""
+        """Yield a part's unpacked bytes and ignore the length in the header."""
         if part.compress_type not in {ZIP_STORED, ZIP_DEFLATED}:
             raise self._too_much(f"{part.filename} is packed in a way that no spreadsheet writes")
         self._stream.seek(part.header_offset)
@@ -132,7 +132,7 @@ class _Measure:
 
 
 class _Sheet:
-    """The corners of one sheet and its cells; the lengths of shared texts, and how often each is meant."""
+    """Collects the bounds and cells of a sheet, the lengths of shared texts, and the references to shared texts."""
 
     def __init__(self, texts: list[int], meant: Counter[int]) -> None:
         self.cells = 0
@@ -145,12 +145,12 @@ class _Sheet:
 
     @property
     def area(self) -> int:
-        """How many cells a table has that holds all of them."""
+        """The number of cells in the smallest rectangle with all cells."""
         height, width = (high - low + 1 for low, high in (self._rows, self._columns))
         return height * width if self.cells else 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
+        """Handle the start of an element."""
         local = name.rpartition(":")[2]
         if local == "c":
             self._place(attributes.get("r", ""))
@@ -165,13 +165,13 @@ class _Sheet:
             self._length = 0
 
     def data(self, text: str) -> None:
-        """Letters of a shared text, or its number."""
+        """Handle characters of a shared text, or of a reference to a shared text."""
         self._length += len(text)
         if self._reads:
             self._value += text[:20]
 
     def end(self, name: str) -> None:
-        """An element ends."""
+        """Handle the end of an element."""
         local = name.rpartition(":")[2]
         if local == "si":
             self._texts.append(self._length)
@@ -205,10 +205,10 @@ _EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - wall time
 
 
 def read_excel(path: Path, tables: KnownTables) -> Iterator[Item]:
-    """Every row of every sheet that holds a known table; ids come as floats, which ``cells`` undoes.
+    """Return the rows of every sheet with a wanted table; ids are floats, which ``rows.key`` undoes.
 
     Raises:
-        InputError: It is no workbook, or no sheet holds a known table.
+        InputError: The file is not a workbook, or no sheet has a wanted table.
     """
     name = str(path)
     if path.suffix.lower() in {".xlsx", ".xlsm"}:
@@ -223,10 +223,10 @@ def read_excel(path: Path, tables: KnownTables) -> Iterator[Item]:
 
 
 def read_sheets(path: Path) -> list[tuple[str, list[list[Any]]]]:
-    """Every sheet's name and cells.
+    """Return each sheet's name and cells.
 
     Raises:
-        InputError: It is no workbook.
+        InputError: The file is not a workbook.
     """
     from python_calamine import CalamineError, CalamineWorkbook
 
@@ -240,14 +240,14 @@ def read_sheets(path: Path) -> list[tuple[str, list[list[Any]]]]:
 
 
 def _read_apart(path: Path) -> list[tuple[str, list[list[Any]]]]:
-    """The sheets of a format that cannot be looked through beforehand, read by a process of its own with a limit to its memory.
+    """Return each sheet's name and cells, read in a separate process with limited memory; for formats that cannot be checked before.
 
     Raises:
-        InputError: It is no workbook, or asks for more.
+        InputError: The file is not a workbook, or exceeds the limits of memory or time.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    # -P and absolute folders: no module of the current folder is imported in place of another.
+    # -P and absolute folders: no module of the current folder replaces an installed module.
     folders = [folder for folder in sys.path if Path(folder).is_absolute()]
     limits = [str(_MOST_MEMORY), json.dumps(folders)]
     command = [sys.executable, "-P", "-c", _APART, str(path), *limits]
@@ -309,7 +309,7 @@ def _sheet_rows(
 
 
 def _date(cell: Any) -> Value:
-    """A cell of a column of dates, in which a number counts days."""
+    """Return a cell of a date column; a number is Excel's count of days."""
     value = _value(cell)
     try:
         if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Read exported files one after another: choose the reader of each, find the wanted tables."""
+"""Read export files: choose each file's reader and pick the rows of wanted tables."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from targcc_gen.readers.dates import EVERY_ORDER, orders_of, usual_order
 from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Routine, Row
 from targcc_gen.readers.text import TextFile, open_text
 
-# A first look at a file: the order of its dates, and columns that its format omits where they are NULL.
+# Survey a file: the order of its dates, and the columns that its format omits when NULL.
 
 _NAMES = {"dmy": "day, month, year", "mdy": "month, day, year", "ymd": "year, month, day"}
 
 
 class Survey:
-    """What all rows of a file say together.
+    """Facts from all rows of a file: date orders and columns.
 
     Args:
         items: The file's items.
-        tables: What is looked for.
+        tables: The wanted tables.
 
     Attributes:
-        orders: The orders that dates of the file may have.
-        remarks: What the file says about its dates.
+        orders: The possible orders of the file's dates.
+        remarks: Remarks about the choice of orders.
     """
 
     def __init__(self, items: Iterable[Item], tables: KnownTables) -> None:
@@ -46,12 +46,12 @@ class Survey:
             self._settle(witnesses)
 
     def filled(self, row: Row) -> Row:
-        """A row of a format that leaves NULLs out, with NULL in each column that another row of its table has."""
+        """Return a sparse row with NULL in each column that another row of the table has."""
         missing = dict.fromkeys(self._columns[row.table].keys() - row.values.keys())
         return row._replace(values={**row.values, **missing}, is_sparse=True)
 
     def _settle(self, witnesses: dict[tuple[frozenset[str], str | None], tuple[Row, str]]) -> None:
-        """Take the orders that every date allows; where no order does, dates stay as doubtful as they are."""
+        """Set the orders that all dates allow; if no order fits all, keep every order. Add a remark on the choice."""
         common = EVERY_ORDER.intersection(*(orders for orders, _ in witnesses))
         self.orders = common or EVERY_ORDER
         clearest = sorted(witnesses, key=lambda key: (len(key[0]), sorted(key[0]), key[1] or ""))
@@ -87,16 +87,16 @@ def surveyed(
     sparse: bool,
     orders: frozenset[str] | None,
 ) -> Iterator[Item]:
-    """The items of a file, each row with what the whole file says about it.
+    """Yield the items of a file; rows get the file's date orders and, for a sparse format, all columns.
 
-    The file is read a second time only if that can tell something: its format leaves NULLs out, or a date is doubtful.
+    The file is read a second time only for a sparse format or an ambiguous date.
 
     Args:
         first: Reads the file.
-        again: Reads the file once more.
-        tables: What is looked for.
-        sparse: Whether the format leaves NULLs out.
-        orders: The orders of dates that a person has named; ``None``: the file has to tell.
+        again: Reads the file a second time.
+        tables: The wanted tables.
+        sparse: Whether the format omits NULLs.
+        orders: The date orders from the command line; ``None``: the file decides.
     """
     survey = Survey(again(), tables) if sparse else None
     if survey is not None and orders is None:
@@ -114,7 +114,7 @@ def surveyed(
 
 
 def _dates(row: Row, tables: KnownTables) -> Iterator[tuple[str, frozenset[str]]]:
-    """The texts of a row whose order matters, with the orders that each may have."""
+    """Yield each text of a row that depends on the date order, with the possible orders."""
     for name in tables.dates & row.values.keys():
         value = row.values[name]
         if isinstance(value, str) and (orders := orders_of(value)) is not None:
@@ -133,7 +133,7 @@ _SQL = re.compile(
 _INSERT = re.compile(r"\bINSERT\s+(?:INTO\s+)?[\[\w]", re.IGNORECASE)
 _HEAD = 1 << 16
 _SPARSE = {"JSON", "XML"}
-"""Formats that leave NULLs out, as ``FOR JSON`` and ``FOR XML`` do."""
+"""Formats that omit NULLs, as ``FOR JSON`` and ``FOR XML`` do."""
 
 Progress = Callable[[int], None]
 """Called while reading with the number of bytes read since the last call."""
@@ -146,7 +146,7 @@ _Items = Callable[[Progress | None], Iterator[Item]]
 class ExportFile:
     """A file that was read.
 
-    ``counts`` has the rows of each table that is looked for, readable or not; ``others`` those of tables that are not.
+    ``counts`` has the rows of each wanted table, readable or not; ``others`` has the rows of each other table.
     """
 
     name: str
@@ -167,19 +167,19 @@ def read_exports(
     dates: str | None = None,
     progress: Progress | None = None,
 ) -> list[ExportFile]:
-    """Read files (and the files of folders) one after another.
+    """Read files, and the files of folders, in order.
 
     Args:
-        paths: What was given.
-        tables: What is looked for.
-        take: Called with each row of these tables, and each remark about them or about none, in the order of the files.
-        encoding: What the person says the files are encoded in.
-        zone: The old server's time zone: its region tells which code page is likely.
-        dates: The order of dates that can be read in several ways, ``dmy``, ``mdy`` or ``ymd``; ``None``: each file has to tell.
+        paths: The files and folders.
+        tables: The wanted tables.
+        take: Called with each row of a wanted table, and each remark about a wanted table or no table, in file order.
+        encoding: The files' encoding; ``None`` to detect.
+        zone: The old server's time zone; its region suggests a code page.
+        dates: The order of ambiguous dates, ``dmy``, ``mdy`` or ``ymd``; ``None``: each file decides.
         progress: Called while reading.
 
     Raises:
-        InputError: A file is empty, binary or cut off, or none holds a row of the main table.
+        InputError: A file is empty, binary or cut off, or no file has a row of the main table.
     """
     files = []
     orders = frozenset({dates}) if dates else None
@@ -227,7 +227,7 @@ def _no_rows(files: Sequence[ExportFile], tables: KnownTables) -> InputError:
 
 
 def _counted(item: Item, file: ExportFile, tables: KnownTables) -> bool:
-    """Count a row, readable or not; whether it concerns the caller."""
+    """Count a row, readable or not; return whether the caller wants the item."""
     if isinstance(item, Routine):
         return True
     known = item.table in tables
@@ -242,7 +242,7 @@ def _counted(item: Item, file: ExportFile, tables: KnownTables) -> bool:
 def _open(
     path: Path, tables: KnownTables, encoding: str | None, zone: str
 ) -> tuple[ExportFile, _Items]:
-    """A file, and what gives its items as often as it is called."""
+    """Return a file, and a function that reads its items anew at each call."""
     if path.suffix.lower() in _EXCEL:
         from targcc_gen.readers.excel import read_excel
 
@@ -284,7 +284,7 @@ def _items(
 
 
 def _kind(head: str, suffix: str) -> str:
-    """What a file is, for people, by its beginning and its name's ending."""
+    """Return the kind of a file, for messages and to choose the reader, by its beginning and suffix."""
     start = head.lstrip()[:40]
     marked = start.startswith("{") or start.lstrip('"').startswith("JSON_F52E2B61")
     if suffix in {".json", ".jsonl"} or marked:

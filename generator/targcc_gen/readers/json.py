@@ -1,4 +1,4 @@
-"""Rows of JSON: an array, tables by name, one row a line, or ``FOR JSON`` cut into lines of 2,033 characters."""
+"""Read rows of JSON: an array, tables by name, one row a line, or ``FOR JSON`` split into lines of 2,033 characters."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _DECODER = json.JSONDecoder()
 
 
 def read_json(text: str, file: str, tables: KnownTables) -> Iterator[Item]:
-    """Every row of the text.
+    """Yield every row of the text.
 
     Args:
-        text: The whole file.
-        file: Its name, for places and to find out which table it holds.
-        tables: What is looked for.
+        text: The whole file's text.
+        file: The file's name, for places and to tell the table.
+        tables: The wanted tables.
 
     Raises:
-        InputError: It is no JSON (with line and column), or stops before its end.
+        InputError: The text is not JSON (with line and column), or is cut off.
     """
     chunked = _FOR_JSON.match(text)
     if chunked:
@@ -35,7 +35,7 @@ def read_json(text: str, file: str, tables: KnownTables) -> Iterator[Item]:
 
 
 class _Walk:
-    """Goes through the text value by value, so that each row keeps its line."""
+    """Decodes the text value by value, so that each row keeps its line."""
 
     def __init__(self, text: str, file: str, known: KnownTables, *, one_line: bool) -> None:
         self._text = text
@@ -54,7 +54,7 @@ class _Walk:
             raise self._wrong(at, "neither an array nor an object")
 
     def _objects(self, at: int) -> Iterator[Item]:
-        """``{"c_Job": […], …}``, or rows one after another."""
+        """Yield the rows of ``{"c_Job": […], …}``, or of consecutive objects."""
         value, end = self._decode(at)
         tables = {key: rows for key, rows in value.items() if isinstance(rows, list)}
         if tables and all(self._table_named(key) or len(value) == 1 for key in tables):
@@ -72,7 +72,7 @@ class _Walk:
         while not self._text.startswith("}", at):
             key, at = self._decode(at)
             at = self._skip(at)
-            at = self._skip(at + 1)  # the colon; the object has been decoded once, so it is there
+            at = self._skip(at + 1)  # the colon; present, since the object has been decoded before
             if self._text.startswith("[", at):
                 at = yield from self._array(at, self._table_named(str(key)))
             else:
@@ -80,7 +80,7 @@ class _Walk:
             at = self._skip(at)
 
     def _array(self, at: int, table: str | None) -> Generator[Item, None, int]:
-        """Rows of an array; returns where it ends."""
+        """Yield the rows of an array; return the position after the array."""
         at = self._skip(at + 1)
         while not self._text.startswith("]", at):
             value, end = self._decode(at)
@@ -108,7 +108,7 @@ class _Walk:
     def _nested(
         self, key: str, rows: list[Any], parent: dict[str, Value], line: int
     ) -> Iterator[Item]:
-        """``FOR JSON AUTO`` puts the rows of a joined table inside the row they belong to."""
+        """Yield the rows of a joined table inside a row, as ``FOR JSON AUTO`` writes joins."""
         table = self._table_named(key) or self._known.nested
         if not table:
             text = f"its list {key} is of no table this import knows"

@@ -1,4 +1,4 @@
-"""The result of reading an export: rows, remarks, and the meaning of cells."""
+"""Rows and remarks of an export, typed reading of cells, and the tables that a caller wants."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from targcc_gen.readers.dates import EVERY_ORDER, AmbiguousDateError, read_date
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A value only the old server could have computed, such as ``GETDATE()``; ``text`` is the expression."""
+    """A value that only the old server can compute, such as ``GETDATE()``; ``text`` is the expression."""
 
     text: str
 
 
 Value = str | int | float | datetime | bytes | Unknown | None
-"""A cell as it was exported. Text formats (CSV) give ``str`` for everything; ``cells`` turns it into what is wanted."""
+"""A cell as exported. Text formats (CSV) give only ``str``; the functions below convert cells to types."""
 
 
 class Row(NamedTuple):
-    """One row of an exported table.
+    """A row of an exported table.
 
-    ``table`` is the last part of the table's name in lower case; the keys of ``values`` are column names in lower
-    case; ``line`` counts from 1 and is where the row begins. ``orders`` are the orders of day, month and year that texts of
-    dates may have; ``is_sparse``: the format leaves NULLs out, so a column that no row has may be NULL in all.
+    ``table`` is the last part of the table's name in lower case. The keys of ``values`` are column names in lower case. ``line`` is the
+    first line of the row, from 1. ``orders`` has the possible orders of day, month and year in texts of dates. ``is_sparse``: the
+    format omits NULLs, so a column that no row has may be NULL in all rows.
     """
 
     table: str
@@ -43,25 +43,25 @@ class Row(NamedTuple):
 
     @property
     def place(self) -> str:
-        """``file:line``, as errors and reports name a row."""
+        """The row's place in errors and reports: ``file:line``."""
         return _place(self.file, self.line)
 
 
 class RemarkKind(StrEnum):
-    """What a remark is about."""
+    """The kind of a remark."""
 
     UNREADABLE = "unreadable"
-    """A row that is there but cannot be known; it counts as a row, and as rejected."""
+    """A row that cannot be read; counts as a row and as rejected."""
     SKIPPED = "skipped"
-    """A statement that changes data without being a row: MERGE, UPDATE, DELETE…"""
+    """A statement that changes data without giving rows: MERGE, UPDATE, DELETE…"""
     WARNING = "warning"
-    """The row was kept; something about it should be looked at."""
+    """A doubt to look at; no row is rejected."""
 
 
 class Remark(NamedTuple):
-    """Something the reader has to say about a place in the export.
+    """A message of the reader about a place in the export.
 
-    ``table`` is empty when it is about no table, ``line`` is 0 when it is about the file as a whole.
+    ``table`` is empty for a remark about no table; ``line`` is 0 for a remark about the whole file.
     """
 
     kind: RemarkKind
@@ -70,18 +70,18 @@ class Remark(NamedTuple):
     text: str
     table: str = ""
     where: tuple[str, tuple[str, ...]] | None = None
-    """Of a statement that changes rows: the column that chooses them, and its values; None where that is not so simple."""
+    """For a statement that changes rows: the column of the condition and its values; ``None`` for a complex condition."""
 
     @property
     def place(self) -> str:
-        """``file:line``, or the file alone."""
+        """The remark's place: ``file:line``, or the file alone."""
         return _place(self.file, self.line)
 
 
 class Routine(NamedTuple):
-    """A stored procedure that the export has the text of: what it uses, as far as its words tell.
+    """A stored procedure of the export: the tables written and read, and the procedures called, as far as the text tells.
 
-    ``table`` is empty: it is no row of any.
+    ``table`` is empty, since a routine is not a row.
     """
 
     name: str
@@ -100,9 +100,9 @@ def _place(file: str, line: int) -> str:
 Item = Row | Remark | Routine
 
 
-# Cells as values, whatever the format wrote: ``1``, ``"True"`` and ``1.0`` are all yes.
-# Names are tried in order, since shops have called the same column by different names. ``None`` is NULL and nothing else: a cell that
-# holds something that cannot be read raises :class:`UnreadableCellError`.
+# Read cells as typed values, whatever the format wrote: ``1``, ``"True"`` and ``1.0`` are all true.
+# Each function tries several column names in order, since shops name the same column differently. ``None`` means NULL; a cell with an
+# unreadable value raises :class:`UnreadableCellError`.
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ _CLOCK = re.compile(
 
 
 class UnreadableCellError(ValueError):
-    """A cell that is not NULL and whose value is not known; the message names the column and says why.
+    """A cell with an unreadable value; the message names the column and the reason.
 
     Attributes:
         column: The column.
@@ -129,7 +129,7 @@ class UnreadableCellError(ValueError):
 
 
 def cell(row: Row, *names: str) -> Value:
-    """The first of these columns that the row has with a value."""
+    """Return the first value among these columns; ``None`` if all are NULL or missing."""
     for name in names:
         value = row.values.get(name)
         if value is not None:
@@ -138,10 +138,10 @@ def cell(row: Row, *names: str) -> Value:
 
 
 def _filled(row: Row, *names: str) -> tuple[str, str | int | float | datetime | bytes] | None:
-    """The first of these columns with a value, and the value; ``None`` for NULL and for a text of blanks.
+    """Return the first of these columns with a value, and the value; ``None`` for NULL and for a blank text.
 
     Raises:
-        UnreadableCellError: Only the old server knew the value.
+        UnreadableCellError: Only the old server knows the value.
     """
     for name in names:
         value = row.values.get(name)
@@ -153,7 +153,7 @@ def _filled(row: Row, *names: str) -> tuple[str, str | int | float | datetime | 
 
 
 def text(row: Row, *names: str) -> str | None:
-    """A text without blanks around it; None if it is NULL, empty or unknown."""
+    """Return a cell as stripped text; ``None`` for NULL, an empty text or an unknown value."""
     value = cell(row, *names)
     if value is None or isinstance(value, Unknown):
         return None
@@ -165,16 +165,16 @@ def text(row: Row, *names: str) -> str | None:
 
 
 def key(row: Row, *names: str) -> str | None:
-    """An id as text, so that ``7``, ``7.0`` and ``"7"`` are one."""
+    """Return an id as text; ``7``, ``7.0`` and ``"7"`` give the same text."""
     value = text(row, *names)
     return value[:-2] if value and value.endswith(".0") else value
 
 
 def integer(row: Row, *names: str) -> int | None:
-    """A whole number; None if it is NULL.
+    """Return a cell as a whole number; ``None`` for NULL.
 
     Raises:
-        UnreadableCellError: It is no whole number.
+        UnreadableCellError: The value is not a whole number.
     """
     filled = _filled(row, *names)
     if filled is None:
@@ -192,10 +192,10 @@ def integer(row: Row, *names: str) -> int | None:
 
 
 def flag(row: Row, *names: str) -> bool | None:
-    """Yes or no, also as a bit written in binary, ``0x01``; None if it is NULL.
+    """Return a cell as a truth value, also from a binary bit such as ``0x01``; ``None`` for NULL.
 
     Raises:
-        UnreadableCellError: It is neither.
+        UnreadableCellError: The value is neither true nor false.
     """
     filled = _filled(row, *names)
     if filled is None:
@@ -210,10 +210,10 @@ def flag(row: Row, *names: str) -> bool | None:
 
 
 def moment(row: Row, *names: str) -> datetime | None:
-    """A date and time of the old server's wall clock; None if it is NULL.
+    """Return a cell as date and time in the old server's wall time; ``None`` for NULL.
 
     Raises:
-        UnreadableCellError: It is no date, or can be read in several ways.
+        UnreadableCellError: The value is not a date, or can be read in several ways.
     """
     filled = _filled(row, *names)
     if filled is None:
@@ -234,15 +234,15 @@ def moment(row: Row, *names: str) -> datetime | None:
 
 
 def duration(row: Row, unit: timedelta, *names: str) -> timedelta | None:
-    """How long something took: a number of units, or a time such as ``0:01:23.5``; None if it is NULL.
+    """Return a cell as a duration, from a number of units or a time such as ``0:01:23.5``; ``None`` for NULL.
 
     Args:
         row: The row.
-        unit: What a number counts.
+        unit: The unit of a number.
         names: The columns.
 
     Raises:
-        UnreadableCellError: It is no length of time.
+        UnreadableCellError: The value is not a duration.
     """
     filled = _filled(row, *names)
     if filled is None:
@@ -269,7 +269,7 @@ def _shown(value: Value) -> str:
 
 
 def readable(read: Callable[..., T | None], row: Row, *names: str) -> T | None:
-    """What a reader such as :func:`moment` finds; ``None`` also for a cell that cannot be read: for columns that decide nothing."""
+    """Return the result of a reader such as :func:`moment`; ``None`` also for an unreadable cell, in columns that decide nothing."""
     try:
         return read(row, *names)
     except UnreadableCellError:
@@ -277,15 +277,15 @@ def readable(read: Callable[..., T | None], row: Row, *names: str) -> T | None:
 
 
 def unknowns(row: Row) -> dict[str, str]:
-    """The columns whose value only the old server knew, with the expression."""
+    """Map each column with an unknown value to the expression."""
     return {name: value.text for name, value in row.values.items() if isinstance(value, Unknown)}
 
 
-# The tables a caller looks for; readers know formats only.
+# The tables that a caller wants.
 
 
 class ColumnKind(StrEnum):
-    """What a column can hold, as far as it tells where a value begins and ends in text that nobody quoted."""
+    """The kind of values in a column; helps to find the limits of values in unquoted text."""
 
     INTEGER = "integer"
     BIT = "bit"
@@ -297,19 +297,19 @@ class ColumnKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KnownTables:
-    """The tables a caller looks for, and how they are told from each other. All names are in lower case but where said.
+    """The tables that a caller wants, and how to tell the tables apart. Names are in lower case, except the values of ``names``.
 
     Attributes:
-        names: Each table, and how people write it.
-        main: The table without which an export is of no use.
-        signs: Columns that tell which table a row without a table's name belongs to.
-        shapes: The column lists that a table is known with, for rows without column names.
-        identity: The column that T-SQL leaves out of such a row, as the server fills it.
-        columns: Every column name of any table; a header line is recognised by them.
-        kinds: What the columns hold whose values cannot be confused with text.
+        names: Maps each table to its usual spelling.
+        main: The table that an import needs.
+        signs: Maps each table to the columns that identify a row without a table name.
+        shapes: Maps each table to its known column lists, for rows without column names.
+        identity: The column that T-SQL omits from a row without a column list, since the server fills the value.
+        columns: Every column name of every table; a header line is recognised by these names.
+        kinds: Maps columns to kinds, for columns whose values cannot be confused with text.
         dates: The columns that hold a date.
-        nested: The table of rows that stand inside another row, as ``FOR JSON AUTO`` puts them.
-        link: The column in which such a row gets the ``identity`` of the row around it.
+        nested: The table of rows inside another row, as ``FOR JSON AUTO`` writes joined rows.
+        link: The column of a nested row that gets the outer row's ``identity``.
         strangers: Columns that only another program's table of the same name has.
     """
 
@@ -330,19 +330,19 @@ class KnownTables:
 
     @property
     def shown(self) -> str:
-        """The tables as people write them: ``a, b or c``."""
+        """The tables' usual spellings as text: ``a, b or c``."""
         *first, last = self.names.values()
         return f"{', '.join(first)} or {last}" if first else last
 
     @property
     def main_shown(self) -> str:
-        """The main table as people write it."""
+        """The main table's usual spelling."""
         return self.names[self.main]
 
     def columns_of(self, table: str, count: int) -> Sequence[str] | None:
-        """The columns of a row that came without names, if a shape of ``table`` has ``count`` of them.
+        """Return the columns of a row with ``count`` values and no column names; ``None`` if no shape of ``table`` fits.
 
-        A row with one value less than a shape has left out the identity column (T-SQL does that without a column list).
+        A row with one value less than a shape lacks the identity column, as in T-SQL without a column list.
         """
         for columns in self.shapes.get(table, ()):
             if len(columns) == count:
@@ -354,13 +354,13 @@ class KnownTables:
         return None
 
     def headerless(self) -> Iterator[tuple[str, Sequence[str]]]:
-        """Each table and column list that rows without any header are tried against."""
+        """Yield each table and column list to try on rows without a header."""
         for table, shapes in self.shapes.items():
             for columns in shapes:
                 yield table, columns
 
     def named_in(self, file_name: str) -> str | None:
-        """The table whose name a file's or sheet's name holds; the longest, as one name may begin another."""
+        """Return the longest table name inside a file's or sheet's name; ``None`` if the name holds none."""
         squeezed = _squeezed(file_name)
         for table in sorted(self.names, key=len, reverse=True):
             if _squeezed(table) in squeezed:
@@ -368,9 +368,9 @@ class KnownTables:
         return None
 
     def table_of(self, columns: Sequence[str], file_name: str = "") -> str | None:
-        """Which table a list of columns belongs to, for formats that do not name it.
+        """Return the table of a list of columns, for formats that do not name the table.
 
-        The file's name decides if it holds a table's name; otherwise the columns that only one table has.
+        A table's name in the file's name decides; otherwise the table with the most matching signs.
         """
         if named := self.named_in(file_name):
             return named

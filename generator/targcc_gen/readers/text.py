@@ -1,4 +1,4 @@
-"""The text of an exported file: detect its encoding, refuse binary files."""
+"""Read the text of an export: detect the encoding, refuse binary files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MAGIC = (
     (b"MSSQLBAK", "a SQL Server backup", "restore it and let SSMS write a data script"),
     (b"MZ", "a Windows program", "give the export of its tables, not the program"),
 )
-# The code pages Windows calls ANSI: what "Save results as" writes when it does not write Unicode.
+# The code pages that Windows calls ANSI: "Save results as" uses one when not writing Unicode.
 _PAGES_OF_ZONES = {
     "cp874": "Asia/Bangkok",
     "cp932": "Asia/Tokyo",
@@ -52,7 +52,7 @@ _PAGES_OF_ZONES = {
 _PAGE_OF_ZONE = {zone: page for page, zones in _PAGES_OF_ZONES.items() for zone in zones.split()}
 _WEST = "cp1252"
 _PLAUSIBLE = 0.9
-# Bytes that no text export holds. bcp writes 0x00 for an empty string, so that one is judged apart.
+# Bytes that no text export holds, without 0x00: bcp writes 0x00 for an empty string.
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0e-\x19\x1b-\x1f]")
 _MAX_CONTROL_SHARE = 0.02
 _FEW_CONTROL = 8
@@ -60,7 +60,7 @@ _ZERO_SHARE = 0.3
 
 
 class Truncated(InputError):  # noqa: N818 - says what happened to the file
-    """The script stops in the middle of something: the export is cut off."""
+    """A script that ends inside a string, comment, row or statement, since the export is cut off."""
 
     code = "truncated"
 
@@ -76,13 +76,13 @@ class TextFile:
     """A readable text file.
 
     Attributes:
-        path: The file.
-        name: How people named it; what errors show.
+        path: The file's path.
+        name: The file's name as given, for errors.
         encoding: Python's name of the encoding.
-        label: The encoding for people, such as ``UTF-16``.
-        size: Bytes.
-        skip: Bytes of the byte order mark.
-        guessed: True if nothing but the letters' frequency spoke for this encoding.
+        label: The encoding's name to show, such as ``UTF-16``.
+        size: The size in bytes.
+        skip: The length of the byte order mark in bytes.
+        guessed: Whether the encoding is a guess by region or letter frequency.
     """
 
     path: Path
@@ -94,13 +94,13 @@ class TextFile:
     guessed: bool = False
 
     def chunks(self, progress: Callable[[int], None] | None = None) -> Iterator[str]:
-        """The text in pieces of about a megabyte, line ends as they are.
+        """Yield the text in pieces of about a megabyte, line ends unchanged.
 
         Args:
             progress: Called with the number of bytes read since the last call.
 
         Raises:
-            InputError: The file stops in the middle of a character, or holds bytes its encoding does not have.
+            InputError: The file ends inside a character, or has bytes outside the encoding.
         """
         decoder = codecs.getincrementaldecoder(self.encoding)()
         done = self.skip
@@ -121,7 +121,7 @@ class TextFile:
                     return
 
     def text(self) -> str:
-        """The whole text; for formats that are not read in a stream."""
+        """Return the whole text, for formats that are not streamed."""
         return "".join(self.chunks())
 
     def _undecodable(self, error: UnicodeDecodeError, done: int, *, at_end: bool) -> InputError:
@@ -137,16 +137,15 @@ class TextFile:
 
 
 def open_text(path: Path, *, encoding: str | None = None, zone: str = "") -> TextFile:
-    """Find out how a file is encoded.
+    """Open a text file and detect its encoding.
 
-    A byte order mark decides; then zero bytes at every other place (UTF-16 without a mark, as ``bcp -w`` writes it); then
-    whether all of it is UTF-8. Else it is in an ANSI code page: the one of the server's region if it reads as letters in that,
-    or the one it looks most like.
+    The first match decides: a byte order mark; zero bytes at every other place (UTF-16 without a mark, as ``bcp -w`` writes); valid
+    UTF-8; the ANSI code page of the server's region, if the text reads as letters; the code page that fits the letters best.
 
     Args:
         path: The file.
-        encoding: What the person says it is; no guess is made then.
-        zone: The old server's time zone, for its region.
+        encoding: The encoding, if known; ``None`` to detect.
+        zone: The old server's time zone, for the region.
 
     Raises:
         InputError: The file is missing, empty, binary, or the encoding has no such name.
@@ -198,7 +197,7 @@ def _refuse_binary(name: str, head: bytes) -> None:
 
 
 def _wide(head: bytes) -> str | None:
-    """UTF-16 without a mark: most of the text is ASCII, so every other byte is zero."""
+    """Return the codec of UTF-16 without a mark; ``None`` otherwise. Mostly ASCII text has zero in every other byte."""
     half = max(1, len(head) // 2)
     even, odd = head[0::2].count(0), head[1::2].count(0)
     if odd > half * _ZERO_SHARE and even < odd / 10:
@@ -219,7 +218,7 @@ def _refuse_control(name: str, head: bytes) -> None:
 
 
 def _lines_beyond_utf8(stream: BinaryIO) -> bytes | None:
-    """None if all of the stream is UTF-8; else the lines with letters beyond ASCII, enough of them to guess from."""
+    """Return ``None`` if the whole stream is UTF-8; else enough lines with non-ASCII bytes to guess the encoding."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         while data := stream.read(_CHUNK):
@@ -227,7 +226,7 @@ def _lines_beyond_utf8(stream: BinaryIO) -> bytes | None:
     except UnicodeDecodeError:
         stream.seek(0)
         return _strange_lines(stream)
-    return None  # a last character that is cut off is for the reader to find
+    return None  # a character cut off at the end is reported by the reader
 
 
 def _strange_lines(stream: BinaryIO) -> bytes:
@@ -249,7 +248,7 @@ def _code_page(sample: bytes, likely: str) -> str:
 
 
 def _reads_well(sample: bytes, page: str) -> bool:
-    """Whether nearly all that is beyond ASCII reads as letters, and not as letters next to signs."""
+    """Whether nearly all non-ASCII characters are letters when decoded with the code page."""
     try:
         strange = [letter for letter in sample.decode(page) if not letter.isascii()]
     except UnicodeDecodeError:

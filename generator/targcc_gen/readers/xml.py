@@ -1,4 +1,4 @@
-"""Rows of ``FOR XML RAW`` or ``AUTO``, with attributes or ELEMENTS; a root element is optional."""
+"""Read rows of ``FOR XML RAW`` or ``AUTO``, with attributes or ELEMENTS, with or without a root element."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _FOR_XML = re.compile(r"\s*XML_F52E2B61-[0-9A-Fa-f-]+[ \t]*\r?\n(?:-+[ \t]*\r?\n
 _FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*\Z")
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
 _NIL = "xsi:nil"
-"""What ``ELEMENTS XSINIL`` writes for NULL."""
+"""The attribute by which ``ELEMENTS XSINIL`` marks NULL."""
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 def read_xml(text: str, file: str, tables: KnownTables) -> Iterator[Item]:
-    """Every row of the text.
+    """Return an iterator of the text's rows.
 
     Args:
-        text: The whole file.
-        file: Its name, for places and to find out which table it holds.
-        tables: What is looked for; other elements are no rows.
+        text: The whole file's text.
+        file: The file's name, for places and to tell the table.
+        tables: The wanted tables; other elements are not rows.
 
     Raises:
-        InputError: It is no XML (with its line), stops before its end, or brings a DOCTYPE.
+        InputError: The text is not XML (with the line), is cut off, or has a DOCTYPE.
     """
     chunked = _FOR_XML.match(text)
     if chunked:
@@ -93,5 +93,5 @@ class _Reader:
 
 
 def _name(name: str) -> str:
-    """A column's name; XML writes a blank as ``_x0020_``."""
+    """Return a column's name in lower case; XML escapes a blank as ``_x0020_``."""
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name).lower()

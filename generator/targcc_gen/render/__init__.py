@@ -25,20 +25,21 @@ __all__ = [
 def render_project(
     spec: Spec, *, spec_text: str | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Tree:
-    """Everything a project has: the template, the schedule module, the jobs and the spec itself.
+    """Render all files of a project: the template, the schedule module, the jobs and the spec itself.
 
     Args:
-        spec: What to render.
-        spec_text: The spec as the person wrote it; by default it is written anew.
-        progress: Called with the number of finished jobs and of all jobs.
+        spec: The project's spec.
+        spec_text: The spec as the user wrote it; default: serialize `spec`.
+        progress: Called after each job with the number of finished jobs and of all jobs.
 
     Raises:
         InputError: A job does not fit its blueprint.
     """
+    from targcc_gen.render.features import feature_files
     from targcc_gen.render.project import render_template, spec_files
     from targcc_gen.render.team import pins
 
-    files = [*render_template(spec), *spec_files(spec, spec_text)]
+    files = [*render_template(spec), *spec_files(spec, spec_text), *feature_files(spec)]
     for done, key in enumerate(spec.jobs, start=1):
         files += _job_files(spec, key)
         if progress is not None:
@@ -52,7 +53,7 @@ def render_project(
 
 
 def render_job(spec: Spec, key: str) -> tuple[TreeFile, ...]:
-    """A job's module and its test.
+    """Render a job's module and its test.
 
     Args:
         spec: A spec that has the job.
@@ -65,7 +66,7 @@ def render_job(spec: Spec, key: str) -> tuple[TreeFile, ...]:
 
 
 def job_paths(spec: Spec, key: str) -> tuple[str, ...]:
-    """Where a job's module and its test are, without rendering them."""
+    """Return the paths of a job's module and its test, without rendering them."""
     from targcc_gen.render.jobs import module_path, test_path
 
     empty = [
@@ -75,7 +76,7 @@ def job_paths(spec: Spec, key: str) -> tuple[str, ...]:
 
 
 def job_moves(spec: Spec) -> tuple[JobMove, ...]:
-    """The jobs that were renamed; of one that was renamed again and again, the newest of its old names comes first."""
+    """Return a move for each former name of each renamed job; newest former name first."""
     return tuple(
         JobMove(old, key, tuple(zip(job_paths(spec, old), job_paths(spec, key), strict=True)))
         for key in spec.jobs
@@ -90,7 +91,7 @@ def _job_files(spec: Spec, key: str) -> tuple[TreeFile, ...]:
 
 
 def _placed(files: list[TreeFile] | tuple[TreeFile, ...], spec: Spec) -> list[TreeFile]:
-    """The files where they belong: in an app that was there before, or in a project of their own."""
+    """Return the files at their places in a standalone project, or in the existing app."""
     if spec.project.inside is None:
         return list(files)
 

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """One blueprint.
+    """A blueprint.
 
     Attributes:
-        name: Its name, and that of its folder.
-        summary: What it is a start for, in one line.
+        name: Name of the blueprint and of its folder.
+        summary: One line about the jobs that the blueprint is a start for.
         docstring: The docstring of a job that has no description.
         defaults: Values by the spec's keys that `targcc-gen job` gives a job of this kind.
-        origin: Where it comes from: the generator, or a folder.
-        source: Of a folder that is a copy: the git repository, and the commit.
+        origin: `targcc-gen`, or the folder of the team's blueprint.
+        source: The git repository and the commit, for a folder copied from a repository.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Blueprint:
 
 
 def blueprint(name: str) -> Blueprint:
-    """The blueprint called `name`, the generator's or the team's.
+    """Return the blueprint `name` of the team, or of the generator.
 
     Raises:
-        InputError: There is none, or the team's is wrong.
+        InputError: No blueprint has this name, or the team's blueprint is invalid.
     """
     team = current().blueprints.get(name)
     return _own(name) if team is None else _of_team(team)
@@ -80,21 +80,21 @@ def _own(name: str) -> Blueprint:
 
 
 def blueprint_names() -> list[str]:
-    """The names of all blueprints, sorted."""
+    """Return the names of all blueprints, sorted."""
     own = [path.parent.name for path in assets.blueprints().glob("*/blueprint.yaml")]
     return sorted([*own, *current().blueprints])
 
 
 def printed(name: str, part: str, values: Mapping[str, Any]) -> str:
-    """What a template of a blueprint prints; a team's runs in a sandbox.
+    """Render a template of a blueprint. A team's template runs in a sandbox.
 
     Args:
         name: The blueprint.
         part: `job.py.jinja` or `test.py.jinja`.
-        values: What the template is told.
+        values: The variables of the template.
 
     Raises:
-        InputError: The team's template is wrong.
+        InputError: The team's template is invalid.
     """
     team = current().blueprints.get(name)
     if team is None:
@@ -106,7 +106,7 @@ def printed(name: str, part: str, values: Mapping[str, Any]) -> str:
 
 @lru_cache
 def environment() -> Environment:
-    """The Jinja2 environment of the blueprints: a name that is not given is an error."""
+    """Return the Jinja2 environment of the generator's blueprints; an undefined variable is an error."""
     import jinja2
 
     from targcc_gen.render.jinja import Literals
@@ -120,14 +120,14 @@ def environment() -> Environment:
     )
 
 
-# Parameters of a blueprint's own `execute`, and their other defaults.
+# Parameters that a blueprint's `execute` declares itself, and replacement of their defaults.
 
 Parameter = tuple[ast.arg, ast.expr | None]
 """A parameter and its default."""
 
 
 def own_parameters(source: str) -> list[Parameter]:
-    """The parameters of the job's `execute` after the context, each with its default.
+    """Return the parameters of the job's `execute` after the context, each with its default.
 
     Args:
         source: A job's module.
@@ -137,13 +137,13 @@ def own_parameters(source: str) -> list[Parameter]:
 
 
 def with_defaults(source: str, defaults: Mapping[str, str]) -> str:
-    """The module with other defaults for some parameters of its `execute`.
+    """Replace the defaults of some parameters of the module's `execute`.
 
     Args:
         source: A job's module.
-        defaults: The new default by parameter, as source.
+        defaults: The new default of each parameter, as source.
     """
-    lines = source.encode().split(b"\n")  # the columns of the tree count bytes
+    lines = source.encode().split(b"\n")  # column offsets of the tree count bytes
     for argument, default in reversed(own_parameters(source)):
         if argument.arg in defaults and default is not None:
             row, start, end = default.lineno - 1, default.col_offset, default.end_col_offset
@@ -153,7 +153,7 @@ def with_defaults(source: str, defaults: Mapping[str, str]) -> str:
 
 
 def broken_signature(source: str) -> str:
-    """The module with the signature of its `execute` on several lines where one is too short for it, as black breaks it.
+    """Break the signature of the module's `execute` over several lines, as black does, if the signature is too long for one line.
 
     Args:
         source: A job's module.
@@ -172,7 +172,7 @@ def broken_signature(source: str) -> str:
 
 
 def _elements(line: bytes, arguments: ast.arguments) -> list[str]:
-    """What is in the brackets of a signature of one line."""
+    """Return the elements between the brackets of a one-line signature."""
     positional, named = _pairs(arguments)
     star = ["*"] if named else []
     return [
@@ -187,7 +187,7 @@ def _text(line: bytes, argument: ast.arg, default: ast.expr | None) -> str:
 
 
 def _pairs(arguments: ast.arguments) -> tuple[list[Parameter], list[Parameter]]:
-    """The parameters, each with its default: the positional ones, and those that go by name alone."""
+    """Return the positional and the keyword-only parameters, each with its default."""
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
     pairs = zip(positional, [*defaults, *arguments.defaults], strict=True)

@@ -1,4 +1,4 @@
-"""A job's `@job(...)` as Python source: only values that differ from the defaults."""
+"""A job's `@job(...)` as Python source, with only the values that differ from the defaults."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ def decorator(
     aliases: tuple[str, ...] = (),
     parents: tuple[str, ...] = (),
 ) -> str:
-    """The decorator of a job, as black writes it unless one of its texts is too long for a line.
+    """Return the decorator of a job in black's style, unless a text is too long for a line.
 
     Args:
         job: The job.
-        described: Whether the class's docstring says the description, so that the decorator need not.
-        aliases: The names that it had before.
-        parents: The names of the jobs that it comes after. As texts: their modules need not be imported, which may import this one.
+        described: Whether the class's docstring holds the description, so that the decorator omits it.
+        aliases: Former names of the job.
+        parents: Names of the jobs that the job runs after. The names are texts, so the job needs no import of a module that may import the
+            job's module in turn.
     """
     arguments = [*_schedule(job, parents), *_options(job, described=described)]
-    if aliases and job.name is None:  # else its history is under that name all the time
+    if (
+        aliases and job.name is None
+    ):  # with a `name` in the spec, the history keeps that name through renames
         arguments.append(f"aliases={pyliteral(aliases)}")
     together = ", ".join(arguments)
     if fits(f"@job({together})"):
@@ -49,13 +52,13 @@ def _line(argument: str, alerts: AlertsSpec | None) -> str:
 
 
 def decorator_names(job: JobSpec) -> list[str]:
-    """What the decorator uses of the scheduler package, besides `job`."""
+    """Return the names that the decorator uses from the scheduler package, besides `job`."""
     names = {"Alerts": job.alerts is not None, "JobType": job.type is not None}
     return [name for name, used in names.items() if used]
 
 
 def instant(value: datetime) -> str:
-    """A date and time as a spec and a decorator write it, without needless zeros."""
+    """Format a date and time as in a spec and a decorator, without needless zeros."""
     precise = value.second or value.microsecond
     return value.isoformat() if precise else value.isoformat(timespec="minutes")
 
@@ -88,7 +91,7 @@ def _options(job: JobSpec, *, described: bool) -> Iterator[str]:
 
 
 def _values(job: JobSpec, *, described: bool) -> dict[str, Any]:
-    """The options in the order in which the decorator has them; None for what need not be said."""
+    """Map options to values in the decorator's order; None omits an option."""
     from targcc_gen.spec import format_duration
 
     misfire, within = job.misfire, job.must_start_within
@@ -128,7 +131,7 @@ def _names(names: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
 
 
 def _overlap(job: JobSpec) -> str | None:
-    """Runs that a schedule starts are skipped by default; runs that somebody asked for may overlap unless the spec says no."""
+    """Return the overlap policy if it differs from the default: "skip" for scheduled jobs, "allow" for other jobs."""
     default = "skip" if job.has_schedule else "allow"
     is_set = "overlap" in job.model_fields_set
     return job.overlap if is_set and job.overlap != default else None

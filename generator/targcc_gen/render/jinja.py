@@ -1,4 +1,4 @@
-"""Jinja2: our filters, for copier too, and the sandbox of a team's templates."""
+"""Jinja2: our filters, also for copier, and the sandbox of a team's templates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _reuse: ContextVar[bool] = ContextVar("reuse", default=False)
 
 
 class Literals(Extension):
-    """`pyliteral`, `tomlstr`, `yamlstr` and `mdtext`: text as a literal of the language it lands in."""
+    """The filters `pyliteral`, `tomlstr`, `yamlstr` and `mdtext`: text as a literal of a language."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -42,9 +42,9 @@ class Literals(Extension):
 
 @contextlib.contextmanager
 def reusing_templates() -> Iterator[None]:
-    """Compile a text once for each environment made meanwhile.
+    """Compile a text once for each environment that is made in this context.
 
-    Copier renders each folder's name again for every file below it, and compiles it each time: measured, a fifth of its time.
+    Copier renders the name of each folder again for every file below, and compiles the name each time: a fifth of its time, as measured.
     """
     token = _reuse.set(True)
     try:
@@ -53,7 +53,7 @@ def reusing_templates() -> Iterator[None]:
         _reuse.reset(token)
 
 
-# The sandbox: templates print text, and reach no file, no network and no Python.
+# The sandbox: templates print text and reach no file, no network and no Python.
 
 _LONGEST = 1_000_000
 _MOST_ROUNDS = 10_000
@@ -61,7 +61,7 @@ _GROWING = ("center", "indent", "format", "wordwrap", "xmlattr", "urlize", "ppri
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """Without what makes a small template large: repeated texts, long ranges, other templates."""
+    """A sandbox that forbids output far larger than its template: repeated texts, long ranges, other templates."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
@@ -96,15 +96,15 @@ def _environment() -> _Sandbox:
 
 
 def rendered(origin: str, text: str, values: Mapping[str, Any]) -> str:
-    """What a template prints.
+    """Render a template in the sandbox.
 
     Args:
-        origin: Where it is, for messages.
+        origin: The template's place, for messages.
         text: The template.
-        values: What it is told.
+        values: The variables.
 
     Raises:
-        InputError: It cannot be rendered; with its place.
+        InputError: The template cannot be rendered; the message has the line.
     """
     try:
         result = _environment().from_string(text).render(values)
@@ -118,7 +118,7 @@ def rendered(origin: str, text: str, values: Mapping[str, Any]) -> str:
 
 
 def _line(error: BaseException) -> int:
-    """The template's line at which it failed: Jinja puts it into the traceback."""
+    """Return the template's line of the error, from the traceback."""
     line, trace = 1, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<template>":

@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from targcc_gen.spec import JobSpec, Param, Spec
 
 
-# Typed arguments as Python source: in the signature of `execute`, and in the call of its test.
+# Parameters as Python source, in the signature of `execute` and in the call of its test.
 
 Imports = frozenset[tuple[str, str]]
-"""What a piece of source needs: pairs of module and name."""
+"""Imports of a piece of source: pairs of module and name."""
 
 
 @dataclass(frozen=True)
 class _Type:
-    """How a parameter's type is written.
+    """The source text of a parameter's type.
 
     Attributes:
-        annotation: In a signature.
-        with_default: In a signature with a default value, which nobody must be able to change.
+        annotation: The annotation of a required parameter.
+        with_default: The annotation of a parameter with a default: a read-only type, so that no job can change the default.
         sample: A value for a test.
-        imports: What the annotation needs.
-        default_imports: What `with_default` needs.
-        sample_imports: What the sample needs besides.
+        imports: Imports of `annotation`.
+        default_imports: Imports of `with_default`.
+        sample_imports: Imports of `sample` beyond `imports`.
     """
 
     annotation: str
@@ -87,21 +87,21 @@ _TYPES = {
     ),
 }
 
-# Defaults that are made by a call stand in a constant: a call in a signature reads as if it ran each time.
+# Types whose defaults are calls. Such a default goes to a constant, because a call in a signature reads as if it ran at each call.
 _IN_CONSTANTS = ("datetime", "uuid")
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """A job's arguments, ready to print.
+    """The parameters of a job as source.
 
     Attributes:
-        declared: `user_id: int` and `since: date = date(2026, 1, 1)`, as a signature has them.
+        declared: Declarations for a signature: `user_id: int` and `since: date = date(2026, 1, 1)`.
         arguments: `user_id=user_id, since=since`.
-        samples: `user_id=1`: values for those without a default.
-        constants: Lines that define the defaults which need one.
-        imports: What the signature and the constants need.
-        sample_imports: What the samples need.
+        samples: `user_id=1`: sample values of the required parameters.
+        constants: Lines that define constants for defaults.
+        imports: Imports of the signature and the constants.
+        sample_imports: Imports of the samples.
     """
 
     declared: tuple[str, ...]
@@ -113,7 +113,7 @@ class Parameters:
 
 
 def parameters_of(params: Mapping[str, Param]) -> Parameters:
-    """The source for a job's parameters, in the spec's order."""
+    """Return the source of a job's parameters, in the spec's order."""
     required = {name: _TYPES[param.type] for name, param in params.items() if param.required}
     samples = [f"{name}={kind.sample}" for name, kind in required.items()]
     sample_imports = [
@@ -160,7 +160,7 @@ def _imports(param: Param) -> Imports:
     return kind.default_imports
 
 
-# The values of a blueprint's templates: computed here, so that a template only prints.
+# The values of a blueprint's templates. All logic is here; a template only prints.
 
 
 @dataclass(frozen=True)
@@ -172,17 +172,17 @@ class JobContext:
         class_name: `DailyReportJob`.
         module: `daily_report`.
         display_name: Any text; print it as `{{ job.display_name | pyliteral }}`.
-        docstring: The class's docstring as a literal, its later lines indented by 4.
-        module_docstring: The same for the module.
+        docstring: The class's docstring as a literal; later lines have an indent of 4.
+        module_docstring: The module's docstring as a literal, without an indent.
         decorator: `@job("0 2 * * *", retries=5)`.
-        parameters: The job's arguments for the end of a signature, by keyword: `, *, user_id: int`. Empty for none.
-        parameters_after_star: The same for a signature that has a `*` already, and one parameter a line: `,`, and below it `user_id: int`.
+        parameters: Keyword-only parameters for the end of a signature: `, *, user_id: int`. Empty without parameters.
+        parameters_after_star: Parameters for a signature that has a `*` already, one a line: `,`, and below it `user_id: int`.
         arguments: The arguments passed on: `, user_id=user_id`.
-        test_arguments: Values for those that have no default: `, user_id=1`.
+        test_arguments: Sample values of the required parameters: `, user_id=1`.
         procedure: The name of a stored procedure, any text; print it as `{{ job.procedure | pyliteral }}`.
         constants: Lines that the module needs before its first class.
-        imports: What the decorator and the parameters need besides what the template imports.
-        test_imports: What `test_arguments` need.
+        imports: Imports of the decorator and the parameters, beyond the template's own imports.
+        test_imports: Imports of `test_arguments`.
     """
 
     key: str
@@ -203,7 +203,7 @@ class JobContext:
 
 
 def job_context(spec: Spec, key: str, *, without: frozenset[str] = frozenset()) -> JobContext:
-    """What the blueprint of a job is told about it.
+    """Build the variable `job` for the templates of a job's blueprint.
 
     Args:
         spec: A spec that has the job.
@@ -245,9 +245,10 @@ def _after_comma(source: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """A description as a docstring is written: its first paragraph, which is one line there, has a capital and a full stop.
+    """Return a description as text for a docstring: its first paragraph gets a capital and a full stop.
 
-    Empty for nothing visible.
+    Returns:
+        The text; empty if the description has no visible character.
     """
     text = text.strip()
     if not any(is_visible(character) and not character.isspace() for character in text):
@@ -261,7 +262,7 @@ def _sentence(text: str) -> str:
 
 
 def _described(description: str) -> bool:
-    """Whether the docstring's first line is the whole description, but for a capital and a full stop."""
+    """Return whether the docstring's first line holds the whole description, apart from a capital and a full stop."""
     return " ".join(description.split()) == description and is_visible(description)
 
 
@@ -269,7 +270,7 @@ def _described(description: str) -> bool:
 
 
 def job_files(spec: Spec, key: str) -> tuple[TreeFile, TreeFile]:
-    """A job's module and its test."""
+    """Return a job's module and its test."""
     module, test = _sources(spec, key)
     job, path = spec.jobs[key], module_path(spec, key)
     facts = JobFacts(
@@ -309,7 +310,10 @@ def _sources(spec: Spec, key: str) -> tuple[bytes, bytes]:
 
 
 def _defaults(spec: Spec, key: str) -> dict[str, Any]:
-    """What holds for a job that does not say it, by the argument of `@job`; below `after`, names that classes do not tell."""
+    """Map each argument of `@job` to the value a job inherits from the project.
+
+    `after` maps a parent's key to the parent's stable name, where the two differ.
+    """
     names = {parent: spec.stable_name(parent) for parent in spec.parents(key)}
     named = {parent: name for parent, name in names.items() if parent != name}
     defaults = {"timezone": spec.project.timezone, **vars(spec.defaults), "after": named or None}
@@ -317,7 +321,7 @@ def _defaults(spec: Spec, key: str) -> dict[str, Any]:
 
 
 def _as_blueprint(spec: Spec, key: str, name: str) -> bytes | None:
-    """The job's module by another blueprint; None where its parameters do not fit that."""
+    """Return the job's module rendered by another blueprint; None if the job's parameters do not fit that blueprint."""
     job = spec.jobs[key].model_copy(update={"blueprint": name})
     other = spec.model_copy(update={"jobs": {**spec.jobs, key: job}})
     try:
@@ -327,22 +331,22 @@ def _as_blueprint(spec: Spec, key: str, name: str) -> bytes | None:
 
 
 def module_path(spec: Spec, key: str) -> str:
-    """Where a job's module is."""
+    """Return the path of a job's module."""
     return f"src/{spec.project.package}/jobs/{JobName(key).module}.py"
 
 
 def test_path(key: str) -> str:
-    """Where a job's test is."""
+    """Return the path of a job's test."""
     return test_of_module(JobName(key).module)
 
 
 def test_of_module(module: str) -> str:
-    """Where the test of a module below `jobs` is."""
+    """Return the path of the test for a module below `jobs`."""
     return f"tests/jobs/test_{module}.py"
 
 
 def schedule_words(job: JobSpec) -> str:
-    """When a job runs, in words: `at 02:00 every day`."""
+    """Describe a job's schedule in words: `at 02:00 every day`."""
     from targcc_gen.spec import format_duration
 
     if job.cron is not None:
@@ -374,7 +378,7 @@ def _printed(spec: Spec, context: JobContext, template: str) -> str:
 
 
 def _own_parameters(spec: Spec, key: str) -> dict[str, str]:
-    """The parameters that the blueprint's `execute` has of itself, with their types."""
+    """Map each parameter that the blueprint's `execute` declares itself to its type."""
     job = spec.jobs[key]
     context = job_context(spec, key, without=frozenset(job.params))
     source = _printed(spec, context, f"{job.blueprint}/job.py.jinja")

@@ -1,4 +1,4 @@
-"""Texts as literals of the language they land in: the only way from a spec's text into a file."""
+"""Literals of Python, TOML, YAML and Markdown: each text of a spec enters a generated file through this module."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 _BEYOND_8_BITS, _BEYOND_16_BITS = 0x100, 0x10000
 
-# What a reader cannot see or what turns the direction of the line. Python's own `isprintable` answers differently for each
-# version's Unicode, and the same spec must give the same bytes on all of them.
+# Invisible characters, and characters that change the direction of a line. The list is fixed here because `str.isprintable`
+# follows the Unicode version of each Python, and the same spec must give the same bytes on every version.
 _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f"
     "\u3000\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff"
@@ -22,10 +22,10 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
 def pyliteral(value: Any) -> str:  # noqa: PLR0911 - one line for each type
-    """`value` as Python source, text in the quotes that black and ruff leave alone.
+    """Return `value` as Python source, with the quotes that black and ruff keep.
 
     Raises:
-        TypeError: It is of no type that a spec can have.
+        TypeError: The value's type cannot occur in a spec.
     """
     if isinstance(value, str):
         return _string(value)
@@ -49,14 +49,13 @@ def pyliteral(value: Any) -> str:  # noqa: PLR0911 - one line for each type
 
 
 def docstring(text: str, indent: int = 0) -> str:
-    """`text` as a docstring in three double quotes.
+    """Return `text` as a docstring in triple double quotes.
 
-    Blank lines part paragraphs; other white space is evened out, since a docstring is for people and the exact text stands where it is
-    data.
+    Blank lines separate paragraphs; other white space collapses to single spaces, because code that needs the exact text has it as data.
 
     Args:
-        text: Any text; nothing visible in it gives None of its own, so it must not be blank.
-        indent: How many spaces the docstring's later lines are indented.
+        text: Any text with a visible character. Invisible characters are written as escapes.
+        indent: Indent of the docstring's later lines, in spaces.
     """
     paragraphs = [_visible(part) for part in re.split(r"\n\s*\n", text.strip())]
     lines = [line for part in paragraphs if part for line in (part, "")][:-1]
@@ -68,22 +67,25 @@ def docstring(text: str, indent: int = 0) -> str:
 
 
 def is_visible(text: str) -> bool:
-    """Whether a reader sees all of `text`, on one line."""
+    """Return whether all of `text` is visible, and on a single line."""
     return not _HIDDEN.search(text)
 
 
 def tomlstr(text: str) -> str:
-    """`text` as a basic string of TOML."""
+    """Return `text` as a basic string of TOML."""
     return _json_string(text)
 
 
 def yamlstr(text: str) -> str:
-    """`text` as a double-quoted scalar of YAML."""
+    """Return `text` as a double-quoted scalar of YAML."""
     return _json_string(text)
 
 
 def _json_string(text: str) -> str:
-    """A JSON string, which TOML and YAML read too: what does not print is escaped, and nothing needs a surrogate pair."""
+    """Return a JSON string that is also valid in TOML and YAML.
+
+    Invisible characters are escaped; no escape is a surrogate pair.
+    """
     quoted = json.dumps(text, ensure_ascii=False)
     return _HIDDEN.sub(lambda match: _unicode_escape(match[0]), quoted)
 
@@ -128,9 +130,11 @@ def _triple(body: str, end: str) -> str:
     if '"""' in escaped:
         escaped = escaped.replace('"', '\\"')
         return f'"""{escaped}{end}"""'
-    if escaped.startswith('"'):  # black would put a blank before it, and ruff complain of that
+    if escaped.startswith(
+        '"'
+    ):  # black would insert a space before the quote, and ruff would complain
         escaped = "\\" + escaped
-    if escaped.endswith('"') and len(body) > 1:  # the only one is escaped already
+    if escaped.endswith('"') and len(body) > 1:  # a body of a single quote is escaped already
         escaped = escaped[:-1] + '\\"'
     return f'"""{escaped}{end}"""'
 
@@ -141,7 +145,7 @@ _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
 def mdtext(text: str) -> str:
-    """Text of one paragraph of Markdown, in which nothing is markup, a link or HTML."""
+    """Escape `text` for one paragraph of Markdown: nothing in the result is markup, a link or HTML."""
     line = " ".join("".join(c if is_visible(c) else " " for c in text).split())
     escaped = _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), line)
     begins = _AT_THE_START.match(escaped)

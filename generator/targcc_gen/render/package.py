@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 DISTRIBUTION = "targcc-scheduler"
 PACKAGE = "targcc_scheduler"
 SOURCE_TREE = f"vendor/{DISTRIBUTION}"
-"""Where a vendored project has the distribution: POSIX path below the project's folder."""
+"""The folder of the distribution in a vendored project: a POSIX path below the project's folder."""
 
 
 @cache
 def package_files() -> tuple[tuple[str, bytes], ...]:
-    """The path and the bytes of each file of the installed package, sorted; text ends its lines with `\\n`."""
+    """Return the path and the bytes of each file of the installed package, sorted. Lines of text end with `\\n`."""
     root, files = package_folder(), []
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if name != "__pycache__"]
@@ -34,7 +34,7 @@ def package_files() -> tuple[tuple[str, bytes], ...]:
 
 
 def package_folder() -> Path:
-    """Where the installed package is."""
+    """Return the folder of the installed package."""
     spec = importlib.util.find_spec(PACKAGE)
     assert spec is not None  # the generator depends on it
     assert spec.origin is not None
@@ -46,28 +46,28 @@ def _plain(content: bytes) -> bytes:
 
 
 # The origin of a distribution: a commit of a git repository, or a file with its hash (PEP 610).
-# Projects name targcc-gen and its scheduler from there, so that nobody's index decides what they get. Installers record no
-# origin for a distribution of an index; a checkout and a local file are places of one machine. For these a project carries
-# the wheel of the scheduler in `vendor/`.
+# Projects pin targcc-gen and its scheduler to the origin, so no package index decides the code that a project gets. Installers
+# record no origin for a distribution from an index, and a checkout or a local file exists on one machine only. In these cases a
+# project carries the wheel of the scheduler in `vendor/`.
 
 _SCHEMES = frozenset({"http", "https", "ssh"})
 _GIT = "git+"
 _PLAIN = re.compile(
     r"[\w.~:/@%+-]+", re.ASCII
-)  # it is written into TOML, YAML and a shell's command
+)  # the URL is written into TOML, YAML and shell commands
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A place that every machine can reach.
+    """The address of a distribution that every machine can reach.
 
     Attributes:
-        url: The repository or the file, without its hash.
-        commit: Of a git repository: the commit.
-        folder: Of a git repository: the folder with the distribution; empty for the topmost one.
-        sha256: Of a file: its hash.
+        url: The git repository or the file, without its hash.
+        commit: The commit, for a git repository.
+        folder: The folder of the distribution in a git repository; empty for the root.
+        sha256: The hash, for a file.
     """
 
     url: str
@@ -77,7 +77,7 @@ class Origin:
 
     @property
     def reference(self) -> str:
-        """What a requirement has behind its `@`: `git+https://…@commit#subdirectory=…` or `https://…whl#sha256=…`."""
+        """The text after `@` in a requirement: `git+https://…@commit#subdirectory=…` or `https://…whl#sha256=…`."""
         if not self.commit:
             return f"{self.url}#sha256={self.sha256}"
         return (
@@ -87,10 +87,10 @@ class Origin:
 
 @cache
 def origin_of(distribution: str) -> Origin | None:
-    """Where an installed distribution came from; None where that is no place for another machine, or not recorded.
+    """Return the origin of an installed distribution; None if the origin is unrecorded or another machine cannot reach it.
 
     Args:
-        distribution: Its name.
+        distribution: The distribution's name.
     """
     try:
         text = metadata.distribution(distribution).read_text("direct_url.json")
@@ -100,7 +100,7 @@ def origin_of(distribution: str) -> Origin | None:
 
 
 def parsed(text: str) -> Origin | None:
-    """The origin that a `direct_url.json` names; None for a local place, one without a hash, or one with a password in it."""
+    """Parse a `direct_url.json`; return None for a local origin, a file without a hash, or a URL with a password."""
     try:
         data = json.loads(text)
         url = str(data["url"])

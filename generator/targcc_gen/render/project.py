@@ -1,4 +1,4 @@
-"""Render the project's own files: the copier template in `templates/project/`, and files made from the spec itself."""
+"""Render the project's own files: the copier template in `templates/project/`, and files computed from the spec."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
 
-# Texts that earlier releases wrote into people's files.
-# Their locks kept no text of these files to merge against, only its checksum. The folder `older` has the texts, release by release: `.txt`
-# word for word, `.jinja` to be rendered as that release did.
+# Texts that earlier releases wrote into scaffold files.
+# The locks of those releases hold only a checksum of such a file, no text to merge against. The folder `older` has the texts by
+# release: `.txt` is the text itself, `.jinja` is rendered as by that release.
 
 _FOLDER = Path(__file__).with_name("older")
 _IN_PACKAGE = {"main.py", "services.py"}
 
 
 def earlier_texts(spec: Spec) -> dict[str, tuple[bytes, ...]]:
-    """The texts by the path of the file in a project of its own, the latest release's last."""
+    """Map the path of a file in a standalone project to its texts of earlier releases, the latest release last."""
     result: dict[str, tuple[bytes, ...]] = {}
     for template in sorted(_FOLDER.glob("*/*")):
         name = template.name.removesuffix(template.suffix)
@@ -63,7 +63,7 @@ def _template(source: str) -> Callable[..., str]:
 
 
 def render_template(spec: Spec) -> list[TreeFile]:
-    """What copier makes of the template, the scheduler's module, and the scheduler itself where the project carries it."""
+    """Return the files of the copier template and the scheduler's module; add the scheduler itself if the project carries it in `vendor/`."""
     package = spec.project.package
     copied = _copied(assets.project_template(), json.dumps(template_data(spec)))
     files = [_tree_file(path, content, package) for path, content in copied]
@@ -74,7 +74,7 @@ def render_template(spec: Spec) -> list[TreeFile]:
 
 
 def _scheduler(spec: Spec) -> Iterator[tuple[str, bytes]]:
-    """The path in the project and the bytes of each file that is made of the scheduler's distribution."""
+    """Yield the path in the project and the bytes of each file made from the scheduler's distribution."""
     yield f"src/{spec.project.package}/scheduler.py", vendor.scheduler_module(spec)
     if spec.scheduler == "vendored":
         yield from vendor.source_tree()
@@ -83,7 +83,7 @@ def _scheduler(spec: Spec) -> Iterator[tuple[str, bytes]]:
 
 
 def spec_files(spec: Spec, text: str | None) -> list[TreeFile]:
-    """The spec, to the byte as the person wrote it, and the schema with which editors check it."""
+    """Return the spec, byte for byte as the user wrote it, and its JSON schema for editors."""
     from targcc_gen.spec import dump_spec
 
     package, path = spec.project.package, "targcc.yaml"
@@ -102,7 +102,7 @@ def _schema() -> bytes:
 
 
 def template_data(spec: Spec) -> dict[str, Any]:
-    """What the files of the template are told; they print it and compute nothing."""
+    """Return the variables of the template's files. All logic is here; a template only prints."""
     return {
         "project": spec.project.model_dump(),
         "package": spec.project.package,
@@ -117,14 +117,14 @@ def template_data(spec: Spec) -> dict[str, Any]:
 
 
 def _source(spec: Spec) -> str:
-    """The table by which uv finds the scheduler in the project; empty where the requirement says where it is."""
+    """Return the uv source table of the scheduler; empty if the requirement itself has the address."""
     if spec.scheduler == "vendored":
         return f'{{ path = "{SOURCE_TREE}", editable = true }}'
     return "" if vendor.package_origin(spec) else f'{{ path = "{wheel.wheel_path()}" }}'
 
 
 def _install(spec: Spec) -> dict[str, str]:
-    """How the scheduler is installed alone, in the words of `uv pip install` and of pip."""
+    """Return the arguments that install the scheduler alone, for `uv pip install` and for pip."""
     if spec.scheduler == "vendored":
         return {"uv": f"--editable {SOURCE_TREE}", "pip": f"./{SOURCE_TREE} ."}
     origin = vendor.package_origin(spec)
@@ -134,16 +134,16 @@ def _install(spec: Spec) -> dict[str, str]:
 
 
 def _generator() -> str:
-    """What `uvx --from` takes for this generator on any machine; empty where that is not known."""
+    """Return the argument of `uvx --from` for this generator on any machine; empty if its origin is unknown."""
     origin = origin_of("targcc-gen")
     return "" if origin is None else f"targcc-gen @ {origin.reference}"
 
 
 @lru_cache(maxsize=16)
 def _copied(template: Path, data: str) -> tuple[tuple[str, bytes], ...]:
-    """The path in the project and the bytes of each file that copier makes of the template; ``data`` is JSON.
+    """Return the path in the project and the bytes of each file that copier renders. ``data`` is JSON.
 
-    A command renders the same project more than once: as it is and as it will be.
+    The cache exists because a command renders a project more than once: before and after its change.
     """
     with tempfile.TemporaryDirectory(prefix="targcc-gen-") as folder:
         staging = Path(folder) / "project"
@@ -161,7 +161,7 @@ def _copy(template: Path, data: dict[str, Any], target: Path) -> None:
 
     from targcc_gen.render.jinja import reusing_templates
 
-    # Without git on its path copier does not ask git about every file it writes; `target` is no repository.
+    # With git on its path copier would ask git about every file it writes. `target` is no repository.
     with local.env(PATH=""), reusing_templates():
         copier.run_copy(
             str(template),
@@ -171,12 +171,12 @@ def _copy(template: Path, data: dict[str, Any], target: Path) -> None:
             defaults=True,
             overwrite=True,
             quiet=True,
-            unsafe=True,  # our own template: it loads our own filters
+            unsafe=True,  # our own template loads our own filters
         )
 
 
 def _tree_file(path: str, content: bytes, package: str) -> TreeFile:
-    # A checkout of the generator on Windows may have CRLF; a project is the same from everywhere.
+    # A checkout of the generator on Windows may have CRLF; a project must be equal from every checkout.
     if b"\0" not in content:
         content = content.replace(b"\r\n", b"\n")
     return TreeFile(

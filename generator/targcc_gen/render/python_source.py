@@ -1,4 +1,4 @@
-"""Python source: format it as black does, and add imports in ruff's order."""
+"""Python source: format code as black does, and insert imports in ruff's order."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LINE_LENGTH = 100
 
 _CLOSES = re.compile(r"[)\]}]")
 _ALONE = re.compile(r'\s*(?:#|r?""".*"""$)')
-"""A comment or a docstring of one line: black leaves it, however long it is."""
+"""A comment or a docstring of one line. black keeps such a line at any length."""
 _TEXT = re.compile(r"\s*r?[\"']")
 _OPENS = re.compile(r"[(\[{]$")
 _CALL = re.compile(r"\w\($|[\[{]$")
-"""The bracket of a call, a definition or a literal: black takes none of these away."""
+"""The bracket of a call, a definition or a literal. black removes none of these brackets."""
 _MAY_GO_ON = re.compile(r"""[(\[{\\]\s*(?:#.*)?$|\S\s*\"{3}|\S\s*'{3}""")
-"""A line after which a statement may go on: one that ends in a bracket, or in which a text of several lines may begin."""
+"""A line after which a statement may continue: the line ends in an open bracket or a backslash, or a triple-quoted string may start in the line."""
 _DEFINES = re.compile(r"(?: {4})?(?:@|class |def |async def )")
 
 
 def formatted(source: str) -> str:
-    """`source` in black's style for the oldest Python that a project may run on."""
+    """Format `source` with black for the oldest Python that a project supports."""
     import black
     from black.mode import TargetVersion
 
@@ -37,17 +37,17 @@ def formatted(source: str) -> str:
 
 
 def fits(line: str) -> bool:
-    """Whether a line is short enough, however wide its letters are."""
+    """Return whether a line fits the line length, whatever the width of its characters."""
     return _width(line) <= LINE_LENGTH
 
 
 def broken(head: str, elements: Sequence[str], tail: str) -> str:
-    """A line that is too long, broken after its bracket as black does it: what is in there on one line, or one a line.
+    """Break a line after its bracket as black does: all elements on the next line, or one element a line.
 
     Args:
-        head: The line up to the bracket, with its indent.
-        elements: What is in the bracket.
-        tail: From the other bracket on.
+        head: The line up to and including the opening bracket, with its indent.
+        elements: The elements between the brackets.
+        tail: The closing bracket and the rest of the line.
     """
     indent = " " * (len(head) - len(head.lstrip()))
     together = f"{indent}    {', '.join(elements)}"
@@ -56,10 +56,11 @@ def broken(head: str, elements: Sequence[str], tail: str) -> str:
 
 
 def tidy(source: str) -> str:
-    """The source of a blueprint in black's style.
+    """Return a blueprint's output in black's style.
 
-    What blueprints print is in that style, unless a name or a text in it makes a line too long, or a statement of several lines
-    short enough for one. Black itself, whose import alone takes longer than rendering ten jobs, is asked only where a line is too long.
+    Blueprints print black's style already, with two exceptions: a name or a text makes a line too long, or a statement of several
+    lines fits on one line. Importing black takes longer than rendering ten jobs, so black runs in two cases only: a line is too long,
+    or the width or the brackets of a joined statement are in doubt.
     """
     lines = source.split("\n")
     if not all(fits(line) for line in lines if not _ALONE.match(line)):
@@ -68,13 +69,13 @@ def tidy(source: str) -> str:
         if not fits(joined) or not _CALL.search(lines[first]):
             return formatted(
                 source
-            )  # with letters whose width is black's to tell, or brackets that it would take away
+            )  # black decides: the width of the letters is unclear, or black would remove the brackets
         lines[first : last + 1] = [joined]
     return "\n".join(lines)
 
 
 def _short_statements(lines: list[str]) -> list[tuple[int, int, str]]:
-    """Each statement of several lines that may fit on one: its first and last line, from 0, and that one line."""
+    """Return each statement of several lines that may fit on a single line: its first and last line, from 0, and the joined line."""
     if not any(_MAY_GO_ON.search(line) for line in lines):
         return []
     result = []
@@ -84,7 +85,9 @@ def _short_statements(lines: list[str]) -> list[tuple[int, int, str]]:
             try:
                 shorts = _short_in("\n".join(lines[start:number]))
             except (tokenize.TokenError, SyntaxError):
-                return [*_short_in("\n".join(lines))]  # a text that looks like a definition
+                return [
+                    *_short_in("\n".join(lines))
+                ]  # a string has a line that looks like a definition
             result += [(start + first, start + last, joined) for first, last, joined in shorts]
             start = number
     return result
@@ -92,7 +95,7 @@ def _short_statements(lines: list[str]) -> list[tuple[int, int, str]]:
 
 @lru_cache(maxsize=1024)
 def _short_in(source: str) -> tuple[tuple[int, int, str], ...]:
-    """The same in a part of a module; most parts are the same in all jobs of a blueprint."""
+    """Return the result of `_short_statements` for a part of a module. Most parts are equal in all jobs of a blueprint, hence the cache."""
     lines = source.split("\n")
     if not any(_MAY_GO_ON.search(line) for line in lines):
         return ()
@@ -100,7 +103,7 @@ def _short_in(source: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def _on_one_line(source: str, lines: list[str]) -> Iterator[tuple[int, int, str]]:
-    """Each statement of several lines as it would be on one; none where a comma behind the last element keeps it apart."""
+    """Yield each statement of several lines joined to a single line; skip a statement with a trailing comma."""
     first = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NEWLINE:
@@ -126,12 +129,12 @@ def _joined(several: list[str]) -> str | None:
 
 
 def _may_fit(line: str) -> bool:
-    """Whether a line may be short enough: letters that are set above others take no column."""
+    """Return whether a line may fit: combining characters take no column, so only ASCII characters count."""
     return sum(character.isascii() for character in line) <= LINE_LENGTH
 
 
 def _width(line: str) -> int:
-    """The columns of a line at most: a letter of another script may take two."""
+    """Return the greatest possible width of a line in columns: each non-ASCII character may take two."""
     return (
         len(line) if line.isascii() else len(line) + sum(character > "\x7f" for character in line)
     )
@@ -145,16 +148,19 @@ _Statement = ast.Import | ast.ImportFrom
 def with_head(
     source: str, package: str, needed: Iterable[tuple[str, str]], constants: Iterable[str] = ()
 ) -> str:
-    """The module with more imports and, after them, a few constants.
+    """Insert imports, and constants after the imports.
 
     Args:
-        source: A module; no comments stand between its imports.
-        package: The project's own package, whose imports stand last.
+        source: A module without comments between its imports.
+        package: The project's own package; imports from the package go last.
         needed: Pairs of module and name.
         constants: Lines to put after the imports.
 
+    Returns:
+        The changed module, or `source` when nothing is missing.
+
     Raises:
-        SyntaxError: It is no Python.
+        SyntaxError: The source is not Python.
     """
     module = _head(source)
     statements = _imports_of(module)
@@ -170,7 +176,7 @@ def with_head(
 
 
 def _head(source: str) -> ast.Module:
-    """The tree of a module as far as its first class or function; of all of it where blank lines in a text come first."""
+    """Parse a module up to its first class or function; parse the whole module when a string contains two blank lines before that."""
     head, blank, _ = source.partition("\n\n\n")
     try:
         return ast.parse(head + blank)
@@ -179,7 +185,7 @@ def _head(source: str) -> ast.Module:
 
 
 def _imports_of(module: ast.Module) -> list[_Statement]:
-    """The imports at the head, after the docstring."""
+    """Return the imports at the head of the module, after the docstring."""
     result: list[_Statement] = []
     for node in module.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -190,7 +196,7 @@ def _imports_of(module: ast.Module) -> list[_Statement]:
 
 
 def _span(module: ast.Module, statements: list[_Statement]) -> tuple[int, int]:
-    """The lines of the imports, from 0; an empty span after the docstring where there are none."""
+    """Return the lines of the imports as a range from 0. Without imports: an empty range after the docstring."""
     if statements:
         return statements[0].lineno - 1, statements[-1].end_lineno or 0
     end = module.body[0].end_lineno or 0 if ast.get_docstring(module, clean=False) else 0
@@ -242,7 +248,7 @@ def _alias(alias: ast.alias) -> str:
 
 
 def _section(module: str, package: str) -> int:
-    """`__future__`, the standard library, other packages, the project."""
+    """Return the rank of an import's section: `__future__`, the standard library, other packages, the project."""
     top = module.partition(".")[0]
     if top == "__future__":
         return 0
@@ -252,6 +258,6 @@ def _section(module: str, package: str) -> int:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Constants, then classes, then the rest."""
+    """Return the sort key of an imported name: constants first, then classes, then other names."""
     kind = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
     return kind, name

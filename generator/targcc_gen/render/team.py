@@ -1,4 +1,4 @@
-"""A team's own templates: place its files, and check its blueprints before somebody uses them."""
+"""A team's own templates: place its files, and check its blueprints before use."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from targcc_gen.spec.blueprint_names import (
 )
 from targcc_gen.spec.models import Spec, build_job
 
-# A team's files instead of the generator's, or beside them.
+# A team's files, in place of the generator's or in addition.
 
 
 def overlaid(files: list[TreeFile], spec: Spec, data: dict[str, Any]) -> list[TreeFile]:
-    """The project's files, with those of a team in their places.
+    """Replace or add a team's files in a project.
 
     Args:
-        files: As the generator makes them.
-        spec: The project.
-        data: What templates are told; beside it each is told `original`, the generator's text of the file.
+        files: The generator's files.
+        spec: The project's spec.
+        data: The variables of templates. Each template also gets `original`, the generator's text of the file.
 
     Raises:
-        InputError: A file of the team has no business there, or cannot be rendered.
+        InputError: A team may not replace the file, or the file cannot be rendered.
     """
     overrides = current().overrides
     if not overrides:
@@ -77,7 +77,7 @@ def _check(override: Override, path: str, spec: Spec) -> None:
 
 
 def pins() -> dict[str, str]:
-    """The checksum of each template of a team that a project has, and the commit of each repository, by its name in the lock."""
+    """Map each template of a team to its checksum, and each repository to its commit, by the name in the lock."""
     library = current()
     return {
         **library.commits,
@@ -97,7 +97,7 @@ _KEYS = frozenset({"summary", "docstring", "defaults", "taken", "params"})
 
 
 def problems_of(team: TeamBlueprint) -> Iterator[str]:
-    """What is wrong with a blueprint, each with its file and line."""
+    """Yield each problem of a blueprint, with its file and line."""
     where = f"{team.origin}/blueprint.yaml"
     try:
         blueprint(team.name)
@@ -180,7 +180,7 @@ def _job(team: TeamBlueprint, where: str, tree: ast.Module, spec: Spec) -> Itera
 
 
 def _used(execute: ast.AsyncFunctionDef | ast.FunctionDef) -> set[str]:
-    """What its body binds or reads, but the names of classes and constants."""
+    """Return the names that the body binds or reads, except names of classes and constants."""
     used: set[str] = set()
     for node in (inner for statement in execute.body for inner in ast.walk(statement)):
         if isinstance(node, ast.Name):

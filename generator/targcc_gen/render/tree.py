@@ -22,38 +22,40 @@ REMOVED_PATH = ".targcc/removed"
 _MAX_PATH = 400
 _RESERVED = (LOCK_PATH, PENDING_PATH, ".git")
 
-# Characters that Windows forbids in a file's name, and control characters; "\" and ":" would also let a path escape.
+# Characters that Windows forbids in a file name, and control characters. A "\" or ":" could also let a path leave the project.
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
-_NO_NAME = re.compile(r"(?:^|[/. ])(?:/|\Z)")  # a part that is empty or ends with a dot or a space
+_NO_NAME = re.compile(
+    r"(?:^|[/. ])(?:/|\Z)"
+)  # an empty part, or a part that ends with a dot or a space
 
 
 class Owner(StrEnum):
-    """Who edits a file, and so what regeneration does with it."""
+    """The editor of a file; decides how regeneration treats the file."""
 
     MANAGED = "managed"
-    """The generator, and people too: merged three-way."""
+    """Edited by the generator and by people: merged three-way."""
     SCAFFOLD = "scaffold"
-    """People: written once; a job's decorator follows the spec, and what a project inherits follows the generator."""
+    """Edited by people, written a single time. A job's decorator follows the spec; an inherited file follows the generator."""
     PATCHED = "patched"
-    """People: the generator inserted a few lines, and can take them out again."""
+    """Edited by people. The generator inserted a few lines and can remove them."""
 
     @property
     def shown(self) -> str:
-        """The word people read: a scaffold file is `yours`."""
+        """The word for users: a scaffold file is `yours`."""
         return "yours" if self is Owner.SCAFFOLD else self.value
 
 
 @dataclass(frozen=True)
 class JobFacts:
-    """What is known of a job besides the text of its module.
+    """Facts about a job that its module's text does not hold.
 
     Attributes:
-        key: Its key in the spec.
+        key: The job's key in the spec.
         package: The project's import name.
-        blueprint: What its module started out as, or would now.
-        defaults: What the project says of the arguments that its `@job` does not give.
-        keep: The arguments that the code says, whatever the spec does.
-        as_blueprint: Its module by another blueprint, by that one's name; None where that has no module for it.
+        blueprint: The blueprint that the spec names for the job.
+        defaults: The project's values for arguments that the job's `@job` does not give.
+        keep: Arguments of `@job` that the code decides, whatever the spec says.
+        as_blueprint: Render the job's module by another blueprint, given the blueprint's name; None if the job does not fit the blueprint.
     """
 
     key: str
@@ -68,12 +70,12 @@ class JobFacts:
 
 @dataclass(frozen=True)
 class JobMove:
-    """A job that was renamed.
+    """A renamed job.
 
     Attributes:
-        old: The key it had.
-        new: Its key.
-        paths: Where its module and its test were, and where they are now.
+        old: The former key.
+        new: The current key.
+        paths: Former and current path of the module, and of the test.
     """
 
     old: str
@@ -83,22 +85,22 @@ class JobMove:
 
 @dataclass(frozen=True)
 class TreeFile:
-    """One file as the spec asks for it.
+    """A file as the spec asks for it.
 
     Attributes:
         path: POSIX path below the project's folder.
-        content: The bytes, text with `\\n` line ends.
-        owner: Who edits it.
-        executable: Whether it is a program.
-        job: Of a job's module, whose decorator follows the spec: what is known of the job.
-        test_of: Of a job's test: the path of the job's module.
-        inherited: Whether a file of people's gets what is new in the generator's text of it, where that can be merged.
-        earlier: What earlier releases wrote there, of a file that is inherited.
-        whole: Whether a file of people's is merged as a whole this time, and not its decorator alone.
-        replaces: The bytes on disk that `content` was computed from, for a file that is edited rather than
-            rendered, such as the spec that a job is added to. It is then written whatever its owner.
-        added: Of a file of people's that lists requirements: those that the generator put in.
-        summary: A few words about it for the listing of a new project.
+        content: The bytes; lines of text end with `\\n`.
+        owner: The editor of the file.
+        executable: Whether the file is a program.
+        job: Facts about the job, for a job's module; the module's decorator follows the spec.
+        test_of: The path of the job's module, for a job's test.
+        inherited: Whether a scaffold file takes over changes of the generator's text where they can be merged.
+        earlier: The texts of earlier releases, for an inherited file.
+        whole: Whether this run merges the whole scaffold file instead of its decorator alone.
+        replaces: The bytes on disk that `content` was computed from, for a file that is edited instead of rendered, such as
+            the spec when a job is added. Such a file is written whatever its owner.
+        added: Requirements that the generator inserted, for a scaffold file with requirements.
+        summary: A few words for the listing of a new project.
     """
 
     path: str
@@ -117,10 +119,10 @@ class TreeFile:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a project has its code, so that a path of the template can be found in it.
+    """The folders of a project's code; resolves paths of the template.
 
     Attributes:
-        code: The folder of its package: `src/acme_jobs`.
+        code: The folder of the package: `src/acme_jobs`.
         migrations: The folder of the migrations.
     """
 
@@ -128,7 +130,7 @@ class Layout:
     migrations: str = "migrations"
 
     def place(self, path: str) -> str:
-        """Where `src/{package}/…` or `migrations/…` of the template is in this project."""
+        """Return the project's path for a template path `src/{package}/…` or `migrations/…`."""
         for folder, here in (("src/{package}/", self.code), ("migrations/", self.migrations)):
             if path.startswith(folder):
                 return f"{here}/{path.removeprefix(folder)}"
@@ -137,15 +139,15 @@ class Layout:
 
 @dataclass(frozen=True)
 class Tree:
-    """Files by path, sorted; the same spec and version give the same tree anywhere.
+    """Files by path, sorted. The same spec and version give the same tree on any machine.
 
     Attributes:
         files: The files by path.
-        complete: Whether this is all that the project asks for, so that whatever else the lock knows has left the spec.
-        removed: In an incomplete tree: the paths that have left the spec.
-        layout: Where the project has its code; None where nobody asks.
-        templates: The checksums of the team's templates that it was made with.
-        moved: The jobs that were renamed, the newest name first.
+        complete: Whether the tree has all files of the project. If so, every other path of the lock has left the spec.
+        removed: Paths that have left the spec, in an incomplete tree.
+        layout: The folders of the project's code; None if not needed.
+        templates: Checksums of the team's templates behind the tree.
+        moved: The renamed jobs, the newest name first.
     """
 
     files: dict[str, TreeFile]
@@ -166,10 +168,10 @@ class Tree:
         templates: Mapping[str, str] | None = None,
         moved: Iterable[JobMove] = (),
     ) -> Tree:
-        """A tree of these files.
+        """Build a tree of the files.
 
         Raises:
-            ValueError: A path cannot be one on every system, or two are the same on some.
+            ValueError: A path is not valid on every system, or two paths are equal on some system.
         """
         by_path: dict[str, TreeFile] = {}
         folded: dict[str, str] = {}
@@ -197,7 +199,7 @@ class Tree:
 
 
 def path_problem(path: str) -> str | None:
-    """Why `path` cannot be a file of a project, or None if it can; it may come from a damaged lock."""
+    """Return the reason that `path` cannot be a file of a project, or None. The path may come from a damaged lock."""
     if not path or len(path) > _MAX_PATH:
         return "is no path"
     if path.startswith("/") or _FORBIDDEN.search(path):
@@ -211,7 +213,7 @@ def path_problem(path: str) -> str | None:
 
 # Owners of files, by path.
 
-# What people write their own things into. `{package}` is the project's import name; a name ending in "/" is a folder.
+# Files for the user's own content. `{package}` is the project's import name; a name ending in "/" is a folder.
 _YOURS = (
     ".dockerignore",
     ".env.example",
@@ -223,17 +225,19 @@ _YOURS = (
     "pyproject.toml",
     "requirements.lock",
     "src/{package}/__init__.py",
+    "src/{package}/features/",
     "src/{package}/jobs/",
     "src/{package}/main.py",
     "src/{package}/py.typed",
     "src/{package}/services.py",
     "targcc.yaml",
     "tests/conftest.py",
+    "tests/features/",
     "tests/jobs/",
 )
 
-# What a project would otherwise get only once, or where a conflict would be in the way of an upgrade of the code:
-# dependencies, settings of tools, containers, CI. Jobs and tests are left alone.
+# Scaffold files that follow the generator: dependencies, settings of tools, containers, CI. Without the list a project would get
+# these files only at its creation, or a conflict in them would block an upgrade of the code. Jobs and tests are excluded.
 _INHERITED = (
     ".dockerignore",
     ".env.example",
@@ -252,14 +256,14 @@ _INHERITED = (
 
 _SUMMARIES = {
     "src/{package}/main.py": "the FastAPI app",
-    "src/{package}/services.py": "what jobs may ask for in their constructors",
-    "src/{package}/scheduler.py": "what targcc.yaml says; the scheduler itself is the dependency targcc-scheduler",
-    "targcc.yaml": "what this project is made from",
+    "src/{package}/services.py": "the services that jobs use",
+    "src/{package}/scheduler.py": "settings from targcc.yaml; the scheduler itself is the dependency targcc-scheduler",
+    "targcc.yaml": "jobs and settings of this project",
 }
 
 
 def owner_of(path: str, package: str) -> Owner:
-    """The owner of a file at `path` of a project of its own."""
+    """Return the owner of the file at `path` of a standalone project."""
     for pattern in _YOURS:
         place = pattern.format(package=package)
         if path == place or (place.endswith("/") and path.startswith(place)):
@@ -268,12 +272,12 @@ def owner_of(path: str, package: str) -> Owner:
 
 
 def is_inherited(path: str, package: str) -> bool:
-    """Whether a file follows the generator where that can be merged."""
+    """Return whether a file follows the generator where its changes can be merged."""
     return path in {pattern.format(package=package) for pattern in _INHERITED}
 
 
 def summary_of(path: str, package: str) -> str:
-    """A few words about a file that newcomers should know of, or nothing."""
+    """Return a few words about a file that newcomers should know; empty for other files."""
     if path.startswith("migrations/scheduler."):
         return "the scheduler's tables, for review"
     for pattern, summary in _SUMMARIES.items():
@@ -284,13 +288,13 @@ def summary_of(path: str, package: str) -> str:
 
 # Paths of a project inside an existing app.
 
-_NESTED = ("jobs/",)
+_NESTED = ("jobs/", "features/")
 _SINGLE = ("scheduler.py", "services.py", "__init__.py")
 _KEPT = ("targcc.yaml", ".targcc/", "vendor/")
 
 
 def embedded(files: Iterable[TreeFile], spec: Spec) -> list[TreeFile]:
-    """The scheduler, the jobs and their services, and the spec; nothing of what an app has itself."""
+    """Select the files for an existing app: the scheduler, the jobs, their services and the spec. Skip files that an app has itself."""
     result = []
     for file in files:
         path = embedded_path(file.path, spec)
@@ -301,7 +305,7 @@ def embedded(files: Iterable[TreeFile], spec: Spec) -> list[TreeFile]:
 
 
 def embedded_path(path: str, spec: Spec) -> str | None:
-    """Where a file of a whole project goes in the app's project; `None` for one that the app does without."""
+    """Return the path in the app's project for a path of a whole project; None if the app does not get the file."""
     package = spec.project.package
     folder = _folder(spec)
     code = path.removeprefix(f"src/{package}/")
@@ -311,7 +315,7 @@ def embedded_path(path: str, spec: Spec) -> str | None:
 
 
 def layout_of(spec: Spec) -> Layout:
-    """Where a project of its own, or the app that the scheduler went into, has the package."""
+    """Return the folders of the package, in a standalone project or in the app."""
     if spec.project.inside is None:
         return Layout(f"src/{spec.project.package}")
     return Layout(_folder(spec), f"{_folder(spec)}/migrations")

@@ -1,7 +1,7 @@
 """The scheduler of a project: a dependency or a source tree in `vendor/`, and its configuration.
 
-The source tree is the distribution file by file, with one line more at the top of each file that names its owner. In both
-ways `src/<package>/scheduler.py` is the only file that is made for the project: it hands the scheduler the project's values.
+The source tree has the distribution's files, each with an extra first line that names its owner. With either way
+`src/<package>/scheduler.py` is the only file rendered for the project: it passes the project's values to the scheduler.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _COMMENTS = {
 _CARRIED_AS_THEY_ARE = (".min.js",)
 _EXTRAS = {
     "postgresql": "PostgreSQL as the scheduler's database: several machines, LISTEN/NOTIFY.",
-    "mssql": "Stored procedures and tables on SQL Server, through APP_DATABASE_URL.",
-    "oidc": "People sign in at an OpenID provider, TARGCC_OIDC_ISSUER.",
-    "otel": "Spans of runs in the trace of whoever enqueues them, TARGCC_OTEL.",
-    "secrets": "Secret arguments are stored encrypted, with the keys in TARGCC_SECRET_KEY.",
+    "mssql": "SQL Server for the data of jobs: tables and stored procedures, APP_DATABASE_URL.",
+    "oidc": "Sign-in at an OpenID provider, TARGCC_OIDC_ISSUER.",
+    "otel": "A span of OpenTelemetry for each run, in the trace of the caller, TARGCC_OTEL.",
+    "secrets": "Encryption of secret arguments, TARGCC_SECRET_KEY.",
 }
-_LINTER = """exclude = ["*"]  # checked where it is made, by other rules than yours
+_LINTER = """exclude = ["*"]  # the scheduler follows the rules of its own repository
 """
-_REVIEWS = "# Reviews fold it, and statistics leave it out.\n* linguist-generated\n"
+_REVIEWS = "# Reviews fold these files, and statistics leave them out.\n* linguist-generated\n"
 
 
 def source_tree() -> Iterator[tuple[str, bytes]]:
-    """The path in the project and the bytes of each file of the distribution's source tree."""
+    """Yield the path in the project and the bytes of each file of the distribution's source tree."""
     yield f"{SOURCE_TREE}/.gitattributes", f"# {_NOTICE}\n{_REVIEWS}".encode()
     yield f"{SOURCE_TREE}/ruff.toml", marked("ruff.toml", _LINTER.encode())
     folder = assets.scheduler_distribution()
@@ -76,8 +76,8 @@ def source_tree() -> Iterator[tuple[str, bytes]]:
 
 
 def scheduler_module(spec: Spec) -> bytes:
-    """The text of `src/<package>/scheduler.py`."""
-    source = f'''"""The scheduler of this project: what targcc.yaml says, and the names that jobs import."""
+    """Return the text of `src/<package>/scheduler.py`."""
+    source = f'''"""The scheduler of this project: settings from targcc.yaml, and the names that jobs import."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used, so that a job costs no more than it needs."""
+        """Import a public name at its first use, which keeps the start fast."""
         return getattr({PACKAGE}, name)
 
 
@@ -103,7 +103,7 @@ if __name__ == "__main__":
 
 
 def marked(path: str, content: bytes) -> bytes:
-    """The content below the line that says who looks after the file, where its kind can hold one."""
+    """Return the content below a comment that names the file's owner. Files without a comment syntax stay unchanged."""
     comment = _COMMENTS.get(Path(path).suffix)
     if comment is None or not content or path.endswith(_CARRIED_AS_THEY_ARE):
         return content
@@ -111,13 +111,13 @@ def marked(path: str, content: bytes) -> bytes:
 
 
 def project_requirements(spec: Spec) -> tuple[str, ...]:
-    """What a project requires to run: the scheduler, with the extras for its database."""
+    """Return the project's runtime requirement: the scheduler with the extras for its database."""
     extras = ("run", "postgresql") if spec.database == "postgresql" else ("run",)
     return (requirement(spec, *extras),)
 
 
 def project_extras(spec: Spec) -> tuple[dict[str, str], ...]:
-    """The optional dependencies of a project: name, comment, requirement."""
+    """Return the project's optional dependencies: name, comment, requirement."""
     return tuple(
         {"name": name, "comment": comment, "requirement": requirement(spec, name)}
         for name, comment in _EXTRAS.items()
@@ -125,40 +125,40 @@ def project_extras(spec: Spec) -> tuple[dict[str, str], ...]:
 
 
 def requirement(spec: Spec, *extras: str) -> str:
-    """The scheduler of this release with some of its extras, from where the project has it."""
+    """Return the requirement of this release's scheduler with some extras: by version, or by its origin."""
     name = f"{DISTRIBUTION}[{','.join(sorted(extras))}]"
     origin = package_origin(spec)
     return f"{name}=={version(spec)}" if origin is None else f"{name} @ {origin.reference}"
 
 
 def version(spec: Spec) -> str:
-    """The version of the scheduler that the project asks for."""
+    """Return the version of the scheduler that the project requires."""
     if spec.scheduler == "package" and package_origin(spec) is None:
         return wheel_version()
     return importlib.metadata.version(DISTRIBUTION).partition("+")[0]
 
 
 def package_origin(spec: Spec) -> Origin | None:
-    """Where the dependency comes from by itself; None for a project that has it in `vendor/`."""
+    """Return the origin that installers fetch the scheduler from; None for a project with the scheduler in `vendor/`."""
     return origin_of(DISTRIBUTION) if spec.scheduler == "package" else None
 
 
 def _database_url(spec: Spec) -> str:
-    """Where the scheduler's tables are while `TARGCC_DATABASE_URL` says nothing else."""
+    """Return the default database URL; `TARGCC_DATABASE_URL` overrides it."""
     name = spec.project.package
     urls = {"sqlite": f"sqlite:///{name}.db", "postgresql": f"postgresql://localhost/{name}"}
     return urls[spec.database]
 
 
 def _tidy(source: str) -> str:
-    """The source as black leaves it; what is written here is so already, unless a name in it makes a line too long."""
+    """Format the source with black if a line is too long; the template is in black's style otherwise."""
     if all(len(line) <= LINE_LENGTH for line in source.splitlines()):
         return source
     return formatted(source)
 
 
 def _configure(spec: Spec) -> str:
-    """The statement that tells the scheduler about the project."""
+    """Return the statement that passes the project's values to the scheduler."""
     from targcc_gen.spec import format_duration
 
     defaults = spec.defaults
@@ -175,13 +175,13 @@ def _configure(spec: Spec) -> str:
         retries={defaults.retries},
         backoff={pyliteral(format_duration(defaults.backoff))},
         timeout={pyliteral(timeout)},
-{_process_queues(spec)}{_queue_limits(spec)}{_ordering(spec)}{_calendars(spec)}{_alerting(spec)}{_flows(spec)}    ){_environments(spec)}
+{_process_queues(spec)}{_queue_limits(spec)}{_ordering(spec)}{_calendars(spec)}{_alerting(spec)}{_flows(spec)}{_features(spec)}    ){_environments(spec)}
 )
 """
 
 
 def _environments(spec: Spec) -> str:
-    """What is different where `TARGCC_ENVIRONMENT` names an environment; nothing where there are none."""
+    """Return the source of overrides by the value of `TARGCC_ENVIRONMENT`; empty without environments."""
     if not spec.environments:
         return ""
 
@@ -193,21 +193,21 @@ def _environments(spec: Spec) -> str:
 
 
 def _queue_limits(spec: Spec) -> str:
-    """How many runs of a queue go on at once on all nodes; nothing is said where no queue has such a limit."""
+    """Return the source of the limits on concurrent runs of a queue across all nodes; empty without limits."""
     limits = {name: queue.concurrency for name, queue in spec.queues.items() if queue.concurrency}
     shown = ", ".join(f"{pyliteral(name)}: {limit}" for name, limit in limits.items())
     return f"        queue_limits={{{shown}}},\n" if limits else ""
 
 
 def _ordering(spec: Spec) -> str:
-    """What waiting counts in queues, and which of them share workers; nothing is said where there is none."""
+    """Return the source of aging and pools of queues; empty if neither is set."""
     return "".join(
         f"        {name}={source(values)},\n" for name, values in ordering_of(spec).items()
     )
 
 
 def _calendars(spec: Spec) -> str:
-    """The calendars, and which of them hold a whole queue; nothing is said where there are none."""
+    """Return the source of the calendars, and of the calendars of whole queues; empty if neither is set."""
     queues = {
         name: _options_of(queue, ("calendar", "on_holiday"))
         for name, queue in spec.queues.items()
@@ -222,26 +222,32 @@ def _calendars(spec: Spec) -> str:
 
 
 def _flows(spec: Spec) -> str:
-    """The flows; nothing is said where there are none."""
+    """Return the source of the flows; empty without flows."""
     if not spec.flows:
         return ""
 
     return f"        flows={source(flows_of(spec))},\n"
 
 
+def _features(spec: Spec) -> str:
+    """The packages of the project's features; nothing is said where there are none."""
+    names = tuple(f"{spec.project.package}.features.{name}" for name in spec.features)
+    return f"        features={pyliteral(names)},\n" if names else ""
+
+
 def _options_of(model: BaseModel, keys: Iterable[str]) -> dict[str, Any]:
-    """What a part of the spec says."""
+    """Return the values of a part of the spec that are set."""
     return {key: value for key in keys if (value := getattr(model, key))}
 
 
 def _process_queues(spec: Spec) -> str:
-    """The queues whose jobs run in processes of their own; nothing is said where there are none."""
+    """Return the source of the queues whose jobs run in processes of their own; empty without such queues."""
     names = tuple(name for name, queue in spec.queues.items() if queue.isolation == "process")
     return f"        process_queues={pyliteral(names)},\n" if names else ""
 
 
 def _alerting(spec: Spec) -> str:
-    """Who is told of what, for the project as a whole; nothing is said where the spec says nothing."""
+    """Return the source of the project's alerts and on-call rotas; empty if neither is set."""
     from targcc_gen.spec.dump import section_values
 
     sections = {"alerts": section_values(spec.alerts), "oncall": section_values(spec.oncall)}
@@ -254,17 +260,19 @@ def _alerting(spec: Spec) -> str:
 
 
 def environment_source(spec: Spec, place: EnvironmentSpec) -> str:
-    """The arguments of `Project` that are other ones there, as the source of a dictionary.
+    """Return the arguments of `Project` that differ in an environment, as the source of a dictionary.
 
     Args:
-        spec: The project.
-        place: One of its environments.
+        spec: The project's spec.
+        place: An environment of the project.
     """
     arguments: dict[str, Any] = _set_values(place.defaults)
     if place.queues or place.pools:
         arguments |= _queues(spec, place)
     options = {spec.stable_name(key): _set_values(job) for key, job in place.jobs.items()}
-    options |= {key: _set_values(flow) for key, flow in place.flows.items()}  # which a job starts
+    options |= {
+        key: _set_values(flow) for key, flow in place.flows.items()
+    }  # a flow is started by a job
     if options:
         arguments["job_options"] = options
     return source(arguments)
@@ -297,7 +305,7 @@ def _changed(model: BaseModel | None) -> dict[str, Any]:
 
 
 def workers_of(spec: Spec) -> dict[str, int]:
-    """How many runs of each queue go on at once on a node, alone or with those of its pool."""
+    """Map each queue to its number of concurrent runs on a node; queues of a pool share the pool's number."""
     return {
         name: spec.pools[queue.pool].workers if queue.pool else queue.workers
         for name, queue in spec.queues.items()
@@ -305,7 +313,7 @@ def workers_of(spec: Spec) -> dict[str, int]:
 
 
 def ordering_of(spec: Spec) -> dict[str, Any]:
-    """What waiting counts in queues, and which of them share workers; nothing is said where there is none."""
+    """Return aging in seconds by queue, and the pools with their queues' weights; leave out an empty part."""
     aging = {
         name: round(queue.aging.total_seconds())
         for name, queue in spec.queues.items()
@@ -335,7 +343,7 @@ def _set_values(model: BaseModel) -> dict[str, Any]:
 
 
 def source(value: Any) -> str:
-    """A value as Python source; a mapping in braces."""
+    """Return a value as Python source; a mapping in braces."""
     if isinstance(value, dict):
         return (
             f"{{{', '.join(f'{pyliteral(key)}: {source(item)}' for key, item in value.items())}}}"
@@ -347,7 +355,7 @@ def source(value: Any) -> str:
 
 
 def flows_of(spec: Spec) -> dict[str, dict[str, Any]]:
-    """What `Project` is told of the flows."""
+    """Return the argument `flows` of `Project`."""
     return {name: _flow(spec, flow) for name, flow in spec.flows.items()}
 
 

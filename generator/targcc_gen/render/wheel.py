@@ -1,8 +1,7 @@
-"""Build the scheduler's wheel from the installed package, byte by byte the same on every machine.
+"""Build the scheduler's wheel from the installed package, byte for byte equal on every machine.
 
-It holds what the release's own build makes of the same files, but for the line that names the builder and the version: its local
-part is made of the content, so that two builds differ by name, and no index can have a distribution of that version. The bytes
-are the same on any machine.
+The wheel equals the wheel of the release's own build, except for the builder's name and the version. The local part of the version
+is a hash of the content: two builds differ by name, and no index can have a distribution of that version.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ if TYPE_CHECKING:
 
 
 # DEFLATE (RFC 1951) with the same output on every machine.
-# zlib's output depends on the library that a Python was built with (zlib, zlib-ng, hardware), so it cannot make a file that is
-# committed and compared by its bytes. Any decoder reads what is made here.
+# zlib's output depends on the library behind a Python (zlib, zlib-ng, hardware), so zlib cannot make a file that is committed and
+# compared by its bytes. Any decoder reads the output of this encoder.
 
 FORM = 1
-"""The number of this way to choose matches and codes: another one gives other bytes."""
+"""Version of the encoder's choice of matches and codes. Another choice gives other bytes."""
 
 _SHORTEST, _LONGEST, _WINDOW = 5, 258, 32_767
-_NOTED = 7  # so many places at the beginning of a match are looked up later
+_NOTED = 7  # number of positions recorded at the beginning of a match
 _CHUNK = 12
 _END = 256
 _MOST_BITS, _MOST_META_BITS = 15, 7
 _META_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
-_SHIFT = 16  # a match is its length and, in the lower bits, its distance
+_SHIFT = 16  # a match is its length and, in the lower 16 bits, its distance
 
 
 def deflate(data: bytes) -> bytes:
-    """Compress `data` into one block with Huffman codes of its own."""
+    """Compress `data` into one block with dynamic Huffman codes."""
     tokens = [*_tokens(data), _END]
     lengths, distances = _lengths(), _distances()
     used, far = Counter[int](), Counter[int]()
@@ -67,14 +66,14 @@ def deflate(data: bytes) -> bytes:
             symbol, extra = lengths[token >> _SHIFT]
             distance, more = distances[token & 0xFFFF]
             written[token] = codes[symbol] + extra + far_codes[distance] + more
-    head = "101" + _header(sizes, far_sizes)  # the last block, with codes of its own
+    head = "101" + _header(sizes, far_sizes)  # the last block, with dynamic codes
     bits = head + "".join([written[token] for token in tokens])
     return int(bits[::-1], 2).to_bytes((len(bits) + 7) // 8, "little")
 
 
 def _tokens(data: bytes) -> list[int]:
-    """The bytes and the matches, a match being what an earlier place of at most 32 kB before has too."""
-    last: dict[bytes, int] = {}  # where some first bytes stood last
+    """Return the literals and matches of LZ77. A match repeats bytes from at most 32 kB before."""
+    last: dict[bytes, int] = {}  # the last position of each prefix
     known, end, here = last.get, len(data), 0
     tokens: list[int] = []
     add = tokens.append
@@ -95,7 +94,7 @@ def _tokens(data: bytes) -> list[int]:
 
 
 def _common(data: bytes, before: int, here: int, most: int) -> int:
-    """How many bytes two places have in common; as many as are looked up are."""
+    """Return the length of the match between two positions, at most `most`."""
     length = _SHORTEST
     while length < most:
         chunk = data[here + length : here + length + _CHUNK]
@@ -109,7 +108,7 @@ def _common(data: bytes, before: int, here: int, most: int) -> int:
 
 @cache
 def _lengths() -> list[tuple[int, str]]:
-    """The symbol and the further bits of each length."""
+    """Return the symbol and the extra bits of each length."""
     table = [(0, "")] * (_LONGEST + 1)
     for symbol, length, bits in _values(28, 4, 3):
         if length < _LONGEST:
@@ -120,12 +119,12 @@ def _lengths() -> list[tuple[int, str]]:
 
 @cache
 def _distances() -> list[tuple[int, str]]:
-    """The symbol and the further bits of each distance."""
+    """Return the symbol and the extra bits of each distance."""
     return [(0, ""), *((symbol, bits) for symbol, _, bits in _values(30, 2, 1))]
 
 
 def _values(symbols: int, group: int, first: int) -> Iterator[tuple[int, int, str]]:
-    """Each value with its symbol and its further bits: the number of these grows by one with each group of symbols."""
+    """Yield each value with its symbol and extra bits. The number of extra bits grows by one with each group of symbols."""
     value = first
     for symbol in range(symbols):
         count = max(0, symbol // group - 1)
@@ -135,12 +134,12 @@ def _values(symbols: int, group: int, first: int) -> Iterator[tuple[int, int, st
 
 
 def _number(value: int, count: int) -> str:
-    """A number of some bits, the lowest first."""
+    """Return a number as `count` bits, the lowest bit first."""
     return format(value, f"0{count}b")[::-1] if count else ""
 
 
 def _code_sizes(counts: Mapping[int, int], most: int) -> dict[int, int]:
-    """The number of bits of each symbol's Huffman code, `most` at most."""
+    """Return the length in bits of each symbol's Huffman code, at most `most`."""
     weights = dict(sorted(counts.items()))
     while True:
         sizes = _huffman(weights)
@@ -168,7 +167,7 @@ def _huffman(weights: Mapping[int, int]) -> dict[int, int]:
 
 
 def _codes(sizes: Mapping[int, int]) -> dict[int, str]:
-    """The code of each symbol, by the order that decoders expect: shorter ones first, then by symbol."""
+    """Return the canonical Huffman code of each symbol: by length, then by symbol."""
     codes, code, size = {}, 0, 0
     for symbol in sorted(sizes, key=lambda symbol: (sizes[symbol], symbol)):
         code <<= sizes[symbol] - size
@@ -179,7 +178,7 @@ def _codes(sizes: Mapping[int, int]) -> dict[int, str]:
 
 
 def _header(sizes: Mapping[int, int], far_sizes: Mapping[int, int]) -> str:
-    """The sizes of both sets of codes, as a block begins with them."""
+    """Return the header of a block: the code lengths of both codes."""
     literals, far = max(sizes) + 1, max(far_sizes, default=0) + 1
     all_sizes = [*(sizes.get(symbol, 0) for symbol in range(literals))]
     all_sizes += [far_sizes.get(symbol, 0) for symbol in range(far)]
@@ -195,7 +194,11 @@ def _header(sizes: Mapping[int, int], far_sizes: Mapping[int, int]) -> str:
 
 
 def _runs(sizes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Sizes with their repetitions shortened: a symbol, a number and how many bits that has."""
+    """Run-length encode the code lengths.
+
+    Yields:
+        A symbol, a number, and the count of bits of the number.
+    """
     place = 0
     while place < len(sizes):
         size, count = sizes[place], 1
@@ -224,7 +227,7 @@ def _runs(sizes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
 # The wheel.
 
 FOLDER = "vendor"
-"""Where a project keeps it."""
+"""The project's folder for the wheel."""
 
 _DATE = (0 << 9) | (1 << 5) | 1  # 1 January 1980
 _REGULAR_FILE = 0o100644 << 16
@@ -245,7 +248,7 @@ _NAME = re.compile(rf"{PACKAGE}-(?P<version>[^-]+)-py3-none-any\.whl")
 
 @cache
 def wheel_version() -> str:
-    """Its version: `0.2.0+h3f9a01c2de`. The letter keeps the local part from being read as a number."""
+    """Return the wheel's version: `0.2.0+h3f9a01c2de`. The letter keeps the local part from being read as a number."""
     sha256 = hashlib.sha256(f"{FORM}\n".encode())
     for path, content in (*package_files(), *_information(_release())):
         name = path.encode()
@@ -254,24 +257,24 @@ def wheel_version() -> str:
 
 
 def wheel_name() -> str:
-    """The file's name, which holds the version."""
+    """Return the wheel's file name, with the version."""
     return f"{PACKAGE}-{wheel_version()}-py3-none-any.whl"
 
 
 def wheel_path() -> str:
-    """Where it is in a project: POSIX path below the project's folder."""
+    """Return the wheel's place in a project: POSIX path below the project's folder."""
     return f"{FOLDER}/{wheel_name()}"
 
 
 def version_of(path: str) -> str | None:
-    """The version in the path of a carried wheel; None for any other file."""
+    """Return the version in the path of a carried wheel; None for any other file."""
     folder, _, name = path.rpartition("/")
     match = _NAME.fullmatch(name)
     return match["version"] if match and folder == FOLDER else None
 
 
 def meets(requirement: Requirement, version: str) -> bool:
-    """Whether a version meets a requirement; one without a local part is from a checkout, and meets that of any build."""
+    """Return whether a version meets a requirement. A version without a local part comes from a checkout and meets the requirement of any build."""
     from packaging.specifiers import SpecifierSet
 
     if requirement.specifier.contains(version, prereleases=True):
@@ -282,7 +285,7 @@ def meets(requirement: Requirement, version: str) -> bool:
 
 @cache
 def wheel() -> bytes:
-    """The wheel; it takes a second to make, and is kept for the next call in the user's cache folder."""
+    """Return the wheel. A build takes a second, so the bytes are kept in the user's cache folder."""
     kept = _kept()
     if kept is not None:
         return kept
@@ -302,7 +305,7 @@ def _made() -> bytes:
 
 
 def _information(version: str) -> list[tuple[str, bytes]]:
-    """The files that describe the distribution, without the list of all."""
+    """Return the metadata files of the distribution, without RECORD."""
     installed = importlib.metadata.distribution(DISTRIBUTION)
     texts = {name: installed.read_text(name) for name in ("METADATA", "entry_points.txt")}
     texts["WHEEL"] = _WHEEL
@@ -322,13 +325,13 @@ def _information_folder() -> str:
 
 
 def _recorded(path: str, content: bytes) -> str:
-    """A line of RECORD, as the binary distribution format has it: path, hash, size."""
+    """Return a line of RECORD, as the binary distribution format defines: path, hash, size."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     return f"{path},sha256={digest},{len(content)}\n"
 
 
 def _archive(files: list[tuple[str, bytes]]) -> bytes:
-    """A ZIP archive; `zipfile` would compress by zlib, whose output differs from machine to machine."""
+    """Return a ZIP archive. `zipfile` would compress with zlib, whose output differs between machines."""
     body, directory = bytearray(), bytearray()
     for path, content in files:
         packed, method = deflate(content) if content else b"", _DEFLATED
@@ -354,7 +357,7 @@ def _cache_file() -> Path:
 
 
 def _kept() -> bytes | None:
-    """What an earlier call has made, if it is whole: the file begins with the checksum of the rest."""
+    """Return the cached wheel if the file is intact: it begins with the checksum of the rest."""
     try:
         data = _cache_file().read_bytes()
     except (OSError, RuntimeError):
@@ -364,7 +367,7 @@ def _kept() -> bytes | None:
 
 
 def _keep(made: bytes) -> None:
-    """Keep it; where that cannot be, the next call makes it again."""
+    """Write the wheel to the cache. If that fails, the next call builds the wheel again."""
     with contextlib.suppress(OSError, RuntimeError):
         file = _cache_file()
         file.parent.mkdir(parents=True, exist_ok=True)

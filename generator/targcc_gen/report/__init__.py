@@ -1,1 +1,1 @@
-"""Report on an import: a document for those who decide, a summary for the terminal."""
+"""Report on an import: a document for the cut-over's decision makers, a summary for the terminal."""

@@ -1,4 +1,4 @@
-"""The content of a report, as JSON; the other formats print it."""
+"""The content of a report, as JSON; the other formats print this content."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from targcc_gen.spec import job_values
 
 
 def outcome(result: Import) -> dict[str, list[Any]]:
-    """Every row's end, and the warnings."""
+    """Return the outcome of every row, and the warnings."""
     return {
         "jobs": [job_outcome(job) for job in result.jobs],
         "inactive": [job_outcome(job) for job in result.inactive],
@@ -46,7 +46,7 @@ def outcome(result: Import) -> dict[str, list[Any]]:
 
 
 def job_outcome(job: ImportedJob) -> dict[str, Any]:
-    """A job: where its row is, and what it says."""
+    """Return a job's values, with the file and line of its row."""
     place = {"key": job.key, "name": job.stable_name, "file": job.row.file, "line": job.row.line}
     return place | {key: value for key, value in job_values(job.spec).items() if key != "name"}
 
@@ -84,7 +84,7 @@ _ONE_AT_A_TIME = (
 
 
 def questions(result: Import) -> list[str]:
-    """What the export does not say and the parity takes one way or the other."""
+    """Return the questions about facts that the export leaves open and the parity check assumes."""
     shapes = {shape_of(job.row.values.keys()) for job in result.all_jobs}
     return list(_questions(shapes))
 
@@ -97,14 +97,14 @@ def _questions(shapes: set[Shape | None]) -> Iterator[str]:
 
 
 def advice(result: Import) -> list[str]:
-    """What came over as the old server had it, and may be better otherwise."""
+    """Return settings that were kept from the old server and that the owner may want to change."""
     if not result.all_jobs:
         return []
     return [*_ADVICE, *([_ONE_AT_A_TIME] if result.queues else []), *_late(result)]
 
 
 def _late(result: Import) -> Iterator[str]:
-    """Whom ``ScanJobs`` told of jobs that were late, and what tells it here."""
+    """Yield advice about late jobs: the limit of ``ScanJobs`` for each runner, and its replacement here."""
     limits: dict[str, int] = {}
     for job in result.jobs:
         if shape_of(job.row.values.keys()) is Shape.CLASSIC and job.old.managed:
@@ -124,13 +124,13 @@ def _late(result: Import) -> Iterator[str]:
     )
 
 
-# Old runners: their queues, and where one job at a time mattered.
+# Old runners: their queues, and the starts that meet another run.
 
 QUEUE_HEADINGS = ("Runner", "Queue", "At once", "Jobs", "Starts that meet another run")
 
 
 def queue_cells(queue: dict[str, Any]) -> Sequence[str]:
-    """A queue's row in a table."""
+    """Return a queue's row in a table."""
     first = queue["first"]
     meets = f"; first {first['at']}: {first['job']} and {first['other']}" if first else ""
     counts = str(queue["workers"]), str(queue["jobs"]), f"{queue['meetings']:,}{meets}"
@@ -138,12 +138,12 @@ def queue_cells(queue: dict[str, Any]) -> Sequence[str]:
 
 
 def described_queues(result: Import) -> list[dict[str, Any]]:
-    """Each old runner's queue, as JSON has it."""
+    """Return the queue of each old runner, for JSON."""
     return [_queue(queue, result.options.zone) for queue in runner_queues(result)]
 
 
 def _queue(queue: RunnerQueue, zone: ZoneInfo) -> dict[str, Any]:
-    """An old runner's queue, and where one at a time matters."""
+    """Return the queue of an old runner, with the number of starts that meet another run."""
     first = queue.first
     return {
         "runner": queue.runner,
@@ -161,7 +161,7 @@ def _queue(queue: RunnerQueue, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def shown(moment: datetime) -> str:
-    """A moment with its offset, as people read it: ``Wed 25 Nov 2026 02:00 +02:00``."""
+    """Format a moment with its offset: ``Wed 25 Nov 2026 02:00 +02:00``."""
     offset = f"{moment:%z}"
     return f"{moment:%a %d %b %Y %H:%M} {offset[:3]}:{offset[3:5]}"
 
@@ -173,12 +173,12 @@ _MINUTE = timedelta(minutes=1)
 
 
 def content(result: Import, differences: Sequence[Difference], weighed: Weighed) -> dict[str, Any]:
-    """What the report says.
+    """Return the content of the report.
 
     Args:
-        result: The end of every row.
-        differences: Where old and new schedules part.
-        weighed: What the history says.
+        result: The outcome of every row.
+        differences: The first difference between old and new schedule, by job.
+        weighed: The evidence of the history.
     """
     options = result.options
     stand = standings(result, differences, weighed)
@@ -225,7 +225,7 @@ def content(result: Import, differences: Sequence[Difference], weighed: Weighed)
 
 
 def _balances(result: Import) -> list[Balance]:
-    """The sum of every table that was read, the main one first."""
+    """Return the balance of every table that was read, the main table first."""
     ends = {
         "jobs": len(result.jobs),
         "inactive jobs, created paused": len(result.inactive),
@@ -258,7 +258,7 @@ def _files(result: Import) -> list[dict[str, Any]]:
 
 
 class _Jobs:
-    """Describes jobs."""
+    """Describe jobs for the report."""
 
     def __init__(self, result: Import, weighed: Weighed, stand: Standings) -> None:
         self._result = result
@@ -266,7 +266,7 @@ class _Jobs:
         self._stand = stand
 
     def described(self, job: ImportedJob) -> dict[str, Any]:
-        """A job, its old self, and what is known of it."""
+        """Return a job's new values, its old values and its evidence."""
         options, old = self._result.options, job.old
         evidence = evidence_of(job, self._weighed)
         past = self._result.history.of(old.id, old.name)
@@ -293,7 +293,7 @@ class _Jobs:
         }
 
     def _side_by_side(self, old: OldJob, runs: Sequence[datetime]) -> dict[str, Any]:
-        """The old server's next run and the new one's, by the same clock."""
+        """Compare the next run of the old server with the new next run, both in the old server's time zone."""
         options = self._result.options
         now = options.now.astimezone(options.zone).replace(tzinfo=None)
         new = runs[0].astimezone(options.zone).replace(tzinfo=None) if runs else None
@@ -310,7 +310,7 @@ class _Jobs:
         }
 
     def _touches(self, job: ImportedJob) -> dict[str, Any] | None:
-        """What the job's procedure uses, if the export has its text."""
+        """Return the objects that the job's procedure uses, if the export has the procedure's text."""
         if job.spec.procedure is None:
             return None
         name = job.spec.procedure.replace("[", "").replace("]", "").casefold()

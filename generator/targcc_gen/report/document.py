@@ -1,4 +1,4 @@
-"""The report as HTML, JSON or Markdown, for those who decide on the cut-over."""
+"""The report as HTML, JSON or Markdown, for the cut-over's decision makers."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _SIGN_HEADINGS = ("Job", "Stands", "To decide", "Decision", "By, on")
 
 
 def markdown(content: dict[str, Any]) -> str:
-    """The report.
+    """Return the report as Markdown.
 
     Args:
-        content: What it says.
+        content: The content of the report.
     """
     counts = content["counts"]
     made = (
@@ -175,7 +175,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def cell(text: str) -> str:
-    """Text from an export is data: it must not become markup."""
+    """Escape text of an export for a table cell: it must not become markup."""
     for letter in "\\|<>*`[]":
         text = text.replace(letter, "\\" + letter)
     return "<br>".join(text.splitlines())
@@ -189,16 +189,16 @@ FORMATS = (".md", ".html", ".json")
 def write_report(
     path: Path, result: Import, differences: Sequence[Difference], weighed: Weighed | None = None
 ) -> None:
-    """Write the report as Markdown, HTML or JSON, as the file's name asks.
+    """Write the report as Markdown, HTML or JSON, by the file's suffix.
 
     Args:
         path: The file.
-        result: The end of every row.
-        differences: Where old and new schedules part.
-        weighed: What the history says.
+        result: The outcome of every row.
+        differences: The differences between old and new schedules.
+        weighed: The evidence of the history.
 
     Raises:
-        InputError: The name ends in none of them, or the file cannot be written.
+        InputError: The suffix is unknown, or the file cannot be written.
     """
     render = {".md": markdown, ".html": _html, ".json": _json}.get(path.suffix.lower())
     if render is None:

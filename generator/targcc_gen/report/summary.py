@@ -38,13 +38,13 @@ def lines(
     report: str | None,
     hybrid: bool = False,
 ) -> Iterator[str]:
-    """The summary, line by line.
+    """Yield the lines of the summary.
 
     Args:
-        result: The end of every row.
-        differences: The jobs that differ from before.
-        weighed: What the history says.
-        report: The report's file, if one was written.
+        result: The outcome of every row.
+        differences: The differences between old and new schedules.
+        weighed: The evidence of the history.
+        report: The report's file, if the command wrote a report.
         hybrid: Whether the rows stay in ``c_Job``.
     """
     yield from _labelled("read", _files(result))
@@ -93,7 +93,7 @@ def _counts(result: Import, *, hybrid: bool) -> str:
 
 
 def _hybrid(result: Import) -> list[str]:
-    """What becomes of rows that stay where they are."""
+    """Describe the rows that stay in ``c_Job``."""
     count = len(result.all_jobs)
     idle = len(result.inactive)
     lines = [
@@ -119,7 +119,7 @@ def _rejected(result: Import) -> list[str]:
 
 
 def _warnings(result: Import) -> list[str]:
-    """The warnings; what is said of many jobs in the same words is said once."""
+    """Return the warnings; equal warnings about more than two jobs share a line."""
     alike: dict[str, list[str]] = {}
     for text in result.warnings:
         match = _OF_A_JOB.fullmatch(text)
@@ -136,7 +136,7 @@ def _warnings(result: Import) -> list[str]:
 
 
 def _queues(result: Import) -> list[str]:
-    """The old runners' queues, and how often one at a time matters."""
+    """Return a line for the queue of each old runner, with the number of starts that meet another run."""
     texts = []
     for queue in runner_queues(result):
         at_once = "one at a time" if queue.workers == 1 else f"{queue.workers} at once"
@@ -155,7 +155,7 @@ def _cut(texts: list[str], most: int) -> list[str]:
 
 
 def _evidence(result: Import, weighed: Weighed) -> list[str]:
-    """What the past runs say that the rows do not."""
+    """Return the findings of the history about each job."""
     texts = [
         f"{job.key}: {finding.text}" + (f" → {finding.chosen}" if finding.chosen else "")
         for job in [*result.jobs, *result.inactive]
@@ -201,7 +201,7 @@ def _parity(
 
 
 def _jobs_of(kind: str, differences: Sequence[Difference], stand: Standings) -> int:
-    """How many jobs differ in a way, of those whose history does not say more."""
+    """Count the jobs with a kind of difference whose standing is `DIFFERS`."""
     keys = {difference.job.key for difference in differences if difference.kind == kind}
     return sum(stand.by_key[key] is Standing.DIFFERS for key in keys)
 
@@ -211,5 +211,5 @@ def _count(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """One line that is safe on a terminal."""
+    """Return the text on a single line that is safe on a terminal."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -1,4 +1,4 @@
-"""Verdicts: parity and evidence of each job in one word, with the load by the hour."""
+"""Verdicts: the standing of each job from parity and evidence, and the load by the hour."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from targcc_gen.sources.model import SECOND, Import, ImportedJob
 
 _EITHER_DAY = "day and weekday"
 _READINGS = {_EITHER_DAY, "calendar"}
-"""Differences that come from how a row is read, and not from what clocks do."""
+"""Differences that come from the reading of a row, not from clock changes."""
 
 
 class Standing(StrEnum):
-    """How a job comes over."""
+    """The result of a job's import."""
 
     SAME = "exactly as before"
-    """By its schedule and by its history."""
+    """Same times by its schedule and by its history."""
     UNSEEN = "no evidence"
-    """By its schedule alone; nothing tells when it ran."""
+    """Same times by its schedule; the history has no evidence."""
     DIFFERS = "differs"
-    """The new scheduler runs it at another time somewhere."""
+    """The new scheduler runs the job at another time somewhere."""
     FOLLOWED = "follows its history"
-    """Its history says otherwise than its row, and was followed."""
+    """The history contradicts the row, and the new schedule follows the history."""
     CONTRADICTED = "history says otherwise"
-    """Its history says otherwise than its row, and the owner has to decide."""
+    """The history contradicts the row; the owner has to decide."""
     LOOSE = "not compared"
-    """It has no times of its own: manual, once, or counted from its own runs."""
+    """No times of its own: manual, once, or counted from the last run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standings:
-    """The standing of every job, by its key.
+    """The standing of every job, by key.
 
     Attributes:
         by_key: The standings.
-        differences: Where old and new part, by key.
-        second: The keys of second schedules, which are no jobs of their own.
+        differences: The first difference between old and new schedule, by key.
+        second: The keys of second schedules; these count as no jobs.
     """
 
     by_key: Mapping[str, Standing]
@@ -53,17 +53,17 @@ class Standings:
     second: Collection[str] = ()
 
     def count(self, standing: Standing) -> int:
-        """How many jobs stand so."""
+        """Count the jobs with a standing."""
         return sum(each is standing for key, each in self.by_key.items() if key not in self.second)
 
     @property
     def compared(self) -> int:
-        """How many jobs have times that can be compared."""
+        """The number of jobs with comparable times."""
         return len(self.by_key) - len(self.second) - self.count(Standing.LOOSE)
 
 
 def unsettled(differences: Sequence[Difference], weighed: Weighed) -> list[Difference]:
-    """The differences that no history has settled: where it shows day AND weekday, that is how the old server read it."""
+    """Return the differences that no history has settled. A history that shows day AND weekday settles the reading of the old server."""
     return [
         difference
         for difference in differences
@@ -72,14 +72,14 @@ def unsettled(differences: Sequence[Difference], weighed: Weighed) -> list[Diffe
 
 
 def _settled(difference: Difference, evidence: Evidence) -> bool:
-    """Whether the history says how the old server read a schedule, where the difference is one of reading."""
+    """Return whether a difference is about the reading of a schedule and the history shows the old server's reading."""
     if any(finding.kind == "reading" and finding.chosen for finding in evidence.findings):
         return difference.kind in _READINGS
     return difference.kind == _EITHER_DAY and evidence.verdict is Verdict.AGREES
 
 
 def evidence_of(job: ImportedJob, weighed: Weighed) -> Evidence:
-    """The evidence about a job; a second schedule has its first one's."""
+    """Return the evidence about a job; a second schedule has the evidence of its first schedule."""
     evidence = weighed.of(place_of(job))
     if job.old.id and job.old.id.endswith(SECOND):
         place = f"{job.row.place}#{job.old.id.removesuffix(SECOND)}#{job.old.name}"
@@ -88,16 +88,16 @@ def evidence_of(job: ImportedJob, weighed: Weighed) -> Evidence:
 
 
 def standings(result: Import, all_differences: Sequence[Difference], weighed: Weighed) -> Standings:
-    """How every job stands.
+    """Return the standing of every job.
 
     Args:
-        result: The end of every row.
-        all_differences: Where old and new part.
-        weighed: The evidence.
+        result: The outcome of every row.
+        all_differences: The differences between old and new schedules.
+        weighed: The evidence of the history.
     """
     differences = {
         difference.job.key: difference for difference in reversed(all_differences)
-    }  # of each the first
+    }  # the first difference of each job
     by_key = {
         job.key: _standing(job, evidence_of(job, weighed), differs=job.key in differences)
         for job in result.all_jobs
@@ -119,14 +119,14 @@ def _standing(job: ImportedJob, evidence: Evidence, *, differs: bool) -> Standin
 
 
 def _has_times(job: ImportedJob) -> bool:
-    """Whether a job's schedule names times, which can be compared."""
+    """Return whether a job's schedule has times of its own."""
     return job.spec.cron is not None or (job.spec.every is not None and job.spec.after is None)
 
 
 def owner_questions(
     standing: Standing, evidence: Evidence, difference: Difference | None
 ) -> list[str]:
-    """What the owner of a job is asked before it is switched over."""
+    """Return the questions to a job's owner before the switch."""
     texts = [
         f"{finding.text}{f': {finding.chosen}' if finding.chosen else ''}. Right?"
         for finding in evidence.findings
@@ -149,26 +149,26 @@ _DAY = timedelta(days=1)
 
 @dataclass(slots=True)
 class Hour:
-    """One hour of the day: runs that begin in it and minutes that they take, both of a usual day."""
+    """An hour of a usual day: the number of runs that begin in the hour, and the minutes that these runs take."""
 
     runs: float = 0.0
     minutes: float = 0.0
 
     def add(self, seconds: float | None, share: float) -> None:
-        """Count a run, or a part of one."""
+        """Count a run, or a share of a run."""
         self.runs += share
         self.minutes += share * (seconds or 0) / 60
 
     def to_json(self) -> dict[str, float]:
-        """The hour for a program."""
+        """Return the hour's rounded numbers, for JSON."""
         return {"runs": round(self.runs, 2), "minutes": round(self.minutes, 2)}
 
 
 def load_by_hour(result: Import, weighed: Weighed) -> dict[str, Any]:
-    """The load before and after, hour by hour.
+    """Return the load before and after, hour by hour.
 
     Returns:
-        ``hours``: for each of 24 its ``before`` and ``after``; ``days``: how many days of history were counted, 0 for none.
+        ``hours``: ``before`` and ``after`` of each of the 24 hours; ``days``: the number of days of history counted, 0 without history.
     """
     before, days = _before(result, weighed)
     after = _after(result, weighed)
@@ -194,7 +194,7 @@ def _before(result: Import, weighed: Weighed) -> tuple[list[Hour], int]:
         past = result.history.of(job.old.id, job.old.name)
         runs = past.log.last(_MOST) if past else []
         runs = [run for run in runs if alive - _BEFORE < run.started <= alive]
-        if runs:  # a job that is new has had fewer days
+        if runs:  # a new job has a shorter history
             days = max(1, -((runs[0].started - alive) // _DAY))
             longest = max(longest, days)
             for run in runs:

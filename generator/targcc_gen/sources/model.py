@@ -1,4 +1,4 @@
-"""The result of an import, whatever the old scheduler: jobs, rejections, warnings, past runs."""
+"""The result of an import, for any old scheduler: jobs, rejections, warnings, past runs."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from targcc_gen.spec import JobSpec, Spec
 
 _FIRST_PLACES = 3
 SECOND = "+"
-"""What ends the id of a job's second schedule."""
+"""The suffix of the id of a job's second schedule."""
 
 
 Polling = Literal["minute", "next-run"]
-"""How the runner of the ``cron`` shape finds a row: its text names the minute of the clock, or ``NextRun`` has passed."""
+"""The trigger of a row in the runner of the ``cron`` shape: the cron text matches the minute of the clock, or ``NextRun`` has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the person decided.
+    """The user's choices for an import.
 
     Attributes:
         zone: The old server's zone.
-        now: The instant to measure "still to come" against; aware.
-        dialect: How the old server read cron texts.
-        alert_email: Addresses for jobs whose recipients are not in the export.
-        procedures: A stored procedure for each code of a classic export, codes in lower case.
-        weekly: How Weekly is read.
-        polling: How rows with a cron text were found.
-        runner_workers: How many jobs of one old runner may run at once; the old runner ran one.
+        now: The instant that separates past from future; aware.
+        dialect: The cron dialect of the old server.
+        alert_email: Addresses for jobs without recipients in the export.
+        procedures: The stored procedure of each code of a classic export; codes in lower case.
+        weekly: The reading of Weekly.
+        polling: The trigger of rows with a cron text.
+        runner_workers: The number of concurrent jobs of an old runner; the old runner ran one at a time.
     """
 
     zone: ZoneInfo
@@ -53,10 +53,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class OldJob:
-    """The old row, as far as people want to read it again; times are the old server's wall clock.
+    """The old row, as far as people want to read it again. Times are the old server's wall clock.
 
-    ``runner`` is the runner whose row it was; ``managed``: that runner ran it by itself. ``mailed`` are the addresses that
-    the old server wrote to, ``mail_rule`` when and why.
+    Attributes:
+        runner: The runner of the row.
+        managed: Whether the runner started the row by itself.
+        mailed: The addresses that the old server wrote to.
+        mail_rule: When and why the old server wrote to these addresses.
     """
 
     name: str
@@ -74,10 +77,12 @@ class OldJob:
 
 @dataclass(frozen=True, slots=True)
 class ImportedJob:
-    """A row that became a job: its key and spec, and where it came from, and what to look at.
+    """A row that became a job: its key, its spec, its origin and notes for the owner.
 
-    ``theory`` is what the row alone says, where the history says otherwise and was followed; ``seen``: several past
-    runs say something about the schedule; ``awake``: it ran within the last month of the old server's work.
+    Attributes:
+        theory: The spec by the row alone, if the history contradicts the row and the spec follows the history.
+        seen: Whether several past runs show the schedule.
+        awake: Whether the job ran within the last month of the old server's work.
     """
 
     key: str
@@ -91,16 +96,18 @@ class ImportedJob:
 
     @property
     def stable_name(self) -> str:
-        """The name its history is kept under."""
+        """The name that the job's history is kept under."""
         return self.spec.name or self.key
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that became no job, and why.
+    """A row that became no job, with the reason.
 
-    ``id`` is the row's key in its table, where it could be read; ``deleted``: the old server had deleted it. ``row`` is the
-    row, where its own words are the reason.
+    Attributes:
+        id: The row's key in its table, if readable.
+        deleted: Whether the old server had deleted the row.
+        row: The row, if its own values are the reason.
     """
 
     file: str
@@ -114,12 +121,12 @@ class Rejection:
 
 @dataclass(slots=True)
 class Warnings:
-    """Remarks in the order they came up, each once."""
+    """Warnings in order of appearance, without repetitions."""
 
     texts: dict[str, None] = field(default_factory=dict)
 
     def add(self, place: str, text: str) -> None:
-        """Remember ``place: text``."""
+        """Add ``place: text``."""
         self.texts[f"{place}: {text}" if place else text] = None
 
     def __iter__(self) -> Iterator[str]:
@@ -131,9 +138,11 @@ class Warnings:
 
 @dataclass(slots=True)
 class Past:
-    """What the old runs say about one job; ``weekdays`` counts its runs by weekday, Monday first.
+    """Statistics of a job's past runs.
 
-    ``longest`` is the longest run whose length is known.
+    Attributes:
+        weekdays: The number of runs by weekday, Monday first.
+        longest: The longest run of known length.
     """
 
     runs: int = 0
@@ -146,7 +155,7 @@ class Past:
 
 @dataclass(slots=True)
 class LeftOut:
-    """Rows that were left out for one reason: how many, and where the first of them are."""
+    """Rows left out for the same reason: their number, and the places of the first rows."""
 
     count: int = 0
     places: list[str] = field(default_factory=list)
@@ -163,42 +172,42 @@ class LeftOut:
 
 
 class OldRuns(Protocol):
-    """What the old server logged about past runs; there may be millions, so they are counted as they are read."""
+    """The old server's log of past runs. A log may have millions of rows, so rows are counted while they are read."""
 
     @property
     def rows(self) -> int:
-        """How many there are, with those left out."""
+        """The number of rows, including the rows left out."""
 
     @property
     def left_out(self) -> Mapping[str, LeftOut]:
-        """The rows that are no past run, by why: a few words such as ``without a date``."""
+        """The rows that are no past run, by reason: a few words such as ``without a date``."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to take over."""
+        """Whether the log has no run to take over."""
 
     def of(self, job_id: str | None, name: str) -> Past | None:
-        """The past of a job, by its old id or name."""
+        """Return the past of a job, by its old id or name."""
 
     def records(
         self, zone: ZoneInfo, named: Mapping[str, tuple[str, str]]
     ) -> Iterator[dict[str, Any]]:
-        """Every kept run as a row of the new ``c_LoggedJob``; instants become UTC.
+        """Yield every kept run as a row of the new ``c_LoggedJob``; instants become UTC.
 
         Args:
-            zone: The old server's zone. In the hour that comes twice in autumn the first pass is meant.
-            named: For each link (``id:7`` or ``name:nightly``) the job's stable name and its ``JobType``.
+            zone: The old server's zone. An hour that repeats in autumn means its first pass.
+            named: The job's stable name and ``JobType`` by link (``id:7`` or ``name:nightly``).
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What became of the rows of one table: the ends add up to what was read.
+    """The outcomes of the rows of a table. The outcomes add up to the rows read.
 
     Attributes:
-        table: The table as people write it.
+        table: The table's name for people.
         read: Rows that were read, readable or not.
-        ends: How many ended in which way, in words.
+        ends: The number of rows by outcome, in words.
     """
 
     table: str
@@ -207,27 +216,27 @@ class Balance:
 
     @property
     def difference(self) -> int:
-        """Rows of which nobody knows what became of them; 0 unless something is wrong."""
+        """Rows without an outcome; 0 unless there is a fault."""
         return self.read - sum(self.ends.values())
 
 
 @dataclass(slots=True)
 class Import:
-    """The end of every row.
+    """The outcome of every row.
 
     Attributes:
-        tables: What was looked for in the files.
-        files: What was read.
-        options: What the person decided.
+        tables: The tables that the readers looked for.
+        files: The files that were read.
+        options: The user's choices.
         history: The old server's past runs.
-        warnings: Everything to look at, in the order it came up.
+        warnings: Warnings in order of appearance.
         jobs: Rows that became jobs.
         inactive: Rows that became jobs and are created paused.
-        rejected: Rows that became none.
-        second: Second schedules of jobs whose old schedule no single cron text says.
-        companions: What became of the rows of the other tables.
-        touches: What each stored procedure of the export uses, by its name in lower case.
-        queues: A queue for each old runner that has jobs here: its name, and how many of them may run at once.
+        rejected: Rows that became no job.
+        second: Second schedules of jobs whose old schedule does not fit a single cron text.
+        companions: The outcomes of the rows of the other tables.
+        touches: The objects used by each stored procedure of the export, by its name in lower case.
+        queues: Queues of the old runners that have jobs here: name and number of concurrent jobs.
     """
 
     tables: KnownTables
@@ -245,7 +254,7 @@ class Import:
 
     @property
     def rows(self) -> int:
-        """Rows of the main table, readable or not."""
+        """The number of rows of the main table, readable or not."""
         return sum(file.counts[self.tables.main] for file in self.files)
 
     @property
@@ -258,28 +267,28 @@ class Import:
 
 
 class LegacySource(Protocol):
-    """Turns the rows of one old scheduler's tables into jobs.
+    """Turns the rows of an old scheduler's tables into jobs.
 
-    The readers are given ``tables`` and call ``take``; when all files are read, ``convert`` is called once.
+    The readers use ``tables`` and call ``take``. After all files, the importer calls ``convert`` a single time.
     """
 
     @property
     def tables(self) -> KnownTables:
-        """What the readers look for."""
+        """The tables that the readers look for."""
 
     def take(self, item: Item) -> None:
-        """Keep a row of these tables, or a remark about one or about a file as a whole."""
+        """Keep a row of these tables, or a remark about a row or about a file."""
 
     def convert(
         self, files: Sequence[ExportFile], options: Options, *, project: Spec | None = None
     ) -> Import:
-        """Bring every row of the main table to its end: a job, an inactive job, or a rejection with its reason.
+        """Convert every row of the main table to a job, an inactive job, or a rejection with its reason.
 
         Args:
-            files: What was read.
-            options: What the person decided.
-            project: The project that the jobs will join: its names are taken, its zone may differ.
+            files: The files that were read.
+            options: The user's choices.
+            project: The project that the jobs will join. The project's names are taken; its zone may differ.
 
         Raises:
-            InputError: The ends do not add up to the rows that were read.
+            InputError: The outcomes do not add up to the rows that were read.
         """

@@ -1,4 +1,4 @@
-"""Statistics of one job's past runs, kept small: a history may have millions."""
+"""Statistics of a job's past runs, in little memory: a history may have millions of runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ERROR_WIDTH = 160
 
 
 def is_plausible(moment: datetime) -> bool:
-    """Whether a server can have written this time for something that ran: not 0001-01-01, which stands for none."""
+    """Return whether a server can have written the time for a run. 0001-01-01 stands for no time."""
     return _FIRST_YEAR <= moment.year <= _LAST_YEAR
 
 
 class OldRun(NamedTuple):
-    """One run by the old server's wall clock; ``seconds`` is how long it took, ``by`` who started it."""
+    """A run by the old server's wall clock. ``seconds`` is its duration, ``by`` the person or program that started the run."""
 
     started: datetime
     seconds: int | None
@@ -31,7 +31,7 @@ class OldRun(NamedTuple):
 
 
 class RunLog:
-    """Runs in the order in which they were read, at 14 bytes each."""
+    """Runs in the order of reading, at 14 bytes each."""
 
     def __init__(self) -> None:
         self._starts = array("q")
@@ -40,7 +40,7 @@ class RunLog:
         self._by = bytearray()
         self._names: dict[str, int] = {"": 0}
         self.errors: Counter[str] = Counter()
-        """What failed runs said, cut; of many different texts only the first are kept."""
+        """The error texts of failed runs, cut to a fixed width. Of many different texts only the first are kept."""
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -48,7 +48,7 @@ class RunLog:
     def add(
         self, started: datetime, seconds: int | None, *, failed: bool, by: str = "", error: str = ""
     ) -> None:
-        """Keep a run; its start to the second. One at no plausible time tells nothing."""
+        """Keep a run, with its start to the second. Skip a run without a plausible start."""
         if not is_plausible(started):
             return
         self._starts.append((started - _EPOCH) // timedelta(seconds=1))
@@ -63,11 +63,11 @@ class RunLog:
             self.errors[cut] += 1
 
     def latest(self) -> datetime | None:
-        """When the latest run started."""
+        """Return the start of the latest run."""
         return _EPOCH + timedelta(seconds=max(self._starts)) if self._starts else None
 
     def last(self, count: int | None = None) -> list[OldRun]:
-        """The latest runs, oldest first; all of them without a count."""
+        """Return the latest ``count`` runs, oldest first; without a count, all runs."""
         order = sorted(range(len(self._starts)), key=self._starts.__getitem__)
         names = list(self._names)
         return [
@@ -81,16 +81,16 @@ class RunLog:
         ]
 
     def durations(self) -> list[int]:
-        """How long runs took, in seconds, shortest first; only those that say so."""
+        """Return the known durations of runs in seconds, shortest first."""
         return sorted(seconds for seconds in self._seconds if seconds != _UNKNOWN)
 
     def usual(self) -> timedelta | None:
-        """How long half of the runs took at the most; ``None`` where no run says how long it took."""
+        """Return the median duration of runs; ``None`` if no duration is known."""
         durations = self.durations()
         return timedelta(seconds=durations[(len(durations) - 1) // 2]) if durations else None
 
     def ends(self) -> list[int]:
-        """When runs ended, in seconds since 1970 of the wall clock; only those that say how long they took."""
+        """Return the ends of runs with a known duration, in seconds since 1970 of the wall clock."""
         return [
             start + seconds
             for start, seconds in zip(self._starts, self._seconds, strict=True)

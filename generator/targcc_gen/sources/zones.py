@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from targcc_gen.errors import InputError
 
 # Windows names and their IANA zones.
-# Facts of the Unicode CLDR table ``windowsZones`` (territory 001, each name's default). ``tzutil /g`` prints a server's name.
+# Facts of the Unicode CLDR table ``windowsZones`` (territory 001, the default of each name). ``tzutil /g`` prints a server's name.
 
 WINDOWS_ZONES: dict[str, str] = {
     "AUS Central Standard Time": "Australia/Darwin",
@@ -166,10 +166,10 @@ HINT = 'On the old server "tzutil /g" prints it, such as "Israel Standard Time";
 
 
 def resolve_zone(name: str) -> ZoneInfo:
-    """The zone of a name, any case; Windows names become their IANA zone.
+    """Return the zone of an IANA or Windows name, in any case.
 
     Raises:
-        InputError: There is no such zone; the hint has the nearest names.
+        InputError: No zone has this name; the hint has the nearest names.
     """
     wanted = " ".join(name.split()).lower().removesuffix("_dstoff")
     windows = {key.lower(): zone for key, zone in WINDOWS_ZONES.items()}

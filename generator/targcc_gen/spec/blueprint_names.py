@@ -1,4 +1,4 @@
-"""Names of blueprints, a team's included, and the parameters of their `execute`."""
+"""Blueprints by name, a team's included, and the parameters of their `execute`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ BLUEPRINTS = (
     "stored-procedure",
     "not-ported",
 )
-"""The generator's own."""
+"""The generator's own blueprints."""
 
 PARTS = ("blueprint.yaml", "job.py.jinja", "test.py.jinja")
 """The files of a blueprint."""
 
 
 OVERRIDES = "templates/overrides"
-"""Beside a spec, or beside a file that it extends: files that take the place of the generator's."""
+"""A folder beside a spec or an extended file; its files replace the generator's files."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class TeamBlueprint:
     """A blueprint of a team.
 
     Attributes:
-        name: Its name, and that of its folder.
-        origin: The folder, relative to the project's.
-        texts: Its files by name.
-        source: Of one that comes from a git repository: which, and the commit.
+        name: The name of the blueprint and of its folder.
+        origin: The folder, relative to the project's folder.
+        texts: The text of each file, by file name.
+        source: The git repository and the commit; empty for a folder of the project's repository.
     """
 
     name: str
@@ -51,19 +51,19 @@ class TeamBlueprint:
 
     @property
     def sha256(self) -> str:
-        """The checksum of all of it."""
+        """The checksum of all files."""
         return _digest("\0".join(self.texts[part] for part in PARTS))
 
 
 @dataclass(frozen=True)
 class Override:
-    """A file of a team that takes the place of one of the generator's, or comes to them.
+    """A team's file that replaces a file of the generator, or is added to the project.
 
     Attributes:
-        path: Where it goes, below the project's folder; `{{ package }}` stands for the package.
-        origin: The file, relative to the project's folder.
-        text: What is in it.
-        is_template: Whether it is rendered.
+        path: The target, relative to the project's folder; `{{ package }}` stands for the package.
+        origin: The team's file, relative to the project's folder.
+        text: The content.
+        is_template: Whether the file is rendered.
     """
 
     path: str
@@ -73,19 +73,19 @@ class Override:
 
     @property
     def sha256(self) -> str:
-        """The checksum of its text."""
+        """The checksum of the text."""
         return _digest(self.text)
 
 
 @dataclass(frozen=True)
 class Library:
-    """What a project has of a team's.
+    """The blueprints and overrides that a project takes from its team.
 
     Attributes:
-        blueprints: By name.
-        overrides: By path.
-        lenient: Whether a spec names folders that nobody has read: then any name may be a blueprint.
-        commits: What the project has of git repositories: the commit of each, by its name in the lock.
+        blueprints: Blueprints by name.
+        overrides: Overrides by path.
+        lenient: Whether the folders named in the spec are still unread; then any name is accepted as a blueprint.
+        commits: The commit of each git repository, by the repository's name in the lock.
     """
 
     blueprints: dict[str, TeamBlueprint] = field(default_factory=dict)
@@ -99,7 +99,7 @@ _generation = 0
 
 
 def use(library: Library) -> None:
-    """Let specs be checked, and jobs be rendered, with these; a process is about one project."""
+    """Set the library by which this process checks specs and renders jobs; a process works on one project."""
     global _current, _generation  # noqa: PLW0603 - the one place where a process keeps them
     if library != _current:
         _current = library
@@ -107,12 +107,12 @@ def use(library: Library) -> None:
 
 
 def generation() -> int:
-    """A number that is another one when the library is."""
+    """Return a number that changes with the library; a key for caches."""
     return _generation
 
 
 def current() -> Library:
-    """What the project of this process has of a team's."""
+    """Return the library of this process's project."""
     return _current
 
 
@@ -141,16 +141,19 @@ Blueprint = Annotated[
         {"anyOf": [{"enum": list(BLUEPRINTS)}, {"type": "string", "pattern": _OF_A_TEAM}]}
     ),
 ]
-"""The name of one of the generator's blueprints, or of the team's."""
+"""The name of a blueprint, the generator's or the team's."""
 
 
 def taken_names(blueprint: str) -> frozenset[str]:
-    """What it binds or reads, `taken` in `blueprint.yaml`; a test compares it with the code. Nothing for an unknown blueprint."""
+    """Return the names that a blueprint's code binds or reads: `taken` in `blueprint.yaml`. Empty for an unknown blueprint.
+
+    A test compares the list with the code.
+    """
     return frozenset(_facts(blueprint).get("taken", ()))
 
 
 def own_params(blueprint: str) -> dict[str, str]:
-    """The parameters that it has of itself, with their types: `params` in `blueprint.yaml`, held by a test too."""
+    """Return the blueprint's own parameters with their types: `params` in `blueprint.yaml`. A test compares the list with the code."""
     return dict(_facts(blueprint).get("params", {}))
 
 
@@ -171,7 +174,7 @@ def _facts(blueprint: str) -> dict[str, Any]:
 def _own_facts(blueprint: str) -> dict[str, Any]:
     import yaml
 
-    if blueprint not in {folder.name for folder in assets.blueprints().iterdir()}:
+    if blueprint not in BLUEPRINTS:
         return {}
     path = assets.blueprints() / blueprint / "blueprint.yaml"
     facts: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -15,9 +15,9 @@ from targcc_gen.spec.parts import AlertsSpec, MisfireSpec, PoolSpec, QueueSpec
 from targcc_gen.spec.times import format_duration
 
 SCHEMA_LINE = "# yaml-language-server: $schema=.targcc/schema.json"
-"""Tells editors where the schema is; the path is relative to the spec."""
+"""Comment for editors: the path of the schema, relative to the spec."""
 
-# Said even when they have their default value, because the reader wants to know.
+# Keys written even with their default value, because the reader wants to know.
 _ALWAYS_SAID: dict[type[BaseModel], frozenset[str]] = {
     AlertsSpec: frozenset({"on"}),
     MisfireSpec: frozenset({"policy"}),
@@ -25,19 +25,19 @@ _ALWAYS_SAID: dict[type[BaseModel], frozenset[str]] = {
 
 
 class _Bare(str):
-    """Text that needs no quotes."""
+    """Text written without quotes."""
 
     __slots__ = ()
 
 
 class _Quoted(str):
-    """Text that stands in quotes even where it would not need them."""
+    """Text written in quotes even where YAML needs none."""
 
     __slots__ = ()
 
 
 def dump_spec(spec: Spec) -> str:
-    """A whole spec as YAML, with the line that names its schema first. `parse_spec` gives the same spec back."""
+    """Return a whole spec as YAML, the schema comment first. `parse_spec` reads the same spec back."""
     project = {
         "name": spec.project.name,
         "package": spec.project.package,
@@ -62,58 +62,60 @@ def dump_spec(spec: Spec) -> str:
 
 
 def queue_entry(name: str, queue: QueueSpec, *, quote_keys: bool = False) -> str:
-    """One entry of `queues` on one line."""
+    """Return an entry of `queues` on one line."""
     values = _plain(queue) if queue.pool else {"workers": queue.workers, **_plain(queue)}
     return _entry(name, values, quote_keys=quote_keys)
 
 
 def job_lines(key: str, job: JobSpec, *, indent: int = 2, step: int = 2) -> list[str]:
-    """The lines of one entry of `jobs`.
+    """Return the lines of an entry of `jobs`.
 
     Args:
         key: The job's key.
         job: The job.
-        indent: How many spaces stand before the key.
-        step: How many more before what is in it.
+        indent: The number of spaces before the key.
+        step: The number of further spaces before the keys inside the job.
     """
     return [" " * indent + line for line in [f"{key}:", *_body(_plain(job), step)]]
 
 
 def entry_lines(key: str, value: Any, step: int = 2) -> list[str]:
-    """The lines of one key of a job, whose value is of ``job_values``."""
+    """Return the lines of one key of a job, without indentation; the value comes from ``job_values``."""
     return [line[step:] for line in _body({key: value}, step)]
 
 
 def job_in_braces(key: str, job: JobSpec, *, quote_keys: bool) -> str:
-    """One entry of `jobs` on one line, for specs written in braces or as JSON."""
+    """Return an entry of `jobs` on one line, for specs written in braces or as JSON."""
     return _entry(key, _plain(job), quote_keys=quote_keys)
 
 
 def job_values(job: JobSpec) -> dict[str, Any]:
-    """What a job says beyond the defaults, as YAML has it: durations and dates are text."""
+    """Return the values of a job that differ from the defaults, by key; durations and dates are text, as in YAML."""
     return _plain(job)
 
 
 def section_values(section: BaseModel) -> dict[str, Any]:
-    """What a section says beyond the defaults, as YAML has it: durations are text."""
+    """Return the values of a section that differ from the defaults, by key; durations are text, as in YAML."""
     return _plain(section)
 
 
 def shown_default(value: Any) -> str:
-    """A default value as a spec would write it; nothing for none."""
+    """Return a default value as a spec would write the value; empty text without a default."""
     return "" if value in (None, "", ()) else _inline(_yaml_value(value))
 
 
 def _team(spec: Spec) -> Iterator[str]:
-    """What the project has from elsewhere."""
+    """Yield `extends` and `blueprints`, the sources outside the spec."""
     if spec.extends is not None:
         yield _entry("extends", spec.extends)
     if spec.blueprints:
         yield _entry("blueprints", list(spec.blueprints))
+    if spec.features:
+        yield _entry("features", list(spec.features))
 
 
 def _shared(spec: Spec) -> Iterator[str]:
-    """What a file that the spec extends may say too; then only what the spec says itself, which counts more."""
+    """Yield the sections that an extended file may contain too. A spec with `extends` yields only the sections it sets itself."""
     fields = Spec.model_fields if spec.extends is None else spec.model_fields_set
     if "database" in fields:
         yield f"database: {spec.database}"
@@ -140,7 +142,7 @@ def _pool(pool: PoolSpec) -> dict[str, Any]:
 
 
 def _alerting(spec: Spec) -> Iterator[str]:
-    """Who is told of what, for the project as a whole."""
+    """Yield the project's `alerts` and `oncall`."""
     for name, section in (("alerts", spec.alerts), ("oncall", spec.oncall)):
         if values := section_values(section):
             yield _block(name, values)
@@ -154,7 +156,7 @@ def _calendars(spec: Spec) -> Iterator[str]:
 
 
 def _environments(spec: Spec) -> str:
-    """What is different in each environment; a queue or job of it is one line."""
+    """Return the `environments` section; each queue or job of an environment takes one line."""
     lines = ["environments:"]
     for name, place in spec.environments.items():
         values = _plain(place)
@@ -175,7 +177,7 @@ def _jobs(jobs: Mapping[str, JobSpec]) -> str:
 
 
 def _flows(spec: Spec) -> str:
-    """The flows; a step is one line."""
+    """Return the `flows` section; each step takes one line."""
     lines = ["flows:"]
     for name, flow in spec.flows.items():
         values = _plain(flow)
@@ -190,7 +192,7 @@ def _block(key: str, values: Mapping[str, Any]) -> str:
 
 
 def _body(values: Mapping[str, Any], step: int) -> Iterator[str]:
-    """Lines of `key: value`; the mappings with most in them get lines of their own."""
+    """Yield lines of `key: value`; `alerts` and `params` become indented blocks."""
     for key, value in values.items():
         if key in {"alerts", "params"}:
             yield f"{' ' * step}{key}:"
@@ -231,7 +233,7 @@ def _text(text: str, *, quote_all: bool, in_brackets: bool) -> str:
 
 
 def _plain(model: BaseModel) -> dict[str, Any]:
-    """What differs from the defaults, as YAML has it, in the order of the models."""
+    """Return the values that differ from the defaults as YAML values, in the order of the model's fields."""
     keys = _ALWAYS_SAID.get(type(model), frozenset())
     fields = type(model).model_fields
     return {

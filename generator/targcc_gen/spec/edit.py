@@ -1,7 +1,7 @@
 """Edit a spec file, keeping every other character: add, change, rename and remove jobs, add queues, choose the scheduler.
 
-A change is made in the text, where the parsed tree says it belongs, and the new text is read again: only when it means
-exactly what it should is it handed back.
+An edit changes the text at the position given by the parsed tree, then parses the new text. A text that does not parse to
+exactly the expected spec is refused.
 """
 
 from __future__ import annotations
@@ -40,18 +40,17 @@ _BOM = "\ufeff"
 
 
 def change_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.yaml") -> str:
-    """The text of a spec some of whose jobs are other ones.
+    """Return the text of a spec with changed jobs.
 
-    Keys that say the same keep their lines and comments. Where a job is written in a way that cannot be edited key by
-    key, its entry is written anew.
+    Keys with unchanged values keep their lines and comments. A job that cannot be edited key by key is written anew.
 
     Args:
         text: The spec, with its own line endings.
-        jobs: What each is to be, by its key.
+        jobs: The new jobs, by key.
         filename: The file, as messages name it.
 
     Raises:
-        SpecErrors: The spec is wrong as it is.
+        SpecErrors: The spec is wrong before the change.
         InputError: A job does not fit the spec, or the text cannot be edited.
     """
     spec = parse_spec(text, filename)
@@ -62,7 +61,7 @@ def change_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.
     start = text[: len(text) - len(body)]
     root, _ = parse_tree(body, filename)
     entries = root.entries["jobs"][1].entries
-    # From the last to the first: what stands above an edit keeps its place.
+    # From the last to the first: an edit does not move the text above.
     order = sorted(jobs, key=lambda key: entries[_written(root, key)][0].start.index, reverse=True)
     named = f"job {order[0]}" if len(order) == 1 else f"{len(order)} jobs"
     problem = f"{named} cannot be changed in {filename}"
@@ -80,21 +79,21 @@ def change_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.
 
 
 def _written(root: Node, key: str) -> str:
-    """The key as the file spells it."""
+    """Return a job's key as the file spells the key."""
     return next(
         name for name in root.entries["jobs"][1].entries if same_job(JobName.parse(name).key, key)
     )
 
 
 def _with(spec: Spec, key: str, job: JobSpec) -> Spec:
-    """The spec with another job in the place of one."""
+    """Return the spec with a job replaced, in the same order."""
     others = {name: each for name, each in spec.jobs.items() if name != key}
     checked = with_job(spec.model_copy(update={"jobs": others}), key, job)
     return spec.model_copy(update={"jobs": {name: checked.jobs[name] for name in spec.jobs}})
 
 
 def _by_key(text: str, entry: Node, before: JobSpec, after: JobSpec) -> str | None:
-    """Line by line, for an entry that is a plain block."""
+    """Change an entry key by key; None for an entry that is not a plain block."""
     if entry.kind != "mapping" or entry.style or entry.alias or not entry.entries:
         return None
     was, wanted = job_values(before), job_values(after)
@@ -129,7 +128,7 @@ def _entry(name: str, value: Any, column: int, ends: str) -> list[str]:
 
 
 def _with_comment(new: list[str], name: str, entry: Node, lines: list[str]) -> list[str]:
-    """A comment behind a value stays behind the new one."""
+    """Keep a comment behind a value on the new line."""
     value = entry.entries[name][1]
     if len(new) != 1 or value.kind != "scalar" or value.start.line != value.end.line:
         return new
@@ -155,7 +154,7 @@ def _respliced(
 
 
 def _whole(text: str, name: Node, entry: Node, key: str, after: JobSpec) -> str:
-    """The entry written anew."""
+    """Write a job's entry anew."""
     if entry.style == "{" or entry.alias:
         new = job_in_braces(key, after, quote_keys=has_quoted_keys(entry))
         return text[: name.start.index] + new + text[entry.end.index :]
@@ -170,7 +169,7 @@ def _whole(text: str, name: Node, entry: Node, key: str, after: JobSpec) -> str:
 
 
 def add_queues(text: str, queues: Mapping[str, QueueSpec], filename: str = "targcc.yaml") -> str:
-    """The text of a spec with more queues; those that it has already stay as they are.
+    """Return the text of a spec with added queues; queues already in the spec stay unchanged.
 
     Args:
         text: The spec, with its own line endings.
@@ -178,8 +177,8 @@ def add_queues(text: str, queues: Mapping[str, QueueSpec], filename: str = "targ
         filename: The file, as messages name it.
 
     Raises:
-        SpecErrors: The spec is wrong as it is.
-        InputError: The text is written in a way that cannot be edited.
+        SpecErrors: The spec is wrong before the change.
+        InputError: The text cannot be edited.
     """
     spec = parse_spec(text, filename)
     new = {name: queue for name, queue in queues.items() if name not in spec.queues}
@@ -214,17 +213,17 @@ def _with_queue(text: str, root: Node, name: str, queue: QueueSpec) -> str:
 
 
 def rename_job(text: str, old: str, new: str, filename: str = "targcc.yaml") -> str:
-    """The text of a spec in which a job has another key, and `moved` says so.
+    """Return the text of a spec with a job renamed and the rename listed in `moved`.
 
     Args:
         text: The spec, with its own line endings.
         old: The job's key.
-        new: The key it gets.
+        new: The new key.
         filename: The file, as messages name it.
 
     Raises:
-        SpecErrors: The spec is wrong as it is.
-        InputError: The text is written in a way that cannot be edited.
+        SpecErrors: The spec is wrong before the change.
+        InputError: The text cannot be edited.
     """
     spec = parse_spec(text, filename)
     body = text.removeprefix(BOM)
@@ -236,7 +235,7 @@ def rename_job(text: str, old: str, new: str, filename: str = "targcc.yaml") -> 
         changed = f"{changed[: name.start.index]}{quote}{new}{quote}{changed[name.end.index :]}"
     root, _ = parse_tree(changed, filename)
     moved = {key: target for key, target in spec.moved.items() if key != new} | {old: new}
-    if new in spec.moved:  # it gets a name back that it had
+    if new in spec.moved:  # the job gets an earlier name back
         changed = without_moved(changed, [new], filename)
         root, _ = parse_tree(changed, filename)
     changed = _with_line(changed, root, old, new)
@@ -262,14 +261,14 @@ def _renamed(jobs: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
 
 
 def _following(job: JobSpec, old: str, new: str) -> JobSpec:
-    """A job that comes after the renamed one by its new name."""
+    """Replace the renamed job in the `after` of a job."""
     if not isinstance(job.after, tuple) or old not in job.after:
         return job
     return job.model_copy(update={"after": tuple(_new(parent, old, new) for parent in job.after)})
 
 
 def _running(flow: FlowSpec, old: str, new: str) -> FlowSpec:
-    """A flow whose steps run the renamed job by its new name."""
+    """Replace the renamed job in the steps of a flow."""
     steps = {
         name: step.model_copy(update={"job": _new(step.job, old, new)})
         for name, step in flow.steps.items()
@@ -282,7 +281,7 @@ def _new(name: str, old: str, new: str) -> str:
 
 
 def _references(root: Node, key: str) -> Iterator[Node]:
-    """Where other jobs come after a job, and where steps of flows run it; what an alias stands for is written once."""
+    """Yield the nodes that name a job in `after` of jobs and in steps of flows; aliases are left out."""
     for job in _values(root, "jobs"):
         if "after" in job.entries:
             value = job.entries["after"][1]
@@ -307,7 +306,7 @@ def _is(node: Node, key: str) -> bool:
 
 
 def _keys(root: Node, key: str) -> Iterator[Node]:
-    """Where a job stands: below `jobs`, and below those of each environment."""
+    """Yield the key nodes of a job: below `jobs`, and below `jobs` of each environment."""
     places = [root]
     if "environments" in root.entries:
         places += [value for _, value in root.entries["environments"][1].entries.values()]
@@ -319,7 +318,7 @@ def _keys(root: Node, key: str) -> Iterator[Node]:
 
 
 def without_moved(text: str, names: Collection[str], filename: str) -> str:
-    """The text without the lines of `moved` about these old names; without all of it when nothing is left."""
+    """Return the text without the lines of `moved` for these old names; without `moved` if no line is left."""
     if not names:
         return text
     root, _ = parse_tree(text, filename)
@@ -330,7 +329,7 @@ def without_moved(text: str, names: Collection[str], filename: str) -> str:
         if JobName.parse(key).key in names:
             gone |= set(range(name.start.line, value.end.line + 1))
     if gone and (moved.style == "{" and heading.start.line not in gone):
-        return text  # written on one line: what checks the result says so
+        return text  # on one line: `verified` then refuses the result
     return "".join(line for number, line in enumerate(lines) if number not in gone)
 
 
@@ -358,11 +357,11 @@ def _with_line(text: str, root: Node, old: str, new: str) -> str:
 
 _STEP = 2
 _SORTED = 3
-"""So many jobs in the order of the alphabet are no accident."""
+"""The fewest jobs in alphabetical order that count as sorted on purpose."""
 
 
 def add_job(text: str, key: str, job: JobSpec, filename: str = "targcc.yaml") -> str:
-    """The text of a spec with one more job at the end of `jobs`, or at its place where the jobs stand by name.
+    """Return the text of a spec with a job added: at the end of `jobs`, or in its place if the jobs are sorted by name.
 
     Args:
         text: The spec, with its own line endings.
@@ -371,14 +370,14 @@ def add_job(text: str, key: str, job: JobSpec, filename: str = "targcc.yaml") ->
         filename: The file, as messages name it.
 
     Raises:
-        SpecErrors: The spec is wrong as it is.
-        InputError: The job does not fit the spec, or the text is written in a way that cannot be added to.
+        SpecErrors: The spec is wrong before the change.
+        InputError: The job does not fit the spec, or the text cannot be edited.
     """
     return add_jobs(text, {key: job}, filename)
 
 
 def add_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.yaml") -> str:
-    """The text of a spec with more jobs at the end of `jobs`, as `add_job` adds one."""
+    """Return the text of a spec with jobs added; places and errors as in `add_job`."""
     expected = parse_spec(text, filename)
     body = text.removeprefix(BOM)
     start = text[: len(text) - len(body)]
@@ -394,7 +393,7 @@ def _named(jobs: Mapping[str, JobSpec]) -> str:
 
 
 def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
-    """The text of a spec without a job, and without the comment lines directly above it.
+    """Return the text of a spec without a job and the comment lines directly above it.
 
     Args:
         text: The spec, with its own line endings.
@@ -402,8 +401,8 @@ def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
         filename: The file, as messages name it.
 
     Raises:
-        SpecErrors: The spec is wrong as it is.
-        InputError: There is no such job, or others are written with the help of its text.
+        SpecErrors: The spec is wrong before the change.
+        InputError: The job does not exist, is named elsewhere in the spec, or holds text that other jobs use.
     """
     spec = parse_spec(text, filename)
     if key not in spec.jobs:
@@ -433,7 +432,7 @@ def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
 
 
 def _refuse_needed(spec: Spec, key: str, filename: str) -> None:
-    """A job that others come after, or that a flow runs, does not go before they are changed."""
+    """Refuse to remove a job that other jobs come after, or that a flow runs."""
     followers = spec.followers(key)
     if followers:
         verb = "comes" if len(followers) == 1 else "come"
@@ -449,16 +448,16 @@ def _refuse_needed(spec: Spec, key: str, filename: str) -> None:
 
 
 def set_scheduler(text: str, value: str, filename: str = "targcc.yaml") -> str:
-    """The text of a spec whose `scheduler` is another: `vendored` or `package`.
+    """Return the text of a spec with another `scheduler`: `vendored` or `package`.
 
     Args:
         text: The spec, with its own line endings.
-        value: What it is to be.
+        value: The new value.
         filename: The file, as messages name it.
 
     Raises:
-        SpecErrors: The spec is wrong as it is.
-        InputError: The text is written in a way that cannot be edited.
+        SpecErrors: The spec is wrong before the change.
+        InputError: The text cannot be edited.
     """
     expected = parse_spec(text, filename).model_copy(update={"scheduler": value})
     body = text.removeprefix(BOM)
@@ -501,7 +500,7 @@ def _with_entry(text: str, root: Node, key: str, job: JobSpec) -> str:
 
 
 def _first_job(text: str, name: Node, added: list[str]) -> str:
-    """The text with the first entry below `jobs:` and the comments there."""
+    """Return the text with the first entry below `jobs:` and below the comments there."""
     lines = LINES.findall(text)
     last = past_comments(lines, name.start.line, name.start.column)
     separator = [""] if last > name.start.line else []
@@ -527,9 +526,9 @@ def _after_last(text: str, jobs: Node, key: str, job: JobSpec, step: int) -> str
 
 
 def _place(names: list[str], key: str) -> int:
-    """Where a new job goes: at the end, or at its place where the jobs stand by name.
+    """Return the index for a new job: the end, or the alphabetical place if the jobs are sorted by name.
 
-    Branches that each add a job to the end collide in git; at two places in the alphabet they do not.
+    Branches that each append a job collide in git; at different places of the alphabet the branches merge.
     """
     folded = [name.casefold() for name in names]
     if len(names) < _SORTED or folded != sorted(folded):
@@ -538,7 +537,7 @@ def _place(names: list[str], key: str) -> int:
 
 
 def _before(text: str, entries: list[tuple[Node, Node]], place: int, key: str, job: JobSpec) -> str:
-    """The text with an entry before the one at `place`; there are several."""
+    """Return the text with an entry before the entry at `place`; `entries` has at least two."""
     lines = LINES.findall(text)
     (name, body), (second, _) = entries[:2]
     column, step = name.start.column, _STEP
@@ -600,6 +599,3 @@ def _without_lines(text: str, entries: list[tuple[Node, Node]], index: int) -> s
     if not had_newline and last + 1 == len(lines):
         kept[-1] = kept[-1].rstrip("\r\n")
     return "".join(kept)
-
-
-# --- where an entry begins and ends -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Errors of a spec: of a value, of a model, and with their positions in the file."""
+"""Errors of a spec: of a single value, of a model, and with positions in the file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from targcc_gen.errors import InputError
 # Errors of a value, carried by Pydantic.
 
 PROBLEM: LiteralString = "targcc_problem"
-"""The type of the Pydantic errors that carry our own words about one value."""
+"""The type of Pydantic errors about one value with a message of our own."""
 
 RULE: LiteralString = "targcc_rule"
-"""The type of those about several values, from `targcc_gen.spec.rules`."""
+"""The type of Pydantic errors about several values, from `targcc_gen.spec.rules`."""
 
 
 def problem(
@@ -30,13 +30,13 @@ def problem(
     length: int = 1,
     kind: LiteralString = PROBLEM,
 ) -> PydanticCustomError:
-    """A Pydantic error in our own words.
+    """Build a Pydantic error with a message of our own.
 
     Args:
-        message: What is wrong.
-        hint: What to do about it.
-        column: Where in the text of the value the wrong part begins, from 0.
-        length: How many characters are wrong.
+        message: The fault.
+        hint: The advice.
+        column: The first wrong character in the text of the value, from 0.
+        length: The number of wrong characters.
         kind: The error's type.
     """
     context = {"message": message, "hint": hint, "column": column, "length": length}
@@ -44,7 +44,7 @@ def problem(
 
 
 def nearest(text: str, known: tuple[str, ...] | list[str]) -> str | None:
-    """`did you mean "…"?` for the known word most like `text`, or None."""
+    """Return `did you mean "…"?` for the known word closest to `text`; None if no word is close."""
     from difflib import get_close_matches
 
     same = [word for word in known if word.casefold() == text.casefold()]
@@ -52,27 +52,27 @@ def nearest(text: str, known: tuple[str, ...] | list[str]) -> str | None:
     return f'did you mean "{close[0]}"?' if close else None
 
 
-# Errors of a spec before their position is known.
+# Errors of a spec whose position is not known yet.
 
 Steps = tuple[str | int, ...]
-"""The keys and list positions from the top of a spec to a value."""
+"""The keys and list positions that lead from the top of a spec to a value."""
 
 MAX_SHOWN = 60
-"""So many characters of a wrong value are repeated in a message."""
+"""The most characters of a wrong value that a message repeats."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """A fault in a spec.
 
     Attributes:
         path: The keys and list positions from the top of the spec to the value at fault.
-        message: What is wrong.
-        hint: What to do about it.
-        at: Whether the key or its value is to blame.
-        column: Where in the text of the value the wrong part begins, from 0; None for all of it.
-        length: How many characters are wrong, if `column` is given.
-        rule: Whether it is about several values, from `targcc_gen.spec.rules`.
+        message: The fault.
+        hint: The advice.
+        at: Whether the key or its value is at fault.
+        column: The first wrong character in the text of the value, from 0; None if the whole value is wrong.
+        length: The number of wrong characters, if `column` is given.
+        rule: Whether the fault is between several values, from `targcc_gen.spec.rules`.
     """
 
     path: Steps
@@ -87,12 +87,12 @@ class Finding:
 def findings_of(
     error: ValidationError, keys: Mapping[str, list[str]], *, below: Steps = ()
 ) -> list[Finding]:
-    """Every finding in a Pydantic error, in our own words.
+    """Translate a Pydantic error into findings with our own messages.
 
     Args:
-        error: What validating raised.
-        keys: The keys that each kind of mapping may have, by the name `kind_at` gives it.
-        below: The path of what was validated.
+        error: The error that validation raised.
+        keys: The allowed keys of each kind of mapping; `kind_at` names the kinds.
+        below: The path of the validated value in the spec.
     """
     details = error.errors(include_url=False)
     parents = {detail["loc"][:-1] for detail in details}
@@ -104,7 +104,7 @@ def findings_of(
 
 
 def _is_echo(detail: ErrorDetails, parents: set[Steps]) -> bool:
-    """Whether an error only follows from another one that is shown."""
+    """Whether an error only repeats another error in the list."""
     if detail["type"] == "default_factory_not_called":
         return True
     return detail["type"] == "too_short" and detail["loc"] in parents
@@ -151,7 +151,7 @@ def _missing_key(path: Steps) -> Finding:
 
 
 def _in_words(detail: ErrorDetails, name: str) -> tuple[str, str | None]:
-    """Message and hint for an error of Pydantic's own."""
+    """Return message and hint for an error type of Pydantic."""
     value, context = detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "literal_error":
@@ -169,7 +169,7 @@ def _in_words(detail: ErrorDetails, name: str) -> tuple[str, str | None]:
             return f"{name}: {detail['msg']}", None
 
 
-# Pydantic's error types, with the names of its contexts in braces.
+# Messages and hints by Pydantic's error type; braces name values of the error's context.
 _WORDS: dict[str, tuple[str, str | None]] = {
     "string_type": ("must be text", "one text"),
     "int_type": ("must be a whole number", None),
@@ -203,12 +203,12 @@ def _is_plain(value: object) -> bool:
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """A mapping as it is; an empty one for anything else, which is reported where values are checked."""
+    """Return a mapping unchanged and an empty mapping for any other value; the check of values reports the wrong type."""
     return value if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def shown(value: object) -> str:
-    """A value as part of a message: short, on one line, as YAML writes it."""
+    """Return a value as part of a message: short, on one line, spelled as in YAML."""
     words = {True: "true", False: "false", None: "null"}
     text = words[value] if value is None or isinstance(value, bool) else str(value)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
@@ -234,11 +234,11 @@ _KINDS: dict[tuple[str | None, ...], str] = {
     ("oncall", "people", None): "person",
     ("oncall", "rota", None): "shift",
 }
-"""Kinds of mappings by their paths; None stands for any key."""
+"""Kinds of mappings by path; None stands for any key."""
 
 
 def kind_at(path: Steps) -> str:
-    """The kind of mapping at a path: `spec`, `project`, `queue`, `defaults`, `job`, `alerts`, `misfire`, or those of `_KINDS`."""
+    """Return the kind of mapping at a path: a kind of `_KINDS`, else the last key, such as `project`, `alerts` or `misfire`."""
     for shape, kind in _KINDS.items():
         if len(shape) == len(path) and all(
             shape_step is None or shape_step == step
@@ -249,7 +249,7 @@ def kind_at(path: Steps) -> str:
 
 
 def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
-    """What a message calls the value at a path: `retries`, `job DailyReport`, `alerts of job DailyReport`."""
+    """Name the value at a path for a message: `retries`, `job DailyReport`, `alerts of job DailyReport`."""
     match path:
         case ():
             return "the spec"
@@ -273,10 +273,10 @@ def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
             return shown(path[-1])
 
 
-# Errors with their positions, as people see them.
+# Errors with positions, as printed.
 
 MAX_PROBLEMS = 25
-"""So many errors are shown in full."""
+"""The most errors shown in full."""
 
 _WIDTH = 100
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -284,14 +284,14 @@ _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One error and where it is.
+    """An error and its position.
 
     Attributes:
         line: From 0.
         column: From 0, in characters.
-        length: How many characters the carets mark; 0 shows no line.
-        message: What is wrong.
-        hint: What to do about it.
+        length: The number of characters marked by carets; 0 shows no line.
+        message: The fault.
+        hint: The advice.
     """
 
     line: int
@@ -304,11 +304,11 @@ class Problem:
 class SpecErrors(InputError):  # noqa: N818 - it carries several errors
     """A spec is wrong (exit status 2).
 
-    `message` is everything to show: each error with its place, its line, carets and advice, and how many there are.
+    `message` is the whole report: each error with position, line, carets and advice, and the number of errors.
 
     Attributes:
         filename: The file, as messages name it.
-        problems: The errors, by their places.
+        problems: The errors, ordered by position.
     """
 
     code = "spec"
@@ -336,12 +336,12 @@ class SpecErrors(InputError):  # noqa: N818 - it carries several errors
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a YAML file, without their endings, as YAML counts them."""
+    """Split a YAML file into lines without line endings, at YAML's line breaks."""
     return _LINE_BREAK.split(text)
 
 
 def _frame(lines: list[str], problem: Problem) -> list[str]:
-    """The line before, the line, and carets under what is wrong."""
+    """Return the line before the error, the line with the error, and carets below the wrong part."""
     hint = _printable(problem.hint or "")
     if problem.length == 0 or problem.line >= len(lines):
         return [f"  {hint}"] if hint else []
@@ -358,14 +358,14 @@ def _frame(lines: list[str], problem: Problem) -> list[str]:
 
 
 def _window(line: str, column: int) -> tuple[int, str]:
-    """As much of a long line as fits, and how many characters of it are left out in front."""
+    """Return the part of a long line that fits, and before that the number of characters left out in front."""
     shift = max(0, column - _WIDTH // 2) if len(line) > _WIDTH else 0
     shown = line[shift : shift + _WIDTH]
     return shift, "".join(c if c.isprintable() else " " if c == "\t" else "\ufffd" for c in shown)
 
 
 def _columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Count the terminal columns that a text takes."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
@@ -373,7 +373,7 @@ def _columns(text: str) -> int:
 
 
 def _printable(text: str) -> str:
-    """A message in which nothing from a file moves the cursor or turns the writing direction."""
+    """Escape characters that would move the cursor or turn the writing direction."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
         for c in text

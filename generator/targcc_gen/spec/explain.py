@@ -1,4 +1,4 @@
-"""Explain a key of the spec: its value, and where it is set (the spec, a file it extends, an environment, nowhere)."""
+"""Explain a key of the spec: the value, and the place that sets it (the spec, an extended file, an environment, the default)."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _NAMED: dict[str, type[BaseModel]] = {
     "calendars": CalendarSpec,
     "flows": FlowSpec,
 }
-"""The sections whose entries have names, and what each of them may say."""
+"""The sections with named entries, and the model of an entry."""
 _IN_DEFAULTS = frozenset(DefaultsSpec.model_fields)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A value, and where it stands.
+    """A value and its origin.
 
     Attributes:
-        value: As YAML has it.
-        origin: `targcc.yaml:12`, or that it is the default.
+        value: The value, as in YAML.
+        origin: `targcc.yaml:12`, or `the default`.
     """
 
     value: Any
@@ -57,16 +57,16 @@ class Setting:
 def explain(
     path: str, spec: Spec, layers: Sequence[Layer], environment: str | None
 ) -> list[Setting]:
-    """All that is said of a key, what counts first.
+    """Return all values given for a key, the effective value first.
 
     Args:
-        path: Such as `jobs.Daily.timeout`.
-        spec: The spec, with what it extends.
-        layers: Its files, the nearest first.
-        environment: Where the project runs; None is no environment of the spec.
+        path: The key's path, such as `jobs.Daily.timeout`.
+        spec: The spec, merged with the files it extends.
+        layers: The files, the nearest first.
+        environment: The environment in which the project runs; None for no environment of the spec.
 
     Raises:
-        InputError: There is no such key, or no such environment.
+        InputError: The key or the environment does not exist.
     """
     if environment is not None and environment not in spec.environments:
         known = list(spec.environments)
@@ -86,7 +86,7 @@ def explain(
 
 
 def _places(steps: Steps, environment: str | None) -> Iterator[Steps]:
-    """Where a value may stand, what counts most first."""
+    """Yield the paths at which a value may be given, the strongest first."""
     place_steps: Steps = () if environment is None else ("environments", environment)
     is_job = steps[0] == "jobs"
     if place_steps and steps[0] in {"defaults", "queues", "pools", "flows", "jobs"}:
@@ -125,10 +125,10 @@ def _key(written: str) -> str:
 
 
 def _known(steps: Steps, spec: Spec) -> Steps:
-    """The steps as the spec spells them.
+    """Return the steps with a name spelled as in the spec.
 
     Raises:
-        InputError: There is no such key.
+        InputError: The key does not exist.
     """
     models: dict[str, type[BaseModel]] = {"project": ProjectSpec, "defaults": DefaultsSpec}
     first, *rest = steps
@@ -158,7 +158,7 @@ def _no_key(key: str, known: list[str], kind: str = "") -> InputError:
 
 
 def _default(steps: Steps) -> Any:
-    """What holds where nothing is said."""
+    """Return the default value of a key; None without a default."""
     parts: dict[str, type[BaseModel]] = {
         "alerts": AlertsSpec, "misfire": MisfireSpec, "project": ProjectSpec,
         "defaults": DefaultsSpec, **_NAMED,

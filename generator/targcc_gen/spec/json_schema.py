@@ -1,4 +1,4 @@
-"""The spec's JSON Schema, by which editors complete and check."""
+"""The spec's JSON Schema, for completion and checks in editors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TITLE = "targcc-gen spec"
 _TELL = ("AlertsSpec", "AlertingSpec", "DigestSpec", "StepSpec", "PersonSpec")
 _SCHEDULES = ("cron", "every", "at", "type")
 
-# Sections that may be there with nothing below them.
+# Sections that may be empty.
 _MAY_BE_EMPTY = (
     *("queues", "pools", "calendars", "defaults", "jobs", "environments", "moved", "flows"),
     *("alerts", "oncall"),
@@ -20,7 +20,7 @@ _MAY_BE_EMPTY = (
 
 
 def spec_schema() -> dict[str, Any]:
-    """A JSON Schema (draft 2020-12) that accepts every spec that `load_spec` accepts, and no unknown key."""
+    """Return a JSON Schema (draft 2020-12) that accepts every spec accepted by `load_spec`, and refuses unknown keys."""
     schema = _without_titles(Spec.model_json_schema())
     _name_shapes(schema)
     _one_schedule(schema["$defs"]["JobSpec"])
@@ -40,7 +40,7 @@ def spec_schema() -> dict[str, Any]:
 
 
 def _without_titles(part: Any) -> Any:
-    """Pydantic titles every field with its own name, which editors show in place of the description."""
+    """Remove the titles that Pydantic makes from field names: editors would show titles instead of descriptions."""
     if isinstance(part, list):
         return [_without_titles(item) for item in part]
     if not isinstance(part, dict):
@@ -52,7 +52,7 @@ def _without_titles(part: Any) -> Any:
 
 
 def _without_null(part: Any) -> Any:
-    """An absent key is absent; in a file, `timeout:` with nothing after it is an error."""
+    """Remove null from the allowed values: in a file, `timeout:` with nothing after the colon is an error."""
     if not isinstance(part, dict) or {"type": "null"} not in part.get("anyOf", ()):
         return part
     kept = [option for option in part["anyOf"] if option != {"type": "null"}]
@@ -61,7 +61,7 @@ def _without_null(part: Any) -> Any:
 
 
 def _name_shapes(schema: dict[str, Any]) -> None:
-    """What a text can look like that the models check in Python."""
+    """Add patterns for texts that the models check in Python."""
     definitions = schema["$defs"]
     job = definitions["JobSpec"]["properties"]
     job["params"]["propertyNames"] = {"pattern": "^[a-z][a-z0-9_]*$"}

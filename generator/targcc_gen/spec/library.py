@@ -1,4 +1,4 @@
-"""A team's blueprints and templates: read from folders of the repository, untrusted, before a spec is checked."""
+"""Read a team's blueprints and templates from folders of the repository, before the spec is checked. The files are untrusted."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from targcc_gen.spec.blueprint_names import OVERRIDES, PARTS, Library, Override,
 from targcc_gen.spec.errors import Problem, SpecErrors
 from targcc_gen.spec.nodes import Node
 
-# Paths that a spec may name: inside its repository, through no link out of it.
+# Paths in a spec: inside the repository, through no link out of the repository.
 
 
 def path_problem(path: str, example: str) -> tuple[str, str] | None:
-    """Why a text of a spec is no path to something in its repository: what is wrong, and what to do."""
+    """Return message and hint for a text that is not a relative path with `/`; None for a usable path."""
     if not path.strip():
         return "this is the path of nothing", f"for example {example}"
     if path.startswith(("/", "\\", "~")) or ":" in path or "\\" in path or "\0" in path:
@@ -31,12 +31,12 @@ def path_problem(path: str, example: str) -> tuple[str, str] | None:
 
 
 def target_problem(target: Path, root: Path, *, folder: bool = False) -> tuple[str, str] | None:
-    """Why what a path leads to may not be read.
+    """Return message and hint for a path that may not be read; None for a readable path.
 
     Args:
-        target: The place, before links are followed.
+        target: The path, before links are followed.
         root: The project's folder.
-        folder: Whether it has to be a folder; else a file.
+        folder: Whether the path has to be a folder; otherwise a file.
     """
     what = "folder" if folder else "file"
     try:
@@ -55,7 +55,7 @@ def target_problem(target: Path, root: Path, *, folder: bool = False) -> tuple[s
 
 
 def repository_of(root: Path) -> Path:
-    """The repository that a project is in; without one, the folder that the project's folder is in."""
+    """Return the folder of the git repository that contains a project; outside of git, the parent of the project's folder."""
     root = root.resolve()
     for folder in (root, *root.parents):
         if (folder / ".git").exists():
@@ -63,20 +63,20 @@ def repository_of(root: Path) -> Path:
     return root.parent
 
 
-# Blueprints of a git repository: their address in a spec, and the project's copy.
-# A copy is fetched by `targcc-gen blueprints fetch` alone, and is committed with the project: everything else reads the copy.
+# Blueprints of a git repository: the address in a spec, and the project's copy.
+# Only `targcc-gen blueprints fetch` fetches. The copy is committed with the project, and everything else reads the copy.
 
 FETCHED_PATH = ".targcc/blueprints"
-"""Below the project's folder: a folder for each source."""
+"""The folder of all copies, relative to the project's folder; each source has a folder inside."""
 
 RECORD = "source.json"
-"""In such a folder: what was fetched."""
+"""The file in a source's folder that records the source and the commit."""
 
 SCHEMES = ("https", "ssh", "file")
 PREFIX = "git+"
 EXAMPLE = "git+https://git.example.com/team/blueprints@v1.4#folder"
 
-# No part begins with "-", which git or ssh would take for an option, and none has a password or anything that a shell reads.
+# No part begins with "-", because git or ssh would read an option. No part holds a password or a character special to a shell.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._+~-]*"
 _PATH = rf"{_NAME}(?:/{_NAME})*"
 _REMOTE = rf"(?:https|ssh)://(?:{_NAME}@)?[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{{1,5}})?/~?{_PATH}"
@@ -94,10 +94,10 @@ class Upstream:
     """A folder of a git repository at a tag or commit.
 
     Attributes:
-        text: As the spec has it.
+        text: The address, as the spec has it.
         url: The repository.
         ref: The tag or commit.
-        folder: The folder in it that has a folder for each blueprint; empty for its top.
+        folder: The folder in the repository with a folder for each blueprint; empty for the top.
     """
 
     text: str
@@ -107,7 +107,7 @@ class Upstream:
 
     @classmethod
     def parse(cls, text: str) -> Upstream | None:
-        """What `git+https://…@TAG#FOLDER` names; None where it cannot be followed."""
+        """Parse `git+https://…@TAG#FOLDER`; None for any other text."""
         match = _SOURCE.fullmatch(text)
         if match is None or len(text) > _LONGEST or ".." in text or text.endswith(".lock"):
             return None
@@ -115,7 +115,7 @@ class Upstream:
 
     @property
     def place(self) -> str:
-        """The folder of its copy, the same for every tag."""
+        """The folder of the copy, relative to the project's folder; the same for every tag."""
         name = re.sub(
             r"[^a-z0-9]+", "-", self.url.lower().removesuffix(".git").rpartition("/")[2]
         ).strip("-")
@@ -124,30 +124,30 @@ class Upstream:
 
     @property
     def pin(self) -> str:
-        """Its name in the lock, beside which the commit stands."""
+        """The repository's name in the lock; the lock keeps the commit under this name."""
         return f"{PREFIX}{self.url}#{self.folder}"
 
     @property
     def names_commit(self) -> bool:
-        """Whether it says a commit rather than a tag."""
+        """Whether `ref` is a commit rather than a tag."""
         return is_commit(self.ref)
 
 
 def is_commit(text: str) -> bool:
-    """Whether a text is the whole name of a commit."""
+    """Whether a text is the full hash of a commit."""
     return _COMMIT.fullmatch(text) is not None
 
 
 def record(upstream: Upstream, commit: str) -> str:
-    """What is written beside a copy."""
+    """Return the content of the record beside a copy."""
     return json.dumps({"source": upstream.text, "commit": commit}, indent=2) + "\n"
 
 
 def fetched_commit(upstream: Upstream, root: Path) -> str | None:
-    """The commit that the project has a copy of; None where it has none of what the spec names.
+    """Return the commit of the project's copy; None without a copy of the source that the spec names.
 
     Raises:
-        InputError: What stands beside the copy is not what was written.
+        InputError: The record beside the copy cannot be read.
     """
     place = f"{upstream.place}/{RECORD}"
     path = root / place
@@ -167,7 +167,7 @@ def fetched_commit(upstream: Upstream, root: Path) -> str | None:
 
 
 def upstream_problem(text: str) -> tuple[str, str] | None:
-    """Why a text of a spec names no folder of a git repository: what is wrong, and what to do."""
+    """Return message and hint for a text that is not the address of a folder in a git repository; None for an address."""
     if Upstream.parse(text) is not None:
         return None
     scheme = text.removeprefix(PREFIX).partition("://")[0]
@@ -181,47 +181,47 @@ def upstream_problem(text: str) -> tuple[str, str] | None:
 # Folders of the repository.
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
-"""What a blueprint may be called."""
+"""The pattern of a blueprint's name."""
 
 MOST = 200
-"""So many blueprints may be in one folder, and so many overrides."""
+"""The most blueprints in a folder, and the most overrides."""
 
 LARGEST = 200_000
-"""A file of more bytes is none of a blueprint."""
+"""The largest file of a blueprint, in bytes."""
 
 _EXAMPLE = "./blueprints"
 
 
 class Source(Protocol):
-    """A file that may name folders of blueprints: a spec, or one that it extends."""
+    """A file that may name folders of blueprints: a spec, or an extended file."""
 
     @property
     def place(self) -> Path:
-        """The file."""
+        """The file's path."""
 
     @property
     def shown(self) -> str:
-        """How messages name it."""
+        """The file, as messages name it."""
 
     @property
     def text(self) -> str:
-        """Its text."""
+        """The file's text."""
 
     @property
     def root(self) -> Node:
-        """What is in it."""
+        """The content, with positions."""
 
 
 def read_library(sources: Sequence[Source], root: Path) -> Library:
-    """The blueprints and overrides of a project, the nearest first.
+    """Read the blueprints and overrides of a project. Of overrides with the same path, the nearest counts.
 
     Args:
-        sources: The spec and what it extends.
+        sources: The spec and the files it extends, the nearest first.
         root: The project's folder.
 
     Raises:
-        SpecErrors: A folder cannot be read, with the place where it is named.
-        InputError: A file in one is none of a blueprint.
+        SpecErrors: A folder cannot be read; the error has the position of its name.
+        InputError: A file of a blueprint cannot be used, or two blueprints have the same name.
     """
     blueprints: dict[str, TeamBlueprint] = {}
     overrides: dict[str, Override] = {}
@@ -245,10 +245,10 @@ def read_library(sources: Sequence[Source], root: Path) -> Library:
 
 
 def upstreams(sources: Sequence[Source]) -> list[Upstream]:
-    """The git repositories that a project has blueprints from, whether they are here or not.
+    """Return the git repositories named as blueprint sources, fetched or not.
 
     Raises:
-        SpecErrors: One cannot be asked, with the place where it is named.
+        SpecErrors: An address is wrong; the error has its position.
     """
     upstream_names = (_upstream(source, node) for source in sources for node in _named(source))
     return list(dict.fromkeys(upstream for upstream in upstream_names if upstream is not None))
@@ -260,7 +260,7 @@ def _named(source: Source) -> list[Node]:
 
 
 def _upstream(source: Source, node: Node) -> Upstream | None:
-    """The repository that a text of a spec names; None for a folder."""
+    """Return the git repository named by a text of a spec; None for a folder."""
     if not node.text.startswith(PREFIX):
         return None
     if problem := upstream_problem(node.text):
@@ -275,7 +275,7 @@ def _at(source: Source, node: Node, problem: tuple[str, str]) -> SpecErrors:
 
 
 def _folders(source: Source, root: Path) -> Iterator[tuple[Path, Upstream | None]]:
-    """The folders that a file names, with the repository that one is a copy of."""
+    """Yield the folders that a file names; each copy of a git repository comes with the repository."""
     for node in _named(source):
         upstream = _upstream(source, node)
         if upstream is None:
@@ -331,7 +331,7 @@ def _overrides(folder: Path, root: Path) -> Iterator[Override]:
 
 
 def _text(path: Path, root: Path) -> str:
-    """A file of a team's: a small regular one of the repository, in UTF-8."""
+    """Read a team's file: a regular file inside the repository, small, in UTF-8."""
     shown = _shown(path, root)
     try:
         status = path.lstat()

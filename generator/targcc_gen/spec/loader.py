@@ -1,4 +1,4 @@
-"""Load a spec file: a checked `Spec`, or all of its errors at once."""
+"""Load a spec file: return a checked `Spec`, or report all errors at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from targcc_gen.spec.errors import (
 from targcc_gen.spec.models import KEYS, Spec
 from targcc_gen.spec.nodes import Node
 
-# Conflict markers of git, and the versions between them.
+# Conflict markers of git, and both sides of the conflicts.
 
 _MARKER = re.compile(r"(<{7}|\|{7}|={7}|>{7})(?: (.*))?")
 _OURS, _BASE, _THEIRS = "<<<<<<<", "|||||||", "======="
@@ -36,15 +36,15 @@ _NEXT = {"": (_OURS,), _OURS: (_BASE, _THEIRS), _BASE: (_THEIRS,), _THEIRS: (_EN
 
 @dataclass(frozen=True)
 class Sides:
-    """A file with markers, taken apart.
+    """Both sides of a file with conflict markers.
 
     Attributes:
         ours: The file with our side of each conflict.
-        theirs: With the other side.
-        base: With what was there before both; None where git did not write that down.
-        our_name: What git calls our side: `HEAD`.
-        their_name: What it calls the other one: a branch, a commit.
-        places: How many conflicts there are.
+        theirs: The file with the other side of each conflict.
+        base: The file with the common ancestor of each conflict; None where git did not write the ancestor.
+        our_name: Git's name for our side, such as `HEAD`.
+        their_name: Git's name for the other side: a branch, a commit.
+        places: The number of conflicts.
     """
 
     ours: str
@@ -56,12 +56,12 @@ class Sides:
 
 
 def may_have_markers(text: str) -> bool:
-    """Whether a line begins as git's first marker does; quick."""
+    """Whether a line begins like git's first conflict marker; a quick check before `sides_of`."""
     return text.startswith(f"{_OURS} ") or f"\n{_OURS} " in text
 
 
 def sides_of(text: str) -> Sides | None:
-    """Both versions of a text with git's markers; None for one without, or with markers that do not belong together."""
+    """Split a text with conflict markers into both sides; return None for a text without markers or with unmatched markers."""
     if not may_have_markers(text):
         return None
     ours: list[str] = []
@@ -93,7 +93,7 @@ def sides_of(text: str) -> Sides | None:
 
 
 def marked(ours: Iterable[str], theirs: Iterable[str], names: tuple[str, str]) -> list[str]:
-    """Both sides of a conflict between markers, as git writes them."""
+    """Return the lines of a conflict, both sides between git's markers."""
     first, other = (f" {name}" if name else "" for name in names)
     return [f"{_OURS}{first}\n", *ours, f"{_THEIRS}\n", *theirs, f"{_END}{other}\n"]
 
@@ -103,7 +103,7 @@ def marked(ours: Iterable[str], theirs: Iterable[str], names: tuple[str, str]) -
 MAX_BYTES = 5_000_000
 """Larger files are refused unread."""
 
-# A command reads one text several times: the project's, and the one that it makes of it.
+# Caches: a command parses the project's text, and the text it makes from that, several times.
 _SPECS: dict[tuple[int, str], Spec] = {}
 _TREES: dict[str, tuple[Node, list[Problem]]] = {}
 _REMEMBERED = 4
@@ -127,18 +127,18 @@ def load_spec(path: Path) -> Spec:
     """Read a spec file.
 
     Raises:
-        SpecErrors: The spec is wrong; it says everything that is.
-        InputError: There is no such file, or it cannot be read.
+        SpecErrors: The spec is wrong; the error lists every fault.
+        InputError: The file does not exist or cannot be read.
     """
     return parse_spec(read_text(path), _displayed(path))
 
 
 def read_text(path: Path) -> str:
-    """The text of a spec file, to the byte: with its line endings, and its byte order mark if it has one.
+    """Return the text of a spec file unchanged, with line endings and byte order mark.
 
     Raises:
-        SpecErrors: It is too large or not UTF-8.
-        InputError: There is no such file, or it cannot be read.
+        SpecErrors: The file is too large or not UTF-8.
+        InputError: The file does not exist or cannot be read.
     """
     name = _displayed(path)
     try:
@@ -156,14 +156,14 @@ def read_text(path: Path) -> str:
 
 
 def parse_spec(text: str, filename: str = "targcc.yaml") -> Spec:
-    """Read a spec from its text.
+    """Read a spec from YAML text.
 
     Args:
         text: YAML.
         filename: The file, as messages name it.
 
     Raises:
-        SpecErrors: The spec is wrong; it says everything that is.
+        SpecErrors: The spec is wrong; the error lists every fault.
     """
     known = _SPECS.get((blueprint_names.generation(), text))
     if known is not None:
@@ -200,10 +200,10 @@ def _checked(text: str, filename: str, root: Node, problems: list[Problem]) -> S
 
 
 def parse_tree(text: str, filename: str) -> tuple[Node, list[Problem]]:
-    """The root mapping of a spec's text, and keys that are given twice.
+    """Return the root mapping of a spec's text, and a problem for each repeated key.
 
     Raises:
-        SpecErrors: It is no YAML that a spec can use.
+        SpecErrors: The text is not YAML, or uses YAML that a spec does not allow.
     """
     text = text.removeprefix("\ufeff")
     if text in _TREES:
@@ -240,7 +240,7 @@ def _read_tree(text: str, filename: str) -> tuple[Node, list[Problem]]:
 
 
 def _validated(data: dict[str, Any], missing: set[Steps]) -> tuple[Spec | None, list[Finding]]:
-    """The checked spec, or what is wrong with it that neither the rules nor the search for empty values say."""
+    """Return the checked spec, or the findings that neither the rules nor the search for empty values report."""
     try:
         return Spec.model_validate(without_nulls(data)), []
     except ValidationError as error:
@@ -251,7 +251,7 @@ def _validated(data: dict[str, Any], missing: set[Steps]) -> tuple[Spec | None, 
 
 
 def _rule_findings(data: dict[str, Any]) -> Iterator[Finding]:
-    """What the rules say, also about a spec whose single values are wrong."""
+    """Yield the findings of the rules, even where single values are wrong."""
     yield from rules.spec_findings(data)
     jobs = data.get("jobs")
     for key, job in jobs.items() if isinstance(jobs, dict) else ():
@@ -261,7 +261,7 @@ def _rule_findings(data: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _missing_values(node: Node, path: Steps = ()) -> Iterator[Finding]:
-    """Keys with nothing after them, where nothing has no meaning."""
+    """Yield a finding for each key without a value, unless the key may be empty."""
     for key, (_, value) in node.entries.items():
         here = (*path, key)
         if value.is_null() and not _may_be_empty(here):
@@ -277,7 +277,7 @@ def _may_be_empty(path: Steps) -> bool:
 
 
 def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
-    """The data without empty values, which are either reported already or as good as not there."""
+    """Return the data without empty values: each is either reported already or the same as a missing key."""
     jobs = data.get("jobs")
     if isinstance(jobs, dict):
         jobs = {key: {} if job is None else job for key, job in jobs.items()}
@@ -298,7 +298,7 @@ def _pruned(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def placed(finding: Finding, root: Node) -> Problem:
-    """A finding at its place in the file: at its value, else at the key above it."""
+    """Locate a finding in the file: at its value, else at the nearest key above."""
     node, key = root, None
     for step in finding.path:
         below = _below(node, step)
@@ -314,7 +314,7 @@ def placed(finding: Finding, root: Node) -> Problem:
 
 
 def _below(node: Node, step: str | int) -> tuple[Node, Node] | None:
-    """The key and value nodes one step down; an item of a list is its own key."""
+    """Return the key and value nodes one step down; an item of a list counts as its own key."""
     if isinstance(step, int):
         return (node.items[step], node.items[step]) if step < len(node.items) else None
     return node.entries.get(step)
@@ -337,7 +337,7 @@ def _problem(finding: Finding, node: Node, shift: int, length: int) -> Problem:
 
 
 def _decoded(raw: bytes, name: str) -> str:
-    """Bytes as text; a byte order mark of UTF-8 is allowed."""
+    """Decode UTF-8 bytes, with or without a byte order mark."""
     if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise SpecErrors(name, "", [Problem(0, 0, 0, "the file is UTF-16", "save it as UTF-8")])
     try:
@@ -368,7 +368,7 @@ def _too_large(name: str) -> SpecErrors:
 
 
 def _displayed(path: Path) -> str:
-    """The path as a person would type it here."""
+    """Return the path as a person would type the path in the current folder."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
     here = Path.cwd()
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)

@@ -1,4 +1,4 @@
-"""Merge three versions of a spec by key; a key that both sides changed differently is for a person."""
+"""Merge three versions of a spec by key; keys changed differently by both sides are left to a person."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Part:
 
     Attributes:
         lines: The lines of the whole file.
-        name: The key.
-        value: The value.
+        name: The node of the key.
+        value: The node of the value.
     """
 
     lines: list[str]
@@ -34,51 +34,51 @@ class Part:
 
     @cached_property
     def first(self) -> int:
-        """The number of its first line, with the comments directly above it."""
+        """The number of the part's first line, comments directly above included."""
         return first_line(self.lines, self.name)
 
     @cached_property
     def last(self) -> int:
-        """The number of its last line."""
+        """The number of the part's last line."""
         return last_line(self.lines, self.name, self.value)
 
     @cached_property
     def text(self) -> list[str]:
-        """Its lines."""
+        """The part's lines."""
         return self.lines[self.first : self.last + 1]
 
     @cached_property
     def data(self) -> Any:
-        """What it says."""
+        """The plain value."""
         return self.value.data()
 
     @property
     def is_block(self) -> bool:
-        """Whether its value is a mapping with a line, or several, for each key."""
+        """Whether the value is a mapping in block style, its keys on lines below."""
         value = self.value
         is_mapping = value.kind == "mapping" and bool(value.entries) and not value.style
         return is_mapping and not value.alias and value.start.line > self.name.start.line
 
     def inside(self, key_of: Callable[[str], str]) -> Block:
-        """What is in it."""
+        """Return the keys of the value as a block; `key_of` gives the name by which versions of a key are matched."""
         parts = {key_of(key): Part(self.lines, *entry) for key, entry in self.value.entries.items()}
         return Block(self.lines, parts, self.lines[list(parts.values())[-1].last + 1 : self.end])
 
     @property
     def end(self) -> int:
-        """The number of the line after it."""
+        """The number of the line after the part."""
         return self.last + 1
 
     @property
     def head(self) -> list[str]:
-        """Its lines above the first key in it; the line of its key where there is none."""
+        """The part's lines above its first inner key; without inner keys, the lines down to the key."""
         if not self.is_block:
             return self.lines[self.first : self.name.start.line + 1]
         first = Part(self.lines, *next(iter(self.value.entries.values())))
         return self.lines[self.first : first.first]
 
     def at_column(self, column: int) -> list[str]:
-        """Its lines, indented so that the key stands at a column."""
+        """Return the part's lines, indented so that the key stands at `column`."""
         shift = column - self.name.start.column
         if shift >= 0:
             return [" " * shift + line if line.strip() else line for line in self.text]
@@ -86,11 +86,11 @@ class Part:
 
 
 class Whole(Part):
-    """A whole file, whose value is the mapping at its root."""
+    """A whole file; its value is the mapping at the root."""
 
     @property
     def end(self) -> int:
-        """The number of its lines."""
+        """The number of lines of the file."""
         return len(self.lines)
 
     @property
@@ -105,7 +105,7 @@ class Block:
 
     Attributes:
         lines: The lines of the whole file.
-        parts: By key.
+        parts: Parts by key.
         tail: The lines below the last key that belong to the mapping.
     """
 
@@ -114,7 +114,7 @@ class Block:
     tail: list[str]
 
     def gap_above(self, key: str) -> list[str]:
-        """The lines between a key and the one before it: blank ones, and comments that belong to neither."""
+        """Return the lines between a key and the previous key: blank lines and detached comments."""
         keys = list(self.parts)
         index = keys.index(key)
         if index == 0:
@@ -123,7 +123,7 @@ class Block:
 
     @property
     def column(self) -> int:
-        """Where its keys stand."""
+        """The column of the mapping's keys."""
         return next(iter(self.parts.values())).name.start.column
 
 
@@ -134,12 +134,12 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Disputed:
-    """A key that both sides changed, and differently.
+    """A key that both sides changed differently.
 
     Attributes:
-        path: Where it is: `jobs`, `Daily`, `retries`.
-        ours: What our side says, None where it has removed it.
-        theirs: The same of the other side.
+        path: The key's path: `jobs`, `Daily`, `retries`.
+        ours: Our side's value, None if our side removed the key.
+        theirs: The other side's value, None if the other side removed the key.
     """
 
     path: Path
@@ -149,13 +149,13 @@ class Disputed:
 
 @dataclass(frozen=True)
 class MergedSpec:
-    """Two versions of a spec as one.
+    """Two versions of a spec, merged.
 
     Attributes:
         text: The spec; a disputed key has both versions between git's markers.
-        disputed: What a person has to decide.
-        taken: What is in it of each side, in words.
-        names: What the sides are called.
+        disputed: The keys left to a person.
+        taken: The changes taken from each side, in words.
+        names: The names of both sides.
     """
 
     text: str
@@ -165,7 +165,7 @@ class MergedSpec:
 
 
 class Unmergeable(InputError):  # noqa: N818 - an error for people, with what they can do
-    """The versions cannot be taken apart: one is no YAML, or is written in braces."""
+    """The versions cannot be merged by key: a version is not YAML, or is written in braces."""
 
 
 def merge_specs(
@@ -174,13 +174,13 @@ def merge_specs(
     """Merge two versions of a spec.
 
     Args:
-        base: The version that both come from; without it, what one side alone has counts as added.
-        ours: Our version; line ends and order of it stay.
-        theirs: The other one.
-        names: What to call the two sides in markers.
+        base: The common ancestor; without an ancestor, a key of one side alone counts as added.
+        ours: Our version; the result keeps its line endings and order.
+        theirs: The other version.
+        names: The names of both sides in markers.
 
     Raises:
-        Unmergeable: It cannot be done key by key.
+        Unmergeable: The versions cannot be merged by key.
     """
     newline = newline_of(ours)
     ours_root, theirs_root = _root(ours, "our"), _root(theirs, "the other")
@@ -201,7 +201,7 @@ def merge_specs(
 
 
 def _root(text: str, whose: str) -> Part:
-    """The whole file as one part."""
+    """Parse a version and return the whole file as a part."""
     text = text.removeprefix(BOM).replace("\r\n", "\n")
     text += "" if text.endswith("\n") else "\n"
     try:
@@ -223,7 +223,7 @@ def _unmergeable(problem: str) -> Unmergeable:
 
 
 def _verify(text: str, merging: _Merging, versions: tuple[Part | None, Part, Part]) -> None:
-    """The text says what the versions say together; it was put together from lines, and anchors may be among them."""
+    """Check that the merged text has the merged values. Anchors in the merged lines can change the values."""
     base, ours, theirs = versions
     expected = merging.data((), None if base is None else base.data, ours.data, theirs.data)
     if _root(text, "the merged").data != expected:
@@ -243,14 +243,14 @@ def _job_key(written: str) -> str:
 
 @dataclass
 class _Merging:
-    """What is found on the way."""
+    """The state of a merge: disputed keys and changes taken so far."""
 
     names: tuple[str, str]
     disputed: list[Disputed] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
 
     def merged(self, path: Path, base: Part | None, ours: Part, theirs: Part) -> list[str]:
-        """The lines of what is in a mapping."""
+        """Merge the keys of a mapping and return the lines."""
         keys = _keys(path)
         own, other = ours.inside(keys), theirs.inside(keys)
         before = {} if base is None else base.inside(keys).parts
@@ -271,9 +271,9 @@ class _Merging:
     def _entry(
         self, path: Path, base: Part | None, ours: Part | None, theirs: Part | None, *, column: int
     ) -> list[str]:
-        """The lines of one key; none for a key that goes."""
+        """Merge a key and return its lines; empty if the key is removed."""
         known = ours or theirs or base
-        assert known is not None  # it comes from one of the three
+        assert known is not None  # the key comes from one of the three versions
         here = (*path, known.name.text)
         if ours is None or theirs is None:
             return self._one_sided(here, base, ours, theirs, column)
@@ -315,7 +315,7 @@ class _Merging:
     def _one_sided(
         self, here: Path, base: Part | None, ours: Part | None, theirs: Part | None, column: int
     ) -> list[str]:
-        """A key that one side does not have: the other has added it, or this one has removed it."""
+        """Merge a key that one side lacks: added by the other side, removed, or disputed. Return the lines."""
         part, side = (theirs, 1) if ours is None else (ours, 0)
         if part is None:
             self._record(here, "removed by both sides", 0)
@@ -331,7 +331,7 @@ class _Merging:
         return marked(lines if side == 0 else [], lines if side else [], self.names)
 
     def _from(self, here: Path, part: Part, side: int, column: int) -> list[str]:
-        """A key that one side alone changed."""
+        """Record a key that one side alone changed, and return the lines."""
         self._record(here, "changed", side)
         return part.at_column(column)
 
@@ -343,7 +343,7 @@ class _Merging:
             self.taken.append(f"{shown}: {words}")
 
     def data(self, here: Path, base: Any, ours: Any, theirs: Any) -> Any:
-        """The value that three values make together; None where a person has to decide."""
+        """Merge three values; None if the values are disputed."""
         if ours == theirs or (base is not None and theirs == base):
             return ours
         if base is not None and ours == base:
@@ -386,7 +386,7 @@ def _same(part: Part | None, other: Part | None) -> bool:
 
 
 def _list(base: list[Any], ours: list[Any], theirs: list[Any]) -> list[Any] | None:
-    """A list to which both sides added; None where one of them did something else."""
+    """Merge a list to which both sides appended; None after any other change."""
     size = len(base)
     if ours[:size] != base or theirs[:size] != base:
         return None
@@ -400,17 +400,17 @@ def _shifted(lines: list[str], shift: int) -> list[str]:
 
 
 def _is_reordered(base: list[str], ours: list[str], theirs: list[str]) -> bool:
-    """Whether the other side alone put the keys into another order."""
+    """Whether only the other side changed the order of the keys."""
     known = set(base) & set(ours) & set(theirs)
     was, own, other = ([key for key in version if key in known] for version in (base, ours, theirs))
     return own == was and other != was
 
 
 class _Lines:
-    """The lines of a mapping, while its keys are put in.
+    """Collects the lines of a merged mapping, key by key.
 
     Args:
-        skeleton: The version whose order and blank lines it gets.
+        skeleton: The version that gives the order and the blank lines.
     """
 
     def __init__(self, skeleton: Block) -> None:
@@ -419,12 +419,12 @@ class _Lines:
         self.order: list[str] = []
 
     def put(self, key: str, lines: list[str]) -> None:
-        """A key of the skeleton."""
+        """Append a key of the skeleton."""
         self.order.append(key)
         self.chunks[key] = [*self.skeleton.gap_above(key), *lines] if lines else []
 
     def insert(self, key: str, lines: list[str], guest: Block) -> None:
-        """A key of the other version, after the one that it follows there, and after what was put there before."""
+        """Insert a key of the other version, behind the key before it there and behind keys inserted earlier."""
         keys = list(guest.parts)
         before = [earlier for earlier in keys[: keys.index(key)] if earlier in self.chunks]
         place = self.order.index(before[-1]) + 1 if before else 0
@@ -436,7 +436,7 @@ class _Lines:
         self.chunks[key] = [*(gap if len(gap) != len(blank) else blank), *lines] if lines else []
 
     def lines(self) -> list[str]:
-        """All of them."""
+        """Return all lines."""
         return [*self._spaced(), *self.skeleton.tail]
 
     def _spaced(self) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""The spec as frozen models: everything a project asks for, checked.
+"""The spec as frozen, checked models: everything that defines a project.
 
-The descriptions here are what editors show while a spec is typed, and what the spec reference in the manual prints.
+Editors show the descriptions while a spec is typed, and the spec reference in the manual prints the same texts.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ from targcc_gen.spec.values import (
     After,
     CalendarName,
     CalendarNames,
+    FeatureName,
     JobArgument,
     JobKey,
     OnDuplicate,
@@ -163,7 +164,7 @@ class FlowSpec(Frozen):
 
 
 MODELS: dict[str, type[BaseModel]] = {"flow": FlowSpec, "flow step": FlowStepSpec}
-"""The kinds of mappings that a flow has, by the names that findings give them."""
+"""Models by kind of mapping, for flows; findings use the same names of kinds."""
 
 
 # Jobs.
@@ -322,7 +323,7 @@ class JobSpec(Frozen):
 
     @property
     def has_schedule(self) -> bool:
-        """Whether it starts by the clock."""
+        """Whether the job has a schedule: `cron`, `every` or `at`."""
         return self.cron is not None or self.every is not None or self.at is not None
 
     @model_validator(mode="after")
@@ -388,6 +389,12 @@ class Spec(Frozen):
         description="Folders with blueprints of your own: `./blueprints` in this repository, or `git+https://…@TAG#FOLDER` in"
         " another one, of which `targcc-gen blueprints fetch` brings a copy.",
     )
+    features: tuple[FeatureName, ...] = Field(
+        default=(),
+        description="Features of your own: each name gets a folder `src/<package>/features/<name>/` with a table, a loop, API routes,"
+        " a page and commands to start from. A list such as `[notes]`.",
+        examples=[["notes"]],
+    )
     alerts: AlertingSpec = Field(
         default_factory=AlertingSpec, description="What holds for the alerts of all jobs."
     )
@@ -398,25 +405,25 @@ class Spec(Frozen):
     )
 
     def job_zone(self, key: str) -> str:
-        """The time zone in which a job's schedule is read."""
+        """Return the time zone in which a job's schedule is read."""
         return self.jobs[key].timezone or self.project.timezone
 
     def stable_name(self, key: str) -> str:
-        """The name under which a job's history is kept."""
+        """Return the name under which a job's history is kept."""
         return self.jobs[self.current_key(key)].name or self.current_key(key)
 
     def current_key(self, key: str) -> str:
-        """The key that a job has now; it may have been renamed."""
+        """Return a job's present key, given the present or an earlier key."""
         while key in self.moved:
             key = self.moved[key]
         return key
 
     def parents(self, key: str) -> tuple[str, ...]:
-        """The jobs that a job comes after, by the keys that they have now."""
+        """Return the present keys of the jobs that a job comes after."""
         return tuple(map(self.current_key, parents(self.jobs[key].after)))
 
     def followers(self, key: str) -> list[str]:
-        """The jobs that come after a job."""
+        """Return the keys of the jobs that come after a job."""
         return [
             follower
             for follower, job in self.jobs.items()
@@ -424,7 +431,7 @@ class Spec(Frozen):
         ]
 
     def earlier_names(self, key: str) -> tuple[str, ...]:
-        """The names that a job had before, the newest first."""
+        """Return the earlier names of a job, the newest first."""
         names: list[str] = []
         for old in reversed(self.moved):
             end, seen = old, set[str]()
@@ -439,6 +446,13 @@ class Spec(Frozen):
     @classmethod
     def _with_default_queue(cls, queues: dict[str, QueueSpec]) -> dict[str, QueueSpec]:
         return queues if "default" in queues else {"default": QueueSpec(), **queues}
+
+    @field_validator("features")
+    @classmethod
+    def _distinct_features(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise problem("two features have one name", hint="remove one of them")
+        return names
 
     @field_validator("jobs", mode="wrap")
     @classmethod
@@ -465,21 +479,21 @@ _MODELS = {
 }
 
 KEYS = {kind: list(model.model_fields) for kind, model in _MODELS.items()}
-"""The keys that each kind of mapping may have."""
+"""The allowed keys of each kind of mapping."""
 
 
-# Build a job from a command's options or from an old row; its errors name no file.
+# Build a job from a command's options or from a legacy row; errors name no file.
 
 
 def build_job(key: str, values: Mapping[str, Any]) -> JobSpec:
-    """Make a job from what a spec would say below its key.
+    """Build a job from the values that a spec has below the job's key.
 
     Args:
         key: The job's key, for messages.
-        values: Values by the spec's keys, as YAML has them: `{"cron": "0 2 * * *", "timeout": "10m"}`. None says nothing.
+        values: Values by the spec's keys, as in YAML: `{"cron": "0 2 * * *", "timeout": "10m"}`. None counts as not given.
 
     Raises:
-        InputError: Something is wrong; a wrong part of a value has carets below it.
+        InputError: A value is wrong; carets mark the wrong part.
     """
     given = {name: value for name, value in values.items() if value is not None}
     try:
@@ -489,10 +503,10 @@ def build_job(key: str, values: Mapping[str, Any]) -> JobSpec:
 
 
 def with_job(spec: Spec, key: str, job: JobSpec) -> Spec:
-    """The spec with one more job at the end.
+    """Return the spec with a job added at the end.
 
     Raises:
-        InputError: It does not fit the others: its name is taken, or its queue does not exist.
+        InputError: The job does not fit the spec: its name is taken, or its queue does not exist.
     """
     if key in spec.jobs:
         raise InputError(f"the spec has a job {key} already", hint="choose another name")

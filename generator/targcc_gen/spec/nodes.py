@@ -1,7 +1,7 @@
-"""YAML with positions: a tree of nodes, each with its place in the file.
+"""Parse YAML with positions into a tree of nodes.
 
-Read are YAML 1.2's plain values (`on` and `yes` are words, `1:30` is text), one document, no tags and no merge keys. The
-parser's events are walked with a stack of our own, so that neither depth nor aliases can exhaust the machine.
+Plain values follow YAML 1.2 (`on` and `yes` are words, `1:30` is text). A text is one document without tags and merge keys.
+The parser's events are walked with an explicit stack, so that neither depth nor aliases can exhaust the machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from targcc_gen.spec.errors import Problem, split_lines
 
 _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9 _.,'()/@+;!-]*[A-Za-z0-9_.)!])?")
 
-# What YAML 1.1 or 1.2 reads as something other than text.
+# Words that YAML 1.1 or 1.2 reads as a value other than text.
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
@@ -38,11 +38,11 @@ _BASIC_PLANE = 0xFFFF
 
 
 def scalar(text: str, *, in_brackets: bool = False) -> str:
-    """`text` without quotes where that is safe, otherwise in double quotes.
+    """Return `text` without quotes where that is safe, otherwise in double quotes.
 
     Args:
         text: Any text without lone surrogates.
-        in_brackets: Whether it stands in a list or a mapping in brackets, where a comma ends it and a space makes it hard to read.
+        in_brackets: Whether the text stands in a list or mapping in brackets: texts with a comma or a space are quoted.
     """
     if (
         not _PLAIN.fullmatch(text)
@@ -54,19 +54,19 @@ def scalar(text: str, *, in_brackets: bool = False) -> str:
 
 
 def quoted(text: str) -> str:
-    """`text` in double quotes, on one line."""
+    """Return `text` in double quotes, on one line."""
     return '"' + "".join(_ESCAPES.get(c) or _shown(c) for c in text) + '"'
 
 
 def _shown(character: str) -> str:
-    """Printable characters as they are; those nobody sees, or that turn the writing direction, as their number."""
+    """Return a printable character unchanged; escape invisible characters and characters that turn the writing direction."""
     if character.isprintable():
         return character
     number = ord(character)
     return f"\\u{number:04X}" if number <= _BASIC_PLANE else f"\\U{number:08X}"
 
 
-# Complaints of the YAML parser, made helpful.
+# Messages for errors of the YAML parser.
 
 _OPENED = {
     "while parsing a flow mapping": ("a { is not closed", "add the } or the comma that is missing"),
@@ -107,7 +107,7 @@ _PROBLEMS = (
 
 
 def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> Problem:
-    """The problem behind a parser's error, at the place where a person would look."""
+    """Translate a parser's error into a problem, at the place where a person would look."""
     lines = split_lines(text)
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
@@ -123,7 +123,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> Problem:
     if error.problem and "unknown escape" in error.problem:
         column = max(
             0, lines[line].rfind("\\", 0, column + 1)
-        )  # one of the two parsers points behind it
+        )  # one of the two parsers points behind the back-slash
     for part, message, hint in _PROBLEMS:
         if error.problem and part in error.problem:
             return Problem(line, column, 1, message, hint)
@@ -131,7 +131,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> Problem:
 
 
 def _tab_in_indentation(lines: list[str], line: int) -> int | None:
-    """The column of the first tab before any text in a line, None if there is none."""
+    """Return the column of the first tab in a line's indentation; None without a tab."""
     content = lines[line] if line < len(lines) else ""
     indentation = content[: len(content) - len(content.lstrip(" \t"))]
     column = indentation.find("\t")
@@ -145,7 +145,7 @@ def _at_context(error: yaml.MarkedYAMLError, message: str, hint: str) -> Problem
 
 
 def _needs_quotes(lines: list[str], line: int, column: int) -> Problem:
-    """A plain value that begins with an indicator; often a cron expression that begins with `*`."""
+    """Report a plain value that begins with an indicator, often a cron expression that begins with `*`."""
     value = lines[line][column:].partition(" #")[0].rstrip() if line < len(lines) else ""
     message = f"text that begins with {value[:1]} needs quotes"
     return Problem(line, column, max(1, len(value)), message, f"write {quoted(value[:60])}")
@@ -155,12 +155,12 @@ def _needs_quotes(lines: list[str], line: int, column: int) -> Problem:
 
 MAX_DEPTH = 32
 MAX_NODES = 500_000
-"""With aliases counted as what they stand for."""
+"""The most nodes of a text; an alias counts as many nodes as its anchor."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _NO_TEXT = frozenset("-+.0123456789~nNtTfF")
-"""With one of these begins what is no text."""
+"""First characters of plain scalars that may be a number, a truth value or null. Other plain scalars are text."""
 _NULL = re.compile(r"|~|null|Null|NULL")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
@@ -169,7 +169,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 
 
 class Mark(Protocol):
-    """A place in the text: line and column from 0, and the index of the character. The parser makes them."""
+    """A place in the text, made by the parser: line and column from 0, and the index of the character."""
 
     @property
     def line(self) -> int: ...  # noqa: D102 - the class says it
@@ -181,19 +181,19 @@ class Mark(Protocol):
 
 @dataclass(slots=True)
 class Node:
-    """A value and where it stands.
+    """A value and its place in the file.
 
     Attributes:
-        kind: Which of the following attributes count.
-        start: Its first character.
-        end: The character after its last one. For an indented mapping or sequence that is the next token.
+        kind: The kind of value. `text` and `style` are of a scalar, `entries` of a mapping, `items` of a sequence.
+        start: The first character.
+        end: The character after the last. For an indented mapping or sequence, the next token.
         text: A scalar's text.
         style: A scalar's quoting: `""` for none, a quote, `|` or `>`; `"{"` for a mapping or sequence in braces.
         entries: A mapping's key and value nodes, by key text.
         items: A sequence's nodes.
-        alias: Whether an alias stands here, and what is in the node is written elsewhere.
-        size: How many nodes there are in it, with itself.
-        height: How many levels there are below it.
+        alias: Whether the file has an alias here; the node's content is written elsewhere.
+        size: The number of nodes in the tree below, including this node.
+        height: The number of levels below.
     """
 
     kind: Literal["scalar", "mapping", "sequence"]
@@ -208,7 +208,7 @@ class Node:
     height: int = 0
 
     def data(self) -> Any:
-        """The plain value: dict, list, str, int, float, bool or None."""
+        """Return the plain value: dict, list, str, int, float, bool or None."""
         if self.kind == "mapping":
             return {key: value.data() for key, (_, value) in self.entries.items()}
         if self.kind == "sequence":
@@ -216,12 +216,12 @@ class Node:
         return _plain_value(self.text) if self.style == "" else self.text
 
     def is_null(self) -> bool:
-        """Whether this is nothing, or a plain `null`."""
+        """Whether the value is empty or a plain `null`."""
         return self.kind == "scalar" and self.style == "" and bool(_NULL.fullmatch(self.text))
 
 
 def _plain_value(text: str) -> str | int | float | bool | None:
-    """A scalar without quotes, by YAML 1.2's core schema; numbers of any use here are decimal and short."""
+    """Read a scalar without quotes by YAML 1.2's core schema, limited to short decimal numbers."""
     if text and text[0] not in _NO_TEXT:
         return text
     if _NULL.fullmatch(text):
@@ -238,7 +238,7 @@ _ENDS = (MappingEndEvent, SequenceEndEvent)
 
 
 class Unreadable(Exception):  # noqa: N818 - carries a problem, which has the name
-    """The text cannot be read to its end."""
+    """The text cannot be read to the end."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -246,10 +246,13 @@ class Unreadable(Exception):  # noqa: N818 - carries a problem, which has the na
 
 
 def read(text: str) -> tuple[Node | None, list[Problem]]:
-    """The root node of a YAML text, None for an empty one, and the problems that did not stop the reading.
+    """Parse a YAML text.
+
+    Returns:
+        The root node, None for an empty text; and the problems that did not stop the parser.
 
     Raises:
-        Unreadable: The text is no YAML, or uses what a spec cannot use.
+        Unreadable: The text is not YAML, or uses YAML that a spec does not allow.
     """
     tree = _Tree()
     try:
@@ -270,7 +273,7 @@ def _events(text: str) -> Iterator[Event]:
 
 
 class _Tree:
-    """Builds nodes from events."""
+    """Build nodes from the parser's events."""
 
     def __init__(self) -> None:
         self.root: Node | None = None
@@ -337,7 +340,7 @@ class _Tree:
         self._put(node, event)
 
     def _anchor(self, name: str | None, node: Node) -> None:
-        """Only finished nodes are known, so no alias can stand inside what it means."""
+        """Register a finished node by its anchor. An alias inside its own anchor stays unknown, so no node contains itself."""
         if name is not None:
             self._anchors[name] = node
 
@@ -389,7 +392,7 @@ class _Tree:
 
 def _marks(event: Event) -> tuple[Mark, Mark]:
     start, end = event.start_mark, event.end_mark
-    assert start is not None  # only events that people make have none
+    assert start is not None  # only events built by hand have no marks
     assert end is not None
     return start, end
 

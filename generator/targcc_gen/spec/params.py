@@ -1,4 +1,4 @@
-"""A job's parameters: `user_id: int`, or with a default value, `since: "date = 2026-01-01"`."""
+"""Parameters of a job: `user_id: int`, or with a default value, `since: "date = 2026-01-01"`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from targcc_gen.spec.errors import nearest, problem
 _Kind = TypeVar("_Kind")
 
 _MAX_NAME = 100
-_MAX_DIGITS = 4000  # Python itself refuses to read integers beyond 4300
+_MAX_DIGITS = 4000  # Python refuses to read integers of more than 4300 digits
 
 
 @dataclass(frozen=True)
 class Param:
-    """One typed argument of a job's `execute`.
+    """A typed argument of a job's `execute`.
 
     Attributes:
-        type: One of `PARAM_TYPES`.
-        default: The default value, of that type; None when there is none.
-        required: Whether whoever starts the job must give a value.
+        type: A type of `PARAM_TYPES`.
+        default: The default value, already of the type; None without a default.
+        required: Whether the caller must give a value.
     """
 
     type: str
@@ -37,10 +37,10 @@ class Param:
 
     @classmethod
     def parse(cls, text: str) -> Param:
-        """Read `int` or `date = 2026-01-01`.
+        """Read a parameter's text, such as `int` or `date = 2026-01-01`.
 
         Raises:
-            ValueError: The type is unknown or the default is none of its values.
+            ValueError: The type is unknown, or the default is not a value of the type.
         """
         name, equals, default = text.partition("=")
         kind = re.sub(r"\s*([\[\]])\s*", r"\1", name.strip())
@@ -52,12 +52,12 @@ class Param:
         return cls(kind, _default(kind, default.strip()), required=False)
 
     def __str__(self) -> str:
-        """The text that `parse` reads back."""
+        """Return the text that `parse` reads back."""
         return self.type if self.required else f"{self.type} = {_default_text(self.default)}"
 
 
 def _text(text: str) -> str:
-    """A text as it stands, or in quotes: in double ones as JSON has it, in single ones to the letter."""
+    """Read a text: bare, in double quotes as JSON, or in single quotes without escapes."""
     if len(text) > 1 and text[0] == text[-1] == "'":
         text = text[1:-1]
     elif text.startswith('"'):
@@ -65,7 +65,7 @@ def _text(text: str) -> str:
         if not isinstance(value, str):
             raise ValueError(text)
         text = value
-    text.encode()  # a lone surrogate is no text
+    text.encode()  # raises ValueError on a lone surrogate
     if "\0" in text:
         raise ValueError(text)
     return text
@@ -119,7 +119,7 @@ def _mapping(text: str) -> dict[str, Any]:
 
 
 def _json(text: str) -> Any:
-    """JSON without `NaN` and infinities, which no database's JSON has."""
+    """Read JSON; refuse `NaN` and infinities, because no database's JSON has them."""
     value = json.loads(text, parse_constant=_truth)
     _text(json.dumps(value, ensure_ascii=False, allow_nan=False).replace('"', ""))
     return value
@@ -139,10 +139,10 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 PARAM_TYPES = tuple(_READERS)
-"""The types a parameter can have."""
+"""The types of parameters."""
 
 PARAM_EXAMPLES = {kind: example for kind, (_, example) in _READERS.items()}
-"""A parameter of each type with a default value, as a spec writes it."""
+"""By type, a parameter with a default value as a spec writes it."""
 
 
 def _default(kind: str, text: str) -> Any:
@@ -158,7 +158,7 @@ def _default_text(value: Any) -> str:
         quoted = value.startswith('"') or value[:1] == value[-1:] == "'"
         plain = value == value.strip() and not quoted and value.isprintable()
         return value if plain else json.dumps(value, ensure_ascii=False)
-    if isinstance(value, date):  # a datetime too
+    if isinstance(value, date):  # a datetime is a date
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
@@ -175,8 +175,8 @@ def _param(value: object) -> Param:
     return Param.parse(value)
 
 
-# `scheduler.enqueue(job, user_id=42)` and `scheduler.schedule(…)` take these names themselves, `execute` the next three, and
-# `run_job` in a test the last four.
+# Reserved names: the first line by `scheduler.enqueue(job, user_id=42)` and `scheduler.schedule(…)`, the second by `execute`,
+# the third by `run_job` in a test.
 _TAKEN = (
     *("by", "connection", "queue", "priority", "delay", "at"),
     *("job", "self", "ctx"),
@@ -185,10 +185,10 @@ _TAKEN = (
 
 
 def checked_name(value: object) -> str:
-    """A parameter's name.
+    """Check the name of a parameter and return the name.
 
     Raises:
-        ValueError: It is none that a job's `execute` can have.
+        ValueError: A job's `execute` cannot have a parameter of this name.
     """
     if (
         not isinstance(value, str)
@@ -203,7 +203,9 @@ def checked_name(value: object) -> str:
         raise problem(
             f'parameter "{value}" is a Python keyword', hint=f'for example "{value}_value"'
         )
-    if value in _TAKEN or value.startswith("model_"):  # pydantic's, by which arguments are checked
+    if value in _TAKEN or value.startswith(
+        "model_"
+    ):  # arguments are checked by a pydantic model, which reserves `model_`
         raise problem(
             f'parameter "{value}" is a name the scheduler uses itself',
             hint=f'for example "{value}_value"',

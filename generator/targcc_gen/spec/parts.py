@@ -184,7 +184,7 @@ class AlertsSpec(Frozen):
 
     @property
     def slower_than(self) -> timedelta | None:
-        """The limit in `slower than 5m`, if there is one."""
+        """Return the limit in `slower than 5m`; None without such an event."""
         return slower_than(self.on)
 
     @field_validator("email")
@@ -205,7 +205,7 @@ MODELS: dict[str, type[Frozen]] = {
     "alerts": AlertsSpec,
     "misfire": MisfireSpec,
 }
-"""The kinds of mapping that stand in a spec."""
+"""Models by kind of mapping, for the sections above."""
 
 
 # Calendars.
@@ -363,10 +363,10 @@ ALERTING_MODELS: dict[str, type[BaseModel]] = {
     "person": PersonSpec,
     "shift": ShiftSpec,
 }
-"""The kinds of mappings in these sections."""
+"""Models by kind of mapping, for `alerts` and `oncall`."""
 
 
-# Pools of workers that queues share.
+# Pools: workers shared by queues.
 
 
 class PoolSpec(Frozen):
@@ -399,10 +399,10 @@ class EnvironmentPool(Frozen):
 
 
 POOL_MODELS: dict[str, type[Frozen]] = {"pool": PoolSpec, "environment pool": EnvironmentPool}
-"""The kinds of mapping that pools add to a spec."""
+"""Models by kind of mapping, for pools."""
 
 
-# Environments: overrides for one place, such as staging.
+# Environments: overrides for one environment, such as staging.
 
 
 class EnvironmentQueue(Frozen):
@@ -514,7 +514,7 @@ ENVIRONMENT_MODELS: dict[str, type[Frozen]] = {
     "environment job": EnvironmentJob,
     "environment flow": EnvironmentFlow,
 }
-"""The kinds of mapping that environments add to a spec."""
+"""Models by kind of mapping, for environments."""
 
 
 # Limits by key.
@@ -545,4 +545,4 @@ class LimitSpec(Frozen):
 
 
 LIMIT_MODELS: dict[str, type[Frozen]] = {"limit": LimitSpec}
-"""The kinds of mappings of limits, by the names that findings give them."""
+"""Models by kind of mapping, for limits; findings use the same names of kinds."""

@@ -1,4 +1,4 @@
-"""The spec reference in the manual, written from the models; ``docs/references.py`` calls it at each build of the manual."""
+"""Write the manual's spec reference from the models; ``docs/references.py`` calls this module at each build of the manual."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ _TYPES = {
 
 
 def reference() -> str:
-    """The whole page, in Markdown."""
+    """Return the whole page as Markdown."""
     definitions = spec_schema()["$defs"]
     pages = [_INTRODUCTION]
     for title, model in _SECTIONS:
@@ -136,11 +136,11 @@ def _table(model: type[BaseModel], properties: dict[str, Any]) -> str:
 
 
 def _kind(schema: dict[str, Any], key: str) -> str:
-    """What a value looks like, in few words."""
+    """Describe the values of a key in a few words, for the table's `value` column."""
     named = {
         "cron": "cron expression", "timezone": "time zone", "params": "mapping", "at": "date and time",
         "anchor": "date and time", "project": "mapping", "queues": "mapping", "defaults": "mapping", "jobs": "mapping",
-        "environments": "mapping", "extends": "path", "blueprints": "list of folders", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`package` or `vendored`", "targcc": "`1`",
+        "environments": "mapping", "extends": "path", "blueprints": "list of folders", "features": "list of names", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`package` or `vendored`", "targcc": "`1`",
         "on": "list of events", "email": "list of addresses", "keep": "list of arguments", "moved": "mapping",
         "days": "list of days", "quiet": "list of mappings", "escalation": "list of mappings", "rota": "list of mappings",
         "flows": "mapping", "steps": "mapping", "arguments": "mapping", "after": "step, or list of steps", "when": "condition", "for_each": "list", "calendars": "mapping", "calendar": "name, or list of names", "include": "name, or list of names",

@@ -1,7 +1,7 @@
-"""Rules between the keys of a spec: one schedule a job, queues that exist, names that differ.
+"""Rules between the keys of a spec: one schedule per job, existing queues, distinct names.
 
-The rules read plain mappings, so that they find what they can in a spec whose single values are wrong too, and so that
-all errors are shown at once.
+The rules read plain mappings and ignore wrong values. A spec with wrong values therefore gets the findings of the rules in
+the same report.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ _NAMING = (
     ("queues", "calendar"),
     ("calendars", "include"),
 )
-"""Where calendars are named: a section, and the key of each of its entries."""
+"""Places that name calendars: a section, and a key of the section's entries."""
 
 
 def calendar_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
-    """What is wrong with the names of calendars in a whole spec, in the shape of the YAML."""
-    if "extends" in spec:  # which may have the calendar: asked again when that is read too
+    """Check the names of calendars in a whole spec; `spec` has the shape of the YAML."""
+    if (
+        "extends" in spec
+    ):  # the extended file may have the calendar; the merged spec is checked later
         return
     known = list(mapping(spec.get("calendars")))
     for section, key in _NAMING:
@@ -81,13 +83,13 @@ def _value(holder: object, key: str) -> object:
     return getattr(holder, key, None) if isinstance(holder, BaseModel) else mapping(holder).get(key)
 
 
-# Flows: jobs that exist, no step that waits for itself, readable expressions.
+# Flows: steps run existing jobs, no step waits for itself, expressions can be read.
 
 _FLOW_SCHEDULES = ("cron", "every", "at")
 
 
 def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
-    """What is wrong with the flows of a whole spec, in the shape of the YAML."""
+    """Check the flows of a whole spec; `spec` has the shape of the YAML."""
     flows = mapping(spec.get("flows"))
     jobs = {key_of(key): key for key in mapping(spec.get("jobs"))} if flows else {}
     known = {*jobs, *(key_of(old) for old in mapping(spec.get("moved")))}
@@ -132,19 +134,19 @@ def _steps(here: tuple[str, ...], steps: Mapping[str, Any]) -> Iterator[Finding]
         )
 
 
-# `alerts` and `oncall`: everybody who is called is known, and somebody is told.
+# `alerts` and `oncall`: people and channels exist, and each alert has a recipient.
 
 _Placed = tuple[ErrorsSteps, Mapping[str, Any]]
 
 RECIPIENTS = ("email", "slack", "teams", "webhook", "other", "oncall")
-"""The keys that say who is told."""
+"""The keys that name recipients."""
 
 
 def policy_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
-    """What is wrong between the keys of `alerts` and `oncall`.
+    """Check the recipients in `alerts` and `oncall`.
 
     Args:
-        spec: The keys that are given, with values of any type.
+        spec: The given keys, with values of any type.
     """
     alerts, oncall = mapping(spec.get("alerts")), mapping(spec.get("oncall"))
     yield from _unknown_people(oncall)
@@ -176,7 +178,7 @@ def _unknown_people(oncall: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _recipient_sections(alerts: Mapping[str, Any]) -> Iterator[_Placed]:
-    """The digest and the steps of the escalation."""
+    """Yield the digest and the steps of the escalation, each with its path."""
     if alerts.get("digest") is not None:
         yield ("alerts", "digest"), mapping(alerts["digest"])
     for number, step in enumerate(_list(alerts.get("escalation"))):
@@ -192,14 +194,14 @@ def _list(value: object) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
-# Pools and the queues that share them.
+# Pools, and the queues in each pool.
 
 Steps = tuple[str, ...]
 
 
 def pool_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
-    """What is wrong with the pools of a whole spec, in the shape of the YAML."""
-    if "extends" in spec:  # which may have the pool: asked again when that is read too
+    """Check the pools of a whole spec; `spec` has the shape of the YAML."""
+    if "extends" in spec:  # the extended file may have the pool; the merged spec is checked later
         return
     pools, queues = _mapping(spec.get("pools")), _mapping(spec.get("queues"))
     for name, queue in queues.items():
@@ -258,7 +260,7 @@ def _no_pool(path: Steps, pool: str, pools: Mapping[str, Any]) -> Finding:
 
 
 def _set_values(holder: object) -> Mapping[str, Any]:
-    """What a part of the spec says: from YAML, or of a model."""
+    """Return the keys given in a part of the spec, from a YAML mapping or a model."""
     if isinstance(holder, BaseModel):
         values = {name: getattr(holder, name) for name in holder.model_fields_set}
         return {name: value for name, value in values.items() if value is not None}
@@ -269,17 +271,17 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-# Dependencies, unique runs and limits: jobs that exist, no job after itself, parameters that a job has.
+# Dependencies, unique runs and limits: named jobs and parameters exist, no job follows itself.
 
 OF_UNIQUE = ("unique_scope", "on_duplicate")
-"""The keys that go with `unique`."""
+"""The keys that need `unique`."""
 
 SLOTS = ("cron", "every", "at")
 """The keys that give a job a schedule."""
 
 
 def dependency_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
-    """What is wrong between the keys of one job; see `targcc_gen.spec.rules.job_findings`."""
+    """Check `after`, `unique` and `limit` of a job; arguments as in `job_findings`."""
     yield from _after_and_schedule(job, job_is)
     yield from unique_findings(job, job_is)
     if isinstance(job.get("unique"), str | list | tuple):
@@ -292,7 +294,7 @@ def dependency_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding
 
 
 def _limit(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
-    """What is wrong between the keys of `limit`."""
+    """Check the keys of `limit` against each other and against the job's parameters."""
     given = job["limit"]
     limit = vars(given) if isinstance(given, BaseModel) else mapping(given)
     running, weight = limit.get("running"), limit.get("weight")
@@ -311,7 +313,7 @@ def _limit(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
 
 
 def _after_and_schedule(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
-    """A job comes after others, or has a schedule."""
+    """Report a job that has both a schedule and parents in `after`."""
     names = parents(job.get("after"))
     slots = [key for key in SLOTS if key in job]
     if not names or not slots:
@@ -324,7 +326,7 @@ def _after_and_schedule(job: Mapping[str, Any], job_is: str) -> Iterator[Finding
 
 
 def unique_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
-    """What is wrong between `unique`, the keys that go with it, and the schedule of a job."""
+    """Check `unique` against `unique_scope`, `on_duplicate` and the job's schedule."""
     if "unique" not in job:
         for key in OF_UNIQUE:
             if key in job:
@@ -347,10 +349,10 @@ def unique_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
 def _unknown_param(
     job: Mapping[str, Any], job_is: str, name: object, path: ErrorsSteps
 ) -> Iterator[Finding]:
-    """A name that is no parameter of the job."""
+    """Report a name that is not a parameter of the job."""
     blueprint = job.get("blueprint", "blank")
     if not isinstance(name, str) or (current().lenient and blueprint not in BLUEPRINTS):
-        return  # of a team's blueprint that nobody has read
+        return  # the blueprint's parameters are unknown: its folder has not been read
     known = [*mapping(job.get("params")), *own_params(str(blueprint))]
     if name not in known:
         hint = nearest(name, known) or f'name it below params: "{name}: int"'
@@ -358,7 +360,7 @@ def _unknown_param(
 
 
 def chain_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
-    """What is wrong between jobs that come after each other, in the shape of the YAML of a whole spec."""
+    """Check the jobs named in `after`: each exists, and no chain is a circle. `spec` has the shape of the YAML."""
     jobs = mapping(spec.get("jobs"))
     chained = {key: job for key, job in jobs.items() if mapping(job).get("after") is not None}
     named = {key: parents(job["after"]) for key, job in chained.items() if job.get("every") is None}
@@ -382,7 +384,7 @@ def chain_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _now(key: str, moved: Mapping[str, str]) -> str:
-    """The key that a job has after it was renamed."""
+    """Follow renames from an old key to the job's present key."""
     passed = set()
     while key in moved and key not in passed:
         passed.add(key)
@@ -400,7 +402,7 @@ def _no_job(spec: Mapping[str, Any], written: str, place: int, name: str) -> Fin
 
 
 def _circles(ways: Mapping[str, list[str]]) -> Iterator[list[str]]:
-    """Each circle as a path that ends where it begins, a job before those that come after it."""
+    """Yield each circle as a path from a job back to the same job, parents before followers."""
     from graphlib import CycleError, TopologicalSorter
 
     left, order = dict(ways), list(ways)
@@ -419,13 +421,13 @@ def _circles(ways: Mapping[str, list[str]]) -> Iterator[list[str]]:
 def place_findings(
     path: tuple[str, ...], place: Mapping[str, Any], job: Mapping[str, Any], job_is: str
 ) -> Iterator[Finding]:
-    """What is wrong between a job and what an environment says of it.
+    """Check a job's overrides in an environment against the job's keys.
 
     Args:
-        path: Where the environment says that.
-        place: What it says.
-        job: The job, with the keys that it gives.
-        job_is: How a message names it.
+        path: The position of the overrides in the spec.
+        place: The overrides.
+        job: The given keys of the job.
+        job_is: The job's name in messages.
     """
     if not any(key in place for key in OF_UNIQUE):
         return
@@ -446,25 +448,25 @@ _OF_INTERVALS = {
     "misfire": "with after there are no slots to miss",
     "on_holiday": "with after it waits until the calendar is open again",
 }
-"""What has no use for intervals that are counted from a run, and why."""
+"""Keys that intervals counted from a run cannot use, each with the reason."""
 
 
 def require(findings: Iterable[Finding]) -> None:
-    """Raise the first finding as a Pydantic error, for models that are built in Python.
+    """Raise the first finding as a Pydantic error, for models built in Python.
 
     Raises:
-        PydanticCustomError: There is a finding.
+        PydanticCustomError: `findings` is not empty.
     """
     for finding in findings:
         raise problem(finding.message, hint=finding.hint, kind=RULE)
 
 
 def job_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
-    """What is wrong between the keys of one job.
+    """Check the keys of a job against each other.
 
     Args:
-        job: The keys that are given, with values of any type.
-        job_is: How a message names it, `job DailyReport`.
+        job: The given keys, with values of any type.
+        job_is: The job's name in messages, `job DailyReport`.
     """
     yield from _schedule(job, job_is)
     yield from _without_use(job, job_is)
@@ -488,7 +490,7 @@ def _schedule(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
 
 
 def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
-    """Keys that say something about another kind of job."""
+    """Report keys that have no effect in this kind of job."""
     kind, without = job.get("type"), dict[str, str]()
     for key in ("anchor", "after"):
         if key in job and "every" not in job and not (follows(job) and key == "after"):
@@ -533,7 +535,7 @@ def _params(job: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _taken(params: Mapping[str, Any], blueprint: object) -> Iterator[Finding]:
-    """Parameters that the blueprint's `execute` would write over, that would hide what it calls, or that it has as another type."""
+    """Report parameters with a name that the blueprint uses, or with another type than the blueprint's own parameter."""
     if not isinstance(blueprint, str):
         return
     taken, own = taken_names(blueprint), own_params(blueprint)
@@ -555,7 +557,7 @@ def _gives_default(param: object, kind: str) -> bool:
 
 
 def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
-    """What is wrong between jobs, queues and defaults of a whole spec, in the shape of the YAML."""
+    """Check the sections of a whole spec against each other; `spec` has the shape of the YAML."""
     jobs = mapping(spec.get("jobs"))
     yield from _queues(spec, jobs)
     yield from pool_findings(spec)
@@ -569,7 +571,7 @@ def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _queues(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
-    if "extends" in spec:  # which may have the queue: asked again when that is read too
+    if "extends" in spec:  # the extended file may have the queue; the merged spec is checked later
         return
     known = list(dict.fromkeys([*mapping(spec.get("queues")), "default"]))
     users: dict[tuple[str, ...], Mapping[str, Any]] = {("defaults",): mapping(spec.get("defaults"))}
@@ -597,7 +599,7 @@ def _no_queue(path: tuple[str, ...], queue: str, known: list[str]) -> Finding:
 
 
 def _environments(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
-    """An environment says something about jobs and flows that there are."""
+    """Check the jobs and flows named in environments: each exists, and the overrides fit the job."""
     places = mapping(spec.get("environments"))
     if not places:
         return
@@ -620,7 +622,7 @@ def _environments(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[
 
 
 def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
-    """Commands, file systems and SQL Server do not tell upper from lower case, so neither may two jobs."""
+    """Report jobs whose names differ only in case: commands, file systems and SQL Server ignore case."""
     seen: dict[str, str] = {}
     for written, job in jobs.items():
         key = key_of(written)
@@ -637,7 +639,7 @@ def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _moved(moved: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
-    """A renamed job is there under its new name, or was renamed again, and not under the old one."""
+    """Check `moved`: the old name is gone, the new name is a job or was renamed again, and no job was renamed to itself."""
     keys = {key_of(key): key for key in jobs} if moved else {}
     ways = {key_of(old): key_of(new) for old, new in moved.items()}
     for written, new in moved.items():
@@ -663,7 +665,7 @@ def _goes_round(name: str, ways: Mapping[str, str]) -> bool:
 
 
 def as_written(spec: Spec) -> dict[str, Any]:
-    """What `spec_findings` looks at, in the shape of the YAML; None is what a job does not say."""
+    """Return a checked spec in the shape that `spec_findings` reads; None stands for a key that a job does not set."""
     return {
         "queues": spec.queues,
         "pools": spec.pools,

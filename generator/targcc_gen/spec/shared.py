@@ -1,4 +1,4 @@
-"""The spec with the files it extends: an organisation's defaults and queues below the project's own."""
+"""Combine a spec with the files it extends: an organisation's defaults and queues below the project's own."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from targcc_gen.spec.values import CalendarName, QueueName, Version
 # Files that a spec extends.
 
 MOST_FILES = 8
-"""So many files may extend each other."""
+"""The most files in a chain of extended files."""
 
 _EXAMPLE = "../org-defaults.yaml"
 
 SECTIONS = ("database", "scheduler", "queues", "pools", "calendars", "defaults", "environments")
-"""What a shared file may say."""
+"""The sections of an extended file."""
 
 
 class SharedSpec(Frozen):
@@ -58,14 +58,14 @@ class SharedSpec(Frozen):
 
 @dataclass(frozen=True)
 class Layer:
-    """One file of a chain: the spec itself, or one that it extends.
+    """A file of a chain: the spec itself, or an extended file.
 
     Attributes:
         name: The file, relative to the project's folder.
-        root: What is in it, with places.
-        place: Where it is.
-        shown: How messages name it.
-        text: Its text.
+        root: The content, with positions.
+        place: The file's path.
+        shown: The file, as messages name it.
+        text: The text.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Layer:
 
 
 def layers_of(text: str, root: Path, filename: str = "targcc.yaml") -> list[Layer]:
-    """A spec and the files that it extends, the nearest first.
+    """Return a spec and the files it extends, the nearest first.
 
     Args:
         text: The spec.
@@ -84,7 +84,7 @@ def layers_of(text: str, root: Path, filename: str = "targcc.yaml") -> list[Laye
         filename: The spec, as messages name it.
 
     Raises:
-        SpecErrors: A file cannot be extended, or is wrong; with its place.
+        SpecErrors: A file cannot be extended or is wrong; the error has the position.
     """
     tree, _ = parse_tree(text, filename)
     place, shown = root / "targcc.yaml", filename
@@ -105,10 +105,10 @@ def layers_of(text: str, root: Path, filename: str = "targcc.yaml") -> list[Laye
 
 
 def effective(text: str, root: Path, filename: str = "targcc.yaml") -> Spec:
-    """The spec with what it extends.
+    """Return the spec merged with the files it extends.
 
     Raises:
-        SpecErrors: A file is wrong, or what they say together.
+        SpecErrors: A file is wrong, or the merged spec is.
     """
     layers = layers_of(text, root, filename)
     data = layers[0].root.data()
@@ -126,7 +126,7 @@ def effective(text: str, root: Path, filename: str = "targcc.yaml") -> Spec:
 
 
 def _below(data: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
-    """What a file says, and below that what it extends says."""
+    """Merge the values of an extended file below the values of a file; the file's own values win."""
     result = dict(data)
     for key, value in shared.items():
         own = result.get(key)
@@ -154,7 +154,7 @@ def _findings(error: ValidationError) -> Iterator[Any]:
 
 
 def _path_problem(value: Node, depth: int) -> tuple[str, str] | None:
-    """Why a text cannot be the path of a file that is extended."""
+    """Return message and hint for a value of `extends` that is not a usable path; None for a usable path."""
     if value.kind != "scalar":
         return "extends is the path of one file", f"for example {_EXAMPLE}"
     if not value.text.endswith((".yaml", ".yml")):
@@ -177,14 +177,14 @@ def _at(value: Node, message: str, hint: str) -> Problem:
     return Problem(value.start.line, value.start.column, length, message, hint)
 
 
-# The whole spec: extended files and a team's blueprints are read only where the project has them.
+# The whole spec: extended files and a team's blueprints are read only in projects that have such files.
 
 _LOCK = ".targcc/lock.jsonl"
 _LARGEST_LOCK = 64_000_000
 
 
 def whole_spec(text: str, root: Path, filename: str = "targcc.yaml") -> Spec:
-    """Read a project's spec; from now on this process knows the blueprints of its team.
+    """Read a project's spec, and make its team's blueprints known to this process.
 
     Args:
         text: The spec.
@@ -192,8 +192,8 @@ def whole_spec(text: str, root: Path, filename: str = "targcc.yaml") -> Spec:
         filename: The spec, as messages name it.
 
     Raises:
-        SpecErrors: A file is wrong, or what they say together.
-        InputError: A file of a blueprint is none.
+        SpecErrors: A file is wrong, or the merged spec is.
+        InputError: A blueprint's file cannot be used.
     """
     spec = extended_spec(text, root, filename)
     if spec.scheduler == "vendored" or not is_vendored_silently(spec, root):
@@ -202,11 +202,11 @@ def whole_spec(text: str, root: Path, filename: str = "targcc.yaml") -> Spec:
 
 
 def is_vendored_silently(spec: Spec, root: Path) -> bool:
-    """Whether a project has its own scheduler in its package, which was the default of releases before 0.2, and does not say so.
+    """Whether a project has a vendored scheduler in its package and no `scheduler` key: the default of releases before 0.2.
 
     Args:
-        spec: Its spec.
-        root: Its folder.
+        spec: The project's spec.
+        root: The project's folder.
     """
     if "scheduler" in spec.model_fields_set:
         return False
@@ -218,7 +218,7 @@ def is_vendored_silently(spec: Spec, root: Path) -> bool:
 
 
 def _lock(path: Path) -> str:
-    """The text of the lock; empty where there is none, and for a link, a device or a file that is too large to be one."""
+    """Return the text of the lock; empty for a missing file, a link, a device, or a file above the size limit."""
     try:
         status = path.lstat()
         is_file = stat.S_ISREG(status.st_mode) and not path.parent.is_symlink()
@@ -230,7 +230,7 @@ def _lock(path: Path) -> str:
 
 
 def extended_spec(text: str, root: Path, filename: str = "targcc.yaml") -> Spec:
-    """Read what a spec says, with what it extends; see `whole_spec`."""
+    """Read a spec with the files it extends; the arguments are those of `whole_spec`."""
     keys = parse_tree(text, filename)[0].entries.keys()
     if not (keys & {"extends", "blueprints"} or (root / OVERRIDES).exists()):
         use(Library())

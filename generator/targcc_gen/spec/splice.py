@@ -1,4 +1,4 @@
-"""Splice changes into a spec's text where the parsed tree places them, keeping every other character."""
+"""Splice changes into a spec's text at positions from the parsed tree, keeping every other character."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _INDENT = 2
 
 
 def verified(text: str, expected: Spec, problem: str) -> str:
-    """The text, if it means what it should.
+    """Return the text if it parses to the expected spec.
 
     Raises:
-        InputError: It means something else.
+        InputError: The text parses to another spec, or does not parse.
     """
     try:
         if parse_spec(text) == expected:
@@ -32,7 +32,7 @@ def verified(text: str, expected: Spec, problem: str) -> str:
 
 
 def into_braces(text: str, mapping: Node, entry: str) -> str:
-    """The text with an entry more at the end of a mapping in braces, on a line of its own if the last one is."""
+    """Return the text with an entry appended to a mapping in braces, on a line of its own if the last entry has a line."""
     if not mapping.entries:
         start = mapping.start.index + 1
         return f"{text[:start]}{entry}{text[mapping.end.index - 1 :]}"
@@ -50,7 +50,7 @@ def has_quoted_keys(mapping: Node) -> bool:
 
 
 def at_end(text: str, added: list[str]) -> str:
-    """The text with lines more at its end, before the mark that ends a YAML document."""
+    """Return the text with lines appended, before the mark that ends a YAML document."""
     lines = LINES.findall(text)
     ends = [number for number, line in enumerate(lines) if line.startswith("...")]
     position = ends[0] if ends else len(lines)
@@ -59,7 +59,7 @@ def at_end(text: str, added: list[str]) -> str:
 
 
 def spliced(lines: list[str], position: int, added: list[str]) -> str:
-    """The text with lines added; a file without a newline at its end stays one."""
+    """Return the text with lines inserted at a position; a file without a final newline stays without."""
     newline = newline_of("".join(lines))
     before, after = lines[:position], lines[position:]
     inserted = newline.join(added)
@@ -69,7 +69,7 @@ def spliced(lines: list[str], position: int, added: list[str]) -> str:
 
 
 def newline_of(text: str) -> str:
-    """The line ending that a file uses."""
+    """Return the line ending that most lines of a file use."""
     windows = text.count("\r\n")
     if windows * 2 > text.count("\n"):
         return "\r\n"
@@ -77,7 +77,7 @@ def newline_of(text: str) -> str:
 
 
 def step_of(root: Node) -> int:
-    """By how many spaces the file indents."""
+    """Return the number of spaces by which the file indents."""
     for name, value in root.entries.values():
         if value.kind == "mapping" and value.style == "" and value.entries and not value.alias:
             return next(iter(value.entries.values()))[0].start.column - name.start.column
@@ -85,7 +85,7 @@ def step_of(root: Node) -> int:
 
 
 def first_line(lines: list[str], name: Node) -> int:
-    """The line of an entry's first comment, or of its key."""
+    """Return the line number of the first comment directly above an entry, or of the entry's key."""
     line = name.start.line
     while line > 0 and _comment_column(lines[line - 1]) == name.start.column:
         line -= 1
@@ -93,7 +93,7 @@ def first_line(lines: list[str], name: Node) -> int:
 
 
 def last_line(lines: list[str], name: Node, value: Node) -> int:
-    """The line of an entry's last text or comment."""
+    """Return the line number of an entry's last text or comment."""
     last_name, last = name, value
     while last.style == "" and not last.alias and (last.entries or last.items):
         if last.entries:
@@ -107,7 +107,7 @@ def last_line(lines: list[str], name: Node, value: Node) -> int:
 
 
 def _end_of_text(lines: list[str], text: Node, end: int) -> int:
-    """The last line of an indented text; blank lines after it belong to it only with `|+` or `>+`."""
+    """Return the last line of a block scalar; trailing blank lines belong to the scalar only with `|+` or `>+`."""
     line = end if text.end.column else end - 1
     keeps_blank_lines = "+" in lines[text.start.line][text.start.column :].partition("#")[0]
     while not keeps_blank_lines and line > text.start.line and not lines[line].strip():
@@ -116,7 +116,7 @@ def _end_of_text(lines: list[str], text: Node, end: int) -> int:
 
 
 def past_comments(lines: list[str], line: int, column: int) -> int:
-    """The line of the last comment below `line` that is indented by more than `column`, or `line`."""
+    """Return the line of the last comment below `line` indented by more than `column`; `line` without such a comment."""
     for number in range(line + 1, len(lines)):
         comment = _comment_column(lines[number])
         if comment is not None and comment > column:

@@ -1,6 +1,6 @@
-"""Values that tell time: durations, instants, zones, cron expressions.
+"""Times in a spec: durations, instants, zones, cron expressions.
 
-Each is an annotated type that Pydantic checks. `targcc_scheduler.schedules` is imported only when there is something to parse.
+Each type is an annotated type that Pydantic checks. `targcc_scheduler.schedules` is imported only when there is a value to parse.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def checked_duration(value: object) -> timedelta:
-    """A duration as Pydantic checks it: a `timedelta`, or its text."""
+    """Check a `timedelta` or the text of a duration, and return the duration."""
     if isinstance(value, timedelta):
         return _positive(value)
     if not isinstance(value, str):
@@ -30,7 +30,12 @@ def checked_duration(value: object) -> timedelta:
 
 
 def parsed_duration(text: str, column: int = 0) -> timedelta:
-    """The duration that begins at a column of a value."""
+    """Parse the text of a duration.
+
+    Args:
+        text: The duration, such as `1h30m`.
+        column: The column at which `text` begins in the whole value; errors count from the start of the value.
+    """
     from targcc_scheduler.schedules.errors import CronError
     from targcc_scheduler.schedules.words import parse_duration
 
@@ -48,7 +53,7 @@ def _positive(value: timedelta) -> timedelta:
 
 
 def from_cron_error(error: CronError) -> PydanticCustomError:
-    """A `CronError` in Pydantic's hands, with its column kept."""
+    """Turn a `CronError` into a Pydantic error with the same column."""
     return problem(
         error.message,
         hint=error.allowed or None,
@@ -58,7 +63,7 @@ def from_cron_error(error: CronError) -> PydanticCustomError:
 
 
 def format_duration(value: timedelta | str) -> str:
-    """`timedelta(minutes=90)` as a spec writes it, `1h30m`; `none` stays as it is."""
+    """Write a duration as in a spec: `timedelta(minutes=90)` becomes `1h30m`. `none` stays `none`."""
     from targcc_scheduler import schedules
 
     return value if isinstance(value, str) else schedules.format_duration(value)
@@ -97,7 +102,7 @@ def _interval(value: object) -> timedelta:
 
 
 Interval = Annotated[timedelta, BeforeValidator(_interval), WithJsonSchema(_DURATION_SCHEMA)]
-"""How often a job runs, written as a `Duration`; one second at least."""
+"""The interval between runs, written as a `Duration`; at least one second."""
 
 
 def _time_limit(value: object) -> timedelta | str:
@@ -107,7 +112,7 @@ def _time_limit(value: object) -> timedelta | str:
 TimeLimit = Annotated[
     timedelta | Literal["none"], PlainValidator(_time_limit), WithJsonSchema(_DURATION_SCHEMA)
 ]
-"""A duration, or `none` for a job that may take as long as it likes although others may not."""
+"""A duration, or `none` to lift the default time limit for one job."""
 
 
 def _instant(value: object) -> datetime:
@@ -129,7 +134,7 @@ Instant = Annotated[
         {"type": "string", "pattern": r"^\s*[0-9]{4}", "examples": ["2026-12-31T02:00"]}
     ),
 ]
-"""A date and time; without an offset it is on the clock of the job's zone."""
+"""A date and time; without an offset, in the time zone of the job."""
 
 
 def _zone(name: str) -> str:
@@ -149,10 +154,10 @@ Zone = Annotated[StrictStr, AfterValidator(_zone)]
 
 @lru_cache(maxsize=16_384)
 def cron_schedule(text: str) -> CronSchedule:
-    """A cron expression, read; a command reads each one several times.
+    """Parse a cron expression. Cached, because a command reads each expression several times.
 
     Raises:
-        CronError: It is none.
+        CronError: The text is not a cron expression.
     """
     from targcc_scheduler.schedules.cron import CronSchedule
 
@@ -170,7 +175,7 @@ def _cron(text: str) -> str:
 
 
 Cron = Annotated[StrictStr, AfterValidator(_cron)]
-"""A cron expression as Cronos reads it: five fields, or six with seconds first."""
+"""A cron expression in the dialect of Cronos: five fields, or six with seconds first."""
 
 
 _TIME_OF_DAY = r"([01]?\d|2[0-3]):[0-5]\d"
@@ -211,4 +216,4 @@ AtLeast = Annotated[
         }
     ),
 ]
-"""How often a job succeeds in how long."""
+"""The number of successes expected within a duration, such as `1 success in 26h`."""

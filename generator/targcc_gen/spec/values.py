@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -42,7 +43,7 @@ def _version(value: object) -> int:
 
 
 Version = Annotated[Literal[1], BeforeValidator(_version)]
-"""The version of the format: there is one."""
+"""The version of the spec's format; only version 1 exists."""
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -80,17 +81,48 @@ Title = Annotated[Text, AfterValidator(_not_blank), Field(max_length=200)]
 StableName = Annotated[
     Text, AfterValidator(_not_blank), AfterValidator(_one_line), Field(max_length=100)
 ]
-"""What the `JobName` columns hold: 100 characters."""
+"""A name that fits the `JobName` columns: at most 100 characters."""
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
+_FEATURE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+def _feature(name: str) -> str:
+    if not _FEATURE.fullmatch(name) or keyword.iskeyword(name) or len(name) > _LONGEST_FEATURE:
+        raise problem(
+            f'"{name}" is no name of a feature',
+            hint=f"write small letters, digits and _, up to {_LONGEST_FEATURE} characters: notes",
+        )
+    if name in TAKEN_FEATURES:
+        raise problem(f'"{name}" is a name of the scheduler itself', hint=f"write my_{name}")
+    return name
+
+
+_LONGEST_FEATURE = 30
+TAKEN_FEATURES = frozenset(
+    {"account", "accounts", "alert", "alerts", "audit", "backfill", "batch", "batches"}
+    | {"bulk", "calendar", "calendars", "chains", "completion", "concerns", "cutover", "docs"}
+    | {"doctor", "events", "flow", "flows", "frames", "heatmap", "help", "history", "inbox"}
+    | {"job", "jobs", "language", "legacy", "limits", "live", "login", "logout"}
+    | {"maintenance", "migrate", "oncall", "override", "overrides", "owner", "owners"}
+    | {"pages", "profile", "prune", "queue", "queues", "release", "releases", "role", "run"}
+    | {"runs", "search", "secret", "seen", "serve", "server", "servers", "session"}
+    | {"sessions", "shadow", "static", "system", "timeline", "token", "tokens", "triage"}
+    | {"upcoming", "user", "users", "views", "webhook", "webhooks", "why", "worker"}
+)
+"""Names of built-in features, commands, pages and folders of templates; a test compares them with the scheduler."""
+FeatureName = Annotated[StrictStr, AfterValidator(_feature)]
+"""The name of a feature of the project, which is its folder, its command and its page."""
+
+
 def checked_key(text: object) -> str:
-    """The key of a job, in one of its spellings.
+    """Turn a job's name in any spelling into the job's key.
 
     Raises:
-        ValueError: It is no name that a job can have.
+        ValueError: A job cannot have this name.
     """
     if not isinstance(text, str):
         raise problem("a job's name is text", hint='for example "DailyReport"')
@@ -101,11 +133,11 @@ def checked_key(text: object) -> str:
 
 
 JobKey = Annotated[str, BeforeValidator(checked_key)]
-"""A job's key in one of its spellings; checked values are in the first, `DailyReport`."""
+"""A job's name in any spelling; validation turns the name into the key, `DailyReport`."""
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
-# Import names of what a generated project itself needs: its package must not hide them.
+# Import names that a generated project needs: the project's package must not hide these.
 _DEPENDENCIES = frozenset(
     "aiosmtplib aiosqlite alembic anyio apprise argon2 click croniter dishka fastapi greenlet httpx jinja2"  # noqa: SIM905 - as a list it takes thirty lines
     " migrations mssql_python procrastinate prometheus_client psutil psycopg pydantic pydantic_core"
@@ -152,7 +184,7 @@ Folder = Annotated[StrictStr, AfterValidator(_folder), Field(max_length=200)]
 
 
 def package_of(distribution: str) -> str:
-    """The import name that goes with a distribution: `acme-jobs` gives `acme_jobs`."""
+    """Return the import name of a distribution: `acme-jobs` gives `acme_jobs`."""
     return re.sub(r"[-_.]+", "_", distribution).lower()
 
 
@@ -167,7 +199,7 @@ def _queue_name(text: object) -> str:
 
 QueueName = Annotated[str, BeforeValidator(_queue_name)]
 
-# As the scheduler reads them; a name that begins with "#" is of one connection, which no job has for itself.
+# The scheduler's pattern. A name with a leading "#" is refused: a temporary procedure exists in one connection only.
 PROCEDURE_PART = r'(?:[^\W\d][\w@#$]*|\[(?:[^\]\0\r\n]|\]\])+\]|"(?:[^"\0\r\n]|"")+")'
 PROCEDURE = re.compile(rf"{PROCEDURE_PART}(?:(?:\.{PROCEDURE_PART}){{0,3}}|\.\.{PROCEDURE_PART})")
 
@@ -204,7 +236,7 @@ def _event(value: object) -> str:
 
 
 def slower_than(events: tuple[str, ...]) -> timedelta | None:
-    """The limit in `slower than 5m`, if it is among `events`."""
+    """Return the limit of the first `slower than 5m` in `events`; None without such an event."""
     for event in events:
         match = _SLOWER.fullmatch(event)
         if match:
@@ -262,14 +294,14 @@ _LITERAL_SECRET = re.compile(
     r"|/(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{20,}(?:[/?#]|$)",
     re.IGNORECASE,
 )
-"""An address that itself lets in: of a service that works so, with a token in it, or with a part that nobody can guess."""
+"""Addresses that are secrets: of a service with secret addresses, with a token in the query, or with a random part in the path."""
 
 
 _ADDRESS_OR_REFERENCE = (
     r"https://[^\s/?#@\"<>\\]+(?:[/?#][^\s\"<>\\]*)?|\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:\S(?:.*\S)?"
 )
 WEBHOOK_PATTERN = r"^(https://|file:\S|\$\{[A-Za-z_][A-Za-z0-9_]*\}$)"
-"""How the JSON Schema tells an address, or a reference that the scheduler looks up when it sends an alert."""
+"""The JSON Schema's pattern of a webhook: an address, or a reference that the scheduler resolves when it sends an alert."""
 
 
 Webhook = Annotated[StrictStr, AfterValidator(_webhook), Field(max_length=500)]
@@ -285,7 +317,7 @@ def _channel_name(text: object) -> str:
 
 
 ChannelName = Annotated[str, BeforeValidator(_channel_name)]
-"""How rules call a channel of alerts."""
+"""The name of an alert channel, as `other` uses the name."""
 
 
 def _channel_place(text: str) -> str:
@@ -297,10 +329,10 @@ def _channel_place(text: str) -> str:
 
 
 ChannelPlace = Annotated[StrictStr, AfterValidator(_channel_place), Field(max_length=200)]
-"""A module and a name in it."""
+"""The place of a class: `module:name`."""
 
 
-# --- what the code keeps ----------------------------------------------------------------------------------------------
+# --- `keep` -----------------------------------------------------------------------------------------------------------
 
 JobArgument = Literal[
     "schedule",
@@ -331,7 +363,7 @@ JobArgument = Literal[
     "params",
     "procedure",
 ]
-"""What the code may keep: arguments of `@job(…)`, of which `schedule` is all that say when it runs, and those of `execute`."""
+"""Values of `keep`: arguments of `@job(…)`. `schedule` stands for all arguments of the schedule, `params` for those of `execute`."""
 
 
 # Calendars: their values and names.
@@ -342,13 +374,13 @@ def _as_list(value: object) -> object:
 
 
 def _one_or_more(item: dict[str, Any]) -> WithJsonSchema:
-    """One text, or a list of them."""
+    """Return the JSON Schema of one text or a list of texts."""
     several = {"type": "array", "items": item, "minItems": 1}
     return WithJsonSchema({"anyOf": [item, several]})
 
 
 def _read_by(reader: str) -> Callable[[str], str]:
-    """Check a line with one of the scheduler's own readers."""
+    """Return a validator that checks a line with a reader of the scheduler's `calendar_entries`."""
 
     def check(text: str) -> str:
         from targcc_scheduler.schedules import calendar_entries
@@ -377,10 +409,10 @@ _TEXT = {"type": "string"}
 _NAME = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"}
 
 CalendarName = QueueName
-"""A letter, then up to 49 letters, digits, - or _."""
+"""The name of a calendar: a letter, then up to 49 letters, digits, - or _."""
 
 OnHoliday = Literal["skip", "next", "previous"]
-"""What becomes of a slot when a calendar is closed."""
+"""The treatment of a slot while a calendar is closed."""
 
 CalendarNames = Annotated[
     tuple[CalendarName, ...],
@@ -388,7 +420,7 @@ CalendarNames = Annotated[
     BeforeValidator(_as_list),
     _one_or_more(_NAME),
 ]
-"""One name, or a list of them."""
+"""Calendar names: one name or a list."""
 
 
 def _lines(reader: str, examples: list[str]) -> Any:
@@ -411,13 +443,13 @@ DaysOff = _lines(
         "last friday of december",
     ],
 )
-"""Dates, ranges, dates of each year, weekdays; each with a name in parentheses, if it has one."""
+"""Days off: dates, ranges, yearly dates, weekdays; each may have a name in parentheses."""
 
 Dates = _lines("parse_date", ["2026-10-03"])
 """Dates."""
 
 Blackouts = _lines("parse_blackout", ["22:00-23:30", "2026-12-24 18:00 to 2026-12-27 06:00"])
-"""Times of each day, and single ranges, in which nothing starts."""
+"""Times in which no job starts: daily times and single ranges."""
 
 CalendarFile = Annotated[
     StrictStr,
@@ -431,14 +463,14 @@ CalendarFile = Annotated[
 # Dependencies: values of `after`, `unique`, `unique_scope` and `on_duplicate`.
 
 INTERVALS = ("completion", "start")
-"""What `after` says beside `every`; all else is the name of a job, or a list of them."""
+"""The words of `after` that go with `every`; any other value is a job's name or a list of names."""
 
 TIMED = ("debounce", "throttle")
-"""The words of `on_duplicate` that a duration follows."""
+"""The words of `on_duplicate` that take a duration."""
 
 
 def parents(after: object) -> tuple[str, ...]:
-    """The jobs that a value of `after` names, as it spells them; none where it speaks of `every`, or is wrong."""
+    """Return the jobs named in a value of `after`, as spelled there; empty for a word of `INTERVALS` or a wrong value."""
     if isinstance(after, str):
         return () if after in INTERVALS else (after,)
     if isinstance(after, list | tuple):
@@ -447,7 +479,7 @@ def parents(after: object) -> tuple[str, ...]:
 
 
 def follows(job: Mapping[str, Any]) -> bool:
-    """Whether a job comes after others, also where it says so wrongly."""
+    """Whether a job comes after other jobs, even if its `after` is wrong."""
     return job.get("after") is not None and job["after"] not in INTERVALS
 
 
@@ -462,7 +494,7 @@ def _after(value: object) -> str | tuple[str, ...]:
 
 
 def _texts(value: object) -> list[str] | None:
-    """A text, or a list of them that has some; None for anything else."""
+    """Return one text or a non-empty list of texts as a list; None for any other value."""
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, list | tuple) or not several:
         return None
@@ -473,7 +505,7 @@ def _texts(value: object) -> list[str] | None:
 _PARAMETER_NAME = {"type": "string", "pattern": r"^[\s_\-]*[A-Za-z][A-Za-z0-9_\-\s]*$"}
 
 After = Annotated[
-    # The words are those of `INTERVALS`.
+    # The literals repeat `INTERVALS`.
     Literal["completion", "start"] | tuple[str, ...],
     PlainValidator(_after),
     WithJsonSchema(
@@ -483,7 +515,7 @@ After = Annotated[
         }
     ),
 ]
-"""With `every`, where intervals are counted from; else the keys of the jobs that a job comes after."""
+"""With `every`, the start of each interval; otherwise the keys of the jobs that this job comes after."""
 
 
 def _unique(value: object) -> Literal[True] | tuple[str, ...]:
@@ -524,7 +556,7 @@ Rate = Annotated[
     BeforeValidator(_rate),
     WithJsonSchema({"type": "string", "pattern": f"^{_RATE}$", "examples": ["100/min"]}),
 ]
-"""How many may start in a second, a minute, an hour or a day."""
+"""The number of starts in a second, a minute, an hour or a day."""
 
 Scope: TypeAlias = Literal["queued", "running"] | timedelta
 _SCOPES = ("queued", "running")
@@ -539,7 +571,7 @@ UniqueScope = Annotated[
     PlainValidator(_scope),
     WithJsonSchema({"type": "string", "examples": ["queued", "running", "1h"]}),
 ]
-"""Until a run starts, until it is over, or so long after it succeeded."""
+"""The end of uniqueness: when the run starts, when the run is over, or a duration after the run succeeded."""
 
 _DUPLICATE = 'use skip, replace, "debounce 30s" or "throttle 1m"'
 
@@ -572,4 +604,4 @@ OnDuplicate = Annotated[
         }
     ),
 ]
-"""What becomes of a second run with the same key."""
+"""The treatment of a second run with the same key."""

@@ -1,6 +1,6 @@
-"""Update a project on disk to its spec without losing people's edits.
+"""Update a project on disk to its spec without losing users' edits.
 
-`make_plan` compares the tree with the disk and the lock; `apply` writes all of it or nothing.
+`make_plan` compares the tree with the disk and the lock; `apply` writes the whole plan or nothing.
 """
 
 from targcc_gen.render.tree import Owner, Tree, TreeFile

@@ -1,7 +1,7 @@
 """Apply a plan: all of it, or nothing.
 
-New files are staged and old ones copied first, so a full disk shows before anything is touched. Then every file is replaced in one step
-each, the lock last. Whatever fails in between, a signal too, is undone from the copies; after a kill the next run does that.
+New files are staged and old files copied first, so a full disk shows before any file of the project changes. Each file is then replaced
+atomically, the lock last. On a failure or a signal the copies are restored. After a kill the next run restores the copies.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def apply(
     files: Files | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write what `plan` says.
+    """Write the files of `plan`.
 
     Args:
-        plan: A plan of a moment ago.
-        files: How the disk is written to.
+        plan: A plan made just now.
+        files: Writer to the disk.
         progress: Called with the number of finished steps and of all steps.
 
     Raises:
         ConflictError: A conflict is not settled, or a file has changed since the plan was made. Nothing was written.
-        WriteError: The disk refused. Everything is as it was.
+        WriteError: Writing to the disk failed. Every file is as before.
     """
     if any(change.after is None for change in plan.conflicts):
         raise ConflictError("a conflict is not settled: nothing was written")
@@ -49,12 +49,12 @@ def apply(
 
 
 class _Run:
-    """One run that writes.
+    """One writing run.
 
     Args:
-        plan: What to do.
-        files: How the disk is written to.
-        progress: Whom to tell how far it is.
+        plan: The plan to apply.
+        files: Writer to the disk.
+        progress: Called with the number of finished steps and of all steps.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class _Run:
         return f"everything is as it was before, but what somebody wrote meanwhile stays: {', '.join(self.newer)}"
 
     def _open(self) -> None:
-        """Make the project's folder and the one to stage in."""
+        """Create the project's folder and the staging folder."""
         root, pending = self.plan.root, self.pending.folder
         if pending.parent.is_symlink():
             raise ConflictError(f"{pending.parent} is a link", hint="remove it and run this again")
@@ -106,7 +106,7 @@ class _Run:
         except FileExistsError as error:
             raise busy() from error
         self.made.append(pending)
-        self.claim.begin()  # not before: the claim may be another run's
+        self.claim.begin()  # only now: an earlier claim may belong to another run
 
     def _write_all(self) -> None:
         try:
@@ -120,7 +120,7 @@ class _Run:
             raise
 
     def _stage(self) -> None:
-        """Write the new files and copy the old ones beside the project's own."""
+        """Write the new files and copy the old files into the staging folder."""
         for shelf in dict.fromkeys(map(self.pending.shelf, self.journal.steps)):
             self.files.make_folder(shelf)
         contents = [change.after for change in self.writes] + [self.plan.lock_after.encode()]
@@ -133,17 +133,19 @@ class _Run:
 
     def _report(self, done: int) -> None:
         if self.progress is not None:
-            self.progress(done + 1, 2 * len(self.journal.steps))  # each file is staged, then moved
+            self.progress(
+                done + 1, 2 * len(self.journal.steps)
+            )  # two steps a file: staged, then moved
 
     def _mode(self, step: Step) -> int | None:
-        """The permission bits of the new version, where they are not those of any new file."""
+        """Return the permission bits of the new version; None for the default bits."""
         if step.before is not None:
             return (self.plan.root / step.path).stat().st_mode & 0o7777
         executable = step.path != LOCK_PATH and self.writes[step.number].executable
         return 0o755 if executable else None
 
     def _check_unchanged(self) -> None:
-        """Nobody may have written since the plan was made: their text would be lost."""
+        """Raise ConflictError where a file changed since the plan was made: replacing the file would lose that text."""
         disk = Disk(self.plan.root)
         for change in self.writes:
             on_disk = disk.look(change.path)
@@ -175,10 +177,10 @@ class _Run:
                 self.files.remove(target)
             self._report(len(self.journal.steps) + step.number)
         self._remove_empty_folders()
-        self.files.remove(self.pending.journal)  # from here on it is done, whatever happens
+        self.files.remove(self.pending.journal)  # from here on the run is committed, whatever fails
 
     def _remove_empty_folders(self) -> None:
-        """A folder whose last file was deleted goes too."""
+        """Remove each folder whose last file was deleted."""
         gone = [self.plan.root / step.path for step in self.journal.steps if step.after is None]
         for path in gone:
             for folder in path.parents:
@@ -197,7 +199,7 @@ class _Run:
             ) from error
 
     def _clean_up(self, *, undone: bool) -> None:
-        """Remove what was made to stage in, unless it is still needed to undo."""
+        """Remove the staging folder, unless undoing still needs the copies."""
         if self.pending.folder not in self.made:
             self._remove_made()
         elif not self.pending.journal.exists():
@@ -238,7 +240,7 @@ def _folders(path: str) -> list[str]:
 
 @contextlib.contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """A second ctrl-C must not stop what puts things right after the first."""
+    """Ignore SIGINT: a second Ctrl-C must not stop the undo that follows the first."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Fetch blueprints from git repositories into the project, where they are read."""
+"""Fetch blueprints from git repositories into the project, where the generator reads the copies."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from targcc_gen.sync.disk import Disk
 from targcc_gen.sync.lock import Lock
 from targcc_gen.sync.plan.plan import Action, Change, Plan
 
-# Read a foreign repository at a tag or commit, without checking anything out.
+# Read a foreign repository at a tag or commit, without a checkout.
 
 PATIENCE = 120.0
-"""A repository that takes longer, in seconds, is given up."""
+"""Seconds after which a fetch is given up."""
 
 LARGEST_REPOSITORY = 100_000_000
-"""One commit of more bytes is not fetched."""
+"""Limit in bytes of a fetched commit."""
 
 _LOOK_EVERY = 0.1
 _REGULAR = {b"100644", b"100755"}
@@ -43,11 +43,11 @@ _FETCH = ("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a repository has.
+    """The blueprints of a repository.
 
     Attributes:
-        commit: Its commit.
-        files: The files of its blueprints, by their paths below the folder that was asked for.
+        commit: The fetched commit.
+        files: Contents of the blueprints' files, by path below the requested folder.
     """
 
     commit: str
@@ -55,10 +55,10 @@ class Fetched:
 
 
 def fetch(upstream: Upstream) -> Fetched:
-    """Ask the repository; nothing of the project is written.
+    """Fetch the blueprints of a repository. Writes nothing to the project.
 
     Raises:
-        InputError: It cannot be reached, or what it has are no blueprints.
+        InputError: The repository cannot be reached, or the folder contains no valid blueprints.
     """
     with tempfile.TemporaryDirectory(prefix="targcc-gen-", ignore_cleanup_errors=True) as folder:
         git = _Git(Path(folder), upstream)
@@ -73,11 +73,11 @@ def fetch(upstream: Upstream) -> Fetched:
 
 
 class _Git:
-    """git in an empty repository, without the settings of any other one.
+    """Run git in an empty repository, isolated from the settings of other repositories.
 
     Args:
-        folder: Where it is.
-        upstream: What is fetched into it.
+        folder: Parent folder of the repository.
+        upstream: The repository to fetch from.
     """
 
     def __init__(self, folder: Path, upstream: Upstream) -> None:
@@ -87,10 +87,10 @@ class _Git:
         self._end = time.monotonic() + PATIENCE
 
     def run(self, *arguments: str) -> bytes:
-        """What git prints.
+        """Run git and return its output.
 
         Raises:
-            InputError: It fails, takes too long or gets too much.
+            InputError: Git fails, exceeds the time limit, or fetches too many bytes.
         """
         answer = self.folder.with_name("answer")
         with answer.open("wb") as out, self._errors.open("wb") as output:
@@ -136,7 +136,7 @@ class _Git:
         return f"git says: {message.splitlines()[-1] if message else 'nothing'}"
 
     def problem(self, what: str) -> InputError:
-        """What is wrong with the repository."""
+        """Return the error for a problem with the repository."""
         return InputError(
             f"{self.upstream.text}: {what}",
             hint="git needs to reach it without asking, and to find that tag or commit and folder",
@@ -150,12 +150,12 @@ def _size(folder: Path) -> int:
             try:
                 total += (Path(place) / name).lstat().st_size
             except OSError:
-                continue  # git has removed it meanwhile
+                continue  # git has removed the file meanwhile
     return total
 
 
 def _files(git: _Git, listing: bytes) -> list[tuple[str, bytes]]:
-    """The parts of each blueprint; all else that the repository has is left there."""
+    """Return path and content of each blueprint's parts, skipping every other file of the repository."""
     entries = {}
     for line in filter(None, listing.split(b"\0")):
         facts, _, path = line.partition(b"\t")
@@ -191,11 +191,11 @@ def _content(git: _Git, path: str, facts: list[bytes] | None) -> bytes:
 
 
 def plan_copies(root: Path, fetched: Mapping[Upstream, Fetched]) -> Plan:
-    """What it takes to have a copy of each repository, and of no other; the lock stays as it is.
+    """Plan the update of the project's copies: one copy for each repository, other copies deleted. The lock stays as it is.
 
     Args:
         root: The project's folder.
-        fetched: What the repositories have.
+        fetched: Fetched blueprints by repository.
     """
     disk, lock = Disk(root), Lock.load(root)
     wanted: dict[str, bytes] = {}

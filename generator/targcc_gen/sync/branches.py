@@ -1,4 +1,4 @@
-"""Resolve git's conflict markers in generated files: each side follows the merged spec, and may then be equal."""
+"""Resolve git's conflict markers in generated files: update each side to the merged spec, then compare the sides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIRST = b"<<<<<<< "
 
 
 def git_conflict(disk: OnDisk) -> Sides | None:
-    """Both sides of a file that git could not merge; None for any other file."""
+    """Return both sides of a file that git could not merge; None for any other file."""
     text = disk.text
     if text is None or _FIRST not in text or is_binary(text):
         return None
@@ -29,12 +29,12 @@ def git_conflict(disk: OnDisk) -> Sides | None:
         sides = sides_of(text.decode())
     except UnicodeDecodeError:
         return None
-    # The generator's own markers are for the rules of the plan.
+    # The rules of the plan handle the generator's own markers.
     return None if sides is None or sides.our_name in {"mine", "yours"} else sides
 
 
 def is_certain(path: str, disk: OnDisk) -> bool:
-    """Whether the markers are a conflict, and not a text about conflicts: in a page, or in a string of a module."""
+    """Return whether the markers are a real conflict, and not text about conflicts: in a page, or in a string of a module."""
     if not path.endswith(".py"):
         return not path.endswith((".md", ".txt"))
     import ast
@@ -49,13 +49,13 @@ def is_certain(path: str, disk: OnDisk) -> bool:
 def settled(
     sides: Sides, generated: TreeFile, entry: LockEntry | None, formats: Formats
 ) -> bytes | None:
-    """The file as both sides would have it under the merged spec; None where a person has to decide.
+    """Return the file that both sides agree on under the merged spec; None where a user has to decide.
 
     Args:
-        sides: The file's two versions.
-        generated: As the merged spec asks for it.
-        entry: What the lock remembers of one side, and of the other.
-        formats: How the project's Python may be written.
+        sides: The two versions of the file.
+        generated: The file rendered from the merged spec.
+        entry: The lock's entry; its `others` are the entries of the other side.
+        formats: Formats of the project's Python.
     """
     if generated.owner is Owner.PATCHED or generated.replaces is not None:
         return None
@@ -79,7 +79,7 @@ def settled(
 def _followed(
     text: bytes, generated: TreeFile, known: list[LockEntry], formats: Formats, *, is_last: bool
 ) -> bytes | None:
-    """One side's file, brought to what the merged spec asks for."""
+    """Update one side's file to the merged spec; return None where that cannot be done."""
     if not known or any(digest(text) == path.sha256 for path in known):
         return generated.content if known else None
     entry = known[-1] if is_last else known[0]
@@ -100,11 +100,11 @@ def _by_decorator(text: bytes, generated: bytes, base: bytes) -> bytes | None:
     return None if synced.problem or synced.collisions else synced.text
 
 
-# Versions of a file in conflict, from git's index.
+# Versions of a file in conflict, read from git's index.
 
 _LARGEST = 64_000_000
 _CONFLICTS = range(128)
-"""The exit status of `merge-file` counts conflicts."""
+"""Accepted exit statuses of `merge-file`: the number of conflicts."""
 
 _LABEL = re.compile(r"^([<|>]{7}).*$", re.MULTILINE)
 _NAMES = {"1": "base", "2": "ours", "3": "theirs"}
@@ -112,14 +112,14 @@ _NAMES = {"1": "base", "2": "ours", "3": "theirs"}
 
 @dataclass(frozen=True)
 class Stages:
-    """The versions of an unfinished merge; None for one in which the file is not, or that git does not have."""
+    """The versions of a file in an unfinished merge; None for a version without the file, or that git cannot read."""
 
     base: str | None = None
     ours: str | None = None
     theirs: str | None = None
 
     def made(self, text: str) -> bool:
-        """Whether a file with markers is what git made of these, so that nobody has edited it since."""
+        """Return whether `text` is git's own merge of these versions: nobody has edited the file since."""
         versions = (self.ours, self.base, self.theirs)
         if None in versions:
             return False
@@ -137,11 +137,11 @@ class Stages:
 
 
 def stages_of(root: Path, path: str) -> Stages:
-    """The versions of a file of an unfinished merge.
+    """Return the versions of a file in an unfinished merge.
 
     Args:
         root: The project's folder.
-        path: POSIX path below it.
+        path: POSIX path below the project's folder.
     """
     result: dict[str, str] = {}
     for entry in (git.read(root, "ls-files", "--unmerged", "-z", "--", path) or b"").split(b"\0"):

@@ -1,4 +1,4 @@
-"""The disk of a project: inspect paths with suspicion, write files, remove empty folders."""
+"""The disk of a project: inspect untrusted paths, write files, remove empty folders."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 
 from targcc_gen.sync.merge import Style, plain
 
-# Paths: links, folders, and twins in another case.
+# Paths: links, folders, and names that differ in case alone.
 
 LARGEST = 64_000_000
-"""A file of more bytes is none that the generator writes or merges."""
+"""Size limit in bytes: the generator neither writes nor merges a larger file."""
 
 
 @dataclass(frozen=True)
 class OnDisk:
-    """What is at one path.
+    """The state of one path.
 
     Attributes:
         raw: The file's bytes; None where there is no file.
-        blocked: Why nothing may be written there, or None.
+        blocked: Reason why the path must not be written, or None.
         mode: The file's permission bits; None where there is no file.
     """
 
@@ -38,15 +38,15 @@ class OnDisk:
 
     @cached_property
     def style(self) -> Style:
-        """How the file writes its text."""
+        """The file's line ends and byte order mark."""
         return Style() if self.raw is None else Style.of(self.raw)
 
 
 class Disk:
-    """The project's folder, read only.
+    """The project's folder, read-only.
 
     Args:
-        root: The folder; it need not exist.
+        root: The folder; need not exist.
     """
 
     def __init__(self, root: Path) -> None:
@@ -55,13 +55,13 @@ class Disk:
         self._folders: dict[str, tuple[Path, str | None]] = {"": (root, None)}
 
     def look(self, path: str) -> OnDisk:
-        """What is at `path`; does not follow a link."""
+        """Return the state of `path`. Links are not followed."""
         folder, _, name = path.rpartition("/")
         place, problem = self._folder(folder)
         return self._file(place, name) if problem is None else OnDisk(blocked=problem)
 
     def _folder(self, path: str) -> tuple[Path, str | None]:
-        """Where a folder is, and why nothing may be written into it, or None; looked at once, as its names are."""
+        """Return a folder's location, and the reason why nothing may be written there, or None. Cached, as the names in folders are."""
         if path not in self._folders:
             above, _, name = path.rpartition("/")
             place, problem = self._folder(above)
@@ -100,12 +100,12 @@ class Disk:
             raw = place.read_bytes()
         except OSError as error:
             return OnDisk(blocked=f"it cannot be read: {error.strerror}")
-        # Replacing a file does not need its write permission; whoever took that away meant something by it.
+        # Replacing a file does not need write permission on the file; a user who removed the permission meant to protect the file.
         blocked = None if mode & 0o222 else "it is read-only"
         return OnDisk(raw, blocked, mode)
 
     def _twin(self, parent: Path, name: str) -> str | None:
-        """What stands in `parent` under `name` in another case; some systems take the two for one."""
+        """Return the entry of `parent` that differs from `name` in case alone; some file systems treat both as one name."""
         names = self._names_in(parent)
         if name in names:
             return None
@@ -125,23 +125,23 @@ class Disk:
         return place.relative_to(self.root).as_posix()
 
 
-# Writes, each of which a test can make fail.
+# Writes; tests replace `Files` to make any write fail.
 
 
 class Files:
-    """Writes to a folder. Every method either does all it says or raises OSError."""
+    """Writes to a folder. Every method either completes or raises OSError."""
 
     def make_folder(self, folder: Path) -> None:
-        """Make one folder below one that exists."""
+        """Create a folder whose parent exists."""
         folder.mkdir()
 
     def write(self, path: Path, content: bytes, *, mode: int | None = None) -> None:
-        """Write a file of our own.
+        """Write a file of the generator's own.
 
         Args:
-            path: Where.
-            content: What.
-            mode: Its permission bits; by default those of any new file.
+            path: Path of the file.
+            content: The bytes to write.
+            mode: Permission bits; None for the default bits.
         """
         with path.open("wb") as file:
             file.write(content)
@@ -153,7 +153,7 @@ class Files:
         shutil.copy2(source, target)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Move a file to where another may be, in one step."""
+        """Move a file over a possibly existing file, atomically."""
         source.replace(target)
 
     def remove(self, path: Path) -> None:
@@ -165,7 +165,7 @@ class Files:
         folder.rmdir()
 
     def remove_tree(self, folder: Path) -> None:
-        """Remove a folder of our own with all that is in it."""
+        """Remove a folder of the generator's own with its contents."""
         shutil.rmtree(folder)
 
 
@@ -173,11 +173,11 @@ class Files:
 
 
 def remove_left(root: Path, path: Path) -> None:
-    """Remove what Python compiled of a module that was removed, and the folders that hold nothing any more.
+    """Remove the compiled files of a removed module, and the folders that are empty now.
 
     Args:
         root: The folder that stays.
-        path: The file that was removed.
+        path: The removed file.
     """
     cache = path.parent / "__pycache__"
     if path.suffix == ".py" and path.is_relative_to(root) and not cache.is_symlink():
@@ -189,7 +189,7 @@ def remove_left(root: Path, path: Path) -> None:
 
 
 def remove_empty(root: Path, folder: Path) -> None:
-    """Remove a folder and those above it, below `root`, that hold nothing but compiled files of what was removed."""
+    """Remove `folder` and its parents below `root`, as long as each folder is empty but for compiled files."""
     while folder != root and folder.is_relative_to(root):
         if folder.is_dir():
             if any(path.name != "__pycache__" for path in folder.iterdir()):

@@ -1,8 +1,8 @@
-"""The journal of a writing run, and recovery of a run that was killed.
+"""The journal of a writing run, and recovery of a killed run.
 
-`.targcc/pending/` holds the new files, copies of the old ones and `journal.json`, which lists what is to be replaced. It is there
-only while a run writes. While its process lives, the operating system keeps the file `running` locked, so that a second run can tell a
-run that goes on from one that was killed. Undoing touches only what is still as the run wrote it: whatever a person wrote since stays.
+`.targcc/pending/` holds the new files, copies of the old files, and `journal.json` with the list of replacements. The folder exists only
+while a run writes. The writing process holds a lock on the file `running`, so a second run can tell a live run from a killed run. Undoing
+restores only files that are still as the run wrote them: later edits stay.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _SHELF = 100
 
 @dataclass(frozen=True)
 class Step:
-    """One file to replace, create or delete.
+    """A file to replace, create or delete.
 
     Attributes:
         path: POSIX path below the project's folder.
-        number: What its new and its old version are called there.
-        before: The SHA-256 of its old version; None where there is none.
-        after: The SHA-256 of its new version; None where it is to be deleted.
+        number: Name of the new and the old version in the staging folder.
+        before: SHA-256 of the old version; None where there is none.
+        after: SHA-256 of the new version; None for a file to delete.
     """
 
     path: str
@@ -47,28 +47,28 @@ class Step:
 
 @dataclass(frozen=True)
 class Journal:
-    """What a run is about to do.
+    """The replacements of one run.
 
     Attributes:
         steps: The files, the lock last.
-        folders: The folders that the run makes, outermost first; POSIX paths below the project's folder.
+        folders: Folders that the run creates, outermost first; POSIX paths below the project's folder.
     """
 
     steps: tuple[Step, ...]
     folders: tuple[str, ...]
 
     def dump(self) -> bytes:
-        """The text of `journal.json`."""
+        """Return the text of `journal.json`."""
         return json.dumps(
             {"steps": [asdict(step) for step in self.steps], "folders": self.folders}
         ).encode()
 
     @classmethod
     def load(cls, text: bytes) -> Journal:
-        """Read what `dump` wrote.
+        """Parse the output of `dump`.
 
         Raises:
-            ValueError: It is damaged, or names a path outside of the project.
+            ValueError: The text is damaged, or names a path outside of the project.
         """
         try:
             data = json.loads(text)
@@ -82,7 +82,7 @@ class Journal:
 
 
 def digest_of(content: bytes | None) -> str | None:
-    """The SHA-256 of a file's bytes; None of a file that is not there."""
+    """Return the SHA-256 of a file's bytes; None for a missing file."""
     return None if content is None else hashlib.sha256(content).hexdigest()
 
 
@@ -96,23 +96,23 @@ class Pending:
         self.guard = self.folder / "running"
 
     def new(self, step: Step) -> Path:
-        """Where the new version of a file waits."""
+        """Return the staging path of a file's new version."""
         return self.shelf(step) / f"{step.number}.new"
 
     def old(self, step: Step) -> Path:
-        """Where the old version of a file is kept."""
+        """Return the path of the copy of a file's old version."""
         return self.shelf(step) / f"{step.number}.old"
 
     def shelf(self, step: Step) -> Path:
-        """The folder of both; each holds few files, because creating one takes longer the more there are."""
+        """Return the folder of both versions. Each folder holds few files, because creating a file is slower in a full folder."""
         return self.folder / str(step.number // _SHELF)
 
     def compare(self, journal: Journal) -> tuple[list[Step], list[str]]:
-        """Hold the project's files against the journal, each read once.
+        """Compare the project's files with the journal, reading each file once.
 
         Returns:
-            The steps that were made and are still as the run left them, the last one first; and the paths where there is something that
-            neither the run wrote nor what was there before.
+            The completed steps whose files are still as the run left them, the last step first; and the paths whose content is neither
+            the old nor the new version.
         """
         disk, left, newer = Disk(self.root), [], []
         for step in journal.steps:
@@ -124,13 +124,13 @@ class Pending:
         return left[::-1], newer
 
     def undo(self, journal: Journal, files: Files) -> list[str]:
-        """Put back what is still as the run left it; may be repeated when it was interrupted.
+        """Restore the files that are still as the run left them. Safe to repeat after an interruption.
 
         Returns:
-            The paths that somebody has written to since: they stay as they are.
+            The paths written since the run; these files stay as they are.
 
         Raises:
-            OSError: A file could not be put back; the folder stays for another try.
+            OSError: A file could not be restored; the folder stays for another try.
         """
         left, newer = self.compare(journal)
         for step in left:
@@ -139,7 +139,7 @@ class Pending:
                 target.unlink()
             else:
                 self._put_back(step, target, files)
-        self.journal.unlink()  # from here on it is undone, whatever happens
+        self.journal.unlink()  # from here on the run is undone, whatever fails
         return newer
 
     def _put_back(self, step: Step, target: Path, files: Files) -> None:
@@ -152,7 +152,7 @@ class Pending:
         files.replace(spare, target)
 
     def remove(self, journal: Journal | None, files: Files) -> None:
-        """Remove the folder, and what an undone run left empty."""
+        """Remove the staging folder, and the folders that an undone run left empty."""
         files.remove_tree(self.folder)
         disk = Disk(self.root)
         made = [
@@ -161,26 +161,26 @@ class Pending:
             if not disk.look(f"{folder}/x").blocked
         ]
         for folder in [*made, self.folder.parent]:
-            with contextlib.suppress(OSError):  # it is not empty
+            with contextlib.suppress(OSError):  # the folder is not empty
                 files.remove_folder(folder)
 
 
 def _state(disk: Disk, step: Step) -> tuple[bool, str | None]:
-    """Whether it can be told what is at a step's path, and the digest of the file there."""
+    """Return whether a step's path can be read, and the digest of the file there."""
     on_disk = disk.look(step.path)
     return on_disk.raw is not None or on_disk.blocked is None, digest_of(on_disk.raw)
 
 
 # Claims: this user's own record that a journal in a project was written here.
-# A repository is not trusted: anybody may have committed a `.targcc/pending/journal.json`, and whoever follows one overwrites files. So
-# a run leaves the digest of its journal outside of every repository, under the name of the project's folder, and a journal that has
-# none is refused.
+# A repository is not trusted: anybody may have committed a `.targcc/pending/journal.json`, and following such a journal overwrites files.
+# So a run stores the digest of its journal outside of every repository, keyed by the project's folder. A journal without a matching
+# digest is refused.
 
 _BEGUN = b"begun"
 
 
 class RunClaim:
-    """The claim of a run on a project's folder, kept where only this user writes.
+    """A run's claim on a project's folder, stored in a folder that only this user can write.
 
     Args:
         root: The project's folder, resolved.
@@ -190,27 +190,27 @@ class RunClaim:
         self._name = hashlib.sha256(str(root).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def begin(self) -> None:
-        """Say that a run of this user's is about to write to the folder.
+        """Record that a run of this user is about to write to the folder.
 
         Raises:
-            OSError: There is no folder of this user's that can be written to.
+            OSError: No folder of this user is writable.
         """
         self._write(_BEGUN)
 
     def sign(self, journal: bytes) -> None:
-        """Say that this is the journal of that run."""
+        """Record the digest of the run's journal."""
         self._write(hashlib.sha256(journal).hexdigest().encode())
 
     def knows(self) -> bool:
-        """Whether a run of this user's began to write to the folder and did not end."""
+        """Return whether a run of this user began to write to the folder and did not end."""
         return self._read() is not None
 
     def signed(self, journal: bytes) -> bool:
-        """Whether this is the journal of that run."""
+        """Return whether `journal` is the journal of the recorded run."""
         return self._read() == hashlib.sha256(journal).hexdigest().encode()
 
     def end(self) -> None:
-        """The run has ended, or was undone."""
+        """Delete the record: the run has ended, or was undone."""
         for folder in _places():
             with contextlib.suppress(OSError):
                 (folder / self._name).unlink()
@@ -239,12 +239,12 @@ class RunClaim:
 
 
 def _places() -> tuple[Path, ...]:
-    """This user's folder for the state of programs; where that cannot be written to, one of the temporary folder's."""
+    """Return this user's state folder, then a fallback below the temporary folder."""
     user = str(os.getuid()) if sys.platform != "win32" else os.environ.get("USERNAME", "user")
     spare = Path(tempfile.gettempdir()) / f"targcc-gen-{user}" / "runs"
     try:
         return _state_folder() / "targcc-gen" / "runs", spare
-    except RuntimeError:  # no home
+    except RuntimeError:  # no home folder
         return (spare,)
 
 
@@ -265,7 +265,7 @@ def _make_own(folder: Path) -> None:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether nobody else can write there; a folder in the temporary folder may have been made by anybody."""
+    """Return whether only this user can write to the folder; anybody may have created a folder in the temporary folder."""
     for place in (folder, folder.parent):
         status = place.lstat()
         if not stat.S_ISDIR(status.st_mode):
@@ -277,7 +277,7 @@ def _is_own(folder: Path) -> bool:
     return True
 
 
-# Recovery: readers find an unfinished run, writers undo it.
+# Recovery: readers detect an unfinished run, writers undo it.
 
 _LARGEST_JOURNAL = 64_000_000
 _SHOWN = 10
@@ -290,11 +290,11 @@ class UnfinishedError(ConflictError):
 
 
 def check_finished(root: Path) -> None:
-    """Make sure that no killed run waits to be undone; nothing is written.
+    """Raise when a killed run is not undone yet. Writes nothing.
 
     Raises:
-        UnfinishedError: One does; it says what will be put back.
-        ConflictError: Another run is writing right now, or what is there is not of this user and this machine.
+        UnfinishedError: A killed run is not undone; the message lists the files to restore.
+        ConflictError: Another run is writing right now, or the journal is not from this user and this machine.
     """
     pending = Pending(root)
     if not _has_pending(pending):
@@ -308,14 +308,14 @@ def check_finished(root: Path) -> None:
 
 
 def recover(root: Path, files: Files | None = None) -> list[str]:
-    """Undo what a killed run left half done; nothing where there is none.
+    """Undo a killed run; do nothing where there is none.
 
     Returns:
-        The paths that somebody has written to since the kill: they stay as they are.
+        The paths written since the kill; these files stay as they are.
 
     Raises:
-        ConflictError: Another run is writing right now, or what is there is not of this user and this machine.
-        TargccError: What is left cannot be undone by itself.
+        ConflictError: Another run is writing right now, or the journal is not from this user and this machine.
+        TargccError: The run cannot be undone automatically.
     """
     files, pending = files or Files(), Pending(root)
     if not _has_pending(pending):
@@ -337,10 +337,10 @@ def recover(root: Path, files: Files | None = None) -> list[str]:
 
 
 def _has_pending(pending: Pending) -> bool:
-    """Whether a run left something.
+    """Return whether a run left its staging folder.
 
     Raises:
-        ConflictError: There is something that no run leaves there.
+        ConflictError: The path is a link or a file.
     """
     for folder in (pending.folder.parent, pending.folder):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -360,15 +360,15 @@ def _unfinished_work(pending: Pending, journal: Journal | None) -> str:
 
 
 def _journal_of(pending: Pending) -> Journal | None:
-    """The journal; None when the run was killed before it touched a file of the project.
+    """Read the journal; return None when the run was killed before changing a file of the project.
 
     Raises:
-        ConflictError: It is not of a run of this user's in this folder: a repository may hold anything.
-        TargccError: It is damaged.
+        ConflictError: The journal is not from a run of this user in this folder: a repository may contain anything.
+        TargccError: The journal is damaged.
     """
     claim = RunClaim(pending.root)
     if not claim.knows():
-        if not any(pending.folder.iterdir()):  # killed before it could say so
+        if not any(pending.folder.iterdir()):  # killed before the claim was stored
             return None
         raise _foreign_journal()
     try:
@@ -411,7 +411,7 @@ def _held(pending: Pending) -> Iterator[None]:
         raise _foreign_journal()
     try:
         file = pending.guard.open("rb")
-    except FileNotFoundError:  # killed before it wrote one
+    except FileNotFoundError:  # killed before the guard file was written
         yield
         return
     with file, guarded(file):
@@ -420,10 +420,10 @@ def _held(pending: Pending) -> Iterator[None]:
 
 @contextlib.contextmanager
 def guarded(file: BinaryIO) -> Iterator[None]:
-    """Keep an open file locked; a process that is killed lets go of it.
+    """Hold a lock on an open file; the operating system releases the lock of a killed process.
 
     Raises:
-        ConflictError: Another process keeps it.
+        ConflictError: Another process holds the lock.
     """
     try:
         _lock(file)
@@ -433,7 +433,7 @@ def guarded(file: BinaryIO) -> Iterator[None]:
 
 
 def busy() -> ConflictError:
-    """The error of a second run at the same time."""
+    """Return the error for a second run at the same time."""
     return ConflictError(
         "another targcc-gen is writing to this project right now",
         hint="wait until it has finished, then run this again",

@@ -1,7 +1,7 @@
-"""The lock, `.targcc/lock.jsonl`: the generator's last text of each file, to tell it from people's edits.
+"""The lock file `.targcc/lock.jsonl`: the generator's last text of each file, to tell that text from a user's edits.
 
-One line of JSON for each file, sorted by path, so that git merges two branches that each added a job. A base is kept compressed,
-which leaves searches and editors in peace; bzip2 because its output is the same on every machine, unlike zlib's.
+Each file has a line of JSON. The lines are sorted by path, so git merges two branches that each added a job. A base is stored
+compressed, so that searches and editors skip the text. The compression is bzip2: unlike zlib, bzip2 writes the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _LONGEST_NUMBER = 9
 _DECORATOR = b"@job"
 _MOST_OTHERS = 4
 _OWNERS = frozenset(Owner)
-_BASE85 = re.compile(r"[!#-&(-+\--Z^-~;-@]*")  # what base64.b85encode makes; JSON takes it as it is
+_BASE85 = re.compile(r"[!#-&(-+\--Z^-~;-@]*")  # the alphabet of base64.b85encode, unescaped in JSON
 _BASE = "|||||||"
 _MARKERS = ("<<<<<<<", "=======", ">>>>>>>", _BASE)
 
 
 @lru_cache(maxsize=4096)  # more than the scheduler has files
 def _pack(content: bytes) -> str:
-    """A base as it stands in the lock; the scheduler's own files are the same in every project."""
+    """Return a base as stored in the lock. Cached: the scheduler's own files are the same in every project."""
     return base64.b85encode(bz2.compress(content, 1)).decode()
 
 
 class _Unpacked:
-    """How much text the bases of one lock have given: a few kilobytes can hold gigabytes."""
+    """Count the bytes unpacked from the bases of one lock: a few kilobytes can expand to gigabytes."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -51,16 +51,17 @@ class _Unpacked:
 
 @dataclass(frozen=True)
 class LockEntry:
-    """What the lock knows about one file.
+    """The lock's record of one file.
 
     Attributes:
         path: POSIX path below the project's folder.
-        owner: Who edits it.
-        sha256: Of the text as the generator made it, before anybody's edits.
-        packed: That text, compressed, of every file that is text; release 0.1 kept that of managed files and jobs only.
-        ejected: Whether the file was managed and is now the person's alone.
-        added: Of a person's list of requirements: those that the generator put in.
-        others: After a merge of two branches that both changed it: what the lock of the other one said.
+        owner: Owner of the file, generator or user.
+        sha256: Checksum of the generator's text, before any edit.
+        packed: The generator's text, compressed; None for binary, patched and ejected files and for `targcc.yaml`. Release 0.1 stored the
+            text of managed files and jobs only.
+        ejected: Whether the file was managed and now belongs to the user.
+        added: Requirements that the generator added to a user's list of requirements.
+        others: After a merge of two branches that both changed the file: the entries of the other branch.
     """
 
     path: str
@@ -74,16 +75,16 @@ class LockEntry:
 
     @classmethod
     def of(cls, path: str, owner: Owner, content: bytes, *, keep_base: bool) -> LockEntry:
-        """An entry for `content` as the generator made it."""
+        """Return the entry for `content`, the generator's text."""
         packed = _pack(content) if keep_base else None
         return cls(path, owner, digest(content), packed)
 
     @cached_property
     def base(self) -> bytes | None:
-        """The text as the generator made it; None where merging does not need it.
+        """The generator's text, unpacked; None where the entry stores no text.
 
         Raises:
-            InputError: It is not what was written.
+            InputError: The stored text is damaged.
         """
         if self.packed is None:
             return None
@@ -100,11 +101,11 @@ class LockEntry:
         return base
 
     def to_lines(self) -> list[str]:
-        """The entry as lines of the lock, after those of the other branch."""
+        """Return the lines of the lock for this entry, after the lines of the other branch."""
         return [*(entry.to_line() for entry in self.others), self.to_line()]
 
     def to_line(self, *, removed: bool = False) -> str:
-        """The entry as a line of the lock, or what is left of it when its job was removed."""
+        """Return the line of the lock for this entry. `removed=True` writes a tombstone."""
         data: dict[str, Any] = {"path": self.path, "owner": self.owner.value, "sha256": self.sha256}
         if removed:
             data["removed"] = True
@@ -120,15 +121,15 @@ class LockEntry:
 
 @dataclass(frozen=True)
 class Lock:
-    """The whole lock. An empty one is that of a folder that is no project yet.
+    """The whole lock. A folder that is not a project yet has an empty lock.
 
     Attributes:
-        entries: By path.
-        generator: The version that last brought the whole project up to date; empty for the lock of a new project.
-        templates: The checksums of the team's templates that the project was made with, and the commits of repositories.
-        text: The file it was read from, as it stands there; None of one that was not read.
-        removed: The tombstones: the last entry of each module whose job was removed. A merge may bring its file back from a
-            branch that edited it; the job would run, and nothing would name it.
+        entries: Entries by path.
+        generator: Version that last updated the whole project; empty for the lock of a new project.
+        templates: Pins of the team's templates at that update: checksums, and commits for repositories.
+        text: Text of the lock file as read; None for a lock that was not read from a file.
+        removed: Tombstones: the last entry of each module whose job was removed. A merge may restore such a file from a
+            branch that edited the file. The job would then run without an entry in the lock.
     """
 
     entries: Mapping[str, LockEntry] = field(default_factory=dict)
@@ -139,10 +140,10 @@ class Lock:
 
     @classmethod
     def load(cls, root: Path) -> Lock:
-        """The lock of the project in `root`, or an empty one where there is none.
+        """Read the lock of the project in `root`; return an empty lock where there is no file.
 
         Raises:
-            InputError: It is damaged, or a newer generator wrote it.
+            InputError: The lock is damaged, or a newer generator wrote it.
         """
         on_disk = Disk(root).look(LOCK_PATH)
         if on_disk.raw is None:
@@ -165,10 +166,10 @@ class Lock:
 
     @classmethod
     def parse(cls, text: str) -> Lock:
-        """Read what `dump` wrote; the text is not trusted.
+        """Parse the output of `dump`. The text is not trusted.
 
         Raises:
-            InputError: A line is not one of a lock, or a newer generator wrote it.
+            InputError: A line does not belong to a lock, or a newer generator wrote the lock.
         """
         generator = ""
         entries: dict[str, LockEntry] = {}
@@ -183,7 +184,7 @@ class Lock:
             if "template" in data:
                 templates |= _template(number, data)
                 continue
-            # After a merge of two branches a path may stand there twice: the last one counts.
+            # After a merge of two branches a path may have two lines: the last line counts.
             entry = _entry(number, data, unpacked)
             if data.get("removed") is True:
                 removed[entry.path] = entry
@@ -197,7 +198,7 @@ class Lock:
         return cls(entries, generator, templates, removed=removed)
 
     def dump(self) -> str:
-        """The text of the lock file; one that no generator wrote yet names this one."""
+        """Return the text of the lock file. A lock without a generator version gets the version of this generator."""
         header = json.dumps({"targcc_lock": FORMAT, "generator": self.generator or __version__})
         lines: list[str] = []
         for path in sorted({*self.entries, *self.removed}):
@@ -215,7 +216,7 @@ class Lock:
 
     @staticmethod
     def newest(version: str, other: str) -> str:
-        """The newer one of two versions of the generator."""
+        """Return the newer of two generator versions."""
         return max(version, other, key=_numbers)
 
 
@@ -223,12 +224,12 @@ _RESTORE = f"take it back from version control: git checkout {LOCK_PATH}"
 
 
 def digest(content: bytes) -> str:
-    """The SHA-256 of `content` in hexadecimal."""
+    """Return the SHA-256 of `content` in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def _entry_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines with something in them, with their numbers; of a conflict that git left, those of both sides."""
+    """Yield the numbered lines that are not blank. In a git conflict, yield the lines of both sides and skip the base."""
     is_base = False
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(_MARKERS):
@@ -242,10 +243,10 @@ def _damaged(where: int | str, problem: str, hint: str = _RESTORE) -> InputError
 
 
 def json_object(line: str) -> dict[str, Any]:
-    """A line of a file of JSON lines; it is not trusted.
+    """Parse a line of a JSON Lines file. The line is not trusted.
 
     Raises:
-        ValueError: It is no JSON object; says which of the two it is not.
+        ValueError: The line is not JSON, or is not an object; the message says which.
     """
     try:
         data = json.loads(line)
@@ -280,12 +281,12 @@ def _header(number: int, data: dict[str, Any]) -> str:
 
 
 def is_older(version: str, other: str) -> bool:
-    """Whether a version of the generator came before another one; the empty one of a new project did not."""
+    """Return whether `version` precedes `other`; False for the empty version of a new project."""
     return bool(version) and _numbers(version) < _numbers(other)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """`0.12.1` as (0, 12, 1); anything after the numbers does not count."""
+    """Return `0.12.1` as (0, 12, 1), ignoring everything after the numbers."""
     numbers: list[int] = []
     for part in version.split("."):
         if not part.isdecimal() or len(part) > _LONGEST_NUMBER:

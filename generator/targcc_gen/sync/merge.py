@@ -1,4 +1,4 @@
-"""Three-way merge of a file's text, on `merge3`, keeping line ends and byte order mark."""
+"""Three-way merge of a file's text with `merge3`, keeping line ends and byte order mark."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-# Text as editors leave it: line ends and byte order mark come back when a file is written.
+# Line ends and byte order mark: stripped for merging, restored on writing.
 
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a file on disk writes its text.
+    """Line ends and byte order mark of a file on disk.
 
     Attributes:
         crlf: Whether most lines end in CR LF.
-        bom: Whether it starts with a UTF-8 byte order mark.
+        bom: Whether the file starts with a UTF-8 byte order mark.
     """
 
     crlf: bool = False
@@ -28,32 +28,32 @@ class Style:
 
     @classmethod
     def of(cls, content: bytes) -> Style:
-        """The style of what is on disk."""
+        """Detect the style of `content`."""
         if is_binary(content):
             return cls()
         crlf = content.count(b"\r\n")
         return cls(crlf=crlf * 2 > content.count(b"\n"), bom=content.startswith(_BOM))
 
     def restore(self, plain: bytes) -> bytes:
-        """`plain` written in this style."""
+        """Return `plain` in this style."""
         text = plain.replace(b"\n", b"\r\n") if self.crlf else plain
         return _BOM + text if self.bom else text
 
 
 def is_binary(content: bytes) -> bool:
-    """Whether `content` is no text; git looks for a NUL too."""
+    """Return whether `content` contains a NUL byte, as git checks."""
     return b"\0" in content
 
 
 def plain(content: bytes) -> bytes:
-    """Text without byte order mark and with `\\n` line ends; binary content as it is."""
+    """Return text without byte order mark and with `\\n` line ends; binary content unchanged."""
     if is_binary(content):
         return content
     return content.removeprefix(_BOM).replace(b"\r\n", b"\n")
 
 
 def lines_of(content: bytes) -> list[bytes]:
-    """The lines with their ends; the last one ends too, so that nothing can be glued to it."""
+    """Split into lines with their ends. The last line gets an end too, so that no text can be appended to that line."""
     lines = content.split(b"\n")
     last = lines.pop()
     return [line + b"\n" for line in lines] + ([last + b"\n"] if last else [])
@@ -65,29 +65,29 @@ START = b"<<<<<<< mine"
 MIDDLE = b"======="
 END = b">>>>>>> generated"
 
-_MARKER = re.compile(rb"^<<<<<<< (?:mine|yours)", re.MULTILINE)  # release 0.1 wrote the second
+_MARKER = re.compile(rb"^<<<<<<< (?:mine|yours)", re.MULTILINE)  # release 0.1 wrote `yours`
 
 
 class Side(StrEnum):
-    """How a person wants a conflict settled."""
+    """A user's choice for settling a conflict."""
 
     GENERATED = "generated"
     """Take the generator's text where the two collide."""
     MINE = "mine"
-    """Keep the text in the person's file where the two collide."""
+    """Keep the user's text where the two collide."""
     MARKERS = "markers"
-    """Write both between conflict markers, to be edited."""
+    """Write both between conflict markers, for the user to edit."""
 
 
 @dataclass(frozen=True)
 class Collision:
-    """One place where the person and the generator changed the same lines.
+    """A place where the user and the generator changed the same lines.
 
     Attributes:
-        first: Its first line in the person's file, from 1.
-        last: Its last line there; before `first` when the person removed the lines.
-        mine: The person's text.
-        generated: The generator's.
+        first: Number of the first line in the user's file, from 1.
+        last: Number of the last line; before `first` when the user removed the lines.
+        mine: The user's text.
+        generated: The generator's text.
     """
 
     first: int
@@ -98,12 +98,12 @@ class Collision:
 
 @dataclass(frozen=True)
 class Merged:
-    """A merge's outcome.
+    """The result of a merge.
 
     Attributes:
-        text: The merged text; with collisions and no side chosen, the person's text.
-        collisions: What no rule can settle. Empty when a side was chosen.
-        kept: How many lines of the person's are in `text` and not in the generator's.
+        text: The merged text; with collisions and no side chosen, the user's text at these places.
+        collisions: Places that no rule can settle. Empty when a side was chosen.
+        kept: Number of the user's lines in `text` that the generator's text lacks.
     """
 
     text: bytes
@@ -112,7 +112,7 @@ class Merged:
 
 
 class _Matcher(difflib.SequenceMatcher[bytes]):
-    """Without the heuristic that ignores lines which are frequent in long files."""
+    """SequenceMatcher without the heuristic that ignores frequent lines in long files."""
 
     def __init__(
         self,
@@ -125,18 +125,18 @@ class _Matcher(difflib.SequenceMatcher[bytes]):
 
 
 def merge(base: bytes, existing: bytes, generated: bytes, side: Side | None = None) -> Merged:
-    """Bring the generator's changes from `base` to `generated` into the person's text.
+    """Merge the generator's changes from `base` to `generated` into the user's text.
 
     Args:
-        base: What the generator wrote last time.
-        existing: What is in the person's file now.
-        generated: What the generator writes now.
-        side: How to settle collisions.
+        base: The generator's last text.
+        existing: The user's text.
+        generated: The generator's new text.
+        side: Choice for settling collisions.
     """
     from merge3 import Merge3
 
     lines = {"unchanged": lines_of(base), "a": lines_of(existing), "b": lines_of(generated)}
-    matcher: Any = _Matcher  # merge3's protocol wants the attributes of its own stub
+    matcher: Any = _Matcher  # the protocol of merge3 asks for the attributes of its stub
     merger = Merge3(lines["unchanged"], lines["a"], lines["b"], sequence_matcher=matcher)
     merged: list[bytes] = []
     collisions: list[Collision] = []
@@ -155,24 +155,26 @@ def merge(base: bytes, existing: bytes, generated: bytes, side: Side | None = No
 
 
 def count_new_lines(before: bytes, after: bytes) -> int:
-    """How many lines of `after` are not in `before`, as a diff counts them."""
+    """Return the number of lines of `after` that are missing in `before`, as a diff counts them."""
     matcher = _Matcher(None, lines_of(before), lines_of(after))
     return sum(end - start for tag, _, _, start, end in matcher.get_opcodes() if tag != "equal")
 
 
 def has_markers(content: bytes) -> bool:
-    """Whether somebody has still to edit what `Side.MARKERS` wrote."""
-    return START[:7] in content and _MARKER.search(content) is not None  # the second is slow
+    """Return whether conflict markers written by `Side.MARKERS` are still in the file."""
+    return (
+        START[:7] in content and _MARKER.search(content) is not None
+    )  # the regular expression is slow
 
 
 def whole_file(existing: bytes, generated: bytes) -> Collision:
-    """The collision of two texts that have no common base."""
+    """Return the collision of two texts without a common base."""
     lines = lines_of(existing)
     return Collision(1, len(lines), _shown(lines), _shown(lines_of(generated)))
 
 
 def with_markers(existing: list[bytes], generated: list[bytes]) -> list[bytes]:
-    """Both texts between conflict markers."""
+    """Return both texts between conflict markers."""
     return [START + b"\n", *existing, MIDDLE + b"\n", *generated, END + b"\n"]
 
 

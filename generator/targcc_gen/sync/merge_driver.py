@@ -1,4 +1,4 @@
-"""The merge driver of git: merge three versions of a file into one."""
+"""The git merge driver: merge three versions of a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMES = ("ours", "theirs")
 
 @dataclass(frozen=True)
 class Versions:
-    """A file as both branches have it, and as it was before both; empty where a version does not have it."""
+    """The base version of a file and the versions of both branches; empty where a version lacks the file."""
 
     base: bytes
     ours: bytes
@@ -24,11 +24,11 @@ class Versions:
 
 
 def merge_versions(path: str, versions: Versions) -> tuple[bytes, bool]:
-    """The merged file, and whether nothing in it is left for a person.
+    """Return the merged file, and whether no conflict is left for a user.
 
     Args:
-        path: Where the file is, with `/`.
-        versions: Its three versions.
+        path: Path of the file, with `/`.
+        versions: The three versions.
     """
     if any(is_binary(version) for version in (versions.base, versions.ours, versions.theirs)):
         return versions.ours, False
@@ -57,7 +57,7 @@ def _by_kind(path: str, versions: Versions) -> tuple[bytes, bool]:
 
 
 def _by_decorator(versions: Versions) -> tuple[bytes, bool]:
-    """A job's module: its `@job(…)` argument by argument, the rest line by line."""
+    """Merge a job's module: `@job(…)` argument by argument, the rest line by line."""
     from targcc_gen.sync.jobs.decorator_merge import sync_decorator
 
     synced = sync_decorator(
@@ -68,7 +68,7 @@ def _by_decorator(versions: Versions) -> tuple[bytes, bool]:
     )
     if synced.problem or synced.collisions or back.problem or back.collisions:
         return _by_line(versions)
-    # With one decorator in all three, only what people wrote is left to be merged.
+    # With the same decorator in all three versions, only users' edits are left to merge.
     base = sync_decorator(existing=versions.base, base=versions.base, generated=synced.text).text
     theirs = sync_decorator(existing=back.text, base=back.text, generated=synced.text).text
     return _by_line(Versions(base, synced.text, theirs))
@@ -81,7 +81,7 @@ def _by_line(versions: Versions) -> tuple[bytes, bool]:
 
 
 def merge_locks(base: Lock, ours: Lock, theirs: Lock) -> Lock:
-    """The entries of both locks; where both changed one, both are kept until the next `regenerate`."""
+    """Merge the entries of both locks; where both changed an entry, keep both until the next `regenerate`."""
     entries: dict[str, LockEntry] = {}
     for path in sorted({*ours.entries, *theirs.entries}):
         was, own, other = (lock.entries.get(path) for lock in (base, ours, theirs))

@@ -1,4 +1,4 @@
-"""Merge Python that a formatter has changed: formatting alone costs no collision, and stays."""
+"""Merge Python that a formatter has changed: formatting alone causes no collision and is kept."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from targcc_gen.sync.merge import Merged, Side, count_new_lines, merge
 
 
 def is_same_module(left: bytes, other: bytes) -> bool:
-    """Whether two modules differ in formatting alone: line breaks, commas, quotes, the order of imports, blanks in docstrings.
+    """Return whether two modules differ in formatting alone: line breaks, commas, quotes, import order, whitespace in docstrings.
 
-    A comment is what somebody says. Only `# noqa` may be missing in `other`: linters remove one that has no use.
+    Comments must be equal, but `other` may lack a `# noqa`: linters remove a `# noqa` without use.
     """
     first, second = _meaning(left), _meaning(other)
     if first is None or second is None or first[0] != second[0]:
@@ -62,7 +62,7 @@ def _plain_docstring(body: list[ast.stmt]) -> None:
 
 
 def _sorted_imports(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements with each run of imports as one name a statement, sorted."""
+    """Return the statements with each group of imports split into single names and sorted."""
     result: list[ast.stmt] = []
     run: list[ast.Import | ast.ImportFrom] = []
     for node in body:
@@ -81,7 +81,7 @@ def _single(node: ast.Import | ast.ImportFrom) -> list[ast.Import | ast.ImportFr
     return [ast.ImportFrom(node.module, [alias], node.level) for alias in node.names]
 
 
-# Write Python as people's formatters do.
+# Formatters: detect how the user's Python is formatted, and write the generator's text the same way.
 
 _BLACKS_LENGTH = 88
 _RUFF_SECONDS = 30
@@ -89,15 +89,15 @@ _FEW_LINES = 8
 _FEW_PARTS = 25
 
 Write = Callable[[str, bytes], bytes | None]
-"""A formatter: of a path and a text, the text as it writes it; None when it cannot."""
+"""A formatter: takes a path and a text, returns the formatted text, or None on failure."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write Python.
+    """A format of Python source.
 
     Attributes:
-        name: What people call it.
+        name: Name shown to users.
         write: The formatter.
     """
 
@@ -106,10 +106,10 @@ class Format:
 
 
 class Formats:
-    """The ways in which the Python of one project may be written.
+    """The Python formats that one project may use.
 
     Args:
-        root: The project's folder: its own settings of black and ruff count.
+        root: The project's folder; its settings of black and ruff apply.
     """
 
     def __init__(self, root: Path) -> None:
@@ -118,19 +118,19 @@ class Formats:
         self._known: dict[bytes, Format | None] = {}
 
     def of(self, path: str, existing: bytes, base: bytes) -> Format | None:
-        """The format of a person's file; None when it is the generator's, or no formatter's.
+        """Return the format of a user's file; None for the generator's format, or when no formatter matches.
 
         Args:
-            path: Its path.
-            existing: Its text.
-            base: The generator's text of it.
+            path: Path of the file.
+            existing: The user's text.
+            base: The generator's last text of the file.
         """
         if existing not in self._known:
             self._known[existing] = self._detect(path, existing, base)
         return self._known[existing]
 
     def _detect(self, path: str, existing: bytes, base: bytes) -> Format | None:
-        # Asking the formatters takes a while, and there may be a hundred files that were formatted alike.
+        # Running the formatters is slow, and a hundred files may be formatted alike: try the last match first.
         if self._last is not None and is_same_module(base, existing):
             return self._last
         if _is_unformatted(base, existing):
@@ -140,7 +140,7 @@ class Formats:
             for candidate in self._candidates(path, base)
             if candidate.write(path, existing) == existing
         ]
-        # What one formatter leaves alone another may, too: a comma at the end of a list keeps its line breaks.
+        # A text may be stable under several formatters, as a trailing comma keeps its line breaks: take the nearest to the user's text.
         bases = [candidate.write(path, base) or base for candidate in stable]
         distances = [count_new_lines(text, existing) for text in bases]
         if not stable:
@@ -152,16 +152,16 @@ class Formats:
         return self._last
 
     def as_in(self, path: str, existing: bytes, base: bytes, text: bytes) -> bytes:
-        """A text of the generator in the format of a person's file."""
+        """Return `text`, a text of the generator, in the format of a user's file."""
         format_ = self.of(path, existing, base)
         return text if format_ is None else format_.write(path, text) or text
 
     def plain(self, path: str, text: bytes) -> bytes | None:
-        """A text without what people decide about its lines: one form for all ways to write the same."""
+        """Return `text` in canonical line breaks: one form for all ways to format the same code."""
         return _black(path, text, line_length=LINE_LENGTH, magic_trailing_comma=False)
 
     def _candidates(self, path: str, base: bytes) -> Iterator[Format]:
-        """The formats; with ruff's fixes too where these change the generator's text."""
+        """Yield the formats; with ruff's fixes too where the fixes change the generator's text."""
         formats = [*self._blacks(), *self._ruff_formats()]
         fix = partial(self._run, "check", "--fix-only", "--quiet")
         if self._ruff is not None and fix(path, base) not in {None, base}:
@@ -199,15 +199,15 @@ class Formats:
 
     @cached_property
     def _ruff(self) -> str | None:
-        """The ruff on PATH, as in an active environment; a project need not have one.
+        """Path of the ruff on PATH, such as in an active environment; None without ruff.
 
-        A program in the project's folder is not looked for: whoever made the repository may have put it there.
+        Ruff is not looked for in the project's folder: the author of the repository may have put a program there.
         """
         return program("ruff")
 
     def _run(self, *arguments_path_and_text: Any) -> bytes | None:
         *arguments, path, text = arguments_path_and_text
-        assert self._ruff is not None  # else it is no candidate
+        assert self._ruff is not None  # without ruff there are no ruff candidates
         command = [self._ruff, *arguments, "--no-cache", "--stdin-filename", path, "-"]
         try:
             done = subprocess.run(
@@ -224,7 +224,7 @@ class Formats:
 
 
 def _is_unformatted(base: bytes, existing: bytes) -> bool:
-    """Whether a file looks as if its edits were all that happened to it: few lines are gone, and no long one."""
+    """Return whether a file was edited but not reformatted: few lines are gone, and no long line."""
     lines = base.split(b"\n")
     gone = Counter(lines) - Counter(existing.split(b"\n"))
     most = max(_FEW_LINES, len(lines) // _FEW_PARTS)
@@ -265,15 +265,15 @@ def merge_file(
     formats: Formats,
     side: Side | None = None,
 ) -> Merged:
-    """Bring the generator's changes into a person's file; a Python module may be formatted in another way.
+    """Merge the generator's changes into a user's file; a Python module may have another format.
 
     Args:
-        path: The file.
-        base: What the generator wrote last time.
-        existing: What is in the person's file now.
-        generated: What the generator writes now.
-        formats: How the project's Python may be written.
-        side: How to settle collisions.
+        path: Path of the file.
+        base: The generator's last text.
+        existing: The user's text.
+        generated: The generator's new text.
+        formats: Formats of the project's Python.
+        side: Choice for settling collisions.
     """
     if not path.endswith(".py"):
         return merge(base, existing, generated, side)
@@ -292,7 +292,7 @@ def merge_file(
 
 
 def _formatted(base: bytes, existing: bytes, generated: bytes) -> Merged:
-    """A file that was only formatted: as the person has it where the generator has nothing new."""
+    """Merge into a file that was only reformatted: unchanged code keeps the user's format."""
     text = merge(base, existing, generated, Side.GENERATED).text
     return Merged(text if is_same_module(generated, text) else generated, (), 0)
 
@@ -300,7 +300,7 @@ def _formatted(base: bytes, existing: bytes, generated: bytes) -> Merged:
 def _plainly(
     path: str, base: bytes, existing: bytes, generated: bytes, formats: Formats
 ) -> Merged | None:
-    """Merge in a form without the person's line breaks, which come back with each definition that is as it was."""
+    """Merge in canonical line breaks, then restore the user's line breaks in each unchanged definition; None on a collision."""
     plain = [formats.plain(path, text) for text in (base, existing, generated)]
     if plain[0] is None or plain[1] is None or plain[2] is None:
         return None
@@ -312,11 +312,11 @@ def _plainly(
 
 @dataclass(frozen=True)
 class _Part:
-    """A definition at the top of a module or of a class, or what stands between two of them.
+    """A definition at the top of a module or class, or the text between two definitions.
 
     Attributes:
-        name: Its name with that of the class; empty for what has none.
-        text: Its lines.
+        name: Name of the definition, prefixed with its class; empty for text between definitions.
+        text: The lines.
     """
 
     name: str
@@ -324,7 +324,7 @@ class _Part:
 
 
 def as_written(text: bytes, examples: Iterable[bytes]) -> bytes:
-    """A module with each definition written as in the first of the examples that says the same there."""
+    """Format each definition of a module as in the first of the examples with the same definition."""
     known: dict[str, list[bytes]] = {}
     for example in examples:
         for part in _parts(example):
@@ -347,7 +347,7 @@ def _same(left: bytes, other: bytes) -> bool:
 
 
 def _parts(text: bytes) -> Iterator[_Part]:
-    """The parts of a module, one after the other; together they are all of it."""
+    """Yield the parts of a module in order; joined, the parts are the whole module."""
     lines = text.splitlines(keepends=True)
     try:
         marks = list(_marks(ast.parse(text).body, ""))

@@ -1,4 +1,4 @@
-"""Plan the update of every file: the tree against the disk and the lock."""
+"""Plan the update of every file: compare the tree with the disk and the lock."""
 
 from __future__ import annotations
 
@@ -36,20 +36,22 @@ def make_plan(
     renames: Renames | None = None,
     retire: bool = False,
 ) -> Plan:
-    """Work out what it takes to bring the project in `root` to `tree`; nothing is written.
+    """Plan the update of the project in `root` to `tree`. Writes nothing.
 
-    A run that was killed in the middle of writing is undone first.
+    A run that was killed while writing must be undone first.
 
     Args:
-        tree: What the spec asks for.
-        root: The project's folder; it need not exist.
-        sides: How to settle conflicts, by path of a file or a folder; `"."` is everything.
-        restore: Paths whose deleted, edited or ejected file should be the generator's again.
-        renames: Where files went that moved since the lock was written; by default the generator's own table.
-        retire: Whether edited files among those that the tree says are removed go too, to `.targcc/removed`.
+        tree: The files rendered from the spec.
+        root: The project's folder; need not exist.
+        sides: Choices for settling conflicts, by path of a file or a folder; `"."` is the whole project.
+        restore: Paths whose deleted, edited or ejected file becomes the generator's again.
+        renames: New places of files that moved since the lock was written; by default the generator's own table.
+        retire: Whether edited files that have left the spec are moved to `.targcc/removed`.
 
     Raises:
-        InputError: `root` is no folder, or its lock is damaged.
+        InputError: `root` is not a folder, or its lock is damaged.
+        UnfinishedError: A killed run is not undone yet.
+        ConflictError: Another run is writing right now.
     """
     root = _checked(root)
     text, lock = _lock(root)
@@ -96,21 +98,21 @@ def make_plan(
     outcomes |= (alone := orphans(outcomes))
     outcomes |= put_away(outcomes if retire else alone, lock, disk)
     changes = tuple(outcomes[path].change for path in sorted(outcomes))
-    # What is not followed here waits for the next whole run: the lock still names the version before.
+    # A partial run keeps the lock's version: the next whole run follows the rest.
     generator = __version__ if tree.complete else lock.generator
-    # One that changed waits for the next whole run too; one that is new is used from now on.
+    # A partial run keeps the pins of changed templates for the next whole run; new templates are pinned now.
     templates = tree.templates if tree.complete else {**pins(), **lock.templates}
     after = replace(_after(lock, outcomes), generator=generator, templates=templates)
     return Plan(root, changes, after, text, lock)
 
 
 def plan_eject(root: Path, paths: Collection[str], left: Collection[str] = ()) -> Plan:
-    """Work out what it takes to make managed files the person's alone.
+    """Plan the ejection of managed files: each file becomes the user's alone.
 
     Args:
         root: The project's folder.
-        paths: The files.
-        left: The files that the spec does not ask for any more; these are forgotten.
+        paths: The files to eject.
+        left: Files that have left the spec; their entries are dropped from the lock.
 
     Raises:
         InputError: A path is not a managed file of the project.
@@ -132,12 +134,12 @@ def plan_eject(root: Path, paths: Collection[str], left: Collection[str] = ()) -
 
 
 def unsettled(plan: Plan, sides: Mapping[str, Side]) -> tuple[Change, ...]:
-    """The conflicts that remain although the person chose a side for them: something else is in the way."""
+    """Return the conflicts that a chosen side does not settle: something else is in the way."""
     return tuple(change for change in plan.conflicts if side_of(change.path, sides) is not None)
 
 
 def _decided(situation: Situation) -> Outcome:
-    """The rules, for a file in which git left its markers too: both sides follow the spec first."""
+    """Apply the rules to a file; where git left conflict markers, update both sides to the spec first."""
     sides = git_conflict(situation.disk)
     if sides is None or situation.generated is None or situation.generated.replaces is not None:
         return decide(situation)
@@ -162,7 +164,7 @@ def _decided(situation: Situation) -> Outcome:
 
 
 def _notes(outcomes: Mapping[str, Outcome], disk: Disk) -> dict[str, Outcome]:
-    """What is to be done by hand, kept until it is done: the lock forgets the generator's older text."""
+    """Add files to `.targcc/kept/`: diffs to apply by hand, and dropped texts. The user deletes these files."""
     result = {}
     for path, outcome in outcomes.items():
         if outcome.change.note:
@@ -195,14 +197,14 @@ def _lock(root: Path) -> tuple[str | None, Lock]:
 
 
 def _concerned(tree: Tree, lock: Lock) -> list[str]:
-    """The paths the plan is about: the tree's, and of the lock's those that have left the spec."""
+    """Return the paths of the plan: all paths of the tree, and paths of the lock that have left the spec."""
     known = set(lock.entries)
     left = known if tree.complete else known & tree.removed
     return sorted(set(tree.files) | left)
 
 
 def side_of(path: str, sides: Mapping[str, Side]) -> Side | None:
-    """The side chosen for a path: the nearest of its own and its folders' counts."""
+    """Return the side chosen for a path: the choice for the file, else for its nearest folder."""
     place = path
     while place:
         if place in sides:
@@ -223,14 +225,14 @@ def _after(lock: Lock, outcomes: Mapping[str, Outcome]) -> Lock:
 def _removed(
     lock: Lock, entries: Mapping[str, LockEntry], outcomes: Mapping[str, Outcome]
 ) -> dict[str, LockEntry]:
-    """The tombstones: those of before and those of job modules that go now, but for files that somebody has decided about."""
+    """Return the tombstones: the old ones and the job modules deleted now, without files that the user has taken over."""
     removed = dict(lock.removed)
     for path, outcome in outcomes.items():
         entry = lock.entries.get(path)
         if outcome.change.action is Action.DELETE and entry is not None and is_job_module(entry):
             removed[path] = replace(entry, others=())
         elif outcome.change.before is not None and path not in entries:
-            removed.pop(path, None)  # it is the person's alone now
+            removed.pop(path, None)  # the file belongs to the user now
     return {path: entry for path, entry in removed.items() if path not in entries}
 
 
@@ -247,7 +249,7 @@ _HEAD_BYTES = 400
 
 
 def ejected(entry: LockEntry, disk: OnDisk) -> Outcome:
-    """What ejecting the file of `entry` changes."""
+    """Return the outcome of ejecting the file of `entry`."""
     own = replace(entry, ejected=True, packed=None)
     change = Change(entry.path, Action.KEEP, "ejected", entry.owner, before=disk.raw)
     if disk.raw is None or disk.blocked:
@@ -259,7 +261,7 @@ def ejected(entry: LockEntry, disk: OnDisk) -> Outcome:
 
 
 def forgotten(entry: LockEntry, disk: OnDisk) -> Outcome:
-    """What making a file that has left the spec the person's changes: nobody speaks of it any more."""
+    """Return the outcome of handing over a file that has left the spec: no header, no mark, no entry in the lock."""
     change = Change(entry.path, Action.KEEP, "yours alone", entry.owner, before=disk.raw)
     if disk.raw is None or disk.text is None or disk.blocked:
         return Outcome(change, None)
@@ -273,7 +275,7 @@ def forgotten(entry: LockEntry, disk: OnDisk) -> Outcome:
 
 
 def without_header(content: bytes) -> bytes:
-    """`content` without the line that says who manages it."""
+    """Return `content` without the `Managed by targcc-gen` line."""
     match = _HEADER.search(content[:_HEAD_BYTES])
     if match is None or content[: match.start()].count(b"\n") > 1:
         return content

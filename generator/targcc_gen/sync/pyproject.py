@@ -1,8 +1,8 @@
-"""Merge the generator's pyproject.toml into a person's, by key and by requirement.
+"""Merge the generator's pyproject.toml into a user's, by key and by requirement.
 
-What only the generator changed is taken over, what only the person changed stays, and where both did the person's stays. A key or a
-requirement that the person removed stays removed, and a list from which they took everything is theirs. The scheduler's own
-requirement goes in whatever form it is written. Everything else stays byte for byte: order, comments, line breaks.
+A value that only the generator changed is taken over. A value that the user changed stays. A key or requirement that the user removed
+stays removed; a list from which the user removed everything stays as it is. The scheduler's own requirement is removed in whatever form it
+is written. Everything else stays byte for byte: order, comments, line breaks.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Element:
-    """One element of an array.
+    """An element of an array.
 
     Attributes:
-        text: As it is written.
-        start: Index of its first character in the array's text.
-        end: Index after its last one.
-        comma: Index after the comma behind it; None where there is none.
-        comment: The comment behind it on its line.
+        text: Source of the element.
+        start: Index of the first character in the array's text.
+        end: Index after the last character.
+        comma: Index after the comma behind the element; None without a comma.
+        comment: The comment behind the element on the same line.
     """
 
     text: str
@@ -51,10 +51,10 @@ class Element:
 
 
 def elements(array: str) -> list[Element]:
-    """The elements of an array, in order.
+    """Return the elements of an array, in order.
 
     Args:
-        array: From its `[` to its `]`.
+        array: Source of the array, from `[` to `]`.
     """
     result: list[Element] = []
     start, depth, line_is_over = None, 0, False
@@ -82,13 +82,13 @@ def elements(array: str) -> list[Element]:
 
 
 def replaced(array: str, index: int, text: str) -> str:
-    """The array with another text for one element."""
+    """Return the array with one element's text replaced."""
     element = elements(array)[index]
     return array[: element.start] + text + array[element.end :]
 
 
 def removed(array: str, index: int) -> str:
-    """The array without one element, and without the line that it has for itself."""
+    """Return the array without one element, and without the element's line where nothing else is on the line."""
     all_elements = elements(array)
     element = all_elements[index]
     first, last = _line_start(array, element.start), _line_end(array, element.comma or element.end)
@@ -104,12 +104,12 @@ def removed(array: str, index: int) -> str:
 
 
 def inserted(array: str, after: int, new: Element) -> str:
-    """The array with one element more.
+    """Return the array with one element added.
 
     Args:
-        array: The array.
-        after: Index of the element before it; -1 for the first place.
-        new: Its text, and the comment that goes with it where it gets a line of its own.
+        array: Source of the array.
+        after: Index of the preceding element; -1 for the first place.
+        new: Text of the element, and a comment to add where the element gets its own line.
     """
     all_elements = elements(array)
     if not all_elements:
@@ -141,7 +141,7 @@ def _inline(array: str, near: Element, new: Element, *, first: bool) -> str:
 
 
 def _only(array: str, new: Element) -> str:
-    """The first element of an array that has lines, maybe with comments."""
+    """Insert the first element into an array that spans lines, possibly with comments."""
     last = array.rfind("\n")
     return (
         f"{array[: last + 1]}  {new.text},\n{array[last + 1 :]}" if last >= 0 else f"[{new.text}]"
@@ -164,31 +164,31 @@ def _line_start(text: str, index: int) -> int:
 
 
 def _line_end(text: str, index: int) -> int:
-    """Index of the line break after `index`, or of the end."""
+    """Return the index of the line break after `index`, or of the end."""
     end = text.find("\n", index)
     return len(text) if end < 0 else end
 
 
 def _code(text: str) -> str:
-    """What is no comment and no blank."""
+    """Return the text without comments and indentation."""
     return "".join(line.partition("#")[0].strip() for line in text.split("\n"))
 
 
-# Merge lists: a requirement is known by its name, all else by itself.
+# Merge lists: requirements are matched by name, all other elements by value.
 
 MISSING = object()
-"""Where nothing is written; None cannot be told from a value."""
+"""Marks a missing value; None could be a value."""
 
 
 class ListEdit:
     """Edits the text of one array.
 
     Args:
-        base: What the generator wrote last, as an array of tomlkit, as the others.
-        mine: The person's.
-        generated: What the generator writes now.
-        by_name: Whether it is a list of requirements.
-        force: Whether the generator's counts where both changed the same.
+        base: The generator's last array; a tomlkit array, as the next two.
+        existing: The user's array.
+        generated: The generator's new array.
+        by_name: Whether the array lists requirements.
+        force: Whether the generator's value wins where both changed the same.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class ListEdit:
         self.new = dict(zip(self._names(generated), elements(generated.as_string()), strict=True))
 
     def edited(self) -> str:
-        """The person's array with what is new."""
+        """Return the user's array with the generator's changes."""
         if self._is_elsewhere() and not self.force:
             return self.text
         before = ""
@@ -216,7 +216,7 @@ class ListEdit:
         return self.text
 
     def _is_elsewhere(self) -> bool:
-        """Whether the person has taken out all that was here: they keep their requirements in another place."""
+        """Return whether the user removed all of the generator's requirements: the requirements are listed elsewhere."""
         return self.by_name and bool(self.base) and not set(self.base) & set(self._here()[0])
 
     def _changed(self, name: str, before: str) -> None:
@@ -237,12 +237,14 @@ class ListEdit:
     def _left(self, name: str) -> None:
         names, values = self._here()
         places = [index for index, candidate in enumerate(names) if candidate == name]
-        goes = self.force or (self.by_name and name == DISTRIBUTION)  # in whatever form
+        goes = self.force or (
+            self.by_name and name == DISTRIBUTION
+        )  # even an edited requirement of the scheduler
         if len(places) == 1 and (goes or self._same(values[places[0]], self.base[name])):
             self.text = removed(self.text, places[0])
 
     def _last(self, names: Sequence[str]) -> int:
-        """Where an element goes whose neighbour is gone: behind the last one that is or was the generator's."""
+        """Return the insertion index for an element without its neighbour: after the last element known to the generator."""
         known = {*self.generated, *self.base}
         positions = [index for index, name in enumerate(names) if name in known]
         return positions[-1] if positions else len(names) - 1
@@ -264,14 +266,14 @@ class ListEdit:
 
 
 def parsed(text: str) -> Any:
-    """An array, as it is written, as one of tomlkit."""
+    """Parse the source of an array into a tomlkit array."""
     import tomlkit
 
     return tomlkit.parse(f"array = {text}\n")["array"]
 
 
 def name_of(value: Any) -> str:
-    """What a requirement is about, however it is spelled; of what is none, itself."""
+    """Return a requirement's canonical name; a value that is no requirement unchanged."""
     from packaging.utils import canonicalize_name
 
     requirement = _requirement(value)
@@ -281,17 +283,17 @@ def name_of(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value without what tomlkit knows about its layout."""
+    """Return a value without tomlkit's layout."""
     return value.unwrap() if hasattr(value, "unwrap") else value
 
 
 def same(left: Any, other: Any) -> bool:
-    """Whether two values say the same, whatever their layout."""
+    """Return whether two values are equal, ignoring layout."""
     return bool(plain(left) == plain(other))
 
 
 def _in_one_spelling(value: Any) -> Any:
-    """A requirement so that capitals, spaces and the order of its bounds do not matter."""
+    """Return a requirement in canonical form: capitals, spaces and the order of bounds do not matter."""
     requirement = _requirement(value)
     if requirement is None:
         return value
@@ -321,11 +323,11 @@ _SOURCES = ("tool", "uv", "sources")
 
 @dataclass(frozen=True)
 class MergedPyproject:
-    """A person's pyproject.toml with what is new.
+    """A user's pyproject.toml merged with the generator's changes.
 
     Attributes:
-        text: The text; the person's stands where both changed the same.
-        wanted: The same with the generator's at these places: what the person may want to write.
+        text: The merged text; the user's value stays where both changed the same.
+        wanted: The merged text with the generator's value at these places, to show as a suggestion.
     """
 
     text: bytes
@@ -333,10 +335,10 @@ class MergedPyproject:
 
 
 def merge_pyproject(base: bytes, existing: bytes, generated: bytes) -> MergedPyproject | None:
-    """Bring the changes from `base` to `generated` into the person's text.
+    """Merge the changes from `base` to `generated` into the user's text.
 
     Returns:
-        The texts, or None where a text is no TOML, or is written in a way that cannot be edited without harm.
+        The texts, or None where a text is not TOML, or cannot be edited safely.
     """
     text = _merged_text(base, existing, generated, force=False)
     wanted = _merged_text(base, existing, generated, force=True)
@@ -360,7 +362,7 @@ def _merged_text(base: bytes, existing: bytes, generated: bytes, *, force: bool)
     wanted = plain(document)
     merged = merge(base, existing, generated)
     if not merged.collisions and _has_values(merged.text, wanted):
-        return merged.text  # by lines it comes out the same, with the generator's comments
+        return merged.text  # a line merge gives the same values, with the generator's comments
     content = _without_old_comments(base, text, generated).encode()
     if existing.endswith(b"\n") and not existing.endswith(b"\n\n"):
         content = content.rstrip(b"\n") + b"\n"  # the last table may be gone
@@ -371,7 +373,7 @@ class _TableMerger:
     """Edits a document.
 
     Args:
-        force: Whether the generator's counts where both changed the same.
+        force: Whether the generator's value wins where both changed the same.
     """
 
     def __init__(self, *, force: bool) -> None:
@@ -384,7 +386,7 @@ class _TableMerger:
         generated: Mapping[str, Any],
         place: tuple[str, ...],
     ) -> None:
-        """Edit one table, and those in it."""
+        """Edit a table and its nested tables."""
         for key in dict.fromkeys([*generated, *base]):
             old, new = base.get(key, MISSING), generated.get(key, MISSING)
             if not same(old, new):
@@ -426,14 +428,14 @@ def _is_requirements(place: tuple[str, ...]) -> bool:
 
 
 def _drop_unneeded(document: Any, taken_away: set[str]) -> None:
-    """Take out new entries of `[tool.uv.sources]` that say where something is that is not required here."""
+    """Remove new entries of `[tool.uv.sources]` whose distribution is not required by the document."""
     new = set(_at(document, _SOURCES) or ()) - taken_away
     for name in new - set(_required(document)) if new else ():
         _remove(document, (*_SOURCES, name))
 
 
 def _required(document: Any) -> Iterator[str]:
-    """The names of all requirements."""
+    """Yield the names of all requirements."""
     for place in _REQUIREMENTS:
         requirements = plain(_at(document, place)) or []
         lists = requirements.values() if isinstance(requirements, Mapping) else [requirements]
@@ -441,7 +443,7 @@ def _required(document: Any) -> Iterator[str]:
 
 
 def _at(document: Any, place: tuple[str, ...]) -> Any:
-    """What stands at a place, or None."""
+    """Return the value at a place, or None."""
     for key in place:
         if not isinstance(document, Mapping) or key not in document:
             return None
@@ -450,7 +452,7 @@ def _at(document: Any, place: tuple[str, ...]) -> Any:
 
 
 def _remove(document: Any, place: tuple[str, ...]) -> None:
-    """Take an entry out, and the tables that hold nothing without it."""
+    """Remove an entry, and the tables that are empty without the entry."""
     *above, key = place
     holder = _at(document, tuple(above))
     del holder[key]
@@ -459,7 +461,7 @@ def _remove(document: Any, place: tuple[str, ...]) -> None:
 
 
 def _without_old_comments(base: bytes, text: str, generated: bytes) -> str:
-    """The text without the lines of comment that the generator wrote once and has no more."""
+    """Return the text without comment lines that the generator has dropped."""
     old = _comments(base.decode()) - _comments(generated.decode())
     lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if line.strip() not in old)
@@ -470,7 +472,7 @@ def _comments(text: str) -> set[str]:
 
 
 def _has_values(text: bytes, wanted: Any) -> bool:
-    """Whether a text is TOML that says this, whatever the order of its lists."""
+    """Return whether a text is TOML with these values, whatever the order of its lists."""
     import tomllib
 
     try:

@@ -1,4 +1,4 @@
-"""Rules for one file: from the spec, the lock and the disk to an outcome."""
+"""Rules for one file: map spec, lock and disk to an outcome."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from targcc_gen.sync.plan.plan import (
     written,
 )
 
-# People's files: written once; a job follows the spec, inherited parts follow the generator.
+# Users' files: written once; a job follows the spec, inherited parts follow the generator.
 
 _BY_HAND = "add by hand what is new"
 
 
 def scaffold(situation: Situation, generated: TreeFile, entry: LockEntry) -> Outcome:
-    """Written once; of a job, what the spec says of it follows the spec."""
+    """Return the outcome of a file that is written once; a job's decorator and arguments follow the spec."""
     text, base = situation.disk.text, entry.base
     same = digest(plain(generated.content)) == entry.sha256
     is_as_made = same and text == generated.content
@@ -49,7 +49,7 @@ def scaffold(situation: Situation, generated: TreeFile, entry: LockEntry) -> Out
 
 
 def inherited(situation: Situation, generated: TreeFile, entry: LockEntry) -> Outcome:
-    """A file that follows the generator where that can be merged, and blocks nothing where it cannot."""
+    """Merge the generator's changes into the file; on a collision keep the user's file and attach a diff instead of a conflict."""
     text, after = situation.disk.text, entry_of(situation, generated)
     if generated.owner is Owner.MANAGED and situation.side is not None:
         return managed(situation, generated, entry)
@@ -69,9 +69,9 @@ def inherited(situation: Situation, generated: TreeFile, entry: LockEntry) -> Ou
 
 
 def _base(generated: TreeFile, entry: LockEntry) -> bytes | None:
-    """What the generator wrote last; where the lock has its checksum only, the text of an earlier release that has that.
+    """Return the generator's last text. Where the lock has only a checksum, look for an earlier release's text with that checksum.
 
-    A pyproject.toml by a version between two releases is compared with a release's: what differs then counts as the person's.
+    For a pyproject.toml without such a text, return the text of the latest earlier release: all differences count as edits.
     """
     if entry.base is not None:
         return entry.base
@@ -87,10 +87,10 @@ def _by_key(path: str) -> bool:
 def _merged(
     situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome | None:
-    """Both sides' changes in one text; None where they collide."""
+    """Merge the changes of both sides; return None where the changes collide."""
     if _by_key(situation.path):
         return _followed(situation, generated, base, text)
-    known = rebased(entry, base)  # so that the rules see it
+    known = rebased(entry, base)  # the rules read the base from the entry
     outcome = merged_outcome(replace(situation, side=None), generated, known, text, base)
     if outcome.change.action is Action.CONFLICT:
         return None
@@ -98,7 +98,7 @@ def _merged(
 
 
 def _whole(situation: Situation, outcome: Outcome, text: bytes) -> Outcome | None:
-    """A merged module with every import it needs; None where it would use what is gone."""
+    """Add the imports that a merged module needs; return None where the module would use a name that is gone."""
     from targcc_gen.sync.renames.imports import with_needed_imports
 
     if outcome.change.after is None:
@@ -160,9 +160,9 @@ def decide(situation: Situation) -> Outcome:  # noqa: PLR0911 - one line for eac
 
 
 def _left(situation: Situation) -> Outcome:
-    """The spec does not ask for the file any more."""
+    """Return the outcome of a file that has left the spec."""
     entry, text = situation.entry, situation.disk.text
-    assert entry is not None  # else nobody would know of the path
+    assert entry is not None  # else the path would be unknown
     if entry.owner is Owner.PATCHED:
         return stays(situation, entry, Action.UNCHANGED, "")
     if entry.ejected:
@@ -179,7 +179,7 @@ def _left(situation: Situation) -> Outcome:
 
 
 def _edited(situation: Situation, generated: TreeFile) -> Outcome:
-    """A command computed the new text from the text on disk."""
+    """Return the outcome of a file whose new text a command computed from the text on disk."""
     disk = situation.disk
     entry = LockEntry.of(generated.path, generated.owner, plain(generated.content), keep_base=False)
     entry = replace(entry, added=generated.added)
@@ -196,7 +196,7 @@ def _edited(situation: Situation, generated: TreeFile) -> Outcome:
 
 
 def _new(situation: Situation, generated: TreeFile) -> Outcome:
-    """The lock does not know the path yet."""
+    """Return the outcome of a path that is new to the lock."""
     disk, entry = situation.disk, entry_of(situation, generated)
     if disk.raw is None and disk.blocked is None:
         return written(situation, entry, Action.CREATE, "", generated.content)
@@ -210,7 +210,7 @@ def _new(situation: Situation, generated: TreeFile) -> Outcome:
 
 
 def _restored(situation: Situation, generated: TreeFile) -> Outcome:
-    """The person asked for the generator's text back."""
+    """Return the outcome of a file that the user asked to restore."""
     disk, entry = situation.disk, entry_of(situation, generated)
     if disk.raw is None and disk.blocked is None:
         return written(situation, entry, Action.CREATE, "restored", generated.content)
@@ -219,7 +219,7 @@ def _restored(situation: Situation, generated: TreeFile) -> Outcome:
     return whole_outcome(situation, generated, "restoring it would drop what you wrote")
 
 
-# Requirements of an existing app that name the wheel in the project.
+# Requirements of an existing app that name the vendored wheel.
 
 _PINNED = r"(?i)(\b{name}(?:\[[^\]]*\])?\s*==\s*){version}(?![\w.+])"
 
@@ -227,13 +227,13 @@ _PINNED = r"(?i)(\b{name}(?:\[[^\]]*\])?\s*==\s*){version}(?![\w.+])"
 def renewed(
     tree: Tree, lock: Lock, disk: Disk, outcomes: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
-    """Name the new wheel where the old one is named in a file that `patch` has edited.
+    """Replace the name of the old wheel with the new wheel in files edited by `patch`.
 
     Args:
-        tree: What the spec asks for, with the new wheel.
-        lock: What was written last, with the old one.
+        tree: The rendered tree, with the new wheel.
+        lock: The lock of the last run, with the old wheel.
         disk: The project's files.
-        outcomes: What becomes of each file.
+        outcomes: Outcome of each file.
     """
     new = next((path for path in tree.files if version_of(path)), None)
     old = [path for path in lock.entries if version_of(path) and path != new]
@@ -264,7 +264,7 @@ def renewed(
 
 
 def _named(text: str, old: str, new: str) -> bytes:
-    """The text with the new wheel's file, and its version where the distribution is pinned."""
+    """Replace the old wheel's path with the new wheel's, and its version where the distribution is pinned."""
     version = re.escape(version_of(old) or "")
     name = re.sub(r"[-_.]+", "[-_.]+", DISTRIBUTION)
     text = text.replace(old, new)

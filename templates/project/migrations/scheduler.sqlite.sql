@@ -1,6 +1,6 @@
 -- Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
--- The scheduler's tables for an empty database, to be read before they are made: `targcc migrate` makes them.
--- For a database that has tables of an earlier release: targcc migrate --sql sqlite --since REVISION
+-- The scheduler's tables in an empty database, for review; `targcc migrate` creates the tables.
+-- For a database with tables of an earlier release: targcc migrate --sql sqlite --since REVISION
 
 CREATE TABLE c_AlembicVersion (
     version_num VARCHAR(32) NOT NULL,

@@ -1,4 +1,4 @@
-"""What every test gets."""
+"""Fixtures of all tests."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder and settings of its own: no test sees the developer's ``.env`` or touches a real database."""
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in an empty folder with default settings, apart from the developer's ``.env`` and database."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith(("TARGCC_", "APP_")):

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     )
     from .core.secrets import add_secret_source, register_secret
     from .core.states import RunState
-    from .db.migrations.upgrade import is_not_ours
     from .db.tables import job_log_line, job_run, logged_job, metadata
     from .features.alerts.message import Notice
     from .kernel.jobs.chains import ParentRun
@@ -65,7 +64,7 @@ if TYPE_CHECKING:
         on_succeeded,
     )
     from .scheduler import Scheduler
-    from .schema_setup import migrate
+    from .schema_setup import is_not_ours, migrate
     from .services.database import Cursors, Database
     from .services.mailer import Mailer
     from .services.procedures import ProcedureResult, procedure_call
@@ -166,59 +165,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "blocking_client": ("Client", "client"),
+    "blocking_client": ("client", "Client"),
     "cli.main": ("main",),
     "core.actor": ("Actor", "ActorKind", "SYSTEM"),
-    "core.errors": (
-        "AlertError",
-        "ArgumentsError",
-        "FileError",
-        "HookError",
-        "JobCancelled",
-        "JobError",
-        "RunStateError",
-        "StepError",
-        "UnknownJob",
-        "UnknownRun",
-    ),
+    "core.errors": ("AlertError", "ArgumentsError", "FileError", "HookError", "JobCancelled", "JobError", "RunStateError", "StepError", "UnknownJob", "UnknownRun"),
     "core.secrets": ("add_secret_source", "register_secret"),
     "core.states": ("RunState",),
-    "db.migrations.upgrade": ("is_not_ours",),
     "db.tables": ("job_log_line", "job_run", "logged_job", "metadata"),
     "features.alerts.message": ("Notice",),
     "kernel.jobs.chains": ("ParentRun",),
     "kernel.jobs.context": ("JobContext", "JobResult"),
     "kernel.jobs.declaration": ("job",),
-    "kernel.jobs.definition": (
-        "Alerts",
-        "BackoffRule",
-        "FailedRun",
-        "Job",
-        "JobDefinition",
-        "JobType",
-        "NextAttempt",
-    ),
+    "kernel.jobs.definition": ("Alerts", "BackoffRule", "FailedRun", "Job", "JobDefinition", "JobType", "NextAttempt"),
     "kernel.jobs.discovery": ("BrokenModule",),
     "kernel.jobs.files": ("File", "FileStore", "FolderStore"),
-    "kernel.jobs.hooks": (
-        "around",
-        "CallNext",
-        "on_cancelled",
-        "on_failed",
-        "on_missed",
-        "on_retrying",
-        "on_skipped",
-        "on_succeeded",
-        "RunCancelled",
-        "RunEvent",
-        "RunFailed",
-        "RunMissed",
-        "RunRetrying",
-        "RunSkipped",
-        "RunSucceeded",
-    ),
+    "kernel.jobs.hooks": ("around", "CallNext", "on_cancelled", "on_failed", "on_missed", "on_retrying", "on_skipped", "on_succeeded", "RunCancelled", "RunEvent", "RunFailed", "RunMissed", "RunRetrying", "RunSkipped", "RunSucceeded"),
     "scheduler": ("Scheduler",),
-    "schema_setup": ("migrate",),
+    "schema_setup": ("is_not_ours", "migrate"),
     "services.database": ("Cursors", "Database"),
     "services.mailer": ("Mailer",),
     "services.procedures": ("procedure_call", "ProcedureResult"),
@@ -226,14 +189,7 @@ _HOMES = {
     "services.settings": ("ServiceSettings",),
     "settings": ("Settings",),
     "testing": ("inline", "next_attempt", "recorded", "run_job"),
-    "web.router": (
-        "create_app",
-        "make_router",
-        "mount",
-        "root_addresses",
-        "scheduler_router",
-        "with_scheduler",
-    ),
+    "web.router": ("create_app", "make_router", "mount", "root_addresses", "scheduler_router", "with_scheduler"),
     "web.state": ("get_scheduler",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

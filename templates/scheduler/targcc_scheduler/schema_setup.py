@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from .core.database_url import url_of
+from .db.engines import SchemaStep
+from .db.migrations import upgrade as migrations
 from .db.migrations.upgrade import require_current, upgrade
 from .kernel.engine.factory import schema_steps
+from .kernel.feature import OwnedTable, load
 from .settings import Settings
 
 
@@ -24,7 +28,7 @@ def migrate(url: Any = None) -> str:
     if url is None:
         url = Settings().database_url
     address = url if isinstance(url, str | sa.URL) else url_of(url)
-    return upgrade(address, also=schema_steps(address))
+    return upgrade(address, also=[*schema_steps(address), *_feature_steps()])
 
 
 def prepare(settings: Settings) -> str:
@@ -36,3 +40,54 @@ def prepare(settings: Settings) -> str:
     if not settings.migrate_on_start:
         return require_current(settings.database_url)
     return migrate(settings.database_url)
+
+
+def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
+    """Exclude the tables of the scheduler and its features from an application's own Alembic, as ``include_name=`` in the application's ``env.py``.
+
+    Other tables that begin with ``c_``, as in TARGCC's applications, belong to the application.
+
+    Args:
+        name: The name that Alembic has found.
+        kind: The kind of the object, such as ``table``.
+    """
+    of_features = {str(table.name).lower() for table in load(OwnedTable)} if kind == "table" else ()
+    return migrations.is_not_ours(name, kind) and (name or "").lower() not in of_features
+
+
+def feature_tables_sql(dialect: str) -> str:
+    """Return the SQL that creates the tables of features in an empty database."""
+    compiler = sa.create_mock_engine(f"{dialect}://", lambda *_: None).dialect
+    statements: list[sa.ExecutableDDLElement] = []
+    for table in load(OwnedTable):
+        statements += [CreateTable(table), *map(CreateIndex, _sorted_indexes(table))]
+    return "".join(f"{str(one.compile(dialect=compiler)).strip()};\n\n" for one in statements)
+
+
+def _sorted_indexes(table: sa.Table) -> list[sa.Index]:
+    """Return the indexes of a table, by name."""
+    return sorted(table.indexes, key=lambda index: str(index.name))
+
+
+def _feature_steps() -> list[SchemaStep]:
+    """Return the steps that create and extend the tables of features."""
+    return [_table_step(table) for table in load(OwnedTable)]
+
+
+def _table_step(table: sa.Table) -> SchemaStep:
+    def is_current(connection: sa.Connection) -> bool:
+        return sa.inspect(connection).has_table(table.name) and not missing(connection)
+
+    def missing(connection: sa.Connection) -> list[sa.Column[Any]]:
+        columns = sa.inspect(connection).get_columns(table.name)
+        present = {str(column["name"]).lower() for column in columns}
+        return [column for column in table.columns if column.name.lower() not in present]
+
+    def install(connection: sa.Connection) -> None:
+        table.create(connection, checkfirst=True)
+        name = connection.dialect.identifier_preparer.format_table(table)
+        for column in missing(connection):
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.execute(sa.text(f"ALTER TABLE {name} ADD COLUMN {definition}"))
+
+    return SchemaStep(is_current, install)

@@ -23,6 +23,7 @@ from .core.errors import ProjectError
 from .core.loop_thread import call_plain
 from .core.states import RunState
 from .core.stored_values import MOST_BYTES, Here
+from .feature_contract import check_feature as check_feature  # noqa: PLC0414 - a public name
 from .kernel.jobs.chains import ParentRun, Parents
 from .kernel.jobs.context import JobContext, JobResult, StopReason
 from .kernel.jobs.declaration import Declaration, declare

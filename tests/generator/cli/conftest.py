@@ -1,4 +1,7 @@
-"""A project for each test, which `targcc-gen new` has made once for the module of its `SPEC`; a module with another project has fixtures of its own."""
+"""Give each test a copy of the project that `targcc-gen new` makes once per module from the module's `SPEC`.
+
+A module with another project has its own fixtures.
+"""
 
 import shutil
 from pathlib import Path
@@ -10,7 +13,7 @@ from targcc_gen.cli import main
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """Where nobody has changed anything."""
+    """Return the unchanged project."""
     folder = tmp_path_factory.mktemp("fresh")
     (folder / "spec.yaml").write_text(request.module.SPEC, encoding="utf-8")
     made = CliRunner().invoke(
@@ -22,7 +25,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 
 @pytest.fixture
 def project(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy, which is where commands are run."""
+    """Copy the project and change into the copy."""
     shutil.copytree(fresh, tmp_path / "acme")
     monkeypatch.chdir(tmp_path / "acme")
     return tmp_path / "acme"

@@ -1,4 +1,4 @@
-"""Blueprints from git repositories come by one command alone, are pinned, and nothing of a repository is trusted."""
+"""Only one command fetches blueprints from git; the copies are pinned, and nothing of a repository is trusted."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def release(work: Path, tag: str, files: dict[str, str | None]) -> None:
-    """Commit files, or links where the text begins with `->`, and push them with a tag."""
+    """Commit files, or links where the text begins with `->`, and push the commit with a tag."""
     for path, text in files.items():
         place = work / path
         place.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ def release(work: Path, tag: str, files: dict[str, str | None]) -> None:
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory):
-    """The address of a bare repository with two good releases and some that are none."""
+    """Return the URL of a bare repository with two valid releases and some invalid releases."""
     folder = tmp_path_factory.mktemp("upstream")
     git(folder, "init", "-q", "--bare", "team.git")
     git(folder, "clone", "-q", "team.git", "work")
@@ -100,7 +100,7 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
     spec, way = Path("targcc.yaml"), os.environ["PATH"]
     spec.write_text(SPEC % f"{upstream}@v1#lib")
 
-    monkeypatch.setenv("PATH", "")  # so that no other command can ask git
+    monkeypatch.setenv("PATH", "")  # without git on the path, any other call of git fails
     said = targcc_gen("regenerate", status=2)
     assert "targcc.yaml:4:14: error: the project has no copy of it yet" in said
     assert "run: targcc-gen blueprints fetch" in said
@@ -112,13 +112,13 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
     (commit,) = told["commits"].values()
     monkeypatch.setenv("PATH", "")
     said = targcc_gen("regenerate")
-    assert "git+file:///" in said  # said before the first use
+    assert "git+file:///" in said  # shown before the first use
     assert f"@v1#lib, {commit[:10]})" in targcc_gen("blueprints")
     targcc_gen("regenerate", "--check")
     assert Lock.load(tmp_path).templates[f"git+{upstream}#lib"] == commit
     assert 'success("one")' in Path("src/app/jobs/nightly.py").read_text()
 
-    # Another release is asked for: the copy is none of it.
+    # Another release is requested: the existing copy is not of that release.
     spec.write_text(SPEC % f"{upstream}@v2#lib")
     assert "no copy of it yet" in targcc_gen("regenerate", "--check", status=2)
     monkeypatch.setenv("PATH", way)
@@ -128,14 +128,14 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
     targcc_gen("regenerate")
     assert "Nothing to do" in targcc_gen("blueprints", "fetch")
 
-    # A copy that somebody edits is noticed, and is the repository's again after the next fetch.
+    # An edited copy is detected, and the next fetch restores the repository's text.
     (copy,) = Path(".targcc/blueprints").glob("team-*/feed/job.py.jinja")
     copy.write_text(copy.read_text().replace("two", "three"))
     assert "/feed  changed" in targcc_gen("regenerate", "--check", status=1)
     targcc_gen("blueprints", "fetch")
     targcc_gen("regenerate", "--check")
 
-    # By its commit; and out of the spec, out of the project.
+    # Pin by commit. Removing the blueprint from the spec removes the copy from the project.
     at = git(Path(upstream.removeprefix("file://")), "rev-parse", "v2")
     spec.write_text(SPEC % f"{upstream}@{at}#lib")
     targcc_gen("blueprints", "fetch")

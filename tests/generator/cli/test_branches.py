@@ -1,4 +1,4 @@
-"""Two branches of a project, merged by a real git: at most one command makes the tree right."""
+"""Merge two branches of a project with a real git: at most one command makes the tree right."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def git(*arguments: str, status: int = 0) -> str:
 
 
 def git_said(*arguments: str, status: int = 0) -> str:
-    """What git and its driver tell people."""
+    """Return the messages of git and its merge driver."""
     return _git(*arguments, status=status).stderr
 
 
@@ -85,7 +85,7 @@ def born(tmp_path_factory):
 
 
 def drivers(*quick: str):
-    """Whether git knows the driver; the ways that are not quick run with the long tests."""
+    """Parametrise whether git knows the driver; the slow variants run with the long tests."""
     ways = [
         pytest.param(name == DRIVER, marks=() if name in quick else pytest.mark.soak, id=name)
         for name in (DRIVER, PLAIN)
@@ -123,7 +123,7 @@ def commit() -> None:
 
 
 def branches(ours, theirs) -> None:
-    """`main` with one change, `topic` with the other; `main` is checked out."""
+    """Commit one change on `main` and the other on `topic`; leave `main` checked out."""
     git("checkout", "-q", "-b", "topic")
     theirs()
     commit()
@@ -133,7 +133,7 @@ def branches(ours, theirs) -> None:
 
 
 def merged(how: tuple[str, ...], *, is_clean: bool) -> None:
-    """Merge or rebase; then one command, and everything is as the spec asks for."""
+    """Merge or rebase, run one command, and check that every file matches the spec."""
     git(*how, status=0 if is_clean else 1)
     targcc_gen("regenerate")
     targcc_gen("regenerate", "--check")
@@ -233,7 +233,7 @@ def test_what_both_changed_differently_is_for_a_person():
     Path("targcc.yaml").write_text(
         start + "    retries: 8\n" + end.partition("\n")[2], encoding="utf-8"
     )
-    # The job's file has the same question.
+    # The job's file has the same conflict.
     source = Path(ALPHA).read_text(encoding="utf-8")
     assert "<<<<<<< " in source
     targcc_gen("regenerate")
@@ -283,7 +283,7 @@ def test_the_order_of_one_side_and_the_job_of_the_other(driver):
 
 
 def older_generator() -> None:
-    """Make as if an older version had written the workflow and every line of the lock."""
+    """Change the workflow and every lock line to look like an older generator's."""
     from targcc_gen.sync import LockEntry
 
     lock, path = Lock.load(Path()), ".github/workflows/ci.yml"
@@ -395,7 +395,7 @@ def test_both_add_a_queue_which_a_managed_file_has_on_one_line(driver):
     assert '"slow": 1, "fast": 9' in init.read_text(encoding="utf-8")
 
 
-# A job that one branch removes and another edits
+# A job that one branch removes and another branch edits
 
 
 def edit_alpha() -> None:
@@ -417,9 +417,9 @@ REMOVALS = {
 
 
 def brought_back(removal: str) -> None:
-    """One branch removes the job, the other edits its file, and whoever merges takes the edited file."""
+    """One branch removes the job, the other edits its file, and the person who merges keeps the edited file."""
     branches(REMOVALS[removal], edit_alpha)
-    renamed = removal == "by another name"  # git follows that by itself; a cherry-pick may not
+    renamed = removal == "by another name"  # git follows a rename; a cherry-pick may not
     git(*MERGE, status=0 if renamed else 1)
     git("checkout", "-q", "topic", "--", ALPHA)
     commit()
@@ -431,7 +431,7 @@ def brought_back(removal: str) -> None:
 def test_a_job_that_comes_back_by_a_merge_is_named_until_somebody_decides(removal):
     brought_back(removal)
 
-    for _ in range(2):  # regenerate does not decide
+    for _ in range(2):  # regenerate does not decide for the person
         assert "Alpha is in code, not in the spec, and runs" in targcc_gen("status")
         assert "Alpha" in targcc_gen("regenerate", "--check", status=1)
         targcc_gen("regenerate")
@@ -484,7 +484,7 @@ def test_two_branches_that_each_remove_a_job_remember_both():
 
 @pytest.fixture
 def program(request, tmp_path, monkeypatch):
-    """What git finds as `targcc-gen`: nothing, or a program that fails."""
+    """Make git find no `targcc-gen`, or a program that fails."""
     folders = os.environ["PATH"].split(os.pathsep)
     rest = [folder for folder in folders if not (Path(folder) / "targcc-gen").exists()]
     if request.param is not None:

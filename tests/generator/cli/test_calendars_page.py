@@ -1,4 +1,4 @@
-"""What the page of calendars tells people to write makes a project, whose commands answer as the page says."""
+"""The project from the calendars page works, and its commands answer as the page shows."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: str) -> list[tuple[str, list[str]]]:
-    """The commands of a page, each with the lines that it answers there."""
+    """Return the commands of a page with their output lines."""
     found: list[tuple[str, list[str]]] = []
     for line in "".join(CONSOLE.findall(page)).splitlines():
         if line.startswith("$ "):
@@ -31,7 +31,7 @@ def blocks(page: str) -> list[tuple[str, list[str]]]:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """The page's project, rendered and configured in this process."""
+    """Render the page's project and configure it in this process."""
     spec = parse_spec(SPEC.search(PAGE.read_text(encoding="utf-8"))["text"])
     assert parse_spec(dump_spec(spec)) == spec
     for file in render_project(spec):
@@ -71,8 +71,8 @@ def test_the_page_s_project_answers_as_the_page_says():
     assert "office" in info
     assert "or when office is open again" in info
 
-    from targcc_scheduler.features.calendars.queries import changes, moved_there
     from targcc_scheduler.kernel.jobs.registry import JobRegistry
+    from targcc_scheduler.kernel.jobs.slot_changes import changes, moved_there
     from targcc_scheduler.kernel.queries.jobs import next_run
 
     jobs = JobRegistry("acme_jobs.jobs")
@@ -114,7 +114,7 @@ def test_a_calendar_s_file_is_read_in_the_package_s_folder_and_a_wrong_one_is_to
     other = declare(print, "0 2 * * *", name="Report", calendar="plain")
     with pytest.raises(CronError, match=r"the file of calendar feed cannot be read: .*days\.ics"):
         wanted.complete(whole)
-    assert other.complete(whole).calendars == ("plain",)  # which has no file
+    assert other.complete(whole).calendars == ("plain",)  # a project without the calendar's file
     event = "BEGIN:VEVENT\nDTSTART;VALUE=DATE:20260921\nSUMMARY:Yom Kippur\nEND:VEVENT\n"
     (project / "days.ics").write_text(f"BEGIN:VCALENDAR\n{event}END:VCALENDAR\n", encoding="utf-8")
     job = wanted.complete(whole)

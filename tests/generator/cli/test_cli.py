@@ -1,4 +1,4 @@
-"""The command line as people meet it: what it prints, where, and with which exit status."""
+"""Command line basics: output, streams and exit statuses."""
 
 import gc
 import json
@@ -24,7 +24,7 @@ def run(*arguments: str) -> Result:
 
 
 def in_process(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A real process, as a shell starts it."""
+    """Run the command in a real process."""
     return subprocess.run(
         [*EXECUTABLE, *arguments],
         cwd=cwd,
@@ -93,7 +93,7 @@ def test_plain_text_in_a_pipe(tmp_path):
 
 
 def on_terminal(*arguments: str, cwd: Path, **environment: str) -> str:
-    """What a terminal gets to see."""
+    """Return the output of the command on a terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*EXECUTABLE, *arguments],

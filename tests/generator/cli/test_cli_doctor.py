@@ -1,4 +1,4 @@
-"""What `doctor` says of a project that is not quite as its spec asks."""
+"""Findings of `doctor` for a project that differs from its spec."""
 
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def test_a_password_with_a_slash_is_not_shown(project: Path, url: str, monkeypat
     ("installed", "words"),
     [
         (wheel_version(), "as the project has it"),
-        (wheel_version().partition("+")[0], "as the project has it"),  # of a checkout
+        # the version of a checkout has a local part
+        (wheel_version().partition("+")[0], "as the project has it"),
         ("0.2.0+h0000000001", ".venv has targcc-scheduler 0.2.0+h0000000001, and the project"),
         ("", ".venv has no targcc-scheduler"),
     ],

@@ -1,4 +1,4 @@
-"""`targcc-gen job`: one job more, or one less."""
+"""`targcc-gen job`: add or remove a job."""
 
 import json
 from pathlib import Path
@@ -199,7 +199,7 @@ def test_removing_takes_all_of_it_back(project):
     after, lock = state(project), project / ".targcc/lock.jsonl"
     added = set(after.pop(lock).splitlines()) - set(before.pop(lock).splitlines())
     assert after == before
-    (remembered,) = [json.loads(line) for line in added]  # a merge does not bring the job back
+    (remembered,) = [json.loads(line) for line in added]  # so that a merge does not restore the job
     assert remembered["removed"]
 
 

@@ -1,4 +1,4 @@
-"""Jobs that come after others, by command and by hand: renamed, removed, edited in the code, and taken into the spec."""
+"""Jobs that follow other jobs, changed by command and by hand: renamed, removed, edited in code, and taken into the spec."""
 
 import pytest
 from click.testing import CliRunner, Result

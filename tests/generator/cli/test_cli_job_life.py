@@ -1,4 +1,4 @@
-"""A job's life after its first day: it leaves the spec, is removed and comes back, and is edited on either side."""
+"""Later changes of a job: removed from the spec, restored, and edited in spec or code."""
 
 import json
 from pathlib import Path
@@ -116,7 +116,7 @@ def test_a_test_with_edits_whose_job_is_gone_is_put_away_and_named_in_every_stat
     away = ".targcc/removed/tests/jobs/test_sales.py.txt"
     assert away in ok("regenerate")
     assert not (project / SALES).exists()
-    assert not test.exists()  # it could not import its job
+    assert not test.exists()  # the test could not import its job
     assert (project / away).read_bytes() == mine
     for _ in range(2):
         assert f"{away}  its job is gone; delete it" in ok("status")
@@ -294,7 +294,7 @@ def test_check_names_an_argument_that_only_the_code_changed(project, case):
     assert "arguments" in targcc_gen("status").output
     assert targcc_gen("regenerate").exit_code == 3
     ok("regenerate", "--generated", SEND)
-    if case != "a renamed one":  # the other name is the code's own then
+    if case != "a renamed one":  # the code's own name counts then
         assert (project / SEND).read_text() == before
     assert "user_id: int)" in (project / SEND).read_text()
 
@@ -392,7 +392,7 @@ def test_another_blueprint_writes_nothing_into_a_body_that_somebody_wrote(projec
 
 
 def test_a_renamed_job_takes_everything_along(project):
-    edit(project / SALES, 'timeout="1h"', 'timeout="3h"')  # which is another question
+    edit(project / SALES, 'timeout="1h"', 'timeout="3h"')  # an unrelated difference
     write_in_body(project / SALES)
     (project / "src/acme_jobs/uses.py").write_text(
         "from acme_jobs.jobs import sales\nfrom acme_jobs.jobs.sales import SalesJob\n\nJOBS = [SalesJob, sales]\n"

@@ -1,4 +1,4 @@
-"""`targcc-gen new`: from nothing to a project."""
+"""`targcc-gen new`: create a project."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def test_yes_makes_a_project_and_says_what_is_next(tmp_path):
     result = new(tmp_path / "acme-jobs", "--yes")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    count = len(files(tmp_path / "acme-jobs")) - 1  # the lock is not of the tree
+    count = len(files(tmp_path / "acme-jobs")) - 1  # the plan does not count the lock
     assert lines[0] == f"acme-jobs: {count} files to create"
     assert any(
         line.split() == ["src/acme_jobs/main.py", "yours", "the", "FastAPI", "app"]
@@ -120,7 +120,7 @@ def test_files_that_are_there_are_not_overwritten(tmp_path):
     assert "conflict  README.md" in result.stdout
     assert "1 conflict: nothing was written." in result.stderr
     actions = [line.split()[0] for line in result.stdout.splitlines() if line[:1].isalpha()]
-    assert actions[-1] == "conflict"  # not lost among a hundred files to create
+    assert actions[-1] == "conflict"  # conflicts come last, after a hundred files to create
     assert files(tmp_path) == {"README.md": b"mine\n", "notes.txt": b"mine too\n"}
 
 

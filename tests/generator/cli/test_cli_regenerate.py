@@ -1,4 +1,4 @@
-"""`targcc-gen regenerate`, `status`, `restore` and `eject`: the second run, and the hundredth."""
+"""`targcc-gen regenerate`, `status`, `restore` and `eject` on an existing project."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def state(root: Path) -> dict[Path, bytes]:
 
 
 def made_by_an_older_generator(project: Path, path: str, old: str, new: str) -> None:
-    """Make as if the generator had written `old` where it writes `new` now."""
+    """Change the project as if the generator had written `old` where `new` is now."""
     from targcc_gen.sync import LockEntry
 
     lock = Lock.load(project)
@@ -155,7 +155,7 @@ class TestMoved:
 
     @pytest.fixture(autouse=True)
     def it_was_elsewhere(self, project, tmp_path, monkeypatch):
-        """An older generator had the file at another place; a person edited it there."""
+        """Move the file to an old place, as an older generator placed it, with a person's edit."""
         from targcc_gen.sync.renames import table
 
         lock = Lock.load(project)

@@ -1,4 +1,4 @@
-"""What the README and the first pages of the manual tell people to type works, in that order, from an empty folder."""
+"""The commands of the README and the manual's first pages work in order from an empty folder."""
 
 import os
 import re
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[3]
 NOT_HERE = {"pip install uv && uv run targcc-gen demo": "it stays; .ci/run runs it with --check"}
 
-# What `uv run` would install is in the interpreter of the tests already.
+# The interpreter of the tests already has everything that `uv run` would install.
 UV = """#!/bin/sh
 case "$1 $2" in
   "tool install") exit 0 ;;
@@ -37,7 +37,7 @@ wait $server
 
 
 def script(page: Path, base: str) -> str:
-    """The commands of a page as a shell script that stops at the first which fails; the server runs until the end."""
+    """Return the commands of a page as a shell script that stops at the first failure; the server runs until the end."""
     lines = ["set -eux"]
     text = page.read_text(encoding="utf-8")
     found = re.finditer(

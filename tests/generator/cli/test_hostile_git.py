@@ -1,4 +1,4 @@
-"""A hostile repository names programs in its configuration and carries some: no command that only looks starts them."""
+"""A hostile repository names programs in its configuration and contains programs: no read-only command starts them."""
 
 import os
 import shutil
@@ -57,7 +57,7 @@ def fresh(tmp_path_factory):
 
 @pytest.fixture
 def project(fresh, tmp_path, monkeypatch):
-    """A repository whose spec is in conflict, so that its versions are asked for."""
+    """Create a repository with a conflicted spec, so that the command asks git for the versions."""
     root = tmp_path / "acme-jobs"
     shutil.copytree(fresh, root)
     git(root, "init", "-q")
@@ -83,7 +83,7 @@ def marker(tmp_path):
 
 @pytest.fixture
 def program(tmp_path, marker):
-    """A program that leaves a line each time it runs."""
+    """Create a program that appends a line each time it runs."""
     return planted(tmp_path / "program", marker)
 
 
@@ -95,7 +95,7 @@ def planted(path: Path, marker: Path) -> Path:
 
 
 def set_hostile(root: Path, program: Path) -> None:
-    """Name the program wherever git's manual says that a repository's configuration may name one."""
+    """Set the program in every configuration value that may name a program, by git's manual."""
     included = root / ".git" / "included"
     included.write_text(f"[core]\n\tsshCommand = {program}\n\tfsmonitor = {program}\n")
     values = {
@@ -156,7 +156,7 @@ def set_hostile(root: Path, program: Path) -> None:
 
 
 def lose_versions(root: Path) -> None:
-    """Leave out the blobs of the conflict, as a partial clone does."""
+    """Remove the blobs of the conflict, like a partial clone."""
     for line in git(root, "ls-files", "--unmerged", SPEC).splitlines():
         blob = line.split()[1]
         (root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
@@ -188,7 +188,7 @@ def test_the_versions_of_a_conflict_are_read_in_spite_of_the_configuration(
 
 
 def test_a_trial_by_git_itself_runs_the_program(project, program, marker):
-    """The planted configuration is one that git obeys: else the tests above would show nothing."""
+    """Prove that git itself obeys the planted configuration; otherwise the tests above would show nothing."""
     set_hostile(project, program)
     lose_versions(project)
     marker.unlink(missing_ok=True)
@@ -199,8 +199,8 @@ def test_a_trial_by_git_itself_runs_the_program(project, program, marker):
 
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_no_program_that_the_repository_carries_runs(project, marker, command, monkeypatch):
-    """Its `.venv`, and its folder where PATH has a relative entry."""
-    if command != LOOKING[0]:  # one stays in conflict, and asks git
+    """Programs in `.venv`, and in the project folder with a relative entry on PATH."""
+    if command != LOOKING[0]:  # one command needs the conflict, because it asks git
         git(project, "checkout", "-q", "-f", "main")
         spec = project / SPEC
         spec.write_text(spec.read_text().replace("retries: 3", "retries: 7"))
@@ -210,7 +210,7 @@ def test_no_program_that_the_repository_carries_runs(project, marker, command, m
         planted(project / name, marker)
     monkeypatch.setenv("PATH", os.pathsep.join(["", ".", os.environ["PATH"]]))
     module = project / MODULE
-    module.write_text(module.read_text().replace('"', "'") + "mine = 1\n")  # as by a formatter
+    module.write_text(module.read_text().replace('"', "'") + "mine = 1\n")  # like a formatter
     run(*command)
     assert not marker.exists(), marker.read_text()
 
@@ -226,7 +226,7 @@ def test_no_module_beside_an_export_is_imported(tmp_path, marker, monkeypatch):
 
 
 def test_git_is_started_in_no_other_module():
-    """Each further call would have to turn off what a repository may name."""
+    """Each further call of git would have to disable the programs that a repository may name."""
     root = Path(targcc_gen.__file__).parent
     callers = {
         path.relative_to(root).as_posix()
@@ -273,4 +273,4 @@ def test_versions_are_read_in_every_kind_of_repository(project, tmp_path, kind):
     assert stages.base is not None
     below = folder / "src"
     below.mkdir(exist_ok=True)
-    assert stages_of(below, SPEC).ours is None  # a path is below the folder that asks
+    assert stages_of(below, SPEC).ours is None  # a path is relative to the current folder

@@ -1,4 +1,4 @@
-"""Commands in somebody else's repository: looking writes nothing, writing stays inside, and no input is believed because it is in git."""
+"""Commands in an untrusted repository: reading writes nothing, writing stays inside, and committed input is checked."""
 
 import base64
 import bz2
@@ -73,7 +73,7 @@ def outside(tmp_path):
 
 
 def everything(root: Path) -> dict[str, tuple[object, ...]]:
-    """Every entry with its kind, mode, times and content."""
+    """Return every entry with its mode, times and content."""
     found = {}
     for path in sorted([root, *root.rglob("*")]):
         status = path.lstat()
@@ -89,7 +89,8 @@ def no_traceback(result: Result) -> None:
 
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_who_looks_writes_nothing(project, command):
-    for path in ("README.md", "src/acme_jobs/jobs/heartbeat.py"):  # something to show
+    # gives the commands differences to show
+    for path in ("README.md", "src/acme_jobs/jobs/heartbeat.py"):
         with (project / path).open("a", encoding="utf-8") as file:
             file.write("# mine\n")
     (project / "compose.yaml").unlink()
@@ -113,7 +114,7 @@ def test_who_looks_writes_nothing_beside_a_journal_either(project, outside, comm
 
 @pytest.mark.parametrize("command", [*SOME, *WRITING], ids=" ".join)
 def test_every_file_a_link_to_a_place_outside(project, outside, command):
-    """Nothing outside is written, and what stands there comes into no file and onto no screen."""
+    """Files outside are not written, and their content appears in no file and no output."""
     inside = [p for p in project.rglob("*") if p.is_file() and p.name != "targcc.yaml"]
     for number, path in enumerate(inside):
         target = outside / f"{number}"
@@ -150,7 +151,7 @@ def test_a_spec_that_is_a_link_to_a_place_outside_is_not_read(project, outside, 
 
 @cache
 def bomb() -> str:
-    """A lock: 60 bytes a megabyte."""
+    """Return a compressed lock: 60 bytes a megabyte."""
     packed = base64.b85encode(bz2.compress(bytes(200_000_000), 9)).decode()
     path = "src/acme_jobs/scheduler.py"
     line = {"path": path, "owner": "managed", "sha256": "0", "base": packed}
@@ -160,7 +161,7 @@ def bomb() -> str:
 HEAD = '{"targcc_lock": 1, "generator": "0.1.0"}\n'
 LOCKS = {
     "empty": "",
-    "bomb": "",  # made when it is needed
+    "bomb": "",  # built on demand
     "long number": '{"targcc_lock": 1, "generator": "' + "9" * 5_000 + '"}\n',
     "number": '{"targcc_lock": ' + "9" * 5_000 + "}\n",
     "deep": HEAD + "[" * 100_000 + "\n",

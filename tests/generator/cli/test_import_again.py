@@ -1,4 +1,4 @@
-"""`targcc-gen import-legacy --into` a second time: what changed there, what changed here, and what both changed."""
+"""A repeated `targcc-gen import-legacy --into`: changes in the old table, changes in the project, and conflicts."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ BASE = ".targcc/legacy.jsonl"
 
 
 class Shop:
-    """A project that was made from rows, and imports of other rows into it."""
+    """Project made from old rows, and further imports of other rows."""
 
     def __init__(self, folder: Path):
         self.folder = folder

@@ -1,4 +1,4 @@
-"""`targcc-gen import-legacy` as people run it: real files, a project that works."""
+"""`targcc-gen import-legacy` on real files, giving a working project."""
 
 import gzip
 import json
@@ -21,7 +21,7 @@ ZONE = ("--timezone", "Israel Standard Time", "--accept-rejected")
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs the command in an empty folder."""
+    """Return a function that runs the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments, status=0):
@@ -36,7 +36,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run_process(tmp_path):
-    """Runs it in a process of its own."""
+    """Return a function that runs the command in a separate process."""
 
     def command(*arguments, status=0):
         line = [

@@ -1,4 +1,4 @@
-"""`targcc-gen import-legacy URL` as people run it: a live database becomes a project, and no text shows the password."""
+"""`targcc-gen import-legacy URL`: a live database becomes a project, and no text shows the password."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from targcc_gen.cli import main
 from tds_double import tds_double
 
 ZONE = ("--timezone", "Asia/Jerusalem")
-SECRET = "ge-heim:9"  # a colon is escaped in an address
+SECRET = "ge-heim:9"  # a URL escapes a colon
 ESCAPED = "ge-heim%3A9"
 CLASSIC = """
 CREATE TABLE c_Job (ID INT PRIMARY KEY, lkpJob VARCHAR(50), lkpJobRunner VARCHAR(50), enmJobType VARCHAR(50), WhenToRun TIMESTAMP,
@@ -33,7 +33,7 @@ INSERT INTO c_SystemDefault VALUES (1, 'Config_ProblemMailTo', 'ops@example.com'
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs the command in an empty folder; with ``debug`` what is raised counts as its error output."""
+    """Return a function that runs the command in an empty folder; with ``debug`` the error output includes the traceback."""
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments, status=0, debug=False, **environment):

@@ -1,4 +1,4 @@
-"""`targcc-gen import-legacy --paused`, again and again: what arrives paused, and which rows a cut-over moves."""
+"""Repeated `targcc-gen import-legacy --paused`: paused arrivals, and the rows that a cutover moves."""
 
 import json
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ MAIL = cron_row(number=2, name="Mail bills", cron="0 6 * * *", proc="dbo.usp_Mai
 
 
 class Shop:
-    """A project that takes over a server job by job."""
+    """Project that takes over the jobs of a server one by one."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -68,11 +68,11 @@ def test_only_jobs_of_the_project_are_listed(shop):
         main, ["job", "NightlyLoad", "--remove", "--project", str(shop.root)]
     )
     assert removed.exit_code == 0, removed.output
-    shop.bring(LOAD, MAIL)  # it was removed here, and stays so
+    shop.bring(LOAD, MAIL)  # removed in the project, and stays removed
     assert shop.moving == {"Mail bills": "2"}
 
     tidy = cron_row(number=3, name="Tidy up")
-    shop.bring(LOAD, tidy, options=("--old", "MailBills"))  # it is gone there
+    shop.bring(LOAD, tidy, options=("--old", "MailBills"))  # removed from the old table
     assert shop.moving == {"Tidy up": "3"}
 
 

@@ -1,4 +1,4 @@
-"""What programs read: `--json` as its schemas say, and annotations as GitHub and GitLab show them."""
+"""Output for programs: `--json` conforms to its schemas, and annotations follow GitHub and GitLab."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def project(born, tmp_path, monkeypatch):
 
 
 def promises(schema: dict, place: str) -> Iterator[str]:
-    """What a program may rely on, a line each: what is where, and whether it is there each time."""
+    """Yield one line per guaranteed key of the output: place, type, and whether it is optional."""
     kind = schema.get("type", "any")
     yield f"{place}: {kind if isinstance(kind, str) else ' or '.join(kind)}"
     for name, inner in schema.get("properties", {}).items():
@@ -49,7 +49,7 @@ def promises(schema: dict, place: str) -> Iterator[str]:
 
 
 def test_what_a_release_printed_the_next_ones_print_too():
-    """A key that is new is a line more in the file; a line that goes, or that changes, breaks somebody's program."""
+    """A new key adds a line to the file. A removed or changed line breaks existing programs."""
     names = ("plan", "status", "doctor", "blueprints", "explain", "errors")
     now = [line for name in names for line in promises(schema_of(name), name)]
     published = PUBLISHED.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""`targcc-gen patch` on whole projects: what it writes, what it refuses, what it takes back, and that the app then runs jobs."""
+"""`targcc-gen patch` on whole projects: written files, refusals, undo, and an app that runs jobs afterwards."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def root():
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Patch:
-    """Run the command in the project; its exit status, output and error text."""
+    """Return a function that runs the command in the project and returns exit status, output and error text."""
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments: str) -> tuple[int, str, str]:
@@ -59,7 +59,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Patch:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A flat project whose package is `shop`."""
+    """Create a flat project with the package `shop`."""
     return write(
         tmp_path,
         {
@@ -79,7 +79,7 @@ def write(root: Path, texts: dict[str, str]) -> Path:
 
 
 def snapshot(root: Path) -> dict[str, bytes | None]:
-    """Every file with its bytes, and every folder."""
+    """Return every file with its bytes, and every folder."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes() if path.is_file() else None
         for path in root.rglob("*")
@@ -500,7 +500,7 @@ def test_the_patched_app_runs_jobs_beside_its_own_routes_and_lifespan(run: Patch
 
 @contextmanager
 def serving(root: Path, app: str) -> Iterator[str]:
-    """The app under uvicorn, ready to answer."""
+    """Serve the app with uvicorn; yield its address once it responds."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -540,4 +540,4 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)  # between two looks at another process
+        time.sleep(0.05)  # poll interval

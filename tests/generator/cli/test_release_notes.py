@@ -1,4 +1,4 @@
-"""`regenerate` says what the releases on the way mean for a project."""
+"""`regenerate` shows the release notes between the project's release and the current release."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def fresh(tmp_path_factory):
 
 @pytest.fixture
 def lock(fresh, tmp_path, monkeypatch):
-    """The lock of a new project, in whose folder the test is."""
+    """Change into a new project and return its lock file."""
     root = tmp_path / "acme"
     shutil.copytree(fresh, root)
     monkeypatch.chdir(root)

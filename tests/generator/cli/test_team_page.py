@@ -1,4 +1,4 @@
-"""What the page for teams tells people to write and type makes a blueprint and an override that work."""
+"""The blueprint and the override from the page for teams work."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Texts as a terminal may show them: the generator's own, and the scheduler's, are one."""
+"""Escape texts for a terminal: generator and scheduler use the same rules."""
 
 import pytest
 from click.testing import CliRunner

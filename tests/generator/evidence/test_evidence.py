@@ -1,4 +1,4 @@
-"""What the old server really did, against what its rows say: each case as its history would show it."""
+"""Compare the old server's history with its rows: each case by a history that shows it."""
 
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 
 
 def log(starts, *, job=1, seconds=30, result="Success", by="svc", first=1, remarks="NULL"):
-    """Rows of c_LoggedJob."""
+    """Return rows of c_LoggedJob as T-SQL."""
     text = ""
     for number, start in enumerate(starts, first):
         took = seconds(number) if callable(seconds) else seconds
@@ -27,7 +27,7 @@ def log(starts, *, job=1, seconds=30, result="Success", by="svc", first=1, remar
 
 
 def days(count, *, hour=2, minute=0, second=12, until=NOW, only=None):
-    """A start on each of the last days, or on those that `only` lets through."""
+    """Return a start on each of the last days, or on the days that `only` accepts."""
     found = []
     day = (until - DAY).replace(hour=hour, minute=minute, second=second)
     while len(found) < count:
@@ -44,7 +44,7 @@ ALIVE = cron_row(number=99, name="Alive", cron="0 1 * * *") + log(
 
 @pytest.fixture
 def weighed(bring):
-    """Weighs a script: the import, the evidence about the job of row 1, and that job."""
+    """Return a function that imports a script and returns the import, the evidence for the job of row 1, and the job."""
 
     def run(script, *, row="1", **options):
         result = bring(script, **options)

@@ -1,4 +1,4 @@
-"""What an import remembers of the old table, and three versions of a job in one."""
+"""Values that an import stores of the old table, and the merge of three versions of a job."""
 
 import pytest
 from targcc_gen.errors import InputError

@@ -1,4 +1,4 @@
-"""Jobs that arrive paused for a cut-over: the flag is no change of the old table."""
+"""Jobs that arrive paused for a cutover: the flag does not count as a change of the old table."""
 
 from c_job_rows import cron_row
 from targcc_gen.importing.changes import Kind, Request

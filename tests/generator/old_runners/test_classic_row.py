@@ -1,4 +1,4 @@
-"""When a row of TARGCC 4 runs next, as the facts about its runner say it."""
+"""Next run of a TARGCC 4 row, by the facts about its runner."""
 
 from datetime import datetime
 
@@ -30,12 +30,12 @@ def row(kind, when=None, count=0, next_run=None, last_run=None):
         # Daily: today at w's hour:minute, if that has passed tomorrow; seconds are dropped
         (("Daily", "2020-01-01T04:00:30", 0), "2026-11-25T04:00:01", "2026-11-25T04:09:00", "2026-11-26T04:00:00"),
         (("Daily", "2020-01-01T04:00:00", 0), "2026-11-25T03:00:00", "2026-11-25T03:09:00", "2026-11-25T04:00:00"),
-        # a run that passes midnight: w's time of the day on which it ends has passed, or is still to come
+        # a run across midnight: w's time on the day of the end has passed, or is still to come
         (("Daily", "2020-01-01T23:00:00", 0), "2026-11-25T23:00:01", "2026-11-26T01:00:00", "2026-11-26T23:00:00"),
         (("Daily", None, 0), "2026-11-25T00:00:01", "2026-11-25T00:00:02", "2026-11-26T00:00:00"),
         # Weekly: the weekday is computed and dropped
         (("Weekly", "2026-11-23T04:00:00", 0), "2026-11-23T04:00:01", "2026-11-23T04:01:00", "2026-11-24T04:00:00"),
-        # Monthly: if that has passed plus one month, clipped to the month's end
+        # Monthly: if passed plus one month, clipped to the month's end
         (("Monthly", "2020-01-15T04:00:00", 0), "2026-11-15T04:00:01", "2026-11-15T04:01:00", "2026-12-15T04:00:00"),
         (("Monthly", "2020-01-31T04:00:00", 0), "2027-01-31T04:00:01", "2027-01-31T04:01:00", "2027-02-28T04:00:00"),
         (("Monthly", None, 0), "2026-11-01T00:00:01", "2026-11-01T00:01:00", "2026-12-01T00:00:00"),

@@ -1,4 +1,4 @@
-"""TaskManager with its rows: one at a time, by the clock on the wall, also in the nights when it changes."""
+"""TaskManager runs its rows one at a time by the wall clock, also on nights of clock changes."""
 
 import itertools
 import random
@@ -100,7 +100,7 @@ def test_a_month_end_hangs_the_runner_until_the_month_is_over():
     assert months[0].end == at("2027-03-01T00:00:00")
     assert (months[0].hung is not None, months[1].hung) == (True, None)
     assert clocks(days)[:4] == ["26 06:00", "27 06:00", "28 06:00", "01 06:00"]
-    assert days[2].start >= at("2027-03-01T00:00:00")  # the one of the 28th, late
+    assert days[2].start >= at("2027-03-01T00:00:00")  # the late run of the 28th
 
 
 def test_the_29th_of_february_hangs_until_a_leap_year():
@@ -187,7 +187,7 @@ def test_in_autumn_cycles_stand_still_in_the_repeated_hour(kind, count):
     ]
 
 
-# --- What is inferred is a setting ------------------------------------------------------------------------------------
+# --- Inferred rules are settings --------------------------------------------------------------------------------------
 
 
 def test_a_mended_runner_keeps_the_weekday():
@@ -210,7 +210,7 @@ def test_without_the_claims_start_a_cycle_counts_from_the_end_before():
     assert clocks(found)[:2] == ["25 04:00", "25 04:05"]
 
 
-# --- Against a second, plainer one ------------------------------------------------------------------------------------
+# --- Comparison with the reference model ------------------------------------------------------------------------------
 
 ZONES = ("Asia/Jerusalem", "Europe/London", "America/New_York", "Australia/Lord_Howe")
 SPANS = (
@@ -232,7 +232,7 @@ def random_row(random_):
 
 
 def both(zone, span, seed):
-    """The minutes of the reference and of the plain one for a random row, over four days from a span's first."""
+    """Return the run minutes of the runner and of the reference model for a random row, over four days from a span's first."""
     random_ = random.Random(f"{zone.key} {span} {seed}")
     kind, when, count = random_row(random_)
     start = wall(span).replace(tzinfo=zone).astimezone(UTC)

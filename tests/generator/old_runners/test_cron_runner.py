@@ -1,4 +1,4 @@
-"""The runner of the cron shape: what a text names, and what a look each minute makes of it in the nights when the clock changes."""
+"""Runner of the cron shape: parse a text, and poll each minute on nights of clock changes."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -56,7 +56,7 @@ TEXTS = (
 @pytest.mark.parametrize("dialect", ["cronos", "ncrontab", "vixie", "quartz"])
 @pytest.mark.parametrize("text", TEXTS)
 def test_both_readings_of_a_text_agree(text, dialect):
-    """The scheduler reads it one way, the reference another, and where the scheduler refuses it there is nothing to compare."""
+    """Compare the scheduler's parsing with the reference's; texts that the scheduler refuses are skipped."""
     try:
         ours = convert(f"0 {text}" if dialect == "quartz" and text[0] != "@" else text, dialect)
     except CronError:

@@ -1,4 +1,4 @@
-"""Vixie cron's texts as croniter reads them, beside our own reading, and each way in which croniter is not Vixie cron."""
+"""Compare Vixie cron texts as croniter parses them with our parsing, and list each way in which croniter differs from Vixie cron."""
 
 import json
 import random
@@ -54,7 +54,7 @@ def times_of(schedule):
 
 
 def test_our_own_reading_is_croniters():
-    """Cronos's vectors, those of them that Vixie cron takes; and texts with everything that it takes."""
+    """Uses Cronos's vectors that Vixie cron accepts, and random texts with all of its syntax."""
     compared = 0
     for text in [*vectors(), *chance_texts(1, 120)]:
         try:
@@ -104,13 +104,13 @@ def read(text, count=3, start=NEXT, days=60):
 @pytest.mark.parametrize(
     ("text", "croniters", "vixies"),
     [
-        # a range of one value is every value
+        # croniter treats a range of one value as every value
         ("0 5-5 * * *", ["01 Jan 01:00", "01 Jan 02:00"], ["01 Jan 05:00", "02 Jan 05:00"]),
         ("0 0 7-7 * *", ["02 Jan 00:00", "03 Jan 00:00"], ["07 Jan 00:00", "07 Feb 00:00"]),
-        # a star after the first part of a list counts as one at the start of the field
+        # croniter treats a star after the first part of a list like a star at the start of the field
         ("0 0 9,* * 1", ["05 Jan 00:00", "12 Jan 00:00"], ["02 Jan 00:00", "03 Jan 00:00"]),
         ("0 0 1-31 * 1,*/6", ["03 Jan 00:00", "04 Jan 00:00"], ["02 Jan 00:00", "03 Jan 00:00"]),
-        # without an option, a star at the start of a field does not let the other one decide
+        # croniter without an option does not combine both day fields when one starts with a star
         ("0 0 */13 * 5", ["02 Jan 00:00", "09 Jan 00:00"], ["27 Feb 00:00"]),
     ],
 )
@@ -135,7 +135,7 @@ def test_where_croniter_reads_fields_otherwise(text, croniters, vixies):
             ["25 Oct 01:00", "25 Oct 02:00", "25 Oct 02:00", "25 Oct 03:00"],
             ["25 Oct 01:00", "25 Oct 02:00", "25 Oct 03:00", "26 Oct 01:00"],
         ),
-        # here they agree: in the gap, and of what follows the clock
+        # both agree: for times in the gap, and for hourly schedules
         ("30 2 * * *", datetime(2026, 3, 29, tzinfo=BERLIN), ["29 Mar 03:00"], ["29 Mar 03:00"]),
         (
             "30 * * * *",

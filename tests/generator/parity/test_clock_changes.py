@@ -1,4 +1,4 @@
-"""What people are told about the nights when clocks change, and about other schedulers."""
+"""Differences reported for nights of clock changes, and for other schedulers."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -114,7 +114,7 @@ def witnesses(text, dialect, zone=BERLIN, count=3):
 @pytest.mark.parametrize(
     ("text", "dialect", "expected"),
     [
-        # vixie runs on either day; a Friday the 13th is both
+        # vixie runs on either day; a Friday the 13th matches both
         (
             "0 0 13 * 5",
             "vixie",
@@ -126,9 +126,9 @@ def witnesses(text, dialect, zone=BERLIN, count=3):
         ),
         ("0 0 */13 * 5", "vixie", []),
         ("0 2 * * *", "vixie", []),
-        # a star in vixie's minute or hour follows the real clock: what the gap swallows is lost
+        # a star in vixie's minute or hour follows the real clock: runs in the gap are lost
         ("30 * * * *", "vixie", ["Sun 2026-03-29 03:00 cronos", "Sun 2027-03-28 03:00 cronos"]),
-        # a range is no star to vixie: it does not run twice in autumn
+        # a range is not a star to vixie: the hour does not run twice in autumn
         ("0 1-3 * * *", "vixie", ["Sun 2026-10-25 02:00 cronos", "Sun 2027-10-31 02:00 cronos"]),
         (
             "0 0 2 ? * 2",

@@ -1,4 +1,4 @@
-"""Generated rows of both shapes, brought over: slot by slot for thirteen months, the report names whatever differs, from its first moment on."""
+"""Import generated rows of both shapes and compare thirteen months slot by slot: the report names each difference by its first moment."""
 
 import itertools
 import random
@@ -26,7 +26,7 @@ def text(moment):
 
 
 def evidence(random_, kind, when, count):
-    """NextRunTime and LastRunTime as the runner itself would leave them, the export being up to a day old; one in ten is off the grid."""
+    """Return NextRunTime and LastRunTime as the runner would leave them, for an export up to a day old; one in ten is off the grid."""
     now = datetime(2026, 11, 24, 12) + timedelta(minutes=random_.randrange(20 * 60))  # noqa: DTZ001
     end = now - timedelta(hours=random_.choice([1, 5, 30, 60]), minutes=random_.randrange(60))
     start = end - timedelta(minutes=random_.choice([1, 7, 90]))
@@ -40,7 +40,7 @@ def evidence(random_, kind, when, count):
 
 
 def classic(random_, number):
-    """A row, with evidence or without."""
+    """Return a random row, with or without evidence."""
     kind = random_.choice([*CALENDAR, "CyclicHour", "CyclicHour", "Monthly", *FROM_START])
     month, day = random_.choice([(1, 1), (3, 15), (10, 28), (2, 29), (1, 30), (3, 31), (10, 31)])
     when = datetime(  # noqa: DTZ001
@@ -79,7 +79,7 @@ def moments(schedule, zone):
 
 
 def check(result, found, olds_of, zone):
-    """Each job either has no moment apart, or a difference is named whose witness is the first one."""
+    """Check for each job: no difference exists, or the report names one whose first example is the first difference."""
     problems = []
     for job in result.all_jobs:
         news = moments(compare.schedule_of(job.spec, zone), zone)
@@ -98,7 +98,7 @@ def check(result, found, olds_of, zone):
 
 
 class Classic:
-    """What the old runner of a row does by itself."""
+    """Run times of a row in the old runner alone."""
 
     def __init__(self, zone):
         self.zone = zone
@@ -115,13 +115,14 @@ class Classic:
 
 
 class Cron:
-    """What the old server does about a text, each minute of the thirteen months."""
+    """Run times of a cron text in the old server, for each minute of the thirteen months."""
 
     def __init__(self, zone, polling):
         self.zone, self.polling = zone, polling
 
     def skips(self, _job):
-        return True  # of the texts only the nights are counted; that the first moment is named is checked
+        # the report counts only nights of clock changes for cron texts; the named first moment is checked
+        return True
 
     def __call__(self, job):
         read = read_cron_text(job.old.schedule_text, "cronos")
@@ -164,7 +165,7 @@ def test_cron_rows(bring, zone, polling, count):
     ],
 )
 def test_what_counts_from_the_start_parts_in_the_named_nights_alone(bring, zone, kind, count):
-    """The old runner's gaps between two starts are the new one's, but around the nights that are named."""
+    """Old and new gaps between two starts are equal, except around the named nights."""
     zone = ZoneInfo(zone)
     result = bring(classic_row(kind, count=count, NextRunTime="'2026-11-26T00:00:00'"), zone=zone)
     (job,) = result.all_jobs
@@ -202,7 +203,7 @@ def test_a_runner_that_hangs_is_named_at_each_of_its_jobs(bring):
     ],
 )
 def test_a_wrong_translation_is_found(bring, wrong, kind):
-    """As when a cycle was counted from LastRunTime: the comparison sees it."""
+    """As when a cycle is counted from LastRunTime: the comparison must detect this."""
     result = bring(
         classic_row(
             "CyclicDay", count=3, when="2024-03-06T04:00:00", NextRunTime="'2026-11-26T04:00:00'"

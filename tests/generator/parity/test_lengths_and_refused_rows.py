@@ -1,4 +1,4 @@
-"""The old server as its runs really went: they take time, and a row that becomes no job can hold its runner all the same."""
+"""Old runs with real durations, and rejected rows that still block their runner."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -41,7 +41,7 @@ def told(result):
     ],
 )
 def test_a_daily_job_that_runs_into_the_repeated_hour_ran_twice_there(bring, minutes, expected):
-    """It ends after the clock went back to before its own time. What counts is the usual length, which half of the runs keep to."""
+    """The run ends after the clock went back to before its own time. The usual duration counts: half of the runs keep to it."""
     row = classic_row("Daily", when="2024-03-06T01:30:00", NextRunTime="'2026-11-26T01:30:00'")
     result = bring(row + (log(*minutes) if minutes else ""))
     found = told(result)
@@ -99,14 +99,14 @@ def test_the_report_takes_the_usual_length_of_cron_rows_too(bring, polling, minu
 
 
 def test_a_cron_row_that_is_due_again_before_it_has_ended_is_compared_by_its_text(bring):
-    """It is so on every day, which is no matter of the night."""
+    """The overlap happens every day, so it is no difference of the night."""
     with_length = bring(cron_row(cron="*/5 * * * *") + log(7, 7, 7), polling="next-run")
     without = bring(cron_row(cron="*/5 * * * *"), polling="next-run")
 
     assert [one.at for one in differences(with_length)] == [one.at for one in differences(without)]
 
 
-# --- Rows that became no job ------------------------------------------------------------------------------------------
+# --- Rejected rows --------------------------------------------------------------------------------------------------
 
 DAILY = classic_row("Daily", ID=2, lkpJob="'Daily'", when="2024-03-06T06:00:00", NextRunTime="'2026-11-25T06:00:00'")  # fmt: skip
 BESIDE = classic_row("Daily", ID=3, lkpJob="'Beside'", lkpJobRunner="'SRV02'", when="2024-03-06T06:00:00")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where it matters that the old runner ran one job at a time."""
+"""Differences caused by the old runner's one job at a time."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Whether each job runs when it used to, and if not, when and why it parts for the first time."""
+"""Compare the run times of each job before and after the import; report the first difference and its reason."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo

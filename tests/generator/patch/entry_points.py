@@ -1,4 +1,4 @@
-"""Entry points after real shapes: what makes the app, what the server loads, and what `targcc-gen patch` does with it."""
+"""Entry points of real project shapes: the app's definition, the server's target, and the result of `targcc-gen patch`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Entry:
     """One entry point.
 
     Args:
-        shape: What the documentation calls it.
-        files: Its files.
-        file: Where the lines go; for a refusal the file that the help is about.
-        served: What the trial loads.
-        refused: Part of the line that a person is told to add; empty when the lines go in.
-        arguments: How the command is called.
-        more: Further lines that the file has afterwards.
+        shape: The name in the documentation.
+        files: The files of the project.
+        file: The file that gets the lines; for a refusal the file that the help names.
+        served: The target that the trial loads.
+        refused: Part of the line that a person is asked to add; empty when the patch adds the lines.
+        arguments: The arguments of the command.
+        more: Further lines in the patched file.
     """
 
     shape: str
@@ -37,7 +37,7 @@ class Entry:
 
 
 def main(text: str, **more: str) -> dict[str, str]:
-    """A package `shop` with a main module, and others."""
+    """Return the files of a package `shop` with a main module and further modules."""
     others = {f"shop/{name}.py": value for name, value in more.items()}
     return {"shop/__init__.py": "", "shop/main.py": text, **others}
 
@@ -355,7 +355,7 @@ ENTRIES: dict[str, Entry] = {
 
 
 def table() -> str:
-    """The decision table of the documentation."""
+    """Return the decision table for the documentation."""
     shapes: dict[str, list[str]] = {}
     for entry in ENTRIES.values():
         shapes.setdefault(_what(entry), []).append(entry.shape)

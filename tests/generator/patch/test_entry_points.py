@@ -1,4 +1,4 @@
-"""Every entry point of the table is found, patched where it is made, or refused with lines that work; and undone to the byte."""
+"""Each entry point of the table is found and patched, or refused with lines that work; undo restores every byte."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_lines_of_a_refusal_added_by_hand_are_the_schedulers_and_are_undone(
 
 
 def refused_and_added(root: Path, name: str) -> tuple[Target, bytes]:
-    """The file with the two lines of its page of help, where the page says."""
+    """Return the refused target, and its file with the two lines of the help text inserted."""
     entry = ENTRIES[name]
     target, wanted = found(written(root, entry.files), entry)
     with pytest.raises(RefusalError) as caught:
@@ -99,7 +99,7 @@ def test_the_documentation_has_the_table():
 
 @pytest.mark.soak
 def test_twenty_thousand_lines_take_little_more_than_reading_them(tmp_path: Path):
-    """Patch and undo together, beside Python's own parsing and walking, in processor time."""
+    """Patch and undo together, compared with Python's own parsing and walking, in processor time."""
     routes = "".join(
         f"@app.get('/x{i}')\ndef f{i}(a: int, b: str = 'x') -> dict[str, int]:\n    return {{'a': a}}\n\n\n"
         for i in range(4000)

@@ -1,4 +1,4 @@
-"""The dependency goes where a project declares its own, in its spelling, and comes out to the byte."""
+"""Add the dependency where a project declares its dependencies, in the project's style; removal restores every byte."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def undeclared(
 
 @pytest.mark.parametrize("name", PLACES)
 def test_what_a_copy_runs_on_is_declared_in_the_same_list(tmp_path: Path, name: str):
-    """In its order, without what the project asks for itself, and out again to the byte."""
+    """Keep the list's order, skip dependencies that the project declares itself, and restore every byte on removal."""
     path, text, _, _ = PLACES[name]
     before = text.encode()
     (tmp_path / path).parent.mkdir(exist_ok=True)
@@ -152,7 +152,8 @@ def test_what_a_copy_runs_on_is_declared_in_the_same_list(tmp_path: Path, name: 
         assert undeclared(tmp_path, new, path) == [(path, found.after, before)]
         assert undeclared(tmp_path, new, "other.txt") == []
         (tmp_path / path).write_bytes(text.encode())
-        before = declare(Texts(tmp_path), RUNS_ON[1:2]).after  # as if it had that one itself
+        # as if the project declared this dependency itself
+        before = declare(Texts(tmp_path), RUNS_ON[1:2]).after
 
 
 def test_distributions_are_known_by_their_whole_name(tmp_path: Path):

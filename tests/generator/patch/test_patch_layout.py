@@ -1,4 +1,4 @@
-"""The project, the package and the module of an app file are read off its folders and imports."""
+"""Derive project, package and module of an app file from its folders and imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`targcc-gen patch` with the package, its default: few files, the wheel among them, and how to install it."""
+"""`targcc-gen patch` with the package, its default: few files including the wheel, and an install command."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A flat project whose package is `shop`."""
+    """Create a flat project with the package `shop`."""
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "shop"\nversion = "1"\n')
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "__init__.py").touch()
@@ -41,7 +41,7 @@ def test_it_brings_nine_files(shop: Path, run: Callable[..., Result]):
     assert run("--no-verify").exit_code == 0
 
     brought = files(shop) - before
-    assert len(brought) == 9  # and lines in two files of the project's
+    assert len(brought) == 9  # besides lines in two files of the project
     assert brought >= {"shop/scheduler.py", wheel_path(), ".targcc/lock.jsonl"}
 
 

@@ -1,4 +1,4 @@
-"""The patched app is started as its server starts it: what was called verified before and ran nothing is found."""
+"""Start the patched app as its server does: an app that never runs the scheduler is detected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HAS_WRAPPER = "with_scheduler" in targcc_scheduler.__all__
 
 
 def project(root: Path, **modules: str) -> Path:
-    """A project whose package is `shop`."""
+    """Create a project with the package `shop`."""
     (root / "setup.py").touch()
     (root / "shop").mkdir()
     for name, text in {"__init__": "", **modules}.items():
@@ -41,10 +41,10 @@ def project(root: Path, **modules: str) -> Path:
 
 
 def run(root: Path, *arguments: str) -> str:
-    """The command's output.
+    """Run the command and return its output.
 
     Raises:
-        InputError: It was refused, or did not work.
+        InputError: The command refused or failed.
     """
     given = [str(root / one) if one.endswith(".py") else one for one in arguments]
     result = CliRunner().invoke(patch, [*given, "--project", str(root)])
@@ -59,7 +59,7 @@ def files(root: Path) -> set[str]:
 
 
 def is_in_place(root: Path, text: str) -> bool:
-    """Whether everything but the lines is there."""
+    """Return whether the project is patched except for the lines in the app file."""
     return (root / "shop/main.py").read_text() == text and (root / "targcc.yaml").is_file()
 
 
@@ -235,7 +235,7 @@ def test_a_prefix_that_is_taken_leaves_a_patched_app_where_it_was(tmp_path: Path
 
 @pytest.mark.soak
 def test_lines_in_the_file_that_the_server_loads_are_compared_moved_and_undone(tmp_path: Path):
-    """Added by hand, where the app is imported; the prefix is that of a page of the app's own."""
+    """The lines are added by hand where the app is imported; the prefix is taken by a page of the app."""
     core = F + "api = FastAPI()\n\n\n@api.get('/jobs')\ndef jobs(): ...\n"
     line = "from shop.core import api as app\n"
     root = project(tmp_path, core=core, main=line)
@@ -268,7 +268,7 @@ WAITS = (
 
 
 def killed_in_its_trial(root: Path, number: int) -> list[psutil.Process]:
-    """Run the command, send it a signal once the trial has begun; the processes of the trial: the app's, and one that it has started."""
+    """Signal the command once its trial has begun; return the trial's processes: the app's, and its child."""
     command = [sys.executable, "-c", "from targcc_gen.cli import main; main()", "patch"]
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL)
     try:
@@ -286,7 +286,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)  # between two looks at another process
+        time.sleep(0.05)  # poll interval
 
 
 def are_gone(processes: list[psutil.Process]) -> bool:

@@ -1,4 +1,4 @@
-"""What a trial compares, what its answers mean, and the process it runs in."""
+"""Comparison made by a trial, meaning of its results, and its process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def scheduler() -> APIRouter:
 
 
 def compared(make: Callable[..., FastAPI]) -> dict[str, Any]:
-    """An app with and without the scheduler."""
+    """Compare an app with and without the scheduler."""
     return trial_comparison.compare(
         trial_comparison.described(make(patched=False)), make(patched=True), "/jobs"
     )
@@ -44,7 +44,7 @@ def compared(make: Callable[..., FastAPI]) -> dict[str, Any]:
 def shop(
     *paths: str, first: bool = False, alter: Callable[[FastAPI], object] = lambda _: None
 ) -> Callable[..., FastAPI]:
-    """An app with routes; `first`: they come before the scheduler's."""
+    """Return a function that makes an app with these routes; with `first` the routes precede the scheduler's."""
 
     def make(*, patched: bool) -> FastAPI:
         app = FastAPI()
@@ -97,7 +97,7 @@ def test_another_openapi_is_found():
 
 
 def with_parts(app: FastAPI) -> FastAPI:
-    """An app with a page at our usual prefix, itself and in a part, and one in a part of that name."""
+    """Add routes below our usual prefix: the app's own route, a mount of that name, and a route in an app mounted at the root."""
     app.add_api_route("/jobs", lambda: None)
     app.mount("/jobs/files", StaticFiles(directory=Path(__file__).parent))
     part = APIRouter()
@@ -205,7 +205,7 @@ def test_a_process_that_never_ends_is_stopped_with_its_children(layout: Layout):
     )
     assert asked(layout, text, timeout=10)["error"] == "it took longer than 10 s"
     pid = int((layout.root / "child").read_text())
-    with contextlib.suppress(psutil.NoSuchProcess):  # then nobody has to ask what became of it
+    with contextlib.suppress(psutil.NoSuchProcess):  # the parent may have reaped it already
         child = psutil.Process(pid)
         assert child.status() == psutil.STATUS_ZOMBIE or not psutil.wait_procs([child], 30)[1]
 

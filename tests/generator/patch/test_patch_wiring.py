@@ -1,4 +1,4 @@
-"""The two lines go in where they work, and come out without a trace."""
+"""Insert the two lines where they work, and remove them without a trace."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_an_app_that_is_mounted_as_it_is_made_is_no_second_one(case: str, *, fac
 
 def test_routes_of_the_app_itself_may_mount_another_one():
     text = b'from fastapi import FastAPI\n\napp = FastAPI(routes=[Mount("/x", FastAPI())])\n'
-    with pytest.raises(InputError, match="routes="):  # for that reason alone
+    with pytest.raises(InputError, match="routes="):  # refused because of routes= alone
         patched(text)
 
 

@@ -1,9 +1,9 @@
-"""A fuzzer of one reader, guided by coverage: an input that reaches lines of the readers which none before did is kept and changed further.
+"""Coverage-guided fuzzer of one reader: an input that reaches new lines of the readers is kept and mutated further.
 
-    python tests/generator/readers/reader_fuzzer.py KIND SECONDS SEED FOLDER
+python tests/generator/readers/reader_fuzzer.py KIND SECONDS SEED FOLDER
 
-It reads SECONDS of processor time long and prints what it did as JSON. An input of at most 1 MB may take 2 s of processor time and 200 MB; one
-that takes more, or fails other than in words, stays in FOLDER and is named.
+Run for SECONDS of processor time and print the results as JSON. An input of at most 1 MB may take 2 s of processor time and 200 MB. An
+input that exceeds this, or raises another error than a worded refusal, stays in FOLDER and is named.
 """
 
 import io
@@ -37,7 +37,7 @@ def read(path: Path) -> None:
 
 
 def changed(rng: random.Random, content: bytes, other: bytes) -> bytes:
-    """An input that differs in a few places; now and then it becomes long."""
+    """Return the input with a few changes; occasionally the input becomes long."""
     for _ in range(rng.randrange(1, 5)):
         content = changed_once(rng, content, other)[:MOST_BYTES]
     return content
@@ -62,7 +62,7 @@ def changed_once(rng: random.Random, content: bytes, other: bytes) -> bytes:
 
 
 def changed_book(rng: random.Random, content: bytes, other: bytes) -> bytes:
-    """A workbook with one part changed, or the file itself."""
+    """Return a workbook with one changed part, or a changed file."""
     if rng.random() < 0.3:
         return changed(rng, content, other)
     made = io.BytesIO()
@@ -86,7 +86,10 @@ def seconds_of(path: Path) -> float:
 
 
 def takes_long(path: Path, content: bytes) -> str | None:
-    """Whether an input that took more than it may does so again, and by more than its length: a busy machine is slower by a factor."""
+    """Measure a slow input again; return the time if it exceeds the limit and grows faster than the length.
+
+    A busy machine is slower by a factor, so growth alone proves a slow reader.
+    """
     took = seconds_of(path)
     path.write_bytes(content[: len(content) // 2])
     half = seconds_of(path)
@@ -96,7 +99,7 @@ def takes_long(path: Path, content: bytes) -> str | None:
 
 
 def lines_of(work: Callable[[], None]) -> Lines:
-    """The lines of the readers that ``work`` comes through."""
+    """Return the lines of the readers that ``work`` executes."""
     found: Lines = set()
 
     def in_reader(frame: FrameType, event: str, _: Any) -> Any:
@@ -116,7 +119,7 @@ def lines_of(work: Callable[[], None]) -> Lines:
 
 
 def outcome(path: Path) -> str | None:
-    """What is wrong with how a file is read; ``None``: it is read, or refused in words."""
+    """Return the error of reading a file; ``None`` when the file is read or refused in words."""
     try:
         read(path)
     except TargccError:
@@ -127,7 +130,7 @@ def outcome(path: Path) -> str | None:
 
 
 def peak_mib() -> float:
-    """The most memory that this process has had."""
+    """Return the peak memory of this process."""
     if sys.platform == "win32":
         import psutil
 
@@ -139,7 +142,7 @@ def peak_mib() -> float:
 
 
 def limit_memory(size: int) -> None:
-    """End the process before an input takes the machine's memory, where the system can."""
+    """Limit the memory of this process where the system supports this."""
     if sys.platform != "win32":
         import resource
 
@@ -147,7 +150,7 @@ def limit_memory(size: int) -> None:
 
 
 def fuzz(kind: str, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
-    """Read changed files for so long; what came of it."""
+    """Read mutated files for the given time; return the results."""
     rng, path = random.Random(seed), folder / f"input.{kind}"
     corpus = [one.read_bytes() for one in sorted((folder / "seeds").iterdir())]
     seen: Lines = set()
@@ -167,7 +170,7 @@ def fuzz(kind: str, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
         content = change(rng, rng.choice(corpus), rng.choice(corpus))
         path.write_bytes(content)
         started = time.process_time()
-        wrong = outcome(path)  # by itself: to be traced costs several times as much
+        wrong = outcome(path)  # untraced, because tracing costs several times as much
         took, more = time.process_time() - started, peak_mib() - base
         said["inputs"] += 1
         said["worst_seconds"] = max(said["worst_seconds"], round(took, 3))

@@ -1,4 +1,4 @@
-"""Exports that are made to fill memory or to take for ever: each is refused in words, soon, or read within bounds."""
+"""Exports built to exhaust memory or time: each is refused in words quickly, or read within limits."""
 
 import json
 import random
@@ -17,7 +17,7 @@ from targcc_gen.sources.c_job.tables import TABLES
 
 HEADER = "ID,JobName,CronExpression,StoredProcName,IsActive"
 SECONDS = 8.0
-"""Of processor time; each takes a tenth of it, and took far longer, or gigabytes, before."""
+"""Limit of processor time; each file takes about a tenth."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def read(path):
 
 
 def workbook(path, sheet, strings="", *, names=("xl/sharedStrings.xml",)):
-    """A small workbook as Excel writes it."""
+    """Write a small workbook as Excel does."""
     main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
@@ -120,7 +120,7 @@ def test_a_part_whose_header_lies_of_its_length_is_refused(tmp_path):
 def test_an_archive_of_a_version_that_nobody_knows_is_refused(tmp_path):
     path = workbook(tmp_path / "jobs.xlsx", GOOD)
     content = bytearray(path.read_bytes())
-    content[content.index(b"PK\x01\x02") + 6] = 166  # the version that is needed, in the directory
+    content[content.index(b"PK\x01\x02") + 6] = 166  # the required version, in the directory
     path.write_bytes(content)
     with pytest.raises(InputError, match="not a workbook"):
         read(path)
@@ -190,7 +190,7 @@ def test_what_is_nested_deeply_is_refused(tmp_path, text):
         read(path)
 
 
-# Fuzzing: good exports with pieces taken out, doubled and exchanged.
+# Fuzzing: valid exports with pieces removed, doubled and exchanged.
 
 EXPORTS = {
     "a.csv": f'{HEADER}\n1,Nightly,0 2 * * *,SP_Nightly,1\n2,"a, b",* * * * *,SP_B,0\n',
@@ -202,7 +202,7 @@ EXPORTS = {
 
 
 def mutated(rng, content):
-    """An export that somebody's editor, or an attacker, has been at."""
+    """Return an export damaged at random."""
     for _ in range(rng.randrange(1, 6)):
         at, to = sorted(rng.choices(range(len(content) + 1), k=2))
         piece = content[at:to]
@@ -218,7 +218,7 @@ def mutated(rng, content):
 
 
 def fuzz(folder: Path, times: int, seed: int) -> int:
-    """Read mutated exports; how many could be read."""
+    """Read mutated exports; return the number that could be read."""
     rng, good = random.Random(seed), 0
     book = workbook(folder / "good.xlsx", GOOD).read_bytes()
     samples = {**{name: text.encode() for name, text in EXPORTS.items()}, "a.xlsx": book}

@@ -1,4 +1,4 @@
-"""A live database as an export: real SQLite and PostgreSQL, the double of SQL Server, and servers that fall silent."""
+"""Export from a live database: real SQLite and PostgreSQL, the fake SQL Server, and servers that stop responding."""
 
 import builtins
 import contextlib
@@ -19,7 +19,7 @@ from targcc_gen.sources.c_job.tables import PROCEDURE, TABLES
 from tds_double import Slow, tds_double
 
 BUSY = 4
-"""Seconds in which even a busy machine gets through the log-in."""
+"""Seconds that suffice for a sign-in on a busy machine."""
 WANTED = Wanted(TABLES, ZoneInfo("Asia/Jerusalem"), procedures=PROCEDURE)
 SCRIPT = """
 CREATE TABLE c_Job (ID INT PRIMARY KEY, JobName VARCHAR(100), CronExpression VARCHAR(50), StoredProcName VARCHAR(100),
@@ -166,7 +166,7 @@ def test_the_new_schedulers_own_history_is_not_taken_for_the_old_ones(sqlite_url
     assert "another program's table" in remarks[0].text
 
 
-# --- SQL Server, by its double ------------------------------------------------------------------------------------------
+# --- SQL Server, by a fake server --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -239,12 +239,12 @@ def test_a_wrong_password_is_not_shown(double):
     assert "not-" not in f"{caught.value.message} {caught.value.hint}"
 
 
-# --- Servers that fall silent -------------------------------------------------------------------------------------------
+# --- Servers that stop responding -------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def silent_server(beyond=None, after=0):
-    """A port that takes connections; of what a real server behind it says, so many bytes arrive."""
+    """Yield a port that accepts connections; only the first ``after`` bytes of a real server behind it arrive."""
     held = []
 
     def serve():

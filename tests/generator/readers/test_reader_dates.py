@@ -1,4 +1,4 @@
-"""Dates as text: the order of day, month and year is shown by the file, by the script or by a person, and never guessed."""
+"""Dates as text: the file, the script or a person shows the order of day, month and year; the reader never guesses."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ def wall(text):
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads an export; the times of its jobs, and what was said about the file."""
+    """Return a function that reads an export and returns the job times and the messages about the file."""
 
     def do(text, name="c_Job.csv", **options):
         path = tmp_path / name
@@ -107,7 +107,7 @@ def test_a_text_whose_order_does_not_matter_shows_none(text):
 @pytest.mark.parametrize("proof", ["25/12/2016 02:00", "31-01-2016"])
 @pytest.mark.parametrize("first", [True, False])
 def test_one_cell_shows_the_order_of_all_dates_of_its_file(read, proof, first):
-    """Also where it comes behind them."""
+    """Also when the cell comes after the doubtful dates."""
     doubtful = "1,A,SRV,Annually,07/11/2016 13:37,1,1\n"
     clear = f"2,B,SRV,Daily,{proof},1,1\n"
     times, told = read(HEADER + (clear + doubtful if first else doubtful + clear))
@@ -189,7 +189,7 @@ def test_a_cell_that_shows_the_order_counts_more_than_the_form(read):
         ("SET LANGUAGE [Japanese]\n", "'16/11/07'", "2016-11-07"),
         ("DECLARE @f varchar(3) = 'dmy'\nSET DATEFORMAT @f\n", "'07/11/2016'", "2016-11-07"),
         ("SET DATEFORMAT dmy SET LANGUAGE us_english\n", "'07/11/2016'", "2016-07-11"),
-        # datetime reads a dashed date by the session too; only date and datetime2 do not
+        # datetime also reads a dashed date by the session's order; date and datetime2 do not
         ("SET DATEFORMAT dmy\n", "'2016-11-07 13:37'", "2016-07-11T13:37"),
         ("SET DATEFORMAT dmy\n", "CAST('2016-11-07' AS datetime2)", "2016-11-07"),
         ("SET DATEFORMAT dmy\n", "CAST(N'2016-11-07T13:37:00.000' AS DateTime)", "2016-11-07T13:37"),

@@ -1,4 +1,4 @@
-"""Encodings and formats: whatever a DBA hands over comes out as the same rows."""
+"""Encodings and formats: exports of every kind give the same rows."""
 
 import codecs
 import json
@@ -24,7 +24,7 @@ HEADER = "ID,JobName,CronExpression,StoredProcName,IsActive"
 
 @pytest.fixture
 def export(tmp_path):
-    """Writes an export and reads it."""
+    """Return a function that writes an export and reads it."""
 
     def read(content, name="c_Job.csv", **options):
         path = tmp_path / name
@@ -35,7 +35,7 @@ def export(tmp_path):
 
 
 def brought(paths, **options):
-    """What the files hold of TARGCC's tables, as its source takes it."""
+    """Return the rows of TARGCC's tables in the files, read as its source reads them."""
     source = CJobSource()
     files = read_exports(paths, source.tables, source.take, **options)
     rows = sum(file.counts["c_job"] for file in files)
@@ -292,7 +292,7 @@ SHEET = """<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/200
 
 
 def workbook(path, rows):
-    """The smallest workbook there is: one sheet of numbers and texts."""
+    """Write a minimal workbook: one sheet of numbers and texts."""
     cells = "".join(
         "<row>" + "".join(
             f"<c><v>{cell}</v></c>" if isinstance(cell, int | float) else f'<c t="inlineStr"><is><t>{cell}</t></is></c>'

@@ -1,4 +1,4 @@
-"""No input of 1 MB takes a reader more than 2 s of processor time or 200 MB, or fails other than in words."""
+"""Inputs of 1 MB take a reader at most 2 s of processor time and 200 MB, and errors are worded."""
 
 import json
 import os
@@ -16,7 +16,7 @@ DATA = Path(__file__).parents[2] / "data"
 
 
 def seeds(folder: Path, kind: str) -> None:
-    """What the fuzzer begins with: the exports of the tests, and small files of this kind in the tests' data."""
+    """Write the fuzzer's seeds: the exports of the tests, and small files of this kind from the tests' data."""
     folder.mkdir(parents=True)
     for name, text in EXPORTS.items():
         if name.endswith(kind):
@@ -41,7 +41,7 @@ def run(kind: str, seconds: float, folder: Path) -> dict:
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_input_takes_a_reader_long_or_much_memory(kind: str, tmp_path: Path):
-    """As long as ``TARGCC_FUZZ_SECONDS`` says, each."""
+    """``TARGCC_FUZZ_SECONDS`` sets the duration of each."""
     said = run(kind, SECONDS, tmp_path)
     print(said)  # noqa: T201 - with -s, for whoever counts
     assert said["found"] == []

@@ -1,4 +1,4 @@
-"""Nothing of a script is lost in silence: cut beginnings, MERGE, later statements, procedures."""
+"""Lost content of a script is always reported: cut beginnings, MERGE, later statements, procedures."""
 
 from pathlib import Path
 

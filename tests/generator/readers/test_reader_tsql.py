@@ -13,7 +13,7 @@ SCRIPTS = Path(__file__).parents[2] / "data" / "legacy"
 
 
 def wall(*parts):
-    """A time on the old server's wall clock."""
+    """Return a time on the old server's wall clock."""
     return datetime(*parts)  # noqa: DTZ001 - it has no zone
 
 
@@ -31,7 +31,7 @@ def remarks(text):
 
 
 def values(expression):
-    """What one expression comes to, as the only value of a row."""
+    """Return the value of an expression as the only value of a row."""
     (row,) = rows(f"INSERT c_Job (x) VALUES ({expression})")
     return row["x"]
 

@@ -1,4 +1,4 @@
-"""Parameters that a blueprint's own code would write over, or that would hide what it calls, are known and refused."""
+"""Parameters that collide with names in a blueprint's own code are known and refused."""
 
 import ast
 
@@ -10,7 +10,7 @@ from targcc_gen.spec.errors import SpecErrors
 
 
 def names_in_execute(source: str) -> set[str]:
-    """What `execute` of a module binds or reads, but its own parameters and the names of classes and constants."""
+    """Return the names that `execute` binds or reads, except its parameters and the names of classes and constants."""
     functions = (ast.AsyncFunctionDef, ast.FunctionDef)
     (execute,) = [
         one

@@ -1,4 +1,4 @@
-"""Each blueprint is a complete job: described, rendered to a clean module, found by what it is called."""
+"""Each blueprint is a complete job: documented, rendered to a clean module, and found by its names."""
 
 import ast
 from pathlib import Path
@@ -61,17 +61,17 @@ def test_a_blueprint_makes_a_job_and_its_test(name: str):
     assert "async def test_" in files["tests/jobs/test_nightly_work.py"]
 
 
-# By blueprint: the tests of its failure path, of its second run, and of its empty input.
+# By blueprint: tests of its failure path, its second run, and its empty input.
 SHOWN = {
-    "alert-check": ("fails_at_once_when_there_is_too_little", "a_second_run_says_the_same", "a_disk_that_is_not_there_is_an_error"),
-    "backup": ("a_database_that_is_not_there_is_an_error", "a_retry_writes_the_same_backup_again", "an_empty_database_is_backed_up_too"),
-    "batch": ("one_bad_item_holds_up_none_of_the_others", "a_second_run_posts_only_what_is_new", "succeeds_when_there_is_nothing_to_do"),
-    "blank": ("refuses_an_argument_that_it_does_not_have", "a_second_attempt_succeeds_too", "succeeds"),
-    "cleanup": ("refuses_to_delete_everything", "a_second_run_finds_nothing_to_delete", "an_empty_table_is_clean"),
-    "not-ported": ("says_that_it_is_not_yet_ported", "a_second_attempt_would_not_help", "says_that_it_is_not_yet_ported"),
-    "report": ("mail_that_cannot_be_sent_is_an_error_and_a_retry_sends_it", "a_retry_sends_no_second_mail", "sends_nothing_after_a_quiet_day"),
-    "stored-procedure": ("an_error_of_the_procedure_fails_the_run", "a_procedure_that_returns_nothing_is_a_success_each_time", "a_procedure_that_returns_nothing_is_a_success_each_time"),
-    "sync": ("a_refused_token_is_an_error", "reads_every_page_and_next_time_only_what_is_new", "nothing_there_is_nothing_received"),
+    "alert-check": ("fails_without_a_retry_when_space_is_short", "a_second_run_fails_too", "a_missing_disk_is_an_error"),
+    "backup": ("a_missing_database_is_an_error", "a_retry_replaces_its_backup", "an_empty_database_is_backed_up_too"),
+    "batch": ("a_refused_item_does_not_stop_the_batch", "a_second_run_posts_only_new_items", "succeeds_without_open_items"),
+    "blank": ("refuses_an_unknown_argument", "a_second_attempt_succeeds_too", "succeeds"),
+    "cleanup": ("refuses_to_delete_everything", "a_second_run_deletes_nothing", "an_empty_table_is_a_success"),
+    "not-ported": ("fails_until_the_job_is_ported", "is_not_retried", "fails_until_the_job_is_ported"),
+    "report": ("a_mail_error_fails_and_a_retry_sends_the_mail", "a_retry_sends_no_second_mail", "sends_no_mail_after_a_day_without_runs"),
+    "stored-procedure": ("an_error_of_the_procedure_fails_the_run", "a_procedure_without_rows_is_a_success", "a_procedure_without_rows_is_a_success"),
+    "sync": ("a_refused_token_is_an_error", "reads_every_page_and_then_only_new_items", "no_items_is_a_success"),
 }  # fmt: skip
 
 

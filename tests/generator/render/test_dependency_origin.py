@@ -1,4 +1,4 @@
-"""A project names targcc-gen and its scheduler from where they were installed, when every machine can reach that."""
+"""A project names the install source of targcc-gen and its scheduler if every machine can reach the source."""
 
 import json
 

@@ -1,7 +1,6 @@
-"""Every spec is refused with its position, or renders a project that compiles, is clean by its own rules, and runs its jobs.
+"""Every spec is refused with the error's position, or renders a project that compiles, passes its own checks and runs its jobs.
 
-`TARGCC_EXAMPLES=300 uv run pytest -n 0 -m 'soak or not soak' tests/generator/render/test_every_spec.py` tries
-that many other specs.
+`TARGCC_EXAMPLES=300 uv run pytest -n 0 -m 'soak or not soak' tests/generator/render/test_every_spec.py` tries that many other specs.
 """
 
 import os
@@ -24,11 +23,11 @@ OTHER = int(os.environ.get("TARGCC_EXAMPLES", "0"))
 EXAMPLES = OTHER or 25
 QUIET = ("-q", "-x", "-p", "no:cacheprovider")
 PLACED = re.compile(r"targcc\.yaml:[1-9]\d*:[1-9]\d*: error: ")
-NOT_DRAWN = {"inside", "extends", "blueprints"}  # they speak of what is beside the spec
+NOT_DRAWN = {"inside", "extends", "blueprints"}  # keys that refer to files beside the spec
 
 
 def accepted(data: dict[str, Any]) -> tuple[Spec, str] | None:
-    """The spec and its text; None where it is refused, which it is with the place of each error."""
+    """Return the spec and its text; return None if the spec is refused, always with the place of each error."""
     text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
     try:
         return parse_spec(text), text
@@ -56,7 +55,7 @@ def test_every_key_is_drawn():
 
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory):
-    """Projects of random specs beside each other in one folder, so that a tool starts once for all; `specs/` has their specs."""
+    """Render projects of random specs into one folder, so that each tool starts once; `specs/` has the specs."""
     folder, packages = tmp_path_factory.mktemp("projects"), list[str]()
 
     @settings(max_examples=EXAMPLES, phases=[Phase.generate], derandomize=not OTHER)
@@ -90,7 +89,7 @@ def test_their_types_are_right(projects):
 @pytest.mark.soak
 def test_their_own_tests_start_them_and_run_their_jobs(projects):
     folder, packages = projects
-    for package in packages:  # a process for each, which is all that the scheduler allows
+    for package in packages:  # a process per project, because a process can have one scheduler
         run(folder, "pytest", *QUIET, f"tests/{package}")
 
 
@@ -103,7 +102,7 @@ def test_every_job_is_found() -> None:
 
 
 def lay_beside(spec: Spec, text: str, package: str, folder: Path) -> None:
-    """Put the code of the spec's project, with its tests, into the folder as a package of its own."""
+    """Write the project's code and tests into the folder under another package name."""
     project = spec.project.model_copy(update={"package": package})
     for file in render_project(spec.model_copy(update={"project": project}), spec_text=text):
         place = folder / file.path
@@ -121,7 +120,7 @@ def lay_beside(spec: Spec, text: str, package: str, folder: Path) -> None:
 
 
 def run(root: Path, *words: str) -> None:
-    """Run a tool as the projects do; it has nothing to say."""
+    """Run a tool as the projects do; it must succeed without output."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("TARGCC_")
     }

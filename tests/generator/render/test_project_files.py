@@ -1,4 +1,4 @@
-"""The files around a project's code agree with the code and with each other."""
+"""The files around a project's code are consistent with the code and with each other."""
 
 import re
 import tomllib
@@ -27,7 +27,7 @@ def texts(tree: Tree) -> dict[str, str]:
 
 
 def settings_of(source: str, prefix: str) -> set[str]:
-    """The settings that a module declares, as environment variables."""
+    """Return the settings that a module declares, as environment variables."""
     classes = re.findall(
         r"^class \w+\(BaseSettings\):\n(.*?)(?=^\S)", source + "\n#", re.MULTILINE | re.DOTALL
     )
@@ -65,7 +65,7 @@ def test_the_readme_and_the_guides_link_to_files_that_are_there(texts):
 
 def test_the_guide_has_every_option_of_a_job(texts):
     guide = texts[f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md"]
-    options = set(JobOptions.__annotations__) - {"left_spec"}  # the generator's own mark
+    options = set(JobOptions.__annotations__) - {"left_spec"}  # set by the generator, not by people
 
     assert {one for one in options if f"{one}=" not in guide} == set()
 
@@ -154,7 +154,7 @@ def test_an_image_is_installed_by_hashes_and_runs_without_rights(texts):
     build, last = re.split(r"^FROM ", texts["Dockerfile"], flags=re.MULTILINE)[1:]
 
     assert "--constraints requirements.lock" in build
-    assert "grep -vxFf /tmp/locked" in build  # nothing that the lock lacks
+    assert "grep -vxFf /tmp/locked" in build  # installs nothing outside the lock
     assert "/uv" not in last
     assert "pip" not in last
     assert last.index("useradd") < last.index("USER app") < last.index("CMD [")

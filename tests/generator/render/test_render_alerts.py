@@ -1,4 +1,4 @@
-"""`alerts` and `oncall` of a spec reach the scheduler as they are meant, and what is wrong is said with its place."""
+"""`alerts` and `oncall` of a spec reach the scheduler unchanged, and errors name their place."""
 
 from datetime import UTC, datetime, timedelta
 

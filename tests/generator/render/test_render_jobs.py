@@ -1,4 +1,4 @@
-"""A job's module and test: from any blueprint, with any text."""
+"""Render the module and test of a job from any blueprint, with any text."""
 
 import ast
 
@@ -69,7 +69,7 @@ def test_hostile_text_stays_text(blueprint, description, display_name, name):
 
 
 def _shape(source: bytes) -> list[str]:
-    """The code without its texts and without the decorator."""
+    """Return the code without its texts and its decorator."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -92,7 +92,7 @@ def test_a_job_is_formatted_as_black_does(blueprint):
 
 @pytest.mark.parametrize("blueprint", BLUEPRINTS)
 @settings(max_examples=5, deadline=None)
-@example(  # as long as a line may be, with a letter that might be wider than it is
+@example(  # a line of maximum length, with a character of ambiguous width
     description="\x1f\n¡", display_name="x" * 40, length=1, params=[]
 )
 @given(

@@ -1,4 +1,4 @@
-"""Text from a spec becomes a literal, whatever is in it."""
+"""Text of a spec becomes a string literal, whatever the text contains."""
 
 import ast
 import datetime as dt

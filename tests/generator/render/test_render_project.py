@@ -1,4 +1,4 @@
-"""A whole project in memory: complete, the same everywhere, and saying who owns what."""
+"""A whole project in memory: complete, the same on every machine, with an owner for each file."""
 
 import ast
 import re
@@ -77,7 +77,7 @@ def test_a_template_with_crlf_gives_the_same_project(tree, tmp_path, monkeypatch
 
 
 def project_of(tree: Tree) -> Project:
-    """The value that the scheduler is told."""
+    """Return the project value in the rendered scheduler module."""
     source = tree.files["src/acme_jobs/scheduler.py"].content.decode()
     [call] = re.findall(r"^configure\(\n.*?^\)\n", source, re.MULTILINE | re.DOTALL)
     told: list[Project] = []

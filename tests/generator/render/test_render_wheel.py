@@ -1,4 +1,4 @@
-"""The wheel that a project on the package carries: what the release's own build makes, and the same bytes everywhere."""
+"""The wheel inside a project equals the release's own build, with the same bytes on every machine."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ def carried() -> zipfile.ZipFile:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """What the build backend makes of the same package."""
+    """Build the wheel of the same package with the build backend."""
     folder = tmp_path_factory.mktemp("built")
     uv = shutil.which("uv")
     assert uv is not None
@@ -50,8 +50,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def contents(archive: zipfile.ZipFile) -> dict[str, bytes]:
-    """The files by their names, without the local part of the version."""
-    own = ("/WHEEL", "/RECORD")  # they name the builder, and list what the builder wrote
+    """Return the files by name, without the local part of the version."""
+    own = ("/WHEEL", "/RECORD")  # these files name the builder and list its files
     local = f"+{wheel_version().partition('+')[2]}"
     return {
         name.replace(local, ""): archive.read(name).replace(local.encode(), b"")
@@ -79,7 +79,8 @@ def test_its_record_lists_every_file_with_its_hash_and_size(carried):
 def test_nothing_in_it_depends_on_when_or_where_it_was_made(carried, monkeypatch):
     import zlib
 
-    monkeypatch.setattr(zlib, "compressobj", None)  # its output differs between versions
+    # compressed output differs between zlib versions
+    monkeypatch.setattr(zlib, "compressobj", None)
     monkeypatch.setattr(zlib, "compress", None)
     assert _made() == wheel()
     assert carried.filelist[0].date_time == (1980, 1, 1, 0, 0, 0)
@@ -107,7 +108,7 @@ def test_another_content_has_another_name_and_the_same_content_the_same(monkeypa
 
 def test_a_version_of_it_is_none_that_an_index_can_have():
     version = Version(wheel_version())
-    assert str(version) == wheel_version()  # as installers write it
+    assert str(version) == wheel_version()  # as installers normalise the version
     assert re.fullmatch(r"h[0-9a-f]{10}", version.local or "")
     assert version_of(wheel_path()) == wheel_version()
 

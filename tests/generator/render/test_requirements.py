@@ -1,4 +1,4 @@
-"""What a rendered project may be built from: ranges that are those of this repository, and a lock that fits them."""
+"""Requirements of a rendered project: ranges equal to this repository's, and a lock that satisfies them."""
 
 import re
 import tomllib
@@ -33,7 +33,7 @@ def required(pyproject: str) -> list[Requirement]:
 
 
 def of_the_scheduler() -> list[Requirement]:
-    """What the scheduler requires, with all of its extras."""
+    """Return the scheduler's requirements with all extras."""
     return [Requirement(text) for text in metadata.requires("targcc-scheduler")]
 
 

@@ -1,4 +1,4 @@
-"""Specs as somebody may write them, with every key that there is: most are right, and each part may be wrong."""
+"""Random specs with every key: most values are valid, and each part can be invalid."""
 
 # ruff: noqa: RUF001 - texts of people
 
@@ -129,7 +129,7 @@ TEXTS = [
 
 
 def mostly(right: list[Any], *wrong: Any) -> st.SearchStrategy[Any]:
-    """One of the values that are right, and once in a while one that is wrong."""
+    """Draw a valid value, and occasionally an invalid value."""
     return st.sampled_from([*right * (1 + 40 * len(wrong) // len(right)), *wrong])
 
 
@@ -329,7 +329,7 @@ PLACE_JOB = {
 
 
 def needing(keys: dict[str, st.SearchStrategy[Any]], *needed: str) -> st.SearchStrategy[Any]:
-    """A mapping with some of the keys, these among them."""
+    """Draw a mapping with some of the keys, always with the needed keys."""
     return st.fixed_dictionaries(
         {key: keys[key] for key in needed},
         optional={key: value for key, value in keys.items() if key not in needed},
@@ -437,19 +437,19 @@ DRAWN: dict[str, set[str]] = {
     "environment job": {*PLACE_JOB},
     "environment flow": {*PLACE_FLOW},
 }  # fmt: skip
-"""The keys that are drawn, by the kind of mapping: a test holds them to those that there are."""
+"""Drawn keys by kind of mapping; a test compares them with the existing keys."""
 
 
 @st.composite
 def some(draw: st.DrawFn, keys: dict[str, st.SearchStrategy[Any]], at_most: int) -> dict[str, Any]:
-    """A few of the keys, with values."""
+    """Draw a few of the keys with values."""
     chosen = draw(st.lists(st.sampled_from(list(keys)), unique=True, max_size=at_most))
     return {key: draw(keys[key]) for key in chosen}
 
 
 @st.composite
 def jobs(draw: st.DrawFn) -> dict[str, Any]:
-    """One job."""
+    """Draw a job."""
     job: dict[str, Any] = draw(SCHEDULES)
     job |= draw(some(JOB, 4))
     if draw(st.integers(0, 3)):
@@ -469,7 +469,7 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def flows(draw: st.DrawFn, keys: list[str]) -> dict[str, Any]:
-    """A flow of two steps over jobs of the spec."""
+    """Draw a flow of two steps over jobs of the spec."""
     job = mostly(keys[:-1], keys[-1])
     second = draw(some(FLOW_STEP, 3)) | {"after": draw(FLOW_STEP["after"]), "job": draw(job)}
     return draw(some(FLOW, 3)) | {"steps": {"first": {"job": draw(job)}, "second": second}}
@@ -477,10 +477,11 @@ def flows(draw: st.DrawFn, keys: list[str]) -> dict[str, Any]:
 
 @st.composite
 def specs(draw: st.DrawFn) -> dict[str, Any]:
-    """A whole spec, as YAML has it."""
+    """Draw a whole spec as YAML data."""
     named = draw(st.dictionaries(KEY, jobs(), min_size=1, max_size=3))
     keys = [*named, "Nobody"]
-    if draw(st.integers(0, 2)) == 0:  # the last comes after others; not after itself, nor nobody
+    # the last job follows other jobs; invalid are the job itself and an unknown job
+    if draw(st.integers(0, 2)) == 0:
         parent = mostly(keys[:-2] or keys[:1], *keys[-2:])
         named["Following"] = {
             "after": draw(st.lists(parent, min_size=1, max_size=2)),

@@ -1,4 +1,4 @@
-"""The report says what came over and what did not, in each of its formats."""
+"""The report lists imported and rejected content in each of its formats."""
 
 import json
 from html.parser import HTMLParser
@@ -34,7 +34,7 @@ RICH = (
 
 @pytest.fixture
 def rich(bring, tmp_path):
-    """Writes a report on a script with everything, and gives its text."""
+    """Return a function that writes a report on a script with every feature and returns its text."""
 
     def write(suffix):
         path, result = tmp_path / f"report{suffix}", bring(RICH)
@@ -150,7 +150,7 @@ def test_mail_of_the_old_server_follows_its_own_rules(bring):
 
 @pytest.fixture
 def written(bring, tmp_path):
-    """Writes a report on a script, and gives its text."""
+    """Return a function that writes a report on a script and returns its text."""
 
     def write(script, suffix):
         path = tmp_path / f"report{suffix}"
@@ -241,7 +241,7 @@ def test_the_owner_of_rows_with_a_cron_text_is_asked_how_they_were_found(written
 
 
 class Page(HTMLParser):
-    """The elements of a page with their attributes' names, and its text."""
+    """Parser that collects the elements of a page with their attribute names, and its text."""
 
     def __init__(self, text):
         super().__init__()

@@ -1,4 +1,4 @@
-"""`targcc-gen scheduler`: a project changes between the source and the package, and nothing of what people wrote is lost."""
+"""`targcc-gen scheduler`: switch a project between vendored source and package, keeping all edits of people."""
 
 import shutil
 from collections.abc import Callable
@@ -40,13 +40,13 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(fresh: Path, tmp_path: Path) -> Path:
-    """A project with the source of the scheduler."""
+    """Copy a project with vendored scheduler source."""
     return Path(shutil.copytree(fresh, tmp_path / "acme-jobs"))
 
 
 @pytest.fixture
 def switch(project: Path) -> Switch:
-    """Run the command; its exit status, output and error text."""
+    """Return a function that runs the command and returns exit status, output and error text."""
 
     def invoke(*arguments: str, root: Path = project) -> tuple[int, str, str]:
         result = CliRunner().invoke(scheduler, [*arguments, "--project", str(root)])
@@ -243,7 +243,8 @@ def test_edited_files_of_people_follow_where_they_can(project: Path, switch: Swi
     assert pyproject.read_bytes().count(b"\n") == pyproject.read_bytes().count(b"\r\n")
     spec = (project / "targcc.yaml").read_text(encoding="utf-8")
     later = make_plan(render_project(parse_spec(spec), spec_text=spec), project)
-    assert not [one.path for one in later.changes if one.writes]  # the edits are known as such
+    # the edits are recorded as a person's
+    assert not [one.path for one in later.changes if one.writes]
 
 
 def test_what_cannot_follow_is_said(project: Path, switch: Switch):
@@ -293,7 +294,7 @@ def test_an_app_that_was_there_before_switches_too(tmp_path: Path, switch: Switc
     assert 'dependencies = ["fastapi", "targcc-scheduler[run]==' in pyproject
     text = (shop / "targcc.yaml").read_text(encoding="utf-8")
     later = make_plan(render_project(parse_spec(text), spec_text=text), shop)
-    assert later.is_empty  # and it does not take the app's pyproject.toml for its own
+    assert later.is_empty  # the generator does not claim the app's pyproject.toml
     assert switch("vendored", root=shop)[0] == 0
     line = 'targcc-scheduler = { path = "vendor/targcc-scheduler", editable = true }'
     assert line in (shop / "pyproject.toml").read_text(encoding="utf-8")
@@ -320,7 +321,7 @@ def test_an_app_that_was_there_before_switches_too(tmp_path: Path, switch: Switc
 def test_an_app_s_requirements_follow_where_it_lists_them(
     tmp_path: Path, switch: Switch, path: str, text: str, pin: str
 ):
-    """There and back, and out by undo; what the app asks for itself stays."""
+    """Switch forth and back, then undo; requirements of the app itself stay."""
     shop = tmp_path / "shop"
     write(shop, "shop/main.py", "from fastapi import FastAPI\n\napp = FastAPI()\n")
     write(shop, "shop/__init__.py", "")

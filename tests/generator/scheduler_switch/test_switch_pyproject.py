@@ -1,4 +1,4 @@
-"""A pyproject.toml that people edited follows the place of the scheduler, and keeps what is theirs."""
+"""An edited pyproject.toml follows a switch of the scheduler and keeps the person's lines."""
 
 import re
 import tarfile
@@ -26,7 +26,7 @@ def follow(mine: str, before: str, after: str) -> str:
 
 @pytest.fixture(scope="module")
 def copied() -> str:
-    """The file of a project whose scheduler was in its package: it lists what the scheduler runs on."""
+    """Return the pyproject.toml of a project with the scheduler in its package, which lists the scheduler's dependencies."""
     with tarfile.open(ARCHIVE) as archive:
         return archive.extractfile("acme-jobs/pyproject.toml").read().decode()
 

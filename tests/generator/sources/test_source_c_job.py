@@ -1,4 +1,4 @@
-"""Each row's end: a job, an inactive job, or a rejected row, and why."""
+"""Result of each row: a job, an inactive job, or a rejected row with its reason."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from targcc_gen.spec import parse_spec
 
 
 def given(job):
-    """What the job's spec says, without the names."""
+    """Return the values set in the job's spec, without the names."""
     return job.spec.model_dump(exclude_unset=True, exclude={"name", "display_name"})
 
 
@@ -26,7 +26,7 @@ def reason(result):
 
 
 def wall(*parts):
-    """A time on the old server's wall clock."""
+    """Return a time on the old server's wall clock."""
     return datetime(*parts)  # noqa: DTZ001 - it has no zone
 
 

@@ -1,4 +1,4 @@
-"""What every source of jobs keeps to, so that the readers and the import need to know none of them."""
+"""Contract of every job source: readers and import need no knowledge of a single source."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ OPTIONS = Options(ZoneInfo("Asia/Jerusalem"), datetime(2026, 11, 25, 1, 0, tzinf
 
 @dataclass
 class NoRuns:
-    """A scheduler that logged nothing."""
+    """History of a scheduler without runs."""
 
     rows: int = 0
     left_out: dict = field(default_factory=dict)
@@ -46,7 +46,7 @@ class NoRuns:
 
 
 class TaskSource:
-    """Another old scheduler: one table, whose rows name a crontab line and a command."""
+    """Source of another old scheduler: one table whose rows have a crontab line and a command."""
 
     tables = KnownTables(
         names={"task": "Task"},

@@ -1,4 +1,4 @@
-"""The old server's time zone, by whatever name people know it."""
+"""Names accepted for the old server's time zone."""
 
 import pytest
 from targcc_gen.errors import InputError

@@ -1,4 +1,4 @@
-"""A cell that cannot be read is unknown, and an absent cell of XML and JSON is NULL: neither becomes a schedule or a live job in silence."""
+"""An unreadable cell is unknown, and a missing cell of XML and JSON is NULL: neither becomes a schedule or a live job without a message."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ LOG = "INSERT c_LoggedJob (ID, c_JobID, WhenStarted, ExecutionTimeSec, enmRunSta
 
 @pytest.fixture
 def bring_file(tmp_path):
-    """Writes an export of any format, and brings its rows to their ends."""
+    """Return a function that writes an export of any format and imports its rows."""
 
     def do(text, name, **options):
         path = tmp_path / name
@@ -33,7 +33,7 @@ def reasons(result):
     return [one.reason for one in result.rejected]
 
 
-# --- Cells that cannot be read ----------------------------------------------------------------------------------------
+# --- Unreadable cells --------------------------------------------------------------------------------------------------
 
 
 def test_a_doubtful_date_is_a_rejected_row_and_never_the_first_of_january(bring_file):
@@ -146,7 +146,7 @@ def test_an_unknown_cell_and_null_are_no_repetition(bring):
     ]
 
 
-# --- Absent cells of XML and JSON -------------------------------------------------------------------------------------
+# --- Missing cells of XML and JSON ------------------------------------------------------------------------------------
 
 CLASSIC = {"lkpJobRunner": "SRV", "enmJobType": "Daily", "WhenToRun": "2024-03-06T04:00:00"}
 
@@ -174,7 +174,7 @@ SPARSE = pytest.mark.parametrize(
 @SPARSE
 @pytest.mark.parametrize("column", ["Active", "IsManaged"])
 def test_a_cell_that_the_format_left_out_is_null(bring_file, write, name, column):
-    """``Active`` NULL: TaskManager never ran the row. Another row shows that the export has the column."""
+    """``Active`` NULL: TaskManager never ran the row. Another row proves that the export has the column."""
     full = {"ID": 1, "lkpJob": "Live", "Active": 1, "IsManaged": 1, **CLASSIC}
     left = {key: value for key, value in full.items() if key != column} | {
         "ID": 2,
@@ -188,7 +188,7 @@ def test_a_cell_that_the_format_left_out_is_null(bring_file, write, name, column
 
 @SPARSE
 def test_a_column_that_no_row_has_may_be_null_in_all(bring_file, write, name):
-    """``FOR XML`` and ``FOR JSON`` leave NULL out: nobody can tell, so nothing becomes live."""
+    """``FOR XML`` and ``FOR JSON`` omit NULL: the value is unknown, so no job becomes live."""
     result = bring_file(write([{"ID": 1, "lkpJob": "Load", "IsManaged": 1, **CLASSIC}]), name)
 
     assert (len(result.jobs), len(result.inactive)) == (0, 1)

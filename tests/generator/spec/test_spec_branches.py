@@ -1,4 +1,4 @@
-"""Three versions of a spec as one: what one side changed is taken over, what both changed is asked."""
+"""Merge three versions of a spec: changes of one side are taken, changes of both sides become a conflict."""
 
 import pytest
 from targcc_gen.spec import add_job, build_job, parse_spec, remove_job

@@ -1,4 +1,4 @@
-"""Jobs of a spec that are changed in its text: only what changes is another text."""
+"""Change jobs in a spec's text: all other text stays the same."""
 
 import pytest
 from targcc_gen.errors import InputError
@@ -39,7 +39,7 @@ def changed(text, key, **values):
 
 
 def difference(before, after):
-    """The lines that went and those that came."""
+    """Return the removed lines and the added lines."""
     old, new = before.splitlines(), after.splitlines()
     return [line for line in old if line not in new], [line for line in new if line not in old]
 

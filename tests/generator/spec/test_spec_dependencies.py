@@ -1,4 +1,4 @@
-"""What ties runs together: jobs after jobs, unique runs, runs that expire; in a spec, and wherever a spec is changed."""
+"""Dependencies between jobs, unique runs and expiring runs: in a spec, and in every command that changes a spec."""
 
 import ast
 import re

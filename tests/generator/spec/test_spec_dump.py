@@ -1,4 +1,4 @@
-"""Specs are written so that people like to read them and every reader reads the same."""
+"""Written specs are readable, and every YAML reader reads the same values."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Jobs are added to a spec and removed from it, and every other character stays."""
+"""Add jobs to a spec and remove them; every other character stays."""
 
 from textwrap import dedent
 
@@ -114,7 +114,7 @@ def test_however_a_file_is_written_a_job_fits_in(case, newline, mark):
     )
 
 
-# In these, taking the job out again leaves a `jobs:` that was not there or looked otherwise.
+# In these specs, removing the job again leaves a `jobs:` that was missing or written differently.
 CHANGED_FOR_GOOD = {"no jobs", "empty braces", "null", "JSON without jobs", "document end"}
 
 

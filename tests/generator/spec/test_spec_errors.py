@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a spec is said with its place, its line and advice."""
+"""Every error in a spec is reported with its place, its line and advice."""
 
 import time
 from textwrap import dedent
@@ -17,7 +17,7 @@ def errors_of(text, filename="targcc.yaml"):
 
 
 def job_errors(body):
-    """The errors of one job, whose lines begin at line 5 and column 5."""
+    """Return the errors of a job whose lines begin at line 5 and column 5."""
     indented = "\n".join("    " + line for line in body.splitlines())
     return errors_of(f"{HEAD}jobs:\n  Nightly:\n{indented}\n")
 
@@ -59,7 +59,7 @@ def test_the_carets_stand_below_wide_characters_too():
 
     line, carets = report.splitlines()[2:4]
     assert carets.index("^") == line.index('"日本"')
-    assert carets.count("^") == len('"日本"') + 2  # two of the characters take two columns
+    assert carets.count("^") == len('"日本"') + 2  # two of the characters are two columns wide
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Flows in a spec: what is wrong has its place, and what is right is written back and rendered."""
+"""Flows in a spec: errors name their place, and valid flows are written back and rendered."""
 
 import pytest
 from targcc_gen.render import vendor

@@ -1,4 +1,4 @@
-"""A job with another key in a spec's text, and what `moved` may say."""
+"""Rename the key of a job in a spec's text, and validate `moved`."""
 
 import pytest
 from targcc_gen.errors import InputError

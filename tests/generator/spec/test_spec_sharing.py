@@ -1,4 +1,4 @@
-"""What a spec extends, what is different in an environment, and what a key comes to."""
+"""`extends`, environment overrides, and the effective value of a key."""
 
 import json
 import os
@@ -169,7 +169,7 @@ def test_what_is_wrong_in_a_shared_file_is_said_there(root):
 
 
 def hostile(root: Path, target: str) -> None:
-    """Make what `target` names, where a file alone does not."""
+    """Create the hostile target of `extends`, such as a link, an endless file, a folder, a cycle or a huge file."""
     if target == "link.yaml":
         outside = root.parents[1] / "outside.yaml"
         outside.write_text("defaults: {retries: 1}\n")

@@ -1,4 +1,4 @@
-"""What a spec means once it is read."""
+"""Values of a parsed spec."""
 
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -174,9 +174,8 @@ def test_a_job_that_does_not_fit_the_spec_is_refused():
 
 
 def test_every_blueprint_folder_can_be_asked_for():
-    assert {folder.name for folder in assets.blueprints().iterdir() if folder.is_dir()} <= set(
-        BLUEPRINTS
-    )
+    folders = {path.parent.name for path in assets.blueprints().glob("*/blueprint.yaml")}
+    assert folders <= set(BLUEPRINTS)
 
 
 def test_the_demo_shows_every_kind_of_job_and_every_blueprint_one_would_choose():

@@ -1,16 +1,16 @@
 """Projects as earlier releases rendered them, kept in `tests/data/upgrade/<release>/projects.tar.xz`.
 
-Made in a checkout of that release, where `targcc-gen` is the release's own:
+Create an archive in a checkout of that release, where `targcc-gen` is the release's own:
 
     git worktree add /tmp/release 22dabe5
     cd /tmp/release && uv sync
     PATH="$PWD/.venv/bin:$PATH" python CHECKOUT/tests/generator/sync/older_projects.py CHECKOUT/tests/data/upgrade/0.1
 
-`before-vendor` is the last commit before the scheduler had its place in `vendor/`, 0f6f699f; there the end of the command is
+`before-vendor` is the last commit before the scheduler moved to `vendor/`, 0f6f699f; its command ends with
 `CHECKOUT/tests/data/upgrade/before-vendor --vendored`.
 
-The archive holds the bytes of every file, and of the lock each line without its base: that is the compressed text of the file beside
-it, and is put back when the archive is unpacked. So the archive takes half the space; nothing else is changed.
+The archive holds the bytes of every file, and each lock line without its base. The base is the compressed text of the file beside it, and
+unpacking restores it. So the archive takes half the space; nothing else is changed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def unpack(release: str, folder: Path) -> None:
 
 
 def pack(target: Path, *options: str) -> None:
-    """Render the projects with the `targcc-gen` on the path, and write the archive into `target`; `patch` gets the options."""
+    """Render the projects with the `targcc-gen` on the path and write the archive into `target`; `patch` gets the options."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for path, text in (
@@ -90,7 +90,7 @@ def _content(path: Path) -> bytes:
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)  # no time, no owner: the same bytes whenever it is made
+    member = tarfile.TarInfo(name)  # without time and owner, so the bytes are the same each time
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))
 

@@ -1,4 +1,4 @@
-"""What people's modules import from the scheduler follows it; nothing else in them changes."""
+"""Scheduler imports in people's modules are rewritten when the scheduler moves; nothing else in the modules changes."""
 
 import pytest
 from targcc_gen.sync.renames.import_names import Names

@@ -1,4 +1,4 @@
-"""What the code of any job says can go into the spec, and then both say the same."""
+"""Options in the code of any job can be copied into the spec, and both then agree."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the merge driver makes of three versions of a file."""
+"""Result of the merge driver for three versions of a file."""
 
 import pytest
 from targcc_gen.sync import Lock, LockEntry, Owner
@@ -51,7 +51,7 @@ def test_a_job_is_merged_by_argument_and_by_line():
     text, is_clean = merge_versions("src/app/jobs/daily.py", Versions(JOB, ours, theirs))
 
     assert b'@job("0 2 * * *", retries=5, timeout="5m")' in text
-    # The two lines of the body stand together: that is for a person.
+    # Both sides changed the body: a person decides.
     assert not is_clean
     assert text.count(b"<<<<<<< ours\n") == text.count(b">>>>>>> theirs\n") == 1
 

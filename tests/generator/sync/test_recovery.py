@@ -1,4 +1,4 @@
-"""A run that was killed, and everything that may happen before the next: people go on writing, and a repository is not trusted."""
+"""A killed run, and everything that can happen before the next run: people keep editing, and a repository is not trusted."""
 
 import json
 import random
@@ -17,11 +17,11 @@ SEEDS = [*range(30), *(pytest.param(seed, marks=pytest.mark.soak) for seed in ra
 
 
 class KillError(BaseException):
-    """The moment at which a process is gone."""
+    """Simulate the death of the process."""
 
 
 class Killed(Files):
-    """The disk of a process that is killed before its nth operation."""
+    """Disk of a process that is killed before its nth operation."""
 
     def __init__(self, at):
         self.at, self.count = at, 0
@@ -42,7 +42,7 @@ def project(tmp_path):
 
 
 def kill(root, at, tree=second):
-    """Leave the folder as a process leaves it that is killed: nothing is cleaned up behind it."""
+    """Leave the folder as a killed process leaves it, without cleanup."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Run, "_clean_up", lambda *_, **__: None)
         patch.setattr(_Run, "_undo", lambda *_: None)
@@ -58,7 +58,7 @@ def total(tmp_path_factory):
 
 
 class Person:
-    """Somebody who goes on writing, and can say what they wrote."""
+    """Person who keeps editing and remembers the edits."""
 
     def __init__(self, root, chance):
         self.root, self.chance = root, chance
@@ -66,7 +66,7 @@ class Person:
         self.deleted = set()
 
     def act(self):
-        """Append to a file, delete one or make one."""
+        """Append to a file, delete a file or create a file."""
         files = [
             path
             for path in self.root.rglob("*")
@@ -82,7 +82,7 @@ class Person:
             self.lines.pop(path, None)
             if (
                 "gone" not in path.parts
-            ):  # there the run was about to delete too: what it undoes comes back
+            ):  # the killed run was about to delete this file too: undoing the run restores it
                 self.deleted.add(path)
         else:
             before = path.read_bytes() if path.exists() else b""
@@ -91,7 +91,7 @@ class Person:
             self.deleted.discard(path)
 
     def lost(self):
-        """The lines that are not where they were written, and deleted files that are there again."""
+        """Return the lines missing from their files, and the deleted files that are back."""
         found = {
             path: path.read_text().splitlines() if path.exists() else [] for path in self.lines
         }
@@ -142,7 +142,7 @@ def test_what_stays_is_named_beforehand_and_afterwards(project):
     assert (project / "kept/a.py").read_text() == "a = 2\nb = 'mine'\n"
 
 
-# What a repository may hold that somebody else made, and who follows it writes where that one wants.
+# Content that another person could plant in a repository to redirect writes.
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_undoing_follows_no_link(project, canary):
 
 
 def test_a_claim_is_made_where_no_other_user_writes(project, tmp_path, monkeypatch):
-    """Without a home, in the temporary folder; and not in a folder there that somebody else made."""
+    """Without a home directory, the claim is in the temporary folder, but not in a folder there that another user owns."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "no"))
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(journal.tempfile, "gettempdir", lambda: str(tmp_path))

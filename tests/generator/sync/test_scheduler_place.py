@@ -1,4 +1,4 @@
-"""A project whose scheduler was in its package: `regenerate` moves it to `vendor/`, with everything that people wrote."""
+"""`regenerate` moves a scheduler from the project's package to `vendor/`, with all edits of people."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def targcc_gen(*arguments: str) -> Result:
 
 
 def python(root: Path, *command: str) -> str:
-    """The output of a program of the project, which has to succeed."""
+    """Run a program of the project, which must succeed; return its output."""
     paths = [root / "vendor/targcc-scheduler", root / "src", root]
     done = subprocess.run(
         [sys.executable, *command],
@@ -81,7 +81,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(projects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the last commit with the scheduler in the package."""
+    """Copy a project of the last commit with the scheduler in the package."""
     shutil.copytree(projects / "acme-jobs", tmp_path / "acme-jobs")
     monkeypatch.chdir(tmp_path / "acme-jobs")
     return tmp_path / "acme-jobs"
@@ -127,7 +127,7 @@ def test_what_people_wrote_is_at_the_new_place(root):
     assert targcc_gen("eject", f"{OLD}/core/actor.py").exit_code == 0
     add(root / OLD / "core/actor.py", "EJECTED = True\n")
     (root / OLD / "web/metrics.py").unlink()
-    add(root / OLD / "storage/tables.py", "MINE = 3\n")  # its text is in another file now
+    add(root / OLD / "storage/tables.py", "MINE = 3\n")  # its text moved to another file
 
     result = targcc_gen("regenerate")
 

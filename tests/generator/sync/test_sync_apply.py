@@ -1,4 +1,4 @@
-"""Writing is all or nothing, whatever fails and whenever."""
+"""Writing is all or nothing, for any failure at any time."""
 
 import signal
 import subprocess
@@ -17,7 +17,7 @@ OPERATIONS = ("make_folder", "write", "copy", "replace", "remove", "remove_folde
 
 
 class FailingFiles(Files):
-    """A disk whose n-th operation fails."""
+    """Disk whose nth operation fails."""
 
     def __init__(self, at: int, error: BaseException) -> None:
         self.at = at
@@ -61,7 +61,7 @@ def second() -> Tree:
 
 
 def state(root: Path) -> dict[str, tuple[bytes, int] | None]:
-    """Every file and folder with its content and mode."""
+    """Return every file and folder with content and mode."""
     return {
         path.relative_to(root).as_posix(): (
             None if path.is_dir() else (path.read_bytes(), path.stat().st_mode)
@@ -148,7 +148,7 @@ def killed_at(at: int, tree: str, root: Path) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-# The first and last operation of each stage: folders, staged files, journal, replacements, deletions, the journal's end.
+# The first and last operation of each stage: folders, staged files, journal, replacements, deletions, end of the journal.
 @pytest.mark.parametrize("at", [1, 3, 6, 12, 15, 17, 19, 21, 23, 24])
 def test_a_killed_run_is_undone_by_the_next(project, at):
     before = state(project)

@@ -1,4 +1,4 @@
-"""A job's decorator follows the spec; what people wrote stays, to the byte."""
+"""The decorator of a job follows the spec; a person's text keeps every byte."""
 
 import pytest
 from targcc_gen.sync.jobs.decorator_merge import sync_decorator

@@ -1,4 +1,4 @@
-"""A formatter of the person's costs no conflict, and what the generator writes looks like the rest of the file."""
+"""A person's formatter causes no conflict, and generated lines match the style of the file."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a project got once follows the generator: dependencies, containers, settings of tools, unless people changed the same lines."""
+"""Files written once still follow the generator, unless people changed the same lines: dependencies, containers, tool settings."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def file(tmp_path):
 
 
 def made_by_0_1(root: Path) -> None:
-    """The lock as release 0.1 wrote it, without the text of people's files."""
+    """Write the lock as release 0.1 did, without the text of people's files."""
     entry = LockEntry.of(PATH, Owner.SCAFFOLD, FIRST.encode(), keep_base=False)
     (root / ".targcc/lock.jsonl").write_text(Lock({PATH: entry}).dump())
 
@@ -158,7 +158,7 @@ class TestPyproject:
         )
 
     def made(self, root: Path, *, keep_base: bool, version: str = "0.1.0") -> Path:
-        """A project whose lock an earlier version wrote, edited since."""
+        """Create a project with a lock of an earlier version, edited since."""
         entry = LockEntry.of(
             self.PYPROJECT, Owner.SCAFFOLD, self.OLDER.encode(), keep_base=keep_base
         )

@@ -1,4 +1,4 @@
-"""The lock is written by the generator, merged by git, and damaged by hand."""
+"""The lock: written by the generator, merged by git, and damaged by hand."""
 
 import json
 import shutil

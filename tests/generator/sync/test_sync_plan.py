@@ -1,4 +1,4 @@
-"""What happens to each file when a project is generated again."""
+"""Planned action for each file when a project is regenerated."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def only(plan: Plan) -> Change:
 
 @pytest.fixture
 def module(tmp_path):
-    """A managed file as it was generated first."""
+    """Generate a managed file and return its path."""
     generate(managed(FIRST), tmp_path)
     return tmp_path / "pkg" / "module.py"
 

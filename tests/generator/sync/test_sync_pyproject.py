@@ -1,4 +1,4 @@
-"""A person's pyproject.toml gets what is new by key and by requirement; every other byte of it stays."""
+"""New keys and requirements are merged into a person's pyproject.toml; every other byte stays."""
 
 import pytest
 from targcc_gen.sync import pyproject

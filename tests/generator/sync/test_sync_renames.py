@@ -1,4 +1,4 @@
-"""A managed file that moved takes a person's edits along, and what cannot follow is kept and named."""
+"""A moved managed file keeps a person's edits; edits that cannot be moved are saved and reported."""
 
 import json
 from pathlib import Path
@@ -95,7 +95,7 @@ def change_at(plan: Plan, path: str) -> Change:
 
 @pytest.fixture
 def old(tmp_path):
-    """The file at its old place, as it was generated."""
+    """Generate the file at its old place and return its path."""
     apply(make_plan(tree({OLD: FIRST}), tmp_path))
     return tmp_path / OLD
 
@@ -418,7 +418,7 @@ class TestSplit:
         assert "print" not in kept
 
     def test_a_file_that_lost_a_part_takes_the_edits_of_another(self, tmp_path, old):
-        """Both files are edited, and a part of the one goes into the other."""
+        """Both files are edited, and a part of one file moves into the other."""
         other = "vendor/targcc-scheduler/targcc_scheduler/other.py"
         extra = "\n\ndef extra() -> int:\n    return GRACE\n"
         apply(make_plan(tree({OLD: FIRST, other: HEADER + extra}), tmp_path))

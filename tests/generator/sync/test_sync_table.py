@@ -1,4 +1,4 @@
-"""The table of moved files knows every managed file that an earlier release made."""
+"""The table of moved files covers every managed file of an earlier release."""
 
 import json
 import tarfile
@@ -20,7 +20,7 @@ jobs: {}
 
 
 def managed(release: str, project: str) -> set[str]:
-    """The managed files of a project of an earlier release."""
+    """Return the managed files of a project of an earlier release."""
     with tarfile.open(older_projects.DATA / release / older_projects.ARCHIVE) as archive:
         lock = archive.extractfile(f"{project}/{older_projects.LOCK}").read().decode()
     entries = [json.loads(line) for line in lock.splitlines()[1:]]

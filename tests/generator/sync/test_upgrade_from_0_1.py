@@ -1,4 +1,4 @@
-"""Projects that release 0.1 rendered come to this release with every line that people wrote in them."""
+"""Projects of release 0.1 upgrade to this release without losing a line of a person."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from targcc_gen.cli import main
 
-# By file below the package: the generator's text of 0.1, and the person's.
+# By file below the package: the generator's text of 0.1, and the person's text.
 EDITS = {
     "scheduler/store/runs.py": ("MOST_LOST_WORKERS = 3\n", "MOST_LOST_WORKERS = 5\n"),
     "scheduler/alerts.py": ("_TIMEOUT_SECONDS = 15\n", "_TIMEOUT_SECONDS = 45\n"),
@@ -53,7 +53,7 @@ def projects(tmp_path_factory):
 
 @pytest.fixture(params=[("acme-jobs", "src/acme_jobs"), ("shop", "shop")], ids=["project", "app"])
 def package(request, projects, tmp_path, monkeypatch):
-    """The package of a project of 0.1, in which nobody has edited anything yet."""
+    """Copy a project of 0.1 without edits; return its package folder."""
     project, code = request.param
     root = tmp_path / project
     shutil.copytree(projects / project, root)
@@ -68,7 +68,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def upgrade() -> Result:
-    """Regenerate; where lines collide, with the generator's text, and the person's kept aside."""
+    """Regenerate; for conflicts take the generator's text, which saves the person's text aside."""
     result = targcc_gen("regenerate")
     if result.exit_code == 3:
         result = targcc_gen("regenerate", "--generated", ".")
@@ -77,7 +77,7 @@ def upgrade() -> Result:
 
 
 def lost(root: Path, lines: list[str], output: str) -> list[str]:
-    """The lines that are neither in the code nor kept at a place that was named."""
+    """Return the lines that are neither in the code nor saved at a reported place."""
     code = [
         path.read_text(encoding="utf-8")
         for path in root.rglob("*.*")
@@ -158,7 +158,7 @@ def test_what_a_project_got_once_follows(projects, tmp_path, monkeypatch):
     ):
         assert Path(path).read_bytes() == (fresh / path).read_bytes(), path
     assert targcc_gen("regenerate", "--check").exit_code == 0
-    # Imports that followed are no edit of the person's: a job that nobody wrote in leaves nothing behind.
+    # Rewritten imports do not count as a person's edit: removing an unedited job leaves nothing behind.
     assert targcc_gen("job", "--remove", "DailySalesReport").exit_code == 0
     assert not Path("tests/jobs/test_daily_sales_report.py").exists()
     assert not Path(".targcc/removed").exists()

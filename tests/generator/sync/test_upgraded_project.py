@@ -1,4 +1,4 @@
-"""A project of release 0.1 works after the upgrade: its tests, its database, its jobs, and the app that was patched."""
+"""A project of release 0.1 works after the upgrade: tests, database, jobs, and the patched app."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Services(Provider):
 
 
 def run(root: Path, *command: str, **variables: str) -> str:
-    """The output of a program of the project, which has to succeed."""
+    """Run a program of the project, which must succeed; return its output."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("TARGCC_")
     }
@@ -89,7 +89,7 @@ def regenerate(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    """The project, with services, a module and a test of the person's."""
+    """A project with services, a module and a test added by a person."""
     older_projects.unpack("0.1", tmp_path)
     root = tmp_path / "acme-jobs"
     package = root / "src/acme_jobs"

@@ -1,6 +1,6 @@
-"""A project of the first release lives through a year: no line of a person goes missing, `--check` tells the truth, its tests pass.
+"""Simulate a year of a project of the first release: no line of a person is lost, `--check` is right, and its tests pass.
 
-`TARGCC_SEEDS="20 21" uv run pytest -n 0 -m soak tests/generator/sync/test_year.py` lives through other months and years.
+`TARGCC_SEEDS="20 21" uv run pytest -n 0 -m soak tests/generator/sync/test_year.py` simulates other years and months.
 """
 
 import os
@@ -15,7 +15,7 @@ OTHER = [int(seed) for seed in os.environ.get("TARGCC_SEEDS", "").split()]
 
 @pytest.fixture(scope="module")
 def born(tmp_path_factory):
-    """As release 0.1 rendered it."""
+    """Unpack the project as release 0.1 rendered it."""
     folder = tmp_path_factory.mktemp("born")
     older_projects.unpack("0.1", folder)
     return folder / "acme-jobs"

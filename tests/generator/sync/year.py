@@ -1,4 +1,4 @@
-"""A year in a project's life: seeded acts of people, machines and accidents, and what must be true after each of them."""
+"""Simulate a year of a project: seeded actions of people, machines and accidents, and the guarantees checked after each action."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ OTHERS = ("README.md", "Dockerfile", "pyproject.toml", "compose.yaml", ".env.exa
 
 
 class Broken(AssertionError):  # noqa: N818 - it says what is broken
-    """A promise that does not hold."""
+    """Raised when a guarantee is broken."""
 
 
 class Year:
-    """A project, whoever works on it, and what they wrote.
+    """A project, the people who work on it, and their edits.
 
     Args:
         root: The project's folder.
-        seed: Of what happens.
+        seed: Seed of the random actions.
     """
 
     def __init__(self, root: Path, seed: int) -> None:
         self.root = root
         self.chance = random.Random(seed)
         self.written: dict[str, str] = {}
-        """Each line that a person wrote, and where."""
+        """Each line that a person wrote, and its file."""
         self.said = ""
-        """All that the commands said."""
+        """Output of all commands."""
         self.deleted: list[str] = []
         self.story: list[str] = []
         self.names = iter(self.chance.sample(NAMES, len(NAMES)))
@@ -71,31 +71,31 @@ class Year:
         self.git("config", "user.name", "Dana")
         self.commit("birth")
 
-    # What happens.
+    # Actions.
 
     def act(self, kind: str) -> None:
-        """Let one thing happen, and see that every promise still holds."""
+        """Do one action and check every guarantee."""
         self.story.append(kind)
         getattr(self, kind)()
         self.keeps_every_line()
         self.check_tells_the_truth()
 
     def add_by_command(self) -> None:
-        """`targcc-gen job NAME`."""
+        """Run `targcc-gen job NAME`."""
         name = next(self.names)
         hour = self.chance.randrange(24)
         blueprint = self.chance.choice(["blank", "cleanup", "report", "sync", "batch"])
         self.settled("job", name, "--cron", f"5 {hour} * * *", "--blueprint", blueprint)
 
     def add_in_spec(self) -> None:
-        """A job is typed into the spec, in one line."""
+        """Type a job into the spec, in one line."""
         schedule = self.chance.choice(SCHEDULES)
         numbers = (self.chance.randrange(1, 24), self.chance.randrange(24))[: schedule.count("%d")]
         self.type_in(schedule % numbers)
         self.settle_or_leave()
 
     def change_in_spec(self) -> None:
-        """A job gets a timeout, in the spec."""
+        """Give a job a timeout in the spec."""
         if not (jobs := self.jobs()):
             return
         name = self.chance.choice(jobs)
@@ -105,12 +105,12 @@ class Year:
         self.settle_or_leave()
 
     def remove_by_command(self) -> None:
-        """`targcc-gen job --remove NAME`."""
+        """Run `targcc-gen job --remove NAME`."""
         if len(jobs := self.jobs()) > 2:
             self.settled("job", "--remove", self.chance.choice(jobs))
 
     def remove_in_spec(self) -> None:
-        """A job is taken out of the spec by hand."""
+        """Remove a job from the spec by hand."""
         if len(jobs := self.jobs()) > 2:
             gone = self.chance.choice(jobs)
             before, _, after = self.parts(gone)
@@ -119,12 +119,12 @@ class Year:
             self.settle_or_leave()
 
     def rename_by_command(self) -> None:
-        """`targcc-gen job NAME --rename NEW`."""
+        """Run `targcc-gen job NAME --rename NEW`."""
         if jobs := self.jobs():
             self.settled("job", self.chance.choice(jobs), "--rename", next(self.names))
 
     def edit_a_decorator(self) -> None:
-        """Somebody gives a job a priority where it stands, in code."""
+        """Give a job a priority in its decorator."""
         found = [(path, path.read_text(encoding="utf-8")) for path in self.code("jobs")]
         if files := [(path, text) for path, text in found if ONE_LINE.search(text)]:
             path, text = self.chance.choice(files)
@@ -133,25 +133,25 @@ class Year:
             self.settle_or_leave()
 
     def edit_a_job(self) -> None:
-        """Somebody writes into the body of a job."""
+        """Edit the body of a job."""
         files = [path for path in self.code("jobs") if "def execute" in path.read_text("utf-8")]
         if files:
             self.write_into(self.chance.choice(files), after="def execute")
 
     def edit_the_scheduler(self) -> None:
-        """Somebody writes into the source of the scheduler."""
+        """Edit the source of the scheduler."""
         if files := self.source():
             self.write_into(self.chance.choice(files))
 
     def edit_the_rest(self) -> None:
-        """Somebody writes into what a project inherits once."""
+        """Edit a file that a project gets once."""
         paths = [self.root / name for name in OTHERS]
         paths += [path for path in self.code(".") if path.name in {"main.py", "services.py"}]
         if files := [path for path in paths if path.is_file()]:
             self.write_into(self.chance.choice(files))
 
     def format_some(self) -> None:
-        """A formatter with ideas of its own goes over a folder."""
+        """Run a formatter with other settings over a folder."""
         some = self.chance.choice([self.code("jobs"), self.source("core"), self.source("node")])
         files = [path for path in some[:25] if path.is_file()]
         if files:
@@ -160,7 +160,7 @@ class Year:
             subprocess.run(command, check=True, timeout=120)
 
     def switch(self) -> None:
-        """The other way of having the scheduler; edits of the source block the way."""
+        """Switch between vendored source and package; edits of the source block the switch."""
         way = self.chance.choice(["package", "vendored"])
         before = self.state()
         result = self.gen("scheduler", way, allowed={0, 3})
@@ -168,7 +168,7 @@ class Year:
             self.is_unchanged(before, result)
 
     def delete_a_file(self) -> None:
-        """Somebody deletes a file; half of them want it back soon, the others at the end of the month."""
+        """Delete a file; half of the deleted files are restored soon, the others at the end of the month."""
         path = self.chance.choice([*self.source(), *self.code("jobs")])
         name = path.relative_to(self.root).as_posix()
         if any(place == name for place in self.written.values()) or path.name == "__init__.py":
@@ -179,12 +179,12 @@ class Year:
             self.bring_back()
 
     def bring_back(self) -> None:
-        """Restore what was deleted, as far as the project still has it."""
+        """Restore the deleted files that the project still has."""
         while self.deleted:
             self.gen("restore", str(self.root / self.deleted.pop()), allowed={0, 2})
 
     def kill(self) -> None:
-        """A command that writes is killed; people go on, and somebody runs the next one."""
+        """Kill a writing command; people keep editing, and the next command runs."""
         self.type_in("type: manual")
         at = self.chance.randrange(2, 30)
 
@@ -206,7 +206,7 @@ class Year:
         self.settled("regenerate")
 
     def branch_and_merge(self) -> None:
-        """Two branches, a job more on each; after the merge one command puts everything right."""
+        """Add a job on each of two branches; after the merge one command makes the tree right."""
         self.settled("regenerate")
         self.commit("before the branch")
         self.git("checkout", "-q", "-b", "other")
@@ -220,10 +220,10 @@ class Year:
         self.settled("regenerate")
         self.commit("merged")
 
-    # What must be true.
+    # Guarantees.
 
     def keeps_every_line(self) -> None:
-        """No line that a person wrote is missing, unless a command named the file where it is kept."""
+        """Check that every line of a person exists, unless a command named the file where the line is kept."""
         texts = self.state()
         for line, place in self.written.items():
             mark = line.encode()
@@ -235,7 +235,7 @@ class Year:
                 raise Broken(self.told(f"{line!r} of {place} lies in {where}, and nobody said so"))
 
     def check_tells_the_truth(self) -> None:
-        """`--check` says 0 exactly where `regenerate` has nothing to write, and no job that left the spec goes on running."""
+        """Check that `--check` returns 0 exactly when `regenerate` has nothing to write, and that no job runs outside the spec."""
         before = self.state()
         check = self.gen("regenerate", "--check", allowed={0, 1, 3})
         self.is_unchanged(before, check)
@@ -252,14 +252,14 @@ class Year:
             )
 
     def is_unchanged(self, before: dict[str, bytes], result: Result) -> None:
-        """A command that looks, or that refuses, writes nothing."""
+        """Check that a read-only or refused command wrote nothing."""
         after = self.state()
         if before != after:
             changed = [path for path in before | after if before.get(path) != after.get(path)]
             raise Broken(self.told(f"{changed} changed", result))
 
     def works(self) -> None:
-        """The project's own tests pass, and every job is found."""
+        """Check that the project's own tests pass and every job is found."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TARGCC_")}
         environment["PYTHONPATH"] = str(self.root / "src")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
@@ -276,7 +276,7 @@ class Year:
         if done.returncode:
             raise Broken(self.told(done.stdout[-6000:] + done.stderr[-2000:]))
 
-    # What they use.
+    # Helpers.
 
     def gen(self, *words: str, allowed: set[int]) -> Result:
         """Run the command in this project."""
@@ -290,7 +290,7 @@ class Year:
         return CliRunner().invoke(main, words, prog_name="targcc-gen")
 
     def settled(self, *words: str) -> None:
-        """Run a command that writes; what both sides changed is decided first, one way or another."""
+        """Run a writing command; conflicts are decided first, at random."""
         before = self.state()
         result = self.gen(*words, allowed={0, 3})
         for _ in range(3):
@@ -308,18 +308,18 @@ class Year:
             raise Broken(self.told(f"{words} cannot be settled", result))
 
     def settle_or_leave(self) -> None:
-        """Most people regenerate at once; some leave it to the next."""
+        """Regenerate at once in most cases; otherwise leave this to the next action."""
         if self.chance.random() < 0.8:
             self.settled("regenerate")
 
     def type_in(self, entry: str) -> None:
-        """A job more in the spec."""
+        """Add a job to the spec."""
         before, head, after = self.spec.read_text(encoding="utf-8").partition("\njobs:\n")
         line = f"  {next(self.names)}: {{{entry}}}\n"
         self.spec.write_text(f"{before}{head}{line}{after}", encoding="utf-8")
 
     def write_into(self, path: Path, after: str | None = None) -> None:
-        """Add a comment to a file, below some line, where a line can begin."""
+        """Add a comment to a file below a line, where a line can begin."""
         lines = path.read_text(encoding="utf-8").splitlines()
         begin = 0
         if after is not None:
@@ -337,23 +337,23 @@ class Year:
         self.written[line] = path.relative_to(self.root).as_posix()
 
     def code(self, folder: str) -> list[Path]:
-        """The Python files of a folder of the package, some of which are nobody's."""
+        """Return the Python files of a folder of the package, including files that nobody edits."""
         return sorted((self.root / "src/acme_jobs" / folder).rglob("*.py"))
 
     def source(self, folder: str = ".") -> list[Path]:
-        """The Python files of a folder of the scheduler's source; none with the package."""
+        """Return the Python files of a folder of the vendored scheduler source; none with the package."""
         tree = self.root / "vendor/targcc-scheduler/targcc_scheduler"
         return sorted((tree / folder).rglob("*.py"))
 
     def jobs(self) -> list[str]:
-        """The jobs of the spec."""
+        """Return the jobs of the spec."""
         lines = self.spec.read_text(encoding="utf-8").splitlines()
         start = lines.index("jobs:") + 1
         own = itertools.takewhile(lambda text: not text or text[0] in " #", lines[start:])
         return [found[1] for text in own if (found := HEAD.match(text))]
 
     def parts(self, name: str) -> tuple[list[str], list[str], list[str]]:
-        """The lines of the spec before a job, of it, and after it."""
+        """Return the lines of the spec before a job, of the job, and after it."""
         lines = self.spec.read_text(encoding="utf-8").splitlines()
         start = next(i for i, text in enumerate(lines) if text.startswith(f"  {name}:"))
         end = start + 1
@@ -383,13 +383,13 @@ class Year:
         self.git("commit", "-q", "--allow-empty", "-m", message)
 
     def told(self, what: str, *results: Result) -> str:
-        """What happened before."""
+        """Return a message with the actions and the output of the commands."""
         said = "\n".join(f"{one.output}\n{one.exception!r}" for one in results)
         return f"{what}\nafter {', '.join(self.story)}\n{said}"
 
 
 def _state(root: Path) -> dict[str, bytes]:
-    """Every file that people see, and the generator's own."""
+    """Return every visible file, and the generator's own files."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in root.rglob("*")
@@ -414,11 +414,11 @@ ACTS: dict[str, int] = {
     "kill": 2,
     "branch_and_merge": 1,
 }
-"""What happens, and how often."""
+"""Actions and their weights."""
 
 
 def month(year: Year, acts: int, *, whole: Callable[[Year], None] | None = None) -> None:
-    """Some acts; then everything is put right."""
+    """Do some actions; then regenerate and check the project."""
     kinds, weights = zip(*ACTS.items(), strict=True)
     for kind in year.chance.choices(kinds, weights, k=acts):
         year.act(kind)

@@ -1,4 +1,4 @@
-"""What the tests of this room get."""
+"""Fixtures for the alert tests."""
 
 from alert_sinks import mail_server, mailbox, slack, teams
 from cluster_fixtures import client, cluster, empty_cluster

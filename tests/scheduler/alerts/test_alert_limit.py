@@ -1,4 +1,4 @@
-"""The limit of alerts an hour, when many nodes have something to say at once."""
+"""Hourly alert limit when many nodes alert at once."""
 
 import asyncio
 from collections import Counter
@@ -17,7 +17,7 @@ def report():
 
 async def test_nodes_that_alert_at_once_share_one_limit(cluster, monkeypatch):
     monkeypatch.setattr("targcc_scheduler.features.alerts.delivery._TRIES", 1)
-    settings = Settings(_env_file=None, database_url=cluster.url)  # there is no mail server
+    settings = Settings(_env_file=None, database_url=cluster.url)  # no mail server listens
     definition = define(report, alerts=Alerts(email=("ops@example.com",), max_per_hour=2))
     engines = [make_engine(cluster.url) for _ in range(3)]
     senders = [AlertSender(engine, settings, SystemClock()) for engine in engines]

@@ -1,4 +1,4 @@
-"""Who is told what, and when: by mail, Slack and Teams, from real servers on this machine."""
+"""Recipients and timing of alerts by mail, Slack and Teams, against real servers on this machine."""
 
 import io
 import logging
@@ -34,7 +34,7 @@ def mail_settings(database, mail_server):
 
 
 class Office:
-    """A sender whose clock the test sets."""
+    """Alert sender with a clock that the test sets."""
 
     def __init__(self, settings: Settings, channels=None) -> None:
         self.engine = make_engine(settings.database_url)
@@ -42,7 +42,7 @@ class Office:
         self.sender = AlertSender(self.engine, settings, self.clock, channels)
 
     async def tell(self, alerts=None, *, name="DailyReport", kind="failure", **details):
-        """Let something happen to a job with these alerts."""
+        """Send an alert event for a job that has these alert settings."""
         definition = define(_report, "0 2 * * *", name=name, alerts=alerts)
         event = {"run_id": 7, "message": "ValueError: no orders", "server": "host1", **details}
         await self.sender(AlertEvent(kind=kind, definition=definition, **event))
@@ -64,7 +64,7 @@ def audit(database):
     return [tuple(row) for row in rows]
 
 
-# What is sent.
+# Content of alerts.
 
 
 async def test_a_failure_is_mailed_with_all_that_is_known_about_it(office, mailbox):
@@ -130,7 +130,7 @@ async def test_teams_gets_an_adaptive_card_and_may_answer_202(office, teams, dat
     assert [action for action, *_ in audit(database)] == ["alert"]
 
 
-# Who is told.
+# Recipients.
 
 
 async def test_success_is_told_only_to_those_who_want_to_hear_it(office, mailbox):
@@ -199,7 +199,7 @@ async def test_nobody_is_told_when_nobody_wants_to_know(office, mailbox, databas
     assert audit(database) == []
 
 
-# How much.
+# Hourly limit.
 
 
 async def test_an_hour_has_room_for_so_many_and_the_next_one_says_what_was_held_back(
@@ -218,7 +218,7 @@ async def test_an_hour_has_room_for_so_many_and_the_next_one_says_what_was_held_
         "alert-held-back",
         "alert-held-back",
     ]
-    office.clock.set(NOON + HOUR)  # the first has just left the hour
+    office.clock.set(NOON + HOUR)  # the first alert is now older than an hour
     await office.tell(alerts)
     assert len(mailbox.mails) == 4
     assert "3 alerts before this one" in plain(mailbox.mails[-1])
@@ -233,7 +233,7 @@ async def test_two_nodes_share_one_count(office, mail_settings, mailbox):
     assert len(mailbox.mails) == 1
 
 
-# When it cannot be sent.
+# Failed deliveries.
 
 
 async def test_an_unreachable_mail_server_is_audited_and_no_secret_is_logged(
@@ -311,7 +311,7 @@ async def test_a_row_of_the_table_cannot_ask_for_a_secret(office, slack, databas
 
 @pytest.fixture
 def process_log():
-    """The log of a process at the level DEBUG, as ``targcc serve`` writes it."""
+    """Capture the log of a process at level DEBUG, formatted as ``targcc serve`` formats log records."""
     root, stream = logging.getLogger(), io.StringIO()
     handlers, levels = root.handlers[:], {None: root.level}
     levels |= {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
@@ -336,7 +336,7 @@ async def test_the_log_at_debug_holds_no_address_of_the_table(
 
 
 class Pager:
-    """A channel that this test adds."""
+    """Alert channel added by this test."""
 
     name = "mail"
 
@@ -363,7 +363,7 @@ async def test_one_channel_that_fails_keeps_no_other_from_being_told(office, tea
     assert len(teams.bodies) == 1
 
 
-# All of it together: jobs that run, nodes that tell.
+# End to end: jobs run and nodes send alerts.
 
 
 @job(JobType.MANUAL, retries=1, backoff="10ms", alerts=Alerts(email=("ops@example.com",)))
@@ -377,7 +377,7 @@ def breaks():
     alerts=Alerts(on=("success", "slower than 1s"), email=("ops@example.com",)),
 )
 def works() -> str:
-    """Do well."""
+    """Succeed."""
     return "17 orders"
 
 

@@ -1,4 +1,4 @@
-"""The contract of an alert channel, held by each that there is."""
+"""Contract of an alert channel, tested for each built-in channel."""
 
 import logging
 import re
@@ -33,7 +33,7 @@ SAID = [NOTICE.title, NOTICE.message, NOTICE.details, NOTICE.url, "7, attempt 1"
 
 
 class Receiver:
-    """What stands at the other end of a channel."""
+    """Receiver behind a channel: a web server or a mail server."""
 
     def __init__(self, name, hook, mail_server):
         self.is_mail = name == "mail"
@@ -44,7 +44,7 @@ class Receiver:
         self.target = "ops@example.com" if self.is_mail else hook.url
 
     def texts(self):
-        """What has arrived, as texts."""
+        """Return the received messages as texts."""
         if not self.is_mail:
             return [str(body) for body in self._hook.bodies]
         return [f"{mail['Subject']}\n{plain(mail)}" for mail in self._mailbox.mails]
@@ -78,7 +78,7 @@ async def test_a_channel_sends_again_when_it_is_asked_again(receiver):
 
 async def test_a_refusal_is_an_error_that_does_not_hold_the_address(receiver):
     if receiver.is_mail:
-        return  # what a mail server says is in test_alerts
+        return  # test_alerts tests the errors of mail servers
     sink = WebhookSink(404)
     with pytest.raises(AlertError, match=r"^(the webhook|ntfy) answered 404$"):
         await receiver.channel.send(NOTICE, sink.url)
@@ -125,7 +125,7 @@ async def test_the_log_of_httpx_is_left_alone_and_shows_no_path_of_a_webhook(sla
 
 
 async def test_a_ping_that_is_sent_on_shows_neither_path(caplog):
-    """The address of a ping is a password, and so is the address that it is sent on to."""
+    """Treat the path of a ping URL as a password, and the path of its redirect target too."""
     paths = []
 
     class Sends(BaseHTTPRequestHandler):
@@ -137,7 +137,7 @@ async def test_a_ping_that_is_sent_on_shows_neither_path(caplog):
             self.end_headers()
 
         def log_message(self, *_):
-            """Say nothing."""
+            """Suppress the request log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Sends)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))

@@ -1,4 +1,4 @@
-"""What follows an alert, on both databases and with two nodes at once: recoveries, quiet hours, escalation, the digest."""
+"""Follow-ups of an alert on both databases and two nodes: recoveries, quiet hours, escalation, the digest."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from targcc_scheduler.kernel.pauses import Window
 from targcc_scheduler.kernel.runs.values import Ending
 from targcc_scheduler.project import Project
 
-TEN_PAST_TWO = datetime(2026, 6, 10, 0, 10, tzinfo=UTC)  # a Wednesday, in Berlin
+TEN_PAST_TWO = datetime(2026, 6, 10, 0, 10, tzinfo=UTC)  # a Wednesday, Berlin time
 ERROR = "ValueError: no orders"
 OPS = Alerts(email=("ops@example.com",))
 
@@ -36,7 +36,7 @@ def _export():
 
 
 class Night:
-    """Two nodes that share a database, a clock that the test sets, and what happens."""
+    """Two nodes on one database, a clock that the test sets, and helpers that make runs fail or succeed."""
 
     def __init__(self, url, mail_server, alerts=None, oncall=None, job_alerts=OPS):
         self.clock = ManualClock(TEN_PAST_TWO)
@@ -67,7 +67,7 @@ class Night:
         self.mails = mail_server.handler.mails
 
     async def run(self, state, arguments=None):
-        """A run that ended now; its id."""
+        """Insert a run that has just ended; return the run id."""
         now, cause = self.clock.now(), fingerprint_of(self.job.name, ERROR)
         failed = state == RunState.FAILED
         row = {
@@ -88,7 +88,7 @@ class Night:
         await self.senders[0](AlertEvent(kind, self.job, run_id, message, **more))
 
     async def look(self, **passes):
-        """Both nodes look at once, after some time; how many mails that made."""
+        """Advance the clock, let both nodes check at once, and return the number of mails sent."""
         self.clock.advance(timedelta(**passes))
         before, now = len(self.mails), self.clock.now()
         async with self.stores[0].read() as db:
@@ -163,7 +163,7 @@ async def test_the_digest_does_not_call_a_job_well_whose_reruns_wait(night):
 
 
 async def happened(one, since):
-    """The lines of the digest about what happened since the last one."""
+    """Return the lines of the digest's section about events since the last digest."""
     between = (since, one.clock.now())
     async with one.stores[0].read() as db:
         notice = await digest_of(db, [one.job], between, page="", zone=ZoneInfo("UTC"))
@@ -192,7 +192,7 @@ async def test_people_who_were_told_are_told_once_that_it_works_again_in_the_sam
         one.clock.advance(timedelta(hours=1))
     assert await one.look() == 0
     await one.run(RunState.SUCCEEDED, '{"customer": 2}')
-    assert await one.look(minutes=1) == 0  # that of customer 1 is still to be done
+    assert await one.look(minutes=1) == 0  # customer 1 has not succeeded yet
     one.clock.set(TEN_PAST_TWO + timedelta(hours=3, minutes=30))
     await one.run(RunState.SUCCEEDED, '{"customer": 1}')
     assert await one.look(minutes=1) == 1
@@ -225,7 +225,8 @@ async def test_what_was_late_or_lost_is_well_again_when_it_is(night):
     assert await one.look(minutes=20) == 0
     async with one.stores[0].write() as db:
         await error_groups.remove(db, one.job.name, "at_least")
-        await error_groups.remove(db, "web-2", error_groups.NODE)  # by a person: it is not up
+        # resolved by a person while the node is still down
+        await error_groups.remove(db, "web-2", error_groups.NODE)
     assert await one.look(minutes=20) == 1
     assert one.mails[-1]["Subject"] == "Export Invoices is on time again, 02:10-02:50"
     assert await one.count(job_alert_thread) == 0
@@ -240,10 +241,10 @@ async def test_quiet_hours_hold_what_is_not_urgent_and_end_in_one_message(night)
     one.clock.advance(timedelta(hours=1))
     await one.tell("success", message="18 orders")
     assert (one.mails, await one.look()) == ([], 0)
-    await one.fail()  # urgent
+    await one.fail()  # urgent: ignores quiet hours
     assert [mail["Subject"] for mail in one.mails] == ["Export Invoices failed"]
     await one.run(RunState.SUCCEEDED)
-    assert await one.look(minutes=1) == 0  # that it works again waits, too
+    assert await one.look(minutes=1) == 0  # the recovery notice waits too
     one.clock.set(datetime(2026, 6, 10, 5, 0, tzinfo=UTC))
     assert await one.look() == 1
     held = one.mails[-1]
@@ -251,7 +252,7 @@ async def test_quiet_hours_hold_what_is_not_urgent_and_end_in_one_message(night)
     text = plain(held)
     assert ("17 orders" in text, "18 orders" in text, "works again" in text) == (True, True, True)
     await one.tell("success", message="19 orders")
-    assert one.mails[-1]["Subject"] == "Export Invoices succeeded"  # the day has begun
+    assert one.mails[-1]["Subject"] == "Export Invoices succeeded"  # quiet hours are over
 
 
 async def test_a_message_that_a_dead_node_had_claimed_is_sent_again_with_the_same_id(
@@ -270,7 +271,7 @@ async def test_a_message_that_a_dead_node_had_claimed_is_sent_again_with_the_sam
     with monkeypatch.context() as patched:
         patched.setattr(alert_model, "sent", dies)
         with pytest.raises(ConnectionResetError):
-            await one.senders[0].send_due()  # sent, and the node dies before it can say so
+            await one.senders[0].send_due()  # the node dies after the mail, before it is recorded
     sent = len(one.mails)
     assert await one.look() == 0
     assert await one.look(seconds=alert_model.CLAIM.total_seconds() + 1) == 1
@@ -292,8 +293,8 @@ async def test_nobody_takes_it_up_so_others_are_told_step_by_step_until_somebody
         [row] = await alert_model.going_on(db)
     assert await one.look(minutes=2) == 1
     async with one.stores[0].write() as db:
-        assert not await alert_model.escalate(db, row)  # a node that looked before
-    assert one.mails[-1]["To"] == "dana@example.com"  # the night that began on Tuesday
+        assert not await alert_model.escalate(db, row)  # a node that read the row earlier
+    assert one.mails[-1]["To"] == "dana@example.com"  # the shift that began on Tuesday
     assert one.mails[-1]["Subject"] == "Nobody has taken this up: Export Invoices failed"
     assert one.mails[-1]["References"] == one.mails[0]["References"]
     assert await one.look(minutes=10) == 0
@@ -303,7 +304,7 @@ async def test_nobody_takes_it_up_so_others_are_told_step_by_step_until_somebody
     assert await one.look(hours=1) == 0
     async with one.stores[0].write() as db:
         await error_groups.change(db, cause, Assignee=None)
-    await one.fail()  # it begins anew
+    await one.fail()  # a new incident
     assert await one.look(minutes=14) == 0
     one.clock.set(datetime(2026, 6, 10, 9, tzinfo=UTC))
     assert await one.look() + await one.look() == 2  # both steps are due
@@ -340,7 +341,7 @@ async def test_one_digest_a_morning_says_what_is_wrong_what_happened_and_what_co
     late = AlertWatch(one.stores[0], one.senders[0], {one.job.name: one.job})
     await late.once(
         frozenset(), one.clock.now() + timedelta(hours=1)
-    )  # a node that has just come up
+    )  # a node that has just started
     assert one.mails[-1] is mail
     assert await one.look(hours=24) == 0  # a Thursday
     one.clock.set(due + timedelta(days=2, minutes=1))
@@ -366,7 +367,7 @@ works = {"well": False}
 
 @job("0 0 1 1 *", retries=0, alerts=OPS)
 class MendedJob:
-    """Fails until it is mended."""
+    """Fail until the test repairs the job."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         if not works["well"]:

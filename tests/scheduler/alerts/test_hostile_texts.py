@@ -1,4 +1,4 @@
-"""What people and jobs wrote is text in every channel: no mention, no link, no mark-up, no header; and nothing is too long."""
+"""Texts from people and jobs stay plain text in every channel: no mention, link, markup or header, and a limited length."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def notice(text, **more):
 
 
 def texts(value):
-    """Every text in a body."""
+    """Return every text in a request body, nested values included."""
     if isinstance(value, dict):
         for name, one in value.items():
             yield from [(name, one)] if isinstance(one, str) else texts(one)
@@ -49,7 +49,7 @@ def texts(value):
 
 
 class Page(HTMLParser):
-    """The elements and the text of a page."""
+    """Parser that collects the elements and the text of a page."""
 
     def __init__(self, page):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A run that fails because its worker was lost alerts like any failure, on both databases."""
+"""A run that fails because its worker was lost alerts like any other failure, on both databases."""
 
 from datetime import UTC, datetime
 
@@ -9,12 +9,12 @@ from targcc_scheduler import JobType, Scheduler, Settings, job
 from targcc_scheduler.db.tables import job_run
 
 GONE = "far:1:mars:gone"
-"""The id of a node that is not there."""
+"""Id of a node that no longer exists."""
 
 
 @job(JobType.MANUAL)
 async def lost_work() -> None:
-    """Never begins here: its worker is lost each time."""
+    """Job whose worker is lost before each run begins."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def scheduler(migrated_url, told):
 
 
 async def _running_on_a_node_that_is_gone(scheduler, **values):
-    """A run that a node had when it vanished."""
+    """Create a run held by a vanished node; return the run id."""
     run_id = await scheduler.enqueue("LostWork")
     running = {"State": "running", "ServerId": GONE, "Attempt": 1, "StartedAt": datetime.now(UTC)}
     change = sa.update(job_run).where(job_run.c.Id == run_id).values(running | values)

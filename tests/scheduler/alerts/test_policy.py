@@ -1,4 +1,4 @@
-"""Hours of the week by the clock of a zone, and what a project may not say."""
+"""Weekly alert hours in a time zone, and the settings that a project must not use."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Clients that hold connections: slow heads, slow bodies, answers that nobody reads, and too many at once."""
+"""Clients that hold connections: slow heads, slow bodies, unread responses, and too many connections at once."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n"
 
 
 async def app(scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-    """Reads the body; the answer is big where it is asked for."""
+    """ASGI app that reads the whole body and returns a big response on ``/big``."""
     assert scope["type"] == "http"
     while (await receive()).get("more_body"):
         pass
@@ -29,7 +29,7 @@ async def app(scope: Any, receive: Callable[..., Any], send: Callable[..., Any])
 
 @contextlib.contextmanager
 def serving(limits: Limits) -> Iterator[tuple[int, Callable[[], int]]]:
-    """A server in a thread: its port, and how many connections it holds whose client is slow."""
+    """Run a server in a thread; yield its port and a function that counts the connections of slow clients."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             app, http=guarded(limits), lifespan="off", log_config=None, timeout_keep_alive=60
@@ -61,11 +61,11 @@ def connect(port: int) -> socket.socket:
 
 
 def is_ended_while_it_sends(connection: socket.socket, port: int, drip: bytes) -> bool:
-    """Whether the server ends a connection that sends a byte now and then, and answers others meanwhile."""
+    """Return whether the server closes a connection that drips bytes, while the server keeps answering other clients."""
     connection.setblocking(False)  # noqa: FBT003 - as sockets have it
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        until(lambda: answers(port))  # a client of this machine may be slow too, when it is busy
+        until(lambda: answers(port))  # a local client can be slow on a busy machine
         try:
             connection.send(drip)
             if connection.recv(10) == b"":
@@ -80,10 +80,11 @@ def is_ended_while_it_sends(connection: socket.socket, port: int, drip: bytes) -
 @pytest.mark.parametrize(
     ("begins", "drip"),
     [
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a"),  # a head that does not end
-        (b"", b"a"),  # one that does not begin well either
-        (HEAD + b"\r\n", b"b"),  # a body that does not end
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nX: ", b"a"),  # the next request
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a"),  # a head that never ends
+        (b"", b"a"),  # an invalid start that never ends
+        (HEAD + b"\r\n", b"b"),  # a body that never ends
+        # the second request on a kept-alive connection
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nX: ", b"a"),
     ],
 )
 def test_a_request_that_does_not_end_is_ended_and_others_are_answered(begins: bytes, drip: bytes):

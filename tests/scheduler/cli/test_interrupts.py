@@ -12,7 +12,8 @@ def test_the_first_stops_the_second_hurries_the_third_kills(monkeypatch):
     monkeypatch.setattr(os, "_exit", done.append)
     told = Interrupts(lambda: done.append("stop"), lambda: done.append("hurry")).told
     after = []
-    for _ in range(5):  # the second and the fourth come so soon that they are the same press
+    # the second and fourth signals follow so soon that they count as the same key press
+    for _ in range(5):
         told(signal.SIGINT)
         after.append(list(done))
     assert after == [

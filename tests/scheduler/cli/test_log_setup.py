@@ -1,4 +1,4 @@
-"""The log of a process: JSON without structlog, and the same line with it once a job imports it."""
+"""Log of a process: JSON without structlog, and the same line after a job imports structlog."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ except ValueError:
 
 
 def lines(code: str) -> list[dict]:
-    """What a process writes to its log; it starts as ``targcc worker`` does."""
+    """Start a process as ``targcc worker`` starts, run ``code`` and return its log lines."""
     command = [sys.executable, "-c", START + code]
     done = subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=True, timeout=60

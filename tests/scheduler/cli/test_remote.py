@@ -1,4 +1,4 @@
-"""The commands sent to a server, over real sockets: they say there what they say here."""
+"""Commands sent to a server over real sockets print the same as against a local database."""
 
 import contextlib
 import json
@@ -119,7 +119,7 @@ def call(*words: str, status: int = 0, text: str | None = None) -> Result:
 
 @dataclass
 class Twins:
-    """Two databases that hold the same: one here, one behind a server."""
+    """Two equal databases: a local database and a database behind a server."""
 
     here: dict[str, str]
     there: dict[str, str]
@@ -129,14 +129,14 @@ class Twins:
         return found.exit_code, plain(found.stdout), plain(found.stderr)
 
     def same(self, words: list[str]) -> tuple[int, str, str]:
-        """What both say."""
+        """Run a command against both databases, require equal results, and return the result."""
         here, there = self.at(words, self.here), self.at(words, self.there)
         assert here == there, words
         return here
 
 
 def plain(text: str) -> str:
-    """Without what depends on who asks and on the second."""
+    """Replace times, relative times and names, which differ between the two databases."""
     text = re.sub(r"\b\d\d:\d\d(:\d\d)?\b|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)", "TIME", text)
     text = re.sub(r"\((?:[^()]* ago|in [^()]*|now)\)|just now", "(RELATIVE)", text)
     text = re.sub(r"(?:CLI|API) \([^)]*\)|\b[0-9a-f]{64}\b", "SOMEBODY", text)
@@ -202,7 +202,7 @@ def test_commands_say_at_a_server_what_they_say_here(
     files = [twins.at(["audit", "export"], where)[1] for where in (twins.here, twins.there)]
     assert [file.count("SOMEBODY") for file in files] == [files[0].count("SOMEBODY")] * 2
     assert files[0].startswith("id,at,actor,action,job")
-    assert twins.same(["run", "watch", "1"])[0] == 1  # it failed
+    assert twins.same(["run", "watch", "1"])[0] == 1  # status 1: the run failed
     for where in (twins.here, twins.there):
         _, made, _ = twins.at(["webhook", "create", "https://example.com/s3cret", "--json"], where)
         assert json.loads(made)["secret"].startswith("whsec_")
@@ -210,7 +210,7 @@ def test_commands_say_at_a_server_what_they_say_here(
         assert twins.same(["webhook", words[0], "1", *words[1:]])[0] == 0
     assert "https://example.com/" in twins.same(["webhook", "list"])[1]
     assert twins.same(["webhook", "delete", "1", "--json"])[0] == 0
-    monkeypatch.setattr("targcc_scheduler.cli.transport._MOST", 1)  # as many pages as rows
+    monkeypatch.setattr("targcc_scheduler.cli.transport._MOST", 1)  # one page per row
     _, listed, _ = twins.same(["audit", "--json", "--limit", "3"])
     assert len({one["id"] for one in json.loads(re.sub(r"\bTIME\b", "0", listed))}) == 3
 
@@ -243,7 +243,7 @@ def test_a_profile_is_kept_for_its_owner_alone_and_may_refer_to_the_token(
     for words in (["doctor"], ["user", "add", "noam"], ["user", "password", "noam"]):
         refused = call(*words, status=2)
         assert "works where the project's database is" in refused.stderr
-        assert refused.stdout == ""  # nothing was asked before
+        assert refused.stdout == ""  # refused before any prompt
     found = CliRunner().invoke(main, ["--profile", "local", "job", "list"], env=twins.here)
     assert found.exit_code == 0
     listed = json.loads(call("profile", "list", "--json").stdout)
@@ -269,7 +269,7 @@ def test_a_password_that_nobody_can_type_is_asked_for_in_words(database_url: str
 
 
 def completed(line: str, **environment: str) -> list[str]:
-    """What a shell offers for the last word of a line."""
+    """Return the shell completions for the last word of a line."""
     words = line.split(" ")
     asked = {"_TARGCC_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}  # fmt: skip
     found = CliRunner().invoke(main, [], env=asked | environment, prog_name="targcc")
@@ -318,7 +318,7 @@ def test_a_script_for_each_shell_is_printed_or_put_in_its_place(tmp_path: Path, 
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """After so many looks somebody presses Ctrl-C."""
+    """Return a function that presses Ctrl-C after the given number of polls."""
 
     def limit(number: int) -> None:
         left = iter(range(number - 1))
@@ -343,14 +343,14 @@ def test_what_is_watched_is_shown_anew_until_ctrl_c(
     looks(2)
     monkeypatch.setattr("targcc_scheduler.cli.output._is_terminal", lambda: True)
     screens = call("queue", "list", "--watch", "0.5").stdout.split("\x1b[H")
-    assert len(screens) == 3  # what is before the first, and two
+    assert len(screens) == 3  # the clear sequence before the first screen, and two screens
     assert "critical" in screens[2]
     assert screens[2].endswith("\x1b[J")
     assert "no such" in call("run", "show", "9", "--watch", status=2).stderr.replace("there is no", "no such")  # fmt: skip
 
 
 def stranger(kind: str) -> Starlette:
-    """A server that is something else."""
+    """Build a server that is not a scheduler."""
     answers: dict[str, Any] = {
         "page": lambda _: PlainTextResponse("Welcome"),
         "missing": lambda _: JSONResponse({"detail": "Not Found"}, 404),
@@ -378,7 +378,7 @@ def test_another_server_is_told_in_words(kind: str, said: str):
 
 
 def self_signed(folder: Path) -> tuple[str, str]:
-    """The files of a certificate for this machine that nobody knows, and of its key."""
+    """Write a self-signed certificate for this machine and its key; return both paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -406,7 +406,7 @@ def test_a_certificate_is_trusted_if_its_authority_is_named(tmp_path: Path):
         assert f"the certificate of https://{address} cannot be trusted: self-signed" in refused
         assert "--ca FILE" in refused
         trusted = call(*server, "--ca", certificate, "job", "list", status=2).stderr
-        assert "has no /api/jobs" in trusted  # it answers
+        assert "has no /api/jobs" in trusted  # the TLS connection succeeds
         http = call("--server", f"http://{address}", "job", "list", status=2).stderr
         assert "cannot be reached" in http or "does not speak HTTP" in http
 
@@ -430,7 +430,7 @@ def test_a_server_that_is_not_there_is_told_in_words():
 
 
 def test_every_command_that_shows_something_can_be_watched_and_read_by_programs():
-    """Those without ``--json`` run on, write a script or a secret, or ask before they convert."""
+    """Exempt from ``--json``: commands that keep running, print a script or a secret, or prompt before a conversion."""
     plainly: list[str] = []
     watched: list[str] = []
 

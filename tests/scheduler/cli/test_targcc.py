@@ -23,13 +23,13 @@ Targcc = Callable[..., Result]
 
 @pytest.fixture
 def targcc(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Targcc:
-    """Run a command line; its status is 0 unless another is expected."""
+    """Return a function that runs a command line and checks its exit status (0 by default)."""
     monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
 
     def call(*arguments: str, status: int = 0, text: str | None = None) -> Result:
         result = CliRunner().invoke(main, arguments, input=text, prog_name="targcc")
         assert result.exit_code == status, result.output
-        assert "Traceback" not in result.stderr or status == 1  # 1: a job's own
+        assert "Traceback" not in result.stderr or status == 1  # status 1: the traceback of a job
         return result
 
     return call
@@ -72,7 +72,7 @@ def test_the_version_says_how_the_project_has_the_scheduler(targcc: Targcc):
 
 @pytest.fixture(scope="module")
 def vendored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a project with the source of the scheduler, and one environment."""
+    """Render a project with vendored scheduler source and one environment; return its folder."""
     root = tmp_path_factory.mktemp("vendored")
     text = "targcc: 1\nproject: {name: acme, package: acme_jobs}\nscheduler: vendored\nenvironments: {staging: {}}\n"
     apply(make_plan(render_project(parse_spec(text), spec_text=text), root))
@@ -80,7 +80,7 @@ def vendored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def at(root: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """What a process in the project's folder says."""
+    """Run Python in the project's folder and return the finished process."""
     return subprocess.run(
         [sys.executable, *words],
         cwd=root,
@@ -110,7 +110,8 @@ WRONG_ENVIRONMENT = (
 
 
 def test_an_environment_that_is_not_there_is_said_in_a_line(vendored: Path):
-    code = "from acme_jobs.scheduler import main; main(['--version'])"  # as the script does
+    # the same call as in the console script
+    code = "from acme_jobs.scheduler import main; main(['--version'])"
     said = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
     assert (said.returncode, said.stdout, said.stderr) == (2, "", WRONG_ENVIRONMENT)
 
@@ -427,7 +428,7 @@ def test_a_run_is_watched_and_its_log_printed(targcc: Targcc):
         assert re.fullmatch(r"\d\d:\d\d:\d\d info {4}loading table=orders\n", printed.stdout)
     targcc("job", "run", "SlowExport")
     assert (
-        "run 2 is still waiting" in targcc("run", "watch", "2", "--timeout", "1ms", status=2).stderr
+        "run 2 is still enqueued" in targcc("run", "watch", "2", "--timeout", "1ms", status=2).stderr
     )
     assert targcc("run", "log", "2").stdout == ""
     assert "there is no run 9" in targcc("run", "log", "9", "--follow", status=2).stderr

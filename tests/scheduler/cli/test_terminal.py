@@ -1,4 +1,4 @@
-"""What strangers wrote comes to a terminal as text: nothing in it is obeyed."""
+"""Untrusted text reaches a terminal as plain text: no control sequence in the text takes effect."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The database's clock, as a node follows it."""
+"""A node follows the database's clock."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def since_start(monkeypatch):
-    """The monotonic clock, as one number in a list."""
+    """Replace the monotonic clock by one number in a list."""
     seconds = [0.0]
     monkeypatch.setattr(clock, "uptime", lambda: seconds[0])
     return seconds
@@ -27,7 +27,7 @@ def test_it_shows_what_the_database_said_half_way_of_the_answer_and_the_time_sin
     clock = DatabaseClock(own)
     clock.follow(NOON + HOUR, 10.0, 12.0)
     since_start[0] = 21.0
-    own.set(NOON - HOUR)  # somebody sets it
+    own.set(NOON - HOUR)  # an administrator sets the machine's clock
     assert clock.now() == NOON + HOUR + timedelta(seconds=10)
     assert clock.offset == -2 * HOUR - timedelta(seconds=10)
 

@@ -1,4 +1,4 @@
-"""What is kept of texts and metadata: cut with a mark, and no part of a secret with it."""
+"""Stored texts and metadata are cut with a mark, and a cut never leaves part of a secret."""
 
 import json
 import time
@@ -27,7 +27,7 @@ def _known_secrets(monkeypatch):
 
 
 def _leaks(shown, secret):
-    """Whether a part of the secret that could be made use of is shown."""
+    """Return whether eight consecutive characters of the secret are shown."""
     return any(secret[at : at + 8] in shown for at in range(len(secret) - 8))
 
 

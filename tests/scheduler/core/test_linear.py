@@ -1,4 +1,4 @@
-"""Texts of jobs cost time in proportion to their length: eight times the text takes about eight times as long, never 64 times."""
+"""Processing a job's text takes linear time: a text eight times as long takes about eight times as long, never 64 times."""
 
 import time
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from targcc_scheduler.web.dashboard.run_log import message_html
 
 SMALL, TIMES = 2_500, 8
 MOST_GROWTH = 24
-"""Between 8 of linear work and 64 of quadratic work."""
+"""Between 8 (linear work) and 64 (quadratic work)."""
 
 
 def seconds(act: Callable[[str], object], text: str) -> float:
-    """The least processor time of some calls."""
+    """Return the least processor time of several calls."""
     best = float("inf")
     for _ in range(5):
         before = time.thread_time()
@@ -28,7 +28,7 @@ def seconds(act: Callable[[str], object], text: str) -> float:
 
 
 def growth(act: Callable[[str], object], begin: str, unit: str, end: str) -> float:
-    """How many times as long a text takes that is eight times as long."""
+    """Return the ratio of the processor times of a large text and a text an eighth as long."""
     small, large = (
         seconds(act, begin + unit * (size // len(unit)) + end) for size in (SMALL, SMALL * TIMES)
     )
@@ -123,7 +123,7 @@ def test_a_text_costs_time_in_proportion_to_its_length(what, text):
 
 
 def test_a_line_of_a_calendar_with_many_parameters_is_read_at_once():
-    """Each parameter could be read in two ways, so that 30 of them had a thousand million ways to fit."""
+    """Each parameter used to match in two ways, so 30 parameters had about 10**9 combinations."""
     line = "DTSTART" + ';X="a"' * 14
     less, more = (seconds(ics._LINE.match, text) for text in (line, line + ';X="a"' * 4))
     assert more / max(less, 1e-5) < 4

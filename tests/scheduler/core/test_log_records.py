@@ -1,4 +1,4 @@
-"""What handlers of an app around the scheduler get of its log."""
+"""Log records of the scheduler in the handlers of a host application."""
 
 import io
 import logging
@@ -14,7 +14,7 @@ SECRET = "hunter2-Very-Secret"
 
 
 class Host(logging.Handler):
-    """Keeps records as they come, as one does that sends them elsewhere."""
+    """Handler that keeps records, like a handler that ships records elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Host(logging.Handler):
 
 @pytest.fixture
 def factory() -> Iterator[None]:
-    """The host has a factory of its own; what was there is put back."""
+    """Install the host's own record factory; restore the previous factory afterwards."""
     before = logging.getLogRecordFactory()
 
     class Numbered(logging.LogRecord):

@@ -1,4 +1,4 @@
-"""A loop that starts when it is first asked for."""
+"""An event loop thread that starts on first use."""
 
 import asyncio
 import threading
@@ -34,5 +34,5 @@ async def test_the_last_thing_is_done_on_it_and_it_can_be_opened_again():
     assert not first.thread.is_alive()
     assert await loop.open().call(where()) == "on demand"
     await loop.stop(note)
-    await loop.stop(note)  # none runs
+    await loop.stop(note)  # the loop is not running
     assert len(last) == 2

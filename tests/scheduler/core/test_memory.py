@@ -1,4 +1,4 @@
-"""What processes of ours do not import until somebody asks for it; each in an interpreter that has imported nothing yet."""
+"""Modules that scheduler processes import only on demand; each test uses a fresh interpreter."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from targcc_scheduler.web.addresses import PATHS, parts
 
 
 def said_by(code: str, **variables: str) -> list[str]:
-    """What a process prints that runs ``code``, after the ORM was put off."""
+    """Run ``code`` in a process that defers the ORM; return the printed lines."""
     begin = "import sys\nfrom targcc_scheduler.core.memory import leave_orm_until_asked\nleave_orm_until_asked()\n"
     done = subprocess.run(
         [sys.executable, "-c", begin + textwrap.dedent(code)],
@@ -72,7 +72,7 @@ def test_where_the_whole_package_is_there_it_stays():
 
 @pytest.mark.parametrize("words", [["worker"], ["serve", "--port", "0"]], ids=" ".join)
 def test_an_idle_process_has_neither_orm_nor_api(database_url, words):
-    """It says what it has imported once it is up, and ends."""
+    """The process prints its imported modules after the start, and ends."""
     code = f"""
     import json, os, click
     from projects import WEB

@@ -1,4 +1,4 @@
-"""Files that are their owner's alone; what is asked of Windows, which these tests are not run on."""
+"""Files that only their owner can read; the calls to Windows are faked because these tests do not run on Windows."""
 
 import stat
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from targcc_scheduler.features.doctor import databases
 
 
 class System:
-    """Answers as icacls does: it names a file where a searched account has a place in its list."""
+    """Fake icacls: print a file name when the searched account is in the access list."""
 
     def __init__(self, *shared: str) -> None:
         self.shared = shared
@@ -43,7 +43,7 @@ def test_a_new_file_has_the_list_of_its_owner_and_an_old_one_stays_as_it_is(tmp_
         [
             "C:\\Windows\\System32\\icacls.exe",
             str(file),
-            "/inheritance:r",  # nothing of the folder's list stays
+            "/inheritance:r",  # drop the permissions inherited from the folder
             "/grant:r",
             "*S-1-3-4:F",
             "*S-1-5-18:F",

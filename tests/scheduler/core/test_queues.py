@@ -1,4 +1,4 @@
-"""The order between queues that share workers, and what waiting is worth, against models that do it the long way."""
+"""Order between queues that share workers, and the value of waiting time, against slow reference models."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ RUNS = st.lists(
 
 
 class Backlog:
-    """Runs that wait in queues, and which of them begin."""
+    """Waiting runs by queue, and the order in which runs begin."""
 
     def __init__(self, **waiting: int) -> None:
         self.left = Counter(waiting)
@@ -52,7 +52,8 @@ def test_the_number_of_an_entry_orders_runs_as_their_points_do_at_any_instant(ru
         priority, waited = run
         return entry_priority(priority, NOW - timedelta(seconds=waited), aging, first=False)
 
-    near = [run for run in runs if number(run) < LEAST_PLAIN - 1]  # not so far that it is cut off
+    # still within the range of exact numbers
+    near = [run for run in runs if number(run) < LEAST_PLAIN - 1]
     assert sorted(near, key=points) == sorted(near, key=lambda run: (number(run), points(run)))
 
 
@@ -73,7 +74,7 @@ def test_a_run_that_had_its_turn_goes_before_the_others_of_its_number():
 async def test_starts_go_by_weight_among_queues_that_have_work():
     turns = Turns(Pool("main", 10, {"critical": 5, "reports": 3, "bulk": 1}))
     backlog = Backlog(critical=10_000, reports=10_000, bulk=10_000)
-    for _ in range(100):  # one slot at a time, then many at once
+    for _ in range(100):  # one slot at a time, then many slots at once
         await backlog.fill(turns, 1)
     for _ in range(80):
         await backlog.fill(turns, 10)

@@ -1,4 +1,4 @@
-"""References to secrets, and masking."""
+"""References to secrets, and masking of secrets."""
 
 import json
 
@@ -10,7 +10,7 @@ from targcc_scheduler.core.secrets import EnvironmentSource, FileSource, resolve
 
 
 class Vault:
-    """A source that this test adds."""
+    """Secret source added by this test."""
 
     def resolve(self, text):
         return "from-the-vault" if text == "vault:slack" else text
@@ -18,7 +18,7 @@ class Vault:
 
 @pytest.fixture
 def references(tmp_path, monkeypatch):
-    """For each source a reference that leads somewhere, its value, and one that leads nowhere with its name."""
+    """Return for each source a valid reference, its value, an invalid reference and the missing name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RIG_SECRET", "https://hooks.example.com/T0/abc")
     file = tmp_path / "slack"
@@ -35,7 +35,7 @@ def references(tmp_path, monkeypatch):
     }
 
 
-# The contract of a source.
+# Contract of a secret source.
 
 
 @pytest.mark.parametrize("source", [EnvironmentSource, FileSource])
@@ -64,7 +64,7 @@ def test_a_source_of_ones_own_is_asked_too():
     assert resolve("vault:slack", [FileSource(), Vault()]) == "from-the-vault"
 
 
-# What the forms can do.
+# Forms of references.
 
 
 def test_a_variable_may_be_a_part_of_the_text(monkeypatch):

@@ -1,4 +1,4 @@
-"""Breaks the connections of a switch, to either database, before a statement, before a commit and after it."""
+"""Break the connections of a switch, to either database: before a statement, before a commit and after a commit."""
 
 import asyncio
 import os
@@ -22,15 +22,15 @@ from targcc_scheduler.features.legacy.cutover import Handover, Returning, Taking
 
 T = TypeVar("T")
 KILLED = 137
-"""The exit status of a process that died."""
+"""Exit status of a killed process."""
 
 
 class Breaks:
-    """Which of the moments at which a connection may be lost are those at which it is; counted from 1.
+    """Choose at which moments a connection is lost; moments are counted from 1.
 
     Args:
-        first: The first of them.
-        last: The last.
+        first: The first moment with a loss.
+        last: The last moment with a loss.
     """
 
     def __init__(self, first: int, last: int) -> None:
@@ -39,14 +39,14 @@ class Breaks:
         self.made = 0
 
     def is_due(self) -> bool:
-        """Whether this is one."""
+        """Count a moment; return whether the connection is lost at this moment."""
         self._moment += 1
         due = self._first <= self._moment <= self._last
         self.made += due
         return due
 
     async def during(self, work: Awaitable[T]) -> T:
-        """Do something while these are made; what else goes on in the process keeps its connections."""
+        """Await ``work`` with these breaks active; other tasks of the process keep their connections."""
 
         async def do() -> T:
             _BREAKS.set(self)
@@ -60,10 +60,10 @@ _BREAKS: ContextVar[Breaks | None] = ContextVar("breaks", default=None)
 
 @contextmanager
 def breakable(lose: Callable[[Any], None]) -> Iterator[None]:
-    """Let :class:`Breaks` be made.
+    """Make :class:`Breaks` effective.
 
     Args:
-        lose: Makes one of a connection; what is asked by it from then on fails.
+        lose: Break a connection; later statements on the connection fail.
     """
     commit = DefaultDialect.do_commit
 
@@ -81,7 +81,8 @@ def breakable(lose: Callable[[Any], None]) -> Iterator[None]:
         commit(dialect, connection)
         if due():
             lose(connection)
-            connection.cursor().execute("SELECT 1")  # the driver's own error: no answer has come
+            # raise the driver's own error: the server has not answered
+            connection.cursor().execute("SELECT 1")
 
     sa.event.listen(sa.Engine, "before_cursor_execute", before)
     DefaultDialect.do_commit = do_commit  # type: ignore[method-assign] - until the end
@@ -94,7 +95,7 @@ def breakable(lose: Callable[[Any], None]) -> Iterator[None]:
 
 @contextmanager
 def postgresql_loses(url: str) -> Iterator[None]:
-    """Let the server end the process of a connection.
+    """Break connections by ending the server's process.
 
     Args:
         url: Any database of the server.
@@ -110,12 +111,12 @@ def postgresql_loses(url: str) -> Iterator[None]:
 
 
 def _breaking(switch: Callable[..., Awaitable[Any]], moment: int) -> Callable[..., Awaitable[Any]]:
-    """The same with a break."""
+    """Return the switch with a break at a moment."""
     return lambda *args: Breaks(moment, moment).during(switch(*args))
 
 
 def _main(instant: str, moment: int, *words: str) -> None:
-    """Run ``targcc`` at an instant; the process dies at a moment of the switch, as one that is killed."""
+    """Run ``targcc`` at an instant; the process exits at a moment of the switch as if killed."""
     configure(projects.RIG)
     common.Scheduler = partial(Scheduler, clock=ManualClock(datetime.fromisoformat(instant)))
     Handover.wait_for_old_server = lambda _: asyncio.sleep(0)

@@ -1,15 +1,15 @@
-"""What the tests of this room get."""
+"""Fixtures for the cutover tests."""
 
 import pytest
 from rehearsal import Rehearsal, local
 
-# Later than the clock of any database, which the scripts for the way back ask.
+# Later than the real clock of any database: the scripts for the way back read that clock.
 START = "2031-06-01T12:00"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def rehearsal(request, tmp_path, monkeypatch):
-    """Both sides over real databases; the old server's process is up."""
+    """Both schedulers on real databases; the old server's process is running."""
     if request.param in {"sqlite", "cron"}:
         url = request.getfixturevalue("migrated_sqlite_url")
         old_url = f"sqlite:///{tmp_path / 'old.db'}"

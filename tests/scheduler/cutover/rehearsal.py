@@ -1,4 +1,4 @@
-"""A rehearsal: an old server in a process of its own, this scheduler beside it, one clock for both, and the commands of the manual."""
+"""Cutover rehearsal: an old server in its own process, this scheduler beside it, one clock for both, and the manual's commands."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ from targcc_scheduler.features.legacy.cutover import Handover
 ZONE = ZoneInfo("Asia/Jerusalem")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 POLL = timedelta(seconds=1)
-"""How long after a slot the old server looks."""
+"""Delay between a slot and the old server's poll."""
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "cutover.md"
 
@@ -41,7 +41,7 @@ JOBS = {
     "Orders": (4, "day", "CyclicHour", "00:45", 3),
     "Cleanup": (5, "day", "Daily", "04:15", None),
 }
-"""By code: ID, runner, type, time, count."""
+"""Job code to ID, runner, type, time, count."""
 
 CRON_TABLE = """
 ALTER TABLE c_Job RENAME TO c_JobClassic;
@@ -58,12 +58,12 @@ INSERT INTO c_Job SELECT ID, lkpJob, '', '', 1, NULL, NextRunTime, NULL FROM c_J
 
 
 def local(text: str) -> datetime:
-    """A wall-clock time of the old server as an instant."""
+    """Return a wall-clock time of the old server as an instant."""
     return datetime.fromisoformat(text).replace(tzinfo=ZONE).astimezone(UTC)
 
 
 def slots_of(job: str, since: datetime, until: datetime) -> Iterator[datetime]:
-    """The slots of a job in ``(since, until]``, by plain arithmetic on the old server's wall clock."""
+    """Yield the slots of a job in ``(since, until]``, by plain arithmetic on the old server's wall clock."""
     _, _, kind, at, count = JOBS[job]
     hour, minute = map(int, at.split(":"))
     step = timedelta(days=1) if kind == "Daily" else timedelta(hours=count)
@@ -76,14 +76,14 @@ def slots_of(job: str, since: datetime, until: datetime) -> Iterator[datetime]:
 
 
 def page_commands() -> list[str]:
-    """What the manual's page tells people to type here, in order."""
+    """Return the commands that the manual's page shows, in order."""
     blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith("targcc ")]
 
 
 class Rehearsal:
-    """Both sides, and the time that both go by."""
+    """Both schedulers and the clock that both follow."""
 
     def __init__(self, folder: Path, url: str, old_url: str, start: datetime, monkeypatch) -> None:
         self.folder, self.url, self.old_url, self.begin = folder, url, old_url, start
@@ -133,7 +133,7 @@ class Rehearsal:
                 connection.execute(job.insert().values({names[k]: v for k, v in values.items()}))
 
     def make_cron_table(self) -> None:
-        """Put a table of the ``cron`` shape in the place of TARGCC 4's; nobody plays its server."""
+        """Replace the TARGCC 4 table by a table of the ``cron`` shape; no old server runs then."""
         self.played = False
         with self.old.begin() as connection:
             for statement in CRON_TABLE.split(";"):
@@ -149,13 +149,13 @@ class Rehearsal:
         (self.folder / "legacy" / "cutover.json").write_text(text, encoding="utf-8")
 
     async def _settle(self, _handover: Handover | None = None) -> None:
-        """The old server does what it had chosen, while a command waits for that."""
+        """Let the old server run the rows it had chosen, while a command waits for this."""
         await asyncio.to_thread(self.during_settle)
 
-    # The old server.
+    # Old server.
 
     def start_old_server(self) -> None:
-        """Start its process."""
+        """Start the old server's process."""
         arguments = [self.old_url, ZONE.key, str(self.record)]
         self.process = subprocess.Popen(
             [sys.executable, str(Path(PATH) / "old_server.py"), *arguments],
@@ -166,24 +166,24 @@ class Rehearsal:
         )
 
     def tell(self, line: str) -> None:
-        """Tell the old server something, and wait until it has done it."""
+        """Send a line to the old server and wait for ``done``."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         assert self.process.stdout.readline() == "done\n"
 
-    # This side.
+    # New scheduler.
 
     async def start(self) -> None:
-        """Start this side's node."""
-        # The clock is the test's, a beat's limit is not: on a busy machine a quick one is cut off again and again.
+        """Start the node of the new scheduler."""
+        # The test sets the clock, but not the time limit of a heartbeat: a short limit expires repeatedly on a busy machine.
         settings = Settings(database_url=self.url, **QUICK | {"lost_after_seconds": 20})
         self.scheduler = Scheduler(settings, clock=self.clock, notify=_nobody)
         await self.scheduler.start()
 
     async def stop(self) -> None:
-        """End both sides."""
+        """Stop both schedulers."""
         if self.scheduler is not None:
             await self.scheduler.stop()
         self.process.kill()
@@ -194,7 +194,7 @@ class Rehearsal:
     # Time.
 
     async def until(self, end: datetime, *, old: bool = True) -> None:
-        """Let time pass, from slot to slot; with ``old=False`` the old server sleeps."""
+        """Advance the clock from slot to slot; with ``old=False`` the old server does nothing."""
         while self.clock.now() < end:
             now = self.clock.now()
             following = min(
@@ -204,7 +204,7 @@ class Rehearsal:
             await self.at(min(following, end), old=old)
 
     async def at(self, instant: datetime, *, old: bool = True) -> None:
-        """Be at an instant, with all done that both sides have to do then."""
+        """Move to an instant and finish all work that both schedulers have to do then."""
 
         async def move() -> None:
             self.clock.set(instant)
@@ -219,14 +219,17 @@ class Rehearsal:
             await self.idle()
 
     async def idle(self) -> None:
-        """Wait until this side has nothing left to do."""
+        """Wait until the new scheduler has no work left."""
         deadline = time.monotonic() + 60
         while not (self._slots_are_handled() and not self.active()):
             assert time.monotonic() < deadline, f"still busy: {self.active()}"
             await asyncio.sleep(0.005)
 
     def _slots_are_handled(self) -> bool:
-        """Whether the node has planned ahead, and nothing that came by the tables is left: it may not have heard of a switch yet."""
+        """Return whether the node has planned the next slots and handled all past slots in the tables.
+
+        The node may not know of a switch yet.
+        """
         node = self.scheduler.node
         planned = node.slots._agenda._next
         now = self.clock.now()
@@ -234,7 +237,7 @@ class Rehearsal:
         return ahead and not any(list(slots_of(job, last, now)) for job, last in self._handled())
 
     def _handled(self) -> list[tuple[str, datetime]]:
-        """Up to where the slots are handled of jobs that run here."""
+        """Return for each job that runs here the time up to which slots are handled."""
         c, ours = job_schedule.c, sa.select(job_owner.c.JobName).where(job_owner.c.Owner == "new")
         query = sa.select(c.JobName, c.LastSlot).where(c.JobName.in_(ours), c.PausedAt.is_(None))
         with self.own.connect() as connection:
@@ -242,7 +245,7 @@ class Rehearsal:
         return [tuple(row) for row in found]
 
     def active(self) -> list:
-        """The runs that are not over, of jobs that are run from here."""
+        """Return the unfinished runs of jobs that run here."""
         query = (
             "SELECT JobName, State FROM c_JobRun WHERE State IN ('enqueued', 'running', 'retrying')"
             " AND JobName NOT IN (SELECT JobName FROM c_JobOwner WHERE Owner <> 'new')"
@@ -253,13 +256,13 @@ class Rehearsal:
     # Commands.
 
     async def targcc(self, line: str, status: int = 0) -> str:
-        """Run a command; what it said."""
+        """Run a command, check its exit status and return its output."""
         result = await self.anyhow(line)
         assert result.exit_code == status, f"{line}\n{result.output}\n{result.exception!r}"
         return result.output
 
     async def anyhow(self, line: str) -> Result:
-        """Run a command, however it ends."""
+        """Run a command with any exit status."""
         words = shlex.split(line)[1:]
         result: Result = await asyncio.to_thread(
             CliRunner().invoke, main, words, prog_name="targcc"
@@ -270,7 +273,7 @@ class Rehearsal:
         return result
 
     async def finish(self) -> None:
-        """Finish what is unfinished, as the status says; a slot that passed runs meanwhile."""
+        """Finish unfinished switches as the status shows them; slots that passed meanwhile run."""
         for _ in range(5):
             begun = self.unfinished()
             if not begun:
@@ -281,19 +284,19 @@ class Rehearsal:
         assert not self.unfinished()
 
     def unfinished(self) -> list[tuple[str, str]]:
-        """The jobs on their way, and where."""
+        """Return the jobs with an unfinished switch, and their steps."""
         query = sa.text("SELECT JobName, Step FROM c_JobOwner WHERE Step IS NOT NULL")
         with self.own.connect() as connection:
             return [tuple(row) for row in connection.execute(query)]
 
     async def follow(self, expected: str, *more: str, status: int = 0) -> str:
-        """Run the next command of the manual, which is to have some words in it; ``more`` is added to it."""
+        """Run the next command of the manual, which must contain ``expected``; ``more`` is appended."""
         line = self.page.pop(0)
         assert expected in line
         return await self.targcc(" ".join([line.replace("--days 7", "--days 1"), *more]), status)
 
     def run_script(self, name: str, output: str) -> None:
-        """Run a script at the old database as a person does, and keep what it prints."""
+        """Run a script on the old database as a person does, and save its output."""
         script = (self.folder / name).read_text(encoding="utf-8")
         lines = []
         driver = self.old.raw_connection()
@@ -307,10 +310,10 @@ class Rehearsal:
         driver.close()
         (self.folder / output).write_text("\n".join(lines), encoding="utf-8")
 
-    # What there is.
+    # Reading and changing rows.
 
     def row(self, job: str) -> dict:
-        """The old row of a job, by column names in lower case."""
+        """Return the old row of a job, by column names in lower case."""
         with self.old.connect() as connection:
             found = connection.execute(
                 sa.text(f"SELECT * FROM c_Job WHERE ID = {JOBS[job][0]}")
@@ -318,26 +321,26 @@ class Rehearsal:
         return {name.lower(): value for name, value in found._mapping.items()}
 
     def change(self, job: str, **values: object) -> None:
-        """Change the old row of a job, as people do."""
+        """Change the old row of a job, as a person would."""
         sets = ", ".join(f"{name} = :{name}" for name in values)
         with self.old.begin() as connection:
             query = sa.text(f"UPDATE c_Job SET {sets} WHERE ID = {JOBS[job][0]}")
             connection.execute(query, values)
 
     def audit(self, job: str) -> list[str]:
-        """What was done with a job, oldest first: the action and its detail."""
+        """Return the audit entries of a job, oldest first: action and detail."""
         query = sa.text("SELECT Action, Detail FROM c_JobAudit WHERE JobName = :job ORDER BY Id")
         with self.own.connect() as connection:
             return [": ".join(row) for row in connection.execute(query, {"job": job})]
 
     def owner(self, job: str) -> str:
-        """Who runs a job, as this side has it."""
+        """Return the owner of a job in the new scheduler's tables."""
         query = f"SELECT Owner FROM c_JobOwner WHERE JobName = '{job}'"
         with self.own.connect() as connection:
             return str(connection.scalar(sa.text(query)))
 
     def logged_here(self, job: str) -> list[tuple]:
-        """The runs of a job that were carried over into the old server's log: start and status."""
+        """Return start and status of the job's runs that were copied to the old server's log."""
         query = (
             "SELECT WhenStarted, enmRunStatus_JobStatus FROM c_LoggedJob"
             f" WHERE c_JobID = {JOBS[job][0]} AND LastRunBy = 'targcc' ORDER BY WhenStarted"
@@ -346,12 +349,12 @@ class Rehearsal:
             return [tuple(row) for row in connection.execute(sa.text(query))]
 
     def ran(self) -> list[tuple[str, str, str]]:
-        """Side, job and slot of all runs, in the order in which they began."""
+        """Return side, job and slot of all runs in start order."""
         lines = self.record.read_text(encoding="utf-8").splitlines()
         return [tuple(line.split()) for line in lines]
 
     def judge(self) -> None:
-        """Every slot of every job ran once, on one side."""
+        """Check that every slot of every job ran once, on one side."""
         until = self.clock.now() - POLL
         expected = {
             (job, slot.isoformat()): 1 for job in JOBS for slot in slots_of(job, self.begin, until)
@@ -364,4 +367,4 @@ class Rehearsal:
 
 
 async def _nobody(event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""

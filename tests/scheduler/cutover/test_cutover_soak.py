@@ -1,4 +1,4 @@
-"""Weeks of going there and back by a seed, with processes that die and an old server that sleeps."""
+"""Simulate weeks of seeded switches back and forth, with killed processes and a sleeping old server."""
 
 import random
 from datetime import timedelta

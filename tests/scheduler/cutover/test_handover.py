@@ -1,4 +1,4 @@
-"""A job changes sides: what is left as it is, what a process that dies leaves behind, and that nobody is live on both."""
+"""A job changes sides: unchanged columns, recovery after a killed process, and never live on both sides."""
 
 import asyncio
 import json
@@ -15,12 +15,12 @@ from targcc_scheduler.features.legacy.cutover import Handover, Returning
 
 
 class ItDiesError(Exception):
-    """The process ends here."""
+    """Raised where the test ends the process."""
 
 
 @pytest.fixture
 async def world(rehearsal):
-    """A world in which the old server runs everything and both sides are up."""
+    """A rehearsal in which both sides run and the old server owns every job."""
     await rehearsal.start()
     await rehearsal.targcc("targcc owner import")
     await rehearsal.until(local("2031-06-01T13:00"))
@@ -28,7 +28,7 @@ async def world(rehearsal):
 
 
 def live(world, job="NightReport"):
-    """On which sides a job is live."""
+    """Return the sides on which a job is live."""
     there = {"old"} if world.row(job)["active"] else set()
     return there | ({"new"} if world.owner(job) == "new" else set())
 
@@ -37,7 +37,7 @@ def live(world, job="NightReport"):
 async def test_whenever_a_process_dies_the_job_is_on_one_side_at_most_and_repeating_finishes(
     world, monkeypatch
 ):
-    """It dies before and after each step of the way there and of the way back, one after the other."""
+    """Kill the process before and after each step of the way there and of the way back, in turn."""
     for command, goal in (("start", {"new"}), ("back", {"old"})) * 2:
         line = f"targcc cutover {command} --job NightReport"
         for step in count(1):
@@ -55,7 +55,7 @@ async def test_whenever_a_process_dies_the_job_is_on_one_side_at_most_and_repeat
 
 
 async def _dies_at(world, monkeypatch, line, step):
-    """Run a command that dies at its step of this number, counted from 1; whether it came through without."""
+    """Run a command that dies at step number ``step`` (from 1); return whether the command finished before that step."""
     left = step
     with monkeypatch.context() as dying:
         for name in ("do", "there"):
@@ -80,7 +80,7 @@ async def _dies_at(world, monkeypatch, line, step):
 
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_run_that_the_old_server_had_chosen_counts_as_its_own(world):
-    """It chose the row before it was switched off, and begins it after."""
+    """The old server chose the row before the switch and begins the run afterwards."""
     await world.until(local("2031-06-02T01:59"))
     await world.at(local("2031-06-02T02:00:01"), old=False)
     world.tell(f"choose {world.clock.now().isoformat()}")
@@ -97,7 +97,7 @@ async def test_a_run_that_the_old_server_had_chosen_counts_as_its_own(world):
 
 
 async def test_a_row_whose_run_ends_while_it_is_to_be_switched_off_is_taken(world):
-    """It ran when the statement came, and ended two seconds later: nobody else has switched anything."""
+    """The run was active at the statement and ended two seconds later; no other process switched the row off."""
     await world.until(local("2031-06-02T01:59"))
     await world.at(local("2031-06-02T02:00:01"), old=False)
     world.tell(f"choose {world.clock.now().isoformat()}")
@@ -119,7 +119,7 @@ async def test_a_row_whose_run_ends_while_it_is_to_be_switched_off_is_taken(worl
 
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_row_that_is_switched_off_by_its_own_run_accuses_nobody(world):
-    """A OneOff is off when it has run."""
+    """A OneOff row is inactive after its run."""
     world.change("NightReport", enmjobstatus="InProcess")
     world.during_settle = lambda: world.change(
         "NightReport", active=False, enmjobstatus="Success", nextruntime=None
@@ -163,7 +163,7 @@ async def test_a_job_does_not_go_back_while_its_slot_is_about_to_come(world):
 
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_way_back_that_dies_where_a_passed_slot_is_taken_here_goes_on(world, monkeypatch):
-    """The row there has its next mark already, and nobody has noted that here."""
+    """The old row already has its next slot, and the new side has not recorded this."""
 
     async def dies(*_):
         raise ItDiesError
@@ -194,7 +194,7 @@ async def test_a_job_that_came_and_is_paused_here_is_an_alarm(world):
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_row_that_is_active_again_is_an_alarm(world):
     await world.targcc("targcc cutover start --job NightReport")
-    world.change("NightReport", active=True)  # somebody presses "run now" on an old screen
+    world.change("NightReport", active=True)  # a person presses "run now" on an old screen
     assert "LIVE ON BOTH SIDES" in await world.targcc("targcc cutover status", 1)
 
 
@@ -237,7 +237,7 @@ async def test_the_plan_says_what_stands_in_the_way(world):
 async def test_a_difference_in_shadow_is_named_and_breaks_the_row_of_clean_days(world):
     await world.targcc("targcc owner set --all shadow")
     await world.until(local("2031-06-02T01:00"))
-    world.change("NightReport", nextruntime="2031-06-02 05:00:00")  # it runs late
+    world.change("NightReport", nextruntime="2031-06-02 05:00:00")  # the old server runs late
     await world.until(local("2031-06-03T12:00"))
     said = await world.targcc("targcc shadow report --days 1", 1)
     assert "NightReport: a slot here, not begun there" in said
@@ -299,7 +299,7 @@ async def test_a_killed_command_leaves_the_job_off_on_both_sides_and_is_repeated
         sys.executable, "-c", program, *words, env=environment
     )
     await until(lambda: not world.row("NightReport")["active"], 60)
-    process.kill()  # while it waits for what the old server may have chosen
+    process.kill()  # while the command waits for runs that the old server may have chosen
     await process.wait()
     assert live(world) == set()
     assert "off on both sides" in await world.targcc("targcc cutover status", 1)
@@ -309,7 +309,7 @@ async def test_a_killed_command_leaves_the_job_off_on_both_sides_and_is_repeated
 
 @pytest.mark.parametrize("rehearsal", ["cron"], indirect=True)
 async def test_a_table_of_the_cron_shape_goes_and_comes(world):
-    """Its marks are in LastResult, and its runs are carried over into whatever columns the shop has."""
+    """Marks are stored in LastResult, and runs are copied to whatever columns the log table has."""
     said = await world.targcc("targcc cutover plan")
     assert "(cron)" in said
     assert "will not be in its c_LoggedJob" not in said
@@ -337,7 +337,7 @@ async def test_a_table_of_the_cron_shape_goes_and_comes(world):
 
 
 def _log_of(world):
-    """The runs in a log of the ``cron`` shape: job, start, whether it went well."""
+    """Return job, start and success of the runs in a log of the ``cron`` shape."""
     query = "SELECT JobName, StartedAt, Success FROM c_LoggedJob"
     with world.old.connect() as connection:
         return [tuple(map(str, one)) for one in connection.exec_driver_sql(query)]

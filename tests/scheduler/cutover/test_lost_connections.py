@@ -1,4 +1,4 @@
-"""A switch whose connections are lost, wherever that is: each slot runs once, on one side, and whoever is unfinished is said to be."""
+"""A switch that loses its connections at any moment: each slot runs once on one side, and unfinished switches are reported."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ JOB = "Orders"
 
 @pytest.fixture
 async def world(rehearsal, monkeypatch):
-    """The old server runs everything, both sides are up, and nobody waits before a step is done once more."""
+    """A rehearsal that the old server owns, with both sides up and no delay before a step is repeated."""
     monkeypatch.setattr(cutover, "AGAIN", (0, 0))
     await rehearsal.start()
     await rehearsal.targcc("targcc owner import")
@@ -41,13 +41,13 @@ async def world(rehearsal, monkeypatch):
 
 @pytest.fixture
 def loses(rehearsal):
-    """Connections can be lost."""
+    """Make connections breakable."""
     with postgresql_loses(rehearsal.url):
         yield
 
 
 async def switch(world, side, cuts=None):
-    """Let the job go to a side; whether it is there."""
+    """Switch the job to a side; return whether the switch is done."""
     kind = Taking if side == "new" else Returning
     there = kind(world.scheduler, world.clock_there, DANA, old=world.there)
     work = there.take([JOB]) if side == "new" else there.give_back([JOB])
@@ -57,7 +57,7 @@ async def switch(world, side, cuts=None):
 
 
 async def told(world):
-    """The jobs that pages, metrics and the doctor say are on neither side."""
+    """Return the jobs that pages, metrics and the doctor report as being on neither side."""
     later = world.clock.now() + owners.UNFINISHED_AFTER
     return [one.job for one in await world.scheduler.read(lambda db: owners.unfinished(db, later))]
 
@@ -83,7 +83,7 @@ async def test_a_switch_comes_through_whichever_connection_it_loses(world, step)
 
 
 async def say_who_runs_it(world):
-    """An owner that is only said is one transaction: it is repeated by whoever lost the connection."""
+    """Setting an owner without a switch takes one transaction; the caller repeats the call after a lost connection."""
     for moment in count(1):
         cuts, owner = Breaks(moment, moment), Owner.SHADOW if moment % 2 else Owner.OLD
         say = partial(world.scheduler.operate, owning.set_owner, None, JOB, owner, DANA)
@@ -101,7 +101,7 @@ async def say_who_runs_it(world):
 @pytest.mark.parametrize("rehearsal", ["postgresql"], indirect=True)
 async def test_a_switch_that_gives_up_is_told_and_finished_by_the_same_command(world):
     made = {"new": 1, "old": 1}
-    for moment in count(1, 3):  # at each third: each commit, before it or after
+    for moment in count(1, 3):  # every third moment: each commit, before or after
         for side in made:
             cuts = Breaks(moment, 99)
             try:
@@ -147,7 +147,7 @@ async def test_a_command_that_is_killed_is_told_and_finished_by_the_same_command
 
 
 async def run_and_die(world, moment, *words):
-    """The exit status of a command in a process of its own."""
+    """Run a command in its own process that dies at a moment; return the exit status."""
     arguments = [breaks.__file__, world.clock.now().isoformat(), str(moment), *words]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, env={**os.environ, "PYTHONPATH": PATH}

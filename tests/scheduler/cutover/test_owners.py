@@ -1,4 +1,4 @@
-"""The owner of a job: who may run it, asked by the claim itself, on both databases."""
+"""The owner of a job decides which side may run the job; the claim itself checks the owner, on both databases."""
 
 import asyncio
 import time
@@ -24,18 +24,18 @@ ran: list[str] = []
 
 @job(name="Moved")
 def moved(ctx: JobContext) -> None:
-    """Note that it ran."""
+    """Record the run."""
     ran.append(f"{ctx.run_id}")
 
 
 @job("0 * * * *", name="Hourly", timezone="UTC", paused=True)
 def hourly() -> None:
-    """Something each hour."""
+    """Job with an hourly schedule."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def make(request):
-    """Schedulers over one database."""
+    """Return a function that starts schedulers on one database."""
     url = request.getfixturevalue(f"migrated_{request.param}_url")
     made = []
 
@@ -57,7 +57,7 @@ async def make(request):
 
 
 async def _nobody(event):
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 async def own(scheduler, name, owner, **options):
@@ -88,7 +88,7 @@ async def test_a_run_of_a_job_that_is_not_ours_waits_until_it_is(make, owner):
 
 @job(name="Ours")
 def ours() -> None:
-    """A job that nobody else has."""
+    """Job that the old server does not have."""
 
 
 async def test_nobody_polls_hotly_for_a_run_that_waits_for_its_owner(make):
@@ -108,7 +108,7 @@ async def test_nobody_polls_hotly_for_a_run_that_waits_for_its_owner(make):
     mine = await scheduler.enqueue("Ours")
     await scheduler.wait(mine, 40)
     looks = (time.monotonic() - began) / QUICK["poll_seconds"]
-    assert claims < 10 + 2 * looks  # a look is a claim that may find nothing
+    assert claims < 10 + 2 * looks  # a poll is a claim that may find nothing
 
 
 async def test_a_person_who_runs_it_is_told_who_has_it(make):
@@ -134,7 +134,7 @@ async def test_it_comes_here_only_when_somebody_says_that_the_old_row_is_off(mak
 
 
 async def test_a_claim_that_is_under_way_is_waited_for(make):
-    """On PostgreSQL a claim may have asked for the owner just before it changes: who gives the job back sees its run."""
+    """On PostgreSQL a claim may have read the owner just before the change; the way back then sees the claimed run."""
     scheduler = await make(work=False, schedule=False)
     run_id = await scheduler.enqueue("Moved")
     await own(scheduler, "Moved", Owner.OLD)
@@ -142,7 +142,7 @@ async def test_a_claim_that_is_under_way_is_waited_for(make):
     assert seen == []
     with sync_engine(scheduler.settings.database_url) as engine, engine.connect() as claim:
         if engine.dialect.name == "sqlite":
-            return  # one transaction writes at a time there
+            return  # SQLite has one writer at a time
         claim.execute(sa.text(f"UPDATE c_JobRun SET State = 'running' WHERE Id = {run_id}"))
         asked = asyncio.create_task(scheduler.change(lambda db: owners.running(db, "Moved")))
         await until(lambda: _waits_for_a_lock(engine))
@@ -173,7 +173,7 @@ async def test_imported_jobs_are_handed_to_the_old_server_and_their_first_pause_
 
 
 async def test_a_job_gets_its_first_owner_while_a_node_creates_its_schedule(make, monkeypatch):
-    """It was created paused, and nobody would run it after its switch."""
+    """The schedule was created paused, so no node would run the job after its switch."""
     other = await make(work=False, schedule=False)
     add_new, imports = slots.add_new, []
     imported = [Moving("Hourly", "7", "night")]
@@ -183,7 +183,7 @@ async def test_a_job_gets_its_first_owner_while_a_node_creates_its_schedule(make
             work = other.operate(owning.register, None, imported, Owner.OLD, DANA)
             imports.append(asyncio.create_task(work))
             with sync_engine(other.settings.database_url) as engine:
-                if engine.dialect.name != "sqlite":  # one transaction writes at a time there
+                if engine.dialect.name != "sqlite":  # SQLite has one writer at a time
                     await until(lambda: imports[0].done() or _waits_for_a_lock(engine))
         await add_new(connection, new)
 
@@ -205,7 +205,7 @@ def test_a_file_that_is_no_list_of_jobs_is_said(tmp_path):
 
 
 async def test_a_change_on_another_node_is_seen_within_two_seconds(make):
-    """The slot from which the job is here has come already; the node had planned the next one only."""
+    """The slot from which the job runs here has already come; the node had planned only the slot after that."""
     scheduler = await make()
     other = await make(work=False, schedule=False)
     while not await scheduler.read(slots.load):  # noqa: ASYNC110 - the node writes it
@@ -222,12 +222,13 @@ async def test_a_change_on_another_node_is_seen_within_two_seconds(make):
     began = time.monotonic()
     count = sa.text("SELECT count(*) FROM c_JobRun WHERE JobName = 'Hourly'")
     while not await other.read(lambda db: db.scalar(count)):
-        assert time.monotonic() - began < recurring._REFRESH_SECONDS - 10  # not by that
+        # not because of the regular refresh
+        assert time.monotonic() - began < recurring._REFRESH_SECONDS - 10
         await asyncio.sleep(0.01)
 
 
 def _let_it_look(scheduler):
-    """Wait until the node has seen the owner, and planned the job's next slot."""
+    """Wait until the node has seen the owner and planned the job's next slot."""
     node = scheduler.node.slots
     deadline = time.monotonic() + 30
     while not node._owners or node._owners[0] != 1:

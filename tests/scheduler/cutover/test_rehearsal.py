@@ -1,11 +1,11 @@
-"""The cut-over, rehearsed from the first look to the way back and forward again: every slot runs once, on one side."""
+"""Rehearse the cutover from the first look to the way back and forward again: every slot runs once, on one side."""
 
 from rehearsal import Rehearsal, local
 from targcc_scheduler.features.legacy.cutover import Returning, Taking
 
 
 class ItDiesError(Exception):
-    """The process ends here."""
+    """Raised where the test ends the process."""
 
 
 async def _dies(*_: object) -> None:
@@ -43,7 +43,7 @@ async def _the_night(world):
     said = await world.follow("start --runner night --dry-run")
     assert "Nothing was changed" in said
     await world.follow("start --runner night")
-    assert world.audit("NightReport")[-2:] == [  # in the project's zone
+    assert world.audit("NightReport")[-2:] == [  # in the project's time zone
         "cutover start: row 1 is to be switched off",
         "cutover start: row 1 is off; it runs here, next 2031-06-04 01:00:00",
     ]

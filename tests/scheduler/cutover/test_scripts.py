@@ -1,4 +1,4 @@
-"""The SQL for the old server's side: real tables on SQLite and PostgreSQL, and its syntax on SQL Server."""
+"""SQL scripts for the old server: run on SQLite and PostgreSQL, and checked for syntax on SQL Server."""
 
 import subprocess
 import sys
@@ -121,7 +121,7 @@ def test_a_row_is_switched_off_with_a_mark_that_keeps_its_next_run(classic):
 
 def test_what_the_old_server_clears_afterwards_is_known_from_the_mark(classic):
     classic.off("7")
-    classic.change(7, NextRunTime=None)  # its scan does so
+    classic.change(7, NextRunTime=None)  # the old server's scan writes NULL too
     assert classic.off("7")["7"].next_run == NEXT
 
 
@@ -156,7 +156,7 @@ def test_a_row_comes_back_with_a_future_run_and_what_ran_here(classic):
     classic.off("7")
     back = Return("7", OFF, LATER, (RUN,))
     assert classic.on(back)["7"].outcome == "on"
-    assert classic.on(back)["7"].outcome == "on"  # it may be repeated
+    assert classic.on(back)["7"].outcome == "on"  # the script may be repeated
     row = classic.row()
     assert row["active"]
     assert str(row["nextruntime"]).startswith("2026-06-05 02:00:00")
@@ -201,7 +201,7 @@ def test_the_cron_shape_goes_and_comes_by_its_own_columns(url):
         connection.execute(sa.text(CRON_LOG.format(bit=bit)))
     server = OldServer(url, "c_Job", OldClock("UTC"))
     assert server.run(server.scripts.off([("1", OFF)]))["1"].next_run == NEXT
-    for _ in range(2):  # it may be repeated
+    for _ in range(2):  # the script may be repeated
         back = Return("1", OFF, LATER, (RUN,))
         assert server.run(server.scripts.on([back]))["1"].outcome == "on"
     one = server.rows()["1"]
@@ -216,7 +216,7 @@ def test_the_cron_shape_goes_and_comes_by_its_own_columns(url):
 
 
 def test_a_log_that_refuses_rows_keeps_no_job_from_going_back(url):
-    """Its columns are only known by their names: here a rule of the shop's forbids what is written."""
+    """Only the column names of the log are known: in this test a constraint of the customer forbids the inserted rows."""
     engine = old_server.engine_of(url)
     bit = "BOOLEAN" if engine.dialect.name == "postgresql" else "BIT"
     with engine.begin() as connection:
@@ -253,7 +253,8 @@ def test_a_script_carries_runs_into_a_log_whose_columns_it_was_told():
     text = scripts.text(scripts.on([Return("7", OFF, LATER, (RUN,))]), "back")
 
     places = [text.index(part) for part in ("COMMIT", " AS said", "INSERT INTO dbo.c_LoggedJob")]
-    assert places == sorted(places)  # what the log refuses changes nothing of the rest
+    # an insert that the log refuses does not stop the other changes
+    assert places == sorted(places)
     assert "(JobName, StartedAt, Success, Remarks) SELECT (SELECT JobName FROM dbo.c_Job" in text
     assert ", '0', N'it''s 100% full: %s' WHERE EXISTS" in text
 

@@ -1,4 +1,4 @@
-"""The shadow report of jobs that count from their last run: by the interval from each run of the old server to the next."""
+"""Shadow report for jobs that count from their last run: compare the interval from each run of the old server to the next."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -18,11 +18,11 @@ from targcc_scheduler.kernel.jobs.declaration import define
 DANA = Actor(ActorKind.MANUAL, "dana")
 HOUR = timedelta(hours=1)
 BEGIN = datetime(2026, 6, 10, 23, tzinfo=UTC)
-"""When both jobs begin to look on; the day after it counts."""
+"""Instant at which both jobs enter shadow mode; the next day counts."""
 
 
 class World:
-    """Two jobs that look on, and the log of an old server that runs them, in UTC."""
+    """Two jobs in shadow mode, and the log of the old server that runs them, in UTC."""
 
     def __init__(self, folder, url):
         old_url = f"sqlite:///{folder / 'old.db'}"
@@ -78,7 +78,7 @@ async def world(tmp_path, migrated_sqlite_url):
 
 
 ROUND = 2 + 600 / 3600
-"""Hours from start to start where two hours are counted from an end ten minutes after it."""
+"""Hours between starts when two hours are counted from an end ten minutes after the start."""
 
 
 async def test_runs_at_the_intervals_of_the_schedule_are_a_clean_day(world):
@@ -103,7 +103,7 @@ async def test_a_run_that_comes_late_or_early_is_named_and_the_next_counts_from_
 
 
 async def test_a_run_that_is_not_over_yet_has_begun(world):
-    """The old server writes its log at a run's end, and its row before."""
+    """The old server writes its log row at the end of a run, and its job row before."""
     await world.look_on(Start=1, End=2)
     world.ran(1, *(2 * turn for turn in range(12)))
     world.ran(2, *(ROUND * turn for turn in range(10)))

@@ -1,4 +1,4 @@
-"""The slots of jobs by their owner: the clock is the test's, the database is real."""
+"""Slots of jobs by owner, with a clock that the test sets and a real database."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ DANA = Actor(ActorKind.MANUAL, "dana")
 
 
 class World:
-    """One database, one clock, one node."""
+    """One database, one clock and one node."""
 
     def __init__(self, url, *jobs, **settings):
         self.store = Store(url)
@@ -79,7 +79,7 @@ async def test_slots_of_a_job_in_shadow_are_written_down_once_and_run_nothing(wo
     await world.own(Owner.SHADOW)
     await world.at(NOON + HOUR)
     await world.at(NOON + HOUR)
-    await world.at(NOON + 3 * HOUR)  # one of them in a downtime
+    await world.at(NOON + 3 * HOUR)  # one slot falls in a downtime
     assert await world.seen() == [NOON + HOUR, NOON + 2 * HOUR, NOON + 3 * HOUR]
     assert await world.runs() == []
 
@@ -138,7 +138,7 @@ async def test_a_change_of_owners_wakes_the_node_and_nothing_else_does(world, mo
 
 
 async def test_an_owner_that_was_written_at_an_earlier_instant_is_seen(world):
-    """Of two transactions the one that began first may commit last, and clocks differ."""
+    """Of two transactions, the first to begin may be the last to commit, and clocks differ."""
     seen = []
     for owner, before in ((Owner.OLD, 0), (Owner.NEW, 1), (Owner.SHADOW, 2)):
         at = world.clock.now() - before * timedelta(milliseconds=1)

@@ -1,4 +1,4 @@
-"""The jobs that came here from the old server within a day."""
+"""Watch list: the jobs switched over from the old server within a day."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ HOUR = timedelta(hours=1)
 
 
 def run(state: str, at: datetime) -> dict[str, Any]:
-    """Return a row of a run."""
+    """Return a row for a run."""
     return {
         "JobName": "Import",
         "JobType": "Recurring",

@@ -1,4 +1,4 @@
-"""What the tests of this room get."""
+"""Fixtures for the doctor tests."""
 
 import sys
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def daily(ctx): ...
 
 @pytest.fixture
 def make_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Write a package of jobs, by the names of its modules; returns its name."""
+    """Return a function that writes a package of jobs, one module per keyword, and returns the package name."""
 
     def make(**modules: str) -> str:
         name = f"jobs_of_{tmp_path.name}".replace("-", "_").lower()

@@ -1,4 +1,4 @@
-"""What the doctor finds in a database that is broken, locked or read-only, on either database."""
+"""Findings of the doctor for a broken, locked or read-only database, on both databases."""
 
 import contextlib
 import json
@@ -103,7 +103,7 @@ async def test_a_check_that_cannot_be_made_is_a_failure_with_its_cause(settings,
 
 
 def change_bytes(settings: Settings, change: Callable[[bytearray], None]) -> Path:
-    """Change the file of a database as a broken disk does."""
+    """Change bytes of a database file, like a broken disk."""
     file = Path(settings.database_url.removeprefix("sqlite:///"))
     execute(settings, "PRAGMA wal_checkpoint(TRUNCATE)")
     content = bytearray(file.read_bytes())
@@ -118,7 +118,7 @@ def damage(content: bytearray, first_page: int) -> None:
 
 
 def make_unwritable(content: bytearray) -> None:
-    content[18] = 9  # a format that this SQLite may only read
+    content[18] = 9  # a file format that this SQLite opens read-only
 
 
 @pytest.mark.parametrize("first_page", [40, 116], ids=["everywhere", "in one page"])
@@ -193,7 +193,7 @@ async def test_a_file_that_nobody_else_can_read_is_said_with_its_holder(file_set
 
 @contextlib.contextmanager
 def locked(settings: Settings, mode: str) -> Iterator[str]:
-    """Hold a lock of the database; yield its holder."""
+    """Hold a lock on the database; yield the lock holder's name."""
     engine = sa.create_engine(settings.database_url)
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":

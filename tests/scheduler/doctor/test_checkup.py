@@ -1,4 +1,4 @@
-"""What the doctor finds in the code, the settings and the tables, on either database."""
+"""Findings of the doctor for code, settings and tables, on both databases."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -174,7 +174,7 @@ async def test_tables_of_an_earlier_release(settings: Settings):
     execute(settings.database_url, "UPDATE c_AlembicVersion SET version_num = '0001'")
     found = await look(settings)
     assert about(found, "tables", "warn")[0].startswith("the tables are at revision 0001, older")
-    assert about(found, "nodes") == []  # they cannot be read
+    assert about(found, "nodes") == []  # the table cannot be read
     by_hand = settings.model_copy(update={"migrate_on_start": False})
     assert about(await look(by_hand), "tables", "fail")
 

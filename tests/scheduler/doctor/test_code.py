@@ -1,4 +1,4 @@
-"""What the doctor finds without a database: settings, job files, alerts; and what it says when there is none."""
+"""Findings of the doctor without a database: settings, job files, alerts, and the missing database itself."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What the doctor finds about a SQLite file."""
+"""Findings of the doctor for a SQLite file."""
 
 import os
 import sqlite3

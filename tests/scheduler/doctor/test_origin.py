@@ -1,4 +1,4 @@
-"""What a repository alone names is not connected to; files of secrets are their owner's alone."""
+"""The doctor connects to no database that only the repository names; secret files must be readable by their owner alone."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ STRANGER = "postgresql://jobs:pa55-word@192.0.2.1/jobs"
 
 
 def commit(folder, *names):
-    """A git index with these files, as git writes one."""
+    """Write a git index that contains these files."""
     (folder / ".git").mkdir()
     entries = b"".join(
         bytes(60) + struct.pack(">H", len(name)) + name.encode() + b"\0" * 8 for name in names
@@ -30,7 +30,7 @@ def repository(tmp_path, monkeypatch):
 
 def test_a_committed_env_file_does_not_choose_the_server(repository):
     (repository / ".env").write_text(f"TARGCC_DATABASE_URL={STRANGER}\n", encoding="utf-8")
-    assert code.named_by_file_only(Settings()) is None  # nobody has committed it
+    assert code.named_by_file_only(Settings()) is None  # the file is not in the index
     commit(repository, "README.md", ".env")
     found = code.named_by_file_only(Settings())
     assert found is not None

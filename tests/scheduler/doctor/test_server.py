@@ -1,4 +1,4 @@
-"""What the doctor finds about a PostgreSQL server."""
+"""Findings of the doctor for a PostgreSQL server."""
 
 import asyncio
 from typing import Any
@@ -57,7 +57,7 @@ async def test_a_table_that_the_planner_does_not_know(settings):
 
 
 class Pooled:
-    """A connection through a pooler in transaction mode: each transaction has whichever session is free."""
+    """Connection through a pooler in transaction mode: each transaction gets any free session."""
 
     def __init__(self, sessions: asyncio.LifoQueue[int]) -> None:
         self._sessions = sessions

@@ -1,4 +1,4 @@
-"""A program with some features: runs three jobs, and prints their states and how many of its claim statements ask for owners."""
+"""Program with selected features: run three jobs, then print their states and the number of claim statements that check owners."""
 
 import asyncio
 import dataclasses
@@ -15,21 +15,21 @@ from targcc_scheduler.project import Project, configure
 
 @job(name="Moved")
 def moved(_: JobContext) -> None:
-    """Run by the old server, if anybody asks."""
+    """Job that the old server owns when owners are checked."""
 
 
 @job(name="Frozen", concurrency=1)
 def frozen(_: JobContext) -> None:
-    """Held by a condition of a feature of the project."""
+    """Job blocked by a claim condition of a project feature."""
 
 
 @job(name="Ordinary")
 def ordinary(_: JobContext) -> None:
-    """Held by nothing."""
+    """Job without a claim condition."""
 
 
 def claims() -> Iterator[sa.Executable]:
-    """Yield the statements that choose or claim runs."""
+    """Yield the statements that select or claim runs."""
     from targcc_scheduler.kernel.engine import procrastinate
     from targcc_scheduler.kernel.engine.procrastinate import ENTRIES
     from targcc_scheduler.kernel.runs import claim, create
@@ -45,14 +45,15 @@ def claims() -> Iterator[sa.Executable]:
 
 
 async def main(url: str, will_run: list[str]) -> None:
-    """Run the jobs."""
+    """Run the three jobs."""
     settings = Settings(_env_file=None, database_url=url, **QUICK)
     scheduler = Scheduler(settings, jobs_package=__name__)
     await scheduler.start(schedule=False)
     ids = {name: await scheduler.enqueue(name) for name in ("Moved", "Frozen", "Ordinary")}
     for name in will_run:
         await scheduler.wait(ids[name], 40)
-    await scheduler.wait(await scheduler.enqueue("Ordinary"), 40)  # after the turns of the others
+    # runs after the other jobs had their turn
+    await scheduler.wait(await scheduler.enqueue("Ordinary"), 40)
     async with scheduler.store.read() as connection:
         dialect = connection.dialect
         found = await connection.execute(sa.text("SELECT Id, State FROM c_JobRun"))

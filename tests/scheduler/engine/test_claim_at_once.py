@@ -1,4 +1,4 @@
-"""Claims in one statement, on PostgreSQL: the same runs as a claim in a transaction takes, and nothing touched of the others."""
+"""Single-statement claims on PostgreSQL: the same runs as a claim in a transaction, and no change to other runs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -36,7 +36,7 @@ async def node(migrated_postgresql_url: str) -> AsyncIterator[Node]:
 async def take(
     node: Node, plain: Collection[str] = ("Work",), count: int = 10, *, keyed: bool = False
 ) -> Taken:
-    """Claim as the engine does."""
+    """Claim runs as the engine does."""
     asked = {"queue": "default", "refused": "", "count": count}
     async with node.store.write_at_once() as connection:
         terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=1)})
@@ -44,7 +44,7 @@ async def take(
 
 
 async def entries(node: Node) -> int:
-    """How many entries wait."""
+    """Return the number of queue entries."""
     async with node.store.read() as connection:
         found = await connection.scalar(sa.text("SELECT count(*) FROM procrastinate_jobs"))
     return int(found or 0)
@@ -92,7 +92,7 @@ async def test_an_entry_of_another_run_stays_for_a_transaction(node, values):
 
 
 async def keyed_runs(node: Node, keys: str, **limit: object) -> list[int]:
-    """Runs of keys of one letter each, and the keys with what their rows say."""
+    """Create one run per letter, with the letter as limit key, and insert the limit rows with the given values."""
     ids = [await node.create("Work") for _ in keys]
     for run_id, key in zip(ids, keys, strict=True):
         await change(node, run_id, LimitKey=f"Work k={key}", Ties=int(Tie.LIMITED))
@@ -107,7 +107,7 @@ async def test_a_key_has_no_more_runs_than_room_and_no_run_goes_before_those_tha
     taken = await take(node, keyed=True)
     assert [claim.run_id for claim in taken.claims] == [ids[0], ids[1], ids[3]]
     assert taken.rest
-    assert (await take(node, keyed=True)).claims == []  # both of a are under way
+    assert (await take(node, keyed=True)).claims == []  # both runs of key a are running
     [late] = await keyed_runs(node, "c", Most=2, IsAwaited=True)
     assert (await take(node, keyed=True)).claims == []
     assert await node.state(late) == "enqueued"
@@ -115,7 +115,7 @@ async def test_a_key_has_no_more_runs_than_room_and_no_run_goes_before_those_tha
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
 async def test_of_hundreds_of_keys_those_of_the_runs_are_looked_up(node, known):
-    """The planner knows how many there are, or that there were none when it last looked."""
+    """The planner knows the number of rows, or last saw an empty table."""
     ids = await keyed_runs(node, "abc", Most=1)
     rows = [{"LimitKey": f"Work k={n}", "UpdatedAt": node.clock.now()} for n in range(400)]
     async with node.store.write() as connection:
@@ -182,7 +182,7 @@ async def test_a_key_that_somebody_holds_is_left_alone_and_holds_nobody_up(node)
 
 
 async def test_a_claim_does_not_take_room_that_another_has_taken_since_it_began(node):
-    """It sees what was there when it began, and waits then: for a lock that this test holds."""
+    """The statement takes its snapshot first and then waits for a lock that the test holds."""
     held = "SELECT found.* FROM (SELECT pg_advisory_xact_lock_shared(7)) AS waits, ({}) AS found"
     text = sa.text(held.format(ENTRIES.next_ones.text)).bindparams(
         *(sa.bindparam(name, type_=kind) for name, kind in PARAMETERS.items())
@@ -211,7 +211,7 @@ async def test_a_claim_does_not_take_room_that_another_has_taken_since_it_began(
 
 
 async def in_a_transaction(node: Node, **minds: object) -> list[int]:
-    """Claim as the engine does what it cannot take at once; the runs that are to be offered again."""
+    """Claim in a transaction as the engine does after a single-statement claim; return the runs to offer again."""
     async with node.store.write() as connection:
         asked = {"queue": "default", "refused": "", "count": 10}
         rows = (await connection.execute(TAKE, asked)).all()
@@ -225,7 +225,7 @@ async def in_a_transaction(node: Node, **minds: object) -> list[int]:
 
 
 async def test_a_poison_run_that_another_holds_up_is_offered_again(node):
-    """Its entry is taken: without another one it waits until the queue is empty."""
+    """The claim consumes the entry; without a new entry the run would wait until the queue is empty."""
     run_id = await node.create("Work")
     await change(node, run_id, LostWorkers=POISON_AFTER)
     assert await in_a_transaction(node, poison_here=True) == [run_id]
@@ -251,7 +251,7 @@ async def test_an_entry_of_a_run_that_is_over_goes(node):
 
 @pytest.fixture
 def bundles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that are submitted together are bundled from a hundred on."""
+    """Bundle entries from a hundred runs on."""
     monkeypatch.setattr(procrastinate, "_AT_LEAST", 100)
 
 
@@ -264,7 +264,7 @@ async def test_nothing_is_taken_that_comes_after_a_bundle(node):
     assert [claim.run_id for claim in taken.claims] == [first]
     assert (taken.rest, taken.bundle) == (False, True)
     assert await node.state(last) == "enqueued"
-    assert await entries(node) == 3  # two bundles, and the last
+    assert await entries(node) == 3  # two full bundles and the rest
 
 
 @pytest.mark.usefixtures("bundles")
@@ -321,7 +321,7 @@ async def test_an_engine_claims_at_once_what_it_knows(node):
 
 @pytest.mark.parametrize("keyed", [False, True])
 def test_psycopg_need_not_look_for_parameters_in_the_statement(keyed):
-    """It does so anew each time with one of that length."""
+    """Psycopg parses a statement of this length anew on each call."""
     statement = PsycopgStatement(claim._statement(ENTRIES, keyed=keyed)._statement)
     assert len(statement.text) > _queries.MAX_CACHED_STATEMENT_LENGTH
     assert "%(" not in statement.text
@@ -335,7 +335,7 @@ LOOKED_AT = sa.text(
 
 @pytest.fixture
 async def crowd(node: Node) -> Node:
-    """Thousands of runs wait of which the planner does not know yet: when it last looked, all were over."""
+    """A node with thousands of waiting runs that the planner does not know of: at the last ANALYZE all runs were finished."""
     await node.create_many(2_000)
     async with node.store.write() as connection:
         await connection.execute(sa.text("DELETE FROM procrastinate_jobs"))

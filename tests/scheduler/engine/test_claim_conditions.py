@@ -1,4 +1,4 @@
-"""Claim conditions of features: each program installs other features, and its claims follow."""
+"""Claim conditions of features: each program installs different features, and its claims follow them."""
 
 import json
 import os
@@ -19,7 +19,7 @@ WITHOUT_LEGACY = [name for name in FEATURES if name != "legacy"]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def run(request, tmp_path):
-    """Run the program in a database in which the old server has the job ``Moved``."""
+    """Return a function that runs the program on a database in which the old server owns the job ``Moved``."""
     url = request.getfixturevalue(f"migrated_{request.param}_url")
     old = {"JobName": "Moved", "Owner": "old", "ChangedBy": "dana"}
     with sync_engine(url) as engine, engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Claims that wait until somebody else has decided about a limit: they begin what they take then, and not when they began to wait."""
+"""Claims that wait for a limit lock: the start time of a run is the end of the wait."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -15,13 +15,13 @@ LONG, LONGER = timedelta(minutes=5), timedelta(minutes=10)
 
 @pytest.fixture
 async def node(migrated_postgresql_url: str) -> AsyncIterator[Node]:
-    """On PostgreSQL: a claim on SQLite waits before it reads the clock."""
+    """A node on PostgreSQL; on SQLite a claim waits before it reads the clock."""
     async with nodes_on(migrated_postgresql_url) as make:
         yield await make(limits={"Work": 1}, queue_limits={"narrow": 1})
 
 
 async def claim_slowly(node: Node, run_id: int, queue: str, lock: str) -> list[values.Claim]:
-    """Claim a run; ten minutes pass while somebody else decides about its limit."""
+    """Claim a run while another transaction holds the limit's lock for ten minutes."""
 
     async def offer(_: object) -> values.Offer:
         return values.Offer(runs=[values.OfferedRun(run_id, "Work", queue=queue)])

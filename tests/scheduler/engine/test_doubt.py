@@ -1,4 +1,4 @@
-"""A commit whose answer never came: it may have come through or not, and neither may cost a run or repeat one."""
+"""A commit without an answer may have succeeded or failed; neither case may lose a run or repeat a run."""
 
 import os
 import socket
@@ -16,11 +16,11 @@ from targcc_scheduler.kernel.runs.claim import claim
 from targcc_scheduler.kernel.runs.values import ClaimTerms, Offer
 
 CLAIM, AT_ONCE, OUTCOME = "StartedAt=", "WITH found AS", "INSERT INTO c_LoggedJob"
-"""Words of the statements that do it."""
+"""Text that identifies each kind of statement."""
 
 
 NOTES = {}
-"""Who is told of the statements that a connection of Psycopg executes by itself."""
+"""Listener per connection for the statements that Psycopg executes without SQLAlchemy."""
 
 
 class Noting(psycopg.AsyncRawCursor):
@@ -37,7 +37,7 @@ def _noting(monkeypatch):
 
 
 class Line:
-    """The connection to the database; breaks once, between a commit and its answer or just before the commit."""
+    """Database connection that breaks once: between a commit and its answer, or just before the commit."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._store = scheduler.store
@@ -45,11 +45,11 @@ class Line:
         self.cuts = 0
 
     def cut(self, words: str, *, committed: bool) -> None:
-        """Break in the first transaction with a statement of these words that finds something to do."""
+        """Break in the first transaction that executes a statement containing ``words`` with a result."""
         self._store.write = self._cut(self._write, words, committed=committed)
 
     def cut_at_once(self, words: str) -> None:
-        """Likewise with a statement that commits by itself: the answer does not come."""
+        """Break after a self-committing statement that contains ``words``, before its answer arrives."""
         self._store.write_at_once = self._cut(self._write_at_once, words, committed=True)
 
     def _cut(self, begin, words, *, committed):
@@ -68,7 +68,7 @@ class Line:
                 driver = (await connection.get_raw_connection()).driver_connection
                 if (
                     connection.dialect.name == "sqlite"
-                ):  # drivers execute some statements themselves
+                ):  # drivers execute some statements on their own
                     noted = lambda text: done.append(text) if words in text else None  # noqa: E731
                     driver._open.set_trace_callback(noted)
                 else:
@@ -99,13 +99,13 @@ def told():
 
 @pytest.fixture
 def heartbeat_seconds():
-    """So nobody else writes meanwhile."""
+    """Return a heartbeat long enough that no heartbeat writes during a test."""
     return 30
 
 
 @pytest.fixture
 async def idle(migrated_url, told, heartbeat_seconds):
-    """A scheduler that claims nothing before it is started again."""
+    """A scheduler that claims nothing until it is started again."""
     settings = Settings(
         _env_file=None,
         database_url=migrated_url,
@@ -162,10 +162,11 @@ async def test_a_claim_that_nobody_heard_of_is_given_back(idle, committed):
 @pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 async def test_a_claim_at_once_that_nobody_heard_of_is_given_back(scheduler):
     first = await scheduler.enqueue("Hello")
-    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED  # so it is claimed at once next
+    # so that the next claim is a single statement
+    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED
     executor, line = scheduler.node.executor, Line(scheduler)
-    for _ in range(20):  # now and then the answer to a look at an empty queue is cut off, or none
-        executor.holds = True  # until there is something to claim; a claim that has begun goes on
+    for _ in range(20):  # the cut can hit a poll of an empty queue, or no statement
+        executor.holds = True  # hold until there is work; a claim in progress continues
         run_id = await scheduler.enqueue("Hello")
         line.cut_at_once(AT_ONCE)
         executor.holds = False
@@ -178,7 +179,7 @@ async def test_a_claim_at_once_that_nobody_heard_of_is_given_back(scheduler):
 
 
 def hold(node) -> None:
-    """Let a node claim nothing; and keep it so, whatever the next look at who is to be drained finds."""
+    """Stop a node's claims, whatever the next refresh of drained releases finds."""
     node.releases.executor = None
     node.executor.holds = True
 
@@ -197,7 +198,7 @@ async def test_a_run_that_is_a_nodes_by_the_tables_alone_goes_back_or_is_cancell
             return {one.run_id for one in claimed.claims} == {gone, unwanted}
 
     is_mine = False
-    while not is_mine:  # a claim of the node's own that had begun may have taken the first ones
+    while not is_mine:  # the node's own claim in progress may have taken the first runs
         gone, unwanted = await scheduler.enqueue("Hello"), await scheduler.enqueue("Hello")
         is_mine = await scheduler.call(claim_and_say_nothing(gone, unwanted))
     assert await scheduler.wait(unwanted, 30) == RunState.CANCELLED
@@ -210,7 +211,7 @@ async def test_a_run_that_is_a_nodes_by_the_tables_alone_goes_back_or_is_cancell
 
 
 class Claims:
-    """The connections by which runs are claimed at once."""
+    """Connections used for single-statement claims."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.begun = Counter()
@@ -230,13 +231,13 @@ class Claims:
         store.write_at_once = write_at_once
 
     def cut(self, process: int) -> None:
-        """Break the connection to a process of the server, which goes on with the statement that it has got."""
+        """Break the client's connection to a server process; the process finishes its statement."""
         with socket.socket(fileno=os.dup(self._sockets[process])) as end:
             end.shutdown(socket.SHUT_RDWR)
 
 
 def held_up(url: str) -> int | None:
-    """The server's process in which a claim waits for somebody's lock."""
+    """Return the server process in which a claim waits for a lock."""
     with psycopg.connect(url) as server:
         found = server.execute(
             "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
@@ -252,7 +253,8 @@ async def test_a_claim_that_comes_through_after_the_node_has_looked_for_it_is_gi
     scheduler, migrated_url
 ):
     first = await scheduler.enqueue("Hello")
-    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED  # so it is claimed at once next
+    # so that the next claim is a single statement
+    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED
     executor = scheduler.node.executor
     hold(scheduler.node)
     run_id = await scheduler.enqueue("Hello")
@@ -263,7 +265,7 @@ async def test_a_claim_that_comes_through_after_the_node_has_looked_for_it_is_gi
         process = await until(lambda: held_up(migrated_url))
         claims.cut(process)
         begun = claims.begun.total()
-        await until(lambda: claims.begun.total() > begun)  # it has looked, and claims again
+        await until(lambda: claims.begun.total() > begun)  # the node has polled and claims again
     assert await scheduler.wait(run_id, 30) == RunState.SUCCEEDED
     attempts, life = await _history(scheduler, run_id)
     assert attempts == [True]
@@ -278,7 +280,7 @@ async def test_an_outcome_whose_writing_was_in_doubt_is_there_once_and_told_once
     line.cut(OUTCOME, committed=committed)
     run_id = await scheduler.enqueue("Fail")
     assert await scheduler.wait(run_id, 40) == RunState.FAILED
-    await scheduler.stop()  # it tells what it has to tell
+    await scheduler.stop()  # the node reports its events
     assert line.cuts == 1
     attempts, life = await _history(scheduler, run_id)
     assert attempts == [False, False]

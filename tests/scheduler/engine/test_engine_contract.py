@@ -1,4 +1,4 @@
-"""What every engine promises (see ``kernel/engine/port.py``); both adapters pass these tests."""
+"""Contract of every engine (see ``kernel/engine/port.py``); both adapters pass these tests."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,14 +23,14 @@ SOON, LATER = timedelta(seconds=0.4), timedelta(hours=1)
 
 @pytest.fixture
 async def make(migrated_url: str) -> AsyncIterator[MakeNode]:
-    """Makes nodes on one database."""
+    """Return a function that makes nodes on one database."""
     async with nodes_on(migrated_url) as make:
         yield make
 
 
 @pytest.fixture
 async def node(make: MakeNode) -> Node:
-    """A node that does not work yet."""
+    """A node that does not claim runs yet."""
     return await make()
 
 
@@ -238,7 +238,7 @@ async def test_a_queues_limit_holds_across_nodes_whatever_jobs_are_in_it(make):
 
 
 class Told(list):
-    """Runs as they begin; several nodes tell one list."""
+    """List of started runs that several nodes append to."""
 
     def __init__(self, told):
         super().__init__()
@@ -250,7 +250,7 @@ class Told(list):
 
 
 class Working(asyncio.Event):
-    """The work of a run; that it ends is told before anybody else can know."""
+    """Event that ends a run; setting the event is recorded before any other node can notice."""
 
     def __init__(self, told):
         super().__init__()
@@ -292,7 +292,7 @@ async def test_a_delayed_run_that_is_hurried_goes_at_once(node):
 
 
 async def test_a_run_that_goes_on_later_is_offered_again_then(node):
-    """A retry: the run is submitted again while it is held, by the transaction that lets it go."""
+    """Retry: the settling transaction submits the run again while the run is still claimed."""
     run_id = await node.create()
     async with node.store.write() as connection:
         now = node.clock.now()
@@ -399,7 +399,7 @@ async def test_a_run_that_a_worker_refused_goes_to_one_that_did_not_and_never_co
     other.work()
     await until(lambda: sorted(other.ended) == run_ids, "those that it refused are, elsewhere")
     assert one.begun == [last]
-    assert sorted(one.refused) == run_ids  # each once
+    assert sorted(one.refused) == run_ids  # each run once
 
 
 async def test_a_worker_that_holds_takes_nothing(make):
@@ -419,7 +419,7 @@ async def _claim(connection, node, run_id):
 
 
 async def _is_lost(node: Node, other: Node) -> None:
-    """Let a node find another one lost."""
+    """Let a node declare another node lost."""
     async with other.store.write() as connection:
         now = other.clock.now()
         await nodes.deregister(connection, node.name)
@@ -428,7 +428,7 @@ async def _is_lost(node: Node, other: Node) -> None:
 
 
 async def _nothing_is_offered(node: Node) -> None:
-    """Where an engine has entries of its own, wait until all are taken."""
+    """Wait until the engine has no queue entries left (PostgreSQL only)."""
     if node.store.engine.dialect.name == "postgresql":
         entries = sa.text("SELECT count(*) FROM procrastinate_jobs")
         async with asyncio.timeout(30), node.store.read() as connection:

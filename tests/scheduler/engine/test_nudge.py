@@ -1,4 +1,4 @@
-"""A process hears at once of work that another process of the machine wrote into the same database file."""
+"""A process hears at once of work that another process on the machine wrote to the same database file."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ Listen = Callable[[Path], "asyncio.Future[tuple[WakeFile, asyncio.Queue[None]]]"
 
 @pytest.fixture
 async def listen() -> AsyncIterator[Listen]:
-    """Somebody who listens for a file, and a queue with what they hear."""
+    """Return a function that listens for a database file and returns the listener and a queue of notifications."""
     made: list[WakeFile] = []
 
     async def begin(database: Path) -> tuple[WakeFile, asyncio.Queue[None]]:
@@ -57,9 +57,9 @@ async def test_many_at_once_are_two_and_the_last_is_not_lost(tmp_path, listen):
     for _ in range(100):
         me.send()
     assert len(sent) == 1
-    me.close()  # as a command does right after it has written
+    me.close()  # as a command does right after its write
     assert len(sent) == 2
-    me.send()  # whoever woke the engine too late
+    me.send()  # a late wake-up after close
     assert len(sent) == 2
 
 

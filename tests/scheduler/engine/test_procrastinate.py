@@ -1,4 +1,4 @@
-"""What of Procrastinate the engine uses: its public API, in the versions that are proven, and one statement beside it."""
+"""Parts of Procrastinate that the engine uses: the public API in the tested versions, and one SQL statement."""
 
 import ast
 import asyncio
@@ -20,7 +20,7 @@ from targcc_scheduler.kernel.engine.procrastinate import PROVEN
 
 ROOM = Path(engine_procrastinate.__file__).parent
 PARTS = {"procrastinate", "procrastinate.exceptions", "procrastinate.types"}
-"""What may be imported of it."""
+"""Modules that may be imported from Procrastinate."""
 
 
 def sources() -> dict[str, ast.Module]:
@@ -84,7 +84,7 @@ def test_only_what_takes_entries_touches_its_tables_besides_what_installs_them()
     assert sorted(word for one in words for word in one) == [
         "DELETE",
         "priority",
-    ]  # taken, and which are next
+    ]  # taken, then the next entries
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_entries_can_be_deferred_on_a_connection_of_the_caller():
 async def test_what_listens_is_told_again_to_end_when_it_has_not_heard(
     migrated_postgresql_url, make_scheduler, monkeypatch
 ):
-    """The error of a connection that breaks stands in for the cancellation, and Procrastinate connects anew."""
+    """The connection error replaces the cancellation, and Procrastinate reconnects."""
 
     async def deaf(_worker, _app):
         with contextlib.suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""The order in queues and between them, on both databases: what waiting counts, and whose turn it is in a pool."""
+"""Order within queues and between queues, on both databases: the value of waiting time, and turns in a pool."""
 
 import itertools
 from collections import Counter
@@ -27,14 +27,14 @@ STRICT = Pool("main", 1, {"critical": 1, "reports": 1, "bulk": 1}, strict=True)
 
 @pytest.fixture
 async def make(migrated_url: str) -> AsyncIterator[MakeNode]:
-    """Makes nodes on one database."""
+    """Return a function that makes nodes on one database."""
     async with nodes_on(migrated_url) as make:
         yield make
 
 
 @pytest.fixture
 async def node(make: MakeNode) -> Node:
-    """A node in whose queue waiting counts."""
+    """A node whose queue adds priority for waiting time."""
     return await make(aging=AGING)
 
 
@@ -68,7 +68,7 @@ async def test_runs_go_by_their_points(make, aging):
         priority, waited = run
         return (priority + (waited * 60 / aging if aging else 0), waited)
 
-    if aging is None:  # on PostgreSQL those of one priority go as they were submitted
+    if aging is None:  # PostgreSQL runs equal priorities in order of submission
         begun = [runs[one][0] for one in node.begun]
         assert begun == sorted(begun, reverse=True)
     else:
@@ -172,7 +172,7 @@ async def test_what_was_submitted_while_waiting_counted_waits_not_for_ever_when_
             await after.create(priority=1, connection=connection)
     after.work(default=1)
     await until(lambda: after.begun, "it works")
-    await after.engine.rescue([])  # as at a heartbeat while runs wait
+    await after.engine.rescue([])  # as a heartbeat does while runs wait
     after.may_end.set()
     await until(lambda: len(after.ended) == 22, "all are performed")
     assert [after.begun.index(one) for one in old] in ([21, 1], [21, 0])

@@ -1,4 +1,4 @@
-"""The examples of docs/files.md, run."""
+"""Run the examples of docs/files.md."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "files.md"
 
 @pytest.fixture
 def examples(monkeypatch):
-    """A module with the Python of the page; what asks for runs is left out, as text."""
+    """Import the Python blocks of the page as a module; blocks that enqueue runs are kept as text."""
     text = PAGE.read_text("utf-8").replace("acme_jobs.scheduler", "targcc_scheduler")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     made = ModuleType("files_page")

@@ -1,4 +1,4 @@
-"""Files and large arguments: given, kept, got, attached, removed."""
+"""Files and large arguments: passed, stored, read, attached, removed."""
 
 import asyncio
 import hashlib
@@ -45,7 +45,7 @@ LONG = ["a line of text that is not short"] * 3_000
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory, empty_database):
-    """One database and one scheduler for most tests here."""
+    """One database and one scheduler for most tests of this module."""
     path = tmp_path_factory.mktemp("files") / "jobs.db"
     shutil.copy(empty_database, path)
     return Database(path)
@@ -61,7 +61,7 @@ def scheduler(database):
 
 @pytest.fixture
 async def make_scheduler():
-    """Schedulers of a test's own; stopped at its end."""
+    """Return a function that makes a scheduler for one test; stop the schedulers at the end."""
     made = []
 
     async def make(url, *, work=False, **settings):
@@ -81,11 +81,11 @@ def _scheduler(url, **settings):
 
 
 async def _ignore(_event):
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 def _run(coroutine):
-    """Run it in a thread of its own: the loop of a test stays the one of this thread."""
+    """Run a coroutine in a separate thread, so that this thread keeps its event loop."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, coroutine).result()
 
@@ -112,12 +112,12 @@ async def test_a_file_is_given_as_path_bytes_or_file_object_and_the_job_reads_it
         (File(b"", name="../../empty.json"), "empty.json 0 application/json b''"),
     ):
         run_id = await scheduler.enqueue(read_file, report=report, others=[b"one", b"two"])
-        path.write_bytes(b"changed")  # what was given counts
+        path.write_bytes(b"changed")  # the content at the time of the call counts
         path.write_bytes(b"a;b\n1;2\n")
         said_there = await succeeded(scheduler, database, run_id)
         assert said_there.startswith(f"{said} ['one', 'two'] ")
     folder = Path(said_there.rpartition(" ")[2]).parent
-    await until(lambda: not folder.exists())  # it goes with the attempt
+    await until(lambda: not folder.exists())  # the folder is removed with the attempt
     run = database.run(run_id)
     stands = json.loads(run["ArgumentsJson"])["report"]
     assert stands["$file"] == hashlib.sha256(b"").hexdigest()
@@ -150,7 +150,7 @@ async def test_a_run_done_again_has_its_own_and_outlives_the_first(scheduler, da
     third = await scheduler.retry(again, by=DANA)
     assert (await succeeded(scheduler, database, third)).startswith("file 4")
     arguments = {database.run(one)["ArgumentsJson"] for one in (again, third)}
-    assert len(arguments) == 1  # equal arguments stay equal
+    assert len(arguments) == 1  # equal arguments share one row
     like = await scheduler.arguments_of(read_file, third)
     assert like["report"].read_bytes() == b"kept"
     fourth = await scheduler.trigger(read_file, like, by=DANA)
@@ -226,7 +226,7 @@ async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
     def kept():
         return sorted(path.read_bytes() for path in folder.glob("*/*"))
 
-    assert kept() == [b"kept there"] * 3  # the argument once, and each run's result
+    assert kept() == [b"kept there"] * 3  # the argument once, and the result of each run
     client = Client(scheduler)
     with closing(sqlite3.connect(database.path, timeout=20)) as theirs:
         client.enqueue(read_file, report=b"never was", session=theirs)
@@ -234,7 +234,8 @@ async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
     assert len(kept()) == 4
     await scheduler.delete(first, by=DANA)
     await scheduler.prune()
-    assert kept() == [b"kept there", b"kept there", b"never was"]  # it may still be committed
+    # the transaction may still commit
+    assert kept() == [b"kept there", b"kept there", b"never was"]
     for path in folder.glob("*/*"):
         os.utime(path, (1, 1))
     await scheduler.prune()
@@ -244,7 +245,8 @@ async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
     with monkeypatch.context() as patched:
         patched.setattr(FolderStore, "open", _does_not_answer)
         fourth = await scheduler.retry(third, by=DANA)
-        await until(lambda: database.run(fourth)["State"] == "retrying")  # not for good
+        # an attempt that is not the last
+        await until(lambda: database.run(fourth)["State"] == "retrying")
         assert "the store does not answer" in database.run(fourth)["Message"]
     await scheduler.cancel(fourth, by=DANA)
     for one in (again, third, fourth):

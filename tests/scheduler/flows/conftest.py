@@ -1,3 +1,3 @@
-"""What the tests of this room get."""
+"""Fixtures for the flow tests."""
 
 from web_fixtures import _apart, database_url, settings, site

@@ -1,4 +1,4 @@
-"""Flows under way, on SQLite and PostgreSQL: the flow of ``docs/flows.md``."""
+"""Running flows on SQLite and PostgreSQL: the flow of ``docs/flows.md``."""
 
 import asyncio
 import os
@@ -84,7 +84,8 @@ async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
         assert (states(half)["load"], states(half)["report"]) == ("running", "waiting")
         await all_is_old(scheduler)
         removed = await scheduler.prune(days=30, keep_last=0)
-        assert (removed["runs"], removed["attempts"]) == (0, 0)  # later steps read what they said
+        # later steps read the results of earlier steps
+        assert (removed["runs"], removed["attempts"]) == (0, 0)
     finally:
         HELD.set()
     first = await over(scheduler, begun)
@@ -160,7 +161,7 @@ async def test_what_fails_is_dealt_with_and_done_again(scheduler: Scheduler):
         job_run.c.JobName == "TellSomebody"
     )
     [(due, expires)] = await scheduler.read(lambda db: db.execute(told))
-    assert expires - due == timedelta(hours=1)  # as its job has it
+    assert expires - due == timedelta(hours=1)  # the deadline of the step's job
     with pytest.raises(FlowStateError, match="no step 'lod'"):
         await scheduler.rerun_flow(flow_id, "lod")
     SEEN[:] = ["mended"]
@@ -198,7 +199,7 @@ async def test_a_flow_is_cancelled_with_its_runs(scheduler: Scheduler):
     await scheduler.rerun_flow(flow_id, "import", by=DANA)
     [step] = [one for one in (await flow(scheduler, flow_id)).steps if one.name == "import"]
     assert step.last_run is not None
-    await scheduler.delete(step.last_run, by=DANA)  # of which nobody tells the flow
+    await scheduler.delete(step.last_run, by=DANA)  # the flow is not notified
     assert scheduler.node is not None
     await scheduler.call(scheduler.node.maintenance.sweep_once())
     await scheduler.resume_queue("default", by=DANA)
@@ -221,7 +222,8 @@ async def test_steps_have_their_runs_once_through_kills(migrated_url: str):
             "TARGCC_DATABASE_URL": migrated_url,
             "PYTHONPATH": os.pathsep.join([PATH, str(HERE)]),
         }
-        for write in (1, 2, 2, 0):  # as it starts, as `import` ends, as `load` ends, not at all
+        # at the start, at the end of `import`, at the end of `load`, never
+        for write in (1, 2, 2, 0):
             process = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
                 [sys.executable, str(HERE / "flows_rig.py"), str(write)], env=environment
             )

@@ -1,4 +1,4 @@
-"""The language of conditions and templates, and what may be wrong with the steps of a flow."""
+"""Language of conditions and templates, and the errors in the steps of a flow."""
 
 import pytest
 from targcc_scheduler.features.flows.graph import find_cycle, problems, steps_of
@@ -40,13 +40,13 @@ def test_what_an_expression_comes_to():
 
 
 def test_what_may_not_be_in_an_expression_is_refused_with_its_place():
-    """``None``: Python's parser says where, and its releases differ."""
+    """``None``: Python's parser gives the column, which differs between releases."""
     for text, column in {
         "import.__class__()": 0,
         "len(import.files)": 0,
         "import.count + 1": 0,
         "'é' == [x for x in load]": None,
-        "lambda: 1": None,  # a word of Python is a name here
+        "lambda: 1": None,  # a Python keyword is a plain name in this language
         "f'{import}'": None,
         "import.count >> 1": 0,
         "import.count >": None,

@@ -1,4 +1,4 @@
-"""Which steps of a flow go next, and how it stands, by tables."""
+"""Tables: the next steps of a flow and the state of the flow."""
 
 import pytest
 from targcc_scheduler.features.flows.graph import StepState, flow_state, outcome, verdict

@@ -1,4 +1,4 @@
-"""A flow of many steps side by side: the end of a run costs no more than of few."""
+"""A flow with many parallel steps: settling a run costs no more than in a flow with few steps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ WIDE = {
 
 @pytest.fixture
 async def scheduler(_apart, migrated_url: str, monkeypatch):
-    """One that does nothing of what is asked for."""
+    """A scheduler that creates runs and executes none."""
     wide = replace(project(), flows={"Wide": WIDE})
     monkeypatch.setattr("targcc_scheduler.project._configured", wide)
     async with schedulers(migrated_url, "flows_rig") as make:
@@ -49,7 +49,7 @@ def statements() -> Iterator[list[str]]:
 
 
 async def sides(scheduler: Scheduler, flow_id: int) -> dict[str, list[int]]:
-    """The runs of each step."""
+    """Return the run ids of each step."""
     c = job_run.c
     query = sa.select(c.Id, c.Step).where(c.BatchId == flow_id).order_by(c.Id)
     found: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""A run that is about to wait for a key, and the end of the run that has it, at once: on SQLite nobody else writes meanwhile."""
+"""Race between a run that starts to wait for a key and the end of the key's holder. PostgreSQL only: SQLite has one writer."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ def _flows(_apart, monkeypatch):
 
 @pytest.fixture
 async def idle(migrated_postgresql_url: str):
-    """A scheduler without a worker, and its database."""
+    """A scheduler without a worker, and its store."""
     store = Store(migrated_postgresql_url)
     async with schedulers(migrated_postgresql_url, "keyed_flows_rig") as make:
         scheduler = make()
@@ -31,7 +31,7 @@ async def idle(migrated_postgresql_url: str):
 
 
 async def asking_runs(scheduler, store: Store):
-    """The runs that ask for their keys."""
+    """Return the runs that request their keys, with the keys."""
     async with store.read() as connection:
         rows = await deferred_keys.look(connection, scheduler.clock.now(), "")
     jobs = scheduler.definitions
@@ -77,7 +77,7 @@ async def test_a_run_that_is_cancelled_meanwhile_leaves_its_key(idle):
         await cancelling.execute(
             sa.select(job_run.c.Id).where(job_run.c.Id == mine).with_for_update()
         )
-        async with store.write() as connection:  # it waits for nobody
+        async with store.write() as connection:  # the run waits for no holder
             assert await deferred_keys.take(connection, runs, now) == []
     again = await scheduler.enqueue("Alone", key="a")
     assert not again.existing

@@ -1,4 +1,4 @@
-"""Unique keys and limits of jobs hold for their runs in flows, on SQLite and PostgreSQL."""
+"""Unique keys and limits of jobs apply to runs in flows, on SQLite and PostgreSQL."""
 
 import asyncio
 from collections import Counter
@@ -31,7 +31,7 @@ def _flows(_apart, monkeypatch):
 
 @asynccontextmanager
 async def working(url: str) -> AsyncIterator[Scheduler]:
-    """A scheduler that works, on a database."""
+    """Yield a working scheduler on a database."""
     async with schedulers(url, "keyed_flows_rig") as make:
         scheduler = make()
         await scheduler.start(schedule=False)
@@ -52,7 +52,7 @@ def ledger(migrated_url: str) -> Ledger:
 
 
 async def over(scheduler: Scheduler, flow_id: int) -> str:
-    """How a flow ended."""
+    """Wait for the end of a flow and return its state."""
     for _ in range(3_000):
         found = await scheduler.read(lambda db: get_flow(db, flow_id))
         if found.final:
@@ -62,7 +62,7 @@ async def over(scheduler: Scheduler, flow_id: int) -> str:
 
 
 async def step(ledger: Ledger, flow_id: int, is_so: Callable[[Any], bool]) -> Any:
-    """The row of a flow's only run, once it is so."""
+    """Wait until the flow's only run satisfies a condition; return its row."""
     mine = sa.select(job_run).where(job_run.c.BatchId == flow_id)
     await until(lambda: any(is_so(row) for row in ledger.rows(mine)), "the step is so")
     [row] = ledger.rows(mine)
@@ -70,7 +70,7 @@ async def step(ledger: Ledger, flow_id: int, is_so: Callable[[Any], bool]) -> An
 
 
 async def waiting_step(scheduler: Scheduler, ledger: Ledger, name: str, **arguments: Any) -> Any:
-    """The row of a run that waits for its key, as the only step of a flow."""
+    """Start a flow with one step; return the row of its run once the run waits for its key."""
     flow_id = await scheduler.start_flow(f"{name}Flow", arguments)
     return await step(ledger, flow_id, lambda row: row.State == "awaiting")
 
@@ -182,13 +182,13 @@ async def test_who_waits_for_a_key_goes_on_whatever_becomes_of_those_before(sche
         now = scheduler.clock.now()
         cancelled = {"State": "cancelled", "CompletedAt": now}
         line = job_run.c.LifeLog + f"{now.isoformat()} cancelled\n"
-        ledger.change(gone.values(LifeLog=line, **cancelled))  # by who knows nothing of it
+        ledger.change(gone.values(LifeLog=line, **cancelled))  # changed outside of the scheduler
         await scheduler.call(sweep())
     await scheduler.resume_queue("default", by=DANA)
     assert await over(scheduler, third.BatchId) == "succeeded"
     assert await over(scheduler, second.BatchId) in {"succeeded", "failed", "cancelled"}
     if end == "cancel":
-        again = await scheduler.retry(second.Id, by=DANA)  # it asks for its key anew
+        again = await scheduler.retry(second.Id, by=DANA)  # the retry requests its key anew
         assert str(await scheduler.wait(again, 40)) == "succeeded"
     elif end == "cancel flow":
         await scheduler.rerun_flow(second.BatchId, by=DANA)
@@ -207,7 +207,7 @@ async def test_a_run_whose_keys_cannot_be_made_says_so(scheduler, ledger):
 
 
 async def test_a_transaction_that_has_a_key_holds_up_no_other_run(migrated_postgresql_url: str):
-    """On SQLite nobody else writes meanwhile."""
+    """PostgreSQL only: SQLite has one writer."""
     ledger = Ledger(migrated_postgresql_url)
     engine = create_async_engine(ledger.engine.url)
     async with working(migrated_postgresql_url) as scheduler, engine.connect() as session:

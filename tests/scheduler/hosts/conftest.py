@@ -1,4 +1,4 @@
-"""What the tests of this room get."""
+"""Fixtures for the host application tests."""
 
 from targcc_scheduler.pytest_plugin import scheduler
 from web_fixtures import _apart, database_url, settings

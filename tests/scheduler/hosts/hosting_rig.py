@@ -1,4 +1,4 @@
-"""Apps of other people, served over ASGI as a server would: one lifespan, then requests."""
+"""Serve host applications over ASGI like a server: one lifespan, then requests."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ ROOT = "http://testserver"
 
 @contextlib.asynccontextmanager
 async def alive(app: Any, *, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the app between its start and its end."""
+    """Yield a client of the app between its startup and its shutdown."""
     orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     state: dict[str, Any] = {}
@@ -45,7 +45,7 @@ async def alive(app: Any, *, root_path: str = "") -> AsyncIterator[httpx.AsyncCl
 
 
 def client_of(app: Any, *, root_path: str = "") -> httpx.AsyncClient:
-    """A client of the app, whether it lives or not."""
+    """Return a client of the app, started or not."""
     transport = httpx.ASGITransport(app, client=("10.1.2.3", 1234), root_path=root_path)
     return httpx.AsyncClient(transport=transport, base_url=ROOT)
 
@@ -68,7 +68,7 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
 
 
 def configure_django() -> None:
-    """Django's settings, which a process has once."""
+    """Set Django's settings, once per process."""
     import django
     from django.conf import settings
     from django.http import JsonResponse

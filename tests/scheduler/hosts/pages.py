@@ -1,4 +1,4 @@
-"""The applications in ``docs/hosts``: every file that a page shows, in a folder of its own, with a scheduler as a package."""
+"""Applications of ``docs/hosts``: write every file that a page shows to a folder, with a scheduler as a package."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def __getattr__(name):
 
 
 def write(page: str, root: Path) -> Path:
-    """The files of a page."""
+    """Write the files of a page; return the folder."""
     found = _FILE.findall((PAGES / page).read_text(encoding="utf-8"))
     files = {"shop/scheduler/__init__.py": SCHEDULER, **dict(found)}
     for name, text in files.items():

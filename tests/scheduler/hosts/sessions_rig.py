@@ -1,4 +1,4 @@
-"""Sessions and connections of applications, of each kind that ``session=`` takes."""
+"""Sessions and connections of every kind that ``session=`` accepts."""
 
 import contextlib
 import sqlite3
@@ -67,7 +67,7 @@ async def of_async_psycopg(url: str) -> AsyncIterator[Any]:
 
 
 def django_connection(url: str) -> Any:
-    """Django's connection to a database."""
+    """Return Django's connection to a database."""
     from django.db.utils import ConnectionHandler
 
     configure_django()
@@ -126,7 +126,7 @@ POSTGRESQL = {
 
 
 async def ended(theirs: Any, how: str) -> None:
-    """Commit or roll back."""
+    """Commit or roll back a session or connection."""
     done = getattr(theirs, how)()
     if done is not None:
         await done

@@ -1,4 +1,4 @@
-"""Hosts whose own routes have our usual names, and whose settings hold for every route: all of it stays as it was."""
+"""Hosts with routes named like ours and settings for every route: both stay as they were."""
 
 import re
 from collections.abc import Callable
@@ -37,14 +37,14 @@ def own_routes(app: FastAPI, *more: str) -> FastAPI:
 
 
 def crowded(wire: Wire) -> Any:
-    """Every name of ours is taken."""
+    """Host whose routes take every name of ours."""
     app = FastAPI()
     wire(app)
     return own_routes(app)
 
 
 def official_template(wire: Wire) -> Any:
-    """Operation names made of tags, as the full-stack template has them, and a dependency of every route."""
+    """Host with operation ids built from tags, like the full-stack template, and a dependency on every route."""
 
     def unique_id(route: APIRoute) -> str:
         return f"{route.tags[0]}-{route.name}-{route.path}"
@@ -68,7 +68,7 @@ def with_middlewares(wire: Wire) -> Any:
 
 
 def with_its_own_errors(wire: Wire) -> Any:
-    """Handlers of everything, and a middleware that reads the body and writes a header."""
+    """Host with handlers for all errors, and a middleware that reads the body and writes a header."""
     app = FastAPI()
 
     async def teapot(*_: Any) -> JSONResponse:
@@ -89,7 +89,7 @@ def with_its_own_errors(wire: Wire) -> Any:
 
 
 def as_a_part(wire: Wire) -> Any:
-    """An app that is mounted in another, whose lifespan enters that of the part."""
+    """Host mounted in another app, which enters the lifespan of the mounted app."""
     part = FastAPI()
     wire(part)
     own_routes(part)
@@ -99,7 +99,7 @@ def as_a_part(wire: Wire) -> Any:
 
 
 def included_below(wire: Wire) -> Any:
-    """The router below a prefix of the host's own, in a router of the host's."""
+    """Host that includes our router below a prefix, in a router of its own."""
     app, inner = FastAPI(), APIRouter()
     wire(inner)
     app.include_router(inner, prefix="/v1")
@@ -107,12 +107,12 @@ def included_below(wire: Wire) -> Any:
 
 
 def wrapped(wire: Wire) -> Any:
-    """What is wrapped in another ASGI class keeps even its own /jobs when the scheduler is at /ops."""
+    """Host wrapped in another ASGI class; it keeps even its own /jobs when the scheduler is at /ops."""
     app: Any = own_routes(FastAPI(), "/jobs", "/jobs/runs")
     return wire(GZipMiddleware(app))
 
 
-# The host, what its proxy takes away, and where people see the pages.
+# Host, prefix that its proxy removes, and path of the pages.
 HOSTS: dict[str, tuple[Any, str, str]] = {
     "crowded": (crowded, "", "/jobs"),
     "template": (official_template, "", "/jobs"),
@@ -163,7 +163,7 @@ async def test_a_host_answers_as_before_and_the_pages_beside_it(name, scheduler)
 async def the_pages_work(
     client: httpx.AsyncClient, scheduler: Scheduler, base: str, sent: str
 ) -> None:
-    """Sign in, look, and send a form; what is asked is ``sent``, what the links say is ``base``."""
+    """Sign in, read pages and send a form; ``sent`` is the requested prefix, ``base`` the prefix in links."""
     assert (await client.get(f"{sent}/health/ready")).json()["status"] == "ready"
     assert (await client.get(f"{sent}/metrics")).status_code == 401
     assert (

@@ -1,4 +1,4 @@
-"""The scheduler's database goes after a good start: the host serves on, everything says so, and all heals by itself."""
+"""The scheduler's database disappears after a good start: the host keeps serving, every check reports it, and all recover without help."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def _move(file: Path, to: Path) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Switch]:
-    """Its URL, and how it goes and comes back."""
+    """Yield the database URL, and functions that take the database away and bring it back."""
     if request.param == "sqlite":
         url = request.getfixturevalue("database_url")
         file, away = Path(url.removeprefix("sqlite:///")), tmp_path / "away.db"

@@ -1,4 +1,4 @@
-"""The host says who asks: its own function or dependency, with our roles, CSRF tokens and audit."""
+"""The host identifies the user by its own function or dependency; roles, CSRF tokens and audit are ours."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from fastapi.security import HTTPBearer
 from hosting_rig import alive, configure_django
 from targcc_scheduler import Scheduler, Settings, mount, with_scheduler
 from targcc_scheduler.core.errors import CredentialsRefused
+from targcc_scheduler.core.identity import Principal, Role
 from targcc_scheduler.features.accounts import sessions
-from targcc_scheduler.features.accounts.roles import Principal, Role
 from targcc_scheduler.features.audit import queries as audit_queries
 from targcc_scheduler.web.host_login import HostLogin, csrf_cookie
 
@@ -24,7 +24,7 @@ def the_key() -> str:
 
 
 async def current_user(request: Request, key: Annotated[str, Depends(the_key)]) -> tuple[str, str]:
-    """A dependency as apps have it, with one of its own."""
+    """FastAPI dependency that has a dependency of its own."""
     name = request.cookies.get(key)
     if name not in PEOPLE:
         raise HTTPException(401, "Who are you?")
@@ -32,7 +32,7 @@ async def current_user(request: Request, key: Annotated[str, Depends(the_key)]) 
 
 
 def of_request(request):
-    """A plain function, as a host without FastAPI has it."""
+    """Plain function for hosts without FastAPI."""
     name = request.cookies.get("cookie")
     return Principal(name, Role(PEOPLE[name])) if name in PEOPLE else None
 
@@ -112,7 +112,7 @@ async def test_a_test_of_the_host_overrides_its_dependency(scheduler):
 
 
 async def test_programs_of_the_host_need_no_csrf_token(scheduler):
-    """A header that no form of another site can send."""
+    """A form of another site cannot send this header."""
     secret = HTTPBearer()
 
     def by_token(given: Annotated[Any, Depends(secret)]):
@@ -127,7 +127,7 @@ async def test_programs_of_the_host_need_no_csrf_token(scheduler):
 
 
 def by_cookie_or_token(request):
-    """As hosts have it that let people and programs in."""
+    """Identify people by cookie and programs by token, as many hosts do."""
     if request.headers.get("Authorization") == "Bearer theirs":
         return "robot", "operator"
     return of_request(request)
@@ -164,7 +164,7 @@ async def test_a_bearer_header_spares_no_csrf_token_where_the_host_trusts_an_add
 
 
 class Blocking:
-    """A callable of a host that may not run on an event loop, as Django's ORM may not."""
+    """Callable that must not run on an event loop, like Django's ORM."""
 
     def __call__(self, request):
         with pytest.raises(RuntimeError):
@@ -173,7 +173,7 @@ class Blocking:
 
 
 def handed_on(request):
-    """A plain function that returns something to be awaited."""
+    """Plain function that returns an awaitable."""
     return asyncio.sleep(0, of_request(request))
 
 
@@ -219,7 +219,7 @@ async def test_a_wrong_answer_of_the_host_is_an_error_that_says_so(scheduler):
             await client.get("/jobs")
 
 
-# The contract of an identity provider.
+# Contract of an identity provider.
 
 
 def asked(**headers: str) -> Request:

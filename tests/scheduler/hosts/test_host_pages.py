@@ -1,4 +1,4 @@
-"""The pages of ``docs/hosts``: the tests that they show pass, in a process that knows nothing of ours."""
+"""The tests shown on the pages of ``docs/hosts`` pass in a process without anything from this repository."""
 
 import pages
 import psycopg
@@ -23,7 +23,7 @@ def test_the_application_of_a_page_passes_its_own_tests(page, tmp_path):
 
 
 def test_manage_py_test_leaves_the_real_database_alone(tmp_path):
-    """In processes of their own, too, each with a database of its own."""
+    """Also in parallel processes, each with its own database."""
     root = pages.write("django.md", tmp_path)
     served.run(root, "manage.py", "test", "--verbosity", "0", "--parallel", "2")
     assert not list(root.glob("*.db"))

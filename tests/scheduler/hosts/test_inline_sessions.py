@@ -1,4 +1,4 @@
-"""Jobs that run inline in a test, asked for within the application's transaction: they run after its commit, and never after a roll-back."""
+"""Inline jobs enqueued in a test within the application's transaction run after its commit, and never after a rollback."""
 
 import contextlib
 import threading
@@ -29,7 +29,7 @@ URL: list[str] = []
 
 
 def people() -> list[str]:
-    """The names that another connection finds."""
+    """Return the names that another connection reads."""
     url = URL[0]
     engine = sa.create_engine(address(url, "+psycopg" if "postgresql" in url else ""))
     with engine.connect() as connection:
@@ -40,7 +40,7 @@ def people() -> list[str]:
 
 @job()
 def greet(name: str) -> str:
-    """Greet somebody who is in the table."""
+    """Greet a person who is in the table."""
     assert name in people()
     SEEN.append(name)
     return name
@@ -161,7 +161,7 @@ async def test_the_commit_raises_what_the_job_raises_and_the_session_goes_on(
 
 
 async def test_an_async_session_runs_async_jobs_on_its_own_loop(url, scheduler):
-    """Its pool of one connection has that back by then."""
+    """The pool has a single connection, which is returned by then."""
     driver = "+asyncpg" if "postgresql" in url else "+aiosqlite"
     engine = create_async_engine(address(url, driver), pool_size=1, max_overflow=0, pool_timeout=1)
 
@@ -180,7 +180,7 @@ async def test_an_async_session_runs_async_jobs_on_its_own_loop(url, scheduler):
 
 
 def test_what_belongs_together_waits_for_the_commit_together(url, scheduler, enqueued):
-    """Many runs, a batch with its callback, and a run that waits for another of the same transaction."""
+    """Cover several runs, a batch with its callback, and a run that waits for another run of the same transaction."""
     engine = sa.create_engine(address(url, "+psycopg" if "postgresql" in url else ""))
     jobs = Client(scheduler)
     with Session(engine) as session:

@@ -1,4 +1,4 @@
-"""Schedulers that are off: the tests of an application run nothing, connect to nothing, and see what was enqueued."""
+"""Schedulers in mode off: an application's tests run no job, connect to no database, and see the enqueued runs."""
 
 from typing import Annotated, Any
 
@@ -36,7 +36,7 @@ def test_pytest_turns_schedulers_off_and_a_word_turns_them_on(monkeypatch):
     monkeypatch.setenv("TARGCC_MODE", "auto")
     for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
         monkeypatch.delenv(name)
-    assert Settings().effective_mode == "off"  # as releases have it that set neither
+    assert Settings().effective_mode == "off"  # as in earlier releases without either setting
 
 
 APP = """
@@ -125,7 +125,7 @@ def test_manage_py_test_turns_schedulers_off_before_the_application_is_imported(
 
 @pytest.mark.parametrize("lives", [True, False])
 async def test_a_host_is_tested_without_a_database(lives, enqueued, tmp_path):
-    """With its lifespan entered, and without, as many tests have it."""
+    """With and without the app's lifespan, because many tests skip the lifespan."""
     app = host()
     async with alive(app) if lives else client_of(app) as client:
         assert (await client.post("/users/7")).status_code == 200

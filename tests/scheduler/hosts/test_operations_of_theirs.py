@@ -1,4 +1,4 @@
-"""Every operation in a transaction of the application's, async and plain, on runs with which everything hangs together."""
+"""Every operation within the application's transaction, async and sync, on runs with limits, unique keys, dependents and a batch."""
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -10,16 +10,16 @@ from targcc_scheduler.db.tables import job_run
 
 @job(limit={"key": "tenant", "running": 1}, unique="number", retries=0, expires_in="1h")
 async def limited(tenant: str, number: int) -> None:
-    """Be one of a tenant at a time."""
+    """Run once per tenant at a time."""
 
 
 @job(after=["Limited"])
 async def follower() -> None:
-    """Come after it."""
+    """Run after ``Limited``."""
 
 
 async def operate(scheduler, connection):
-    """Make runs and end them; the states they have then."""
+    """Create, cancel, retry and delete runs; return the ids that ``judge`` checks."""
     given = [{"tenant": "a", "number": number} for number in range(5)]
     ids = await scheduler.enqueue_many(limited, given, connection=connection)
     later = await scheduler.enqueue(follower, after=ids[4], connection=connection)
@@ -40,7 +40,7 @@ async def states(scheduler):
 
 
 async def judge(scheduler, ids, later, again):
-    """Those that waited for room go; the one that was cancelled took what followed it along."""
+    """Check the results: runs that waited for capacity ran, and the cancelled run cancelled its dependents."""
     found = await states(scheduler)
     assert found[ids[0]] == found[ids[4]] == found[later] == "cancelled"
     assert ids[1] not in found
@@ -50,7 +50,7 @@ async def judge(scheduler, ids, later, again):
 
 
 async def asks(scheduler):
-    """Runs that wait for room, when the application's transaction begins."""
+    """Create runs that wait for capacity before the application's transaction begins."""
     terms = [{"tenant": "a", "number": number} for number in range(10, 13)]
     ids = await scheduler.enqueue_many(limited, terms)
     await scheduler.start(schedule=False)

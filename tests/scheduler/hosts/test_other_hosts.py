@@ -1,4 +1,4 @@
-"""One recipe for every host: ``with_scheduler(app)``, with both lifespans entered and the host's own pages as they were."""
+"""The same call for every host: ``with_scheduler(app)`` enters both lifespans and leaves the host's own pages unchanged."""
 
 import asyncio
 import contextlib
@@ -168,7 +168,7 @@ async def test_routes_of_the_host_get_the_scheduler(outer, scheduler):
 
 
 async def test_without_a_lifespan_pages_are_shown_and_say_that_nothing_runs(scheduler):
-    """As under a server that has none: runs are created, and a worker beside it takes them."""
+    """As under a server without lifespan support: the app creates runs, and a separate worker executes them."""
     app = with_scheduler(Starlette(), scheduler=scheduler)
     async with client_of(app) as client:
         ready = await client.get("/jobs/health/ready")
@@ -177,11 +177,11 @@ async def test_without_a_lifespan_pages_are_shown_and_say_that_nothing_runs(sche
     assert scheduler.node is None
 
 
-# A host outlives its guest.
+# Failures of the scheduler do not stop the host.
 
 
 async def test_a_host_starts_without_the_database_and_all_heals(settings, tmp_path, caplog):
-    """The folder of the database is not there yet."""
+    """The folder of the database does not exist yet."""
     caplog.set_level(logging.ERROR)
     folder = tmp_path / "volume"
     url = f"sqlite:///{folder / 'jobs.db'}"

@@ -1,4 +1,4 @@
-"""Runs that are created within the transaction of an application: they exist once it commits, and not when it rolls back."""
+"""Runs created within an application's transaction exist after its commit, and do not exist after a rollback."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from targcc_scheduler.db.transactions import Store
 
 @job()
 async def note(text: str) -> str:
-    """Writes nothing."""
+    """Return without a write."""
     return text
 
 
@@ -85,7 +85,7 @@ def rows(url: str, table: str = "c_JobRun") -> int:
 
 
 def test_plain_code_has_a_client(migrated_sqlite_url):
-    """As in a view of Flask: no event loop, a worker elsewhere."""
+    """As in a Flask view: no event loop, and a worker in another process."""
     settings = Settings(database_url=migrated_sqlite_url, **QUICK)
     engine = sa.create_engine(migrated_sqlite_url)
     with Client(Scheduler(settings, jobs_package=__name__)) as client:
@@ -105,7 +105,7 @@ def test_plain_code_has_a_client(migrated_sqlite_url):
 
 
 def test_a_view_of_django_creates_runs_in_its_transaction(migrated_url):
-    """Also without ``atomic()``, where each statement commits by itself."""
+    """Also without ``atomic()``: each statement then commits by itself."""
     settings = Settings(database_url=migrated_url, **QUICK)
     connection = django_connection(migrated_url)
     with Client(Scheduler(settings, jobs_package=__name__)) as client:
@@ -124,7 +124,10 @@ def test_a_view_of_django_creates_runs_in_its_transaction(migrated_url):
 
 
 async def test_the_engine_hears_of_runs_after_the_outermost_commit_alone(migrated_postgresql_url):
-    """Of a driver on whose connections it cannot submit; a savepoint is no commit, and a later commit is of other runs."""
+    """The engine cannot submit on this driver's connections.
+
+    Releasing a savepoint is no commit, and a later commit belongs to other runs.
+    """
     url = migrated_postgresql_url
     made = Scheduler(Settings(database_url=url, **QUICK), jobs_package=__name__)
     async with POSTGRESQL["async session of asyncpg"](url) as session:
@@ -163,7 +166,7 @@ def test_the_database_of_an_application_is_taken_from_its_engine():
 
 
 def test_the_database_of_a_django_application_is_taken_from_its_connection(migrated_url):
-    """Its tables can be made there, too; a database in memory has another name to say."""
+    """Tables can also be created there; a database in memory raises an error that says what to set."""
     connection = django_connection(migrated_url)
     settings = Settings.for_engine(connection, **QUICK)
     assert rows(settings.database_url) == 0

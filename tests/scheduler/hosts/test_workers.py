@@ -1,4 +1,4 @@
-"""Several web processes of one application, by the commands of ``docs/hosts/fastapi.md``."""
+"""Several web processes of one application, started by the commands of ``docs/hosts/fastapi.md``."""
 
 import re
 from pathlib import Path
@@ -39,7 +39,7 @@ def nodes(root: Path) -> int:
 
 
 def sign_up_many(port: int) -> None:
-    """Each on a connection of its own, so that every process gets some."""
+    """Post on a new connection each time, so that every process gets some of the requests."""
     for number in range(24):
         answer = httpx.post(f"http://127.0.0.1:{port}/users", params={"name": f"user {number}"})
         assert answer.status_code == 200, answer.text

@@ -1,4 +1,4 @@
-"""Each snippet of the pages for people who come from elsewhere is run, and prints what stands below it."""
+"""Run each snippet of the coming-from pages and compare its output with the output shown below it."""
 
 import contextlib
 import importlib
@@ -26,7 +26,7 @@ def snippets() -> Iterator[object]:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where a snippet becomes a module; ``acme_jobs.scheduler`` is the scheduler."""
+    """Yield the file that becomes the snippet's module; ``acme_jobs.scheduler`` is an alias of the scheduler package."""
     monkeypatch.setitem(sys.modules, "acme_jobs", targcc_scheduler)
     monkeypatch.setitem(sys.modules, "acme_jobs.scheduler", targcc_scheduler)
     monkeypatch.syspath_prepend(tmp_path)

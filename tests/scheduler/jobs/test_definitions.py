@@ -1,4 +1,4 @@
-"""What ``@job`` makes of a class or function, and what discovery makes of a package."""
+"""Definitions that ``@job`` builds from a class or function, and discovery of job packages."""
 
 import gc
 import json
@@ -212,7 +212,7 @@ def test_metadata_adds_up():
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package to put job files into."""
+    """Return a function that writes a package of job files."""
     monkeypatch.syspath_prepend(tmp_path)
     folder = tmp_path / "found_jobs"
     folder.mkdir()
@@ -305,13 +305,14 @@ def test_a_job_that_is_imported_elsewhere_is_found_once(package):
 
 
 def test_a_thousand_files_take_ten_times_as_long_as_a_hundred(package):
-    """Beside each other, so that neither the machine nor who counts branches matters; twice as long would be a search in a search."""
+    """Compared with each other, so machine speed and coverage do not matter; quadratic work would exceed the bound."""
     text = '@job("0 2 * * *")\nclass J{}Job:\n    async def execute(self, ctx): ...\n'
     seconds = {}
     for many in (100, 1000):
         name = package(**{f"job_{number:04}": text.format(number) for number in range(many)})
         gc.collect()
-        gc.disable()  # what other tests have left would be looked through while the thousand are read
+        # a collection during the larger run would also scan the objects of other tests
+        gc.disable()
         try:
             started = time.thread_time()
             assert len(discover(name).definitions) == many
@@ -336,7 +337,7 @@ async def test_a_file_added_while_a_server_runs_is_found_when_its_job_is_wanted(
         await server.stop()
 
 
-# Other names, and no name in the spec
+# Aliases, and jobs without a name in the spec.
 
 
 def test_earlier_names_and_the_mark_of_a_job_that_left_the_spec_are_kept():

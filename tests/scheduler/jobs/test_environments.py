@@ -1,4 +1,4 @@
-"""An environment says what is different of the project there, and of single jobs."""
+"""An environment overrides options of the project and of single jobs."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def test_a_flow_starts_as_the_environment_says(monkeypatch):
 
 def test_a_name_that_the_spec_does_not_have_is_refused(monkeypatch):
     monkeypatch.setenv("TARGCC_ENVIRONMENT", "stagin")
-    vars(targcc_scheduler).pop("job", None)  # as if nobody had imported it yet
+    vars(targcc_scheduler).pop("job", None)  # as on a first import
 
     configure(PLAIN, ENVIRONMENTS)
     for used in (current, lambda: targcc_scheduler.job):

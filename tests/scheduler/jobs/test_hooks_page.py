@@ -1,4 +1,4 @@
-"""The examples of docs/hooks.md do what the page says."""
+"""The examples of docs/hooks.md behave as the page says."""
 
 import importlib
 import re
@@ -25,7 +25,7 @@ _BLOCK = re.compile(r"```python\n# (?P<path>\S+)\n(?P<code>.*?)```", re.DOTALL)
 
 
 class Envelopes(Transport):
-    """Takes what would be sent."""
+    """Sentry transport that keeps the events."""
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
@@ -37,7 +37,7 @@ class Envelopes(Transport):
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project's packages, whose scheduler is this one."""
+    """Create the packages of a project whose scheduler is this package."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "acme_jobs" / "jobs").mkdir(parents=True)
     (tmp_path / "acme_jobs" / "__init__.py").touch()
@@ -54,7 +54,7 @@ def _forget() -> None:
 
 
 def hooks_of(project: Path, name: str) -> ModuleType:
-    """The module of the example that defines a hook of this name."""
+    """Return the module of the example that defines a hook with this name."""
     [code] = [found["code"] for found in _blocks() if f"def {name}(" in found["code"]]
     (project / "acme_jobs" / "jobs" / "hooks.py").write_text(code, encoding="utf-8")
     _forget()
@@ -87,7 +87,7 @@ async def test_each_example_of_the_page_does_what_it_says(
     alone = {"default_integrations": False, "auto_enabling_integrations": False}
     begin = partial(
         sentry_sdk.init, **alone
-    )  # else it changes half of what this process has imported
+    )  # otherwise the example patches libraries in this process
     with monkeypatch.context() as patched:
         dsn = "https://key@sentry.invalid/1"
         patched.setattr(sentry_sdk, "init", partial(begin, dsn, transport=taken))

@@ -1,4 +1,4 @@
-"""Jobs in a library that many projects import."""
+"""Jobs in a library that several projects import."""
 
 import importlib
 import subprocess
@@ -24,7 +24,7 @@ LIBRARY = """
 
 @pytest.fixture
 def make_package(tmp_path, monkeypatch):
-    """Makes packages that can be imported, from modules by name."""
+    """Return a function that writes an importable package from module texts."""
     monkeypatch.syspath_prepend(str(tmp_path))
     made = []
 

@@ -1,4 +1,4 @@
-"""What people have changed of a job: where it holds, what does not fit, and the lines that take it over into the code."""
+"""Overridden options of a job: where they apply, which are invalid, and the lines that move them into the code."""
 
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -70,11 +70,12 @@ def test_each_option_holds_and_the_code_stays_known():
         *("apart", 5, 0),
         timedelta(seconds=90),
     )
-    assert job.isolation == "process"  # as its queue says
+    assert job.isolation == "process"  # from the queue's settings
     assert json.loads(job.check({"days": 3}))["days"] == 3
     assert json.loads(job.check({}))["since"] == "2026-02-01"
     assert job.coded == report()
-    assert described([job]) == described([report()])  # a release is what its code says
+    # the fingerprint of a release covers its code alone
+    assert described([job]) == described([report()])
     assert hash(job)
 
 
@@ -111,7 +112,7 @@ def test_an_override_survives_another_definition_of_the_code():
     shared = registry.definitions
     assert registry.override(changes(priority=7), effective) == {"Report"}
     assert (shared["Report"].priority, shared["Report"].retries) == (7, 1)
-    registry.add(define(ReportJob, "0 3 * * *", retries=2))  # the next release
+    registry.add(define(ReportJob, "0 3 * * *", retries=2))  # the code of the next release
     assert (shared["Report"].priority, shared["Report"].retries) == (7, 2)
     assert registry.find("report job") is shared["Report"]
     assert [job.priority for job in registry.own] == [0]
@@ -128,7 +129,7 @@ def test_an_override_survives_another_definition_of_the_code():
     ],
 )
 def test_the_lines_for_the_code_say_the_same(schedule):
-    """Those of the spec are read by the generator; its decorator, and the lines for one, make the job that holds."""
+    """The generator reads the spec lines. The decorator, and the lines of a class, define the same job."""
     job = effective(report(), changes(**ALL | {"schedule": schedule}), PLAIN)
     lines = code_lines(job)
     head = "targcc: 1\nproject: {name: app}\nqueues: {default: {workers: 1}, apart: {workers: 1}}\n"

@@ -1,4 +1,4 @@
-"""Each file that docs/recipes.md shows is written where the page says, and the tests among them pass."""
+"""Write each file of docs/recipes.md to its stated path and run the tests among the files."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def __getattr__(name):
 
 
 def files() -> dict[str, str]:
-    """The files of the page by their paths."""
+    """Return the files of the page by path."""
     text = PAGE.read_text(encoding="utf-8")
     found = re.findall(r"^```python\n# (\S+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert len(found) == text.count("```python")

@@ -1,4 +1,4 @@
-"""Secret arguments are stored sealed."""
+"""Secret arguments are stored encrypted."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ SEEN = []
 
 
 class Account(pydantic.BaseModel):
-    """Who signs in, and with what."""
+    """User name and secret key of an account."""
 
     user: str
     key: SecretStr
@@ -32,7 +32,7 @@ async def sign_in(key: SecretStr, account: Account | None = None, month: int = 1
 
 @pytest.fixture
 def keys():
-    """The keys of this process; forgotten at the end."""
+    """Set the encryption keys of this process; reset them at the end."""
     yield SEALS.use
     SEALS._keys, SEALS._box = (), None
 
@@ -62,7 +62,7 @@ def test_a_new_key_takes_over_from_the_old_one(keys):
     old, new = new_key(), new_key()
     parameters = parameters_of(sign_in, bound=False)
     plain = parameters.check({"key": VALUE})
-    assert VALUE in plain  # without a key
+    assert VALUE in plain  # without an encryption key
     keys([old])
     first = parameters.reseal(plain)
     keys([new, old])
@@ -107,7 +107,7 @@ def test_every_kind_of_secret_is_one(keys, kind, value):
 
 
 class Tree(pydantic.BaseModel):
-    """A model that holds itself."""
+    """Recursive model."""
 
     children: list["Tree"] = []
     name: str = ""

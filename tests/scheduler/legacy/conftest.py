@@ -1,3 +1,3 @@
-"""What the tests of this room get."""
+"""Fixtures for the legacy tests."""
 
 from hybrid_rig import old_options, settings_of, start

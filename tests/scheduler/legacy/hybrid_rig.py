@@ -1,4 +1,4 @@
-"""What both tests of hybrid mode have in common: an old database, and a scheduler beside it."""
+"""Shared helpers of both hybrid mode tests: an old database and a scheduler beside it."""
 
 import pytest
 import sqlalchemy as sa
@@ -7,7 +7,7 @@ from targcc_scheduler import Scheduler, Settings
 
 
 class OldDatabase:
-    """An old server's database, in SQLite or PostgreSQL, with its tables."""
+    """Database of an old server, in SQLite or PostgreSQL, with its tables."""
 
     def __init__(self, url, tables, kinds):
         self.url = url
@@ -23,19 +23,19 @@ class OldDatabase:
 
 
 def broken_jobs(found):
-    """Why jobs of a reading, or of a scheduler, cannot run, by where they stand."""
+    """Map the place of each broken job to its error."""
     return {one.module: one.error for one in found.broken}
 
 
 @pytest.fixture
 def old_options():
-    """What the settings say of the old server, besides its URL."""
+    """Return the settings for the old server besides its URL."""
     return {}
 
 
 @pytest.fixture
 def settings_of(database, old_options):
-    """Settings for an old database."""
+    """Return a function that makes settings for an old database."""
 
     def make(old, **more):
         options = {"legacy_url": old.url, "legacy_poll_seconds": 0.05, **old_options, **QUICK}
@@ -46,7 +46,7 @@ def settings_of(database, old_options):
 
 @pytest.fixture
 async def start(settings_of):
-    """Starts a scheduler beside an old database."""
+    """Return a function that starts a scheduler beside an old database."""
     made = []
 
     async def started(old, *, options=None, **settings):
@@ -63,4 +63,4 @@ async def start(settings_of):
 
 
 async def _nobody(event):
-    """Nobody is told."""
+    """Send no alerts."""

@@ -1,4 +1,4 @@
-"""Hybrid mode: the old table c_Job stays where schedules are kept. Real tables, real procedures, real schedulers."""
+"""Hybrid mode: schedules stay in the old table c_Job. Uses real tables, procedures and schedulers."""
 
 import contextlib
 from datetime import timedelta
@@ -22,7 +22,7 @@ COLUMNS = "ID, JobName, CronExpression, StoredProcName, IsActive, EmailOnFailure
 
 
 class Table(OldDatabase):
-    """The old table."""
+    """The old c_Job table."""
 
     def __init__(self, url):
         super().__init__(url, TABLE, {"sqlite": {"bit": "BIT"}, "postgresql": {"bit": "BOOLEAN"}})
@@ -143,7 +143,7 @@ async def test_a_table_that_cannot_be_read_stops_nothing(old, start):
     old.add(1, "Report")
     scheduler = await start(old)
     old.execute("ALTER TABLE c_Job RENAME TO c_Job_away")
-    # A reading that was under way says what the database said.
+    # A poll in progress reports the database's error.
     await until(lambda: "no table or view c_Job" in broken_jobs(scheduler).get("c_Job", ""))
 
     assert "Report" in scheduler.definitions

@@ -1,4 +1,4 @@
-"""Hybrid mode with a table of TARGCC 4: c_Job stays the source, and old screens see what ran. Real tables, procedures, schedulers."""
+"""Hybrid mode with TARGCC 4 tables: c_Job stays the source, and old screens show the runs. Uses real tables, procedures and schedulers."""
 
 import contextlib
 from dataclasses import replace
@@ -43,7 +43,7 @@ KINDS = {
 
 
 class Old(OldDatabase):
-    """The old tables."""
+    """The old TARGCC 4 tables."""
 
     def __init__(self, url):
         super().__init__(url, TABLES, KINDS)
@@ -101,7 +101,7 @@ def old_options():
 
 @pytest.fixture
 def read(settings_of):
-    """Reads once, at half past nine in Jerusalem on Wednesday, 25 November 2026."""
+    """Read the table once, at 09:30 in Jerusalem on Wednesday, 25 November 2026."""
     now = datetime(2026, 11, 25, 7, 30, tzinfo=UTC)
 
     def reading(old, **settings):
@@ -237,7 +237,7 @@ def test_those_who_were_mailed_are_mailed(sqlite_old, read):
 
 
 def test_the_same_rows_are_the_same_jobs_after_each_run(sqlite_old, settings_of):
-    """Else a run that moves NextRunTime along its grid would make the schedule begin anew."""
+    """Otherwise a run that moves NextRunTime along its grid would restart the schedule."""
     old = sqlite_old
     old.add(1, "mnTM_Days", "CyclicDay", CyclicCount=3, NextRunTime="'2026-11-27 02:30:00'")
     old.add(2, "mnTM_Hours", "CyclicHour", CyclicCount=7, NextRunTime="'2026-11-25 11:30:00'")
@@ -256,9 +256,9 @@ def test_the_same_rows_are_the_same_jobs_after_each_run(sqlite_old, settings_of)
     ("kind", "count"), [("CyclicDay", 3), ("CyclicHour", 7), ("CyclicHour", 36)]
 )
 def test_a_row_runs_when_the_import_of_it_would(zone, kind, count):
-    """The import counts from NextRunTime as it stands, hybrid mode from the first time of that cycle: over a year with its clock changes."""
+    """The import counts from NextRunTime, hybrid mode from the first time of that cycle: compared over a year with its clock changes."""
     now = datetime(2026, 11, 25, 9, 30)  # noqa: DTZ001 - wall time
-    for hours in (30, 2897):  # the second is in the hour that spring skips in Jerusalem
+    for hours in (30, 2897):  # the second time is in the hour that Jerusalem skips in spring
         following = now + timedelta(hours=hours, minutes=20)
         row = {"enmjobtype": kind, "cycliccount": count, "whentorun": following, "nextruntime": following}  # fmt: skip
         ours = schedule_of(row, Rules(ZoneInfo(zone)), now)
@@ -291,7 +291,7 @@ def test_the_new_schedulers_own_history_is_not_written_as_the_old_ones(sqlite_ol
         read(sqlite_old)
 
 
-# --- In a scheduler that runs -------------------------------------------------------------------------------------------
+# --- In a running scheduler ----------------------------------------------------------------------------------------------
 
 
 async def test_changes_of_the_table_are_followed(old, start):
@@ -346,7 +346,7 @@ async def test_a_failure_is_written_back_in_the_old_form(request, database_kind,
 async def test_what_could_not_be_written_back_is_written_when_the_old_database_is_back(
     postgresql_server, postgresql_old, start
 ):
-    """Once while the server is stopped in the middle of a run, once while it refuses the row of the history."""
+    """Once the server stops in the middle of a run, once it rejects the history row."""
     old = postgresql_old
     old.add(1, "mnTM_Slow")
     old.add(2, "mnTM_Load")
@@ -388,7 +388,7 @@ async def test_another_process_writes_what_the_one_before_could_not(postgresql_o
     assert old.logged() == []
 
     tokens = [f"targcc run {run}.1" for run in runs]
-    for missing in (tokens, tokens[:1]):  # one that is there stays once
+    for missing in (tokens, tokens[:1]):  # an existing history row is not inserted twice
         for token in missing:
             old.execute(f"DELETE FROM c_LoggedJob WHERE ActivatingUser = '{token}'")
         another = await start(old, options={"schedule": False, "work": False})
@@ -461,7 +461,7 @@ async def test_run_now_of_an_old_screen_runs_the_row_once(postgresql_old, start,
     await until(lambda: old.row(1)["nextruntime"])
     assert old.logged() == []
     now = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
-    old.execute(f"UPDATE c_Job SET NextRunTime = {wall(now)}")  # as the old screen's button did
+    old.execute(f"UPDATE c_Job SET NextRunTime = {wall(now)}")  # like the button of the old screen
 
     await until(old.logged)
     await until(lambda: old.row(1)["enmjobstatus"] == "Success")
@@ -481,7 +481,7 @@ async def test_a_one_off_whose_time_has_passed_runs_once_and_a_paused_one_waits(
     )
     scheduler = await start(old)
     old.add(2, "mnTM_load_too", "OneOff", NextRunTime="'2026-11-01 04:00:00'")
-    await until(lambda: old.row(2)["enmjobstatus"])  # there is no such procedure
+    await until(lambda: old.row(2)["enmjobstatus"])  # the procedure does not exist
 
     assert old.row(1)["enmjobstatus"] is None
     await scheduler.resume("mnTM_Load", by=DANA)
@@ -516,7 +516,7 @@ async def test_two_real_nodes_follow_the_table_and_write_each_run_once(
 
 
 async def test_rows_on_sql_server_run_and_are_written_back_in_t_sql(start, database):
-    """Against the double of SQL Server, which answers and remembers, but changes no row."""
+    """Uses the fake SQL Server, which records statements and changes no row."""
     at = datetime(2026, 11, 25, 2, 30)  # noqa: DTZ001 - wall time
     row = {
         "ID": 7, "lkpJob": "mnTM_Load", "lkpJobRunner": "SRV01", "enmJobType": "Daily", "WhenToRun": at, "CyclicCount": 0,

@@ -1,4 +1,4 @@
-"""The old server's history, loaded from the file that the import wrote."""
+"""Load the old server's history from the file that the import wrote."""
 
 import json
 from collections import Counter
@@ -43,7 +43,7 @@ def test_loading_again_adds_only_what_is_missing(database, tmp_path, step):
 
 @pytest.fixture
 def work():
-    """What SQLite does, in thousands of its machine's instructions."""
+    """Count SQLite's work in thousands of virtual machine instructions."""
     steps = Counter()
 
     def count(connection, _record):

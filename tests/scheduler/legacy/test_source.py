@@ -1,4 +1,4 @@
-"""The contract of a source of jobs outside the code, held by c_Job and by a small one of this test."""
+"""Contract of a job source outside the code, tested with c_Job and with a small source of this module."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class CJob:
 
 
 class Lines:
-    """Jobs as lines of a file, ``name cron``; one that rests has no cron."""
+    """Source that reads jobs from the lines of a file, ``name cron``; a job without a cron has no schedule."""
 
     name = "lines"
     if_taken = "strike the line out"
@@ -72,7 +72,7 @@ class Lines:
         return Reading({name: job for (name, _), job in known.items()}, (), idle)
 
     def close(self):
-        """Nothing is open."""
+        """Close no resources."""
 
     def put(self, name, cron):
         with self.path.open("a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Fairness between the keys of a limit: a tenant with many runs holds up no other; measured with ``-m soak -s``."""
+"""Fairness between the keys of a limit: a tenant with many runs delays no other tenant; measured with ``-m soak -s``."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ async def scheduler(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> Async
 
 
 async def _ignore(_event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 async def _until_over(scheduler: Scheduler, ids: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Who ends a run of a limit keeps others from its key until its transaction ends, so that two never let go for the same room."""
+"""Settling a limited run locks its key until the transaction ends, so that two transactions never release the same capacity."""
 
 import pytest
 import sqlalchemy as sa
@@ -12,13 +12,13 @@ FREE = FREE.with_for_update(skip_locked=True)
 
 @pytest.fixture
 def migrated_url(migrated_postgresql_url):
-    """On SQLite nobody else writes meanwhile."""
+    """PostgreSQL only: SQLite has one writer."""
     return migrated_postgresql_url
 
 
 @job(limit={"key": "tenant", "running": 1})
 async def limited(tenant: str) -> None:
-    """Be the only one of a tenant."""
+    """Run once per tenant at a time."""
 
 
 async def free_keys(scheduler):

@@ -1,4 +1,4 @@
-"""Runs that a node of an older release had: it knows nothing of their room, and leaves in their rows what stood there."""
+"""Runs held by a node of an older release: the older node does not know capacity and leaves the old values in its rows."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ from targcc_scheduler.kernel.runs.values import Offer
 
 
 async def full_key(node: Node) -> int:
-    """A run that waits for its retry with room in its row, of a key that another run fills."""
+    """Create a run that waits for its retry with capacity in its row, while another run fills its key; return its id."""
     now = node.clock.now()
     await keyed(node, "a", State="running", ServerId=node.name, StartedAt=now, Attempt=1)
     later = now - timedelta(seconds=1)
@@ -28,7 +28,7 @@ async def full_key(node: Node) -> int:
 
 @pytest.fixture
 async def node(migrated_url: str) -> AsyncIterator[Node]:
-    """A node that does not work."""
+    """A node that does not claim runs."""
     async with nodes_on(migrated_url) as make:
         yield await make()
 
@@ -61,7 +61,7 @@ async def test_a_claim_at_once_leaves_such_a_retry_alone(migrated_postgresql_url
 
 
 async def test_a_node_that_does_not_know_a_job_says_nothing_of_its_keys(node):
-    """Its row of a new key would say that there is room for any number."""
+    """The node's row for a new key would allow any number of runs."""
     [run_id] = await keyed(node, "a")
     node.unknown = frozenset({"Work"})
     assert await claim(node, [run_id]) == []

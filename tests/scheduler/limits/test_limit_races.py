@@ -1,4 +1,4 @@
-"""Claims, ends and renames at the same instant: what one has seen may not be so any more when it comes to write."""
+"""Races of claims, settlements and renames: a value that was read may have changed before the write."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -26,7 +26,7 @@ from targcc_scheduler.project import current
 
 
 def work(k: str = "") -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 def services_of(node: Node) -> NodeServices:
@@ -36,7 +36,7 @@ def services_of(node: Node) -> NodeServices:
 
 @pytest.fixture
 async def node(migrated_postgresql_url: str) -> AsyncIterator[Node]:
-    """A node that does not work; on SQLite nobody else writes meanwhile."""
+    """A node that does not claim runs; PostgreSQL only, because SQLite has one writer."""
     async with nodes_on(migrated_postgresql_url) as make:
         yield await make()
 
@@ -48,11 +48,13 @@ async def look_ahead(node: Node, most: int) -> None:
 
 
 LATE = "SELECT pg_advisory_xact_lock(7)"
-"""What holds up a statement that is :func:`late`."""
+"""Holds the lock that :func:`late` statements wait for."""
 
 
 def late(statement: FrequentStatement) -> FrequentStatement:
-    """A statement that waits for a lock once it has begun: what is done meanwhile it sees in the rows that it locks, and nowhere else."""
+    """Return the statement with a wait for a lock after its snapshot. Later changes are visible only in the rows that the statement
+    locks.
+    """
     waits = sa.text("0 <= (SELECT count(*) FROM (SELECT pg_advisory_xact_lock_shared(7)) AS waits)")
     return FrequentStatement(statement._statement.where(waits))
 
@@ -154,7 +156,7 @@ async def test_a_key_has_its_room_once_while_its_job_gets_another_name(node):
 
     lock = f"SELECT Id FROM c_JobRun WHERE Id = {begun} FOR UPDATE"
     await while_it_waits(node, aliases.start(), claim_another, lock)
-    [late] = await keyed(node, "a")  # by whoever did not see it yet
+    [late] = await keyed(node, "a")  # as a node inserts that has not seen the new name
     await aliases.start()
     found = await rows(node, [begun, waits, late])
     assert [row.LimitKey for row in found] == ["Task k=a"] * 3
@@ -199,7 +201,7 @@ async def test_the_run_that_waits_for_the_next_token_gets_it_before_younger_ones
 
 @pytest.fixture
 async def expires(node: Node) -> int:
-    """A run of a batch, whose time is over."""
+    """Create a run of a batch that has passed its expiry time."""
     now = node.clock.now()
     batch = {"Id": 1, "Name": "some", "Kind": "batch", "State": "running", "Total": 1}
     batch |= {"CreatedBy": "dana", "CreatedAt": now, "Pending": 1}
@@ -211,7 +213,7 @@ async def expires(node: Node) -> int:
 
 
 def claims_of(node: Node, run_ids: list[int]) -> Awaitable[list[Claim]]:
-    """A claim of a node that offers itself these runs."""
+    """Claim on a node that offers itself these runs."""
     terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=1)})
     known = {"Work": declare(work, name="Work").complete(current())}
     claimer = Claimer(

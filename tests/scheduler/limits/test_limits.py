@@ -1,4 +1,4 @@
-"""Limits by key: no more than said at once, the most urgent first, nobody left behind; on both databases."""
+"""Limits by key: never more concurrent runs than allowed, most urgent first, no run left behind; on both databases."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -89,7 +89,7 @@ async def scheduler(migrated_url, monkeypatch):
 
 
 async def _ignore(_event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 async def _until_awaiting(scheduler, run_id):
@@ -144,7 +144,7 @@ async def test_so_many_of_each_key_begin_as_there_is_room_for_and_the_others_hav
 
 
 async def why(scheduler: Scheduler, run_id: int) -> str:
-    """What a waiting run says for itself."""
+    """Return the stated reasons why a run waits."""
     now = scheduler.clock.now()
 
     async def ask(db):
@@ -171,9 +171,9 @@ async def test_the_most_urgent_of_a_key_goes_first_and_cancelled_and_deleted_one
 
 
 async def test_tokens_come_at_the_rate_and_a_few_are_saved_up(scheduler):
-    """Two are saved up; of the others each comes a fifth of a second after the one before, and whatever the machine does makes runs only later."""
+    """Two tokens are saved up; each later run starts a fifth of a second after the run before. A slow machine can only delay runs."""
     await scheduler.start(schedule=False)
-    began = datetime.now(UTC) - timedelta(milliseconds=50)  # what clocks differ by
+    began = datetime.now(UTC) - timedelta(milliseconds=50)  # tolerance for clock differences
     ids = await scheduler.enqueue_many(SlowlyJob, [{"tenant": "x"}] * 5)
     await asyncio.gather(*(scheduler.wait(run_id, 60) for run_id in ids))
     query = sa.select(job_run.c.StartedAt).order_by(job_run.c.StartedAt)

@@ -1,4 +1,4 @@
-"""Nodes that claim and end runs of a few keys at the same time: no key ever has more than its limit, and no run is left behind."""
+"""Nodes claim and settle runs of a few keys concurrently: no key exceeds its limit, and no run is left behind."""
 
 import asyncio
 import random
@@ -46,7 +46,7 @@ async def schedulers(migrated_postgresql_url, monkeypatch):
 
 
 async def _ignore(_event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 async def test_no_key_has_more_than_its_limit_among_nodes_and_nobody_is_left_behind(schedulers):
@@ -54,13 +54,13 @@ async def test_no_key_has_more_than_its_limit_among_nodes_and_nobody_is_left_beh
     for one in schedulers:
         await one.start(schedule=False)
     ids = []
-    for _ in range(20):  # some come to keys that are full, and some to keys for which nobody waits
+    for _ in range(20):  # some runs get full keys, and some get keys without waiting runs
         given = [{"tenant": chance.choice("abcdefgh"), "weight": n % 4} for n in range(20)]
         made = await chance.choice(schedulers).enqueue_many(CrowdedJob, given)
         ids += made
         try:
             await chance.choice(schedulers).cancel(chance.choice(made), by=SYSTEM)
-        except RunStateError:  # it is over
+        except RunStateError:  # the run has finished
             continue
     ended = Counter([await schedulers[0].wait(run_id, 60) for run_id in ids])
     assert ended.keys() <= {"succeeded", "failed", "cancelled"}
@@ -68,4 +68,4 @@ async def test_no_key_has_more_than_its_limit_among_nodes_and_nobody_is_left_beh
     assert max(MOST.values()) == 2, MOST
     awaited = sa.select(sa.func.count()).where(job_limit.c.IsAwaited)
     count = await schedulers[0].read(lambda db: db.scalar(awaited))
-    assert count <= len(MOST)  # who ends the last one of a key may leave the mark
+    assert count <= len(MOST)  # the last settlement of a key may leave the mark

@@ -1,4 +1,4 @@
-"""The examples of docs/limits.md are run, and its commands answer."""
+"""Run the examples and commands of docs/limits.md."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 async def scheduler(migrated_sqlite_url, monkeypatch):
     [code] = blocks("python")
     names = {"job": job, "JobContext": JobContext, "__name__": __name__}
-    exec(code, names)  # the page's own code
+    exec(code, names)  # code from the page
     monkeypatch.setitem(globals(), "SyncTenantJob", names["SyncTenantJob"])
     settings = Settings(database_url=migrated_sqlite_url, migrate_on_start=False)
     made = Scheduler(settings, jobs_package=__name__, notify=_ignore)
@@ -32,7 +32,7 @@ async def scheduler(migrated_sqlite_url, monkeypatch):
 
 
 async def _ignore(_event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 async def test_the_example_keeps_its_limit_and_the_commands_tell(scheduler, monkeypatch):

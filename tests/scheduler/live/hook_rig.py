@@ -1,4 +1,4 @@
-"""A server that takes messages of webhooks, and fails as it is told."""
+"""Webhook receiver that fails on request."""
 
 import base64
 import hashlib
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class Sink:
-    """Takes messages.
+    """Receive webhook messages.
 
     Args:
-        statuses: What it answers to the first ones; the last to all that follow.
+        statuses: Response statuses of the first messages; the last status repeats.
     """
 
     def __init__(self, *statuses: int) -> None:
@@ -37,7 +37,7 @@ class Sink:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Suppress the request log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hooks/s3cret-path?key=s3cret-key"
@@ -53,7 +53,7 @@ class Sink:
 
 
 def is_signed(secret: str, headers: dict[str, str], body: bytes) -> bool:
-    """As a receiver verifies it, by the specification."""
+    """Return whether a receiver would accept the signature, by the Standard Webhooks specification."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     wanted = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()

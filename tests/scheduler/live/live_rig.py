@@ -1,4 +1,4 @@
-"""The app behind a real uvicorn, since a stream needs a server; and readers of its events."""
+"""The app behind a real uvicorn, because a stream needs a server; and readers of its events."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ PATIENCE = 60
 
 @contextlib.asynccontextmanager
 async def server(site: Site) -> AsyncIterator[uvicorn.Server]:
-    """The site's app, served; its lifespan was entered before."""
+    """Serve the site's app; its lifespan has been entered before."""
     config = uvicorn.Config(site.app, port=0, lifespan="off", log_config=None)
     found = uvicorn.Server(config)
     serving = asyncio.create_task(found.serve())
@@ -46,7 +46,7 @@ async def address(site: Site) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def browse_site(settings: Settings) -> AsyncIterator[tuple[Site, str]]:
-    """A site that works, and where it is."""
+    """Yield a site with a working node, and its address."""
     async with running(settings, work=True) as site, server(site) as found:
         yield site, address_of(found)
 
@@ -61,14 +61,14 @@ class Event:
 
 
 class Stream:
-    """A reader of events."""
+    """Reader of an event stream."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer = answer
         self._lines = answer.aiter_lines()
 
     async def next(self) -> Event | None:
-        """The next event; ``None`` at the end."""
+        """Return the next event; ``None`` at the end."""
         said: dict[str, str] = {}
         async with asyncio.timeout(PATIENCE):
             async for line in self._lines:
@@ -79,7 +79,7 @@ class Stream:
         return None
 
     async def until(self, name: str) -> Event:
-        """The next event of a kind."""
+        """Return the next event with this name."""
         while (one := await self.next()) is not None:
             if one.name == name:
                 return one
@@ -88,7 +88,7 @@ class Stream:
 
 @contextlib.asynccontextmanager
 async def stream(client: httpx.AsyncClient, url: str, **headers: str) -> AsyncIterator[Stream]:
-    """The events at an address."""
+    """Open the event stream at a URL."""
     async with client.stream("GET", url, headers=headers, timeout=PATIENCE) as answer:
         assert answer.status_code == 200, await answer.aread()
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -97,7 +97,7 @@ async def stream(client: httpx.AsyncClient, url: str, **headers: str) -> AsyncIt
 
 
 async def eventually(look: Callable[[], Any]) -> None:
-    """Wait until a look, which may be awaited, finds something."""
+    """Wait until ``look`` returns a true value; ``look`` may return an awaitable."""
     async with asyncio.timeout(PATIENCE):
         while True:
             found = look()
@@ -107,7 +107,7 @@ async def eventually(look: Callable[[], Any]) -> None:
 
 
 async def write(site: Site, run_id: int, *texts: str) -> None:
-    """Log lines of a run."""
+    """Write log lines of a run."""
     rows = [
         {
             "RunId": run_id,

@@ -1,4 +1,4 @@
-"""Batches and flows followed as they happen, over a real server."""
+"""Follow batches and flows through event streams of a real server."""
 
 import json
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from web_fixtures import Site, running
 
 
 async def follow(settings: Settings) -> None:
-    """A reader of a batch of which one run begins, and that is cancelled."""
+    """Read the events of a batch while its first run begins and the batch is cancelled."""
     async with running(settings, work=False) as site:
         async with site.scheduler.batch("month end") as batch:
             batch.enqueue_many("DailyReport", [{}, {}])
@@ -73,7 +73,8 @@ async def test_who_may_not_see_a_batch_may_not_follow_it(site: Site):
         assert (await some.get(f"/api/{kind}/{flow}/events")).status_code == 403
         assert (await program.get(f"/api/{kind}/{flow + 1}/events")).status_code == 404
         assert (await person.get(f"/jobs/{kind}/{flow + 1}/live")).status_code == 404
-    assert (await program.get(f"/api/batches/{flow}/events")).status_code == 404  # it is a flow
+    # the id belongs to a flow
+    assert (await program.get(f"/api/batches/{flow}/events")).status_code == 404
 
 
 def _steps(state: str) -> str:

@@ -1,4 +1,4 @@
-"""Code hears of what became of runs: once for each change, and again only if it did not say that it had heard."""
+"""Event handlers in code: one call per state change, and another call only if the handler has not confirmed."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
@@ -52,7 +52,7 @@ NEW_SLOT = NewRun(
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Look all the time, and try again at once."""
+    """Poll constantly and retry at once."""
     monkeypatch.setattr(maintenance, "_TEXT_SECONDS", 0.05)
     monkeypatch.setattr(event_loops, "WAITS", (timedelta(),) * 3)
     hooks.heard.clear()
@@ -62,10 +62,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def working(settings: Settings, *, work: bool = True) -> AsyncIterator[Scheduler]:
-    """A node that runs jobs, or one that does all but that."""
+    """Yield a started node; with ``work=False`` the node does everything except running jobs."""
 
     async def notify(_event: object) -> None:
-        """Nobody is told."""
+        """Send no alerts."""
 
     scheduler = Scheduler(settings, jobs_package="hooked_jobs", notify=notify)
     await scheduler.start(work=work, schedule=not work)
@@ -74,7 +74,7 @@ async def working(settings: Settings, *, work: bool = True) -> AsyncIterator[Sch
 
 
 async def all_told(scheduler: Scheduler) -> list[event_model.Delivery]:
-    """The messages to handlers, once none waits to be made or delivered."""
+    """Return the deliveries to handlers, once no event is pending."""
     waits = sa.select(
         sa.exists().select_from(job_text_due).label("a"),
         sa.exists().where(job_delivery.c.DueAt.is_not(None)).label("b"),
@@ -106,7 +106,7 @@ async def told_of_runs(settings: Settings) -> None:
             await scheduler.wait(run_id, 60)
         await scheduler.cancel(gone, by=DANA)
         await all_told(scheduler)
-        # The job Fails makes its handler fail at first: it is called again, with the same id.
+        # The handler of the job Fails raises an error at first: it is called again, with the same id.
         heard = sorted(
             (type(one).__name__, one.run_id, one.attempt, one.delivery) for one in hooks.heard
         )
@@ -126,13 +126,13 @@ async def told_of_runs(settings: Settings) -> None:
         [cancelled] = [one for one in hooks.heard if isinstance(one, RunCancelled)]
         assert "dana" in (cancelled.message or "") or cancelled.started_at is None
 
-        # A run that is taken note of again is told of once.
+        # A run that is noted again is reported once.
         note = job_text_due.insert().values(RunId=ok)
         await scheduler.change(lambda db: db.execute(note))
         assert len(await all_told(scheduler)) == 4
         assert len(hooks.heard) == 5
 
-        # People see the handlers, and what they did, where webhooks are; and may turn them off.
+        # The webhook pages list the handlers and their deliveries, and can turn handlers off.
         known = {one.shown: one for one in await scheduler.read(event_model.webhooks)}
         assert known[NAME].events == ("failed", "succeeded")
         shown = {one.address: one for one in map(WebhookOut.model_validate, known.values())}
@@ -186,15 +186,15 @@ async def test_handlers_hear_of_each_change_once_over_postgresql(migrated_postgr
 async def test_what_ended_while_no_node_had_the_handler_is_told_when_one_has(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    """Also what a node of a release without the handler has settled: one run it takes note of, before another it ends."""
+    """Cover runs that a node without the handler settled: one run noted before the node ends, another run not noted."""
     async with working(settings, work=False):
-        """The handlers are known from here on."""
+        """The handlers are registered from here on."""
 
     async def notify(_event: object) -> None:
-        """Nobody is told."""
+        """Send no alerts."""
 
     async def no_time(_texts: maintenance.TextKeeper) -> None:
-        """It ends between the end of a run and the look for ends."""
+        """Skip the maintenance between the end of a run and the poll for ended runs."""
 
     other = Scheduler(settings, jobs_package="isolated_jobs", notify=notify)
     await other.start(schedule=False)
@@ -236,7 +236,7 @@ async def test_a_handler_that_no_node_has_any_more_is_turned_off(settings: Setti
         found = await scheduler.read(lambda db: event_model.find(db, hook.id))
         assert found is not None
         assert found.disabled_by == event_model.NOBODY
-        # It comes back: from then on it hears again.
+        # The handler returns and receives events from then on.
         await scheduler.change(
             lambda db: event_model.make_known(db, {"gone.handler": ["failed"]}, later)
         )
@@ -248,7 +248,7 @@ async def test_a_handler_that_no_node_has_any_more_is_turned_off(settings: Setti
 async def test_a_node_that_is_killed_before_it_has_said_that_it_told_tells_again(
     settings: Settings, tmp_path: Path
 ):
-    """The handler has run and its process is dead: the state change is told of a second time, under the same id, and not a third."""
+    """The process dies after the handler ran: the state change is delivered once more, under the same id, and not a third time."""
     notes = tmp_path / "notes"
     notes.touch()
     node = NodeProcess(settings.database_url, notes, JOBS_PACKAGE="hooked_jobs")
@@ -260,7 +260,7 @@ async def test_a_node_that_is_killed_before_it_has_said_that_it_told_tells_again
     finally:
         node.kill()
     assert await idle.read(lambda db: db.scalar(sa.select(job_run.c.State))) == "succeeded"
-    # The minute for which the message was taken has passed.
+    # The minute for which the message was claimed has passed.
     now = idle.clock.now()
     await idle.change(
         lambda db: db.execute(

@@ -1,4 +1,4 @@
-"""The live log in Chromium: it follows, pauses, is searched, survives without events, and stays smooth with ten megabytes."""
+"""Live log in Chromium: follow, pause, search, survive without events, and stay smooth with ten megabytes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ RED = "\x1b[31m"
 
 
 class Log:
-    """The database that the server has, and what is written into it."""
+    """Write to the server's database."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Log:
         connection.close()
 
     def run(self, state: str) -> int:
-        """A run that nobody performs."""
+        """Insert a run that no node executes; return its id."""
         connection = sqlite3.connect(self.path, timeout=60)
         now = datetime.now(UTC).replace(tzinfo=None)
         with connection:
@@ -53,7 +53,7 @@ class Log:
         self.change(sql, [(run_id, now, text) for text in texts])
 
     def batch(self, kind: str, total: int) -> int:
-        """A batch or flow of which nothing is done."""
+        """Insert a batch or flow that makes no progress; return its id."""
         connection = sqlite3.connect(self.path, timeout=60)
         now = datetime.now(UTC).replace(tzinfo=None)
         row = ("MonthEnd", kind, "running", "System", now, total, total, self.steps("waiting"))
@@ -67,7 +67,7 @@ class Log:
         return int(cursor.lastrowid or 0)
 
     def advance(self, batch_id: int, *, over: bool) -> None:
-        """A part of it is done, or all of it."""
+        """Mark a part of the batch as done, or all of it with ``over``."""
         now = datetime.now(UTC).replace(tzinfo=None)
         state = "succeeded" if over else "running"
         row = (state, 0 if over else 1, now if over else None, self.steps(state), batch_id)
@@ -92,7 +92,7 @@ def log(database_url: str) -> Log:
 
 @pytest.fixture
 def link(database_url: str, tmp_path: Path) -> Iterator[str]:
-    """The login link of a server that runs nothing."""
+    """Yield the login link of a server without a worker."""
     process = subprocess.Popen(
         [sys.executable, "-m", "web_jobs", "serve", "--port", "0"],
         cwd=tmp_path,
@@ -124,7 +124,7 @@ def wait(browser: Chrome, condition: Callable[[Chrome], Any]) -> Any:
 
 
 def lines(browser: Chrome) -> list[str]:
-    """The texts of the lines that are shown."""
+    """Return the texts of the visible lines."""
     found: list[str] = browser.execute_script(
         "return [...document.querySelectorAll('#log li:not([hidden]) > bdi')].map(one => one.textContent)"
     )
@@ -206,7 +206,7 @@ def test_the_pages_of_a_batch_and_a_flow_follow_it(browser: Chrome, link: str, l
     browser.get(f"{base}/batches/{log.batch('batch', 4)}")
     wait(browser, lambda b: b.execute_script("return window.streams.length") == 1)
     patient, closed = browser.execute_script(OUT_OF_SIGHT_FOR_A_MOMENT)
-    assert (patient, closed) == (0, [True, False])  # nothing is left that gives up the second one
+    assert (patient, closed) == (0, [True, False])  # the second stream has no timer left
     assert [one["message"] for one in browser.get_log("browser")] == []
 
 
@@ -239,7 +239,7 @@ window.setTimeout = (call, after) => {
 };
 window.clearTimeout = timer => { window.patient.delete(timer); clear(timer); };
 """
-"""Streams of which nothing comes, and the timers by which they are given up."""
+"""Replace streams by silent streams, and record the timers that give up on streams."""
 OUT_OF_SIGHT_FOR_A_MOMENT = """
 for (const hidden of [true, false]) {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });

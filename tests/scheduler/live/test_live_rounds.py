@@ -1,4 +1,4 @@
-"""The loop behind open pages."""
+"""Polling loop behind open pages."""
 
 import asyncio
 import logging
@@ -26,4 +26,4 @@ async def test_a_fault_is_logged_and_those_who_look_go_on_hearing(monkeypatch, c
         "following runs failed, which is a fault; it goes on"
     ] * 2
     for said in ("in once", "LookupError: no such column", "TypeError: no number"):
-        assert said in caplog.text  # its trace
+        assert said in caplog.text  # the traceback of the error

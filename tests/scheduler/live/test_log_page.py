@@ -1,4 +1,4 @@
-"""The log on the page of a run."""
+"""Log on the page of a run."""
 
 import re
 import threading
@@ -63,7 +63,7 @@ async def test_a_page_shows_the_end_of_a_log_and_its_earlier_parts_when_asked(si
     assert len(whole.text.splitlines()) == run_log.MOST_LINES + 3
     assert "attachment" in whole.headers["content-disposition"]
     refreshed = await viewer.page(f"/jobs/runs/{run_id}", headers={"HX-Request": "true"})
-    assert "data-key" not in refreshed  # the log is not part of what is refreshed
+    assert "data-key" not in refreshed  # the refreshed part excludes the log
 
 
 async def test_without_scripts_the_page_is_loaded_again(site: Site):
@@ -91,7 +91,7 @@ async def test_a_page_shows_a_line_whose_colour_has_thousands_of_digits(site: Si
 
 
 async def test_lines_become_html_on_another_thread_than_the_loops(site: Site, monkeypatch):
-    """The loop also says that its node is alive."""
+    """The event loop also sends the node's heartbeat."""
     threads = set()
     monkeypatch.setattr(
         run_log, "lines_html", lambda *_: threads.add(threading.current_thread()) or ""

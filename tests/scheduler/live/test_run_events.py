@@ -1,4 +1,4 @@
-"""Runs followed as they happen, over a real server."""
+"""Follow runs through event streams of a real server."""
 
 import asyncio
 from datetime import timedelta
@@ -14,7 +14,7 @@ from web_fixtures import Site, running
 
 
 async def follow(settings: Settings) -> None:
-    """Two readers of a run that works: one from the beginning, one that comes back."""
+    """Follow a working run with two readers: one reader from the beginning, one that reconnects."""
     async with browse_site(settings) as (site, address):
         program = await site.program("operator")
         token = program.headers["Authorization"]
@@ -194,7 +194,8 @@ async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings
             base_url=f"{address}/api", headers=program.headers, timeout=90
         ) as client:
             async with (
-                stream(client, "/events", **reporter) as own,  # the first, who sees least
+                # the first reader, with the least access
+                stream(client, "/events", **reporter) as own,
                 stream(client, "/events?job=daily*") as daily,
                 stream(client, "/events?queue=critical&state=running") as critical,
             ):

@@ -1,4 +1,4 @@
-"""Programs outside are told of runs: signed, again after failures, at least once."""
+"""Webhooks notify other programs of runs: signed, retried after failures, delivered at least once."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ async def alerts() -> list[Any]:
 async def working(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, alerts: list[Any]
 ) -> AsyncIterator[Scheduler]:
-    """A scheduler that works, looks all the time, and tries again at once."""
+    """A working scheduler that polls constantly and retries at once."""
     async for one in begun(settings, monkeypatch, alerts):
         yield one
 
@@ -64,7 +64,7 @@ async def begun(
 
 
 async def until_ended(scheduler: Scheduler, hook: int, count: int) -> list[event_model.Delivery]:
-    """The messages to a webhook, once so many are delivered or given up."""
+    """Return the deliveries to a webhook once ``count`` of them are delivered or given up."""
     async with asyncio.timeout(60):
         while True:
             found = await scheduler.read(lambda db: event_model.deliveries(db, hook, 50))
@@ -105,15 +105,15 @@ async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any
 
     [given_up] = await until_ended(scheduler, failing.id, 1)
     assert (given_up.status, given_up.attempts, given_up.answer) == ("failed", 4, "answered 500")
-    assert len(bad.got) == 4  # and nothing about what was missed
+    assert len(bad.got) == 4  # no message about events missed while the webhook was off
     assert len({headers["webhook-id"] for headers, _ in bad.got}) == 1
 
     [third] = await until_ended(scheduler, again.id, 1)
-    assert (third.status, third.attempts) == ("delivered", 3)  # a redirect is no success
+    assert (third.status, third.attempts) == ("delivered", 3)  # a redirect counts as a failure
     assert await scheduler.read(lambda db: event_model.deliveries(db, other.id, 50)) == []
 
     await turned_off_and_on(scheduler, bad, failing.id, given_up, alerts)
-    # A run that is taken note of again is told of once.
+    # A run that is noted again is reported once.
     note = "INSERT INTO c_JobTextDue (RunId) VALUES (:run)"
     await scheduler.change(lambda db: db.execute(sa.text(note), {"run": ran}))
     due = sa.text("SELECT count(*) = 0 FROM c_JobTextDue")
@@ -134,7 +134,7 @@ async def turned_off_and_on(
     given_up: event_model.Delivery,
     alerts: list[Any],
 ) -> None:
-    # Nothing has arrived for long: the next that is given up turns it off, and people hear of it.
+    # No delivery has succeeded for days: the next failure turns the webhook off and sends an alert.
     long_ago = scheduler.clock.now() - timedelta(days=4)
     await scheduler.change(
         lambda db: db.execute(
@@ -178,7 +178,7 @@ async def test_runs_are_told_of_over_postgresql(
 async def test_what_was_sent_by_a_node_that_ended_before_it_said_so_is_sent_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, sinks: list[Sink], alerts: list[Any]
 ):
-    """The node ends while the answer has not come: its word on the message is never written."""
+    """The node ends before the response arrives, so the delivery is never recorded."""
     monkeypatch.setattr(event_loops, "TAKEN_FOR", timedelta(seconds=2))
     slow = Sink(200)
     slow.hold = threading.Event()
@@ -246,7 +246,7 @@ async def test_what_was_sent_by_a_node_that_was_killed_before_it_said_so_is_sent
     slow.hold.set()
     [left] = await idle.read(lambda db: event_model.deliveries(db, hook.id, 9))
     assert (left.status, left.attempts) == ("waiting", 1)
-    # The minute for which it was taken has passed.
+    # The minute for which the message was claimed has passed.
     now = idle.clock.now()
     await idle.change(lambda db: db.execute(sa.update(job_delivery).values(DueAt=now)))
     await idle.stop()

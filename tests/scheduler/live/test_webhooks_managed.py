@@ -1,4 +1,4 @@
-"""Webhooks in the pages, the API and the commands."""
+"""Manage webhooks in the pages, the API and the command line."""
 
 import json
 import re
@@ -70,7 +70,7 @@ async def test_an_admin_manages_webhooks_on_their_pages(site: Site):
     for action in ("test", "disable", "enable"):
         assert (await admin.send(f"/jobs/webhooks/1/{action}")).status_code == 303
     page = await admin.page("/jobs/webhooks/1")
-    assert "the webhook is off" in page  # what came of the message that waited
+    assert "the webhook is off" in page  # the outcome of the waiting message
     again = re.search(r'action="(/jobs/webhooks/1/redeliver/\d+)"', page)
     assert again is not None
     assert (await admin.send(again[1])).headers["location"] == "/jobs/webhooks/1"

@@ -1,3 +1,3 @@
-"""What the tests of this room get."""
+"""Fixtures for the node tests."""
 
 from cluster_fixtures import client, cluster, empty_cluster

@@ -1,4 +1,4 @@
-"""A job that was renamed goes on with its history, pause and schedule, also while nodes of the release before are up."""
+"""A renamed job keeps its history, pause and schedule, also while nodes of the previous release are up."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def make(migrated_url: str) -> AsyncIterator[MakeScheduler]:
 
 @pytest.fixture
 def start(make: MakeScheduler, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Starts a node of a release whose job has a name."""
+    """Return a function that starts a node of a release whose job has the given name."""
     monkeypatch.syspath_prepend(tmp_path)
     made: list[Scheduler] = []
 
@@ -119,7 +119,7 @@ async def test_it_takes_over_all_there_is(start, ledger):
     before = schedule(ledger, "Report")
     await old.stop()
     counted = ledger.rows(sa.select(job_stat))
-    for row in counted:  # as if somebody had counted under the new name already
+    for row in counted:  # counters that exist under the new name already
         ledger.change(job_stat.insert().values({**row._asdict(), "JobName": "Takings"}))
     for name in ("Report", "Takings"):
         ledger.change(job_run.insert().values(JobName=name, **RUN))
@@ -130,12 +130,12 @@ async def test_it_takes_over_all_there_is(start, ledger):
     assert (row.PausedAt, row.PauseReason) == (before.PausedAt, "inventory")
     await until(lambda: all(names(ledger, table) == {"Takings"} for table in NAMES))
     await until(lambda: new.definitions["Takings"].priority == 9)
-    assert len(ledger.runs("Report")) == 1  # there is one run a slot, and the new name has one
+    assert len(ledger.runs("Report")) == 1  # one run per slot, and the new name has it
     assert [row.Count for row in ledger.rows(sa.select(job_stat))] == [
         2 * row.Count for row in counted
     ]
     assert later in {run.Id for run in ledger.rows(sa.select(job_run))}
-    assert names(ledger, job_audit) == {"Report"}  # the audit stays as it was written
+    assert names(ledger, job_audit) == {"Report"}  # audit entries keep the old name
     assert new.find("Report").name == "Takings"
 
 
@@ -168,7 +168,7 @@ async def test_an_older_release_that_was_chosen_keeps_the_slots_and_may_come_bac
     old = await start("1", "Report")
     await old.operate(operations.use_release, None, "1", DANA)
     mine = sa.select(job_schedule).where(job_schedule.c.JobName == "Report")
-    await until(lambda: ledger.rows(mine), 30)  # its first tick
+    await until(lambda: ledger.rows(mine), 30)  # the node's first tick
     before = schedule(ledger, "Report")
     new = await start("2", "Takings", ALIAS)
     new.node.slots.wake()
@@ -202,16 +202,17 @@ async def test_a_limit_and_a_unique_key_hold_across_a_rename_while_runs_are_unde
         more = [{"tenant": "abc"[n % 3], "number": 100 * len(ids) + n} for n in range(9)]
         ids += await scheduler.enqueue_many(name, more)
     waits = sa.select(job_run.c.Id).where(job_run.c.State == "enqueued", job_run.c.RoomAt.is_(None))
-    await until(lambda: not ledger.rows(waits))  # all have asked
+    await until(lambda: not ledger.rows(waits))  # every run has requested its key
     await until(lambda: tenants.running == {"a": 2, "b": 2, "c": 2})
     keys = {row.LimitKey for row in ledger.rows(sa.select(job_run.c.LimitKey))}
     assert keys == {f"Takings tenant={tenant}" for tenant in "abc"}
     tenants.may_end = True
     await old.stop()
     unfinished = sa.select(job_run).where(job_run.c.State != "succeeded")
-    await until(lambda: not ledger.rows(unfinished), 90)  # a look for what is left is every 30 s
+    # the node checks for remaining rows every 30 s
+    await until(lambda: not ledger.rows(unfinished), 90)
     assert tenants.most == {"a": 2, "b": 2, "c": 2}
     back = await start("3", "Report", ', aliases=("Takings",)', source=LIMITED)
     assert await back.wait(await back.enqueue("Report", tenant="a", number=7), 60) == "succeeded"
     [row] = ledger.rows(sa.select(job_limit.c.LimitKey).where(job_limit.c.JobName == "Takings", job_limit.c.LimitKey.like("%=a")))  # fmt: skip
-    assert row.LimitKey == "Takings tenant=a"  # it keeps the key that it has
+    assert row.LimitKey == "Takings tenant=a"  # a run keeps its limit key

@@ -1,4 +1,4 @@
-"""Jobs that were renamed after years, with many runs that wait: in short steps, as no slot is created meanwhile."""
+"""Rename jobs with years of history and many waiting runs in short steps, because no slot is created during a step."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -11,12 +11,12 @@ from targcc_scheduler.kernel.releases import take_history, take_over
 
 LONG_AGO, QUARTER = datetime(2024, 1, 1, tzinfo=UTC), timedelta(minutes=15)
 MOST_PARAMETERS = 65_535
-"""Those that a statement may have on PostgreSQL."""
+"""Maximum parameters of a statement on PostgreSQL."""
 
 
 @pytest.fixture
 async def node(migrated_url: str) -> AsyncIterator[Node]:
-    """A node that does not work."""
+    """A node that does not claim runs."""
     async with nodes_on(migrated_url) as make:
         yield await make()
 

@@ -1,4 +1,4 @@
-"""Keys, calls and runs that wait, of jobs that are renamed; on SQLite and on PostgreSQL."""
+"""Keys, idempotent calls and waiting runs of renamed jobs, on SQLite and PostgreSQL."""
 
 import pytest
 import sqlalchemy as sa
@@ -28,7 +28,7 @@ AFTER = {"report": "Takings", "reports": ("Report",), "mail": "Letters", "mails"
 
 @pytest.fixture
 async def start(migrated_url, tmp_path, monkeypatch):
-    """Starts a node that runs nothing, of a release that names the jobs so."""
+    """Return a function that starts an idle node of a release with these job names."""
     monkeypatch.syspath_prepend(tmp_path)
     async with schedulers(migrated_url, "") as make:
 

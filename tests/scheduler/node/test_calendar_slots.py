@@ -1,4 +1,4 @@
-"""Slots of jobs with calendars: what is predicted is what is made, also on the nights on which the clocks change."""
+"""Slots of jobs with calendars: predicted slots equal created slots, also on the nights of clock changes."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -13,7 +13,6 @@ from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.tables import job_run
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.overrides.effective import effective
-from targcc_scheduler.features.timeline.upcoming import next_runs
 from targcc_scheduler.kernel import pauses as calendar_model
 from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
 from targcc_scheduler.kernel.jobs.declaration import declare
@@ -22,6 +21,7 @@ from targcc_scheduler.kernel.node.recurring import RecurringScheduler
 from targcc_scheduler.kernel.node.releases import described, fingerprint_of, schedule_of
 from targcc_scheduler.kernel.pauses import Window
 from targcc_scheduler.kernel.queries.jobs import next_run
+from targcc_scheduler.kernel.queries.upcoming import next_runs
 from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
 
@@ -61,7 +61,7 @@ JOBS = [
 
 
 class World:
-    """One database, one clock, one node."""
+    """One database, one clock and one node."""
 
     def __init__(self, url: str, start: datetime) -> None:
         self.store, self.clock, self.events = Store(url), ManualClock(start), []
@@ -72,12 +72,12 @@ class World:
         self.node = RecurringScheduler(services, self.definitions)
 
     async def walk(self, end: datetime) -> None:
-        """Move the clock from slot to slot, as a node that sleeps until the next one."""
+        """Move the clock from slot to slot, like a node that sleeps until the next slot."""
         while (following := await self.node.tick()) is not None and following < end:
             self.clock.set(following)
 
     async def runs(self) -> dict[str, list[tuple[datetime, str]]]:
-        """The slots of each job and their state."""
+        """Return slots and states of each job's runs."""
         c, found = job_run.c, {}
         async with self.store.read() as connection:
             query = sa.select(c.JobName, c.ScheduledFor, c.State).order_by(c.ScheduledFor)
@@ -99,7 +99,7 @@ def _project(monkeypatch):
 
 
 async def equal_answers(url, start, end):
-    """The slots that were predicted at the start are those that were made."""
+    """Check that the slots predicted at the start equal the created slots."""
     world = World(url, start)
     world.definitions |= {job.name: job for job in JOBS}
     predicted = {}
@@ -132,12 +132,12 @@ async def test_slots_are_those_that_were_predicted_on_nights_of_clock_changes(ur
                 "03-26 02:15",
                 "03-27 02:15",
                 "03-31 02:15",
-            ],  # the 28th and 29th meet there
+            ],  # the 28th and the 29th move to the same day
             "2026-10-23": [
                 "10-27 02:15",
                 "10-28 02:15",
                 "10-29 02:15",
-            ],  # so does the 26th with the 27th
+            ],  # so do the 26th and the 27th
         }[start]
     )
 
@@ -195,7 +195,8 @@ def test_what_a_calendar_says_is_part_of_a_job_s_definition_and_of_its_release()
         timezone="Europe/Berlin",
         calendars={**PROJECT.calendars, "weekend": {"off": ("friday", "saturday")}},
     )
-    other = made("Report", "0 2 * * *", later, calendar="holidays")  # what it includes has changed
+    # the included calendar has changed
+    other = made("Report", "0 2 * * *", later, calendar="holidays")
     same = made("Report", "0 2 * * *", calendar="holidays")
     every = [plain, held, moved, other]
     assert len({schedule_of(job) for job in every}) == 4

@@ -1,4 +1,4 @@
-"""Draining a node: it claims nothing from the moment on at which the request is committed; what it has goes on."""
+"""Drain a node: it claims nothing after the request is committed, and its current runs continue."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ async def quick() -> None:
 
 @job()
 async def held() -> None:
-    """A job that ends when it may."""
+    """Wait for the gate."""
     await asyncio.to_thread(gate.wait)
 
 
 @pytest.fixture
 async def make(migrated_url: str) -> AsyncIterator[MakeScheduler]:
-    """Makes schedulers with the jobs of this module."""
+    """Return a function that makes schedulers with the jobs of this module."""
     gate.clear()
     async with schedulers(migrated_url, __name__) as make:
         yield make

@@ -1,4 +1,4 @@
-"""A node's loops end when it stops, whatever they wait for at that moment."""
+"""The loops of a stopping node end, whatever they wait for."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,8 @@ async def test_a_loop_that_takes_a_cancellation_for_itself_is_cancelled_again():
     ended = []
 
     async def keeps_one() -> None:
-        with contextlib.suppress(asyncio.CancelledError):  # as a wait that is over in that moment
+        # like a wait that ends at the same moment
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         try:
             await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""What must hold when nodes die, freeze, hang or are told to go: real processes on one SQLite file."""
+"""Guarantees when nodes die, freeze, hang or receive a stop signal: real processes on one SQLite file."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -58,7 +58,7 @@ async def test_a_node_of_another_machine_is_dead_when_its_heartbeat_stands_still
         "INSERT INTO c_JobServer (Id, Name, ProcessId, Queues, Workers, Version, StartedAt, HeartbeatAt)"
         " VALUES ('far:1:mars:1', 'far', 1, 'default', 5, '0', ?, ?)",
         "2026-01-01 00:00:00.000000",
-        "2099-01-01 00:00:00.000000",  # its clock may say what it likes
+        "2099-01-01 00:00:00.000000",  # the wall clock has no effect
     )
     await start_node().started()
     assert await client.wait(run_id, 40) == RunState.SUCCEEDED
@@ -93,7 +93,7 @@ async def test_a_node_that_is_told_to_stop_hands_its_run_over(
     assert await first.terminate() == 0
     assert await client.wait(run_id, 40) == RunState.SUCCEEDED
     assert database.life(run_id)[:5] == ["enqueued", "running", "enqueued", "running", "succeeded"]
-    assert database.run(run_id)["Attempt"] == 1  # what was released does not count
+    assert database.run(run_id)["Attempt"] == 1  # released runs do not count as attempts
     assert len(database.history(run_id)) == 1
     assert {pid for _, _, pid in _lines(notes, "end")} == {str(second.process.pid)}
 
@@ -103,7 +103,7 @@ async def test_a_healthy_run_longer_than_every_timeout_is_never_taken_twice(
 ):
     client = make_scheduler(jobs_package="fault_jobs")
     nodes = [await start_node().started(), await start_node().started()]
-    run_id = await client.enqueue("Long", seconds=4)  # a node is lost after one second
+    run_id = await client.enqueue("Long", seconds=4)  # a node counts as lost after one second
     assert await client.wait(run_id, 40) == RunState.SUCCEEDED
     assert len(_lines(notes, "begin")) == 1
     assert database.run(run_id)["LostWorkers"] == 0
@@ -115,7 +115,8 @@ async def test_a_job_that_blocks_its_loop_stops_no_heartbeat_and_is_named_in_the
 ):
     client = make_scheduler(jobs_package="fault_jobs")
     node = await start_node().started()
-    await start_node(work=False, schedule=True).started()  # somebody who could declare it lost
+    # a second node that could declare the first lost
+    await start_node(work=False, schedule=True).started()
     run_id = await client.enqueue("Blocking", seconds=7)
     assert await client.wait(run_id, 30) == RunState.SUCCEEDED
     assert _lines(notes, "begin") == [[str(run_id), "1"]]
@@ -142,7 +143,7 @@ async def test_a_frozen_node_gives_its_runs_up_when_it_wakes(
     assert [row["Success"] for row in database.history(run_id)] == [0, 1]
     await until(
         lambda: len(database.rows("SELECT * FROM c_JobServer")) == 2
-    )  # it is back, as a new node
+    )  # returns as a new node
     again = await client.enqueue("Quick")
     assert await client.wait(again, 40) == RunState.SUCCEEDED
 

@@ -1,4 +1,4 @@
-"""Loops of features on a node: they end by themselves, and a node works without any feature."""
+"""Loops of features on a node end by themselves, and a node works without any feature."""
 
 import asyncio
 import subprocess

@@ -30,7 +30,7 @@ class MailJob:
 
 @pytest.fixture
 def fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """That of a package whose text is changed somewhere; each in a folder of its own, as deployments are."""
+    """Return a function that computes the fingerprint of a package after one text change, each time in a new folder like a deployment."""
     name = f"jobs_of_{tmp_path.name}"
     folders = (tmp_path / str(number) for number in range(99))
 
@@ -52,7 +52,8 @@ def fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_same_jobs_have_the_same_fingerprint_in_any_process(fingerprint):
     assert fingerprint() == fingerprint()
     assert re.fullmatch(r"[0-9a-f]{16}", fingerprint())
-    assert fingerprint("    pass", "    x = 1") == fingerprint()  # no job's business
+    # the text of other functions does not count
+    assert fingerprint("    pass", "    x = 1") == fingerprint()
 
 
 def test_what_decides_which_runs_fit_changes_it(fingerprint):
@@ -63,6 +64,7 @@ def test_what_decides_which_runs_fit_changes_it(fingerprint):
         fingerprint('name="Mail"', 'name="Post"'),
         fingerprint("ctx: JobContext, user", "ctx: JobContext, extra: str, user"),
         fingerprint(" | None = None", ""),
-        fingerprint("    street: str", "    street: str\n    city: str"),  # within an argument
+        # a field within an argument's model
+        fingerprint("    street: str", "    street: str\n    city: str"),
     ]
     assert len(set(changes)) == len(changes)

@@ -1,4 +1,4 @@
-"""What ``docs/guarantees.md`` promises of runs and jobs, on SQLite and on PostgreSQL alike."""
+"""Guarantees of ``docs/guarantees.md`` about runs and jobs, on SQLite and PostgreSQL."""
 
 # ruff: noqa: ARG001 - a job takes its context
 
@@ -58,7 +58,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 class Gate:
-    """What tests and jobs say to each other."""
+    """Signals between tests and jobs."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -82,7 +82,7 @@ def _new_gate():
 
 @pytest.fixture
 async def make(migrated_url: str, request: pytest.FixtureRequest):
-    """Makes schedulers with the jobs of this module; whatever a test does, what they leave behind has to be sound."""
+    """Return a function that makes schedulers with the jobs of this module; check every run for consistency at the end."""
     async with schedulers(migrated_url, request.module.__name__) as make:
         yield make
     Ledger(migrated_url).assert_sound()
@@ -90,7 +90,7 @@ async def make(migrated_url: str, request: pytest.FixtureRequest):
 
 @pytest.fixture
 async def scheduler(make: MakeScheduler) -> Scheduler:
-    """A scheduler that works but creates no recurring runs."""
+    """A working scheduler that creates no recurring runs."""
     made = make()
     await made.start(schedule=False)
     return made
@@ -144,7 +144,7 @@ async def fail_twice(ctx: JobContext) -> JobResult:
 
 @job(retries=0, timeout="100ms")
 def hang(ctx: JobContext) -> None:
-    gate.open.wait(0.5)  # a thread is not stopped: it ends
+    gate.open.wait(0.5)  # a thread cannot be stopped: it ends by itself
 
 
 @job(retries=0, timeout="100ms")
@@ -168,7 +168,7 @@ async def tell(ctx: JobContext) -> None:
 
 @contextlib.asynccontextmanager
 async def _transaction(engine: AsyncEngine, kind: str) -> AsyncIterator[Connection]:
-    """A transaction of the caller's own."""
+    """Yield a transaction of the caller."""
     if kind == "connection":
         async with engine.begin() as connection:
             yield connection
@@ -310,14 +310,15 @@ async def test_a_job_without_retries_fails_at_once_and_may_be_done_again_and_del
 
 
 async def test_a_run_between_its_attempts_waits_and_holds_no_worker(scheduler, ledger):
-    failing = [await scheduler.enqueue(fail_for_hours) for _ in range(6)]  # there are five workers
+    # one more than the five workers
+    failing = [await scheduler.enqueue(fail_for_hours) for _ in range(6)]
     await until(lambda: ledger.states() == {"retrying": 6}, "all wait for their second attempt")
     assert await scheduler.wait(await scheduler.enqueue(add, a=1), 10) == RunState.SUCCEEDED
     waits: set[int] = set()
     for run_id in failing:
         run, (attempt,) = ledger.run(run_id), ledger.attempts(run_id)
         wait = run.DueAt - attempt.CompletedAt
-        assert timedelta(minutes=48) <= wait <= timedelta(minutes=72)  # an hour, spread
+        assert timedelta(minutes=48) <= wait <= timedelta(minutes=72)  # one hour with jitter
         assert attempt.Success is False
         waits.add(round(wait.total_seconds()))
     assert len(waits) > 1, "what failed together does not come back together"
@@ -357,7 +358,7 @@ async def test_a_cancelled_run_is_cancelled_and_not_failed(scheduler, ledger):
     assert ledger.run(running).Message == "cancelled by Manual (dana)"
 
 
-# What goes first, and what has to wait.
+# Order and waiting.
 
 
 async def test_no_more_runs_of_a_job_than_its_limit_and_the_queue_goes_on_for_others(
@@ -404,11 +405,11 @@ async def test_a_paused_queue_says_why_and_goes_on_by_itself(scheduler, ledger):
     assert ledger.run(held).StartedAt >= end
 
 
-# Slots, by a clock that is the test's.
+# Slots, with a clock that the test sets.
 
 
 class World:
-    """One database, one clock, and as many nodes that create runs as a test wants."""
+    """One database, one clock, and any number of nodes that create runs."""
 
     def __init__(self, url: str) -> None:
         self.store = Store(url)
@@ -418,7 +419,7 @@ class World:
         self.engine = make_queue_engine(self.settings, self.clock, self.store.engine)
 
     def node(self, **options: object) -> RecurringScheduler:
-        """A node that knows one job, of every minute."""
+        """Return a node with one job that runs every minute."""
         mine = {"name": "Report", "timezone": "UTC", **options}
         definition = define(lambda: None, "* * * * *", **mine)
         jobs = {definition.name: definition}
@@ -426,7 +427,7 @@ class World:
         return RecurringScheduler(services, jobs)
 
     async def walk(self, nodes: list[RecurringScheduler], end: datetime) -> None:
-        """Move the clock from minute to minute; each run is over by the next."""
+        """Move the clock minute by minute; each run finishes before the next minute."""
         while self.clock.now() <= end:
             for node in nodes:
                 await node.tick()
@@ -436,7 +437,7 @@ class World:
             self.clock.advance(MINUTE)
 
     def slots(self, state: str) -> list[datetime]:
-        """The slots whose runs are in a state, oldest first."""
+        """Return the slots whose runs are in a state, oldest first."""
         return sorted(row.ScheduledFor for row in self.ledger.runs("Report") if row.State == state)
 
 
@@ -515,13 +516,13 @@ async def test_a_running_node_outlives_a_clock_that_jumps_forward_and_back(make,
     states = Counter(row.State for row in ledger.runs("Tick"))
     assert set(Counter(done).values()) == {1}
     assert len(done) < 20, "3,600 slots passed, and they did not run"
-    assert states["missed"] == 100  # the oldest of them says how many there were before
+    assert states["missed"] == 100  # the oldest missed run counts the slots before it
     assert [
         row.LostWorkers for row in ledger.rows(sa.select(job_run.c.LostWorkers).distinct())
     ] == [0]
 
 
-# What is kept.
+# Retention.
 
 
 async def test_every_transition_of_a_run_is_dated(scheduler, ledger):
@@ -531,7 +532,7 @@ async def test_every_transition_of_a_run_is_dated(scheduler, ledger):
     life = run_of(ledger.run(run_id)).life
     states = [entry.state for entry in life]
     assert states[:3] == ["enqueued", "running", "retrying"]
-    assert states[-2:] == ["running", "failed"]  # a worker may take it just as it becomes due
+    assert states[-2:] == ["running", "failed"]  # a worker may claim the run just as it becomes due
     assert all(first.at <= second.at for first, second in pairwise(life))
     assert before < life[0].at < life[-1].at < datetime.now(UTC) + timedelta(seconds=1)
     run = ledger.run(run_id)
@@ -567,7 +568,7 @@ async def test_the_newest_runs_of_each_job_stay_whatever_their_age(scheduler, le
 async def test_old_runs_are_removed_without_anybody_asking(make, ledger, monkeypatch):
     monkeypatch.setattr(
         "targcc_scheduler.kernel.node.node.random.uniform", lambda *_: 0.2
-    )  # not minutes
+    )  # seconds, not minutes
     scheduler = make(
         settings=Settings(_env_file=None, database_url=ledger.url, history_keep=1, **QUICK)
     )
@@ -579,7 +580,7 @@ async def test_old_runs_are_removed_without_anybody_asking(make, ledger, monkeyp
     await until(lambda: [row.Id for row in ledger.runs("Add")] == old[-1:], "the old ones are gone")
 
 
-# A job that is renamed between two deployments.
+# Jobs renamed between two deployments.
 
 OLD = "class InvoiceJob"
 RENAMED = '@job(name="Invoice")\nclass BillingJob'
@@ -587,7 +588,7 @@ FORGOTTEN = "class BillingJob"
 
 
 def deployed(folder: Path, monkeypatch: pytest.MonkeyPatch, head: str) -> str:
-    """A package with one job; returns its name."""
+    """Write a package with one job; return its name."""
     package = f"deployed_{time.monotonic_ns()}"
     head = head if head.startswith("@") else f"@job()\n{head}"
     text = f"""from targcc_scheduler import JobContext, job
@@ -606,7 +607,7 @@ def deployed(folder: Path, monkeypatch: pytest.MonkeyPatch, head: str) -> str:
 
 @pytest.fixture
 async def history_of_an_old_job(make, tmp_path, monkeypatch):
-    """One run that succeeded and one that waits, both of the job before it was renamed."""
+    """Create a succeeded run and a waiting run of the job before its renaming."""
     old = make(jobs_package=deployed(tmp_path, monkeypatch, OLD))
     await old.start(schedule=False)
     done = await old.enqueue("Invoice", number=1)
@@ -645,7 +646,7 @@ async def test_a_waiting_run_of_a_job_that_is_gone_waits_on_and_its_history_stay
     assert run.message == "InvoiceJob 1"
 
 
-# A job that blocks its loop.
+# Jobs that block the event loop.
 
 
 async def test_a_job_that_blocks_its_loop_is_named_in_the_log_and_pages_go_on(
@@ -663,7 +664,7 @@ async def test_a_job_that_blocks_its_loop_is_named_in_the_log_and_pages_go_on(
     watching.cancel()
 
 
-# The page itself.
+# The guarantees page itself.
 
 
 def test_each_proof_that_the_page_names_is_a_test():

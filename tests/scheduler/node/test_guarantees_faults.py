@@ -1,4 +1,4 @@
-"""What ``docs/guarantees.md`` promises when a disk is full, work has piled up or the clock is set; on SQLite and on PostgreSQL."""
+"""Guarantees of ``docs/guarantees.md`` for a full disk, a backlog and a changed clock, on SQLite and PostgreSQL."""
 
 # ruff: noqa: ARG001 - a job takes its context
 
@@ -27,7 +27,7 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture
 def on_small_sqlite(_sqlite_template: Path):
-    """A disk, and a SQLite database on it."""
+    """Yield a small disk with a SQLite database."""
     with mounted(2) as disk:
         shutil.copy(_sqlite_template, disk.folder / "jobs.db")
         yield disk, f"sqlite:///{disk.folder / 'jobs.db'}"
@@ -35,7 +35,7 @@ def on_small_sqlite(_sqlite_template: Path):
 
 @pytest.fixture
 def on_small_postgresql(postgresql_server: postgresql.PostgreSQL, _postgresql_template: str):
-    """A disk, and a PostgreSQL database whose tables are on it; the server's own files are elsewhere."""
+    """Yield a small disk with the tables of a PostgreSQL database; the server's own files are elsewhere."""
     name = f"small_{uuid.uuid4().hex[:8]}"
     with mounted(32) as disk:
         postgresql_server.make_tablespace(name, disk.folder / "tables")
@@ -52,7 +52,7 @@ def on_small_postgresql(postgresql_server: postgresql.PostgreSQL, _postgresql_te
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def on_small_disk(request: pytest.FixtureRequest) -> tuple[SmallDisk, str]:
-    """A disk, and the URL of a database on it."""
+    """Return a small disk and the URL of its database."""
     small: tuple[SmallDisk, str] = request.getfixturevalue(f"on_small_{request.param}")
     return small
 
@@ -100,7 +100,7 @@ async def test_a_full_disk_is_said_clearly_loses_nothing_and_leaves_no_corrupt_s
 
 
 async def _enqueue_until_refused(client: Scheduler) -> tuple[list[int], OperationalError]:
-    """Create runs until the database takes no more; returns those it took, and what it said."""
+    """Create runs until the database refuses one; return the created ids and the error."""
     taken: list[int] = []
     for number in range(5000):
         try:
@@ -111,7 +111,7 @@ async def _enqueue_until_refused(client: Scheduler) -> tuple[list[int], Operatio
 
 
 async def test_a_frozen_node_finds_that_it_was_taken_for_dead(migrated_postgresql_url, start_node):
-    """On SQLite ``test_faults.py`` does the same."""
+    """``test_faults.py`` tests the same on SQLite."""
     url = migrated_postgresql_url
     ledger = Ledger(url)
     async with schedulers(url, "rig_jobs.jobs") as make:
@@ -131,11 +131,11 @@ async def test_a_frozen_node_finds_that_it_was_taken_for_dead(migrated_postgresq
     ledger.assert_sound()
 
 
-# Work that has piled up.
+# Backlog.
 
 
 class Crowd:
-    """How many runs there are at once."""
+    """Count the concurrent runs."""
 
     def __init__(self) -> None:
         self.may_pass = threading.Event()
@@ -169,7 +169,7 @@ async def urgent(ctx: JobContext) -> None: ...
 
 
 async def _pile_up(scheduler: Scheduler, count: int) -> None:
-    """So many runs wait, as after a long downtime."""
+    """Insert ``count`` waiting runs, as after a long downtime."""
     now = datetime.now(UTC)
     due = now - timedelta(hours=8)
     run = values.NewRun(
@@ -193,7 +193,7 @@ async def _pile_up(scheduler: Scheduler, count: int) -> None:
 
 @pytest.fixture
 async def piled_up(migrated_url: str, request: pytest.FixtureRequest):
-    """A scheduler that is about to find ten thousand runs."""
+    """A scheduler that will find ten thousand waiting runs."""
     async with schedulers(migrated_url, request.module.__name__) as make:
         scheduler = make()
         await _pile_up(scheduler, 10_000)
@@ -225,7 +225,7 @@ async def test_ten_thousand_runs_that_wait_are_all_done_by_no_more_than_the_work
     await piled_up.start(schedule=False)
     await until(lambda: crowd.done >= 5_000, "half are done", 60)
     assert await piled_up.wait(await piled_up.enqueue(urgent), 30) == RunState.SUCCEEDED
-    assert crowd.done < 10_000  # it did not wait for those that had waited longer
+    assert crowd.done < 10_000  # it ran before the older runs
     await until(lambda: ledger.states() == {"succeeded": 10_001}, "all are done", 60)
     assert crowd.done == 10_000
     assert crowd.most <= 5

@@ -1,4 +1,4 @@
-"""The heartbeat waits for nothing but its own statement."""
+"""The heartbeat waits only for its own statement."""
 
 from datetime import timedelta
 
@@ -10,11 +10,11 @@ from targcc_scheduler.db.tables import job_run, job_server
 
 @job(JobType.MANUAL)
 async def later() -> None:
-    """A run that becomes due."""
+    """Job whose run becomes due."""
 
 
 async def test_a_node_stays_alive_while_somebody_has_a_due_run_locked(migrated_postgresql_url):
-    """Staging that run has to wait, and the heartbeat must not."""
+    """The locked row delays staging of the run but must not delay the heartbeat."""
     settings = Settings(_env_file=None, database_url=migrated_postgresql_url, **QUICK)
     scheduler = Scheduler(settings, jobs_package=__name__)
     run_id = await scheduler.schedule("Later", delay=timedelta(seconds=0.1))

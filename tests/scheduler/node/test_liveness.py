@@ -1,4 +1,4 @@
-"""Which nodes are dead: nobody's wall clock is believed."""
+"""Detection of dead nodes does not depend on any wall clock."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from targcc_scheduler.kernel.node.heartbeat import FailureDetector
 from targcc_scheduler.kernel.node.nodes import Beat, machine_of, new_server_id
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
-NO_SUCH_PROCESS = 2**22 + 1  # more than Linux ever gives
+NO_SUCH_PROCESS = 2**22 + 1  # above the highest process id of Linux
 
 
 def _beat(at, server_id="far:1:mars:a", process_id=1):

@@ -1,4 +1,4 @@
-"""A million rows are pruned beside a busy queue; run with ``-m soak -s`` for the figures."""
+"""Prune a million rows beside a busy queue; run with ``-m soak -s`` for the figures."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.soak
 ROWS = 1_000_000
 KEEP = 10
 JOBS = 50
-BEFORE = 100  # runs that are timed before the pruning begins
+BEFORE = 100  # runs measured before the pruning begins
 NUMBERS = {
     "sqlite": f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {ROWS}) ",
     "postgresql": f"WITH s(n) AS (SELECT generate_series(1, {ROWS})) ",
@@ -40,12 +40,12 @@ async def quick(ctx: JobContext) -> None:  # noqa: ARG001 - a job takes its cont
 
 @pytest.fixture
 def filled(migrated_url: str) -> float:
-    """How long it took to write the million rows that are to go, in seconds."""
+    """Insert a million expired rows; return the seconds taken."""
     began = time.monotonic()
     with sync_engine(migrated_url) as engine, engine.begin() as connection:
         kind = connection.dialect.name
         statement = FILL.format(numbers=NUMBERS[kind], jobs=JOBS, at=AT[kind])
-        if kind == "sqlite":  # a WITH stands before the INSERT
+        if kind == "sqlite":  # SQLite has WITH before INSERT
             statement = statement.replace(NUMBERS[kind], "").replace(
                 "    INSERT", NUMBERS[kind] + "INSERT"
             )
@@ -55,7 +55,7 @@ def filled(migrated_url: str) -> float:
 
 @pytest.fixture
 async def busy(migrated_url: str, filled: float) -> AsyncIterator[Scheduler]:
-    assert filled  # its rows are there before anybody works
+    assert filled  # wait for the rows before any work begins
     options = {**QUICK, "heartbeat_seconds": 0.5, "lost_after_seconds": 20}
     scheduler = Scheduler(
         Settings(database_url=migrated_url, **options), jobs_package=__name__, notify=ignore
@@ -66,11 +66,11 @@ async def busy(migrated_url: str, filled: float) -> AsyncIterator[Scheduler]:
 
 
 async def ignore(event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 async def longest_gap(scheduler: Scheduler) -> float:
-    """Watches the heartbeat until it is cancelled; the longest time without one, in seconds."""
+    """Watch the heartbeat until cancelled; return the longest gap in seconds."""
     longest, last, since = 0.0, None, time.monotonic()
     try:
         while True:
@@ -91,7 +91,7 @@ async def keep_busy(scheduler: Scheduler, ids: list[int]) -> None:
 
 
 async def waits(scheduler: Scheduler, ids: list[int]) -> list[float]:
-    """How long each run waited for its worker, in milliseconds, the shortest first."""
+    """Return the waiting time of each run in milliseconds, shortest first."""
     for run_id in ids[-20:]:
         await scheduler.wait(run_id, 120)
     c = job_run.c
@@ -102,7 +102,7 @@ async def waits(scheduler: Scheduler, ids: list[int]) -> list[float]:
 
 
 async def before(scheduler: Scheduler) -> tuple[float, float]:
-    """What this machine does without pruning: the longest gap in s, and the p99 of waits in ms."""
+    """Measure this machine without pruning: the longest gap in s, and the p99 of waiting times in ms."""
     ids: list[int] = []
     watching = asyncio.create_task(longest_gap(scheduler))
     for _ in range(BEFORE):

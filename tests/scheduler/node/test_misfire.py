@@ -1,4 +1,4 @@
-"""Which slots run and which were missed, after any time of downtime."""
+"""Run and missed slots after downtimes of any length."""
 
 import time
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Schedules follow the database's clock, whatever a node's own says."""
+"""Schedules follow the database's clock, even when the node's own clock is wrong."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

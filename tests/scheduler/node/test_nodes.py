@@ -1,4 +1,4 @@
-"""What must hold on PostgreSQL whatever happens to nodes and the database; real processes, a real server."""
+"""Guarantees on PostgreSQL during failures of nodes and the database: real processes, a real server."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ from targcc_scheduler import RunState, Scheduler
 
 
 def soak(*values):
-    """The long form of a test's number, as the issue of the requirement has it."""
+    """Return the long variant of a parameter, run with ``-m soak``."""
     return pytest.param(*values, marks=pytest.mark.soak)
 
 
@@ -80,7 +80,7 @@ async def test_the_database_may_be_away_for_a_while(
     await cluster.ready()
     postgresql_server.stop()
     try:
-        await asyncio.sleep(seconds / 2)  # the outage itself
+        await asyncio.sleep(seconds / 2)  # length of the outage
         cluster.open()
         await cluster.until(
             lambda: cluster.noted("until_opened", "end", running), "the job ends meanwhile"
@@ -105,7 +105,7 @@ async def test_the_database_may_be_away_for_a_while(
 async def test_a_healthy_run_is_never_taken_twice_even_if_it_blocks_its_loop(
     cluster: Cluster, client: Scheduler, seconds: float
 ):
-    """Longer than every timeout of the engine: a node that says nothing for three seconds is lost."""
+    """Longer than every timeout of the engine: a node that is silent for three seconds counts as lost."""
     cluster.start(), cluster.start()
     await cluster.ready()
     blocking = await client.enqueue("BlocksItsLoop", seconds=seconds)
@@ -121,7 +121,7 @@ async def test_a_healthy_run_is_never_taken_twice_even_if_it_blocks_its_loop(
     assert "declared lost" not in holder.said()
 
 
-@pytest.mark.soak  # the quick one is on SQLite, with the same rule
+@pytest.mark.soak  # the quick variant runs on SQLite, with the same rule
 async def test_a_job_that_kills_its_workers_fails_after_three_and_the_others_go_on(
     cluster: Cluster, client: Scheduler
 ):
@@ -140,7 +140,7 @@ async def test_a_job_that_kills_its_workers_fails_after_three_and_the_others_go_
 
 
 async def _patiently(client: Scheduler, run_id: int) -> RunState:
-    """Wait for a run although the client's own connections may have to find the database again."""
+    """Wait for a run; the client's own connections may have to reconnect first."""
     for _ in range(50):
         try:
             return await client.wait(run_id, 40)

@@ -1,4 +1,4 @@
-"""A node whose connection to the database is cut, while the others have theirs."""
+"""A node whose database connection is cut, while other nodes keep theirs."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ SOCKET = ".s.PGSQL.5432"
 
 
 class Link:
-    """Between a node and PostgreSQL; it can be cut, so that nothing passes and nobody is told."""
+    """Proxy between a node and PostgreSQL that can be cut: packets vanish without an error."""
 
     def __init__(self, folder: Path, server: Path) -> None:
         self.folder = folder

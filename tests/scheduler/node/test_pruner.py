@@ -1,4 +1,4 @@
-"""What the pruner removes and what stays, on SQLite and PostgreSQL, and that nobody waits long for it."""
+"""Rows that the pruner removes or keeps, on SQLite and PostgreSQL, and short waits for other writers."""
 
 import asyncio
 import random
@@ -51,7 +51,7 @@ def fill(url: str, table: sa.Table, rows: list[dict[str, object]]) -> None:
 
 
 def left(url: str, table: sa.Table) -> list[tuple[str, int]]:
-    """The job and the number of the rows that are there."""
+    """Return job and number of the remaining rows."""
     key = table.c.Id if table is job_run else table.c.ID
     with sync_engine(url) as engine, engine.connect() as connection:
         return [

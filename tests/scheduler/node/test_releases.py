@@ -1,4 +1,4 @@
-"""Releases: what they are called, which one decides about schedules, and how people choose."""
+"""Releases: their names, the release that decides about schedules, and the choice by people."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ NIGHTLY, MORNING = "0 2 * * *", "0 7 * * *"
 
 @pytest.fixture
 async def make(migrated_url: str) -> AsyncIterator[MakeScheduler]:
-    """Makes schedulers."""
+    """Return a function that makes schedulers."""
     async with schedulers(migrated_url, "") as make:
         yield make
 
 
 @pytest.fixture
 def start(make: MakeScheduler, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Starts a node of a release whose job has a schedule."""
+    """Return a function that starts a node of a release whose job has a schedule."""
     monkeypatch.syspath_prepend(tmp_path)
     made: list[Scheduler] = []
 
@@ -62,7 +62,7 @@ def start(make: MakeScheduler, migrated_url: str, tmp_path: Path, monkeypatch: p
 
 @pytest.fixture
 def schedule(migrated_url: str):
-    """The schedule that holds, without its zone; empty before a node has written one."""
+    """Return a function that reads the effective schedule without its zone; empty before a node has written a schedule."""
     ledger = Ledger(migrated_url)
 
     def read() -> str:
@@ -144,7 +144,7 @@ def beats(*nodes: tuple[str, str, int]) -> list[NodeState]:
 
 
 class TestLeader:
-    """When the release that decides counts as gone, as a node of release 1 sees it."""
+    """Decide when the leading release counts as gone, as a node of release 1 sees it."""
 
     known = (Release("2", "f", NOW), Release("1", "f", NOW - timedelta(days=1)))
 

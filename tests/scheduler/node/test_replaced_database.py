@@ -1,4 +1,4 @@
-"""A SQLite file that is deleted or replaced while nodes work on it is noticed, and never written to."""
+"""Nodes notice a SQLite file that is deleted or replaced, and never write to the new file."""
 
 import contextlib
 import sqlite3

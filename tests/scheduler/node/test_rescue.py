@@ -1,4 +1,4 @@
-"""Runs whose node was lost: where they stand in the queue, and who hears of it; on SQLite and on PostgreSQL."""
+"""Runs of a lost node: their place in the queue and their notifications, on SQLite and PostgreSQL."""
 
 import asyncio
 import threading
@@ -33,7 +33,7 @@ def _closed():
 
 @job(JobType.MANUAL)
 async def piece(ctx: JobContext) -> None:
-    """One of many."""
+    """Job with many runs."""
     begun.append(ctx.run_id)
     while not gate.is_set():  # noqa: ASYNC110 - it is a threading event
         await asyncio.sleep(0.01)
@@ -41,7 +41,7 @@ async def piece(ctx: JobContext) -> None:
 
 @job(JobType.MANUAL)
 async def blocks(ctx: JobContext) -> None:
-    """Do what an async job must not do."""
+    """Block the event loop, as an async job must not."""
     begun.append(ctx.run_id)
     gate.wait(30)
 
@@ -72,7 +72,7 @@ def _add_node(ledger: Ledger, node: str) -> None:
 
 
 def _take(ledger: Ledger, run_id: int, node: str = GONE) -> None:
-    """Another node has the run, and says nothing more."""
+    """Give the run to another node that stays silent."""
     _add_node(ledger, node)
     now = datetime.now(UTC)
     running = {"State": "running", "ServerId": node, "Attempt": 1, "StartedAt": now}
@@ -144,7 +144,10 @@ async def test_a_node_that_cannot_start_tells_people(scheduler, told, monkeypatc
 async def test_of_many_lost_nodes_those_are_done_with_that_a_node_came_to_before_it_went_too(
     scheduler, ledger, monkeypatch
 ):
-    """Where each lives but for a moment, as in a crash loop, nobody would come to an end with all of them; those that went first come first."""
+    """Lost nodes are finished in the order of their loss.
+
+    With nodes that live for a moment only, as in a crash loop, no node would finish all of them.
+    """
     ids = [await scheduler.enqueue("Piece") for _ in range(5)]
     for number, run_id in enumerate(ids):
         _take(ledger, run_id, f"far:1:mars:{number}")
@@ -166,7 +169,7 @@ async def test_of_many_lost_nodes_those_are_done_with_that_a_node_came_to_before
 
 
 async def test_a_lost_node_that_another_one_removes_is_left_to_it(migrated_postgresql_url):
-    """Nobody waits for that: several nodes rescue the runs of several others side by side."""
+    """No transaction waits: several nodes rescue the runs of several lost nodes in parallel."""
     ledger, store = Ledger(migrated_postgresql_url), Store(migrated_postgresql_url)
     for number in (1, 2):
         _add_node(ledger, f"far:1:mars:{number}")

@@ -1,4 +1,4 @@
-"""The recurring scheduler: the clock is the test's, the database is real."""
+"""Recurring scheduler with a clock that the test sets and a real database."""
 
 import asyncio
 from collections import Counter
@@ -40,7 +40,7 @@ def _nothing() -> None:
 
 
 class World:
-    """One database, one clock, and as many nodes as a test wants."""
+    """One database, one clock, and any number of nodes."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -49,7 +49,7 @@ class World:
         self.events = []
 
     def node(self, *jobs) -> RecurringScheduler:
-        """A node that knows these jobs."""
+        """Return a node with these jobs."""
         engine = EmbeddedEngine(None, self.clock)
         definitions = {item.name: item for item in jobs}
         settings = Settings(_env_file=None, database_url=self.database.url)
@@ -57,21 +57,21 @@ class World:
         return RecurringScheduler(services, definitions)
 
     async def walk(self, node: RecurringScheduler, end: datetime) -> None:
-        """Move the clock from slot to slot up to an instant, as a node that sleeps until the next one."""
+        """Move the clock from slot to slot up to an instant, like a node that sleeps until the next slot."""
         while (following := await node.tick()) is not None and following <= end:
             self.clock.set(following)
             self.finish()
         self.clock.set(end)
 
     def finish(self) -> None:
-        """Every run that waits or runs has succeeded by now."""
+        """Mark every waiting or running run as succeeded now."""
         self.database.change(
             "UPDATE c_JobRun SET State = 'succeeded', StartedAt = DueAt, CompletedAt = DueAt"
             " WHERE State IN ('enqueued', 'running')"
         )
 
     def slots(self, state: str = "%") -> list[datetime]:
-        """The slots that have a run, oldest first."""
+        """Return the slots that have a run, oldest first."""
         sql = "SELECT ScheduledFor FROM c_JobRun WHERE State LIKE ? ORDER BY ScheduledFor"
         return [
             datetime.fromisoformat(row[0]).replace(tzinfo=UTC)
@@ -112,7 +112,7 @@ async def test_slots_of_a_downtime_are_recorded_and_told_once(world):
     hourly = _job("0 * * * *")
     await world.node(hourly).tick()
     world.clock.set(NOON + 3 * HOUR + MINUTE)
-    await world.node(hourly).tick()  # the node is up again
+    await world.node(hourly).tick()  # the node restarts
     assert world.slots("enqueued") == [NOON + 3 * HOUR]
     assert world.slots("missed") == [NOON + HOUR, NOON + 2 * HOUR]
     [event] = world.events
@@ -196,7 +196,7 @@ async def test_an_interval_after_completion_counts_from_the_end_of_the_run(world
     assert await node.tick() == NOON + 10 * MINUTE
     world.clock.set(NOON + 10 * MINUTE)
     await node.tick()
-    world.clock.set(NOON + 25 * MINUTE)  # it still runs
+    world.clock.set(NOON + 25 * MINUTE)  # the run is still active
     await node.tick()
     assert len(world.slots()) == 1
     world.database.change(
@@ -216,7 +216,7 @@ async def test_an_interval_after_start_counts_from_the_start_and_a_longer_run_is
     node = world.node(_job(every="10m", after="start"))
 
     async def ran(start: datetime, end: datetime) -> datetime | None:
-        """The run of a slot, as a worker leaves it; when the next one is due."""
+        """Run a slot as a worker would; return when the next slot is due."""
         world.clock.set(start)
         await node.tick()
         world.clock.set(end)
@@ -247,7 +247,7 @@ async def test_a_paused_job_that_waits_for_its_end_is_looked_at_now_and_then(wor
 async def test_a_schedule_that_was_changed_starts_from_now(world):
     await world.node(_job("0 2 * * *")).tick()
     world.clock.set(NOON + 3 * HOUR)
-    node = world.node(_job("0 13 * * *"))  # 13:00 was no slot at 13:00
+    node = world.node(_job("0 13 * * *"))  # at 13:00 the schedule had no slot at 13:00
     assert await node.tick() == NOON + 25 * HOUR
     assert world.slots() == []
 
@@ -290,7 +290,7 @@ NIGHTS = {
 @pytest.mark.parametrize("zone", NIGHTS)
 @pytest.mark.parametrize("season", ["spring", "autumn"])
 async def test_a_clock_change_night(world, zone, season):
-    """A fixed time runs once either way; an interval runs through: an hour less in spring, an hour more in autumn."""
+    """A fixed time runs once per night. An interval keeps counting: an hour less in spring, an hour more in autumn."""
     midnight = datetime.combine(NIGHTS[zone][season == "autumn"], time(), ZoneInfo(zone))
     world.clock.set(midnight.astimezone(UTC) - SECOND)
     jobs = [

@@ -17,7 +17,7 @@ def _lines(notes, word):
 async def test_three_nodes_at_once_on_an_empty_database_for_two_minutes(
     tmp_path, start_node, notes
 ):
-    database = Database(tmp_path / "jobs.db")  # nothing there yet
+    database = Database(tmp_path / "jobs.db")  # the file is empty so far
     nodes = [start_node(schedule=True, TARGCC_MIGRATE_ON_START=True) for _ in range(3)]
     for node in nodes:
         await node.started()

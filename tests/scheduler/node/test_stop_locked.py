@@ -1,4 +1,4 @@
-"""A node that is told to stop ends in time, whoever holds the database: such as another one that was frozen in the middle of a write."""
+"""A stopping node ends in time even while another process locks the database, such as a node frozen in the middle of a write."""
 
 # ruff: noqa: ARG001 - a job takes its context
 
@@ -17,13 +17,13 @@ GRACE, SETTLE, LAST_WORDS = 0.5, 2, 3
 
 @job(retries=0)
 async def patient(ctx: JobContext) -> None:
-    """Waits until it is told to stop."""
+    """Wait until the stop request."""
     await asyncio.sleep(60)
 
 
 @contextmanager
 def nobody_writes(url):
-    """Hold the database as a process does that was stopped in the middle of a write."""
+    """Hold the write lock, like a process stopped in the middle of a write."""
     engine = Ledger(url).engine
     is_server = engine.dialect.name == "postgresql"
     with engine.connect() as connection:
@@ -48,4 +48,4 @@ async def test_it_ends_after_its_grace_and_the_time_for_outcomes(
         began = time.monotonic()
         await scheduler.stop()
         took = time.monotonic() - began
-    assert took < 5 * (GRACE + SETTLE + LAST_WORDS)  # the lock is held until it has ended
+    assert took < 5 * (GRACE + SETTLE + LAST_WORDS)  # the lock is held until the node has ended

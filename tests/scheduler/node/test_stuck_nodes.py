@@ -1,4 +1,4 @@
-"""Nodes whose interpreter does not answer: healthy ones keep their runs, those that are stuck for good do not."""
+"""Nodes with an unresponsive interpreter: a healthy node keeps its runs, a permanently stuck node loses them."""
 
 import contextlib
 import signal
@@ -56,14 +56,14 @@ def _owner(nodes, ledger, run_id) -> Node:
 
 
 def _beside(node: psutil.Process) -> psutil.Process | None:
-    """The keepalive process of a node."""
-    with contextlib.suppress(psutil.NoSuchProcess):  # one that has just ended
+    """Return the keepalive process of a node."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # the process has just ended
         return next((child for child in node.children() if PROGRAM in child.cmdline()[-1]), None)
     return None
 
 
 async def _stuck(client: Scheduler, node: Node):
-    """What the others see of a node."""
+    """Return the row of a node as other nodes see it."""
     found = await client.read(system.read_servers)
     return next((one for one in found if one.process_id == node.process.pid), None)
 
@@ -150,7 +150,8 @@ async def test_the_process_beside_a_node_ends_with_it_and_is_replaced_when_it_en
     parent = psutil.Process(node.process.pid)
     beside = await until(lambda: _beside(parent), "it has one")
     assert beside.memory_info().rss < SMALL
-    beside.terminate()  # a service manager tells every process of a service to stop: it is not meant
+    # a service manager signals every process of a service; the keepalive process ignores the signal
+    beside.terminate()
     beside.send_signal(signal.SIGINT)
     node.end()
     await until(lambda: not beside.is_running(), "it is gone")
@@ -159,7 +160,7 @@ async def test_the_process_beside_a_node_ends_with_it_and_is_replaced_when_it_en
 async def test_a_beat_of_a_stuck_node_does_not_wait_for_who_writes_to_the_file(
     migrated_sqlite_url, start_node
 ):
-    """Another process writes for longer than a node may be silent, and the stuck one still is not lost."""
+    """Another process writes for longer than a node may be silent; the stuck node still does not count as lost."""
     ledger = Ledger(migrated_sqlite_url)
     async with schedulers(migrated_sqlite_url, "rig_jobs.jobs") as make:
         client = make()

@@ -1,4 +1,4 @@
-"""Nodes index the texts of runs that ended, whatever else they do."""
+"""Nodes index the texts of finished runs beside all other work."""
 
 import asyncio
 from datetime import UTC, datetime

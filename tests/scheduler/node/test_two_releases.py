@@ -1,4 +1,4 @@
-"""A deploy never destroys work: nodes of two releases, as processes of their own, on one database."""
+"""A deploy never destroys work: nodes of two releases, in separate processes, on one database."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _MANY = 6
 
 
 class Deployment:
-    """Nodes of two releases on one database, and a client of each."""
+    """Nodes of two releases on one database, with a client for each release."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.ledger = Ledger(url)
@@ -76,7 +76,7 @@ class Deployment:
         self._folder = folder
 
     def package(self, release: str) -> str:
-        """The jobs package of a release; two releases have the same jobs in different packages, which nobody compares."""
+        """Return the jobs package of a release. Both releases have the same jobs in packages with different names."""
         return f"jobs_of_{release}_{self._folder.name}"
 
     async def start(self, release: str) -> NodeProcess:
@@ -95,17 +95,17 @@ class Deployment:
         return await node.started()
 
     def schedule(self, job: str) -> str:
-        """The schedule that holds."""
+        """Return the effective schedule of a job."""
         mine = sa.select(job_schedule.c.ScheduleText).where(job_schedule.c.JobName == job)
         return str(self.ledger.rows(mine)[0].ScheduleText)
 
     def slots(self, job: str, since: datetime | None = None) -> list[datetime]:
-        """The slots of a job that got a run, oldest first."""
+        """Return the slots of a job that have a run, oldest first."""
         found = sorted(row.ScheduledFor for row in self.ledger.runs(job) if row.ScheduledFor)
         return [slot for slot in found if since is None or slot > since]
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for something; when it does not come, the nodes' logs say why."""
+        """Wait for a condition; on timeout, fail with the nodes' logs."""
         try:
             await until(condition, 30)
         except AssertionError:
@@ -117,7 +117,7 @@ class Deployment:
 def deployment(
     migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Deployment]:
-    """Two releases, of which no node is up."""
+    """Two releases without a running node."""
     made = Deployment(migrated_url, tmp_path)
     for release, source in (("old", OLD), ("new", NEW)):
         package = tmp_path / made.package(release)
@@ -133,7 +133,7 @@ def deployment(
 
 @pytest.fixture
 async def clients(deployment: Deployment, migrated_url: str) -> AsyncIterator[dict[str, Scheduler]]:
-    """A web process of each release, which creates runs and does nothing else."""
+    """A client for each release that only creates runs, like a web process."""
     settings = Settings(_env_file=None, database_url=migrated_url, migrate_on_start=False)
     made = {
         release: Scheduler(settings, jobs_package=deployment.package(release))
@@ -157,7 +157,7 @@ async def test_two_releases_together_lose_nothing_and_the_newer_schedule_holds(
     newer = await deployment.start("new")
     await deployment.until(lambda: deployment.schedule("Tick") == OTHER, "the new schedule")
     begun = datetime.now(UTC)
-    late = await deployment.start("old")  # a replica that comes back late
+    late = await deployment.start("old")  # a replica that restarts late
 
     made = [
         run_id
@@ -178,7 +178,7 @@ async def test_two_releases_together_lose_nothing_and_the_newer_schedule_holds(
     waits = [rows(one).StartedAt - rows(one).DueAt for one in made]
     assert sorted(waits)[len(waits) * 9 // 10] < timedelta(
         seconds=2
-    )  # the last tenth: a busy machine's
+    )  # the remaining tenth allows for a busy machine
     assert [rows(one).Message for one in made] == ["old", "new", "old", "new", "old", "new"] * _MANY
     assert {rows(one).Attempt for one in made} == {1}
 
@@ -193,9 +193,7 @@ async def test_two_releases_together_lose_nothing_and_the_newer_schedule_holds(
 
     assert [await first.terminate(), await late.terminate()] == [0, 0]
     assert await newer.terminate() == 0
-    back = await deployment.start(
-        "old"
-    )  # nobody runs the new release any more: that is a roll-back
+    back = await deployment.start("old")  # no node runs the new release any more: a rollback
     await deployment.until(lambda: deployment.schedule("Tick") == EVERY, "the old schedule again")
     await deployment.until(
         lambda: not _waiting(deployment, "Gone"), "what waited for the old release"
@@ -205,7 +203,7 @@ async def test_two_releases_together_lose_nothing_and_the_newer_schedule_holds(
     assert states.keys() <= {
         "succeeded",
         "enqueued",
-    }, states  # the new job's runs wait for its release
+    }, states  # runs of the new job wait for its release
     assert all(row.Success for row in deployment.ledger.rows(sa.select(logged_job.c.Success)))
     deployment.ledger.assert_sound()
 

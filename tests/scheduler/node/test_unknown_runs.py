@@ -1,4 +1,4 @@
-"""A node touches only what it can run: runs of jobs or arguments that it does not know wait, unharmed, for a node that does."""
+"""Runs whose jobs or arguments a node does not know wait unchanged for a node that knows them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Deploy = Callable[..., str]
 
 @pytest.fixture
 def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deploy:
-    """Writes a package of jobs, each source a file; returns its name."""
+    """Return a function that writes a package of jobs, one file per source, and returns its name."""
     monkeypatch.syspath_prepend(tmp_path)
     made: list[str] = []
 
@@ -52,7 +52,7 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deploy:
 
 @pytest.fixture
 async def make(migrated_url: str) -> AsyncIterator[MakeScheduler]:
-    """Makes schedulers."""
+    """Return a function that makes schedulers."""
     async with schedulers(migrated_url, "") as make:
         yield make
     Ledger(migrated_url).assert_sound()
@@ -79,7 +79,7 @@ async def test_a_run_of_an_unknown_job_waits_unharmed_until_a_node_knows_it(make
     row = ledger.run(run_id)
     assert (row.State, row.Attempt, row.StartedAt, row.LostWorkers) == ("enqueued", 0, None, 0)
     assert ledger.attempts(run_id) == []
-    [refusal] = refusals_of(row.RefusedBy)  # asked once, however often it looked
+    [refusal] = refusals_of(row.RefusedBy)  # refused once, however often the node polled
     assert (refusal.release, refusal.why) == ("without", "it knows no job Add")
 
     worker = make(jobs_package=deploy(ADD.format(parameters="a: int")))
@@ -118,7 +118,7 @@ async def test_a_run_whose_arguments_fit_elsewhere_goes_there(make, deploy, ledg
 async def test_a_run_that_was_taken_without_looking_goes_back_when_its_arguments_do_not_fit(
     make, deploy, ledger
 ):
-    """On PostgreSQL, where runs of a job that was performed here before are taken in one statement."""
+    """On PostgreSQL, a node claims runs of a job it has run before in one statement."""
     one, other = (
         make(jobs_package=deploy(ADD.format(parameters=it))) for it in ("a: int", "a: str")
     )
@@ -151,7 +151,7 @@ async def test_a_job_whose_file_is_added_while_the_node_runs_gets_its_runs(
     await until(lambda: ledger.run(run_id).UnknownSince)
     added = tmp_path / package / "added.py"
     added.write_text(ADD.format(parameters="a: int"), encoding="utf-8")
-    later = await client.enqueue("Add", a=2)  # makes the node look
+    later = await client.enqueue("Add", a=2)  # makes the node poll
     assert await client.wait(run_id, 40) == RunState.SUCCEEDED
     assert await client.wait(later, 40) == RunState.SUCCEEDED
 
@@ -183,7 +183,7 @@ async def every(ctx: JobContext{more}) -> str:
 
 
 async def test_a_run_that_waits_for_another_node_makes_no_slot_skipped(make, deploy, ledger):
-    """A run of another release, whose argument this node does not know, is in nobody's way."""
+    """A run of another release, with an argument unknown to this node, does not block slots."""
     client = make(jobs_package=deploy(EVERY_SECOND.format(more=", note: str = ''")))
     await client.start(work=False, schedule=False)
     stuck = await client.enqueue("Every", note="from the new release")
@@ -213,7 +213,7 @@ async def test_people_are_told_once_of_all_that_wait_and_by_whom_they_were_refus
     for node in nodes:
         await node.start()
     await until(lambda: sum(_told(event) for event in told) == len(runs))
-    for node in nodes:  # each looks again
+    for node in nodes:  # each node polls again
         await node.call(node.node.releases.look())
     assert sum(_told(event) for event in told) == len(runs)
     assert {(event.kind, event.definition.name) for event in told} == {("unknown", "Add")}

@@ -1,4 +1,4 @@
-"""What the tests of this room get."""
+"""Fixtures for the on-call tests."""
 
 import pytest
 from targcc_scheduler import Settings
@@ -6,7 +6,7 @@ from targcc_scheduler import Settings
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def settings(request: pytest.FixtureRequest) -> Settings:
-    """A scheduler on either database."""
+    """Settings for a scheduler on either database."""
     if request.param == "sqlite":
         url = request.getfixturevalue("database").url
     else:

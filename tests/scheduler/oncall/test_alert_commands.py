@@ -1,4 +1,4 @@
-"""``targcc alert``: whether alerts reach people, and which are not over."""
+"""``targcc alert``: test that alerts arrive, and list open alerts."""
 
 import json
 
@@ -19,7 +19,7 @@ def nightly():
 
 @pytest.fixture
 def targcc(database, request, monkeypatch, mail_server):  # noqa: F811 - the fixture
-    """Runs a command; its exit status, and what it said."""
+    """Return a function that runs a command and returns its exit status and output."""
     monkeypatch.setenv("TARGCC_DATABASE_URL", database.url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", request.module.__name__)
     monkeypatch.setenv("TARGCC_SMTP_HOST", "127.0.0.1")

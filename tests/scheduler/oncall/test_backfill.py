@@ -1,4 +1,4 @@
-"""Slots of the past are run in order, once, and see their own time."""
+"""A backfill runs past slots in order, once each, and passes each run its slot time."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ seen: list[datetime] = []
 
 @job("30 2 * * *", timezone="Europe/Berlin")
 class NightlyJob:
-    """Runs at night, also on that of 29 March 2026, on which 02:30 does not exist."""
+    """Run at night, also on 29 March 2026, when 02:30 does not exist."""
 
     def execute(self, ctx: JobContext) -> JobResult:
         assert ctx.scheduled_for is not None
@@ -32,12 +32,12 @@ class NightlyJob:
 
 @job(after=[NightlyJob])
 async def tell_morning() -> None:
-    """Follow each run of the night."""
+    """Run after each nightly run."""
 
 
 @job()
 class ManualJob:
-    """Has no slots."""
+    """Job without slots."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("done")

@@ -15,7 +15,7 @@ from targcc_scheduler.kernel.error_groups import fingerprint_of
 
 @job(retries=0)
 class ChargeJob:
-    """Charges a customer."""
+    """Charge a customer."""
 
     def execute(self, _ctx: JobContext, customer: int) -> JobResult:
         return JobResult.success(f"charged {customer}")
@@ -23,7 +23,7 @@ class ChargeJob:
 
 @job("0 2 * * *", at_least="1 success in 26h")
 class LedgerJob:
-    """Closes the books."""
+    """Close the books."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("closed")
@@ -39,7 +39,7 @@ def settings(database) -> Settings:
 
 @pytest.fixture
 def targcc(database, request, monkeypatch):
-    """Runs a command; what it said."""
+    """Return a function that runs a command and returns its output."""
     monkeypatch.setenv("TARGCC_DATABASE_URL", database.url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", request.module.__name__)
     now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")

@@ -1,4 +1,4 @@
-"""The inbox: a failure is there until somebody has done something about it."""
+"""Inbox: a failure stays until a person has handled it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,7 +22,7 @@ broken = {"card", "mail"}
 
 @job(retries=0)
 class ChargeJob:
-    """Fails while its part of the world is broken."""
+    """Fail while its part is broken."""
 
     def execute(self, _ctx: JobContext, customer: int, part: str = "card") -> JobResult:
         if part == "refused":
@@ -67,7 +67,8 @@ async def test_failures_of_one_cause_are_one_entry_until_each_was_retried_well(s
     }
     assert card.works_since is None
     broken.discard("card")
-    await enqueue(scheduler, *range(100, 130))  # good runs of other arguments hide nothing
+    # successful runs with other arguments resolve nothing
+    await enqueue(scheduler, *range(100, 130))
     card = (await look(scheduler))[0]
     assert card.open == 3
     assert card.works_since is not None
@@ -127,7 +128,7 @@ async def test_what_a_person_can_do_about_a_failure(scheduler):
     handled = await scheduler.read(lambda db: get_run(db, ids[1]))
     assert handled.handling == "acknowledged: the bank knows"
 
-    await enqueue(scheduler, 3)  # it goes on
+    await enqueue(scheduler, 3)  # the job runs on
     [one] = await look(scheduler)
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     await scheduler.operate(inbox.acknowledge, None, one.cause, DANA, note="wait", until=tomorrow)
@@ -147,7 +148,7 @@ async def test_what_a_person_can_do_about_a_failure(scheduler):
 
 
 async def test_many_runs_at_once(scheduler):
-    """Counted, begun with one row of the audit, spread by a rate, and taken back."""
+    """Bulk retry: count first, record one audit row, pace by a rate, and cancel the rest."""
     ids = await enqueue(scheduler, *range(8))
     wish = Wish(action="retry", wanted=RunFilter(search=only(state=RunState.FAILED)), rate=0.5)
     found = await bulk_actions.count(scheduler, wish)
@@ -160,7 +161,8 @@ async def test_many_runs_at_once(scheduler):
     waiting = await scheduler.read(
         lambda db: bulk_queries.find(db, RunFilter(search=only(state=RunState.SCHEDULED)))
     )
-    assert waiting.total == 7  # the first is due at once, the others two minutes apart
+    # the first run is due at once, the others at intervals of two minutes
+    assert waiting.total == 7
     [card] = await look(scheduler)
     assert card.in_hand >= 7
 

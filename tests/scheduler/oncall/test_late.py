@@ -1,4 +1,4 @@
-"""What is late is noticed and told once, by whoever looks; and the outside hears that all is well."""
+"""Any node detects a late job and alerts once; external monitors get pings while all is well."""
 
 import asyncio
 import threading
@@ -29,7 +29,7 @@ DAY = datetime(2026, 11, 25, tzinfo=UTC)
 
 @job("0 2 * * *", timezone="UTC", must_finish_by="06:00")
 class NightlyJob:
-    """Has to be done by six."""
+    """Must finish by 06:00."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("done")
@@ -37,7 +37,7 @@ class NightlyJob:
 
 @job(must_start_within="10m", queue="narrow")
 class PromptJob:
-    """Has to start within ten minutes."""
+    """Must start within ten minutes."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("done")
@@ -45,7 +45,7 @@ class PromptJob:
 
 @job(at_least="2 successes in 26h", ping="${PING_OF_THE_JOB}")
 class OftenJob:
-    """Has to succeed twice in 26 hours."""
+    """Must succeed twice in 26 hours."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("done")
@@ -78,7 +78,7 @@ async def add(scheduler, name, state, created, **values):
 
 
 async def until(condition):
-    """Wait for what another thread or task does."""
+    """Wait for a condition that another thread or task fulfils."""
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - a plain condition
             await asyncio.sleep(0.01)
@@ -162,7 +162,7 @@ async def test_people_are_told_once_and_hear_of_the_next_time(make_scheduler):
 
 
 class CountingStore(Store):
-    """Counts the transactions that change something."""
+    """Store that counts write transactions."""
 
     writes = 0
 
@@ -181,7 +181,7 @@ async def test_a_look_that_finds_nothing_new_finds_no_slot_again_and_writes_noth
     services = NodeServices(store, EmbeddedEngine(None, clock), clock, settings, print)
     rounds = LateCheck(NodeContext(services, scheduler.definitions))
     await rounds.look_once()
-    assert store.writes == 1  # since when there are causes, and since when Often is known
+    assert store.writes == 1  # the start of error groups, and the first sight of Often
     found, following = [], CronSchedule.next
     monkeypatch.setattr(
         CronSchedule, "next", lambda one, *rest: found.append(one) or following(one, *rest)
@@ -190,15 +190,15 @@ async def test_a_look_that_finds_nothing_new_finds_no_slot_again_and_writes_noth
     assert (store.writes, found) == (1, [])
     await scheduler.change(lambda db: db.execute(job_schedule.update().values({last: now})))
     await rounds.look_once()
-    assert (store.writes, len(found)) == (2, 1)  # the slot before is not late any more
-    monkeypatch.delattr(sla, "_HANDLED")  # until the next slot is late there is nothing to read
+    assert (store.writes, len(found)) == (2, 1)  # the earlier slot is no longer late
+    monkeypatch.delattr(sla, "_HANDLED")  # nothing to read until the next slot is late
     await rounds.look_once()
     await store.dispose()
 
 
 @pytest.fixture
 def listener() -> Iterator[tuple[str, list[str]]]:
-    """A dead-man's switch: its address, and the paths that were fetched."""
+    """Yield the address of a dead man's switch and the list of requested paths."""
     heard: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -208,7 +208,7 @@ def listener() -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Suppress the request log."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)

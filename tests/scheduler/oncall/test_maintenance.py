@@ -1,4 +1,4 @@
-"""Maintenance windows: what waits, what goes on, and what people are told."""
+"""Maintenance windows: delayed runs, continued runs, and notices to people."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,7 +26,7 @@ PROJECT = Project(
 
 @job(queue="critical")
 class LedgerJob:
-    """Waits in a window."""
+    """Job that waits during a window."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("done")
@@ -34,22 +34,22 @@ class LedgerJob:
 
 @job()
 class OtherJob(LedgerJob):
-    """Is in another queue."""
+    """Job in another queue."""
 
 
 @job("0 2 * * *", timezone="UTC", calendar="holidays")
 class SkipsJob(LedgerJob):
-    """Is skipped on holidays."""
+    """Job skipped on holidays."""
 
 
 @job("0 2 25 * *", timezone="UTC", calendar="holidays", on_holiday="next")
 class MovesJob(LedgerJob):
-    """Is moved on holidays."""
+    """Job moved on holidays."""
 
 
 @job("0 2 * * sat", timezone="UTC", calendar="holidays")
 class ClosedJob(LedgerJob):
-    """Has no slot that is open."""
+    """Job whose slots are all closed."""
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ async def test_why_says_what_a_calendar_does_to_slots(make_scheduler):
             return why_job(db, name, scheduler.definitions, christmas, lost_after=60)
 
         every = (await scheduler.read(ask)).reasons
-        return {one.kind: one.text for one in reversed(every)}  # the first of each kind
+        return {one.kind: one.text for one in reversed(every)}  # the first text of each kind
 
     assert (await reasons("Skips"))["calendar-skipped"] == (
         "Its slot of 2026-12-25 02:00 is skipped: Christmas (calendar holidays)."

@@ -1,4 +1,4 @@
-"""Options of jobs that are changed while they are deployed: on all nodes, until they are reset or their time is over."""
+"""Change options of deployed jobs on all nodes, until a reset or an expiry time."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ class YearlyJob:
 
 @job()
 class AskedJob:
-    """Runs when asked."""
+    """Run on request."""
 
     def execute(self, _ctx: JobContext, days: int) -> JobResult:
         return JobResult.success(f"{days} days")
@@ -57,7 +57,7 @@ async def runs_of(scheduler, name):
 
 
 async def test_another_process_changes_a_job_and_resets_it(make_scheduler):
-    """The node sees it without a restart: slots, queue and arguments; then the code's values hold again."""
+    """The node applies changes without a restart: slots, queue and arguments; after the reset the code's values apply."""
     ran.clear()
     node, desk = make_scheduler(), make_scheduler()
     await node.start()
@@ -88,7 +88,7 @@ async def test_another_process_changes_a_job_and_resets_it(make_scheduler):
 
 
 class World:
-    """One database, one clock, and nodes that look when they are told."""
+    """One database, one clock, and nodes that refresh on request."""
 
     def __init__(self, url):
         self.store, self.clock, self.told = Store(url), ManualClock(NOON), []
@@ -105,7 +105,7 @@ class World:
         return slots_of, watch, registry
 
     async def put(self, registry, wish):
-        """As :func:`overriding.override` does, without a whole process."""
+        """Override like :func:`overriding.override`, without a whole process."""
         held = registry.find("Yearly")
         added = override_actions._overrides(held, wish, "dana", self.clock.now())
         then = override_actions.effective(held.coded, added, override_actions.current())
@@ -132,7 +132,7 @@ async def test_no_node_makes_a_slot_of_the_old_schedule_and_an_end_loses_none_of
     await other.tick()
     await world.put(registry, Wish({"schedule": "30 * * * *"}, "why not", NOON + 3 * HOUR))
     world.clock.set(NOON + HOUR)
-    await late.tick()  # it has not seen it yet
+    await late.tick()  # the node has not seen the change yet
     assert (await world.row()).last_slot == NOON
     await watch.look(world.store, ends=True)
     assert await other.tick() == NOON + HOUR * 1.5
@@ -143,14 +143,15 @@ async def test_no_node_makes_a_slot_of_the_old_schedule_and_an_end_loses_none_of
         world.clock.now(),
         "30 * * * * UTC",
     )
-    world.clock.set(NOON + HOUR * 4.5)  # nobody was up at its end
+    world.clock.set(NOON + HOUR * 4.5)  # no node was up at the end of the override
     await watch.look(world.store, ends=True)
     assert ((await world.row()).last_slot, (await world.row()).text) == (
         NOON + HOUR * 3,
         "0 * * * * UTC",
     )
     assert await other.tick() == NOON + HOUR * 5
-    assert (await world.row()).last_slot == NOON + HOUR * 4  # that slot of the code was made up for
+    # the missed slot of the code's schedule was made up for
+    assert (await world.row()).last_slot == NOON + HOUR * 4
     await late_watch.look(world.store, ends=True)
     async with world.store.read() as connection:
         actions = [one.action for one in await audit(connection, limit=9)]
@@ -158,13 +159,13 @@ async def test_no_node_makes_a_slot_of_the_old_schedule_and_an_end_loses_none_of
 
 
 async def test_a_node_that_looks_too_early_takes_no_schedule_back(world, monkeypatch):
-    """Somebody changes the job between its look and its transaction."""
+    """A person changes the job between the node's refresh and its transaction."""
     node, watch, registry = world.node()
     await node.tick()
     await world.put(registry, Wish({"schedule": "30 * * * *"}, "why not"))
 
     async def sees_nothing(*_, **__):
-        """Was before the change."""
+        """Return the state before the change."""
 
     with monkeypatch.context() as early:
         early.setattr(watch, "look", sees_nothing)
@@ -191,7 +192,8 @@ async def test_what_cannot_be_done_is_refused_before_anything_is_changed(make_sc
             await override_actions.override(scheduler, one, wish, DANA)
     assert not any(one.overrides for one in scheduler.definitions.values())
     await override_actions.override(scheduler, asked, Wish({"arguments": {"days": 2}}, "x"), DANA)
-    run = await scheduler.trigger("Asked", by=DANA)  # without, it would need an argument
+    # without the override, the call would need an argument
+    run = await scheduler.trigger("Asked", by=DANA)
     assert [one.arguments for one in await runs_of(scheduler, "Asked") if one.id == run] == [
         {"days": 2}
     ]
@@ -208,7 +210,7 @@ def test_the_command_line_has_all_of_it(settings, request, monkeypatch):
 
     wish = ("override", "set", "yearly", "--reason", "late data")
     shown = targcc(*wish, "--schedule", "0 4 1 1 *", "--until", "2d", "--dry-run")
-    assert "No slot of the job moves" in shown  # it is over before
+    assert "No slot of the job moves" in shown  # the override ends before the next slot
     shown = targcc(*wish, "--schedule", "0 4 1 1 *", "--arg", "days=14", input="n\n", exit_code=1)
     assert "moved" in shown
     assert targcc("override", "list") == "Nothing is changed: the code's values hold.\n"

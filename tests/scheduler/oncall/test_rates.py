@@ -1,4 +1,4 @@
-"""A rate is a number within bounds; an operation that cannot be done ends as failed, and the next one goes on."""
+"""A rate is a number within bounds. An operation that cannot be executed ends as failed, and the next operation continues."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ RATES = ["nan", "inf", "-inf", "1e400", "1e-320", "-1", "0", "1e-9", "1e12"]
 
 @job("0 2 * * *", retries=0)
 class ImportJob:
-    """Runs at night."""
+    """Run at night."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("done")
@@ -120,7 +120,7 @@ async def test_a_stored_operation_that_fails_ends_as_failed_and_the_next_one_is_
 
 
 async def test_the_servers_go_on_with_the_next_operation(scheduler, worker):
-    """Nobody follows either operation: the servers do both."""
+    """No client follows either operation: the nodes execute both."""
     await add_failed(scheduler)
     broken = await stored(scheduler, '{"rate": NaN}')
     well = await scheduler.operate(

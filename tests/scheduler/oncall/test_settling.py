@@ -1,4 +1,4 @@
-"""Causes are written where runs are settled: one that succeeds costs no statement more."""
+"""Error causes are written when runs settle; a successful run costs no extra statement."""
 
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ NOW = datetime(2027, 11, 25, tzinfo=UTC)
 
 @job()
 class QuietJob:
-    """Succeeds."""
+    """Succeed."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("done")
@@ -111,7 +111,7 @@ async def test_causes_without_runs_go_with_the_history_but_muted_ones_stay(sched
 
 async def test_a_run_that_a_node_of_the_release_before_failed_gets_a_cause(scheduler):
     async def work(db):
-        assert await error_groups.give_causes(db, NOW.replace(hour=1)) == 0  # the first look
+        assert await error_groups.give_causes(db, NOW.replace(hour=1)) == 0  # the first pass
         await running(db, State="failed", CompletedAt=NOW, Message="ValueError: long ago")
         new = await running(
             db, State="failed", CompletedAt=NOW.replace(hour=2), Message="OSError: 7"

@@ -1,4 +1,4 @@
-"""Why something does not run, in a sentence, the reason that decides first."""
+"""Explain in a sentence why a run or job does not start, by the reason that decides first."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ PROJECT = Project(
 
 @job("30 2 * * *", timezone="Europe/Berlin")
 class NightlyJob:
-    """Runs at night, also on those on which the clocks change."""
+    """Run at night, also on nights of clock changes."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("done")
@@ -43,27 +43,27 @@ class NightlyJob:
 
 @job("0 0 31 2 *", timezone="UTC")
 class DeadJob(NightlyJob):
-    """Runs on 31 February."""
+    """Run on 31 February."""
 
 
 @job(queue="critical", concurrency=1)
 class LimitedJob(NightlyJob):
-    """Runs one at a time."""
+    """Run one at a time."""
 
 
 @job(queue="critical")
 class CriticalJob(NightlyJob):
-    """Runs from a narrow queue."""
+    """Run in a narrow queue."""
 
 
 @job(queue="single")
 class SingleJob(NightlyJob):
-    """Runs from a queue that is limited everywhere."""
+    """Run in a queue with a limit across all nodes."""
 
 
 @job(after=[NightlyJob])
 class FollowingJob(NightlyJob):
-    """Runs after the one at night."""
+    """Run after the nightly job."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -219,7 +219,7 @@ async def test_a_job_whose_queue_is_paused_says_that_before_its_next_slot(schedu
     held, coming = await of_job(scheduler, "Nightly")
     assert (held.kind, coming.kind) == ("queue-paused", "next-slot")
     assert held.text.startswith("Its queue default is paused by dana by CLI since ")
-    await add(scheduler, "Nightly", "enqueued")  # its reason is the same: once is enough
+    await add(scheduler, "Nightly", "enqueued")  # the same reason is listed once
     assert len(await of_job(scheduler, "Nightly")) == 2
 
 
@@ -409,7 +409,7 @@ async def test_a_run_scheduled_by_somebody_is_due_then_whatever_its_limit(schedu
 
 @contextlib.contextmanager
 def writing(url):
-    """Hold the write lock of a SQLite file, or the table of runs on PostgreSQL."""
+    """Hold the write lock of a SQLite file, or a lock of the runs table on PostgreSQL."""
     engine = sa.create_engine(url)
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":

@@ -1,4 +1,4 @@
-"""Jobs for nodes in processes of their own. They say what they do in the file that ``NOTES`` names."""
+"""Jobs for nodes in separate processes. The jobs record their work in the file that ``NOTES`` names."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from targcc_scheduler import JobContext, job
 
 
 def note(*words: object) -> None:
-    """Append a line, whole, whoever else writes."""
+    """Append a whole line, safe with concurrent writers."""
     with Path(os.environ["NOTES"]).open("a") as file:
         file.write(" ".join(str(word) for word in words) + "\n")
 
@@ -74,7 +74,7 @@ class QuickJob:
 
 @job()
 class FullDiskJob:
-    """From now on, and for a while, this process cannot write to any file."""
+    """Make every file write of this process fail for a while."""
 
     async def execute(self, ctx: JobContext, seconds: float) -> None:
         note("full", ctx.run_id, ctx.attempt)

@@ -1,4 +1,4 @@
-"""Jobs that take files and attach some."""
+"""Jobs that take and attach files."""
 
 # ruff: noqa: ARG001 - a job takes its context
 
@@ -8,7 +8,7 @@ from targcc_scheduler import File, JobContext, job
 
 @job(retries=3)
 async def read_file(ctx: JobContext, report: File, others: list[File] | None = None) -> str:
-    """Reads what it is given."""
+    """Read the given files."""
     with report.open() as content:
         head = content.read(5)
     await ctx.attach("copy.html", report)
@@ -17,7 +17,7 @@ async def read_file(ctx: JobContext, report: File, others: list[File] | None = N
 
 @job(retries=3)
 def count_lines(ctx: JobContext, lines: list[str], title: str = "") -> str:
-    """Counts."""
+    """Count the lines."""
     ctx.attach_sync("lines.txt", "\n".join(lines[:2]))
     ctx.attach_sync("lines.txt", b"again")
     return f"{title} {len(lines)}"
@@ -25,7 +25,7 @@ def count_lines(ctx: JobContext, lines: list[str], title: str = "") -> str:
 
 @job(isolation="process", retries=0)
 async def far_away(ctx: JobContext, report: File, lines: list[str]) -> str:
-    """Does both in a process of its own."""
+    """Take and attach files in a separate process."""
     await ctx.attach("bytes.bin", b"from there")
     await ctx.attach("copy.txt", report.path)
     return f"{report.read_text()} {len(lines)}"
@@ -33,5 +33,5 @@ async def far_away(ctx: JobContext, report: File, lines: list[str]) -> str:
 
 @job(retries=0)
 async def keep_secret(ctx: JobContext, key: SecretStr, lines: list[str]) -> str:
-    """Has a secret."""
+    """Take a secret."""
     return f"{len(key.get_secret_value())} {len(lines)}"

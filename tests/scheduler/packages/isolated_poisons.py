@@ -1,4 +1,4 @@
-"""The collection of poisons, each served in a worker process, and those that only a process of its own survives."""
+"""The poisons run in worker processes, and poisons that only a separate process survives."""
 
 # ruff: noqa: ARG001 - a job takes its context
 
@@ -17,7 +17,7 @@ import poisons
 from targcc_scheduler import JobContext, job
 
 DEADLY: dict[str, Callable[[JobContext], Any]] = {}
-"""What ends, freezes or cuts off its process: each costs its run, which fails, and nothing else."""
+"""Functions that end, freeze or cut off their process: the run fails, and nothing else is harmed."""
 
 
 def deadly(function: Callable[[JobContext], Any]) -> Callable[[JobContext], Any]:
@@ -28,49 +28,49 @@ def deadly(function: Callable[[JobContext], Any]) -> Callable[[JobContext], Any]
 
 @deadly
 def exits_well(ctx: JobContext) -> Any:
-    """As if all were done."""
+    """Exit with status 0."""
     os._exit(0)
 
 
 @deadly
 def exits_badly(ctx: JobContext) -> Any:
-    """With a status of its own."""
+    """Exit with status 77."""
     os._exit(77)
 
 
 @deadly
 def segfaults(ctx: JobContext) -> Any:
-    """Reads where nothing is."""
+    """Read an invalid address."""
     ctypes.string_at(0)
 
 
 @deadly
 def aborts(ctx: JobContext) -> Any:
-    """As an assertion in C does."""
+    """Abort like an assertion in C."""
     ctypes.CDLL(None).abort()
 
 
 @deadly
 def overflows_the_stack(ctx: JobContext) -> Any:
-    """Recursion in C that no counter stops."""
+    """Recurse in C beyond the stack; Python's recursion limit does not stop this."""
     sys.setrecursionlimit(10**9)
     value: Any = []
     for _ in range(1_000_000):
         value = [value]
     (
         ctypes.string_at(0) if repr(value) else None
-    )  # newer interpreters end repr by an error of their own
+    )  # newer interpreters raise an error in repr instead
 
 
 @deadly
 def kills_itself(ctx: JobContext) -> Any:
-    """As the kernel does when memory is short."""
+    """Send SIGKILL, like the kernel when memory is short."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @deadly
 def dies_while_it_writes(ctx: JobContext) -> Any:
-    """Its last line is on the way."""
+    """Exit while a log line is being sent."""
     threading.Timer(0.02, os._exit, (5,)).start()
     while True:
         ctx.log.info("x" * 10_000)
@@ -78,28 +78,28 @@ def dies_while_it_writes(ctx: JobContext) -> Any:
 
 @deadly
 def closes_everything(ctx: JobContext) -> Any:
-    """Every descriptor, those to the node too."""
+    """Close every descriptor, including the connection to the node."""
     os.closerange(0, 256)
     time.sleep(60)
 
 
 @deadly
 def says_nonsense(ctx: JobContext) -> Any:
-    """Writes to the node what is no message."""
+    """Send the node an invalid message."""
     _to_the_node(b"\x00\x00\x00\x02{}" + b"\x00\x00\x00\x12" + b'{"kind": "ended"} ')
     time.sleep(60)
 
 
 @deadly
 def says_noise(ctx: JobContext) -> Any:
-    """Writes to the node what has not even a length."""
+    """Send the node random bytes without a valid length."""
     _to_the_node(os.urandom(100_000))
     time.sleep(60)
 
 
 @deadly
 def dies_and_leaves_a_child(ctx: JobContext) -> Any:
-    """A process that it has forked lives on, with all that was open."""
+    """Exit while a forked child lives on with all open descriptors."""
     if os.fork() == 0:
         time.sleep(20)
         os._exit(0)
@@ -108,20 +108,20 @@ def dies_and_leaves_a_child(ctx: JobContext) -> Any:
 
 @deadly
 def waits_deaf(ctx: JobContext) -> Any:
-    """Holds the interpreter: it has a timeout."""
+    """Hold the interpreter's lock until the timeout."""
     ctypes.PyDLL(None).sleep(60)
 
 
 @deadly
 def freezes(ctx: JobContext) -> Any:
-    """Stops its own process: it has a timeout."""
+    """Stop its own process until the timeout."""
     os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(60)
 
 
 @deadly
 def hears_no_signal(ctx: JobContext) -> Any:
-    """Ignores SIGTERM and never looks whether it should stop: it has a timeout."""
+    """Block SIGTERM and never check for a stop request, until the timeout."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     while True:
         with contextlib.suppress(BaseException):
@@ -129,11 +129,11 @@ def hears_no_signal(ctx: JobContext) -> Any:
 
 
 SOME = ["segfaults", "dies_while_it_writes", "says_nonsense", "dies_and_leaves_a_child"]
-"""Those in which a node is most likely to wait for ever; no timeout is needed for their end."""
+"""Poisons most likely to hang a node; they end without a timeout."""
 
 
 def _to_the_node(data: bytes) -> None:
-    """Write to every pipe that is open, as code does that got a descriptor wrong."""
+    """Write to every open pipe, like code with a wrong descriptor."""
     for descriptor in _pipes():
         with contextlib.suppress(OSError):
             os.write(descriptor, data)
@@ -148,17 +148,17 @@ def _pipes() -> Iterator[int]:
 
 @job(isolation="process", retries=0)
 class PoisonJob(poisons.PoisonJob):
-    """Serves one poison of the collection."""
+    """Run one poison of the collection."""
 
 
 @job(isolation="process", retries=0)
 class PlainPoisonJob(poisons.PlainPoisonJob):
-    """The same from a thread."""
+    """Run one poison in a thread."""
 
 
 @job(isolation="process", retries=0, timeout="2s")
 class DeadlyJob:
-    """Serves what is deadly, on the loop of the jobs."""
+    """Run a deadly function on the event loop of jobs."""
 
     async def execute(self, ctx: JobContext, name: str) -> Any:
         return DEADLY[name](ctx)
@@ -166,7 +166,7 @@ class DeadlyJob:
 
 @job(isolation="process", retries=0, timeout="2s")
 class PlainDeadlyJob:
-    """The same from a thread."""
+    """Run a deadly function in a thread."""
 
     def execute(self, ctx: JobContext, name: str) -> Any:
         return DEADLY[name](ctx)
@@ -174,6 +174,6 @@ class PlainDeadlyJob:
 
 @job("* * * * * *", overlap="allow", misfire="run_all", retries=0, queue="critical")
 class BystanderJob:
-    """Has nothing to do with it, once a second and in time: what waits does so in another queue."""
+    """Uninvolved job, due every second: must stay in time, because blocked runs are in another queue."""
 
     async def execute(self, ctx: JobContext) -> None: ...

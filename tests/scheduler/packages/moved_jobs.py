@@ -1,4 +1,4 @@
-"""Jobs that come from an old server, as an import with --paused makes them; each appends its slot to the file of both sides."""
+"""Jobs of an old server as an import with --paused creates them; each run appends its slot to the file of both sides."""
 
 import os
 from datetime import UTC

@@ -1,12 +1,13 @@
-"""An old server, played: a program with its own loop over ``c_Job``, by the rules of TARGCC 4's TaskManager.
+"""Simulate an old server: a program with its own loop over ``c_Job``, by the rules of TARGCC 4's TaskManager.
 
-``python old_server.py URL ZONE RECORD``. Whoever started it tells it the time, a line each on its standard input:
+``python old_server.py URL ZONE RECORD``. The parent process sends the time, one command a line, on standard input:
 
-* ``at INSTANT``: work off what is due, one job of a runner at a time, the oldest first. Answers ``idle``.
-* ``choose INSTANT``: choose what is due and do not begin it yet. Answers ``chosen``; ``go`` begins it, ``claim`` and ``end`` do so in two parts.
-* ``fail CODE``: that job's next run fails.
+* ``at INSTANT``: run all due rows, one job per runner at a time, oldest first. Answers ``idle``.
+* ``choose INSTANT``: select the due rows without starting them. Answers ``chosen``; ``go`` starts them, ``claim`` and ``end`` do so in two
+parts.
+* ``fail CODE``: the next run of that job fails.
 
-What ran is appended to the file RECORD: ``old <code> <slot>``, the slot as an instant.
+Each run appends ``old <code> <slot>`` to the file RECORD, with the slot as an instant.
 """
 
 import sys
@@ -35,7 +36,7 @@ SECOND = timedelta(seconds=1)
 
 
 def engine_of(url):
-    """The old database; a SQLite file waits for other writers."""
+    """Return the engine of the old database; SQLite waits for other writers."""
     made = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     if made.dialect.name == "sqlite":
         sa.event.listen(made, "connect", lambda c, _: c.execute("PRAGMA busy_timeout = 30000"))
@@ -43,7 +44,7 @@ def engine_of(url):
 
 
 def make_tables(engine):
-    """The old tables, empty."""
+    """Create the old tables, empty."""
     types = {
         "sqlite": {"bit": "BIT", "time": "DATETIME", "id": "INTEGER PRIMARY KEY"},
         "postgresql": {
@@ -58,14 +59,14 @@ def make_tables(engine):
 
 
 def tables_of(engine):
-    """The tables by column names as they are written in the old server's code."""
+    """Reflect the tables with the column names of the old server's code."""
     metadata = sa.MetaData()
     metadata.reflect(engine, only=lambda name, _: name.lower() in {"c_job", "c_loggedjob"})
     return {name.lower(): table for name, table in metadata.tables.items()}
 
 
 class OldServer:
-    """The runners of one table."""
+    """Runners of one table."""
 
     def __init__(self, url, zone, record):
         self.engine = engine_of(url)
@@ -78,7 +79,7 @@ class OldServer:
         self.chosen = []
 
     def work(self, now):
-        """All that is due, one at a time, and then the scan."""
+        """Run all due rows, one at a time, and then scan."""
         while rows := self.due(now):
             for row in rows:
                 self.claim(row, now)
@@ -86,7 +87,7 @@ class OldServer:
         self.scan(now)
 
     def due(self, now):
-        """Of each runner the row that is due longest."""
+        """Return for each runner the row that has been due longest."""
         c = self.c
         query = sa.select(self.job).where(
             c["active"] == sa.true(),
@@ -103,7 +104,7 @@ class OldServer:
         return list(first.values())
 
     def claim(self, row, now):
-        """As the procedure may do it: it looks at nothing but the ID."""
+        """Claim a row by its ID alone, as the old procedure may do."""
         start = self.wall(now)
         self.change(row["id"], enmJobStatus="InProcess", LastRunTime=start, LastRunBy="taskmgr")
         row["start"] = start
@@ -112,7 +113,7 @@ class OldServer:
             file.write(f"old {row['lkpjob']} {slot.isoformat()}\n")
 
     def end(self, row, now):
-        """The end of a run: the next time, the status, a row of the log."""
+        """End a run: set the next time and status, and add a log row."""
         failed = row["lkpjob"] in self.failing
         self.failing.discard(row["lkpjob"])
         status, end = "Failure" if failed else "Success", self.wall(now + 2 * SECOND)
@@ -132,7 +133,7 @@ class OldServer:
             connection.execute(self.log.insert().values({names[k]: v for k, v in values.items()}))
 
     def scan(self, now):
-        """ScanJobs: rows that are off lose their next time, active ones without one get it."""
+        """Scan like ScanJobs: inactive rows lose their next time, active rows without a next time get one."""
         c = self.c
         with self.engine.begin() as connection:
             gone = sa.update(self.job).where(c["active"] == sa.false())
@@ -152,12 +153,12 @@ class OldServer:
             connection.execute(sa.update(self.job).where(self.c["id"] == key).values(named))
 
     def wall(self, instant):
-        """The machine's clock."""
+        """Return an instant as the machine's wall-clock time."""
         return instant.astimezone(self.zone).replace(tzinfo=None)
 
 
 def next_time(row, start, now):
-    """When a row runs next, by its type."""
+    """Return the next run time of a row, by its type."""
     at, count = row["whentorun"], row["cycliccount"]
     match row["enmjobtype"]:
         case "Daily":
@@ -179,7 +180,7 @@ def next_time(row, start, now):
 
 
 def main():
-    """Do what is asked."""
+    """Run the commands from standard input."""
     server = OldServer(*sys.argv[1:])
     chosen, now = [], datetime.now(UTC)
     for line in sys.stdin:

@@ -1,7 +1,7 @@
-"""A collection of what a job can return, raise, log or report that is no sensible result.
+"""Unusable results, errors, log lines and progress values of jobs.
 
-Each is a function of the context, which returns what ``execute`` returns; beside it stands the state in which its run has to end.
-``POISONS`` is for async and plain jobs alike.
+Each poison is a function of the context that returns the result of ``execute``, together with the state in which its run must end.
+``POISONS`` is for async and sync jobs.
 """
 
 # ruff: noqa: ARG001, TRY301 - this is what it is about
@@ -27,7 +27,7 @@ from targcc_scheduler import JobContext, JobResult, job
 
 OK, FAILED = "succeeded", "failed"
 HUGE = int(os.environ.get("HUGE_POISON", "5000000"))
-"""How long huge texts are."""
+"""Length of huge texts."""
 POISONS: dict[str, tuple[Callable[[JobContext], Any], str]] = {}
 
 
@@ -47,7 +47,7 @@ def _returning(name: str, state: str, make: Callable[[], Any]) -> None:
 
 
 def _forced(**fields: Any) -> JobResult:
-    """A result whose fields were set behind its back."""
+    """Return a result with invalid fields, set past its validation."""
     result = JobResult.success("done")
     for name, value in fields.items():
         object.__setattr__(result, name, value)
@@ -59,7 +59,7 @@ def _with(value: Any) -> Callable[[], JobResult]:
 
 
 class Rude:
-    """Raises whatever it is asked."""
+    """Object whose methods raise errors."""
 
     def _raise(self, *_: object) -> Any:
         raise ValueError("no")
@@ -68,7 +68,7 @@ class Rude:
 
 
 class RudeBase(Rude):
-    """The same with what no ``except Exception`` catches."""
+    """Object whose methods raise an error that ``except Exception`` does not catch."""
 
     def _raise(self, *_: object) -> Any:
         raise KeyboardInterrupt
@@ -77,7 +77,7 @@ class RudeBase(Rude):
 
 
 class RudeMapping(UserDict):  # type: ignore[type-arg]
-    """A mapping that cannot be read."""
+    """Mapping that cannot be read."""
 
     def __iter__(self) -> Any:
         raise ValueError("no")
@@ -86,7 +86,7 @@ class RudeMapping(UserDict):  # type: ignore[type-arg]
 
 
 class Liar:
-    """Says that it is a result."""
+    """Object that claims to be a result through ``__class__``."""
 
     @property
     def __class__(self) -> type:
@@ -94,7 +94,7 @@ class Liar:
 
 
 class RudeLiar:
-    """Does not even say what it is."""
+    """Object whose ``__class__`` raises an error."""
 
     @property
     def __class__(self) -> type:
@@ -102,7 +102,7 @@ class RudeLiar:
 
 
 class OddText(str):
-    """A text with ideas of its own."""
+    """Text subclass with faulty methods."""
 
     __slots__ = ()
 
@@ -116,25 +116,25 @@ class OddText(str):
 
 
 class Broken(JobResult):
-    """A result whose message cannot be read."""
+    """Result whose message cannot be read."""
 
     @property
     def message(self) -> str:  # type: ignore[override]
-        """No message."""
+        """Raise an error."""
         raise ValueError("no")
 
 
 class BrokenOk(JobResult):
-    """A result of which cannot be said whether it is good."""
+    """Result whose ``ok`` cannot be read."""
 
     @property
     def ok(self) -> bool:  # type: ignore[override]
-        """Neither."""
+        """Raise an error."""
         raise KeyboardInterrupt
 
 
 class Meta(type):
-    """A class that has no name."""
+    """Metaclass of classes whose name cannot be read."""
 
     @property
     def __name__(cls) -> str:
@@ -144,15 +144,15 @@ class Meta(type):
 
 
 class Nameless(metaclass=Meta):
-    """Its class has no name."""
+    """Object whose class name cannot be read."""
 
 
 class NamelessError(Exception, metaclass=Meta):
-    """So has this."""
+    """Error whose class name cannot be read."""
 
 
 class RudeError(Exception):
-    """Cannot be shown."""
+    """Error without a readable text."""
 
     def __str__(self) -> str:
         raise ValueError("no")
@@ -161,7 +161,7 @@ class RudeError(Exception):
 
 
 class RudeBaseError(BaseException):
-    """Cannot be shown, and is no Exception."""
+    """Error without a readable text that is not an ``Exception``."""
 
     def __str__(self) -> str:
         raise SystemExit(1)
@@ -170,14 +170,14 @@ class RudeBaseError(BaseException):
 
 
 class OddTextError(Exception):
-    """Its message is an odd text."""
+    """Error whose message is an odd text."""
 
     def __str__(self) -> str:
         return OddText("odd")
 
 
 class NotesError(Exception):
-    """Its notes cannot be read."""
+    """Error whose notes cannot be read."""
 
     @property
     def __notes__(self) -> list[str]:
@@ -185,7 +185,7 @@ class NotesError(Exception):
 
 
 class UnpicklableError(Exception):
-    """Holds what no other process can have."""
+    """Error that holds a lock, so pickling fails."""
 
     def __init__(self) -> None:
         super().__init__(threading.Lock())
@@ -195,7 +195,7 @@ class UnpicklableError(Exception):
 
 
 class LyingError(Exception):
-    """Says that it is something else."""
+    """Error that claims to be another class through ``__class__``."""
 
     @property
     def __class__(self) -> type:
@@ -203,14 +203,14 @@ class LyingError(Exception):
 
 
 class Colour(IntEnum):
-    """An int with a name."""
+    """Named integers."""
 
     RED = 1
 
 
 @dataclass
 class Point:
-    """A dataclass that holds something rude."""
+    """Dataclass with a field that raises errors."""
 
     x: float
     y: Any
@@ -237,7 +237,7 @@ def _cycle() -> Any:
     return value
 
 
-# Results with fields of other types: refused where they are made, and read with care when they come all the same.
+# Results with fields of wrong types: the constructor refuses them, and readers survive forced fields.
 _returning("made_ok_text", FAILED, lambda: JobResult(ok="no", message="x"))  # type: ignore[arg-type]
 _returning("made_ok_number", FAILED, lambda: JobResult(ok=2, message="x"))  # type: ignore[arg-type]
 _returning("made_ok_none", FAILED, lambda: JobResult(ok=None, message="x"))  # type: ignore[arg-type]
@@ -268,7 +268,7 @@ _returning("broken_message", FAILED, lambda: Broken(ok=True, message="x"))
 _returning("broken_message_unmade", FAILED, lambda: object.__new__(Broken))
 _returning("broken_ok_unmade", FAILED, lambda: object.__new__(BrokenOk))
 
-# Messages that no database takes as they are.
+# Messages that no database stores unchanged.
 _returning("message_surrogate", OK, lambda: JobResult.success("a\ud800b"))
 _returning("message_nul", OK, lambda: JobResult.success("a\x00b"))
 _returning("message_lines", OK, lambda: JobResult.success("a\r\n\u2028b\n" * 1000))
@@ -278,7 +278,7 @@ _returning("message_odd_text", OK, lambda: JobResult.success(OddText("odd")))
 _returning("text_odd", OK, lambda: OddText("odd"))
 _returning("failure_surrogate", FAILED, lambda: JobResult.failure("a\udfffb\x00"))
 
-# Metadata that JSON or a database cannot hold.
+# Metadata that JSON or a database cannot represent.
 _returning("metadata_nan", OK, _with(math.nan))
 _returning("metadata_infinity", OK, _with([math.inf, -math.inf]))
 _returning("metadata_surrogate", OK, _with("a\ud800b"))
@@ -340,7 +340,7 @@ _returning(
     ),
 )
 
-# Returned things that are no result at all.
+# Returned values that are not results.
 _returning("returned_number", FAILED, lambda: 3)
 _returning("returned_false", FAILED, lambda: False)
 _returning("returned_nan", FAILED, lambda: math.nan)
@@ -432,13 +432,13 @@ _raising("raised_empty", lambda: ValueError("\n\n"))
 
 @poison(FAILED)
 def raised_recursion(ctx: JobContext) -> Any:
-    """It calls itself."""
+    """Recurse without end."""
     return raised_recursion(ctx)
 
 
 @poison(FAILED)
 def raised_syntax_error(ctx: JobContext) -> Any:
-    """Its traceback has parts of its own."""
+    """Raise an error whose traceback has extra parts."""
     raise SyntaxError("bad", ("file\x00", 10**9, -5, "x" * 100_000, 10**9, 10**9))
 
 
@@ -447,7 +447,7 @@ def raised_syntax_error(ctx: JobContext) -> Any:
 
 @poison(OK)
 def logged_rude(ctx: JobContext) -> str:
-    """Values that cannot be shown."""
+    """Log values that cannot be shown."""
     ctx.log.info("rude", value=Rude(), base=RudeBase(), liar=RudeLiar(), odd=OddText("odd"))
     ctx.log.info(Rude())  # type: ignore[arg-type]
     ctx.log.info(None)  # type: ignore[arg-type]
@@ -460,7 +460,7 @@ def logged_rude(ctx: JobContext) -> str:
 
 @poison(OK)
 def logged_texts(ctx: JobContext) -> str:
-    """Texts that no database takes as they are."""
+    """Log texts that no database stores unchanged."""
     ctx.log.warning("a\ud800b\x00", **{"k\ud800": "\x00", "odd key": OddText("\udfff")})
     ctx.log.error("%s %d", number=10**5000)
     return "done"
@@ -468,7 +468,7 @@ def logged_texts(ctx: JobContext) -> str:
 
 @poison(OK)
 def logged_huge(ctx: JobContext) -> str:
-    """A huge line, and one with a value of that size."""
+    """Log a huge line, and a line with a huge value."""
     ctx.log.info("x" * HUGE)
     ctx.log.info("line", value="x" * HUGE, raw=b"\xff" * 1_000_000)
     return "done"
@@ -476,7 +476,7 @@ def logged_huge(ctx: JobContext) -> str:
 
 @poison(OK)
 def logged_many(ctx: JobContext) -> str:
-    """More lines than are kept."""
+    """Log more lines than are kept."""
     for number in range(10_500):
         ctx.log.debug("line", number=number)
     return "done"
@@ -484,7 +484,7 @@ def logged_many(ctx: JobContext) -> str:
 
 @poison(OK)
 def progress_odd(ctx: JobContext) -> str:
-    """Progress that is no number."""
+    """Report progress that is not a number."""
     for done in (
         math.nan,
         math.inf,
@@ -504,20 +504,20 @@ def progress_odd(ctx: JobContext) -> str:
 
 @poison(OK)
 def progress_nan_at_last(ctx: JobContext) -> str:
-    """What is written together with the result."""
+    """Report invalid progress that is written together with the result."""
     ctx.progress(math.nan, math.nan)
     return "done"
 
 
 @poison(OK)
 def progress_odd_numbers(ctx: JobContext) -> str:
-    """Numbers, but odd ones."""
+    """Report extreme numbers as progress."""
     ctx.progress(1e308, -1)
     ctx.progress(5, 0)
     return "done"
 
 
-# For async jobs only.
+# Async jobs only.
 ASYNC: dict[str, tuple[Callable[[JobContext], Any], str]] = {}
 
 
@@ -578,7 +578,7 @@ ASYNC["returns_a_coroutine"] = (lambda _: _gives(_a_coroutine()), FAILED)
 
 @job(retries=0)
 class PoisonJob:
-    """Serves one poison of the collection."""
+    """Run one poison of the collection."""
 
     async def execute(self, ctx: JobContext, name: str) -> Any:
         served = (POISONS | ASYNC)[name][0](ctx)
@@ -587,7 +587,7 @@ class PoisonJob:
 
 @job(retries=0)
 class PlainPoisonJob:
-    """The same from a thread."""
+    """Run one poison in a thread."""
 
     def execute(self, ctx: JobContext, name: str) -> Any:
         return POISONS[name][0](ctx)
@@ -595,15 +595,15 @@ class PlainPoisonJob:
 
 @job("* * * * * *", overlap="allow", misfire="run_all", retries=0)
 class BystanderJob:
-    """Has nothing to do with it, once a second."""
+    """Uninvolved job, due every second."""
 
     async def execute(self, ctx: JobContext) -> None: ...
 
 
 ALL = [("Poison", name) for name in POISONS | ASYNC] + [("PlainPoison", name) for name in POISONS]
-"""Each poison with the job that serves it."""
+"""Pairs of job and poison."""
 
 
 def state_of(name: str) -> str:
-    """The state in which a run with this poison has to end."""
+    """Return the state in which a run with this poison must end."""
     return (POISONS | ASYNC)[name][1]

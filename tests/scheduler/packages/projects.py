@@ -1,11 +1,11 @@
-"""The projects that tests play: what targcc.yaml would say."""
+"""Projects for tests: the values of their targcc.yaml."""
 
 from pathlib import Path
 
 from targcc_scheduler import Project
 
 PATH = str(Path(__file__).resolve().parent)
-"""What a process of its own needs on its path to import them."""
+"""Import path for separate processes."""
 
 RIG = Project(
     name="rig-jobs",

@@ -1,4 +1,4 @@
-"""A node of its own: ``run_node.py '{"schedule": true}'`` works until it is asked to stop; ``jobs_package`` names other jobs."""
+"""Node process: ``run_node.py '{"schedule": true}'`` works until a stop signal; ``jobs_package`` selects other jobs."""
 
 import asyncio
 import json

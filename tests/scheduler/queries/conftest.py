@@ -1,4 +1,4 @@
-"""What the tests of this room get."""
+"""Fixtures for the query tests."""
 
 import pytest
 from web_fixtures import (

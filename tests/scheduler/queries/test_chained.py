@@ -1,4 +1,4 @@
-"""What hangs together of the bars of a timeline, told by the rows; on both databases."""
+"""Dependencies between the bars of a timeline, computed from the rows; on both databases."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
 
 
 class Past:
-    """Runs that were, each a minute long, begun so many minutes ago."""
+    """Insert past runs of a minute each, started the given number of minutes ago."""
 
     def __init__(self, db: AsyncConnection) -> None:
         self.db = db

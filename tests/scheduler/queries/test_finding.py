@@ -1,4 +1,4 @@
-"""What a search finds, with the index of texts and without, on either database."""
+"""Results of a search with and without the text index, on both databases."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -104,9 +104,9 @@ async def index(db: AsyncConnection) -> None:
 async def test_every_way_to_search_finds_the_same(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ):
-    """One run after the other, before the index knows them, and by the index."""
+    """Search by scanning the runs before they are indexed, and then by the index."""
     added = [await add(db, **values) for values in (RUNS[-1], *RUNS[:-1])]
-    ids = [*added[1:], added[0]]  # the oldest came first
+    ids = [*added[1:], added[0]]  # the last entry of RUNS is the oldest run
     for looked_at, indexed in ((1_000, False), (1, False), (1, True)):
         monkeypatch.setattr(run_search, "_LOOKED_AT", looked_at)
         if indexed:
@@ -134,7 +134,7 @@ async def test_the_index_follows_whatever_becomes_of_a_run(
     await db.execute(
         change.where(c.Id == later).values(State="failed", Message="a porcupine", CompletedAt=NOW)
     )
-    for _ in range(2):  # as noted, then by the index
+    for _ in range(2):  # first by the rows to be indexed, then by the index
         assert await find(db, "porcupine") == [later]
         assert await find(db, "echidna") == await find(db, "renamed") == [old]
         await index(db)

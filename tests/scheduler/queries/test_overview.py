@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,21 +7,22 @@ import pytest
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.tables import job_run, job_server
-from targcc_scheduler.features.timeline.upcoming import next_runs
 from targcc_scheduler.features.triage import inbox
-from targcc_scheduler.features.triage.overview import Overview, overview
+from targcc_scheduler.features.triage.issues import Issue, issues
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.discovery import BrokenModule
 from targcc_scheduler.kernel.queries.jobs import JobOverview, next_run, schedule_words
 from targcc_scheduler.kernel.queries.models import Pause, Run
-from targcc_scheduler.web.dashboard.overview import status_banner
+from targcc_scheduler.kernel.queries.overview import Overview, overview
+from targcc_scheduler.kernel.queries.upcoming import next_runs
+from targcc_scheduler.web.dashboard.overview import StatusBanner, status_banner
 from web_fixtures import Site
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 
 
 def work() -> None:
-    """What every job here does: nothing."""
+    """Do nothing."""
 
 
 DAILY = define(work, "0 2 * * *", name="Daily", timezone="UTC")
@@ -29,7 +30,7 @@ _numbers: Iterator[int] = iter(range(1000, 0, -1))
 
 
 def run(state: RunState, **values: Any) -> Run:
-    """A run, older than the one that was made before it."""
+    """Return a run older than the run returned before."""
     return Run(
         id=next(_numbers),
         job="Daily",
@@ -133,13 +134,22 @@ def test_a_job_without_a_schedule_says_so():
 
 @pytest.fixture
 def database_url(migrated_url: str) -> str:
-    """The site on either database."""
+    """Return the URL of either database."""
     return migrated_url
 
 
 async def view_of(site: Site) -> Overview:
     definitions = site.scheduler.definitions.values()
     return await site.scheduler.read(lambda db: overview(db, definitions, datetime.now(UTC)))
+
+
+async def issues_of(site: Site) -> tuple[Issue, ...]:
+    definitions, now = site.scheduler.definitions.values(), datetime.now(UTC)
+    return await site.scheduler.read(lambda db: issues(db, definitions, now, lost_after=20))
+
+
+async def banner_of(site: Site, broken: Sequence[BrokenModule] = ()) -> StatusBanner:
+    return status_banner(await view_of(site), await issues_of(site), broken)
 
 
 async def test_the_overview_finds_failures_recovery_and_what_comes(site: Site):
@@ -150,7 +160,7 @@ async def test_the_overview_finds_failures_recovery_and_what_comes(site: Site):
         "MailUser", "retrying", DueAt=datetime.now(UTC) + timedelta(seconds=30)
     )
     view = await view_of(site)
-    assert [one.title for one in view.concerns] == [
+    assert [one.title for one in await issues_of(site)] == [
         "No server is up",
         "Daily Report failed",
         "Sync Stock failed",
@@ -161,7 +171,7 @@ async def test_the_overview_finds_failures_recovery_and_what_comes(site: Site):
     assert {one.job for one in view.upcoming if one.run is None} == {"SyncStock", "DailyReport"}
     assert (
         20 < len(view.slots) < 30
-    )  # every quarter of an hour for six hours, and perhaps the daily one
+    )  # every quarter of an hour for six hours, and possibly the daily run
 
 
 async def wait_for_retry(site: Site, job: str, failed: int, number: int = 1) -> None:
@@ -215,10 +225,10 @@ async def test_the_banner_says_everything_runs_again_after_a_success_alone(site:
     await site.add_run(
         "DailyReport", "failed", HandledBy="dana", HandledAt=datetime.now(UTC), Cause=None
     )
-    found = status_banner(await view_of(site), [])
+    found = await banner_of(site)
     assert (found.kind, found.title) == ("good", "Nothing needs a person")
     await site.add_run("DailyReport", "succeeded")
-    assert status_banner(await view_of(site), []).title == "Everything runs again"
+    assert (await banner_of(site)).title == "Everything runs again"
 
 
 async def up(site: Site) -> None:
@@ -238,44 +248,52 @@ async def up(site: Site) -> None:
 
 async def test_the_banner_names_who_needs_a_person(busy_site: Site):
     scheduler = busy_site.scheduler
-    nothing = status_banner(await view_of(busy_site), [])
+    nothing = await banner_of(busy_site)
     assert nothing.title == "Nothing has run yet"
     assert "4 jobs found. The first run comes in" in nothing.detail
     await busy_site.add_run("DailyReport", "succeeded")
-    assert status_banner(await view_of(busy_site), []).title == "Everything ran"
-    broken = status_banner(await view_of(busy_site), scheduler.broken)
+    assert (await banner_of(busy_site)).title == "Everything ran"
+    broken = await banner_of(busy_site, scheduler.broken)
     assert (broken.kind, broken.title) == ("bad", "1 job file cannot be used")
     row = BrokenModule('c_Job row 2 "Bad one"', None, "4 fields", "4 fields")
-    rows = status_banner(await view_of(busy_site), [*scheduler.broken, row])
+    rows = await banner_of(busy_site, [*scheduler.broken, row])
     assert rows.title == "2 jobs cannot be used"
     await busy_site.add_run("SyncStock", "missed")
     await busy_site.add_run("MailUser", "failed")
-    found = status_banner(await view_of(busy_site), scheduler.broken)
+    found = await banner_of(busy_site, scheduler.broken)
     first, _, others = found.title.partition(", and ")
     assert first in {"Mail User failed", "Sync Stock was missed"}
-    assert others == "2 more things need you"  # the other one, and the broken file
+    assert others == "2 more things need you"  # the other job, and the broken file
     assert found.detail == "3 runs in the last 24 hours, 1 failed, 1 missed."
 
 
 async def test_the_banner_does_not_call_a_night_with_failures_one_without(busy_site: Site):
     await busy_site.add_run("DailyReport", "failed")
     await busy_site.add_run("DailyReport", "succeeded")
-    found = status_banner(await view_of(busy_site), [])
+    found = await banner_of(busy_site)
     assert (found.kind, found.title) == ("bad", "Daily Report failed")
-    [failure] = (await view_of(busy_site)).concerns
+    [failure] = await issues_of(busy_site)
     await busy_site.scheduler.operate(inbox.discard, None, failure.subject, SYSTEM)
-    found = status_banner(await view_of(busy_site), [])
+    found = await banner_of(busy_site)
     assert (found.kind, found.title) == ("good", "Everything runs again")
 
 
 async def test_the_banner_tells_of_failed_runs_whose_job_was_renamed(busy_site: Site):
     await busy_site.add_run("DailyReport", "succeeded")
     await busy_site.add_run("OldName", "failed")
-    found = status_banner(await view_of(busy_site), [])
+    found = await banner_of(busy_site)
     assert (found.kind, found.title) == ("bad", "OldName failed")
 
 
 async def test_without_a_server_the_banner_says_that_first(site: Site):
     await site.add_run("SyncStock", "failed")
-    title = status_banner(await view_of(site), []).title
+    title = (await banner_of(site)).title
     assert title == "No server is up, and 1 more thing needs you"
+
+
+async def test_without_a_feature_that_looks_for_issues_a_failure_still_shows(busy_site: Site):
+    await busy_site.add_run("DailyReport", "failed")
+    found = status_banner(await view_of(busy_site), None, [])
+    assert (found.kind, found.title) == ("warn", "Not every job has succeeded since it failed")
+    await busy_site.add_run("DailyReport", "succeeded")
+    assert status_banner(await view_of(busy_site), None, []).kind == "good"

@@ -1,4 +1,4 @@
-"""What comes: added up for thousands of schedules, and the same as asking each for its slots."""
+"""Upcoming runs: totals over thousands of schedules equal the slots of each schedule."""
 
 import dataclasses
 import time
@@ -15,7 +15,7 @@ from targcc_scheduler.schedules.dst import Kind
 
 BERLIN, JERUSALEM = "Europe/Berlin", "Asia/Jerusalem"
 DAY = timedelta(days=1)
-NIGHTS = {  # the instants at which the clocks of 2027 change
+NIGHTS = {  # the clock changes of 2027
     BERLIN: (datetime(2027, 3, 28, 1, tzinfo=UTC), datetime(2027, 10, 31, 1, tzinfo=UTC)),
     JERUSALEM: (datetime(2027, 3, 26, 0, tzinfo=UTC), datetime(2027, 10, 30, 23, tzinfo=UTC)),
 }
@@ -52,7 +52,10 @@ def every_kind(zone: str) -> list[JobDefinition]:
 
 
 def test_what_is_added_up_is_what_each_schedule_says_also_when_clocks_change():
-    """Both nights of two zones beside one that has none, seen from half past an hour, in a zone whose clock is not at a full hour too."""
+    """Cover both nights of two zones and a zone without clock changes.
+
+    The view starts off the full hour, in a zone with a half-hour offset.
+    """
     for zone, changes in NIGHTS.items():
         jobs = [*every_kind(zone), *every_kind("Asia/Kolkata")]
         for change in changes:
@@ -151,7 +154,7 @@ def test_ten_thousand_schedules_are_added_up_in_a_third_of_what_asking_each_take
 
 
 def timed(work: Callable[[], int]) -> tuple[int, float]:
-    """What is found, and the least processor time of three tries."""
+    """Return the result, and the least processor time of three tries."""
     found, times = 0, []
     for _ in range(3):
         began = time.process_time()

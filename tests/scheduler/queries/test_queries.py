@@ -284,7 +284,7 @@ async def test_durations_are_of_runs_that_succeeded(db: AsyncConnection):
 
 
 async def test_days_are_those_of_the_zone(db: AsyncConnection):
-    late = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)  # the 25th in Jerusalem
+    late = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)  # already the 25th in Jerusalem
     await kernel_statistics.add(
         db, [Ending(job="Report", at=late, outcome=RunState.SUCCEEDED)], shard=0
     )

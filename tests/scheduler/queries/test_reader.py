@@ -1,4 +1,4 @@
-"""Questions of people: they end in time, they cannot write, and nothing of the scheduler waits for them."""
+"""Queries of people end in time, cannot write, and never delay the scheduler."""
 
 import asyncio
 import threading
@@ -46,7 +46,7 @@ async def make_reader(migrated_url: str) -> AsyncIterator[Callable[[float], Read
 
 
 async def still_asked(url: str) -> int:
-    """How many of the endless questions PostgreSQL is busy with; SQLite would keep its thread, which ``close`` waits for."""
+    """Return the number of endless queries that PostgreSQL is executing; 0 on SQLite, where ``close`` waits for the query's thread."""
     if url.startswith("sqlite"):
         return 0
     engine = make_engine(url)
@@ -59,7 +59,7 @@ async def still_asked(url: str) -> int:
 
 async def test_a_question_that_takes_too_long_is_ended_in_the_database(make_reader, migrated_url):
     reader = make_reader(0.3)
-    for _ in range(6):  # more than there are connections
+    for _ in range(6):  # more than the reader's connections
         with pytest.raises(QueryTimeout, match=r"longer than 0\.3 s"):
             await reader.read(ask_for_ever)
     assert await still_asked(migrated_url) == 0
@@ -109,9 +109,7 @@ async def test_a_reader_that_is_closed_leaves_no_question_behind(make_reader, mi
     def left() -> list[str]:
         return [t.name for t in threading.enumerate() if t not in others and "connection" in t.name]
 
-    await until(
-        lambda: not left()
-    )  # a thread says that it has closed its connection before it ends
+    await until(lambda: not left())  # a thread reports the closed connection shortly before it ends
 
 
 async def test_a_question_cannot_write(make_reader):
@@ -121,7 +119,7 @@ async def test_a_question_cannot_write(make_reader):
 
 
 async def test_slow_questions_hold_up_neither_heartbeats_nor_runs(database):
-    """They used to be asked on the loop that keeps the heartbeat: the node was declared lost, and its runs were started again."""
+    """A slow query on the heartbeat's event loop would make the node look lost, and its runs would start again."""
     settings = Settings(
         database_url=database.url, query_seconds=3, **{**QUICK, "lost_after_seconds": 2}
     )
@@ -155,7 +153,7 @@ def seconds_since_the_oldest_beat(database: Any) -> float:
 
 
 async def ignore(event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 async def test_each_question_is_planned_for_what_it_asks(

@@ -1,4 +1,4 @@
-"""The timeline, the trend and the heat map, beside what the rows say one by one; on both databases."""
+"""Timeline, trend and heat map compared with figures computed row by row; on both databases."""
 
 import random
 from collections import Counter, defaultdict
@@ -54,7 +54,7 @@ JOBS = [
 
 @dataclass(frozen=True)
 class Past:
-    """One run as it was."""
+    """One past run."""
 
     id: int
     job: str
@@ -70,7 +70,7 @@ class Past:
 
 
 def past(days: int) -> Iterator[Past]:
-    """What ran in the last days, the same each time."""
+    """Yield the runs of the last days, the same each time."""
     dice, number = random.Random(7), 0
     for one in JOBS[:3]:
         assert one.schedule is not None
@@ -114,7 +114,7 @@ async def write(db: AsyncConnection, every: list[Past]) -> None:
         )
         for one in every
     ]
-    for shard in (0, 1):  # two nodes
+    for shard in (0, 1):  # the counters of two nodes
         await statistics.add(db, endings[shard::2], shard=shard)
     handled = {"Forgotten": NOW - timedelta(days=2)}
     for one in JOBS:
@@ -124,7 +124,7 @@ async def write(db: AsyncConnection, every: list[Past]) -> None:
 
 @pytest.fixture
 async def db(migrated_url: str) -> AsyncIterator[AsyncConnection]:
-    """A connection to either database, with what ran in the last days."""
+    """A connection to either database with the runs of the last days."""
     engine = make_engine(migrated_url)
     async with engine.connect() as connection, connection.begin() as transaction:
         await write(connection, list(past(3)))
@@ -170,7 +170,7 @@ async def test_the_timeline_shows_each_run_of_the_night_and_what_comes(db: Async
 
 
 async def _overlap(db: AsyncConnection) -> None:
-    """Bars that overlap have lanes and a peak."""
+    """Overlapping bars have lanes and a peak."""
     one = {"JobName": "Both", "JobType": "Manual", "CreatedAt": NOW, "Success": True}
     for minute, took in ((0, 30), (10, 5), (12, 40), (30, 2)):
         start = EVENING + timedelta(minutes=minute)
@@ -188,7 +188,7 @@ async def _overlap(db: AsyncConnection) -> None:
 
 
 async def _tried_again(db: AsyncConnection) -> None:
-    """An attempt that was followed by another is told apart."""
+    """An attempt with a later attempt is marked."""
     tried = {"JobName": "Nightly", "JobId": "999", "JobType": "Recurring", "CreatedAt": NOW}
     for attempt in (1, 2):
         start = EVENING + timedelta(hours=attempt)
@@ -201,7 +201,7 @@ async def _tried_again(db: AsyncConnection) -> None:
 
 
 async def _more_than_is_drawn(db: AsyncConnection) -> None:
-    """Of many jobs with many runs the first have bars, the others counts of parts of the time."""
+    """Of many jobs with many runs, the first jobs have bars and the rest have counts per time span."""
     since, names = EVENING - timedelta(days=9), [f"Busy{n}" for n in range(8)]
     at = [since + n * timedelta(minutes=50) for n in range(50)]
     one = {"JobType": "Recurring", "CreatedAt": NOW, "Success": True}
@@ -221,7 +221,7 @@ async def _more_than_is_drawn(db: AsyncConnection) -> None:
 
 
 async def _thousands(db: AsyncConnection) -> None:
-    """Of very many jobs those are drawn that went wrong, up to a number."""
+    """Of thousands of jobs, only failed jobs are drawn, up to a maximum."""
     good = [Ending(job=f"Job{n}", at=EVENING, outcome=RunState.SUCCEEDED) for n in range(999)]
     bad = Ending(job="Job999", at=EVENING, outcome=RunState.FAILED)
     await statistics.add(db, [*good, bad], shard=0)
@@ -263,7 +263,7 @@ async def test_the_trend_says_what_the_runs_say(db: AsyncConnection):
 
 
 async def _slower(db: AsyncConnection) -> None:
-    """A job that has become slower says so."""
+    """A job that has become slower is marked."""
     endings = [
         Ending(
             job="Slow",
@@ -293,7 +293,7 @@ async def test_the_days_of_a_trend_are_those_of_the_clock_in_spring_too(db: Asyn
 async def test_the_heat_map_counts_by_the_clock_of_a_zone_through_a_clock_change(db: AsyncConnection):  # fmt: skip
     kept = DayCounts()
     for zone in (BERLIN, ZoneInfo("Asia/Kolkata")):
-        for _ in range(2):  # counted, then kept
+        for _ in range(2):  # computed, then read from the cache
             found = await heat(db, NOW, weeks=1, zone=zone, kept=kept)
             inside = [one for one in past(3) if (one.start or one.slot) >= found.since]
             local = [(one, (one.start or one.slot).astimezone(zone)) for one in inside]
@@ -312,7 +312,7 @@ async def test_the_heat_map_counts_by_the_clock_of_a_zone_through_a_clock_change
 
 
 async def _planned(db: AsyncConnection) -> None:
-    """A plan leaves out what sleeps, and has what waits."""
+    """A plan omits paused jobs and includes waiting runs."""
     rows = {"Nightly": (NOW, None), "Hourly": (NOW, NOW + timedelta(hours=3))}
     for name, (at, until) in rows.items():
         c = job_schedule.c

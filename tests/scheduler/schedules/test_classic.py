@@ -1,4 +1,4 @@
-"""TARGCC 4's kinds of schedule as ours: what each column means, and from which one a cycle is counted."""
+"""Convert TARGCC 4 schedule types: the meaning of each column, and the column that starts a cycle."""
 
 from datetime import datetime, timedelta
 

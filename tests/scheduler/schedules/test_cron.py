@@ -1,4 +1,4 @@
-"""What people write as a cron expression, when it runs, and what they are told about it."""
+"""Cron expressions: accepted texts, run times and error messages."""
 
 import pickle
 from datetime import UTC, datetime, timedelta
@@ -174,22 +174,22 @@ def test_an_expression_in_words(text, words):
 @pytest.mark.parametrize(
     ("zone", "after", "expression", "expected"),
     [
-        # a whole day is left out: what fell on it runs as the next one begins
+        # a skipped day: its slot runs at the start of the next day
         ("Pacific/Apia", "2011-12-29T23:00-10:00", "0 12 * * *", "2011-12-31T00:00+14:00"),
         # a zone sets its standard time back by half an hour, and later forward
         ("Asia/Pyongyang", "2015-08-14T23:45+09:00", "50 23 * * *", "2015-08-14T23:50+09:00"),
         ("Asia/Pyongyang", "2015-08-14T23:50+09:00", "50 23 * * *", "2015-08-15T23:50+08:30"),
         ("Asia/Pyongyang", "2015-08-14T23:50+09:00", "*/50 * * * *", "2015-08-14T23:50+08:30"),
         ("Asia/Pyongyang", "2018-05-04T23:00+08:30", "45 23 * * *", "2018-05-05T00:00+09:00"),
-        # midnight does not exist
+        # midnight is skipped
         ("America/Sao_Paulo", "2018-11-03T12:00-03:00", "0 0 * * *", "2018-11-04T01:00-02:00"),
         ("Africa/Cairo", "2024-04-25T12:00+02:00", "30 0 * * *", "2024-04-26T01:00+03:00"),
         ("Asia/Beirut", "2022-03-26T12:00+02:00", "0 0 * * *", "2022-03-27T01:00+03:00"),
-        # two hours, and a zone whose winter time is the deviation
+        # a change of two hours, and a zone whose winter time is the deviation
         ("Antarctica/Troll", "2026-03-28T12:00+00:00", "30 2 * * *", "2026-03-29T03:00+02:00"),
         ("Europe/Dublin", "2026-10-25T00:00+01:00", "30 1 * * *", "2026-10-25T01:30+01:00"),
         ("Europe/Dublin", "2026-10-25T01:30+01:00", "30 1 * * *", "2026-10-26T01:30+00:00"),
-        # far beyond the tables of the zone
+        # far beyond the zone's table
         (BERLIN, "2400-03-25T12:00+01:00", "30 2 26 3 *", "2400-03-26T03:00+02:00"),
     ],
 )
@@ -244,7 +244,7 @@ def test_a_time_without_a_zone_is_refused():
         list(schedule.between(moment, datetime(2027, 1, 1, tzinfo=UTC), BERLIN))
 
 
-# Other dialects
+# Other dialects.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What holds for every expression, zone and moment, and for any text at all."""
+"""Properties of every expression, zone and moment, and of arbitrary texts."""
 
 import re
 import time
@@ -17,8 +17,8 @@ from targcc_scheduler.schedules.errors import CronError
 from targcc_scheduler.schedules.intervals import EverySchedule
 from targcc_scheduler.schedules.words import format_duration, parse_duration
 
-# Clock changes of an hour, of half an hour, of two hours, at midnight, of a whole day that is left
-# out, of a zone's standard time, and a daylight saving time that is negative.
+# Clock changes of an hour, of half an hour, of two hours, at midnight, of a whole skipped
+# day, of a zone's standard time, and a negative daylight saving time.
 ZONES = [
     "UTC",
     "Europe/Berlin",
@@ -47,7 +47,7 @@ def values(low, high):
 
 
 def fields(low, high):
-    """Lists of values, ranges and steps of a field, or a star."""
+    """Strategy for a field: lists of values, ranges and steps, or a star."""
     span = st.tuples(values(low, high), values(low, high)).map("-".join)
     step = st.tuples(st.one_of(span, values(low, high)), values(1, 7)).map("/".join)
     items = st.lists(st.one_of(values(low, high), span, step), min_size=1, max_size=3).map(",".join)
@@ -129,7 +129,7 @@ def test_the_normal_form_reads_as_the_same_schedule(expression):
     "expression", ["*/7 * * * *", "0,30 0-4 * * *", "30 2 * * *", "0,45 0,1,23 * * *"]
 )
 def test_every_clock_change_of_two_decades_runs_as_the_rules_say(expression, zone):
-    """Walk the day around each change minute by minute and say what has to run, without a search."""
+    """Compare with a search-free walk, minute by minute, through the hours around each change."""
     zone, schedule = ZoneInfo(zone), CronSchedule.parse(expression)
     for change in changes(zone, 2005, 2027):
         start, end = change - timedelta(hours=4), change + timedelta(hours=4)
@@ -140,7 +140,7 @@ def test_every_clock_change_of_two_decades_runs_as_the_rules_say(expression, zon
 
 @cache
 def changes(zone, first, last):
-    """Every moment, to the minute, at which a zone's offset changes."""
+    """Return every moment, to the minute, at which a zone's offset changes."""
     return list(_changes(zone, first, last))
 
 
@@ -180,8 +180,9 @@ def backwards(schedule, start, end, zone):
 
 
 def answer(text, dialect="cronos"):
-    """What a person gets for a text, in words, and the seconds of this thread that took: the fewest of three, since the collector of garbage
-    takes its time anywhere.
+    """Return the outcome of parsing a text in words, and the seconds of thread time that took.
+
+    The time is the least of three tries, because a garbage collection may fall into a try.
     """
     tries = [_answer(text, dialect)]
     while tries[-1][1] > 0.05 and len(tries) < 3:

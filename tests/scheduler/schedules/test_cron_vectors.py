@@ -1,6 +1,6 @@
-"""The 823 cases that Cronos, the parser in Hangfire, answers: ours are the same answers.
+"""The 823 test cases of Cronos, Hangfire's parser, give the same results.
 
-A test takes all cases of a kind and names those that fail: one test for each would cost more than the cases.
+A test covers all cases of a kind and names the failing cases: one test per case would cost more than the cases.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""How people write lengths of time."""
+"""Texts of durations."""
 
 from datetime import timedelta
 

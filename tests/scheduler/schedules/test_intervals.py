@@ -120,10 +120,10 @@ def test_what_follows_a_run_is_counted_from_its_end_or_its_start(kind, minutes, 
 @pytest.mark.parametrize(
     ("every", "anchor", "night", "expected"),
     [
-        # whole days keep the time of the clock: a time in the gap comes right after it, one that comes twice at the first pass
+        # whole days keep the clock time: a skipped time runs right after the gap, a repeated time at its first occurrence
         ("3d", "2027-03-23T02:30", "2027-03-23", ["23 02:30 +0200", "26 03:00 +0300", "29 02:30 +0300"]),
         ("3d", "2027-10-28T01:30", "2027-10-28", ["28 01:30 +0300", "31 01:30 +0300", "03 01:30 +0200"]),
-        # hours are time that passes
+        # hours are elapsed time
         ("7h", "2027-03-25T20:00", "2027-03-25", ["25 20:00 +0200", "26 04:00 +0300", "26 11:00 +0300"]),
         ("7h", "2027-10-30T20:00", "2027-10-30", ["30 20:00 +0300", "31 02:00 +0200", "31 09:00 +0200"]),
     ],

@@ -1,4 +1,4 @@
-"""The package stands alone: whoever reads schedules needs nothing of the scheduler around it."""
+"""The schedules package is self-contained and imports nothing else of the scheduler."""
 
 import ast
 import shutil
@@ -17,7 +17,7 @@ MODULES = {
 
 
 def imports(path: Path) -> Iterator[str]:
-    """What a file imports, at its top or inside functions; a dot in front means from this folder, more from outside."""
+    """Yield the imports of a file, at its top or inside functions; one leading dot means this folder, more dots mean outside."""
     above = path.relative_to(FOLDER).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -56,7 +56,7 @@ def test_no_module_imports_itself_through_others():
 
 
 def test_it_runs_under_another_name_where_nothing_is_installed(tmp_path):
-    """A project has a copy of it inside its own package."""
+    """A project has a copy of the package inside its own package."""
     shutil.copytree(FOLDER, tmp_path / "host" / "when")
     code = (
         "import sys; from host.when import CronSchedule; print(CronSchedule.parse('0 2 * * *').describe());"

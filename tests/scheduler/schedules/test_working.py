@@ -1,4 +1,4 @@
-"""Calendars: what is a day off, what becomes of a slot there, and that every question about slots has one answer."""
+"""Calendars: days off, the handling of slots on them, and consistent answers of every slot query."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice, product
@@ -77,7 +77,7 @@ def test_a_calendar_knows_its_days_off_by_name():
     for day in (date(2026, 12, 29), date(2026, 11, 11), date(2027, 12, 24), date(2027, 9, 21)):
         assert holidays.day_off(day) is None
     assert whole.day_off(date(2026, 10, 2)) == "Friday (calendar weekend)"
-    assert whole.day_off(date(2026, 10, 3)) is None  # worked, though a Saturday
+    assert whole.day_off(date(2026, 10, 3)) is None  # a Saturday that is a working day
 
 
 WRONG = {
@@ -116,7 +116,7 @@ def test_a_slot_on_a_day_off_is_left_out_or_moved_and_two_that_meet_are_one():
     assert clocks(before.between(start, end, BERLIN)) == ["12-23 07:30", "12-29 07:30"]
     hours = working("15 */6 * * *", "next", "move")
     found = clocks(hours.between(at("2026-12-23T12:00"), at("2026-12-27T12:00"), BERLIN))
-    assert found == ["12-23 12:15", "12-27 06:00", "12-27 06:15"]  # once, when it is over
+    assert found == ["12-23 12:15", "12-27 06:00", "12-27 06:15"]  # once, after the closure
     earlier = working("0 20 * * *", "previous", "move")
     assert clocks(islice(earlier.iter(at("2026-12-23"), BERLIN), 2)) == [
         "12-23 17:59",
@@ -144,7 +144,7 @@ def test_what_counts_from_a_run_waits_until_it_is_open():
 
 
 def brute(base, closed, on_holiday, start, end):
-    """Every slot of a wide range, one by one."""
+    """Return the slots of a wide range, checked one by one."""
     since, until = start - timedelta(days=30), end + timedelta(days=30)
     found = set()
     for slot in base.between(since, until, BERLIN):
@@ -190,7 +190,7 @@ def agree(crons, policies, together, days):
 def test_a_time_that_the_clock_leaves_out_on_a_day_off_keeps_its_time_of_the_clock():
     nights = working("15 2 28,29 * *", "next", "holidays", "sundays")
     found = clocks(nights.between(at("2026-03-28"), at("2026-04-02"), BERLIN))
-    assert found == ["03-28 02:15", "03-30 02:15"]  # of the 29th, which had no 02:15
+    assert found == ["03-28 02:15", "03-30 02:15"]  # moved from the 29th, which had no 02:15
     both = working("0 2,3 29 * *", "next", "holidays")
     found = clocks(both.between(at("2026-03-28"), at("2026-04-02"), BERLIN))
     assert found == ["03-30 02:00", "03-30 03:00"]

@@ -1,4 +1,4 @@
-"""How people name time zones."""
+"""Names of time zones."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,1 +1,1 @@
-"""What the tests of this room get: nothing but the functions."""
+"""No fixtures: the search tests call functions alone."""

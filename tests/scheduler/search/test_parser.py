@@ -1,4 +1,4 @@
-"""A search means what it says, can be written again, and whatever somebody types is either read or refused with its place."""
+"""A parsed search can be written again with the same meaning; an invalid search is refused with the place of the error."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ from targcc_scheduler.core.search_language import (
 from targcc_scheduler.core.states import RunState
 
 ZONE = ZoneInfo("Asia/Jerusalem")
-NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)  # a Wednesday, 10:00 there
+NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)  # a Wednesday, 10:00 in Jerusalem
 
 
 def read(text: str) -> Search:

@@ -1,4 +1,4 @@
-"""The sender of a request is admitted before its body is read."""
+"""A request is authorised before its body is read."""
 
 import re
 from collections.abc import AsyncIterator
@@ -10,11 +10,11 @@ from targcc_scheduler.web.dashboard.router import ROUTERS
 from web_fixtures import Site
 
 WAYS_IN = {"/jobs/login", "/jobs/login/code", "/jobs/language"}
-"""Forms of people who have not signed in yet."""
+"""Forms for people who have not signed in yet."""
 
 
 class Body:
-    """A body that notes that it is read."""
+    """Request body that records when it is read."""
 
     def __init__(self) -> None:
         self.is_read = False
@@ -25,7 +25,7 @@ class Body:
 
 
 def changes() -> list[tuple[str, str]]:
-    """Method and path of each route that changes something."""
+    """Return method and path of each route that changes data."""
     routes = [route for part in PARTS for route in part.routes]
     pages = [(f"/jobs{one.path}", one) for part in ROUTERS for one in part.routes]
     return [
@@ -37,7 +37,7 @@ def changes() -> list[tuple[str, str]]:
 
 
 async def sent(client, method: str, path: str, kind: str, **headers: str) -> tuple[int, bool]:
-    """The status of the answer, and whether the body was read."""
+    """Send a request; return the response status and whether the body was read."""
     body = Body()
     said = {"Content-Length": "9", "Content-Type": kind, **headers}
     answer = await client.request(method, path, content=body, headers=said)

@@ -8,11 +8,11 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.core.identity import Role
 from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.features.accounts import passwords, sessions, users
 from targcc_scheduler.features.accounts import sessions as account_sessions
 from targcc_scheduler.features.accounts.providers import PasswordChecks, TooManyChecks
-from targcc_scheduler.features.accounts.roles import Role
 from targcc_scheduler.features.accounts.throttle import AttemptLimiter, LoginGuard
 from targcc_scheduler.features.accounts.users import LoginLinks
 
@@ -85,12 +85,12 @@ def test_the_commonest_passwords_are_refused_whatever_is_put_around_them():
 
 
 def test_an_unknown_name_takes_as_long_as_a_known_one(monkeypatch):
-    """The same work is done: as many hashes of the same cost are compared, for a name that there is and one that there is not."""
+    """Known and unknown names cost the same work: the same number of hash comparisons at the same cost."""
     hasher = PasswordHasher(time_cost=2, memory_cost=8_192, parallelism=1)
     monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
     passwords._nobodys_hash.cache_clear()
     known = hasher.hash("correct horse battery")
-    passwords.password_fits(None, "x")  # the hash that belongs to nobody is made
+    passwords.password_fits(None, "x")  # creates the dummy hash
 
     def seconds(stored):
         begun = time.process_time()
@@ -228,15 +228,16 @@ def test_sixty_guesses_at_one_name_from_thirty_addresses_are_not_all_tried():
 def test_a_script_with_ten_thousand_guesses_keeps_the_real_person_not_out():
     clock = Clock()
     guard, tried = LoginGuard(clock), 0
-    for guess in range(10_000):  # 100 a second
+    for guess in range(10_000):  # 100 guesses a second
         clock.now = guess / 100
         address = f"10.0.0.{guess % 50}"
         if guard.wait("dana", address) == 0:
             guard.begin("dana", address)
             tried += 1
     assert tried < 400
-    assert guard.wait("dana", "192.168.7.7") == 0  # a browser that nobody has seen
-    assert guard.wait("dana", "10.0.0.1", device="hers") == 0  # hers, behind a guesser's address
+    assert guard.wait("dana", "192.168.7.7") == 0  # an unknown device
+    # her own device at the guesser's address
+    assert guard.wait("dana", "10.0.0.1", device="hers") == 0
 
 
 def test_a_colleague_behind_the_same_proxy_is_not_locked_out():

@@ -1,4 +1,4 @@
-"""Signing in at an OpenID provider: a real one in a process of its own, and one that cheats."""
+"""Sign-in with an OpenID provider: a real provider in a separate process, and a provider that cheats."""
 
 import base64
 import contextlib
@@ -17,15 +17,14 @@ from projects import WEB
 from pydantic import ValidationError
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.core.identity import Role, role_of
 from targcc_scheduler.features.accounts.oidc import (
     Attempt,
     OpenIDClient,
     Registration,
     name_of,
     require_safe,
-    role_of,
 )
-from targcc_scheduler.features.accounts.roles import Role
 from web_fixtures import HOST, running
 
 ISSUER = "https://login.example.com"
@@ -36,7 +35,7 @@ ROLES = {"ops": "operator", "bosses": "admin", "all": "viewer"}
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory):
-    """A real provider: the address of its process."""
+    """Start a real provider; yield the address of its process."""
     log = tmp_path_factory.mktemp("provider") / "log"
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
@@ -78,7 +77,7 @@ async def site(settings, provider):
 
 
 async def through(visitor, provider, subject):
-    """What a browser does: to the provider, signing in there, and back."""
+    """Act as a browser: go to the provider, sign in there, and return."""
     page = await visitor.page("/jobs/login?next=/jobs/runs")
     link = re.search(r'href="(/jobs/login/oidc[^"]*)"', page)[1].replace("&amp;", "&")
     away = await visitor.get(link)
@@ -102,7 +101,7 @@ async def test_people_sign_in_at_a_real_provider_with_the_role_of_their_group_an
     account = await dana.page("/jobs/account")
     assert "oidc:dana" in account
     assert "Role: operator" in account
-    assert "Second factor" not in account  # that is the provider's matter
+    assert "Second factor" not in account  # the provider handles second factors
     stranger = await site.stranger()
     assert (await stranger.get(answer.request.url.raw_path.decode())).status_code == 403
     dana.csrf = re.search(r'name="csrf" value="([^"]+)"', account)[1]
@@ -128,7 +127,7 @@ async def test_who_has_no_role_here_stays_outside_and_is_written_down(site, prov
 
 
 def forged(state):
-    """The cookie of a try that nobody has begun."""
+    """Return the cookie of a sign-in that was never started."""
     kept = json.dumps([state, "nonce", "verifier", ""])
     return {f"targcc_oidc_{WEB.package}": base64.urlsafe_b64encode(kept.encode()).decode()}
 
@@ -177,7 +176,7 @@ async def test_a_provider_that_does_not_answer_is_not_asked_by_each_request():
 
 
 class Cheat:
-    """A provider that answers what a test wants; it holds its clients to PKCE."""
+    """Provider whose responses the test sets; it requires PKCE from its clients."""
 
     def __init__(self):
         self.key = jwk.RSAKey.generate_key(2048, {"kid": "one"}, private=True)
@@ -270,7 +269,7 @@ async def test_an_answer_that_is_not_the_providers_for_this_try_is_not_believed(
     keeps = client()
     await keeps.claims(attempt, "code", BACK)
     cheat.key = cheat.signs_with = jwk.RSAKey.generate_key(2048, {"kid": "two"}, private=True)
-    cheat.header = {"alg": "RS256", "kid": "two"}  # the provider has changed its keys
+    cheat.header = {"alg": "RS256", "kid": "two"}  # the provider rotates its keys
     assert (await keeps.claims(attempt, "code", BACK))["sub"] == "1"
 
 

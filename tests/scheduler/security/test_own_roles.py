@@ -1,4 +1,4 @@
-"""Somebody whose role is about some jobs: what they come to, and that nothing of other jobs reaches them by any address."""
+"""A person whose role covers some jobs can use them, and no address reveals anything of other jobs."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.core.identity import Grant, Role
 from targcc_scheduler.db import reader
 from targcc_scheduler.db.columns import metadata
 from targcc_scheduler.db.tables import (
@@ -38,14 +39,13 @@ from targcc_scheduler.db.tables import (
     job_webhook,
 )
 from targcc_scheduler.features.accounts import roles
-from targcc_scheduler.features.accounts.roles import Grant, Role
 from targcc_scheduler.web import health, openapi
 from targcc_scheduler.web.api.router import PARTS as API_PARTS
 from targcc_scheduler.web.dashboard.router import ROUTERS
 from web_fixtures import HOST, Site, Visitor, running
 
 HIDDEN = re.compile(r"hush|Sync.?Stock|slow.?export|warehouse", re.IGNORECASE)
-"""What nobody may read who has no role for these jobs: their names, what they do, and whatever the test put into their rows."""
+"""Words hidden from people without a role for these jobs: job names, descriptions, and the texts of the test's rows."""
 NOW = datetime.now(UTC)
 
 
@@ -55,7 +55,7 @@ async def role(site: Site, name: str, *grants: tuple[str, str]) -> None:
 
 
 def every_route() -> list[tuple[str, str]]:
-    """Method and address of every route, as the app has them."""
+    """Return method and path of every route, as the app mounts them."""
     routers = [
         *(("", one) for one in API_PARTS),
         *(("", one) for one in openapi.PARTS),
@@ -68,12 +68,13 @@ def every_route() -> list[tuple[str, str]]:
         for route in router.routes
         if isinstance(route, APIRoute) and not re.search("^/(login|static)", route.path)
         for method in sorted(route.methods)
-        if method == "GET" or not re.search("logout|sessions", route.path)  # those end the walk
+        # these routes would end the session
+        if method == "GET" or not re.search("logout|sessions", route.path)
     ]
 
 
 async def secrets_everywhere(site: Site) -> dict[str, list[str]]:
-    """Rows of a hidden job in every table; what to put into addresses, by parameter."""
+    """Insert rows of hidden jobs into every table; return the values for path parameters."""
     ids = [
         await site.add_run("SyncStock", "failed", Message="hush: it failed"),
         await site.add_run("slow_export", "running", ServerId="hush-node", StartedAt=NOW),
@@ -115,7 +116,7 @@ async def secrets_everywhere(site: Site) -> dict[str, list[str]]:
 
 
 def _tied_rows(ids: list[int]) -> list[tuple[sa.Table, dict[str, Any]]]:
-    """Rows of hidden runs that hang together, with keys, files and webhooks."""
+    """Return rows of hidden runs with dependencies, keys, files and webhooks."""
     steps = {"hush": {"job": "SyncStock"}}
     states = {
         "hush": {
@@ -153,7 +154,7 @@ def _tied_rows(ids: list[int]) -> list[tuple[sa.Table, dict[str, Any]]]:
 
 
 async def beside_hidden_ones(site: Site, hidden: str) -> int:
-    """A run of a job that may be seen, in a batch with hidden ones; it waits for one of them, and another waits for it."""
+    """Create a visible run in a batch with hidden runs, with a hidden parent and a hidden dependent; return the run id."""
     waits = await site.add_run("DailyReport", "awaiting", BatchId=1, Ties=7, UniqueKey="a day")
     link = {"Condition": "success", "Quorum": "all", "Otherwise": "wait", "Outcome": "failed"}
     after = await site.add_run("SyncStock", "awaiting", Message="hush")
@@ -168,7 +169,7 @@ async def beside_hidden_ones(site: Site, hidden: str) -> int:
 
 
 def addresses(path: str, values: dict[str, list[str]]) -> list[str]:
-    """An address for each value of its first parameter; the others are anything."""
+    """Return a URL for each value of each path parameter; unknown parameters get an arbitrary value."""
     kind = "run_id" if "/runs/{" in path else "name"
     named = {**values, "key": values[kind], "what": ["stop", "undo", "retry"]}
     found = [path]
@@ -179,7 +180,7 @@ def addresses(path: str, values: dict[str, list[str]]) -> list[str]:
 
 
 async def walk(visitor: Visitor, values: dict[str, list[str]], *methods: str) -> dict[str, Any]:
-    """The answer of each address."""
+    """Return the response of each URL."""
     answers = {}
     for method, path in every_route():
         if method in methods:
@@ -193,7 +194,7 @@ async def walk(visitor: Visitor, values: dict[str, list[str]], *methods: str) ->
 
 
 async def snapshot(site: Site) -> dict[str, int]:
-    """How many rows each table has that an action would change."""
+    """Return the row count of each table that an action would change."""
     watched = (job_run, job_audit, job_override, job_schedule, job_bulk, job_concern)
     counted = [sa.select(sa.func.count()).select_from(one).scalar_subquery() for one in watched]
     row = (await site.scheduler.read(lambda db: db.execute(sa.select(*counted)))).one()
@@ -222,7 +223,7 @@ async def test_no_address_tells_of_a_job_that_the_role_is_not_about(site: Site):
 
     before = await snapshot(site)
     for address, answer in (await walk(dana, values, "GET", "POST", "DELETE", "PATCH")).items():
-        # what was asked for may come back: a name in the address is no secret to who wrote it
+        # the response may repeat the requested address: a name in the address is known to the requester
         asked = address.partition(" ")[2]
         text = answer.text
         for part in [asked, *asked.split("/")]:
@@ -303,7 +304,7 @@ async def test_who_may_see_a_job_need_not_act_on_it(site: Site):
     assert (await dana.send(f"/jobs/runs/{theirs}/retry")).status_code == 403
     assert (await dana.send(f"/jobs/runs/{mine}/delete")).status_code == 403
     assert (await dana.send(f"/jobs/runs/{mine}/retry")).status_code == 303
-    # a filter that fits everything acts on what they may act on
+    # a filter that matches everything affects only the jobs of the person's role
     begun = await dana.client.post(
         "/api/bulk",
         json={"action": "retry", "filter": {"states": ["failed"]}},
@@ -341,7 +342,8 @@ async def test_a_role_changes_and_goes_at_once_for_tokens_too(site: Site):
     assert (await program.post("/api/jobs/SyncStock/trigger")).status_code == 404
     await site.change(lambda db: roles.grant(db, "reports", Grant(Role.VIEWER, "daily*")))
     assert (await program.post(trigger)).status_code == 403
-    assert (await program.post(trigger, headers=headers)).status_code == 403  # no answer of before
+    # no earlier response is replayed
+    assert (await program.post(trigger, headers=headers)).status_code == 403
     await site.change(lambda db: roles.revoke(db, "reports", "daily*"))
     assert (await program.get("/api/jobs/DailyReport")).status_code == 404
     with pytest.raises(AuthError, match="have the role"):

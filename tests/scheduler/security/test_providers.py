@@ -1,4 +1,4 @@
-"""The contract of an identity provider, held by those that there are, and the order in which they are asked."""
+"""Contract of an identity provider, tested for each built-in provider, and the order of providers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +8,7 @@ from starlette.requests import Request
 from targcc_scheduler import Scheduler, Settings, make_router
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import CredentialsRefused
+from targcc_scheduler.core.identity import Principal, Role
 from targcc_scheduler.features.accounts import sessions
 from targcc_scheduler.features.accounts import sessions as account_sessions
 from targcc_scheduler.features.accounts.providers import (
@@ -15,13 +16,12 @@ from targcc_scheduler.features.accounts.providers import (
     TokenProvider,
     session_cookie,
 )
-from targcc_scheduler.features.accounts.roles import Principal, Role
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 
 
 def request(**headers):
-    """A request with these headers."""
+    """Return a request with these headers."""
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     return Request({"type": "http", "method": "GET", "path": "/", "headers": raw})
 
@@ -89,11 +89,11 @@ async def test_only_a_browser_has_a_csrf_token(scheduler, cookie, bearer):
     assert program.csrf is None
 
 
-# The order, as a web app asks them.
+# Order of providers in a web app.
 
 
 class HostApp:
-    """A provider as an app might bring one: a header that its own proxy sets."""
+    """Provider of a host app: a header set by its own proxy."""
 
     async def authenticate(self, request):
         name = request.headers.get("X-User")

@@ -1,4 +1,4 @@
-"""The second factor: codes by time, recovery codes, and what stands against guessing and against using one twice."""
+"""Second factor: time-based codes, recovery codes, and protection against guessing and reuse."""
 
 import base64
 import re
@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.core.identity import Role
 from targcc_scheduler.core.secrets import Seals, new_key
 from targcc_scheduler.db.tables import job_schedule
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.accounts import second_factor, users
 from targcc_scheduler.features.accounts import second_factor as account_second_factor
-from targcc_scheduler.features.accounts.roles import Role
+from targcc_scheduler.features.accounts.pages import SignIn
 from targcc_scheduler.features.accounts.throttle import AttemptLimiter
 from web_fixtures import PASSWORD, running
 
@@ -66,13 +67,13 @@ async def test_a_code_and_a_recovery_code_work_once_and_at_once_for_one_only(
             return await second_factor.use(db, "dana", code, at)
 
     later = NOW + timedelta(seconds=60)
-    assert await use(code_of(secret)) is None  # it has enrolled the app
+    assert await use(code_of(secret)) is None  # the code was used for the enrolment
     assert await use(code_of(secret, NOW - timedelta(seconds=90)), NOW) is None
     assert (
         await use(f" {code_of(secret, later)[:3]} {code_of(secret, later)[3:]} ", later) == "code"
     )
     assert await use(code_of(secret, later), later) is None
-    assert await use(code_of(secret, NOW + timedelta(seconds=30)), later) is None  # an earlier one
+    assert await use(code_of(secret, NOW + timedelta(seconds=30)), later) is None  # an earlier code
     assert await use(codes[3].lower(), later) == "recovery code, 9 left"
     assert await use(codes[3], later) is None
     assert await use(second_factor._new_recovery_code(), later) is None
@@ -111,15 +112,15 @@ async def test_it_is_turned_on_asked_for_and_turned_off_without_a_script(site):
     asked = await visitor.client.post("/jobs/login", data={"name": "DANA", "password": PASSWORD})
     assert (asked.status_code, "set-cookie" in asked.headers) == (200, False)
     form = dict(re.findall(r'name="(name|ticket|next)" value="([^"]*)"', asked.text))
-    assert (await visitor.get("/jobs")).status_code == 303  # to the login page
-    web = site.app.state.targcc
-    web.codes = AttemptLimiter(free=5, clock=lambda: 0.0)
+    assert (await visitor.get("/jobs")).status_code == 303  # redirects to the login page
+    sign_in = site.app.state.targcc.shared(SignIn)
+    sign_in.codes = AttemptLimiter(free=5, clock=lambda: 0.0)
     for tried in range(7):
         answer = await visitor.client.post("/jobs/login/code", data={**form, "code": "000000"})
         assert answer.status_code == (401 if tried < 6 else 429), tried
     blocked = await visitor.client.post("/jobs/login/code", data={**form, "code": recovery[0]})
-    assert blocked.status_code == 429  # the right one is not looked at meanwhile
-    web.codes.forget("dana")
+    assert blocked.status_code == 429  # the right code is ignored meanwhile
+    sign_in.codes.forget("dana")
     let_in = await visitor.client.post("/jobs/login/code", data={**form, "code": recovery[0]})
     assert let_in.status_code == 303
     visitor.csrf = re.search(r'name="csrf" value="([^"]+)"', await visitor.page("/jobs"))[1]

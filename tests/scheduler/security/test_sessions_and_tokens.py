@@ -1,12 +1,12 @@
-"""Who is signed in where, and what a program's token may do."""
+"""Sessions of people, and permissions of tokens."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
+from targcc_scheduler.core.identity import Role
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.accounts import sessions
 from targcc_scheduler.features.accounts import sessions as account_sessions
-from targcc_scheduler.features.accounts.roles import Role
 from targcc_scheduler.features.accounts.sessions import in_words
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
@@ -60,7 +60,7 @@ async def test_sessions_are_listed_with_browser_and_address_and_ended_singly_and
     mine = (await dana.get("/api/sessions")).json()
     assert {one["name"] for one in mine} == {"dana"}
     assert "csrf" not in mine[0]
-    # One that is not theirs stays.
+    # A session of another person stays.
     await dana.send(f"/jobs/account/sessions/{theirs}/revoke")
     assert (await yossi.get("/jobs")).status_code == 200
     other = next(one["id"] for one in mine if one["device"] == "Firefox on Windows")
@@ -68,7 +68,7 @@ async def test_sessions_are_listed_with_browser_and_address_and_ended_singly_and
     assert (await phone.get("/jobs")).status_code == 303
     assert "yossi" in await yossi.page("/jobs/account?everybody=1")
     assert (await dana.get("/api/sessions", params={"user": "yossi"})).status_code == 403
-    # A token is nobody's session, whatever it is called.
+    # A token cannot be revoked as a session, whatever its name.
     secret = await site.change(
         lambda db: account_sessions.create_token(
             db, "dana", Role.VIEWER, by="test", now=datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Somebody who may look at some jobs only, beside runs of others that theirs wait for or are named like."""
+"""A person with access to some jobs, beside hidden runs that are dependencies or have similar names."""
 
 import re
 from collections.abc import AsyncIterator
@@ -7,8 +7,8 @@ import httpx
 import pytest
 from targcc_scheduler import JobType, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.identity import Grant, Role
 from targcc_scheduler.features.accounts import roles, sessions
-from targcc_scheduler.features.accounts.roles import Grant, Role
 from web_fixtures import Site, running
 
 HIDDEN = re.compile(r"ware.?house", re.IGNORECASE)
@@ -41,14 +41,14 @@ async def warehouse_order() -> None: ...
 
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[Site]:
-    """The app with the jobs of this file."""
+    """The app with the jobs of this module."""
     own = settings.model_copy(update={"jobs_package": __name__})
     async with running(own, work=False) as found:
         yield found
 
 
 async def person(site: Site) -> httpx.AsyncClient:
-    """Somebody with a role over the jobs whose names begin with ``daily``."""
+    """A person with a role for the jobs whose names begin with ``daily``."""
     given = [Grant(Role.OPERATOR, "daily*")]
     await site.change(lambda db: roles.create(db, "reports", given))
     dana = await site.user("reports", "dana")
@@ -57,7 +57,7 @@ async def person(site: Site) -> httpx.AsyncClient:
 
 
 async def program(site: Site) -> httpx.AsyncClient:
-    """A program whose token is for some jobs."""
+    """A program with a token for some jobs."""
     now = site.scheduler.clock.now()
     token = await site.change(
         lambda db: sessions.create_token(
@@ -72,8 +72,8 @@ async def program(site: Site) -> httpx.AsyncClient:
 async def test_what_becomes_of_a_run_does_not_name_the_jobs_that_it_waits_for(site: Site):
     discarded = await site.scheduler.enqueue("WarehouseStock")
     await site.scheduler.cancel(discarded, by=SYSTEM)
-    await site.scheduler.enqueue("WarehouseStock")  # which a run of the report waits for
-    for _ in range(2):  # the report of the second waits for a run of the stock that is to come
+    await site.scheduler.enqueue("WarehouseStock")  # a run of the report depends on this run
+    for _ in range(2):  # the second report waits for a future run of the stock job
         await site.scheduler.enqueue("DailyMail")
     client = await person(site)
     found = (await client.get("/api/runs")).json()["runs"]
@@ -147,6 +147,6 @@ async def test_a_token_for_some_jobs_is_not_told_which_others_theirs_hang_on(sit
     [parent] = (await client.get(address)).json()["parents"]
     assert (parent["id"], parent["job"], parent["state"]) == (1, None, None)
     assert (await viewer.get(address)).json()["parents"][0]["job"] == "WarehouseStock"
-    mail = await site.scheduler.enqueue("DailyMail")  # which a run of the report waits for
+    mail = await site.scheduler.enqueue("DailyMail")  # a run of the report depends on this run
     [report] = (await client.get(f"/api/runs/{mail}")).json()["children"]
     assert report["job"] is None

@@ -1,3 +1,3 @@
-"""What the tests of this room get."""
+"""Fixtures for the service tests."""
 
 from alert_sinks import mail_server, mailbox

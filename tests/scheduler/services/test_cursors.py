@@ -1,4 +1,4 @@
-"""Positions that jobs keep, also under another name."""
+"""Cursors that jobs store, also after a rename."""
 
 from targcc_scheduler.services.database import Cursors, Database
 

@@ -1,4 +1,4 @@
-"""The HTTP client among the standard services."""
+"""HTTP client of the standard services."""
 
 import httpx
 from dishka import Scope, make_async_container, provide
@@ -6,11 +6,11 @@ from targcc_scheduler import StandardServices
 
 
 class OwnClient(StandardServices):
-    """A project's services, with a client of its own."""
+    """Services of a project with its own HTTP client."""
 
     @provide(scope=Scope.REQUEST)
     def own(self) -> httpx.AsyncClient:
-        """One with a name."""
+        """Return a client with a user agent."""
         return httpx.AsyncClient(headers={"User-Agent": "acme"})
 
 

@@ -1,4 +1,4 @@
-"""Mail that jobs send, through a real server on this machine."""
+"""Mail sent by jobs through a real server on this machine."""
 
 from email import message_from_bytes, policy
 

@@ -1,4 +1,4 @@
-"""The names of stored procedures: whatever is in one, it stays a name."""
+"""Names of stored procedures are always quoted as names, whatever they contain."""
 
 import contextlib
 
@@ -42,7 +42,7 @@ def postgresql(postgresql_url):
 
 
 def quoted(name):
-    """As ``psycopg`` would; the tests' own reading of a name."""
+    """Quote a name as ``psycopg`` does; independent of the tested code."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -1,4 +1,4 @@
-"""SQL Server as the jobs' database: the real driver against a double that speaks its protocol; see ``tds_double.py``."""
+"""SQL Server as the jobs' database: the real driver against a fake server that speaks its protocol; see ``tds_double.py``."""
 
 import asyncio
 import time
@@ -59,7 +59,7 @@ async def test_a_cancelled_job_stops_its_statement_and_the_connection_goes_on(
 
     await until(lambda: double.stopped)
     assert await sql_server.run(lambda c: c.exec_driver_sql("SELECT 1 AS one").scalar()) == 1
-    assert double.seen.count("SELECT @@SPID") == 1  # one connection
+    assert double.seen.count("SELECT @@SPID") == 1  # a single connection
 
 
 async def test_without_any_cancel_the_drivers_own_time_limit_stops_the_statement(
@@ -131,5 +131,5 @@ def test_the_driver_has_the_private_cancel_that_one_function_uses(double):
         assert service_transaction.cancel_on_sql_server(cursor)
     connection.close()
 
-    assert service_transaction.cancel_on_sql_server(cursor)  # nothing to cancel
+    assert service_transaction.cancel_on_sql_server(cursor)  # no statement to cancel
     assert not service_transaction.cancel_on_sql_server(SimpleNamespace(hstmt=object()))

@@ -1,4 +1,4 @@
-"""A job's timeout, or its cancellation, stops the statement in the database. Real SQLite and PostgreSQL."""
+"""Timeout and cancellation of a job stop its statement in the database. Uses real SQLite and PostgreSQL."""
 
 import asyncio
 import threading
@@ -55,7 +55,7 @@ def endless(connection):
 
 
 def usable(connection):
-    """The only thread, and the only connection, are free again; what was done before the stop is not there."""
+    """Query with the only thread and the only connection, which must be free again; uncommitted rows must be gone."""
     return connection.exec_driver_sql("SELECT Id FROM Half").all()
 
 

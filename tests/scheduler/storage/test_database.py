@@ -1,4 +1,4 @@
-"""The tables: made once whoever comes first, the same by every road, on every database."""
+"""Tables are created once, by whichever process is first, and are equal on every path and database."""
 
 import asyncio
 import re
@@ -38,7 +38,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path):
             "compare_server_default": False,
             "version_table": version_table(engine.dialect.name),
             "include_name": lambda name, _, __: not re.match("c_JobText(_|$)", name or ""),
-        }  # FTS5 makes tables of its own
+        }  # FTS5 creates internal tables
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
 
@@ -65,7 +65,7 @@ def test_a_step_begins_where_the_one_before_ends(dialect):
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_no_name_in_a_script_is_quoted(dialect):
-    script = re.sub(r"\S*_pkc\S*", "", sql_script(dialect))  # Alembic's own
+    script = re.sub(r"\S*_pkc\S*", "", sql_script(dialect))  # Alembic's own constraint
     assert not re.search(r'["\[\]`]', script)
 
 

@@ -1,4 +1,4 @@
-"""What every dialect promises (see ``db/dialects/base.py``); both pass these tests."""
+"""Contract of every dialect (see ``db/dialects/base.py``); both dialects pass these tests."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ async def store(migrated_url):
 
 
 async def _claims(store, count):
-    """Runs that belong to the node ``me``."""
+    """Create runs and claim them as the node ``me``; return the claims."""
     async with store.write() as connection:
         row = {"Id": "me", "Name": "me", "ProcessId": 1, "Queues": "", "Workers": 1}
         row |= {"Version": "", "StartedAt": NOW, "HeartbeatAt": NOW}
@@ -97,7 +97,7 @@ async def test_a_second_transaction_waits_for_the_lock_of_the_first(store, migra
 
 
 async def test_a_transaction_that_writes_waits_for_another_process(store, migrated_url):
-    """It does so without holding up the loop, or there would be nobody to end the other one."""
+    """The wait must not block the event loop, because the other transaction ends on the same loop."""
     other = Store(migrated_url)
     async with store.write() as connection:
         insert = store.dialect.insert_ignore(job_queue, [job_queue.c.Name])
@@ -154,7 +154,7 @@ def _fields(claim):
 async def test_a_transaction_that_stands_still_gives_its_locks_up(
     migrated_postgresql_url, monkeypatch
 ):
-    """As that of a node which is frozen, whose connection the server takes for healthy."""
+    """For example a transaction of a frozen node whose connection the server considers healthy."""
     monkeypatch.setattr(postgresql, "_LONGEST_SILENCE", "200ms")
     frozen, other = Store(migrated_postgresql_url), Store(migrated_postgresql_url)
     try:
@@ -168,7 +168,7 @@ async def test_a_transaction_that_stands_still_gives_its_locks_up(
 
 
 async def test_the_server_plans_for_rows_in_memory_unless_it_does_more_so(migrated_postgresql_url):
-    """As the price of a page says that an index leads to; 4, the server's own default, reads small tables through."""
+    """The random page cost of 1.1 makes the planner prefer indexes; the server's default of 4 scans small tables."""
     shown, name = sa.text("SHOW random_page_cost"), sa.make_url(migrated_postgresql_url).database
     for default, expected in (("4", "1.1"), ("1.05", "1.05")):
         with psycopg.connect(migrated_postgresql_url, autocommit=True) as connection:
@@ -180,7 +180,7 @@ async def test_the_server_plans_for_rows_in_memory_unless_it_does_more_so(migrat
 
 
 async def _stand_still(frozen: Store, other: Store) -> None:
-    """Hold a lock and do nothing until another one has got it; then go on."""
+    """Hold a lock and do nothing until another transaction has the lock; then continue."""
     lock = sa.text("LOCK TABLE c_JobSchedule IN EXCLUSIVE MODE")
     async with frozen.write() as connection:
         await connection.execute(lock)

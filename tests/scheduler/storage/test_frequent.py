@@ -1,4 +1,4 @@
-"""Statements that the driver executes itself: they give what SQLAlchemy gives, and fail as it fails."""
+"""Statements executed directly by the driver return and raise the same as through SQLAlchemy."""
 
 import asyncio
 import contextlib
@@ -121,8 +121,8 @@ async def test_a_connection_that_listens_hears_at_once_and_does_not_wake_for_not
         await listening.execute("LISTEN news")
         async with contextlib.aclosing(listening.notifies()) as heard:
             hears = asyncio.create_task(anext(heard))
-            await asyncio.sleep(0)  # until it waits
+            await asyncio.sleep(0)  # until the statement waits
             with psycopg.connect(migrated_postgresql_url, autocommit=True) as other:
                 other.execute("NOTIFY news, 'hello'")
             assert (await asyncio.wait_for(hears, 30)).payload == "hello"
-    assert min(waits) >= 10  # seconds, where Psycopg has a tenth of one
+    assert min(waits) >= 10  # seconds; Psycopg's own value is a tenth of a second

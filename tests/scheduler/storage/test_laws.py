@@ -1,4 +1,4 @@
-"""Read from the sources: one module sets a run's state, and the owners of tables write them."""
+"""Rules checked on the source: one module sets the state of a run, and only the owners of tables write them."""
 
 import ast
 import re
@@ -35,9 +35,9 @@ OF_FEATURES = {
 }
 """Modules that write the tables of their feature."""
 OF_THE_PROJECT = {Path("services/database.py"), Path("features/legacy/write_back.py")}
-"""They write tables of other databases: the jobs' own, and the old server's."""
+"""Modules that write other databases: the jobs' own database, and the old server's."""
 ROLLED_BACK = {Path("features/doctor/databases.py")}
-"""The check whether a row can be written."""
+"""Module that checks by a rolled-back write whether the database is writable."""
 
 STATE_IN_SQL = re.compile(r"\bSET\b[^;]*?\bState\s*=", re.DOTALL | re.IGNORECASE)
 WRITE_IN_SQL = re.compile(
@@ -55,14 +55,14 @@ def _texts() -> dict[Path, str]:
 
 
 def sources(word: re.Pattern[str]) -> Iterator[tuple[Path, ast.Module]]:
-    """The sources in which a word stands, without which they cannot break the law."""
+    """Yield the sources that contain a word; other sources cannot break the rule."""
     for path, text in _texts().items():
         if word.search(text):
             yield path, ast.parse(text)
 
 
 def state_setters(tree: ast.AST) -> Iterator[int]:
-    """Lines that give a run a state: ``values(State=…)``, ``{"State": …}``, or SQL."""
+    """Yield the lines that set the state of a run: ``values(State=…)``, ``{"State": …}``, or SQL."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(keywords=keywords) if any(item.arg == "State" for item in keywords):
@@ -76,7 +76,7 @@ def state_setters(tree: ast.AST) -> Iterator[int]:
 
 
 def table_writers(tree: ast.AST) -> Iterator[int]:
-    """Lines that insert into, update or delete from a table, by SQLAlchemy or by SQL."""
+    """Yield the lines that insert, update or delete rows, by SQLAlchemy or SQL."""
     tables = _names_of_tables(tree)
     for node in ast.walk(tree):
         match node:

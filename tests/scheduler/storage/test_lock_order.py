@@ -1,7 +1,7 @@
-"""One order of locks: who waits for a row holds none that comes after it. So no two wait for each other.
+"""Lock order: a transaction that waits for a row holds no row later in the order, so no two transactions deadlock.
 
-Each case lets somebody else hold the row that is first in that order, and looks whether the row that is last is free while the other waits.
-With ``-m soak`` many processes do everything at once to the same few rows.
+In each case another transaction holds the row that is first in the order; the last row must be free while the tested work waits.
+With ``-m soak`` many processes change the same few rows at once.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ Work: TypeAlias = Callable[[Any], Awaitable[object]]
 
 @pytest.fixture
 async def store(migrated_postgresql_url: str) -> AsyncIterator[Store]:
-    """On PostgreSQL: on SQLite nobody else writes meanwhile."""
+    """A store on PostgreSQL; SQLite has one writer."""
     store = Store(migrated_postgresql_url)
     yield store
     await store.dispose()
@@ -72,13 +72,13 @@ async def store(migrated_postgresql_url: str) -> AsyncIterator[Store]:
 
 @dataclass(frozen=True)
 class Case:
-    """Two rows, which a scan finds in the other order.
+    """Two rows that a scan returns in the reverse order.
 
     Args:
-        rows: Makes them, and what belongs to them.
-        work: Locks both.
-        first: Which comes first in the order of locks.
-        last: Which comes after it.
+        rows: Create the two rows and their related rows.
+        work: Lock both rows.
+        first: The row that is first in the lock order.
+        last: The row that is last in the lock order.
     """
 
     rows: Rows
@@ -100,7 +100,7 @@ def keys_in_order(rows: Rows, work: Work, column: Any) -> Case:
 
 
 def runs(**values: Any) -> Rows:
-    """The runs 1 and 2, of which the second is the first in the table."""
+    """Insert the runs 1 and 2, with run 2 first in the table."""
 
     async def make(connection: Any) -> None:
         for run_id in (2, 1):
@@ -128,7 +128,7 @@ def _run(run_id: int, **values: Any) -> dict[str, Any]:
 
 
 def keys(table: sa.Table, name: str, **values: Any) -> Rows:
-    """Two rows with the keys ``a`` and ``b``, of runs that are there."""
+    """Insert two rows with the keys ``a`` and ``b`` for existing runs."""
 
     async def make(connection: Any) -> None:
         await runs(State="scheduled", Attempt=0)(connection)
@@ -141,7 +141,7 @@ def keys(table: sa.Table, name: str, **values: Any) -> Rows:
 
 
 def named(table: sa.Table, **values: Any) -> Rows:
-    """Rows of the jobs ``a`` and ``b``, of which the second is the first in the table."""
+    """Insert rows of the jobs ``a`` and ``b``, with ``b`` first in the table."""
 
     async def make(connection: Any) -> None:
         for name in ("b", "a"):
@@ -151,7 +151,7 @@ def named(table: sa.Table, **values: Any) -> Rows:
 
 
 async def webhook(connection: Any) -> None:
-    """A webhook, and a message that waits to be sent to it."""
+    """Insert a webhook and a waiting delivery."""
     here = {"Id": 1, "Shown": "https://example.org", "SealedJson": "", "Events": "", "Jobs": ""}
     here |= {"CreatedBy": "dana", "CreatedAt": NOW}
     await connection.execute(sa.insert(job_webhook).values(here))
@@ -167,7 +167,7 @@ async def caused(connection: Any) -> None:
 
 
 async def batches(connection: Any) -> None:
-    """The batch 1, and 2 in it."""
+    """Insert batch 1, and batch 2 inside it."""
     for batch_id, parent_id in ((1, None), (2, 1)):
         row = {"Id": batch_id, "Name": "some", "Kind": "batch", "State": "running", "Total": 1}
         row |= {"CreatedBy": "dana", "CreatedAt": NOW, "Pending": 1, "ParentId": parent_id}
@@ -175,7 +175,7 @@ async def batches(connection: Any) -> None:
 
 
 async def chained(connection: Any) -> None:
-    """The run 1 waits for the run 3, which does another again, as the run 2 does in its turn."""
+    """Insert the running runs 2 and 3, and run 1, which waits for run 3."""
     for run_id, state in ((3, "running"), (1, "awaiting"), (2, "running")):
         await connection.execute(sa.insert(job_run).values(_run(run_id, State=state)))
     link = {"ChildId": 1, "ParentKind": "run", "ParentId": 3, "Condition": "success"}
@@ -184,7 +184,7 @@ async def chained(connection: Any) -> None:
 
 
 async def replace_two(connection: Any) -> None:
-    """Ask for runs with two keys, for which others stand that get new arguments."""
+    """Request runs with two keys whose existing runs get the new arguments."""
     rule, wanted = Unique(duplicate="replace"), {}
     for key in ("a", "b"):
         wanted["Old", key] = replace(unique_run("Old", key, rule, NOW), arguments_json="{}")
@@ -224,14 +224,14 @@ LIMITS = keys(job_limit, "LimitKey", Most=1, UpdatedAt=NOW)
 
 
 async def keys_of_two_names(connection: Any) -> None:
-    """A key of a job under its old name, and the same under the new one."""
+    """Insert a limit key of a job under its old name, and the same key under its new name."""
     for name in ("Old", "New"):
         one = {"LimitKey": f"{name} k=a", "JobName": name, "UpdatedAt": NOW}
         await connection.execute(sa.insert(job_limit).values(one))
 
 
 LATER = row(job_batch.c.Id, 2), row(job_batch.c.Id, 1)
-"""The inner batch, and the one that it is in."""
+"""The inner batch, and its parent."""
 CASES = {
     "a batch is cancelled": Case(batches, cancel_batch, *LATER),
     "a run waits for batches": Case(
@@ -299,7 +299,8 @@ async def test_who_waits_for_a_row_holds_none_that_comes_after_it(store, case):
         task = asyncio.create_task(store.change(case.work))
         async with asyncio.timeout(30):
             while not task.done() and not await waits(store):
-                await other.execute(sa.text("SELECT 1"))  # it stands still for not too long
+                # so that the idle transaction is not ended
+                await other.execute(sa.text("SELECT 1"))
         assert not task.done()
         last = case.last.with_for_update(skip_locked=True)
         assert (await other.execute(last)).first() is not None
@@ -319,13 +320,13 @@ async def test_to_stage_runs_waits_for_nobody(store):
 CROWD = "import crowd_rig, sys; crowd_rig.main(*sys.argv[1:])"
 PATH = Path(__file__).parents[1]
 QUICKLY = ("deadlock_timeout = '50ms'", "enable_seqscan = off", "enable_bitmapscan = off")
-"""Two that wait for each other are found soon; and statements are planned as for many rows."""
+"""Detect deadlocks soon, and plan statements as for many rows."""
 SECONDS, SEED = 15, 15
 
 
 @pytest.mark.soak
 def test_whatever_is_done_at_once_fails_for_nobody(migrated_postgresql_url):
-    """Six nodes in three processes, and 18 callers. A circle that no order can rule out is broken by the database, and done again."""
+    """Six nodes in three processes, and 18 callers. The database breaks any deadlock that no lock order rules out; the work is repeated."""
     url = sa.make_url(migrated_postgresql_url)
     with psycopg.connect(migrated_postgresql_url, autocommit=True) as connection:
         for setting in QUICKLY:

@@ -1,4 +1,4 @@
-"""One look at the database for all that wait for a change there."""
+"""A single poll of the database serves every waiter."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -84,7 +84,7 @@ CHANGES = [
     ("bulk", begin_bulk),
     ("texts", lambda db: db.execute(tables.job_text_due.insert().values(RunId=7))),
 ]
-"""What a look shows, and a change that it has to show."""
+"""Values of a poll result, each with a change that the value must show."""
 
 
 def mark(seen, name):
@@ -93,7 +93,7 @@ def mark(seen, name):
 
 async def test_a_look_shows_each_change_and_nothing_where_nothing_has_changed(store):
     before = await poller_of(store).look()
-    assert (before.beats, before.nodes) == ((), ())  # its one row is no node
+    assert (before.beats, before.nodes) == ((), ())  # the only row is no node
     for name, change in CHANGES:
         async with store.write() as connection:
             await change(connection)
@@ -124,7 +124,7 @@ async def test_a_feature_that_is_not_installed_is_not_polled(store, monkeypatch)
 
 
 class Counted:
-    """A database that is looked at, and counts how often."""
+    """Database poll that counts its calls."""
 
     def __init__(self, monkeypatch):
         self.looks, self.error = 0, None
@@ -153,7 +153,7 @@ async def test_all_who_wait_share_the_look_of_the_most_impatient(monkeypatch):
     given_up.cancel()
     look.hurry()
     assert await patient == 2
-    look.hurry()  # nobody waits
+    look.hurry()  # no waiter is left
     assert (await look.look(), counted.looks) == (3, 3)
     counted.error = OperationalError("SELECT", {}, Exception("gone"))
     failing = [asyncio.create_task(look.next(0)) for _ in range(2)]

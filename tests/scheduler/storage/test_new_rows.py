@@ -1,4 +1,4 @@
-"""Rows that are written once: whoever writes such a row learns whether it is new, on either database."""
+"""Rows that are inserted once: the inserting process learns whether the row is new, on both databases."""
 
 from datetime import UTC, datetime
 
@@ -45,7 +45,7 @@ async def test_an_alert_that_another_node_has_begun_meanwhile_is_counted(store, 
         await alert_model.note(connection, FAILED, NOW)
 
     async def none_yet(*_: object) -> int:
-        """The row of the other node was not committed yet."""
+        """Return 0: the other node has not committed its row yet."""
         return 0
 
     monkeypatch.setattr(alert_model, "changed", none_yet)

@@ -1,4 +1,4 @@
-"""What is thrown away, who is told, and what registers itself by hand."""
+"""Retention of rows, alerts about it, and manually registered jobs."""
 
 # ruff: noqa: ARG001 - a job takes its context
 
@@ -19,7 +19,7 @@ async def succeed(ctx: JobContext) -> str:
 
 @pytest.fixture
 async def told(make_scheduler):
-    """A scheduler, and what it would tell people."""
+    """A scheduler and the list of its alert events."""
     events = []
 
     async def notify(event):
@@ -95,4 +95,4 @@ async def test_a_name_is_taken_once(scheduler):
 
 
 def _needy(a: int) -> None:
-    """Cannot run by itself."""
+    """Require an argument, so that a schedule alone cannot run the job."""

@@ -1,4 +1,4 @@
-"""The statistics: what they count equals the history, whatever happened, and percentiles are as close as they say."""
+"""Statistics equal the history in every case, and percentiles are within their stated precision."""
 
 import random
 from collections import Counter
@@ -48,7 +48,7 @@ def test_a_class_stands_for_its_durations_within_five_per_cent():
 
 
 class History:
-    """Random runs as the scheduler would make them, on a clock that goes on by itself."""
+    """Create random runs as the scheduler would, on a clock that advances by itself."""
 
     def __init__(self, store: Store, seed: int) -> None:
         self.store = store
@@ -68,7 +68,7 @@ class History:
                 await self.run(cancelled=kind < 0.2)
 
     async def slot(self) -> None:
-        """A slot that was missed or skipped; a second node that comes too late writes nothing."""
+        """Record a missed or skipped slot; a second node that is too late writes nothing."""
         run = self.new(self.random.choice([RunState.MISSED, RunState.SKIPPED]))
         for _ in range(2):
             async with self.store.write() as connection:
@@ -102,7 +102,7 @@ class History:
             server="node",
             duration_ms=took,
         )
-        for _ in range(self.random.choice([1, 1, 2])):  # the answer to a commit was lost: once more
+        for _ in range(self.random.choice([1, 1, 2])):  # repeat after a lost commit response
             async with self.store.write() as connection:
                 done = Settlement(claim=claim, state=state, attempt=ended)
                 await settle(connection, [done], self.now)
@@ -135,7 +135,7 @@ class History:
 
 
 async def brute_force(store: Store) -> Counter[tuple[str, datetime, str]]:
-    """Every run that is over and every attempt after which one went on, read one by one: job, instant, outcome."""
+    """Count every finished run and every non-final attempt, read one by one: job, instant, outcome."""
     found: Counter[tuple[str, datetime, str]] = Counter()
     async with store.engine.connect() as connection:
         attempts: dict[int, list[Any]] = {}
@@ -215,7 +215,7 @@ async def test_figures_equal_those_of_the_history(store: Store):
 
 
 async def test_what_was_there_before_the_statistics_is_counted_afterwards(store: Store):
-    """Also when it is stopped in between, and runs go on meanwhile whose ends are counted where they end."""
+    """Also when counting stops in between while new runs end and are counted at their end."""
     history = History(store, seed=9)
     await history.make(60)
     async with store.write() as connection:
@@ -241,7 +241,7 @@ async def test_what_was_there_before_the_statistics_is_counted_afterwards(store:
 
 
 async def forget_statistics(store: Store, now: datetime) -> None:
-    """The database as the migration from release 0.1 leaves it."""
+    """Put the database in the state right after the migration from release 0.1."""
     async with store.write() as connection:
         await connection.execute(sa.delete(job_stat))
         for name, key in (("attempts", logged_job.c.ID), ("runs", job_run.c.Id)):

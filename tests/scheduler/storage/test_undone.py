@@ -1,4 +1,4 @@
-"""What the database undoes because two waited for each other is done again: nobody hears of it, and no attempt is counted."""
+"""Deadlocked transactions are repeated: no error reaches a user, and no attempt is counted."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ ONCE = """
     END $$;
     CREATE TRIGGER undo BEFORE UPDATE ON c_JobRun FOR EACH ROW EXECUTE FUNCTION undo()
 """
-"""The first transaction that gives a run a state is undone; a sequence counts on whatever is undone."""
+"""Trigger that fails the first transaction per state with a deadlock; a sequence keeps its value after the rollback."""
 
 
 MAY_END: list[bool] = []
@@ -32,7 +32,7 @@ MAY_END: list[bool] = []
 @job(limit={"key": "tenant", "running": 1})
 class RoomJob:
     async def execute(self, tenant: str) -> None:  # noqa: ARG002 - its key
-        """Keep its room until somebody waits for it."""
+        """Hold its capacity until another run waits for it."""
         while not MAY_END:  # noqa: ASYNC110 - jobs have a loop of their own
             await asyncio.sleep(0.02)
 
@@ -52,7 +52,7 @@ class FailingJob:
 
 @pytest.fixture
 def settings(migrated_postgresql_url: str) -> Settings:
-    """Of a database that undoes the first transition of each kind."""
+    """Settings of a database that fails the first transition to each state."""
     with psycopg.connect(migrated_postgresql_url, autocommit=True) as connection:
         for state in RunState:
             connection.execute(f"CREATE SEQUENCE tries_{state}")

@@ -1,4 +1,4 @@
-"""Runs that wait for others; on SQLite and on PostgreSQL."""
+"""Runs that wait for other runs, on SQLite and PostgreSQL."""
 
 import asyncio
 from datetime import timedelta
@@ -19,7 +19,7 @@ DANA = Actor(ActorKind.MANUAL, "dana")
 
 @job(JobType.MANUAL, retries=0)
 async def parent_work(*, fails: bool = False) -> JobResult:
-    """End as it is told."""
+    """Succeed or fail as the argument says."""
     if fails:
         raise ValueError("as told")
     return JobResult.success("done").with_metadata(orders=7)
@@ -27,7 +27,7 @@ async def parent_work(*, fails: bool = False) -> JobResult:
 
 @job(JobType.MANUAL)
 async def child_work(ctx: JobContext) -> str:
-    """Say what its parents were."""
+    """Return the state and results of the parent run."""
     first = ctx.parents["ParentWork"]
     assert ctx.parent is not None
     return f"{ctx.parent.run_id} {first.state} {dict(first.metadata)}"
@@ -73,7 +73,7 @@ async def test_a_child_waits_and_goes_as_its_parents_end(scheduler):
     said = (await row_of(scheduler, goes)).Message
     assert said == f"{good} succeeded {{'orders': 7}}"
     assert (await row_of(scheduler, stays)).State == "awaiting"
-    again = await scheduler.retry(bad, by=DANA)  # it fails again, and the child goes on waiting
+    again = await scheduler.retry(bad, by=DANA)  # the retry fails too, and the child keeps waiting
     assert await scheduler.wait(again, 60) == RunState.FAILED
     links = await scheduler.read(
         lambda db: _one(db, sa.select(job_link).where(job_link.c.ChildId == stays))
@@ -120,7 +120,7 @@ async def test_the_parent_of_the_callers_own_transaction_and_what_an_older_node_
         child = await scheduler.enqueue(child_work, session=mine, after=parent)
         await mine.commit()
         silent = sa.update(job_run).where(job_run.c.Id == parent)
-        await mine.execute(silent.values(State="succeeded"))  # as a release before this one does
+        await mine.execute(silent.values(State="succeeded"))  # as an older release settles
         await mine.commit()
     await engine.dispose()
     assert await states(scheduler, child) == ["awaiting"]

@@ -1,4 +1,4 @@
-"""Chains of jobs as one thing with one state, and the chain of one run."""
+"""Chains of jobs with one overall state, and the chain of a single run."""
 
 import pytest
 import sqlalchemy as sa
@@ -42,7 +42,7 @@ async def scheduler(migrated_url):
 
 
 async def stands(scheduler):
-    """The state of the one chain, at which step, and the run of each step."""
+    """Return the state of the only chain, its current step, and the run of each step."""
     definitions = scheduler.definitions.values()
     [chain] = await scheduler.read(lambda db: chains(db, definitions))
     assert [[step.job for step in level] for level in chain.levels] == LINE
@@ -61,7 +61,7 @@ def test_jobs_hang_together_by_what_they_follow():
     [found] = job_chains.chains(jobs)
     names = [one.name for one in found]
     assert names == ["ImportOrders", "ImportPrices", "CheckOrders", "ReportOrders"]
-    assert job_chains.chains(jobs[1:4]) == ()  # what binds them is not to be seen
+    assert job_chains.chains(jobs[1:4]) == ()  # the dependency is invisible without the first job
 
 
 async def test_a_chain_is_as_its_worst_step(scheduler):

@@ -1,4 +1,4 @@
-"""What docs/continuations.md shows runs."""
+"""Run the examples of docs/continuations.md."""
 
 import importlib
 import re

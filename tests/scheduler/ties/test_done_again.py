@@ -1,4 +1,4 @@
-"""What hangs on a run when a person has it done again: retried, made up for, or in vain; on SQLite and on PostgreSQL."""
+"""Dependents of a rerun: after a retry, a backfill, or a failed retry; on SQLite and PostgreSQL."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -22,31 +22,31 @@ BROKEN: set[str] = set()
 
 @job("0 2 * * *", retries=0)
 async def load() -> None:
-    """Fail while it is broken."""
+    """Fail while broken."""
     if "load" in BROKEN:
         raise ValueError("as told")
 
 
 @job(after=[load], retries=0)
 async def check() -> None:
-    """Follow."""
+    """Follow ``load``."""
 
 
 @job(after=[check], retries=0)
 async def publish() -> None:
-    """Follow what follows."""
+    """Follow ``check``."""
 
 
 @job(JobType.MANUAL, retries=0)
 async def other(*, fails: str = "") -> None:
-    """Fail while that is broken."""
+    """Fail while its argument is broken."""
     if fails in BROKEN:
         raise ValueError("as told")
 
 
 @job(after=[load, other], retries=0)
 async def both() -> None:
-    """Wait for one of each."""
+    """Wait for ``load`` and ``other``."""
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ async def parents(scheduler, child):
 
 
 async def until_over(scheduler):
-    """All runs but those that wait for others are over."""
+    """Wait until every run has finished, except runs that wait for others."""
     going = [str(state) for state in set(RunState) - FINAL - {RunState.AWAITING}]
     query = sa.select(job_run.c.Id).where(job_run.c.State.in_(going))
     async with asyncio.timeout(60):
@@ -116,9 +116,7 @@ async def test_a_retry_brings_again_what_was_discarded_because_of_the_run(schedu
     query = sa.select(job_run.c.RetryOf, job_run.c.State).where(job_run.c.JobName == "Other")
     found = [tuple(row) for row in await _all(scheduler, query.order_by(job_run.c.Id))]
     assert found == [(None, "cancelled"), (None, "succeeded"), (extra, "succeeded")]
-    third = await scheduler.retry(
-        again, by=DANA
-    )  # what has begun because of a run is not done twice
+    third = await scheduler.retry(again, by=DANA)  # a dependent that has begun does not run twice
     assert await scheduler.wait(third, 60) == RunState.SUCCEEDED
     assert len(await states(scheduler, "Check")) == 2
     assert gone not in await parents(scheduler, extra)
@@ -134,7 +132,7 @@ async def test_a_retry_of_a_child_of_two_waits_for_the_retries_of_both(scheduler
     first = await scheduler.retry(one, by=DANA)
     assert await scheduler.wait(first, 60) == RunState.SUCCEEDED
     query = sa.select(job_run.c.Id).where(job_run.c.RetryOf == child)
-    assert await _all(scheduler, query) == []  # the other has failed: it would be discarded
+    assert await _all(scheduler, query) == []  # ``other`` has failed: the run would be discarded
     second = await scheduler.retry(two, by=DANA)
     [(again,)] = await _all(scheduler, query)
     assert await scheduler.wait(again, 60) == RunState.SUCCEEDED
@@ -208,7 +206,7 @@ async def test_who_waits_for_a_retry_of_a_run_that_is_gone_is_told(scheduler, ho
     await scheduler.cancel(failed, by=DANA)
     if how == "deleted":
         await scheduler.delete(failed, by=DANA)
-    else:  # as a node of the release before removes what is old
+    else:  # as a node of the previous release prunes
         await scheduler.change(
             lambda db: db.execute(sa.delete(job_run).where(job_run.c.Id == failed))
         )
@@ -249,7 +247,7 @@ async def test_one_run_may_stand_for_two_that_a_child_waits_for(scheduler):
 
 @pytest.fixture
 async def mine(scheduler):
-    """A connection of an application's own."""
+    """Yield a connection of the application."""
     url = sa.make_url(scheduler.settings.database_url)
     engine = known.for_url(url).make_engine(url)
     async with engine.connect() as connection:
@@ -265,7 +263,7 @@ async def test_of_people_who_retry_a_run_at_once_one_brings_what_was_discarded(s
     await scheduler.pause_queue("default", by=DANA)
     await scheduler.retry(failed, by=DANA, connection=mine)
     others = [asyncio.create_task(scheduler.retry(failed, by=DANA)) for _ in range(2)]
-    await asyncio.wait(others, timeout=0.3)  # they wait for the first, whatever they do meanwhile
+    await asyncio.wait(others, timeout=0.3)  # every caller waits for the first transaction
     await mine.commit()
     await asyncio.gather(*others)
     assert await states(scheduler, "Load") == ["failed"] + ["enqueued"] * 3

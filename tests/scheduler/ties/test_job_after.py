@@ -1,4 +1,4 @@
-"""Jobs that follow others, by their option ``after``."""
+"""Jobs that follow other jobs by their option ``after``."""
 
 import pytest
 import sqlalchemy as sa
@@ -15,13 +15,13 @@ DANA = Actor(ActorKind.MANUAL, "dana")
 
 @job(JobType.MANUAL)
 async def import_orders() -> str:
-    """Import."""
+    """Import orders."""
     return "imported"
 
 
 @job(JobType.MANUAL)
 async def import_prices() -> str:
-    """Import."""
+    """Import prices."""
     return "imported"
 
 
@@ -33,13 +33,13 @@ async def check_orders(ctx: JobContext) -> str:
 
 @job(after=[check_orders, "ImportPrices"])
 async def report_orders(ctx: JobContext) -> str:
-    """Report once both are there."""
+    """Report once both imports are done."""
     return " ".join(f"{run.job} {run.run_id}" for run in ctx.parents.runs)
 
 
 @pytest.fixture
 def off():
-    """A scheduler of the tests of an application, which runs nothing until it is told to."""
+    """A scheduler in mode off, as in an application's tests; runs execute on request only."""
     RECORDING.clear()
     yield Scheduler(Settings(mode="off"), jobs_package=__name__)
     RECORDING.clear()
@@ -69,9 +69,7 @@ async def test_a_run_of_a_job_brings_those_of_the_jobs_that_follow_it(scheduler)
         ("ReportOrders", "awaiting"),
     ]
     prices = await scheduler.enqueue(import_prices)
-    newer = await scheduler.enqueue(
-        import_prices
-    )  # nothing is open any more: another report begins
+    newer = await scheduler.enqueue(import_prices)  # no report is waiting: a new report begins
     await scheduler.start(schedule=False)
     assert await scheduler.wait(first + 2, 60) == RunState.SUCCEEDED
     runs = await _runs(scheduler)

@@ -1,4 +1,4 @@
-"""What the tests of this room get."""
+"""Fixtures for the audit tests."""
 
 from web_fixtures import (
     _apart,

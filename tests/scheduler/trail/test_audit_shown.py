@@ -1,4 +1,4 @@
-"""The audit as people have it: on its page, in the API, from the command line."""
+"""The audit on its page, in the API and on the command line."""
 
 import csv
 import io

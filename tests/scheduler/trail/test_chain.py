@@ -1,4 +1,4 @@
-"""The audit is a chain: whoever changes, removes or inserts a row, or cuts its end off, is noticed."""
+"""The audit is a hash chain: changing, removing or inserting a row, or truncating the end, is detected."""
 
 import asyncio
 import csv
@@ -71,7 +71,7 @@ async def test_who_writes_waits_for_nobody_who_writes_or_chains(migrated_postgre
         async with asyncio.timeout(30):
             await write(other, 3)
             await seal_all(other)
-        assert (await verdict(other)).rows == 0  # the lock is taken, and nobody waited for it
+        assert (await verdict(other)).rows == 0  # the lock is free, and no writer waited for it
     await seal_all(other)
     assert (await verdict(other)).rows == 4
     for one in (store, other):
@@ -143,7 +143,7 @@ async def test_each_way_to_tamper_is_noticed_and_the_first_row_named(store, migr
             row = await db.scalar(newest) if expected == "the newest" else expected
             assert (found.fault.kind, found.fault.row) == (kind, row), (what, found.fault)
             await db.rollback()
-        # A tail that is gone leaves a chain that fits: only who noted its head sees that.
+        # A chain without its last rows still fits: only a head noted earlier reveals the loss.
         await db.exec_driver_sql("DELETE FROM c_JobAudit WHERE Seq > 6")
         assert (await verify(lambda query: query(db))).fault is None
         cut = await verify(lambda query: query(db), whole.head)
@@ -159,14 +159,14 @@ async def test_old_rows_go_and_the_chain_is_verified_from_there_on(store):
     early = (await verdict(store)).head
     await write(store, 3, at=NOW + timedelta(days=9))
     await seal_all(store)
-    for days in (1, 1, 8):  # the second finds nothing
+    for days in (1, 1, 8):  # the second pruning finds nothing
         age = AuditAge(NOW + timedelta(days=days), NOW + timedelta(days=20))
         removed = await prune(store, before=NOW, keep_last=0, audit=age)
         await seal_all(store)
     assert removed["audit"] == 0
     found = await verdict(store)
     assert (found.fault, found.rows, found.head.seq) == (None, 4, 9)
-    assert (await verdict(store, early)).fault is None  # it is the one that was removed last
+    assert (await verdict(store, early)).fault is None  # the noted head is the last pruned row
     await prune(
         store,
         before=NOW,
@@ -187,7 +187,7 @@ async def test_rows_from_before_are_not_chained_and_later_ones_are_adopted_by_a_
     await seal_all(store)
     found = await verdict(store)
     assert (found.fault, found.rows, found.unchained) == (None, 2, 1)
-    async with store.write() as db:  # as a node of an earlier release does
+    async with store.write() as db:  # as a node of an earlier release writes
         await db.execute(by_hand)
     assert (await verdict(store)).fault.kind == "inserted"
     async with store.write() as db:

@@ -1,4 +1,4 @@
-"""What the tests of this room get."""
+"""Fixtures for the unique-run tests."""
 
 import pytest
 from targcc_scheduler import Scheduler
@@ -6,5 +6,5 @@ from targcc_scheduler import Scheduler
 
 @pytest.fixture
 def scheduler(not_started: Scheduler) -> Scheduler:
-    """On either database; started by those tests that want runs performed."""
+    """A scheduler on either database; tests that need executed runs start it."""
     return not_started

@@ -1,4 +1,4 @@
-"""Callers that want several keys at once: who waits for one holds none that comes after it, and what the database undoes is done again."""
+"""Callers that request several keys: a caller that waits for a key holds no later key, and deadlocked work is repeated."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ WAITING = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type =
 
 @pytest.fixture
 async def store(migrated_postgresql_url: str) -> AsyncIterator[Store]:
-    """On PostgreSQL: on SQLite nobody else writes meanwhile."""
+    """A store on PostgreSQL; SQLite has one writer."""
     store = Store(migrated_postgresql_url)
     yield store
     await store.dispose()
@@ -31,7 +31,7 @@ Halt: TypeAlias = Callable[[], Awaitable[object]]
 
 
 class Halting:
-    """A connection that halts before statements: ``{"insert 2": …}`` before the second that inserts rows."""
+    """Connection that pauses before statements: ``{"insert 2": …}`` pauses before the second INSERT."""
 
     def __init__(self, connection: Any, halts: dict[str, Halt]) -> None:
         self._connection = connection
@@ -54,14 +54,14 @@ def wanted(*keys: str) -> dict[unique.Pair, NewRun]:
 
 
 async def let_go(connection: Any, keys: dict[str, int]) -> None:
-    """Give keys to runs that are gone."""
+    """Assign keys to runs that no longer exist."""
     for key, run_id in keys.items():
         is_it = sa.and_(job_unique.c.JobName == "alone", job_unique.c.UniqueKey == key)
         await connection.execute(sa.update(job_unique).where(is_it).values(RunId=run_id))
 
 
 async def test_who_waits_for_a_key_holds_none_that_comes_after_it(store):
-    """The first misses ``a`` and gets ``b``; before it asks again a third has ``a`` and asks for ``b``."""
+    """The first caller misses ``a`` and gets ``b``. Before its next try a third caller has ``a`` and requests ``b``."""
     third: list[asyncio.Task[None]] = []
 
     async def take(
@@ -91,7 +91,7 @@ async def test_who_waits_for_a_key_holds_none_that_comes_after_it(store):
 
 
 async def test_what_the_database_undoes_for_another_is_done_again(store):
-    """Two change the same two rows, each in its own order."""
+    """Two transactions change the same two rows in opposite order."""
     both = asyncio.Barrier(2)
     tries = Counter[str]()
 

@@ -1,4 +1,4 @@
-"""Several keys at once on a connection of the application's: they are there exactly if its transaction is."""
+"""Several keys on the application's connection: the keys exist if and only if its transaction commits."""
 
 import pytest
 import sqlalchemy as sa
@@ -11,12 +11,12 @@ SEVERAL = [{"number": 1}, {"number": 2}]
 
 @job(unique="number")
 async def numbered(number: int) -> None:
-    """Be the only one of a number."""
+    """Unique by its number."""
 
 
 @pytest.fixture
 def theirs(not_started):
-    """Makes connections as an application has them, by SQLAlchemy, with these options."""
+    """Return a function that makes SQLAlchemy connections like an application, with these options."""
     url = sa.make_url(not_started.settings.database_url)
     made = []
 
@@ -31,7 +31,7 @@ def theirs(not_started):
 
 
 async def counts(scheduler):
-    """How many keys and runs there are."""
+    """Return the number of keys and of runs."""
 
     async def look(db):
         tables = (job_unique, job_run)

@@ -1,4 +1,4 @@
-"""Runs of which one is enough: by a key of their arguments, or by what their caller named the call."""
+"""Unique runs: by a key of their arguments, or by the caller's idempotency key."""
 
 import json
 from dataclasses import replace
@@ -39,7 +39,7 @@ class Count:
 @job(unique=True, on_duplicate="debounce 30s", expires_in="1m")
 class Reindex:
     async def execute(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @job(unique=lambda mail, **_: mail.lower() or None, on_duplicate="throttle 1m")
@@ -65,7 +65,7 @@ async def _count(scheduler):
 
 
 async def _set(scheduler, run_id, **values):
-    """As if the run had come so far."""
+    """Put a run into a later state."""
     values = {"LifeLog": "", **values}
     await scheduler.change(
         lambda db: db.execute(sa.update(job_run).where(job_run.c.Id == run_id).values(values))
@@ -79,7 +79,7 @@ async def test_a_call_that_waited_for_the_database_while_the_first_ended_makes_a
     scheduler, unique, arguments
 ):
     first = await scheduler.enqueue(unique, **arguments)
-    ended = scheduler.clock.now() + timedelta(seconds=9)  # after the instant of the next call
+    ended = scheduler.clock.now() + timedelta(seconds=9)  # after the time of the next call
     await _set(scheduler, first, State="succeeded", Attempt=1, CompletedAt=ended)
     new = await scheduler.enqueue(unique, **arguments)
     assert (new != first, new.existing) == (True, False)
@@ -126,7 +126,7 @@ async def test_a_key_that_lasts_for_a_while_after_success(scheduler):
     now = scheduler.clock.now()
     await _set(scheduler, first, State="succeeded", CompletedAt=now - timedelta(minutes=59))
     assert await scheduler.enqueue(Remind, customer_id=1) == first
-    again = await scheduler.retry(first, by=ANNA)  # a person means it
+    again = await scheduler.retry(first, by=ANNA)  # a manual retry ignores the period
     assert again != first
     await _set(scheduler, again, State="failed", CompletedAt=now)
     new = await scheduler.enqueue(Remind, customer_id=1)
@@ -186,7 +186,7 @@ async def test_a_run_starts_when_no_other_came_for_a_while(scheduler):
     assert moved.DueAt >= run.DueAt
     assert moved.ExpiresAt - moved.DueAt == timedelta(minutes=1)
     await _set(scheduler, first, State="enqueued", DueAt=run.CreatedAt)
-    assert await scheduler.enqueue(Reindex) == first  # its time has come: it is not put off again
+    assert await scheduler.enqueue(Reindex) == first  # the run is due: it is not postponed again
     assert (await _run(scheduler, first)).DueAt == run.CreatedAt
 
 
@@ -203,12 +203,12 @@ async def test_runs_that_are_throttled_start_far_enough_apart(scheduler):
     assert json.loads((await _run(scheduler, second)).ArgumentsJson)["note"] == "c"
     await scheduler.cancel(second, by=ANNA)
     third = await scheduler.enqueue(Greet, mail="a@x.de")
-    assert (await _run(scheduler, third)).DueAt == run.DueAt  # though the second never began
+    assert (await _run(scheduler, third)).DueAt == run.DueAt  # although the second run never began
     await _set(scheduler, third, State="succeeded", StartedAt=began - timedelta(minutes=2))
     fourth = await scheduler.enqueue(Greet, mail="a@x.de")
     assert (await _run(scheduler, fourth)).State == "enqueued"
     assert not (await scheduler.enqueue(Greet, mail="")).existing
-    assert not (await scheduler.enqueue(Greet, mail="")).existing  # the key function said: nothing
+    assert not (await scheduler.enqueue(Greet, mail="")).existing  # the key function returned None
 
 
 async def test_secret_arguments_do_not_stand_in_the_key(scheduler):
@@ -263,7 +263,7 @@ async def test_a_call_that_is_repeated_makes_one_run_as_long_as_that_is_kept(sch
 )
 def test_options_that_cannot_be_are_refused(schedule, options, said):
     def shrink(customer_id: int = 0) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     with pytest.raises(JobError, match=said):
         declare(shrink, schedule, **options)

@@ -1,4 +1,4 @@
-"""Unique runs, calls with a name, and runs that expire, where runs wait for others; on SQLite and on PostgreSQL."""
+"""Unique runs, idempotent calls and expiring runs that wait for other runs; on SQLite and PostgreSQL."""
 
 from datetime import timedelta
 

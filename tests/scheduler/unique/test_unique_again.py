@@ -1,4 +1,4 @@
-"""Runs of unique jobs that are done again, one or many, and slots of the past of such jobs; on SQLite and on PostgreSQL."""
+"""Retries and backfills of unique jobs, single and in bulk; on SQLite and PostgreSQL."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ async def send_invoice(customer: int) -> None:
 
 @job("0 2 * * *", unique=True, retries=0)
 async def nightly() -> None:
-    """Have one key for all slots."""
+    """Use one key for all slots."""
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_of_many_that_are_retried_those_with_one_key_are_one_run(scheduler
     await scheduler.resume_queue("default", by=DANA)
     await until_over(scheduler, "SendInvoice")
     assert {row.State for row in (await rows(scheduler, "SendInvoice"))[3:]} == {"succeeded"}
-    assert await scheduler.enqueue(send_invoice, customer=1) > there + 1  # its key is free
+    assert await scheduler.enqueue(send_invoice, customer=1) > there + 1  # the key is free
 
 
 async def test_slots_of_the_past_with_one_key_are_made_one_at_a_time(scheduler):

@@ -1,4 +1,4 @@
-"""The examples of docs/unique.md."""
+"""Run the examples of docs/unique.md."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ class BookOrder:
 
 
 async def _ignore(_event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 async def test_the_examples_run(migrated_sqlite_url):
@@ -26,7 +26,7 @@ async def test_the_examples_run(migrated_sqlite_url):
     assert len(blocks) == 4
     for block in blocks:
         if "await" not in block:
-            exec(block, names)  # the page's own code
+            exec(block, names)  # code from the page
             continue
         lines = "".join(f"    {line}\n" for line in block.splitlines())
         exec(f"async def example():\n{lines}", names)

@@ -1,4 +1,4 @@
-"""Callers that ask for runs with the same few keys at once, some of them in transactions that they undo, while runs begin and end."""
+"""Callers request the same few keys concurrently, partly in transactions that roll back, while runs begin and end."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from targcc_scheduler.db.tables import job_run
 
 KEYS = 4
 IN_HAND = Counter[int]()
-"""How many runs of each key are being performed in this process."""
+"""Number of running runs per key in this process."""
 MOST = Counter[int]()
 
 
@@ -35,7 +35,7 @@ def make_scheduler(url: str) -> Scheduler:
 
 
 async def _ignore(_event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 def ask_in_process(url: str, seed: int, count: int) -> None:
@@ -52,7 +52,7 @@ async def ask_alone(url: str, seed: int, count: int) -> None:
 
 
 async def ask(scheduler: Scheduler, seed: int, count: int) -> None:
-    """Enqueue: one, many at once, in transactions that are undone; and cancel."""
+    """Enqueue single runs, many runs, and runs in rolled-back transactions; cancel some runs."""
     dice = random.Random(seed)
     url = sa.make_url(scheduler.settings.database_url)
     theirs = known.for_url(url).make_engine(url)
@@ -69,13 +69,13 @@ async def ask(scheduler: Scheduler, seed: int, count: int) -> None:
             name = f"call {number % 20} {key}" if how > 0.9 else None
             run_id = await scheduler.enqueue(Alone, key=key, idempotency_key=name)
             if dice.random() < 0.2:
-                with contextlib.suppress(RunStateError):  # it is over
+                with contextlib.suppress(RunStateError):  # the run has finished
                     await scheduler.cancel(run_id, by=SYSTEM)
     await theirs.dispose()
 
 
 async def watch(scheduler: Scheduler, asking: asyncio.Future) -> int:
-    """See again and again that no key has two runs that are not over; how many runs there were once all were over."""
+    """Check repeatedly that no key has two unfinished runs; return the number of runs once all have finished."""
     c = job_run.c
     double = (
         sa.select(c.UniqueKey)

@@ -1,4 +1,4 @@
-"""What the tests of this room get."""
+"""Fixtures for the web tests."""
 
 from alert_sinks import slack
 from web_fixtures import (

@@ -9,7 +9,7 @@ from web_fixtures import Site
 
 
 async def finished(client: httpx.AsyncClient, run_id: int, *states: str) -> dict[str, Any]:
-    """The run, once it is in one of these states."""
+    """Wait for one of these states; return the run."""
     async with asyncio.timeout(20):
         while True:
             run: dict[str, Any] = (await client.get(f"/api/runs/{run_id}")).json()

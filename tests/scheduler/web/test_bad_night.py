@@ -1,6 +1,6 @@
-"""A bad night in Chromium: 207 failures of six causes, a paused queue, a dead server, a late job; found, mended, and green only then.
+"""A bad night in Chromium: 207 failures of six causes, a paused queue, a dead server, a late job; green only after every repair.
 
-And what must hold of each page: nothing is wider than the screen, and axe finds nothing, in both themes.
+Each page must fit the screen width and pass axe, in both themes.
 """
 
 import importlib.resources
@@ -38,7 +38,7 @@ CLEAN = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"
 
 
 class Night:
-    """A project's folder with its database and processes."""
+    """Folder of a project with its database and processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,7 +66,7 @@ class Night:
         return process
 
     def targcc(self, *command: str) -> str:
-        """A command of this project, to its end."""
+        """Run a command of this project and return its output."""
         process = self.start(*command)
         said, _ = process.communicate(timeout=60)
         return said
@@ -84,7 +84,7 @@ class Night:
 
 
 def _enqueue(night: Night) -> int:
-    """207 runs that are going to fail, of six causes; the number of them."""
+    """Enqueue 207 runs that will fail with six causes; return their number."""
     night.rows("DELETE FROM c_JobRun")
     now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
     number = 0
@@ -102,7 +102,7 @@ def _enqueue(night: Night) -> int:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    """The night as the person on call finds it."""
+    """The night as the on-call person finds it."""
     made = Night(tmp_path_factory.mktemp("night"))
     (made.folder / "broken").touch()
     assert _enqueue(made) == 207
@@ -128,7 +128,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
 
 
 def _lose_a_server(night: Night) -> None:
-    """A worker that is killed; the other one notices."""
+    """Kill a worker and wait until the other worker notices."""
     before = night.rows("SELECT count(*) FROM c_JobServer")[0][0]
     worker = night.start("worker")
     night.until(lambda: night.rows("SELECT count(*) FROM c_JobServer")[0][0] > before)
@@ -139,7 +139,7 @@ def _lose_a_server(night: Night) -> None:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory, night: Night) -> Iterator[Chrome]:
-    """A person who is signed in."""
+    """A browser with a signed-in person."""
     with chromium(tmp_path_factory.mktemp("profile")) as driver:
         driver.get(night.link)  # type: ignore[attr-defined]
         yield driver
@@ -162,7 +162,7 @@ def base(night: Night) -> str:
 
 
 def addresses(night: Night) -> list[str]:
-    """One address of each kind of page."""
+    """Return one URL for each kind of page."""
     cause = night.rows("SELECT Cause FROM c_JobFailure WHERE JobName = ?", LONG)[0][0]
     run = night.rows("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", LONG)[0][0]
     return [
@@ -193,7 +193,7 @@ def addresses(night: Night) -> list[str]:
 
 
 def set_screen(browser: Chrome, width: int, theme: str) -> None:
-    """A screen of so many CSS pixels, in a theme."""
+    """Set the screen width in CSS pixels, and the theme."""
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
@@ -242,7 +242,7 @@ def test_login_and_error_pages_are_not_stretched(browser: Chrome, night: Night):
 
 
 def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: Night):
-    """Each thing is found and mended from the overview within three clicks; to say yes is one."""
+    """Every problem is found and repaired from the overview within three clicks, including a confirmation."""
     set_screen(browser, 1280, "light")
     browser.get(base(night))
     title = browser.find_element(By.ID, "banner").text
@@ -301,7 +301,7 @@ def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: N
 
 @contextmanager
 def three_clicks(browser: Chrome, night: Night) -> Iterator[Callable[[Callable[[], None]], None]]:
-    """A person at the overview, who has three clicks to mend one thing."""
+    """Yield a click function that allows three clicks from the overview."""
     done: list[Callable[[], None]] = []
 
     def click(press: Callable[[], None]) -> None:
@@ -314,6 +314,6 @@ def three_clicks(browser: Chrome, night: Night) -> Iterator[Callable[[Callable[[
 
 
 def _beside(browser: Chrome, what: str, label: str) -> WebElement:
-    """The button beside something that is wrong."""
+    """Return the button beside a problem."""
     row = f"//li[.//b[contains(., '{what}')]]//button[text()='{label}']"
     return browser.find_element(By.XPATH, row)

@@ -1,4 +1,4 @@
-"""Batches in the API, by the command line and on the page of a run."""
+"""Batches in the API, on the command line and on the page of a run."""
 
 import asyncio
 import json
@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.identity import Grant, Role
 from targcc_scheduler.db.tables import job_audit, job_batch
 from targcc_scheduler.features.accounts import roles
-from targcc_scheduler.features.accounts.roles import Grant, Role
 from web_fixtures import Site
 
 
 async def month_end(site: Site) -> int:
-    """A batch of two runs, and one in it with another; a callback waits for it."""
+    """Create a batch of two runs with an inner batch and a callback; return its id."""
     async with site.scheduler.batch("month end", on_finish="SyncStock") as batch:
         batch.enqueue_many("DailyReport", [{}, {}])
         async with batch.batch("reminders") as inner:
@@ -111,7 +111,7 @@ async def test_people_see_batches_on_their_pages_and_act_on_them(site: Site):
         assert (await viewer.get(path)).status_code == 404
 
     assert (await viewer.send(f"{here}/cancel")).status_code == 403
-    assert (await operator.client.post(f"{here}/cancel")).status_code == 403  # without its token
+    assert (await operator.client.post(f"{here}/cancel")).status_code == 403  # without a CSRF token
     answer = await operator.send(f"{here}/cancel")
     assert (answer.status_code, answer.headers["location"]) == (303, here)
     page = await operator.page(here)

@@ -1,4 +1,4 @@
-"""A walk through the dashboard in Chromium: in by the link, run a job, watch it, open a failure, do it again."""
+"""Walk through the dashboard in Chromium: sign in by the link, run a job, watch it, open a failure, retry it."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.soak
 
 @pytest.fixture
 def link(database_url: str, tmp_path: Path) -> Iterator[str]:
-    """The login link of a server."""
+    """Yield the login link of a server."""
     process = subprocess.Popen(
         [sys.executable, "-m", "web_jobs", "serve", "--port", "0"],
         cwd=tmp_path,
@@ -49,12 +49,12 @@ def wait(browser: Chrome, condition: Callable[[Chrome], Any]) -> Any:
 
 
 def shown(browser: Chrome, text: str) -> Any:
-    """Wait until the page shows a text, whoever put it there."""
+    """Wait until the page shows a text."""
     return wait(browser, lambda b: text in b.find_element(By.TAG_NAME, "body").text)
 
 
 def complaints(browser: Chrome) -> list[str]:
-    """What the browser has to complain of, such as a broken content policy."""
+    """Return the browser's console messages, such as content policy violations."""
     return [entry["message"] for entry in browser.get_log("browser")]
 
 
@@ -70,7 +70,7 @@ def test_a_walk(browser: Chrome, link: str):
 
     press(browser, "DailyReport", "Run now")
     shown(browser, "Daily Report started as run 1.")
-    assert browser.current_url.endswith("/jobs/jobs")  # the page stays where it was
+    assert browser.current_url.endswith("/jobs/jobs")  # the page does not change
     wait(browser, lambda b: "succeeded" in b.find_element(By.ID, "job-DailyReport").text)
 
     press(browser, "SyncStock", "Run now")

@@ -1,4 +1,4 @@
-"""Calendars and maintenance windows, on the pages and in the API."""
+"""Calendars and maintenance windows on the pages and in the API."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Jobs that follow each other as one thing: on the pages, in the API and by the command line."""
+"""Chains of jobs on the pages, in the API and on the command line."""
 
 import asyncio
 import json
@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from targcc_scheduler import JobType, Settings, job
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.core.identity import Grant, Role
 from targcc_scheduler.db.tables import job_link
 from targcc_scheduler.features.accounts import roles, sessions
-from targcc_scheduler.features.accounts.roles import Grant, Role
 from web_fixtures import Site, running
 
 
@@ -32,7 +32,7 @@ async def apart() -> None: ...
 
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[Site]:
-    """The app with the jobs of this file."""
+    """The app with the jobs of this module."""
     own = settings.model_copy(update={"jobs_package": __name__})
     async with running(own, work=False) as found:
         yield found
@@ -40,7 +40,7 @@ async def site(settings: Settings) -> AsyncIterator[Site]:
 
 @pytest.fixture
 async def night(site: Site) -> dict[str, int]:
-    """The report came, and its check failed."""
+    """Create a night in which the report succeeded and its check failed; return the run ids."""
     names = ("DailyReport", "CheckReport", "MailReport")
     states = ("succeeded", "failed", "cancelled")
     runs = {

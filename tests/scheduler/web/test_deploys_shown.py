@@ -1,4 +1,4 @@
-"""What people see of a deploy: who runs which release, what no node knows, who is being drained."""
+"""Deploys on the pages: nodes by release, runs that no node knows, drained nodes."""
 
 from __future__ import annotations
 

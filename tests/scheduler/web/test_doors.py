@@ -1,4 +1,4 @@
-"""The doors of the web side: names, origins, made-up cookies, extreme values, and a fuzzer that asks for everything."""
+"""Entry points of the web side: names, origins, forged cookies, extreme values, and a fuzzer over every address."""
 
 import base64
 import json
@@ -220,7 +220,7 @@ def routes() -> list[tuple[str, str]]:
 
 
 def body_of(rng: random.Random) -> dict:
-    """Something to send: JSON of any shape, a form, or what is neither."""
+    """Return a request body: JSON of any shape, a form, or neither."""
     value = rng.choice(ODD)
     kind = rng.randrange(6)
     if kind == 0:
@@ -240,7 +240,7 @@ def body_of(rng: random.Random) -> dict:
 
 
 async def fuzz(site: Site, requests: int, seed: int) -> dict[int, int]:
-    """Send requests of any kind to every address; how many answers of each status came."""
+    """Send random requests to every address; return the number of responses by status."""
     rng = random.Random(seed)
     visitor, program = await site.user("admin"), await site.program("admin")
     stranger = await site.stranger()
@@ -289,7 +289,7 @@ async def test_a_few_hundred_odd_requests_get_no_answer_of_500(site: Site):
 @pytest.mark.soak
 @pytest.mark.usefixtures("short_streams")
 async def test_six_thousand_odd_requests_get_no_answer_of_500(site: Site):
-    """As many as ``TARGCC_FUZZ_REQUESTS`` says."""
+    """``TARGCC_FUZZ_REQUESTS`` sets the number of requests."""
     counts = await fuzz(site, REQUESTS, seed=int(os.environ.get("TARGCC_FUZZ_SEED", "2")))
     print(dict(sorted(counts.items())))  # noqa: T201 - with -s, for whoever counts
     assert 503 not in counts

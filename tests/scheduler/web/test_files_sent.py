@@ -1,4 +1,4 @@
-"""Files sent to and fetched from pages, the API and the command line."""
+"""Upload and download files by pages, API and command line."""
 
 import base64
 import json
@@ -157,7 +157,7 @@ def test_the_command_line_sends_and_saves_files(database_url, monkeypatch, tmp_p
     run = json.loads(targcc("job", "run", "ReadFile", "--arg", given, "--wait", "--json"))
     number = str(run["id"])
     assert "copy.html  result    84 B" in targcc("run", "files", number)
-    theirs = tmp_path / "copy.html.part"  # or a link that somebody has put into a folder of all
+    theirs = tmp_path / "copy.html.part"  # or a link placed by another user of a shared folder
     theirs.write_text("theirs")
     assert "copy.html" in targcc("run", "download", number, "--to", str(tmp_path))
     assert (tmp_path / "copy.html").read_bytes() == CSV

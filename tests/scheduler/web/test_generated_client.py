@@ -1,4 +1,4 @@
-"""Clients that others make of the API's description, and every request that it allows, against a server."""
+"""Clients generated from the API's description, and every allowed request, against a server."""
 
 import importlib
 import json
@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 from targcc_scheduler import Settings, create_app
-from targcc_scheduler.cli.local_transport import part_names
+from targcc_scheduler.cli.local_transport import routers
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.web import openapi
 from targcc_scheduler.web.api.router import PARTS
@@ -23,7 +23,7 @@ from threads import serving
 
 @dataclass
 class Served:
-    """The API at an address, with its description in a file."""
+    """Served API: its address, and the file with its description."""
 
     address: str
     token: str
@@ -119,8 +119,8 @@ def test_examples_fit_what_they_are_examples_of():
         assert "example" in schema["components"]["schemas"][ref.rpartition("/")[2]], ref
 
 
-def test_each_address_is_in_the_part_that_is_said_to_have_it():
+def test_a_command_finds_the_router_of_each_address_at_once():
     for part in PARTS:
         for route in part.routes:
-            module = route.endpoint.__module__.partition("targcc_scheduler.")[2]
-            assert module in part_names(route.path), route.path
+            first = routers(route.path)[0]
+            assert first == f"{route.endpoint.__module__}:router", route.path

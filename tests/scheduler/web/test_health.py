@@ -22,7 +22,7 @@ async def test_a_fresh_app_is_live_and_ready(busy_site: Site):
 async def test_an_app_whose_heart_has_stopped_is_not_ready(busy_site: Site):
     stranger = await busy_site.stranger()
     long_ago = datetime.now(UTC) - timedelta(minutes=5)
-    # The node registers again as soon as it misses its row, so there may be one to take away each time.
+    # The node registers again as soon as its row is missing, so each pass may have a row to remove.
     names = (f"another-{number}" for number in itertools.count())
 
     async def status() -> dict[str, str]:
@@ -34,7 +34,7 @@ async def test_an_app_whose_heart_has_stopped_is_not_ready(busy_site: Site):
         return checks if answer.status_code == 503 else {}
 
     async with asyncio.timeout(30):
-        while (found := await status()) == {}:  # its heart beats again when it sees that
+        while (found := await status()) == {}:  # the missing row makes the node beat again
             pass
     assert found["node"] == "failed"
     assert found["database"] == "ok"
@@ -60,7 +60,7 @@ async def test_an_app_whose_database_is_gone_is_not_ready_and_tells_nothing(site
 
 
 def sample(text: str, line: str) -> float:
-    """The value of a sample."""
+    """Return the value of a sample."""
     found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
     assert found is not None, f"{line} is not in\n{text}"
     return float(found[1])

@@ -1,4 +1,4 @@
-"""Numbers that are no finite numbers of a usual size are refused by API, pages and forms, and never answered with a fault of ours."""
+"""API, pages and forms refuse numbers that are infinite or too large, and never respond with an internal error."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""``Idempotency-Key``: what is sent twice is done once, and a refusal keeps no key."""
+"""``Idempotency-Key``: a repeated request is executed once, and a refused request stores no key."""
 
 import asyncio
 from datetime import timedelta
@@ -16,7 +16,7 @@ ONE = {"Idempotency-Key": "order-17"}
 
 @pytest.fixture
 def database_url(migrated_url: str) -> str:
-    """A database of either kind."""
+    """Return the URL of either database."""
     return migrated_url
 
 
@@ -59,7 +59,7 @@ async def test_a_key_that_a_refused_request_leaves_meanwhile_is_taken(site: Site
     inserts = idempotency.insert_new
 
     async def is_left(*_: object) -> bool:
-        """The row of an earlier request is in the way, and gone when it is looked for."""
+        """The row of an earlier request conflicts, and is gone at the next look."""
         monkeypatch.setattr(idempotency, "insert_new", inserts)
         return False
 

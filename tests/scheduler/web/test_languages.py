@@ -1,4 +1,4 @@
-"""The pages in English and Hebrew: nothing is left out, everybody's choice holds, and what is stored stays English."""
+"""Pages in English and Hebrew: complete translations, per-person choice, and English in stored data."""
 
 import re
 from datetime import UTC, datetime
@@ -28,10 +28,10 @@ from web_fixtures import Site, running
 HEBREW = re.compile("[\u05d0-\u05ea]")
 PLACEHOLDER = re.compile(r"%\(\w+\)s|%%|<[^>]*>|&\w+;")
 BY_HAND = {"<bdi>", "</bdi>"}
-"""What a translation may add."""
+"""Markup that a translation may add."""
 NAME = "דוח יומי"
 TURNED = "\u202egpj.exe"
-"""It would be shown as ``exe.jpg``, and turn around what follows."""
+"""Displayed as ``exe.jpg``, with reversed text after it."""
 
 
 def test_no_template_says_anything_that_is_not_in_the_catalogue():
@@ -61,7 +61,7 @@ def test_a_language_is_complete(language):
         parts = sorted(PLACEHOLDER.findall(key if isinstance(key, str) else key[-1]))
         *special, last = forms
         assert sorted(set(PLACEHOLDER.findall(last)) - BY_HAND) == sorted(set(parts)), key
-        for form in special:  # "one run" and "two runs" are words
+        for form in special:  # "one run" and "two runs" are words in Hebrew
             assert set(PLACEHOLDER.findall(form)) >= set(parts) - {"%(num)s"}, key
 
 
@@ -94,7 +94,7 @@ def test_another_language_is_one_file(tmp_path, monkeypatch):
         assert languages() == ("en", "fr")
         french = catalogue("fr")
         assert (french.direction, french.text("Jobs")) == ("ltr", "Tâches")
-        assert (french.text("Runs"), french.text("Queues")) == ("Runs", "Queues")  # as they were
+        assert (french.text("Runs"), french.text("Queues")) == ("Runs", "Queues")  # untranslated
         with reading(Reader(french)):
             assert [humanize.count(number, "run") for number in (0, 1, 2_000)] == [
                 "0 fois",
@@ -129,7 +129,7 @@ def test_texts_of_people_keep_their_direction_to_themselves():
     assert isolated("0 2 * * *", "rtl") == "\u20680 2 * * *\u2069"
     assert isolated("02:00", "rtl") == "02:00"
     assert harmless(TURNED) == "<U+202E>gpj.exe"
-    assert harmless("a\u2069b\u2066") == "a<U+2069>b<U+2066>"  # would end what it stands in
+    assert harmless("a\u2069b\u2066") == "a<U+2069>b<U+2066>"  # would end the surrounding isolation
     assert harmless(f"\u2068{NAME}\u2069") == f"\u2068{NAME}\u2069"
     with reading(Reader(catalogue("en"))):
         said = gettext("Queue %(name)s is paused", name=f"{NAME}{TURNED}")
@@ -153,7 +153,7 @@ async def test_everybody_reads_in_their_language(site: Site, settings):
     assert 'lang="he"' in login
     answer = await dana.send("/jobs/language", language="en", next="/jobs/jobs")
     assert answer.headers["Location"] == "/jobs/jobs"
-    assert await spoken(**asked) == ("en", "ltr")  # what a person chose counts more
+    assert await spoken(**asked) == ("en", "ltr")  # a person's own choice wins
     assert (await dana.send("/jobs/language", language="xx")).status_code == 404
     afar = await dana.client.post(
         "/jobs/language", data={"language": "he"}, headers={"Origin": "https://evil.example"}
@@ -164,7 +164,7 @@ async def test_everybody_reads_in_their_language(site: Site, settings):
 
 
 async def test_what_is_stored_and_what_programs_read_stays_english(site: Site):
-    """Somebody who reads Hebrew presses buttons."""
+    """A person presses buttons on Hebrew pages."""
     headers = {"Accept-Language": "he"}
     dana, run_id = await site.user("admin", "dana"), await site.add_run(
         "SyncStock", "failed", Message="WarehouseError: 503"
@@ -202,7 +202,7 @@ async def _everything(db):
     for table in metadata.tables.values():
         try:
             rows = (await db.execute(sa.select(table))).all()
-        except sa.exc.OperationalError:  # of PostgreSQL alone
+        except sa.exc.OperationalError:  # tables of PostgreSQL alone
             continue
         found += [value for row in rows for value in row if isinstance(value, str)]
     return found
@@ -221,7 +221,7 @@ async def test_names_in_hebrew_turn_nothing_around(site: Site):
 
 
 def _is_apart(line: str) -> bool:
-    """Whether each text of people in a line stands for itself."""
+    """Return whether every user-written text in a line is isolated for text direction."""
     text = re.sub(r"<bdi[^>]*>[^<]*</bdi>", "", line)
     text = re.sub(r'<(\w+)[^>]*\bdir="auto"[^>]*>[^<]*</\1>', "", text)
     text = re.sub("\u2068[^\u2069]*\u2069", "", text)
@@ -230,7 +230,7 @@ def _is_apart(line: str) -> bool:
 
 
 async def test_times_are_in_the_zone_of_who_looks(site: Site):
-    """The project goes by Berlin, the job by London, and the browser is in New York."""
+    """The project's zone is Berlin, the job's zone is London, and the browser is in New York."""
     visitor = await site.user("viewer")
     at = datetime(2026, 1, 15, 12, tzinfo=UTC)
     run_id = await site.add_run("DailyReport", "succeeded", ScheduledFor=at, StartedAt=at)
@@ -241,6 +241,6 @@ async def test_times_are_in_the_zone_of_who_looks(site: Site):
     assert "Times are in your zone, <bdi>America/New_York</bdi>" in page
     assert "jobs run by <bdi>Europe/Berlin</bdi>" in page
     assert "Thu 15 Jan 2026 07:00:00 -05:00 (12:00:00 UTC)" in page
-    assert "in Europe/London</span>" in page  # the slot, by the job's own clock
+    assert "in Europe/London</span>" in page  # the slot in the job's own zone
     visitor.client.cookies.set("targcc_zone", "../../etc/passwd")
     assert "Times are in <bdi>Europe/Berlin</bdi>." in await visitor.page("/jobs")

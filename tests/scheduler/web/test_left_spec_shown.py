@@ -1,4 +1,4 @@
-"""A job that targcc.yaml had and has no more is shown as that wherever jobs are listed."""
+"""Every list of jobs marks a job that was removed from targcc.yaml."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ WORDS = "in code, not in the spec"
 
 @pytest.fixture
 def left(site: Site):
-    """The site, one of whose jobs has left the spec."""
+    """The site with one job removed from the spec."""
     definitions = site.scheduler._registry.definitions
     definitions["DailyReport"] = replace(definitions["DailyReport"], left_spec=True)
     return site

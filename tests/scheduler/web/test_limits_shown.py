@@ -1,4 +1,4 @@
-"""What people and programs are told of limits by key: what of each key is taken, and how many runs wait."""
+"""Limits by key on pages and in the API: used capacity of each key, and waiting runs."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ def _limited(_apart, monkeypatch):
 
 @pytest.fixture
 async def busy(site: Site) -> Site:
-    """Ten users, of which user 1 has five runs and the others have one each."""
+    """Create runs for ten users: five runs for user 1, one run for each other user."""
     many = [{"user_id": user} for user in (1, 1, 1, 1, *range(1, 11))]
     await site.scheduler.enqueue_many("MailUser", many)
     await let_some_have_room(site.scheduler, "MailUser")

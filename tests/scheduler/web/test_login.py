@@ -22,7 +22,7 @@ OPEN = {"/health/live", "/health/ready", "/static/{name}", "/language"} | {
 
 
 def _routes() -> list[tuple[str, str]]:
-    """Method and path of every route there is."""
+    """Return method and path of every route."""
     found = []
     for prefix, router in [
         ("", jobs.router),

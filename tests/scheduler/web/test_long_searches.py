@@ -1,4 +1,4 @@
-"""A search of more conditions than a statement holds is refused with a reason, and fills no log."""
+"""A search with more conditions than a statement allows is refused with a reason, without log entries."""
 
 import pytest
 from web_fixtures import Site

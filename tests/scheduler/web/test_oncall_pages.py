@@ -1,4 +1,4 @@
-"""The inbox, operations on many runs and "why?" on the pages and in the API."""
+"""Inbox, bulk operations and "why?" on the pages and in the API."""
 
 import json
 
@@ -74,7 +74,7 @@ async def test_an_operation_is_counted_then_begun_then_taken_back(site: Site):
     assert (await viewer.send("/jobs/bulk", **form)).status_code == 403
     answer = await person.send("/jobs/bulk", **form)
     assert answer.headers["location"] == "/jobs/bulk/1"
-    await person.send("/jobs/bulk", **form)  # again: they were done again already
+    await person.send("/jobs/bulk", **form)  # repeated: the runs were already retried
     assert "7 of 7" in await person.page("/jobs/bulk/1")
     assert "0 of 7" in await person.page("/jobs/bulk/2")
     await person.send("/jobs/bulk/1/undo")
@@ -95,7 +95,7 @@ async def test_the_api_has_all_of_it(site: Site):
     refused = await program.post("/api/bulk", json=nowhere)
     assert refused.json()["detail"] == "there is no queue 'nowhere': default, critical"
     wanted = {"action": "cancel", "filter": {"states": ["enqueued"]}}
-    assert (await program.post("/api/bulk", json=wanted)).status_code == 409  # no run fits
+    assert (await program.post("/api/bulk", json=wanted)).status_code == 409  # no run matches
     retry = {"action": "retry", "filter": {"cause": cause, "open": True}, "rate": 1}
     counted = (await program.post("/api/bulk/count", json=retry)).json()
     assert counted == {"total": 3, "states": {"failed": 3}, "jobs": {"MailUser": 3}}
@@ -143,7 +143,7 @@ async def test_slots_of_the_past_are_looked_at_and_then_run(site: Site):
     assert "Run 3 slots of the past?" in await person.page(f"{page}?{asked}")
     assert "Invalid isoformat" in await person.page(f"{page}?since=x&until=y")
     form = {"since": "2026-03-01T00:00", "until": "2026-03-04T00:00", "rate": "1"}
-    assert "no_followers" not in await person.page(f"{page}?{asked}")  # none follows it
+    assert "no_followers" not in await person.page(f"{page}?{asked}")  # no job follows it
     await person.send(page, **form)
     assert "3 runs of the past wait." in await person.page("/jobs/jobs/DailyReport")
     assert "Run 0 slots of the past?" in await person.page(f"{page}?{asked}")

@@ -1,4 +1,4 @@
-"""Options of jobs, changed on the pages and in the API; and runs with the arguments of another."""
+"""Change options of jobs on the pages and in the API, and start runs with the arguments of another run."""
 
 from targcc_scheduler.core.actor import SYSTEM
 from web_fixtures import Site

@@ -1,4 +1,4 @@
-"""Who runs a job, as people and programs see and change it."""
+"""Show and change the owner of a job on pages, in the API and on the command line."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ async def test_a_change_of_sides_that_is_not_finished_is_told_where_people_look(
         )
 
     dana, program = await site.user(), await site.program()
-    await begun(now, Step.TAKING)  # under way: nobody needs to do anything
+    await begun(now, Step.TAKING)  # in progress: needs no attention
     assert "on neither side" not in await dana.page("/jobs")
     assert "cutover" not in (await program.get("/health/ready")).json()["checks"]
 

@@ -22,10 +22,10 @@ ValueError: <script>alert(1)</script>"""
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page."""
+    """Parser that reads a page like a browser."""
 
     VOID = frozenset({"meta", "link", "input", "br", "img", "hr"})
-    # Of the shapes in a drawing, which end themselves.
+    # Self-closing shapes of drawings.
     SHAPES = frozenset({"rect", "line"})
 
     def __init__(self, text: str) -> None:
@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 
 async def furnish(site: Site) -> dict[str, int]:
-    """Something of everything."""
+    """Insert rows of every kind; return the ids."""
     now = datetime.now(UTC)
     failed = await site.add_run(
         "SyncStock",
@@ -441,7 +441,7 @@ async def test_a_search_is_shown_as_chips_and_kept_under_a_name(site: Site):
     page = await visitor.page("/jobs/runs", params={"q": q})
     assert page.count('id="run-') == 1 or f"/jobs/runs/{wanted}" in page
     assert 'aria-label="Remove job:Daily*" href' in page or 'aria-label="Remove job:Daily*"' in page
-    assert "/jobs/runs?q=job%3ADaily%2A+state%3Afailed" in page  # without the text
+    assert "/jobs/runs?q=job%3ADaily%2A+state%3Afailed" in page  # without the search text
     assert '<option value="state:failed">' in page
     assert '<option value="arg.user_id:">' in page
     assert (await visitor.send("/jobs/views", name="Timeouts", q=q)).status_code == 303
@@ -461,7 +461,7 @@ async def test_a_search_that_cannot_be_understood_is_marked(site: Site):
     for address in ("/jobs/inbox?q=sate%3Ax", "/jobs/bulk/new?do=retry&q=sate%3Ax"):
         assert "no key" in await visitor.page(address)
     wrong = await visitor.send("/jobs/bulk", do="cancel", q="sate:x")
-    assert wrong.status_code == 303  # and nothing has begun
+    assert wrong.status_code == 303  # and no run has begun
     assert "DailyReport" not in await visitor.page("/jobs/bulk")
     client = await site.program("viewer")
     answer = await client.get("/api/runs?q=x+sate%3Afailed")

@@ -1,4 +1,4 @@
-"""Lists are read page by page, each entry once, also while new ones arrive."""
+"""Lists are read page by page, each entry once, even while new entries arrive."""
 
 import re
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ async def test_the_history_of_attempts_that_began_together(site: Site):
         await site.add_attempt("SyncStock", None, StartedAt=at)
 
     async def nothing() -> None:
-        """Nothing arrives."""
+        """Add no entry."""
 
     client = await site.program("viewer")
     pages = await all_pages(client, "/api/jobs/SyncStock/history?limit=2", nothing)

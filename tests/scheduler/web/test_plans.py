@@ -1,4 +1,4 @@
-"""Every question of pages and API finds its rows by an index, on either database."""
+"""Every query of pages and API uses an index, on both databases."""
 
 import json
 import re
@@ -29,7 +29,7 @@ from web_fixtures import Site, running
 LONG = ("c_LoggedJob", "c_JobRun", "c_JobLogLine", "c_JobAudit")
 _LONG = {name.lower() for name in LONG}
 _OF_FEW = {f"ix_c_jobrun_{name}" for name in ("unknownsince", "open", "cause", "retryof")}
-"""Indexes that have a few rows alone, of which all may be read."""
+"""Indexes with few rows, which may be scanned whole."""
 ROWS = 3000
 CAUSE = fingerprint_of("DailyReport", "ValueError: 7")
 AGO = (datetime.now(UTC) - timedelta(minutes=ROWS // 2)).isoformat(timespec="seconds")
@@ -160,7 +160,7 @@ async def follow_report() -> None: ...
 
 @pytest.fixture
 async def long_site(migrated_url: str) -> AsyncIterator[Site]:
-    """A site with a history."""
+    """A site with a long history."""
     settings = Settings(database_url=migrated_url, heartbeat_seconds=5)
     async with running(settings, work=False) as site:
         site.scheduler._registry.add(define(follow_report, after=["DailyReport"]))
@@ -170,7 +170,7 @@ async def long_site(migrated_url: str) -> AsyncIterator[Site]:
 
 
 class Asked:
-    """The questions that were asked on the connections for questions, and how the database answers them."""
+    """Record the statements executed on the query connections, with their query plans."""
 
     def __init__(self) -> None:
         self.statements: dict[str, Any] = {}
@@ -211,9 +211,9 @@ async def _postgresql(db: Any, statement: str, parameters: Any) -> list[str]:
 
 
 def _scans(node: dict[str, Any], *, limited: bool, search: bool) -> Iterator[str]:
-    """Scans of a long table that no condition and no LIMIT bounds. A sort reads all that is below it, a filter may.
+    """Yield the scans of a long table without a bounding condition or LIMIT. A sort reads every row below it, a filter may.
 
-    A search for a text has nothing but the limit of its time.
+    A text search is bounded by its time limit alone.
     """
     kind = node["Node Type"]
     if kind == "Limit":
@@ -249,7 +249,7 @@ async def test_no_question_reads_a_long_table_through(long_site: Site, asked: As
             assert answer.status_code == 200, f"{path}: {answer.text[:300]}"
     await long_site.scheduler.read(lambda db: changes_since(db, datetime.fromisoformat(AGO)))
     for query in (system.history, system.known_jobs, audit_queries.audit, runs.waiting_runs):
-        await long_site.scheduler.read(query)  # as commands ask
+        await long_site.scheduler.read(query)  # as commands read
     assert len(asked.statements) > 25
     offences = await asked.offences(long_site)
     assert not offences, "\n\n".join(offences)

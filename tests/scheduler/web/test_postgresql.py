@@ -1,4 +1,4 @@
-"""The web side over PostgreSQL: what ``test_queries.py`` does not reach."""
+"""Web side on PostgreSQL: the parts that ``test_queries.py`` does not cover."""
 
 import asyncio
 

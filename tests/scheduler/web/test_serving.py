@@ -27,7 +27,7 @@ Command = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def command(database_url: str, tmp_path: Path) -> Iterator[Command]:
-    """Start ``targcc``; whatever still runs at the end is ended."""
+    """Return a function that starts ``targcc``; end remaining processes at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -59,7 +59,7 @@ def command(database_url: str, tmp_path: Path) -> Iterator[Command]:
 
 
 def lines_until(process: subprocess.Popen[str], wanted: str) -> list[str]:
-    """What a process says, up to the line that begins so."""
+    """Return the output lines of a process up to the first line that begins with ``wanted``."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -91,7 +91,7 @@ def test_serve_says_where_to_go_or_that_its_port_is_taken_and_ends_well(command:
     assert opened(f"{site}/health/ready")[0] == 200
     assert opened(link)[1].endswith(
         "/jobs/login"
-    )  # no cookie jar: the door opens, the page asks again
+    )  # without cookies the page asks for the sign-in again
     assert opened(link)[0] == 403
     says_that_a_port_is_taken(command, site.rpartition(":")[2])
     process.send_signal(signal.SIGTERM)
@@ -132,13 +132,13 @@ PROXY, STRANGER = "127.0.0.2", "127.0.0.1"
 
 
 class Sender:
-    """Sends requests from one address of this machine."""
+    """Send requests from one address of this machine."""
 
     def __init__(self, address: str, port: int) -> None:
         self._address, self._port = address, port
 
     def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> tuple[int, str]:
-        """Status and body; a header's name has ``_`` for ``-``."""
+        """Return status and body; a header name has ``_`` for ``-``."""
         connection = http.client.HTTPConnection(
             "127.0.0.1", self._port, timeout=60, source_address=(self._address, 0)
         )
@@ -152,7 +152,7 @@ class Sender:
             return answer.status, answer.read().decode()
 
     def send(self, path: str, headers: list[tuple[str, str]]) -> int:
-        """The status of a request with these headers as they are, also if one is there twice."""
+        """Return the status of a request with exactly these headers, duplicates included."""
         connection = http.client.HTTPConnection(
             "127.0.0.1", self._port, timeout=60, source_address=(self._address, 0)
         )
@@ -164,14 +164,14 @@ class Sender:
             return connection.getresponse().status
 
     def raw(self, text: str) -> str:
-        """What comes for these bytes, until the server closes the connection."""
+        """Send raw bytes; return everything received until the server closes the connection."""
         server = ("127.0.0.1", self._port)
         with socket.create_connection(server, 60, source_address=(self._address, 0)) as connection:
             connection.sendall(text.encode())
             return b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
 
     def guess(self, forwarded: str) -> int:
-        """A guess at a password, of somebody at an address that is said."""
+        """Guess a password with a forwarded client address; return the status."""
         form = {"name": "dana", "password": "wrong wrong wrong"}
         return self.ask("/jobs/login", form, X_Forwarded_For=forwarded)[0]
 
@@ -188,7 +188,7 @@ def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tm
     assert found is not None
     stranger, proxy = Sender(STRANGER, int(found[1])), Sender(PROXY, int(found[1]))
 
-    # A stranger invents addresses and names: its own address counts, and it is nobody.
+    # A client outside the proxy forges addresses and names: its own address counts, and its name is ignored.
     statuses = [stranger.guess(f"10.0.0.{number}") for number in range(12)]
     assert statuses[0] == 401
     assert statuses[-1] == 429
@@ -196,7 +196,7 @@ def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tm
     for lie in ({}, {"X_Forwarded_For": PROXY}, {"X_Forwarded_For": f"{PROXY}, {PROXY}"}):
         assert stranger.ask("/jobs/api/jobs", **named, **lie)[0] == 401
 
-    # The proxy is believed: the address, and the person with the role of the best group.
+    # The proxy is trusted: its client address, and the person with the role of the best group.
     assert proxy.guess("10.9.9.9") in {401, 429}
     audit = "SELECT DISTINCT RemoteAddress FROM c_JobAudit WHERE Action = 'sign-in refused'"
     remotes = {row[0] for row in rows(tmp_path / "jobs.db", audit)}
@@ -208,14 +208,14 @@ def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tm
     assert "proxy:dana" in page
     assert "operator" in page
     assert "Sign out" not in page
-    assert proxy.ask("/jobs/api/users", **named)[0] == 403  # for admins
+    assert proxy.ask("/jobs/api/users", **named)[0] == 403  # for admins only
     for odd in ("", "d" * 81, "da\tna"):
         assert proxy.ask("/jobs/api/jobs", X_Forwarded_User=odd, X_Forwarded_Groups="ops")[0] == 401
     assert (
         proxy.ask("/jobs/api/jobs", X_Forwarded_User="dana", X_Forwarded_Groups="sales")[0] == 401
     )
 
-    # A header that a browser brought is not added to the proxy's own, nor is one that is only spelt alike taken for it.
+    # A browser's header is never combined with the proxy's own, nor is a header with a similar spelling accepted.
     twice = [("X-Forwarded-Groups", "ops"), ("X-Forwarded-Groups", "staff")]
     assert proxy.send("/jobs/api/jobs", [("X-Forwarded-User", "dana"), *twice]) == 401
     names = [("X-Forwarded-User", "boss"), ("X-Forwarded-User", "dana")]
@@ -224,14 +224,14 @@ def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tm
     assert proxy.send("/jobs/api/jobs", [*alike, twice[0]]) == 401
     assert proxy.send("/jobs/api/jobs", [*alike, ("X-Forwarded-User", "dana")]) == 401
 
-    # What stands behind the end of a request, for who believes its other length, is none of the proxy's.
+    # A second request smuggled behind an ambiguous length never counts as the proxy's.
     inner = "GET /jobs/api/jobs HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-User: boss\r\nX-Forwarded-Groups: ops\r\n\r\n"
     both = f"Host: localhost\r\nContent-Length: {len(inner) + 5}\r\nTransfer-Encoding: chunked\r\n"
     said = proxy.raw(f"POST /jobs/login HTTP/1.1\r\n{both}\r\n0\r\n\r\n{inner}")
     assert said.startswith("HTTP/1.1 400")
     assert said.count("HTTP/1.1") == 1
 
-    # A form of another site changes nothing: it has no token of the browser's.
+    # A form of another site changes nothing: it lacks the browser's token.
     assert proxy.ask("/jobs/jobs/SyncStock/run", {"csrf": "guess"}, **named)[0] == 403
 
 
@@ -306,7 +306,7 @@ def test_the_second_ctrl_c_hands_a_run_back_at_once(command: Command, tmp_path: 
     waited_for(lambda: run()[0] == "running")
     process.send_signal(signal.SIGINT)
     first = time.monotonic()
-    waited_for(lambda: time.monotonic() - first > 0.5)  # two signals close together are one
+    waited_for(lambda: time.monotonic() - first > 0.5)  # signals close together count as one
     assert run()[0] == "running"
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
@@ -324,7 +324,7 @@ def waited_for(condition: Callable[[], object], seconds: float = 30) -> None:
 
 @pytest.mark.soak
 def test_slow_clients_hold_neither_health_checks_nor_other_people(command: Command):
-    """Two hundred connections that drip, from many addresses of this machine; another address is answered all the time."""
+    """Two hundred slow connections from many local addresses; another address gets responses all the time."""
     process = command("serve", "--port", "0", TARGCC_CONNECTIONS_PER_ADDRESS="40")
     found = re.search(r":(\d+)/", lines_until(process, "Open")[-1])
     assert found is not None
@@ -341,7 +341,7 @@ def test_slow_clients_hold_neither_health_checks_nor_other_people(command: Comma
             address = (f"127.0.0.{2 + number % 4}", 0)
             one = socket.create_connection(("127.0.0.1", port), 30, source_address=address)
             slow.append(stack.enter_context(one))
-            with contextlib.suppress(OSError):  # more than its address may have
+            with contextlib.suppress(OSError):  # above the limit of its address
                 one.sendall(begins[number // 4 % 4])
             one.setblocking(False)  # noqa: FBT003 - as sockets have it
         left, deadline = set(slow), time.monotonic() + 120
@@ -353,7 +353,7 @@ def test_slow_clients_hold_neither_health_checks_nor_other_people(command: Comma
 
 
 def _drips(connection: socket.socket) -> bool:
-    """Whether a connection is still there when one more byte is sent; what it hears is not read."""
+    """Return whether a connection accepts one more byte; the response stays unread."""
     try:
         connection.send(b"a")
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Pages and API while the database takes its time."""
+"""Pages and API with a slow database."""
 
 import asyncio
 import threading
@@ -30,7 +30,7 @@ async def never_answer(db: AsyncConnection, *_: object) -> Any:
 async def slow_site(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Site]:
-    """A site whose list of runs never comes."""
+    """A site whose list of runs never returns."""
     monkeypatch.setattr(dashboard_runs, "list_runs", never_answer)
     monkeypatch.setattr(runs, "find_runs", never_answer)
     limited = settings.model_copy(update={"query_seconds": getattr(request, "param", 2)})
@@ -54,7 +54,7 @@ async def test_the_api_says_that_the_question_took_too_long(slow_site: Site):
 
 @pytest.mark.parametrize("slow_site", [600], indirect=True)
 async def test_a_browser_that_goes_takes_its_question_along(slow_site: Site):
-    """More of them than there are connections for questions."""
+    """Uses more requests than there are query connections."""
     viewer = await slow_site.user("viewer")
     cookie = "; ".join(f"{name}={value}" for name, value in viewer.client.cookies.items())
     for _ in range(6):
@@ -67,7 +67,7 @@ async def test_a_browser_that_goes_takes_its_question_along(slow_site: Site):
 async def working_site(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Site]:
-    """A site that works, on either database, and whose list of runs never comes."""
+    """A working site on either database whose list of runs never returns."""
     monkeypatch.setattr(runs, "find_runs", never_answer)
     url = request.getfixturevalue(f"migrated_{request.param}_url")
     limited = Settings(database_url=url, query_seconds=600, heartbeat_seconds=0.2, pool_size=2)
@@ -76,7 +76,7 @@ async def working_site(
 
 
 async def test_slow_searches_take_no_connection_from_the_scheduler(working_site: Site, slack):
-    """Eight at once: runs, alerts and retention go on."""
+    """Eight slow searches at once: runs, alerts and retention continue."""
     program, scheduler = await working_site.program("viewer"), working_site.scheduler
     rule = {"JobName": "SyncStock", "SlackWebhook": slack.url}
     await working_site.change(lambda db: db.execute(job_alert.insert().values(rule)))
@@ -107,7 +107,7 @@ async def ask_and_leave(app: Any, cookie: str) -> None:
         return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
-        """Nobody hears it."""
+        """Discard the message."""
 
     scope = {
         "type": "http",

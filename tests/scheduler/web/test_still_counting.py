@@ -1,4 +1,4 @@
-"""While rows of an earlier release are not counted yet, whoever shows figures says so."""
+"""While rows of an earlier release are not counted yet, every page with figures says so."""
 
 from datetime import UTC, datetime
 

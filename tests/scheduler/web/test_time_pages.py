@@ -21,7 +21,7 @@ def _work() -> None:
 async def ran(
     site: Site, hours_ago: float, state: str, job: str = "DailyReport", **more: object
 ) -> int:
-    """A run with its attempt, so many hours ago."""
+    """Insert a run and its attempt, started the given hours ago; return the run id."""
     slot = datetime.now(UTC) - timedelta(hours=hours_ago)
     start, end = slot + timedelta(seconds=40), slot + timedelta(minutes=10)
     times = {"ScheduledFor": slot, "StartedAt": start, "CompletedAt": end, "Attempt": 1}
@@ -52,7 +52,7 @@ async def test_a_person_sees_what_comes_what_ran_and_what_the_clocks_do(furnishe
     good, bad = await ran(furnished, 5, "succeeded"), await ran(furnished, 3, "failed")
     viewer = await furnished.user("viewer")
     week = await viewer.page("/jobs/calendar")
-    assert re.search(r"<b>7 jobs</b> at 03:00</a>", week)  # 02:00 in London, and one frequent job
+    assert re.search(r"<b>7 jobs</b> at 03:00</a>", week)  # 02:00 in London, and a frequent job
     tomorrow = datetime.now(BERLIN) + timedelta(days=1)
     day = await viewer.page(f"/jobs/calendar?view=day&day={tomorrow:%Y-%m-%d}")
     assert "02:00 London" in day
@@ -73,7 +73,7 @@ async def test_a_person_sees_what_comes_what_ran_and_what_the_clocks_do(furnishe
         assert f'href="/jobs/runs/{run}"><bdi>#{run}</bdi></a>' in line  # in the table
     assert "40 s late" in line
     [drawn] = re.findall(rf'<a href="/jobs/runs/{bad}" tabindex="-1">.*?</a>', line)
-    assert 'fill="url(#hatch-failed)"' in drawn  # not told by its colour alone
+    assert 'fill="url(#hatch-failed)"' in drawn  # marked by a pattern besides the colour
     heat = await viewer.page("/jobs/heatmap?weeks=1&zone=Asia/Kolkata")
     assert "Times are in <bdi>Asia/Kolkata</bdi>; jobs run by" in heat
     assert "<caption" in heat
@@ -136,10 +136,10 @@ async def test_runs_that_follow_each_other_are_joined_and_told_with_their_state(
     for job in ("DailyReport", "SlowExport"):
         _, _, row = page.partition(f'aria-label="{job}: ')
         assert '<g class="tie bad">' in row.partition("</svg>")[0]
-    assert 'class="tie-layer"' in page  # through the head of the queue that is between them
+    assert 'class="tie-layer"' in page  # a line through the queue's heading between the two bars
     _, _, table = page.partition("<summary>As a table")
     for before, run in ((first, good), (good, other)):
-        _, _, row = table.partition(f"<bdi>#{run}</bdi></a></td>")  # its own cell
+        _, _, row = table.partition(f"<bdi>#{run}</bdi></a></td>")  # the cell of the run itself
         assert f'/runs/{before}"' in row.partition("</tr>")[0]
     assert "follows it" in page
     [one] = (await program.get("/api/timeline")).json()["chained"]

@@ -1,4 +1,4 @@
-"""Every address with a million runs behind it, and a worker busy beside it; run with ``-m soak -s`` for the table."""
+"""Response times of every address with a million runs and a busy worker; run with ``-m soak -s`` for the table."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ DISTINCT = 1_000
 TIMES = 11
 NEEDLE, LONG_AGO = "porcupine 4711", RUNS // 10
 CHAIN = ("DailyReport", *(f"Old{n}" for n in range(1, 10)))
-"""Jobs each of which follows the one before."""
+"""Jobs in a chain, each following the job before."""
 CAUSE = fingerprint_of("DailyReport", "ValueError: 7")
 SEARCHES = (
     "",
@@ -130,7 +130,7 @@ ADDRESSES = (
     "/metrics",
 )
 PLAIN = "/api/audit"
-"""Its rows come by one index: what an address takes at least, however busy the machine is."""
+"""Address with a single index read: the least response time on a busy machine."""
 
 SERIES = {
     "sqlite": "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {rows}) SELECT n FROM s)",
@@ -151,7 +151,7 @@ FILL_RUNS = """
         CASE WHEN n BETWEEN {batch} AND {batch} + 99999 THEN 1 END
     FROM {series} AS series
 """
-"""Some of them are of one batch, the largest there can be, of long ago."""
+"""Some of the runs belong to one old batch of maximum size."""
 FILL_BATCH = """
     INSERT INTO c_JobBatch (Id, Name, Kind, State, CreatedBy, CreatedAt, CompletedAt, Total, Pending, Failed)
     VALUES (1, 'all that was', 'batch', 'failed', 'System', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 100000, 0, 5)
@@ -160,7 +160,7 @@ FILL_LINKS = """
     INSERT INTO c_JobLink (ChildId, ParentKind, ParentId, Condition, Quorum, Otherwise, Outcome)
     SELECT Id, 'run', Id - 1, 'success', 'all', 'discard', 'succeeded' FROM c_JobRun WHERE Id % 50 BETWEEN 1 AND 9
 """
-"""Runs of the report, and of nine jobs each of which follows the one before."""
+"""Runs of the report, and of nine jobs in a chain."""
 QUARTER = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%S.000000', strftime('%s', StartedAt) / 900 * 900, 'unixepoch')",
     "postgresql": "date_bin('15 minutes', StartedAt, TIMESTAMPTZ '2020-01-01 00:00:00Z')",
@@ -170,7 +170,7 @@ FILL_COUNTS = """
     SELECT JobName, {quarter}, State, {bucket}, Id % 2, count(*), sum(Id % 5000), max(Id % 5000)
     FROM c_JobRun GROUP BY 1, 2, 3, 4, 5
 """
-"""As if two nodes had counted; durations of sixty classes, and failures without one."""
+"""Counters as of two nodes: sixty classes of durations, and failures without duration."""
 FILL_ATTEMPTS = """
     INSERT INTO c_LoggedJob (JobName, JobId, JobType, StartedAt, CompletedAt, DurationMs, Success, ResultMessage, ServerName, TriggeredBy)
     SELECT CASE n % 50 WHEN 0 THEN 'DailyReport' ELSE 'Old' || (n % 50) END, CAST(n AS varchar(20)), 'Recurring', {at}, {at}, n % 5000, {success}, 'Processed', 'web-1', 'System'
@@ -179,7 +179,7 @@ FILL_ATTEMPTS = """
 
 
 def fill(url: str) -> None:
-    """A million runs, their index as nodes would have made it, and the needle."""
+    """Insert a million runs, their text index, and the run to search for."""
     with sync_engine(url) as engine, engine.begin() as connection:
         kind = connection.dialect.name
         known = {
@@ -206,7 +206,7 @@ def fill(url: str) -> None:
         connection.exec_driver_sql(
             f"UPDATE c_JobRun SET Message = 'A {NEEDLE}' WHERE Id = {LONG_AGO}"
         )
-    if kind == "postgresql":  # as the server does by itself
+    if kind == "postgresql":  # as the server does in the background
         with sync_engine(url) as engine, engine.connect() as connection:
             in_no_transaction = connection.execution_options(isolation_level="AUTOCOMMIT")
             in_no_transaction.exec_driver_sql("VACUUM ANALYZE")
@@ -249,7 +249,7 @@ def index(connection: sa.Connection, kind: str) -> None:
 
 
 async def follow() -> None:
-    """What the jobs of the chain do: nothing, as nobody begins it here."""
+    """Do nothing: the jobs of the chain never start here."""
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ async def keep_busy(site: Site) -> None:
 
 
 async def timed(client: Any, path: str) -> tuple[float, float]:
-    """Milliseconds that an answer took, by the clock and of this process's processor time."""
+    """Return the milliseconds of a response: elapsed, and processor time of this process."""
     began, used = time.perf_counter(), time.process_time()
     answer = await client.get(path)
     took, took_of = time.perf_counter() - began, time.process_time() - used
@@ -290,7 +290,8 @@ async def waits(db: AsyncConnection) -> int:
 async def test_every_address_answers_soon(site: Site):
     viewer, program = await site.user("operator"), await site.program("operator")
     for client in (viewer.client, program):
-        client.event_hooks = {}  # to compare with the description takes longer than to answer
+        # comparing with the OpenAPI description takes longer than the response
+        client.event_hooks = {}
     assert f'/jobs/runs/{LONG_AGO}"' in await viewer.page(f"/jobs/runs?q={quote(NEEDLE)}")
     while await site.scheduler.read(waits):  # noqa: ASYNC110 - the database says it
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What people and programs are told of runs that are unique, and of those that expire."""
+"""Unique runs and expiring runs on pages, in the API and on the command line."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Versions of what the API shows, fields that are chosen, and changes of what somebody has seen."""
+"""ETags of API resources, selected fields, and conditional changes."""
 
 from web_fixtures import Site
 
@@ -19,7 +19,7 @@ async def test_a_change_of_what_somebody_else_has_changed_is_refused(site: Site)
     client = await site.program("operator")
     job = "/api/jobs/DailyReport"
     seen = {"If-Match": (await client.get(job)).headers["ETag"]}
-    await site.add_run("DailyReport", "succeeded")  # its last run is another: nobody changed it
+    await site.add_run("DailyReport", "succeeded")  # a new last run is no change by a person
     some = await client.get(f"{job}?fields=name,paused")
     assert set(some.json()) == {"name", "paused"}
     chosen = {"If-Match": some.headers["ETag"]}
@@ -33,7 +33,7 @@ async def test_a_change_of_what_somebody_else_has_changed_is_refused(site: Site)
         )
     assert (await client.get(job)).json()["paused"]["reason"] == "mine"
     now = {"If-Match": (await client.get(job)).headers["ETag"], "Idempotency-Key": "one"}
-    for _ in range(2):  # sent again, it is answered again
+    for _ in range(2):  # a repeated request gets the same response
         assert (await client.post(f"{job}/resume", headers=now)).status_code == 200
     assert (await client.post(f"{job}/resume", headers={"If-Match": "*"})).status_code == 200
     nothing = await client.post("/api/seen", headers=seen, json={"kind": "node", "subject": "x"})

@@ -1,4 +1,4 @@
-"""What a first visit weighs, and what later ones need not fetch again."""
+"""Size of a first visit, and cached files of later visits."""
 
 import gzip
 import re
@@ -23,7 +23,7 @@ async def test_a_first_visit_is_light_and_its_files_are_kept(site: Site):
     files = set(re.findall(r'(?:src|href)="(/jobs/static/[^"]+)"', plain.text))
     assert {one.partition("?")[0].rpartition(".")[2] for one in files} >= {"css", "js"}
     for file in files:
-        assert re.search(r"\?v=[0-9a-f]{12}$", file)  # another content has another address
+        assert re.search(r"\?v=[0-9a-f]{12}$", file)  # new content gets a new address
         answer = await fetch(viewer.client, file, "gzip")
         assert "immutable" in answer.headers["cache-control"]
         weight += size_of(answer)
@@ -39,7 +39,7 @@ async def fetch(client: httpx.AsyncClient, path: str, encoding: str) -> httpx.Re
 
 
 def size_of(answer: httpx.Response) -> int:
-    """The bytes on the way; what is large is compressed."""
+    """Return the transferred bytes; large responses must be compressed."""
     if len(answer.content) > 1_000:
         assert answer.headers["content-encoding"] == "gzip"
         return len(gzip.compress(answer.content, 5))

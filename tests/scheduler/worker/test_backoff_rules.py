@@ -1,4 +1,4 @@
-"""Back-off rules: ``backoff`` of ``@job`` as a function or an object that decides each wait."""
+"""Back-off rules: ``backoff`` of ``@job`` as a function or an object that computes each delay."""
 
 # ruff: noqa: ARG001, ARG002, ARG005 - a rule takes the run, a job takes its context
 
@@ -46,7 +46,7 @@ FUTURE = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
 
 
 class TooManyRequestsError(Exception):
-    """A service asks to be called again later."""
+    """Error of a service that states when to retry."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"again in {seconds} s")
@@ -55,7 +55,7 @@ class TooManyRequestsError(Exception):
 
 @dataclass
 class ByService:
-    """Wait as long as the service says, if it does."""
+    """Wait as long as the service states, otherwise the usual time."""
 
     usual: float | None = None
 
@@ -64,7 +64,7 @@ class ByService:
 
 
 def told(run: FailedRun, error: Exception) -> timedelta:
-    """Minutes that say what the rule was told."""
+    """Return a delay that encodes the values passed to the rule."""
     assert run.scheduled_for.tzinfo is not None
     assert run.job_name in {"Told", "ToldProcess"}
     assert run.triggered_by
@@ -137,7 +137,7 @@ async def scheduler(migrated_url):
 
 
 async def retrying(scheduler, run_ids):
-    """The rows of runs, each with the wait before its second attempt, when all of them wait for it."""
+    """Wait until all runs wait for their second attempt; return each run's row and delay."""
     after = sa.select(job_run, logged_job.c.CompletedAt.label("EndedAt")).join(
         logged_job, logged_job.c.JobId == sa.cast(job_run.c.Id, sa.String)
     )
@@ -225,7 +225,7 @@ def _rule(answer):
         (
             FUTURE.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None),
             FUTURE,
-        ),  # the job's zone
+        ),  # a wall-clock time in the job's zone
     ],
 )
 def test_what_a_rule_may_return(answer, wait):
@@ -314,10 +314,11 @@ def test_a_wrong_rule_is_refused_where_the_job_is_declared(rule, reason):
     ("wait", "due_at"),
     [
         (timedelta(0), NOW),
-        (timedelta(hours=30), NOW + timedelta(hours=30)),  # neither jitter nor the longest back-off
+        # without jitter and without the maximum back-off
+        (timedelta(hours=30), NOW + timedelta(hours=30)),
         (NOW + timedelta(days=3), NOW + timedelta(days=3)),
         (NOW - timedelta(days=3), NOW),
-        (None, NOW + timedelta(seconds=2)),  # a second, and the jitter of this test
+        (None, NOW + timedelta(seconds=2)),  # a second plus this test's jitter
     ],
 )
 def test_when_the_next_attempt_is_due(wait, due_at):

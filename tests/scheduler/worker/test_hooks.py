@@ -1,4 +1,4 @@
-"""Hooks around attempts: real schedulers, threads and processes, on a SQLite file."""
+"""Middleware around attempts: real schedulers, threads and processes on a SQLite file."""
 
 # ruff: noqa: ARG001 - a hook takes its context
 
@@ -79,7 +79,7 @@ async def test_a_hook_cannot_undo_what_the_job_raised(hooked, database):
 
 
 async def test_a_time_limit_of_a_hook_does_not_leave_a_plain_job_behind(make_scheduler, database):
-    """Its thread cannot be stopped: the attempt lasts as long as it does, so that no retry runs beside it."""
+    """A thread cannot be stopped: the attempt lasts until the thread ends, so that no retry runs beside the thread."""
     scheduler = make_scheduler(jobs_package="isolated_jobs")
     ended = []
 

@@ -1,4 +1,4 @@
-"""A node that was silent for long begins nothing before a heartbeat has told it that it is not declared lost; a real node, on both databases."""
+"""A node after a long silence begins no run until a heartbeat confirms that the node was not declared lost; a real node, both databases."""
 
 import asyncio
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ async def task(ctx) -> None:
 
 
 class Silence:
-    """Lets a node say nothing, as if its process stood still, while the rest of it goes on."""
+    """Silence a node's heartbeat as if its process had stopped, while the rest of the node continues."""
 
     def __init__(self, scheduler, monkeypatch):
         self.lease: Lease = scheduler.node.executor._lease
@@ -64,7 +64,7 @@ async def scheduler(migrated_url, make_scheduler):
 
 
 async def _claimed_before(scheduler, monkeypatch):
-    """A silence, and a run that was claimed as it began."""
+    """Begin a silence; return it with the id of a run claimed at its start."""
     silence = Silence(scheduler, monkeypatch)
     monkeypatch.setattr(Lease, "require", _nothing)
     await silence.begin()
@@ -98,7 +98,7 @@ async def test_a_node_that_was_silent_claims_nothing_until_it_has_beaten(schedul
 async def test_a_run_that_was_claimed_before_a_silence_does_not_begin_if_the_node_was_declared_lost(
     scheduler, monkeypatch
 ):
-    """The claim came through, then the process stood still; meanwhile another node has taken its runs, which are performed once."""
+    """The process stopped right after the claim; meanwhile another node took the node's runs over, and each run executes once."""
     silence, run_id = await _claimed_before(scheduler, monkeypatch)
     await scheduler.change(lambda connection: connection.execute(sa.delete(job_server)))
     silence.end()
@@ -120,7 +120,7 @@ async def test_a_run_that_was_claimed_before_a_silence_begins_when_the_node_stil
 async def test_a_node_that_is_cut_off_once_it_has_registered_again_works_by_its_new_id(
     scheduler, monkeypatch
 ):
-    """A heartbeat has but so many seconds, and the database may be slow; what is written is written."""
+    """A heartbeat has a time limit and the database can be slow; rows written before the cut remain."""
     heartbeat, cut = scheduler.node._heartbeat, []
     known, before = heartbeat._known_since, scheduler.node.id
 

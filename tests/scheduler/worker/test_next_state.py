@@ -1,4 +1,4 @@
-"""What becomes of a run when an attempt ends, by tables; no database."""
+"""Next state of a run after an attempt, by tables, without a database."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ CANCELLED, ENQUEUED = RunState.CANCELLED, RunState.ENQUEUED
 
 
 async def work(ctx: JobContext) -> None:
-    """A job."""
+    """Job function for the definitions."""
 
 
 def _job(**options):
@@ -59,12 +59,12 @@ def _next(outcome, claim=None, job=None, *, known=True, **how):
         ("10s", 2, "0:00:20"),
         ("10s", 3, "0:00:40"),
         ("10s", 9, "0:42:40"),
-        ("10s", 10, "1:00:00"),  # 1:25:20 without the cap
+        ("10s", 10, "1:00:00"),  # 1:25:20 without the maximum
         ("10s", 1000, "1:00:00"),
         ("45m", 1, "0:45:00"),
         ("45m", 2, "1:00:00"),
         ("1h", 2, "1:00:00"),
-        ("2h", 1, "2:00:00"),  # a job that asks for more than the cap gets what it asks for
+        ("2h", 1, "2:00:00"),  # a job may set a longer back-off than the maximum
         ("2h", 2, "2:00:00"),
         ("1ms", 40, "1:00:00"),
     ],
@@ -86,14 +86,14 @@ def test_runs_that_failed_together_are_spread_also_at_the_cap(factor):
         (1, 2, 0, FAILED, None),
         (3, 3, 0, RETRYING, 40),
         (3, 4, 0, FAILED, None),
-        # A lost worker counts as an attempt and costs no retry: neither of their number nor of the wait.
+        # A lost worker counts as an attempt but uses up no retry and does not lengthen the delay.
         (0, 2, 1, FAILED, None),
         (1, 2, 1, RETRYING, 10),
         (1, 3, 2, RETRYING, 10),
         (1, 3, 1, FAILED, None),
         (3, 5, 2, RETRYING, 40),
         (3, 6, 2, FAILED, None),
-        # More lost workers than attempts, as attempts that were handed back do not count.
+        # More lost workers than attempts: attempts that were handed back do not count.
         (1, 1, 1, RETRYING, 10),
         (1, 1, 2, RETRYING, 10),
     ],
@@ -122,7 +122,7 @@ def test_the_note_counts_the_attempts_that_failed(attempt, lost, note):
     [
         (FINALLY, {}),
         (FINALLY, {"known": False}),
-        (BADLY, {"known": False}),  # nobody knows how often
+        (BADLY, {"known": False}),  # whether the job has run is unknown
         (BADLY, {"job": _job(retries=0)}),
     ],
 )
@@ -141,18 +141,18 @@ CANCEL = StopReason.CANCELLED
         (None, WELL, {}, SUCCEEDED),
         (None, BADLY, {}, RETRYING),
         (None, BADLY, {"noticed": True}, RETRYING),
-        # Success after the time is over is too late, whoever says it.
+        # Success after the time limit is too late, however it is reported.
         (TIMEOUT, WELL, {}, RETRYING),
         (TIMEOUT, WELL_SAID, {}, RETRYING),
         (TIMEOUT, BADLY, {}, RETRYING),
         (TIMEOUT, None, {"abandoned": True}, RETRYING),
-        # A job that did not know of its cancellation and did its work has succeeded.
+        # A job that finished its work without noticing the cancellation has succeeded.
         (CANCEL, WELL, {}, SUCCEEDED),
         (CANCEL, WELL, {"noticed": True}, CANCELLED),
         (CANCEL, WELL_SAID, {"noticed": True}, CANCELLED),
         (CANCEL, BADLY, {}, CANCELLED),
         (CANCEL, None, {"abandoned": True}, CANCELLED),
-        # At a shutdown what did its work has succeeded, what was interrupted is handed back, what failed by itself has failed.
+        # At a shutdown a finished run has succeeded, an interrupted run is handed back, and a run that failed by itself has failed.
         (SHUTDOWN, WELL, {}, SUCCEEDED),
         (SHUTDOWN, WELL, {"noticed": True}, ENQUEUED),
         (SHUTDOWN, WELL, {"noticed": True, "untouched": True}, SUCCEEDED),

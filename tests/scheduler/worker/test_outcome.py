@@ -1,4 +1,4 @@
-"""What a job returned or raised as plain data, by tables."""
+"""Convert the returned value or the error of a job to plain data, by tables."""
 
 import json
 
@@ -15,20 +15,20 @@ from targcc_scheduler.kernel.worker.outcome import (
 
 
 class Lying:
-    """Says that it is a result."""
+    """Object that claims to be a result through ``__class__``."""
 
     __class__ = JobResult
 
 
 class MuteError(Exception):
-    """Has no text."""
+    """Error without a readable text."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
 def _result(**fields):
-    """A result whose fields were changed afterwards."""
+    """Return a result with fields changed after its construction."""
     made = JobResult.success("done")
     for name, value in fields.items():
         object.__setattr__(made, name, value)
@@ -91,7 +91,7 @@ def test_what_it_put_into_the_metadata_is_kept_as_json(metadata, kept):
 
 def test_a_coroutine_that_nobody_awaits_is_closed():
     async def execute() -> None:
-        """Never runs."""
+        """Job function that never runs."""
 
     coroutine = execute()
     outcome = returned_outcome(coroutine)

@@ -1,4 +1,4 @@
-"""Whatever a job returns, raises, logs or reports, its run ends truthfully and costs nobody else anything: a real node, on both databases."""
+"""Whatever a job returns, raises, logs or reports, its run ends in the right state and harms no other run: a real node, both databases."""
 
 import asyncio
 import contextlib
@@ -18,44 +18,44 @@ from targcc_scheduler.core import stored_values
 from targcc_scheduler.db.tables import job_log_line, job_run, logged_job
 
 WORKERS = 5
-"""Of the queue in which all of them run."""
+"""Workers of the queue that runs every poison."""
 LATEST = timedelta(seconds=5)
-"""A slot of the bystander that begins later than so was missed, whatever its row says; nothing here takes so long by itself."""
+"""A bystander slot that begins later than this was missed, whatever its row says; nothing here takes so long otherwise."""
 
 NEEDS_LINUX = pytest.mark.skipif("sys.platform != 'linux'", reason="poisons of Linux")
 
 
 class Witness:
-    """A node with the poisonous jobs, and what its tables say."""
+    """Node with the poison jobs, and queries over its tables."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
 
     async def serve(self, *names: str, job: str = "Poison") -> dict[int, str]:
-        """Enqueue poisons together; their run ids."""
+        """Enqueue poisons in one call; return run id to name."""
         ids = await self.scheduler.enqueue_many(job, [{"name": name} for name in names])
         return dict(zip(ids, names, strict=True))
 
     async def serve_all(self, poisons: list[tuple[str, str]]) -> dict[int, str]:
-        """The same for poisons of both jobs."""
+        """Enqueue poisons of both jobs; return run id to name."""
         served = {}
         for job in ("Poison", "PlainPoison"):
             served |= await self.serve(*[name for one, name in poisons if one == job], job=job)
         return served
 
     async def ended(self, runs: dict[int, str], seconds: float = 60) -> None:
-        """Wait until all have ended."""
+        """Wait until all runs have ended."""
         async with asyncio.timeout(seconds):
             for run_id in runs:
                 await self.scheduler.wait(run_id, seconds)
 
     async def rows(self, table, *where):
-        """Rows of a table."""
+        """Return rows of a table."""
         query = sa.select(table).where(*where).order_by(table.primary_key.columns[0])
         return await self.scheduler.read(lambda connection: _rows(connection, query))
 
     async def judge(self, runs: dict[int, str]) -> dict[str, str]:
-        """What is not as it should be, by poison."""
+        """Return the faults of the runs by poison name."""
         states = {row.Id: row for row in await self.rows(job_run)}
         history = {run_id: [] for run_id in runs}
         for row in await self.rows(logged_job):
@@ -70,11 +70,11 @@ class Witness:
         return wrong
 
     async def slots(self, latest: timedelta = timedelta.max) -> list[datetime]:
-        """The bystander's slots; each has run once and has its row of history."""
+        """Return the bystander's slots; each slot has run once and has its history row."""
         rows = await self.rows(job_run, job_run.c.JobName == "Bystander")
         done = [row for row in rows if row.State == "succeeded"]
         history = await self.rows(logged_job, logged_job.c.JobName == "Bystander")
-        told = [row.JobId for row in history]  # read later: there may be one more by now
+        told = [row.JobId for row in history]  # read later: there can be one more row by now
         assert len(told) == len(set(told))
         assert {str(row.Id) for row in done} <= set(told)
         assert {row.State for row in rows} <= {"succeeded", "running", "enqueued"}
@@ -116,7 +116,7 @@ def _told(process):
 
 
 async def _ignore(event):
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 async def test_no_poison_keeps_its_run_its_worker_or_the_bystander_from_ending(witness):
@@ -124,7 +124,7 @@ async def test_no_poison_keeps_its_run_its_worker_or_the_bystander_from_ending(w
     assert len({name for _, name in poisons.ALL}) >= 60
     await witness.ended(runs)
     assert await witness.judge(runs) == {}
-    again = await witness.serve(*["metadata_set"] * WORKERS)  # as many as there are workers
+    again = await witness.serve(*["metadata_set"] * WORKERS)  # one per worker
     await witness.ended(again)
     slots = await witness.slots()
     assert slots == [slots[0] + timedelta(seconds=n) for n in range(len(slots))]
@@ -146,7 +146,7 @@ async def test_what_poisons_leave_can_be_read_and_is_of_bounded_length(witness):
         assert len(row.MetadataJson or "") < 2 * stored_values.LONGEST_METADATA
         assert len(row.StackTrace or "") < stored_values.LONGEST_STACK_TRACE + 100
         assert len(row.ResultMessage) < stored_values.LONGEST_MESSAGE + 100
-        "".join(map(str, row)).encode()  # no half surrogates
+        "".join(map(str, row)).encode()  # fails on lone surrogates
     lines = await witness.rows(job_log_line)
     assert max(len(line.Message) for line in lines) < stored_values.LONGEST_LOG_LINE + 100
     (many,) = [run_id for run_id, name in runs.items() if name == "logged_many"]
@@ -177,7 +177,7 @@ async def _nothing_else_was_harmed(witness, runs):
     assert await witness.judge(runs) == {}
     again = await witness.serve(
         *["metadata_set"] * 2 * WORKERS
-    )  # no worker is kept, no process ill
+    )  # every worker is free and no process is unhealthy
     await witness.ended(again, 20)
     assert await witness.judge(again) == {}
     slots = await witness.slots(LATEST)

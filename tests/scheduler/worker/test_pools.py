@@ -1,4 +1,4 @@
-"""Queues that share workers and in which waiting counts: what the project says reaches the claim."""
+"""Queues that share workers and count waiting time: the project's settings reach the claim."""
 
 from dataclasses import replace
 from datetime import timedelta

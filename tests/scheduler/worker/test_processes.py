@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: real processes, a real SQLite file."""
+"""Jobs in separate processes: real processes, a real SQLite file."""
 
 import asyncio
 import json
@@ -27,12 +27,12 @@ DANA = Actor(ActorKind.MANUAL, "dana")
 
 
 async def _ignore(_event: object) -> None:
-    """Nobody is told."""
+    """Send no alerts."""
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory, empty_database):
-    """One database for all tests here, since processes take a moment to start."""
+    """One database for all tests of this module, because processes take a moment to start."""
     path = tmp_path_factory.mktemp("processes") / "jobs.db"
     shutil.copy(empty_database, path)
     return Database(path)
@@ -54,13 +54,13 @@ def scheduler(database):
 
 
 def _run(coroutine):
-    """Run it in a thread of its own: the loop of a test stays the one of this thread."""
+    """Run a coroutine in a separate thread, so that this thread keeps its event loop."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, coroutine).result()
 
 
 async def _end(scheduler, run_id):
-    """How a run ended."""
+    """Wait for the end of a run and return its state."""
     return await scheduler.wait(run_id, 60)
 
 
@@ -99,7 +99,7 @@ async def test_a_process_that_nobody_wants_does_not_wait_for_ever(scheduler, mon
     monkeypatch.setattr("targcc_scheduler.kernel.worker.processes._IDLE_SECONDS", 0.2)
     pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     pool.warm_up()
-    # The scheduler's own pool warms up too: the children of this process are not all this pool's.
+    # The scheduler's own pool warms up too, so not all children of this process belong to this pool.
     [made] = await until(lambda: list(pool._all))
     process = psutil.Process(made.pid)
     await until(lambda: not _lives(process))
@@ -155,7 +155,7 @@ async def test_a_job_that_forks_ends_once_and_its_copy_does_not_live_on(schedule
         assert await _end(scheduler, run_id) == RunState.SUCCEEDED
         [row] = database.history(run_id)
         pids |= set(json.loads(row["MetadataJson"])["pids"])
-    assert len(pids) == 4  # neither process was used again
+    assert len(pids) == 4  # neither process was reused
     await until(lambda: not [pid for pid in pids if psutil.pid_exists(pid)])
 
 
@@ -264,7 +264,7 @@ async def test_no_process_outlives_a_node_that_is_killed(own_database, name):
 
 
 def _lives(process):
-    """Whether it runs; one that nobody has waited for does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -289,7 +289,7 @@ def test_what_another_process_cannot_import_is_refused():
 
         @job(isolation="process")
         def inner():
-            """Within a function."""
+            """Job defined within a function."""
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_options_that_make_no_sense_are_refused(options):
 
 
 def test_what_is_told_to_stop_while_its_process_starts_never_begins(scheduler):
-    """A frozen node has a process that starts; when it wakes the run is another node's, and must not begin."""
+    """While a frozen node starts a process, another node takes the run over; the run must not begin when the first node wakes."""
     pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     heard = queue.SimpleQueue()
     invocation, ctx = _begin(pool, heard)
@@ -314,7 +314,7 @@ def test_what_is_told_to_stop_while_its_process_starts_never_begins(scheduler):
 
 
 async def test_what_has_its_process_when_the_node_wakes_waits_for_the_next_heartbeat(scheduler):
-    """It was told nothing yet: whether it still is this node's run, the heartbeat will tell."""
+    """The node has no news yet: the next heartbeat decides whether the run is still the node's."""
     pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     lease, heard = Lease(20), queue.SimpleQueue()
     _begin(pool, heard, when=lease.then)
@@ -335,7 +335,7 @@ async def test_what_has_its_process_when_the_node_wakes_waits_for_the_next_heart
 
 
 def _begin(pool, heard, when=lambda call: call()):
-    """Begin an attempt; what is heard of it, and its end, go to a queue."""
+    """Begin an attempt whose messages and end go to a queue."""
     ctx = JobContext(
         define(jobs.ReportJob),
         run_id=1,
@@ -358,7 +358,7 @@ def _begin(pool, heard, when=lambda call: call()):
 
 
 async def test_an_attempt_takes_the_first_process_that_is_free(scheduler, tmp_path, monkeypatch):
-    """It does not wait for the one that starts for it, of which there are only so many at once."""
+    """The attempt does not wait for the process that starts for it; the number of starting processes is limited."""
     monkeypatch.setattr("targcc_scheduler.kernel.worker.processes._MOST_STARTING", 1)
     pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     pool.warm_up()
@@ -406,7 +406,7 @@ def test_attempts_that_wait_for_a_process_end_with_the_node(scheduler, tmp_path,
 async def test_a_process_that_has_closed_its_pipes_and_is_still_there_gets_no_run(
     scheduler, monkeypatch
 ):
-    """A process that is killed closes its pipes first; for a moment the system says that it runs."""
+    """A killed process closes its pipes first; for a moment the system still reports the process as running."""
     pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
     pool.warm_up()
     [made] = await until(lambda: list(pool._all))

@@ -1,4 +1,4 @@
-"""A queue whose runs are limited on all nodes together: what the project says reaches the claim."""
+"""A queue with a limit across all nodes: the project's settings reach the claim."""
 
 import asyncio
 import threading
@@ -13,13 +13,13 @@ ALL = 6
 
 
 class Meter:
-    """Jobs that count how many of them run at once, and go on once as many as expected have run at once."""
+    """Jobs that count concurrent runs and continue once the expected number has run concurrently."""
 
     def __init__(self, expected: int) -> None:
         self.now = self.most = self.done = 0
         self.expected = expected
         self.reached = asyncio.Event()
-        self.all_done = threading.Event()  # jobs have a loop of their own
+        self.all_done = threading.Event()  # jobs have their own event loop
 
     async def run(self) -> None:
         """A job's work."""
@@ -28,7 +28,7 @@ class Meter:
         if self.most >= self.expected:
             self.reached.set()
         await asyncio.wait_for(self.reached.wait(), 20)
-        await asyncio.sleep(0.02)  # time for one more than expected
+        await asyncio.sleep(0.02)  # time for a run beyond the expected number
         self.now -= 1
         self.done += 1
         if self.done == ALL:

@@ -1,4 +1,4 @@
-"""What becomes of runs: a scheduler in this process, for real, on a SQLite file."""
+"""Run lifecycles in a real scheduler in this process, on a SQLite file."""
 
 # ruff: noqa: ARG001, ARG002 - a fixture may be there for its effect, a job takes its context
 
@@ -35,7 +35,7 @@ DANA = Actor(ActorKind.MANUAL, "dana", remote="10.0.0.7")
 
 
 class Gate:
-    """What tests and jobs say to each other."""
+    """Signals between tests and jobs."""
 
     def __init__(self):
         self.open = threading.Event()
@@ -360,7 +360,7 @@ async def test_another_process_cancels_within_a_heartbeat(scheduler, make_schedu
 async def test_no_more_runs_of_a_job_than_its_limit_are_running(scheduler, database):
     ids = [await scheduler.enqueue(TwoAtATimeJob) for _ in range(5)]
     await until(lambda: len(gate.seen) == 2)
-    quick = await scheduler.enqueue(AddJob, a=1)  # the queue goes on for others
+    quick = await scheduler.enqueue(AddJob, a=1)  # the queue continues with other jobs
     await scheduler.wait(quick, 40)
     assert database.states() == {"running": 2, "enqueued": 3, "succeeded": 1}
     gate.open.set()

@@ -1,4 +1,4 @@
-"""Forty kinds of secrets through twenty kinds of failure, and a search of every byte that came out: database, logs, mails, commands."""
+"""Forty kinds of secrets in twenty kinds of failure; search every output byte: database, logs, mails, commands."""
 
 import asyncio
 import base64
@@ -45,11 +45,11 @@ SECRETS = {
     for number, (shape, text) in enumerate(SHAPES.items(), start=11)
     for place, source in enumerate(SOURCES, start=3)
 }
-"""Forty: ten shapes, and four ways to come to be known."""
+"""Forty secrets: ten shapes, and four ways in which the process learns them."""
 
 
 def forms(value: str) -> list[str]:
-    """The forms in which a value is searched for; this test's own, not those of the product."""
+    """Return the searched forms of a value; independent of the product's masking code."""
     raw = value.encode()
     quoted = urllib.parse.quote(value, safe="")
     return [
@@ -71,7 +71,7 @@ def forms(value: str) -> list[str]:
 
 
 def fragments(value: str) -> list[str]:
-    """What is in base64 wherever the value begins in it, without its first and last letters."""
+    """Return the middle of the value's base64 text at each of three offsets, without the letters that depend on neighbours."""
     raw = value.encode()
     return [
         base64.b64encode(b"user:"[: 3 + shift] + raw).decode()[8 : 6 + (len(raw) - 1) * 8 // 6 - 2]
@@ -80,7 +80,7 @@ def fragments(value: str) -> list[str]:
 
 
 def written(value: str) -> str:
-    """All forms in one text, as a job might write it."""
+    """Return all forms in one text, as a job might write them."""
     raw = value.encode()
     whole = base64.b64encode(raw).decode()
     basic = base64.b64encode(b"user:" + raw).decode()
@@ -184,7 +184,7 @@ def process_log_exception(_ctx, text):
 
 @failure
 def database_parameters(_ctx, text):
-    engine = sa.create_engine("sqlite://", hide_parameters=False)  # of the job's own
+    engine = sa.create_engine("sqlite://", hide_parameters=False)  # the job's own engine
     with engine.connect() as connection:
         connection.execute(sa.text("SELECT :a FROM nowhere"), {"a": text})
 
@@ -226,7 +226,7 @@ async def leaky(ctx, how: str, shape: str, source: str, given: SecretStr = NOTHI
 
 @pytest.fixture
 def known_values(tmp_path, monkeypatch):
-    """A process that has come to know forty secrets."""
+    """A process that has learnt forty secrets."""
     monkeypatch.setattr(masking, "KNOWN", masking.KnownSecrets())
     for module in (
         "core.secrets",
@@ -253,7 +253,7 @@ def known_values(tmp_path, monkeypatch):
 
 @pytest.fixture
 def process_log():
-    """What the process writes to its log, as JSON and for a terminal."""
+    """Capture the process log as JSON and as for a terminal."""
     stream, root = io.StringIO(), logging.getLogger()
     handlers = []
     for formatter in (
@@ -275,7 +275,7 @@ def said(command):
 
 
 async def leak_all(scheduler, database, log, chosen, monkeypatch):
-    """Run the failures, then look at all that came out."""
+    """Run the failures, then search all output."""
     runs = []
     for (shape, source), how in chosen:
         arguments = {"how": how, "shape": shape, "source": source}
@@ -319,7 +319,7 @@ CROSS = [((shape, source), how) for shape, source in SECRETS for how in FAILURES
 
 @pytest.mark.usefixtures("known_values")
 async def test_no_byte_of_a_secret_comes_out(scheduler, database, process_log, monkeypatch):
-    chosen = [CROSS[at] for at in range(0, len(CROSS), 13)]  # each secret and each failure
+    chosen = [CROSS[at] for at in range(0, len(CROSS), 13)]  # covers every secret and every failure
     assert ({one for one, _ in chosen}, {how for _, how in chosen}) == (set(SECRETS), set(FAILURES))
     out = await leak_all(scheduler, database, process_log, chosen, monkeypatch)
     assert sum(map(len, out)) > 100_000

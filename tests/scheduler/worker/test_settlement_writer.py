@@ -1,4 +1,4 @@
-"""Writing outcomes together: what the database refuses of one run is that run's own affair; on both databases."""
+"""Write outcomes in batches: a row that the database refuses affects only its own run; on both databases."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -143,7 +143,7 @@ async def test_a_key_of_a_limit_is_locked_after_what_waits_for_the_run_on_postgr
 
 
 async def _follow(connection, parent, child):
-    """Let a run be of a limit, and another wait for it."""
+    """Give a run a limit key, and let another run wait for it."""
     now = datetime.now(UTC)
     limited = {"Ties": int(Tie.LIMITED | Tie.FOLLOWED), "LimitKey": "a"}
     waits = {"Ties": int(Tie.FOLLOWS), "State": str(RunState.AWAITING)}

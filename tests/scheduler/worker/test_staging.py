@@ -1,4 +1,4 @@
-"""Runs whose time has come: what is written of them has the date at which it is written."""
+"""Due runs: staged rows carry the time of the write."""
 
 import asyncio
 from datetime import timedelta
@@ -17,7 +17,7 @@ from targcc_scheduler.settings import Settings
 
 @pytest.fixture
 async def node(migrated_sqlite_url):
-    """A node that does not work, on a database on which one writes after another."""
+    """A node that does not claim runs, on a database with one writer at a time."""
     async with nodes_on(migrated_sqlite_url) as make:
         yield await make()
 
@@ -30,7 +30,7 @@ async def test_a_run_is_not_staged_before_it_was_written_though_staging_began_be
     services = NodeServices(node.store, node.engine, clock, settings, lambda _event: None)
     async with node.store.write() as connection:
         staging = asyncio.create_task(stage_due(services, {}, Identity()))
-        await asyncio.sleep(0)  # it waits for its turn to write
+        await asyncio.sleep(0)  # the staging waits for its turn to write
         time.is_ = before + timedelta(seconds=2)
         now = before + timedelta(seconds=1)
         run_id = await node.create(due=timedelta(seconds=1), now=now, connection=connection)
@@ -61,7 +61,7 @@ async def test_what_a_run_gets_that_asks_for_its_keys_has_the_date_at_which_it_i
     ask = claimer._take_together if name == "take" else claimer._wait
     async with node.store.write():
         asks = asyncio.create_task(ask(services, {1: None}))
-        await asyncio.sleep(0)  # it waits for its turn to write
+        await asyncio.sleep(0)  # the staging waits for its turn to write
         time.is_ += timedelta(seconds=1)
     await asks
     assert dates == [time.is_]

@@ -1,4 +1,4 @@
-"""Jobs that are told to stop and do not: they keep their worker, are shown, and end truthfully; a real node, on both databases."""
+"""Jobs that ignore the stop request keep their worker, are shown, and end in the right state: a real node, both databases."""
 
 # ruff: noqa: ARG002 - a job takes its context
 
@@ -57,7 +57,7 @@ class CriticalJob:
 
 @job(retries=0, timeout="50ms")
 class HandsOnJob:
-    """Its thread ends after it was told to stop; what it hands on must not begin."""
+    """Job whose thread ends after the stop request; its dependent must not begin."""
 
     begun = False
 
@@ -72,7 +72,7 @@ class HandsOnJob:
 
 @job(retries=0)
 class BlockingJob:
-    """Blocks the loop of the jobs, so that it hears nothing, and ends well."""
+    """Job that blocks the event loop, misses the stop request and succeeds."""
 
     async def execute(self, ctx: JobContext) -> str:
         ctx.log.info("blocking")
@@ -82,7 +82,7 @@ class BlockingJob:
 
 @pytest.fixture(autouse=True)
 def _nothing_left():
-    """Let go of tasks that were left on purpose here: whoever is in the middle of something else when they go is disturbed."""
+    """Collect tasks left by this test, so that their end does not disturb a later test."""
     yield
     gc.collect()
 
@@ -114,7 +114,7 @@ async def _history(scheduler, run_id):
 
 
 async def _noted(scheduler, run_id, words="still running"):
-    """Wait until a run is shown as one that does not stop."""
+    """Wait until a run is shown as not stopping; return its row."""
     async with asyncio.timeout(20):
         while words not in ((row := await _run(scheduler, run_id)).StopNote or ""):
             assert row.State in {RunState.ENQUEUED, RunState.RUNNING}
@@ -150,7 +150,7 @@ async def test_a_thread_that_does_not_stop_counts_in_its_jobs_limit_until_it_end
 
 
 async def test_threads_that_do_not_stop_keep_their_workers_and_other_queues_go_on(scheduler):
-    stuck = [await scheduler.enqueue(StuckCriticalJob) for _ in range(2)]  # as many as workers
+    stuck = [await scheduler.enqueue(StuckCriticalJob) for _ in range(2)]  # one per worker
     for run_id in stuck:
         await _noted(scheduler, run_id)
     waiting = await scheduler.enqueue(CriticalJob)
@@ -235,7 +235,7 @@ async def test_what_ends_well_while_it_is_stopped_by_force_is_not_done_again(
 
 def test_a_loop_of_jobs_that_was_not_started_stops_at_once(caplog):
     JobLoop().stop()
-    assert caplog.records == []  # it says so when it has waited in vain
+    assert caplog.records == []  # logged only after the wait has timed out
 
 
 def test_what_is_stopped_before_the_loop_has_time_for_it_ends_unbegun():

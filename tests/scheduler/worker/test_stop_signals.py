@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop, sent to the processes beside a node: a service manager sends them to every process of a service."""
+"""Stop signals sent to the processes beside a node: a service manager signals every process of a service."""
 
 import asyncio
 import json
@@ -33,10 +33,10 @@ def ledger(migrated_url):
 
 @pytest.fixture
 async def scheduler(migrated_url):
-    """A node whose running jobs get much time when it stops."""
+    """A node that gives running jobs much time at a stop."""
 
     async def nobody(_event: object) -> None:
-        """Nobody is told."""
+        """Send no alerts."""
 
     settings = Settings(
         _env_file=None, database_url=migrated_url, shutdown_grace=GRACE, migrate_on_start=False
@@ -66,7 +66,7 @@ def _start_node(url):
 
 
 async def _running(scheduler, ledger):
-    """A run that hears nothing, and its process."""
+    """Start a run that ignores signals; return its id and its process."""
     run_id = await scheduler.enqueue(jobs.BlocksJob)
     process = await until(lambda: _busy(scheduler), "its job runs")
     await until(lambda: ledger.run(run_id).State == "running", "it is running")
@@ -88,7 +88,7 @@ def _assert_handed_back(ledger, run_id):
 
 
 async def test_a_stop_of_every_process_hands_the_runs_of_job_processes_back(migrated_url, ledger):
-    """As systemd stops a unit: the signal reaches the processes beside the node first."""
+    """As when systemd stops a unit: the signal reaches the processes beside the node first."""
     node = _start_node(migrated_url)
     client = Scheduler(
         Settings(_env_file=None, database_url=migrated_url, migrate_on_start=False),
@@ -188,9 +188,9 @@ async def test_a_keepalive_process_that_starts_leaves_signals_to_its_node():
         (1, False, False),
         (7, False, False),
         (0xC000013A, False, False),
-        (1, True, True),  # TerminateProcess, as taskkill and services call it
-        (0xC000013A, True, True),  # a console event that nobody handles
-        (0x40010004, True, True),  # the session ends
+        (1, True, True),  # TerminateProcess, as taskkill and service managers call it
+        (0xC000013A, True, True),  # a console event without a handler
+        (0x40010004, True, True),  # the end of a session
         (0xC0000005, True, False),
         (0, True, False),
         (7, True, False),
@@ -201,7 +201,7 @@ def test_who_ended_a_process_is_told_by_its_exit_status(code, windows, outside):
 
 
 def test_console_events_of_windows_are_left_to_the_node_as_signals_are(monkeypatch):
-    """Windows sends Ctrl+C and Ctrl+Break to every process of a console; Python has them as SIGINT and SIGBREAK."""
+    """Windows sends Ctrl+C and Ctrl+Break to every process of a console; Python maps them to SIGINT and SIGBREAK."""
     handlers = {}
     windows = {"SIGINT": 2, "SIGTERM": 15, "SIGBREAK": 21}
     for name in ("SIGHUP", "pthread_sigmask", "siginterrupt"):

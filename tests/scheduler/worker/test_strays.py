@@ -1,4 +1,4 @@
-"""What a node takes for a stray: running here by the tables at two looks, and nothing it knows of."""
+"""Detect orphaned runs: running on this node by the tables at two checks, but unknown to the node."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from targcc_scheduler.kernel.worker.claimer import Orphans
 
 FIRST = (1, 1, datetime(2026, 1, 1, tzinfo=UTC))
 AGAIN = (1, 1, datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC))
-"""The same run and attempt, released and claimed once more."""
+"""The same run and attempt, released and claimed a second time."""
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ begun: list[int] = []
 
 @job()
 async def obstinate(ctx: JobContext) -> None:
-    """Go on until the gate of the attempt opens, whoever tells it to stop."""
+    """Run until the gate of the attempt opens, ignoring the stop request."""
     begun.append(ctx.attempt)
     while not gates[ctx.attempt].is_set():  # noqa: ASYNC110 - it is a threading event
         await asyncio.sleep(0.005)
@@ -94,7 +94,7 @@ async def test_a_node_that_gets_its_lost_run_again_knows_the_two_attempts_apart(
 ):
     run_id = await scheduler.enqueue("obstinate")
     await until(lambda: begun == [1])
-    database.change("DELETE FROM c_JobServer")  # as others do who take the node for lost
+    database.change("DELETE FROM c_JobServer")  # as other nodes do for a lost node
     await until(lambda: begun == [1, 2], 30)
     gates[1].set()
     await until(lambda: "was lost to another node" in caplog.text, 30)

@@ -1,4 +1,4 @@
-"""Spans of runs: OpenTelemetry's own SDK, with an exporter in memory."""
+"""Spans of runs: OpenTelemetry's SDK with an in-memory exporter."""
 
 import json
 
@@ -25,7 +25,7 @@ async def say() -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def _provider():
-    """There is one for each process, and this one's is of these tests."""
+    """Install the tracer provider; a process has a single provider, and this module sets it."""
     made = TracerProvider()
     made.add_span_processor(SimpleSpanProcessor(_exporter))
     trace.set_tracer_provider(made)
@@ -71,7 +71,7 @@ async def test_the_trace_of_who_enqueues_goes_on_in_the_run(traced, database):
     assert processed.attributes["messaging.message.id"] == str(plain)
     assert processed.status.status_code is StatusCode.UNSET
 
-    # Each attempt has its own span, and says what went wrong.
+    # Each attempt has its own span with its error.
     attempts = sorted(spans("process Fails"), key=lambda one: one.attributes["targcc.attempt"])
     assert [one.attributes["targcc.attempt"] for one in attempts] == [1, 2]
     assert {one.context.trace_id for one in attempts} == {expected}
@@ -81,7 +81,7 @@ async def test_the_trace_of_who_enqueues_goes_on_in_the_run(traced, database):
         [event] = one.events
         assert "the warehouse is closed" in event.attributes["exception.stacktrace"]
 
-    # The page and the API of a run know its trace; a process of its own has it too.
+    # Page and API of a run show its trace; a separate process has the trace too.
     found = await traced.read(lambda db: runs.get_run(db, plain))
     assert found.trace_id == trace.format_trace_id(expected)
     given = json.loads(database.history(apart)[0]["MetadataJson"])["trace"]
@@ -90,7 +90,8 @@ async def test_the_trace_of_who_enqueues_goes_on_in_the_run(traced, database):
 
 async def test_a_run_that_nobody_traces_begins_a_trace_and_says_which(traced, database):
     made = await traced.schedule("Report", delay="1h", tenant="b")
-    database.change("UPDATE c_JobRun SET Trace = NULL WHERE Id = ?", made)  # as that of a slot
+    # a run without a trace, like the run of a slot
+    database.change("UPDATE c_JobRun SET Trace = NULL WHERE Id = ?", made)
     await traced.retry(made, by=SYSTEM)
     await traced.wait(made, 60)
     [processed] = spans("process Report")

@@ -1,6 +1,6 @@
-"""The checker: judges a storm by what jobs, submitter and storm wrote down, and by the tables, read with plain SQL.
+"""Checker: judges a storm by the records of jobs, submitter and storm, and by the tables, read with plain SQL.
 
-It imports nothing of the scheduler, so that no mistake there is made here again; a test holds it to that.
+The checker imports nothing of the scheduler, so that a mistake in the scheduler cannot repeat itself here; a test enforces this.
 """
 
 from storms.checker.evidence import Complaint, Evidence, Limits

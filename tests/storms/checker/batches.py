@@ -1,4 +1,4 @@
-"""What is promised of batches: they are whole, count their runs, end with the last of them, and are followed by what was asked for."""
+"""Guarantees of batches: complete, with correct counts, ended with their last run, and followed by their callbacks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from storms.checker.runs import may_have_failed
 from storms.checker.tied import Batch
 
 CALLBACKS = {"success": "Gathered", "finish": "Finished"}
-"""The jobs that the storm's application names as callbacks of each batch, by what they wait for."""
+"""Callback jobs of every batch of the storm's application, by their condition."""
 
 
 def batches_are_whole(evidence: Evidence) -> Iterator[Complaint]:
-    """A batch that was acknowledged is there with the runs that were asked for, and none has a part of its runs."""
+    """An acknowledged batch exists with all requested runs, and no batch has only a part of its runs."""
     there = {batch.id: batch for batch in evidence.batches}
     performed = {item.run: item.token for item in evidence.executions}
     for asked in evidence.asked_batches:
@@ -33,7 +33,7 @@ def batches_are_whole(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def batches_count_their_runs(evidence: Evidence) -> Iterator[Complaint]:
-    """``Pending`` and ``Failed`` agree with the runs, and no batch goes on when all its runs are over, or after the end."""
+    """``Pending`` and ``Failed`` equal the runs' states. A batch ends when all its runs have ended, and never continues afterwards."""
     for batch in evidence.batches:
         states = [run.state for run in _members(evidence, batch)]
         pending = sum(state not in FINAL for state in states)
@@ -47,7 +47,7 @@ def batches_count_their_runs(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def batches_are_followed(evidence: Evidence) -> Iterator[Complaint]:
-    """What is to come after a batch is one run each, begins when all its runs are over, and ``on_success`` only if none of them failed."""
+    """Each callback of a batch is one run and begins after all runs have ended; ``on_success`` begins only if no run failed."""
     callbacks = {name: _callbacks(evidence, name) for name in CALLBACKS}
     for batch in evidence.batches:
         members = _members(evidence, batch)
@@ -89,7 +89,7 @@ def _members(evidence: Evidence, batch: Batch) -> list[Run]:
 
 
 def _callbacks(evidence: Evidence, condition: str) -> dict[int, list[int]]:
-    """The runs that wait for each batch to end so."""
+    """Map each batch to the runs that wait for its end with this condition."""
     found: dict[int, list[int]] = {}
     for link in evidence.links:
         if link.kind == "batch" and link.condition == condition:

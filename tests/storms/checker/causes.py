@@ -1,4 +1,4 @@
-"""Why a run may be performed again: what the storm did to its node, its worker process or its database, and when."""
+"""Causes for a second execution of a run: faults of its node, its worker process or its database, with their times."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from storms.checker.evidence import FOREVER, Evidence, Execution, Fault, Node
 from storms.policies import POLICIES
 
 _HANDED_OVER = 1.0
-"""Seconds in which what a worker process says has reached its node."""
+"""Seconds within which a message of a worker process reaches its node."""
 _BEGINS = 0.5
-"""A fault is written down before it is inflicted; a job may begin in between."""
+"""Seconds between the record of a fault and the fault itself; a job may begin in between."""
 _WAKES = 0.5
-"""Seconds after a long silence in which a node notices that it was declared lost."""
+"""Seconds after a long silence within which a node notices that it was declared lost."""
 _EARLY = 2.0
-"""A node that was told to stop may still begin what it had claimed."""
+"""Seconds after a stop signal within which a node may still begin a claimed run."""
 
 
 def has_cause(evidence: Evidence, before: Execution, after: Execution) -> bool:
-    """Whether a run may be performed once more after an execution: a failure that is retried, or a fault that kept its end from being written."""
+    """Return whether a run may execute again: after a retried failure, or after a fault that kept its end from being written."""
     crash = crash_of(evidence, before)
     node = evidence.node_by_name.get(before.node)
     return (
@@ -29,12 +29,12 @@ def has_cause(evidence: Evidence, before: Execution, after: Execution) -> bool:
 
 
 def own_failures(evidence: Evidence, item: Execution) -> int:
-    """How many attempts of a run had failed by themselves or with their worker process, this one included."""
+    """Return how many attempts of a run had failed by themselves or with their worker process, including this attempt."""
     return item.attempt - losses(evidence, item.run, item.start)
 
 
 def losses(evidence: Evidence, run: int, until: float) -> int:
-    """How many workers a run had cost by then; all that it ever cost when the clocks that say so were set."""
+    """Return how many workers a run had lost by an instant; all its losses when clocks were set, because their times are unreliable."""
     row = evidence.run_by_id.get(run)
     lost = [change for change in (row.life if row else ()) if change.lost]
     if evidence.clock_was_set():
@@ -43,7 +43,7 @@ def losses(evidence: Evidence, run: int, until: float) -> int:
 
 
 def crash_of(evidence: Evidence, item: Execution) -> Fault | None:
-    """The fault that killed the worker process of an execution before its node knew of an end."""
+    """Return the fault that killed the worker process of an execution before the node knew its end."""
     last = FOREVER if item.end is None else item.end + _HANDED_OVER
     for fault in evidence.faults:
         mine = fault.kind == "worker" and fault.pid == item.pid and fault.hits(item.node)
@@ -53,7 +53,7 @@ def crash_of(evidence: Evidence, item: Execution) -> Fault | None:
 
 
 def is_unwritten(evidence: Evidence, item: Execution, gone: float) -> bool:
-    """Whether the end of an execution may not have been written yet when its node went."""
+    """Return whether the end of an execution may have been unwritten when its node disappeared."""
     if item.end is None or item.end >= gone:
         return True
     waits = evidence.limits.margin + evidence.hindered(item.node, item.end, gone)
@@ -61,7 +61,7 @@ def is_unwritten(evidence: Evidence, item: Execution, gone: float) -> bool:
 
 
 def silenced(evidence: Evidence, item: Execution, until: float) -> bool:
-    """Whether the node of an execution was silent for so long, before the end was written, that it may have been taken for lost."""
+    """Return whether a node was silent for so long before the end was written that it may have been declared lost."""
     for fault in evidence.faults:
         if fault.kind not in {"stop", "cut"} or not fault.hits(item.node):
             continue
@@ -73,7 +73,7 @@ def silenced(evidence: Evidence, item: Execution, until: float) -> bool:
 
 
 def has_just_woken(evidence: Evidence, item: Execution) -> bool:
-    """Whether a node began what it had claimed before it was silent for long, and has not yet heard that others have it."""
+    """Return whether a node began a run claimed before its long silence, without knowing yet that another node has the run."""
     return any(
         fault.kind in {"stop", "cut"}
         and fault.hits(item.node)
@@ -89,7 +89,7 @@ def _is_retried(evidence: Evidence, before: Execution, after: Execution) -> bool
 
 
 def _went(evidence: Evidence, before: Execution, after: Execution, node: Node) -> bool:
-    """Whether its node was killed, or told to stop, before it had ended, or before that could be written."""
+    """Return whether the node was killed or told to stop before the execution had ended, or before the end could be written."""
     if node.by == "kill" and before.start <= node.ended and node.gone <= after.start:
         killed = is_unwritten(evidence, before, node.gone)
     else:

@@ -1,4 +1,4 @@
-"""What is promised of runs that wait for others: they go once these ended as asked, and are discarded with the reason when they did not."""
+"""Guarantees of dependents: they run once their parents ended as required, and are otherwise discarded with a reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _AT_END = {"succeeded": {"ok"}, "failed": {"failed"}}
 
 
 def children_wait_for_what_was_asked(evidence: Evidence) -> Iterator[Complaint]:
-    """What an acknowledged run waits for is what the application said, and the table knows how that ended."""
+    """The links of an acknowledged run equal the application's request, and the table has the parents' outcomes."""
     for asked in evidence.asked_children:
         links = evidence.links_by_child.get(asked.run, [])
         waits_for = {(link.parent, link.condition, link.quorum) for link in links}
@@ -30,7 +30,7 @@ def children_wait_for_what_was_asked(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def children_go_as_their_parents_end(evidence: Evidence) -> Iterator[Complaint]:
-    """Who waits for runs is performed when they ended as asked, is discarded when they did not, and waits as long as one of them goes on."""
+    """A dependent runs if its parents ended as required, is discarded if not, and waits while a deciding parent is unfinished."""
     for child, links in evidence.links_by_child.items():
         if any(link.kind != "run" for link in links):
             continue
@@ -56,7 +56,7 @@ def children_go_as_their_parents_end(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def children_start_after_their_parents(evidence: Evidence) -> Iterator[Complaint]:
-    """Nothing of a run is performed before those for which it waits had ended, as the record has it and as the table has it."""
+    """A dependent begins only after its deciding parents have ended, by the record and by the table."""
     for child, links in evidence.links_by_child.items():
         begun = evidence.executions_by_run.get(child, [])
         parents = [
@@ -75,7 +75,10 @@ def children_start_after_their_parents(evidence: Evidence) -> Iterator[Complaint
 
 
 def earliest_end(evidence: Evidence, run: Run) -> float:
-    """The first instant at which a run may have been over: its last attempt had come to its end, and somebody wrote that down after reading a clock."""
+    """Return the earliest instant at which a run may have ended.
+
+    The last attempt had ended by then, and a clock was read to record this.
+    """
     outcomes = _AT_END.get(run.state, set())
     ends = [
         item.end
@@ -89,7 +92,7 @@ def earliest_end(evidence: Evidence, run: Run) -> float:
 
 
 def _expected(evidence: Evidence, links: Sequence[Link]) -> str:
-    """What becomes of a run with these links by the states of its parents, whatever the links say of them."""
+    """Return the expected outcome of a run with these links from its parents' states; the outcomes stored in the links are ignored."""
     states = [(_state(evidence, link), _WANTED[link.condition]) for link in links]
     met = sum(state in wanted for state, wanted in states)
     unmet = sum(state in FINAL and state not in wanted for state, wanted in states)

@@ -1,4 +1,4 @@
-"""What the checker knows of a storm. Instants are seconds of the machine's monotonic clock unless they are called wall."""
+"""Evidence of a storm. Instants are seconds of the machine's monotonic clock unless they are called wall."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from storms.checker.tied import (
 
 FOREVER = float("inf")
 SKEW = timedelta(seconds=2)
-"""A node reads its clock before its statement waits for a lock that another one holds, or before others see what it commits."""
+"""A node reads its clock before its statement waits for another transaction's lock, or before others see its commit."""
 _LOST = re.compile(r"\bits worker (\S+) was lost\b")
 _LOST_ROW = re.compile(r"\bits worker \S+ was lost\b|\bthree workers were lost\b")
 FINAL = frozenset({"succeeded", "failed", "cancelled", "skipped", "missed"})
@@ -30,13 +30,13 @@ FINAL = frozenset({"succeeded", "failed", "cancelled", "skipped", "missed"})
 
 @dataclass(frozen=True)
 class Limits:
-    """What was set for the storm.
+    """Settings of the storm.
 
     Args:
         heartbeat: Seconds between two heartbeats.
         lost_after: Seconds of silence after which a node is lost.
-        margin: Seconds that a busy machine may add to what is promised.
-        one_clock: Whether database and nodes have one clock, so that a clock fault sets that of the database, too.
+        margin: Seconds that a busy machine may add to a guaranteed time.
+        one_clock: Whether database and nodes share a clock, so that a clock fault also changes the database's clock.
     """
 
     heartbeat: float = 0.5
@@ -46,18 +46,18 @@ class Limits:
 
     @property
     def silence(self) -> float:
-        """The shortest silence for which a node may be taken for lost: its last beat may lie before it."""
+        """Return the shortest silence after which a node may be declared lost: its last beat may precede the silence."""
         return self.lost_after - 2 * self.heartbeat
 
 
 @dataclass(frozen=True)
 class Complaint:
-    """A promise that was not kept.
+    """Broken guarantee.
 
     Args:
-        rule: Which.
-        text: What was found.
-        run: The run, if it is about one.
+        rule: The name of the rule.
+        text: The finding.
+        run: The run concerned, if any.
     """
 
     rule: str
@@ -71,7 +71,7 @@ class Complaint:
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """A run of which the submitter was told that it exists."""
+    """Run that was acknowledged to the submitter."""
 
     run: int
     job: str
@@ -81,13 +81,13 @@ class Acknowledged:
 
 @dataclass(frozen=True)
 class Node:
-    """A process that ran jobs.
+    """Process that ran jobs.
 
     Args:
-        ended: When it was seen to be gone; ``FOREVER`` if nobody saw it go.
+        ended: When the process was seen to be gone; ``FOREVER`` if never seen.
         by: ``kill``, ``term`` or ``itself``.
-        struck: When it was about to be killed; it was gone at some instant from then to ``ended``.
-        stopped: When it was told to stop.
+        struck: When the kill began; the process ended between ``struck`` and ``ended``.
+        stopped: When the process was told to stop.
     """
 
     name: str
@@ -102,18 +102,18 @@ class Node:
 
     @property
     def told(self) -> float:
-        """When it was told to stop, or ended without that."""
+        """Return when the process was told to stop, or when it ended without a request."""
         return min(self.stopped, self.ended)
 
     @property
     def gone(self) -> float:
-        """The first instant at which it may have been gone."""
+        """Return the earliest instant at which the process may have ended."""
         return min(self.struck, self.ended)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault: of which nodes (none: of all), from when to when; of one worker process if ``pid`` says so."""
+    """Fault with its nodes (empty for all) and its interval; ``pid`` limits it to a worker process."""
 
     kind: str
     nodes: tuple[str, ...]
@@ -122,23 +122,23 @@ class Fault:
     pid: int | None = None
 
     def hits(self, node: str) -> bool:
-        """Whether a node feels it."""
+        """Return whether the fault affects a node."""
         return not self.nodes or node in self.nodes
 
     def within(self, start: float, end: float) -> float:
-        """How many seconds of an interval it lasted."""
+        """Return how many seconds of an interval the fault lasted."""
         return max(0.0, min(end, self.end) - max(start, self.start))
 
 
 @dataclass(frozen=True)
 class Pause:
-    """A queue was paused for a while.
+    """Pause of a queue.
 
     Args:
-        start: When that was acknowledged; ``FOREVER`` if it never was.
-        end: When it was asked to go on.
-        asked: When it was asked to be paused.
-        over: When it was acknowledged that it goes on.
+        start: When the pause was acknowledged; ``FOREVER`` if never.
+        end: When the resumption was requested.
+        asked: When the pause was requested.
+        over: When the resumption was acknowledged.
     """
 
     queue: str
@@ -150,7 +150,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Execution:
-    """A job's body that ran, from the record; without an end its process was gone before. ``seen`` is what the steps before it gave."""
+    """Execution of a job's body by the record; without an end its process died before. ``seen`` holds the results of earlier steps."""
 
     run: int
     attempt: int
@@ -168,7 +168,7 @@ class Execution:
 
 @dataclass(frozen=True)
 class StepNote:
-    """That a step was being done (``step``), or that its result came back kept (``kept``)."""
+    """Record that a step was executed (``step``), or that its stored result was returned (``kept``)."""
 
     event: str
     run: int
@@ -180,7 +180,7 @@ class StepNote:
 
 @dataclass(frozen=True)
 class Change:
-    """A line of a run's life: when, by the wall clock of whoever wrote it, which state, why."""
+    """Line of a run's life: wall time by the writer's clock, state, reason."""
 
     wall: datetime
     state: str
@@ -188,14 +188,14 @@ class Change:
 
     @property
     def lost(self) -> str | None:
-        """The id of the node that was lost, if that is what it says."""
+        """Return the id of the lost node, if the line reports a loss."""
         found = _LOST.search(self.note)
         return found[1] if found else None
 
 
 @dataclass(frozen=True)
 class Run:
-    """A row of ``c_JobRun``."""
+    """Row of ``c_JobRun``."""
 
     id: int
     job: str
@@ -215,7 +215,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Logged:
-    """A row of ``c_LoggedJob``."""
+    """Row of ``c_LoggedJob``."""
 
     run: int
     attempt: int
@@ -227,30 +227,30 @@ class Logged:
 
     @property
     def lost(self) -> bool:
-        """Whether the attempt ended because its worker was lost, as its row says."""
+        """Return whether the row says that the attempt lost its worker."""
         return not self.success and _LOST_ROW.search(self.message) is not None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that a storm left behind.
+    """All evidence of a storm.
 
     Args:
-        began: When it began, and at ``began_wall`` by the true wall clock.
-        calm: When the last fault was healed and nothing was asked for any more.
+        began: When the storm began; ``began_wall`` is the same instant by the true wall clock.
+        calm: When the last fault was healed and the last run was requested.
         quiet: When the nodes were told to stop.
         servers: The ids in ``c_JobServer`` after the end.
         steps: ``(run, step)`` in ``c_JobStep``.
         releases: When the deploy of each release after the first began.
-        asked_children: The acknowledged runs that wait for others.
+        asked_children: The acknowledged dependents.
         asked_batches: The acknowledged batches.
-        asked_keys: The acknowledged calls for runs that are unique by a key.
-        asked_flows: The flows that were started by their names.
-        rolled_back: The tokens of what was asked for in transactions that were rolled back.
+        asked_keys: The acknowledged calls for unique runs.
+        asked_flows: The flows started by name.
+        rolled_back: The tokens of calls in transactions that were rolled back.
         refused: The calls that ended with an error.
         strict: Whether the queues that share workers have a strict order.
-        left: How much was not over when the nodes were told to stop.
-        stands: Whether nothing of that had been done for long.
+        left: The number of unfinished items when the nodes were told to stop.
+        stands: Whether the unfinished items made no progress for long.
     """
 
     limits: Limits
@@ -284,12 +284,12 @@ class Evidence:
 
     @cached_property
     def run_by_id(self) -> dict[int, Run]:
-        """The rows of the runs by their ids."""
+        """Map run ids to rows."""
         return {run.id: run for run in self.runs}
 
     @cached_property
     def runs_by_job(self) -> dict[str, list[Run]]:
-        """The rows of the runs by their jobs."""
+        """Map jobs to the rows of their runs."""
         found: dict[str, list[Run]] = defaultdict(list)
         for run in self.runs:
             found[run.job].append(run)
@@ -297,12 +297,12 @@ class Evidence:
 
     @cached_property
     def node_by_name(self) -> dict[str, Node]:
-        """The nodes by name."""
+        """Map names to nodes."""
         return {node.name: node for node in self.nodes}
 
     @cached_property
     def links_by_child(self) -> dict[int, list[Link]]:
-        """What each run waits for, or has waited for."""
+        """Map each run to its links, also to links that are fulfilled."""
         found: dict[int, list[Link]] = defaultdict(list)
         for link in self.links:
             found[link.child].append(link)
@@ -310,7 +310,7 @@ class Evidence:
 
     @cached_property
     def executions_by_run(self) -> dict[int, list[Execution]]:
-        """The executions of each run, in the order in which they began."""
+        """Map each run to its executions in start order."""
         found: dict[int, list[Execution]] = defaultdict(list)
         for item in sorted(self.executions, key=lambda item: item.start):
             found[item.run].append(item)
@@ -318,28 +318,28 @@ class Evidence:
 
     @cached_property
     def logged_by_run(self) -> dict[int, list[Logged]]:
-        """The rows of history of each run, in the order in which they were written."""
+        """Map each run to its history rows in the order of writing."""
         found: dict[int, list[Logged]] = defaultdict(list)
         for item in self.logged:
             found[item.run].append(item)
         return found
 
     def paused(self, queue: str) -> list[tuple[float, float]]:
-        """When a queue may have been paused."""
+        """Return the intervals in which a queue may have been paused."""
         return [(item.asked, item.over) for item in self.pauses if item.queue == queue]
 
     def mono(self, wall: datetime) -> float:
-        """A true wall time as an instant."""
+        """Convert a true wall time to an instant."""
         return self.began + (wall - self.began_wall).total_seconds()
 
     def gone(self, node: str) -> float:
-        """The first instant at which a node may have been gone."""
+        """Return the earliest instant at which a node may have ended."""
         known = self.node_by_name.get(node)
         return known.gone if known is not None else FOREVER
 
     @cached_property
     def back_to_first(self) -> float:
-        """When a node of the first release began with none of a later one up: that is going back to it, as the docs say, and its schedules hold."""
+        """Return when a node of the first release began while no later release was up: a rollback, after which its schedules apply."""
         newer = [(node.ready, node.gone) for node in self.nodes if node.release > 1]
         first = min((start for start, _ in newer), default=FOREVER)
         old = [node for node in self.nodes if node.release == 1 and node.ready > first]
@@ -354,22 +354,22 @@ class Evidence:
         )
 
     def clock_was_set(self) -> bool:
-        """Whether wall times of the nodes may be wrong."""
+        """Return whether wall times of the nodes may be wrong."""
         return any(fault.kind == "clock" for fault in self.faults)
 
     def silent(self, node: str, start: float, end: float) -> float:
-        """The longest time in an interval for which a fault kept a node, and not the others, from saying anything.
+        """Return the longest time in an interval for which a fault silenced this node but not the others.
 
-        A database that is away is none: nobody can be heard, so nobody may be declared lost.
+        A database outage does not count: no node can write then, so no node may be declared lost.
         """
         return self._longest({"stop", "cut"}, node, start, end)
 
     def cut_off(self, node: str, start: float, end: float) -> float:
-        """The longest time in an interval for which a node could not reach its database."""
+        """Return the longest time in an interval for which a node could not reach its database."""
         return self._longest({"stop", "cut", "disk", "database"}, node, start, end)
 
     def hindered(self, node: str, start: float, end: float) -> float:
-        """For how many seconds of an interval a node could not write to its database."""
+        """Return for how many seconds of an interval a node could not write to its database."""
         kinds = {"stop", "cut", "disk", "database"}
         spans = [
             (item.start, item.end) for item in self.faults if item.kind in kinds and item.hits(node)
@@ -381,17 +381,20 @@ class Evidence:
         return max((item.within(start, end) for item in lasting), default=0.0)
 
     def stopped_unheard(self, node: Node, since: float) -> bool:
-        """Whether a node was told to stop and gave up, since it could not write what had become of its runs."""
+        """Return whether a stopping node gave up because it could not write the outcomes of its runs."""
         return node.by in {"term", "kill"} and self.cut_off(node.name, since, node.ended) > 0
 
     def nobody_could(
         self, start: float, end: float, besides: Iterable[tuple[float, float]] = ()
     ) -> float:
-        """For how many seconds of an interval no node could work, or the database was away; or it lies in one of the spans ``besides``."""
+        """Return for how many seconds of an interval no node could work, or the database was down, or a span of ``besides`` applied."""
         return _covered([*self._blocked, *besides], start, end)
 
     def watched(self, name: str, since: float) -> float:
-        """When another node had watched a silent one for ``lost_after``, without a break and with the database there; ``FOREVER``: none ever had."""
+        """Return when another node had observed a silent node for ``lost_after`` without a break; ``FOREVER`` if none had.
+
+        The database must be reachable during the observation.
+        """
         seconds, found = self.limits.lost_after, FOREVER
         away = sorted(
             (item.start, item.end) for item in self.faults if item.kind in {"database", "disk"}
@@ -415,7 +418,7 @@ class Evidence:
         return sorted(blocked + self._without_nodes())
 
     def _without_nodes(self) -> list[tuple[float, float]]:
-        """The intervals in which no node was up and free to work."""
+        """Return the intervals without a node that was up and free to work."""
         able = [span for node in self.nodes for span in self._able(node)]
         idle, reached = [], self.began
         for start, end in sorted(able):
@@ -425,7 +428,7 @@ class Evidence:
         return idle
 
     def _able(self, node: Node) -> Iterable[tuple[float, float]]:
-        """When a node was ready and not hindered."""
+        """Yield the intervals in which a node was ready and not hindered."""
         hindered = sorted(
             (item.start, item.end)
             for item in self.faults
@@ -441,7 +444,7 @@ class Evidence:
 
 
 def _covered(spans: Iterable[tuple[float, float]], start: float, end: float) -> float:
-    """How many seconds of an interval lie in one of the spans at least."""
+    """Return how many seconds of an interval lie in at least one span."""
     total, reached = 0.0, start
     for begin, stop in sorted(spans):
         begin, stop = max(begin, reached), min(stop, end)  # noqa: PLW2901 - cut to what counts

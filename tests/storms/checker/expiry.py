@@ -1,4 +1,4 @@
-"""What is promised of runs that expire: they begin in time, or are cancelled and never begin."""
+"""Guarantees of expiring runs: they begin in time, or are cancelled and never begin."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from storms.checker.evidence import Complaint, Evidence, Run
 
 _EXPIRED = "expired: "
 _READ_ONCE = 0.01
-"""Seconds: a node takes a run and looks at its expiry by one instant, of which the table has the milliseconds."""
+"""Seconds of tolerance: a node claims a run and checks its expiry at one instant, stored in milliseconds."""
 
 
 def nothing_begins_after_its_expiry(evidence: Evidence) -> Iterator[Complaint]:
-    """A run that expires is first taken by a node before that, and is performed then."""
+    """The first claim of an expiring run is before its expiry, and the run executes then."""
     for run in _that_expire(evidence):
         begun = evidence.executions_by_run.get(run.id, [])
         taken = [line.wall for line in run.life if line.state == "running"]
@@ -22,7 +22,7 @@ def nothing_begins_after_its_expiry(evidence: Evidence) -> Iterator[Complaint]:
             text = f"{run.job} was taken {late:.2f} s after its expiry"
             yield Complaint("expiry", text, run.id)
         if not begun or len(taken) > 1 or evidence.clock_was_set():
-            continue  # who had it first was lost: it has begun, and does not expire
+            continue  # its first node was lost: a run that has begun does not expire
         late = begun[0].start - evidence.mono(run.expires)
         late -= evidence.hindered(begun[0].node, evidence.mono(run.expires), begun[0].start)
         if late > evidence.limits.margin:
@@ -31,7 +31,7 @@ def nothing_begins_after_its_expiry(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def what_expires_is_cancelled(evidence: Evidence) -> Iterator[Complaint]:
-    """A run that expires ends well, or is cancelled with that reason, not before its time, and is not performed."""
+    """An expiring run ends in its policy's state, or is cancelled for its expiry, not too early, and without an execution."""
     for run in _that_expire(evidence):
         if run.state != "cancelled":
             continue

@@ -1,4 +1,4 @@
-"""What is promised of flows: each is there once and ends, each step has its runs once and after those before it, and the fan-in sees all of them."""
+"""Guarantees of flows: each exists once and ends, each step runs once and after its predecessors, and the fan-in gets every result."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _AFTER = {
     "sorry": ("part", "join"),
     "last": ("many", "few", "sorry"),
 }
-"""The steps of the storm's flow with those before them, written down here once more on purpose."""
+"""Steps of the storm's flow and their predecessors, repeated here on purpose."""
 _KEYED = ("once", "latest", "room")
-"""The steps whose jobs have unique keys, or a limit."""
+"""Steps whose jobs have unique keys or a limit."""
 _MANY = 3
-"""So many parts are many."""
+"""Number of parts from which the step ``many`` runs."""
 _BAD = {"failed", "cancelled"}
 
 
 def flows_are_there_once(evidence: Evidence) -> Iterator[Complaint]:
-    """A flow that was started is there, and one run of the flow's job starts one flow, however often it is performed."""
+    """A started flow exists, and a run of the flow's job starts one flow, however often the run executes."""
     there = {flow.id: flow.token for flow in evidence.flows}
     for asked in evidence.asked_flows:
         if there.get(asked.id) != asked.token:
@@ -49,7 +49,10 @@ def flows_are_there_once(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def flows_end_as_their_steps(evidence: Evidence) -> Iterator[Complaint]:
-    """Each step of a flow has the runs that its condition and the steps before it ask for, and ends as these; the flow ends as its steps."""
+    """Each step of a flow has the required runs and their state; the flow ends as its steps.
+
+    The step's condition and its predecessors decide which runs are required.
+    """
     by_flow = _runs_by_step(evidence)
     for flow in evidence.flows:
         runs = by_flow[flow.id]
@@ -69,7 +72,7 @@ def flows_end_as_their_steps(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def steps_end_as_they_should(evidence: Evidence) -> Iterator[Complaint]:
-    """A step's run succeeds, unless it is of the part that is refused."""
+    """The run of a step succeeds, except for the refused part."""
     for flow, step, runs in _steps(evidence):
         for number, run in enumerate(runs, 1):
             wanted = "failed" if step == "part" and number == flow.bad else "succeeded"
@@ -79,7 +82,7 @@ def steps_end_as_they_should(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def steps_begin_after_those_before(evidence: Evidence) -> Iterator[Complaint]:
-    """Nothing of a step is performed before the last run of the steps before it had ended."""
+    """A step begins only after the last run of its predecessors has ended."""
     by_flow = _runs_by_step(evidence)
     for flow, step, runs in _steps(evidence):
         before = [run for name in _AFTER[step] for run in by_flow[flow.id].get(name, [])]
@@ -95,7 +98,7 @@ def steps_begin_after_those_before(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def the_fan_in_sees_all(evidence: Evidence) -> Iterator[Complaint]:
-    """The step after a fan-out gets what each of its runs gave, in their order."""
+    """The step after a fan-out gets the results of all runs, in order."""
     for flow, step, runs in _steps(evidence):
         if step != "join":
             continue
@@ -107,7 +110,7 @@ def the_fan_in_sees_all(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _expected(flow: Flow, runs: Mapping[str, list[Run]]) -> dict[str, tuple[str, int]]:
-    """How each step ends, and how many runs it has, by the states of the runs before it."""
+    """Return state and number of runs of each step, computed from the runs of its predecessors."""
     found: dict[str, tuple[str, int]] = {"split": (_outcome(runs.get("split", [])), 1)}
     splits = found["split"][0] == "succeeded"
     is_many = flow.count >= _MANY
@@ -132,7 +135,7 @@ def _outcome(runs: list[Run]) -> str:
 
 
 def _steps(evidence: Evidence) -> Iterator[tuple[Flow, str, list[Run]]]:
-    """Each step of each flow that has runs."""
+    """Yield each step of each flow that has runs."""
     by_flow = _runs_by_step(evidence)
     for flow in evidence.flows:
         for step, runs in by_flow[flow.id].items():
@@ -140,7 +143,7 @@ def _steps(evidence: Evidence) -> Iterator[tuple[Flow, str, list[Run]]]:
 
 
 def _runs_by_step(evidence: Evidence) -> dict[int, dict[str, list[Run]]]:
-    """The runs of each flow by their steps, in the order in which they were made."""
+    """Map each flow to its runs by step, in order of creation."""
     found: dict[int, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in sorted(evidence.runs, key=lambda run: run.id):
         if run.batch is not None and run.step is not None:

@@ -1,4 +1,4 @@
-"""What is promised of runs that are unique by a key: one at a time has it, whoever is told of another's may rely on that, and it is free afterwards."""
+"""Guarantees of unique keys: one run has a key at a time, a caller may rely on an existing run, and the key is free afterwards."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from storms.checker.runs import counts_until
 from storms.checker.tied import AskedKey
 
 UNTIL_OVER, UNTIL_BEGUN = "Single", "Pending"
-"""The jobs whose runs have their keys until they are over, and until they begin."""
+"""Jobs whose runs hold their keys until they have ended, and until they begin."""
 _AWAY = frozenset({"database", "disk"})
 
 
 def keys_are_performed_one_at_a_time(evidence: Evidence) -> Iterator[Complaint]:
-    """Nothing of a run is performed between the first and the last that is performed of another with its key."""
+    """No run executes between the first and the last execution of another run with the same key."""
     for key, runs in _performed(evidence, UNTIL_OVER).items():
         for one, other in permutations(runs.values(), 2):
             for item in other:
@@ -27,7 +27,7 @@ def keys_are_performed_one_at_a_time(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _goes_on(evidence: Evidence, one: list[Execution], other: Execution) -> bool:
-    """Whether a run had begun and was not over when another one's execution began; what is performed by a node that was taken for lost counts no more."""
+    """Return whether a run had begun and not ended when another run's execution began; executions on a node declared lost do not count."""
     return any(
         (other.start < mine.start and not has_just_woken(evidence, mine))
         or (
@@ -39,7 +39,7 @@ def _goes_on(evidence: Evidence, one: list[Execution], other: Execution) -> bool
 
 
 def keys_have_one_run(evidence: Evidence) -> Iterator[Complaint]:
-    """A run is made by one call, and none is made while one that was made before has the key."""
+    """A call creates at most one run, and none while an earlier run holds the key."""
     made: dict[tuple[str, str], list[AskedKey]] = defaultdict(list)
     for call in evidence.asked_keys:
         if not call.existing:
@@ -54,7 +54,7 @@ def keys_have_one_run(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _freed(evidence: Evidence, call: AskedKey) -> float:
-    """An instant before which the run that a call had made surely has its key."""
+    """Return an instant before which the run that a call created certainly holds its key."""
     if call.job == UNTIL_BEGUN:
         return _begun(evidence, call.run) - SKEW.total_seconds()
     return max(
@@ -68,7 +68,7 @@ def _freed(evidence: Evidence, call: AskedKey) -> float:
 
 
 def _begun(evidence: Evidence, run_id: int) -> float:
-    """When a run was first taken by a node, as the table has it."""
+    """Return when a node first claimed a run, by the table."""
     run = evidence.run_by_id.get(run_id)
     if run is None or evidence.clock_was_set():
         return -FOREVER
@@ -77,7 +77,7 @@ def _begun(evidence: Evidence, run_id: int) -> float:
 
 
 def runs_stand_for_others_while_they_may(evidence: Evidence) -> Iterator[Complaint]:
-    """Who is told of a run that was there is told of one with that key, which was in its way: it had not begun, or was not over for long."""
+    """A call that returns an existing run returns a run with the same key that had not begun, or had not ended for long."""
     keys = {item.run: item.key for item in evidence.executions}
     for call in evidence.asked_keys:
         if keys.get(call.run, call.key) != call.key:
@@ -99,7 +99,7 @@ def runs_stand_for_others_while_they_may(evidence: Evidence) -> Iterator[Complai
 
 
 def _over_for(evidence: Evidence, call: AskedKey) -> float:
-    """For how long a run had been over when it was made to stand for another; the time is not counted in which that could not be written."""
+    """Return for how long a run had ended when a call returned it; time in which the end could not be written is not counted."""
     run, items = evidence.run_by_id.get(call.run), evidence.executions_by_run.get(call.run, [])
     if run is None or run.completed is None:
         return 0
@@ -113,9 +113,9 @@ def _over_for(evidence: Evidence, call: AskedKey) -> float:
 
 
 def the_latest_is_performed(evidence: Evidence) -> Iterator[Complaint]:
-    """A run that waits gets what was asked for last, and does not perform what was asked for before that.
+    """A waiting run gets the arguments of the latest call, and does not execute earlier arguments.
 
-    A node that has just woken may perform what it had claimed: meanwhile the run waited again, and was given something else.
+    A node that has just woken may execute the arguments it had claimed, while the run waited again and got new arguments.
     """
     calls: dict[int, list[AskedKey]] = defaultdict(list)
     for call in evidence.asked_keys:
@@ -135,7 +135,7 @@ def the_latest_is_performed(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def nothing_is_left_of_what_was_rolled_back(evidence: Evidence) -> Iterator[Complaint]:
-    """What was asked for in a transaction that was rolled back is neither performed nor there."""
+    """Calls in a rolled-back transaction leave no execution and no row."""
     for item in evidence.executions:
         if item.token in evidence.rolled_back:
             text = f"{item.token} was performed, which was rolled back"
@@ -146,7 +146,7 @@ def nothing_is_left_of_what_was_rolled_back(evidence: Evidence) -> Iterator[Comp
 
 
 def refusals_have_causes(evidence: Evidence) -> Iterator[Complaint]:
-    """A call ends with an error only when the database was away, or its disk was full, or just before."""
+    """A call fails only while the database was down or its disk full, or just after."""
     for call in evidence.refused:
         since = call.asked - evidence.limits.margin
         away = [
@@ -159,7 +159,7 @@ def refusals_have_causes(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _performed(evidence: Evidence, job: str) -> dict[str, dict[int, list[Execution]]]:
-    """What was performed of a job, by key and run, in the order in which it began."""
+    """Map each key to the executions of a job by run, in start order."""
     found: dict[str, dict[int, list[Execution]]] = defaultdict(dict)
     for run, items in evidence.executions_by_run.items():
         if items[0].job == job:

@@ -1,4 +1,4 @@
-"""Reading the evidence: the record's files, and the tables of SQLite or PostgreSQL by plain SQL."""
+"""Load the evidence: the record's files, and the tables of SQLite or PostgreSQL by plain SQL."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from storms.record import JOBS, ROLLED_BACK, STORM, SUBMITTED, read
 
 Line = dict[str, Any]
 TABLES = "tables.json"
-"""The rows of the tables, as plain SQL gave them."""
+"""File with the rows of the tables, as read by plain SQL."""
 
 _RUNS = (
     "SELECT Id, JobName, State, CreatedAt, ScheduledFor, Attempt, ServerId, CompletedAt, BlockedBy, Message, LifeLog,"
@@ -56,23 +56,23 @@ _OF_BATCHES = (
     f"{_ACTIVE} AND (BatchId IS NOT NULL OR Id IN (SELECT ChildId FROM c_JobLink JOIN c_JobBatch ON c_JobBatch.Id = c_JobLink.ParentId"
     " WHERE ParentKind = 'batch' AND (Condition = 'finish' OR c_JobBatch.State <> 'failed')))"
 )
-"""What of batches and flows is not over; ``on_success`` of one that failed waits for a person."""
+"""Unfinished batches and flows; the ``on_success`` callback of a failed batch waits for a person."""
 _SLOTS = (
     "SELECT Id, ScheduledFor FROM c_JobRun WHERE ScheduledFor IS NOT NULL" f" AND Id IN ({_ACTIVE})"
 )
 _LATE = timedelta(seconds=20)
-"""By so much a slot may be waiting when a storm ends; the judgement allows a little more."""
+"""Allowed delay of a slot at the end of a storm; the judgement allows a little more."""
 _OF_FLOWS = "SELECT Id FROM c_JobBatch WHERE Kind = 'flow' AND State = 'running'"
 
 
 def keep_tables(folder: Path, url: str) -> None:
-    """Write what the judgements read of the tables into the folder of the storm, so that they can be made again."""
+    """Write the tables' rows into the storm's folder, so that the judgement can be repeated."""
     tables = {name: [list(row) for row in rows(url, sql)] for name, sql in _QUERIES.items()}
     (folder / TABLES).write_text(json.dumps(tables, default=str, indent=1), encoding="utf-8")
 
 
 def load(folder: Path, limits: Limits) -> Evidence:
-    """Everything that a storm in ``folder`` left behind; :func:`keep_tables` has put the tables there."""
+    """Load all evidence of a storm from ``folder``; :func:`keep_tables` has written the tables."""
     storm, jobs = read(folder / STORM), read(folder / JOBS)
     tables = json.loads((folder / TABLES).read_text(encoding="utf-8"))
     submitted = read(folder / SUBMITTED)
@@ -122,14 +122,14 @@ _QUERIES = {
 
 
 def acknowledged(folder: Path) -> Iterable[Acknowledged]:
-    """What the submitter was told exists."""
+    """Yield the runs acknowledged to the submitter."""
     for line in read(folder / SUBMITTED):
         if line["event"] == "acknowledged":
             yield Acknowledged(line["run"], line["job"], line["token"], line["mono"])
 
 
 def unfinished(folder: Path, url: str) -> set[int]:
-    """The acknowledged runs that are not over, what of batches is not, slots that should be by now, and the flows by their negative ids."""
+    """Return the unfinished acknowledged runs, unfinished batch runs, overdue slots, and the flows by their negative ids."""
     active = {row[0] for row in rows(url, _ACTIVE)}
     late = datetime.now(UTC) - _LATE
     slots = {run for run, slot in rows(url, _SLOTS) if _utc(slot) < late}
@@ -139,7 +139,7 @@ def unfinished(folder: Path, url: str) -> set[int]:
 
 
 def rows(url: str, sql: str) -> list[Any]:
-    """What a query gives, in a connection of its own."""
+    """Return the rows of a query on a new connection."""
     if url.startswith("sqlite"):
         connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=30)
         try:
@@ -188,7 +188,7 @@ def _first(lines: Iterable[Line], matches: Any) -> dict[str, float]:
 
 
 def _faults(storm: list[Line]) -> Iterable[Fault]:
-    """Faults that last, and kills and terminations as instants."""
+    """Yield lasting faults, and kills and terminations as instants."""
     open_: list[Line] = []
     for line in storm:
         if line["event"] == "fault" and "nodes" not in line:
@@ -207,7 +207,7 @@ def _faults(storm: list[Line]) -> Iterable[Fault]:
 
 
 def _pauses(storm: list[Line]) -> Iterable[Pause]:
-    """Each from the order to pause a queue to the answer to the order that it go on, which may be given several times."""
+    """Yield each pause, from the request to the response of its resumption, which may be requested several times."""
     found: dict[str, dict[str, float]] = {}
     for line in storm:
         if line["event"] == "pausing":
@@ -226,7 +226,7 @@ def _pause(queue: str, at: dict[str, float]) -> Pause:
 
 
 def _executions(jobs: list[Line]) -> Iterable[Execution]:
-    """Starts with their ends: of the same run and attempt, in the same process."""
+    """Yield starts with their ends: same run, attempt and process."""
     ends: dict[tuple[Any, ...], list[Line]] = {}
     for line in jobs:
         if line["event"] == "end":
@@ -349,6 +349,6 @@ def _logged(row: Any) -> Logged:
 
 
 def _utc(value: str | datetime) -> datetime:
-    """SQLite keeps instants as text without a zone."""
+    """Return a value as UTC; SQLite stores instants as text without a zone."""
     instant = datetime.fromisoformat(value) if isinstance(value, str) else value
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

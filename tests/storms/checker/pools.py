@@ -1,4 +1,4 @@
-"""What is promised of queues that share workers, of queues that are paused, and of one in which waiting counts."""
+"""Guarantees of queues that share workers, of paused queues, and of a queue that counts waiting time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SLACK = SKEW.total_seconds()
 
 
 def no_more_than_its_workers(evidence: Evidence) -> Iterator[Complaint]:
-    """No more runs of a pool are performed at once on a node than it has workers there."""
+    """A node executes at most as many concurrent runs of a pool as the pool has workers."""
     items = [
         (item, counts_until(evidence, item))
         for item in evidence.executions
@@ -31,7 +31,7 @@ def no_more_than_its_workers(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def nothing_begins_while_paused(evidence: Evidence) -> Iterator[Complaint]:
-    """While a queue is paused no run of it is taken, and what was taken before has begun soon."""
+    """No run of a paused queue is claimed, and runs claimed before have begun soon."""
     for pause in evidence.pauses:
         since = pause.start + evidence.limits.margin
         for item in evidence.executions:
@@ -46,7 +46,7 @@ def nothing_begins_while_paused(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def the_lower_waits_for_the_higher(evidence: Evidence) -> Iterator[Complaint]:
-    """In strict order no run is taken of a lower queue while one of a higher has been ready for longer than a busy machine explains."""
+    """In strict order, no run of a lower queue is claimed while a run of a higher queue has been ready for longer than the margin."""
     if not evidence.strict:
         return
     for place, lower in enumerate(POOL):
@@ -61,7 +61,7 @@ def the_lower_waits_for_the_higher(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def who_has_more_points_goes_first(evidence: Evidence) -> Iterator[Complaint]:
-    """Where waiting counts, no run is taken while another is ready that has had more points for longer than a busy machine explains."""
+    """With ageing, no run is claimed while another ready run has been ahead in points for longer than the margin."""
     ready, margin = _ready(evidence, AGING), evidence.limits.margin
     for taken in _taken(evidence, AGING):
         for stay in ready:
@@ -72,7 +72,7 @@ def who_has_more_points_goes_first(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _since(evidence: Evidence, stay: Stay) -> float:
-    """Since when a run would have waited, had it no priority and as many points; a retry is a new wait."""
+    """Return the start of the wait that gives a run the same points without a priority; a retry starts a new wait."""
     changes = [(evidence.mono(change.wall), change.state) for change in stay.run.life]
     retried = [at for at, state in changes if state == "retrying" and at <= stay.start]
     since = max(retried, default=evidence.mono(stay.run.created))
@@ -80,7 +80,7 @@ def _since(evidence: Evidence, stay: Stay) -> float:
 
 
 def _waited(evidence: Evidence, stay: Stay, until: float) -> float:
-    """For how long a run had been ready at an instant in which it still was."""
+    """Return for how long a run had been ready at an instant; 0 if it was not ready then."""
     if not stay.start < until < stay.end - _SLACK:
         return 0
     paused = evidence.paused(POLICIES[stay.run.job].queue)
@@ -88,18 +88,18 @@ def _waited(evidence: Evidence, stay: Stay, until: float) -> float:
 
 
 def _taken(evidence: Evidence, queue: str) -> list[Stay]:
-    """When nodes took the runs of a queue."""
+    """Return when nodes claimed the runs of a queue."""
     return [stay for stay in _stays_in(evidence, queue) if stay.state == "running"]
 
 
 def _ready(evidence: Evidence, queue: str) -> list[Stay]:
-    """When runs of a queue were ready."""
+    """Return when the runs of a queue were ready."""
     stays = _stays_in(evidence, queue)
     return [stay for stay in stays if stay.state == "enqueued" and stay.lost < SUSPECT_AFTER]
 
 
 def _stays_in(evidence: Evidence, queue: str) -> list[Stay]:
-    if evidence.clock_was_set():  # which dates them
+    if evidence.clock_was_set():  # clocks date the intervals
         return []
     jobs = [job for job, policy in POLICIES.items() if policy.queue == queue]
     return [stay for job in jobs for stay in stays_of(evidence, job)]

@@ -1,4 +1,4 @@
-"""What is promised of a run: it ends, it runs again only for a reason, never beside itself, and it is rescued in time."""
+"""Guarantees of a run: it ends, executes again only with a cause, never overlaps itself, and is rescued in time."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from storms.checker.turns import others_had_its_room
 from storms.policies import POLICIES
 
 MOST_LOST = 3
-"""So many lost workers fail a run."""
+"""Lost workers that fail a run."""
 _POISON = "three workers were lost"
 _READ_LATE = 1.0
-"""Seconds by which what a node writes down may differ from when it came to pass."""
+"""Seconds between an event and its recorded time."""
 _OUTLIVED = 2.0
-"""Seconds in which a process notices that its node is gone."""
+"""Seconds within which a process notices the end of its node."""
 MOST_CRASHES = 4
-"""So many worker processes of a run, each of which may be an attempt of its own, fail it: it is retried three times."""
+"""Lost worker processes that fail a run: each may be an attempt, and a run is retried three times."""
 
 
 def acknowledged_runs_end(evidence: Evidence) -> Iterator[Complaint]:
-    """Every run that was acknowledged is there and has ended, in the state that its job's policy says."""
+    """Every acknowledged run exists and has ended in the state of its job's policy."""
     for item in evidence.acknowledged:
         run = evidence.run_by_id.get(item.run)
         if run is None:
@@ -42,16 +42,16 @@ def acknowledged_runs_end(evidence: Evidence) -> Iterator[Complaint]:
         elif run.job != item.job:
             yield Complaint("acknowledged", f"{item.job} was asked for, it is {run.job}", run.id)
         elif run.state == "cancelled" and run.id in evidence.links_by_child:
-            continue  # discarded, of which the continuations are judged
+            continue  # discarded: judged by the continuations
         elif run.state == "cancelled" and run.expires is not None:
-            continue  # of which the expiry is judged
+            continue  # judged by the expiry
         elif run.state != POLICIES[run.job].ends and not may_have_failed(evidence, run):
             text = f"{run.job} is {run.state}, not {POLICIES[run.job].ends}: {run.message}"
             yield Complaint("acknowledged", text, run.id)
 
 
 def tokens_are_performed_by_their_runs(evidence: Evidence) -> Iterator[Complaint]:
-    """No run performs what another one was asked for, whether or not the application was told of it."""
+    """No run executes the token of another run, whether or not the application got the run's id."""
     asked = {item.token: item.run for item in evidence.acknowledged}
     for item in sorted(evidence.executions, key=lambda item: item.start):
         if item.token and asked.setdefault(item.token, item.run) != item.run:
@@ -60,7 +60,7 @@ def tokens_are_performed_by_their_runs(evidence: Evidence) -> Iterator[Complaint
 
 
 def executions_have_causes(evidence: Evidence) -> Iterator[Complaint]:
-    """A run is performed again only after a failure that is retried, or when its worker was lost or told to stop."""
+    """A run executes again only after a retried failure, or after its worker was lost or told to stop."""
     for run, items in evidence.executions_by_run.items():
         for before, after in pairwise(items):
             if not has_cause(evidence, before, after):
@@ -73,7 +73,7 @@ def executions_have_causes(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def nothing_follows_a_success(evidence: Evidence) -> Iterator[Complaint]:
-    """Once the history says that a run succeeded, nothing of it is performed any more, but by a node that was away meanwhile."""
+    """After a success in the history a run executes no more, except on a node that was away meanwhile."""
     for run, rows in evidence.logged_by_run.items():
         done = [row.attempt for row in rows if row.success]
         items = evidence.executions_by_run.get(run, [])
@@ -94,7 +94,7 @@ def nothing_follows_a_success(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def executions_do_not_overlap(evidence: Evidence) -> Iterator[Complaint]:
-    """Two executions of a run never overlap, unless the node of the first was silent for so long that it was taken for lost."""
+    """Two executions of a run never overlap, unless the first node was silent long enough to be declared lost."""
     for run, items in evidence.executions_by_run.items():
         for before, after in pairwise(items):
             end = counts_until(evidence, before)
@@ -105,7 +105,7 @@ def executions_do_not_overlap(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def limits_are_kept(evidence: Evidence) -> Iterator[Complaint]:
-    """No more runs of a job are performed at any instant than its limit says; a run whose node was taken for lost counts no more."""
+    """Concurrent executions of a job never exceed its limit; executions on nodes declared lost do not count."""
     for job, policy in POLICIES.items():
         if policy.at_once is None:
             continue
@@ -125,7 +125,7 @@ def limits_are_kept(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def counts_until(evidence: Evidence, item: Execution) -> float:
-    """Until when an execution takes room: its end, or that of its node or worker process."""
+    """Return until when an execution takes capacity: its own end, or the end of its node or worker process."""
     crash = crash_of(evidence, item)
     return min(
         FOREVER if item.end is None else item.end,
@@ -135,7 +135,7 @@ def counts_until(evidence: Evidence, item: Execution) -> float:
 
 
 def nothing_outlives_its_node(evidence: Evidence) -> Iterator[Complaint]:
-    """What a node has started, such as processes for its jobs, ends with it."""
+    """Child processes of a node, such as worker processes, end with the node."""
     for item in evidence.executions:
         last = item.start if item.end is None else item.end
         node = evidence.node_by_name.get(item.node)
@@ -146,7 +146,7 @@ def nothing_outlives_its_node(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def losses_have_causes(evidence: Evidence) -> Iterator[Complaint]:
-    """A node is declared lost only when it was killed, had ended, or was silent for long enough."""
+    """A node is declared lost only after it was killed, had ended, or was silent long enough."""
     for run in evidence.runs:
         for change in run.life:
             if change.lost is None:
@@ -161,7 +161,7 @@ def losses_have_causes(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
-    """What a killed node was performing goes on elsewhere within ``lost_after`` and a margin; where only so many of its job may go on at once, in its turn."""
+    """The run of a killed node continues elsewhere within ``lost_after`` plus the margin, or when its job's limit allows."""
     allowed = evidence.limits.lost_after + evidence.limits.margin
     for run, items in evidence.executions_by_run.items():
         for before, after in pairwise(items):
@@ -171,7 +171,7 @@ def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
             if _was_retried(evidence, before, node):
                 continue
             if losses(evidence, run, after.start) >= MOST_LOST - 1:
-                continue  # it may be what kills workers: it waits until no other such run is on a node
+                continue  # a suspected poison run: it waits until no other such run is on a node
             waited = after.start - node.ended
             if waited <= allowed:
                 continue
@@ -184,7 +184,7 @@ def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _was_retried(evidence: Evidence, before: Execution, node: Node) -> bool:
-    """Whether an attempt had ended with its worker process, and its node had written so, before that was killed."""
+    """Return whether a worker process ended the attempt and the node had written this before the node was killed."""
     crash, run = crash_of(evidence, before), evidence.run_by_id.get(before.run)
     if crash is None or run is None or evidence.clock_was_set():
         return False
@@ -194,7 +194,7 @@ def _was_retried(evidence: Evidence, before: Execution, node: Node) -> bool:
 
 
 def runs_of_silent_nodes_go_on(evidence: Evidence) -> Iterator[Complaint]:
-    """What a node was performing when it was frozen or cut off goes on elsewhere meanwhile, within the same time of one that could watch it."""
+    """The run of a frozen or disconnected node continues elsewhere meanwhile, within the same time of a node that could watch."""
     allowed = evidence.limits.lost_after + evidence.limits.margin
     for fault in evidence.faults:
         if fault.kind not in {"stop", "cut"} or fault.end - fault.start <= allowed:
@@ -210,7 +210,7 @@ def runs_of_silent_nodes_go_on(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _waits(evidence: Evidence, fault: Fault, items: list[Execution], latest: float) -> bool:
-    """Whether a run was being performed when a fault began, and nobody has taken it over."""
+    """Return whether a run was executing when a fault began and no node has taken it over."""
     held = [
         item
         for item in items
@@ -228,7 +228,7 @@ def _waits(evidence: Evidence, fault: Fault, items: list[Execution], latest: flo
 
 
 def kept_steps_are_not_repeated(evidence: Evidence) -> Iterator[Complaint]:
-    """A step whose result came back kept is done by no later execution, unless its own node was silent meanwhile."""
+    """A step with a stored result is never executed again, except on a node that was silent meanwhile."""
     kept: dict[tuple[int, str], float] = {}
     for note in sorted(evidence.step_notes, key=lambda note: note.at):
         key = (note.run, note.step)
@@ -244,7 +244,7 @@ def kept_steps_are_not_repeated(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _was_away(evidence: Evidence, node: str, kept: float, done: float) -> bool:
-    """Whether a node was silent for long, and woke after another one had kept the step."""
+    """Return whether a node was silent for long and woke after another node had stored the step's result."""
     return any(
         fault.kind in {"stop", "cut"}
         and fault.hits(node)
@@ -256,7 +256,7 @@ def _was_away(evidence: Evidence, node: str, kept: float, done: float) -> bool:
 
 
 def may_have_failed(evidence: Evidence, run: Run) -> bool:
-    """Whether a run failed because it lost three workers, which the docs say, or so many worker processes that its retries are used up."""
+    """Return whether a run failed for a documented reason: three lost workers, or as many lost worker processes as attempts."""
     lost = sum(change.lost is not None for change in run.life)
     items = evidence.executions_by_run.get(run.id, [])
     crashes = sum(crash_of(evidence, item) is not None for item in items)
@@ -279,6 +279,6 @@ def _may_be_lost(evidence: Evidence, node: str, ended: float, at: float) -> bool
 
 
 def _pid(server: str) -> int:
-    """The process in ``host:process:machine:random``."""
+    """Return the process id in ``host:process:machine:random``."""
     parts = server.split(":")
     return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else -1

@@ -1,4 +1,4 @@
-"""What is promised of a recurring job: each slot is there once, and was run, missed or skipped as the job's policy says."""
+"""Guarantees of a recurring job: each slot exists once and was run, missed or skipped as the job's policy says."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from storms.policies import POLICIES
 
 _EARLIER = re.compile(r"so (?:were|was) (\d+) earlier slots?")
 _AHEAD = 1.0
-"""Seconds by which a slot may be early: two clocks are read."""
+"""Seconds by which a slot may be early, because two clocks are compared."""
 _CATCHING_UP = 30.0
 
 
 def slots_are_there_once(evidence: Evidence) -> Iterator[Complaint]:
-    """From the first slot of a job to its last one there is no gap and none is twice."""
+    """Slots of a job have no gap and no duplicate from the first to the last."""
     for job, runs in _by_job(evidence).items():
         for before, after in pairwise(runs):
             gap = (_slot(after) - _slot(before)).total_seconds()
@@ -35,7 +35,7 @@ def slots_are_there_once(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def slots_reach_from_begin_to_end(evidence: Evidence) -> Iterator[Complaint]:
-    """The first slot comes when the nodes are there, the last one when they are told to stop."""
+    """The first slot comes when the nodes are up, the last slot when they are told to stop."""
     ready = min((node.ready for node in evidence.nodes), default=evidence.quiet)
     by_job = _by_job(evidence)
     for job, policy in POLICIES.items():
@@ -54,7 +54,7 @@ def slots_reach_from_begin_to_end(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def slots_are_performed_once(evidence: Evidence) -> Iterator[Complaint]:
-    """A slot is performed by one run, its own; and only when it was to be performed."""
+    """A slot is executed by its own run alone, and only when due for execution."""
     performed: dict[tuple[str, datetime], set[int]] = defaultdict(set)
     for item in evidence.executions:
         if item.slot is not None:
@@ -73,7 +73,10 @@ def slots_are_performed_once(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def slots_end_as_policy_says(evidence: Evidence) -> Iterator[Complaint]:
-    """A slot's run ends; it is skipped only while a run of its job is busy, missed only when nobody could create it."""
+    """The run of a slot ends; skipped and missed slots have a reason.
+
+    A slot is skipped only while another run of its job is active, and missed only when no node could create its run.
+    """
     for job, runs in _by_job(evidence).items():
         for run in runs:
             if run.state not in FINAL:
@@ -88,9 +91,9 @@ def slots_end_as_policy_says(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def slots_are_not_early(evidence: Evidence) -> Iterator[Complaint]:
-    """No slot is performed, or its run created, before its time by the true clock."""
+    """No slot is executed, and no slot's run created, before its time by the true clock."""
     if evidence.limits.one_clock and evidence.clock_was_set():
-        return  # the one clock that there is was wrong
+        return  # the only clock was wrong
     for item in evidence.executions:
         if item.slot is not None and item.start < evidence.mono(item.slot) - _AHEAD:
             early = evidence.mono(item.slot) - item.start
@@ -103,7 +106,7 @@ def slots_are_not_early(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def new_schedules_stay(evidence: Evidence) -> Iterator[Complaint]:
-    """Once a release has changed a schedule, no older node writes the old one back."""
+    """After a release has changed a schedule, no older node writes the old schedule back."""
     for job, runs in _by_job(evidence).items():
         steps = POLICIES[job].every
         if len(steps) == 1 or 2 not in evidence.releases:
@@ -128,7 +131,7 @@ def _skipped(evidence: Evidence, run: Run) -> Iterator[Complaint]:
 
 
 def _was_over(evidence: Evidence, over: datetime, run: Run) -> bool:
-    """Whether an end was known when a slot was skipped: its instant was read before the database could be written."""
+    """Return whether the end of a run was known when a slot was skipped: its time was read before the database could be written."""
     at, slack = evidence.mono(over), SKEW.total_seconds()
     kinds = {"database", "disk", "stop", "cut"}
     held = [
@@ -140,7 +143,7 @@ def _was_over(evidence: Evidence, over: datetime, run: Run) -> bool:
 
 
 def _missed(evidence: Evidence, run: Run) -> Iterator[Complaint]:
-    """Missed with a node up that had all the time to create it."""
+    """Yield a complaint if a slot was missed although a node had enough time to create its run."""
     if evidence.clock_was_set():
         return
     slot = evidence.mono(_slot(run))
@@ -150,7 +153,7 @@ def _missed(evidence: Evidence, run: Run) -> Iterator[Complaint]:
 
 
 def _steps(evidence: Evidence, job: str, before: datetime, after: datetime) -> tuple[int, ...]:
-    """The seconds between slots in a stretch of time: those of either schedule while a release that changes it is being deployed."""
+    """Return the allowed seconds between slots in an interval: those of both schedules while a deploy changes the schedule."""
     steps = POLICIES[job].every
     if len(steps) == 1 or evidence.mono(after) < evidence.releases.get(2, FOREVER):
         return steps[:1]
@@ -160,13 +163,13 @@ def _steps(evidence: Evidence, job: str, before: datetime, after: datetime) -> t
 
 
 def _since_second_release(evidence: Evidence) -> float:
-    """When every node may be expected to follow the schedule that release 2 has changed."""
+    """Return when every node should follow the schedule of release 2."""
     newer = [node.ready for node in evidence.nodes if node.release > 1]
     return min(newer, default=evidence.quiet) + evidence.limits.margin
 
 
 def _by_job(evidence: Evidence) -> dict[str, list[Run]]:
-    """The runs of recurring jobs that have a slot, in the order of their slots."""
+    """Map recurring jobs to their runs with a slot, in slot order."""
     found: dict[str, list[Run]] = defaultdict(list)
     for run in evidence.runs:
         if run.slot is not None and POLICIES[run.job].every:
@@ -180,13 +183,13 @@ def _slot(run: Run) -> datetime:
 
 
 def _told(run: Run, missing: float) -> bool:
-    """Whether a missed slot says that so many earlier ones were missed, too."""
+    """Return whether a missed slot reports this number of earlier missed slots."""
     notes = " ".join(change.note for change in run.life)
     found = _EARLIER.search(notes)
     return found is not None and float(found[1]) == missing
 
 
 def _step_back(evidence: Evidence) -> float:
-    """How far a wrong clock may have carried the slots, where there is no other clock."""
+    """Return how far a wrong clock may have moved the slots, if there is a single clock."""
     wrong = evidence.limits.one_clock and evidence.clock_was_set()
     return timedelta(seconds=20).total_seconds() if wrong else 0

@@ -1,4 +1,4 @@
-"""What is promised of the tables: states go only forward, the history is what the jobs recorded, nothing is left behind."""
+"""Guarantees of the tables: states go only forward, the history equals the record, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NEXT = {
     "running": {"succeeded", "failed", "retrying", "cancelled", "enqueued"},
     "retrying": {"awaiting", "enqueued", "running", "cancelled", "failed"},
 }
-"""As the guide of the scheduler has it, written down here once more on purpose."""
+"""Allowed transitions by the scheduler's guide, repeated here on purpose."""
 _CLAIMED = re.compile(r"on [^:]+:(\d+):.*")
 _FIRST = {"awaiting", "scheduled", "enqueued", "skipped", "missed"}
 
 
 def states_go_forward(evidence: Evidence) -> Iterator[Complaint]:
-    """Each run went only ways that there are, its instants grow, and its state is the last of them."""
+    """Each run has only allowed transitions with increasing times, and its state is the last one."""
     for run in evidence.runs:
         states = [change.state for change in run.life]
         if not states or states[0] not in _FIRST:
@@ -46,7 +46,7 @@ def states_go_forward(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _was_stopped_meanwhile(evidence: Evidence, before: Change, after: Change) -> bool:
-    """Whether who wrote a change was stopped between reading the clock and writing, which no process can know of itself."""
+    """Return whether the writer of a change was stopped between reading the clock and writing, which a process cannot notice."""
     claimed = _CLAIMED.fullmatch(after.note)
     if claimed is None:
         return False
@@ -69,7 +69,7 @@ def nothing_runs_without_a_node(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def history_is_the_record(evidence: Evidence) -> Iterator[Complaint]:
-    """Each attempt that the record shows to have ended has its row, with the same outcome, and each row its execution."""
+    """Each recorded end of an attempt has its history row with the same outcome, and each row has its execution."""
     for run in evidence.runs:
         rows = evidence.logged_by_run.get(run.id, [])
         items = evidence.executions_by_run.get(run.id, [])
@@ -88,7 +88,7 @@ def history_is_the_record(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def rows_tell_what_was_performed(evidence: Evidence) -> Iterator[Complaint]:
-    """A row of history names the run's own job, the time at which it was performed, and the token that its job returned."""
+    """A history row has the run's own job, the time of its execution, and the token that the job returned."""
     for row in evidence.logged:
         run = evidence.run_by_id.get(row.run)
         if run is None or row.job not in {"", run.job}:
@@ -111,7 +111,7 @@ def rows_tell_what_was_performed(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def executions_have_their_run(evidence: Evidence) -> Iterator[Complaint]:
-    """What was performed is in the table: the run, with that job and slot, and no fewer attempts."""
+    """Each execution has its run in the table, with the same job and slot, and at least as many attempts."""
     for item in evidence.executions:
         run = evidence.run_by_id.get(item.run)
         if run is None:
@@ -127,7 +127,7 @@ def executions_have_their_run(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _within(evidence: Evidence, item: Execution, row: Logged) -> bool:
-    """Whether an execution lies in the time that its row tells."""
+    """Return whether an execution lies within the times of its row."""
     if row.started is None or row.completed is None or evidence.clock_was_set():
         return True
     slack = SKEW.total_seconds()
@@ -136,7 +136,7 @@ def _within(evidence: Evidence, item: Execution, row: Logged) -> bool:
 
 
 def nodes_live_until_told(evidence: Evidence) -> Iterator[Complaint]:
-    """No node ends by itself, unless it could not reach its database."""
+    """No node ends by itself unless it could not reach its database."""
     for node in evidence.nodes:
         since = node.ended - evidence.limits.lost_after - evidence.limits.margin
         away = evidence.cut_off(node.name, since, node.ended)
@@ -163,7 +163,7 @@ def _rows_have_executions(
 
 
 def _crashed_unbegun(evidence: Evidence, row: Logged) -> bool:
-    """Whether a worker process was killed when it had an attempt and had not begun with it."""
+    """Return whether a worker process was killed after it got an attempt and before it began."""
     if row.started is None or row.completed is None or evidence.clock_was_set():
         return False
     slack = SKEW.total_seconds()
@@ -173,7 +173,7 @@ def _crashed_unbegun(evidence: Evidence, row: Logged) -> bool:
 
 
 def _ends_have_rows(evidence: Evidence, run: Run, items: list[Execution]) -> Iterator[Complaint]:
-    """An end without its row: excused when the node was gone, or silent, before it could write it."""
+    """Yield recorded ends without a history row; excused when the node was gone or silent before the write."""
     rows = {row.attempt: row for row in evidence.logged_by_run.get(run.id, [])}
     for item in items:
         row = rows.get(item.attempt)
@@ -195,7 +195,7 @@ def _ends_have_rows(evidence: Evidence, run: Run, items: list[Execution]) -> Ite
 
 
 def _excused(evidence: Evidence, item: Execution) -> bool:
-    """Whether a fault may have kept the end of an execution from being written."""
+    """Return whether a fault may have kept the end of an execution from being written."""
     node = evidence.node_by_name.get(item.node)
     if node is None:
         return False

@@ -1,4 +1,4 @@
-"""Runs that wait for others, batches, keys and flows: what the application asked for, and what the tables have of it."""
+"""Dependents, batches, unique keys and flows: the application's requests, and the rows of the tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class AskedChild:
-    """A run that was asked for, to wait for others."""
+    """Request for a run that waits for other runs."""
 
     run: int
     parents: tuple[int, ...]
@@ -18,7 +18,7 @@ class AskedChild:
 
 @dataclass(frozen=True)
 class AskedBatch:
-    """A batch of which the application was told that it exists; ``tokens`` are those of its runs."""
+    """Batch acknowledged to the application; ``tokens`` belong to its runs."""
 
     id: int
     tokens: tuple[str, ...]
@@ -26,7 +26,7 @@ class AskedBatch:
 
 @dataclass(frozen=True)
 class Link:
-    """A row of ``c_JobLink``: a run waits for a run or a batch."""
+    """Row of ``c_JobLink``: a run waits for a run or a batch."""
 
     child: int
     kind: str
@@ -38,7 +38,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Batch:
-    """A row of ``c_JobBatch``, and the ids of the runs that are in it."""
+    """Row of ``c_JobBatch`` with the ids of its runs."""
 
     id: int
     state: str
@@ -50,12 +50,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class AskedKey:
-    """A call for a run that is unique by a key.
+    """Call for a unique run.
 
     Args:
-        run: What it was told: a run that was made, or one that was there (``existing``) and stands for it.
-        asked: When it began.
-        at: When it was answered, and its transaction was committed.
+        run: The returned run: a new run, or an ``existing`` run.
+        asked: When the call began.
+        at: When the call returned and its transaction was committed.
     """
 
     run: int
@@ -69,7 +69,7 @@ class AskedKey:
 
 @dataclass(frozen=True)
 class Refused:
-    """A call that ended with an error, so that nobody knows what became of it."""
+    """Call that ended with an error, with unknown effect."""
 
     job: str
     error: str
@@ -79,7 +79,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class AskedFlow:
-    """A flow of which the application was told that it has begun."""
+    """Flow acknowledged to the application."""
 
     id: int
     token: str
@@ -87,12 +87,12 @@ class AskedFlow:
 
 @dataclass(frozen=True)
 class Flow:
-    """A row of ``c_JobBatch`` that is a flow.
+    """Row of ``c_JobBatch`` that is a flow.
 
     Args:
-        token: What it was started with.
-        count: How many parts it is to have.
-        bad: Which of them is refused; 0 for none.
+        token: The token of the start.
+        count: The number of its parts.
+        bad: The number of the refused part; 0 for none.
         steps: The state of each step.
     """
 

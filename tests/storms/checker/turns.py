@@ -1,4 +1,4 @@
-"""What is promised of jobs of which only so many runs are performed at once: their room is used, and who waits is not passed over."""
+"""Guarantees of jobs with a limit: their capacity is used, and waiting runs are not overtaken."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from storms.policies import POLICIES
 Span = tuple[float, float]
 _WAITS = {"queue": {"enqueued"}, "allow": {"awaiting"}}
 _HAS_ROOM = {"queue": {"running"}, "allow": {"enqueued", "running"}}
-"""The states in which runs wait for room, and in which they have it: of jobs that wait for their turn, and of those with a limit, by ``overlap``."""
+"""States of waiting runs, and states that hold capacity, by ``overlap``: ``queue`` for jobs that run in turn, ``allow`` for jobs with a
+limit.
+"""
 SUSPECT_AFTER = 2
-"""A run that has cost so many workers may have to wait for others of its kind, whatever their jobs."""
+"""Lost workers from which a run may have to wait for other suspected runs of any job."""
 _MOST_PASSED = 1
-"""Runs of a job may change places by one."""
+"""Number of later runs that may overtake a waiting run."""
 
 
 @dataclass(frozen=True)
 class Stay:
-    """A run was in a state from one instant to another, and had lost so many workers by then."""
+    """Interval of a run in a state, with the number of workers lost by then."""
 
     run: Run
     state: str
@@ -30,7 +32,7 @@ class Stay:
 
 
 def room_is_used(evidence: Evidence) -> Iterator[Complaint]:
-    """While runs of a job wait that go on in the end, its room is not left empty for longer than a node takes to find out that another one is lost."""
+    """While runs of a job wait and continue later, capacity is never unused for longer than the detection of a lost node takes."""
     allowed = evidence.limits.lost_after + evidence.limits.margin
     for job, most in _limited(evidence).items():
         stays = stays_of(evidence, job)
@@ -44,7 +46,7 @@ def room_is_used(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def nobody_is_passed_over(evidence: Evidence) -> Iterator[Complaint]:
-    """Where runs wait for their turn, at most one of those that came later goes before one that waits."""
+    """With runs in turn, at most one later run overtakes a waiting run."""
     for job in _limited(evidence):
         if POLICIES[job].overlap != "queue":
             continue
@@ -66,7 +68,7 @@ def nobody_is_passed_over(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def others_had_its_room(evidence: Evidence, job: str, run: int) -> list[Span]:
-    """When as many other runs of a job as may be at once were under way, so that one that waited could not go on."""
+    """Return when the other runs of a job used its whole capacity, so that a waiting run could not start."""
     most = POLICIES[job].at_once
     if most is None or evidence.clock_was_set():
         return []
@@ -74,14 +76,14 @@ def others_had_its_room(evidence: Evidence, job: str, run: int) -> list[Span]:
 
 
 def _full(evidence: Evidence, job: str, most: int, but: int | None = None) -> list[Span]:
-    """When so many runs of a job had room, one left out."""
+    """Return when a job's capacity was used up, without counting one run."""
     has_room = _HAS_ROOM[POLICIES[job].overlap]
     stays = stays_of(evidence, job)
     return _when([stay for stay in stays if stay.state in has_room and stay.run.id != but], most)
 
 
 def _limited(evidence: Evidence) -> dict[str, int]:
-    """The jobs with a limit, unless the clocks that date what became of their runs were set."""
+    """Return the jobs with a limit; none when the clocks that date their runs were set."""
     if evidence.clock_was_set():
         return {}
     return {name: policy.at_once for name, policy in POLICIES.items() if policy.at_once is not None}
@@ -93,7 +95,7 @@ def _may_go(stay: Stay) -> bool:
 
 
 def stays_of(evidence: Evidence, job: str) -> list[Stay]:
-    """The lives of a job's runs, state by state."""
+    """Return the intervals of a job's runs, state by state."""
     found = []
     for run in evidence.runs_by_job[job]:
         lost, ends = 0, [evidence.mono(change.wall) for change in run.life[1:]]
@@ -104,7 +106,7 @@ def stays_of(evidence: Evidence, job: str) -> list[Stay]:
 
 
 def _when(stays: list[Stay], count: int) -> list[Span]:
-    """When there were so many or more of some stays at once."""
+    """Return the spans in which at least ``count`` intervals overlap."""
     found: list[Span] = []
     there, since = 0, 0.0
     changes = [(stay.start, 1) for stay in stays] + [(stay.end, -1) for stay in stays]
@@ -118,7 +120,7 @@ def _when(stays: list[Stay], count: int) -> list[Span]:
 
 
 def _gaps(spans: list[Span], start: float, end: float) -> Iterator[Span]:
-    """What of an interval lies in none of the spans, which are in order."""
+    """Yield the parts of an interval outside all spans; the spans are in order."""
     reached = start
     for begin, stop in spans:
         if begin > reached and reached < end:

@@ -75,12 +75,12 @@ _NAMED = re.compile(r"\brun (\d+)")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a storm has shown.
+    """Result of a storm.
 
     Args:
-        complaints: The promises that were not kept.
-        figures: How much there was of everything.
-        lives: What became of the runs of which the complaints tell: what their rows say, and the record of their jobs.
+        complaints: The broken guarantees.
+        figures: Counts of runs, faults and other events.
+        lives: The rows and the job records of the runs named in complaints.
     """
 
     complaints: tuple[Complaint, ...]

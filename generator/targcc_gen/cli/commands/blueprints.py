@@ -1,4 +1,4 @@
-"""`targcc-gen blueprints`: list blueprints, check a team's own, and fetch those of git repositories."""
+"""`targcc-gen blueprints`: list blueprints, check a team's own, and fetch blueprints of git repositories."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def blueprints(
 
 
 def _open(project: Path | None) -> None:
-    """Know the team's blueprints, in a project; elsewhere there are the generator's alone."""
+    """Load the team's blueprints in a project; outside a project only the generator's blueprints are known."""
     from targcc_gen.cli.project import find_root, open_project
 
     try:

@@ -88,10 +88,10 @@ def cron(
 def _schedule(
     expression: str | None, every: str | None, anchor: str | None, zone: tzinfo
 ) -> CronSchedule | EverySchedule:
-    """The schedule that was asked about.
+    """Return the schedule to explain.
 
     Raises:
-        click.UsageError: Two were asked about, or none.
+        click.UsageError: Both an expression and `--every` are given, or neither.
     """
     from targcc_scheduler.schedules.cron import CronSchedule
     from targcc_scheduler.schedules.intervals import EverySchedule
@@ -127,7 +127,7 @@ def _moment(text: str | None, zone: tzinfo) -> datetime:
 def _answer(
     schedule: CronSchedule | EverySchedule, zone: tzinfo, start: datetime, count: int
 ) -> dict[str, Any]:
-    """Gather all there is to say about a schedule."""
+    """Describe a schedule as a dict: words, next runs, clock changes."""
     from datetime import UTC
     from itertools import islice
 
@@ -158,7 +158,7 @@ def _answer(
 def _comparison(
     schedule: CronSchedule, dialect: str, zone: ZoneInfo, start: datetime
 ) -> dict[str, Any]:
-    """Find where another scheduler runs the same text at other times; the first few witnesses."""
+    """Find times at which another scheduler runs the same text and this one does not, or the reverse; return the first few."""
     from datetime import UTC
     from itertools import islice
 
@@ -199,7 +199,7 @@ def _print(answer: dict[str, Any]) -> None:
 
 
 def _run_words(run: dict[str, Any]) -> str:
-    """Write "Wed 25 Nov 2026 02:00 +02  (Wed 00:00 UTC)"; seconds only where there are any."""
+    """Write "Wed 25 Nov 2026 02:00 +02  (Wed 00:00 UTC)"; seconds only if they are not zero."""
     local, utc = datetime.fromisoformat(run["local"]), datetime.fromisoformat(run["utc"])
     clock = "%H:%M:%S" if local.second else "%H:%M"
     return f"{local:%a %d %b %Y {clock}} {_offset_words(local)}  ({utc:%a {clock}} UTC)"

@@ -51,7 +51,7 @@ def demo(dest: Path | None, port: int | None, *, check: bool, scheduler: str | N
 
 
 def _prepare(dest: Path, scheduler: str | None) -> DemoProject:
-    """Render the example into ``dest`` and find an interpreter that can run it."""
+    """Render the example into ``dest``, and find or create an interpreter that can run the project."""
     import time
 
     from targcc_gen.assets import examples
@@ -83,7 +83,7 @@ def _prepare(dest: Path, scheduler: str | None) -> DemoProject:
 
 
 def _show(project: DemoProject, port: int | None) -> None:
-    """Serve until the person has seen enough (ctrl-C) or the server ends."""
+    """Serve until Ctrl-C or until the server ends."""
     import contextlib
 
     from targcc_gen.demo import DemoError, free_port, serving
@@ -96,7 +96,7 @@ def _show(project: DemoProject, port: int | None) -> None:
 
 
 def _check(project: DemoProject, port: int | None) -> None:
-    """Show that it works: serve, run a job over REST, read its history, stop."""
+    """Check the example: serve, run a job over REST, read its history, stop."""
     import subprocess
 
     from targcc_gen.demo import free_port, run_one_job, run_targcc, serving, wait_until_ready

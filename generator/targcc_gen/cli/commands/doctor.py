@@ -56,6 +56,6 @@ def doctor(*, as_json: bool, project: Path | None) -> None:
 
 
 class _Unhealthy(CheckFailed):
-    """Something will not work."""
+    """A check failed."""
 
     prefix = ""

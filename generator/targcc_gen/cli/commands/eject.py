@@ -42,7 +42,7 @@ def eject(
 
 
 def _left(root: Path, paths: Sequence[str]) -> set[str]:
-    """Those of the files of people that the spec does not ask for any more."""
+    """Return the scaffold files among `paths` that the spec no longer asks for."""
     from targcc_gen.cli.progress import rendered
     from targcc_gen.cli.project import open_project
     from targcc_gen.sync import Lock, Owner

@@ -1,4 +1,4 @@
-"""`targcc-gen explain`: print the value of a key of the spec, and where it is set."""
+"""`targcc-gen explain`: print the value of a key of the spec, and the place that sets it."""
 
 from __future__ import annotations
 

@@ -196,11 +196,11 @@ def import_legacy(
 
 
 def carry_out_import(asked: ImportRequest, convert: Callable[[Spec | None], Import]) -> None:
-    """Convert, report, and write what was asked for.
+    """Convert the rows, write the reports, and write the project.
 
     Args:
-        asked: What was asked for.
-        convert: Brings every row to its end, for the project that the jobs join, if they do.
+        asked: The options of the command.
+        convert: Converts every row; receives the spec of the project that the jobs join, else None.
     """
     from targcc_gen.cli import import_output
     from targcc_gen.evidence.model import Weighed
@@ -243,7 +243,7 @@ def carry_out_import(asked: ImportRequest, convert: Callable[[Spec | None], Impo
 def _planned(
     asked: ImportRequest, convert: Callable[[Spec | None], Import]
 ) -> tuple[Import, Arrival | None]:
-    """The end of every row, and what it takes to write the project."""
+    """Convert every row, and plan the changes of the project; the plan is None if no project is named."""
     from targcc_gen.importing.project import check_mode, join_hybrid_project, new_hybrid_project
 
     if asked.into is not None:
@@ -313,7 +313,7 @@ def _write(asked: ImportRequest, result: Import, arrival: Arrival) -> None:
 
 
 def _halves(result: Import, arrival: Arrival) -> Iterator[str]:
-    """New jobs that are the second half of a row's schedule: the old server has no row to hand over for them."""
+    """Yield new jobs that are the second half of a row's schedule; the old server has no row to hand over for such a job."""
     from targcc_gen.importing.changes import Kind
 
     added = {row.key for row in arrival.having(Kind.ADDED)}
@@ -322,18 +322,18 @@ def _halves(result: Import, arrival: Arrival) -> Iterator[str]:
             yield job.key
 
 
-# Read the old jobs from files, or from the database itself.
+# Read the old jobs from files, or from the database.
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingOptions:
-    """How the old jobs are read.
+    """Options for reading the old jobs.
 
     Attributes:
-        encoding: Of the files; None: it is found out.
-        dates: The order of dates that can be read in several ways; None: each file has to tell.
-        timeout: How long a database may be silent.
-        schema: Where its tables are; None: they are looked for.
+        encoding: The encoding of the files; None: detect the encoding.
+        dates: The order of ambiguous dates; None: each file has to show its order.
+        timeout: The longest silence of a database.
+        schema: The schema of the tables; None: search for the tables.
     """
 
     encoding: str | None
@@ -345,16 +345,19 @@ class ReadingOptions:
 def read_old_jobs(
     exports: tuple[str, ...], source: LegacySource, zone: ZoneInfo, how: ReadingOptions
 ) -> list[ExportFile]:
-    """Let a source take everything.
+    """Read all exports, and hand the rows to a source.
 
     Args:
-        exports: Files and folders, or one address.
-        source: Takes the rows.
-        zone: The old server's.
-        how: How they are read.
+        exports: Files and folders, or one database address.
+        source: Receives the rows.
+        zone: The old server's time zone.
+        how: The options for reading.
+
+    Returns:
+        The files read.
 
     Raises:
-        InputError: Nothing can be read there.
+        InputError: An export cannot be read.
     """
     from targcc_gen.readers.database import is_address
 
@@ -414,12 +417,12 @@ def _read_files(
         )
 
 
-# The request: options of the command, checked.
+# The request: checked options of the command.
 
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What was asked for, beyond the files and how to read them."""
+    """The options of the command, beyond the files and how to read them."""
 
     new: Path | None
     into: Path | None
@@ -452,7 +455,7 @@ class ImportRequest:
         return self.target is not None and not self.dry_run
 
     def joining(self) -> Request:
-        """What was said about rows that the project knows, and how new ones arrive."""
+        """Return the choices between both sides, and the options for new rows."""
         from targcc_gen.importing.changes import Choices, Request
 
         choices = Choices.of(self.mine, self.old)
@@ -461,10 +464,10 @@ class ImportRequest:
         )
 
     def check(self) -> None:
-        """Refuse what cannot be meant.
+        """Refuse options that contradict each other.
 
         Raises:
-            UsageError: Options exclude each other, or say nothing.
+            UsageError: Options exclude each other, or have an unusable value.
         """
         from targcc_gen.report.document import FORMATS
 
@@ -484,7 +487,7 @@ class ImportRequest:
 
 
 def old_zone(name: str | None, *, ask: bool) -> ZoneInfo:
-    """The old server's zone; asked for on a terminal when it was not given."""
+    """Return the old server's time zone; without `--timezone`, ask on a terminal."""
     from targcc_gen.sources.zones import HINT, WHY, resolve_zone
 
     if name is None and ask and sys.stdin.isatty() and sys.stderr.isatty():

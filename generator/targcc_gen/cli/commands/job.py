@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from targcc_gen.sync import Plan
 
 
-# Find the job that a name means, and check that a new name is free.
+# Find a job by name, and check that a new name is free.
 
 
 def find_job(project: Project, name: str) -> str:
-    """The key of the job that a person means, in any spelling.
+    """Return the key of a job, given its name in any spelling.
 
     Raises:
-        InputError: There is none.
+        InputError: The spec has no such job.
     """
     from targcc_gen.names import JobName, same_job
     from targcc_gen.spec.errors import nearest
@@ -41,7 +41,7 @@ def find_job(project: Project, name: str) -> str:
 
 
 def refuse_taken(spec: Spec, key: str) -> None:
-    """Command lines and file systems take two spellings for one job."""
+    """Refuse a key that command lines or file systems would confuse with the key of an existing job."""
     from targcc_gen.names import JobName, same_job
 
     for other in spec.jobs:
@@ -68,7 +68,7 @@ def _complete_blueprint(
 def complete_job(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The project's jobs that begin with what has been typed."""
+    """Complete a job's key in a shell."""
     from click.shell_completion import CompletionItem
 
     from targcc_gen.cli.project import open_project
@@ -240,7 +240,7 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = (
 
 
 def job_options(function: Any) -> Any:
-    """Put the options on a command."""
+    """Add the options of `targcc-gen job` to a command."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -253,7 +253,7 @@ _WHEN = {
     "follows": "--after",
     "fire_and_forget": "--fire-and-forget",
 }
-"""The options that say when a job runs."""
+"""The options that choose when a job runs."""
 _LIMITS = 'write "--limit 2" for so many at once, "--limit 100/min" for so many in a while, or both'
 
 
@@ -345,10 +345,10 @@ def _plan(project: Project, spec: Spec, key: str, text: str) -> Plan:
 
 
 def job_values(options: dict[str, Any]) -> dict[str, Any]:
-    """What a spec would say below the job's key, from the options of the command.
+    """Turn the options of the command into the values that a spec has below the job's key.
 
     Raises:
-        click.UsageError: No option says when the job runs, or several do.
+        click.UsageError: No option, or more than one, says when the job runs.
     """
     _check_when(options)
     kinds = {"manual": "manual", "fire_and_forget": "fire-and-forget", "delayed": "delayed"}
@@ -366,7 +366,7 @@ def job_values(options: dict[str, Any]) -> dict[str, Any]:
     for key, option in (("calendar", "calendar"), ("unique", "unique"), ("after", "follows")):
         if options[option]:
             values[key] = list(options[option])
-    if options["unique"] == ("true",):  # as in the spec
+    if options["unique"] == ("true",):  # `unique: true` in the spec: all parameters
         values["unique"] = True
     if options["paused"]:
         values["paused"] = True
@@ -440,7 +440,7 @@ def _params(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _with_blueprint_defaults(values: dict[str, Any]) -> dict[str, Any]:
-    """What a job of this kind needs, where nothing else was said."""
+    """Add the blueprint's defaults for keys that are not given."""
     from targcc_gen.render.blueprints import blueprint
     from targcc_gen.spec.rules import RECIPIENTS
 
@@ -448,20 +448,20 @@ def _with_blueprint_defaults(values: dict[str, Any]) -> dict[str, Any]:
         return values
     defaults = dict(blueprint(values["blueprint"]).defaults)
     alerts = {**defaults.pop("alerts", {}), **values.get("alerts", {})}
-    # Alerts that nobody gets are none.
+    # Without a recipient the blueprint's alerts are left out.
     if any(alerts.get(channel) for channel in RECIPIENTS) or "alerts" in values:
         values = {**values, "alerts": alerts}
     return {**defaults, **values}
 
 
-# Remove a job: from the spec, and its files to where nothing runs them.
+# Remove a job from the spec, and move its edited files to a folder that is not imported.
 
 
 def remove_job_of(project: Project, name: str, writing: Writing) -> None:
-    """Take a job out of the spec and the code.
+    """Remove a job from the spec and the code.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such job.
         ConflictError: A file is in the way.
     """
     from targcc_gen.cli.plans import carry_out
@@ -497,7 +497,7 @@ def _way_back(plan: Plan, key: str) -> str:
 
 
 def _stray(project: Project, name: str) -> str:
-    """A job that is in the code and not in the spec any more."""
+    """Return the key of a job that is in the code and no longer in the spec."""
     from targcc_gen.names import JobName, same_job
     from targcc_gen.sync import Lock
     from targcc_gen.sync.disk import Disk
@@ -510,15 +510,15 @@ def _stray(project: Project, name: str) -> str:
     return find_job(project, name)
 
 
-# Rename a job: files and spec now, history when the project next starts.
+# Rename a job: files and spec now, history at the next start of the project.
 
 
 def rename_job_of(project: Project, name: str, new: str, writing: Writing) -> None:
-    """Give a job another name.
+    """Rename a job.
 
     Raises:
-        InputError: There is none, or the new name is taken.
-        ConflictError: A file is in the way, or @job says something else than the spec.
+        InputError: There is no such job, or the new name is taken.
+        ConflictError: A file is in the way, or `@job` differs from the spec.
     """
     from targcc_gen.cli.plans import carry_out
     from targcc_gen.cli.project import SPEC_FILE
@@ -539,7 +539,7 @@ def rename_job_of(project: Project, name: str, new: str, writing: Writing) -> No
     touched = [key, *spec.followers(key)]
     files = [file for touched_key in touched for file in render_job(spec, touched_key)]
     tree = Tree.of([*files, edit], complete=False, moved=moved)
-    # What the code says otherwise than the spec is another question than its name.
+    # Other differences between code and spec stay: the rename keeps the code's side.
     sides = dict.fromkeys(
         (path for touched_key in touched for path in job_paths(spec, touched_key)), Side.MINE
     )
@@ -551,14 +551,14 @@ def rename_job_of(project: Project, name: str, new: str, writing: Writing) -> No
 
 
 def _is_named(spec: Spec, key: str) -> bool:
-    """Whether what the scheduler is told of the project names a job."""
+    """Whether the key of a job without a fixed `name` occurs in flows or environments."""
     flows = (step.job for flow in spec.flows.values() for step in flow.steps.values())
     places = (job for place in spec.environments.values() for job in place.jobs)
     return spec.jobs[key].name is None and key in {*flows, *places}
 
 
 def _with_procedure(project: Project, key: str) -> str:
-    """The spec that names the procedure which the job calls, so that another name of the job changes nothing there."""
+    """Return the spec's text with the name of the job's procedure written out, so that a rename keeps the procedure."""
     from targcc_gen.spec import build_job, change_jobs, job_values
 
     job = project.spec.jobs[key]

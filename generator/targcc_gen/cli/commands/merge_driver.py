@@ -1,4 +1,4 @@
-"""`targcc-gen merge-driver`: git merges specs by key, the lock by file, and jobs by the arguments of `@job`."""
+"""`targcc-gen merge-driver`: merge the spec by key, the lock by file, and jobs by the arguments of `@job`, when git asks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from targcc_gen.cli.options import project_option
 
 _CONFLICT = 3
-"""The exit status where something is left for a person; a program that does not even start has 1, 2, 126 or 127."""
+"""The exit status of a merge with conflicts; differs from 1, 2, 126 and 127, the statuses of a program that does not start."""
 _COMMAND = f"""
 targcc-gen merge-driver %O %A %B %P
 case $? in
@@ -22,7 +22,7 @@ else echo 'targcc-gen is not on the PATH: git merges' %P 'line by line' >&2
 fi
 git merge-file -L ours -L base -L theirs %A %O %B || exit 1
 """.strip()
-"""Where targcc-gen cannot merge, git does as without a driver: else our side alone would stand there, without markers."""
+"""The shell command of the driver. If targcc-gen fails, git merges the lines; otherwise only our side would be left, without markers."""
 _NEEDED = 3
 
 
@@ -89,7 +89,7 @@ def _install(project: Path | None) -> None:
 
 
 def _add(path: Path, lines: list[str]) -> None:
-    """Add the lines that are not there yet."""
+    """Append the lines that the file lacks."""
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     new = [line for line in lines if line not in before.splitlines()]
     if new:

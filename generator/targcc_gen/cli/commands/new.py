@@ -82,7 +82,7 @@ def new(
         ready_to_write(dest)
     _refuse_project(dest)
     spec, text = _spec(dest, spec_file, answers, yes=yes)
-    started = time.perf_counter()  # not before: questions take as long as people do
+    started = time.perf_counter()  # after the questions: a person's answers take time
     sides = sides_of(dest.resolve(), mine, generated, markers=markers)
     writing = Writing(dry_run=dry_run, diff=diff, as_json=as_json, sides=sides)
     plan = make_plan(rendered(spec, text), dest, sides=sides)
@@ -124,7 +124,7 @@ def _spec(
         if given:
             raise click.UsageError(f"--spec says it all; leave out --{', --'.join(given)}")
         spec, text = load_spec(file), read_text(file)
-        if spec.extends is not None:  # seen from where the project is going to be
+        if spec.extends is not None:  # paths are relative to the project's future folder
             from targcc_gen.spec.shared import effective
 
             spec = effective(text, dest.resolve(), str(file))
@@ -143,14 +143,14 @@ def _spec(
 
 
 def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
-    """The spec of a small project that runs at once.
+    """Build the spec of a small project that runs at once.
 
     Args:
-        dest: Its folder, for the name.
-        answers: `name`, `package`, `timezone`, `database`, `scheduler` and `description`, where somebody gave them.
+        dest: The project's folder; gives the default name.
+        answers: Values of `name`, `package`, `timezone`, `database`, `scheduler` and `description`, as far as given.
 
     Raises:
-        InputError: An answer is none.
+        InputError: An answer is wrong.
     """
     from pydantic import ValidationError
 
@@ -191,7 +191,7 @@ def _name_of(dest: Path) -> str:
 
 
 def _answers(dest: Path) -> dict[str, str]:
-    """The wizard: five questions, each with an answer that only needs Enter."""
+    """Ask five questions; Enter accepts the default of each."""
     click.echo("A few questions; Enter takes what is in brackets.\n")
     name = _valid_answer("Name of the project", _name_of(dest), "name", {})
     answers = {"name": name}
@@ -213,7 +213,7 @@ def _answers(dest: Path) -> dict[str, str]:
 
 
 def _valid_answer(question: str, default: str, key: str, before: dict[str, str]) -> str:
-    """Ask until the answer is one."""
+    """Ask until the answer is valid."""
     while True:
         answer: str = click.prompt(question, default=default)
         try:
@@ -225,7 +225,7 @@ def _valid_answer(question: str, default: str, key: str, before: dict[str, str])
 
 
 def local_zone() -> str:
-    """This machine's time zone by its name, as far as it says so; else UTC."""
+    """Return the name of this machine's time zone, from `TZ` or `/etc/localtime`; else UTC."""
     candidates = [os.environ.get("TZ", "").removeprefix(":")]
     link = Path("/etc/localtime")
     if link.is_symlink():

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 Lines = tuple[tuple[int, str], ...]
 NOT_VERIFIED = 3
-"""The status of `--require-verified` when the app could not be tried."""
+"""The exit status of `--require-verified` when the app could not be tried."""
 
 
 def _checked_prefix(_context: click.Context, _option: click.Parameter, value: str | None) -> str:
-    """The prefix as routes have it: `/ops`."""
+    """Check a prefix, and return it as routes have it: `/ops`."""
     if value is not None and not re.fullmatch(r"(/[\w.~-]+)+/?", value):
         raise click.BadParameter(f"{value!r} is no path such as /ops/jobs")
     return (value or "").removesuffix("/")
@@ -129,24 +129,24 @@ def _check_options(*, undo: bool, verify: bool, no_verify: bool, require: bool) 
 
 
 class _Show:
-    """What people see, or programs read.
+    """Print the steps of `patch`: lines for people, or one JSON object at the end.
 
     Args:
-        writing: How it was asked for.
+        writing: The options of the command.
     """
 
     def __init__(self, writing: Writing) -> None:
         self.writing = writing
 
     def line(self, label: str, text: str, color: str | None = None) -> None:
-        """One line for people."""
+        """Print a line with a label, unless `--json` is given."""
         if not self.writing.as_json:
             shown = f"{label:<9}"
             shown = click.style(shown, fg=color) if color else shown
             click.echo(f"{shown} {text}".rstrip())
 
     def plan(self, plan: Plan, file: str, lines: Lines, mark: str) -> None:
-        """What happens to the files: the lines of the app's file, the others by folder."""
+        """Print the changes: lines of the app's file one by one, other files by folder."""
         if lines:
             self.line("update", file, "cyan")
         for number, text in lines:
@@ -159,7 +159,7 @@ class _Show:
             show_diff(plan)
 
     def end(self, outcome: dict[str, Any], *, written: bool) -> None:
-        """The last word, and everything for programs."""
+        """Finish the output: the JSON object, or a note that nothing was written."""
         if self.writing.as_json:
             from targcc_gen.cli.json_output import print_json
 
@@ -193,13 +193,13 @@ def _patch(prepared: Prepared, show: _Show, *, verify: bool) -> Outcome | None:
         _print_outcome(show, outcome)
         _print_next(prepared, show)
     show.end(prepared.to_json() | _trial_json(outcome), written=writes)
-    if prepared.refusal is not None:  # of a dry run: it has been raised else
+    if prepared.refusal is not None:  # after a dry run; `carry_out` raises the refusal otherwise
         raise prepared.refusal
     return outcome
 
 
 def _trial_json(outcome: Outcome | None) -> dict[str, Any]:
-    """What a trial showed, for a program."""
+    """Return the result of a trial for the JSON output."""
     verified = outcome.looked if outcome is not None and outcome.is_verified else None
     return {
         "verified": verified,
@@ -258,7 +258,7 @@ def _undo(undone: Undone, show: _Show) -> None:
 
 
 def _grouped(plan: Plan, file: str) -> list[tuple[str, str, str]]:
-    """Action, place and owner of each change but that of `file`; a managed folder is one line."""
+    """Return action, place and owner of each change except in `file`; a managed folder takes one line."""
     counts: dict[tuple[str, str, str], int] = {}
     for change in plan.changes:
         if change.path != file and change.writes:

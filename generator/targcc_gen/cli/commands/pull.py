@@ -1,4 +1,4 @@
-"""`targcc-gen pull`: copy what the code of jobs says into the spec."""
+"""`targcc-gen pull`: copy the arguments of `@job` from the code of jobs into the spec."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def pull(
 
 
 def present_jobs(project: Project) -> list[str]:
-    """The jobs of the spec whose module is there."""
+    """Return the keys of the spec's jobs with an existing module."""
     from targcc_gen.render import job_paths
 
     spec = project.spec
@@ -65,10 +65,10 @@ def present_jobs(project: Project) -> list[str]:
 
 
 def refuse_unread(project: Project, pulled: Pulled) -> None:
-    """Refuse arguments that no spec can say.
+    """Refuse arguments that a spec cannot express.
 
     Raises:
-        InputError: There is one.
+        InputError: A job has such an argument.
     """
     from targcc_gen.render import job_paths
     from targcc_gen.sync.jobs.pull import unreadable
@@ -78,7 +78,7 @@ def refuse_unread(project: Project, pulled: Pulled) -> None:
 
 
 def show_pulled(pulled: Pulled) -> None:
-    """Say what the spec takes over."""
+    """Print the values that the spec takes over."""
     for key, names in pulled.changed.items():
         click.echo(f"{key}: targcc.yaml takes {', '.join(names)} from the code")
     for key in pulled.adopted:
@@ -101,7 +101,7 @@ def _plan(project: Project, pulled: Pulled) -> Plan:
         files.append(edit)
     plan = make_plan(Tree.of(files, complete=False), project.root, sides=sides)
     known = Lock.load(project.root).entries
-    # A test for what the generator knows nothing of would be wrong: as if the person had deleted it.
+    # Create no test for a job unknown to the generator: the test would be wrong.
     foreign = {file.path for file in files if file.test_of and file.test_of not in known}
     changes = tuple(
         (

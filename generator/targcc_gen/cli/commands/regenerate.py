@@ -105,7 +105,7 @@ def regenerate(
 
 
 def _print_done(plan: Plan, *, written: bool, update: str) -> None:
-    """What is left to do after the listing of the files."""
+    """Print the next steps after the list of files."""
     from targcc_gen.render.package import PACKAGE, SOURCE_TREE
     from targcc_gen.sync.renames.table import is_moving
 
@@ -121,7 +121,7 @@ def _print_done(plan: Plan, *, written: bool, update: str) -> None:
 
 
 def _update_of_environment(plan: Plan, project: Project) -> str:
-    """The command that installs the wheel of the scheduler that the project carries now; empty where it stays."""
+    """Return the command that installs the project's new scheduler wheel; empty if the wheel stays the same."""
     from targcc_gen.dependencies.declare import Texts, update_command
     from targcc_gen.dependencies.dependency import app_dependencies
     from targcc_gen.render.wheel import version_of
@@ -134,7 +134,7 @@ def _update_of_environment(plan: Plan, project: Project) -> str:
 def _opened(
     project: Path | None, annotations: str | None, *, writes: bool, markers: bool
 ) -> Project:
-    """The project; of a spec that is wrong, or that branches changed differently, what can be done is done first."""
+    """Open the project. On an error, first print the annotations, and with `--markers` write the merged spec, then raise."""
     from targcc_gen.cli import ci_annotations
     from targcc_gen.cli.branches import DisputedError
     from targcc_gen.cli.project import find_root, open_project
@@ -156,7 +156,7 @@ def _opened(
 
 
 def _pulled(project: Project, tree: Tree, sides: Mapping[str, Side], *, as_json: bool) -> Tree:
-    """The tree of a spec that says what the code of jobs says, where the person chose the code."""
+    """Return the tree of the spec with values pulled from the code of jobs for which the user chose the code."""
     from dataclasses import replace
 
     from targcc_gen.cli.commands.pull import show_pulled
@@ -179,7 +179,7 @@ def _pulled(project: Project, tree: Tree, sides: Mapping[str, Side], *, as_json:
         return tree
     if not as_json:
         show_pulled(pulled)
-    written = tree.files[SPEC_FILE].replaces  # where it is another than it was read
+    written = tree.files[SPEC_FILE].replaces  # set if the spec on disk differs from the text read
     tree = rendered(parse_spec(pulled.text), pulled.text)
     spec = replace(tree.files[SPEC_FILE], replaces=written or project.text.encode())
     return replace(tree, files={**tree.files, SPEC_FILE: spec})
@@ -193,28 +193,28 @@ _SECTION = re.compile(r"^### For existing projects\n+(.*?)(?=^###? |\Z)", re.MUL
 
 @dataclass(frozen=True)
 class Notes:
-    """What to know about a step.
+    """Release notes for existing projects, between two versions.
 
     Attributes:
-        since: The version that the project is at; empty for one that none has made yet.
-        releases: The releases on the way, oldest first, with their text.
+        since: The project's version; empty for a project without a lock.
+        releases: Version and text of each newer release, oldest first.
     """
 
     since: str
     releases: tuple[tuple[str, str], ...]
 
     def show(self) -> None:
-        """Print them, if there are any."""
+        """Print the notes, if there are any."""
         for version, text in self.releases:
             click.echo(f"\nFrom {self.since} to {version}, for existing projects:\n\n{text}")
 
     def to_json(self) -> dict[str, object]:
-        """The same for a program."""
+        """Return the notes for the JSON output."""
         return {"for_existing_projects": dict(self.releases)} if self.releases else {}
 
 
 def notes_since(version: str) -> Notes:
-    """What concerns a project that a version of the generator brought up to date last."""
+    """Return the release notes after a version, up to this version of the generator."""
     from targcc_gen.sync.lock import is_older
 
     newer = [
@@ -226,7 +226,7 @@ def notes_since(version: str) -> Notes:
 
 
 def releases() -> dict[str, str]:
-    """The text for existing projects of each release, newest first; empty where the changelog has none."""
+    """Return the notes for existing projects of each release, newest first; empty text for a release without notes."""
     text = assets.changelog().read_text(encoding="utf-8").replace("\r\n", "\n")
     _, *parts = _RELEASE.split(text)
     return {version: _text(part) for version, part in zip(parts[::2], parts[1::2], strict=True)}

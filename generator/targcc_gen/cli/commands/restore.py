@@ -67,7 +67,7 @@ def restore(
 
 
 def _removed(project: Project, text: str) -> Removed | None:
-    """The removed job that a person means by its name, or by a file that it has or had."""
+    """Return the removed job with this name, or with this path among its files; None without a match."""
     from targcc_gen.names import JobName, same_job
     from targcc_gen.sync.jobs.removed import removed_jobs
 
@@ -106,7 +106,7 @@ def _edits_lost(names: str) -> Exception:
 
 
 def _below(tree: Tree, path: str) -> list[str]:
-    """The files at a path: itself, or all in the folder."""
+    """Return the file at a path, or all files in the folder at a path."""
     if path in tree.files:
         return [path]
     below = [file for file in tree.files if file.startswith(f"{path}/") or path == "."]

@@ -65,7 +65,7 @@ def _nothing_to_do(way: str, *, as_json: bool) -> None:
 
 
 def _carry_out(switch: Switch, writing: Writing) -> None:
-    """Show it as it was asked for, and write it unless something stands against it."""
+    """Show the switch as requested, and write the plan unless edits or conflicts block it."""
     from targcc_gen.cli.plans import UnsettledError
     from targcc_gen.cli.progress import write
     from targcc_gen.scheduler_switch import remove_empty_folders
@@ -90,7 +90,7 @@ def _carry_out(switch: Switch, writing: Writing) -> None:
 
 
 def _show(switch: Switch, *, diff: bool) -> None:
-    """The edits that go, then the plan: the scheduler's own files as one line."""
+    """Print the edits that would be lost, then the plan, with the scheduler's files on one line."""
     from targcc_gen.cli.plans import show_diff, show_plan
 
     for edit in switch.edits:

@@ -60,7 +60,7 @@ def status(*, as_json: bool, project: Path | None) -> None:
 
 
 def _edits(plan: Plan) -> Iterator[dict[str, Any]]:
-    """The managed files that are not as they were written."""
+    """Yield the managed files that were edited, deleted or ejected."""
     from targcc_gen.sync import Owner
     from targcc_gen.sync.lock import digest
     from targcc_gen.sync.merge import count_new_lines, plain
@@ -81,7 +81,7 @@ def _edits(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _left(plan: Plan) -> Iterator[dict[str, Any]]:
-    """The files that people wrote in and that the spec does not ask for any more; a job among them runs."""
+    """Yield files with a person's text that the spec no longer asks for; a job in such a file still runs."""
     for change in plan.changes:
         if change.left_spec:
             state = "not in the spec" if change.stray else "left"
@@ -91,7 +91,7 @@ def _left(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _removed(root: Path) -> Iterator[dict[str, Any]]:
-    """Files with edits of jobs that were removed: they do not run, and can come back."""
+    """Yield the edited files of removed jobs: no scheduler runs the job, and `restore` can bring it back."""
     from targcc_gen.sync.jobs.removed import removed_files, removed_jobs
 
     whole = {path for job in removed_jobs(root) for path in job.files.values()}
@@ -104,7 +104,7 @@ def _removed(root: Path) -> Iterator[dict[str, Any]]:
 
 
 def _kept(root: Path) -> Iterator[dict[str, Any]]:
-    """What of the person's could not follow a change of the generator, and waits in `.targcc/kept`."""
+    """Yield the files in `.targcc/kept`: edited text that could not follow a change of the generator."""
     from targcc_gen.sync.plan.plan import kept_files
 
     for path in kept_files(root):

@@ -1,7 +1,7 @@
 """Evaluate T-SQL value expressions between ``VALUES (`` and ``)``.
 
-Literals, CAST and CONVERT, concatenation, CHAR, declared variables and a few pure functions are worked out; whatever only the server
-could know becomes ``Unknown``.
+Literals, CAST and CONVERT, concatenation, CHAR, declared variables and a few pure functions are evaluated. A value that only the
+server can compute becomes ``Unknown``.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _MAX_PRECISION = 7
 # Bytes of a datetime2 time, by its precision.
 _TIME_BYTES = (3, 3, 3, 4, 4, 5, 5, 5)
 
-# CONVERT's styles whose day comes first; 1/101 and 10/110 put the month first, the others spell the month or start with the year.
+# CONVERT's styles with the day first; 1/101 and 10/110 put the month first, other styles spell the month or start with the year.
 _DAY_FIRST_STYLES = {3, 4, 5, 103, 104, 105, 130, 131}
 _MONTH_FIRST_STYLES = {1, 10, 22, 101, 110}
-# CONVERT's styles whose year comes first, of two digits.
+# CONVERT's styles with a two-digit year first.
 _YEAR_FIRST_STYLES = {2, 11}
 
 _DATE_TYPES = {"datetime", "smalldatetime", "datetime2", "date", "datetimeoffset"}
@@ -41,15 +41,15 @@ _TEXT_TYPES = {"varchar", "nvarchar", "char", "nchar", "text", "ntext", "sysname
 def convert(
     value: Value, type_: str, style: int | None = None, *, order: str | None = None
 ) -> Value:
-    """What ``CAST(value AS type)`` or ``CONVERT(type, value, style)`` gives; ``Unknown`` if only the server could know.
+    """Return the value of ``CAST(value AS type)`` or ``CONVERT(type, value, style)``; ``Unknown`` if only the server can compute it.
 
-    A date that neither a style nor the session tells how to read stays the text that it is.
+    A date stays text if neither a style nor the session tells the order.
 
     Args:
         value: The inner value.
         type_: The type's bare name, any case.
         style: CONVERT's third argument.
-        order: The session's ``SET DATEFORMAT``, for dates without a style; ``None``: the script does not say.
+        order: The session's date order, for dates without a style; ``None``: the script does not tell.
     """
     kind = type_.lower()
     if value is None or isinstance(value, Unknown):
@@ -100,11 +100,11 @@ def _to_datetime(value: Value, kind: str, style: int | None, order: str | None) 
 
 
 def session_date(text: str, kind: str, order: str | None) -> datetime:
-    """A date as a session reads it; ``2016-11-07`` is 11 July to ``datetime`` where days come before months.
+    """Return a date as a session reads the text; with day before month, ``datetime`` reads ``2016-11-07`` as 11 July.
 
     Raises:
-        AmbiguousDateError: The session's order is not known, and the text needs it.
-        ValueError: It is no date.
+        AmbiguousDateError: The text depends on the session's order, and the order is not known.
+        ValueError: The text is not a date.
     """
     if order is None:
         return read_date(text)
@@ -126,13 +126,13 @@ def _order_of(style: int | None, order: str | None) -> str | None:
 
 
 def binary_datetime(data: bytes, kind: str = "datetime") -> datetime:
-    """A date from the bytes SSMS 2005-2014 wrote.
+    """Return a date from the bytes that SSMS 2005-2014 wrote.
 
     ``datetime``: signed 4-byte days since 1900, 4-byte ticks of 1/300 s. ``smalldatetime``: 2-byte days, 2-byte minutes.
     ``date``: little-endian days since year 1. ``datetime2``: precision, little-endian time, little-endian days.
 
     Raises:
-        ValueError: The length fits no such type, or the date is out of range.
+        ValueError: The length does not fit the type, or the date is out of range.
     """
     if kind == "date" and len(data) in _DATE_BYTES:
         return _FIRST_DAY + timedelta(days=int.from_bytes(data[:3], "little"))
@@ -167,8 +167,8 @@ _ADDITIVE = {"+", "-", "*", "/", "%", "&", "|", "^"}
 _MAX_DEPTH = 60
 _MAX_CHAR = 0x10FFFF
 _SAID = 80
-"""Characters of what was stepped over, for messages."""
-# Words that begin the next clause or statement, so that an expression cannot run away.
+"""Characters of skipped text to show in messages."""
+# Words that begin the next clause or statement, and so end an expression.
 _CLAUSES = {
     "UNION", "FROM", "WHERE", "AS", "GO", "INSERT", "SELECT", "SET", "DECLARE", "UPDATE", "DELETE", "MERGE", "IF", "BEGIN",
     "END", "COMMIT", "PRINT", "EXEC", "EXECUTE", "USE", "CREATE", "ALTER", "ORDER", "OPTION", "EXCEPT", "INTERSECT",
@@ -176,7 +176,7 @@ _CLAUSES = {
 
 
 class NotAnExpression(Exception):  # noqa: N818 - control flow inside the reader, not shown
-    """What stands here is no value."""
+    """Raised for a token that does not begin a value."""
 
     def __init__(self, token: Token) -> None:
         super().__init__(token.text)
@@ -184,15 +184,15 @@ class NotAnExpression(Exception):  # noqa: N818 - control flow inside the reader
 
 
 class Expressions:
-    """Reads one expression at a time from a scanner.
+    """Reads expressions from a scanner.
 
     Args:
-        scanner: Where from.
+        scanner: The source of tokens.
         dates: The columns that hold a date.
 
     Attributes:
-        variables: What DECLARE and SET have given so far, by name in lower case.
-        order: The session's ``SET DATEFORMAT`` or that of its ``SET LANGUAGE``; ``None``: the script does not say.
+        variables: The values from DECLARE and SET, by name in lower case.
+        order: The date order from ``SET DATEFORMAT`` or ``SET LANGUAGE``; ``None``: the script does not tell.
     """
 
     def __init__(self, scanner: Scanner, dates: Collection[str] = ()) -> None:
@@ -203,10 +203,10 @@ class Expressions:
         self.order: str | None = None
 
     def read(self) -> Value:
-        """The value of the expression that begins here; stops before what does not belong to it.
+        """Read the expression that begins here and return its value; the next token stays in the scanner.
 
         Raises:
-            NotAnExpression: Nothing here is a value.
+            NotAnExpression: No value begins here.
         """
         value = self._operand()
         while True:
@@ -220,7 +220,7 @@ class Expressions:
                 return value
 
     def dated(self, columns: Sequence[str], values: Sequence[Value]) -> Sequence[Value]:
-        """Return the values of a row, with bare texts and numbers in columns of dates as the session reads them."""
+        """Return the values of a row; texts and numbers in date columns become dates as the session reads them."""
         pairs = zip(columns, values, strict=True)
         return [
             (
@@ -232,7 +232,7 @@ class Expressions:
         ]
 
     def _skip_suffix(self, word: str) -> None:
-        """``COLLATE name`` or ``AT TIME ZONE 'name'``: neither changes the wall time that is written."""
+        """Skip ``COLLATE name`` or ``AT TIME ZONE 'name'``; neither changes the written wall time."""
         for _ in range(1 if word == "COLLATE" else 3):
             self._scanner.next()
 
@@ -285,7 +285,7 @@ class Expressions:
         return value
 
     def _odbc_escape(self) -> Value:
-        """``{ts '2024-01-31 02:00:00'}``."""
+        """Read an ODBC date such as ``{ts '2024-01-31 02:00:00'}``."""
         self._scanner.next()
         text = self._scanner.next().text
         if self._scanner.peek().text == "}":
@@ -296,7 +296,7 @@ class Expressions:
             return Unknown("{" + text + "}")
 
     def _name(self, token: Token) -> Value:
-        """A column or a scalar function of the database: only the server knows."""
+        """Read a column or a call of a database function; the value is ``Unknown``."""
         text = token.text
         while self._scanner.peek().text == ".":
             self._scanner.next()
@@ -319,7 +319,7 @@ class Expressions:
         return self._function(token)
 
     def _function(self, token: Token) -> Value:
-        """A call whose parenthesis has been read."""
+        """Evaluate a call; the opening parenthesis has been read."""
         if token.upper in _CASTS:
             return self._cast(token)
         if token.upper in _CONVERTS:
@@ -362,7 +362,7 @@ class Expressions:
         return Unknown(f"{token.text}(…{self.balanced()})")
 
     def _type(self) -> str:
-        """A type's bare name; its length, ``[brackets]`` and schema are stepped over."""
+        """Read a type and return its bare name, without schema, ``[brackets]`` and length."""
         name = self._scanner.next().text
         while self._scanner.peek().text == ".":
             self._scanner.next()
@@ -390,7 +390,7 @@ class Expressions:
             return Unknown(f"{token.text}(…)")
 
     def balanced(self) -> str:
-        """Step over everything up to the parenthesis that closes the one already read; its text, for messages.
+        """Skip to the closing parenthesis of an opening parenthesis already read; return the skipped text, for messages.
 
         Raises:
             NotAnExpression: The batch or the script ends first.
@@ -421,7 +421,7 @@ def _dated(value: str | float, order: str | None) -> Value:
 
 
 def number(text: str) -> int | float:
-    """A numeric literal."""
+    """Return the value of a numeric literal."""
     try:
         return int(text)
     except ValueError:
@@ -429,7 +429,7 @@ def number(text: str) -> int | float:
 
 
 def binary(text: str) -> bytes:
-    """A binary literal, ``0x0AFF``; an odd number of digits has a zero in front, as SQL Server reads it."""
+    """Return the bytes of a binary literal, ``0x0AFF``; an odd number of digits gets a zero in front, as in SQL Server."""
     digits = re.sub("^0[xX]", "", text)
     return bytes.fromhex("0" * (len(digits) % 2) + digits)
 
@@ -499,7 +499,7 @@ _LITERALS: dict[Kind, Callable[[str], Value]] = {
 }
 
 
-# Rows of literals and ``CAST(literal AS type)`` alone, as SSMS writes millions: matched by one pattern.
+# Match a row of literals and ``CAST(literal AS type)`` by one pattern; SSMS writes millions of such rows.
 
 _VALUE = (
     r"(NULL|[Nn]?'(?:[^']++|'')*+'|-?\d++(?:\.\d++)?"
@@ -509,22 +509,22 @@ _CAST = re.compile(r"CAST\((?:[Nn]?'([^']*+)'|(0x[0-9A-Fa-f]++)) AS (\w++)(?:\(\
 
 
 def row_pattern(count: int) -> re.Pattern[str]:
-    """What matches ``count`` values up to the closing parenthesis, each in a group; the opening one stands before."""
+    """Return the pattern of ``count`` values and the closing parenthesis, a group for each value; the opening one is not included."""
     return re.compile(r"\s*+" + r"\s*+,\s*+".join([_VALUE] * count) + r"\s*+\)", re.IGNORECASE)
 
 
 def row_values(match: re.Match[str], order: str | None = None) -> list[Value]:
-    """The values of a row that ``row_pattern`` has matched.
+    """Return the values of a row that ``row_pattern`` has matched.
 
     Args:
         match: The match.
-        order: The session's order of day, month and year; ``None``: the script does not say.
+        order: The session's date order; ``None``: the script does not tell.
     """
     return [_literal(raw, order) for raw in match.groups()]
 
 
 def _literal(raw: str, order: str | None) -> Value:
-    """The value of a literal that ``_VALUE`` has matched."""
+    """Return the value of a literal that ``_VALUE`` has matched."""
     first = raw[0]
     if first in "'Nn":
         return unquote(raw) if raw[-1] == "'" else None

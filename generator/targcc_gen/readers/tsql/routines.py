@@ -1,4 +1,4 @@
-"""Find procedures, triggers, functions and views of a script; their words tell what they use."""
+"""Read procedures, triggers, functions and views of a script; a procedure's text tells the used tables and procedures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 40
 
 
 class _Uses:
-    """Names in the order in which a text uses them, each once."""
+    """The distinct names that a text uses, in order of first use."""
 
     def __init__(self) -> None:
         self.writes: dict[str, None] = {}
@@ -27,7 +27,7 @@ class _Uses:
         self.calls: dict[str, None] = {}
 
     def routine(self, name: str, file: str, line: int) -> Routine:
-        """What was found; what is written is not said to be read too."""
+        """Return the routine; a table that is both written and read counts as written."""
         own = set(self.writes)
         reads = [table for table in self.reads if table not in own]
         groups = (self.writes, reads, self.calls)
@@ -36,12 +36,12 @@ class _Uses:
 
 
 def read_routine(scanner: Scanner, begun: Token, tables: KnownTables) -> Iterator[Item]:
-    """Step over a routine, whose body is the rest of its batch, and say what a procedure uses.
+    """Skip a routine to the end of its batch; yield a procedure as ``Routine``, and a remark for each INSERT that looks like data.
 
     Args:
-        scanner: Behind CREATE or ALTER.
-        begun: That word.
-        tables: What is looked for: an INSERT in the body that looks like data is told.
+        scanner: The scanner, behind CREATE or ALTER.
+        begun: The token CREATE or ALTER.
+        tables: The wanted tables, to recognise an INSERT without INTO.
     """
     what = scanner.next().text.upper()
     name = _name(scanner, scanner.next())
@@ -59,13 +59,13 @@ def read_routine(scanner: Scanner, begun: Token, tables: KnownTables) -> Iterato
 
 
 def routine_of(name: str, text: str, file: str, line: int) -> Routine:
-    """What a procedure of a database uses.
+    """Return the tables and procedures that a database's procedure uses.
 
     Args:
-        name: What it is called now; its text may have another name.
-        text: Its definition, from CREATE on; of one that cannot be read to its end, what comes before counts.
-        file: Where it is from.
-        line: Its place there.
+        name: The procedure's present name; the text may have an older name.
+        text: The definition, from CREATE on; of a truncated text the readable part counts.
+        file: The source, for places.
+        line: The line in the source.
     """
     scanner = Scanner(iter([text]), file)
     uses = _Uses()
@@ -79,7 +79,7 @@ def routine_of(name: str, text: str, file: str, line: int) -> Routine:
 
 
 def _note(scanner: Scanner, token: Token, uses: _Uses) -> None:
-    """The name behind a word that uses one."""
+    """Record the name behind a keyword that writes, reads or calls."""
     if token.upper in _CALLS:
         group = uses.calls
     elif token.upper in _WRITES:
@@ -100,7 +100,7 @@ def _note(scanner: Scanner, token: Token, uses: _Uses) -> None:
 
 
 def _name(scanner: Scanner, first: Token) -> str:
-    """``db.schema.name`` as written, without brackets; the token that is no part of it stays."""
+    """Read a name such as ``db.schema.name`` and return the name without brackets; the next token stays."""
     parts = [first.text]
     while scanner.peek().text == "." and scanner.peek().kind is Kind.OPERATOR:
         scanner.next()

@@ -1,7 +1,7 @@
 """Scan the tokens of a T-SQL script from a stream, in bounded memory.
 
-Only the lexical rules of T-SQL are here: nested comments, ``''`` and ``]]``, ``GO`` on a line of its own, lines that are meant for
-sqlcmd. A token that reaches the end of what is in memory is read again with more text behind it.
+The module has only the lexical rules of T-SQL: nested comments, ``''`` and ``]]``, ``GO`` on a separate line, lines for sqlcmd. A
+token that reaches the end of the text in memory is scanned again with more text.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import NamedTuple
 from targcc_gen.readers.text import Truncated
 
 _LOOKAHEAD = 1 << 16
-# Text behind a token that could still make it another: 1 becomes 1e+5, $ becomes $(name).
+# Text needed behind a token to be sure of the token: 1 may become 1e+5, $ may become $(name).
 _MARGIN = 100
 _MAX_TOKEN = 1 << 26
 
 
 class Kind(StrEnum):
-    """What a token is."""
+    """The kind of a token."""
 
     WORD = "word"
-    """A bare word: a keyword, a name, a function."""
+    """A bare word: keyword, name or function."""
     NAME = "name"
     """``[a name]``, without its brackets."""
     QUOTED = "quoted"
@@ -37,14 +37,14 @@ class Kind(StrEnum):
     """``@name``."""
     OPERATOR = "operator"
     GO = "go"
-    """The end of a batch; the text is the count, if there is one."""
+    """The end of a batch; the text is the optional count."""
     DIRECTIVE = "directive"
     """A line for sqlcmd: ``:setvar``, ``:r``, ``!!``."""
     END = "end"
 
 
 class Token(NamedTuple):
-    """A token and the line it begins on; ``upper`` is a word in capitals, and empty for all that is no word."""
+    """A token with its first line; ``upper`` is a word in capitals, empty for other kinds."""
 
     kind: Kind
     text: str
@@ -76,7 +76,7 @@ _OPENINGS = {"'": "a string", "[": "a bracketed name", '"': "a quoted name"}
 
 
 class Scanner:
-    """Reads tokens one by one.
+    """Reads the tokens of a script.
 
     Args:
         chunks: The script in pieces.
@@ -105,26 +105,26 @@ class Scanner:
 
     @property
     def offset(self) -> int:
-        """How many characters are behind; meaningless while a token is pushed back."""
+        """The number of characters already read; meaningless while a token is pushed back."""
         return self._dropped + self._at
 
     def text_since(self, offset: int) -> str | None:
-        """The text from an earlier ``offset`` to here, if it is still in memory."""
+        """Return the text from an earlier ``offset`` to here; ``None`` if no longer in memory or a token is pushed back."""
         start = offset - self._dropped
         return self._text[start : self._at] if start >= 0 and not self._pushed else None
 
     def push(self, token: Token) -> None:
-        """Give a token back; the next ``next`` returns it."""
+        """Push a token back; the next call of ``next`` returns the token."""
         self._pushed.append(token)
 
     def peek(self) -> Token:
-        """The next token, left where it is."""
+        """Return the next token without consuming it."""
         token = self.next()
         self._pushed.append(token)
         return token
 
     def next(self) -> Token:
-        """The next token; one of kind END, again and again, after the last.
+        """Consume and return the next token; at the end, every call returns a token of kind END.
 
         Raises:
             Truncated: The script ends inside a string, a name or a comment.
@@ -147,9 +147,10 @@ class Scanner:
                 return self._token(token)
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Match a pattern of up to 64 Ki characters here and step over it; None (and no step) if it does not match.
+        """Match a pattern of up to 64 Ki characters here and consume the match.
 
-        Only between tokens: not while a token is pushed back.
+        Returns:
+            The match; ``None`` (consuming nothing) without a match, or while a token is pushed back.
         """
         if self._pushed:
             return None
@@ -177,7 +178,7 @@ class Scanner:
             self._fill(2 * (len(self._text) - self._at) + _MARGIN)
 
     def _fill(self, wanted: int) -> None:
-        """Have at least ``wanted`` more characters in memory, unless the script ends before."""
+        """Load text until ``wanted`` characters are ahead in memory, or the script ends."""
         if wanted > _MAX_TOKEN:
             raise Truncated(self.file, self.line, "a string or comment")
         _ = self.line
@@ -239,7 +240,7 @@ class Scanner:
 
 
 def dotted(scanner: Scanner, token: Token) -> str:
-    """The last part of ``db.schema.name`` (or ``db..name``) that begins with ``token``."""
+    """Consume the name ``db.schema.name`` (or ``db..name``) that begins with ``token``; return the last part."""
     name = token.text
     while scanner.peek().text == "." and scanner.peek().kind is Kind.OPERATOR:
         scanner.next()
@@ -249,7 +250,7 @@ def dotted(scanner: Scanner, token: Token) -> str:
 
 
 def unquote(literal: str) -> str:
-    """The text of a T-SQL string literal: ``N'O''Brien'`` is ``O'Brien``."""
+    """Return the text of a T-SQL string literal: ``N'O''Brien'`` is ``O'Brien``."""
     start = 1 if literal[0] == "'" else 2
     inner = literal[start:-1]
     return inner.replace("''", "'") if "''" in inner else inner

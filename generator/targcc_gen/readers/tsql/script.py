@@ -1,8 +1,8 @@
 """Read the rows of a T-SQL data script.
 
-T-SQL needs no ``;`` between statements and ``GO`` is no SQL, so a general parser loses rows in silence. This reader knows where a
-statement begins (its first word is reserved) and reads what gives rows; everything else it steps over by name or reports. Each
-INSERT ends as rows or as a remark with its line.
+T-SQL needs no ``;`` between statements and ``GO`` is not SQL, so a general SQL parser silently loses rows. This reader recognises a
+statement by its reserved first word, reads the statements that give rows, and skips or reports the rest. Each INSERT ends as rows or
+as a remark with its line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from targcc_gen.readers.tsql.routines import read_routine
 from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token, dotted
 from targcc_gen.readers.tsql.statements import Inserts, Merges
 
-# The beginning of a cut script: the end of a statement, whose rows are lost.
+# The beginning of a cut script: the rest of a statement whose start is missing.
 
 _STATEMENTS = (
     "ADD ALTER BACKUP BEGIN BULK CHECKPOINT CLOSE COMMIT CREATE DBCC DEALLOCATE DECLARE DELETE DENY DISABLE DROP ELSE"
@@ -36,17 +36,17 @@ _INSERT_NEXT = re.compile(
 _HEAD = 1 << 16
 _MOST = 1 << 20
 _MARGIN = 200
-"""Text behind a word that could still make it another."""
+"""Text needed behind a word to be sure of the word."""
 _SHOWN = 60
 
 
 class Cut:
-    """What stands before the first whole statement of a script.
+    """The partial statement before the first whole statement of a script.
 
     Attributes:
-        shown: Its first letters.
-        last_line: The line it ends on.
-        table: The table of the INSERT that follows, in lower case: the likeliest one of the row that was cut.
+        shown: The first characters.
+        last_line: The last line of the partial statement.
+        table: The table of the next INSERT, in lower case: the likely table of the partial statement; empty without a next INSERT.
     """
 
     def __init__(self, text: str, table: str) -> None:
@@ -56,7 +56,9 @@ class Cut:
 
 
 def whole_statements(chunks: Iterator[str]) -> tuple[Iterator[str], Cut | None]:
-    """The script from its first whole statement on, with empty lines for what was cut.
+    """Return the script from its first whole statement on, and the cut statement before, ``None`` if nothing was cut.
+
+    Empty lines replace the cut statement, so that line numbers stay.
 
     Args:
         chunks: The script in pieces.
@@ -80,14 +82,14 @@ def whole_statements(chunks: Iterator[str]) -> tuple[Iterator[str], Cut | None]:
 
 
 def _is_clear(head: str) -> bool:
-    """Whether more text would change nothing."""
+    """Whether the text suffices to find the first whole statement."""
     start = _begins(head)
     match = _GOOD.match(head, start) or _NEXT.search(head, start)
     return match is not None and match.end() < len(head) - _MARGIN
 
 
 def _begins(text: str) -> int:
-    """Where the first word is, behind blanks and comments."""
+    """Return the position of the first word, behind blanks and comments."""
     match = _BLANK.match(text)
     assert match is not None
     return match.end()
@@ -99,7 +101,7 @@ def _joined(head: str, chunks: Iterator[str]) -> Iterator[str]:
     yield from chunks
 
 
-# UPDATE and DELETE: reported with the rows they change, not carried out.
+# UPDATE and DELETE: reported with the affected rows, not executed.
 
 _LONGEST = 400
 _ENDS = {
@@ -109,12 +111,12 @@ _ENDS = {
 
 
 class Changing:
-    """What an UPDATE or DELETE says.
+    """The content of an UPDATE or DELETE.
 
     Attributes:
-        columns: The columns that it sets, as written.
-        where: The column that chooses the rows, in lower case, and its values; None where that is not so simple.
-        condition: All behind WHERE, as words.
+        columns: The columns set, as written.
+        where: The column of the condition, in lower case, and its values; ``None`` for a complex condition.
+        condition: The text behind WHERE.
     """
 
     def __init__(self) -> None:
@@ -124,10 +126,10 @@ class Changing:
 
 
 def read_change(scanner: Scanner) -> Changing:
-    """Read what stands behind the name of the table, up to the statement's end.
+    """Read an UPDATE or DELETE from behind the table's name to the statement's end.
 
     Args:
-        scanner: Behind the table's name.
+        scanner: The scanner, behind the table's name.
     """
     change = Changing()
     if scanner.peek().upper == "SET":
@@ -167,7 +169,7 @@ def _is_end(token: Token) -> bool:
 
 
 def _simple(tokens: list[Token]) -> tuple[str, tuple[str, ...]] | None:
-    """``[ID] = 7`` or ``ID IN (7, 8)``, also in parentheses."""
+    """Return column and values of ``[ID] = 7`` or ``ID IN (7, 8)``, also in parentheses; ``None`` for other conditions."""
     words = [
         token
         for token in tokens
@@ -212,13 +214,13 @@ _ORDER_OF = {name: order for order, names in _LANGUAGES.items() for name in name
 
 
 def session_order(name: str) -> str | None:
-    """Return the order of a ``SET DATEFORMAT``; ``None`` where it is none."""
+    """Return the order of ``SET DATEFORMAT name``; ``None`` for an invalid order."""
     order = name.strip().lower()
     return order if order in _ORDERS else None
 
 
 def language_order(name: str) -> str | None:
-    """Return the order of dates in a language of SQL Server; ``None`` for a language that it does not have."""
+    """Return the date order of a language of SQL Server; ``None`` for an unknown language."""
     return _ORDER_OF.get(name.strip().casefold())
 
 
@@ -227,19 +229,19 @@ def language_order(name: str) -> str | None:
 _CHANGES = {"UPDATE", "DELETE", "MERGE", "TRUNCATE"}
 _ROUTINES = {"PROC", "PROCEDURE", "TRIGGER", "FUNCTION", "VIEW"}
 _PERMISSIONS = {"GRANT", "DENY", "REVOKE"}
-# After these, a word is no statement: ON DELETE CASCADE, FOR UPDATE, AFTER INSERT, UPDATE, …
+# After these words, a keyword begins no statement: ON DELETE CASCADE, FOR UPDATE, AFTER INSERT, UPDATE, …
 _NO_STATEMENT_AFTER = {"FOR", "OF", "AFTER", "BULK", ","}
 _LONGEST_SET = 6
 _LONGEST_SHOWN = 120
 
 
 def read_tsql(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[Item]:
-    """Every row of a script, and a remark for everything that changes data in another way.
+    """Yield every row of a script, and a remark for each other statement that changes data.
 
     Args:
         chunks: The text in pieces.
         file: The file's name, for places.
-        tables: What is looked for; rows of other tables come too.
+        tables: The wanted tables; rows of other tables are yielded too.
 
     Raises:
         Truncated: The script ends inside a string, a comment or a row.
@@ -251,7 +253,7 @@ def read_tsql(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator
 
 
 def _lost(cut: Cut, file: str, tables: KnownTables) -> Remark:
-    """The end of a statement whose beginning is in no file: if rows of a known table follow, it was likely one of them."""
+    """Build the remark for a cut statement; if a row of a wanted table follows, the cut statement counts as a row of that table."""
     text = (
         f'the file begins in the middle of a statement ("{cut.shown}"), so a tool has cut it: this row is lost up to line'
         f" {cut.last_line}, and so is whatever stood before it"
@@ -261,7 +263,7 @@ def _lost(cut: Cut, file: str, tables: KnownTables) -> Remark:
 
 
 class _Script:
-    """One script: the tables it creates, its variables, and the walk over its statements."""
+    """Walks over the statements of a script and keeps created tables, variables and settings."""
 
     def __init__(self, scanner: Scanner, file: str, tables: KnownTables) -> None:
         self._scanner = scanner
@@ -286,7 +288,7 @@ class _Script:
         self._inserts = Inserts(scanner, self._expressions, tables, self._statements)
 
     def items(self) -> Iterator[Item]:
-        """Rows and remarks in the order of the script."""
+        """Yield rows and remarks in the order of the script."""
         while True:
             yield from self._inserts.alike()
             token = self._scanner.next()
@@ -308,20 +310,20 @@ class _Script:
             self._previous = token.upper or token.text
 
     def _is_clause(self, token: Token) -> bool:
-        """Whether the word is part of another statement, such as ON DELETE CASCADE."""
+        """Whether the keyword belongs to another statement, such as ON DELETE CASCADE."""
         if self._previous == "ON":
             return token.upper in {"UPDATE", "DELETE"}
         return self._previous in _NO_STATEMENT_AFTER
 
     def _end(self, token: Token) -> Iterator[Item]:
-        """SSMS switches IDENTITY_INSERT off after a table's last row, so a script that does not was cut between rows."""
+        """Yield a warning for each table with IDENTITY_INSERT still on: SSMS switches it off last, so rows may be cut off."""
         for table in self._identity_on:
             text = (
                 f"SET IDENTITY_INSERT {table} OFF is missing at the end: the script may be cut off"
             )
             yield self._remark(RemarkKind.WARNING, token.line, text, table.lower())
 
-    # Batches and lines for sqlcmd
+    # Batches and sqlcmd lines
 
     def _end_batch(self, go: Token) -> Iterator[Item]:
         if int(go.text or 1) > 1 and self._inserts.batch_rows:
@@ -426,7 +428,7 @@ class _Script:
             self._skip_option()
 
     def _setting(self) -> str:
-        """The value that SET gives a setting; empty where only the server knows it."""
+        """Return the value of a setting in SET; empty for a value that only the server knows."""
         token = self._scanner.next()
         if token.kind is Kind.VARIABLE:
             value = self._expressions.variables.get(token.text.lower())
@@ -434,7 +436,7 @@ class _Script:
         return token.text
 
     def _skip_option(self) -> None:
-        """``NOCOUNT ON``, ``STATISTICS IO ON``: the ON belongs to SET, whatever follows does not."""
+        """Skip an option such as ``NOCOUNT ON`` or ``STATISTICS IO ON``, up to ON, OFF or the next statement."""
         for _ in range(_LONGEST_SET):
             token = self._scanner.peek()
             if token.upper in self._statements or (
@@ -463,7 +465,7 @@ class _Script:
             self._expressions.variables.pop(token.text.lower(), None)
 
     def _execute(self, token: Token) -> Iterator[Item]:
-        """A script in a string is not read; say so if it would have given rows."""
+        """Skip EXEC; yield a remark if an executed string contains INSERT, since strings are not read."""
         for _ in range(4):
             part = self._scanner.peek()
             if part.kind is Kind.STRING and re.search(r"\bINSERT\b", part.text, re.IGNORECASE):

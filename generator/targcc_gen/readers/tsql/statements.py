@@ -1,4 +1,4 @@
-"""Statements of a T-SQL script that give rows: INSERT and MERGE."""
+"""Read the rows of INSERT and MERGE statements of a T-SQL script."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from targcc_gen.readers.tsql.expressions import (
 )
 from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token, dotted
 
-# Columns of an INSERT that does not name them.
+# Columns of an INSERT without a column list.
 
 
 class TableColumns:
-    """Knows the tables that the script creates, and those that the caller looks for.
+    """The columns of tables, from CREATE TABLE in the script or from the caller's shapes.
 
     Args:
-        known: What is looked for.
+        known: The wanted tables.
     """
 
     def __init__(self, known: KnownTables) -> None:
@@ -31,17 +31,17 @@ class TableColumns:
         self._created: dict[str, tuple[Sequence[str], Collection[str]]] = {}
 
     def create(self, table: str, columns: Sequence[str], computed: Collection[str]) -> None:
-        """Take a table's columns from its CREATE TABLE.
+        """Record a table's columns from CREATE TABLE.
 
         Args:
-            table: Its name in lower case.
-            columns: All its columns, in order.
-            computed: Those that take no value: identity, computed, row version.
+            table: The table's name in lower case.
+            columns: All columns, in order.
+            computed: The columns that take no value: identity, computed, row version.
         """
         self._created[table] = columns, computed
 
     def of(self, table: str, count: int) -> Sequence[str] | None:
-        """The columns of a row with ``count`` values; None if they cannot be known."""
+        """Return the columns of a row with ``count`` values; ``None`` if not known."""
         if table not in self._created:
             return self._known.columns_of(table, count)
         columns, computed = self._created[table]
@@ -51,22 +51,22 @@ class TableColumns:
         return stored if len(stored) == count else None
 
 
-# INSERT: ``VALUES``, ``SELECT … UNION ALL``, and the uniform millions of SSMS.
+# INSERT: ``VALUES``, ``SELECT … UNION ALL``, and the uniform rows of SSMS.
 
-# Words that begin a statement which cannot be part of an INSERT … SELECT.
+# Words that end an INSERT … SELECT, since they begin a new statement.
 _STOP = {"PRINT", "END", "IF", "BEGIN"}
 
 _LONGEST_HEADER = 1 << 14
-# What mostly follows a row of SSMS; nothing is stepped over.
+# The usual text after a row of SSMS; the match is empty.
 _ROW_ENDS = re.compile(r"(?=\s*+(?:GO|INSERT)\b)")
 _NEXT_ROW = re.compile(r"\s*+,\s*+\(")
 _MOST_COLUMNS = 300
-"""A pattern for more takes longer to make than it saves."""
+"""Columns; a pattern for more columns takes longer to compile than the pattern saves."""
 
 
 @dataclass(slots=True)
 class _Target:
-    """Where an INSERT puts its rows: the table and the columns it names (None: all, in the table's order)."""
+    """The target of an INSERT: the table and the listed columns (``None``: all columns in the table's order)."""
 
     table: str
     shown: str
@@ -79,15 +79,15 @@ class Inserts:
     """Reads INSERT statements.
 
     Args:
-        scanner: Where from.
-        expressions: Reads their values.
-        tables: What is looked for.
+        scanner: The source of tokens.
+        expressions: Reads the values.
+        tables: The wanted tables.
         statements: Words that begin a statement.
 
     Attributes:
-        columns: The columns of rows that name none.
-        batch_line: Where the batch begins.
-        batch_rows: How many rows it has given so far.
+        columns: The columns of tables, for an INSERT without a column list.
+        batch_line: The first line of the batch.
+        batch_rows: The number of rows in the batch so far.
     """
 
     def __init__(
@@ -107,12 +107,12 @@ class Inserts:
         self.batch_rows = 0
 
     def new_batch(self, line: int) -> None:
-        """A batch begins: variables end with the one before."""
+        """Start a batch: clear the variables and the row count."""
         self.batch_line, self.batch_rows = line, 0
         self._expressions.variables.clear()
 
     def alike(self) -> Iterator[Item]:
-        """INSERTs that begin letter by letter as the last one did: SSMS writes them by the million."""
+        """Read further INSERTs with the same header text as the last INSERT; SSMS writes millions of such statements."""
         if self._again is None:
             return
         pattern, target = self._again
@@ -131,7 +131,7 @@ class Inserts:
         self._again = re.compile(between + "INSERT" + re.escape(header), re.IGNORECASE), target
 
     def read(self, insert: Token) -> Iterator[Item]:
-        """The rows of the INSERT whose first word has been read; a remark if they cannot be known."""
+        """Yield the rows of an INSERT, behind its first word; yield a remark if the rows cannot be read."""
         begun = self._scanner.offset
         target = self._target(insert)
         while True:
@@ -160,7 +160,7 @@ class Inserts:
         yield self._unreadable(target, target.line, f'no VALUES or SELECT before "{word.text}"')
 
     def _skip_insert_option(self, word: Token) -> bool:
-        """Step over ``WITH (hints)`` and ``OUTPUT inserted.ID INTO @t``; False if ``word`` is neither."""
+        """Skip ``WITH (hints)`` or ``OUTPUT inserted.ID INTO @t``; return ``False`` if ``word`` begins neither."""
         if word.upper == "WITH" and self._scanner.peek().text == "(":
             return self._closed(self._scanner.next().line)
         if word.upper == "OUTPUT":
@@ -204,7 +204,7 @@ class Inserts:
         return columns
 
     def _values(self, target: _Target, begun: int | None = None) -> Iterator[Item]:
-        """``(…), (…)``: a row in the usual form by one pattern, any other token by token."""
+        """Read the rows ``(…), (…)``: a usual row by one pattern, any other row token by token."""
         token = self._scanner.next()
         if token.kind is Kind.END:
             raise Truncated(self._file, target.line, "an INSERT statement")
@@ -245,7 +245,7 @@ class Inserts:
         return row_values(match, self._expressions.order) if match else None
 
     def _unusual_row(self, target: _Target, line: int) -> list[Value] | str:
-        """The values, or in words why they cannot be read; in either case past the row's closing parenthesis."""
+        """Read a row token by token, past its closing parenthesis; return the values, or the reason as text."""
         values: list[Value] = []
         try:
             while True:
@@ -288,7 +288,7 @@ class Inserts:
     # INSERT … SELECT
 
     def _select_rows(self, target: _Target) -> Iterator[Item]:
-        """``SELECT 1, N'A' UNION ALL SELECT 2, N'B'``, or ``SELECT * FROM (VALUES …) AS v``."""
+        """Read the rows of ``SELECT 1, N'A' UNION ALL SELECT 2, N'B'`` or ``SELECT * FROM (VALUES …) AS v``."""
         while True:
             line = self._scanner.line
             values = self._select_list(target, line)
@@ -343,7 +343,7 @@ class Inserts:
             )
 
     def _another_select(self) -> bool:
-        """Step over WHERE and the like to the next SELECT of a UNION; False at the statement's end."""
+        """Skip WHERE and other clauses to the next SELECT of a UNION; return ``False`` at the statement's end."""
         while True:
             token = self._scanner.peek()
             if token.upper in {"UNION", "EXCEPT", "INTERSECT"}:
@@ -362,7 +362,7 @@ class Inserts:
                 return False
 
     def _closed(self, line: int) -> bool:
-        """Step over a parenthesis that was opened on ``line``; False if its batch ends first."""
+        """Skip to the end of a parenthesis opened on ``line``; return ``False`` if the batch ends first."""
         try:
             self._expressions.balanced()
         except NotAnExpression as error:
@@ -384,15 +384,15 @@ def _no_value(token: Token) -> str:
 # MERGE as ``sp_generate_merge`` writes it: rows in ``VALUES`` or ``SELECT … UNION ALL``.
 
 _Read = tuple[list[Value] | str, int]
-"""A row's values, or why they cannot be read; and its line."""
+"""A row's values, or the reason why the row is unreadable; and the row's line."""
 
 
 class Merges:
     """Reads MERGE statements.
 
     Args:
-        scanner: Where from.
-        expressions: Reads their values.
+        scanner: The source of tokens.
+        expressions: Reads the values.
     """
 
     def __init__(self, scanner: Scanner, expressions: Expressions) -> None:
@@ -400,13 +400,13 @@ class Merges:
         self._expressions = expressions
         self._file = scanner.file
         self._inner: list[str] = []
-        """The columns that stand behind the rows inside of USING."""
+        """The column list of ``VALUES`` in a nested SELECT inside USING."""
 
     def read(self, line: int, table: str, shown: str) -> Iterator[Item]:
-        """The rows of a MERGE whose table has been read; a remark if it takes them from elsewhere.
+        """Yield the rows of a MERGE, behind its table; yield a remark if the rows are not in the script.
 
         Args:
-            line: Where it begins.
+            line: The first line of the MERGE.
             table: The table in lower case.
             shown: The table as written.
         """
@@ -429,7 +429,7 @@ class Merges:
         yield from self._clauses(table, shown, has_rows=bool(rows))
 
     def _rows(self, line: int) -> list[_Read]:
-        """Rows up to the parenthesis that closes USING, which is stepped over."""
+        """Read the rows inside USING, past its closing parenthesis."""
         word = self._scanner.peek()
         if word.upper == "VALUES":
             self._scanner.next()
@@ -473,7 +473,7 @@ class Merges:
         return rows
 
     def _nested(self) -> list[_Read]:
-        """``SELECT * FROM (VALUES …) AS v``."""
+        """Read the rows of ``SELECT * FROM (VALUES …) AS v``."""
         self._scanner.next()
         if self._scanner.peek().text != "(":
             return []
@@ -488,7 +488,7 @@ class Merges:
         return rows
 
     def _list(self, line: int, closing: str) -> list[Value] | str:
-        """Values up to a closing parenthesis, or with none up to the next keyword."""
+        """Read values up to ``closing``, or with an empty ``closing`` to the end of the list; return them, or the reason as text."""
         values: list[Value] = []
         try:
             while True:
@@ -528,7 +528,7 @@ class Merges:
         return f'"{token.text}" on line {token.line} is not a value'
 
     def _columns(self, rows: list[_Read]) -> list[str]:
-        """``AS [Source] ([ID], [Name])`` behind the rows."""
+        """Read the column names of ``AS [Source] ([ID], [Name])`` behind the rows."""
         named = self._named() if rows else []
         columns, self._inner = named or self._inner, []
         return columns
@@ -561,7 +561,7 @@ class Merges:
         return Row(table, dict(zip(columns, dated, strict=True)), self._file, line)
 
     def _clauses(self, table: str, shown: str, *, has_rows: bool) -> Iterator[Item]:
-        """MERGE must end with ``;``; its INSERT and UPDATE are clauses, its DELETE would remove rows that are not in it."""
+        """Skip the clauses of a MERGE up to its ``;``; yield a warning for a DELETE, which would remove rows not in the script."""
         deletes = None
         while (token := self._scanner.next()).text != ";" or token.kind is not Kind.OPERATOR:
             if token.kind in {Kind.GO, Kind.END}:

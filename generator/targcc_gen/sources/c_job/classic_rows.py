@@ -23,26 +23,26 @@ from targcc_gen.sources.c_job.companions import Recipients, procedure_name
 from targcc_gen.sources.c_job.tables import Draft, History, Refused
 from targcc_gen.sources.model import OldJob, Past
 
-# Codes built into TaskManager: some are dropped, some need a new home. They are case-sensitive.
+# Codes built into TaskManager. Some codes need no job; others need a new home for their work. Codes are case-sensitive.
 
 DROPPED = {
     "ScanJobs": "the new scheduler looks for due jobs by itself, and alerts on missed slots replace its mails",
     "MoveAudits": "there is no audit table to move",
     "ImAlive": "/health/live and the nodes' heartbeats say it",
 }
-"""Codes with nothing left to do, and why."""
+"""Codes without remaining work, each with the reason."""
 
 PROCEDURE_PREFIX = "mntm_"
-"""A code that begins with this, in any case, is a stored procedure of exactly that name, called without arguments."""
+"""The prefix, in any case, of codes that are stored procedures. The code is the procedure's exact name; the call has no arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a built-in code did for the database, which stops with TaskManager.
+    """The work of a built-in code on the database. The work stops with TaskManager.
 
     Attributes:
-        procedure: The stored procedure that did it, where there is one.
-        note: What the owner has to know.
+        procedure: The stored procedure that did the work, if any.
+        note: Facts for the owner.
     """
 
     procedure: str | None
@@ -70,16 +70,19 @@ WORK = {
         " with --procedure-map",
     ),
 }
-"""Codes that are real work."""
+"""Built-in codes that are real work."""
 
 
 def dropped(code: str) -> str | None:
-    """Why a code needs no job; None if it does. ``ImAlive`` is found in any case, as the runner looks it up in the table."""
+    """Return the reason that a code needs no job; None if the code needs a job.
+
+    ``ImAlive`` matches in any case, because the runner looks it up in the table.
+    """
     return DROPPED["ImAlive"] if code.lower() == "imalive" else DROPPED.get(code)
 
 
 def near_miss(code: str) -> str | None:
-    """The built-in code that a code differs from by case only; TaskManager did not take it for that one."""
+    """Return the built-in code that a code differs from by case only. TaskManager did not match such a code."""
     known = {name.lower(): name for name in (*DROPPED, *WORK)}
     name = known.get(code.lower())
     return name if name != code else None
@@ -92,11 +95,11 @@ _LONGEST = 50
 
 
 def queue_names(runners: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
-    """A queue's name for each runner: ``SRV01\\tasks`` is ``srv01-tasks``. Runners that would share one get a number.
+    """Return a queue name for each runner: ``SRV01\\tasks`` is ``srv01-tasks``. Equal names get a number.
 
     Args:
         runners: Names of runners, in any order.
-        taken: Names that are something else's.
+        taken: Names already in use.
     """
     names: dict[str, str] = {}
     used = {*taken, "default"}
@@ -114,7 +117,7 @@ def queue_names(runners: Iterable[str], taken: Collection[str] = ()) -> dict[str
 
 
 # The schedule of a row as fields of a job, with notes to its owner.
-# What the kinds mean stands in ``targcc_scheduler.schedules.classic``, by which hybrid mode runs the same rows.
+# ``targcc_scheduler.schedules.classic`` defines the kinds of schedules; hybrid mode runs the same rows by that module.
 
 T = TypeVar("T")
 
@@ -125,15 +128,15 @@ _FEW_RUNS = 7
 
 @dataclass(slots=True)
 class Timing:
-    """What a row says about its times, while it is read.
+    """The times of a row during conversion.
 
     Attributes:
         row: The row.
-        now: The old server's wall clock now, to tell whether a one-off is still to come.
+        now: The old server's current wall clock, to tell whether a one-off lies in the future.
         active: Whether the row is switched on.
-        weekly: How Weekly is read.
-        past: What the old server logged about it.
-        notes: What to look at, as it is found.
+        weekly: The reading of Weekly.
+        past: The past runs of the row.
+        notes: Notes to the owner, in order of appearance.
     """
 
     row: Row
@@ -150,11 +153,11 @@ class Timing:
 
     @property
     def last_run(self) -> datetime | None:
-        """``LastRunTime``: when the last run ended."""
+        """``LastRunTime``: the end of the last run."""
         return _time(self.row, "lastruntime")
 
     def times(self, kind: str) -> ClassicTimes:
-        """The columns that say when it runs.
+        """Return the columns that define the schedule.
 
         Raises:
             Refused: A column that the kind needs cannot be read.
@@ -174,10 +177,10 @@ class Timing:
 
 
 def _needed(read: Callable[..., T | None], row: Row, column: str, *, needed: bool) -> T | None:
-    """A cell on which the schedule depends, if it is ``needed``; else ``None`` also where it cannot be read.
+    """Read a cell. A cell that is not ``needed`` and cannot be read gives ``None``.
 
     Raises:
-        Refused: It is needed and cannot be read, or can be read in several ways.
+        Refused: A needed cell cannot be read, or the cell can be read in several ways.
     """
     try:
         return read(row, column)
@@ -188,20 +191,20 @@ def _needed(read: Callable[..., T | None], row: Row, column: str, *, needed: boo
 
 
 def _time(row: Row, column: str) -> datetime | None:
-    """A time; the first day of the calendar is how the old runner's language writes none.
+    """Return a time. The first day of the calendar means none: the old runner's language writes it so.
 
     Raises:
-        Refused: It can be read in several ways.
+        Refused: The time can be read in several ways.
     """
     moment = _needed(reader_rows.moment, row, column, needed=False)
     return None if moment is None or moment.year == 1 else moment
 
 
 def schedule(kind: str, timing: Timing) -> dict[str, Any]:
-    """The ``JobSpec`` fields of a kind, ``enmJobType``.
+    """Return the ``JobSpec`` fields of a kind, ``enmJobType``.
 
     Raises:
-        Refused: It is no kind of schedule, or none that could run.
+        Refused: The kind is unknown, or the schedule cannot run.
     """
     times = timing.times(kind)
     try:
@@ -218,7 +221,7 @@ def schedule(kind: str, timing: Timing) -> dict[str, Any]:
 
 
 def _weekly(timing: Timing, times: ClassicTimes) -> None:
-    """The old runner computes the weekday and drops it."""
+    """Note that the old runner computes the weekday and drops it."""
     when = times.first
     day = _DAYS[when.weekday()]
     ran = f"Weekly: the old runner drops the weekday and runs it every day at {when:%H:%M}, not only on {day}"
@@ -240,7 +243,7 @@ def _what_history_says(past: Past | None, when: datetime) -> str:
 
 
 def _monthly(timing: Timing, times: ClassicTimes) -> None:
-    """In a month without its day the next run could not be computed."""
+    """Note that the old runner could not compute the next run in a month without the row's day."""
     day = times.first.day
     if day > _SHORTEST_MONTH:
         last = day == _LONGEST_MONTH
@@ -297,7 +300,7 @@ _NOTES: dict[str, Callable[[Timing, ClassicTimes], None]] = {
 }
 _NEEDS_WHEN = {"daily", "weekly", "monthly", "annually", "cyclicday", "cyclichour"}
 _COUNTED = {"cyclicday", "cyclichour"}
-"""Kinds that are counted from another run, where their count is not 1."""
+"""Kinds that count from another run if their count is not 1."""
 
 
 # Rows: a kind of schedule, a first time, a count, and a code that names the work.
@@ -305,15 +308,15 @@ _COUNTED = {"cyclicday", "cyclichour"}
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What rows are read against.
+    """The context for reading rows.
 
     Attributes:
-        recipients: Who is told.
-        history: What the old server logged.
-        procedures: A stored procedure for each code, in lower case.
-        fallback: Addresses for jobs without recipients (the old server wrote to its administrator).
-        now: The old server's wall clock now, to tell whether a one-off is still to come.
-        weekly: How Weekly is read.
+        recipients: The recipients of alerts.
+        history: The past runs.
+        procedures: The stored procedure of each code; codes in lower case.
+        fallback: Addresses for jobs without recipients; the old server wrote to its administrator.
+        now: The old server's current wall clock, to tell whether a one-off lies in the future.
+        weekly: The reading of Weekly.
         shared: Codes that more than one runner has, in lower case.
     """
 
@@ -328,7 +331,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A row while it is read."""
+    """A row during conversion."""
 
     row: Row
     context: Context
@@ -346,15 +349,15 @@ class _Reading:
 
 
 def code_of(row: Row) -> str | None:
-    """The code that names the work, ``lkpJob``."""
+    """Return the code that names the work, ``lkpJob``."""
     return reader_rows.text(row, "lkpjob")
 
 
 def draft(row: Row, context: Context) -> Draft:
-    """What a row says.
+    """Convert a row to a draft.
 
     Raises:
-        Refused: It is deleted, built in with nothing left to do, or has no schedule that could run.
+        Refused: The row is deleted, is a built-in code without remaining work, or has no schedule that can run.
     """
     code = code_of(row)
     if code is None:
@@ -398,16 +401,16 @@ def _reading(row: Row, context: Context, code: str) -> _Reading:
 
 
 def _ran(timing: Timing) -> bool:
-    """Whether the export shows that a row ran, though not whether it is switched on."""
+    """Return whether the export shows a run of the row. A run does not show whether the row is switched on."""
     past = timing.past
     return not timing.row.is_sparse and (timing.last_run is not None or past is not None)
 
 
 def _bit(row: Row, column: str, otherwise: str, notes: list[str]) -> bool:
-    """A bit as the old runner reads it: NULL is 0. A column that the export lacks is taken as 1.
+    """Return a bit as the old runner reads it: NULL is 0. A column missing in the export counts as 1.
 
     Raises:
-        UnreadableCellError: It is neither 0 nor 1 nor NULL.
+        UnreadableCellError: The cell is neither 0 nor 1 nor NULL.
     """
     if column in row.values:
         return bool(reader_rows.flag(row, column))
@@ -433,7 +436,7 @@ def _schedule(reading: _Reading) -> dict[str, Any]:
 
 
 def _as_before(reading: _Reading, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the old server did about failures and missed slots: no retries, no timeout, and one run however late."""
+    """Return the fields that keep the old server's behavior: no retries, no timeout, and one run however late."""
     if (seconds := reader_rows.readable(reader_rows.integer, reading.row, "timeoutsec") or 0) > 0:
         reading.note(
             f"TimeOutSec {seconds} stopped nothing on the old server, so the job has no timeout; give it timeout: {seconds}s if you want one"
@@ -442,7 +445,7 @@ def _as_before(reading: _Reading, values: Mapping[str, Any]) -> dict[str, Any]:
     return {"retries": 0} | ({"misfire": {"grace": "none"}} if has_slots else {})
 
 
-# --- Work and alerts --------------------------------------------------------------------------------------------------
+# Work and alerts.
 
 
 def _work(reading: _Reading) -> dict[str, Any]:
@@ -463,7 +466,7 @@ def _work(reading: _Reading) -> dict[str, Any]:
 
 
 def _known(reading: _Reading) -> str | None:
-    """The procedure that TaskManager itself called for a code."""
+    """Return the procedure that TaskManager itself called for a code."""
     code = reading.code
     if code.lower().startswith(PROCEDURE_PREFIX):
         reading.note(
@@ -497,7 +500,7 @@ def _alerts(reading: _Reading, *, scheduled: bool) -> dict[str, Any] | None:
 
 
 def _wants_mail(reading: _Reading, column: str) -> bool:
-    """Whether a kind of mail was wanted; one that cannot be read is sent, as a mail too many is noticed."""
+    """Return whether the row asks for a kind of mail. An unreadable cell counts as yes, because an extra mail is noticed."""
     try:
         return bool(reader_rows.flag(reading.row, column))
     except reader_rows.UnreadableCellError as error:

@@ -31,8 +31,8 @@ class Recipients:
 
     Args:
         recipients: Rows of ``c_JobAlertRecipient``.
-        users: Rows of ``c_User``, if they were exported.
-        warnings: Where to say what could not be found.
+        users: Rows of ``c_User``, if exported.
+        warnings: Receives a warning for each address that is not found.
     """
 
     def __init__(self, recipients: Iterable[Row], users: Iterable[Row], warnings: Warnings) -> None:
@@ -46,7 +46,7 @@ class Recipients:
             self._by_job[self._job_of(row)].append(row)
 
     def of(self, job_id: str | None, name: str) -> tuple[str, ...]:
-        """The addresses for a job, each once, as many as a job can have; the rest is warned about."""
+        """Return the distinct addresses of a job, up to the limit of a job. Warn about the rest."""
         self.claim(job_id, name)
         result: dict[str, str] = {}
         for link in _links(job_id, name):
@@ -59,11 +59,11 @@ class Recipients:
         return self._fitting(list(result.values()), name)
 
     def claim(self, job_id: str | None, name: str) -> None:
-        """Note that this job is in the export, whatever becomes of it."""
+        """Record that a job is in the export, whatever its outcome."""
         self._used.update(_links(job_id, name))
 
     def ends(self) -> Counter[str]:
-        """What became of each row, in words, once every job has asked."""
+        """Count the rows by outcome, in words. Call after the look-up of every job."""
         strangers = {id(row) for row in self.unclaimed()}
         words = (
             (
@@ -76,7 +76,7 @@ class Recipients:
         return Counter(words)
 
     def unclaimed(self) -> list[Row]:
-        """Recipients of jobs that are not in the export."""
+        """Return the recipients of jobs that are not in the export."""
         return [
             row for link, rows in self._by_job.items() if link not in self._used for row in rows
         ]
@@ -113,7 +113,7 @@ class Recipients:
         return good
 
     def _address_text(self, row: Row) -> str | None:
-        """``OverrideEmailOrPhone`` if ``OverrideName`` is set, else (or where that is empty) the user's address."""
+        """Return ``OverrideEmailOrPhone`` if ``OverrideName`` is set; otherwise, or if empty, the user's address."""
         user_id = reader_rows.key(row, "c_userid", "userid")
         if user_id is None or reader_rows.text(row, "overridename"):
             own = reader_rows.text(row, *tables.EMAIL)
@@ -148,12 +148,12 @@ def _links(job_id: str | None, name: str) -> tuple[str, str]:
 
 _EXEC = re.compile(r"\s*EXEC(?:UTE)?\s+", re.IGNORECASE)
 _MOST_PARTS = 4  # server.database.schema.name
-# Blanks, dashes and the like may be in a name; these mean that the text is more than a name.
+# Characters that show that a text is more than a name. A name may have spaces, dashes and similar characters.
 _MORE_THAN_A_NAME = re.compile(r"[@='();,\"\[\]\r\n]")
 
 
 def procedure_name(text: str) -> str | None:
-    """The name in ``StoredProcName``, quoted where it needs quoting; None if the text is more than a name.
+    """Return the name in ``StoredProcName``, quoted where needed; None if the text is more than a name.
 
     ``EXEC dbo.SP_Nightly;`` is ``dbo.SP_Nightly``; ``dbo.Daily Load`` is ``dbo.[Daily Load]``.
     """
@@ -169,10 +169,13 @@ def procedure_name(text: str) -> str | None:
 
 
 def load_procedure_map(path: Path) -> Mapping[str, str]:
-    """Read ``--procedure-map``: YAML with a stored procedure for each code of ``lkpJob``; codes in lower case.
+    """Read ``--procedure-map``: YAML with a stored procedure for each code of ``lkpJob``.
+
+    Returns:
+        The procedures by code; codes in lower case.
 
     Raises:
-        InputError: The file is no such mapping, or a name is no procedure's.
+        InputError: The file is no such mapping, or a value is no procedure name.
     """
     import yaml
 
@@ -204,12 +207,12 @@ _ADMINISTRATOR_ADDRESS = re.compile(r"[^@\s<>,;:\"()]+@[^@\s<>,;:\"()]+")
 
 
 def concerns_jobs(row: Row) -> bool:
-    """Whether a row of ``c_SystemDefault`` is one of the settings that TaskManager read."""
+    """Return whether a row of ``c_SystemDefault`` is a setting that TaskManager read."""
     return any(_is_setting(value) for value in row.values.values())
 
 
 def administrators(defaults: Iterable[Row]) -> tuple[str, ...]:
-    """Who was mailed about jobs without recipients: ``Config_ProblemMailTo``."""
+    """Return the addresses that got mail about jobs without recipients: ``Config_ProblemMailTo``."""
     result: dict[str, None] = {}
     for row in defaults:
         texts = [value for value in row.values.values() if isinstance(value, str)]
@@ -221,7 +224,7 @@ def administrators(defaults: Iterable[Row]) -> tuple[str, ...]:
 
 
 def routines(procedures: Iterable[Row]) -> Iterator[Routine]:
-    """What each procedure of the database uses, as far as its text may be read."""
+    """Yield the objects that each procedure of the database uses, if its text is readable."""
     for row in procedures:
         name, text = row.values.get("name"), row.values.get("definition")
         if isinstance(name, str) and isinstance(text, str):
@@ -233,7 +236,7 @@ def routines(procedures: Iterable[Row]) -> Iterator[Routine]:
 def missing_procedures(
     jobs: Iterable[ImportedJob], procedures: Iterable[Row]
 ) -> Iterator[ImportedJob]:
-    """Jobs that call a procedure which the database has not, if its procedures are known at all."""
+    """Yield the jobs that call a procedure missing in the database, if the export lists the procedures."""
     known = {str(row.values.get("name")).lower() for row in procedures}
     for job in jobs:
         called = (job.spec.procedure or "").rpartition(".")[2].strip('[]"').lower()
@@ -249,7 +252,7 @@ def _is_setting(value: object) -> bool:
 
 
 def with_recipients(draft: Draft, recipients: Recipients, defaults: Sequence[Row]) -> Draft:
-    """A draft with the addresses that the old server wrote to, and when it did."""
+    """Return the draft with the addresses that the old server wrote to, and the rule for mails."""
     row = draft.row
     recipient_addresses = recipients.of(reader_rows.key(row, "id"), draft.old.name)
     if "emailonfailure" in row.values or tables.shape_of(row.values.keys()) is tables.Shape.CRON:
@@ -267,7 +270,7 @@ def with_recipients(draft: Draft, recipients: Recipients, defaults: Sequence[Row
 
 
 def _wants_mail(row: Row, column: str) -> bool:
-    """Whether a row asks for mail; one that says neither 0 nor 1 is taken as asking."""
+    """Return whether a row asks for mail; an unreadable cell counts as yes."""
     try:
         return bool(reader_rows.flag(row, column))
     except reader_rows.UnreadableCellError:
@@ -275,7 +278,7 @@ def _wants_mail(row: Row, column: str) -> bool:
 
 
 def name_changed_rows(exported: Exported, result: Import) -> None:
-    """Say of each job that a later UPDATE or DELETE of the script speaks of it."""
+    """Warn about each job that a later UPDATE or DELETE of the script changes."""
     for change in exported.changes:
         assert change.where is not None
         column, values = change.where
@@ -292,7 +295,7 @@ def name_changed_rows(exported: Exported, result: Import) -> None:
 def balances(
     exported: Exported, recipients: Recipients, files: Sequence[ExportFile]
 ) -> list[Balance]:
-    """What became of the rows of the companions of ``c_Job``; each adds up to what was read."""
+    """Return the outcomes of the rows of the tables beside ``c_Job``. The outcomes of a table add up to the rows read."""
     read = sum((file.counts for file in files), Counter[str]())
     history = exported.history
     known = {

@@ -18,17 +18,17 @@ from targcc_gen.sources.model import OldJob
 def draft(
     row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...], ran: bool
 ) -> Draft:
-    """What a row says.
+    """Convert a row to a draft.
 
     Args:
         row: A row of ``c_Job``.
-        recipients: Who is told.
-        dialect: How the old server read cron texts.
-        fallback: Addresses for jobs whose recipients are not in the export.
-        ran: Whether the history has a run of it.
+        recipients: The recipients of alerts.
+        dialect: The cron dialect of the old server.
+        fallback: Addresses for jobs without recipients in the export.
+        ran: Whether the history has a run of the row.
 
     Raises:
-        Refused: It has no name, or no cron text that means something.
+        Refused: The row has no name, or no valid cron text.
         UnreadableCellError: A date can be read in several ways.
     """
     name = reader_rows.text(row, "jobname")
@@ -131,10 +131,10 @@ def _old(row: Row, name: str) -> OldJob:
 
 
 def _time(row: Row, column: str) -> datetime | None:
-    """A time that the old server wrote; ``None`` also where only that server knew it.
+    """Return a time that the old server wrote; ``None`` if only the old server knew the value.
 
     Raises:
-        UnreadableCellError: It can be read in several ways.
+        UnreadableCellError: The time can be read in several ways.
     """
     try:
         return reader_rows.moment(row, column)

@@ -1,4 +1,4 @@
-"""TARGCC's tables as a source: collect rows while they are read, convert each at the end."""
+"""TARGCC's tables as a source: collect rows while reading, convert the rows at the end."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ from targcc_gen.sources.c_job.tables import (
 from targcc_gen.sources.model import Import, ImportedJob, Options, Rejection, Warnings
 from targcc_gen.spec import JobSpec, Spec
 
-# Rows of one job: equal rows count once, and a contradiction is for the owner.
+# Rows of the same job: equal rows count a single time; the owner resolves contradictions.
 
-# What the old server wrote by itself: two exports of different days differ in these and still agree.
+# Columns that the old server wrote by itself. Exports of different days differ in these columns and still agree.
 _VOLATILE = {
     "id", "lastrun", "nextrun", "lastresult", "failurecount", "nextruntime", "lastruntime", "enmjobstatus",
     "warningmailsent", "lastrunby", "activatinguser", "addedby", "addedon", "changedby", "changedon", "updatingloginid",
@@ -57,7 +57,7 @@ _WORDS = {"true": "1", "false": "0"}
 
 
 def name_of(row: Row) -> str | None:
-    """What makes a row's job one job: its name, or its code and runner, in any case."""
+    """Return the identity of a row's job: its name, or its code and runner, in lower case."""
     name = reader_rows.text(row, "jobname")
     if name is None and (code := reader_rows.text(row, "lkpjob")):
         name = f"{code}\0{reader_rows.text(row, 'lkpjobrunner') or ''}"
@@ -67,15 +67,15 @@ def name_of(row: Row) -> str | None:
 def without_duplicates(
     rows: Sequence[Row], referred: Collection[str], warnings: Warnings
 ) -> tuple[list[Row], list[Rejection]]:
-    """Split rows into those that go on and those that repeat or contradict another.
+    """Split rows into rows to convert and rows that repeat or contradict another row.
 
-    Two rows of one file may share a name (the old table allowed it) if their ids differ; those are two jobs. Two files may
-    use one id for different jobs (two servers) as long as no recipient and no history says ``job 7`` and means one of them.
+    Rows of the same file may share a name (the old table allowed it) if their ids differ: these are two jobs. Two files may use the
+    same id for different jobs (two servers) unless a recipient or the history refers to the id.
 
     Args:
         rows: Rows of ``c_Job``.
-        referred: Ids that recipients or history refer to.
-        warnings: Where to say that an id was used twice.
+        referred: Ids that recipients or the history refer to.
+        warnings: Receives a warning for each id with two jobs.
     """
     rejected: dict[int, Rejection] = {}
     for members in _groups(rows, name_of).values():
@@ -140,7 +140,7 @@ def _contradiction(row: Row, other: Row) -> str:
 
 
 def _differences(row: Row, other: Row) -> list[str]:
-    """The columns in which two rows disagree; a column that only one export has does not count."""
+    """Return the columns in which two rows disagree; ignore columns that only one export has."""
     shared = [column for column in row.values if column in other.values and column not in _VOLATILE]
     return [column for column in shared if _plain(row, column) != _plain(other, column)]
 
@@ -163,7 +163,7 @@ def _rejection(row: Row, reason: str) -> Rejection:
     return Rejection(row.file, row.line, reason, name, reader_rows.key(row, "id"))
 
 
-# Convert every row of ``c_Job``: a job, an inactive job, or a rejection; none is lost.
+# Convert every row of ``c_Job`` to a job, an inactive job, or a rejection.
 
 _QUIET_COLUMNS = {"lastrun", "nextrun", "addedon", "changedon", "lastruntime", "nextruntime"}
 
@@ -175,16 +175,16 @@ def convert(
     *,
     project: Spec | None = None,
 ) -> Import:
-    """Bring every row to its end.
+    """Convert every row to a job, an inactive job, or a rejection.
 
     Args:
-        exported: What was read.
-        files: Where it was read from.
-        options: What the person decided.
-        project: The project that the jobs will join: its names are taken, its zone may differ.
+        exported: The rows that were read.
+        files: The files of the rows.
+        options: The user's choices.
+        project: The project that the jobs will join. The project's names are taken; its zone may differ.
 
     Raises:
-        InputError: The ends do not add up to the rows that were read: a fault of ours, and nothing may be written.
+        InputError: The outcomes do not add up to the rows that were read: a fault of the generator, and nothing may be written.
     """
     result = Import(TABLES, files, options, exported.history, exported.warnings)
     for remark in exported.unreadable:
@@ -214,7 +214,7 @@ def convert(
 
 
 def _in_queues(drafts: Sequence[Draft], options: Options, result: Import) -> list[Draft]:
-    """Each job that an old runner ran, in the queue of that runner."""
+    """Put each job of an old runner into the queue of that runner."""
     names = queue_names(
         draft.old.runner for draft in drafts if draft.old.runner and draft.old.managed
     )
@@ -230,7 +230,7 @@ def _in_queues(drafts: Sequence[Draft], options: Options, result: Import) -> lis
 
 
 def _referred(exported: Exported) -> set[str]:
-    """Ids of jobs that recipients or history speak of."""
+    """Return the ids of jobs that recipients or the history refer to."""
     links = {link.removeprefix("id:") for link in exported.history.past if link.startswith("id:")}
     recipients = {reader_rows.key(row, *JOB_ID) for row in exported.recipients}
     return links | {key for key in recipients if key is not None}
@@ -263,7 +263,7 @@ def _account(result: Import) -> None:
 
 
 class _Drafting:
-    """Rows to drafts, by their shape."""
+    """Convert rows to drafts, by their shape."""
 
     def __init__(self, exported: Exported, options: Options, rows: Sequence[Row]) -> None:
         self._options = options
@@ -282,7 +282,7 @@ class _Drafting:
         )
 
     def drafts(self, result: Import) -> list[Draft]:
-        """The drafts; refused rows go to ``result.rejected``."""
+        """Return the drafts; refused rows go to ``result.rejected``."""
         drafts = []
         for row in self._rows:
             self._warn_about_unknowns(row)
@@ -321,7 +321,7 @@ class _Drafting:
             self._warnings.add(row.place, text + ("; left out" if column in _QUIET_COLUMNS else ""))
 
     def _warn_about_unreadable(self, row: Row) -> None:
-        """Say what a row was taken without: cells that hold something, on which nothing depends."""
+        """Warn about unreadable cells that the row's job does not depend on."""
         for column in _QUIET_COLUMNS & row.values.keys():
             try:
                 reader_rows.moment(row, column)
@@ -340,7 +340,7 @@ class _Drafting:
 
 
 class _Naming:
-    """Drafts to jobs: each gets a key of its own, and keeps its old name as the stable one."""
+    """Convert drafts to jobs: each job gets a unique key and keeps its old name as the stable name."""
 
     def __init__(
         self, drafts: Sequence[Draft], options: Options, project: Spec | None, result: Import
@@ -354,7 +354,7 @@ class _Naming:
         self._names = self._stable_names()
 
     def jobs(self) -> Iterable[tuple[ImportedJob, bool]]:
-        """Each job, and whether it is active; those that no spec would take are rejected."""
+        """Yield each job, and whether the job is active. Reject drafts that are not valid in a spec."""
         for draft, name in zip(self._drafts, self._names, strict=True):
             job = self._job(draft, name)
             if job is not None:
@@ -379,7 +379,7 @@ class _Naming:
         return names
 
     def _key(self, name: str) -> str:
-        """A key that is nobody else's key or stable name; the project's own job of this name keeps its key."""
+        """Return a key that is no other job's key or stable name. A job of the project with this name keeps its key."""
         if name.casefold() in self._existing:
             return self._existing[name.casefold()]
         others = [other for other in self._names if other != name]
@@ -418,7 +418,7 @@ class _Naming:
 
 
 def _names_in(project: Spec | None) -> dict[str, str]:
-    """The project's keys and stable names in any case, with the key each belongs to."""
+    """Map the project's keys and stable names, in lower case, to keys."""
     if project is None:
         return {}
     names = {key.casefold(): key for key in project.jobs}
@@ -429,14 +429,14 @@ def _names_in(project: Spec | None) -> dict[str, str]:
 
 
 class CJobSource:
-    """A ``LegacySource``.
+    """The ``LegacySource`` of TARGCC's tables.
 
     Args:
-        spool: Where the history may be kept; None: it is only counted.
+        spool: The file for the history; None: only count the history.
 
     Attributes:
-        tables: What the readers look for.
-        exported: What has been taken so far.
+        tables: The tables that the readers look for.
+        exported: The rows taken so far.
     """
 
     def __init__(self, spool: Path | None = None) -> None:
@@ -451,13 +451,13 @@ class CJobSource:
         }
 
     def take(self, item: Item) -> None:
-        """Keep a row, or what is to be said about one."""
+        """Keep a row, a routine or a remark."""
         if isinstance(item, Remark):
             self._take_remark(item)
         elif isinstance(item, Routine):
             self.exported.routines.append(item)
         elif item.table == DEFAULT and not concerns_jobs(item):
-            self.exported.other_defaults += 1  # they hold anything, passwords too
+            self.exported.other_defaults += 1  # other settings may hold anything, passwords too
         elif item.table in self._kept:
             self._kept[item.table].append(item)
         else:
@@ -466,7 +466,7 @@ class CJobSource:
     def convert(
         self, files: Sequence[ExportFile], options: Options, *, project: Spec | None = None
     ) -> Import:
-        """Bring every row of ``c_Job`` to its end; see ``LegacySource``."""
+        """Convert every row of ``c_Job``; see ``LegacySource``."""
         self.exported.history.close()
         return convert(self.exported, files, options, project=project)
 

@@ -30,12 +30,12 @@ class Shape(StrEnum):
     """A family of ``c_Job`` tables."""
 
     CRON = "cron"
-    """A cron text and a stored procedure in each row."""
+    """Rows with a cron text and a stored procedure."""
     CLASSIC = "classic"
-    """TARGCC 4.x: a kind of schedule, a first time, a count, and a code that names the work."""
+    """TARGCC 4.x: rows with a kind of schedule, a first time, a count, and a code that names the work."""
 
 
-# --- Columns by what they mean: shops have called them by different names, the first that a row has counts -------------
+# Columns by meaning. Databases use different names; the first name that a row has counts.
 
 JOB_ID = ("c_jobid", "jobid", "job_id")
 JOB_NAME = ("jobname", "job_name", "name")
@@ -68,7 +68,7 @@ MESSAGE = ("resultmessage", "remarks", "result", "message", "lastresult", "outpu
 ERROR = ("errormessage", "error", "exception")
 SERVER = ("servername", "machinename", "server", "lastrunby", "runby")
 
-# --- Columns by table -------------------------------------------------------------------------------------------------
+# Columns by table.
 
 
 def _names(text: str) -> list[str]:
@@ -186,14 +186,14 @@ TABLES = KnownTables(
     link="jobid",
     strangers=frozenset({"scheduledfor"}),
 )
-"""What the readers look for."""
+"""The tables that the readers look for."""
 
 
 def deleted_on(row: Row) -> str | None:
-    """When a row was deleted, as written; ``None``: it was not.
+    """Return the deletion time of a row, as written; ``None`` if the row is not deleted.
 
     Raises:
-        UnreadableCellError: Only the old server knew whether it was.
+        UnreadableCellError: Only the old server knew whether the row is deleted.
     """
     value = row.values.get("deletedon")
     if isinstance(value, Unknown):
@@ -203,7 +203,7 @@ def deleted_on(row: Row) -> str | None:
 
 
 def shape_of(columns: Collection[str]) -> Shape | None:
-    """Which family a ``c_Job`` row belongs to; None if its columns are of neither."""
+    """Return the family of a ``c_Job`` row by its columns; None for neither family."""
     if "cronexpression" in columns or "storedprocname" in columns:
         return Shape.CRON
     if "lkpjob" in columns or "enmjobtype" in columns:
@@ -211,7 +211,7 @@ def shape_of(columns: Collection[str]) -> Shape | None:
     return None
 
 
-# ``c_LoggedJob``: past runs, counted while they are read and kept on disk, since they may be millions.
+# ``c_LoggedJob``: past runs, counted while they are read and kept on disk, because there may be millions.
 
 _GOOD = {"success", "warning", "ok", "succeeded", "completed", "1", "true", "yes"}
 _BAD = {"failure", "failed", "missed", "error", "0", "false", "no"}
@@ -219,15 +219,15 @@ _RUNNING = {"inprocess", "running"}
 _DOUBTFUL = "with a date that can be read in several ways (--dates says how)"
 _UNREADABLE = "with a date that cannot be read"
 _NO_WORD = {"", "ud"}
-"""What the old server writes for a status that it does not know."""
+"""Texts of the old server for an unknown status."""
 _MILLISECOND, _SECOND = timedelta(milliseconds=1), timedelta(seconds=1)
 
 
 class History:
-    """Takes rows of ``c_LoggedJob`` one by one.
+    """Collects rows of ``c_LoggedJob``.
 
     Args:
-        spool: Where to keep them until the jobs' new names are known; None: only count.
+        spool: The file that keeps rows until the jobs' new names are known; None: only count.
     """
 
     def __init__(self, spool: Path | None = None) -> None:
@@ -235,7 +235,7 @@ class History:
         self.left_out: dict[str, LeftOut] = {}
         self.past: dict[str, Past] = {}
         self.unmeasured = LeftOut()
-        """Rows that were kept, and whose length cannot be read."""
+        """Rows that were kept and whose duration is unreadable."""
         self._spool = spool
         self._stream: IO[str] | None = None
 
@@ -275,18 +275,18 @@ class History:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no row tells of a past run."""
+        """Whether the history has no past run."""
         return not self.past
 
     def _leave_out(self, why: str, row: Row) -> None:
         self.left_out.setdefault(why, LeftOut()).add(row.place)
 
     def of(self, job_id: str | None, name: str) -> Past | None:
-        """The past of a job, by its id or its name."""
+        """Return the past of a job, by its id or its name."""
         return self.past.get(f"id:{job_id}") or self.past.get(f"name:{name.lower()}")
 
     def close(self) -> None:
-        """Finish the spool; rows can be read back now."""
+        """Close the spool for writing, so that rows can be read back."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -294,11 +294,11 @@ class History:
     def records(
         self, zone: ZoneInfo, named: Mapping[str, tuple[str, str]]
     ) -> Iterator[dict[str, Any]]:
-        """Every kept row as a row of the new ``c_LoggedJob``; instants become UTC.
+        """Yield every kept row as a row of the new ``c_LoggedJob``; instants become UTC.
 
         Args:
-            zone: The old server's zone. In the hour that comes twice in autumn the first pass is meant.
-            named: For each link (``id:7`` or ``name:nightly``) the job's stable name and its ``JobType``.
+            zone: The old server's zone. An hour that repeats in autumn means its first pass.
+            named: The job's stable name and ``JobType`` by link (``id:7`` or ``name:nightly``).
         """
         self.close()
         if self._spool is None or not self._spool.exists():
@@ -310,7 +310,7 @@ class History:
                 yield {"JobName": name, "JobType": kind, **_in_utc(record, zone)}
 
     def _length(self, row: Row, started: datetime) -> timedelta | None:
-        """How long a run took; ``None`` where that is not known, which is counted if the row says something."""
+        """Return the duration of a run; ``None`` if unknown. Count a value that cannot be read."""
         try:
             return _length(row, started)
         except (reader_rows.UnreadableCellError, OverflowError):
@@ -328,7 +328,7 @@ class History:
 
 
 def link_of(row: Row) -> str:
-    """Which job a row of the history belongs to: by id, else by name."""
+    """Return the link of a history row to its job: by id, else by name."""
     job_id = reader_rows.key(row, *JOB_ID)
     if job_id is not None:
         return f"id:{job_id}"
@@ -336,16 +336,16 @@ def link_of(row: Row) -> str:
 
 
 def _old_name(link: str) -> str:
-    """A run of a job that is not in the export stays readable under a name that says so."""
+    """Return a readable name for runs of a job that is not in the export."""
     kind, _, value = link.partition(":")
     return (f"c_Job {value}" if kind == "id" else value or "c_Job ?")[:100]
 
 
 def _success(row: Row) -> bool | None:
-    """Whether the run succeeded; None while it was running, which is no history yet.
+    """Return whether the run succeeded; None for a run that had not ended.
 
     Raises:
-        UnreadableCellError: Its status is no word of the old server, and it has no error.
+        UnreadableCellError: The status is no word of the old server, and the row has no error.
     """
     failed = reader_rows.text(row, *ERROR) is not None
     status = reader_rows.cell(row, *SUCCESS)
@@ -367,10 +367,10 @@ def _success(row: Row) -> bool | None:
 
 
 def _length(row: Row, started: datetime) -> timedelta | None:
-    """How long a run took; ``None`` where the row does not say.
+    """Return the duration of a run; ``None`` if the row has no duration.
 
     Raises:
-        UnreadableCellError: It says something that cannot be read.
+        UnreadableCellError: The duration cannot be read.
     """
     length = reader_rows.duration(row, _MILLISECOND, *MILLISECONDS)
     if length is None:
@@ -407,15 +407,17 @@ def _in_utc(record: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
     }
 
 
-# Rows as they were read, and a row on its way to a job.
+# Rows as read, and drafts of jobs.
 
 
 @dataclass(slots=True)
 class Exported:
-    """Everything the files hold of these tables; the history only as counts and a spool.
+    """The rows of these tables from all files. The history is kept as counts and a spool.
 
-    Of ``c_SystemDefault`` what concerns jobs is kept, and the others are counted. ``lost`` counts unreadable rows of the
-    other tables, ``changes`` are statements that change rows.
+    Attributes:
+        defaults: Rows of ``c_SystemDefault`` that concern jobs; ``other_defaults`` counts the rest.
+        lost: The number of unreadable rows of the other tables.
+        changes: Statements that change rows.
     """
 
     history: History
@@ -434,15 +436,15 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A row that can become a job, before it has a key.
+    """A row that can become a job, without a key yet.
 
     Attributes:
-        row: Where it came from.
-        name: The stable name: what the old tables call it.
+        row: The row.
+        name: The stable name: the job's name in the old tables.
         fields: ``JobSpec`` fields, without names.
-        active: False: created paused.
-        old: The old row.
-        warnings: What to look at.
+        active: Whether the job is created active; if not, paused.
+        old: The old row for people.
+        warnings: Notes for the owner.
     """
 
     row: Row
@@ -454,4 +456,4 @@ class Draft:
 
 
 class Refused(Exception):  # noqa: N818 - a row's end, not a fault
-    """This row can be no job; the text is the reason."""
+    """Refusal of a row that can be no job; the text is the reason."""

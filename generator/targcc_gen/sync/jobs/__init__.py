@@ -1,1 +1,1 @@
-"""A job after its first rendering: it leaves the spec, is removed, renamed, or changed on either side."""
+"""A job after its first rendering: changes from either side, renaming, removal."""

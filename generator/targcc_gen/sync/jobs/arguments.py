@@ -1,4 +1,4 @@
-"""Arguments of `execute` that code and spec state differently, and jobs whose kind changed."""
+"""Arguments of `execute` that differ between code and spec, and jobs whose blueprint changed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from targcc_gen.render.tree import JobFacts, TreeFile
 
 
-# Changes of a job's kind or arguments since the generator's last text.
+# Changes of a job's blueprint or arguments since the generator's last text.
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How a job's module is to be another.
+    """A change of a job's module beyond its decorator.
 
     Attributes:
-        reason: What the spec says, in words.
-        is_other_blueprint: Whether another blueprint makes it.
+        reason: The spec's change, in words.
+        is_other_blueprint: Whether the blueprint changed.
     """
 
     reason: str
@@ -33,14 +33,13 @@ class Shape:
 
 
 def new_shape(base: bytes, generated: TreeFile) -> Shape | None:
-    """What the spec changed besides the decorator; None for nothing.
+    """Return the spec's change beyond the decorator; None for no change.
 
-    Only the spec counts: a new version of the generator may write the body of a blueprint in another way, and that does not
-    concern jobs that exist.
+    A change of the generator's own blueprints does not count: existing jobs keep their bodies after an upgrade.
 
     Args:
-        base: The module as the generator wrote it last.
-        generated: The module as it writes it now.
+        base: The generator's last text of the module.
+        generated: The generator's new text of the module.
     """
     facts = generated.job
     if facts is None or base == generated.content:
@@ -60,12 +59,12 @@ def new_shape(base: bytes, generated: TreeFile) -> Shape | None:
 
 
 def closest_blueprint(text: bytes, facts: JobFacts, *, at_least: float = 0) -> str:
-    """The blueprint whose module of this job has most in common with a text of it.
+    """Return the blueprint whose rendering of this job shares most lines with `text`.
 
     Args:
-        text: A text of the module.
+        text: Text of the module.
         facts: The job.
-        at_least: The share of their lines that they must have in common; else the answer is empty.
+        at_least: Minimum share of common lines, 0 to 1; below the minimum, return an empty name.
     """
     lines = _lines(text)
 
@@ -90,7 +89,7 @@ def _parsed(text: bytes) -> ast.Module | None:
 
 
 def _other_arguments(base: bytes, generated: bytes, blueprint: str) -> bool:
-    """Whether the spec changed the arguments; one of the blueprint's own may come and go with a release."""
+    """Return whether the spec changed the arguments. An argument of the blueprint's own may appear or vanish with a release."""
     was, now, own = _arguments(base), _arguments(generated), own_params(blueprint)
     come_or_gone = {name for name in was.keys() ^ now.keys() if name in own}
     return any(was.get(name) != now.get(name) for name in {*was, *now} if name not in come_or_gone)
@@ -108,7 +107,7 @@ def _arguments(text: bytes) -> dict[str, tuple[str, str]]:
 
 
 def _settings(module: ast.Module) -> dict[str, str]:
-    """The constants that the spec gives a module."""
+    """Return the constants that the spec sets in a module."""
     return {
         name: ast.unparse(node.value)
         for node in module.body
@@ -117,7 +116,7 @@ def _settings(module: ast.Module) -> dict[str, str]:
 
 
 def constant_name(target: ast.expr) -> str:
-    """The name of a constant that the spec says; empty for any other."""
+    """Return the name of a constant that the spec sets; empty for any other target."""
     if isinstance(target, ast.Name) and (
         target.id == "PROCEDURE" or target.id.startswith("DEFAULT_")
     ):
@@ -126,7 +125,7 @@ def constant_name(target: ast.expr) -> str:
 
 
 def _body(module: ast.Module) -> list[str]:
-    """What the blueprint says: not the imports, the docstrings, the decorator."""
+    """Return the statements that come from the blueprint: without imports, docstrings and the decorator."""
     result = []
     for node in module.body:
         if isinstance(node, ast.ClassDef):
@@ -141,7 +140,7 @@ def _body(module: ast.Module) -> list[str]:
 
 PARAMS = "params"
 PROCEDURE = "procedure"
-"""The words below `keep` by which the code has the last word about these."""
+"""Word below `keep`, as `PARAMS`: the code's value wins over the spec."""
 
 _CONSTANT = "PROCEDURE"
 _MODULE = re.compile(r"\b\w+\.(?=\w)")
@@ -153,12 +152,12 @@ _SPELLINGS = (
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument as a module declares it.
+    """An argument as declared in a module.
 
     Attributes:
-        kind: Its type, however it is spelled.
-        default: Its default, with a constant's value in the constant's place; empty for none.
-        line: Where it stands, from 1.
+        kind: The type, in one spelling.
+        default: Source of the default, with constants replaced by their values; empty for none.
+        line: Line number, from 1.
     """
 
     kind: str
@@ -166,25 +165,25 @@ class Argument:
     line: int
 
     def same(self, other: Argument | None) -> bool:
-        """Whether both say the same."""
+        """Return whether type and default are equal."""
         return other is not None and (self.kind, self.default) == (other.kind, other.default)
 
     def shown(self, name: str) -> str:
-        """It as a signature has it."""
+        """Return the argument as written in a signature."""
         kind = f": {self.kind}" if self.kind else ""
         return f"{name}{kind}{f' = {self.default}' if self.default else ''}\n"
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a module declares.
+    """The declarations of a module.
 
     Attributes:
-        arguments: By name, in the order of the signature.
-        line: Where `execute` stands, from 1.
-        takes_any: Whether it takes arguments of any name.
-        procedure: The source of its procedure; empty for none.
-        procedure_line: Where that stands.
+        arguments: Arguments by name, in the order of the signature.
+        line: Line number of `execute`, from 1.
+        takes_any: Whether `execute` has `**kwargs`.
+        procedure: Source of the procedure; empty for none.
+        procedure_line: Line number of the procedure.
     """
 
     arguments: Mapping[str, Argument]
@@ -196,12 +195,12 @@ class Declared:
 
 @dataclass(frozen=True)
 class Drift:
-    """What the code says and the spec does not.
+    """Differences between the code and the spec.
 
     Attributes:
-        names: The arguments that were changed or taken away.
-        procedure: Whether the procedure is another.
-        collisions: Each with its place.
+        names: Arguments that a user changed or removed.
+        procedure: Whether the procedure differs.
+        collisions: The differences, each with its lines.
     """
 
     names: tuple[str, ...] = ()
@@ -210,23 +209,23 @@ class Drift:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The keys of the spec that say something else."""
+        """Keys of the spec that differ."""
         return (*([PARAMS] if self.names else []), *([PROCEDURE] if self.procedure else []))
 
 
 def drift(
     existing: bytes, base: bytes, generated: bytes, *, blueprint: str, keep: Collection[str] = ()
 ) -> Drift:
-    """Compare the arguments and the procedure of a module with those of the spec.
+    """Compare the arguments and the procedure of a module with the spec.
 
-    An argument that the spec does not know is the code's own. One of the blueprint's is too: the spec does not say it.
+    Arguments that the spec does not list are ignored. Arguments of the blueprint's own are ignored too.
 
     Args:
-        existing: The person's file.
-        base: The file as the generator wrote it.
-        generated: The file as the spec asks for it.
-        blueprint: What the module started out as.
-        keep: What the code says, whatever the spec does.
+        existing: The user's file.
+        base: The generator's last text of the file.
+        generated: The file rendered from the spec.
+        blueprint: Blueprint of the module.
+        keep: Words whose value in the code wins over the spec.
     """
     now, was, wanted = declared(existing), declared(base), declared(generated)
     if now is None or was is None or wanted is None:
@@ -252,7 +251,7 @@ def drift(
 
 
 def declared(text: bytes) -> Declared | None:
-    """What a module declares; None where it cannot be read or has no `execute`."""
+    """Return the declarations of a module; None for invalid Python or a module without `execute`."""
     try:
         module = ast.parse(text)
     except (SyntaxError, ValueError):
@@ -277,7 +276,7 @@ def declared(text: bytes) -> Declared | None:
 
 
 def _pairs(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:
-    """The arguments after `self` and the context, each with its default."""
+    """Return the arguments after `self` and the context, each with its default."""
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
     pairs = list(zip(positional, [*defaults, *arguments.defaults], strict=True))[1:]

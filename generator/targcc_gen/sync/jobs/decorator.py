@@ -1,4 +1,4 @@
-"""Read a job's `@job(...)` by `ast`: each argument, its meaning and its position."""
+"""Read a job's `@job(...)` with `ast`: source, meaning and position of each argument."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import Any
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
 
-# Meanings of arguments, however written: `"60m"` and `"1h"` are one timeout.
+# Meanings of arguments, independent of spelling: `"60m"` and `"1h"` are the same timeout.
 
 SCHEDULE = "schedule"
-"""The name of the first argument, which has none."""
+"""Key of the first, positional argument."""
 
 NAME = "name"
-"""The argument with the name under which a job's history is kept; without it that is the class's."""
+"""The argument with the job's stable name for its history; default: the class's name."""
 
 AFTER = "after"
-"""The argument that names the jobs which a job comes after, or says where intervals are counted from."""
+"""The argument with the jobs to run after, or with `start` or `completion`: the moment of the last run from which `every` counts."""
 
 _TYPES = {"MANUAL": "manual", "FIRE_AND_FORGET": "fire-and-forget", "DELAYED": "delayed"}
 _SCHEDULES = (SCHEDULE, "every", "at")
 _DURATIONS = ("every", "backoff", "timeout", "misfire_grace", "unique_scope", "expires_in")
 _LISTS = ("calendar", "unique")
-"""One name stands for a list of it."""
+"""Arguments for which a single name means a list with that name."""
 _DEFAULTS: Mapping[str, Any] = {
     "priority": 0,
     "misfire": "run_once",
@@ -44,10 +44,10 @@ _ALERT_DEFAULTS = {"on": ("failure",), "email": (), "other": {}, "oncall": False
 
 @dataclass(frozen=True)
 class Unread:
-    """What an argument says by code that only Python can work out.
+    """The meaning of an argument that only running Python could compute.
 
     Attributes:
-        tree: The code, without how it is written.
+        tree: The code as an `ast` dump, without formatting.
     """
 
     tree: str
@@ -61,15 +61,15 @@ def meaning_of(
     class_name: str,
     defaults: Mapping[str, Any],
 ) -> Any:
-    """What an argument says; None where that is what holds anyway. The name is said in any case.
+    """Return the meaning of an argument; None when the meaning equals the default. A name is returned even if it equals the default.
 
     Args:
-        name: The argument.
-        arguments: The source of each argument.
-        constants: The source of the plain values that names of the module stand for.
-        class_name: The decorated class.
-        defaults: What the project says of the arguments that are not given; below `after`, names of jobs whose classes are called
-            otherwise.
+        name: Name of the argument.
+        arguments: Source of each argument.
+        constants: Source of the module's constants, by name.
+        class_name: Name of the decorated class.
+        defaults: The project's defaults of arguments. Below `after`: stable names of jobs by the key of their class, where the two
+            differ.
     """
     source = arguments.get(name)
     key = class_name.removesuffix("Job") or class_name
@@ -99,7 +99,7 @@ def meaning_of(
 
 
 def _value(node: ast.expr, constants: Mapping[str, str]) -> Any:
-    """The value of a literal, of a constant of the module, or of a call that only puts such values together."""
+    """Return the value of a literal, a module constant, or a call that only combines such values."""
     result: Any = Unread(ast.dump(node))
     match node:
         case ast.Constant():
@@ -127,7 +127,7 @@ def _value(node: ast.expr, constants: Mapping[str, str]) -> Any:
 
 
 def _by_name(node: ast.expr, constants: Mapping[str, str], names: Mapping[str, str]) -> ast.expr:
-    """The list of jobs that a job comes after, with classes and functions as the names of their jobs."""
+    """Replace classes and functions in the list of jobs to run after by the names of their jobs."""
     if not isinstance(node, ast.List | ast.Tuple):
         return node
     return ast.List([_named(item, constants, names) for item in node.elts], ast.Load())
@@ -161,7 +161,7 @@ def _call(node: ast.Call, constants: Mapping[str, str]) -> Any:
 
 
 def _normal(name: str, value: Any) -> Any:
-    """One form for all ways to write a value; one that is wrong stays as it is."""
+    """Normalise a value to one form for all spellings; return an invalid value unchanged."""
     from targcc_scheduler.schedules.words import format_duration, parse_duration
 
     if not isinstance(value, str):
@@ -185,13 +185,13 @@ def _normal(name: str, value: Any) -> Any:
 
 
 def spec_values(meanings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a spec says with the keys of a job, for what a decorator says.
+    """Convert meanings of decorator arguments to the keys of a job in the spec.
 
     Args:
         meanings: Meanings by argument.
 
     Raises:
-        ValueError: One cannot be read; names it.
+        ValueError: An argument cannot be read; the message is its name.
     """
     values: dict[str, Any] = {}
     misfire: dict[str, Any] = {}
@@ -241,24 +241,24 @@ __all__ = [
 DESCRIPTION = "description"
 
 LEFT_SPEC = "left_spec"
-"""Says of a job that the spec had it and has it no more; the generator writes and removes it."""
+"""Marks a job that has left the spec; the generator writes and removes the argument."""
 
 ALIASES = "aliases"
-"""The names that a job had before; the generator adds them, and people drop them."""
+"""Former names of a job; the generator adds the names, and users drop them."""
 
 
 @dataclass(frozen=True)
 class DecoratedJob:
-    """The decorated class of a module.
+    """A decorated job of a module.
 
     Attributes:
-        name: The class's name.
-        arguments: The source of each argument of the decorator, by name.
-        first: The decorator's first line, from 1.
-        last: Its last line.
-        docstring: The first line of the class's docstring.
-        constants: The source of the plain values that names of the module stand for.
-        has_more: Whether there may be arguments that only Python can work out: `**options`.
+        name: Name of the class or function.
+        arguments: Source of each argument of the decorator, by name.
+        first: First line of the decorator, from 1.
+        last: Last line of the decorator.
+        docstring: First line of the docstring.
+        constants: Source of the module's constants, by name.
+        has_more: Whether the decorator has `**options`, whose content only running Python could tell.
     """
 
     name: str
@@ -270,11 +270,11 @@ class DecoratedJob:
     has_more: bool = False
 
     def means(self, argument: str, defaults: Mapping[str, Any] | None = None) -> Any:
-        """What an argument says, however it is written; a description may be the docstring.
+        """Return the meaning of an argument, independent of spelling. The docstring is the default of the description.
 
         Args:
-            argument: Its name.
-            defaults: What the project says of the arguments that are not given.
+            argument: Name of the argument.
+            defaults: The project's defaults of arguments.
         """
         if argument == DESCRIPTION and argument not in self.arguments:
             return self.docstring
@@ -288,7 +288,7 @@ class DecoratedJob:
 
 
 def job_in(content: bytes, name: str | None = None) -> DecoratedJob | None:
-    """The job of a module: the one whose class is called `name`, else the one that keeps that class's name, else the only one."""
+    """Return the job of a module: the class called `name`, else the job whose `name=` keeps that class's name, else the only job."""
     jobs = jobs_in(content)
     named = [job for job in jobs if job.name == name]
     named += [job for job in jobs if f"{job.means(NAME)}Job" == name]
@@ -298,11 +298,11 @@ def job_in(content: bytes, name: str | None = None) -> DecoratedJob | None:
 
 
 def jobs_in(content: bytes) -> list[DecoratedJob]:
-    """Every job of a module.
+    """Return every job of a module.
 
     Raises:
-        SyntaxError: It is no Python.
-        ValueError: It is no text.
+        SyntaxError: The module is not valid Python.
+        ValueError: The module is not text.
     """
     source = content.decode("utf-8")
     module = ast.parse(source)
@@ -317,7 +317,7 @@ def jobs_in(content: bytes) -> list[DecoratedJob]:
 
 
 def is_job(function: ast.expr) -> bool:
-    """Whether a decorator is `job` or `something.job`."""
+    """Return whether a decorator is `job` or `something.job`."""
     if isinstance(function, ast.Attribute):
         return function.attr == "job"
     return isinstance(function, ast.Name) and function.id == "job"
@@ -363,11 +363,11 @@ def _segment(source: str, node: ast.expr) -> str:
     lines[-1] = lines[-1][: node.end_col_offset]
     lines[0] = lines[0][node.col_offset :]
     segment = b"".join(lines).decode()
-    # In parentheses so that a string written over several lines is still one expression.
+    # Parentheses make a string over several lines a single expression.
     return f"({segment})" if "\n" in segment else segment
 
 
 @lru_cache(maxsize=1)
 def _lines(source: str) -> tuple[bytes, ...]:
-    """The lines as `ast` counts them; `ast.get_source_segment` splits the whole source for each expression."""
+    """Return the lines as `ast` counts them. Cached: `ast.get_source_segment` would split the whole source for each expression."""
     return tuple(line.encode() for line in io.StringIO(source, newline=""))

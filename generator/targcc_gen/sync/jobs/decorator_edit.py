@@ -1,4 +1,4 @@
-"""Edit the arguments of one `@job(...)` by libcst; every other byte stays."""
+"""Edit the arguments of a `@job(...)` with libcst; every other byte stays."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from targcc_gen.sync.jobs.decorator import SCHEDULE
 
 
 def edited(content: bytes, name: str, changes: Mapping[str, str | None], generated: bytes) -> bytes:
-    """The module with some arguments of its job's decorator changed.
+    """Return the module with some arguments of the job's decorator changed.
 
     Args:
         content: The module, with `\\n` line ends.
-        name: The class or function that is the job.
-        changes: The new source of each argument by name; None takes it out.
-        generated: The module as the generator writes it: its order of arguments, and what it imports for them.
+        name: Name of the decorated class or function.
+        changes: New source of each argument by name; None removes the argument.
+        generated: The generator's text of the module: source of the argument order and of the imports.
     """
     module = cst.parse_module(content.decode("utf-8"))
     pattern = cst.parse_module(generated.decode("utf-8"))
@@ -32,7 +32,7 @@ def edited(content: bytes, name: str, changes: Mapping[str, str | None], generat
 
 
 def _decorator(module: cst.Module, name: str | None) -> cst.Decorator:
-    """The decorator of the job called `name`; of the only one for None."""
+    """Return the decorator of the job called `name`; for None, the first job decorator."""
     for node in module.body:
         if isinstance(node, cst.ClassDef | cst.FunctionDef) and name in {None, node.name.value}:
             for decorator in node.decorators:
@@ -52,7 +52,7 @@ def _is_job(decorator: cst.Decorator) -> bool:
 
 
 def _call(decorator: cst.Decorator) -> cst.Call:
-    assert isinstance(decorator.decorator, cst.Call)  # _is_job has seen that
+    assert isinstance(decorator.decorator, cst.Call)  # checked by _is_job
     return decorator.decorator
 
 
@@ -72,7 +72,7 @@ def _with_arguments(
         if changes.get(_name(argument), "") is not None
     ]
     present = {_name(argument) for argument in arguments}
-    more = [argument for argument in arguments if argument.star]  # they stay the last
+    more = [argument for argument in arguments if argument.star]  # `**options` stay last
     arguments = [argument for argument in arguments if not argument.star]
     for name, source in changes.items():
         if source is not None and name not in present:
@@ -97,7 +97,7 @@ def _argument(name: str, source: str) -> cst.Arg:
 
 
 def _place(name: str, arguments: Sequence[cst.Arg], order: Sequence[str]) -> int:
-    """Where a new argument goes: after the last of those that stand before it in the generator's order."""
+    """Return the index for a new argument: after the last argument that precedes it in the generator's order."""
     if name == SCHEDULE:
         return 0
     before = (
@@ -110,7 +110,7 @@ def _place(name: str, arguments: Sequence[cst.Arg], order: Sequence[str]) -> int
 
 
 def _separated(arguments: list[cst.Arg]) -> list[cst.Arg]:
-    """The arguments with a comma after each but the last."""
+    """Put a comma after each argument but the last."""
     comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
     return [
         argument if isinstance(argument.comma, cst.Comma) else argument.with_changes(comma=comma)
@@ -119,16 +119,16 @@ def _separated(arguments: list[cst.Arg]) -> list[cst.Arg]:
 
 
 def _formatted(module: cst.Module, decorator: cst.Decorator) -> cst.Decorator:
-    """The decorator as black writes it, comments between its arguments included."""
+    """Format the decorator with black, keeping comments between arguments."""
     call = _call(decorator)
-    # A comma after the last argument makes black write one argument a line, which comments need and nothing else does.
+    # Black writes one argument a line after a trailing comma: needed for comments, unwanted otherwise.
     if _has_comment(module.code_for_node(call)):
         call = _with_last_comma(call, cst.Comma(), replace=False)
     else:
         call = _with_last_comma(call, cst.MaybeSentinel.DEFAULT, replace=True)
     source = f"@{module.code_for_node(call)}\nclass _: ...\n"
     parsed = cst.parse_module(formatted(source)).body[0]
-    assert isinstance(parsed, cst.ClassDef)  # the line after the decorator
+    assert isinstance(parsed, cst.ClassDef)  # the source is a class
     return decorator.with_changes(decorator=parsed.decorators[0].decorator)
 
 
@@ -147,7 +147,7 @@ def _with_last_comma(
 
 
 def _with_imports(module: cst.Module, before: cst.Module, pattern: cst.Module) -> cst.Module:
-    """Import what the new arguments need as the generator does, and drop what only the old ones needed."""
+    """Import the names that the new arguments need, and drop imports that only the old arguments needed."""
     source = _job_import(module)
     wanted = _job_import(pattern)
     if source is None or wanted is None or isinstance(source.names, cst.ImportStar):
@@ -168,7 +168,7 @@ def _with_imports(module: cst.Module, before: cst.Module, pattern: cst.Module) -
 
 
 def _job_import(module: cst.Module) -> cst.ImportFrom | None:
-    """The statement that imports `job`."""
+    """Return the statement that imports `job`."""
     for line in module.body:
         if isinstance(line, cst.SimpleStatementLine):
             for statement in line.body:
@@ -199,14 +199,14 @@ def _import_of(statement: cst.ImportFrom, missing: list[str], unused: set[str]) 
 
 
 def _import_order(alias: cst.ImportAlias) -> tuple[int, str]:
-    """Constants, then classes, then the rest, as ruff sorts them."""
+    """Sort constants first, then classes, then the rest, as ruff does."""
     name = alias.evaluated_name
     kind = 0 if name.isupper() else 1 if name[:1].isupper() else 2
     return kind, name
 
 
 class _Names(cst.CSTVisitor):
-    """Collects every name that is used outside of imports."""
+    """Collects every name used outside of imports."""
 
     def __init__(self) -> None:
         self.found: set[str] = set()

@@ -1,8 +1,8 @@
 """Merge a job's `@job(...)` with the spec, argument by argument; every other byte of the file stays.
 
-Three versions are compared: the file as the generator wrote it (base), as it is now (existing) and as the generator would write it now
-(generated). An argument that only the spec changed is taken over. One that the person changed, so that it says something else than the spec, is
-a collision, unless the spec says that the code keeps it. Compared is what arguments say, not how they are written.
+Three versions are compared by the meaning of their arguments: the generator's last text (base), the user's text (existing) and the
+generator's new text (generated). An argument that only the spec changed is taken over. An argument that the user changed to a meaning
+other than the spec's is a collision, unless `keep` in the spec lists the argument.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from targcc_gen.sync.jobs.decorator import (
 from targcc_gen.sync.merge import Collision, Side
 
 WHEN = (SCHEDULE, "every", "anchor", "after", "at")
-"""The arguments that `keep: [schedule]` speaks of."""
+"""The arguments covered by `keep: [schedule]`."""
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What became of the file.
+    """The result of updating a decorator.
 
     Attributes:
-        text: The person's file with the spec's changes.
+        text: The user's file with the spec's changes.
         base: The base with the same changes.
-        changed: The arguments that were changed.
-        collisions: The arguments that say something else than the spec because the person changed them, and no side was chosen.
-        problem: Why the file cannot follow at all, in words.
-        new_name: The name that a person's renaming of the class gave the job, whose history is another's; among the collisions.
+        changed: Names of the changed arguments.
+        collisions: Arguments that the user changed and that differ from the spec; empty when a side was chosen.
+        problem: Reason why the file cannot follow at all; None where it can.
+        new_name: The job's new name after a user renamed the class without `name=`: the job would lose its history. Also in `collisions`.
         is_gone: Whether the file has no job any more.
     """
 
@@ -60,16 +60,16 @@ def sync_decorator(
     keep: Collection[str] = (),
     one_sided: bool = False,
 ) -> Synced:
-    """Let the decorator in the person's file follow the spec.
+    """Update the decorator in the user's file to the spec.
 
     Args:
-        existing: The person's file, with `\\n` line ends.
-        base: The file as the generator wrote it.
-        generated: The file as the generator would write it now.
-        side: How to settle collisions.
-        defaults: What the project says of the arguments that are not given.
-        keep: The arguments that the code says, whatever the spec does; `schedule` is all that say when it runs.
-        one_sided: Whether what only the person changed stays, as in a merge of two versions of the file.
+        existing: The user's file, with `\\n` line ends.
+        base: The generator's last text of the file.
+        generated: The generator's new text of the file.
+        side: Choice for settling collisions.
+        defaults: The project's defaults of arguments.
+        keep: Arguments whose value in the code wins over the spec; `schedule` covers every argument of the schedule.
+        one_sided: Whether a value that only the user changed stays, as in a merge of two versions of the file.
     """
     was, wanted = job_in(base), job_in(generated)
     if was is None or wanted is None:
@@ -112,7 +112,7 @@ def _without_job(
     keep: Collection[str],
     one_sided: bool,
 ) -> Synced:
-    """A file in which nobody can tell the spec's job: there is none, or there are several with other names."""
+    """Return the result for a file without the spec's job: no job, or several jobs with other names."""
     others = [job.name for job in jobs_in(existing)]
     if others and not one_sided and NAME not in keep:
         which = f"its @job(…) says name={was.means(NAME)!r}"
@@ -127,7 +127,7 @@ def _edited(
 ) -> bytes:
     if not changes:
         return content
-    from targcc_gen.sync.jobs.decorator_edit import edited  # libcst takes its time to load
+    from targcc_gen.sync.jobs.decorator_edit import edited  # libcst is slow to import
 
     return edited(content, name, changes, generated)
 
@@ -140,14 +140,14 @@ def drifted(
     keep: Collection[str],
     defaults: Mapping[str, Any],
 ) -> list[str]:
-    """The arguments that a person changed and that say something else than the spec.
+    """Return the arguments that a user changed and that differ from the spec.
 
     Args:
         now: The job in the code.
-        wanted: The job as the spec asks for it.
-        was: The job as the generator wrote it; None where nobody knows.
-        keep: The arguments that the code says, whatever the spec does.
-        defaults: What the project says of the arguments that are not given.
+        wanted: The job rendered from the spec.
+        was: The job in the generator's last text; None where unknown.
+        keep: Arguments whose value in the code wins over the spec.
+        defaults: The project's defaults of arguments.
     """
     names = dict.fromkeys([*wanted.arguments, *now.arguments, *(was.arguments if was else ())])
     skipped = {*kept_arguments(keep), ALIASES, LEFT_SPEC}
@@ -158,7 +158,7 @@ def drifted(
     if now.has_more:
         skipped |= names.keys() - now.arguments.keys()
     if DESCRIPTION not in now.arguments:
-        skipped.add(DESCRIPTION)  # a docstring is the person's
+        skipped.add(DESCRIPTION)  # a docstring belongs to the user
     return [
         name
         for name in names
@@ -169,14 +169,14 @@ def drifted(
 
 
 def kept_arguments(keep: Collection[str]) -> set[str]:
-    """The arguments that the words below `keep` speak of."""
+    """Return the arguments covered by the words below `keep`."""
     return {*keep, *(WHEN if SCHEDULE in keep else ())}
 
 
 def _differences(
     before: DecoratedJob, after: DecoratedJob, defaults: Mapping[str, Any]
 ) -> dict[str, str | None]:
-    """The arguments that say something else, with their new source; None for one that is gone."""
+    """Return the arguments whose meaning differs, with their new source; None for a removed argument."""
     names = [*after.arguments, *before.arguments, DESCRIPTION]
     return {
         name: _source(after, name, before.name)
@@ -186,7 +186,7 @@ def _differences(
 
 
 def _source(job: DecoratedJob, name: str, class_name: str) -> str | None:
-    """What the decorator of a class has to say so that it says the same as that of a job."""
+    """Return the source of an argument that gives a class's decorator the meaning of `job`; None to omit the argument."""
     if name in job.arguments or name not in {DESCRIPTION, NAME}:
         return job.arguments.get(name)
     from targcc_gen.render.literals import pyliteral

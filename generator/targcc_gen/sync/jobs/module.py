@@ -1,4 +1,4 @@
-"""The rules of a job's module: `@job(…)` and arguments follow the spec, the body is the person's."""
+"""The rules of a job's module: `@job(…)` and arguments follow the spec; the body is the user's."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 def job_module(
     situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome:
-    """What becomes of a job's module.
+    """Return the outcome of a job's module.
 
     Args:
         situation: The file.
-        generated: As the spec asks for it.
-        entry: What the lock remembers.
-        text: What is on disk.
-        base: What the generator wrote.
+        generated: The file rendered from the spec.
+        entry: The lock's entry.
+        text: Text on disk.
+        base: The generator's last text.
     """
     shape = new_shape(base, generated)
     if shape is None:
@@ -61,9 +61,9 @@ def job_module(
 def _decorated(
     situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome:
-    """The decorator alone follows; what the code says of the arguments is compared."""
+    """Update the decorator to the spec; report arguments and a procedure that differ from the spec."""
     facts = generated.job
-    assert facts is not None  # else it is no job's module
+    assert facts is not None  # the file is a job's module
     drifted = drift(text, base, generated.content, blueprint=facts.blueprint, keep=facts.keep)
     followed, restores = text, bool(drifted.collisions) and situation.side is Side.GENERATED
     if restores:
@@ -101,7 +101,7 @@ def _decorated(
 def _decides(
     situation: Situation, entry: LockEntry, key: str, synced: Synced, drifted: Drift
 ) -> Outcome | None:
-    """The conflict of a job whose code says something else than the spec; None where both say the same."""
+    """Return the conflict of a job whose code differs from the spec; None where code and spec agree."""
     if synced.collisions:
         reason = (
             "@job says something else than the spec. --mine takes that into targcc.yaml, as does"
@@ -130,7 +130,7 @@ def _decides(
 
 
 def _other_blueprint(situation: Situation, generated: TreeFile, reason: str) -> Outcome:
-    """Nothing of another kind of job goes into a body that somebody wrote."""
+    """Return a conflict, unless a side is chosen: a new blueprint must not overwrite a body that a user wrote."""
     if situation.side is Side.MINE:
         after = entry_of(situation, generated)
         return stays(situation, after, Action.KEEP, "as you wished: your body stays as it is")
@@ -141,11 +141,11 @@ def _other_blueprint(situation: Situation, generated: TreeFile, reason: str) -> 
 def _other_arguments(
     situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome:
-    """The signature of `execute` follows where the body allows it, then the decorator."""
+    """Update the signature of `execute` where the body allows that, then the decorator."""
     from targcc_gen.sync.jobs.signature import sync_signature
 
     facts = generated.job
-    assert facts is not None  # else it is no job's module
+    assert facts is not None  # the file is a job's module
     if situation.side is Side.GENERATED:
         outcome = whole_outcome(situation, generated, "")
         return _reshaped(outcome)
@@ -167,6 +167,6 @@ def _other_arguments(
 
 
 def _reshaped(outcome: Outcome) -> Outcome:
-    """All of it is the generator's now, if that was chosen."""
+    """Mark the outcome as reshaped and the user's body as dropped, where the user chose the generator's file."""
     chosen = outcome.change.action is Action.UPDATE
     return replace(outcome, reshaped=chosen, drops=chosen)

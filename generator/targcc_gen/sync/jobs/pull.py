@@ -1,4 +1,4 @@
-"""Pull: carry a job's values from its code into the spec."""
+"""Pull: copy a job's values from its code into the spec."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ _PARAM_TYPES = {
 
 @dataclass(frozen=True)
 class Pulled:
-    """A spec that says what the code does.
+    """A spec updated from the code.
 
     Attributes:
-        text: The spec's text.
-        changed: The arguments of `@job` that it took over, by job.
-        adopted: The jobs that it had not.
-        unread: The arguments that only Python can work out, by job.
+        text: Text of the spec.
+        changed: Changed arguments of `@job`, by job.
+        adopted: Jobs that were new to the spec.
+        unread: Arguments that only running Python could compute, by job.
     """
 
     text: str
@@ -72,16 +72,16 @@ class Pulled:
 
 
 def pull(spec: Spec, text: str, root: Path, keys: Iterable[str]) -> Pulled:
-    """Take what the code of jobs says into the spec.
+    """Copy the values of jobs from their code into the spec.
 
     Args:
         spec: The spec.
-        text: Its text.
+        text: Text of the spec.
         root: The project's folder.
-        keys: The jobs; one that the spec has not is adopted.
+        keys: Keys of the jobs; a job that is new to the spec is adopted.
 
     Raises:
-        InputError: A job is not in the code, or what it says fits no spec.
+        InputError: A job is not in the code, or its values fit no spec.
     """
     disk, lock = Disk(root), Lock.load(root)
     changed: dict[str, tuple[str, ...]] = {}
@@ -117,19 +117,19 @@ def pull(spec: Spec, text: str, root: Path, keys: Iterable[str]) -> Pulled:
 
 
 def as_in_code(spec: Spec, key: str, root: Path) -> JobSpec:
-    """A job that the spec has not, as far as its code can be read: for a record of it.
+    """Read a job that is not in the spec from its code, as far as the code can be read, for a record of the job.
 
     Raises:
-        InputError: It is not in the code, or what it says fits no spec.
+        InputError: The job is not in the code, or its values fit no spec.
     """
     return _adopted(spec, key, Disk(root), Lock.load(root), strict=False)
 
 
 def find_in_code(spec: Spec, name: str, root: Path) -> str:
-    """The key of a job that is in the code, as a person names it.
+    """Return the key of a job in the code for a name given by a user.
 
     Raises:
-        InputError: There is none.
+        InputError: No job in the code has the name.
     """
     wanted = JobName.parse(name).key
     disk, lock = Disk(root), Lock.load(root)
@@ -141,7 +141,7 @@ def find_in_code(spec: Spec, name: str, root: Path) -> str:
 
 
 def strays(lock: Lock, disk: Disk) -> dict[str, str]:
-    """The path of each job's module that the lock knows and that is in the code, by the job's key."""
+    """Return the paths of the job modules that the lock knows and whose job is in the code, by the job's key."""
     result = {}
     for path, entry in lock.entries.items():
         if entry.owner == "scaffold" and path.endswith(".py") and "/jobs/" in path:
@@ -176,7 +176,7 @@ def _changed(
 ) -> JobSpec:
     values = dict(job_values(spec.jobs[key]))
     if any(name in WHEN for name in in_code):
-        # What holds without a word depends on it.
+        # The default of `overlap` depends on the schedule.
         in_code = {**in_code, **{name: now.means(name, holds) for name in (*WHEN, "overlap")}}
     for name in in_code:
         if name not in {"misfire", "misfire_grace", *WHEN}:
@@ -195,18 +195,18 @@ def _changed(
     if misfire:
         values["misfire"] = misfire
     new = _with_keys(spec, new)
-    if "type" in new or isinstance(new.get("after"), list):  # without a schedule it has no use
+    if "type" in new or isinstance(new.get("after"), list):  # a timezone needs a schedule
         values.pop("timezone", None)
-    if "unique" not in {**values, **new}:  # without it these have none, whatever they say
+    if "unique" not in {**values, **new}:  # these keys need `unique`
         values = {name: value for name, value in values.items() if name not in OF_UNIQUE}
     return build_job(key, {**values, **new})
 
 
 def _with_drift(job: JobSpec, differences: Drift, key: str, text: bytes) -> JobSpec:
-    """The job with the arguments and the procedure that the code says, where it says others.
+    """Replace the job's arguments and procedure by the code's, where they differ.
 
     Raises:
-        ValueError: No spec can say them; its text is the key that the code may keep.
+        ValueError: The spec cannot express the code's value; the message is the word for `keep`.
     """
     values = dict(job_values(job))
     if differences.names:
@@ -230,7 +230,7 @@ def _with_drift(job: JobSpec, differences: Drift, key: str, text: bytes) -> JobS
 
 
 def _with_params_of(spec: Spec, key: str, values: Mapping[str, Any], text: bytes) -> Spec:
-    """The spec whose job has the parameters that the code makes keys of, and that the spec has not."""
+    """Add the parameters that the code uses in `unique` or `limit` keys and the spec lacks."""
     unique, limit, job = values.get("unique"), values.get("limit"), spec.jobs[key]
     by = [*unique] if isinstance(unique, tuple) else []
     by += [limit.get("key")] if isinstance(limit, dict) else []
@@ -244,7 +244,7 @@ def _with_params_of(spec: Spec, key: str, values: Mapping[str, Any], text: bytes
 
 
 def _with_keys(spec: Spec, values: dict[str, Any]) -> dict[str, Any]:
-    """What a spec says of a job, with the jobs that it comes after by their keys: code knows them by their stable names."""
+    """Replace stable names in `after` by the keys of the spec: code refers to jobs by stable name."""
     if not isinstance(values.get("after"), list):
         return values
     keys = {spec.stable_name(key): key for key in spec.jobs}
@@ -257,14 +257,14 @@ def _misfire(
     now: DecoratedJob,
     holds: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a spec says of missed slots; nothing where the code says nothing."""
+    """Return the spec's `misfire`: old and new values, only the parts that the code sets."""
     parts = {"misfire": "policy", "misfire_grace": "grace"}
     parts_in_code = {part for name, part in parts.items() if now.means(name, holds) is not None}
     return {part: value for part, value in {**before, **new}.items() if part in parts_in_code}
 
 
 def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = True) -> JobSpec:
-    """The job as a spec would have it from the start."""
+    """Build the spec of a job from its code alone. `strict=False` skips arguments that cannot be read."""
     paths = job_paths(spec, key)
     text = disk.look(paths[0]).text or b""
     now = _job_at(paths[0], disk, key)
@@ -304,7 +304,7 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
 
 
 def _with_keep(values: dict[str, Any]) -> dict[str, Any]:
-    """What a spec says of a job; what makes keys of parameters that no spec can say, the code keeps."""
+    """Move `unique` and `limit` to `keep` where their keys are parameters that the spec cannot express."""
     known, by = values.get("params", {}), values.get("unique")
     kept = []
     if isinstance(by, list) and not known.keys() >= set(by):
@@ -316,7 +316,7 @@ def _with_keep(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def unreadable(path: str, key: str, names: Iterable[str]) -> InputError:
-    """An argument is worked out by code that only Python can run."""
+    """Return the error for arguments that only running Python could compute."""
     listed = ", ".join(names)
     return InputError(
         f"{path}: what {listed} of {key} says is worked out by code",
@@ -325,14 +325,14 @@ def unreadable(path: str, key: str, names: Iterable[str]) -> InputError:
 
 
 def _blueprint(spec: Spec, key: str, job: JobSpec, text: bytes) -> str:
-    """What the module started out as, as far as it shows."""
+    """Return the closest blueprint of a module; `blank` when none is close."""
     facts = render_job(spec.model_copy(update={"jobs": {**spec.jobs, key: job}}), key)[0].job
-    assert facts is not None  # it is a job's module
+    assert facts is not None  # a job's module has facts
     return closest_blueprint(text, facts, at_least=_LIKE_ENOUGH) or "blank"
 
 
 def _params(text: bytes) -> dict[str, Any]:
-    """The typed arguments that a spec can say; others stay the code's alone."""
+    """Return the typed arguments that the spec can express; other arguments stay in the code."""
     from targcc_gen.render.blueprints import own_parameters
 
     result: dict[str, str] = {}
@@ -369,10 +369,10 @@ _MADE: Mapping[str, Callable[..., Any]] = {
 
 
 def _default_of(node: ast.expr) -> Any:
-    """The value of a default, also of one that a call of `date`, `datetime` or `UUID` makes of plain values.
+    """Return the value of a default: a literal, or a call of `date`, `datetime` or `UUID` with literals.
 
     Raises:
-        ValueError: Only Python can work it out.
+        ValueError: Only running Python could compute the value.
     """
     if not isinstance(node, ast.Call):
         value = ast.literal_eval(node)

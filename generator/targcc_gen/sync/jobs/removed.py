@@ -1,4 +1,4 @@
-"""Edited files that the spec no longer asks for: kept, remembered, and moved to `.targcc/removed/`."""
+"""Edited files that have left the spec: kept, recorded, and moved to `.targcc/removed/`."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from targcc_gen.sync.lock import Lock, LockEntry
 
 
-# Files that stay; a job among them says so where it runs.
+# Files that stay; a job among the files is marked with `left_spec`.
 
 _IN_THE_WAY = "you edited it, and nothing asks for it any more"
 
 
 def left_edited(situation: Situation, entry: LockEntry, text: bytes) -> Outcome:
-    """What becomes of a file with edits that has left the spec. The lock remembers it as long as it is there."""
+    """Return the outcome of an edited file that has left the spec. The lock keeps its entry as long as the file exists."""
     if not situation.whole_spec:
         return stays(situation, None, Action.KEEP, _IN_THE_WAY)
     job = stray_job(entry, text)
@@ -58,7 +58,7 @@ def left_edited(situation: Situation, entry: LockEntry, text: bytes) -> Outcome:
 
 
 def orphans(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
-    """The tests with edits whose jobs go or are gone: they could not import them any more, and go too."""
+    """Delete the edited tests whose jobs are deleted: such a test cannot import its job any more."""
     tests = {
         test_of_module(PurePosixPath(path).stem)
         for path, outcome in outcomes.items()
@@ -77,7 +77,7 @@ def orphans(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
 
 
 def is_job_module(entry: LockEntry) -> bool:
-    """Whether a file was made for a job."""
+    """Return whether the generator made a file as a job's module."""
     if entry.owner is not Owner.SCAFFOLD or not entry.path.endswith(".py") or entry.base is None:
         return False
     try:
@@ -87,7 +87,7 @@ def is_job_module(entry: LockEntry) -> bool:
 
 
 def stray_job(entry: LockEntry, text: bytes) -> DecoratedJob | None:
-    """The job of a module that was made for it; None for a module without it, and for any other file."""
+    """Return the job in a job's module; None for a module without its job, and for any other file."""
     base = entry.base
     if not entry.path.endswith(".py") or base is None:
         return None
@@ -102,19 +102,19 @@ def stray_job(entry: LockEntry, text: bytes) -> DecoratedJob | None:
 
 
 def key_of(job: DecoratedJob) -> str:
-    """The key that a spec would give a job in the code."""
+    """Return the key of a job in the code, as a spec would name the job."""
     return job.name.removesuffix("Job") or job.name
 
 
 def marked_as_left(text: bytes, job: DecoratedJob) -> bytes:
-    """The module with the mark by which the scheduler shows that the spec has no such job."""
+    """Add `left_spec=True` to the job; the scheduler then shows that the job is not in the spec."""
     from targcc_gen.sync.jobs.decorator_edit import edited
 
     return edited(text, job.name, {LEFT_SPEC: "True"}, text)
 
 
 def without_mark(text: bytes) -> bytes:
-    """The module without the mark."""
+    """Remove `left_spec` from every job of the module."""
     from targcc_gen.sync.jobs.decorator_edit import edited
 
     try:
@@ -133,7 +133,7 @@ RECORD_END = ".json"
 
 
 def put_away(outcomes: Mapping[str, Outcome], lock: Lock, disk: Disk) -> dict[str, Outcome]:
-    """Keep what is deleted although a person wrote in it."""
+    """Keep a copy of each deleted file that a user edited."""
     result: dict[str, Outcome] = {}
     for path, outcome in outcomes.items():
         change, entry = outcome.change, lock.entries.get(path)
@@ -150,13 +150,13 @@ def put_away(outcomes: Mapping[str, Outcome], lock: Lock, disk: Disk) -> dict[st
 
 @dataclass(frozen=True)
 class Removed:
-    """A job that was removed and left files with edits.
+    """A removed job that left edited files.
 
     Attributes:
-        key: Its key.
-        values: What the spec said of it.
-        record: The file that says so.
-        files: Where each file was, and where it is put away.
+        key: Key of the job.
+        values: The job's values in the spec.
+        record: Path of the record with these values.
+        files: Path of the kept copy, by original path.
     """
 
     key: str
@@ -166,13 +166,13 @@ class Removed:
 
 
 def with_record(plan: Plan, key: str, values: Mapping[str, Any], paths: Collection[str]) -> Plan:
-    """The plan that also writes down what the spec said of a removed job, if files of it are put away.
+    """Add a record of a removed job's spec to the plan, if any of the job's files are kept.
 
     Args:
-        plan: The plan that removes it.
-        key: The job.
-        values: What the spec said of it.
-        paths: Its files.
+        plan: The plan that removes the job.
+        key: Key of the job.
+        values: The job's values in the spec.
+        paths: Paths of the job's files.
     """
     start = f"{REMOVED_PATH}/"
     files = {
@@ -192,10 +192,10 @@ def with_record(plan: Plan, key: str, values: Mapping[str, Any], paths: Collecti
 
 
 def removed_jobs(root: Path) -> list[Removed]:
-    """The removed jobs that can come back, the one that was removed last being the last of its name.
+    """Return the removed jobs that can be restored, sorted so that the last removal of each key comes last.
 
     Raises:
-        InputError: A record is not what was written.
+        InputError: A record is damaged.
     """
     folder = root / REMOVED_PATH
     if folder.is_symlink() or not folder.is_dir():
@@ -224,7 +224,7 @@ def _record(place: str, text: str) -> Removed:
 
 
 def bring_back(plan: Plan, removed: Removed) -> Plan:
-    """The plan of a job that is added again, with the person's files in the place of new ones."""
+    """Restore the user's files in the plan of a job that is added again."""
     disk, changes = Disk(plan.root), []
     for change in plan.changes:
         place = removed.files.get(change.path)
@@ -243,7 +243,7 @@ def bring_back(plan: Plan, removed: Removed) -> Plan:
 
 
 def removed_files(root: Path) -> list[str]:
-    """The files that were put away, below the project's folder."""
+    """Return the kept copies, by POSIX path below the project's folder."""
     folder = root / REMOVED_PATH
     if folder.is_symlink() or not folder.is_dir():
         return []

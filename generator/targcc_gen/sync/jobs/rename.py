@@ -1,4 +1,4 @@
-"""Rename a job: its module and test move with their edits, and references follow."""
+"""Rename a job: move its module and test with their edits, and update references."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _BUILT = {"__pycache__", "node_modules", "build", "dist"}
 
 @dataclass(frozen=True)
 class Arrived:
-    """A file as it would be at its new place.
+    """A file of a renamed job at its new path.
 
     Attributes:
-        old: Where it is.
-        entry: What the lock would remember, under the new name.
-        disk: What would be there.
-        raw: What is at the old place now; None where it went there already.
+        old: The old path.
+        entry: The lock's entry, under the new name.
+        disk: State of the file at the new path.
+        raw: Bytes at the old path; None where the file has moved already.
     """
 
     old: str
@@ -38,7 +38,7 @@ class Arrived:
 
 
 def arrivals(tree: Tree, lock: Lock, disk: Disk) -> dict[str, Arrived]:
-    """The files of renamed jobs that are still at their old places, by the new one."""
+    """Return the files of renamed jobs that the lock has at old paths, by new path."""
     result: dict[str, Arrived] = {}
     for move in tree.moved:
         for old, new in move.paths:
@@ -67,7 +67,7 @@ def arrivals(tree: Tree, lock: Lock, disk: Disk) -> dict[str, Arrived]:
 
 
 def _in_place(entry: LockEntry, move: JobMove, disk: Disk) -> dict[str, Arrived]:
-    """A file whose name is the same for both names of the job."""
+    """Handle a file whose path is the same for both names of the job."""
     new, here = _entry(entry, entry.path, move), disk.look(entry.path)
     if new == entry or here.raw is None:
         return {}
@@ -76,7 +76,7 @@ def _in_place(entry: LockEntry, move: JobMove, disk: Disk) -> dict[str, Arrived]
 
 
 def arrived(outcome: Outcome, arrival: Arrived) -> dict[str, Outcome]:
-    """The outcomes at both places, from what the rules say of the new one."""
+    """Return the outcomes at the old and the new path, from the outcome at the new path."""
     change = outcome.change
     if arrival.raw is None:
         return {change.path: outcome}
@@ -114,7 +114,7 @@ def _entry(entry: LockEntry, path: str, move: JobMove) -> LockEntry:
 
 
 def renamed(text: bytes, move: JobMove) -> bytes:
-    """A module in which a renamed job's class and module have their new names."""
+    """Rename the job's class and module in a text."""
     if is_binary(text):
         return text
     old, new = JobName(move.old), JobName(move.new)
@@ -128,7 +128,7 @@ def renamed(text: bytes, move: JobMove) -> bytes:
 
 
 def _with_module(source: str, old: str, new: str) -> str:
-    """`from package.jobs import old` imports the new module under the name that the rest uses."""
+    """Rewrite `from package.jobs import old` as `import new as old`, so that uses of `old` keep working."""
 
     def follow(match: re.Match[str]) -> str:
         names = match[2]
@@ -144,14 +144,14 @@ def _with_module(source: str, old: str, new: str) -> str:
 def mentions(
     tree: Tree, disk: Disk, outcomes: Mapping[str, Outcome], moves: tuple[JobMove, ...], lock: Lock
 ) -> dict[str, Outcome]:
-    """The people's modules that import a renamed job, with its new names.
+    """Return the outcomes of the users' modules that import a renamed job, with the new names.
 
     Args:
-        tree: What the spec asks for.
-        disk: The project.
-        outcomes: What happens to each file otherwise.
-        moves: The jobs whose files go to their new places.
-        lock: The lock as it is.
+        tree: The files rendered from the spec.
+        disk: The project's disk.
+        outcomes: Outcome of each file otherwise.
+        moves: The renamed jobs whose files move.
+        lock: The lock before the run.
     """
     result: dict[str, Outcome] = {}
     for path in _modules(disk, moves):
@@ -185,7 +185,7 @@ def _untouched(path: str, disk: Disk, lock: Lock, file: TreeFile | None) -> Outc
 
 
 def _modules(disk: Disk, moves: tuple[JobMove, ...]) -> Iterator[str]:
-    """The project's Python files that name one of the jobs."""
+    """Yield the project's Python files that mention any of the jobs."""
     root, names = disk.root, [JobName(move.old) for move in moves]
     words = [word.encode() for name in names for word in (name.class_name, name.module)]
     folders = dict.fromkeys(

@@ -1,4 +1,4 @@
-"""Merge the spec's `params` into a job's `execute` by libcst, as far as its body allows."""
+"""Merge the spec's `params` into a job's `execute` with libcst, as far as the body allows."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from targcc_gen.sync.jobs.arguments import constant_name
 from targcc_gen.sync.merge import Collision
 
 Declared = dict[str, tuple[str, str]]
-"""The type and the default of each argument, as source; no default is empty."""
+"""Type and default of each argument, as source; an empty default means none."""
 
 
 @dataclass(frozen=True)
 class Signed:
-    """What became of the file.
+    """The result of updating a signature.
 
     Attributes:
-        text: The file with the spec's arguments, as far as that goes.
-        collisions: The lines that a person has to change.
+        text: The file with the spec's arguments, updated as far as possible.
+        collisions: Lines that a user has to change.
     """
 
     text: bytes
@@ -31,12 +31,12 @@ class Signed:
 
 
 def sync_signature(existing: bytes, base: bytes, generated: bytes, package: str) -> Signed:
-    """Let the arguments of `execute` in the person's file follow the spec.
+    """Update the arguments of `execute` in the user's file to the spec.
 
     Args:
-        existing: The person's file, with `\\n` line ends.
-        base: The file as the generator wrote it.
-        generated: The file as the generator would write it now.
+        existing: The user's file, with `\\n` line ends.
+        base: The generator's last text of the file.
+        generated: The generator's new text of the file.
         package: The project's import name.
     """
     was, wanted = _declared(base), _declared(generated)
@@ -64,12 +64,12 @@ def sync_signature(existing: bytes, base: bytes, generated: bytes, package: str)
 
 
 def restored(existing: bytes, generated: bytes, names: Iterable[str], package: str) -> bytes:
-    """The person's file, in which some arguments, or the procedure, are what the spec says again.
+    """Reset some arguments, or the procedure, in the user's file to the spec.
 
     Args:
-        existing: The person's file, with `\\n` line ends.
-        generated: The file as the spec asks for it.
-        names: The arguments; `PROCEDURE` for the procedure.
+        existing: The user's file, with `\\n` line ends.
+        generated: The file rendered from the spec.
+        names: Names of the arguments; `PROCEDURE` for the procedure.
         package: The project's import name.
     """
     declared = _declared(generated)
@@ -106,7 +106,7 @@ def _execute(module: ast.Module) -> ast.FunctionDef | ast.AsyncFunctionDef:
 def _uses(
     existing: bytes, execute: ast.FunctionDef | ast.AsyncFunctionDef, gone: Iterable[str]
 ) -> Iterator[Collision]:
-    """The lines of the body that use an argument which the spec has no more."""
+    """Yield a collision for each line of the body that uses an argument removed from the spec."""
     lines = existing.decode().splitlines()
     names = set(gone)
     result: dict[int, set[str]] = {}
@@ -173,7 +173,7 @@ class _Editor(cst.CSTTransformer):
 
 def _param(name: str, declaration: tuple[str, str]) -> cst.Param:
     function = cst.parse_module(f"def f(*, {_argument(name, declaration)}): ...\n").body[0]
-    assert isinstance(function, cst.FunctionDef)  # the line above
+    assert isinstance(function, cst.FunctionDef)  # the source above is a function
     return function.params.kwonly_params[0]
 
 
@@ -185,7 +185,7 @@ def _edited(existing: str, wanted: Mapping[str, tuple[str, str]], gone: Iterable
 def _with_head(
     text: str, existing: str, generated: str, different: Mapping[str, tuple[str, str]], package: str
 ) -> str:
-    """Import what the new types need, and define the defaults that stand in constants."""
+    """Import the names that the new types need, and define the constants of the new defaults."""
     used = {
         node.id
         for declaration in different.values()
@@ -227,7 +227,7 @@ def _top_names(module: ast.Module) -> set[str]:
 
 
 def _has_comments(text: str) -> bool:
-    """Whether comments stand among the imports, which would be lost."""
+    """Return whether comments stand among the imports; rewriting the imports would lose the comments."""
     imports = [
         node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)
     ]
@@ -247,7 +247,7 @@ def _after_imports(text: str, added: list[str]) -> str:
 
 
 def _with_constants(text: str, base: bytes, generated: bytes) -> str:
-    """Constants of the spec's that the person left as they were get their new value."""
+    """Update the spec's constants that the user has not changed."""
     was, wanted = _constants(base.decode()), _constants(generated.decode())
     lines = text.split("\n")
     for node in reversed(ast.parse(text).body):

@@ -1,1 +1,1 @@
-"""The plan: what happens to each file, and the rules of managed files, moved files and upgrades."""
+"""The plan: the action for each file, and the rules of managed files, moved files and upgrades."""

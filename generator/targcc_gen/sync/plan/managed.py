@@ -1,4 +1,4 @@
-"""The rule of managed files: merge people's edits with the generator's changes."""
+"""The rule of managed files: merge users' edits with the generator's changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from targcc_gen.sync.plan.plan import (
 
 
 def managed(situation: Situation, generated: TreeFile, entry: LockEntry) -> Outcome:
-    """The generator's changes are merged into whatever people made of the file."""
+    """Merge the generator's changes into the user's version of the file."""
     text, after = situation.disk.text, entry_of(situation, generated)
     if text == generated.content:
         return stays(situation, after, Action.UNCHANGED, "")
@@ -38,14 +38,14 @@ def managed(situation: Situation, generated: TreeFile, entry: LockEntry) -> Outc
 def merged_outcome(
     situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome:
-    """Three texts merged, or the places where that cannot be done.
+    """Merge three texts; return a conflict with the collisions where merging fails.
 
     Args:
         situation: The file.
-        generated: As the spec asks for it.
-        entry: What the lock remembers.
-        text: What is on disk.
-        base: What the generator wrote last.
+        generated: The file rendered from the spec.
+        entry: The lock's entry.
+        text: Text on disk.
+        base: The generator's last text.
     """
     merged = merge_file(
         generated.path,
@@ -78,7 +78,7 @@ def _kept(lines: int) -> str:
 
 
 def whole_outcome(situation: Situation, generated: TreeFile, reason: str) -> Outcome:
-    """Two texts without a common base, or a merge that does not hold: all of one, or all of the other."""
+    """Choose between two whole texts: both have no common base, or their merge is not valid."""
     disk, side, after = situation.disk, situation.side, entry_of(situation, generated)
     if side is Side.MINE:
         return stays(situation, after, Action.KEEP, "as you wished")
@@ -96,7 +96,7 @@ def whole_outcome(situation: Situation, generated: TreeFile, reason: str) -> Out
 
 
 def broken_python(path: str, *, before: bytes, after: bytes) -> str | None:
-    """What is wrong with the merged module, when the person's was right."""
+    """Return the syntax error of a merged module, when the user's version had none."""
     if not path.endswith(".py"):
         return None
     import ast

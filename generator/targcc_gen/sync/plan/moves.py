@@ -1,4 +1,4 @@
-"""The rule of managed files that moved: carry edits along, keep and name the rest."""
+"""The rule of managed files that moved: carry edits along, keep and report the rest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from targcc_gen.sync.renames.carry import (
 from targcc_gen.sync.renames.imports import Homes
 from targcc_gen.sync.renames.table import Renames
 
-# Edits that arrive in the files that now hold the text around them.
+# Write edits into the files that now hold the surrounding text.
 
 _TAKES_EDITS = {Action.CREATE, Action.UPDATE, Action.MERGE, Action.UNCHANGED}
 _SHOWN = 2
@@ -42,12 +42,12 @@ _SHOWN = 2
 
 @dataclass(frozen=True)
 class OldFile:
-    """A managed file whose text is elsewhere now.
+    """A managed file whose text has moved.
 
     Attributes:
-        entry: What the lock remembers of it.
-        disk: What is there.
-        targets: Where its text is now.
+        entry: The lock's entry.
+        disk: State of the old path on disk.
+        targets: New paths of the text.
     """
 
     entry: LockEntry
@@ -56,27 +56,27 @@ class OldFile:
 
     @property
     def path(self) -> str:
-        """Where it was."""
+        """Old path of the file."""
         return self.entry.path
 
     @property
     def is_gone(self) -> bool:
-        """Whether a person deleted it."""
+        """Whether a user deleted the file."""
         return self.disk.raw is None and self.disk.blocked is None
 
     @property
     def is_edited(self) -> bool:
-        """Whether a person changed what it says."""
+        """Whether a user edited the file beyond formatting."""
         return self.is_other and not is_formatted(self.entry, self.disk.text or b"")
 
     @property
     def is_other(self) -> bool:
-        """Whether a person changed it in any way."""
+        """Whether a user changed the file in any way."""
         return self.disk.text is not None and digest(self.disk.text) != self.entry.sha256
 
     @property
     def moved(self) -> Moved | None:
-        """Its texts; None for one that cannot be merged line by line."""
+        """The file's texts; None for a file that cannot be merged line by line."""
         base, existing = self.entry.base, self.disk.text
         if base is None or existing is None or is_binary(existing):
             return None
@@ -87,16 +87,16 @@ class OldFile:
 
 
 class Arrivals:
-    """What happens to each file, and the changes of it when edits arrive.
+    """The outcome of each file, and methods that add arriving edits to outcomes.
 
     Args:
-        tree: What the spec asks for.
-        lock: The lock as it is.
-        disk: The project.
-        renames: Where files went.
-        outcomes: What the rules say of each path by itself.
-        sides: How the person wants conflicts settled, by path.
-        formats: How the project's Python may be written.
+        tree: The files rendered from the spec.
+        lock: The lock before the run.
+        disk: The project's disk.
+        renames: New places of moved files.
+        outcomes: Outcome of each path by the rules for one file.
+        sides: The user's choices for settling conflicts, by path.
+        formats: Formats of the project's Python.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Arrivals:
         self.sides, self.formats = sides, formats
         self.outcomes = dict(outcomes)
         self.texts = {path: text for path in tree.files if (text := self._text(path)) is not None}
-        self.plain: dict[str, str] = {}  # the files that take edits, as they were before
+        self.plain: dict[str, str] = {}  # original texts of the files that take edits
         source = "src" if tree.layout is None else tree.layout.code.rpartition("/")[0]
         self.renames = renames
         self.homes = Homes(self.texts, lambda path: renames.targets(path, tree.files), source)
@@ -126,7 +126,7 @@ class Arrivals:
         }
 
     def _text(self, path: str) -> str | None:
-        """What a file is going to be by the rules alone."""
+        """Return a file's text after the rules for one file; None for a binary file."""
         change = self.outcomes[path].change
         content = plain(change.after or change.before or self.tree.files[path].content)
         try:
@@ -135,7 +135,7 @@ class Arrivals:
             return None
 
     def _format_as(self, path: str, old: OldFile) -> None:
-        """Write a new file as the person's formatter wrote the old one."""
+        """Format a new file as the user's formatter formatted the old file."""
         change = self.outcomes[path].change
         is_new = change.action is Action.CREATE and not change.moved and path in self.texts
         if not (is_new and path.endswith(".py") and old.is_other):
@@ -145,7 +145,7 @@ class Arrivals:
         self.outcomes[path] = replace(self.outcomes[path], change=change)
 
     def _in_its_format(self, old: OldFile) -> Moved | None:
-        """Its texts, the generator's written as the person's; the new files are written so too."""
+        """Return the old file's texts with the base in the user's format; reformat the new files too."""
         moved = old.moved
         if moved is None or not old.path.endswith(".py"):
             return moved
@@ -154,7 +154,7 @@ class Arrivals:
         return replace(moved, base=self._formatted(old, moved.base.encode()))
 
     def _formatted(self, old: OldFile, text: bytes) -> str:
-        """A text of the generator, written as the person's formatter wrote the old file."""
+        """Return a text of the generator in the user's format of the old file."""
         existing, base = old.disk.text or b"", old.entry.base or b""
         return self.formats.as_in(old.path, existing, base, text).decode()
 
@@ -162,7 +162,7 @@ class Arrivals:
         return (self.formats.plain(path, text.encode()) or text.encode()).decode()
 
     def _carried(self, moved: Moved) -> Carried:
-        """Each edit at its place; where line breaks of the person's are in the way, without these."""
+        """Carry each edit to its new place. Where the user's line breaks prevent that, retry in canonical line breaks."""
         carried = carry(moved, self.homes)
         if not carried.left or not moved.path.endswith(".py"):
             return carried
@@ -180,7 +180,7 @@ class Arrivals:
         return Carried(texts, ())
 
     def _successor(self, old: OldFile) -> str | None:
-        """The one new place of a file that nothing but moved: the generator's text is the same there."""
+        """Return the only new path of a file that moved without any change of the generator's text, or None."""
         if len(old.targets) != 1 or old.targets[0] in self.lock.entries:
             return None
         (path,) = old.targets
@@ -189,8 +189,8 @@ class Arrivals:
         return path if digest(plain(self.tree.files[path].content)) == old.entry.sha256 else None
 
     def _take_whole(self, path: str, old: OldFile) -> None:
-        """Let the person's file be at its new place as it is, to the byte."""
-        assert old.disk.raw is not None  # it was looked at
+        """Write the user's file to its new path unchanged, byte for byte."""
+        assert old.disk.raw is not None  # the caller has read the file
         outcome = self.outcomes[path]
         reason = f"moved from {self._listed([old.path])}"
         if old.is_edited:
@@ -210,7 +210,7 @@ class Arrivals:
             self.texts[path] = (old.disk.text or b"").decode(errors="replace")
 
     def _take_ejected(self, old: OldFile) -> bool:
-        """Let an ejected file be ejected at its new place; False for one that was split, or that is in the way there."""
+        """Move an ejected file to its new path and keep it ejected; return False for a file that was split or blocked."""
         if len(old.targets) != 1 or old.disk.raw is None or old.disk.blocked:
             return False
         (path,) = old.targets
@@ -225,7 +225,7 @@ class Arrivals:
         return path in self.texts and self.outcomes[path].change.action in _TAKES_EDITS
 
     def _arrive(self, path: str, old: OldFile, text: str) -> None:
-        """Write a text that has edits of `old`."""
+        """Write a text that contains edits of `old`."""
         outcome = self.outcomes[path]
         before = self.plain.setdefault(path, self.texts[path])
         change, self.texts[path] = outcome.change, text
@@ -246,8 +246,8 @@ class Arrivals:
         self.outcomes[path] = replace(outcome, change=change)
 
     def _kept(self, old: OldFile, left: tuple[Collision, ...], diff: str) -> str:
-        """Keep what could not follow where it harms nothing, and say where."""
-        assert old.disk.raw is not None  # it was edited
+        """Keep the edits that could not follow in `.targcc/kept/`, and return a reason with the path."""
+        assert old.disk.raw is not None  # the file was edited
         count = sum(max(1, item.last - item.first + 1) for item in left)
         lines = "1 line" if count == 1 else f"{count} lines"
         kept = [keep(old.path, self.disk, old.disk.raw, ".txt", "your text, as it was")]
@@ -275,7 +275,7 @@ class Arrivals:
         return f"moved to {self._listed(old.targets)}" if old.targets else "it has no successor"
 
     def _listed(self, paths: Iterable[str]) -> str:
-        """A few paths in words, without the folder of the project's code or of the scheduler's."""
+        """Return a few paths in words, without the folders of the project's and the scheduler's code."""
         names = [self._short(path) for path in dict.fromkeys(paths)]
         more = len(names) - _SHOWN
         if more > 0:
@@ -293,10 +293,10 @@ class Arrivals:
 
 
 class Moves(Arrivals):
-    """Lets the edits of files that moved follow."""
+    """Carries the edits of moved files to their new places."""
 
     def followed(self) -> dict[str, Outcome]:
-        """The outcomes, with the edits at their new places."""
+        """Return the outcomes, with the edits at their new places."""
         here = [old for old in self.old.values() if old.path in self.tree.files]
         parts = [(old, moved) for old in here if (moved := self._moved_in_part(old)) is not None]
         for old, _ in parts:
@@ -331,7 +331,7 @@ class Moves(Arrivals):
             self._take_edits(old)
 
     def _stay_deleted(self, old: OldFile) -> None:
-        """A file that was deleted stays so at its new place, unless that holds the text of others too."""
+        """Keep a deleted file deleted at its new path, unless the new file also holds the text of other files."""
         self._stays(old, Action.UNCHANGED, "it is gone already")
         for path in old.targets:
             sources = [item for item in self.old.values() if path in item.targets]
@@ -357,7 +357,7 @@ class Moves(Arrivals):
             self._split(old, moved)
 
     def _is_alone(self, old: OldFile) -> bool:
-        """Whether it is at one new place, where no other edited file has a part."""
+        """Return whether the file has a single, newly created path that takes no other file's edits."""
         if len(old.targets) != 1 or old.targets[0] not in self.texts:
             return False
         (path,) = old.targets
@@ -373,7 +373,7 @@ class Moves(Arrivals):
         return self.renames.home(old.path)
 
     def _stays_in_its_folder(self, old: OldFile, moved: Moved) -> bool:
-        """Whether a file that the table names lost nothing that was edited: it merges at the same place of the scheduler's folder."""
+        """Return whether all edits merge at the same place in the scheduler's new folder, for a file that the rename table splits."""
         path = self._home(old)
         if path == old.path or path not in old.targets or path not in self.texts:
             return False
@@ -382,7 +382,7 @@ class Moves(Arrivals):
         return not self._merged(path, moved.base, moved.mine).collisions
 
     def _merge(self, old: OldFile, moved: Moved) -> None:
-        """The whole file moved: a three-way merge at its new place."""
+        """Three-way merge of a file that moved as a whole, at its new path."""
         (path,) = old.targets
         side = self.sides.get(path)
         existing = without_imports(moved, self.homes) if path.endswith(".py") else moved.mine
@@ -392,14 +392,14 @@ class Moves(Arrivals):
             self._arrive(path, old, with_imports(merged.text.decode(), moved, self.homes))
             self._go(old, f"{self._went(old)}, with your edits")
         elif broken or side is Side.GENERATED or not carry(moved, self.homes).left:
-            # Text of other files came in beside it, or the order changed: an edit may have its place all the same.
+            # Text of other files was added beside it, or the order changed: an edit may still have a unique place.
             self._split(old, moved)
         elif side is Side.MINE:
             merged = self._merged(path, moved.base, existing, side)
             self._arrive(path, old, with_imports(merged.text.decode(), moved, self.homes))
             self._go(old, f"{self._went(old)}, with your edits")
         else:
-            # The import statements at the top were left out.
+            # Line numbers of the user's file: the import statements at the top were left out.
             lines = moved.mine.count("\n") - existing.count("\n")
             marked = self._merged(path, moved.base, existing, side).text if side else None
             self._collide(old, _further(merged.collisions, lines), marked)
@@ -424,7 +424,7 @@ class Moves(Arrivals):
         self._go(old, self._went(old))
 
     def _split(self, old: OldFile, moved: Moved) -> None:
-        """Its lines are in several files, or among those of others: each edit goes where its surroundings are."""
+        """Place each edit by its surrounding lines: the file was split, or joined with others."""
         targets = tuple(path for path in old.targets if self._takes_edits(path))
         carried = self._carried(replace(moved, targets=targets))
         for path in old.targets:
@@ -439,7 +439,7 @@ class Moves(Arrivals):
             self._go(old, f"{self._went(old)}, with your edits")
 
     def _moved_in_part(self, old: OldFile) -> Moved | None:
-        """The texts of a file that is where it was, but for a part; None where the rules for a single file do."""
+        """Return the texts of a file that moved in part; None where the rules for one file apply."""
         path, side = old.path, self.sides.get(old.path)
         generated = self.tree.files[path].content
         if old.targets == (path,) or not old.is_edited or old.entry.sha256 == digest(generated):
@@ -458,7 +458,7 @@ class Moves(Arrivals):
         return moved if side is Side.GENERATED or not carry(moved, homes).left else None
 
     def _start_anew(self, old: OldFile) -> None:
-        """The generator's text, for edits to be put into."""
+        """Reset the file to the generator's text, as a target for edits."""
         path, generated = old.path, self.tree.files[old.path].content
         self.texts[path] = self._formatted(old, generated)
         after = old.disk.style.restore(self.texts[path].encode())
@@ -488,7 +488,7 @@ class Moves(Arrivals):
 
 
 def _diff_of(moved: Moved, hunks: Iterable[Hunk]) -> str:
-    """Some of a person's edits as a diff."""
+    """Return some of a user's edits as a diff."""
     return unified_diff(moved.path, moved.base.encode(), with_hunks(moved.base, hunks).encode())
 
 
@@ -497,7 +497,7 @@ def _collision(hunk: Hunk) -> Collision:
 
 
 def _is_successor(old: str, new: str) -> bool:
-    """Whether a file is another one at a new place, and not one that took a few lines of it."""
+    """Return whether `new` is `old` at a new path, and not a file that took a few lines of `old`."""
     before, after = ({line.strip() for line in text.splitlines()} - {""} for text in (old, new))
     common = len(before & after)
     return common * 2 >= len(before) and common * 3 >= len(after)

@@ -1,4 +1,4 @@
-"""The plan: an action and a reason for each file, to print, to compare, to check, to apply."""
+"""The plan: an action and a reason for each file, to print, compare, check and apply."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from targcc_gen.sync.merge_python import Formats, is_same_module
 
 
 class Action(StrEnum):
-    """What happens to a file."""
+    """Action on a file."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -33,24 +33,24 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to one file.
+    """The change of one file.
 
     Attributes:
         path: POSIX path below the project's folder.
-        action: What happens.
-        reason: Why, in a few words; may be empty where the action says it all.
-        owner: Who edits the file.
+        action: Action on the file.
+        reason: Reason in a few words; empty where the action needs none.
+        owner: Owner of the file, generator or user.
         before: The bytes on disk; None where there is no file.
-        after: The bytes to be there afterwards, if they differ; None for a file that goes, or stays as it is.
-        collisions: What a person has to settle.
-        settleable: Whether choosing a side settles the conflict; not when something is in the way.
+        after: The bytes to write; None for a file to delete or to leave as it is.
+        collisions: Places for a user to settle.
+        settleable: Whether choosing a side settles the conflict; False when something is in the way.
         executable: Whether a new file is a program.
         summary: A few words about the file for the listing of a new project.
-        moved: Of a file that moved: where to, or where from.
-        left: What of the person's could not follow a file that moved.
-        note: What a person should do by hand, as a diff.
-        stray: The job in it that runs although the spec, which had it, has it no more.
-        left_spec: Whether it has edits and the spec, which asked for it, does so no more.
+        moved: New paths of a file that moved away, or old paths of a file that moved here.
+        left: The user's edits that could not follow a file that moved.
+        note: A diff for the user to apply by hand.
+        stray: Key of a job in the file that still runs although the spec has dropped the job.
+        left_spec: Whether the file has edits and has left the spec.
     """
 
     path: str
@@ -76,7 +76,7 @@ class Change:
 
     @property
     def lines(self) -> tuple[int, int]:
-        """How many lines are added and removed."""
+        """Number of added and of removed lines."""
         added = removed = 0
         for line in self.diff().splitlines()[2:]:
             added += line.startswith("+")
@@ -84,7 +84,7 @@ class Change:
         return added, removed
 
     def diff(self) -> str:
-        """The change as a unified diff; empty when the disk does not change."""
+        """Return the change as a unified diff; empty when the disk does not change."""
         if not self.writes:
             return ""
         if is_binary(self.before or b"") or is_binary(self.after or b""):
@@ -92,7 +92,7 @@ class Change:
         return unified_diff(self.path, self.before, self.after)
 
     def to_json(self) -> dict[str, Any]:
-        """The change for a program."""
+        """Return the change as data for JSON output."""
         added, removed = self.lines
         data: dict[str, Any] = {
             "path": self.path,
@@ -116,14 +116,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to the project, and its lock afterwards.
+    """The changes of a project, and its lock before and after.
 
     Attributes:
-        root: The project's folder; it need not exist yet.
-        changes: Sorted by path.
-        lock: The lock as it will be.
-        lock_before: The lock's text as it is; None where there is none.
-        locked_before: The lock as it is.
+        root: The project's folder; need not exist yet.
+        changes: Changes sorted by path.
+        lock: The lock after the plan.
+        lock_before: Text of the lock before the plan; None where there is none.
+        locked_before: The lock before the plan.
     """
 
     root: Path
@@ -134,57 +134,57 @@ class Plan:
 
     @property
     def conflicts(self) -> tuple[Change, ...]:
-        """What a person has to settle."""
+        """Changes that a user has to settle."""
         return self.having(Action.CONFLICT)
 
     @property
     def new_templates(self) -> tuple[str, ...]:
-        """The team's templates that are used for the first time."""
+        """Names of the team's templates that are used for the first time."""
         return tuple(sorted(self.lock.templates.keys() - self.locked_before.templates.keys()))
 
     @property
     def changed_templates(self) -> tuple[str, ...]:
-        """The team's templates that say something else than when the project was last brought up to date."""
+        """Names of the team's templates that differ from the last update of the whole project."""
         before, after = self.locked_before.templates, self.lock.templates
         return tuple(name for name in sorted(before) if after.get(name) not in {None, before[name]})
 
     @property
     def strays(self) -> tuple[Change, ...]:
-        """The files with a job that is in the code and not in the spec any more."""
+        """Changes of files whose job is in the code and has left the spec."""
         return tuple(change for change in self.changes if change.stray)
 
     @property
     def lock_changes(self) -> bool:
-        """Whether the lock will be another than it is."""
+        """Whether the lock changes."""
         before = self.lock_before
         return before is None or self.lock_after != before.replace("\r\n", "\n")
 
     @cached_property
     def lock_after(self) -> str:
-        """The lock's text as it will be."""
+        """Text of the lock after the plan."""
         return self.lock.dump()
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to do and nothing to settle."""
+        """Whether there is nothing to write and nothing to settle."""
         return not (
             self.conflicts or self.lock_changes or any(change.writes for change in self.changes)
         )
 
     def having(self, *actions: Action) -> tuple[Change, ...]:
-        """The changes with one of these actions."""
+        """Return the changes with any of these actions."""
         return tuple(change for change in self.changes if change.action in actions)
 
     def diff(self) -> str:
-        """All changes as one unified diff, and what is to be done by hand."""
+        """Return all changes as a unified diff, with the diffs to apply by hand."""
         return "".join(
             change.diff() + change.note
             for change in self.changes
-            if not change.path.startswith(f"{KEPT_PATH}/")  # these are diffs themselves
+            if not change.path.startswith(f"{KEPT_PATH}/")  # kept files contain diffs themselves
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The plan for a program."""
+        """Return the plan as data for JSON output."""
         return {
             "project": str(self.root),
             "changes": [change.to_json() for change in self.changes],
@@ -200,7 +200,7 @@ class Plan:
 
 
 def unified_diff(path: str, before: bytes | None, after: bytes | None) -> str:
-    """The difference as `git diff` prints it; line ends alone make none."""
+    """Return the difference in the format of `git diff`; line ends are ignored."""
     import difflib
 
     old = "/dev/null" if before is None else f"a/{path}"
@@ -219,24 +219,24 @@ def _ended(lines: Iterable[str]) -> Iterable[str]:
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
 
-# The outcome of one path, and its next entry in the lock.
+# The outcome of one path, and the path's next entry in the lock.
 
 
 @dataclass(frozen=True)
 class Situation:
-    """All that is known about one path.
+    """The inputs of the rules for one path.
 
     Attributes:
         path: POSIX path below the project's folder.
-        generated: The file as the spec asks for it; None when it asks for none.
-        entry: What the lock remembers; None for a path that is new to it.
-        disk: What is there now.
-        side: How the person wants a conflict settled.
-        adopt: Whether a file of the person's that is already there is simply theirs; else it is in the way.
-        restore: Whether the person asked for the generator's text back.
-        formats: How the project's Python may be written.
-        whole_spec: Whether the plan is about all that the spec asks for.
-        retire: Whether the person asked for the file to go.
+        generated: The file rendered from the spec; None for a file that has left the spec.
+        entry: The lock's entry; None for a path that is new to the lock.
+        disk: State of the path on disk.
+        side: The user's choice for settling a conflict.
+        adopt: Whether an existing user's file is adopted as the user's own; False makes the file a conflict.
+        restore: Whether the user asked for the generator's text back.
+        formats: Formats of the project's Python.
+        whole_spec: Whether the plan covers the whole spec.
+        retire: Whether the user asked to remove the file.
     """
 
     path: str
@@ -252,7 +252,7 @@ class Situation:
 
     @property
     def owner(self) -> Owner:
-        """Who edits the file."""
+        """Owner of the file."""
         known = self.generated or self.entry
         assert known is not None  # a path is in the tree, in the lock, or in both
         return known.owner
@@ -260,13 +260,13 @@ class Situation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happens to the file.
+    """The outcome of the rules for one path.
 
     Attributes:
-        change: What happens.
-        entry: What the lock remembers afterwards; None is nothing.
-        reshaped: Whether a job's module is of another kind or has other arguments, so that its test has to follow.
-        drops: Whether a body that somebody wrote goes; it is kept aside.
+        change: The change of the file.
+        entry: The lock's entry afterwards; None for no entry.
+        reshaped: Whether a job's module has a new blueprint or new arguments, so that its test must follow.
+        drops: Whether a user's body is replaced; the body is kept in `.targcc/kept/`.
     """
 
     change: Change
@@ -276,14 +276,14 @@ class Outcome:
 
 
 def stays(situation: Situation, entry: LockEntry | None, action: Action, reason: str) -> Outcome:
-    """The file is left as it is."""
+    """Return an outcome that writes nothing."""
     return Outcome(change_of(situation, action, reason), entry)
 
 
 def written(
     situation: Situation, entry: LockEntry | None, action: Action, reason: str, text: bytes
 ) -> Outcome:
-    """Write `text` in the style the file has, unless something is in the way."""
+    """Write `text` in the style of the file on disk, or return a conflict when the path is blocked."""
     if situation.disk.blocked:
         return conflict(situation, situation.entry, situation.disk.blocked, settleable=False)
     change = change_of(situation, action, reason)
@@ -298,21 +298,21 @@ def conflict(
     *,
     settleable: bool = True,
 ) -> Outcome:
-    """A person has to settle something.
+    """Return a conflict for the user to settle.
 
     Args:
         situation: The file.
-        entry: What the lock remembers as long as that is not done.
-        reason: What it is, where the collisions do not say it.
-        collisions: The places.
-        settleable: Whether choosing a side settles it.
+        entry: The lock's entry until the conflict is settled.
+        reason: Reason, where the collisions do not show it.
+        collisions: Places that collide.
+        settleable: Whether choosing a side settles the conflict.
     """
     change = change_of(situation, Action.CONFLICT, reason)
     return Outcome(replace(change, collisions=collisions, settleable=settleable), entry)
 
 
 def marked(situation: Situation, conflict: Outcome, after: LockEntry, text: bytes) -> Outcome:
-    """A conflict that is written into the file, for the person to edit."""
+    """Write a conflict into the file as `text` with markers, for the user to edit."""
     if situation.disk.blocked:
         return conflict
     content = situation.disk.style.restore(text)
@@ -320,7 +320,7 @@ def marked(situation: Situation, conflict: Outcome, after: LockEntry, text: byte
 
 
 def change_of(situation: Situation, action: Action, reason: str) -> Change:
-    """A change that writes nothing yet."""
+    """Return a change that writes nothing yet."""
     generated = situation.generated
     return Change(
         situation.path,
@@ -334,7 +334,7 @@ def change_of(situation: Situation, action: Action, reason: str) -> Change:
 
 
 def entry_of(situation: Situation, generated: TreeFile) -> LockEntry:
-    """What the lock remembers of the generator's text; the entry it has already, when that says the same."""
+    """Return the lock's entry for the generator's text; reuse the existing entry when its checksum and owner are equal."""
     known = situation.entry
     keep_base = not is_binary(generated.content) and generated.path != "targcc.yaml"
     if (
@@ -351,23 +351,23 @@ def entry_of(situation: Situation, generated: TreeFile) -> LockEntry:
 
 
 def rebased(entry: LockEntry, base: bytes) -> LockEntry:
-    """The entry with another text as the generator's."""
+    """Return the entry with `base` as the generator's text."""
     return LockEntry.of(entry.path, entry.owner, base, keep_base=True)
 
 
 def is_formatted(entry: LockEntry, text: bytes) -> bool:
-    """Whether a person's file differs from the generator's text in its formatting alone."""
+    """Return whether a user's file differs from the generator's text in formatting alone."""
     if not entry.path.endswith(".py") or entry.base is None:
         return False
     return is_same_module(entry.base, text)
 
 
-# Keep edits that cannot follow the generator in `.targcc/kept/`, where nothing runs, imports or formats them.
-# `status` lists it until the person deletes it.
+# Keep edits that cannot follow the generator in `.targcc/kept/`, where no tool runs, imports or formats the files.
+# `status` lists each file until the user deletes the file.
 
 
 def kept_path(path: str, disk: Disk, content: bytes, end: str, folder: str = KEPT_PATH) -> str:
-    """Where a text of the file at `path` is kept: a name that is free, or that has this text already."""
+    """Return a path to keep `content` at: the first path that is free, or that holds this content already."""
     number, place = 1, f"{folder}/{path}{end}"
     while (on_disk := disk.look(place)).blocked or on_disk.raw not in {None, content}:
         number += 1
@@ -378,15 +378,15 @@ def kept_path(path: str, disk: Disk, content: bytes, end: str, folder: str = KEP
 def keep(
     path: str, disk: Disk, content: bytes, end: str, reason: str, *, folder: str = KEPT_PATH
 ) -> Change:
-    """The change that keeps `content`, a text of the file at `path`.
+    """Return the change that keeps `content`, a text of the file at `path`.
 
     Args:
-        path: The file.
-        disk: The project.
-        content: The text.
-        end: The end of the name: `.txt` for a whole file, `.diff` for a diff.
-        reason: What it is.
-        folder: Where such texts are kept.
+        path: Original path of the file.
+        disk: The project's disk.
+        content: The text to keep.
+        end: End of the name: `.txt` for a whole file, `.diff` for a diff.
+        reason: Description of the text.
+        folder: Folder to keep the text in.
     """
     place = kept_path(path, disk, content, end, folder)
     raw = disk.look(place).raw
@@ -396,7 +396,7 @@ def keep(
 
 
 def kept_files(root: Path) -> list[str]:
-    """The texts that are kept in a project, each once."""
+    """Return the paths of the kept files of a project, sorted."""
     folder = root / KEPT_PATH
     if folder.is_symlink() or not folder.is_dir():
         return []

@@ -1,4 +1,4 @@
-"""Rules of people's modules after an upgrade: imports follow the scheduler, files leave its former folder."""
+"""Rules of users' modules after an upgrade: imports follow the scheduler, files leave the scheduler's former folder."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _SKIPPED = frozenset({"__pycache__", "build", "dist", "node_modules", "site-pack
 def imports_rewritten(
     tree: Tree, lock: Lock, disk: Disk, renames: Renames, outcomes: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
-    """The outcomes of the modules in which an import is another one now.
+    """Return the outcomes of the modules whose imports change.
 
     Args:
-        tree: What the spec asks for.
-        lock: The lock as it is; one that this version wrote asks for nothing.
-        disk: The project.
-        renames: Where files went.
-        outcomes: What happens to each file otherwise.
+        tree: The files rendered from the spec.
+        lock: The lock before the run; a lock of this version needs no change.
+        disk: The project's disk.
+        renames: New places of moved files.
+        outcomes: Outcome of each file otherwise.
     """
     old = has_old_place(lock.entries, tree.layout)
     if tree.layout is None or not (old or is_older(lock.generator, __version__)):
@@ -52,7 +52,7 @@ class _Imports:
         outcomes: Mapping[str, Outcome],
     ) -> None:
         layout = tree.layout
-        assert layout is not None  # else there is nothing to follow
+        assert layout is not None  # without a layout there is nothing to rewrite
         self.lock, self.disk, self.outcomes = lock, disk, outcomes
         self.package = PurePosixPath(layout.code).name
         self.source = layout.code.removesuffix(self.package)
@@ -89,21 +89,21 @@ class _Imports:
         return Names(old, new, targets)
 
     def _old(self, path: str) -> str | None:
-        """A module of the earlier release, with the person's edits, or one of the person's own beside it."""
+        """Return a module in the scheduler's old folder with the user's edits; for a deleted module, the lock's base."""
         if not path.endswith(".py"):
             return None
         text, entry = self.disk.look(path).text, self.lock.entries.get(path)
         return _decoded(entry.base if text is None and entry is not None else text)
 
     def _new(self, path: str) -> str | None:
-        """A module of this one, with the person's edits that came along."""
+        """Return a module of the new release, merged with the user's edits."""
         if not path.endswith(".py"):
             return None
         change = self.outcomes[path].change
         return _decoded(plain(change.after or change.before or b""))
 
     def _paths(self) -> list[str]:
-        """The people's modules: all of the project but the scheduler's, and of these those with something of theirs."""
+        """Return the users' modules: all modules of the project, and of the scheduler's only the user's own, ejected or merged modules."""
         places = {*self._modules(), *self.outcomes}
         return sorted(path for path in places if path.endswith(".py") and self._is_asked(path))
 
@@ -146,7 +146,7 @@ class _Imports:
         return Outcome(_changed(change, rewritten, text, on_disk), entry)
 
     def _rebased(self, entry: LockEntry, text: str, followed: str, here: Here) -> LockEntry:
-        """The entry of a file of people's, as if the generator had written it with these imports: they are no edit."""
+        """Rewrite the imports in the base of a user's file too, so that the rewritten imports do not count as edits."""
         if digest(text.encode()) == entry.sha256:
             return rebased(entry, followed.encode())
         base = _decoded(entry.base)
@@ -195,7 +195,7 @@ def _by_hand(change: Change, entry: LockEntry | None, blocked: str) -> Outcome:
 
 
 def _patched(entry: LockEntry | None, on_disk: OnDisk, rewritten: Rewritten) -> LockEntry | None:
-    """The entry of a patched file says what was written there last."""
+    """Update the checksum of a patched file that the user has not edited."""
     is_patched = entry is not None and entry.owner is Owner.PATCHED
     if entry is None or not is_patched or digest(on_disk.text or b"") != entry.sha256:
         return entry
@@ -218,7 +218,7 @@ def _decoded(content: bytes | None) -> str | None:
 
 
 def _is_skipped(folder: Path) -> bool:
-    """Whether a folder has no modules of the project's own."""
+    """Return whether a folder contains no modules of the project."""
     skipped = folder.name.startswith(".") or folder.name in _SKIPPED
     return skipped or (folder / "pyvenv.cfg").exists()
 
@@ -227,17 +227,17 @@ def _installed() -> dict[str, str]:
     return {path: content.decode() for path, content in package_files() if path.endswith(".py")}
 
 
-# People's own files in the scheduler's former folder.
+# Users' own files in the scheduler's former folder.
 
 
 def own_files_moved(tree: Tree, lock: Lock, disk: Disk, renames: Renames) -> dict[str, Outcome]:
-    """The outcomes of people's own files in the scheduler's old folder, and at their new places.
+    """Return the outcomes of users' own files in the scheduler's old folder, and at their new paths.
 
     Args:
-        tree: What the spec asks for.
-        lock: The lock as it is.
-        disk: The project.
-        renames: Where files went.
+        tree: The files rendered from the spec.
+        lock: The lock before the run.
+        disk: The project's disk.
+        renames: New places of moved files.
     """
     if not has_old_place(lock.entries, tree.layout):
         return {}
@@ -268,7 +268,7 @@ def _moved(path: str, tree: Tree, disk: Disk, renames: Renames) -> dict[str, Out
 
 
 def _in_the_way(path: str, disk: Disk, reason: str = "") -> Outcome:
-    """A person has to say where the file belongs: beside a module `scheduler.py` nothing imports it."""
+    """Return a conflict: the user must move the file, because no module can import a file in a folder beside `scheduler.py`."""
     reason = (
         reason
         or "yours, and in a folder that is a module now: move it, such as into the folder above"

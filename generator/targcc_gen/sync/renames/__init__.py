@@ -1,5 +1,5 @@
-"""Follow renames between releases: edits move with managed files, people's imports with names.
+"""Follow renames between releases: edits move with managed files, users' imports with names.
 
-`table` has the new place of each file, `carry` moves single edits there, `imports` adds the names an edit needs. `import_names` has the
-new place of each name, `import_rewrite` rewrites people's import statements.
+`table` maps each file to its new place, `carry` moves single edits there, `imports` adds the names that an edit needs. `import_names` maps
+each name to its new place, `import_rewrite` rewrites users' import statements.
 """

@@ -1,4 +1,4 @@
-"""Carry a person's edits of moved files into the files that hold the text now."""
+"""Carry a user's edits of moved files into the files that hold the text now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from functools import cached_property
 
 from targcc_gen.sync.renames.imports import Homes, Import, Module
 
-# Hunks: single edits of a person, and the new position of the lines around each.
+# Hunks: single edits of a user, and the new position of the lines around each.
 
 CONTEXT = 3
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -22,20 +22,20 @@ DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 @dataclass(frozen=True)
 class Hunk:
-    """Some lines of the generator's text that a person made into others.
+    """Lines of the generator's text that a user replaced.
 
     Attributes:
-        first: The number of its first line in the person's file, from 1.
-        at: Index of its first line in the generator's text.
+        first: Number of the first line in the user's file, from 1.
+        at: Index of the first line in the generator's text.
         removed: The generator's lines, with their ends.
-        added: The person's.
-        before: The nearest lines above that are not blank, nearest first.
-        after: The nearest lines below.
-        gap: How many blank lines are between it and the line above.
-        scope: The name of the function or class that it is in; empty at the top of a module.
-        is_only: Whether the generator's lines are nowhere else in its text.
-        above: The function or class that ends right above it, at the top of a module.
-        below: The one that begins right below it.
+        added: The user's lines.
+        before: The nearest non-blank lines above, nearest first.
+        after: The nearest non-blank lines below.
+        gap: Number of blank lines up to the line above.
+        scope: Name of the enclosing function or class; empty at the top of a module.
+        is_only: Whether the removed lines occur only once in the generator's text.
+        above: Name of the top-level function or class that ends right above.
+        below: Name of the top-level function or class that begins right below.
     """
 
     first: int
@@ -52,12 +52,12 @@ class Hunk:
 
     @property
     def is_blank(self) -> bool:
-        """Whether it is about blank lines only."""
+        """Whether only blank lines are removed and added."""
         return not any(line.strip() for line in (*self.removed, *self.added))
 
     @property
     def is_definition(self) -> bool:
-        """Whether it adds functions and classes at the top of a module, and nothing else."""
+        """Whether the hunk adds functions and classes at the top of a module, and nothing else."""
         if any(line.strip() for line in self.removed):
             return False
         try:
@@ -68,7 +68,7 @@ class Hunk:
 
     @property
     def last(self) -> int:
-        """The number of its last line in the person's file; before `first` where lines were only removed."""
+        """Number of the last line in the user's file; before `first` where lines were only removed."""
         return self.first + len(self.added) - 1
 
 
@@ -76,7 +76,7 @@ class Text:
     """A text by lines.
 
     Args:
-        path: Its path.
+        path: Path of the text.
         content: The text.
     """
 
@@ -90,12 +90,12 @@ class Text:
 
     @cached_property
     def stripped_lines(self) -> list[str]:
-        """The lines that are not blank, without their indentation."""
+        """The non-blank lines, without indentation."""
         return [line for _, line in self.filled]
 
     @cached_property
     def scopes(self) -> list[str]:
-        """The name of the innermost function or class around each line."""
+        """Name of the innermost function or class around each line."""
         names = [""] * (len(self.lines) + 1)
         if self.path.endswith(".py"):
             with contextlib.suppress(SyntaxError, ValueError):
@@ -104,7 +104,7 @@ class Text:
 
     @cached_property
     def definitions(self) -> dict[str, tuple[int, int]]:
-        """The first line of each function and class at the top, and the one after its last."""
+        """Index of the first line of each top-level function and class, and the index after its last line."""
         result = {}
         with contextlib.suppress(SyntaxError, ValueError):
             for node in ast.parse(self.content).body if self.path.endswith(".py") else ():
@@ -116,7 +116,7 @@ class Text:
         return result
 
     def neighbours(self, first: int, last: int) -> tuple[str, str]:
-        """The definitions between which these lines are; empty where something else is between."""
+        """Return the definitions right above and below the lines; empty where other text is between."""
         above = below = ""
         for name, (start, end) in self.definitions.items():
             if end <= first and not any(line.strip() for line in self.lines[end:first]):
@@ -126,7 +126,7 @@ class Text:
         return above, below
 
     def starts(self, wanted: Sequence[str]) -> list[int]:
-        """Where these lines, without indentation, follow each other here."""
+        """Return the indices in `stripped_lines` at which the lines `wanted` occur in sequence."""
         if not wanted:
             return []
         size = len(wanted)
@@ -139,7 +139,7 @@ class Text:
 
 
 def hunks_of(path: str, base: str, existing: str) -> list[Hunk]:
-    """The edits that lead from the generator's text to the person's; blank lines alone are none."""
+    """Return the edits from the generator's text to the user's; edits of blank lines alone are skipped."""
     text = Text(path, base)
     old, new = text.lines, existing.splitlines(keepends=True)
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
@@ -165,7 +165,7 @@ def hunks_of(path: str, base: str, existing: str) -> list[Hunk]:
 
 
 def statements_of(hunk: Hunk) -> list[Hunk]:
-    """An edit of several lines at the top of a module that are a statement each, such as constants, statement by statement."""
+    """Split an edit of several one-line statements at the top of a module, such as constants, into single statements."""
     count = len(hunk.removed)
     if count != len(hunk.added) or not all(map(_is_statement, (*hunk.removed, *hunk.added))):
         return [hunk]
@@ -184,7 +184,7 @@ def statements_of(hunk: Hunk) -> list[Hunk]:
 
 
 def with_hunks(base: str, hunks: Iterable[Hunk]) -> str:
-    """The generator's text with some of the person's edits."""
+    """Apply some of the user's edits to the generator's text."""
     lines = base.splitlines(keepends=True)
     for hunk in sorted(hunks, key=lambda hunk: hunk.at, reverse=True):
         lines[hunk.at : hunk.at + len(hunk.removed)] = hunk.added
@@ -192,7 +192,7 @@ def with_hunks(base: str, hunks: Iterable[Hunk]) -> str:
 
 
 def indent(line: str) -> int:
-    """How many blanks a line begins with."""
+    """Return the number of leading spaces."""
     return len(line) - len(line.lstrip(" "))
 
 
@@ -215,7 +215,7 @@ def _is_statement(line: str) -> bool:
 
 
 def stripped(lines: Iterable[str]) -> list[str]:
-    """The lines that are not blank, without their indentation."""
+    """Return the non-blank lines, without indentation."""
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -230,7 +230,7 @@ def _filled(lines: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
 
 
 def blanks(lines: Iterator[str] | Sequence[str], most: int | None = None) -> int:
-    """How many blank lines there are at the start, at most `most`."""
+    """Return the number of leading blank lines, at most `most`."""
     count = 0
     for line in lines:
         if line.strip() or count == most:
@@ -250,11 +250,11 @@ class Spot:
     """A place where a hunk fits.
 
     Attributes:
-        path: The file.
-        first: Index of the first line that it replaces.
-        last: Index after the last one.
-        shift: How much further the lines are indented there.
-        score: How well the surroundings fit.
+        path: Path of the file.
+        first: Index of the first line to replace.
+        last: Index after the last line to replace.
+        shift: Additional indentation of the lines at this place.
+        score: Quality of the match of the surrounding lines.
     """
 
     path: str
@@ -265,10 +265,10 @@ class Spot:
 
 
 class Target(Text):
-    """A text in which edits are to be placed."""
+    """A text to place edits in."""
 
     def beside(self, hunk: Hunk) -> Iterator[Spot]:
-        """Where new functions and classes go: after the one they stood after, or before the one they stood before."""
+        """Yield the place for new functions and classes: after the same preceding definition, else before the same following definition."""
         if hunk.above in self.definitions:
             place = self.definitions[hunk.above][1]
             place += blanks(self.lines[place:], hunk.gap)
@@ -278,7 +278,7 @@ class Target(Text):
             yield Spot(self.path, place, place, 0, 1.0)
 
     def spots(self, hunk: Hunk) -> Iterator[Spot]:
-        """Where the hunk fits here."""
+        """Yield the places where the hunk fits in this text."""
         wanted = stripped(hunk.removed)
         if not wanted:
             yield from self._between(hunk)
@@ -293,13 +293,13 @@ class Target(Text):
         first, last = self.filled[start][0], self.filled[start + size - 1][0] + 1
         base = next(line for line in hunk.removed if line.strip())
         shift = indent(self.lines[first]) - indent(base)
-        # Blank lines at its ends are the hunk's too.
+        # Blank lines at the ends belong to the hunk too.
         first -= blanks(reversed(self.lines[:first]), blanks(hunk.removed))
         last += blanks(self.lines[last:], blanks(reversed(hunk.removed)))
         return Spot(self.path, first, last, shift, score)
 
     def _around(self, hunk: Hunk, start: int, end: int) -> float:
-        """How well the lines before `start` and from `end` on fit: a point for each, and three for the same scope."""
+        """Return the score of the lines before `start` and from `end` on: about one point for each match, and three for the same scope."""
         scope = self.scopes[self.filled[start][0]] if start < len(self.filled) else ""
         same = 3.0 if scope and _plain(scope) == _plain(hunk.scope) else 0.0
         return self._above(hunk, start) * 1.01 + self._below(hunk, end) + same
@@ -313,7 +313,7 @@ class Target(Text):
         return _common(hunk.after, self.stripped_lines[end : end + CONTEXT])
 
     def _between(self, hunk: Hunk) -> Iterator[Spot]:
-        """Between which lines new ones go: both neighbours are there, or one that tells while the other is elsewhere."""
+        """Yield the places for added lines: both neighbours match, or two lines match on one side and the other neighbour is elsewhere."""
         for place in range(len(self.filled) + 1):
             above, below = self._above(hunk, place), self._below(hunk, place)
             if not self._fits(hunk, place, above, below):
@@ -340,7 +340,7 @@ class Target(Text):
         return False
 
     def _insertion(self, hunk: Hunk, place: int, above: int) -> int:
-        """The line before which it goes: as many blank lines below its upper neighbour as the person left."""
+        """Return the index to insert at, keeping the user's number of blank lines below the upper neighbour."""
         if not above:
             return self.filled[place][0]
         index = self.filled[place - 1][0] + 1
@@ -348,7 +348,7 @@ class Target(Text):
 
 
 def find(hunk: Hunk, texts: Sequence[Target]) -> Spot | None:
-    """The one place where a hunk fits best; None when it fits nowhere, or in several places alike."""
+    """Return the place where a hunk fits best; None when the hunk fits nowhere, or equally well in several places."""
     spots = sorted(
         (spot for text in texts for spot in text.spots(hunk)), key=lambda spot: -spot.score
     )
@@ -361,7 +361,7 @@ def find(hunk: Hunk, texts: Sequence[Target]) -> Spot | None:
 
 
 def shifted(lines: Sequence[str], shift: int) -> list[str]:
-    """The lines, indented further by `shift`."""
+    """Return the lines, indented further by `shift`."""
     if shift >= 0:
         return [" " * shift + line if line.strip() else line for line in lines]
     return [line[min(-shift, indent(line)) :] for line in lines]
@@ -372,7 +372,7 @@ def _plain(scope: str) -> str:
 
 
 def _is_recognisable(lines: Sequence[str]) -> bool:
-    """Whether a line says enough to be recognised by itself."""
+    """Return whether any line has enough letters and digits to be recognised alone."""
     return any(sum(character.isalnum() for character in line) >= _TELLING for line in lines)
 
 
@@ -392,13 +392,13 @@ _BUILTINS = frozenset(dir(builtins))
 
 @dataclass(frozen=True)
 class Moved:
-    """A file that is no more where it was, and that a person edited there.
+    """A moved file that a user edited at its old path.
 
     Attributes:
-        path: Where it was.
-        base: The generator's text of it.
-        mine: The person's.
-        targets: Where its text is now.
+        path: Old path.
+        base: The generator's text.
+        mine: The user's text.
+        targets: New paths of the text.
     """
 
     path: str
@@ -409,11 +409,11 @@ class Moved:
 
 @dataclass
 class _Edits:
-    """What goes into one file.
+    """The edits for one file.
 
     Attributes:
         places: The hunks, each with its place.
-        imports: What has to be imported for them.
+        imports: Imports that the hunks need.
     """
 
     places: list[tuple[Spot, Hunk]] = field(default_factory=list)
@@ -422,11 +422,11 @@ class _Edits:
 
 @dataclass(frozen=True)
 class Carried:
-    """What became of the edits of one file.
+    """The result of carrying the edits of one file.
 
     Attributes:
-        texts: The files that take edits, by path.
-        left: The edits that fit nowhere.
+        texts: Text of each file that takes edits, by path.
+        left: Edits that fit nowhere.
     """
 
     texts: dict[str, str]
@@ -434,22 +434,22 @@ class Carried:
 
 
 def carry(moved: Moved, homes: Homes) -> Carried:
-    """Put each edit into the file that holds the lines around it.
+    """Put each edit into the file that holds the surrounding lines.
 
     Args:
-        moved: The file.
-        homes: The files there are now.
+        moved: The moved file.
+        homes: Today's files.
     """
     return _Carrier(moved, homes).carried()
 
 
 def without_imports(moved: Moved, homes: Homes) -> str:
-    """The person's text with the import statements that the generator wrote, for a file that moved as a whole."""
+    """Return the user's text with the generator's import statements, for a file that moved as a whole."""
     base = moved.base.splitlines(keepends=True)
     existing = moved.mine.splitlines(keepends=True)
     before, after = Module(moved.base), Module(moved.mine)
     if before.differs(after):
-        return moved.mine  # an import that the person changed is an edit like any other
+        return moved.mine  # a changed import is an edit like any other
     old_imports, new_imports = before.import_lines, after.import_lines
     for hunk in reversed(hunks_of(moved.path, moved.base, moved.mine)):
         start = hunk.first - 1
@@ -461,12 +461,12 @@ def without_imports(moved: Moved, homes: Homes) -> str:
 
 
 def with_imports(text: str, moved: Moved, homes: Homes) -> str:
-    """The merged text of a file that moved as a whole, with what the person imports, and what the person's lines need.
+    """Add the user's imports, and imports that the user's lines need, to the merged text of a file that moved as a whole.
 
     Args:
-        text: The text at its new place.
-        moved: The file.
-        homes: The files there are now.
+        text: The merged text at the new path.
+        moved: The moved file.
+        homes: Today's files.
     """
     if not moved.path.endswith(".py"):
         return text
@@ -516,11 +516,11 @@ class _Carrier:
         return Carried(texts, tuple(sorted(self.left, key=lambda hunk: hunk.first)))
 
     def _is_sound(self, path: str, text: str) -> bool:
-        """Whether a module is still one."""
+        """Return whether a valid module is still valid."""
         return not self.python or Module(text).is_valid or not self.modules[path].is_valid
 
     def _put_all(self) -> None:
-        """Put what fits; an edit may need what another one defines."""
+        """Place edits until no more fit: an edit may need a name that another edit defines."""
         while self.left and (put := [hunk for hunk in self.left if self._put(hunk)]):
             self.left = [hunk for hunk in self.left if hunk not in put]
 
@@ -541,7 +541,7 @@ class _Carrier:
         return True
 
     def _needed(self, hunk: Hunk, path: str) -> list[Import] | None:
-        """The imports without which the added lines would not run in the file at `path`; None when a name is gone."""
+        """Return the imports that the added lines need in the file at `path`; None when a name is gone."""
         result = []
         here = self.modules[path].names | self._added_names(path)
         inner = self.mine.local_names(hunk.first)
@@ -556,7 +556,7 @@ class _Carrier:
         return result
 
     def _imported(self, name: str, path: str) -> Import | None:
-        """How the file at `path` gets a name that the old file had at its top."""
+        """Return the import, for the file at `path`, of a name from the top of the old file; None when the name is gone."""
         imported = self.mine.imports.get(name) or self.base.imports.get(name)
         if imported is not None:
             return self.homes.relocated(imported, self.moved.path, path)
@@ -566,17 +566,17 @@ class _Carrier:
         return None if home is None else self.homes.import_of(name, home, path)
 
     def _added_names(self, path: str) -> set[str]:
-        """The names that edits define at the top of the file at `path`."""
+        """Return the names that edits define at the top of the file at `path`."""
         lines = [hunk.added for _, hunk in self.edits[path].places if not hunk.scope]
         return {name for added in lines for name in Module(_dedented(added)).defined}
 
     def _is_known(self, name: str, path: str) -> bool:
-        """Whether a name that no module has at its top may be one of the function the lines are in."""
+        """Return whether a name is a builtin or occurs in the file at `path`, such as a local name."""
         text = next(text for text in self.texts if text.path == path)
         return name in _BUILTINS or re.search(rf"\b{re.escape(name)}\b", text.content) is not None
 
     def _import(self, imports: Sequence[Import]) -> None:
-        """Bring what the person imports, and no edit asked for, to the file that has most of the old text."""
+        """Add the user's new imports that no edit needed to the file that has most of the old text."""
         brought = {imported.name for edits in self.edits.values() for imported in edits.imports}
         unused = {name for hunk in self.left for name in _used(hunk.added)}
         for imported in imports:
@@ -606,7 +606,7 @@ class _Carrier:
 
 
 def _edits(moved: Moved) -> list[Hunk]:
-    """The edits but those of import statements at the top."""
+    """Return the edits without import statements at the top."""
     hunks = hunks_of(moved.path, moved.base, moved.mine)
     if not moved.path.endswith(".py"):
         return hunks
@@ -623,12 +623,12 @@ def _edits(moved: Moved) -> list[Hunk]:
 
 
 def _but(lines: tuple[str, ...], first: int, imports: set[int]) -> tuple[str, ...]:
-    """The lines that are no import statements."""
+    """Return the lines that are not import statements."""
     return tuple(line for index, line in enumerate(lines, start=first) if index not in imports)
 
 
 def _new_imports(moved: Moved) -> list[Import]:
-    """The names that the person imports and the generator did not."""
+    """Return the names that the user imports and the generator did not."""
     if not moved.path.endswith(".py"):
         return []
     base, existing = Module(moved.base).imports, Module(moved.mine).imports
@@ -638,7 +638,7 @@ def _new_imports(moved: Moved) -> list[Import]:
 
 
 def _statements(imports: Iterable[Import]) -> list[str]:
-    """The statements that import these names; one that the person wrote is kept as it is."""
+    """Return import statements for these names; a statement that the user wrote is kept as written."""
     result = []
     for imported in imports:
         whole = imported.line and not imported.line.startswith(" ")
@@ -652,7 +652,7 @@ def _hunk_of(imported: Import, module: Module) -> Hunk:
 
 
 def _used(lines: Sequence[str]) -> set[str]:
-    """The names that the lines use and do not bind themselves."""
+    """Return the names that the lines use and do not bind."""
     try:
         tree = ast.parse(_dedented(lines))
     except (SyntaxError, ValueError):
@@ -669,7 +669,7 @@ def _dedented(lines: Sequence[str]) -> str:
 
 
 def _meet(spot: Spot, other: Spot) -> bool:
-    """Whether two edits would change the same lines."""
+    """Return whether two edits would change the same lines."""
     if spot.path != other.path:
         return False
     return spot.first < other.last and other.first < spot.last

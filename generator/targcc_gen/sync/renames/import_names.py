@@ -1,4 +1,4 @@
-"""Find the module that has a scheduler's name now, if an earlier release had it elsewhere."""
+"""Find the module that defines a scheduler's name today, from the name's module in an earlier release."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _VALUES = "project"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a name is.
+    """The place of a name.
 
     Attributes:
-        module: The module below the scheduler: `storage.tables`.
-        name: What it is called there.
-        is_public: Whether the scheduler itself offers it.
+        module: Module below the scheduler, such as `storage.tables`.
+        name: Name in that module.
+        is_public: Whether the scheduler's package exports the name.
     """
 
     module: str
@@ -34,10 +34,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Value:
-    """What is no more a name of the scheduler, but a value that the project had in it.
+    """A former name of the scheduler that held a value of the project.
 
     Attributes:
-        literal: The value in Python.
+        literal: The value as Python source.
     """
 
     literal: str
@@ -45,10 +45,10 @@ class Value:
 
 @dataclass(frozen=True)
 class Gone:
-    """A name that has no successor.
+    """A name without a successor.
 
     Attributes:
-        advice: What to write instead; may be empty.
+        advice: Replacement to write; may be empty.
     """
 
     advice: str = ""
@@ -56,12 +56,12 @@ class Gone:
 
 @dataclass(frozen=True)
 class Names:
-    """The names of the scheduler, of an earlier release and of this one. Paths are those below its folder.
+    """The scheduler's names in an earlier release and in this release. Paths are relative to the scheduler's folder.
 
     Attributes:
-        old: The modules of the earlier release, as the project has them, by path.
-        new: Those of this one, as the project is going to have them.
-        targets: Where the text of an old path went; None for one that did not move.
+        old: Modules of the earlier release in the project, by path.
+        new: Modules of this release after the run, by path.
+        targets: Maps an old path to its new paths; None for a file that did not move.
     """
 
     old: Mapping[str, str]
@@ -70,7 +70,7 @@ class Names:
     _modules: dict[str, Module] = field(default_factory=dict)
 
     def old_path(self, module: str) -> str | None:
-        """The path of a module of the earlier release; None when there was none of this name."""
+        """Return the path of a module of the earlier release; None when the module did not exist."""
         path = module.replace(".", "/")
         return next(
             (
@@ -82,16 +82,16 @@ class Names:
         )
 
     def find(self, module: str, name: str) -> Place | Value | Gone:
-        """Where a name of a module of the earlier release is."""
+        """Return the place of a name from a module of the earlier release."""
         return self._find(module, name, frozenset())
 
     def defined_in(self, module: str) -> set[str]:
-        """What a module of the earlier release defined."""
+        """Return the names that a module of the earlier release defined."""
         path = self.old_path(module)
         return set() if path is None else self._old(path).defined
 
     def places(self, module: str) -> list[str]:
-        """The modules that have the text of one of the earlier release."""
+        """Return the modules that contain the text of a module of the earlier release."""
         path = self.old_path(module)
         places = None if path is None else self.targets(path)
         return (
@@ -101,7 +101,7 @@ class Names:
         )
 
     def whole(self, module: str) -> str | None:
-        """The one module that has all that one of the earlier release defined; None where there is none."""
+        """Return the only module that has every name of a module of the earlier release, or None."""
         places, path = self.places(module), self.old_path(module)
         if path is None or len(places) != 1:
             return None
@@ -112,7 +112,7 @@ class Names:
 
     @cached_property
     def public(self) -> Mapping[str, str]:
-        """The names that the scheduler offers, and the module each is from."""
+        """Names that the scheduler's package exports, each with its module."""
         init = Module(self.new["__init__.py"])
         return {
             imported.name: imported.module.removeprefix(f"{PACKAGE}.")
@@ -139,7 +139,7 @@ class Names:
         return self._passed_on(path, name, seen | {key}) or self._anywhere(new)
 
     def _passed_on(self, path: str, name: str, seen: frozenset[str]) -> Place | Value | Gone | None:
-        """Where a name is that the old module itself had from another one."""
+        """Return the place of a name that the old module imported from another module."""
         imported = self._old(path).imports.get(name)
         if imported is None or not imported.level or imported.original is None:
             return None
@@ -149,7 +149,7 @@ class Names:
         )
 
     def _anywhere(self, name: str) -> Place | Gone:
-        """The only module that defines a name."""
+        """Return the place of a name that a single module defines."""
         places = [path for path in self.new if self._defines(path, name)]
         return self._place(places[0], name) if len(places) == 1 else Gone()
 
@@ -184,7 +184,7 @@ def _module(path: str) -> str:
 
 
 def _value(module: Module, name: str) -> Value | Gone:
-    """The value of a name that is bound to a literal."""
+    """Return the value of a name bound to a literal."""
     for node in module.tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)

@@ -1,4 +1,4 @@
-"""Rewrite the import statements of one module, and nothing else of it."""
+"""Rewrite the import statements of a module, keeping everything else."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Node = ast.stmt | ast.expr
 
 
 class Source:
-    """A module.
+    """A parsed module.
 
     Args:
-        text: Its text, with `\\n` line ends.
+        text: Text of the module, with `\\n` line ends.
 
     Raises:
-        SyntaxError, ValueError: It is no Python.
+        SyntaxError, ValueError: The text is not valid Python.
     """
 
     def __init__(self, text: str) -> None:
@@ -34,7 +34,7 @@ class Source:
             self.starts.append(self.starts[-1] + len(line))
 
     def span(self, node: Node) -> tuple[int, int]:
-        """The index of the node's first character, and that after its last one."""
+        """Return the index of the node's first character, and the index after the last character."""
         last = (node.end_lineno or node.lineno) - 1
         return (
             self.starts[node.lineno - 1] + self._column(node.lineno - 1, node.col_offset),
@@ -42,28 +42,28 @@ class Source:
         )
 
     def segment(self, node: Node) -> str:
-        """The node's text."""
+        """Return the node's text."""
         start, end = self.span(node)
         return self.text[start:end]
 
     def whole_lines(self, node: Node) -> tuple[int, int]:
-        """The span of the lines that the node is on."""
+        """Return the span of the node's lines."""
         return self.starts[node.lineno - 1], self.starts[node.end_lineno or node.lineno]
 
     def indent(self, node: Node) -> str:
-        """The blanks that the node's line starts with."""
+        """Return the indentation of the node's line."""
         line = self.lines[node.lineno - 1]
         return line[: len(line) - len(line.lstrip())]
 
     def is_alone(self, node: Node) -> bool:
-        """Whether a statement may go: nothing is said about it, and nothing else is on its lines."""
+        """Return whether a statement can be removed: no comment belongs to it, and no other code shares its lines."""
         (start, end), (first, last) = self.span(node), self.whole_lines(node)
         above = self.lines[node.lineno - 2].strip() if node.lineno > 1 else ""
         around = self.text[first:start] + self.text[end:last]
         return not (around.strip() or above.startswith("#") or "#" in self.segment(node))
 
     def bodies(self) -> Iterator[list[ast.stmt]]:
-        """The blocks of statements."""
+        """Yield the blocks of statements."""
         for node in ast.walk(self.tree):
             for name in ("body", "orelse", "finalbody"):
                 body = getattr(node, name, None)
@@ -71,7 +71,7 @@ class Source:
                     yield body
 
     def attributes(self, name: str) -> set[str] | None:
-        """The attributes that the module uses of a name; None where it does something else with it."""
+        """Return the attributes of a name that the module uses; None where the module uses the name in any other way."""
         inner = {
             id(node.value): node.attr
             for node in ast.walk(self.tree)
@@ -85,12 +85,12 @@ class Source:
         return {inner[id(node)] for node in uses}
 
     def _column(self, line: int, offset: int) -> int:
-        """How many characters the first bytes of a line are; `ast` counts bytes."""
+        """Convert a byte offset, as `ast` counts, to a character offset."""
         return len(self.lines[line].encode()[:offset].decode(errors="ignore"))
 
 
 def run_of_imports(body: list[ast.stmt], node: ast.stmt) -> ast.stmt:
-    """The last of the import statements that follow one without a gap."""
+    """Return the last statement of the uninterrupted run of imports that starts at `node`."""
     last = node
     for statement in body[body.index(node) :]:
         if not isinstance(statement, ast.Import | ast.ImportFrom):
@@ -109,8 +109,8 @@ class Bound:
     """A name that a statement imports.
 
     Attributes:
-        name: What it is called where it comes from.
-        alias: What it is called here, where that differs.
+        name: Name in the source module.
+        alias: Name in the importing module, where different.
     """
 
     name: str
@@ -118,25 +118,25 @@ class Bound:
 
     @classmethod
     def of(cls, alias: ast.alias, name: str) -> Bound:
-        """The same name here, by another name there."""
+        """Return a binding that keeps the local name and takes `name` from the source module."""
         here = alias.asname or alias.name
-        explicit = alias.asname == name  # `x as x` says that it is meant to be passed on
+        explicit = alias.asname == name  # `x as x` marks a re-export
         return cls(name, here if here != name or explicit else None)
 
     @property
     def text(self) -> str:
-        """As a statement has it."""
+        """The name as written in a statement."""
         return self.name if self.alias is None else f"{self.name} as {self.alias}"
 
 
 def statement(module: str, names: Iterable[Bound], indent: str, *, long: bool = False) -> str:
-    """`from module import …`, in the way that black and isort write it.
+    """Format `from module import …` as black and isort do.
 
     Args:
-        module: Where from, with its dots.
-        names: What.
-        indent: The blanks before it; they are no part of the text.
-        long: Whether each name has a line of its own, however short they are.
+        module: Source module, with leading dots.
+        names: Names to import.
+        indent: Indentation of the statement; not part of the result's first line.
+        long: Whether each name gets its own line, even if all fit on one line.
     """
     listed = [bound.text for bound in sorted(dict.fromkeys(names), key=_order)]
     line = f"from {module} import {', '.join(listed)}"
@@ -147,7 +147,7 @@ def statement(module: str, names: Iterable[Bound], indent: str, *, long: bool = 
 
 
 def _order(bound: Bound) -> tuple[int, str]:
-    """Constants, classes, the rest: isort's order."""
+    """Sort constants first, then classes, then the rest, as isort does."""
     name = bound.name.lstrip("_")
     kind = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
     return kind, bound.name.lower()
@@ -158,13 +158,13 @@ def _order(bound: Bound) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Left:
-    """Something that a person has to change.
+    """A statement or string that a user has to change.
 
     Attributes:
-        first: Its first line.
-        last: Its last one.
-        text: It.
-        advice: What to write.
+        first: Number of the first line.
+        last: Number of the last line.
+        text: Source of the statement or string.
+        advice: Replacement to write.
     """
 
     first: int
@@ -175,11 +175,11 @@ class Left:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A module whose imports follow.
+    """A module with rewritten imports.
 
     Attributes:
-        text: Its text.
-        left: What could not be rewritten.
+        text: Text of the module.
+        left: Places that could not be rewritten.
     """
 
     text: str
@@ -188,14 +188,14 @@ class Rewritten:
 
 @dataclass(frozen=True)
 class Here:
-    """The module that imports.
+    """The importing module.
 
     Attributes:
-        module: Its name: `acme_jobs.jobs.report`; empty for one that is in no package.
-        scheduler: The name of the project's module of the scheduler: `acme_jobs.scheduler`. The scheduler was below that.
-        is_package: Whether it is an `__init__`.
-        inside: Whether it is a module of the scheduler itself.
-        is_placed: Whether what it imports with dots is right already.
+        module: Dotted name, such as `acme_jobs.jobs.report`; empty for a module outside of packages.
+        scheduler: Name of the project's scheduler module, such as `acme_jobs.scheduler`; formerly the scheduler's package.
+        is_package: Whether the module is an `__init__`.
+        inside: Whether the module belongs to the scheduler.
+        is_placed: Whether the module's relative imports are correct already.
     """
 
     module: str
@@ -205,7 +205,7 @@ class Here:
     is_placed: bool = False
 
     def absolute(self, node: ast.ImportFrom) -> str:
-        """The module that a statement imports from, without dots before it."""
+        """Return the absolute name of the module that a statement imports from."""
         if not node.level:
             return node.module or ""
         parts = self.module.split(".")
@@ -215,16 +215,16 @@ class Here:
 
 @dataclass
 class _Change:
-    """What becomes of one statement.
+    """The change of an import statement.
 
     Attributes:
-        node: It.
-        root: How it writes the scheduler's package.
-        public: What it gets from there now.
-        deep: What it gets from modules below that, by their names.
-        same: What stays as it is.
-        values: Names that become assignments.
-        instead: A whole statement in its place.
+        node: The statement.
+        root: The scheduler's package as the statement writes its name.
+        public: Names now imported from the package.
+        deep: Names now imported from modules below the package, by module.
+        same: Names that stay unchanged.
+        values: Assignments that replace names.
+        instead: A whole statement as replacement.
     """
 
     node: ast.ImportFrom | ast.Import
@@ -237,12 +237,12 @@ class _Change:
 
 
 def rewrite(source: str, here: Here, names: Names) -> Rewritten:
-    """Let the imports of a module follow.
+    """Rewrite a module's imports of the scheduler.
 
     Args:
-        source: Its text, with `\\n` line ends. One that is no Python stays as it is.
-        here: What it is called, and what the scheduler is.
-        names: Where the scheduler's names are.
+        source: Text of the module, with `\\n` line ends. Invalid Python is returned unchanged.
+        here: The importing module.
+        names: The scheduler's names.
     """
     try:
         rewritten = _Rewriter(Source(source), here, names).rewritten()
@@ -268,7 +268,7 @@ class _Rewriter:
         return Rewritten(text, tuple(sorted(self.left, key=lambda change: change.first)))
 
     def _body(self, body: list[ast.stmt]) -> None:
-        """The statements of one block; what they get from the scheduler's package comes into one statement."""
+        """Rewrite the imports of a block; names from the scheduler's package are joined into one statement."""
         nodes = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
         changes = [change for node in nodes if (change := self._change(node)) is not None]
         anchor = next((node for node in nodes if self._is_root(node)), None)
@@ -315,7 +315,7 @@ class _Rewriter:
         return None if is_same else change
 
     def _aliases(self, node: ast.ImportFrom, module: str) -> list[ast.alias]:
-        """What a statement imports; of a star, what the module uses."""
+        """Return the names that a statement imports; for `*`, the names that the module uses."""
         if node.names[0].name != "*" or not module:
             return node.names
         used = {inner.id for inner in ast.walk(self.source.tree) if isinstance(inner, ast.Name)}
@@ -345,7 +345,7 @@ class _Rewriter:
             change.deep.setdefault(module, []).append(Bound.of(alias, place.name))
 
     def _module_of(self, change: _Change, module: str, alias: ast.alias) -> None:
-        """`from acme_jobs.scheduler import tables`: a module, by what is used of it."""
+        """Rewrite the import of a module, such as `from acme_jobs.scheduler import tables`, by the attributes used."""
         name = alias.asname or alias.name
         place = self._place_of_module(change.node, module, name)
         if place is None:
@@ -362,7 +362,7 @@ class _Rewriter:
         )
 
     def _import(self, node: ast.Import) -> _Change | None:
-        """`import acme_jobs.scheduler.tables as tables`."""
+        """Rewrite `import acme_jobs.scheduler.tables as tables`."""
         moved = [alias for alias in node.names if self._moved(alias.name)]
         if not moved:
             return None
@@ -375,7 +375,7 @@ class _Rewriter:
         return _Change(node, instead=f"import {module} as {moved[0].asname}")
 
     def _import_by_its_name(self, node: ast.Import, alias: ast.alias) -> _Change | None:
-        """`import acme_jobs.scheduler.tables`, and every use of it by that name."""
+        """Rewrite `import acme_jobs.scheduler.tables` and every use of the dotted name."""
         module = self._below(alias.name) or ""
         whole = self.names.whole(module)
         if len(node.names) > 1 or whole is None:
@@ -393,7 +393,7 @@ class _Rewriter:
     def _place_of_module(
         self, node: ast.Import | ast.ImportFrom, module: str, alias: str
     ) -> str | None:
-        """The one module that has all that is used of an old one; empty for the scheduler itself, None where there is none."""
+        """Return the only module that has every attribute used of an old module; empty for the scheduler itself, None without a match."""
         used = self.source.attributes(alias)
         places = [] if used is None else [self.names.find(module, name) for name in sorted(used)]
         real = [place for place in places if isinstance(place, Place)]
@@ -421,7 +421,7 @@ class _Rewriter:
         return module.removeprefix(prefix) if module.startswith(prefix) else None
 
     def _is_root(self, node: ast.Import | ast.ImportFrom) -> bool:
-        """Whether a statement imports names from the scheduler itself, and can take more of them."""
+        """Return whether a statement imports names from the scheduler itself and can take more names."""
         return (
             isinstance(node, ast.ImportFrom)
             and self.here.absolute(node) == self.here.scheduler
@@ -466,7 +466,7 @@ class _Rewriter:
             self.edits.append((start, end, "pass"))
 
     def _redirect(self, change: _Change) -> bool:
-        """Replace only the module, where all names come from one now and something is said between them."""
+        """Replace only the module of a statement with comments, where a single module now has all names."""
         node = change.node
         places = {**change.deep, **({change.root: change.public} if change.public else {})}
         is_whole = not (change.same or change.values or change.instead) and len(places) == 1
@@ -479,12 +479,12 @@ class _Rewriter:
             return False
         start, _ = self.source.span(node)
         head = re.match(r"from\s+\S+\s", self.source.segment(node))
-        assert head is not None  # it is no `import x`: those are `instead`
+        assert head is not None  # not an `import x`: such a change has `instead`
         self.edits.append((start, start + head.end(), f"from {module} "))
         return True
 
     def _assign(self, values: list[str], last: ast.stmt) -> None:
-        """Write the values behind the last import of the block."""
+        """Write the values after the last import of the block."""
         _, place = self.source.whole_lines(last)
         indent = self.source.indent(last)
         text = "".join(f"{indent}{line}\n" for line in dict.fromkeys(values))
@@ -493,7 +493,7 @@ class _Rewriter:
         self.edits.append((place, place, f"{'' if is_last_line else chr(10)}{blank}{text}"))
 
     def _strings(self) -> None:
-        """Texts that name a module or what is in one, as tests have them for a patch."""
+        """Rewrite strings that name a module or its content, such as a patch target in a test."""
         for node in ast.walk(self.source.tree):
             if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
                 continue
@@ -511,7 +511,7 @@ class _Rewriter:
                 self._leave(node, f"{PACKAGE}.{new}")
 
     def _named(self, below: str) -> str:
-        """What a text below the scheduler's name is called now; empty for what is no name of an earlier release."""
+        """Return today's dotted name for a text below the scheduler's name; empty for a text that was no name in the earlier release."""
         module, _, name = below.rpartition(".")
         if not below or not name.isidentifier():
             return ""

@@ -1,4 +1,4 @@
-"""Imports of a module: what it imports, how another place imports the same, names it lacks."""
+"""Imports of a module: read them, rewrite them for another path, add missing imports."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass, replace
 
 from targcc_gen.render.package import SOURCE_TREE
 
-# Imports, seen from another place.
+# Imports, rewritten for another path.
 
 _RELATIVE = re.compile(r"^(\s*)from (\.+)([\w.]*) import (\w+)(?: as (\w+))?(\s*(?:#.*)?)$")
 
 
 @dataclass(frozen=True)
 class Import:
-    """One name that an import statement binds.
+    """A name that an import statement binds.
 
     Attributes:
-        name: The name in this module.
-        module: The module it comes from; of `import a.b`, `a.b`.
-        level: How many dots stand before it.
-        original: What it is called there; None where the module itself is imported.
-        line: The statement as it is written.
+        name: Name in this module.
+        module: Source module; for `import a.b`, `a.b`.
+        level: Number of leading dots.
+        original: Name in the source module; None where the module itself is imported.
+        line: The statement as written.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Import:
 
     @property
     def source(self) -> tuple[int, str, str | None]:
-        """Where the name comes from."""
+        """Level, module and original name."""
         return self.level, self.module, self.original
 
     @property
@@ -48,10 +48,10 @@ class Import:
 
 
 class Module:
-    """A module's names.
+    """The names of a module.
 
     Args:
-        source: Its text. One that is no Python has no names.
+        source: Text of the module. Invalid Python has no names.
     """
 
     def __init__(self, source: str) -> None:
@@ -66,12 +66,12 @@ class Module:
 
     @property
     def names(self) -> set[str]:
-        """Every name that is bound at the top of the module."""
+        """Every name bound at the top of the module."""
         return {*self.imports, *self.defined}
 
     @property
     def passed_on(self) -> set[str]:
-        """The names of its `__all__` that it has from other modules."""
+        """Names in `__all__` that the module imports."""
         listed = (
             node.value
             for node in self.tree.body
@@ -82,7 +82,7 @@ class Module:
 
     @property
     def import_lines(self) -> set[int]:
-        """Indices of the lines of import statements at the top of the module, also below `if TYPE_CHECKING`."""
+        """Indices of the lines of import statements at the top of the module and below `if TYPE_CHECKING`."""
         return {
             index
             for node in self.tree.body
@@ -91,7 +91,7 @@ class Module:
         }
 
     def differs(self, other: Module) -> set[str]:
-        """The names that both import, from different places."""
+        """Return the names that both modules import from different places."""
         return {
             name
             for name, imported in self.imports.items()
@@ -99,7 +99,7 @@ class Module:
         }
 
     def local_names(self, line: int) -> set[str]:
-        """The names that the functions around a line bind: parameters, variables."""
+        """Return the parameters and variables of the functions around a line."""
         names: set[str] = set()
         for node in ast.walk(self.tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -112,7 +112,7 @@ class Module:
         return names
 
     def with_imports(self, statements: Iterable[str]) -> str:
-        """The module's text with more import statements after those of their kind."""
+        """Return the module's text with import statements added, relative and absolute imports each in their group."""
         lines = list(self.lines)
         for statement in dict.fromkeys(statements):
             lines.insert(self._place(relative=statement.startswith("from .")), statement)
@@ -128,7 +128,7 @@ class Module:
         return place
 
     def _start(self) -> int:
-        """After comments and docstring."""
+        """Return the index of the first line after leading comments and docstring."""
         if ast.get_docstring(self.tree, clean=False) is not None:
             return self.tree.body[0].end_lineno or 0
         return next((n for n, line in enumerate(self.lines) if not line.startswith("#")), 0)
@@ -142,12 +142,12 @@ class Module:
 
 @dataclass(frozen=True)
 class Homes:
-    """Where modules are now, and where they were.
+    """New and old paths of modules.
 
     Attributes:
-        texts: The text of each module there is now, by path.
-        targets: Where the text of an old path went; None for one that did not move.
-        source: The folder that the project's package is in; empty for the project's own.
+        texts: Text of each of today's modules, by path.
+        targets: Maps an old path to its new paths; None for a file that did not move.
+        source: Folder that contains the project's package; empty for the project's root.
     """
 
     texts: Mapping[str, str]
@@ -155,7 +155,7 @@ class Homes:
     source: str = "src"
 
     def relocated(self, imported: Import, old: str, new: str) -> Import | None:
-        """The import of a module at `old` as a module at `new` has to write it; None when what it imports is gone."""
+        """Rewrite an import of the module at `old` for the module at `new`; return None when the imported name is gone."""
         if not imported.level or imported.original is None:
             return imported
         folder = old.split("/")[: -imported.level]
@@ -171,16 +171,14 @@ class Homes:
                 if new_place is None and self.targets(path) is not None:
                     return None
                 return self._pointing(imported, _module(new_place or path), new)
-        return self._pointing(
-            imported, place.split("/"), new
-        )  # a module of the person's: it is where it was
+        return self._pointing(imported, place.split("/"), new)  # a user's module: not moved
 
     def import_of(self, name: str, path: str, new: str) -> Import:
-        """The import of a name that the module at `path` defines, for the module at `new`."""
+        """Return the import, for the module at `new`, of a name that the module at `path` defines."""
         return self._pointing(Import(name, "", 1, name, ""), _module(path), new)
 
     def _pointing(self, imported: Import, module: list[str], new: str) -> Import:
-        """The import from `module`, as the module at `new` writes it: relative, but absolute from one distribution to the other."""
+        """Return the import from `module` for the module at `new`: relative inside a distribution, absolute between distributions."""
         tree = SOURCE_TREE.split("/")
         inside = module[: len(tree)] == tree
         if inside == new.startswith(f"{SOURCE_TREE}/"):
@@ -189,11 +187,11 @@ class Homes:
         return replace(imported, module=".".join(module[len(source) :]), level=0, line="")
 
     def defining_module(self, name: str, old: str) -> str | None:
-        """The module that now defines what the module at `old` defined."""
+        """Return the path of the module that now defines a name of the module at `old`."""
         return self._place(old, name)
 
     def _place(self, path: str, name: str | None) -> str | None:
-        """Where a module is, or the one of its parts that defines a name."""
+        """Return the new path of a module; with a name, the path of the part that defines the name."""
         places = self.targets(path)
         if places is None:
             places = (path,) if path in self.texts else ()
@@ -206,7 +204,7 @@ class Homes:
         return None
 
     def fixed(self, line: str, old: str, new: str) -> str | None:
-        """A line of the module at `old` for the one at `new`: an import inside a function follows; None when it cannot."""
+        """Rewrite a line of the module at `old` for the module at `new`: a relative import is relocated. Return None when that fails."""
         match = _RELATIVE.match(line.rstrip("\n"))
         if match is None:
             return line
@@ -217,7 +215,7 @@ class Homes:
 
 
 def _only_imports(node: ast.stmt) -> bool:
-    """Whether a statement imports and does nothing else."""
+    """Return whether a statement imports and does nothing else."""
     if isinstance(node, ast.If):
         return not node.orelse and all(map(_only_imports, node.body)) and _is_for_types(node.test)
     return isinstance(node, ast.Import | ast.ImportFrom)
@@ -228,7 +226,7 @@ def _is_for_types(test: ast.expr) -> bool:
 
 
 def _unguarded(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements that import at the top of a module, also below `if TYPE_CHECKING` and `try`."""
+    """Return the top statements that may import: imports, `if` and `try`."""
     return [
         statement
         for statement in body
@@ -270,13 +268,13 @@ def _folder(path: str) -> list[str]:
 
 
 def _module(path: str) -> list[str]:
-    """The parts of a module's name; a package's are those of its folder."""
+    """Return the parts of a module's dotted name; a package's name is its folder's."""
     parts = path.removesuffix(".py").split("/")
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
 def _relative(imported: Import, module: list[str], new: str) -> Import:
-    """The import from `module`, as the module at `new` writes it with dots."""
+    """Return the import from `module` as a relative import of the module at `new`."""
     here = _folder(new)
     common = 0
     for own, other in zip(here, module, strict=False):
@@ -288,14 +286,14 @@ def _relative(imported: Import, module: list[str], new: str) -> Import:
     return replace(imported, module=rest, level=level, line="")
 
 
-# Names that a merged module uses, and whether it still has them.
+# Names that a merged module uses and lacks.
 
 
 def with_needed_imports(merged: bytes, existing: bytes) -> bytes | None:
-    """The merged module, with the imports that the person's lines need and the generator's have no more use for.
+    """Add the imports that the user's lines need and the generator has dropped.
 
     Returns:
-        The text, or None where the person's lines use what the generator does not define there any more.
+        The text, or None where the user's lines use a name that the module no longer defines.
     """
     try:
         text, before = merged.decode(), Module(existing.decode())
@@ -319,7 +317,7 @@ def _used_names(text: str) -> set[str]:
 
 
 def _bound_names(text: str) -> set[str]:
-    """Every name that is bound anywhere in the module; enough to see what is bound nowhere."""
+    """Return every name bound anywhere in the module, in any scope."""
     names = set(Module(text).names)
     for node in ast.walk(ast.parse(text)):
         match node:

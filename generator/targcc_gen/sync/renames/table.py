@@ -1,7 +1,7 @@
-"""Where managed files went, release by release: `renames.toml`, for one project.
+"""New paths of managed files, release by release: `renames.toml`, for one project.
 
-Releases before 0.2 put the scheduler into the project's package. Its files are in `vendor/` now, whatever else moved: the table
-writes both places as `src/{package}/scheduler/`.
+Releases before 0.2 put the scheduler into the project's package; today the files are in `vendor/`. The table writes both places as
+`src/{package}/scheduler/`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from targcc_gen.render.tree import Layout
 
 TABLE = Path(__file__).with_name("renames.toml")
 HOME = f"{SOURCE_TREE}/{PACKAGE}/"
-"""The folder of the scheduler's package in a vendored project."""
+"""Folder of the scheduler's package in a vendored project."""
 
 
 @dataclass(frozen=True)
 class Renames:
-    """Where each file that moved is now.
+    """The new paths of moved files.
 
     Attributes:
-        places: The new paths by the old one: several for a file that was split, none for one that has no successor.
-        old_place: The folder in the project's package in which the scheduler was; empty for no project.
+        places: New paths by old path: several for a file that was split, none for a file without a successor.
+        old_place: The scheduler's folder in the project's package, used before 0.2; empty for no project.
     """
 
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Renames:
 
     @classmethod
     def load(cls, layout: Layout | None) -> Renames:
-        """The generator's table for a project with this layout; an empty one for no layout."""
+        """Load the generator's table for a project with this layout; an empty table for no layout."""
         if layout is None:
             return cls()
         rows = tomllib.loads(TABLE.read_text(encoding="utf-8"))["moved"]
@@ -48,21 +48,21 @@ class Renames:
         return replace(renames, places=moved)
 
     def home(self, path: str) -> str:
-        """The path of a file of the scheduler where the scheduler is now, if its place in there is the same; any other as it is."""
+        """Map a path in the scheduler's old folder to the same place in `HOME`; return any other path unchanged."""
         if self.old_place and path.startswith(self.old_place):
             return f"{HOME}{path.removeprefix(self.old_place)}"
         return path
 
     def targets(self, path: str, known: Collection[str]) -> tuple[str, ...] | None:
-        """Where the text of `path` is now.
+        """Return the new paths of the text of `path`.
 
         Args:
-            path: Where it was.
-            known: The paths that there are today; places that moved again are followed to one of these.
+            path: Old path.
+            known: Today's paths; a place that moved again is followed to one of these paths.
 
         Returns:
-            The paths, in the table's order; none when it has no successor; None when the table does not know the file,
-            or when it is still there and is a file of its own.
+            The paths in the table's order, empty without a successor. None when the table does not know the file, or when the file still
+            exists as a file of its own.
         """
         if path not in self.places:
             return self._by_folder(path, known)
@@ -72,14 +72,14 @@ class Renames:
         return tuple(ends) if ends or not self.places[path] else None
 
     def _by_folder(self, path: str, known: Collection[str]) -> tuple[str, ...] | None:
-        """Where a file is that the table does not name: where its folder is, if the project has that."""
+        """Return the new path of a file in the scheduler's old folder that the table does not list; None for any other file."""
         home = self.home(path)
         if home == path or not any(file.startswith(HOME) for file in known):
             return None
         return (home,) if home in known else ()
 
     def _ends(self, path: str) -> list[str]:
-        """The places at the ends of all ways from `path`; one that is passed twice is an end."""
+        """Return the final paths reachable from `path`; a path reached again in a cycle is final."""
         ends: dict[str, None] = {}
         passed = {path}
         waiting = list(self.places[path])
@@ -96,16 +96,16 @@ class Renames:
 def _listed(places: object) -> list[str]:
     if isinstance(places, str):
         return [places]
-    assert isinstance(places, list)  # a test reads the whole table
+    assert isinstance(places, list)  # a test checks the whole table
     return [str(place) for place in places]
 
 
 def has_old_place(paths: Collection[str], layout: Layout | None) -> bool:
-    """Whether files of the scheduler are in the project's package, where releases before 0.2 put them.
+    """Return whether the scheduler's files are in the project's package, as in releases before 0.2.
 
     Args:
-        paths: The files that the lock knows.
-        layout: Where the project has its code; None where nobody asks.
+        paths: Paths in the lock.
+        layout: Layout of the project's code, or None.
     """
     return layout is not None and any(
         path.startswith(f"{layout.code}/scheduler/") for path in paths
@@ -113,11 +113,11 @@ def has_old_place(paths: Collection[str], layout: Layout | None) -> bool:
 
 
 def is_moving(before: Collection[str], after: Collection[str]) -> bool:
-    """Whether the scheduler's source comes to `vendor/` from the project's package.
+    """Return whether the scheduler's source moves from the project's package to `vendor/`.
 
     Args:
-        before: The files that the lock knows.
-        after: Those that it will know.
+        before: Paths in the lock before the run.
+        after: Paths in the lock after the run.
     """
     had, has = (any(path.startswith(HOME) for path in paths) for paths in (before, after))
     return has and not had and any("/scheduler/" in path for path in before)

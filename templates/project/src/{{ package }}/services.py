@@ -1,13 +1,13 @@
-"""What jobs may ask for in their constructors.
+"""The services that jobs use.
 
-A job says what it needs by type, and gets it::
+The constructor of a job names its services by type::
 
     def __init__(self, database: Database, mailer: Mailer) -> None: ...
 
-``Database``, ``Cursors``, ``Mailer`` and ``httpx.AsyncClient`` come with the scheduler.
-To offer something of your own, write its class and one ``@provide`` method in
-:class:`Services`; a method that yields cleans up after its ``yield``. ``Scope.APP``
-makes one for the whole process, ``Scope.REQUEST`` one for each attempt of a run.
+The scheduler provides ``Database``, ``Cursors``, ``Mailer`` and ``httpx.AsyncClient``.
+To add a service, write its class, and a ``@provide`` method in :class:`Services`; a method
+that yields cleans up after its ``yield``. ``Scope.APP`` makes one instance per process,
+``Scope.REQUEST`` one instance per attempt of a run.
 """
 
 from dishka import AsyncContainer, make_async_container
@@ -31,9 +31,9 @@ __all__ = [
 
 
 class Services(StandardServices):
-    """What jobs may ask for, one ``@provide`` method each; those of the scheduler are there."""
+    """The services of this project, one ``@provide`` method each, beside the services of the scheduler."""
 
 
 def make_container() -> AsyncContainer:
-    """What the scheduler asks for the services; called once in each process."""
+    """Return the container of services. The scheduler calls this once in each process."""
     return make_async_container(Services())

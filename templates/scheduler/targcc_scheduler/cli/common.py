@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor, ActorKind
 from ..db.engines import make_engine
-from ..features.accounts import users
 from ..kernel.audit import audit
+from ..kernel.feature import FirstLogin, load
 from ..project import current
 from ..scheduler import Scheduler
 from ..schedules.errors import CronError
@@ -87,14 +87,18 @@ def refuse_server() -> None:
         )
 
 
-async def has_users(chosen: Settings) -> bool:
-    """Return whether users with a password exist. The tables must exist."""
+async def first_login(chosen: Settings) -> Callable[[str], str] | None:
+    """Return the function that makes a link for the first person to sign in; ``None`` if no link is needed. The tables must exist."""
     engine = make_engine(chosen.database_url)
     try:
         async with engine.connect() as connection:
-            return await users.has_users(connection)
+            for of_feature in load(FirstLogin):
+                make_link: Callable[[str], str] | None = await of_feature(connection)
+                if make_link is not None:
+                    return make_link
     finally:
         await engine.dispose()
+    return None
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -11,6 +11,8 @@ from ..core import errors
 from ..core.masking import mask
 from ..core.search_language import SearchError
 from ..core.text import visible
+from ..kernel.feature import Commands as CommandPart
+from ..kernel.feature import Feature, left_out, parts
 from ..schedules.errors import CronError
 
 _SHOWN_AS_THEY_ARE = (
@@ -48,7 +50,50 @@ class CliError(click.ClickException):
 
 
 class Commands(click.Group):
-    """Group that prints expected errors of its commands as messages instead of tracebacks."""
+    """Group with the features' commands for it. Expected errors of commands are messages, without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of commands, in alphabetical order."""
+        return sorted([*super().list_commands(ctx), *self.of_features()])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command; ``None`` for an unknown name."""
+        feature, part = self.of_features().get(cmd_name, (None, None))
+        if feature is None or part is None:
+            return super().get_command(ctx, cmd_name)
+        return cast("click.Command", feature.load(part))
+
+    @property
+    def prefix(self) -> str:
+        """Return what the names of the features' commands in this group begin with."""
+        return f"{self.name} "
+
+    def of_features(self) -> dict[str, tuple[Feature, CommandPart]]:
+        """Map the names of the features' commands in this group to their parts."""
+        return {
+            part.name.removeprefix(self.prefix): (feature, part)
+            for feature, part in parts(CommandPart)
+            if part.name.startswith(self.prefix) and " " not in part.name.removeprefix(self.prefix)
+        }
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command for the arguments.
+
+        Raises:
+            CliError: the command belongs to a feature that is not installed.
+        """
+        if args and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            name = self.prefix + args[0]
+            for feature in left_out():
+                if any(
+                    isinstance(part, CommandPart) and part.name == name for part in feature.parts
+                ):
+                    raise CliError(
+                        f"targcc {name} comes with the feature {feature.name}, which is not installed"
+                    )
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.

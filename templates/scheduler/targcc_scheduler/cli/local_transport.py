@@ -11,64 +11,54 @@ from fastapi import FastAPI, Request
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from ..features.accounts.roles import Principal, Role
+from ..core.identity import Principal, Role
+from ..kernel.feature import Routes, parts
 from ..scheduler import Scheduler
 from ..web.metrics import Metrics
 from ..web.state import Web
 from .common import opened, operator
 from .transport import Api
 
-# Modules of the API by the first part of the path, so that a command imports few modules.
+# The kernel's modules of the API by the beginning of the path, so that a command imports few modules.
 
-_PARTS = {
-    "jobs": (
-        "web.api.jobs",
-        "features.overrides.api",
-        "features.legacy.api",
-        "features.triage.api",
-        "features.timeline.api",
-        "web.api.files",
-    ),
-    "history": ("web.api.jobs",),
-    "chains": ("web.api.jobs",),
-    "overrides": ("features.overrides.api",),
-    "owners": ("features.legacy.api",),
-    "runs": (
-        "web.api.runs",
-        "web.api.files",
-        "features.triage.api",
-        "web.api.events",
-    ),
-    "events": ("web.api.events",),
-    "calendar": ("features.timeline.api",),
-    "timeline": ("features.timeline.api",),
-    "heatmap": ("features.timeline.api",),
-    "flows": (
-        "features.flows.api",
-        "web.api.events",
-    ),
-    "batches": (
-        "features.batches.api",
-        "web.api.events",
-    ),
-    "limits": ("web.api.limits",),
-    "calendars": ("features.calendars.api",),
-    "maintenance": ("features.calendars.api",),
-    "webhooks": ("features.events.api",),
-    "inbox": ("features.triage.api",),
-    "seen": ("features.triage.api",),
-    "bulk": ("features.triage.api",),
-    "audit": ("features.audit.api",),
-    "sessions": ("features.accounts.api",),
-    "tokens": ("features.accounts.api",),
-    "users": ("features.accounts.api",),
-    "views": ("features.accounts.api",),
+_KERNEL = {
+    "jobs": "jobs",
+    "jobs/*/trigger/files": "files",
+    "history": "jobs",
+    "chains": "jobs",
+    "runs": "runs",
+    "runs/*/files": "files",
+    "runs/*/events": "events",
+    "runs/*/log.txt": "events",
+    "events": "events",
+    "limits": "limits",
+    "": "system",
 }
 
 
-def part_names(path: str) -> tuple[str, ...]:
-    """Return the modules that may serve a path such as ``/api/jobs/DailyReport/why``, most likely first."""
-    return _PARTS.get(path.removeprefix("/api/").partition("/")[0], ("web.api.system",))
+def routers(path: str) -> tuple[str, ...]:
+    """Return the routers that may serve a path such as ``/api/jobs/DailyReport/why``, as ``module:name``, most likely first."""
+    api = f"{__package__.rpartition('.')[0]}.web.api"
+    patterns = [(pattern, f"{api}.{module}:router") for pattern, module in _KERNEL.items()]
+    patterns += [
+        (pattern, f"{feature.package}.{part.ref}")
+        for feature, part in parts(Routes)
+        for pattern in part.paths
+    ]
+    matching = [pair for pair in patterns if _begins(path.removeprefix("/api/"), pair[0])]
+    matching.sort(key=lambda pair: len(pair[0]), reverse=True)
+    anywhere = [
+        f"{feature.package}.{part.ref}" for feature, part in parts(Routes) if not part.paths
+    ]
+    return tuple(dict.fromkeys([*(router for _, router in matching), *anywhere]))
+
+
+def _begins(path: str, pattern: str) -> bool:
+    """Return whether a path begins with the segments of a pattern; ``*`` is any segment."""
+    segments, wanted = path.split("/"), pattern.split("/") if pattern else []
+    return len(segments) >= len(wanted) and all(
+        one in {"*", segment} for segment, one in zip(segments, wanted, strict=False)
+    )
 
 
 # REST API in this process, over the project's database. A user with access to the database gets the role admin.
@@ -107,8 +97,9 @@ class _Parts:
 
 def _routes(scope: Scope) -> list[BaseRoute]:
     """Return the routes of the first part that matches a request; empty if no part does."""
-    for name in part_names(scope["path"]):
-        routes: list[BaseRoute] = import_module(f"..{name}", __package__).router.routes
+    for router in routers(scope["path"]):
+        module, _, name = router.partition(":")
+        routes: list[BaseRoute] = getattr(import_module(module), name).routes
         if any(route.matches(scope)[0] is Match.FULL for route in routes):
             return routes
     return []

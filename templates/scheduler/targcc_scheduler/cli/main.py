@@ -8,7 +8,7 @@ import sys
 import traceback
 from importlib import import_module
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -17,12 +17,10 @@ from ..core.masking import mask
 from ..core.memory import leave_orm_until_asked
 from ..core.text import visible
 from ..core.version import DISTRIBUTION, MODE, __version__
-from ..kernel.feature import Commands as CommandPart
-from ..kernel.feature import Feature, parts
 from .completing import profile_names
 from .group import CliError, Commands
 
-_KERNEL = {
+KERNEL = {
     "serve": ("cli.commands.serve", "serve"),
     "worker": ("cli.commands.serve", "worker"),
     "migrate": ("cli.commands.system", "migrate"),
@@ -43,6 +41,8 @@ _KERNEL = {
 class LazyCommands(Commands):
     """Group that imports a command's module when the command is used."""
 
+    prefix = ""
+
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command, and defer the import of the ORM."""
         leave_orm_until_asked()
@@ -50,8 +50,8 @@ class LazyCommands(Commands):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of commands, in the order of the help."""
-        names = [*super().list_commands(ctx), *_KERNEL]
-        left = {name: part.after for name, (_, part) in _of_features().items()}
+        names = [name for name in super().list_commands(ctx) if name in self.commands] + [*KERNEL]
+        left = {name: part.after for name, (_, part) in self.of_features().items()}
         while left:
             name = next((name for name, after in left.items() if after in names), min(left))
             after = left.pop(name)
@@ -60,19 +60,11 @@ class LazyCommands(Commands):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command; ``None`` for an unknown name."""
-        if cmd_name in _KERNEL:
-            module, name = _KERNEL[cmd_name]
+        if cmd_name in KERNEL:
+            module, name = KERNEL[cmd_name]
             command: click.Command = getattr(import_module(f"..{module}", __package__), name)
             return command
-        feature, part = _of_features().get(cmd_name, (None, None))
-        if feature is None or part is None:
-            return super().get_command(ctx, cmd_name)
-        return cast("click.Command", feature.load(part))
-
-
-def _of_features() -> dict[str, tuple[Feature, CommandPart]]:
-    """Map the names of the features' commands to their parts."""
-    return {part.name: (feature, part) for feature, part in parts(CommandPart)}
+        return super().get_command(ctx, cmd_name)
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any) -> None:

@@ -219,7 +219,7 @@ _STYLES = {
     "succeeded": "green",
     "failed": "bold red",
     "missed": "yellow",
-    "will retry": "yellow",
+    "retrying": "yellow",
     "running": "blue",
     "paused": "magenta",
 }

@@ -21,12 +21,11 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..core.memory import give_back
 from ..core.text import visible
-from ..features.accounts.users import LOGIN_LINKS
 from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings
 from ..web.host_login import FROM_PROXY
-from .common import has_users
+from .common import first_login
 from .group import CliError
 from .interrupts import HANDS_BACK, Interrupts
 
@@ -358,7 +357,10 @@ async def _greeting(chosen: Settings, version: str, web: Web) -> list[str]:
     lines += [f"          {one.path or one.module}: {one.error}" for one in scheduler.broken]
     if web.trouble:
         lines.append(f"Trouble   {web.trouble}")
-    if web.host_login or await has_users(chosen):
+    make_link = None if web.host_login else await first_login(chosen)
+    if make_link is None:
         return [*lines, f"Open      {page}"]
-    link = f"{page}/login?token={LOGIN_LINKS.create()}"
-    return [*lines, f"Open      {link}  (works once, for 10 minutes; then: targcc user add NAME)"]
+    return [
+        *lines,
+        f"Open      {make_link(page)}  (works once, for 10 minutes; then: targcc user add NAME)",
+    ]

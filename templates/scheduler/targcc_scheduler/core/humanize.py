@@ -36,9 +36,9 @@ STATE_WORDS = Words(
     {
         RunState.AWAITING: marked("awaiting"),
         RunState.SCHEDULED: marked("scheduled"),
-        RunState.ENQUEUED: marked("waiting"),
+        RunState.ENQUEUED: marked("enqueued"),
         RunState.RUNNING: marked("running"),
-        RunState.RETRYING: marked("will retry"),
+        RunState.RETRYING: marked("retrying"),
         RunState.SUCCEEDED: marked("succeeded"),
         RunState.FAILED: marked("failed"),
         RunState.CANCELLED: marked("cancelled"),
@@ -46,14 +46,14 @@ STATE_WORDS = Words(
         RunState.MISSED: marked("missed"),
     }
 )
-"""The name of each state on the pages."""
+"""The name of each state on the pages: the state's own name, translated."""
 
 _STATE_COUNTS = {
     RunState.AWAITING: marked_plural("%(num)s awaiting", "%(num)s awaiting"),
     RunState.SCHEDULED: marked_plural("%(num)s scheduled", "%(num)s scheduled"),
-    RunState.ENQUEUED: marked_plural("%(num)s waiting", "%(num)s waiting"),
+    RunState.ENQUEUED: marked_plural("%(num)s enqueued", "%(num)s enqueued"),
     RunState.RUNNING: marked_plural("%(num)s running", "%(num)s running"),
-    RunState.RETRYING: marked_plural("%(num)s will retry", "%(num)s will retry"),
+    RunState.RETRYING: marked_plural("%(num)s retrying", "%(num)s retrying"),
     RunState.SUCCEEDED: marked_plural("%(num)s succeeded", "%(num)s succeeded"),
     RunState.FAILED: marked_plural("%(num)s failed", "%(num)s failed"),
     RunState.CANCELLED: marked_plural("%(num)s cancelled", "%(num)s cancelled"),
@@ -296,3 +296,8 @@ def size(number: int) -> str:
             break
         value, unit = value / _KILO, larger
     return f"{value:.{1 if value < _TENTHS_BELOW and unit != 'B' else 0}f} {unit}"
+
+
+def mib(size: float) -> str:
+    """Format a size in bytes as MiB or GiB."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"

@@ -117,7 +117,9 @@ def _rows(compiler: SQLCompiler, table: sa.Table) -> str:
         return ", ".join(literals) or "NULL"
 
     actors = (str(Actor(kind, allowed.person)) for kind in (ActorKind.MANUAL, ActorKind.API))
-    rule = RULES.get(str(table.name), NOTHING).format(
+    job_column = table.info.get("job")  # of a feature's table
+    of_feature = f"{job_column} IN ({{jobs}})" if job_column else NOTHING
+    rule = RULES.get(str(table.name), of_feature).format(
         jobs=listed(allowed.seen),
         person=listed([allowed.person]),
         actors=listed(actors),

@@ -6,7 +6,7 @@ the transaction of its connection. Examples: ``kernel/runs/`` moves a run betwee
 pauses; ``kernel/runs/retention.py`` pruning. Queries for users are in ``kernel/queries/`` and in the features.
 
 Rows are locked in a fixed order, and all rows of a table before the first change, so that no two transactions wait for each other:
-schedules by name; runs by id; keys; batches, the larger id first; limits, statistics and error groups by key. ``docs/architecture.md`` has
+schedules by name; runs by id; keys; batches, the larger id first; limits, statistics and error groups by key. ``docs/locks.md`` has
 the whole order and the remaining exceptions.
 """
 

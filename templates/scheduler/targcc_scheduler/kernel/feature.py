@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from ..project import features
 
 if TYPE_CHECKING:
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from .runs.values import Effects, NewRun, RunId, Settlement
 
 P = TypeVar("P", bound="Part")
+ROOT = __package__.partition(".")[0]
+"""Import name of the scheduler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +125,112 @@ class Retention(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class OwnedTable(Part):
+    """An SQLAlchemy table of the feature. ``targcc migrate`` creates the table, and adds columns that later releases of the feature declare.
+
+    A column that is added later may be empty. The table has a ``MetaData`` of its own. ``info={"job": "job_name"}`` of the table names the
+    column with the name of a job: people whose role is for some jobs then see the rows of these jobs. Without it they see no rows.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot(Part):
+    """A coroutine function ``(connection, job, run, now)`` that returns sentences which explain why a job or run does not run.
+
+    The function gets the name of the job, and the :class:`~.queries.models.Run` or ``None`` for the job itself.
+
+    Args:
+        first: Whether the sentences come before all other reasons, because the feature keeps the run from starting.
+    """
+
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Routes(Part):
-    """An ``APIRouter`` of the REST API."""
+    """An ``APIRouter`` of the REST API.
+
+    Args:
+        paths: Beginnings of the router's paths after ``/api/``, such as ``overrides`` and ``jobs/*/overrides``. A command that calls one
+            of these paths in its own process imports this router only. Default: commands look here after all other routers.
+    """
+
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NavItem:
+    """A link in the navigation of every page.
+
+    Args:
+        path: Path of the page below the dashboard, such as ``/inbox``.
+        key: Name of the section, which the page's template sets as ``section``.
+        label: Text of the link in English.
+        after: Key of the link before it. Default: at the end.
+        limited: Whether people whose role is for some jobs see the link.
+    """
+
+    path: str
+    key: str
+    label: str
+    after: str = ""
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Pages(Part):
-    """An ``APIRouter`` of the dashboard."""
+    """An ``APIRouter`` of the dashboard.
+
+    Args:
+        sign_in: Whether the pages sign people in. An app whose host identifies people leaves such pages out.
+        nav: The link of the pages in the navigation.
+    """
+
+    sign_in: bool = False
+    nav: NavItem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Panel(Part):
+    """A coroutine function ``(connection, page)`` that returns values for the template of a page; ``page`` is a :class:`PageSubject`.
+
+    Args:
+        page: ``job``, ``run``, ``runs``, ``overview`` or ``system``.
+        template: A template to show at the end of the page, ``"name.html"`` in the feature's folder ``templates``. Default: the page's own
+            template shows the values.
+    """
+
+    page: Literal["job", "run", "runs", "overview", "system"]
+    template: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics(Part):
+    """A coroutine function ``(connection, jobs, now)`` that returns metric families for Prometheus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identify(Part):
+    """A function of the scheduler that returns an :class:`~..core.identity.IdentityProvider`.
+
+    Args:
+        programs: Whether the provider identifies programs. An app whose host identifies people asks for programs only.
+    """
+
+    programs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLogin(Part):
+    """A coroutine function of the connection that returns a function of the dashboard's address, which makes a link for the first person to sign in.
+
+    Returns ``None`` if people can sign in without such a link.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Grants(Part):
+    """A coroutine function ``(connection, role)`` that returns the grants of a custom role, none of an unknown role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +238,7 @@ class Commands(Part):
     """A command, or a group of commands, of ``targcc``.
 
     Args:
-        name: Name of the command.
+        name: Name of the command; with the name of a kernel's group before it, such as ``job trend``, a command of that group.
         after: Name of the command before it in the help. Default: at the end.
     """
 
@@ -247,6 +352,16 @@ class Feature:
         self.needs = tuple(needs)
         self.parts = tuple(parts)
 
+    @property
+    def is_built_in(self) -> bool:
+        """Return whether the feature comes with the scheduler."""
+        return self.package.startswith(f"{ROOT}.")
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the feature."""
+        return Path(str(import_module(f"{self.package}.feature").__file__)).parent
+
     def load(self, part: Part) -> Any:
         """Import the object of a part."""
         module, _, name = part.ref.partition(":")
@@ -257,24 +372,25 @@ class Feature:
         return f"Feature({self.name!r})"
 
 
-@cache
 def installed() -> tuple[Feature, ...]:
     """Return the manifests of the built-in features and of the project's features, in this order.
 
     Raises:
         LookupError: A feature needs another feature, which is not installed.
     """
-    root = __package__.partition(".")[0]
-    features = import_module(f"{root}.features")
-    names = [f"{root}.features.{name}" for name in features.FEATURES]
-    project = import_module(f"{root}.project")
-    names += project.features()
+    return _installed(features())
+
+
+@cache
+def _installed(own: tuple[str, ...]) -> tuple[Feature, ...]:
+    built_in = import_module(f"{ROOT}.features")
+    names = [*(f"{ROOT}.features.{name}" for name in built_in.FEATURES), *own]
     manifests = tuple(import_module(f"{name}.feature").FEATURE for name in names)
     known = {manifest.name for manifest in manifests}
     for manifest in manifests:
         if missing := [name for name in manifest.needs if name not in known]:
             raise LookupError(
-                f"the feature {manifest.name} needs {' and '.join(missing)}, which FEATURES does not have"
+                f"the feature {manifest.name} needs {' and '.join(missing)}, which is not installed"
             )
     return manifests
 
@@ -282,6 +398,17 @@ def installed() -> tuple[Feature, ...]:
 def is_installed(name: str) -> bool:
     """Return whether a feature is installed."""
     return any(feature.name == name for feature in installed())
+
+
+def left_out() -> tuple[Feature, ...]:
+    """Return the manifests of the built-in features that are not installed."""
+    built_in = import_module(f"{ROOT}.features")
+    names = [module.name for module in iter_modules(built_in.__path__) if module.ispkg]
+    return tuple(
+        import_module(f"{built_in.__name__}.{name}.feature").FEATURE
+        for name in names
+        if not is_installed(name)
+    )
 
 
 def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:
@@ -294,7 +421,11 @@ def parts(kind: type[P]) -> tuple[tuple[Feature, P], ...]:
     )
 
 
-@cache
 def load(kind: type[Part]) -> tuple[Any, ...]:
     """Import the objects of all parts of a kind. A repeated call costs nothing."""
+    return _load(kind, features())  # type: ignore[arg-type]  # a class is hashable
+
+
+@cache
+def _load(kind: type[Part], _own: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(feature.load(part) for feature, part in parts(kind))

@@ -6,11 +6,15 @@ few processes ever get an API request.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.routing import BaseRoute, Route
+
+from ..kernel.feature import Routes
+from ..kernel.feature import parts as feature_parts
 
 # Paths of the API, the OpenAPI document, the health checks and the metrics. A test compares the list with the routes.
 
@@ -24,10 +28,6 @@ PATHS = (
     "/api/jobs/{name}/stats",
     "/api/jobs/{name}/pause",
     "/api/jobs/{name}/resume",
-    "/api/overrides",
-    "/api/jobs/{name}/overrides",
-    "/api/owners",
-    "/api/jobs/{name}/owner",
     "/api/runs",
     "/api/runs/{run_id}",
     "/api/runs/{run_id}/log",
@@ -37,20 +37,41 @@ PATHS = (
     "/api/jobs/{name}/trigger/files",
     "/api/runs/{run_id}/files",
     "/api/runs/{run_id}/files/{file_id}",
-    "/api/flows",
-    "/api/flows/{flow_id}",
-    "/api/flows/{flow_id}/cancel",
-    "/api/flows/{flow_id}/rerun",
+    "/api/limits",
+    "/api/runs/{run_id}/events",
+    "/api/events",
+    "/api/runs/{run_id}/log.txt",
+    "/api/system",
+    "/api/queues",
+    "/api/queues/{name}",
+    "/api/queues/{name}/pause",
+    "/api/queues/{name}/resume",
+    "/api/servers",
+    "/api/servers/{name}/busy",
+    "/api/servers/{name}/drain",
+    "/api/servers/{name}/resume",
+    "/api/releases",
+    "/api/releases/{name}/use",
+    "/api/sessions",
+    "/api/sessions/{session_id}",
+    "/api/tokens",
+    "/api/users",
+    "/api/views",
+    "/api/views/{name}",
+    "/api/overrides",
+    "/api/jobs/{name}/overrides",
+    "/api/owners",
+    "/api/jobs/{name}/owner",
     "/api/batches",
     "/api/batches/{batch_id}",
     "/api/batches/{batch_id}/cancel",
     "/api/batches/{batch_id}/retry",
-    "/api/limits",
-    "/api/runs/{run_id}/events",
     "/api/batches/{batch_id}/events",
+    "/api/flows",
+    "/api/flows/{flow_id}",
+    "/api/flows/{flow_id}/cancel",
+    "/api/flows/{flow_id}/rerun",
     "/api/flows/{flow_id}/events",
-    "/api/events",
-    "/api/runs/{run_id}/log.txt",
     "/api/calendar",
     "/api/timeline",
     "/api/jobs/{name}/trend",
@@ -71,17 +92,6 @@ PATHS = (
     "/api/calendars/{name}",
     "/api/maintenance",
     "/api/maintenance/{window_id}",
-    "/api/system",
-    "/api/queues",
-    "/api/queues/{name}",
-    "/api/queues/{name}/pause",
-    "/api/queues/{name}/resume",
-    "/api/servers",
-    "/api/servers/{name}/busy",
-    "/api/servers/{name}/drain",
-    "/api/servers/{name}/resume",
-    "/api/releases",
-    "/api/releases/{name}/use",
     "/api/webhooks",
     "/api/webhooks/{webhook_id}/rotate",
     "/api/webhooks/{webhook_id}",
@@ -93,12 +103,6 @@ PATHS = (
     "/api/audit",
     "/api/audit/export",
     "/api/audit/verify",
-    "/api/sessions",
-    "/api/sessions/{session_id}",
-    "/api/tokens",
-    "/api/users",
-    "/api/views",
-    "/api/views/{name}",
     "/api/openapi.json",
     "/api/docs",
     "/health/live",
@@ -146,8 +150,22 @@ def scope_below(scope: Scope, prefix: str) -> Scope:
 
 def address_routes(prefix: str = "") -> list[BaseRoute]:
     """Return one route for each path; the first request imports the endpoints."""
-    answers = _Answers(prefix)
-    return [Route(f"{prefix}{path}", answers, include_in_schema=False) for path in PATHS]
+    answers, paths = _Answers(prefix), [*PATHS, *_feature_paths()]
+    return [Route(f"{prefix}{path}", answers, include_in_schema=False) for path in paths]
+
+
+def _feature_paths() -> Iterator[str]:
+    """Yield the paths of the API of the project's own features, where possible without importing the API."""
+    for feature, part in feature_parts(Routes):
+        if feature.is_built_in:
+            continue
+        for pattern in part.paths:
+            path = f"/api/{pattern}"
+            while "*" in path:
+                path = path.replace("*", f"{{segment{path.count('{')}}}", 1)
+            yield from (path, f"{path}/{{rest:path}}")
+        if not part.paths:
+            yield from (route.path for route in feature.load(part).routes)
 
 
 class _Answers:

@@ -9,16 +9,17 @@ from typing import Any
 
 import sqlalchemy as sa
 from fastapi import Request
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor, ActorKind, Visibility, visibility
 from ..core.errors import CredentialsRefused
+from ..core.identity import BUILT_IN, Grant, Principal, Role
 from ..db.tables import job_failure, job_run
-from ..features.accounts import roles
-from ..features.accounts.roles import BUILT_IN, Principal, Role
+from ..kernel.feature import Grants, load
 from ..scheduler import Scheduler
 from .problems import Problem, before_the_body
 from .site_names import is_same_origin
-from .state import get_web
+from .state import NOBODY_SIGNS_IN, get_web
 
 # Route authorization, shared by pages and API.
 #
@@ -53,8 +54,11 @@ async def with_grants(request: Request, principal: Principal) -> Principal:
     if principal.role in BUILT_IN:
         return principal
     scheduler, role = get_web(request).scheduler, principal.role
-    grants = await scheduler.read(lambda db: roles.grants_of(db, role))
-    return replace(principal, grants=grants)
+
+    async def query(db: AsyncConnection) -> tuple[Grant, ...]:
+        return tuple([grant for of in load(Grants) for grant in await of(db, role)])
+
+    return replace(principal, grants=await scheduler.read(query))
 
 
 async def admit(request: Request, principal: Principal, needed: Role) -> None:
@@ -231,12 +235,10 @@ def _sign_in_first(request: Request) -> Problem:
         if sent
         else "send a token in the header Authorization, as Bearer TOKEN"
     )
-    return Problem(
-        401,
-        "Sign in first",
-        f"{wrong}; make one with: targcc token create NAME",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
+    detail = f"{wrong}; make one with: targcc token create NAME"
+    if not get_web(request).providers:
+        detail = f"nobody can sign in: {NOBODY_SIGNS_IN}"
+    return Problem(401, "Sign in first", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def require_job(principal: Principal, role: Role, job: str) -> None:

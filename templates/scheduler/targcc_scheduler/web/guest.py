@@ -16,12 +16,10 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import State
 from starlette.middleware.gzip import GZipMiddleware
 
+from ..core.identity import IdentityProvider
 from ..core.masking import mask
 from ..core.outage import Outage, in_short
-from ..features.accounts.oidc import OpenIDClient, Registration
-from ..features.accounts.oidc_pages import router as oidc_pages
-from ..features.accounts.pages import router as login_pages
-from ..features.accounts.providers import IdentityProvider, standard_providers
+from ..kernel.feature import Identify, Pages, parts
 from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings
@@ -32,7 +30,7 @@ from .dashboard.page_route import PageRoute
 from .host_login import HostLogin, ProxyLogin
 from .metrics import Metrics
 from .problems import Problem
-from .state import SCOPE_KEY, Web, remember
+from .state import NOBODY_SIGNS_IN, SCOPE_KEY, Web, remember
 
 # One scheduler in one host: a separate app below the prefix, and a start in the background.
 
@@ -88,24 +86,33 @@ class Guest:
         """
         if self._web is None:
             running = self._scheduler = self._scheduler or Scheduler(self._settings)
-            known: tuple[IdentityProvider, ...] = standard_providers(
-                running, self._settings.session_idle
-            )
-            if self._login is not None:
-                self._login.ask_also(known[0])
-                known = (self._login,)
-            elif self._settings.proxy_user_header:
-                known = (known[0], ProxyLogin(self._settings), *known[1:])
             self._web = Web(
                 running,
                 Metrics(running),
-                (*self._providers, *known),
+                (*self._providers, *self._known(running)),
                 prefix=self.prefix,
                 host_login=self._login is not None,
-                openid=_openid(self._settings) if self._login is None else None,
                 login_url=self._login.login_url if self._login is not None else "",
             )
+            if not self._web.providers:
+                log.warning("nobody can sign in: %s", NOBODY_SIGNS_IN)
         return self._web
+
+    def _known(self, running: Scheduler) -> tuple[IdentityProvider, ...]:
+        """Return the identity providers of the host, or of the proxy and the features."""
+        programs, people = (
+            [
+                feature.load(part)(running)
+                for feature, part in parts(Identify)
+                if part.programs is of
+            ]
+            for of in (True, False)
+        )
+        if self._login is not None:
+            self._login.ask_also(*programs)
+            return (self._login,)
+        proxy = (ProxyLogin(self._settings),) if self._settings.proxy_user_header else ()
+        return (*programs, *proxy, *people)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, host: Any) -> AsyncIterator[None]:
@@ -161,8 +168,9 @@ def _table(prefix: str, *, signs_in: bool) -> APIRouter:
     """
     table = APIRouter()
     table.routes += address_routes(prefix)
+    left_out = () if signs_in else [f.load(part) for f, part in parts(Pages) if part.sign_in]
     for pages in router.ROUTERS:
-        if pages not in _WAYS_IN or signs_in:
+        if pages not in left_out:
             table.include_router(pages, prefix=prefix)
     table.include_router(_elsewhere, prefix=prefix)
     return table
@@ -179,18 +187,6 @@ async def no_such_page(request: Request) -> Response:
         shorter = local_path(request, path.rstrip("/"))
         return RedirectResponse(f"{shorter}?{query}" if query else shorter, 307)
     raise Problem(404, "No such page", "The address is not one of a page.")
-
-
-_WAYS_IN = (login_pages, oidc_pages)
-
-
-def _openid(settings: Settings) -> OpenIDClient | None:
-    """Return the client of the OpenID provider in the settings; ``None`` without a provider."""
-    if not settings.oidc_issuer:
-        return None
-    secret = settings.oidc_client_secret.get_secret_value()
-    mine = Registration(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_scopes)
-    return OpenIDClient(mine)
 
 
 async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.clock import CLOCK_OFF_MS, DatabaseClock
 from ..core.errors import SchedulerOff, SchemaError
+from ..core.identity import Principal, Role
 from ..db.migrations.upgrade import works_with
 from ..db.tables import job_server
-from ..features.accounts.roles import Principal, Role
 from ..kernel import job_owner as owners
 from ..scheduler import Scheduler
 from .api_route import ApiRoute

@@ -13,9 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from ..core.errors import AuthError, CredentialsRefused
-from ..features.accounts.oidc import known_name, role_of
-from ..features.accounts.providers import IdentityProvider
-from ..features.accounts.roles import Principal
+from ..core.identity import IdentityProvider, Principal, known_name, role_of
 from ..project import current
 from ..settings import Settings
 from .problems import Problem
@@ -46,7 +44,7 @@ class HostLogin:
         self.login_url = login_url
         self.host: Any = None
         """The host app; its ``dependency_overrides`` apply to ``identify``, too."""
-        self._tokens: IdentityProvider | None = None
+        self._programs: tuple[IdentityProvider, ...] = ()
         self._route = APIRoute(
             "/", _endpoint(_with_request(identify)), dependency_overrides_provider=self
         )
@@ -60,9 +58,9 @@ class HostLogin:
         )
         return found
 
-    def ask_also(self, tokens: IdentityProvider) -> None:
-        """Set the provider for API tokens."""
-        self._tokens = tokens
+    def ask_also(self, *programs: IdentityProvider) -> None:
+        """Set the providers that identify programs."""
+        self._programs = programs
 
     async def authenticate(self, request: Request) -> Principal | None:
         """Return the principal from the host, or else the principal of the API token in the request.
@@ -80,13 +78,21 @@ class HostLogin:
         if identity is not None:
             is_program = await self._is_program(request)
             return _principal(identity, None if is_program else csrf_of(request))
-        try:
-            program = await self._tokens.authenticate(request) if self._tokens is not None else None
-        except CredentialsRefused:
-            program = None
+        program = await self._program(request)
         if program is None and refusal is not None:
             raise _problem(refusal)
         return program
+
+    async def _program(self, request: Request) -> Principal | None:
+        """Return the principal from the first provider for programs that recognizes the request."""
+        for provider in self._programs:
+            try:
+                principal = await provider.authenticate(request)
+            except CredentialsRefused:
+                return None
+            if principal is not None:
+                return principal
+        return None
 
     async def _is_program(self, request: Request) -> bool:
         """Return whether the host identified the caller by the header ``Authorization: Bearer …``; no form of another site can send it.

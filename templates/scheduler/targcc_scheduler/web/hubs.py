@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.actor import everything_visible
 from ..core.clock import Clock
 from ..core.errors import QueryTimeout
+from ..core.identity import Principal
 from ..core.outage import OUTAGES, Outage
-from ..features.accounts.roles import Principal
 from ..kernel.queries.models import LogLine
 from ..kernel.queries.runs import Change, Changes, RunStatus, changes_since, lines_after, statuses
 from .problems import Problem

@@ -7,7 +7,6 @@ history. Counters begin at zero when the process starts, as Prometheus expects.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -21,9 +20,9 @@ from ..core.states import ACTIVE
 from ..core.version import __version__
 from ..db.dialects import known
 from ..db.tables import job_run, logged_job
-from ..features.triage import inbox, sla
 from ..kernel import job_owner as owners
-from ..kernel.jobs.definition import JobDefinition
+from ..kernel.feature import Metrics as FeatureMetrics
+from ..kernel.feature import load
 from ..kernel.queries import limits, system
 from ..kernel.queries.models import Queue, Server
 from ..kernel.queries.statistics import last_success
@@ -94,6 +93,7 @@ class Metrics:
         names = system.queue_names(self._scheduler.definitions.values())
         lost_after = self._scheduler.settings.lost_after_seconds
         queues = await system.queues(connection, names, now, lost_after=lost_after)
+        jobs = list(self._scheduler.definitions.values())
         return [
             await _active_runs(connection),
             *_queue_figures(queues, now),
@@ -110,7 +110,7 @@ class Metrics:
                 len(self._scheduler.broken),
             ),
             *_limit_figures(await limits.by_job(connection)),
-            *await _needs(connection, list(self._scheduler.definitions.values()), now),
+            *[family for of in load(FeatureMetrics) for family in await of(connection, jobs, now)],
             _info(),
         ]
 
@@ -154,30 +154,6 @@ def _info() -> Metric:
     family = GaugeMetricFamily("targcc_info", "What runs here.", labels=["project", "generator"])
     family.add_metric([current().name, __version__], 1)
     return family
-
-
-async def _needs(
-    connection: AsyncConnection, jobs: list[JobDefinition], now: datetime
-) -> list[Metric]:
-    """Return the metrics for open failures, late jobs and late queues."""
-    open_runs = GaugeMetricFamily(
-        "targcc_open_failures", "Failed and missed runs that nobody has dealt with.", labels=["job"]
-    )
-    counts: Counter[str] = Counter()
-    for one in await inbox.inbox(connection, now):
-        counts[one.job] += one.open
-    for job in jobs:
-        counts[job.name] += 0
-    for name, number in counts.items():
-        open_runs.add_metric([name], number)
-    behind = GaugeMetricFamily(
-        "targcc_late",
-        "1 for each job whose slot or expectation is late, and each queue whose runs wait too long.",
-        labels=["subject", "kind"],
-    )
-    for found in await sla.late(connection, jobs, now):
-        behind.add_metric([found.subject, found.kind], 1)
-    return [open_runs, behind]
 
 
 async def _active_runs(connection: AsyncConnection) -> Metric:

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
+from ..core.identity import Principal, Role
 from ..core.version import __version__
-from ..features.accounts.roles import Principal, Role
 from ..project import current
 from . import responses
 from .api.router import router as api_router

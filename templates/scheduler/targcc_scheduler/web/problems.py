@@ -15,10 +15,10 @@ from fastapi.routing import APIRoute
 
 from ..core.actor import everything_visible
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
+from ..core.identity import Principal
 from ..core.numbers import whole
 from ..core.outage import in_short
 from ..core.search_language import SearchError
-from ..features.accounts.roles import Principal
 from .site_names import answers_to
 
 SECURITY_HEADERS = {

@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from ..features.accounts.providers import IdentityProvider
+from ..core.identity import IdentityProvider
 from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings

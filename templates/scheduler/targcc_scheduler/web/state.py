@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from fastapi import Request
 
-from ..features.accounts import users
-from ..features.accounts.oidc import OpenIDClient
-from ..features.accounts.providers import IdentityProvider, PasswordChecks
-from ..features.accounts.throttle import AttemptLimiter, LoginGuard, Seldom
-from ..features.accounts.users import LoginLinks
-from ..features.batches.hub import BatchHub
-from ..features.timeline.history import DayCounts
+from ..core.identity import IdentityProvider
+from ..core.languages import marked
 from ..scheduler import Scheduler
 from .hubs import ChangeFeed, RunHub, StreamLimits
 from .metrics import Metrics
 from .problems import Problem
 
+T = TypeVar("T")
 NOT_STARTED = "the lifespan of the scheduler was not entered, as under a server that has none; start targcc worker beside it"
+NOBODY_SIGNS_IN = marked(
+    "the feature accounts is not installed, and the application does not identify people: pass identify= to mount()"
+)
 SCOPE_KEY = "targcc.web"
 """Key in a request's scope under which an outer app shares its :class:`Web` with inner apps."""
 _last: Callable[[], Web] | None = None
@@ -43,19 +43,10 @@ class Web:
         prefix: Path prefix, such as ``/jobs``.
         host_login: True if the host app identifies users, so that the scheduler has no login page.
         login_url: The host app's login page, if ``host_login`` is true and the host has such a page.
-        links: This process's login links.
-        guard: Limiter for sign-in attempts.
-        codes: Limiter for second-factor attempts; only a client that knows the password can cause a wait.
-        openid: OpenID client, if people sign in with OpenID.
-        answers: Limiter, by address, for answers in the provider's name: each answer costs a request to the provider.
         tried: Set after the first attempt to start the scheduler.
         trouble: Reason why the scheduler has not started; empty if started or not needed.
-        checks: Password comparison, a few at a time.
-        held_back: Filter that keeps repeated entries about the same address within a minute out of the audit.
-        day_counts: Run counts on past days, for the heat map.
         streams: Limits for open event streams.
         runs: Hub for single runs: serves streams and waiting requests.
-        batches: Hub for batches and flows: serves streams.
         changes: Feed with all changes: serves streams.
     """
 
@@ -65,25 +56,23 @@ class Web:
     prefix: str
     host_login: bool = False
     login_url: str = ""
-    links: LoginLinks = field(default_factory=lambda: users.LOGIN_LINKS)
-    guard: LoginGuard = field(default_factory=LoginGuard)
-    codes: AttemptLimiter = field(default_factory=lambda: AttemptLimiter(free=5))
-    openid: OpenIDClient | None = None
-    answers: AttemptLimiter = field(default_factory=lambda: AttemptLimiter(free=10))
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str = NOT_STARTED
-    checks: PasswordChecks = field(default_factory=PasswordChecks)
-    held_back: Seldom = field(default_factory=Seldom)
-    day_counts: DayCounts = field(default_factory=DayCounts)
     streams: StreamLimits = field(default_factory=StreamLimits)
     runs: RunHub = field(init=False)
-    batches: BatchHub = field(init=False)
     changes: ChangeFeed = field(init=False)
+    _shared: dict[Callable[[Web], Any], Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.runs = RunHub(self.scheduler.read)
-        self.batches = BatchHub(self.scheduler.read)
         self.changes = ChangeFeed(self.scheduler.read, self.scheduler.clock)
+
+    def shared(self, make: Callable[[Web], T]) -> T:
+        """Return the object of a feature that requests share; the first call builds the object with ``make``."""
+        if make not in self._shared:
+            self._shared[make] = make(self)
+        value: T = self._shared[make]
+        return value
 
 
 NOT_RUNNING = Problem(503, "Not running", "the scheduler of this app is not running")

@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.clock import uptime
 from ..core.errors import QueryTimeout
+from ..core.identity import Principal, Role
 from ..core.outage import OUTAGES
 from ..core.states import RunState
-from ..features.accounts.roles import Principal, Role
 from ..kernel.queries.models import LogLine
 from ..kernel.queries.runs import Change, lines_after
 from ..project import current

@@ -1,1 +1,1 @@
-"""Jobs with hooks, and what the hooks say; a node in a process of its own says it in the file that ``NOTES`` names."""
+"""Jobs with hooks that record events; a node in a separate process writes the record to the file that ``NOTES`` names."""

@@ -1,4 +1,4 @@
-"""The hooks: each notes what it sees."""
+"""Hooks that record their calls."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ heard: list[object] = []
 
 @around
 async def outer(ctx: JobContext, call_next: CallNext) -> JobResult | None:
-    """Is the first, and does as it is told."""
+    """Outermost middleware; behave as the argument ``hook`` says."""
     seen.append(("outer", ctx.run_id, ctx.arguments))
     match ctx.arguments.get("hook"):
         case "raise":
@@ -59,7 +59,7 @@ async def outer(ctx: JobContext, call_next: CallNext) -> JobResult | None:
 
 @around
 async def as_tenant(ctx: JobContext, call_next: CallNext) -> JobResult:
-    """Says for whom the job works."""
+    """Set the tenant for the job."""
     token = tenant.set(str(ctx.arguments.get("tenant", "nobody")))
     seen.append(("as_tenant", ctx.run_id))
     try:
@@ -80,7 +80,7 @@ def _note(event: RunSucceeded | RunFailed | RunRetrying | RunCancelled) -> None:
 @on_succeeded
 @on_failed
 async def whatever_ended(event: RunSucceeded | RunFailed) -> None:
-    """Hears of two events; dies or fails if it is told."""
+    """Handle two events; die or fail on the first delivery for some jobs."""
     _note(event)
     if event.delivery == 1 and event.job == "Deadly":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -90,18 +90,18 @@ async def whatever_ended(event: RunSucceeded | RunFailed) -> None:
 
 @on_retrying
 def tries_again(event: RunRetrying) -> None:
-    """A plain one."""
+    """Sync handler."""
     _note(event)
 
 
 @on_missed
 @on_skipped
 async def passed(event: RunMissed | RunSkipped) -> None:
-    """Hears of slots."""
+    """Handle missed and skipped slots."""
     heard.append(event)
 
 
 @on_cancelled
 def cancelled(event: RunCancelled) -> None:
-    """A plain one."""
+    """Sync handler."""
     _note(event)

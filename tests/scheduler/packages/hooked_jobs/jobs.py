@@ -1,4 +1,4 @@
-"""The jobs; what they are given is for their hooks."""
+"""Jobs whose arguments are meant for their hooks."""
 
 # ruff: noqa: ARG001
 
@@ -14,25 +14,25 @@ from .hooks import tenant
 async def report(
     ctx: JobContext, tenant: str = "", hook: str = "", key: SecretStr = SecretStr("")
 ) -> JobResult:
-    """An async one."""
+    """Async job."""
     return _for_whom(ctx)
 
 
 @job(retries=0)
 def plain(ctx: JobContext, tenant: str = "", hook: str = "") -> JobResult:
-    """A plain one, in a thread."""
+    """Sync job in a thread."""
     return _for_whom(ctx)
 
 
 @job(retries=0, isolation="process")
 async def apart(ctx: JobContext, tenant: str = "") -> JobResult:
-    """In a process of its own."""
+    """Async job in a separate process."""
     return _for_whom(ctx)
 
 
 @job(retries=0, isolation="process")
 def plain_apart(ctx: JobContext, tenant: str = "") -> JobResult:
-    """In a thread of a process of its own."""
+    """Sync job in a thread of a separate process."""
     return _for_whom(ctx)
 
 
@@ -43,16 +43,16 @@ def _for_whom(ctx: JobContext) -> JobResult:
 
 @job(retries=1, backoff="500ms")
 async def fails(hook: str = "") -> None:
-    """Fails each time."""
+    """Fail each time."""
     raise RuntimeError("the warehouse is closed")
 
 
 @job(retries=0)
 async def deadly() -> None:
-    """One whose end kills who hears of it."""
+    """Job whose end kills the node with the handler."""
 
 
 @job(retries=0)
 async def leaks(words: str) -> None:
-    """Says what it should not."""
+    """Raise an error with a secret in its text."""
     raise RuntimeError(words)

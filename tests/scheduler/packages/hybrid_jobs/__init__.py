@@ -1,1 +1,1 @@
-"""A project whose other jobs stay in the old `c_Job`."""
+"""Project whose other jobs stay in the old `c_Job`."""

@@ -1,1 +1,1 @@
-"""The jobs of a bad night."""
+"""Jobs of a night with failures."""

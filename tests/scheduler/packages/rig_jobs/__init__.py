@@ -1,1 +1,1 @@
-"""A project of jobs that say in a file what they do."""
+"""Project whose jobs record their work in a file."""

@@ -1,11 +1,11 @@
-"""What jobs did, as lines of a file that outlives their process; whole lines, whoever else writes."""
+"""Record the work of jobs as lines of a file that outlives their process; each line is written whole despite concurrent writers."""
 
 import os
 from pathlib import Path
 
 
 def note(*words: object) -> None:
-    """Add a line: the process, then the words."""
+    """Append a line: the process id, then the words."""
     line = " ".join([str(os.getpid()), *map(str, words)]) + "\n"
     file = os.open(os.environ["RIG_EVIDENCE"], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
     try:
@@ -15,5 +15,5 @@ def note(*words: object) -> None:
 
 
 def gate(name: str) -> bool:
-    """Whether the test has opened a gate, by making a file of that name beside the evidence."""
+    """Return whether the test has opened a gate by creating a file of that name beside the evidence."""
     return Path(os.environ["RIG_EVIDENCE"]).with_name(name).exists()

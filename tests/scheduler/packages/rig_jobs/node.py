@@ -1,6 +1,6 @@
-"""One node, as ``targcc worker`` would be: works and schedules until SIGTERM. The words after ``-m rig_jobs.node`` choose.
+"""Run a node like ``targcc worker``: execute and schedule runs until SIGTERM. The words after ``-m rig_jobs.node`` choose.
 
-``worker`` takes runs, ``schedule`` creates those of recurring jobs, ``every-second`` registers a job of every second.
+``worker`` executes runs, ``schedule`` creates runs of recurring jobs, ``every-second`` registers a job that is due each second.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from rig_jobs.evidence import note
 
 
 async def every_second(ctx: JobContext) -> None:
-    """Leave evidence of the slot."""
+    """Record the slot."""
     note("slot", ctx.scheduled_for.isoformat())
 
 
 async def main(words: set[str]) -> None:
-    """Run until told to stop."""
+    """Run until a stop signal."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

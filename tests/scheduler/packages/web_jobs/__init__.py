@@ -1,1 +1,1 @@
-"""Jobs to look at."""
+"""Jobs for the web tests."""

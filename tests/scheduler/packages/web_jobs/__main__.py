@@ -1,4 +1,4 @@
-"""The command line of this project."""
+"""Command line of this project."""
 
 from projects import WEB
 from targcc_scheduler import configure, main

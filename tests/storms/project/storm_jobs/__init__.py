@@ -1,1 +1,1 @@
-"""The project that the storms run, as release 1 has it; ``releases/`` holds what later ones change."""
+"""Project of the storms in release 1; ``releases/`` holds the changes of later releases."""

@@ -1,4 +1,4 @@
-"""What a job writes into the record: that an execution has begun, how it ended, its steps."""
+"""Record of a job: start and end of each execution, and its steps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from targcc_scheduler import JobCancelled, JobContext, JobType
 
 
 class Execution:
-    """One execution of a run; ``outcome`` is what the record will say of its end."""
+    """One execution of a run; ``outcome`` is the recorded outcome of its end."""
 
     def __init__(self, ctx: JobContext) -> None:
         self._ctx = ctx
         self.outcome = "ok"
 
     async def step(self, name: str, seconds: float = 0.05) -> None:
-        """A durable step that leaves evidence when it is done, and once its result is kept."""
+        """Run a durable step; record its execution, and the return of its stored result."""
         await self._ctx.step(name, self._do, name, seconds)
         note("kept", run=self._ctx.run_id, attempt=self._ctx.attempt, step=name)
 
@@ -32,7 +32,7 @@ class Execution:
 
 @contextmanager
 def execution(ctx: JobContext, token: str = "", **given: Any) -> Iterator[Execution]:
-    """Write start and end of an execution around what the job does; ``given`` is what else its run was given."""
+    """Record start and end of an execution around the job's body; ``given`` holds the run's other arguments."""
     is_recurring = ctx.definition.job_type == JobType.RECURRING
     slot = ctx.scheduled_for.astimezone(UTC).isoformat() if is_recurring else ""
     same = {"run": ctx.run_id, "attempt": ctx.attempt, "job": ctx.job_name}

@@ -1,4 +1,4 @@
-"""Where the jobs of a storm run: in the node's threads, or each in a worker process of its own."""
+"""Isolation of the storm's jobs: threads of the node, or a worker process for each."""
 
 import os
 from typing import Any
@@ -7,6 +7,6 @@ from targcc_scheduler.kernel.jobs.declaration import JobOptions
 
 
 def isolated() -> dict[str, Any]:
-    """The options of ``@job`` that the storm asks for."""
+    """Return the options of ``@job`` for the storm's isolation."""
     wanted = os.environ.get("STORM_ISOLATION", "thread")
     return {"isolation": wanted} if "isolation" in JobOptions.__optional_keys__ else {}

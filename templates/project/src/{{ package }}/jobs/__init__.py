@@ -1,1 +1,1 @@
-"""The jobs: one file each. A class or function with ``@job`` in this folder runs, nothing needs to be registered."""
+"""The jobs, one per file. The scheduler finds every class or function with ``@job`` in this folder."""

@@ -10,15 +10,13 @@ from typing import Any, get_args
 import click
 
 from ...core import humanize
-from ...features.overrides.schemas import OverrideOut
-from ...features.timeline.commands import job_trend
 from ...kernel.queries.models import Attempt
 from ...kernel.queries.statistics import JobStats
 from ...kernel.runs.values import On
 from ...schedules.words import format_duration
 from ...schedules.zones import parse_zone
 from ...web.api.schema import DoneOut, PauseIn
-from ...web.api.schemas import JobDetailOut, JobOut, StartedOut, SystemOut, TriggerIn
+from ...web.api.schemas import JobDetailOut, JobOut, OverrideOut, StartedOut, SystemOut, TriggerIn
 from ..common import Function, run
 from ..completing import job_names
 from ..connect import connect, path
@@ -334,8 +332,6 @@ def _isolation(job: JobDetailOut) -> str:
 
 
 # Commands that run, disable and enable a job.
-
-job_group.add_command(job_trend)
 
 
 def argument_options(command: Function) -> Function:

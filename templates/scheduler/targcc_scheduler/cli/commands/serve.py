@@ -15,7 +15,7 @@ from ...core.memory import give_back
 from ...scheduler import Scheduler
 from ...schema_setup import prepare
 from ...settings import Settings
-from ..common import has_users, run, settings
+from ..common import first_login, run, settings
 from ..group import CliError
 from ..interrupts import HANDS_BACK, NAMES, Interrupts
 
@@ -43,7 +43,7 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
     chosen = settings(host=host, port=port)
     configure_logging(chosen)
     version = prepare(chosen)
-    if not _is_loopback(chosen.host) and not run(has_users(chosen)):
+    if not _is_loopback(chosen.host) and run(first_login(chosen)) is not None:
         raise CliError(
             f"not listening at {chosen.host}: there is no user yet, and the login link is for this machine only.\n"
             "  Make one first: targcc user add NAME"

@@ -6,12 +6,12 @@ from datetime import datetime
 
 import click
 
-from ...core.humanize import duration
+from ...core.humanize import duration, mib
+from ...db.dialects.sqlite_driver import WORTH_TELLING, vacuum_advice
 from ...db.migrations.upgrade import DIALECTS, downgrade, known_revisions, sql_script
 from ...db.transactions import Store
-from ...features.doctor.databases import WORTH_TELLING, vacuum_advice
-from ...features.doctor.findings import mib
 from ...kernel.node.pruner import count_history
+from ...schema_setup import feature_tables_sql
 from ...schema_setup import migrate as bring_up_to_date
 from ...web.api.schema import DoneOut, PauseIn
 from ...web.api.schemas import QueueOut
@@ -74,6 +74,8 @@ def _print_sql(dialect: str, since: str | None) -> None:
     if since is not None and since not in known:
         raise CliError(f"there is no revision {since!r}: {', '.join(known)}")
     click.echo(sql_script(dialect, since or ""), nl=False)
+    if since is None and (of_features := feature_tables_sql(dialect)):
+        click.echo(f"\n{of_features.rstrip()}")
 
 
 async def _count(url: str) -> None:

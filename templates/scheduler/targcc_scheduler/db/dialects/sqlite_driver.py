@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.humanize import mib
 from .base import DriverStatement
 
 # Connections on the event loop itself, for the scheduler's own short transactions.
@@ -200,3 +201,20 @@ def _cursor(connection: sa.Connection) -> Any:
     ours = connection.connection
     driver = ours.driver_connection
     return driver.cursor_itself() if isinstance(driver, InlineConnection) else ours.cursor()
+
+
+WORTH_TELLING = 2**20
+"""Minimum unused bytes in a SQLite file for a warning."""
+
+
+def vacuum_advice(file: Path | str, size: int) -> str:
+    """Return the advice for a file without ``auto_vacuum``: how to shrink the file now and from then on.
+
+    Args:
+        file: The database file.
+        size: Size of the file in bytes.
+    """
+    return (
+        f"to make it smaller, now and from then on, stop every process and run once (it needs up to {mib(2 * size)} of free disk,\n"
+        f'and ten seconds or more for each GiB): sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"'
+    )

@@ -8,15 +8,15 @@ from fastapi import APIRouter, Path, Query, Request
 
 from ...core.errors import AuthError
 from ...core.humanize import count
+from ...core.identity import Principal, Role
 from ...kernel.queries import run_search
 from ...web.api.common import PROBLEMS, Admin, SchedulerOf, Viewer
 from ...web.api.schema import DoneOut
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
 from ...web.problems import Problem
-from ..search.actions import looked_for
+from ...web.run_filter import looked_for
 from . import sessions, users
-from .roles import Principal, Role
 from .schemas import SessionOut, TokenOut, UserOut, ViewIn, ViewOut
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS, tags=["sessions"])

@@ -13,9 +13,9 @@ from ...cli.common import audited, duration, opened, operator, refuse_server, ru
 from ...cli.connect import connect, path
 from ...cli.group import CliError, Commands
 from ...cli.output import done, json_option, print_json, print_table, shows, when
+from ...core.identity import Grant, Role
 from ...web.api.schema import DoneOut
 from . import model, passwords, roles, second_factor, sessions, users
-from .roles import Grant, Role
 from .schemas import SessionOut, TokenOut, UserOut
 
 # ``targcc user`` and ``targcc token``: accounts for the dashboard and the API.

@@ -1,13 +1,17 @@
 """The feature accounts: people who sign in, their roles, sessions and API tokens."""
 
-from ...kernel.feature import Commands, Feature, Pages, Routes
+from ...kernel.feature import Commands, Feature, FirstLogin, Grants, Identify, Pages, Routes
 
 FEATURE = Feature(
     __name__,
     parts=(
-        Routes("api:router"),
-        Pages("pages:router"),
-        Pages("oidc_pages:router"),
+        Routes("api:router", paths=("sessions", "tokens", "users", "views")),
+        Pages("pages:router", sign_in=True),
+        Pages("oidc_pages:router", sign_in=True),
+        Identify("providers:TokenProvider", programs=True),
+        Identify("providers:sessions_of"),
+        FirstLogin("users:first_login"),
+        Grants("roles:grants_of"),
         Commands("commands:user_group", "user", after="prune"),
         Commands("commands:token_group", "token", after="user"),
         Commands("commands:role_group", "role", after="token"),

@@ -10,13 +10,14 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from ...core.errors import AuthError
-from .roles import Role
+from ...core.identity import known_name
+from ...settings import Settings
 
 # The client: OpenID Connect Core 1.0 with the authorization code flow, PKCE (RFC 7636) and discovery.
 
@@ -253,6 +254,16 @@ class OpenIDClient:
         return found
 
 
+def client_of(settings: Settings) -> OpenIDClient | None:
+    """Return the client of the OpenID provider in the settings; ``None`` without a provider."""
+    if not settings.oidc_issuer:
+        return None
+    secret = settings.oidc_client_secret.get_secret_value()
+    return OpenIDClient(
+        Registration(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_scopes)
+    )
+
+
 def require_safe(url: str) -> None:
     """Check that requests to the URL are encrypted, or stay on this machine.
 
@@ -278,7 +289,6 @@ def _http() -> Any:
 
 PREFIX = "oidc:"
 """Prefix for the names of people who sign in at the provider. Names of local users have no colon, so none can collide."""
-_LONGEST = 80
 
 
 def name_of(claims: Mapping[str, Any], claim: str) -> str:
@@ -288,37 +298,3 @@ def name_of(claims: Mapping[str, Any], claim: str) -> str:
         AuthError: the claim is missing or not a valid name.
     """
     return PREFIX + known_name(claims.get(claim), f"the claim {claim}")
-
-
-def known_name(said: object, where: str) -> str:
-    """Check a name from a provider or proxy and return the name without surrounding blanks.
-
-    Args:
-        said: The value from the provider or proxy.
-        where: The claim or header of the value, for the error.
-
-    Raises:
-        AuthError: the value is no text of 1 to 80 characters, or has characters that cannot be printed.
-    """
-    if not isinstance(said, str) or not said.strip() or len(said) > _LONGEST:
-        raise AuthError(f"there is no name in {where}")
-    if not said.isprintable():
-        raise AuthError(f"the name in {where} has characters that are no text")
-    return said.strip()
-
-
-def role_of(said: object, roles: Mapping[str, str], default: str) -> str | None:
-    """Return the role for the groups in a claim; ``None`` when no group matches and there is no default.
-
-    The highest built-in role wins. Without a built-in role, the first custom role in the order of ``roles`` wins.
-
-    Args:
-        said: The claim's value: one group as text, or a list of groups.
-        roles: Map each group to its role.
-        default: The role when no group matches; empty for no role.
-    """
-    groups = [said] if isinstance(said, str) else said
-    known = {one for one in groups if isinstance(one, str)} if isinstance(groups, Iterable) else ()
-    given = [role for group, role in roles.items() if group in known]
-    built_in = [role for role in Role if role in given]
-    return built_in[-1] if built_in else next(iter(given), default or None)

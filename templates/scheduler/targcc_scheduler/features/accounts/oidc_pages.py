@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from ...core.errors import AuthError
+from ...core.identity import role_of
 from ...core.languages import gettext
 from ...project import current
 from ...settings import Settings
@@ -20,8 +21,8 @@ from ...web.dashboard.flash import base_path, secure_cookies
 from ...web.dashboard.page_route import PageRoute
 from ...web.problems import Problem
 from ...web.state import Web, get_web
-from .oidc import Attempt, OpenIDClient, name_of, role_of
-from .pages import later, login_form, note, sign_in
+from .oidc import Attempt, OpenIDClient, name_of
+from .pages import SignIn, later, login_form, note, sign_in
 from .throttle import network_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -35,9 +36,10 @@ def _cookie() -> str:
 
 
 def _client(web: Web) -> OpenIDClient:
-    if web.openid is None:
+    client = web.shared(SignIn).openid
+    if client is None:
         raise Problem(404, "No such page", "There is no provider to sign in at.")
-    return web.openid
+    return client
 
 
 def _address(request: Request, settings: Settings) -> str:
@@ -88,11 +90,11 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
         )
     address = client_address(request)
     network = network_of(address)
-    wait = web.answers.wait(network)
+    wait = web.shared(SignIn).answers.wait(network)
     if wait > 0:
         return await later(request, web, wait)
     # Count a failure before the provider has confirmed the person, so that concurrent attempts are limited.
-    web.answers.failed(network)
+    web.shared(SignIn).answers.failed(network)
     try:
         claims = await _claims(request, client, attempt, settings)
         name = name_of(claims, settings.oidc_name_claim)
@@ -101,7 +103,7 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
         )
     except AuthError as refusal:
         # Anybody can send a forged answer: write at most one audit row a minute.
-        if web.held_back.is_new("an answer of the provider"):
+        if web.shared(SignIn).held_back.is_new("an answer of the provider"):
             await note(web, "unknown name", address, "sign-in refused", str(refusal))
         return await login_form(
             request,
@@ -114,7 +116,7 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
         return await login_form(
             request, web, 403, error=gettext("You have no role here. Ask an admin.")
         )
-    web.answers.forget(network)
+    web.shared(SignIn).answers.forget(network)
     response = await sign_in(
         request,
         web,

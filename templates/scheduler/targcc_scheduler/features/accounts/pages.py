@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core import humanize
 from ...core.actor import Actor, ActorKind
 from ...core.errors import AuthError
+from ...core.identity import Principal, Role
 from ...core.languages import gettext
 from ...kernel import audit
 from ...kernel.audit import audit as audit_audit
@@ -25,10 +26,10 @@ from ...web.dashboard.rendering import Frame, environment, render
 from ...web.problems import Problem
 from ...web.state import Web, get_web
 from . import second_factor, sessions, users
-from .oidc import PREFIX
-from .providers import Login, TooManyChecks, find_login, session_cookie
-from .roles import Principal, Role
+from .oidc import PREFIX, client_of
+from .providers import Login, PasswordChecks, TooManyChecks, find_login, session_cookie
 from .sessions import device_cookie, in_words, known_device, new_device
+from .throttle import AttemptLimiter, LoginGuard, Seldom
 
 # Sign in by password or one-time link, and sign out.
 
@@ -38,6 +39,29 @@ _DEVICE_LIFE = 400 * 24 * 3600
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 WebOf = Annotated[Web, Depends(get_web)]
+
+
+class SignIn:
+    """State of an app's sign-in that requests share.
+
+    Attributes:
+        links: This process's login links.
+        guard: Limiter for sign-in attempts.
+        codes: Limiter for second-factor attempts; only a client that knows the password can cause a wait.
+        openid: OpenID client, if people sign in with OpenID.
+        answers: Limiter, by address, for answers in the provider's name: each answer costs a request to the provider.
+        checks: Password comparison, a few at a time.
+        held_back: Filter that keeps repeated entries about the same address within a minute out of the audit.
+    """
+
+    def __init__(self, web: Web) -> None:
+        self.links = users.LOGIN_LINKS
+        self.guard = LoginGuard()
+        self.codes = AttemptLimiter(free=5)
+        self.openid = client_of(web.scheduler.settings)
+        self.answers = AttemptLimiter(free=10)
+        self.checks = PasswordChecks()
+        self.held_back = Seldom()
 
 
 @router.get("/login")
@@ -52,7 +76,7 @@ async def login_page(
     """The login page; a valid link token signs in directly."""
     if not token:
         return await login_form(request, web, next=to, left=bool(left))
-    if not web.links.use(token):
+    if not web.shared(SignIn).links.use(token):
         error = gettext(
             "This link has been used, or is older than ten minutes. Start the server again for a new one."
         )
@@ -80,14 +104,15 @@ async def log_in(request: Request, web: WebOf) -> Response:
     device = known_device(request.cookies.get(device_cookie(), ""), name, stored)
     shown = {"name": name, "next": form.get("next", "")}
     known_as = login.name if login is not None else "unknown name"
-    wait = web.guard.wait(name, address, device)
+    state = web.shared(SignIn)
+    wait = state.guard.wait(name, address, device)
     if wait > 0:
-        if web.held_back.is_new(address):
+        if state.held_back.is_new(address):
             await note(web, known_as, address, "sign-in held back")
         return await later(request, web, wait, **shown)
-    web.guard.begin(name, address, device)
+    state.guard.begin(name, address, device)
     try:
-        fits = await web.checks.fits(login, password)
+        fits = await state.checks.fits(login, password)
     except TooManyChecks:
         return await later(request, web, 5, **shown)
     if login is None or not fits:
@@ -95,7 +120,7 @@ async def log_in(request: Request, web: WebOf) -> Response:
         return await login_form(
             request, web, 401, error=gettext("Name and password do not fit."), **shown
         )
-    web.guard.succeeded(name, address, device)
+    state.guard.succeeded(name, address, device)
     if login.second_factor:
         ticket = second_factor.new_ticket(
             login.name, login.password_hash, web.scheduler.clock.now()
@@ -117,10 +142,11 @@ async def second_step(request: Request, web: WebOf) -> Response:
             request, web, 403, error=gettext("That took too long. Sign in again.")
         )
     shown = {"name": login.name, "ticket": ticket, "next": form.get("next", "")}
-    wait = web.codes.wait(login.name)
+    codes = web.shared(SignIn).codes
+    wait = codes.wait(login.name)
     if wait > 0:
         return _code_form(request, 429, error=_later_text(wait), **shown)
-    web.codes.failed(
+    codes.failed(
         login.name
     )  # count a failure before the check, so that concurrent attempts are limited
     code, name = form.get("code", ""), login.name
@@ -129,7 +155,7 @@ async def second_step(request: Request, web: WebOf) -> Response:
         await note(web, login.name, client_address(request), "second factor refused")
         error = gettext("That code does not fit, or was used before. Wait for the next one.")
         return _code_form(request, 401, error=error, **shown)
-    web.codes.forget(login.name)
+    codes.forget(login.name)
     return await _let_in(request, web, login, form.get("next", ""), detail=used)
 
 
@@ -184,7 +210,9 @@ async def login_form(request: Request, web: Web, status: int = 200, **values: An
     """Render the login page: a password form when users exist, and a link to the OpenID provider when one is set."""
     anybody = await web.scheduler.read(users.has_users)
     shown = {"error": "", "name": "", "next": "", "left": False, **values}
-    shown["provider"] = web.scheduler.settings.oidc_name if web.openid is not None else ""
+    shown["provider"] = (
+        web.scheduler.settings.oidc_name if web.shared(SignIn).openid is not None else ""
+    )
     html = (
         environment()
         .get_template("pages/login.html")
@@ -372,9 +400,10 @@ async def leave(
     """Turn the second factor off, by one more code."""
     form, now, name = await request.form(), scheduler.clock.now(), _own(principal)
     code = str(form.get("code", ""))
-    if web.codes.wait(name) > 0:
+    codes = web.shared(SignIn).codes
+    if codes.wait(name) > 0:
         return _back(request, Flash("bad", gettext("Too many attempts. Try again later.")))
-    web.codes.failed(name)
+    codes.failed(name)
 
     async def work(db: AsyncConnection) -> bool:
         if await second_factor.use(db, name, code, now) is None:
@@ -385,5 +414,5 @@ async def leave(
 
     if not await scheduler.change(work):
         return _back(request, Flash("bad", gettext("That code does not fit, or was used before.")))
-    web.codes.forget(name)
+    codes.forget(name)
     return _back(request, Flash("good", gettext("The second factor is off.")))

@@ -12,30 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.clock import Clock
 from ...core.errors import CredentialsRefused
+from ...core.identity import Principal
 from ...project import current
+from ...scheduler import Scheduler
 from . import passwords, sessions, users
-from .roles import Principal
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-# The protocol of identity providers.
-
 T = TypeVar("T")
-
-
-class IdentityProvider(Protocol):
-    """Authenticate requests in one way. Providers are asked in order; the first principal counts."""
-
-    async def authenticate(self, request: Request) -> Principal | None:
-        """Return the principal of the request.
-
-        Without credentials of this provider's kind, return ``None``; the next provider is asked.
-
-        Raises:
-            CredentialsRefused: the request carries wrong credentials of this provider's kind; no other provider is asked.
-        """
 
 
 class Database(Protocol):
@@ -188,9 +174,6 @@ class TokenProvider:
         return Principal(token.account, token.role, jobs=token.jobs)
 
 
-# The standard providers.
-
-
-def standard_providers(database: Database, idle: timedelta) -> tuple[IdentityProvider, ...]:
-    """Return the providers for API tokens and session cookies, in the order of asking; sessions end after ``idle`` without use."""
-    return TokenProvider(database), PasswordProvider(database, idle)
+def sessions_of(scheduler: Scheduler) -> PasswordProvider:
+    """Return the provider for the sessions of a scheduler's users."""
+    return PasswordProvider(scheduler, scheduler.settings.session_idle)

@@ -1,106 +1,17 @@
-"""Built-in roles, custom roles, and the principal of a request."""
+"""Custom roles, and the roles of users."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.actor import Actor
 from ...core.errors import AuthError
+from ...core.identity import BUILT_IN, Grant, Role
 from . import model
-
-# Built-in roles, grants and principals.
-
-ACCOUNT_NAME = re.compile(r"[\w][\w.@+-]{0,63}")
-
-
-class Role(StrEnum):
-    """Built-in roles in rising order; each role includes the roles before."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
-
-    def covers(self, needed: Role) -> bool:
-        """Return whether this role includes the role ``needed``."""
-        order = list(Role)
-        return order.index(self) >= order.index(needed)
-
-
-BUILT_IN = frozenset(map(str, Role))
-"""Names of the built-in roles, which hold for all jobs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A permission of a custom role: a built-in role, limited to the jobs that match a pattern.
-
-    Args:
-        may: The built-in role to hold for these jobs.
-        jobs: A pattern of job names, such as ``finance:*``; ``*`` is any text, ``?`` is one character, case is ignored.
-    """
-
-    may: Role
-    jobs: str
-
-    def fits(self, job: str) -> bool:
-        """Return whether the pattern matches the name of a job."""
-        return fnmatchcase(job.casefold(), self.jobs.casefold().replace("[", "[[]"))
-
-    def __str__(self) -> str:
-        return f"{self.may} of {self.jobs}"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The authenticated sender of a request.
-
-    Args:
-        name: A user's name, a token's account, or ``login link``.
-        role: A built-in role, or the name of a custom role.
-        csrf: The CSRF token that every form must carry; ``None`` when browsers do not send the credentials by themselves.
-        session: The id of the browser session; empty without a session.
-        jobs: The only jobs that a token may start and view; ``None`` allows all jobs that the role allows.
-        caller: The actor to store; ``None`` builds the actor from the name and the request.
-        grants: The grants of a custom role; ``None`` for a built-in role.
-        second_factor: Whether a local user has a second factor; ``None`` for other principals.
-    """
-
-    name: str
-    role: str
-    csrf: str | None = field(default=None, repr=False)
-    session: str = ""
-    jobs: tuple[str, ...] | None = None
-    caller: Actor | None = None
-    grants: tuple[Grant, ...] | None = None
-    second_factor: bool | None = None
-
-    def covers(self, needed: Role, job: str | None = None) -> bool:
-        """Return whether the principal has the role ``needed``, for all jobs or for the job ``job``."""
-        if self.jobs is not None and job not in self.jobs:
-            return False
-        if self.grants is None:
-            return self.role_covers(needed)
-        return job is not None and any(
-            grant.may.covers(needed) and grant.fits(job) for grant in self.grants
-        )
-
-    def role_covers(self, needed: Role) -> bool:
-        """Return whether the built-in role includes ``needed``; ignores the jobs that a token is limited to."""
-        return self.role in BUILT_IN and Role(self.role).covers(needed)
-
-    def covers_some(self, needed: Role) -> bool:
-        """Return whether the principal has the role ``needed`` for all jobs or, by a grant, for some jobs."""
-        if self.grants is None:
-            return self.covers(needed)
-        return any(grant.may.covers(needed) for grant in self.grants)
-
 
 # Custom roles: each has grants for some jobs, such as operator for jobs whose names begin with ``finance:``.
 

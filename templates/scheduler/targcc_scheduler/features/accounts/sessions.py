@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.actor import Actor
 from ...core.errors import AuthError
 from ...core.humanize import count
+from ...core.identity import ACCOUNT_NAME, Principal
 from ...core.text import digest
 from ...kernel.audit import audit
 from ...project import current
 from . import model
-from .roles import ACCOUNT_NAME, Principal
 
 # Browser sessions.
 

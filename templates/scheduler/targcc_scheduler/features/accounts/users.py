@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import AuthError
+from ...core.identity import ACCOUNT_NAME
 from ...core.text import digest
 from . import model
-from .roles import ACCOUNT_NAME
 
 # Users: accounts with a password.
 
@@ -132,3 +132,10 @@ class LoginLinks:
 
 LOGIN_LINKS = LoginLinks()
 """The login links of this process."""
+
+
+async def first_login(connection: AsyncConnection) -> Callable[[str], str] | None:
+    """Return the function that makes a login link for a dashboard's address; ``None`` if users exist."""
+    if await has_users(connection):
+        return None
+    return lambda page: f"{page}/login?token={LOGIN_LINKS.create()}"

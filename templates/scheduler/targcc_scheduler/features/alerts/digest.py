@@ -17,11 +17,12 @@ from ...core.states import RunState
 from ...kernel import pauses as calendar_model
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.pauses import Window
-from ..triage.issues import Issue
-from ..triage.overview import Overview, overview
+from ...kernel.queries.overview import Overview, overview
+from ..triage.issues import Issue, issues
 from .message import Notice, Section, one_line, pages_of
 
 _DAY = timedelta(days=1)
+_LOST_AFTER = 20.0
 _MOST = 20
 _CROWDED = 3
 _PAGES = {"failure": "inbox", "queue": "system", "node": "system", "no-server": "system"}
@@ -46,10 +47,11 @@ async def digest_of(
     """
     since, now = between
     found = await overview(connection, definitions, now, back=now - since, ahead=_DAY)
+    concerns = await issues(connection, definitions, now, lost_after=_LOST_AFTER)
     closed = await calendar_model.since(connection, since)
     names = {job.name: job.display_name for job in definitions}
     sections = (
-        Section("Needs a person", tuple(_wrong(found.concerns, page))),
+        Section("Needs a person", tuple(_wrong(concerns, page))),
         Section(
             f"Since {humanize.clock(since, now, zone)}",
             (*_happened(found, names, page), *_were_closed(closed, now, zone, page)),
@@ -59,7 +61,7 @@ async def digest_of(
             (*_comes(found, now, zone, page), *_will_be_closed(closed, now, zone, page)),
         ),
     )
-    number = len(found.concerns)
+    number = len(concerns)
     verb = "thing needs" if number == 1 else "things need"
     title = f"{number} {verb} a person" if number else "Nothing needs a person"
     return Notice(
@@ -68,7 +70,7 @@ async def digest_of(
         run_id=None,
         title=one_line(title),
         facts=tuple(_numbers(found)),
-        message=found.concerns[0].title if number else "",
+        message=concerns[0].title if number else "",
         details="",
         url=page,
         links=pages_of(page),

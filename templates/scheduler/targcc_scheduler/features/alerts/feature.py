@@ -1,6 +1,6 @@
 """The feature alerts: alerts by mail, chat and HTTP."""
 
-from ...kernel.feature import Change, Commands, Feature, Loop
+from ...kernel.feature import Change, Commands, Feature, Loop, Panel
 
 FEATURE = Feature(
     __name__,
@@ -10,6 +10,7 @@ FEATURE = Feature(
         Loop("loops:alert_queue", "alerts", tasks=4),
         Loop("loops:AlertRules", "alert rules"),
         Loop("loops:alert_watch", "alert watch"),
+        Panel("panels:of_system", "system"),
         Commands("commands:alert_group", "alert", after="heatmap"),
         Commands("commands:alert_rules", "alert-rules", after="alert"),
     ),

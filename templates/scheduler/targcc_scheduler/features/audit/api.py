@@ -11,12 +11,12 @@ from fastapi.responses import StreamingResponse
 from ...core.errors import AuditError
 from ...kernel.queries.models import AuditEntry
 from ...web.api.common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, link_older
-from ...web.api.schemas import VerdictOut
 from ...web.api_route import ApiRoute
 from ...web.problems import Problem
 from . import actions, queries
 from .queries import Filter, Format
 from .responses import file_of, names_of
+from .schemas import VerdictOut
 
 router = APIRouter(prefix="/api/audit", route_class=ApiRoute, responses=PROBLEMS, tags=["system"])
 _FILES = {

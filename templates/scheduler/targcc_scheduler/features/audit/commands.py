@@ -15,9 +15,9 @@ from ...cli.output import done, json_option, limit_option, print_json, print_tab
 from ...core.humanize import count
 from ...core.text import visible
 from ...kernel.queries.models import AuditEntry
-from ...web.api.schemas import VerdictOut
 from . import actions
 from .queries import Format
+from .schemas import VerdictOut
 
 
 def filter_options(command: Function) -> Function:

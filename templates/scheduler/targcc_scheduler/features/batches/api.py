@@ -17,11 +17,13 @@ from ...web.api.common import (
     no_such_batch,
     tried,
 )
+from ...web.api.events import STREAM
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
 from . import queries
 from .model import BatchState
 from .schemas import BatchDetailOut, BatchDoneOut, BatchOut
+from .stream import batch_events
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
@@ -73,3 +75,18 @@ async def retry_batch(
     by = actor(request, principal)
     count = await tried(scheduler.batches.retry_failed(batch_id, by=by))
     return BatchDoneOut(message=f"{count} runs of batch {batch_id} are done again", runs=count)
+
+
+@router.get(
+    "/batches/{batch_id}/events", tags=["batches"], response_class=Response, responses=STREAM
+)
+async def follow_batch(
+    batch_id: int, request: Request, principal: Viewer, scheduler: SchedulerOf
+) -> Response:
+    """A batch as it happens, as server-sent events: `batch` (its state, how many members are not over, and how many runs are under way), `end` (it is over).
+
+    It begins with how the batch stands. A batch of which runs are done again goes on; its stream does not.
+    """
+    if await scheduler.read(lambda db: queries.batch_of_run(db, batch_id)) is None:
+        raise no_such_batch(batch_id)
+    return batch_events(request, principal, batch_id, "batch")

@@ -7,6 +7,7 @@ import contextlib
 from contextlib import AbstractContextManager
 
 from ...web.hubs import PollLoop, Read
+from ...web.state import Web
 from .queries import BatchStatus, batch_statuses
 
 _ROUND_SECONDS = 1.0
@@ -38,6 +39,11 @@ class BatchWatcher:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
         self._news.clear()
+
+
+def batch_hub(web: Web) -> BatchHub:
+    """Return the hub of an app."""
+    return BatchHub(web.scheduler.read)
 
 
 class BatchHub:

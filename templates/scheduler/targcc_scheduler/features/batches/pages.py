@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
 from ...core.errors import BatchError, UnknownBatch
+from ...core.identity import Principal, Role
 from ...core.languages import gettext, marked
 from ...kernel.dependencies import BATCH
 from ...kernel.queries.chains import children
@@ -19,7 +20,6 @@ from ...web.dashboard.flash import Flash, back, base_path
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
 from ...web.problems import Problem
-from ..accounts.roles import Principal, Role
 from ..flows import queries as flow_queries
 from . import queries
 from .model import BatchState

@@ -6,9 +6,10 @@ from typing import Literal
 
 from fastapi import Request
 
+from ...core.identity import Principal
 from ...web.state import get_web
 from ...web.streams import EventStream, Leave, follow
-from ..accounts.roles import Principal
+from .hub import batch_hub
 
 
 def batch_events(
@@ -25,6 +26,6 @@ def batch_events(
     Raises:
         Problem: too many streams are open.
     """
-    watching = get_web(request).batches.watch(batch_id)
+    watching = get_web(request).shared(batch_hub).watch(batch_id)
     leave = Leave(request, principal, whole=True)
     return follow(principal, kind, watching, leave, lambda _: "")

@@ -8,18 +8,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from ...core.errors import MaintenanceError, UnknownQueue
+from ...core.identity import Principal, Role
 from ...core.languages import gettext
 from ...kernel import pauses as model
 from ...kernel.queries import system
 from ...project import current
 from ...schedules.errors import CronError
 from ...web.authentication import actor
-from ...web.dashboard.common import SchedulerOf, Viewer
+from ...web.dashboard.common import SchedulerOf, Viewer, local_time
 from ...web.dashboard.flash import Flash, back, base_path
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
-from ..accounts.roles import Principal, Role
-from ..triage.pages import local_time
 from . import actions
 from .queries import CalendarYear, calendar_year, users_of
 

@@ -1,49 +1,16 @@
-"""Explain the effect of calendars on a job's slots."""
+"""Read the calendars of the project."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from itertools import islice
-from operator import attrgetter
+from datetime import date, timedelta
 
-from ...core import humanize
-from ...core.languages import gettext
 from ...kernel.jobs.definition import JobDefinition, project_calendar
-from ...kernel.queries.models import Run
 from ...project import current
-from ...schedules.calendars import Handling, WorkingAfterRunSchedule, WorkingSchedule
-from ...schedules.zones import parse_zone
-from ..triage.reasons import Reason
+from ...schedules.calendars import WorkingAfterRunSchedule, WorkingSchedule
 
 _SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class SlotChange:
-    """A slot that a calendar moved or skipped.
-
-    Args:
-        planned: Time of the slot by the schedule alone.
-        at: New time of the slot; ``None`` if skipped.
-        why: The day off or blackout, with its calendar.
-        text: Description, with times in the job's time zone.
-        there: Description for the slot at the new time; empty if skipped.
-    """
-
-    planned: datetime
-    at: datetime | None
-    why: str
-    text: str
-    there: str
-
-
-def calendars_of(job: JobDefinition) -> tuple[str, ...]:
-    """Return the names of a job's calendars: its own calendars and its queue's calendars."""
-    if isinstance(job.schedule, WorkingSchedule | WorkingAfterRunSchedule):
-        return tuple(calendar.name for calendar in job.schedule.calendars)
-    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,88 +73,3 @@ def _with_included(job: JobDefinition) -> set[str]:
     if not isinstance(job.schedule, WorkingSchedule | WorkingAfterRunSchedule):
         return set()
     return {one.name for calendar in job.schedule.calendars for one in calendar.family()}
-
-
-def changes(job: JobDefinition, slots: Iterable[datetime], now: datetime) -> tuple[SlotChange, ...]:
-    """Return the moved and skipped slots of a job in order, from ``now`` to the last slot in ``slots``.
-
-    Args:
-        job: The job.
-        slots: The job's next slots.
-        now: The current time.
-    """
-    schedule, zone, coming = job.schedule, parse_zone(job.timezone), list(slots)
-    if not isinstance(schedule, WorkingSchedule) or not coming:
-        return ()
-    moved = [one for slot in coming for one in _moved(job, slot)]
-    skipped = [_change(one, job) for one in schedule.skipped(now, coming[-1], zone)]
-    return tuple(sorted([*moved, *skipped], key=attrgetter("planned")))
-
-
-def moved_there(job: JobDefinition, slot: datetime) -> str:
-    """Describe the slot that a calendar moved to this slot's time, and the reason. Return an empty text if no slot was moved."""
-    return next((one.there for one in _moved(job, slot)), "")
-
-
-def reasons_of_slot(job: JobDefinition, coming: datetime, now: datetime) -> list[Reason]:
-    """Return reasons for the moved and skipped slots from ``now`` to the job's next slot, at most three."""
-    found = list(islice(changes(job, [coming], now), _SHOWN))
-    return [
-        Reason(
-            "calendar-moved" if one.at else "calendar-skipped",
-            gettext("Its slot of %(change)s.", change=one.text),
-        )
-        for one in found
-    ]
-
-
-def reasons_of_run(job: JobDefinition | None, run: Run) -> list[Reason]:
-    """Return a reason if a calendar moved the run's slot."""
-    if job is None or run.scheduled_for is None:
-        return []
-    moved = moved_there(job, run.scheduled_for)
-    return (
-        [Reason("calendar-moved", gettext("Its slot is %(moved)s.", moved=moved))] if moved else []
-    )
-
-
-def closed_for_good(job: JobDefinition, now: datetime) -> Iterator[Reason]:
-    """Yield a reason for a job without next slot, if the schedule alone has slots and the calendars leave none."""
-    if isinstance(job.schedule, WorkingSchedule):
-        first = job.schedule.base.next(now, parse_zone(job.timezone))
-        if first is not None:
-            names = humanize.listed(list(calendars_of(job)), most=_SHOWN * 3)
-            text = gettext(
-                "Its schedule %(schedule)s names no time at which %(calendars)s is open.",
-                schedule=job.schedule_text,
-                calendars=names,
-            )
-            yield Reason("calendar-closed", text)
-
-
-def _moved(job: JobDefinition, slot: datetime) -> list[SlotChange]:
-    """Return the changes of slots that calendars moved to ``slot``."""
-    schedule, zone = job.schedule, parse_zone(job.timezone)
-    if not isinstance(schedule, WorkingSchedule):
-        return []
-    own = schedule.has_own(slot, zone)
-    return [_change(one, job, own=own) for one in schedule.moved_to(slot, zone)]
-
-
-def _change(one: Handling, job: JobDefinition, *, own: bool = False) -> SlotChange:
-    """Describe a moved or skipped slot. ``own`` tells whether the schedule alone has a slot at the new time, too."""
-    slot, why = _clock(one.planned, job), one.why
-    if one.at is None:
-        text = gettext("%(slot)s is skipped: %(why)s", slot=slot, why=why)
-        return SlotChange(one.planned, None, why, text, "")
-    at = _clock(one.at, job)
-    text = gettext("%(slot)s is moved to %(at)s: %(why)s", slot=slot, at=at, why=why)
-    if own:
-        there = gettext("also for the slot of %(time)s: %(why)s", time=slot, why=why)
-    else:
-        there = gettext("moved from %(time)s: %(why)s", time=slot, why=why)
-    return SlotChange(one.planned, one.at, why, text, there)
-
-
-def _clock(slot: datetime, job: JobDefinition) -> str:
-    return f"{slot.astimezone(parse_zone(job.timezone)):%Y-%m-%d %H:%M}"

@@ -15,12 +15,13 @@ import psutil
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ...core.humanize import count, listed
+from ...core.humanize import count, listed, mib
 from ...core.owner_only import WINDOWS
 from ...db import locks
+from ...db.dialects.sqlite_driver import WORTH_TELLING, vacuum_advice
 from ...db.engines import sync_engine
 from ...db.tables import job_setting
-from .findings import Finding, Level, mib, reason_of
+from .findings import Finding, Level, reason_of
 
 # Checks of a PostgreSQL server and its tables.
 
@@ -141,26 +142,11 @@ async def _session(connection: AsyncConnection) -> int:
 # Checks of a SQLite file.
 
 _INCREMENTAL = 2
-WORTH_TELLING = 2**20
-"""Minimum unused bytes in a SQLite file for a warning."""
 _MOST_FAULTS = 5
 _LONG_LOG = 256 * 2**20
 _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "webdav", "9p", "afs", "ceph"} | {
     "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "davfs", "ncpfs",
 }  # fmt: skip
-
-
-def vacuum_advice(file: Path | str, size: int) -> str:
-    """Return the advice for a file without ``auto_vacuum``: how to shrink the file now and from then on.
-
-    Args:
-        file: The database file.
-        size: Size of the file in bytes.
-    """
-    return (
-        f"to make it smaller, now and from then on, stop every process and run once (it needs up to {mib(2 * size)} of free disk,\n"
-        f'and ten seconds or more for each GiB): sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"'
-    )
 
 
 def file_checks(file: Path) -> Iterator[Finding]:

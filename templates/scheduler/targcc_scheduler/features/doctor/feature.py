@@ -4,5 +4,6 @@ from ...kernel.feature import Commands, Feature
 
 FEATURE = Feature(
     __name__,
+    needs=("alerts",),
     parts=(Commands("commands:doctor", "doctor", after="release"),),
 )

@@ -37,11 +37,6 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda one: _ORDER.index(one.level))
 
 
-def mib(size: float) -> str:
-    """Format a size in bytes as MiB or GiB."""
-    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
-
-
 def reason_of(error: Exception) -> str:
     """Return the first line of an error's message, with passwords masked."""
     if isinstance(error, TimeoutError) and not isinstance(error, QueryTimeout):

@@ -8,7 +8,7 @@ FEATURE = Feature(
         OnRetry("model:note_retries"),
         Loop("loops:webhooks", "webhooks"),
         Retention("model:remove_old"),
-        Routes("api:router"),
+        Routes("api:router", paths=("webhooks",)),
         Pages("pages:router"),
         Commands("commands:webhook_group", "webhook", after="secret"),
     ),

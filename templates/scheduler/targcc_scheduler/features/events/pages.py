@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from ...core import humanize
 from ...core.actor import Actor
 from ...core.errors import UnknownWebhook, WebhookError
+from ...core.identity import Principal, Role
 from ...core.languages import gettext, marked
 from ...core.states import RunState
 from ...scheduler import Scheduler
@@ -20,7 +21,6 @@ from ...web.dashboard.flash import Flash, back, base_path
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
 from ...web.problems import Problem
-from ..accounts.roles import Principal, Role
 from . import actions, model
 from .actions import NewWebhook
 

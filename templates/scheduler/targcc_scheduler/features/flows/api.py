@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
+from ...core.identity import Role
 from ...scheduler import Scheduler
 from ...web.api.common import (
     CONFLICT,
@@ -19,9 +20,10 @@ from ...web.api.common import (
     no_such_flow,
     tried,
 )
+from ...web.api.events import STREAM
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor, require_job
-from ..accounts.roles import Role
+from ..batches.stream import batch_events
 from . import queries
 from .schemas import FlowIn, FlowOut, RerunIn, flow_out
 
@@ -95,3 +97,13 @@ async def _shown(scheduler: Scheduler, flow_id: int) -> FlowOut:
     if found is None:
         raise no_such_flow(flow_id)
     return flow_out(found)
+
+
+@router.get("/flows/{flow_id}/events", tags=["flows"], response_class=Response, responses=STREAM)
+async def follow_flow(
+    flow_id: int, request: Request, principal: Viewer, scheduler: SchedulerOf
+) -> Response:
+    """A flow as it happens, as server-sent events: `flow` (its state and that of each step, and how many runs are under way), `end` (it is over)."""
+    if await scheduler.read(lambda db: queries.get_flow(db, flow_id)) is None:
+        raise no_such_flow(flow_id)
+    return batch_events(request, principal, flow_id, "flow")

@@ -1,14 +1,17 @@
 """The feature flows: flows of steps."""
 
-from ...kernel.feature import AfterSettle, Commands, Feature, Jobs, Needed, Pages, Routes
+from ...kernel.feature import AfterSettle, Commands, Feature, Jobs, Needed, Pages, Panel, Routes
 
 FEATURE = Feature(
     __name__,
+    needs=("batches",),
     parts=(
         AfterSettle("effects:"),
         Needed("model:IS_NEEDED"),
         Jobs("declared:flow_declarations"),
-        Routes("api:router"),
+        Panel("panels:of_run", "run"),
+        Panel("panels:of_runs", "runs"),
+        Routes("api:router", paths=("flows",)),
         Pages("pages:router"),
         Commands("commands:flow_group", "flow", after="inbox"),
     ),

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from ...core import humanize
 from ...core.errors import RunStateError, UnknownFlow
+from ...core.identity import Principal, Role
 from ...core.languages import gettext
 from ...scheduler import Scheduler
 from ...web.authentication import actor, require_job
@@ -18,7 +19,6 @@ from ...web.dashboard.common import Every, SchedulerOf, Viewer, id_of, reloading
 from ...web.dashboard.flash import Flash, back, base_path
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
-from ..accounts.roles import Principal, Role
 from ..batches.pages import no_such_flow
 from . import queries
 from .queries import Flow, FlowStep

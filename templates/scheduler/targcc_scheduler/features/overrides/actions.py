@@ -13,6 +13,7 @@ from ...core.actor import Actor
 from ...core.errors import ArgumentsError, OverrideError
 from ...kernel.audit import audit
 from ...kernel.jobs.definition import JobDefinition
+from ...kernel.jobs.option_values import shown
 from ...kernel.jobs.overrides import FIELDS, Override, read_value
 from ...kernel.node import slots
 from ...kernel.node.releases import schedule_of
@@ -23,7 +24,7 @@ from ...scheduler import Scheduler
 from ...schedules.base import Schedule
 from ...schedules.intervals import AfterRunSchedule
 from . import rows
-from .effective import checked_arguments, effective, shown
+from .effective import checked_arguments, effective
 
 _LAST_YEAR = 9000
 """Latest year of an override's end, as for a pause: far from the last year that ``datetime`` supports."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from ...web.api.common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
+from ...web.api.schemas import OverrideOut, overrides_out
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
 from ...web.problems import Problem
@@ -15,12 +16,10 @@ from .actions import Wish
 from .schemas import (
     ChangeOut,
     OverrideIn,
-    OverrideOut,
     OverridesOut,
     PreviewOut,
     ResetOut,
     all_of,
-    overrides_out,
 )
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)

@@ -15,8 +15,8 @@ from ...cli.connect import connect, path
 from ...cli.group import CliError, Commands
 from ...cli.output import as_shown, json_option, print_json, print_table, shows, when
 from ...kernel.jobs.overrides import FIELDS
-from ...web.api.schemas import JobDetailOut
-from .schemas import OverrideIn, OverrideOut, OverridesOut, PreviewOut, ResetOut
+from ...web.api.schemas import JobDetailOut, OverrideOut
+from .schemas import OverrideIn, OverridesOut, PreviewOut, ResetOut
 
 _FIELD = click.Choice(FIELDS)
 

@@ -13,7 +13,7 @@ from ...kernel.jobs.declaration import isolation_of, schedule_from
 from ...kernel.jobs.definition import JobDefinition, with_calendars
 from ...kernel.jobs.overrides import FIELDS, Override, options_of
 from ...project import Project
-from ...schedules.words import format_duration, parse_duration
+from ...schedules.words import parse_duration
 from ...schedules.zones import parse_zone
 
 # Apply overrides to a job's definition. Overrides take effect only here.
@@ -114,32 +114,6 @@ def checked_arguments(job: JobDefinition, value: dict[str, Any]) -> dict[str, An
         raise OverrideError(f"{', '.join(secret)} is secret: it is not kept among the overrides")
     found: dict[str, Any] = json.loads(job.signature.only(value).check(value) or "{}")
     return found
-
-
-def value_in(job: JobDefinition, field: str) -> Any:
-    """Return an option's value in a definition, in the form of :func:`~.model.read_value`."""
-    match field:
-        case "schedule":
-            return job.schedule_text
-        case "arguments":
-            return json.loads(job.arguments_json)
-        case "timeout":
-            return "none" if job.timeout is None else format_duration(job.timeout)
-        case _:
-            return getattr(job, field)
-
-
-def shown(job: JobDefinition, field: str) -> str:
-    """Return an option's value in a definition, as text for people."""
-    value = value_in(job, field)
-    if field == "arguments":
-        return (
-            ", ".join(
-                f"{name}={json.dumps(one, ensure_ascii=False)}" for name, one in value.items()
-            )
-            or "defaults"
-        )
-    return str(value) if value != "" else "none"
 
 
 # Code lines that make overrides permanent: in targcc.yaml, ``@job`` and ``execute``.

@@ -10,18 +10,17 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ...core import humanize
 from ...core.errors import UnknownQueue
+from ...core.identity import Principal, Role
 from ...core.languages import gettext, ngettext
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.overrides import FIELDS
 from ...scheduler import Scheduler
 from ...web.authentication import actor
-from ...web.dashboard.common import SchedulerOf, find_job
+from ...web.dashboard.common import SchedulerOf, find_job, local_time
 from ...web.dashboard.flash import Flash, back, base_path
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
 from ...web.problems import Problem
-from ..accounts.roles import Principal, Role
-from ..triage.pages import local_time
 from . import actions
 from .actions import Wish
 

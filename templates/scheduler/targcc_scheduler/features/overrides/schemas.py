@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...kernel.jobs.definition import JobDefinition
 from ...web.api.schema import Schema
-from .effective import code_lines, shown, value_in
+from ...web.api.schemas import OverrideOut, overrides_out
+from .effective import code_lines
 
 
 class OverrideIn(BaseModel):
@@ -51,22 +52,6 @@ class OverrideIn(BaseModel):
         return {name: value for name, value in said.items() if value is not None}
 
 
-class OverrideOut(Schema):
-    """One option of a job that a person has changed."""
-
-    job: str
-    field: str
-    value: Any
-    shown: str = Field(description="The value, for people.")
-    code: Any = Field(description="What the code says.")
-    code_shown: str = Field(description="The same, for people.")
-    by: str
-    at: datetime
-    reason: str
-    until: datetime | None
-    problem: str | None = Field(description="Why it does not hold; null when it does.")
-
-
 class ChangeOut(Schema):
     """One option: in the code, now, and as it will be."""
 
@@ -104,26 +89,6 @@ class ResetOut(Schema):
     """The options whose values are those of the code again."""
 
     reset: list[str]
-
-
-def overrides_out(job: JobDefinition) -> list[OverrideOut]:
-    """What people have changed of a job."""
-    return [
-        OverrideOut(
-            job=one.job,
-            field=one.field,
-            value=one.value,
-            shown=one.shown,
-            code=value_in(job.coded, one.field),
-            code_shown=shown(job.coded, one.field),
-            by=one.by,
-            at=one.at,
-            reason=one.reason,
-            until=one.until,
-            problem=one.problem or None,
-        )
-        for one in job.overrides
-    ]
 
 
 def all_of(job: JobDefinition) -> OverridesOut:

@@ -16,7 +16,7 @@ from ...web.api_route import ApiRoute
 from ...web.problems import Problem
 from ...web.state import get_web
 from .gantt import LONGEST_RANGE, Gantt, gantt
-from .history import MOST_DAYS, Heat, Trend, heat, trend
+from .history import MOST_DAYS, Heat, Trend, day_counts, heat, trend
 from .schemas import ComingOut, coming_out
 from .upcoming import grouped, nights, plan
 
@@ -98,7 +98,7 @@ async def get_heatmap(
     ] = None,
 ) -> Heat:
     """How many runs ended well or badly by the hour of the week in which they began, Monday first."""
-    now, kept = scheduler.clock.now(), get_web(request).day_counts
+    now, kept = scheduler.clock.now(), get_web(request).shared(day_counts)
     key = find_job(scheduler, job).name if job is not None else None
     clock = _zone(zone or current().timezone)
     return await scheduler.read(

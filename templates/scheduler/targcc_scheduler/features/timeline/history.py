@@ -82,6 +82,11 @@ class DayCounts:
         return found
 
 
+def day_counts(_web: object) -> DayCounts:
+    """Return a new cache, which the requests of an app share."""
+    return DayCounts()
+
+
 async def heat(
     connection: AsyncConnection,
     now: datetime,

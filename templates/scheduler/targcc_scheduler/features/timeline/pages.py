@@ -30,7 +30,7 @@ from ...web.dashboard.rendering import render, zone_asked
 from ...web.state import get_web
 from .charts import MARK_WORDS, PATTERNS, GanttChart
 from .gantt import gantt
-from .history import DAYS, HOURS, Heat, heat
+from .history import DAYS, HOURS, Heat, day_counts, heat
 from .upcoming import Crowd, Minute, Night, Plan, coming_nights, grouped, nights, plan
 
 # Parameters of the pages, and links between time ranges.
@@ -294,7 +294,11 @@ async def heatmap_page(
     request: Request, principal: Viewer, scheduler: SchedulerOf, weeks: str = "", job: str = ""
 ) -> Response:
     """The hours of the last weeks."""
-    zone, now, kept = zone_asked(request), scheduler.clock.now(), get_web(request).day_counts
+    zone, now, kept = (
+        zone_asked(request),
+        scheduler.clock.now(),
+        get_web(request).shared(day_counts),
+    )
     number = int(weeks) if weeks in map(str, _WEEKS) else 4
     key = find_job(scheduler, job)[1] if job else None
     found = await scheduler.read(

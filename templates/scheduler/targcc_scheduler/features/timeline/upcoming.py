@@ -20,7 +20,6 @@ from ...db.tables import job_run
 from ...kernel import job_owner as owners
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.queries import system
-from ...kernel.queries.jobs import JobOverview
 from ...kernel.queries.models import Run, run_of
 from ...kernel.queries.run_search import first_of
 from ...schedules.base import Schedule
@@ -29,66 +28,6 @@ from ...schedules.dst import ClockChange, Effect, Kind, clock_changes, effect_of
 from ...schedules.fields import numbers_in
 from ...schedules.intervals import AfterRunSchedule, EverySchedule
 from ...schedules.zones import parse_zone
-
-# Next runs of all jobs.
-
-
-@dataclass(frozen=True, slots=True)
-class Upcoming:
-    """A run that is due by itself, or a slot that will create a run."""
-
-    at: datetime
-    job: str
-    run: Run | None
-
-
-def upcoming(
-    jobs: Iterable[JobOverview], waiting: Iterable[Run], now: datetime
-) -> tuple[Upcoming, ...]:
-    """Return the next starts of all jobs: waiting, delayed and retrying runs, and each job's next slot."""
-    due = [Upcoming(max(run.due_at, now), run.job, run) for run in waiting]
-    slots = [Upcoming(job.next_run, job.name, None) for job in jobs if job.next_run is not None]
-    return tuple(sorted([*due, *slots], key=lambda one: (one.at, one.job)))
-
-
-def coming_slots(
-    jobs: Iterable[JobOverview], now: datetime, horizon: datetime
-) -> Iterator[datetime]:
-    """Yield the jobs' slots from ``now`` to ``horizon``."""
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    for job in jobs:
-        if job.next_run is not None and job.definition.schedule is not None:
-            first = max(now, job.next_run)
-            for slot in _slots_from(job.definition, hour, horizon - now + timedelta(hours=1)):
-                if first <= slot < horizon:
-                    yield slot
-
-
-@functools.lru_cache(maxsize=4096)
-def _slots_from(
-    definition: JobDefinition, start: datetime, span: timedelta
-) -> tuple[datetime, ...]:
-    """Return a job's slots within ``span``, at most 500: more than the page can show. Cached: the page reloads every few seconds."""
-    if definition.schedule is None or isinstance(definition.schedule, AfterRunSchedule):
-        return ()
-    slots = definition.schedule.iter(start, parse_zone(definition.timezone))
-    within = itertools.takewhile(lambda slot: slot < start + span, slots)
-    return tuple(itertools.islice(within, 500))
-
-
-def next_runs(job: JobOverview, count: int) -> list[datetime]:
-    """Return the next slots of a job's schedule, at most ``count``."""
-    if job.next_run is None or job.definition.schedule is None:
-        return []
-    zone = parse_zone(job.definition.timezone)
-    found = [job.next_run]
-    while len(found) < count:
-        following = job.definition.schedule.next(found[-1], zone)
-        if following is None:
-            break
-        found.append(following)
-    return found
-
 
 # Jobs grouped by schedule: many of ten thousand jobs share a schedule, which is then evaluated once.
 

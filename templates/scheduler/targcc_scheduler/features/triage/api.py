@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
 from ...core.humanize import count
+from ...core.identity import Role
 from ...core.search_language import joined, write
 from ...kernel.queries import runs
 from ...scheduler import Scheduler
@@ -29,8 +30,7 @@ from ...web.api.schema import DoneOut
 from ...web.api_route import ApiRoute
 from ...web.authentication import actor
 from ...web.problems import Problem
-from ..accounts.roles import Role
-from ..search.actions import looked_for
+from ...web.run_filter import looked_for
 from . import bulk_actions, bulk_queries, inbox, why
 from .bulk_actions import Wish
 from .issues import issues

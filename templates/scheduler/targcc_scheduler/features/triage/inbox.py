@@ -330,13 +330,6 @@ async def done_since(connection: AsyncConnection, runs: Sequence[Run]) -> frozen
     return frozenset(found)
 
 
-async def jobs_in_hand(connection: AsyncConnection) -> frozenset[str]:
-    """Return the jobs with reruns that wait or run."""
-    c = job_run.c
-    reruns = sa.select(c.JobName).where(c.RetryOf.is_not(None), c.State.in_(sorted(ACTIVE)))
-    return frozenset(await connection.scalars(reruns.distinct()))
-
-
 async def _in_hand(connection: AsyncConnection) -> dict[str, int]:
     """Count waiting and running reruns by error group."""
     new, old = job_run.alias("new"), job_run.alias("old")

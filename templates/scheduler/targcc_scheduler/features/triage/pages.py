@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -15,25 +14,23 @@ from starlette.datastructures import FormData
 from ...core import humanize
 from ...core.actor import Actor
 from ...core.errors import BulkError, UnknownBulk, UnknownFailure, UnknownJob
+from ...core.identity import Principal, Role
 from ...core.languages import gettext
 from ...core.numbers import priority_of, rate_of, whole, whole_or_error
 from ...core.search_language import SearchError, only
 from ...kernel.jobs.definition import JobDefinition, shown_arguments
 from ...kernel.queries.run_search import RunFilter
-from ...project import current
 from ...scheduler import Scheduler
-from ...schedules.zones import parse_zone
 from ...web.authentication import actor
 from ...web.dashboard.common import SchedulerOf as CommonSchedulerOf
-from ...web.dashboard.common import Viewer, find_job
+from ...web.dashboard.common import Viewer, find_job, local_time
 from ...web.dashboard.flash import Flash, back, base_path
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
 from ...web.dashboard.runs import MOST, RunQuery
 from ...web.problems import Problem
+from ...web.run_filter import looked_for
 from ...web.state import get_scheduler
-from ..accounts.roles import Principal, Role
-from ..search.actions import looked_for
 from . import bulk_actions, bulk_queries, inbox
 from .bulk_actions import Wish, backfill, check
 from .issues import besides_failures
@@ -229,15 +226,6 @@ def _followers(scheduler: Scheduler, job: JobDefinition) -> list[str]:
     seen = [one for one in names if one in scheduler.definitions]
     hidden = len(names) - len(seen)
     return [*seen, gettext("%(number)s more", number=hidden)] if hidden else seen
-
-
-def local_time(text: str) -> datetime:
-    """Parse a ``datetime-local`` input as a time in the project's zone.
-
-    Raises:
-        ValueError: The text is no time.
-    """
-    return datetime.fromisoformat(text).replace(tzinfo=parse_zone(current().timezone))
 
 
 # Button actions in the inbox and on bulk operations. Each redirects to a page that shows the result.

@@ -19,9 +19,11 @@ from ...db.columns import UtcDateTime, elapsed
 from ...db.tables import job_limit, job_run, job_unique
 from ...kernel import job_owner as owners
 from ...kernel import limits
+from ...kernel.feature import WhyNot, parts
 from ...kernel.job_owner import Owner
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.discovery import BrokenModule
+from ...kernel.jobs.option_values import shown
 from ...kernel.limits import Capacity
 from ...kernel.node import slots
 from ...kernel.queries import chains, runs, system
@@ -34,9 +36,7 @@ from ...schedules.calendars import WorkingSchedule
 from ...schedules.dst import clock_changes
 from ...schedules.intervals import AfterRunSchedule, OnceSchedule
 from ...schedules.zones import parse_zone
-from ..calendars import queries as calendar_queries
-from ..overrides.effective import shown
-from . import sla
+from . import calendar_reasons, sla
 from .reasons import (
     Answer,
     Look,
@@ -358,12 +358,12 @@ def _next_slot(
                 time=humanize.clock(coming, look.now, own),
                 zone=job.timezone,
             )
-        calendar = calendar_queries.reasons_of_slot(job, coming, look.now)
+        calendar = calendar_reasons.reasons_of_slot(job, coming, look.now)
         return [Reason("next-slot", text), *calendar, *_clock_change(look, job, coming)]
     if isinstance(job.schedule, AfterRunSchedule):
         text = gettext("Its next slot is counted from the end of its run.")
         return [Reason("after-run", text, tuple(busy))]
-    if closed := list(calendar_queries.closed_for_good(job, look.now)):
+    if closed := list(calendar_reasons.closed_for_good(job, look.now)):
         return closed
     if isinstance(_alone(job.schedule), OnceSchedule):
         return [Reason("over", gettext("Its only slot has passed."))]
@@ -459,11 +459,22 @@ async def why_run(
 ) -> Answer:
     """Explain a run's state; ``broken`` is the job's file if the import fails."""
     look = _look(connection, definitions, now, lost_after)
-    reasons = (*await _of_run(look, run), *_expires(look, run))
+    before, after = await _of_features(look, run.job, run)
+    reasons = (*before, *await _of_run(look, run), *_expires(look, run))
     if broken is not None and not run.final and run.job not in definitions:
         reasons = (_not_in_code(broken), *reasons)
-    moved = calendar_queries.reasons_of_run(definitions.get(run.job), run)
-    return Answer(f"run {run.id}", (*reasons, *moved))
+    moved = calendar_reasons.reasons_of_run(definitions.get(run.job), run)
+    return Answer(f"run {run.id}", (*reasons, *moved, *after))
+
+
+async def _of_features(look: Look, job: str, run: Run | None) -> tuple[list[Reason], list[Reason]]:
+    """Return the reasons of features: the reasons that come first, and the reasons that come last."""
+    first: list[Reason] = []
+    last: list[Reason] = []
+    for feature, part in parts(WhyNot):
+        sentences = await feature.load(part)(look.connection, job, run, look.now)
+        (first if part.first else last).extend(Reason(feature.name, text) for text in sentences)
+    return first, last
 
 
 def _expires(look: Look, run: Run) -> list[Reason]:
@@ -517,14 +528,21 @@ async def why_job(
         broken: The job's file if the import fails.
     """
     look = _look(connection, definitions, now, lost_after)
-    definition = definitions.get(name)
+    first, last = await _of_features(look, name, None)
+    reasons = await _of_job(look, name, broken)
+    return Answer(name, (*first, *reasons, *last))
+
+
+async def _of_job(look: Look, name: str, broken: BrokenModule | None) -> Sequence[Reason]:
+    """Explain when a job runs next, or why no run comes, without the reasons of features."""
+    definition = look.definitions.get(name)
     waits = await _first_waiting(look, name)
     if definition is None:
-        return Answer(name, (_not_in_code(broken), *waits))
+        return (_not_in_code(broken), *waits)
     schedule = _with_changes(await of_schedule(look, definition), _changed(look, definition))
     kinds = {reason.kind for reason in schedule}
     if not kinds & {"next-slot", *_BY_RUNS}:
-        return Answer(name, (*schedule, *waits))
+        return (*schedule, *waits)
     servers = [one for one in await system.read_servers(look.connection) if is_alive(look, one)]
     unable = no_able_server(look, servers, definition.queue) if servers else []
     held = [*unable, *_queue_closed(look, await _queue(look, definition.queue))]
@@ -532,8 +550,8 @@ async def why_job(
     told = {reason.kind for reason in (*held, *schedule)} & _OF_ALL_RUNS
     waits = [reason for reason in waits if reason.kind not in told]
     if kinds & _BY_RUNS:
-        return Answer(name, (*held, *waits, *schedule))
-    return Answer(name, (*held, *schedule, *waits))
+        return (*held, *waits, *schedule)
+    return (*held, *schedule, *waits)
 
 
 def _with_changes(schedule: Sequence[Reason], changes: Sequence[Reason]) -> list[Reason]:

@@ -28,7 +28,7 @@ from ...core.errors import (
     UnknownWebhook,
     WebhookError,
 )
-from ...features.accounts.roles import Principal, Role
+from ...core.identity import Principal, Role
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.queries import runs
 from ...kernel.queries.models import Run

@@ -6,18 +6,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from ...core.identity import Principal, Role
 from ...core.states import RunState
-from ...features.accounts.roles import Principal, Role
-from ...features.batches import queries as batch_queries
-from ...features.batches.stream import batch_events
-from ...features.flows import queries as flow_queries
 from ...kernel.queries import runs
 from ...kernel.queries.models import Run
 from ...scheduler import Scheduler
 from ..api_route import ApiRoute
 from ..authentication import require_job
 from ..streams import Wanted, change_events, log_as_text, run_events
-from .common import PROBLEMS, Looker, SchedulerOf, Viewer, no_such_batch, no_such_flow, no_such_run
+from .common import PROBLEMS, Looker, SchedulerOf, Viewer, no_such_run
 from .schema import ProblemOut
 
 STREAM: dict[int | str, dict[str, Any]] = {
@@ -51,29 +48,6 @@ async def follow_run(
     known = last_event_id.isdecimal() and len(last_event_id) <= _MOST_DIGITS
     after = int(last_event_id) if known else 0
     return run_events(request, principal, run_id, run.job, after=after)
-
-
-@router.get("/batches/{batch_id}/events", tags=["batches"], responses=STREAM)
-async def follow_batch(
-    batch_id: int, request: Request, principal: Viewer, scheduler: SchedulerOf
-) -> Response:
-    """A batch as it happens, as server-sent events: `batch` (its state, how many members are not over, and how many runs are under way), `end` (it is over).
-
-    It begins with how the batch stands. A batch of which runs are done again goes on; its stream does not.
-    """
-    if await scheduler.read(lambda db: batch_queries.batch_of_run(db, batch_id)) is None:
-        raise no_such_batch(batch_id)
-    return batch_events(request, principal, batch_id, "batch")
-
-
-@router.get("/flows/{flow_id}/events", tags=["flows"], responses=STREAM)
-async def follow_flow(
-    flow_id: int, request: Request, principal: Viewer, scheduler: SchedulerOf
-) -> Response:
-    """A flow as it happens, as server-sent events: `flow` (its state and that of each step, and how many runs are under way), `end` (it is over)."""
-    if await scheduler.read(lambda db: flow_queries.get_flow(db, flow_id)) is None:
-        raise no_such_flow(flow_id)
-    return batch_events(request, principal, flow_id, "flow")
 
 
 @router.get("/events", tags=["runs"], responses=STREAM)

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...features.accounts.roles import Role
+from ...core.identity import Role
 from ...kernel.blobs import Blob
 from ...kernel.queries import runs
 from ..api_route import ApiRoute

@@ -8,8 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...features.accounts.roles import Role
-from ...features.timeline import upcoming
+from ...core.identity import Role
 from ...kernel.queries import chains as querie_chains
 from ...kernel.queries import jobs as querie_jobs
 from ...kernel.queries import statistics, system
@@ -18,6 +17,7 @@ from ...kernel.queries.jobs import JobOverview
 from ...kernel.queries.models import Attempt
 from ...kernel.queries.statistics import JobStats
 from ...kernel.queries.system import Place, place_of
+from ...kernel.queries.upcoming import next_runs
 from ...scheduler import Scheduler
 from ...schedules.zones import parse_zone
 from ..api_route import ApiRoute
@@ -88,7 +88,7 @@ async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
         return job, next(iter(chains), None)
 
     job, chain = await scheduler.read(query)
-    return job_detail_out(job, chain, upcoming.next_runs(job, 5), now)
+    return job_detail_out(job, chain, next_runs(job, 5), now)
 
 
 @router.post("/jobs/{name}/trigger", tags=["jobs"])

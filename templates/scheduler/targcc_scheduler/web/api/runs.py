@@ -11,10 +11,9 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ... import operations
+from ...core.identity import Principal, Role
 from ...core.search_language import joined, write
 from ...core.states import FINAL, RunState
-from ...features.accounts.roles import Principal, Role
-from ...features.search.actions import looked_for
 from ...kernel.queries import chains, runs
 from ...kernel.queries.chains import Relative, lineage
 from ...kernel.queries.models import LogLine
@@ -23,6 +22,7 @@ from ...kernel.queries.runs import lines_after
 from ..api_route import ApiRoute
 from ..authentication import actor, require_job
 from ..problems import Problem
+from ..run_filter import looked_for
 from ..state import get_web
 from .common import (
     CONFLICT,

@@ -10,12 +10,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ...core.states import RunState
 from ...core.version import MODE, __version__
-from ...features.audit.queries import Fault
-from ...features.calendars.queries import SlotChange, calendars_of, changes
-from ...features.overrides.schemas import OverrideOut, overrides_out
 from ...kernel.job_owner import Owner
 from ...kernel.jobs.definition import JobDefinition, shown_arguments
 from ...kernel.jobs.discovery import BrokenModule
+from ...kernel.jobs.option_values import shown, value_in
+from ...kernel.jobs.slot_changes import SlotChange, calendars_of, changes
 from ...kernel.queries.chains import Chain, ChainStep, Lineage, Relative
 from ...kernel.queries.jobs import JobOverview
 from ...kernel.queries.models import Attempt, LogLine, Pause, PoolUse, Queue, Run, StateChange, Step
@@ -296,6 +295,22 @@ class JobOut(Schema):
     )
 
 
+class OverrideOut(Schema):
+    """One option of a job that a person has changed."""
+
+    job: str
+    field: str
+    value: Any
+    shown: str = Field(description="The value, for people.")
+    code: Any = Field(description="What the code says.")
+    code_shown: str = Field(description="The same, for people.")
+    by: str
+    at: datetime
+    reason: str
+    until: datetime | None
+    problem: str | None = Field(description="Why it does not hold; null when it does.")
+
+
 class JobDetailOut(JobOut):
     """A job with its settings."""
 
@@ -439,6 +454,26 @@ def job_values(job: JobOverview, chain: Chain | None) -> dict[str, Any]:
     }
 
 
+def overrides_out(job: JobDefinition) -> list[OverrideOut]:
+    """What people have changed of a job."""
+    return [
+        OverrideOut(
+            job=one.job,
+            field=one.field,
+            value=one.value,
+            shown=one.shown,
+            code=value_in(job.coded, one.field),
+            code_shown=shown(job.coded, one.field),
+            by=one.by,
+            at=one.at,
+            reason=one.reason,
+            until=one.until,
+            problem=one.problem or None,
+        )
+        for one in job.overrides
+    ]
+
+
 def job_detail_out(
     job: JobOverview, chain: Chain | None, next_runs: list[datetime], now: datetime
 ) -> JobDetailOut:
@@ -474,17 +509,6 @@ def job_detail_out(
 
 
 # System schemas. Nodes and the audit are returned as the classes in ``kernel.queries.models``.
-
-
-class VerdictOut(Schema):
-    """What came out when the audit was verified."""
-
-    rows: int
-    head: str
-    unchained: int
-    fault: Fault | None
-    too_old: bool
-    """The head is of a row that was removed for its age, so that it says nothing."""
 
 
 class BrokenOut(Schema):

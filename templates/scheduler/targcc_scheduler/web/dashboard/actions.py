@@ -13,11 +13,9 @@ from ... import operations
 from ...core.actor import Actor
 from ...core.errors import ArgumentsError, RunStateError, UnknownJob
 from ...core.humanize import sentence
+from ...core.identity import Principal, Role
 from ...core.languages import gettext
 from ...core.states import RunState
-from ...features.accounts.roles import Principal, Role
-from ...features.legacy import owning
-from ...kernel.job_owner import Owner
 from ...project import current
 from ...scheduler import Scheduler
 from ...schedules.zones import parse_zone
@@ -82,28 +80,6 @@ async def _resume_job(press: Press) -> Flash:
     await press.scheduler.resume(definition, by=press.by)
     return Flash(
         "good", gettext("%(job)s runs by its schedule again.", job=definition.display_name)
-    )
-
-
-async def _set_owner(press: Press) -> Flash:
-    definition, form = press.scheduler.find(press.key), press.form
-    one = await press.scheduler.operate(
-        owning.set_owner,
-        None,
-        definition.name,
-        Owner(form.get("owner", "")),
-        press.by,
-        reason=form.get("reason", "").strip() or None,
-        old_is_off=bool(form.get("old_is_off")),
-    )
-    said = {"job": definition.display_name, "owner": str(one.owner)}
-    return Flash(
-        "good",
-        (
-            gettext("%(job)s is run from here: its owner is %(owner)s.", **said)
-            if one.owner is Owner.NEW
-            else gettext("%(job)s is run by the old server: its owner is %(owner)s.", **said)
-        ),
     )
 
 
@@ -174,7 +150,6 @@ async def _use_newest(press: Press) -> Flash:
 _ACTIONS: dict[str, tuple[Role, Callable[[Press], Awaitable[Flash]]]] = {
     "/jobs/{key}/pause": (Role.OPERATOR, _pause_job),
     "/jobs/{key}/resume": (Role.OPERATOR, _resume_job),
-    "/jobs/{key}/owner": (Role.OPERATOR, _set_owner),
     "/runs/{key}/retry": (Role.OPERATOR, _retry_run),
     "/runs/{key}/cancel": (Role.OPERATOR, _cancel_run),
     "/runs/{key}/delete": (Role.ADMIN, _delete_run),
@@ -189,9 +164,11 @@ _ACTIONS: dict[str, tuple[Role, Callable[[Press], Awaitable[Flash]]]] = {
 """Map each button's address to the required role and the action."""
 
 
-def _endpoint(
+def button(
     role: Role, action: Callable[[Press], Awaitable[Flash]]
 ) -> Callable[[Request, str], Awaitable[Response]]:
+    """Return the endpoint of a button, a ``POST`` with the path parameter ``key``: the action needs ``role``."""
+
     async def press(request: Request, key: str) -> Response:
         principal = await page_needs(role)(request)
         scheduler, form = get_scheduler(request), await _form(request)
@@ -206,7 +183,7 @@ def _endpoint(
 
 
 for _path, (_role, _action) in _ACTIONS.items():
-    router.add_api_route(_path, _endpoint(_role, _action), methods=["POST"])
+    router.add_api_route(_path, button(_role, _action), methods=["POST"])
 
 
 @router.post("/jobs/{name}/run")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Query, Response
 
-from ...features.accounts.roles import Principal, Role
+from ...core.identity import Principal, Role
 from ...kernel.jobs.definition import JobDefinition
+from ...project import current
 from ...scheduler import Scheduler
+from ...schedules.zones import parse_zone
 from ..state import get_scheduler
 from .page_route import page_needs
 
@@ -35,3 +38,12 @@ def reloading(page: Response, every: int) -> Response:
     if every:
         page.headers["Refresh"] = str(every)
     return page
+
+
+def local_time(text: str) -> datetime:
+    """Parse a ``datetime-local`` input as a time in the project's zone.
+
+    Raises:
+        ValueError: The text is no time.
+    """
+    return datetime.fromisoformat(text).replace(tzinfo=parse_zone(current().timezone))

@@ -16,17 +16,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic.fields import FieldInfo
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.identity import Principal
 from ...core.languages import marked
 from ...core.search_language import only
-from ...features.accounts.roles import Principal
-from ...features.calendars.queries import calendars_of, changes, moved_there
-from ...features.overrides.effective import code_lines, shown
-from ...features.timeline import upcoming
-from ...features.timeline.history import Trend, trend
-from ...features.triage import why
-from ...features.triage.reasons import Answer
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.files import File
+from ...kernel.jobs.slot_changes import calendars_of, changes, moved_there
 from ...kernel.queries import jobs as querie_jobs
 from ...kernel.queries import limits, statistics, system
 from ...kernel.queries.chains import Chain, chains
@@ -35,12 +30,14 @@ from ...kernel.queries.limits import LimitKey
 from ...kernel.queries.models import Attempt
 from ...kernel.queries.run_search import RunFilter, RunPage, list_runs
 from ...kernel.queries.statistics import JobStats
+from ...kernel.queries.upcoming import next_runs
 from ...project import current
 from ...scheduler import Scheduler
 from ...schedules.zones import parse_zone
 from ..problems import Problem
 from .common import SchedulerOf, Viewer, find_job, id_of
 from .page_route import PageRoute
+from .panels import PageSubject, panels
 from .rendering import render
 
 # Form that runs a job: an input per argument, and parsing of the sent form.
@@ -349,7 +346,7 @@ async def show_job(
         Problem: no job with this name exists, and neither a run nor an attempt is stored.
     """
     definition, key = find_job(scheduler, name)
-    now, lost_after = scheduler.clock.now(), scheduler.settings.lost_after_seconds
+    now = scheduler.clock.now()
     zone = parse_zone(definition.timezone if definition else current().timezone)
 
     async def query(
@@ -359,10 +356,9 @@ async def show_job(
         JobStats,
         RunPage,
         tuple[Attempt, ...],
-        Answer,
-        Trend,
         tuple[Chain, ...],
         list[LimitKey] | None,
+        dict[str, Any],
     ]:
         jobs = await querie_jobs.job_overviews(db, [definition] if definition else [], now)
         figures = await statistics.job_stats(
@@ -370,15 +366,6 @@ async def show_job(
         )
         runs = await list_runs(db, RunFilter(search=only(job=key), limit=_RUNS_OF_JOB))
         earlier = await _earlier(db, key, runs)
-        reasons = await why.why_job(
-            db,
-            key,
-            scheduler.definitions,
-            now,
-            lost_after=lost_after,
-            broken=scheduler.broken_file_of(key),
-        )
-        days = await trend(db, key, now, days=_DAYS, zone=zone)
         chained = await chains(db, scheduler.definitions.values(), of=key)
         limited = definition is not None and definition.keyed_limit is not None
         busiest = (
@@ -386,9 +373,10 @@ async def show_job(
             if limited
             else None
         )
-        return (jobs[0] if jobs else None), figures, runs, earlier, reasons, days, chained, busiest
+        added = await panels("job", db, PageSubject(scheduler, now, key))
+        return (jobs[0] if jobs else None), figures, runs, earlier, chained, busiest, added
 
-    job, figures, runs, earlier, reasons, days, chained, busiest = await scheduler.read(query)
+    job, figures, runs, earlier, chained, busiest, added = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
         broken = scheduler.broken_file_of(key)
         if broken is not None:
@@ -406,25 +394,22 @@ async def show_job(
         stats=figures,
         runs=runs,
         earlier=earlier,
-        trend=days,
         chain=next(iter(chained), None),
         busiest=busiest,
-        why=reasons,
         slots=slots,
         skipped=_skipped(job, slots, now) if job is not None else [],
         calendars=calendars_of(definition) if definition is not None else (),
         fields=fields(definition, typed) if definition else [],
-        lines=code_lines(definition) if definition else None,
-        shown=shown,
         queues=system.queue_names(scheduler.definitions.values()),
         error=error,
         like=id_of((typed or {}).get("like", "")),
+        **added,
     )
 
 
 def _slots(job: JobOverview) -> list[tuple[datetime, str]]:
     """Return the next five slots, each with a note if a calendar moved the slot."""
-    return [(slot, moved_there(job.definition, slot)) for slot in upcoming.next_runs(job, 5)]
+    return [(slot, moved_there(job.definition, slot)) for slot in next_runs(job, 5)]
 
 
 def _skipped(job: JobOverview, slots: list[tuple[datetime, str]], now: datetime) -> list[str]:

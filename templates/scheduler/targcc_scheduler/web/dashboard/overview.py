@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from fastapi import APIRouter, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
 from ...core.languages import gettext, ngettext
 from ...core.states import RunState
-from ...features.triage import overview
-from ...features.triage.issues import Issue
-from ...features.triage.overview import Overview
 from ...kernel.jobs.discovery import BrokenModule
+from ...kernel.queries.overview import Overview, overview
 from .common import SchedulerOf, Viewer
 from .page_route import PageRoute
+from .panels import PageSubject, panels
 from .rendering import render
 
 # Banner of the overview page: the most serious issue in a sentence, or the message that everything ran.
@@ -31,15 +31,30 @@ class StatusBanner:
     detail: str
 
 
-def status_banner(view: Overview, broken: Sequence[BrokenModule]) -> StatusBanner:
+class Problem(Protocol):
+    """A current issue."""
+
+    @property
+    def title(self) -> str:
+        """Return a few words that begin a sentence."""
+
+    @property
+    def serious(self) -> bool:
+        """Return whether a part is broken; false while work only waits."""
+
+
+def status_banner(
+    view: Overview, problems: Sequence[Problem] | None, broken: Sequence[BrokenModule]
+) -> StatusBanner:
     """Return the banner for the state of the system; ``good`` only if nothing needs attention.
 
     Args:
         view: Data of the overview page.
+        problems: Current issues, worst first; ``None`` if no feature looks for issues.
         broken: Job files that cannot be used.
     """
     detail = f"{_detail(view)}{_unknown(view)}{_unfinished(view)}"
-    wrong = list(view.concerns)
+    wrong = list(problems or ())
     serious = [one for one in wrong if one.serious]
     if serious:
         return StatusBanner("bad", _title(serious[0], len(wrong) - 1 + bool(broken)), detail)
@@ -52,10 +67,12 @@ def status_banner(view: Overview, broken: Sequence[BrokenModule]) -> StatusBanne
         return StatusBanner("bad", gettext("%(files)s cannot be used", files=files), detail)
     if wrong:
         return StatusBanner("warn", _title(wrong[0], len(wrong) - 1), detail)
+    if problems is None and not view.has_recovered:
+        return StatusBanner("warn", gettext("Not every job has succeeded since it failed"), detail)
     return _good(view, detail)
 
 
-def _title(worst: Issue, others: int) -> str:
+def _title(worst: Problem, others: int) -> str:
     """Return the title of the worst issue, with the number of further issues."""
     if not others:
         return worst.title
@@ -145,15 +162,18 @@ async def first_page(request: Request, principal: Viewer, scheduler: SchedulerOf
     """The overview."""
     now = scheduler.clock.now()
     definitions = scheduler.definitions.values()
-    lost_after = scheduler.settings.lost_after_seconds
-    view = await scheduler.read(
-        lambda db: overview.overview(db, definitions, now, lost_after=lost_after)
-    )
+
+    async def query(db: AsyncConnection) -> tuple[Overview, dict[str, Any]]:
+        view = await overview(db, definitions, now)
+        return view, await panels("overview", db, PageSubject(scheduler, now))
+
+    view, added = await scheduler.read(query)
     return render(
         request,
         "pages/overview.html",
         principal,
         view=view,
-        banner=status_banner(view, scheduler.broken),
+        banner=status_banner(view, added.get("problems"), scheduler.broken),
         usual={job.name: job.usual_duration for job in view.jobs},
+        **added,
     )

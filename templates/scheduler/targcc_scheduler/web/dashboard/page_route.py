@@ -9,12 +9,13 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from ...core.identity import Principal, Role
 from ...core.languages import reading, translated
-from ...features.accounts.roles import Principal, Role
+from ...kernel.feature import Pages, parts
 from ..authentication import SecondFactorNeeded, admit, csrf_fits, find_principal, not_its_job
 from ..host_login import keep_csrf
 from ..problems import GuardedRoute, Handler, Problem, before_the_body, with_database
-from ..state import get_web
+from ..state import NOBODY_SIGNS_IN, get_web
 from .flash import base_path
 from .locale import reader_of
 from .rendering import Frame, environment
@@ -57,6 +58,8 @@ def _to_login(request: Request) -> Response:
     web = get_web(request)
     if web.host_login and not web.login_url:
         return problem_page(request, _UNAUTHORIZED, "Sign in first", "Sign in to the application.")
+    if not web.host_login and not any(part.sign_in for _, part in parts(Pages)):
+        return problem_page(request, _UNAUTHORIZED, "Nobody can sign in", NOBODY_SIGNS_IN)
     target = web.login_url if web.host_login else f"{base_path(request)}/login"
     if request.method == "GET" and here != base_path(request):
         target += f"{'&' if '?' in target else '?'}{urlencode({'next': here})}"

@@ -13,11 +13,20 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PackageLoader,
+    PrefixLoader,
+    StrictUndefined,
+)
 from markupsafe import Markup, escape
 
 from ...core import humanize
 from ...core.humanize import NOTHING, clock, full, relative
+from ...core.identity import Principal, Role
 from ...core.languages import (
     Catalogue,
     Words,
@@ -34,14 +43,13 @@ from ...core.languages import (
 from ...core.search_language import only
 from ...core.states import RunState
 from ...core.text import harmless, isolated
-from ...features.accounts.roles import Principal, Role
+from ...kernel.feature import NavItem, Pages, installed, is_installed, parts
 from ...kernel.queries.jobs import display_names
 from ...project import current
 from ...schedules.errors import CronError
 from ...schedules.zones import parse_zone
 from ..authentication import job_of
 from ..state import get_web
-from . import charts
 from .charts import days, load, spark, strip
 from .flash import FLASH_COOKIE, base_path, read_flash
 
@@ -144,7 +152,27 @@ DELIVERIES = Words(
 
 # Rendering: the Jinja environment and the values of every template.
 
+NAVIGATION = (
+    NavItem("", "overview", marked("Overview"), limited=True),
+    NavItem("/jobs", "jobs", marked("Jobs"), limited=True),
+    NavItem("/runs", "runs", marked("Runs"), limited=True),
+    NavItem("/system", "system", marked("Servers")),
+)
+"""Links to the pages of the frame."""
 STATIC = Path(__file__).parent / "static"
+
+
+@cache
+def navigation() -> tuple[NavItem, ...]:
+    """Return the links of the frame and of the features, in order."""
+    links = list(NAVIGATION)
+    waiting = [part.nav for _, part in parts(Pages) if part.nav is not None]
+    while waiting:
+        keys = [link.key for link in links]
+        link = next((link for link in waiting if link.after in keys), waiting[0])
+        waiting.remove(link)
+        links.insert(keys.index(link.after) + 1 if link.after in keys else len(links), link)
+    return tuple(links)
 
 
 def is_refresh(request: Request) -> bool:
@@ -156,7 +184,7 @@ def is_refresh(request: Request) -> bool:
 def environment() -> Environment:
     """Return the Jinja environment: values are escaped, an undefined value is an error."""
     env = Environment(
-        loader=PackageLoader(__package__),
+        loader=ChoiceLoader([PackageLoader(__package__), PrefixLoader(_feature_templates())]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -183,7 +211,6 @@ def environment() -> Environment:
     env.globals |= {
         "days": days,
         "load": load,
-        "trend_charts": charts,
         "spark": spark,
         "strip": strip,
         "count": humanize.count,
@@ -201,8 +228,14 @@ def environment() -> Environment:
         "States": RunState,
         "asset": asset,
         "looking_for": looking_for,
+        "is_installed": is_installed,
     }
     return env
+
+
+def _feature_templates() -> dict[str, BaseLoader]:
+    """Map the names of features to the loaders of their folder ``templates``."""
+    return {feature.name: FileSystemLoader(feature.folder / "templates") for feature in installed()}
 
 
 def _harmless(value: object) -> object:
@@ -285,6 +318,11 @@ class Frame:
         if job is not None:
             return self.principal.covers(Role(role), job)
         return self.principal.covers_some(Role(role))
+
+    @property
+    def navigation(self) -> list[NavItem]:
+        """Return the links that the principal may follow."""
+        return [link for link in navigation() if link.limited or not self.is_limited]
 
     @property
     def is_limited(self) -> bool:

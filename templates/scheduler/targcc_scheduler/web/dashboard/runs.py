@@ -12,24 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.search_language import SearchError, Term, joined, write
 from ...core.states import RunState
-from ...features.audit import queries as audit_queries
-from ...features.batches.queries import batch_of_run
-from ...features.flows.queries import flow_of_run
-from ...features.search.actions import looked_for
-from ...features.triage import bulk_queries, why
 from ...kernel import job_owner as owners
 from ...kernel.jobs.definition import shown_arguments
 from ...kernel.queries import chains, run_search, runs, system
 from ...kernel.queries.chains import lineage
 from ...kernel.queries.models import Attempt, Run
 from ...kernel.queries.run_search import RunFilter, RunPage, list_runs
-from ...project import current
 from ...scheduler import Scheduler
 from ..file_transfer import download, find
 from ..problems import Problem
+from ..run_filter import looked_for
 from . import run_log
 from .common import Every, SchedulerOf, Viewer, id_of, reloading
 from .page_route import PageRoute
+from .panels import PageSubject, panels
 from .rendering import is_refresh, render
 
 # Pages of runs.
@@ -89,10 +85,11 @@ async def runs_page(
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
         page = await list_runs(db, wanted) if error is None else RunPage((), None)
+        added = await panels("runs", db, PageSubject(scheduler, scheduler.clock.now()))
         if is_refresh(request):
-            return {"page": page, "words": [], "kept": ()}
+            return {"page": page, "words": [], "kept": (), **added}
         kept = await run_search.of(db, principal.name)
-        return {"page": page, "words": await _words(db, scheduler), "kept": kept}
+        return {"page": page, "words": await _words(db, scheduler), "kept": kept, **added}
 
     found = await scheduler.read(query)
     more = found["page"].next_before
@@ -105,8 +102,6 @@ async def runs_page(
         search=asked.text,
         chips=[_chip(path, asked.text, term) for term in wanted.search.terms],
         filtered=bool(asked.text),
-        has_flows=bool(current().flows),
-        actions=bulk_queries.ACTIONS,
         first_url=asked.address(path),
         next_url=asked.address(path, more) if more else "",
         **found,
@@ -147,7 +142,6 @@ async def run_page(
 ) -> Response:
     """One run."""
     now, definitions = scheduler.clock.now(), scheduler.definitions
-    lost_after = scheduler.settings.lost_after_seconds
 
     async def query(db: AsyncConnection) -> tuple[Run | None, dict[str, Any]]:
         run = await runs.get_run(db, run_id)
@@ -164,18 +158,8 @@ async def run_page(
             "parents": await chains.parents(db, run_id, job.after if job is not None else ()),
             "children": await chains.children(db, run_id),
             "line": await lineage(db, run),
-            "audit": await audit_queries.audit(db, audit_queries.Filter(run_id=run_id), limit=20),
             "owned": (await owners.load(db, [run.job])).get(run.job),
-            "flow": await flow_of_run(db, run_id),
-            "batch": await batch_of_run(db, run.batch_id),
-            "why": await why.why_run(
-                db,
-                run,
-                definitions,
-                now,
-                lost_after=lost_after,
-                broken=scheduler.broken_file_of(run.job),
-            ),
+            **await panels("run", db, PageSubject(scheduler, now, run.job, run)),
         }
 
     run, details = await scheduler.read(query)

@@ -8,12 +8,10 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.version import MODE, __version__
-from ...features.alerts.model import alerts_now
-from ...features.alerts.policy import AlertPolicy
 from ...kernel.queries import system
-from ...project import current
 from .common import SchedulerOf, Viewer
 from .page_route import PageRoute
+from .panels import PageSubject, panels
 from .rendering import render
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -33,7 +31,7 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
             "servers": await system.read_servers(db),
             "releases": shown_releases(await system.releases(db)),
             "unknown": await system.count_unknown(db),
-            "alerts": await alerts_now(db),
+            **await panels("system", db, PageSubject(scheduler, now)),
         }
 
     found = await scheduler.read(query)
@@ -45,7 +43,6 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
         version=__version__,
         mode=MODE,
         has_limits=any(one.keyed_limit is not None for one in scheduler.definitions.values()),
-        on_call=AlertPolicy.of(current()).rota.on_call(now),
         **found,
     )
 

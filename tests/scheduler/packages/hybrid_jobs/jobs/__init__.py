@@ -1,1 +1,1 @@
-"""Its jobs."""
+"""Jobs of the project."""

@@ -1,1 +1,1 @@
-"""The jobs of the night."""
+"""Jobs of the night."""

@@ -60,7 +60,7 @@ class ExportJob:
 
 @job("0 0 1 1 *", at_least="1 success in 1h", timezone="UTC", misfire="skip")
 class LedgerJob:
-    """Closes the books; it has to succeed once an hour, and its schedule does not see to that."""
+    """Close the books; must succeed once an hour, more often than its schedule runs it."""
 
     def execute(self, _ctx: JobContext) -> JobResult:
         return JobResult.success("closed")

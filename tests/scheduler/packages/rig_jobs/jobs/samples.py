@@ -1,4 +1,4 @@
-"""Jobs that do what tests need."""
+"""Sample jobs for tests."""
 
 import asyncio
 import ctypes
@@ -20,7 +20,7 @@ async def hello(_: JobContext, n: int = 0) -> str:
 
 @job(JobType.MANUAL)
 async def noted(ctx: JobContext, n: int = 0) -> None:
-    """Leave evidence."""
+    """Record the run."""
     note("noted", n, ctx.attempt)
 
 
@@ -32,7 +32,7 @@ async def fail(_: JobContext) -> None:
 
 @job(JobType.MANUAL, concurrency=2)
 async def two(_: JobContext, n: int = 0) -> None:
-    """At most two at a time."""
+    """Run at most two at a time."""
     note("two", "begin", n)
     await asyncio.sleep(0.05)
     note("two", "end", n)
@@ -40,7 +40,7 @@ async def two(_: JobContext, n: int = 0) -> None:
 
 @job(JobType.MANUAL, overlap="queue")
 async def one(_: JobContext, n: int = 0) -> None:
-    """One at a time."""
+    """Run one at a time."""
     note("one", "begin", n)
     await asyncio.sleep(0.02)
     note("one", "end", n)
@@ -48,7 +48,7 @@ async def one(_: JobContext, n: int = 0) -> None:
 
 @job(JobType.MANUAL)
 async def until_opened(ctx: JobContext, name: str = "gate") -> str:
-    """Go on until the test opens the gate, or until told to stop."""
+    """Run until the test opens the gate, or until the stop request."""
     note("until_opened", "begin", ctx.run_id, ctx.attempt)
     while not gate(name):  # another process opens it
         ctx.raise_if_cancelled()
@@ -59,7 +59,7 @@ async def until_opened(ctx: JobContext, name: str = "gate") -> str:
 
 @job(JobType.MANUAL)
 async def blocks_its_loop(ctx: JobContext, seconds: float = 5) -> None:
-    """Do what an async job must not do."""
+    """Block the event loop, as an async job must not."""
     note("blocks_its_loop", "begin", ctx.run_id, ctx.attempt)
     time.sleep(seconds)  # noqa: ASYNC251 - that is what it is for
     note("blocks_its_loop", "end", ctx.run_id, ctx.attempt)
@@ -76,13 +76,13 @@ def stops_in_a_transaction(ctx: JobContext) -> None:
     database.execute("BEGIN IMMEDIATE")
     signal.raise_signal(
         signal.SIGSTOP
-    )  # to this very thread: another might let this one go on for a moment
+    )  # signal this very thread: with another thread, this thread might continue for a moment
     database.close()
 
 
 @job(JobType.MANUAL)
 async def three_steps(ctx: JobContext, name: str = "gate") -> None:
-    """Two steps at once, the third once the gate is open."""
+    """Run two steps at once, and a third step after the gate opens."""
     await ctx.step("first", _step, "first", ctx.run_id)
     await ctx.step("second", _step, "second", ctx.run_id)
     note("waits", ctx.run_id, ctx.attempt)
@@ -105,7 +105,7 @@ async def _step(name: str | int, run_id: int) -> str:
 
 @job(JobType.MANUAL)
 def holds_the_gil(ctx: JobContext, first: int, later: int = 0) -> None:
-    """Do what C code does that lets no other thread of the interpreter run, for so many seconds of the first attempt."""
+    """Hold the interpreter's lock like C code, for ``first`` seconds in the first attempt."""
     note("holds_the_gil", "begin", ctx.run_id, ctx.attempt)
     ctypes.PyDLL(None).sleep(first if ctx.attempt == 1 else later)
     note("holds_the_gil", "end", ctx.run_id, ctx.attempt)

@@ -1,1 +1,1 @@
-"""The jobs of the web tests."""
+"""Jobs of the web tests."""

@@ -1,4 +1,4 @@
-"""Recurring, and always well."""
+"""Recurring job that always succeeds."""
 
 from targcc_scheduler import JobContext, JobResult, job
 

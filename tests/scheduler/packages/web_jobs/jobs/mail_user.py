@@ -1,4 +1,4 @@
-"""Runs when asked, with typed arguments."""
+"""Manual job with typed arguments."""
 
 from datetime import date
 from typing import Literal

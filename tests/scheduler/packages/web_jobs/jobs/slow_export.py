@@ -1,4 +1,4 @@
-"""Runs until it is told to stop."""
+"""Job that runs until the stop request."""
 
 import asyncio
 

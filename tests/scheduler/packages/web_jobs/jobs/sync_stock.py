@@ -1,4 +1,4 @@
-"""Fails every time."""
+"""Recurring job that always fails."""
 
 from targcc_scheduler import JobContext, job
 

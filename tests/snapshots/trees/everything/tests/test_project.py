@@ -1,5 +1,5 @@
 # Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
-"""The project as a whole: every job is found, the tables can be made, the app starts."""
+"""Check the whole project: job files, descriptions, tables, and the start of scheduler and app."""
 
 import os
 
@@ -9,32 +9,32 @@ import pytest
 from golden_jobs.main import app
 from golden_jobs.scheduler import JobDefinition, Scheduler, Settings, migrate
 
-FOUND = Scheduler()
+SCHEDULER = Scheduler()
 
 
 def test_every_job_file_imports() -> None:
-    assert [broken.traceback for broken in FOUND.broken] == []
+    assert [broken.traceback for broken in SCHEDULER.broken] == []
 
 
-@pytest.mark.parametrize("definition", FOUND.definitions.values(), ids=str)
-def test_every_job_can_be_described(definition: JobDefinition) -> None:
+@pytest.mark.parametrize("definition", SCHEDULER.definitions.values(), ids=str)
+def test_every_job_has_a_description(definition: JobDefinition) -> None:
     assert definition.display_name
     assert definition.description  # the dashboard shows the docstring's first line
     if definition.schedule is not None:
         assert definition.schedule.describe()
 
 
-def test_the_tables_can_be_made() -> None:
+def test_the_tables_are_created() -> None:
     url = os.environ["TARGCC_DATABASE_URL"]
 
     version = migrate(url)
 
     assert version
-    assert migrate(url) == version  # there is nothing left to do
+    assert migrate(url) == version  # a second migration changes nothing
 
 
 async def test_the_scheduler_starts() -> None:
-    scheduler = Scheduler(Settings(mode="embedded"))  # under pytest it is off unless it is told
+    scheduler = Scheduler(Settings(mode="embedded"))  # the default under pytest is off
     await scheduler.start(work=False)
     try:
         assert scheduler.node is not None
@@ -48,6 +48,6 @@ async def test_the_app_starts() -> None:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://jobs") as client,
     ):
-        answer = await client.get(f"{Settings().dashboard_path}/health/live")
+        response = await client.get(f"{Settings().dashboard_path}/health/live")
 
-    assert answer.status_code == 200
+    assert response.status_code == 200

@@ -1,1 +1,1 @@
-"""The jobs of the project."""
+"""Jobs of the project."""

@@ -1,4 +1,4 @@
-"""Jobs that run when the submitter asks, the same in every release."""
+"""Jobs requested by the submitter, the same in every release."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from storm_jobs.isolation import isolated
 
 @job(retries=5, **isolated())
 async def flaky(ctx: JobContext, token: str) -> str:
-    """Fails in its first two attempts, unless a fault ends them before."""
+    """Fail in the first two attempts."""
     with execution(ctx, token):
         await asyncio.sleep(0.05)
         if ctx.attempt <= 2:
@@ -21,14 +21,14 @@ async def flaky(ctx: JobContext, token: str) -> str:
 
 @job(retries=1, backoff="100ms", **isolated())
 async def hopeless(ctx: JobContext, token: str) -> None:
-    """Fails each time."""
+    """Fail in each attempt."""
     with execution(ctx, token):
         raise ValueError(f"{token} fails on purpose")
 
 
 @job(**isolated())
 async def refusing(ctx: JobContext, token: str) -> JobResult:
-    """Returns a failure that is not to be tried again."""
+    """Return a failure that is not retried."""
     with execution(ctx, token) as mine:
         mine.outcome = "failed"
         return JobResult.failure(f"{token} is refused", retry=False)
@@ -36,7 +36,7 @@ async def refusing(ctx: JobContext, token: str) -> JobResult:
 
 @job(retries=3, **isolated())
 async def stepped(ctx: JobContext, token: str) -> str:
-    """Four durable steps."""
+    """Run four durable steps."""
     with execution(ctx, token) as mine:
         for name in ("one", "two", "three", "four"):
             await mine.step(name)
@@ -46,7 +46,7 @@ async def stepped(ctx: JobContext, token: str) -> str:
 
 @job(queue="long", **isolated())
 async def long(ctx: JobContext, token: str, seconds: float) -> str:
-    """Takes its time."""
+    """Run for the given seconds."""
     with execution(ctx, token):
         await asyncio.sleep(seconds)
         return token
@@ -54,7 +54,7 @@ async def long(ctx: JobContext, token: str, seconds: float) -> str:
 
 @job(**isolated())
 def plain(ctx: JobContext, token: str) -> str:
-    """Not async: it runs in a thread, and looks whether it should stop."""
+    """Run in a thread and check for a stop request."""
     with execution(ctx, token):
         for _ in range(6):
             ctx.raise_if_cancelled()
@@ -64,7 +64,7 @@ def plain(ctx: JobContext, token: str) -> str:
 
 @job(limit={"running": 2}, retries=5, backoff="100ms", **isolated())
 async def limited(ctx: JobContext, token: str) -> str:
-    """Two at a time on all nodes; one in three fails in its first attempt."""
+    """Run at most twice at a time across all nodes; one run in three fails in its first attempt."""
     with execution(ctx, token):
         await asyncio.sleep(0.3)
         if ctx.attempt == 1 and ctx.run_id % 3 == 0:

@@ -1,4 +1,4 @@
-"""Jobs that run after others."""
+"""Jobs that run after other runs."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from storm_jobs.isolation import isolated
 
 @job(**isolated())
 async def follower(ctx: JobContext, token: str) -> str:
-    """Waits for one run or two."""
+    """Run after one or two parents."""
     with execution(ctx, token):
         await asyncio.sleep(0.05)
         return token
@@ -18,13 +18,13 @@ async def follower(ctx: JobContext, token: str) -> str:
 
 @job(**isolated())
 async def gathered(ctx: JobContext) -> str:
-    """Runs when all of a batch has succeeded."""
+    """Run when all runs of a batch have succeeded."""
     with execution(ctx):
         return "all is well"
 
 
 @job(**isolated())
 async def finished(ctx: JobContext) -> str:
-    """Runs when all of a batch is over."""
+    """Run when all runs of a batch have ended."""
     with execution(ctx):
         return "all is over"

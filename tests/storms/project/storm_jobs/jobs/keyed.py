@@ -1,4 +1,4 @@
-"""Jobs of which one run of a key is enough, and a job that does not start late."""
+"""Jobs with unique keys, and a job that expires."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from storm_jobs.isolation import isolated
 
 @job(unique="key", retries=5, backoff="100ms", **isolated())
 async def single(ctx: JobContext, key: str, token: str) -> str:
-    """One of a key until it is over, its retries included; one in three fails in its first attempt."""
+    """Unique by its key until it has ended, retries included; one run in three fails in its first attempt."""
     with execution(ctx, token, key=key):
         await asyncio.sleep(0.6)
         if ctx.attempt == 1 and ctx.run_id % 3 == 0:
@@ -20,7 +20,7 @@ async def single(ctx: JobContext, key: str, token: str) -> str:
 
 @job(unique="key", on_duplicate="replace", retries=3, **isolated())
 async def pending(ctx: JobContext, key: str, token: str) -> str:
-    """One of a key waits, with the latest token."""
+    """Unique by its key while waiting; the latest token replaces earlier tokens."""
     with execution(ctx, token, key=key):
         await asyncio.sleep(0.2)
         return token
@@ -28,7 +28,7 @@ async def pending(ctx: JobContext, key: str, token: str) -> str:
 
 @job(expires_in="30s", **isolated())
 async def brief(ctx: JobContext, token: str) -> str:
-    """Is asked for with less time than it says here."""
+    """Expire; calls set a shorter time than this option."""
     with execution(ctx, token):
         await asyncio.sleep(0.05)
         return token

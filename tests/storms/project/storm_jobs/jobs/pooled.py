@@ -1,4 +1,4 @@
-"""Jobs of queues that share their workers, and of a queue in which waiting counts."""
+"""Jobs of queues that share workers, and of a queue that counts waiting time."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from storm_jobs.isolation import isolated
 
 @job(queue="urgent", **isolated())
 async def urgent(ctx: JobContext, token: str) -> str:
-    """Of the first queue of the pool."""
+    """Job of the pool's first queue."""
     with execution(ctx, token):
         await asyncio.sleep(0.2)
         return token
@@ -18,7 +18,7 @@ async def urgent(ctx: JobContext, token: str) -> str:
 
 @job(queue="bulk", **isolated())
 async def bulk(ctx: JobContext, token: str) -> str:
-    """Of the last queue of the pool, and comes in numbers."""
+    """Job of the pool's last queue, with many runs."""
     with execution(ctx, token):
         await asyncio.sleep(0.4)
         return token
@@ -26,7 +26,7 @@ async def bulk(ctx: JobContext, token: str) -> str:
 
 @job(queue="aging", priority=4, **isolated())
 async def eager(ctx: JobContext, token: str) -> str:
-    """Has a priority that others have only when they have waited."""
+    """Job with a priority that other jobs reach only by waiting."""
     with execution(ctx, token):
         await asyncio.sleep(0.2)
         return token
@@ -34,7 +34,7 @@ async def eager(ctx: JobContext, token: str) -> str:
 
 @job(queue="aging", **isolated())
 async def patient(ctx: JobContext, token: str) -> str:
-    """Gains on others by waiting."""
+    """Job that gains priority by waiting."""
     with execution(ctx, token):
         await asyncio.sleep(0.2)
         return token

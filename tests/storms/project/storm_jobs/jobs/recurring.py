@@ -1,4 +1,4 @@
-"""Jobs with a schedule that is the same in every release."""
+"""Jobs with the same schedule in every release."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from storm_jobs.isolation import isolated
 
 @job("* * * * * *", overlap="allow", **isolated())
 async def tick(ctx: JobContext) -> str:
-    """Every second."""
+    """Run every second."""
     with execution(ctx):
         await asyncio.sleep(0.02)
         return "ticked"
@@ -18,7 +18,7 @@ async def tick(ctx: JobContext) -> str:
 
 @job("*/2 * * * * *", overlap="skip", **isolated())
 async def busy(ctx: JobContext) -> str:
-    """Every other second, and takes longer than that now and then: its next slot is skipped."""
+    """Run every other second; some runs take longer, so their next slot is skipped."""
     with execution(ctx):
         await asyncio.sleep(2.6 if ctx.scheduled_for.second % 10 == 0 else 0.1)
         return "busy no more"
@@ -26,7 +26,7 @@ async def busy(ctx: JobContext) -> str:
 
 @job("*/3 * * * * *", overlap="queue", **isolated())
 async def turns(ctx: JobContext) -> str:
-    """Every three seconds, one after the other."""
+    """Run every three seconds, one run at a time."""
     with execution(ctx):
         await asyncio.sleep(0.2)
         return "done in turn"
@@ -34,6 +34,6 @@ async def turns(ctx: JobContext) -> str:
 
 @job("* * * * *", overlap="allow", **isolated())
 async def minute(ctx: JobContext) -> str:
-    """Every minute."""
+    """Run every minute."""
     with execution(ctx):
         return "a minute has passed"

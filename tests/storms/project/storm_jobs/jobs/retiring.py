@@ -8,6 +8,6 @@ from storm_jobs.isolation import isolated
 
 @job(**isolated())
 async def retiring(ctx: JobContext, token: str) -> str:
-    """Nothing that the last release knows."""
+    """Job unknown to the last release."""
     with execution(ctx, token):
         return token

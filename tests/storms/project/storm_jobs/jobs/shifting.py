@@ -8,6 +8,6 @@ from storm_jobs.isolation import isolated
 
 @job("*/3 * * * * *", overlap="allow", **isolated())
 async def shifting(ctx: JobContext) -> str:
-    """Every three seconds in release 1."""
+    """Run every three seconds in release 1."""
     with execution(ctx):
         return "by the first schedule"

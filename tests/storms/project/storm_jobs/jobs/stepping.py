@@ -1,4 +1,4 @@
-"""The jobs of the flow's steps; the flow is declared in ``storm_jobs/scheduler``."""
+"""Jobs of the flow's steps; ``storm_jobs/scheduler`` declares the flow."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from storm_jobs.isolation import isolated
 
 @job(retries=5, backoff="100ms", **isolated())
 async def split(ctx: JobContext, token: str, count: int) -> JobResult:
-    """Says how many parts there are; one in three fails in its first attempt."""
+    """Return the number of parts; one run in three fails in its first attempt."""
     with execution(ctx, token):
         await asyncio.sleep(0.05)
         if ctx.attempt == 1 and ctx.run_id % 3 == 0:
@@ -20,7 +20,7 @@ async def split(ctx: JobContext, token: str, count: int) -> JobResult:
 
 @job(retries=5, backoff="100ms", **isolated())
 async def part(ctx: JobContext, token: str, number: int, bad: int) -> JobResult:
-    """One of the parts; gives ten times its number, and refuses one that is bad."""
+    """Return ten times the part's number; refuse the bad part."""
     with execution(ctx, token) as mine:
         await asyncio.sleep(0.1)
         if number == bad:
@@ -33,13 +33,13 @@ async def part(ctx: JobContext, token: str, number: int, bad: int) -> JobResult:
 
 @job(**isolated())
 async def join(ctx: JobContext, token: str, tenfold: list[int]) -> str:
-    """Writes down what all parts gave."""
+    """Record the results of all parts."""
     with execution(ctx, token, seen=tenfold):
         return token
 
 
 @job(**isolated())
 async def branch(ctx: JobContext, token: str) -> str:
-    """A step that is done under a condition."""
+    """Step with a condition."""
     with execution(ctx, token):
         return token

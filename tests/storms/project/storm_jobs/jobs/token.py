@@ -8,6 +8,6 @@ from storm_jobs.isolation import isolated
 
 @job(**isolated())
 async def token(ctx: JobContext, token: str) -> str:
-    """As short as a job can be."""
+    """Return the token at once."""
     with execution(ctx, token):
         return token

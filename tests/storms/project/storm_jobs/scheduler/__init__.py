@@ -1,4 +1,4 @@
-"""The scheduler of the project, as the generator writes it for a project that depends on the package."""
+"""Scheduler of the project, as the generator writes it for a project on the package."""
 
 import os
 
@@ -61,8 +61,9 @@ _FAN = {
         },
     },
 }  # fmt: skip
-"""A fan-out and its fan-in, two branches of which one is done, steps with unique keys and with a limit, one after a failure, and one after all of the
-branches."""
+"""A fan-out with its fan-in, two branches of which one runs, steps with unique keys and with a limit, a step after a failure, and a step
+after all branches.
+"""
 
 _ORDER = os.environ.get("STORM_ORDER", "weighted")
 _SHARED = {

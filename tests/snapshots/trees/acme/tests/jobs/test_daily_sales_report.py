@@ -29,7 +29,7 @@ def mailer(tmp_path: Path) -> Mailer:
 
 
 class BrokenMailer(Mailer):
-    """Its server cannot be reached."""
+    """A mailer whose server cannot be reached."""
 
     async def send(self, *_arguments: Any, **_options: Any) -> None:
         raise ConnectionError("no mail server")
@@ -41,7 +41,7 @@ def add_run(database: Database, started: datetime, *, success: bool) -> None:
         connection.execute(sa.insert(logged_job), row)
 
 
-async def test_mails_what_happened_yesterday(
+async def test_mails_the_runs_of_yesterday(
     database: Database, mailer: Mailer, tmp_path: Path
 ) -> None:
     add_run(database, NOW - timedelta(days=1), success=True)
@@ -59,7 +59,7 @@ async def test_mails_what_happened_yesterday(
     assert b"Other,2,1" in table.get_payload(decode=True)
 
 
-async def test_sends_nothing_after_a_quiet_day(
+async def test_sends_no_mail_after_a_day_without_runs(
     database: Database, mailer: Mailer, tmp_path: Path
 ) -> None:
     outcome = await run_job(DailySalesReportJob(database, mailer), scheduled_for=NOW)
@@ -80,7 +80,7 @@ async def test_a_retry_sends_no_second_mail(
     assert len(list((tmp_path / "outbox").glob("*.eml"))) == 1
 
 
-async def test_mail_that_cannot_be_sent_is_an_error_and_a_retry_sends_it(
+async def test_a_mail_error_fails_and_a_retry_sends_the_mail(
     database: Database, mailer: Mailer, tmp_path: Path
 ) -> None:
     add_run(database, NOW - timedelta(days=1), success=True)

@@ -16,6 +16,6 @@ async def test_a_second_attempt_succeeds_too() -> None:
     assert outcome.result.ok
 
 
-async def test_refuses_an_argument_that_it_does_not_have() -> None:
+async def test_refuses_an_unknown_argument() -> None:
     with pytest.raises(ArgumentsError, match="surprise"):
         await run_job(HeartbeatJob(), surprise=1)

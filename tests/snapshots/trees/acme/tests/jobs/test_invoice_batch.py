@@ -47,7 +47,7 @@ async def test_posts_everything_in_chunks(
     assert outcome.progress == (3, 3)
 
 
-async def test_one_bad_item_holds_up_none_of_the_others(database: Database) -> None:
+async def test_a_refused_item_does_not_stop_the_batch(database: Database) -> None:
     add(database, 10, -5, 30)
 
     outcome = await run_job(InvoiceBatchJob(database))
@@ -57,7 +57,7 @@ async def test_one_bad_item_holds_up_none_of_the_others(database: Database) -> N
     assert waiting(database) == ["A-2"]
 
 
-async def test_a_retry_goes_on_where_the_first_attempt_ended(database: Database) -> None:
+async def test_a_retry_skips_finished_steps(database: Database) -> None:
     add(database, 10, 20)
 
     steps = {"find": [1, 2], "post 1-2": ["A-1: seen before"]}
@@ -67,13 +67,13 @@ async def test_a_retry_goes_on_where_the_first_attempt_ended(database: Database)
     assert waiting(database) == ["A-1", "A-2"]
 
 
-async def test_succeeds_when_there_is_nothing_to_do(database: Database) -> None:
+async def test_succeeds_without_open_items(database: Database) -> None:
     outcome = await run_job(InvoiceBatchJob(database))
 
     assert outcome.result.ok
 
 
-async def test_a_second_run_posts_only_what_is_new(database: Database) -> None:
+async def test_a_second_run_posts_only_new_items(database: Database) -> None:
     add(database, 10, 20)
     await run_job(InvoiceBatchJob(database))
     add(database, 30)

@@ -56,7 +56,7 @@ async def test_refuses_to_delete_everything(database: Database) -> None:
     assert remaining(database) == AGES
 
 
-async def test_a_second_run_finds_nothing_to_delete(database: Database) -> None:
+async def test_a_second_run_deletes_nothing(database: Database) -> None:
     job = MonthlyCleanupJob(database)
     await run_job(job, scheduled_for=NOW, older_than_days=30)
 
@@ -65,7 +65,7 @@ async def test_a_second_run_finds_nothing_to_delete(database: Database) -> None:
     assert outcome.result.metadata["deleted"] == 0
 
 
-async def test_an_empty_table_is_clean(database: Database) -> None:
+async def test_an_empty_table_is_a_success(database: Database) -> None:
     with database.engine.begin() as connection:
         connection.execute(sa.delete(job_log_line))
 

@@ -53,7 +53,7 @@ async def test_only_the_newest_are_kept(database: Database) -> None:
     ]
 
 
-async def test_a_database_that_is_not_there_is_an_error(database: Database) -> None:
+async def test_a_missing_database_is_an_error(database: Database) -> None:
     job = NightlyBackupJob(database)
     job.url = sa.make_url("sqlite:///nowhere.db")
 
@@ -63,7 +63,7 @@ async def test_a_database_that_is_not_there_is_an_error(database: Database) -> N
     assert not any(name.endswith(".db") for name in backups())
 
 
-async def test_says_when_the_database_is_one_it_cannot_back_up(database: Database) -> None:
+async def test_fails_for_a_database_that_has_its_own_tools(database: Database) -> None:
     job = NightlyBackupJob(database)
     job.url = sa.make_url("mssql+mssqlpython://server/shop")
 
@@ -72,7 +72,7 @@ async def test_says_when_the_database_is_one_it_cannot_back_up(database: Databas
     assert outcome.result.message == "Back up mssql with its own tools"
 
 
-async def test_a_retry_writes_the_same_backup_again(database: Database) -> None:
+async def test_a_retry_replaces_its_backup(database: Database) -> None:
     for attempt in (1, 2):
         await run_job(NightlyBackupJob(database), scheduled_for=NOW, attempt=attempt)
 
@@ -88,7 +88,7 @@ async def test_an_empty_database_is_backed_up_too(database: Database) -> None:
     assert outcome.result.ok
 
 
-async def test_refuses_to_keep_nothing(database: Database) -> None:
+async def test_refuses_to_keep_no_backup(database: Database) -> None:
     outcome = await run_job(NightlyBackupJob(database), scheduled_for=NOW, keep=0)
 
     assert not outcome.result.ok

@@ -1,6 +1,6 @@
-"""The web app; one line brings in the scheduler: its jobs, dashboard, REST API and health checks.
+"""The web app with the scheduler: jobs, dashboard, REST API and health checks.
 
-Routes of your own go here too. ``targcc serve`` runs this app, and so does any ASGI server.
+Add your own routes here. ``targcc serve`` runs the app, as does any ASGI server.
 """
 
 from fastapi import FastAPI
@@ -8,13 +8,13 @@ from fastapi.responses import RedirectResponse
 
 from .scheduler import Settings, root_addresses, scheduler_router
 
-# FastAPI's own pages are open to everybody and load scripts from elsewhere; the API is described at /api/docs.
+# FastAPI's documentation pages stay off: they are public and load scripts from other hosts. The scheduler's API is described at /api/docs.
 app = FastAPI(title="golden-jobs", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(scheduler_router)
-app.include_router(root_addresses)  # also /api, /health and /metrics at the root
+app.include_router(root_addresses)  # add /api, /health and /metrics at the root
 
 
 @app.get("/", include_in_schema=False)
 async def home() -> RedirectResponse:
-    """Lead to the dashboard; put your own page here."""
+    """Redirect to the dashboard; put your own page here."""
     return RedirectResponse(Settings().dashboard_path)

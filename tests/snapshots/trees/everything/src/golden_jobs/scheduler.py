@@ -1,5 +1,5 @@
 # Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
-"""The scheduler of this project: what targcc.yaml says, and the names that jobs import."""
+"""The scheduler of this project: settings from targcc.yaml, and the names that jobs import."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used, so that a job costs no more than it needs."""
+        """Import a public name at its first use, which keeps the start fast."""
         return getattr(targcc_scheduler, name)
 
 
@@ -28,6 +28,7 @@ configure(
         retries=2,
         backoff="1m",
         timeout="30m",
+        features=("golden_jobs.features.notes",),
     )
 )
 

@@ -11,7 +11,7 @@ from golden_jobs.services import Database, ProcedureResult
 
 
 class Recorder(Database):
-    """Notes the calls instead of making them; answers with its rows."""
+    """A database that records calls and returns ``rows``."""
 
     calls: list[tuple[str, dict[str, Any]]]
     rows: list[dict[str, Any]]
@@ -41,7 +41,7 @@ async def test_calls_the_procedure(recorder: Recorder) -> None:
     assert statement.startswith(procedure_call("mssql", PROCEDURE, {}))
 
 
-async def test_says_when_the_database_has_no_procedures(tmp_path: Path) -> None:
+async def test_fails_on_a_database_without_procedures(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'test.db'}")
 
     outcome = await run_job(CloseMonthJob(database), month=date(2026, 1, 1))
@@ -52,7 +52,7 @@ async def test_says_when_the_database_has_no_procedures(tmp_path: Path) -> None:
 
 
 class BrokenDatabase(Database):
-    """Its procedures fail."""
+    """A database whose procedures fail."""
 
     async def call(self, procedure: str, **_arguments: Any) -> ProcedureResult:
         raise RuntimeError(f"no permission to execute {procedure}")
@@ -66,7 +66,7 @@ async def test_an_error_of_the_procedure_fails_the_run(tmp_path: Path) -> None:
     database.close()
 
 
-async def test_takes_bytes(recorder: Recorder) -> None:
+async def test_shows_bytes_as_hexadecimal(recorder: Recorder) -> None:
     recorder.rows = [{"Id": 1, "Version": b"\x00\x00\xff\xd8"}]
 
     outcome = await run_job(CloseMonthJob(recorder), month=date(2026, 1, 1))
@@ -74,7 +74,7 @@ async def test_takes_bytes(recorder: Recorder) -> None:
     assert outcome.result.metadata["first_row"] == {"Id": 1, "Version": "0000ffd8"}
 
 
-async def test_a_procedure_that_returns_nothing_is_a_success_each_time(recorder: Recorder) -> None:
+async def test_a_procedure_without_rows_is_a_success(recorder: Recorder) -> None:
     recorder.rows = []
 
     for _ in range(2):

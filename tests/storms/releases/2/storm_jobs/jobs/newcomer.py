@@ -1,4 +1,4 @@
-"""A job that release 1 does not know."""
+"""A job unknown to release 1."""
 
 from storm_jobs.evidence import execution
 from storm_jobs.isolation import isolated
@@ -7,6 +7,6 @@ from targcc_scheduler import JobContext, job
 
 @job(**isolated())
 async def newcomer(ctx: JobContext, token: str) -> str:
-    """As short as a job can be."""
+    """Return the token at once."""
     with execution(ctx, token):
         return token

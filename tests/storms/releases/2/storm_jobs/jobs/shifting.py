@@ -7,6 +7,6 @@ from targcc_scheduler import JobContext, job
 
 @job("*/4 * * * * *", overlap="allow", **isolated())
 async def shifting(ctx: JobContext) -> str:
-    """Every four seconds since release 2."""
+    """Run every four seconds since release 2."""
     with execution(ctx):
         return "by the second schedule"

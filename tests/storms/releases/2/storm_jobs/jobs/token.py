@@ -7,6 +7,6 @@ from targcc_scheduler import JobContext, job
 
 @job(**isolated())
 async def token(ctx: JobContext, token: str, remark: str = "") -> str:
-    """As short as a job can be."""
+    """Return the token at once."""
     with execution(ctx, token):
         return f"{token} {remark}"

@@ -33,20 +33,20 @@ class DailySalesReportJob:
         self.mailer = mailer
 
     async def execute(self, ctx: JobContext) -> JobResult:
-        # Midnight to midnight of yesterday, in the job's own time zone.
+        # Yesterday from midnight to midnight, in the job's time zone.
         end = ctx.scheduled_for.replace(hour=0, minute=0, second=0, microsecond=0)
         start = end - timedelta(days=1)
         rows = await ctx.step("read", self.read, start, end)
         if not rows:
             return JobResult.success(f"Nothing happened on {start:%d %B %Y}, no mail sent")
-        # A step that is done is not done again: a retry after this line sends no second mail.
+        # A retry skips a finished step, so that it sends no second mail.
         await ctx.step("mail", self.mail, start.date(), rows)
         return JobResult.success(
             f"{len(rows)} lines mailed to {', '.join(RECIPIENTS)}"
         ).with_metadata(lines=len(rows))
 
     async def read(self, start: datetime, end: datetime) -> list[dict[str, Any]]:
-        """The lines of the report; here what each job did. Write your own query instead."""
+        """Return the lines of the report, here runs and failures of each job. Replace this by your own query."""
         query = (
             sa.select(
                 logged_job.c.JobName.label("job"),
@@ -63,7 +63,7 @@ class DailySalesReportJob:
         )
 
     async def mail(self, day: date, rows: list[dict[str, Any]]) -> None:
-        """Send the lines as text, and attached as a table."""
+        """Send the lines as text, with a CSV table attached."""
         text = "\n".join(
             "  ".join(f"{name}: {value}" for name, value in row.items()) for row in rows
         )
@@ -76,7 +76,7 @@ class DailySalesReportJob:
 
 
 def as_csv(rows: list[dict[str, Any]]) -> bytes:
-    """The rows as CSV with a header, marked as UTF-8 so that Excel reads it rightly."""
+    """Return the rows as CSV with a header. A UTF-8 mark at the start tells Excel the encoding."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from acme_jobs.scheduler import Alerts, JobContext, JobResult, job
 from acme_jobs.services import Database
 
-# What waits to be processed. It is created when it is not there, so that the job runs as it is; put your own table here.
+# The table of open items: put your own here. The job creates this example when the table is missing.
 INVOICES = sa.Table(
     "InvoiceToPost",
     sa.MetaData(),
@@ -35,7 +35,7 @@ class InvoiceBatchJob:
         self.database = database
 
     async def execute(self, ctx: JobContext) -> JobResult:
-        # Finished steps keep their results: a retry, or another worker after a crash, goes on with the first chunk that is open.
+        # Results of finished steps are stored: a retry, or another worker after a crash, continues with the first open chunk.
         ids = await ctx.step("find", self.find)
         refused: list[str] = []
         for start in range(0, len(ids), CHUNK):
@@ -43,14 +43,14 @@ class InvoiceBatchJob:
             refused += await ctx.step(f"post {start + 1}-{start + len(chunk)}", self.post, chunk)
             ctx.progress(start + len(chunk), len(ids))
         if refused:
-            # Trying again would not help: somebody has to look at them.
+            # A retry would not help: a person has to check the refused items.
             return JobResult.failure(
                 f"{len(refused)} of {len(ids)} refused: {'; '.join(refused)}", retry=False
             )
         return JobResult.success(f"{len(ids)} posted").with_metadata(posted=len(ids))
 
     async def find(self) -> list[int]:
-        """The keys of what is to do."""
+        """Return the keys of the open items."""
 
         def read(connection: sa.Connection) -> list[int]:
             INVOICES.create(connection, checkfirst=True)
@@ -60,10 +60,10 @@ class InvoiceBatchJob:
         return await self.database.run(read)
 
     async def post(self, ids: list[int]) -> list[str]:
-        """Post one chunk in one transaction; what was refused and why."""
+        """Post a chunk in one transaction; return the refused items with their reasons."""
 
         def work(connection: sa.Connection) -> list[str]:
-            # "Not posted yet" is asked again: after a crash the chunk may be done although its step is not.
+            # Check again for open items: after a crash a chunk may be posted although its step has no result.
             query = sa.select(INVOICES).where(INVOICES.c.Id.in_(ids), INVOICES.c.PostedAt.is_(None))
             return [
                 f"{row.Number}: {reason}"
@@ -75,7 +75,7 @@ class InvoiceBatchJob:
 
 
 def post_one(connection: sa.Connection, invoice: sa.Row[Any]) -> str | None:
-    """Post one invoice; the reason when it is refused. Write here what your batch does with one item."""
+    """Post an invoice; return the reason of a refusal, or None. Replace this by the work on one item of yours."""
     if invoice.Amount <= Decimal(0):
         return f"an amount of {invoice.Amount} cannot be posted"
     now = datetime.now(UTC).replace(tzinfo=None)

@@ -16,10 +16,10 @@ class LowStockAlertJob:
         free = free_percent(Path(path))
         ctx.log.info("Checked", free_percent=round(free, 1))
         if free < minimum_percent:
-            # A failure is what alerts: to the addresses in `alerts=` above or in the table c_JobAlert. Trying again
-            # in a minute would only send it later.
+            # A failure sends the alert, to the recipients in `alerts=` above or in the table c_JobAlert. A retry would
+            # only delay the alert.
             return JobResult.failure(
-                f"Only {free:.1f}% of the disk is free, {minimum_percent:g}% is the least",
+                f"Only {free:.1f}% of the disk is free, below the minimum of {minimum_percent:g}%",
                 retry=False,
             )
         return JobResult.success(f"{free:.1f}% of the disk is free").with_metadata(
@@ -28,6 +28,6 @@ class LowStockAlertJob:
 
 
 def free_percent(path: Path) -> float:
-    """How much of the disk that holds ``path`` is free. Write here the condition to watch."""
+    """Return the free space of the disk of ``path``, in percent. Replace this by your own check."""
     disk = shutil.disk_usage(path)
     return 100 * disk.free / disk.total

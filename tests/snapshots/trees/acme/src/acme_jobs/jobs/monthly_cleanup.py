@@ -7,14 +7,14 @@ import sqlalchemy as sa
 from acme_jobs.scheduler import JobContext, JobResult, job, job_log_line
 from acme_jobs.services import Database
 
-# What to clean: here the log lines of old runs. Name a table of yours, its key, and in too_old() which of its rows go:
-# sa.table("Orders", sa.column("Id"), sa.column("CreatedAt", sa.DateTime)) is enough to know it by.
+# The table to clean, here the log lines of old runs, and its key. For a table of yours, these columns are enough:
+# sa.table("Orders", sa.column("Id"), sa.column("CreatedAt", sa.DateTime)). Change the condition in too_old() too.
 TABLE = job_log_line
 KEY = TABLE.c.Id
 
 
 def too_old(cutoff: datetime) -> sa.ColumnElement[bool]:
-    """Which rows are deleted."""
+    """Return the condition for rows to delete."""
     return TABLE.c.At < cutoff
 
 
@@ -42,7 +42,7 @@ class MonthlyCleanupJob:
                 f"{total:,} rows are older than {cutoff:%d %B %Y}; none deleted"
             )
         deleted = 0
-        # Small transactions: nobody waits long for a lock, and what is deleted stays deleted when the job is stopped.
+        # Small transactions hold locks for a short time, and keep finished deletions when the job is stopped.
         while removed := await self.delete_chunk(cutoff, chunk):
             deleted += removed
             ctx.progress(deleted, max(deleted, total))
@@ -50,12 +50,12 @@ class MonthlyCleanupJob:
         return JobResult.success(f"{deleted:,} rows deleted").with_metadata(deleted=deleted)
 
     async def count(self, cutoff: datetime) -> int:
-        """How many rows are older than ``cutoff``."""
+        """Count the rows older than ``cutoff``."""
         query = sa.select(sa.func.count()).select_from(TABLE).where(too_old(cutoff))
         return await self.database.run(lambda connection: connection.scalar(query) or 0)
 
     async def delete_chunk(self, cutoff: datetime, size: int) -> int:
-        """Delete the first ``size`` rows older than ``cutoff``; how many there were."""
+        """Delete the first ``size`` rows older than ``cutoff``; return the number of deleted rows."""
         chunk = sa.select(KEY).where(too_old(cutoff)).order_by(KEY).limit(size)
         statement = sa.delete(TABLE).where(KEY.in_(chunk))
         return await self.database.run(lambda connection: connection.execute(statement).rowcount)

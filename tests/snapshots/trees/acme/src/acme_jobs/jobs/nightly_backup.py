@@ -34,7 +34,7 @@ class NightlyBackupJob:
         backend = self.url.get_backend_name()
         if backend not in {"sqlite", "postgresql"}:
             return JobResult.failure(f"Back up {backend} with its own tools", retry=False)
-        at = ctx.scheduled_for.astimezone(UTC)  # the hours of one night may come twice elsewhere
+        at = ctx.scheduled_for.astimezone(UTC)  # in local time an hour repeats in autumn
         name = f"{Path(self.url.database or 'database').stem}-{at:%Y%m%d-%H%M%S}"
         target = FOLDER / f"{name}.{'db' if backend == 'sqlite' else 'dump'}"
         await self.back_up(target)
@@ -45,7 +45,7 @@ class NightlyBackupJob:
         ).with_metadata(file=str(target), bytes=size)
 
     async def back_up(self, target: Path) -> None:
-        """Write the backup beside ``target``, where :func:`finish` finds it."""
+        """Write the backup to a file beside ``target``, which :func:`finish` renames."""
         unfinished = target.with_suffix(".part")
         await asyncio.to_thread(make_room, unfinished)
         if self.url.get_backend_name() == "sqlite":
@@ -55,7 +55,7 @@ class NightlyBackupJob:
 
 
 def make_room(target: Path) -> None:
-    """Make the folder and an empty file for its owner's eyes alone; take away what an attempt that was killed left behind."""
+    """Create the folder and an empty file that only its owner can read; remove the file of a killed attempt."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     target.touch(mode=0o600, exist_ok=False)
@@ -65,7 +65,7 @@ def copy_sqlite(url: sa.URL, target: Path) -> None:
     """Copy a live SQLite database as of one moment, and check the copy.
 
     Raises:
-        sqlite3.OperationalError: there is no such file; none is made.
+        sqlite3.OperationalError: the file does not exist; none is created.
         sqlite3.DatabaseError: the copy is damaged.
     """
     file = f"{Path(url.database or '').resolve().as_uri()}?mode=rw"
@@ -84,7 +84,7 @@ async def dump_postgresql(url: sa.URL, target: Path) -> None:
 
     Raises:
         FileNotFoundError: the PostgreSQL client programs are not installed.
-        RuntimeError: one of them failed; says what it said.
+        RuntimeError: a program failed; the message has its output.
     """
     plain = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
     await run_program(
@@ -94,7 +94,7 @@ async def dump_postgresql(url: sa.URL, target: Path) -> None:
 
 
 async def run_program(name: str, *arguments: str, password: str | None = None) -> None:
-    """Run a PostgreSQL client program; the password is in its environment, not on its command line."""
+    """Run a PostgreSQL client program, with the password in the environment, not on the command line."""
     program = shutil.which(name)
     if program is None:
         raise FileNotFoundError(f"{name} is not installed: install the PostgreSQL client programs")
@@ -106,21 +106,22 @@ async def run_program(name: str, *arguments: str, password: str | None = None) -
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        _, said = await process.communicate()
+        _, errors = await process.communicate()
     except asyncio.CancelledError:
         process.kill()
         raise
     if process.returncode:
-        raise RuntimeError(f"{name} failed: {said.decode(errors='replace').strip()}")
+        raise RuntimeError(f"{name} failed: {errors.decode(errors='replace').strip()}")
 
 
 def finish(target: Path, keep: int) -> tuple[int, int]:
-    """Give the finished backup its name; keep the ``keep`` newest of the same database.
+    """Rename the finished backup to ``target``, and delete all but the ``keep`` newest.
 
-    It is whole and was read once by now, so whatever has a backup's name can be restored.
+    The backup is complete and checked by now, so that every renamed file can be restored.
+    Backups of other databases stay.
 
     Returns:
-        How many were deleted, and the size of the new one in bytes.
+        The number of deleted backups, and the size of the new backup in bytes.
     """
     target.with_suffix(".part").replace(target)
     prefix = target.stem.rsplit("-", 2)[0]

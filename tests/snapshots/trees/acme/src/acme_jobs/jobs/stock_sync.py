@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from acme_jobs.scheduler import JobContext, JobResult, job
 from acme_jobs.services import Cursors, Database
 
-# Where the other system's items are kept. It is created when it is not there; put your own table here.
+# The table for items of the other system: put your own here. The job creates this example when the table is missing.
 ITEMS = sa.Table(
     "StockSync",
     sa.MetaData(),
@@ -19,14 +19,14 @@ ITEMS = sa.Table(
 
 
 class StockSyncSettings(BaseSettings):
-    """Environment variables, or lines in ``.env``: ``STOCK_SYNC_URL`` and ``STOCK_SYNC_TOKEN``."""
+    """Settings from environment variables or ``.env``: ``STOCK_SYNC_URL`` and ``STOCK_SYNC_TOKEN``."""
 
     model_config = SettingsConfigDict(env_prefix="STOCK_SYNC_", env_file=".env", extra="ignore")
 
     url: str = ""
-    """What to read: answers ``{"items": [{"id": …}, …], "cursor": "…"}`` for ``GET url?cursor=…``."""
+    """The address to read. ``GET url?cursor=…`` returns ``{"items": [{"id": …}, …], "cursor": "…"}``."""
     token: str = ""
-    """Sent as a bearer token, if there is one."""
+    """The bearer token; empty for none."""
 
 
 @job(every="5m", after="completion", retries=5, backoff="10s")
@@ -41,7 +41,7 @@ class StockSyncJob:
     async def execute(self, ctx: JobContext) -> JobResult:
         settings = StockSyncSettings()
         if not settings.url:
-            return JobResult.failure("Set STOCK_SYNC_URL to what is read", retry=False)
+            return JobResult.failure("Set STOCK_SYNC_URL to the address to read", retry=False)
         cursor = await self.cursors.get(ctx.job_name, *ctx.aliases)
         seen = {cursor}
         received = 0
@@ -50,11 +50,11 @@ class StockSyncJob:
             items, following = await self.fetch(settings, cursor)
             if not items:
                 break
-            # One page, one transaction, the cursor with it: after any crash the next run goes on exactly where this one was.
+            # Items and cursor of a page are stored in one transaction, so that after a crash the next run continues here.
             await self.store(ctx.job_name, items, following or cursor)
             received += len(items)
             ctx.log.info("Page stored", items=len(items), cursor=following)
-            if following is None or following in seen:  # the last page, or pages that go round
+            if following is None or following in seen:  # the last page, or a cursor that repeats
                 break
             seen.add(following)
             cursor = following
@@ -63,17 +63,17 @@ class StockSyncJob:
     async def fetch(
         self, settings: StockSyncSettings, cursor: str | None
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """One page of what changed after ``cursor``, and the cursor behind it; none behind the last page of some systems."""
+        """Return a page of changes after ``cursor``, and the next cursor. Some systems have none after the last page."""
         headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
         query = {"cursor": cursor} if cursor else {}
-        answer = await self.http.get(settings.url, params=query, headers=headers)
-        answer.raise_for_status()
-        page = answer.json()
+        response = await self.http.get(settings.url, params=query, headers=headers)
+        response.raise_for_status()
+        page = response.json()
         following = page.get("cursor")
         return page["items"] or [], None if following in {None, ""} else str(following)
 
     async def store(self, name: str, items: list[dict[str, Any]], cursor: str | None) -> None:
-        """Keep the items, newer ones in the place of older ones, and how far we came."""
+        """Store the items, replacing older versions, together with the cursor."""
         latest = {str(item["id"]): item for item in items}
 
         def work(connection: sa.Connection) -> None:

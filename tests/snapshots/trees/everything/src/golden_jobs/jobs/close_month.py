@@ -28,7 +28,7 @@ class CloseMonthJob:
 
 
 def first_row(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The first row for the run's page; of bytes, such as a row version or a picture, the beginning is enough."""
+    """Return the first row for the run's page. Of bytes, such as a row version or a picture, return the first 32 as hexadecimal."""
     if not rows:
         return None
     return {

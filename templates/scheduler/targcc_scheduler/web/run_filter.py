@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from ...core.search_language import Pattern, Search, SearchError, Value, parse
-from ...kernel.queries.jobs import open_arguments
-from ...kernel.queries.run_search import RunFilter
-from ...project import current
-from ...scheduler import Scheduler
-from ...schedules.zones import parse_zone
+from ..core.search_language import Pattern, Search, SearchError, Value, parse
+from ..kernel.queries.jobs import open_arguments
+from ..kernel.queries.run_search import RunFilter
+from ..project import current
+from ..scheduler import Scheduler
+from ..schedules.zones import parse_zone
 
 MOST_CONDITIONS = 100
 """Limit of conditions in a search: one for each term, or one for each pattern with a star in the term's list.

@@ -1,4 +1,4 @@
-"""Overview page data: every job with its recent runs, and issues that need a person."""
+"""Overview of the system: every job with its recent runs, what runs, and what comes."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import RunState
-from ...kernel import job_owner as owners
-from ...kernel import statistics
-from ...kernel.job_owner import Ownership
-from ...kernel.jobs.definition import JobDefinition
-from ...kernel.queries import runs, system
-from ...kernel.queries.chains import Chain, chains
-from ...kernel.queries.jobs import BAD, JobOverview, job_overviews
-from ...kernel.queries.models import AuditEntry, Run, Server
-from ...kernel.queries.statistics import EndedRuns, ended_runs
-from ..audit import queries as audit_queries
-from ..timeline.upcoming import Upcoming, coming_slots, upcoming
-from .inbox import jobs_in_hand
-from .issues import Issue, issues
-
-_COMING_AND_GOING = ("sign in", "sign out", "sign-in refused")
+from ...core.states import ACTIVE, RunState
+from ...db.tables import job_run
+from .. import job_owner as owners
+from .. import statistics
+from ..job_owner import Ownership
+from ..jobs.definition import JobDefinition
+from . import runs, system
+from .chains import Chain, chains
+from .jobs import BAD, JobOverview, job_overviews
+from .models import Run, Server
+from .statistics import EndedRuns, ended_runs
+from .upcoming import Upcoming, coming_slots, upcoming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +30,6 @@ class Overview:
     Args:
         jobs: All jobs.
         chains: The chains of jobs, with their states.
-        concerns: The current issues, worst first.
         recovered: The jobs that failed or were missed in the window, have succeeded since, and have no rerun that waits or runs.
         window: Number of runs that ended in the window, by state.
         slots: All slots up to ``horizon``, for the time line.
@@ -48,13 +44,11 @@ class Overview:
     horizon: datetime
     jobs: tuple[JobOverview, ...]
     chains: tuple[Chain, ...] = ()
-    concerns: tuple[Issue, ...]
     recovered: tuple[JobOverview, ...]
     window: EndedRuns
     running: tuple[Run, ...]
     upcoming: tuple[Upcoming, ...]
     slots: tuple[datetime, ...]
-    audit: tuple[AuditEntry, ...]
     servers: tuple[Server, ...]
     unknown: Mapping[str, int]
     unfinished: tuple[Ownership, ...]
@@ -81,7 +75,6 @@ async def overview(
     definitions: Iterable[JobDefinition],
     now: datetime,
     *,
-    lost_after: float = 20,
     back: timedelta = timedelta(hours=24),
     ahead: timedelta = timedelta(hours=6),
 ) -> Overview:
@@ -90,7 +83,7 @@ async def overview(
     jobs = await job_overviews(connection, definitions, now)
     since, horizon = now - back, now + ahead
     window = await ended_runs(connection, since, now)
-    failed = window.jobs(*BAD) - (await jobs_in_hand(connection))
+    failed = window.jobs(*BAD) - await _with_reruns(connection)
     waiting = await runs.waiting_runs(connection)
     return Overview(
         now=now,
@@ -98,15 +91,20 @@ async def overview(
         horizon=horizon,
         jobs=jobs,
         chains=await chains(connection, definitions),
-        concerns=await issues(connection, definitions, now, lost_after=lost_after),
         recovered=tuple(job for job in jobs if job.name in failed and job.recovered),
         window=window,
         running=await runs.running_runs(connection),
         upcoming=upcoming(jobs, waiting, now),
         slots=tuple(coming_slots(jobs, now, horizon)),
-        audit=await audit_queries.latest(connection, limit=6, without=_COMING_AND_GOING),
         servers=await system.read_servers(connection),
         unknown=await system.count_unknown(connection),
         unfinished=tuple(await owners.unfinished(connection, now)),
         still_counting=await statistics.left(connection),
     )
+
+
+async def _with_reruns(connection: AsyncConnection) -> frozenset[str]:
+    """Return the jobs with reruns that wait or run."""
+    c = job_run.c
+    reruns = sa.select(c.JobName).where(c.RetryOf.is_not(None), c.State.in_(sorted(ACTIVE)))
+    return frozenset(await connection.scalars(reruns.distinct()))

@@ -1,0 +1,16 @@
+"""Panels of the pages: the batch of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...web.dashboard.panels import PageSubject
+from .queries import batch_of_run
+
+
+async def of_run(connection: AsyncConnection, page: PageSubject) -> dict[str, Any]:
+    """Return the batch of a run."""
+    assert page.run is not None
+    return {"batch": await batch_of_run(connection, page.run.batch_id)}

@@ -1,0 +1,40 @@
+"""The form that changes the owner of a job."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from ...core.identity import Role
+from ...core.languages import gettext
+from ...kernel.job_owner import Owner
+from ...web.dashboard.actions import Press, button
+from ...web.dashboard.flash import Flash
+from ...web.dashboard.page_route import PageRoute
+from . import owning
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+async def _set_owner(press: Press) -> Flash:
+    definition, form = press.scheduler.find(press.key), press.form
+    one = await press.scheduler.operate(
+        owning.set_owner,
+        None,
+        definition.name,
+        Owner(form.get("owner", "")),
+        press.by,
+        reason=form.get("reason", "").strip() or None,
+        old_is_off=bool(form.get("old_is_off")),
+    )
+    said = {"job": definition.display_name, "owner": str(one.owner)}
+    return Flash(
+        "good",
+        (
+            gettext("%(job)s is run from here: its owner is %(owner)s.", **said)
+            if one.owner is Owner.NEW
+            else gettext("%(job)s is run by the old server: its owner is %(owner)s.", **said)
+        ),
+    )
+
+
+router.add_api_route("/jobs/{key}/owner", button(Role.OPERATOR, _set_owner), methods=["POST"])

@@ -1,0 +1,1 @@
+"""Features of this project, each a folder with a manifest, feature.py."""
