@@ -82,7 +82,7 @@ _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_worker
     type=click.Choice(["minute", "next-run"]),
     default="minute",
     show_default=True,
-    help="How TaskManager selected rows with a cron text: by the minute of the clock, or by a passed NextRun.",
+    help="Rule of TaskManager to select rows with a cron text: by the minute of the clock, or by a passed NextRun.",
 )
 @click.option(
     "--runner-workers",

@@ -296,7 +296,7 @@ def job(
 
     --rename renames class, file, test and the key in targcc.yaml, and keeps edits and the history in the database. --remove moves
     files with your edits into .targcc/removed, where they do not run. targcc-gen restore NAME brings the job back with these
-    files. Files without edits are deleted.
+    files. Of a job without edits, nothing is kept.
     """
     from targcc_gen.cli.project import open_project
 

@@ -162,7 +162,7 @@ def pause_options(command: CommonFunction) -> CommonFunction:
 def wait_options(command: CommonFunction) -> CommonFunction:
     """Add ``--wait`` and ``--timeout`` to a command that starts a run."""
     wait = click.option(
-        "--wait", is_flag=True, help="Wait until the run ends. Exit status 1 unless it succeeds."
+        "--wait", is_flag=True, help="Wait for completion. Exit status 1 unless it succeeds."
     )
     return wait(_timeout("With --wait: stop waiting after this time, such as 10m.")(command))
 

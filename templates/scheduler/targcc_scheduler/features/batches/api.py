@@ -60,7 +60,7 @@ async def get_batch(batch_id: int, _: Viewer, scheduler: SchedulerOf) -> BatchDe
 async def cancel_batch(
     batch_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> BatchDoneOut:
-    """Cancel all runs of a batch and of its inner batches. Waiting runs end at once; running jobs are asked to stop. The response comes after the last run."""
+    """Cancel all runs of a batch and of its inner batches. Waiting runs end at once; running jobs are asked to stop. The response comes once all runs are cancelled or asked to stop."""
     by = actor(request, principal)
     count = await tried(scheduler.batches.cancel(batch_id, by=by))
     message = f"{count} runs of batch {batch_id} are cancelled, or told to stop"

@@ -82,7 +82,9 @@ async def job_trend(
     name: str,
     _: Viewer,
     scheduler: SchedulerOf,
-    days: Annotated[int, Query(ge=1, le=MOST_DAYS, description="How far back.")] = 30,
+    days: Annotated[
+        int, Query(ge=1, le=MOST_DAYS, description="Number of past days to include.")
+    ] = 30,
 ) -> Trend:
     """Return the trend of a job by day: durations, lateness, successes, longest attempts, and whether the job has become slower."""
     job, now = find_job(scheduler, name), scheduler.clock.now()
@@ -95,7 +97,7 @@ async def get_heatmap(
     request: Request,
     _: Viewer,
     scheduler: SchedulerOf,
-    weeks: Annotated[int, Query(ge=1, le=8, description="How far back.")] = 4,
+    weeks: Annotated[int, Query(ge=1, le=8, description="Number of past weeks to include.")] = 4,
     job: Job = None,
     zone: Annotated[
         str | None, Query(description="Time zone. Default: the zone of the project.")

@@ -179,7 +179,8 @@ class RunFilterIn(BaseModel):
     q: Annotated[
         str,
         Field(
-            max_length=2_000, description="Search for runs. The other fields add the same terms."
+            max_length=2_000,
+            description="Search for runs. The other fields are short forms of its terms.",
         ),
     ] = ""
     states: list[RunState] = []
