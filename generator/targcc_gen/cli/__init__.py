@@ -20,33 +20,33 @@ _SECTIONS = (
     (
         "Make a project",
         (
-            ("new", "Render a project from a spec, or from a few answers."),
-            ("import-legacy", "Bring the jobs of an old c_Job table over."),
-            ("patch", "Put the scheduler into a FastAPI app that is there already."),
+            ("new", "Render a project from a spec or from a few answers."),
+            ("import-legacy", "Import the jobs of an old c_Job table."),
+            ("patch", "Add the scheduler to an existing FastAPI app."),
             ("demo", "Render the example project and run it."),
         ),
     ),
     (
         "Change it",
         (
-            ("job", "Add a job, rename one, or remove one."),
-            ("scheduler", "Have the scheduler as a dependency, or with its source in the project."),
-            ("regenerate", "Bring all files to what the spec asks for; edits are merged."),
-            ("pull", "Take what the code says of jobs into the spec."),
-            ("restore", "Bring a deleted file back, or drop the edits of one."),
-            ("eject", "Make a managed file yours alone."),
-            ("merge-driver", "Let git merge branches that each change jobs."),
+            ("job", "Add, rename or remove a job."),
+            ("scheduler", "Switch the scheduler between a dependency and source in the project."),
+            ("regenerate", "Update all files to the spec, and merge edits."),
+            ("pull", "Copy job options from the code into targcc.yaml."),
+            ("restore", "Restore a deleted file, or drop the edits of a file."),
+            ("eject", "Eject a managed file: it becomes your own file."),
+            ("merge-driver", "Merge generated files for git."),
         ),
     ),
     (
         "Look",
         (
-            ("status", "Say which files were edited, deleted or ejected, and what is due."),
-            ("explain", "Say what a key of the spec comes to, and where that is said."),
-            ("blueprints", "List what a job can start out as, or check your own."),
-            ("cron", "Say what a cron expression means and when it runs."),
-            ("schema", "Print the JSON Schema of a spec, or of what --json prints."),
-            ("doctor", "Check this machine and the project for what often goes wrong."),
+            ("status", "List edited, deleted and ejected files, and needed updates."),
+            ("explain", "Show the effective value of a spec key and its origin."),
+            ("blueprints", "List, check or fetch blueprints: starting points of job files."),
+            ("cron", "Explain a schedule and list its next runs."),
+            ("schema", "Print the JSON Schema of targcc.yaml, or of the JSON output of commands."),
+            ("doctor", "Check this machine and the project for common problems."),
         ),
     ),
 )
@@ -222,7 +222,7 @@ def _use_utf8() -> None:
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every command has its own help and example: targcc-gen job --help",
+    epilog="Every command has help with an example: targcc-gen job --help",
 )
 @click.version_option(__version__, message="targcc-gen %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

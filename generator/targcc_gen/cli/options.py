@@ -57,7 +57,7 @@ def project_option(function: F) -> F:
         "--project",
         metavar="DIR",
         type=FOLDER,
-        help="The project's folder.  [default: this one, or the nearest above with a targcc.yaml]",
+        help="Folder of the project.  [default: the current folder, or the nearest folder above with a targcc.yaml]",
     )
     return option(function)
 
@@ -67,7 +67,7 @@ def scheduler_option(function: F) -> F:
     option = click.option(
         "--scheduler",
         type=click.Choice(WAYS),
-        help="The scheduler as a dependency, or with its source in the project.  [default: package]",
+        help="Scheduler as a dependency, or with its source in the project.  [default: package]",
     )
     return option(function)
 
@@ -76,10 +76,10 @@ def writing_options(function: F) -> F:
     """Add `--dry-run`, `--diff` and `--json`."""
     for option in (
         click.option(
-            "--json", "as_json", is_flag=True, help="Print the plan as JSON, for programs."
+            "--json", "as_json", is_flag=True, help="Print the plan as JSON for programs."
         ),
         click.option("--diff", is_flag=True, help="Show the changes as a diff."),
-        click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing."),
+        click.option("--dry-run", is_flag=True, help="Show the changes without writing."),
     ):
         function = option(function)
     return function
@@ -93,19 +93,19 @@ def conflict_options(function: F) -> F:
         click.option(
             "--markers",
             is_flag=True,
-            help="Write both sides of each conflict into the file, to be edited.",
+            help="Write both sides of each conflict into the file, for editing.",
         ),
         click.option(
             "--generated",
             metavar="PATH",
             multiple=True,
-            help="In conflicts of this file or folder, take targcc-gen's text.",
+            help="On conflicts in this file or folder, take the text of targcc-gen.",
         ),
         click.option(
             "--mine",
             metavar="PATH",
             multiple=True,
-            help="In conflicts of this file or folder, keep what you wrote.",
+            help="On conflicts in this file or folder, keep your text.",
         ),
     ):
         function = option(function)

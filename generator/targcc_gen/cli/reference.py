@@ -22,17 +22,17 @@ import click
 _GENERATOR = """\
 # Commands: `targcc-gen`
 
-Every command that writes takes `--dry-run` (show what would be done), `--diff` (show it as a diff) and `--json` (hand it to a program).
-Commands that work on a project find it from the folder you stand in, or take `--project DIR`.
+Every command that writes takes `--dry-run` (show the changes without writing), `--diff` (show the changes as a diff) and `--json` (print the plan for programs).
+A command finds its project from the current folder, or takes `--project DIR`.
 
 | exit status | |
 |---|---|
 | 0 | done, or nothing to do |
-| 1 | `--check` found a difference, or `doctor` something that will not work |
+| 1 | `--check` found a difference, or a check of `doctor` failed |
 | 2 | the input is wrong; nothing was written |
-| 3 | edits of yours and changes of the generator meet in the same lines; nothing was written until you choose |
+| 3 | your edits and the generator's changes conflict in the same lines; nothing is written until you choose |
 
-Errors go to the standard error stream and say what, where and what to do. Output is plain text in a pipe, and colours respect `NO_COLOR`.
+Errors go to the standard error stream, with place and remedy. Output is plain text in a pipe, and colours respect `NO_COLOR`.
 `targcc-gen --debug COMMAND …` shows the traceback of an error.
 
 Completion for bash: `eval "$(_TARGCC_GEN_COMPLETE=bash_source targcc-gen)"` in `~/.bashrc`; for zsh and fish say `zsh_source` or `fish_source`.
@@ -42,19 +42,19 @@ _PROJECT = """\
 # Commands: `targcc`
 
 Each generated project has its own command, `targcc`: `uv run targcc …` in the project's folder, or plainly `targcc …` where it is installed.
-It runs the jobs and looks after them. A job's name is taken in any of its forms: `DailyReport`, `DailyReportJob`, `dailyreport`, `"Daily Report"`.
+It runs and manages the jobs. A job's name is accepted in all its forms: `DailyReport`, `DailyReportJob`, `dailyreport`, `"Daily Report"`.
 Settings come from environment variables that start with `TARGCC_`, and from `.env`; see [settings](settings.md).
 
 | exit status | |
 |---|---|
 | 0 | done |
 | 1 | the run that was waited for did not succeed |
-| 2 | it cannot be done; the message says why |
+| 2 | the command failed; the message gives the reason |
 
-What an operator does here, `job run` or `job disable` say, stands in the audit as `CLI` with the name of the system's user.
+The audit records an operator's commands, such as `job run` or `job disable`, as `CLI` with the name of the system's user.
 
-Before the command: `--server URL` with `--token`, or `--profile NAME`, sends it to a server; see [from another machine](../remote.md). With `--json` a command speaks to programs;
-with `--watch [SECONDS]` it shows anew what it shows.
+`--server URL` with `--token`, or `--profile NAME`, before the command sends the command to a server; see [from another machine](../remote.md). `--json` prints JSON for programs;
+`--watch [SECONDS]` refreshes the output.
 """
 
 

@@ -11,18 +11,18 @@ from targcc_gen.errors import CheckFailed, InputError
 from targcc_gen.visible import visible
 
 
-@click.command(short_help="List what a job can start out as; check or fetch your own.")
+@click.command(short_help="List, check or fetch blueprints: starting points of job files.")
 @click.argument("what", default="list", type=click.Choice(("list", "check", "fetch")))
 @writing_options
 @project_option
 def blueprints(
     what: str, *, dry_run: bool, diff: bool, as_json: bool, project: Path | None
 ) -> None:
-    """List the blueprints: what a job's file can start out as, each with a test that passes.
+    """List the blueprints: starting points of a job's file, each with a passing test.
 
-    In a project, those of its team are among them, with the folder that each comes from. `check` renders these for a few jobs,
-    and says what is wrong with its file and line. `fetch` asks the git repositories that targcc.yaml names, and is the only command
-    that does: their blueprints are copied into .targcc/blueprints, which is committed with the project.
+    In a project, the list includes the team's blueprints with their folders. `check` renders the team's blueprints for a few jobs,
+    and reports each error with file and line. `fetch` copies the blueprints of the git repositories in targcc.yaml into
+    .targcc/blueprints, which is committed with the project. No other command contacts these repositories.
 
     \b
     Example:

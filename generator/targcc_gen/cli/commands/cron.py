@@ -20,25 +20,34 @@ _YEARS = timedelta(days=731)
 _WITNESSES = 5
 
 
-@click.command(short_help="Say what a schedule means and when it runs.")
+@click.command(short_help="Explain a schedule and list its next runs.")
 @click.argument("expression", metavar="[EXPR]", required=False)
-@click.option("--every", metavar="DURATION", help="An interval instead of EXPR, such as 3d or 7h.")
+@click.option("--every", metavar="DURATION", help="Interval instead of EXPR, such as 3d or 7h.")
 @click.option(
-    "--anchor", metavar="TIME", help="With --every: when it runs first, such as 2026-01-02T05:10."
+    "--anchor",
+    metavar="TIME",
+    help="With --every: time of the first run, such as 2026-01-02T05:10.",
 )
 @click.option(
-    "--timezone", default="UTC", show_default=True, help="Zone whose clocks count, Europe/London."
+    "--timezone",
+    default="UTC",
+    show_default=True,
+    help="Time zone of the schedule, such as Europe/London.",
 )
 @click.option(
-    "--count", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs to show."
+    "--count",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="Number of runs to show.",
 )
-@click.option("--after", metavar="TIME", help="Count from 2026-03-28T12:00 instead of now.")
+@click.option("--after", metavar="TIME", help="Start time, such as 2026-03-28T12:00. Default: now.")
 @click.option(
     "--compare",
     type=click.Choice(["ncrontab", "vixie", "quartz"]),
-    help="Show where this scheduler would run it at other times in the next two years.",
+    help="List the differences to this scheduler's times in the next two years.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def cron(
     expression: str | None,
     *,
@@ -50,7 +59,7 @@ def cron(
     compare: str | None,
     as_json: bool,
 ) -> None:
-    """Say what a schedule means, when it runs next and what clock changes do to it.
+    """Explain a schedule, list its next runs, and show the effect of clock changes.
 
     EXPR is a cron expression: five fields, or six with the seconds first, read as Hangfire reads it.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def demo(dest: Path | None, port: int | None, *, check: bool, scheduler: str | None) -> None:
     """Render the example project, start it and show its dashboard.
 
-    The project goes to a temporary folder that is removed at the end, or to DEST, where it stays.
+    The project is rendered into a temporary folder, which is removed at the end, or into DEST, which is kept.
 
     \b
     Example:

@@ -13,14 +13,14 @@ from targcc_gen.visible import visible
 _COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command(short_help="Check this machine and the project for what often goes wrong.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.command(short_help="Check this machine and the project for common problems.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @project_option
 def doctor(*, as_json: bool, project: Path | None) -> None:
-    """Check this machine, and the project when there is one; nothing is changed.
+    """Check this machine and the project, if any. Nothing is changed.
 
-    Looks at Python, uv, time zones and the port; the project's spec, lock, database and environment. Exits with 1 when
-    something will not work.
+    Checks Python, uv, time zones and the port, and the project's spec, lock, database and environment. Exit status 1 when
+    a check fails.
 
     \b
     Example:

@@ -10,18 +10,18 @@ import click
 from targcc_gen.cli.options import Writing, project_option, writing_options
 
 
-@click.command(short_help="Make a managed file yours alone.")
+@click.command(short_help="Eject a managed file: it becomes your own file.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @writing_options
 @project_option
 def eject(
     paths: tuple[str, ...], *, dry_run: bool, diff: bool, as_json: bool, project: Path | None
 ) -> None:
-    """Make each managed PATH yours alone: regenerate never touches it again.
+    """Eject each managed PATH: regenerate never changes it again.
 
-    A file that targcc.yaml asks for no more is yours from then on too: a job in it is one that you wrote by hand.
+    A file that targcc.yaml no longer requires can be ejected too. Its job then counts as written by hand.
 
-    Its header line goes. `targcc-gen restore PATH` makes it managed again.
+    The header line of the file is removed. `targcc-gen restore PATH` makes the file managed again.
 
     \b
     Example:

@@ -9,13 +9,15 @@ import click
 from targcc_gen.cli.options import project_option
 
 
-@click.command(short_help="Say what a key of the spec comes to, and where that is said.")
+@click.command(short_help="Show the effective value of a spec key and its origin.")
 @click.argument("path")
-@click.option("--environment", metavar="NAME", help="Where the project runs: a name of the spec.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option(
+    "--environment", metavar="NAME", help="Environment of the project: a name from the spec."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @project_option
 def explain(path: str, *, environment: str | None, as_json: bool, project: Path | None) -> None:
-    """Say what PATH comes to, and where that is said: in targcc.yaml, in a file that it extends, or for an environment.
+    """Show the effective value of PATH and its origin: targcc.yaml, an extended file, or an environment.
 
     \b
     Example:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_workers")
 
 
-@click.command("import-legacy", short_help="Bring the jobs of an old c_Job table over.")
+@click.command("import-legacy", short_help="Import the jobs of an old c_Job table.")
 @click.argument("exports", nargs=-1, required=True, metavar="EXPORTS|URL")
-@click.option("--new", metavar="DEST", type=FILE, help="Make a new project in this folder.")
+@click.option("--new", metavar="DEST", type=FILE, help="Create a new project in this folder.")
 @click.option("--into", "--project", metavar="DIR", type=FILE, help="Add the jobs to this project.")
 @scheduler_option
 @click.option(
@@ -44,104 +44,106 @@ _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_worker
 @click.option(
     "--paused",
     is_flag=True,
-    help="Everything arrives stopped, for a cut-over job by job: targcc cutover.",
+    help="Create all jobs paused, for a cut-over job by job with targcc cutover.",
 )
 @click.option(
     "--timezone",
     metavar="ZONE",
-    help='Zone of the old server: "Israel Standard Time", as tzutil /g prints it, or Asia/Jerusalem.',
+    help='Time zone of the old server: "Israel Standard Time", as printed by tzutil /g, or Asia/Jerusalem.',
 )
 @click.option(
     "--cron-dialect",
     type=click.Choice(["cronos", "ncrontab", "vixie", "quartz"]),
     default="cronos",
     show_default=True,
-    help="How the old server read its cron texts.",
+    help="Cron dialect of the old server.",
 )
 @click.option(
     "--procedure-map",
     type=FILE,
     metavar="FILE.yaml",
-    help="For TARGCC 4: a stored procedure for each code of lkpJob.",
+    help="For TARGCC 4: stored procedure of a code of lkpJob.",
 )
 @click.option(
     "--alert-email",
     multiple=True,
     metavar="ADDRESS",
-    help="Who gets the alerts of jobs whose recipients are not in the export; may be repeated.",
+    help="Recipient of alerts for jobs whose recipients are not in the export. May be repeated.",
 )
 @click.option(
     "--weekly",
     type=click.Choice(["every-day", "as-meant", "repaired"]),
     default="every-day",
     show_default=True,
-    help="For TARGCC 4, whose runner drops the weekday of Weekly: as it ran, as it was meant, or as a mended runner ran it.",
+    help="For TARGCC 4, whose runner drops the weekday of Weekly: use the times as run, as meant, or as run by a mended runner.",
 )
 @click.option(
     "--polling",
     type=click.Choice(["minute", "next-run"]),
     default="minute",
     show_default=True,
-    help="How TaskManager found rows with a cron text: it names the minute of the clock, or NextRun has passed.",
+    help="Rule of TaskManager to select rows with a cron text: by the minute of the clock, or by a passed NextRun.",
 )
 @click.option(
     "--runner-workers",
     type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
-    help="For TARGCC 4, which ran one job at a time for each runner: how many of them may run at once here.",
+    help="For TARGCC 4, which ran one job at a time per runner: number of jobs of a runner that may run at once.",
 )
 @click.option(
     "--timeout",
     metavar="DURATION",
     default="30s",
     show_default=True,
-    help="For a database: how long it may take to let us in, and to send the next rows.",
+    help="For a database: timeout of the connection and of each read.",
 )
-@click.option("--schema", help="For a database: the schema of c_Job.  [default: where it is found]")
-@click.option("--encoding", help="Encoding of the files, such as cp1255.  [default: found out]")
+@click.option("--schema", help="For a database: schema of c_Job.  [default: detected]")
+@click.option("--encoding", help="Encoding of the files, such as cp1255.  [default: detected]")
 @click.option(
     "--dates",
     type=click.Choice(["dmy", "mdy", "ymd"]),
-    help="Order of dates such as 07/11/2016.  [default: as another date of the file shows, such as 25/12/2016]",
+    help="Order of dates such as 07/11/2016.  [default: detected from an unambiguous date, such as 25/12/2016]",
 )
 @click.option(
     "--report",
     type=FILE,
     metavar="FILE",
     multiple=True,
-    help="Write a report for the people who decide, as .html, .md or .json; may be repeated.",
+    help="Write a report for decision makers, as .html, .md or .json. May be repeated.",
 )
 @click.option(
     "--mine",
     metavar="JOB[.FIELD]",
     multiple=True,
-    help="With --into, where both sides changed something: keep what is here. . is everything.",
+    help="With --into, on a conflict: keep the project's value. . selects all conflicts.",
 )
 @click.option(
     "--old",
     metavar="JOB[.FIELD]",
     multiple=True,
-    help="With --into, where both sides changed something: take what the old server says.",
+    help="With --into, on a conflict: take the old server's value.",
 )
 @click.option(
     "--source",
     metavar="NAME",
-    help="With several old servers in one project: which one this export is of.",
+    help="With several old servers in one project: name of this export's server.",
 )
 @click.option(
     "--partial",
     is_flag=True,
-    help="The export has only some of the rows: those that are missing are not gone.",
+    help="The export is partial: missing rows do not count as deleted.",
 )
 @click.option(
     "--accept-rejected",
     is_flag=True,
-    help="Rows that can be no job are all right: exit with 0, and remember them in the project.",
+    help="Accept rejected rows: exit status 0, and record the rows in the project.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the changes without writing.")
 @click.option("--diff", is_flag=True, help="Show the changes as a diff.")
-@click.option("--json", "as_json", is_flag=True, help="Print how each row ended, for programs.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the result of each row as JSON for programs."
+)
 def import_legacy(
     exports: tuple[str, ...],
     *,
@@ -153,15 +155,15 @@ def import_legacy(
     dates: str | None,
     **request: Any,
 ) -> None:
-    """Bring the jobs of an old TARGCC database over.
+    """Import the jobs of an old TARGCC database.
 
-    EXPORTS are files, or folders of them, with c_Job, and c_JobAlertRecipient, c_LoggedJob and c_User where there
-    are any: data scripts of SSMS, CSV, JSON, XML or Excel. Each row of c_Job ends as a job, as an inactive job
-    (created paused) or as a rejected row with its reason; with a rejected row the exit status is 1. Without --new and
-    --into only the report is written. A later import --into the same project takes what changed there since.
+    EXPORTS are files or folders with the tables c_Job and, if present, c_JobAlertRecipient, c_LoggedJob and c_User, as
+    data scripts of SSMS, CSV, JSON, XML or Excel. Each row of c_Job becomes a job, an inactive job
+    (created paused) or a rejected row with a reason. With a rejected row, the exit status is 1. Without --new and
+    --into, only the report is written. A later import --into the same project applies the changes since.
 
-    URL is the address of the database itself: mssql://user@server/database, postgresql://… or sqlite:///FILE. It is
-    read in one read-only transaction. Its password may be in TARGCC_LEGACY_PASSWORD, and is shown nowhere.
+    URL is the address of the database: mssql://user@server/database, postgresql://… or sqlite:///FILE. The database is
+    read in one read-only transaction. The password may be in TARGCC_LEGACY_PASSWORD and is not shown.
 
     \b
     Example:

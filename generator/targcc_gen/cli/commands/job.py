@@ -81,22 +81,26 @@ def complete_job(
 
 
 _OPTIONS: Sequence[Callable[[Any], Any]] = (
-    click.option("--cron", metavar="EXPR", help='When: a cron expression in quotes, "0 2 * * *".'),
     click.option(
-        "--every", metavar="DURATION", help="When: again and again, such as 15m or 1h30m."
+        "--cron", metavar="EXPR", help='Schedule: a cron expression in quotes, "0 2 * * *".'
     ),
-    click.option("--anchor", metavar="TIME", help="With --every: count from this date and time."),
+    click.option(
+        "--every", metavar="DURATION", help="Schedule: an interval, such as 15m or 1h30m."
+    ),
+    click.option(
+        "--anchor", metavar="TIME", help="With --every: count intervals from this date and time."
+    ),
     click.option(
         "--after-completion",
         "after",
         flag_value="completion",
-        help="With --every: count from the end of the run before.",
+        help="With --every: count from the end of the previous run.",
     ),
     click.option(
         "--after-start",
         "after",
         flag_value="start",
-        help="With --every: count from the start of the run before; at once when it took longer.",
+        help="With --every: count from the start of the previous run; start at once when that run took longer.",
     ),
     click.option(
         "--after",
@@ -104,137 +108,141 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = (
         metavar="JOB",
         multiple=True,
         shell_complete=complete_job,
-        help="When: after each run of that job that succeeds. May be given more than once.",
+        help="Schedule: after each successful run of this job. May be repeated.",
     ),
-    click.option("--at", metavar="TIME", help="When: once, such as 2026-12-31T02:00."),
-    click.option("--manual", is_flag=True, help="When: only when somebody starts it."),
-    click.option("--fire-and-forget", is_flag=True, help="When: whenever code enqueues it."),
-    click.option("--delayed", is_flag=True, help="When: whenever code schedules it for later."),
+    click.option("--at", metavar="TIME", help="Schedule: once, such as 2026-12-31T02:00."),
+    click.option("--manual", is_flag=True, help="Schedule: none; people start the job."),
+    click.option("--fire-and-forget", is_flag=True, help="Schedule: none; code enqueues the job."),
     click.option(
-        "--timezone", metavar="ZONE", help="The zone of its schedule.  [default: the project's]"
+        "--delayed", is_flag=True, help="Schedule: none; code schedules the job for later."
+    ),
+    click.option(
+        "--timezone", metavar="ZONE", help="Time zone of the schedule.  [default: the project's]"
     ),
     click.option(
         "--blueprint",
         metavar="NAME",
         shell_complete=_complete_blueprint,
-        help="What its file starts out as; see targcc-gen blueprints.  [default: blank]",
+        help="Blueprint of the job's file; see targcc-gen blueprints.  [default: blank]",
     ),
     click.option(
-        "--procedure", metavar="NAME", help="With --blueprint stored-procedure: what it calls."
+        "--procedure",
+        metavar="NAME",
+        help="With --blueprint stored-procedure: name of the procedure.",
     ),
     click.option(
         "--param",
         "params",
         metavar="NAME:TYPE[=DEFAULT]",
         multiple=True,
-        help="A typed argument: user_id:int, since:date=2026-01-01. May be given more than once.",
+        help="Typed argument: user_id:int, since:date=2026-01-01. May be repeated.",
     ),
-    click.option("--display-name", metavar="TEXT", help="The name people see."),
-    click.option("--description", metavar="TEXT", help="What it does, in a sentence."),
-    click.option(
-        "--name", "stable_name", metavar="TEXT", help="The name its history is kept under."
-    ),
-    click.option("--queue", metavar="NAME", help="The queue it waits in."),
-    click.option("--priority", type=int, help="Higher goes first in its queue."),
-    click.option("--retries", type=int, help="New attempts after a failed one."),
-    click.option("--backoff", metavar="DURATION", help="The wait before the first of them."),
-    click.option("--timeout", metavar="DURATION", help="How long an attempt may take."),
+    click.option("--display-name", metavar="TEXT", help="Name of the job on pages."),
+    click.option("--description", metavar="TEXT", help="Description of the job in one sentence."),
+    click.option("--name", "stable_name", metavar="TEXT", help="Key of the job's history."),
+    click.option("--queue", metavar="NAME", help="Queue of the job."),
+    click.option("--priority", type=int, help="Priority within the queue; higher runs first."),
+    click.option("--retries", type=int, help="Maximum number of retries of a run."),
+    click.option("--backoff", metavar="DURATION", help="Wait before the first retry."),
+    click.option("--timeout", metavar="DURATION", help="Time limit of an attempt."),
     click.option(
         "--overlap",
         type=click.Choice(["skip", "queue", "allow"]),
-        help="When a slot comes while it still runs.",
+        help="Policy for a slot that comes during an earlier run.",
     ),
     click.option(
         "--misfire",
         type=click.Choice(["run_once", "skip", "run_all"]),
-        help="When slots passed while nothing was running.",
+        help="Policy for slots that passed while no server was up.",
     ),
     click.option(
-        "--misfire-grace", metavar="DURATION", help="Slots older than this are not run; or none."
+        "--misfire-grace", metavar="DURATION", help="Maximum age of a slot to run, or none."
     ),
-    click.option("--concurrency", type=int, help="At most so many runs at once on all nodes."),
+    click.option(
+        "--concurrency", type=int, help="Maximum number of simultaneous runs on all servers."
+    ),
     click.option(
         "--limit",
         "limits",
         metavar="LIMIT",
         multiple=True,
-        help="At most so many runs under way at once (2), or started in a while (100/min). May be given more than once.",
+        help="Limit of runs at once (2), or of starts in a time (100/min). May be repeated.",
     ),
     click.option(
         "--limit-key",
         metavar="PARAM",
-        help="With --limit: for each value of this argument.  [default: for all runs together]",
+        help="With --limit: count each value of this argument separately.  [default: all runs together]",
     ),
     click.option(
         "--limit-burst",
         type=int,
-        help="With --limit 100/min: so many may start at once after a pause.",
+        help="With --limit 100/min: maximum number of starts at once after a pause.",
     ),
     click.option(
-        "--limit-weight", type=int, help="With --limit 10: a run counts as so many.  [default: 1]"
+        "--limit-weight", type=int, help="With --limit 10: weight of a run.  [default: 1]"
     ),
     click.option(
         "--unique",
         metavar="PARAM",
         multiple=True,
-        help="While a run with this argument waits or runs, another is not made. May be given more than once; true: with all of them.",
+        help="Unique by this argument: no second run while a run with the same value waits or runs. May be repeated; true: by all arguments.",
     ),
     click.option(
         "--unique-scope",
         metavar="SCOPE",
-        help="With --unique: until a run starts (queued), is over (running), or for a time after success (1h).",
+        help="With --unique: hold the key until the run starts (queued), until it ends (running), or for a time after success (1h).",
     ),
     click.option(
         "--on-duplicate",
         metavar="WHAT",
-        help='With --unique: skip, replace, "debounce 30s" or "throttle 1m".',
+        help='With --unique: policy for a second run: skip, replace, "debounce 30s" or "throttle 1m".',
     ),
     click.option(
         "--expires-in",
         metavar="DURATION",
-        help="A run that has not begun so long after it was due is cancelled.",
+        help="Cancel a run that has not started this long after its due time.",
     ),
     click.option(
         "--isolation",
         type=click.Choice(["thread", "process"]),
-        help="process: in a process of its own, which can be stopped and harms no other run.",
+        help="process: run in a separate process, which can be stopped without harm to other runs.",
     ),
     click.option(
         "--memory-limit",
         type=int,
         metavar="MIB",
-        help="Ends a run, in its own process, that uses more.",
+        help="Memory limit of a run in its own process; a run above the limit is ended.",
     ),
     click.option(
         "--calendar",
         metavar="NAME",
         multiple=True,
-        help="A calendar of the spec: it does not start while that is closed. May be given more than once.",
+        help="Calendar of the spec: the job does not start while the calendar is closed. May be repeated.",
     ),
     click.option(
         "--on-holiday",
         type=click.Choice(["skip", "next", "previous"]),
-        help="What becomes of a slot then: skip it, or run on the next or previous working day.",
+        help="With --calendar: skip a slot on a closed day, or run it on the next or previous working day.",
     ),
     click.option(
         "--alert-on",
         metavar="EVENT",
         multiple=True,
-        help='failure, success, missed or "slower than 5m". May be given more than once.',
+        help='Event to alert about: failure, success, missed or "slower than 5m". May be repeated.',
     ),
-    click.option("--email", metavar="ADDRESS", multiple=True, help="Who gets its alerts by mail."),
-    click.option("--slack", metavar="URL", help="A Slack webhook that gets its alerts."),
-    click.option("--teams", metavar="URL", help="A Teams workflow that gets its alerts."),
-    click.option("--webhook", metavar="URL", help="An address that gets its alerts as JSON."),
-    click.option("--max-alerts-per-hour", type=int, help="At most so many alerts an hour."),
-    click.option("--paused", is_flag=True, help="It starts out paused."),
     click.option(
-        "--remove", is_flag=True, help="Take the job out of the spec instead, with its files."
+        "--email", metavar="ADDRESS", multiple=True, help="Recipients of the job's alerts by mail."
     ),
+    click.option("--slack", metavar="URL", help="Slack webhook for the job's alerts."),
+    click.option("--teams", metavar="URL", help="Teams workflow for the job's alerts."),
+    click.option("--webhook", metavar="URL", help="URL that receives the job's alerts as JSON."),
+    click.option("--max-alerts-per-hour", type=int, help="Maximum number of alerts per hour."),
+    click.option("--paused", is_flag=True, help="Create the job paused."),
+    click.option("--remove", is_flag=True, help="Remove the job from the spec, with its files."),
     click.option(
         "--rename",
         metavar="NEW",
-        help="Give the job another name instead; its files, edits and history go along.",
+        help="Rename the job, with its files, edits and history.",
     ),
 )
 
@@ -257,7 +265,7 @@ _WHEN = {
 _LIMITS = 'write "--limit 2" for so many at once, "--limit 100/min" for so many in a while, or both'
 
 
-@click.command(short_help="Add a job, rename one, or remove one.")
+@click.command(short_help="Add, rename or remove a job.")
 @click.argument("name", shell_complete=complete_job)
 @job_options
 @writing_options
@@ -275,7 +283,7 @@ def job(
 ) -> None:
     """Add the job NAME to the spec, with its module and its test.
 
-    DailyReport, DailyReportJob, daily_report and "Daily Report" are one name. Exactly one option says when it runs.
+    DailyReport, DailyReportJob, daily_report and "Daily Report" are the same name. Exactly one schedule option is required.
 
     \b
     Example:
@@ -286,9 +294,9 @@ def job(
       targcc-gen job DailyReport --rename MorningReport
       targcc-gen job DailyReport --remove
 
-    --rename takes class, file, test, edits and the key in targcc.yaml along, and the history in the database. --remove puts
-    files with your edits into .targcc/removed, where nothing runs them, and targcc-gen restore NAME brings that job back; of one
-    without edits nothing is kept.
+    --rename renames class, file, test and the key in targcc.yaml, and keeps edits and the history in the database. --remove moves
+    files with your edits into .targcc/removed, where they do not run. targcc-gen restore NAME brings the job back with these
+    files. Of a job without edits, nothing is kept.
     """
     from targcc_gen.cli.project import open_project
 

@@ -26,20 +26,20 @@ git merge-file -L ours -L base -L theirs %A %O %B || exit 1
 _NEEDED = 3
 
 
-@click.command(short_help="Let git merge branches that each change jobs.")
-@click.option("--install", is_flag=True, help="Tell git of it, in this clone.")
+@click.command(short_help="Merge generated files for git.")
+@click.option("--install", is_flag=True, help="Register the merge driver with git in this clone.")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @project_option
 @click.pass_context
 def merge_driver(
     ctx: click.Context, *, install: bool, files: tuple[Path, ...], project: Path | None
 ) -> None:
-    """Merge FILES as git asks for it: BASE OURS THEIRS [PATH]; the outcome is written to OURS.
+    """Merge FILES for git: BASE OURS THEIRS [PATH]. The result is written to OURS.
 
-    With --install, git calls it by itself in this clone: for targcc.yaml, which is merged key by key, for the lock, and for the
-    jobs' files, whose @job(…) is merged argument by argument. What both branches changed differently stays a conflict, with exit status 3.
+    With --install, git calls this command in this clone: for targcc.yaml, which is merged key by key, for the lock, and for the
+    jobs' files, whose @job(…) is merged argument by argument. Different changes of the same value stay a conflict, with exit status 3.
 
-    Where git finds no targcc-gen on the PATH, or it fails, git merges line by line as it does by itself, and says so.
+    Without targcc-gen on the PATH, or when it fails, git prints a message and merges line by line.
 
     \b
     Example:

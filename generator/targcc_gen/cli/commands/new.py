@@ -30,21 +30,27 @@ if TYPE_CHECKING:
 _DATABASES = ("sqlite", "postgresql")
 
 
-@click.command(short_help="Render a project from a spec, or from a few answers.")
+@click.command(short_help="Render a project from a spec or from a few answers.")
 @click.argument("dest", metavar="DEST", type=FOLDER)
 @click.option(
     "--spec",
     "spec_file",
     metavar="FILE",
     type=FILE,
-    help="The YAML spec of the project; it becomes its targcc.yaml.",
+    help="YAML spec of the project; becomes its targcc.yaml.",
 )
-@click.option("--yes", "-y", is_flag=True, help="Ask nothing: one Heartbeat job, SQLite.")
-@click.option("--name", help="The project's name.  [default: that of the folder]")
-@click.option("--package", help="Its import name.  [default: the name with _ for -]")
-@click.option("--timezone", metavar="ZONE", help="The zone of its schedules.  [default: UTC]")
-@click.option("--database", type=click.Choice(_DATABASES), help="[default: sqlite]")
-@click.option("--description", help="One sentence for the README and the dashboard.")
+@click.option(
+    "--yes", "-y", is_flag=True, help="Ask nothing: render one Heartbeat job with SQLite."
+)
+@click.option("--name", help="Name of the project.  [default: the name of the folder]")
+@click.option("--package", help="Import name of the project.  [default: the name with _ for -]")
+@click.option("--timezone", metavar="ZONE", help="Time zone of the schedules.  [default: UTC]")
+@click.option(
+    "--database", type=click.Choice(_DATABASES), help="Database of the project.  [default: sqlite]"
+)
+@click.option(
+    "--description", help="Description in one sentence, for the README and the dashboard."
+)
 @scheduler_option
 @conflict_options
 @writing_options
@@ -63,8 +69,8 @@ def new(
 ) -> None:
     """Render a complete project into the folder DEST.
 
-    With --spec it is the project that the spec describes, with --yes a small one that runs at once; otherwise a
-    few questions are asked. Files that are in DEST already are never overwritten unasked.
+    --spec renders the project of the spec. --yes renders a small project that runs at once. Without both options, a
+    few questions are asked. Existing files in DEST are never overwritten without asking.
 
     \b
     Example:

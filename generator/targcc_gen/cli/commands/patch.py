@@ -28,31 +28,29 @@ def _checked_prefix(_context: click.Context, _option: click.Parameter, value: st
     return (value or "").removesuffix("/")
 
 
-@click.command(short_help="Put the scheduler into a FastAPI app that is there already.")
+@click.command(short_help="Add the scheduler to an existing FastAPI app.")
 @click.argument("file", required=False, type=FILE)
 @click.option(
-    "--app", metavar="[MODULE:]NAME", help="Which app, as a server names it: main:app, create_app."
+    "--app", metavar="[MODULE:]NAME", help="Import string of the app: main:app, create_app."
 )
-@click.option("--undo", is_flag=True, help="Take the scheduler out again.")
+@click.option("--undo", is_flag=True, help="Remove the scheduler from the app.")
 @click.option(
-    "--verify", is_flag=True, help="Only try the app as it stands, also with lines added by hand."
+    "--verify", is_flag=True, help="Only test the app as it is, even with lines added by hand."
 )
+@click.option("--no-verify", is_flag=True, help="Do not start the patched app for a test.")
 @click.option(
-    "--no-verify", is_flag=True, help="Do not start the patched app to see that it works."
-)
-@click.option(
-    "--require-verified", is_flag=True, help="End with status 3 when the app could not be tried."
+    "--require-verified", is_flag=True, help="Exit status 3 when the app could not be tested."
 )
 @click.option(
     "--prefix",
     metavar="/PATH",
     callback=_checked_prefix,
-    help="Where everything of the scheduler is.  [default: its settings, /jobs]",
+    help="URL prefix of the scheduler's pages and API.  [default: its settings, /jobs]",
 )
 @click.option(
     "--scheduler",
     type=click.Choice(WAYS),
-    help="The scheduler as a dependency, or with its source in the project.  [default: package]",
+    help="Scheduler as a dependency, or with its source in the project.  [default: package]",
 )
 @click.option("--vendored", is_flag=True, help="Short for --scheduler vendored.")
 @writing_options
@@ -73,16 +71,16 @@ def patch(
     diff: bool,
     as_json: bool,
 ) -> None:
-    """Put the scheduler into a FastAPI app that is there already.
+    """Add the scheduler to an existing FastAPI app.
 
-    FILE makes the app, or imports it. Without FILE it is followed from what the project's server loads, by [tool.fastapi],
-    Procfile, Dockerfile, compose file, gunicorn settings or uvicorn.run, to where it is made; else the one file that makes an
-    app is taken. It gets two lines: an import, and app.include_router(scheduler_router) right after the app is made. Every
-    other byte stays. A project that has no targcc.yaml yet also gets that, a package with one job to look at, and the
-    dependency: some ten files; with --vendored a copy of the scheduler.
+    FILE creates or imports the app. Without FILE, the app is found from what the project's server loads, by [tool.fastapi],
+    Procfile, Dockerfile, compose file, gunicorn settings or uvicorn.run; else the only file that creates an app is taken.
+    The file gets two lines: an import, and app.include_router(scheduler_router) right after the app is created. Every
+    other byte stays. A project without targcc.yaml also gets a targcc.yaml, a package with one example job, and the
+    dependency: about ten files; with --vendored, also a copy of the scheduler.
 
-    The patched app is started as its server does it, until a job has run and the pages answer; what the app itself serves is
-    compared with before. If it does not work, everything is put back. What cannot be tried is said, and tried by the next run.
+    The patched app is started as its server starts it, until a job has run and the pages answer. The app's own routes are
+    compared with the state before. On a failure, all changes are undone. Untested parts are reported, and tested by the next call.
 
     \b
     Example:

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from targcc_gen.sync.jobs.pull import Pulled
 
 
-@click.command(short_help="Take what the code says of jobs into targcc.yaml.")
+@click.command(short_help="Copy job options from the code into targcc.yaml.")
 @click.argument("jobs", metavar="[JOB]...", nargs=-1, shell_complete=complete_job)
 @writing_options
 @project_option
 def pull(
     jobs: tuple[str, ...], *, dry_run: bool, diff: bool, as_json: bool, project: Path | None
 ) -> None:
-    """Let targcc.yaml say what the @job(…) of each JOB says; without names, of every job that differs.
+    """Copy the options in @job(…) of each JOB into targcc.yaml. Without names, copy the options of every job that differs.
 
-    A JOB that is in the code and not in targcc.yaml is adopted: one that you wrote, or that was taken out.
+    A JOB in the code without an entry in targcc.yaml gets an entry.
 
     \b
     Example:

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 FORMATS = ("github", "gitlab")
 
 
-@click.command(short_help="Bring all files to what the spec asks for; edits are merged.")
+@click.command(short_help="Update all files to the spec, and merge edits.")
 @click.option(
     "--check",
     is_flag=True,
-    help="Write nothing; exit with 1 and a diff when something is due. For CI and pre-commit.",
+    help="Write nothing; print a diff and exit with status 1 when files need updates. For CI and pre-commit.",
 )
 @click.option(
     "--format",
     "annotations",
     type=click.Choice(FORMATS),
-    help="With --check: print what is due so that GitHub or GitLab shows it in a merge request.",
+    help="With --check: print the needed updates in a format that GitHub or GitLab shows in a merge request.",
 )
 @conflict_options
 @writing_options
@@ -57,11 +57,11 @@ def regenerate(
     as_json: bool,
     project: Path | None,
 ) -> None:
-    """Bring all files to what targcc.yaml and this version of targcc-gen ask for.
+    """Update all files to targcc.yaml and this version of targcc-gen.
 
-    Managed files are merged with your edits, line by line. Your own files stay as they are, but a job's @job(…) and
-    its arguments follow the spec. Where both changed the same lines, or @job says something else than the spec, nothing is
-    written until you choose; --mine of a job's file takes what it says into targcc.yaml.
+    Managed files are merged with your edits, line by line. Your own files stay as they are, except that a job's @job(…) and
+    arguments follow the spec. When both sides changed the same lines, or @job differs from the spec, nothing is
+    written until you choose. --mine with a job's file copies its @job options into targcc.yaml.
 
     \b
     Example:

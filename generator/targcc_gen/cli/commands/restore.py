@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from targcc_gen.sync.jobs.removed import Removed
 
 
-@click.command(short_help="Bring a deleted file back, or drop the edits of one.")
+@click.command(short_help="Restore a deleted file, or drop the edits of a file.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option(
-    "--discard-edits", is_flag=True, help="Also where that drops what you wrote in the file."
-)
+@click.option("--discard-edits", is_flag=True, help="Restore the file even if your edits are lost.")
 @writing_options
 @project_option
 def restore(
@@ -32,10 +30,10 @@ def restore(
     as_json: bool,
     project: Path | None,
 ) -> None:
-    """Bring back each PATH, a file or a folder, as targcc-gen makes it.
+    """Restore each PATH, a file or a folder, as targcc-gen renders it.
 
-    A deleted file is there again, an ejected one is managed again. Edits are dropped only with --discard-edits. The name of
-    a removed job in the place of a PATH brings the job back, with what you wrote in it.
+    A deleted file is written again, an ejected file is managed again. Edits are dropped only with --discard-edits. With the name of
+    a removed job instead of a PATH, the job is restored with your edits.
 
     \b
     Example:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from targcc_gen.scheduler_switch import Switch, Way
 
 
-@click.command(short_help="Have the scheduler as a dependency, or with its source in the project.")
+@click.command(short_help="Switch the scheduler between a dependency and source in the project.")
 @click.argument("way", type=click.Choice(WAYS))
-@click.option("--drop-edits", is_flag=True, help="Lose what you changed in the scheduler's source.")
+@click.option("--drop-edits", is_flag=True, help="Discard your edits of the scheduler's source.")
 @writing_options
 @project_option
 def scheduler(
@@ -29,13 +29,13 @@ def scheduler(
     as_json: bool,
     project: Path | None,
 ) -> None:
-    """Change between the two ways to have the scheduler; no job changes.
+    """Switch the scheduler between package and vendored mode. No job changes.
 
-    package: the dependency targcc-scheduler, from where this targcc-gen came; else its wheel is laid in vendor/. vendored: the
+    package: the dependency targcc-scheduler, from the source of this targcc-gen, else from a wheel in vendor/. vendored: the
     source of targcc-scheduler in vendor/targcc-scheduler/, which you may edit. The import name is the same. targcc.yaml,
-    pyproject.toml and the README follow; of an app that was patched, the list of requirements that it has.
+    pyproject.toml and the README are updated; in a patched app, the list of requirements is updated.
 
-    Edits of the scheduler's source are shown, and only lost with --drop-edits. Your own files in its folder stay.
+    Edits of the scheduler's source are shown, and are discarded only with --drop-edits. Your own files in its folder stay.
 
     \b
     Example:

@@ -10,12 +10,12 @@ _NAMES = ("spec", "plan", "status", "doctor", "blueprints", "explain", "errors")
 @click.command
 @click.argument("what", default="spec", type=click.Choice(_NAMES))
 def schema(what: str) -> None:
-    """Print the JSON Schema of targcc.yaml, or of what commands print with --json.
+    """Print the JSON Schema of targcc.yaml, or of the JSON output of commands.
 
-    Editors that know the first one complete keys and mark mistakes while you type. A generated project has it in
-    .targcc/schema.json, and its targcc.yaml names it in the first line. The others are for programs that read a plan, a status,
-    or what the doctor found; what is in one stays in later releases, which may add keys. An object says schema_version: 1.
-    `errors` is what any command prints with --json when it fails: code, message, file, line, column and hint of each error.
+    With the schema of targcc.yaml, editors complete keys and mark mistakes. A generated project has this schema in
+    .targcc/schema.json, named in the first line of its targcc.yaml. The other schemas are for programs that read a plan, a status
+    or a doctor report. Later releases keep all keys and may add keys. Each object has schema_version: 1.
+    `errors` is the output of a failed command with --json: code, message, file, line, column and hint of each error.
 
     \b
     Example:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from targcc_gen.sync import Plan
 
 
-@click.command(short_help="Say which files were edited, deleted or ejected, and what is due.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.command(short_help="List edited, deleted and ejected files, and needed updates.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @project_option
 def status(*, as_json: bool, project: Path | None) -> None:
-    """Say which managed files you edited, deleted or ejected, and what `regenerate` would do.
+    """List edited, deleted and ejected managed files, and the changes that `regenerate` would make.
 
     Nothing is written.
 

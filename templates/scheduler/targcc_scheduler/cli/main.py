@@ -82,7 +82,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
 @click.group(
     cls=LazyCommands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Settings come from environment variables that start with TARGCC_, and from .env.",
+    epilog="Settings are read from environment variables that start with TARGCC_, and from .env.",
 )
 @click.option(
     "--version",
@@ -96,20 +96,27 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
     "--server",
     envvar="TARGCC_SERVER",
     metavar="URL",
-    help="Ask the server with this dashboard instead of the project's database.",
+    help="URL of a dashboard: send the command to its server instead of the project's database.",
 )
-@click.option("--token", envvar="TARGCC_TOKEN", help="The API token for it, ${NAME}, or file:PATH.")
 @click.option(
-    "--ca", envvar="TARGCC_CA", metavar="FILE", help="Certificates of the authority it trusts."
+    "--token",
+    envvar="TARGCC_TOKEN",
+    help="API token for --server, or a reference: ${NAME} or file:PATH.",
+)
+@click.option(
+    "--ca",
+    envvar="TARGCC_CA",
+    metavar="FILE",
+    help="File with the certificates of the trusted authority.",
 )
 @click.option(
     "--profile",
     metavar="NAME",
     shell_complete=profile_names,
-    help="A server of targcc profile; local is none.",
+    help="Profile of targcc profile: send the command to its server. local: the project's database.",
 )
 def main(**_where: str | None) -> None:
-    """Run and look after the jobs of this project, here or at a server."""
+    """Run and manage the jobs of this project, locally or on a server."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _show_without_secrets
     _end_at_once()

@@ -57,7 +57,7 @@ def watch_option(command: Function) -> Function:
         is_flag=False,
         flag_value=_USUAL,
         metavar="[SECONDS]",
-        help=f"Show it anew every {_USUAL} seconds, or so many; Ctrl-C ends it.",
+        help=f"Refresh the output every {_USUAL} seconds, or every SECONDS. Ctrl-C ends it.",
     )
     return cast("Function", option(repeated))
 
@@ -109,7 +109,7 @@ def _show(text: str, *, terminal: bool, as_json: bool) -> None:
 
 def json_option(command: CommonFunction) -> CommonFunction:
     """Add ``--json``: output for programs."""
-    option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
     return option(command)
 
 
@@ -125,7 +125,7 @@ def limit_option(command: CommonFunction) -> CommonFunction:
         type=click.IntRange(1, 10_000),
         default=20,
         show_default=True,
-        help="At most so many, newest first.",
+        help="Maximum number of rows, newest first.",
     )
     return option(command)
 
@@ -149,12 +149,12 @@ def progress_line() -> Iterator[Callable[[str], None]]:
 
 def pause_options(command: CommonFunction) -> CommonFunction:
     """Add ``--reason`` and ``--until`` to a command that pauses a job or queue."""
-    reason = click.option("--reason", help="What the next person should know.")
+    reason = click.option("--reason", help="Reason, shown to other people.")
     until = click.option(
         "--until",
         type=instant,
         metavar="TIME",
-        help="Resume by itself then, such as 2026-12-31T08:00 or 2h.",
+        help="Time of the automatic resume, such as 2026-12-31T08:00 or 2h.",
     )
     return reason(until(command))
 
@@ -162,14 +162,14 @@ def pause_options(command: CommonFunction) -> CommonFunction:
 def wait_options(command: CommonFunction) -> CommonFunction:
     """Add ``--wait`` and ``--timeout`` to a command that starts a run."""
     wait = click.option(
-        "--wait", is_flag=True, help="Wait until it is over; exit status 1 unless it succeeds."
+        "--wait", is_flag=True, help="Wait for completion. Exit status 1 unless it succeeds."
     )
-    return wait(_timeout("With --wait: give up after this, such as 10m.")(command))
+    return wait(_timeout("With --wait: stop waiting after this time, such as 10m.")(command))
 
 
 def timeout_option(command: CommonFunction) -> CommonFunction:
     """Add ``--timeout`` to a command that waits."""
-    return _timeout("Give up after this, such as 10m.")(command)
+    return _timeout("Stop waiting after this time, such as 10m.")(command)
 
 
 def _timeout(said: str) -> Callable[[CommonFunction], CommonFunction]:

@@ -22,7 +22,7 @@ from ..db.tables import job_owner, job_run, job_schedule, job_shadow
 
 
 class Owner(StrEnum):
-    """Who runs a job."""
+    """The owner of a job: the server that runs it."""
 
     OLD = "old"
     """The old server runs the job. Here no slot becomes a run, and no run is claimed."""

@@ -50,7 +50,7 @@ class ClockChange:
 
 
 class Kind(StrEnum):
-    """What becomes of a schedule's times at a clock change."""
+    """The effect of a clock change on a schedule's times."""
 
     MOVED = "moved"  # the clock skips the time: run at the first moment after the gap
     SKIPPED = "skipped"  # the clock skips the time, and the schedule has a time at the end of the gap anyway

@@ -42,17 +42,17 @@ _DO_NOT_COUNT = ("clock", "cutover")
 
 @router.get("/health/live")
 async def live() -> Response:
-    """The process answers: it need not be started again."""
+    """Liveness: the process answers and needs no restart."""
     return JSONResponse({"status": "live"})
 
 
 @router.get("/health/ready")
 async def ready(web: Annotated[Web, Depends(get_web)]) -> Response:
-    """Whether to send work here. Else status 503.
+    """Readiness: status 200 when this server can take work, else 503.
 
-    The database answers, its tables are current, the scheduler has started, and this node's heartbeat is recent.
-    The check ``clock`` does not count: a node whose clock is off goes by the database's. Nor does ``cutover``, which is there while a job is
-    on neither side, since its change from or to the old server was begun and not finished.
+    A ready server reaches the database, has current tables, has started the scheduler, and has a recent heartbeat.
+    The check ``clock`` does not count: a server whose clock is off uses the database's clock. The check ``cutover`` does not count either: it
+    is present while the switch of a job from or to the old server is unfinished.
     """
     checks = await _checks(web.scheduler)
     if web.trouble:

@@ -31,29 +31,29 @@ _KEY = {
     "name": HEADER,
     "in": "header",
     "schema": {"type": "string", "maxLength": 200},
-    "description": "A name of your own for this request. Sent again within 24 hours, it gets the first answer and does nothing more; while the first request is being carried out, it gets the status 409 with `Retry-After`.",
+    "description": "Idempotency key. A second request with the same key within 24 hours changes nothing and gets the first response; while the first request is in progress, the status is 409 with `Retry-After`.",
 }
-_NOT_ANSWERED = "The first request with this key has no answer yet"
+_NOT_ANSWERED = "The first request with this key is in progress"
 _RETRY_AFTER = {
     "schema": {"type": "integer"},
-    "description": f"Seconds after which to ask again, of a request whose `{HEADER}` has no answer yet.",
+    "description": f"Seconds to wait before the next try, while the first request with this `{HEADER}` is in progress.",
 }
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "schema": {"type": "string"},
-    "description": "The `ETag` of what is changed, as it was read: if somebody has changed it since, nothing is done, and the status is 412.",
+    "description": "`ETag` of the resource as the client read it. If the resource has changed since, the request changes nothing and the status is 412.",
 }
 _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "schema": {"type": "string"},
-    "description": "The `ETag` of an earlier answer: if this one would be the same, the status is 304, without a body.",
+    "description": "`ETag` of an earlier response. If the new response would be the same, the status is 304 without a body.",
 }
 
 _LINK = {
     "schema": {"type": "string"},
-    "description": 'The next page: `<…?cursor=…>; rel="next"`; not there on the last one.',
+    "description": 'Link to the next page: `<…?cursor=…>; rel="next"`. Absent on the last page.',
 }
 
 _json = APIRouter(route_class=ApiRoute)
@@ -79,7 +79,7 @@ def schema() -> dict[str, Any]:
     found = get_openapi(
         title=f"{current().name}: jobs",
         version=__version__,
-        description="Send a token: `Authorization: Bearer …`; make one with `targcc token create NAME`.",
+        description="Send a token as `Authorization: Bearer …`. Create a token with `targcc token create NAME`.",
         routes=api_router.routes,
     )
     found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -103,7 +103,9 @@ def _say_problems(found: dict[str, Any]) -> None:
             if method == "get":
                 _say_shown(path, said)
             else:
-                said["responses"]["412"] = _problem("It is not what the caller has seen")
+                said["responses"]["412"] = _problem(
+                    "The resource has changed since the client read it"
+                )
                 if responses.changed_by(path) is not None:
                     parameters.append(_IF_MATCH)
             for status, response in said["responses"].items():
@@ -130,14 +132,14 @@ def _say_shown(path: str, said: dict[str, Any]) -> None:
                 "name": responses.PARAMETER,
                 "in": "query",
                 "schema": {"type": "string"},
-                "description": f"Only these fields, with commas between them; of {', '.join(sorted(fields))}. The answer has the media type `{responses.MEDIA_TYPE}`.",
+                "description": f"Fields to return, separated by commas. Known fields: {', '.join(sorted(fields))}. The response has the media type `{responses.MEDIA_TYPE}`.",
             }
         ]
     if _JSON in content:
         said["parameters"].append(_IF_NONE_MATCH)
-        said["responses"]["304"] = {"description": "The caller has it"}
+        said["responses"]["304"] = {"description": "The client has the current version"}
         said["responses"]["200"]["headers"] = {
-            "ETag": {"schema": {"type": "string"}, "description": "Its version."},
+            "ETag": {"schema": {"type": "string"}, "description": "Version of the resource."},
             **({"Link": _LINK} if _is_paged(said) else {}),
         }
 

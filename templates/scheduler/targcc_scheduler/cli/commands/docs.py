@@ -14,7 +14,7 @@ from ...guides import GUIDES, guide
 def docs(*, name: str | None) -> None:
     """Show a guide: jobs, migration or security.
 
-    A terminal gets it page by page, anything else as Markdown. The dashboard has the guides under /jobs/help.
+    A terminal shows the guide page by page; a pipe or file gets Markdown. The dashboard has the guides under /jobs/help.
 
     \b
     Example:

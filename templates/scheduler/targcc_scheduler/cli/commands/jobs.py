@@ -41,7 +41,7 @@ from .runs import cancel_run, files_among, retry_run, rollup_state, send, starte
 
 @click.group("job", cls=Commands)
 def job_group() -> None:
-    """Look at jobs, run them, pause them."""
+    """List, show, run and pause jobs."""
 
 
 job_group.add_command(cancel_run)
@@ -51,7 +51,7 @@ job_group.add_command(retry_run)
 @job_group.command("list")
 @shows
 def list_jobs(*, as_json: bool) -> None:
-    """Show every job: schedule, next run, last result.
+    """List all jobs with schedule, next run and last result.
 
     \b
     Example:
@@ -135,7 +135,7 @@ def _print_broken(system: SystemOut) -> None:
 @click.argument("name", shell_complete=job_names)
 @shows
 def job_info(name: str, *, as_json: bool) -> None:
-    """Show one job: settings, next runs, arguments.
+    """Show one job with its settings, next runs and arguments.
 
     \b
     Example:
@@ -237,7 +237,7 @@ def _paused(job: JobOut, now: datetime) -> str:
 @limit_option
 @shows
 def job_history(name: str | None, *, limit: int, as_json: bool) -> None:
-    """Show the last attempts of a job, or of all: the rows of c_LoggedJob.
+    """List the last attempts of a job, or of all jobs: rows of c_LoggedJob.
 
     \b
     Example:
@@ -285,11 +285,11 @@ def _print_history(attempts: Sequence[Attempt], now: datetime) -> None:
     type=click.IntRange(1, 366),
     default=30,
     show_default=True,
-    help="How far to look back.",
+    help="Number of past days to include.",
 )
 @shows
 def job_stats(name: str, *, days: int, as_json: bool) -> None:
-    """Show the results of a job: counts, success rate, durations.
+    """Show the statistics of a job: run counts, success rate, durations.
 
     \b
     Example:
@@ -341,7 +341,7 @@ def argument_options(command: Function) -> Function:
         "pairs",
         multiple=True,
         metavar="NAME=VALUE",
-        help="An argument; may be repeated. NAME=@PATH where the job takes a file.",
+        help="Argument of the run. NAME=@PATH passes a file. May be repeated.",
     )
     whole = click.option("--arguments", metavar="JSON", help="All arguments as one JSON object.")
     return pairs(whole(command))
@@ -351,29 +351,39 @@ def argument_options(command: Function) -> Function:
 @click.argument("name", shell_complete=job_names)
 @argument_options
 @click.option(
-    "--like", type=int, metavar="RUN", help="With the arguments of this run; --arg changes some."
+    "--like",
+    type=int,
+    metavar="RUN",
+    help="Use the arguments of this run; --arg overrides single arguments.",
 )
 @click.option(
-    "--expires-in", metavar="DURATION", help="Cancel it if it has not begun after so long."
+    "--expires-in", metavar="DURATION", help="Cancel the run if it has not started after this time."
 )
 @click.option(
-    "--idempotency-key", metavar="KEY", help="A name of yours: repeated, it starts nothing more."
+    "--idempotency-key",
+    metavar="KEY",
+    help="Idempotency key: a second call with the same key starts no second run.",
 )
 @click.option(
-    "--after", type=int, multiple=True, metavar="RUN", help="Wait for this run; may be repeated."
+    "--after", type=int, multiple=True, metavar="RUN", help="Start after this run. May be repeated."
 )
 @click.option(
     "--on",
     type=click.Choice(get_args(On)),
     default="success",
     show_default=True,
-    help="How the runs of --after have to end.",
+    help="Required outcome of the runs of --after.",
 )
-@click.option("--any", "any_of", is_flag=True, help="One of them is enough.")
+@click.option(
+    "--any",
+    "any_of",
+    is_flag=True,
+    help="Start when one of the runs of --after has this outcome, instead of all.",
+)
 @click.option(
     "--or-wait",
     is_flag=True,
-    help="If they end otherwise wait for a retry, instead of being cancelled.",
+    help="If the runs of --after end otherwise, wait for their retry instead of cancelling the new run.",
 )
 @wait_options
 @json_option
@@ -395,7 +405,7 @@ def run_job(
 ) -> None:
     """Run a job now.
 
-    A server runs it. With --wait and no server up, this process does.
+    A server executes the run. With --wait and no server up, this process executes it.
 
     \b
     Example:
@@ -474,7 +484,7 @@ def _value(text: str) -> Any:
 @pause_options
 @json_option
 def disable_job(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
-    """Let a job's slots pass; it can still be run by hand.
+    """Pause the schedule of a job. The job can still be run by hand.
 
     \b
     Example:
@@ -497,7 +507,7 @@ def disable_job(name: str, *, reason: str | None, until: datetime | None, as_jso
 @click.argument("name", shell_complete=job_names)
 @json_option
 def enable_job(name: str, *, as_json: bool) -> None:
-    """Let a job run by its schedule again.
+    """Resume the schedule of a job.
 
     \b
     Example:

@@ -14,24 +14,24 @@ from ..output import print_json, print_table, shows, when
 
 @click.command("limits")
 @click.argument("job", required=False, shell_complete=job_names)
-@click.option("--key", metavar="TEXT", help="Only keys that have this text in them.")
-@click.option("--waiting", is_flag=True, help="Only keys for which runs wait.")
+@click.option("--key", metavar="TEXT", help="Only keys that contain this text.")
+@click.option("--waiting", is_flag=True, help="Only keys with waiting runs.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 500),
     default=50,
     show_default=True,
-    help="At most so many keys.",
+    help="Maximum number of keys.",
 )
 @shows
 def limits(job: str | None, key: str | None, *, waiting: bool, limit: int, as_json: bool) -> None:
-    """Show what runs take of the limits of their jobs, key by key, and how many wait.
+    """List limit keys with used capacity and waiting runs.
 
-    A limit holds for each key of a job, such as "SyncTenant tenant_id=7", or for all its runs: targcc job info says what it is.
-    A key is listed from its first run on; one that nothing uses any more is removed after a while.
+    A limit applies to each key of a job, such as "SyncTenant tenant_id=7", or to all runs of the job: see targcc job info.
+    A key is listed from its first run on. An unused key is removed after a while.
 
-    ROOM TAKEN is what its runs that are running, or keep room until a worker comes, take of the limit's running. TOKENS LEFT is how many may start now, of
-    those that its rate saves up. WAITING counts runs that wait for room or for a token; targcc why RUN says for which.
+    ROOM TAKEN is the capacity held by runs that run or wait for a worker. TOKENS LEFT is the number of attempts that may start now under the limit's
+    rate. WAITING is the number of runs that wait for capacity or for a token; targcc why RUN shows for which.
 
     \b
     Example:

@@ -20,13 +20,13 @@ from ..profiles import LOCAL, Profile
 
 @click.group("profile", cls=Commands)
 def profile_group() -> None:
-    """Name servers that commands are sent to, and choose one."""
+    """Manage profiles: named servers that commands are sent to."""
 
 
 @profile_group.command("list")
 @shows
 def list_profiles(*, as_json: bool) -> None:
-    """Show the servers, and which is in use. Tokens are not shown, but where they are kept.
+    """List the profiles and mark the active profile. Shows where tokens are stored, not the tokens.
 
     \b
     Example:
@@ -71,20 +71,18 @@ def _where(token: str) -> str | None:
 @profile_group.command("add")
 @click.argument("name")
 @click.argument("server", metavar="URL")
+@click.option("--token", help="API token, or a reference: '${NAME}' or file:PATH. Default: ask.")
 @click.option(
-    "--token", help="An API token, or where it is: '${NAME}' or file:PATH. Asked for by default."
+    "--ca", default="", metavar="FILE", help="File with the certificates of the trusted authority."
 )
-@click.option(
-    "--ca", default="", metavar="FILE", help="Certificates of the authority that it trusts."
-)
-@click.option("--use", is_flag=True, help="Send commands there from now on.")
+@click.option("--use", is_flag=True, help="Send commands to this server from now on.")
 @json_option
 def add_profile(
     name: str, server: str, *, token: str | None, ca: str, use: bool, as_json: bool
 ) -> None:
-    """Name a server by the address of its dashboard, or change what is known of it.
+    """Add or change the profile of a server, given the URL of its dashboard.
 
-    The token is kept in a file that only its owner may read; a reference such as '${JOBS_TOKEN}' keeps it elsewhere.
+    The token is stored in a file that only its owner may read. With a reference such as '${JOBS_TOKEN}', only the reference is stored.
 
     \b
     Example:
@@ -104,7 +102,7 @@ def add_profile(
 @click.argument("name", shell_complete=profile_names)
 @json_option
 def use_profile(name: str, *, as_json: bool) -> None:
-    """Send commands to a server from now on; local is the project's own database.
+    """Send commands to the server of a profile from now on. The profile local is the project's own database.
 
     \b
     Example:
@@ -122,7 +120,7 @@ def use_profile(name: str, *, as_json: bool) -> None:
 @click.argument("name", shell_complete=profile_names)
 @json_option
 def remove_profile(name: str, *, as_json: bool) -> None:
-    """Forget a server, and its token where that is in the file.
+    """Remove a profile and its stored token.
 
     \b
     Example:
@@ -139,9 +137,9 @@ _SHELLS = ("bash", "zsh", "fish")
 
 @click.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
-@click.option("--install", is_flag=True, help="Put the script where the shell looks for it.")
+@click.option("--install", is_flag=True, help="Install the script for the shell.")
 def completion(shell: str, *, install: bool) -> None:
-    """Print the script that lets a shell complete commands, and names of jobs, flows, queues, states, servers and profiles.
+    """Print the shell completion script. It completes commands and the names of jobs, flows, queues, states, servers and profiles.
 
     \b
     Example:

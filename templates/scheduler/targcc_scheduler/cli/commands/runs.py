@@ -184,7 +184,7 @@ _FAILED = 1
 
 @click.group("run", cls=Commands)
 def run_group() -> None:
-    """Look at runs, cancel them, do them again."""
+    """List, show, cancel and retry runs."""
 
 
 @run_group.command("list")
@@ -194,14 +194,16 @@ def run_group() -> None:
     "states",
     multiple=True,
     type=click.Choice([*RunState], case_sensitive=False),
-    help="Only in this state; may be repeated.",
+    help="Only runs in this state. May be repeated.",
 )
-@click.option("--job", shell_complete=job_names, help="Only of this job.")
+@click.option("--job", shell_complete=job_names, help="Only runs of this job.")
 @click.option(
-    "--text", default="", help="Only with this in job, message, arguments or who started it."
+    "--text",
+    default="",
+    help="Only runs with this text in the job's name, the message, the arguments or the name of the person or program that started them.",
 )
 @limit_option
-@click.option("--before", type=int, help="Only older than this run.")
+@click.option("--before", type=int, help="Only runs older than this run.")
 @shows
 def list_runs(
     *,
@@ -213,7 +215,7 @@ def list_runs(
     before: int | None,
     as_json: bool,
 ) -> None:
-    """Show runs, newest first. SEARCH says which; the options say the same as its terms.
+    """List runs, newest first. SEARCH filters the runs; the options are short forms of its terms.
 
     \b
     Example:
@@ -271,7 +273,7 @@ def _print_runs(runs: Sequence[RunOut], now: datetime) -> None:
 @click.argument("run_id", type=int)
 @shows
 def show_run(run_id: int, *, as_json: bool) -> None:
-    """Show one run: state, how it came to it, error, log.
+    """Show one run with its state changes, error and log.
 
     \b
     Example:
@@ -347,7 +349,7 @@ def _log_line(line: LogLine) -> str:
 @timeout_option
 @json_option
 def watch_run(run_id: int, *, timeout: timedelta | None, as_json: bool) -> None:
-    """Follow a run until it is over: its log on stderr, then how it ended; exit status 1 unless it succeeded.
+    """Follow a run until it ends. Prints the log to stderr, then the result. Exit status 1 unless the run succeeded.
 
     \b
     Example:
@@ -363,10 +365,12 @@ def watch_run(run_id: int, *, timeout: timedelta | None, as_json: bool) -> None:
 
 @run_group.command("log")
 @click.argument("run_id", type=int)
-@click.option("--follow", "-f", "following", is_flag=True, help="Go on until it is over.")
+@click.option(
+    "--follow", "-f", "following", is_flag=True, help="Follow the log until the run ends."
+)
 @json_option
 def print_log(run_id: int, *, following: bool, as_json: bool) -> None:
-    """Print all that a run has written.
+    """Print the log of a run.
 
     \b
     Example:
@@ -391,7 +395,7 @@ def print_log(run_id: int, *, following: bool, as_json: bool) -> None:
 @click.argument("run_id", type=int)
 @json_option
 def cancel_run(run_id: int, *, as_json: bool) -> None:
-    """Cancel a run: at once if it waits, else its job is told, and stopped after a grace.
+    """Cancel a run. A waiting run ends at once. A running job is asked to stop, and stopped after a grace period.
 
     \b
     Example:
@@ -430,7 +434,7 @@ def fail_run(run_id: int, *, as_json: bool) -> None:
 @wait_options
 @json_option
 def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bool) -> None:
-    """Do a run again, as a new one; one that waits for its time starts now.
+    """Retry an ended run as a new run. A run that waits for its due time starts now.
 
     \b
     Example:
@@ -513,7 +517,7 @@ def _print_end(found: RunDetailOut) -> None:
 @click.argument("run_id", type=int)
 @shows
 def run_files(run_id: int, *, as_json: bool) -> None:
-    """Show the files of a run: those that it was given, and those that its job attached.
+    """List the files of a run: files from its arguments and files that its job attached.
 
     \b
     Example:
@@ -552,12 +556,12 @@ def run_files(run_id: int, *, as_json: bool) -> None:
     "--to",
     type=click.Path(path_type=Path),
     default=Path(),
-    help="The folder, or the new file's name. Default: here.",
+    help="Target folder or file name. Default: the current folder.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @json_option
 def download_file(run_id: int, name: str | None, *, to: Path, force: bool, as_json: bool) -> None:
-    """Save a file of a run; without NAME the only one that its job attached.
+    """Save a file of a run. NAME may be omitted when the job attached a single file.
 
     \b
     Example:

@@ -19,12 +19,12 @@ _AT_ONCE = 500
 
 @click.group("secret")
 def secret_group() -> None:
-    """Keys for secret arguments: jobs' parameters of the types SecretStr, SecretBytes and Secret[…]."""
+    """Manage keys for secret arguments: parameters of the types SecretStr, SecretBytes and Secret[…]."""
 
 
 @secret_group.command("key")
 def key() -> None:
-    """Print a new key for TARGCC_SECRET_KEY. It is stored nowhere.
+    """Print a new key for TARGCC_SECRET_KEY. The key is not stored.
 
     \b
     Example:
@@ -37,10 +37,10 @@ def key() -> None:
 @secret_group.command("rotate")
 @json_option
 def rotate(*, as_json: bool) -> None:
-    """Seal the secret arguments of all runs with the first key of TARGCC_SECRET_KEY.
+    """Encrypt the secret arguments of all runs with the first key of TARGCC_SECRET_KEY.
 
-    Put the new key first and keep the old one behind it, on all nodes; then rotate; then leave the old one out. Arguments that were
-    stored before there was a key are sealed, too.
+    Put the new key first and keep the old key behind it, on all servers. Then rotate. Then remove the old key. Arguments that were
+    stored before there was a key are encrypted, too.
 
     \b
     Example:

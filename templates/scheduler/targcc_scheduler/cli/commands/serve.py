@@ -21,14 +21,20 @@ from ..interrupts import HANDS_BACK, NAMES, Interrupts
 
 
 @click.command()
-@click.option("--host", help="The address to listen at. Default: TARGCC_HOST, else 127.0.0.1.")
+@click.option("--host", help="Address to listen on. Default: TARGCC_HOST, else 127.0.0.1.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Default: TARGCC_PORT, else 8000; 0 takes a free one.",
+    help="Port to listen on; 0: a free port. Default: TARGCC_PORT, else 8000.",
 )
-@click.option("--no-worker", is_flag=True, help="Only the web side; targcc worker runs the jobs.")
-@click.option("--app", "where", metavar="MODULE:NAME", help="Another app than the project's own.")
+@click.option(
+    "--no-worker",
+    is_flag=True,
+    help="Serve the dashboard and REST API only. targcc worker runs the jobs.",
+)
+@click.option(
+    "--app", "where", metavar="MODULE:NAME", help="App to serve instead of the project's own app."
+)
 def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | None) -> None:
     """Run dashboard, REST API, scheduler and worker in one process.
 
@@ -104,10 +110,10 @@ def _exit_on_signals() -> None:
     "queues",
     multiple=True,
     metavar="NAME[,NAME…]",
-    help="Take runs from these queues only; may be repeated.",
+    help="Run jobs of this queue only. May be repeated.",
 )
 def worker(*, queues: tuple[str, ...]) -> None:
-    """Run jobs, without the web side: one more worker, on this machine or another.
+    """Run jobs without the dashboard and REST API. Start it on as many machines as needed.
 
     \b
     Example:

@@ -29,13 +29,13 @@ _LOOK_SECONDS = 0.5
 
 @click.group("server", cls=Commands)
 def server_group() -> None:
-    """Look at the processes that run jobs, drain them."""
+    """List and drain servers: the processes that run jobs."""
 
 
 @server_group.command("list")
 @shows
 def list_servers(*, as_json: bool) -> None:
-    """Show which servers are up.
+    """List the servers that are up.
 
     \b
     Example:
@@ -103,9 +103,9 @@ def _state(server: Server) -> str:
 @wait_options
 @json_option
 def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: bool) -> None:
-    """Let a server take no more runs; those that it has go on.
+    """Drain a server: it claims no new runs and completes its running runs.
 
-    NAME is its name as targcc server list shows it, which all servers of one machine share, or NAME:PROCESS for one of them.
+    NAME is the name from targcc server list, which all servers of one machine share. NAME:PROCESS is a single server.
 
     \b
     Example:
@@ -127,7 +127,7 @@ def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: b
 @click.argument("name", shell_complete=server_names)
 @json_option
 def resume_server(name: str, *, as_json: bool) -> None:
-    """Let a server that is being drained take runs again.
+    """End the draining of a server: it claims runs again.
 
     \b
     Example:
@@ -172,13 +172,13 @@ async def _until_empty(api: Api, name: str, patience: timedelta | None) -> None:
 
 @click.group("release", cls=Commands)
 def release_group() -> None:
-    """Look at releases, choose whose schedules hold."""
+    """List releases, and choose the release whose schedules are used."""
 
 
 @release_group.command("list")
 @shows
 def list_releases(*, as_json: bool) -> None:
-    """Show the releases whose servers have been up, newest first, and in what they differ from the one that decides.
+    """List the releases whose servers have been up, newest first. Shows how each differs from the release whose schedules are used.
 
     \b
     Example:
@@ -218,10 +218,10 @@ def _standing(release: Release) -> str:
 
 @release_group.command("use")
 @click.argument("name", required=False)
-@click.option("--newest", is_flag=True, help="Let the newest release decide again.")
+@click.option("--newest", is_flag=True, help="Use the schedules of the newest release again.")
 @json_option
 def use_release(name: str | None, *, newest: bool, as_json: bool) -> None:
-    """Let the schedules of a release hold, whichever is newer, until another is chosen.
+    """Use the schedules of a release, even when a newer release exists, until another release is chosen.
 
     \b
     Example:

@@ -27,24 +27,24 @@ from ..output import done, json_option, pause_options, print_json, print_table, 
     "--sql",
     "dialect",
     type=click.Choice(DIALECTS),
-    help="Print the SQL that makes the tables in an empty database instead.",
+    help="Print the SQL that creates the tables in an empty database, and change nothing.",
 )
 @click.option(
     "--since",
     metavar="REVISION",
-    help="With --sql: the SQL that brings tables of this revision up to date.",
+    help="With --sql: print the SQL that upgrades tables from this revision.",
 )
 @click.option(
     "--down",
     "revision",
     metavar="REVISION",
-    help="Go back to this revision, for an older release; base removes all tables, with what is in them.",
+    help="Downgrade to this revision, for an older release. base removes all tables with their data.",
 )
 @json_option
 def migrate(*, dialect: str | None, since: str | None, revision: str | None, as_json: bool) -> None:
-    """Bring the database's tables up to date.
+    """Upgrade the database's tables to this release.
 
-    Only tables that begin with c_ are touched; their revision is kept in c_AlembicVersion.
+    Only tables whose names begin with c_ are changed. Their revision is stored in c_AlembicVersion.
 
     \b
     Example:
@@ -90,13 +90,13 @@ async def _count(url: str) -> None:
 
 @click.group("queue", cls=Commands)
 def queue_group() -> None:
-    """Look at queues, pause them."""
+    """List, pause and resume queues."""
 
 
 @queue_group.command("list")
 @shows
 def list_queues(*, as_json: bool) -> None:
-    """Show what waits in each queue.
+    """List the queues with their waiting and running runs.
 
     \b
     Example:
@@ -150,7 +150,7 @@ def _state(queue: QueueOut) -> str:
 @pause_options
 @json_option
 def pause_queue(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
-    """Let no server take runs from a queue.
+    """Pause a queue: servers claim no runs from it.
 
     \b
     Example:
@@ -170,7 +170,7 @@ def pause_queue(name: str, *, reason: str | None, until: datetime | None, as_jso
 @click.argument("name", shell_complete=queue_names)
 @json_option
 def resume_queue(name: str, *, as_json: bool) -> None:
-    """Let servers take runs from a queue again.
+    """Resume a queue: servers claim runs from it again.
 
     \b
     Example:
@@ -189,18 +189,18 @@ def resume_queue(name: str, *, as_json: bool) -> None:
 @click.option(
     "--days",
     type=click.IntRange(1),
-    help="Remove what ended longer ago. Default: TARGCC_HISTORY_DAYS.",
+    help="Remove runs that ended more than this many days ago. Default: TARGCC_HISTORY_DAYS.",
 )
 @click.option(
     "--keep",
     type=click.IntRange(0),
-    help="But keep so many runs of each job. Default: TARGCC_HISTORY_KEEP.",
+    help="Number of runs to keep of each job, whatever their age. Default: TARGCC_HISTORY_KEEP.",
 )
 @json_option
 def prune(*, days: int | None, keep: int | None, as_json: bool) -> None:
-    """Remove old runs, history, audit rows and statistics. The audit has an age of its own: TARGCC_AUDIT_DAYS.
+    """Remove old runs, history, audit rows and statistics. TARGCC_AUDIT_DAYS sets the age of audit rows.
 
-    It may be stopped at any time: what is removed is removed, and the next time it goes on from there.
+    The command may be stopped at any time. The next call continues.
 
     \b
     Example:

@@ -26,9 +26,9 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS, tags
 async def list_sessions(
     principal: Viewer,
     scheduler: SchedulerOf,
-    user: Annotated[str, Query(description="Only theirs.")] = "",
+    user: Annotated[str, Query(description="Only sessions of this user.")] = "",
 ) -> list[SessionOut]:
-    """The sessions of whoever asks; for an admin those of everybody."""
+    """List the caller's sessions; for an admin, the sessions of all users."""
     now, idle = scheduler.clock.now(), scheduler.settings.session_idle
     name = _whose(principal, user)
     found = await scheduler.read(lambda db: sessions.sessions(db, now, idle, name=name))
@@ -39,7 +39,7 @@ async def list_sessions(
 async def end_session(
     session_id: str, request: Request, principal: Viewer, scheduler: SchedulerOf
 ) -> DoneOut:
-    """End a session: one's own, or as an admin anybody's."""
+    """End a session of the caller; an admin may end any session."""
     by, now, name = actor(request, principal), scheduler.clock.now(), _whose(principal)
     try:
         whose = await scheduler.change(
@@ -56,9 +56,9 @@ async def end_sessions(
     principal: Viewer,
     scheduler: SchedulerOf,
     *,
-    user: Annotated[str, Query(description="Whose; of whoever asks by default.")] = "",
+    user: Annotated[str, Query(description="User whose sessions end. Default: the caller.")] = "",
     everybody: Annotated[
-        bool, Query(alias="all", description="Everybody's. Needs the role admin.")
+        bool, Query(alias="all", description="End the sessions of all users. Needs the role admin.")
     ] = False,
 ) -> DoneOut:
     """End all sessions of a user."""
@@ -85,14 +85,14 @@ def _whose(principal: Principal, user: str = "") -> str | None:
 
 @router.get("/tokens")
 async def list_tokens(_: Admin, scheduler: SchedulerOf) -> list[TokenOut]:
-    """The tokens of programs: what each may do, how it begins, when it was last used."""
+    """List the tokens of programs with role, first characters and time of last use."""
     found = await scheduler.read(sessions.tokens)
     return [TokenOut.model_validate(one) for one in found]
 
 
 @router.get("/users")
 async def list_users(_: Admin, scheduler: SchedulerOf) -> list[UserOut]:
-    """Who may sign in with a password."""
+    """List the users that may sign in with a password."""
     return [UserOut.model_validate(one) for one in await scheduler.read(users.users)]
 
 
@@ -101,7 +101,7 @@ _ViewName = Annotated[str, Path(min_length=1, max_length=run_search.LONGEST_NAME
 
 @router.get("/views")
 async def list_views(principal: Viewer, scheduler: SchedulerOf) -> list[ViewOut]:
-    """The searches that whoever asks keeps under names. Those of a token are its own."""
+    """List the caller's saved searches. A token has saved searches of its own."""
     found = await scheduler.read(lambda db: run_search.of(db, _keeper(principal)))
     return [ViewOut.model_validate(one) for one in found]
 
@@ -110,7 +110,7 @@ async def list_views(principal: Viewer, scheduler: SchedulerOf) -> list[ViewOut]
 async def keep_view(
     name: _ViewName, principal: Viewer, scheduler: SchedulerOf, body: ViewIn
 ) -> DoneOut:
-    """Keep a search of runs under a name, in the place of what was kept under it."""
+    """Save a search of runs under a name. Replaces the saved search with the same name."""
     looked_for(scheduler, body.search)
     person = _keeper(principal)
     if not await scheduler.change(lambda db: run_search.keep(db, person, name, body.search)):
@@ -121,7 +121,7 @@ async def keep_view(
 
 @router.delete("/views/{name}")
 async def remove_view(name: _ViewName, principal: Viewer, scheduler: SchedulerOf) -> DoneOut:
-    """Remove a search that was kept."""
+    """Delete a saved search."""
     await scheduler.change(lambda db: run_search.forget(db, _keeper(principal), name))
     return DoneOut(message=f"{name} is not kept any more")
 

@@ -23,7 +23,7 @@ from .schemas import SessionOut, TokenOut, UserOut
 
 @click.group("user", cls=Commands)
 def user_group() -> None:
-    """Manage who may sign in to the dashboard."""
+    """Manage the users that may sign in to the dashboard."""
 
 
 @click.group("token", cls=Commands)
@@ -49,7 +49,7 @@ def _password(*, from_stdin: bool) -> str:
     "--role",
     type=str.lower,
     metavar="ROLE",
-    help="What they may do: viewer, operator, admin, or a role of your own. Default: admin for the first user, else viewer.",
+    help="Role of the user: viewer, operator, admin, or a custom role. Default: admin for the first user, else viewer.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @json_option
@@ -79,7 +79,7 @@ def add_user(name: str, *, role: str | None, password_stdin: bool, as_json: bool
 @user_group.command("list")
 @shows
 def list_users(*, as_json: bool) -> None:
-    """Show who may sign in.
+    """List the users that may sign in.
 
     \b
     Example:
@@ -145,7 +145,7 @@ def change_password(name: str, *, password_stdin: bool, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def reset_second_factor(name: str, *, as_json: bool) -> None:
-    """Take the second factor of a user away who has lost it, and end their sessions.
+    """Remove the second factor of a user who has lost it, and end their sessions.
 
     \b
     Example:
@@ -169,28 +169,28 @@ def reset_second_factor(name: str, *, as_json: bool) -> None:
     metavar="ROLE",
     default=str(Role.VIEWER),
     show_default=True,
-    help="What its holder may do: viewer, operator, admin, or a role of your own.",
+    help="Role of the token: viewer, operator, admin, or a custom role.",
 )
 @click.option(
     "--expires",
     type=duration,
     metavar="DURATION",
-    help="It ends after this, such as 90d. Default: when it is revoked.",
+    help="Lifetime of the token, such as 90d. Default: until revoked.",
 )
 @click.option(
     "--start",
     "jobs",
     multiple=True,
     metavar="JOB",
-    help="It may start this job and look at its runs, and nothing else; may be given several times.",
+    help="Job that the token may start and whose runs it may see; nothing else is allowed. May be repeated.",
 )
 @click.option(
     "--account",
     default="",
     metavar="NAME",
-    help="The program that it belongs to, so that the audit names it whichever of its tokens it uses.",
+    help="Name of the program that owns the token. The audit names the program for all its tokens.",
 )
-@click.option("--quiet", is_flag=True, help="Print nothing but the token.")
+@click.option("--quiet", is_flag=True, help="Print the token alone.")
 def create_token(
     name: str,
     *,
@@ -200,7 +200,7 @@ def create_token(
     account: str,
     quiet: bool,
 ) -> None:
-    """Make a token; it is shown only now.
+    """Create a token. The token is shown only once.
 
     \b
     Example:
@@ -239,7 +239,7 @@ async def _job_names(jobs: Sequence[str]) -> list[str]:
 @token_group.command("list")
 @shows
 def list_tokens(*, as_json: bool) -> None:
-    """Show the tokens, without their secrets, which are not stored.
+    """List the tokens. Secrets are not stored and not shown.
 
     \b
     Example:
@@ -296,13 +296,13 @@ _ALL = "*"
 
 @click.group("role", cls=Commands)
 def role_group() -> None:
-    """Manage roles that are about some jobs, beside viewer, operator and admin."""
+    """Manage custom roles, which apply to some jobs."""
 
 
 @role_group.command("list")
 @shows
 def list_roles(*, as_json: bool) -> None:
-    """Show the roles: what each allows, and with which jobs.
+    """List the roles with their permissions and jobs.
 
     \b
     Example:
@@ -332,11 +332,11 @@ def list_roles(*, as_json: bool) -> None:
     nargs=2,
     metavar="MAY PATTERN",
     type=(_MAY, str),
-    help="As much as viewer, operator or admin, with the jobs whose names fit; may be given several times.",
+    help="Permission (viewer, operator or admin) on the jobs that match a pattern. May be repeated.",
 )
 @json_option
 def create_role(name: str, *, grants: tuple[tuple[str, str], ...], as_json: bool) -> None:
-    """Make a role; users and tokens get it by --role, people of an OpenID provider by TARGCC_OIDC_ROLES.
+    """Create a role. Users and tokens get the role with --role, users of an OpenID provider through TARGCC_OIDC_ROLES.
 
     \b
     Example:
@@ -354,7 +354,7 @@ def create_role(name: str, *, grants: tuple[tuple[str, str], ...], as_json: bool
 @click.argument("pattern")
 @json_option
 def grant(name: str, may: str, pattern: str, *, as_json: bool) -> None:
-    """Let a role allow something with the jobs whose names fit; whoever has it may do it at once.
+    """Grant a role a permission on the jobs that match a pattern. Takes effect at once.
 
     \b
     Example:
@@ -370,7 +370,7 @@ def grant(name: str, may: str, pattern: str, *, as_json: bool) -> None:
 @click.argument("pattern")
 @json_option
 def revoke(name: str, pattern: str, *, as_json: bool) -> None:
-    """Let a role allow nothing any more by this pattern, at once.
+    """Revoke the permissions of a role on a pattern. Takes effect at once.
 
     \b
     Example:
@@ -385,7 +385,7 @@ def revoke(name: str, pattern: str, *, as_json: bool) -> None:
 @click.argument("user")
 @json_option
 def assign(name: str, user: str, *, as_json: bool) -> None:
-    """Give a user another role, built-in or of your own; it holds in their open sessions, too.
+    """Assign a role to a user, built-in or custom. Takes effect in open sessions, too.
 
     \b
     Example:
@@ -399,7 +399,7 @@ def assign(name: str, user: str, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def remove_role(name: str, *, as_json: bool) -> None:
-    """Remove a role that no user and no token has.
+    """Remove an unused role: no user or token has it.
 
     \b
     Example:
@@ -414,14 +414,14 @@ def remove_role(name: str, *, as_json: bool) -> None:
 
 @click.group("session", cls=Commands)
 def session_group() -> None:
-    """See which browsers are signed in, and end their sessions."""
+    """List and end sessions of signed-in browsers."""
 
 
 @session_group.command("list")
-@click.option("--user", metavar="NAME", help="Only theirs.")
+@click.option("--user", metavar="NAME", help="Only sessions of this user.")
 @shows
 def list_sessions(*, user: str | None, as_json: bool) -> None:
-    """Show the sessions: whose, on which browser, from where, since when.
+    """List the sessions with user, browser, origin and start time.
 
     \b
     Example:
@@ -457,13 +457,13 @@ def list_sessions(*, user: str | None, as_json: bool) -> None:
 
 @session_group.command("end")
 @click.argument("session_id", metavar="ID", required=False)
-@click.option("--user", metavar="NAME", help="All of this user.")
-@click.option("--all", "everybody", is_flag=True, help="All of everybody.")
+@click.option("--user", metavar="NAME", help="End all sessions of this user.")
+@click.option("--all", "everybody", is_flag=True, help="End the sessions of all users.")
 @json_option
 def end_sessions(
     session_id: str | None, *, user: str | None, everybody: bool, as_json: bool
 ) -> None:
-    """End one session, those of a user, or all: whoever has them signs in again.
+    """End one session, all sessions of a user, or all sessions. The users have to sign in again.
 
     \b
     Example:

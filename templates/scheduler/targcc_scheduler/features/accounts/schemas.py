@@ -12,7 +12,7 @@ from ...web.api.schema import Schema
 
 
 class SessionOut(Schema):
-    """A browser that is signed in."""
+    """A session: one signed-in browser."""
 
     id: str
     name: str
@@ -39,7 +39,7 @@ class TokenOut(Schema):
 
 
 class UserOut(Schema):
-    """Somebody who may sign in with a password."""
+    """A user that may sign in with a password."""
 
     name: str
     role: str
@@ -49,7 +49,7 @@ class UserOut(Schema):
 
 
 class ViewIn(BaseModel):
-    """A search that is to be kept."""
+    """A search to save."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"search": "state:failed since:yesterday"}}
@@ -59,7 +59,7 @@ class ViewIn(BaseModel):
 
 
 class ViewOut(Schema):
-    """A search that somebody keeps under a name."""
+    """A saved search with its name."""
 
     name: str
     search: str

@@ -28,7 +28,7 @@ from .model import AlertsNow, alerts_now, shown_address
 
 @click.group("alert", cls=Commands)
 def alert_group() -> None:
-    """See whether alerts reach people, and which are not over."""
+    """List open alerts, and test their delivery."""
 
 
 @alert_group.command("test")
@@ -37,14 +37,14 @@ def alert_group() -> None:
     "channels",
     multiple=True,
     metavar="CHANNEL",
-    help="Only by this one: email, slack, teams, webhook, or one of your own. May be repeated.",
+    help="Only this channel: email, slack, teams, webhook, or a custom channel. May be repeated.",
 )
-@click.option("--job", "name", metavar="NAME", help="To those who hear of this job.")
+@click.option("--job", "name", metavar="NAME", help="Only recipients of the alerts of this job.")
 @json_option
 def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) -> None:
-    """Send a message that is marked as a test to everybody whom alerts could reach, and say what became of each.
+    """Send a test message to all recipients of alerts, and print the result of each delivery.
 
-    Exit status 1 when one did not go out.
+    Exit status 1 when a delivery failed.
 
     \b
     Example:
@@ -100,7 +100,7 @@ def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) ->
 @alert_group.command("list")
 @shows
 def list_alerts(*, as_json: bool) -> None:
-    """Show alerts that are not over, messages that wait, those that did not go out, and who is on call.
+    """List open alerts, waiting and failed messages, and who is on call.
 
     \b
     Example:
@@ -157,10 +157,10 @@ def _sender(scheduler: Scheduler) -> AlertSender:
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write to this file; by default to standard output.",
+    help="File to write. Default: standard output.",
 )
 def alert_rules(output: Path | None) -> None:
-    """Print alert rules for Prometheus: for the scheduler as a whole, and for each job that says what is expected of it.
+    """Print alert rules for Prometheus: for the scheduler, and for each job with declared expectations.
 
     \b
     Example:

@@ -30,8 +30,12 @@ def _filter(
     *,
     job: str | None = None,
     run_id: int | None = None,
-    actor: Annotated[str, Query(description="A part of the name, in any case.")] = "",
-    action: Annotated[str, Query(description="What was done, such as trigger.")] = "",
+    actor: Annotated[
+        str, Query(description="Only rows whose actor's name contains this text, case-insensitive.")
+    ] = "",
+    action: Annotated[
+        str, Query(description="Only rows with this action, such as `trigger`.")
+    ] = "",
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Filter:
@@ -54,10 +58,10 @@ async def list_audit(
     which: Which,
     *,
     before: int | None = None,
-    cursor: Annotated[int | None, Query(description="The same as before.")] = None,
+    cursor: Annotated[int | None, Query(description="Same as `before`.")] = None,
     limit: Limit = 50,
 ) -> list[AuditEntry]:
-    """Who did what, when, from where; newest first. The header `Link` names the next page."""
+    """List audit rows, newest first: actor, action, time and origin. The header `Link` names the next page."""
     before = cursor if cursor is not None else before
     found = await scheduler.read(
         lambda db: queries.audit(db, which, before=before, limit=limit),
@@ -70,7 +74,7 @@ async def list_audit(
 async def export_audit(
     _: Viewer, scheduler: SchedulerOf, which: Which, kind: Annotated[Format, Query(alias="format")]
 ) -> StreamingResponse:
-    """All that the filter lets through, newest first, as CSV or JSON."""
+    """Export the matching audit rows, newest first, as CSV or JSON."""
     return file_of(scheduler, which, kind)
 
 
@@ -78,9 +82,9 @@ async def export_audit(
 async def verify_audit(
     _: Operator,
     scheduler: SchedulerOf,
-    head: Annotated[str, Query(description="The head as it was noted: PLACE:HASH.")] = "",
+    head: Annotated[str, Query(description="Noted head of the chain, as PLACE:HASH.")] = "",
 ) -> VerdictOut:
-    """Whether the rows are what was written, in their order; `fault` names the first that is not."""
+    """Verify that audit rows are unchanged and in order. `fault` describes the first fault."""
     try:
         found = await actions.verified(scheduler, head)
     except AuditError as error:

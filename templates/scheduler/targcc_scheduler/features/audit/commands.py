@@ -23,11 +23,13 @@ from .schemas import VerdictOut
 def filter_options(command: Function) -> Function:
     """Add the filter options to a command."""
     for option in (
-        click.option("--until", type=instant, metavar="TIME", help="Only before then."),
-        click.option("--since", type=instant, metavar="TIME", help="Only from then on."),
-        click.option("--action", help="Only this, such as trigger."),
-        click.option("--actor", help="Only of those whose name has this in it."),
-        click.option("--job", shell_complete=job_names, help="Only about this job."),
+        click.option("--until", type=instant, metavar="TIME", help="Only rows before this time."),
+        click.option(
+            "--since", type=instant, metavar="TIME", help="Only rows at or after this time."
+        ),
+        click.option("--action", help="Only rows with this action, such as trigger."),
+        click.option("--actor", help="Only rows whose actor's name contains this text."),
+        click.option("--job", shell_complete=job_names, help="Only rows about this job."),
     ):
         command = option(command)
     return command
@@ -38,7 +40,7 @@ def filter_options(command: Function) -> Function:
 @limit_option
 @shows
 def audit_group(*, limit: int, as_json: bool, **which: Any) -> None:
-    """Show who did what, when, from where; verify and export that.
+    """List, verify and export the audit: actor, action, time and origin.
 
     \b
     Example:
@@ -79,13 +81,13 @@ async def _list(which: dict[str, Any], limit: int, *, as_json: bool) -> None:
     "--head",
     default="",
     metavar="PLACE:HASH",
-    help="What this command said some time ago: the chain has to hold it. Shows that its end was cut off.",
+    help="Head from an earlier call. The chain must still contain it, which detects rows that were removed from the end.",
 )
 @shows
 def verify(*, head: str, as_json: bool) -> None:
-    """Walk the audit's chain of hashes: exit status 1, and the first row that is wrong, if somebody has changed it.
+    """Verify the audit's hash chain. Exit status 1 and the first wrong row, if rows were changed.
 
-    Note the head that it prints where nobody who can write to the database can change it.
+    Store the printed head where people with write access to the database cannot change it.
 
     \b
     Example:
@@ -125,17 +127,17 @@ def _say(found: VerdictOut) -> None:
     type=click.Choice(["csv", "json"]),
     default="csv",
     show_default=True,
-    help="What to write.",
+    help="Format of the file.",
 )
 @click.option(
     "--output",
     "-o",
     type=click.File("w", encoding="utf-8", lazy=True),
     default="-",
-    help="The file. Default: standard output.",
+    help="File to write. Default: standard output.",
 )
 def export_audit(*, kind: Format, output: IO[str], **which: Any) -> None:
-    """Write the audit as a file, newest first. A cell of CSV that a spreadsheet would calculate begins with an apostrophe.
+    """Export the audit to a file, newest row first. In CSV, an apostrophe before a cell prevents its evaluation as a formula.
 
     \b
     Example:
@@ -155,7 +157,7 @@ def export_audit(*, kind: Format, output: IO[str], **which: Any) -> None:
 @click.confirmation_option(prompt="Have you looked at each of these rows?")
 @json_option
 def adopt(*, as_json: bool) -> None:
-    """Take rows without a hash into the chain, at its end: a node of an earlier release wrote them during a deployment.
+    """Append rows without a hash to the chain. A server of an earlier release wrote such rows during a deployment.
 
     \b
     Example:

@@ -7,11 +7,11 @@ from .queries import Fault
 
 
 class VerdictOut(Schema):
-    """What came out when the audit was verified."""
+    """Result of a verification of the audit."""
 
     rows: int
     head: str
     unchained: int
     fault: Fault | None
     too_old: bool
-    """The head is of a row that was removed for its age, so that it says nothing."""
+    """Whether retention removed the row of the noted head, so the head proves nothing."""

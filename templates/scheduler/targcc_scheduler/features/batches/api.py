@@ -35,11 +35,11 @@ async def list_batches(
     _: Viewer,
     scheduler: SchedulerOf,
     *,
-    state: Annotated[BatchState | None, Query(description="In this state.")] = None,
+    state: Annotated[BatchState | None, Query(description="Only batches in this state.")] = None,
     limit: Limit = 50,
-    cursor: Annotated[int | None, Query(description="Older than this batch id.")] = None,
+    cursor: Annotated[int | None, Query(description="Only batches with a lower id.")] = None,
 ) -> list[BatchOut]:
-    """Batches, newest first, those in others too. The header `Link` names the next page."""
+    """List batches, newest first, including inner batches. The header `Link` names the next page."""
     found = await scheduler.read(
         lambda db: queries.list_batches(db, state=state, limit=limit, before=cursor)
     )
@@ -49,7 +49,7 @@ async def list_batches(
 
 @router.get("/batches/{batch_id}", tags=["batches"])
 async def get_batch(batch_id: int, _: Viewer, scheduler: SchedulerOf) -> BatchDetailOut:
-    """One batch, how many of its runs are in which state, the batches in it and its callbacks."""
+    """Return one batch with its run counts by state, its inner batches and its callbacks."""
     found = await scheduler.read(lambda db: queries.get_batch(db, batch_id))
     if found is None:
         raise no_such_batch(batch_id)
@@ -60,7 +60,7 @@ async def get_batch(batch_id: int, _: Viewer, scheduler: SchedulerOf) -> BatchDe
 async def cancel_batch(
     batch_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> BatchDoneOut:
-    """Cancel all runs of a batch, and of those in it: what waits at once, what runs is told to stop. It answers when all are."""
+    """Cancel all runs of a batch and of its inner batches. Waiting runs end at once; running jobs are asked to stop. The response comes once all runs are cancelled or asked to stop."""
     by = actor(request, principal)
     count = await tried(scheduler.batches.cancel(batch_id, by=by))
     message = f"{count} runs of batch {batch_id} are cancelled, or told to stop"
@@ -71,7 +71,7 @@ async def cancel_batch(
 async def retry_batch(
     batch_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> BatchDoneOut:
-    """Do the runs of a batch again, and of those in it, that failed or were cancelled; the batch is under way again."""
+    """Retry the failed and cancelled runs of a batch and of its inner batches. The batch is running again."""
     by = actor(request, principal)
     count = await tried(scheduler.batches.retry_failed(batch_id, by=by))
     return BatchDoneOut(message=f"{count} runs of batch {batch_id} are done again", runs=count)
@@ -83,9 +83,9 @@ async def retry_batch(
 async def follow_batch(
     batch_id: int, request: Request, principal: Viewer, scheduler: SchedulerOf
 ) -> Response:
-    """A batch as it happens, as server-sent events: `batch` (its state, how many members are not over, and how many runs are under way), `end` (it is over).
+    """Stream a batch as server-sent events: `batch` (its state, the number of pending members and of running runs), `end` (the batch has ended).
 
-    It begins with how the batch stands. A batch of which runs are done again goes on; its stream does not.
+    The stream begins with the current state and closes at `end`, even when a later retry continues the batch.
     """
     if await scheduler.read(lambda db: queries.batch_of_run(db, batch_id)) is None:
         raise no_such_batch(batch_id)

@@ -16,17 +16,19 @@ _BAR = 30
 
 @click.group("batch", cls=Commands)
 def batch_group() -> None:
-    """Look at batches, cancel them, do again what failed of them."""
+    """List, show, cancel and retry batches."""
 
 
 @batch_group.command("list")
 @click.option(
-    "--state", type=click.Choice([one.value for one in BatchState]), help="In this state."
+    "--state",
+    type=click.Choice([one.value for one in BatchState]),
+    help="Only batches in this state.",
 )
-@click.option("--limit", type=click.IntRange(1, 500), default=20, help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, help="Maximum number of batches.")
 @shows
 def list_batches(state: str | None, *, limit: int, as_json: bool) -> None:
-    """Show the last batches.
+    """List batches, newest first.
 
     \b
     Example:
@@ -55,7 +57,7 @@ def list_batches(state: str | None, *, limit: int, as_json: bool) -> None:
 @click.argument("batch_id", type=int, metavar="ID")
 @shows
 def show(batch_id: int, *, as_json: bool) -> None:
-    """Show how far a batch is.
+    """Show one batch with its progress.
 
     \b
     Example:
@@ -92,7 +94,7 @@ def show(batch_id: int, *, as_json: bool) -> None:
 @click.argument("batch_id", type=int, metavar="ID")
 @json_option
 def cancel(batch_id: int, *, as_json: bool) -> None:
-    """Cancel all runs of a batch, and of those in it.
+    """Cancel all runs of a batch and of its inner batches.
 
     \b
     Example:
@@ -105,7 +107,7 @@ def cancel(batch_id: int, *, as_json: bool) -> None:
 @click.argument("batch_id", type=int, metavar="ID")
 @json_option
 def retry(batch_id: int, *, as_json: bool) -> None:
-    """Do again what failed of a batch, or was cancelled.
+    """Retry the failed and cancelled runs of a batch.
 
     \b
     Example:

@@ -26,7 +26,7 @@ Row = Any
 
 
 class BatchState(StrEnum):
-    """The state of a batch; once it is over, as a run's: so whoever waits for it asks as for a run."""
+    """The state of a batch. An ended batch has a state of a run, so dependencies treat batches and runs alike."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"  # all runs and inner batches have succeeded

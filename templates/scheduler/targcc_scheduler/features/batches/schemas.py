@@ -11,7 +11,7 @@ from .model import BatchState
 
 
 class BatchOut(Schema):
-    """A batch, and how many of its members are over."""
+    """A batch with its member counts."""
 
     id: int
     name: str = Field(examples=["month end"])
@@ -20,26 +20,26 @@ class BatchOut(Schema):
     created_at: datetime
     completed_at: datetime | None
     cancelled_by: str | None
-    parent: int | None = Field(description="The batch that it is in.")
-    total: int = Field(description="Its members: its runs, and the batches in it.")
-    pending: int = Field(description="Members that are not over.")
-    failed: int = Field(description="Members that did not succeed.")
+    parent: int | None = Field(description="Id of the outer batch.")
+    total: int = Field(description="Number of members: runs and inner batches.")
+    pending: int = Field(description="Number of members that have not ended.")
+    failed: int = Field(description="Number of members that ended without success.")
 
 
 class BatchDetailOut(BatchOut):
-    """A batch with what is in it and what waits for it."""
+    """A batch with its run counts, inner batches and callbacks."""
 
     runs: dict[str, int] = Field(
-        description="How many of its own runs are in each state; those that were pruned are not counted."
+        description="Number of the batch's own runs in each state, without pruned runs."
     )
-    inner: tuple[int, ...] = Field(description="The batches in it, 100 at most.")
+    inner: tuple[int, ...] = Field(description="Ids of the inner batches, 100 at most.")
     callbacks: tuple[int, ...] = Field(
-        description="The runs that wait for it, or waited: its callbacks first; 100 at most."
+        description="Ids of the batch's dependents, waiting or settled, callbacks first; 100 at most."
     )
 
 
 class BatchDoneOut(DoneOut):
-    """What was done to the runs of a batch, and of those in it."""
+    """Result of an action on the runs of a batch and of its inner batches."""
 
     message: str = Field(examples=["41 runs of batch 3 are cancelled, or told to stop"])
-    runs: int = Field(description="To how many runs.")
+    runs: int = Field(description="Number of changed runs.")

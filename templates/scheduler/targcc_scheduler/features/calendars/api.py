@@ -31,7 +31,7 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
 @router.get("/calendars", tags=["calendars"])
 async def list_calendars(_: Viewer, scheduler: SchedulerOf) -> list[CalendarOut]:
-    """The calendars of the project, and the jobs that respect each."""
+    """List the calendars of the project with the jobs that use each calendar."""
     definitions = list(scheduler.definitions.values())
     return [
         CalendarOut(
@@ -48,9 +48,11 @@ async def get_calendar(
     name: str,
     _: Viewer,
     scheduler: SchedulerOf,
-    year: Annotated[int | None, Query(ge=1970, le=9000, description="By default this one.")] = None,
+    year: Annotated[
+        int | None, Query(ge=1970, le=9000, description="Default: the current year.")
+    ] = None,
 ) -> CalendarYearOut:
-    """The days off and the blackouts of a calendar in a year."""
+    """Return the days off and blackouts of a calendar in a year."""
     wanted = year or scheduler.clock.now().year
     try:
         return year_out(calendar_year(name, wanted), wanted)
@@ -63,9 +65,9 @@ async def list_maintenance(
     _: Viewer,
     scheduler: SchedulerOf,
     *,
-    every: Annotated[bool, Query(alias="all", description="Also those that are over.")] = False,
+    every: Annotated[bool, Query(alias="all", description="Include ended windows.")] = False,
 ) -> list[MaintenanceOut]:
-    """The maintenance windows that are on or to come."""
+    """List the active and planned maintenance windows."""
     now = scheduler.clock.now()
     found = await scheduler.read(lambda db: model.since(db, now - model.KEPT if every else now))
     return [window_out(one, now) for one in found]
@@ -75,7 +77,7 @@ async def list_maintenance(
 async def plan_maintenance(
     request: Request, principal: Operator, scheduler: SchedulerOf, body: MaintenanceIn
 ) -> MaintenanceOut:
-    """Let no run start for some time; what comes meanwhile waits, or is skipped where a job's misfire policy is `skip`."""
+    """Plan a maintenance window, in which no run starts. Slots in the window wait for its end; the misfire policy `skip` skips them."""
     try:
         for queue in body.queues:
             check_queue(queue, scheduler.definitions.values())
@@ -97,7 +99,7 @@ async def plan_maintenance(
 async def end_maintenance(
     window_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> MaintenanceOut:
-    """End a window that has begun, or take back one that has not."""
+    """End an active window, or cancel a planned window."""
     by = actor(request, principal)
     try:
         ended = await scheduler.operate(actions.end, None, window_id, by)

@@ -22,13 +22,13 @@ from .schemas import CalendarOut, CalendarYearOut, MaintenanceOut
 
 @click.group("calendar", cls=Commands)
 def calendar_group() -> None:
-    """Look at the calendars that jobs and queues respect."""
+    """List and show the calendars of jobs and queues."""
 
 
 @calendar_group.command("list")
 @shows
 def list_calendars(*, as_json: bool) -> None:
-    """Show the calendars, and who respects each.
+    """List the calendars with the jobs that use them.
 
     \b
     Example:
@@ -53,10 +53,12 @@ def list_calendars(*, as_json: bool) -> None:
 
 @calendar_group.command("show")
 @click.argument("name")
-@click.option("--year", type=click.IntRange(1970, 9000), help="Which year. Default: this one.")
+@click.option(
+    "--year", type=click.IntRange(1970, 9000), help="Year to show. Default: the current year."
+)
 @shows
 def show(name: str, *, year: int | None, as_json: bool) -> None:
-    """Show the days off and the blackouts of a calendar in a year.
+    """Show the days off and blackouts of a calendar in a year.
 
     \b
     Example:
@@ -92,7 +94,7 @@ def _print(found: CalendarYearOut) -> None:
 
 @click.group("maintenance", cls=Commands)
 def maintenance_group() -> None:
-    """Plan times in which no run starts, look at them, end them."""
+    """Plan, list and end maintenance windows: times in which no run starts."""
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,15 +104,15 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
         type=instant,
         metavar="TIME",
         required=True,
-        help="When it ends, such as 2026-12-31T08:00 or 2h from now.",
+        help="End of the window, such as 2026-12-31T08:00 or 2h.",
     )
-    reason = click.option("--reason", required=True, help="Why; shown wherever somebody asks.")
+    reason = click.option("--reason", required=True, help="Reason, shown to other people.")
     queues = click.option(
         "--queue",
         "queues",
         multiple=True,
         shell_complete=queue_names,
-        help="Only this queue. May be given more than once.",
+        help="Only this queue. May be repeated.",
     )
     return until(reason(queues(json_option(command))))
 
@@ -118,7 +120,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @maintenance_group.command("start")
 @_options
 def start(*, until: datetime, reason: str, queues: tuple[str, ...], as_json: bool) -> None:
-    """Let no run start from now on; what runs goes on.
+    """Start a maintenance window: no new run starts, running runs continue.
 
     \b
     Example:
@@ -129,13 +131,13 @@ def start(*, until: datetime, reason: str, queues: tuple[str, ...], as_json: boo
 
 @maintenance_group.command("plan")
 @click.option(
-    "--from", "since", type=instant, metavar="TIME", required=True, help="When it begins."
+    "--from", "since", type=instant, metavar="TIME", required=True, help="Start of the window."
 )
 @_options
 def plan(
     *, since: datetime, until: datetime, reason: str, queues: tuple[str, ...], as_json: bool
 ) -> None:
-    """Let no run start between two times to come.
+    """Plan a maintenance window between two future times.
 
     \b
     Example:
@@ -176,11 +178,11 @@ def _planned(window: MaintenanceOut, now: datetime) -> str:
 
 @maintenance_group.command("list")
 @click.option(
-    "--all", "show_all", is_flag=True, help="Also those of the last 90 days that are over."
+    "--all", "show_all", is_flag=True, help="Include windows that ended in the last 90 days."
 )
 @shows
 def list_windows(*, show_all: bool, as_json: bool) -> None:
-    """Show the windows that are on or to come.
+    """List the active and planned maintenance windows.
 
     \b
     Example:
@@ -218,7 +220,7 @@ def list_windows(*, show_all: bool, as_json: bool) -> None:
 @click.argument("window", type=int)
 @json_option
 def end(window: int, *, as_json: bool) -> None:
-    """End a window now, or take back one that has not begun.
+    """End an active maintenance window, or cancel a planned one.
 
     \b
     Example:

@@ -17,11 +17,13 @@ class CalendarOut(Schema):
 
     name: str
     description: str
-    jobs: list[str] = Field(description="Those that respect it, also by their queue.")
+    jobs: list[str] = Field(
+        description="Jobs that use the calendar, by their own options or through their queue."
+    )
 
 
 class DayOffOut(Schema):
-    """A day off, and what people call it."""
+    """A day off with its name."""
 
     day: date
     name: str
@@ -33,14 +35,18 @@ class CalendarYearOut(Schema):
     name: str
     description: str
     year: int
-    includes: list[str] = Field(description="Other calendars: what closes one of them closes it.")
-    weekly: list[str] = Field(description="The weekdays that are off each week.")
-    days: list[DayOffOut] = Field(description="The other days off.")
-    blackouts: list[str] = Field(description="Times without starts, by the clock of each job.")
+    includes: list[str] = Field(
+        description="Included calendars: their days off and blackouts count here too."
+    )
+    weekly: list[str] = Field(description="Weekdays that are off each week.")
+    days: list[DayOffOut] = Field(description="Other days off.")
+    blackouts: list[str] = Field(
+        description="Times in which no slot starts, in the time zone of each job."
+    )
 
 
 class MaintenanceIn(BaseModel):
-    """A maintenance window that somebody wants."""
+    """A maintenance window to plan."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -49,11 +55,11 @@ class MaintenanceIn(BaseModel):
         },
     )
 
-    starts_at: AwareDatetime | None = Field(default=None, description="By default now.")
+    starts_at: AwareDatetime | None = Field(default=None, description="Default: now.")
     ends_at: AwareDatetime
     reason: Annotated[str, Field(min_length=1, max_length=500)]
     queues: list[str] = Field(
-        default_factory=list, max_length=50, description="Only these; none are all."
+        default_factory=list, max_length=50, description="Affected queues; empty: all queues."
     )
 
 
@@ -63,11 +69,11 @@ class MaintenanceOut(Schema):
     id: int
     starts_at: datetime
     ends_at: datetime
-    queues: list[str] = Field(description="None are all.")
+    queues: list[str] = Field(description="Affected queues; empty: all queues.")
     reason: str
     planned_by: str
     planned_at: datetime
-    ended_by: str | None = Field(description="Who ended it before its time.")
+    ended_by: str | None = Field(description="Person or program that ended the window early.")
     active: bool
 
 

@@ -23,19 +23,19 @@ _COLOURS = {"fail": "red", "warn": "yellow", "ok": "green"}
     type=click.FloatRange(0.1, 600),
     default=10.0,
     show_default=True,
-    help="How long the database may take for one check.",
+    help="Timeout of one database check.",
 )
 @click.option(
     "--connect",
     is_flag=True,
-    help="Look at a database server that only a file of this repository names, too.",
+    help="Check a remote database server even when only a file of this repository names it.",
 )
 @shows
 def doctor(*, seconds: float, connect: bool, as_json: bool) -> None:
-    """Look for what is wrong, and say what to do about it, worst first.
+    """Diagnose problems and print their remedies, worst first.
 
-    Settings, database and its tables, rights, locks, nodes, clocks, job files, schedules, alerts, retention. Nothing is changed: one write is
-    tried and rolled back. Exits with 1 if something is wrong (fail), or could not be looked at; what is only worth a look (warn) does not count.
+    Checks settings, database, tables, permissions, locks, servers, clocks, job files, schedules, alerts and retention. Nothing is changed: one write is
+    tried and rolled back. Exit status 1 if a check failed (fail) or could not be made. Warnings (warn) do not count.
 
     \b
     Example:

@@ -20,7 +20,7 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS, tags
 
 @router.get("/webhooks")
 async def list_webhooks(_: Operator, scheduler: SchedulerOf) -> list[WebhookOut]:
-    """The addresses that are told of runs."""
+    """List the webhooks."""
     return [WebhookOut.model_validate(one) for one in await scheduler.read(model.webhooks)]
 
 
@@ -28,7 +28,7 @@ async def list_webhooks(_: Operator, scheduler: SchedulerOf) -> list[WebhookOut]
 async def create_webhook(
     request: Request, principal: Admin, scheduler: SchedulerOf, body: WebhookIn
 ) -> WebhookMadeOut:
-    """Tell an address of runs that end from now on. The answer holds a secret, so that it is not kept for an `Idempotency-Key`."""
+    """Create a webhook for runs that end from now on. The response holds the signing secret; for this reason it is not stored for an `Idempotency-Key`."""
     _without_key(request)
     by = actor(request, principal)
     made = await tried(actions.create(scheduler, body.url, body.events, body.jobs, by))
@@ -39,7 +39,7 @@ async def create_webhook(
 async def rotate_webhook(
     webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
 ) -> WebhookMadeOut:
-    """Sign with a new secret from now on, and for 24 hours with the old one too: each message then has two signatures."""
+    """Replace the signing secret of a webhook. For 24 hours, each message has two signatures: with the new secret and with the old secret."""
     _without_key(request)
     made = await tried(actions.rotate(scheduler, webhook_id, actor(request, principal)))
     said = f"webhook {made.id} has a new secret; the old one signs too for 24 hours"
@@ -59,7 +59,7 @@ def _without_key(request: Request) -> None:
 async def delete_webhook(
     webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Remove a webhook, with what was sent to it."""
+    """Delete a webhook with its messages."""
     await tried(actions.remove(scheduler, webhook_id, actor(request, principal)))
     return DoneOut(message=f"webhook {webhook_id} is removed")
 
@@ -68,7 +68,7 @@ async def delete_webhook(
 async def disable_webhook(
     webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Send nothing to a webhook; what waits is given up."""
+    """Disable a webhook. Waiting messages are dropped."""
     await tried(actions.disable(scheduler, webhook_id, actor(request, principal)))
     return DoneOut(message=f"webhook {webhook_id} is off")
 
@@ -77,7 +77,7 @@ async def disable_webhook(
 async def enable_webhook(
     webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Tell a webhook of runs that end from now on."""
+    """Enable a webhook, for runs that end from now on."""
     await tried(actions.enable(scheduler, webhook_id, actor(request, principal)))
     return DoneOut(message=f"webhook {webhook_id} is on")
 
@@ -86,7 +86,7 @@ async def enable_webhook(
 async def test_webhook(
     webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
 ) -> DeliveryMadeOut:
-    """Send a message of the type `run.test`, which is about no run."""
+    """Send a test message of the type `run.test` to a webhook."""
     made = await tried(actions.test(scheduler, webhook_id, actor(request, principal)))
     return DeliveryMadeOut(delivery_id=made, message=f"message {made} will be sent")
 
@@ -100,9 +100,9 @@ async def list_deliveries(
     scheduler: SchedulerOf,
     *,
     limit: Limit = 50,
-    cursor: Annotated[int | None, Query(description="Older than this message.")] = None,
+    cursor: Annotated[int | None, Query(description="Only messages with a lower id.")] = None,
 ) -> list[DeliveryOut]:
-    """The messages to a webhook, newest first. The header `Link` names the next page."""
+    """List the messages to a webhook, newest first. The header `Link` names the next page."""
     if await scheduler.read(lambda db: model.find(db, webhook_id)) is None:
         raise Problem(404, "No such webhook", f"there is no webhook {webhook_id}")
     found = await scheduler.read(lambda db: model.deliveries(db, webhook_id, limit, cursor))
@@ -114,7 +114,7 @@ async def list_deliveries(
 async def redeliver(
     webhook_id: int, delivery_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Send a message again, under the same id."""
+    """Send a message again with the same message id."""
     by = actor(request, principal)
     await tried(actions.redeliver(scheduler, webhook_id, delivery_id, by))
     return DoneOut(message=f"message {delivery_id} will be sent again")

@@ -21,7 +21,7 @@ _ID = click.argument("webhook_id", metavar="ID", type=int)
 
 @click.group("webhook", cls=Commands)
 def webhook_group() -> None:
-    """Tell programs elsewhere of runs that ended: signed, and again until they take it."""
+    """Manage webhooks: signed HTTP messages about ended runs, repeated until accepted."""
 
 
 @webhook_group.command("create")
@@ -31,7 +31,7 @@ def webhook_group() -> None:
     "events",
     multiple=True,
     type=click.Choice([*EVENTS], case_sensitive=False),
-    help="Of runs that ended so; may be repeated. Default: of all.",
+    help="Only runs with this outcome. May be repeated. Default: all outcomes.",
 )
 @click.option(
     "--job",
@@ -39,11 +39,11 @@ def webhook_group() -> None:
     multiple=True,
     metavar="PATTERN",
     shell_complete=job_names,
-    help="Of this job, or of those that a pattern names; may be repeated. Default: of all.",
+    help="Only runs of this job, or of jobs that match a pattern. May be repeated. Default: all jobs.",
 )
 @json_option
 def create(url: str, *, events: tuple[str, ...], jobs: tuple[str, ...], as_json: bool) -> None:
-    """Tell URL of runs from now on, and print the secret that its messages are signed with.
+    """Create a webhook that sends ended runs to URL, and print its signing secret.
 
     \b
     Example:
@@ -63,7 +63,7 @@ def create(url: str, *, events: tuple[str, ...], jobs: tuple[str, ...], as_json:
 @_ID
 @json_option
 def rotate(webhook_id: int, *, as_json: bool) -> None:
-    """Sign with a new secret, and print it; for 24 hours the old one signs too.
+    """Replace the signing secret of a webhook, and print the new secret. The old secret also signs for 24 hours.
 
     \b
     Example:
@@ -90,7 +90,7 @@ def _say(made: WebhookMadeOut, said: str, *, as_json: bool) -> None:
 @webhook_group.command("list")
 @shows
 def list_webhooks(*, as_json: bool) -> None:
-    """Show the webhooks, and how it goes with each.
+    """List the webhooks with their delivery state.
 
     \b
     Example:
@@ -128,7 +128,7 @@ def list_webhooks(*, as_json: bool) -> None:
 @limit_option
 @shows
 def deliveries(webhook_id: int, *, limit: int, as_json: bool) -> None:
-    """Show the messages to a webhook, newest first, and what came of each.
+    """List the messages to a webhook with their results, newest first.
 
     \b
     Example:
@@ -168,7 +168,7 @@ def deliveries(webhook_id: int, *, limit: int, as_json: bool) -> None:
 @_ID
 @json_option
 def test(webhook_id: int, *, as_json: bool) -> None:
-    """Send a message of the type run.test, which is about no run.
+    """Send a test message of the type run.test to a webhook.
 
     \b
     Example:
@@ -189,7 +189,7 @@ def test(webhook_id: int, *, as_json: bool) -> None:
 @click.argument("delivery_id", metavar="MESSAGE", type=int)
 @json_option
 def redeliver(webhook_id: int, delivery_id: int, *, as_json: bool) -> None:
-    """Send a message again, under the same id.
+    """Send a message again with the same message id.
 
     \b
     Example:
@@ -202,7 +202,7 @@ def redeliver(webhook_id: int, delivery_id: int, *, as_json: bool) -> None:
 @_ID
 @json_option
 def disable(webhook_id: int, *, as_json: bool) -> None:
-    """Send nothing to a webhook; what waits is given up.
+    """Disable a webhook. Waiting messages are dropped.
 
     \b
     Example:
@@ -215,7 +215,7 @@ def disable(webhook_id: int, *, as_json: bool) -> None:
 @_ID
 @json_option
 def enable(webhook_id: int, *, as_json: bool) -> None:
-    """Tell a webhook of runs that end from now on.
+    """Enable a webhook, for runs that end from now on.
 
     \b
     Example:
@@ -228,7 +228,7 @@ def enable(webhook_id: int, *, as_json: bool) -> None:
 @_ID
 @json_option
 def delete(webhook_id: int, *, as_json: bool) -> None:
-    """Remove a webhook, with what was sent to it.
+    """Delete a webhook with its messages.
 
     \b
     Example:

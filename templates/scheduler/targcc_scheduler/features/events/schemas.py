@@ -13,7 +13,7 @@ Event = Literal["succeeded", "failed", "cancelled", "missed", "skipped"]
 
 
 class WebhookIn(BaseModel):
-    """A webhook as it is wanted."""
+    """A webhook to create."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -26,22 +26,24 @@ class WebhookIn(BaseModel):
         },
     )
 
-    url: Annotated[str, Field(max_length=2_000, description="https or http.")]
-    events: list[Event] = Field(default=[], description="How runs ended; without any: however.")
+    url: Annotated[str, Field(max_length=2_000, description="Address, with https or http.")]
+    events: list[Event] = Field(
+        default=[], description="Outcomes of runs to send; empty: all outcomes."
+    )
     jobs: list[Annotated[str, Field(max_length=100)]] = Field(
-        default=[], description="Names or patterns such as Daily*; without any: all jobs."
+        default=[], description="Names of jobs, or patterns such as `Daily*`; empty: all jobs."
     )
 
 
 class WebhookOut(Schema):
-    """An address that is told of runs."""
+    """A webhook."""
 
     id: int
     address: str = Field(
         validation_alias=AliasChoices("address", "shown"),
-        description="Without what may be secret in it; of a handler in the code its name.",
+        description="Address without its secret parts; for a handler in the code, the name of the handler.",
     )
-    in_code: bool = Field(description="Whether it is a handler in the code.")
+    in_code: bool = Field(description="Whether the webhook is a handler in the code.")
     events: tuple[Event | Literal["retrying"], ...]
     jobs: tuple[str, ...]
     created_by: str
@@ -49,35 +51,37 @@ class WebhookOut(Schema):
     disabled_at: datetime | None
     disabled_by: str | None
     failing_since: datetime | None = Field(
-        description="When the first attempt failed since the last that did not."
+        description="Time of the first failed attempt since the last successful attempt."
     )
 
 
 class WebhookMadeOut(Schema):
-    """A webhook that was made."""
+    """A created webhook."""
 
     id: int
-    secret: str = Field(description="What its messages are signed with. It is not shown again.")
+    secret: str = Field(
+        description="Signing secret of the webhook's messages, shown only in this response."
+    )
     message: str
 
 
 class DeliveryOut(Schema):
-    """A message to a webhook, and what came of it."""
+    """A message to a webhook with the state of its delivery."""
 
     id: int
-    message_id: str = Field(description="Its header webhook-id.")
+    message_id: str = Field(description="Value of the header `webhook-id`.")
     event: str
     run_id: int | None
     status: Literal["waiting", "delivered", "failed"]
     attempts: int
-    due_at: datetime | None = Field(description="When it is sent next.")
-    answer: str | None = Field(description="What came of the last attempt.")
+    due_at: datetime | None = Field(description="Time of the next attempt.")
+    answer: str | None = Field(description="Result of the last attempt.")
     created_at: datetime
     ended_at: datetime | None
 
 
 class DeliveryMadeOut(Schema):
-    """A message that will be sent."""
+    """A queued message."""
 
     delivery_id: int
     message: str

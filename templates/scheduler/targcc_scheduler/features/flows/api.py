@@ -37,11 +37,11 @@ async def list_flows(
     _: Viewer,
     scheduler: SchedulerOf,
     *,
-    name: Annotated[str | None, Query(description="Of this name.")] = None,
+    name: Annotated[str | None, Query(description="Only flows of this name.")] = None,
     limit: Limit = 50,
-    cursor: Annotated[int | None, Query(description="Older than this flow id.")] = None,
+    cursor: Annotated[int | None, Query(description="Only flows with a lower id.")] = None,
 ) -> list[FlowOut]:
-    """Flows, newest first. The header `Link` names the next page."""
+    """List flows, newest first. The header `Link` names the next page."""
     found = await scheduler.read(
         lambda db: queries.list_flows(db, name=name, limit=limit, before=cursor)
     )
@@ -63,7 +63,7 @@ async def start_flow(
 
 @router.get("/flows/{flow_id}", tags=["flows"])
 async def get_flow(flow_id: int, _: Viewer, scheduler: SchedulerOf) -> FlowOut:
-    """One flow with its steps, and how many runs of each are in which state."""
+    """Return one flow with its steps and the run counts of each step by state."""
     return await _shown(scheduler, flow_id)
 
 
@@ -71,7 +71,7 @@ async def get_flow(flow_id: int, _: Viewer, scheduler: SchedulerOf) -> FlowOut:
 async def cancel_flow(
     flow_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> FlowOut:
-    """Let no further step of a flow begin, and cancel its runs."""
+    """Cancel a flow: its runs are cancelled and no further step starts."""
     require_job(principal, Role.OPERATOR, (await _shown(scheduler, flow_id)).name)
     await tried(scheduler.cancel_flow(flow_id, by=actor(request, principal)))
     return await _shown(scheduler, flow_id)
@@ -85,7 +85,7 @@ async def rerun_flow(
     scheduler: SchedulerOf,
     body: Annotated[RerunIn | None, Body()] = None,
 ) -> FlowOut:
-    """Do a step of a flow and all after it again, or all that failed; what was done before stays."""
+    """Rerun a flow from a step on, or its failed steps. Results of earlier steps are kept."""
     require_job(principal, Role.OPERATOR, (await _shown(scheduler, flow_id)).name)
     step = body.from_step if body is not None else None
     await tried(scheduler.rerun_flow(flow_id, step, by=actor(request, principal)))
@@ -103,7 +103,7 @@ async def _shown(scheduler: Scheduler, flow_id: int) -> FlowOut:
 async def follow_flow(
     flow_id: int, request: Request, principal: Viewer, scheduler: SchedulerOf
 ) -> Response:
-    """A flow as it happens, as server-sent events: `flow` (its state and that of each step, and how many runs are under way), `end` (it is over)."""
+    """Stream a flow as server-sent events: `flow` (its state, the state of each step, the number of running runs), `end` (the flow has ended)."""
     if await scheduler.read(lambda db: queries.get_flow(db, flow_id)) is None:
         raise no_such_flow(flow_id)
     return batch_events(request, principal, flow_id, "flow")

@@ -15,15 +15,15 @@ from .schemas import FlowIn, FlowOut, RerunIn
 
 @click.group("flow", cls=Commands)
 def flow_group() -> None:
-    """Start flows, look at them, do them again from a step on."""
+    """Start, list, show, rerun and cancel flows."""
 
 
 @flow_group.command("list")
-@click.option("--name", shell_complete=flow_names, help="Of this name.")
-@click.option("--limit", type=click.IntRange(1, 500), default=20, help="At most so many.")
+@click.option("--name", shell_complete=flow_names, help="Only flows of this name.")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, help="Maximum number of flows.")
 @shows
 def list_flows(name: str | None, *, limit: int, as_json: bool) -> None:
-    """Show the last flows.
+    """List flows, newest first.
 
     \b
     Example:
@@ -49,7 +49,7 @@ def list_flows(name: str | None, *, limit: int, as_json: bool) -> None:
 @click.argument("flow_id", type=int, metavar="ID")
 @shows
 def show(flow_id: int, *, as_json: bool) -> None:
-    """Show the steps of a flow.
+    """Show one flow with its steps.
 
     \b
     Example:
@@ -88,10 +88,12 @@ def start(name: str, *, pairs: tuple[str, ...], arguments: str | None, as_json: 
 
 @flow_group.command("rerun")
 @click.argument("flow_id", type=int, metavar="ID")
-@click.option("--from", "step", help="This step and all after it. Default: all that failed.")
+@click.option(
+    "--from", "step", help="Rerun this step and all later steps. Default: the failed steps."
+)
 @json_option
 def rerun(flow_id: int, *, step: str | None, as_json: bool) -> None:
-    """Do a step of a flow and all after it again.
+    """Rerun a flow from a step on.
 
     \b
     Example:
@@ -111,7 +113,7 @@ def rerun(flow_id: int, *, step: str | None, as_json: bool) -> None:
 @click.argument("flow_id", type=int, metavar="ID")
 @json_option
 def cancel(flow_id: int, *, as_json: bool) -> None:
-    """Let no further step of a flow begin, and cancel its runs.
+    """Cancel a flow: its runs are cancelled and no further step starts.
 
     \b
     Example:

@@ -210,7 +210,7 @@ def _after(step: Mapping[str, Any]) -> list[str]:
 
 
 class StepState(StrEnum):
-    """How a step stands; of a flow all but ``waiting`` and ``skipped``."""
+    """The state of a step. A flow has the same states, without ``waiting`` and ``skipped``."""
 
     WAITING = "waiting"  # for the steps in its ``after``
     RUNNING = "running"

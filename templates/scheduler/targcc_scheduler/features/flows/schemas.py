@@ -20,13 +20,13 @@ class FlowStepOut(Schema):
     after: list[str]
     on: str
     state: StepState
-    why: str = Field(description="Why it has no runs, or failed without one.")
-    runs: dict[str, int] = Field(description="How many of its runs are in each state.")
+    why: str = Field(description="Reason for a step without runs, or for a failure without a run.")
+    runs: dict[str, int] = Field(description="Number of the step's runs in each state.")
     last_run: int | None
 
 
 class FlowOut(Schema):
-    """A flow and its steps; `runs` are counted for one flow, not in a list."""
+    """A flow and its steps. In a list of flows, `runs` of the steps is empty."""
 
     id: int
     name: str
@@ -40,24 +40,28 @@ class FlowOut(Schema):
 
 
 class FlowIn(BaseModel):
-    """A flow that is to begin."""
+    """A flow to start."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"example": {"name": "MonthEnd", "arguments": {"month": "2026-10"}}},
     )
 
-    name: str = Field(description="What targcc.yaml calls it.")
-    arguments: dict[str, Any] = Field(default={}, description="Besides their defaults.")
+    name: str = Field(description="Name of the flow in targcc.yaml.")
+    arguments: dict[str, Any] = Field(
+        default={},
+        description="Arguments of the flow. Omitted arguments have their default values.",
+    )
 
 
 class RerunIn(BaseModel):
-    """From where on a flow is done again."""
+    """Starting point of a rerun."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"from_step": "load"}})
 
     from_step: str | None = Field(
-        default=None, description="This step and all after it; null is what failed."
+        default=None,
+        description="Rerun this step and all later steps; null: rerun the failed steps.",
     )
 
 

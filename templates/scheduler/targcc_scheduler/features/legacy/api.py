@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
 @router.get("/owners", tags=["jobs"])
 async def list_owners(_: Viewer, scheduler: SchedulerOf) -> list[OwnerOut]:
-    """The jobs that the old server runs or ran; every other job is run from here."""
+    """List the owners of jobs that the old server runs or ran. This scheduler runs all other jobs."""
     return [OwnerOut.model_validate(one) for one in (await scheduler.read(owners.load)).values()]
 
 
@@ -25,7 +25,7 @@ async def list_owners(_: Viewer, scheduler: SchedulerOf) -> list[OwnerOut]:
 async def set_owner(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: OwnerIn
 ) -> DoneOut:
-    """Say who runs a job. Nothing is done at the old server: `targcc cutover` does both sides."""
+    """Set the owner of a job. The old server is not changed; `targcc cutover` changes both sides."""
     job = scheduler.key_of(name)
     if job not in await scheduler.read(owners.load):  # the job may no longer be in the code
         job = find_job(scheduler, name).name

@@ -45,12 +45,12 @@ _FILE = click.Path(path_type=Path)
 
 @click.group("shadow", cls=Commands)
 def shadow_group() -> None:
-    """Compare what would have run here with what the old server did."""
+    """Compare the slots of this scheduler with the runs of the old server."""
 
 
 @click.group("cutover", cls=Commands)
 def cutover_group() -> None:
-    """Lead jobs from the old server to this one, and back."""
+    """Switch jobs from the old server to this scheduler, and back."""
 
 
 @contextlib.asynccontextmanager
@@ -73,18 +73,18 @@ async def both_sides() -> AsyncIterator[tuple[Scheduler, OldServer | None]]:
     type=click.IntRange(1, 366),
     default=7,
     show_default=True,
-    help="How many clean days in a row it takes; exit status 1 until then.",
+    help="Required number of clean days in a row. Exit status 1 until reached.",
 )
 @click.option(
     "--tolerance",
     type=duration,
     default="90s",
     show_default=True,
-    help="How much later than its slot the old server may begin a run.",
+    help="Maximum delay of a run at the old server after its slot.",
 )
 @shows
 def report(*, days: int, tolerance: timedelta, as_json: bool) -> None:
-    """Compare the slots of jobs in shadow with the old server's log, day by day.
+    """Compare the slots of jobs in shadow with the old server's log, by day.
 
     \b
     Example:
@@ -137,9 +137,9 @@ def _day(day: shadow_report.Day) -> list[str]:
 @click.argument("file", type=_FILE, default=owning.FILE)
 @shows
 def show_plan(file: Path, *, as_json: bool) -> None:
-    """Check both sides, and show the order: one runner of the old server after the other.
+    """Check both servers, and print the order of the switch, runner by runner.
 
-    Changes nothing. Exit status 1 while something stands in the way. FILE is what import-legacy --paused wrote.
+    Changes nothing. Exit status 1 while a problem prevents the switch. FILE is the output of import-legacy --paused.
 
     \b
     Example:
@@ -188,9 +188,9 @@ def _of(runner: str) -> str:
 @cutover_group.command("status")
 @shows
 def show_status(*, as_json: bool) -> None:
-    """Show where each job runs, what is unfinished or wrong, and the first day of those that came here.
+    """Show the owner of each job, unfinished switches, problems, and the first day of switched jobs.
 
-    Exit status 1 when a job needs somebody.
+    Exit status 1 when a job needs attention.
 
     \b
     Example:
@@ -244,13 +244,13 @@ _OWNERS = click.Choice([owner.value for owner in Owner])
 
 @click.group("owner", cls=Commands)
 def owner_group() -> None:
-    """Say who runs a job: the old server, or this one."""
+    """List and set the owner of jobs: the old server or this scheduler."""
 
 
 @owner_group.command("list")
 @shows
 def list_owners(*, as_json: bool) -> None:
-    """Show who runs which job. A job that is not named is run from here.
+    """List the owners of jobs. This scheduler runs all jobs that are not listed.
 
     \b
     Example:
@@ -292,12 +292,16 @@ def _shown(one: OwnerOut) -> str:
 @owner_group.command("set")
 @click.argument("names", nargs=-1, metavar="JOB...", shell_complete=job_names)
 @click.argument("owner", type=_OWNERS)
-@click.option("--all", "every", is_flag=True, help="All jobs that the old server runs.")
-@click.option("--reason", help="What the next person should know.")
-@click.option("--old-is-off", is_flag=True, help="To new: nothing runs the job there any more.")
-@click.option("--old-id", help="The ID of its row in the old table.")
-@click.option("--runner", help="The old server's process that runs it.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@click.option("--all", "every", is_flag=True, help="Select all jobs that the old server runs.")
+@click.option("--reason", help="Reason, shown to other people.")
+@click.option(
+    "--old-is-off",
+    is_flag=True,
+    help="Required for new: confirms that the job is off at the old server.",
+)
+@click.option("--old-id", help="Id of the job's row in the old table.")
+@click.option("--runner", help="Process of the old server that runs the job.")
+@click.option("--dry-run", is_flag=True, help="Print the changes without making them.")
 @json_option
 def set_owner(
     names: tuple[str, ...],
@@ -311,9 +315,9 @@ def set_owner(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Say who runs jobs: old, new, or shadow (the old server, and the slots are written down here).
+    """Set the owner of jobs: old, new, or shadow (the old server runs them, and slots are recorded here).
 
-    Nothing is done at the old server: targcc cutover start and back do both sides.
+    The old server is not changed. targcc cutover start and back change both sides.
 
     \b
     Example:
@@ -357,13 +361,13 @@ async def _key(api: Api, name: str, owned: Iterable[str]) -> str:
 
 @owner_group.command("import")
 @click.argument("file", type=click.Path(path_type=Path), default=owning.FILE)
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the changes without making them.")
 @json_option
 def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
-    """Say that the old server runs the jobs which import-legacy --paused brought.
+    """Set the old server as owner of the jobs that import-legacy --paused imported.
 
-    FILE is what it wrote, by default legacy/cutover.json. From then on their owner keeps them from running here, and the
-    pause they were created with ends. A job that has an owner keeps it.
+    FILE is its output, by default legacy/cutover.json. From then on the owner keeps the jobs from running here, and the
+    initial pause of the jobs ends. A job with an owner keeps its owner.
 
     \b
     Example:
@@ -399,15 +403,15 @@ _BROKEN_OFF = (
 def _switch_options(command: Function) -> Function:
     """Add the options that ``start`` and ``back`` share."""
     options = [
-        click.option("--runner", "runners", multiple=True, help="All jobs of this runner; may be repeated."),
-        click.option("--job", "names", multiple=True, metavar="JOB", help="This job; may be repeated."),
-        click.option("--all", "every", is_flag=True, help="All jobs, one runner after the other."),
-        click.option("--reason", help="What the next person should know."),
-        click.option("--dry-run", is_flag=True, help="Show what would be done, with the SQL, and change nothing."),
-        click.option("--script", type=_FILE, metavar="FILE.sql", help="Write the SQL for the other side, for somebody to run."),
-        click.option("--dialect", type=click.Choice(DIALECTS), default="mssql", show_default=True, help="With --script: for this database."),
-        click.option("--shape", type=click.Choice(["classic", "cron"]), default="classic", show_default=True, help="With --script: which old table it is."),
-        click.option("--said", type=_FILE, metavar="FILE", help="What that script printed: go on by it."),
+        click.option("--runner", "runners", multiple=True, help="Select all jobs of this runner. May be repeated."),
+        click.option("--job", "names", multiple=True, metavar="JOB", help="Select this job. May be repeated."),
+        click.option("--all", "every", is_flag=True, help="Select all jobs, runner by runner."),
+        click.option("--reason", help="Reason, shown to other people."),
+        click.option("--dry-run", is_flag=True, help="Print the changes and the SQL without making them."),
+        click.option("--script", type=_FILE, metavar="FILE.sql", help="Write the SQL for the old server to a file, to be run by hand."),
+        click.option("--dialect", type=click.Choice(DIALECTS), default="mssql", show_default=True, help="With --script: database of the old server."),
+        click.option("--shape", type=click.Choice(["classic", "cron"]), default="classic", show_default=True, help="With --script: kind of the old table."),
+        click.option("--said", type=_FILE, metavar="FILE", help="Output of the script. Continues the switch."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -419,13 +423,13 @@ def _switch_options(command: Function) -> Function:
     "--smoke",
     multiple=True,
     metavar="JOB",
-    help="Run this job once here after its switch, and wait; may be repeated.",
+    help="Run this job once here after its switch, and wait for the run. May be repeated.",
 )
 @_switch_options
 def start(*, smoke: tuple[str, ...], **asked: Any) -> None:
-    """Take jobs over from the old server: switched off there, then on here, next run included.
+    """Switch jobs from the old server to this scheduler: off there, then on here, with their next run.
 
-    A job that runs there right now is left as it is. May be repeated: it goes on where it was. Exit status 1 while jobs are left.
+    A job that is running at the old server is skipped. A repeated call continues. Exit status 1 while jobs are left.
 
     \b
     Example:
@@ -440,13 +444,13 @@ def start(*, smoke: tuple[str, ...], **asked: Any) -> None:
 @click.option(
     "--log-columns",
     metavar="NAMES",
-    help="With --script and --shape cron: the columns of its c_LoggedJob, separated by commas, so that runs from here go into it.",
+    help="With --script and --shape cron: columns of the old c_LoggedJob, separated by commas. Runs of this scheduler are written to it.",
 )
 @_switch_options
 def back(**asked: Any) -> None:
-    """Give jobs back to the old server, with what ran here meanwhile.
+    """Switch jobs back to the old server, with their runs in this scheduler.
 
-    A job that runs or waits here, or is about to, is left as it is. May be repeated. Exit status 1 while jobs are left.
+    A job with a running, waiting or imminent run here is skipped. A repeated call continues. Exit status 1 while jobs are left.
 
     \b
     Example:
@@ -624,10 +628,10 @@ async def _smoke(scheduler: Scheduler, jobs: Sequence[str], *, beside: bool) -> 
 @click.command("import-history")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def import_history(file: Path) -> None:
-    """Put the old server's run history into c_LoggedJob.
+    """Import the old server's run history into c_LoggedJob.
 
-    FILE is what `targcc-gen import-legacy` wrote, data/legacy_history.jsonl.gz. It can be loaded again: only what is missing is
-    added.
+    FILE is the output of `targcc-gen import-legacy`, data/legacy_history.jsonl.gz. A second import adds only the missing
+    rows.
 
     \b
     Example:

@@ -27,13 +27,13 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
 @router.get("/overrides", tags=["jobs"])
 async def list_overrides(_: Viewer, scheduler: SchedulerOf) -> list[OverrideOut]:
-    """What people have changed of all jobs."""
+    """List the overrides of all jobs."""
     return [one for job in scheduler.definitions.values() for one in overrides_out(job)]
 
 
 @router.get("/jobs/{name}/overrides", tags=["jobs"])
 async def job_overrides(name: str, _: Viewer, scheduler: SchedulerOf) -> OverridesOut:
-    """What people have changed of a job, and the lines that make the code say the same."""
+    """Return the overrides of a job and the lines to write in the code instead."""
     return all_of(find_job(scheduler, name))
 
 
@@ -41,7 +41,7 @@ async def job_overrides(name: str, _: Viewer, scheduler: SchedulerOf) -> Overrid
 async def override_job(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: OverrideIn
 ) -> PreviewOut:
-    """Let other values hold than the code's, on all servers and through deploys; with `dry_run` only say what that would do."""
+    """Override options of a job on all servers, across deploys. `dry_run` only shows the effect."""
     if body.until is not None and body.until.tzinfo is None:
         raise Problem(422, "Which zone?", "until needs a zone, such as 2026-12-31T08:00:00Z")
     job, wish = find_job(scheduler, name), Wish(body.values(), body.reason, body.until)
@@ -66,9 +66,11 @@ async def reset_overrides(
     request: Request,
     principal: Operator,
     scheduler: SchedulerOf,
-    field: Annotated[list[str] | None, Query(description="Only these; by default all.")] = None,
+    field: Annotated[
+        list[str] | None, Query(description="Options to reset. Default: all options.")
+    ] = None,
 ) -> ResetOut:
-    """Let the code's values hold again."""
+    """Remove overrides of a job; the values in the code apply again."""
     job = find_job(scheduler, name)
     by = actor(request, principal)
     return ResetOut(reset=await tried(actions.reset(scheduler, job, field or (), by)))

@@ -23,14 +23,14 @@ _FIELD = click.Choice(FIELDS)
 
 @click.group("override", cls=Commands)
 def override_group() -> None:
-    """Change options of a job without a deploy; it survives the next one."""
+    """Change options of a job without a deploy. Overrides are kept across deploys."""
 
 
 @override_group.command("list")
 @click.argument("name", required=False, shell_complete=job_names)
 @shows
 def list_overrides(name: str | None, *, as_json: bool) -> None:
-    """Show what people have changed: of a job, or of all.
+    """List the overrides of a job, or of all jobs.
 
     \b
     Example:
@@ -74,19 +74,19 @@ def _print(found: list[OverrideOut], now: datetime) -> None:
 
 @override_group.command("set")
 @click.argument("name", shell_complete=job_names)
-@click.option("--schedule", help='Such as "0 3 * * *", "every 15m", "every 1h after completion".')
-@click.option("--timezone", help="The zone of its schedule, such as Europe/London.")
-@argument_options
-@click.option("--queue", help="The queue of its runs.")
-@click.option("--priority", help="Higher goes first within a queue.")
-@click.option("--retries", help="How many times a failure is tried again.")
-@click.option("--timeout", help="How long an attempt may take, such as 5m, or none.")
-@click.option("--reason", required=True, help="What the next person should know.")
 @click.option(
-    "--until", type=instant, metavar="TIME", help="When the code's values hold again by themselves."
+    "--schedule", help='Schedule, such as "0 3 * * *", "every 15m", "every 1h after completion".'
 )
-@click.option("--dry-run", is_flag=True, help="Show what it would do and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--timezone", help="Time zone of the schedule, such as Europe/London.")
+@argument_options
+@click.option("--queue", help="Queue of the job's runs.")
+@click.option("--priority", help="Priority within the queue; higher runs first.")
+@click.option("--retries", help="Maximum number of retries of a run.")
+@click.option("--timeout", help="Time limit of an attempt, such as 5m, or none.")
+@click.option("--reason", required=True, help="Reason, shown to other people.")
+@click.option("--until", type=instant, metavar="TIME", help="End of the override.")
+@click.option("--dry-run", is_flag=True, help="Show the effect without saving.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def set_override(
     name: str,
@@ -100,9 +100,9 @@ def set_override(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Let other values hold for a job than the code's, on all servers.
+    """Override options of a job on all servers.
 
-    Runs that wait already keep their queue, priority and arguments.
+    Existing runs keep their queue, priority and arguments.
 
     \b
     Example:
@@ -161,7 +161,7 @@ def _say(seen: PreviewOut, now: datetime) -> None:
 @click.argument("fields", nargs=-1, type=_FIELD)
 @json_option
 def reset_override(name: str, fields: tuple[str, ...], *, as_json: bool) -> None:
-    """Let the code's values of a job hold again: of some options, or of all.
+    """Remove overrides of a job: of some options, or of all. The values in the code apply again.
 
     \b
     Example:
@@ -186,7 +186,7 @@ def reset_override(name: str, fields: tuple[str, ...], *, as_json: bool) -> None
 @click.argument("name", shell_complete=job_names)
 @shows
 def show_code(name: str, *, as_json: bool) -> None:
-    """Show the lines that make the code say what holds now.
+    """Print the code with the same effect as the overrides of a job.
 
     \b
     Example:

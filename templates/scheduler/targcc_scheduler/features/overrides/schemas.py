@@ -14,7 +14,7 @@ from .effective import code_lines
 
 
 class OverrideIn(BaseModel):
-    """What is to hold instead of the code's values; what is left out stays as it is."""
+    """Options to override. Omitted options stay as they are."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -34,17 +34,19 @@ class OverrideIn(BaseModel):
     timezone: str | None = None
     arguments: dict[str, Any] | None = Field(
         default=None,
-        description="Of its runs, where nobody says others. Secret ones cannot be overridden.",
+        description="Default arguments of the job's runs. Secret arguments cannot be overridden.",
     )
     queue: str | None = None
     priority: int | None = None
     retries: int | None = None
-    timeout: str | None = Field(default=None, description="Such as `5m`, or `none`.")
+    timeout: str | None = Field(
+        default=None, description="Time limit of an attempt, such as `5m`, or `none`."
+    )
     reason: Annotated[str, Field(min_length=1, max_length=500)]
     until: datetime | None = Field(
-        default=None, description="When the code's values hold again by themselves; with a zone."
+        default=None, description="End of the override, with a time zone."
     )
-    dry_run: bool = Field(default=False, description="Change nothing; only say what would.")
+    dry_run: bool = Field(default=False, description="Show the effect without saving.")
 
     def values(self) -> dict[str, Any]:
         """The options that are named."""
@@ -53,7 +55,7 @@ class OverrideIn(BaseModel):
 
 
 class ChangeOut(Schema):
-    """One option: in the code, now, and as it will be."""
+    """Value of one option: in the code, now, and with the override."""
 
     field: str
     code: str
@@ -62,7 +64,7 @@ class ChangeOut(Schema):
 
 
 class PreviewOut(Schema):
-    """What an override does, or would do."""
+    """Effect of an override."""
 
     changes: list[ChangeOut]
     fires_now: list[datetime]
@@ -71,7 +73,7 @@ class PreviewOut(Schema):
 
 
 class CodeOut(Schema):
-    """What to write so that the code says the same."""
+    """Code with the same effect as the overrides."""
 
     spec: list[str] = Field(description="Lines of targcc.yaml.")
     decorator: list[str] = Field(description="Arguments of `@job(…)`.")
@@ -79,14 +81,14 @@ class CodeOut(Schema):
 
 
 class OverridesOut(Schema):
-    """What people have changed of a job, and how to take it over into the code."""
+    """Overrides of a job, and code with the same effect."""
 
     overrides: list[OverrideOut]
     code: CodeOut
 
 
 class ResetOut(Schema):
-    """The options whose values are those of the code again."""
+    """Options that were reset to the values in the code."""
 
     reset: list[str]
 

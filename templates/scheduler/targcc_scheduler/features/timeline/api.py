@@ -22,19 +22,21 @@ from .upcoming import grouped, nights, plan
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 _FURTHEST = timedelta(days=366)
-Queue = Annotated[str | None, Query(description="Of this queue only.")]
-Job = Annotated[str | None, Query(description="Of this job only.")]
+Queue = Annotated[str | None, Query(description="Only this queue.")]
+Job = Annotated[str | None, Query(description="Only this job.")]
 
 
 @router.get("/calendar", tags=["time"])
 async def get_coming(
     _: Viewer,
     scheduler: SchedulerOf,
-    start: Annotated[datetime | None, Query(description="With a zone; by default now.")] = None,
+    start: Annotated[
+        datetime | None, Query(description="Start, with a time zone. Default: now.")
+    ] = None,
     days: Annotated[int, Query(ge=1, le=31)] = 7,
     queue: Queue = None,
 ) -> ComingOut:
-    """What comes: slots by minute and hour, crowded minutes, and what changes of the clock do to jobs."""
+    """Return the upcoming slots by minute and hour, the crowded minutes, and the effect of clock changes on jobs."""
     now = scheduler.clock.now()
     begins = max(_with_zone(start, "start") or now, now)
     if begins > now + _FURTHEST:
@@ -50,16 +52,18 @@ async def get_timeline(
     _: Viewer,
     scheduler: SchedulerOf,
     since: Annotated[
-        datetime | None, Query(description="With a zone; by default 12 hours ago.")
+        datetime | None, Query(description="Start, with a time zone. Default: 12 hours ago.")
     ] = None,
     until: Annotated[
         datetime | None,
-        Query(description="With a zone; by default 12 hours later, at most two days."),
+        Query(
+            description="End, with a time zone, at most two days after `since`. Default: 12 hours after `since`."
+        ),
     ] = None,
     queue: Queue = None,
     job: Job = None,
 ) -> Gantt:
-    """What ran beside what was planned, by queue and job: at most 60 jobs, those that went wrong first."""
+    """Return attempts and planned slots by queue and job, for at most 60 jobs. Jobs with failures come first."""
     now = scheduler.clock.now()
     half_a_day = timedelta(hours=12)
     begins = _with_zone(since, "since") or now - half_a_day
@@ -78,9 +82,11 @@ async def job_trend(
     name: str,
     _: Viewer,
     scheduler: SchedulerOf,
-    days: Annotated[int, Query(ge=1, le=MOST_DAYS, description="How far back.")] = 30,
+    days: Annotated[
+        int, Query(ge=1, le=MOST_DAYS, description="Number of past days to include.")
+    ] = 30,
 ) -> Trend:
-    """How a job moves from day to day: durations, lateness, success; its longest attempts; whether it has become slower."""
+    """Return the trend of a job by day: durations, lateness, successes, longest attempts, and whether the job has become slower."""
     job, now = find_job(scheduler, name), scheduler.clock.now()
     zone = parse_zone(job.timezone)
     return await scheduler.read(lambda db: trend(db, job.name, now, days=days, zone=zone))
@@ -91,13 +97,13 @@ async def get_heatmap(
     request: Request,
     _: Viewer,
     scheduler: SchedulerOf,
-    weeks: Annotated[int, Query(ge=1, le=8, description="How far back.")] = 4,
+    weeks: Annotated[int, Query(ge=1, le=8, description="Number of past weeks to include.")] = 4,
     job: Job = None,
     zone: Annotated[
-        str | None, Query(description="By whose clock; by default the project's.")
+        str | None, Query(description="Time zone. Default: the zone of the project.")
     ] = None,
 ) -> Heat:
-    """How many runs ended well or badly by the hour of the week in which they began, Monday first."""
+    """Count the runs that ended well or badly, by the hour of the week in which they started, Monday first."""
     now, kept = scheduler.clock.now(), get_web(request).shared(day_counts)
     key = find_job(scheduler, job).name if job is not None else None
     clock = _zone(zone or current().timezone)

@@ -34,16 +34,16 @@ _KEPT = sa.select(job_run.c.Id, job_run.c.State, job_run.c.BatchId).where(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One attempt.
+    """An attempt.
 
     Args:
-        run: The id of its run; ``None`` for one that is not kept or was imported.
-        end: ``None`` while it goes on.
-        state: What became of it; ``retrying`` when another attempt followed.
-        attempt: Which attempt of its run it was.
-        planned: Its slot, if it had one.
-        batch: The batch or flow that its run is of.
-        lane: Its place where several are beside each other, from 0.
+        run: Id of the run; ``None`` for a removed or imported run.
+        end: End time; ``None`` while the attempt runs.
+        state: Result of the attempt; ``retrying`` when another attempt followed.
+        attempt: Number of the attempt in its run.
+        planned: Slot of the run, if any.
+        batch: Batch or flow of the run.
+        lane: Lane among simultaneous bars, from 0.
     """
 
     run: int | None
@@ -162,7 +162,7 @@ _MOST_BLOCKS = 24
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """How many runs of a job ended that began in a part of the time, one or several quarters of an hour, by state."""
+    """Number of ended runs of a job that started in one or several quarter-hours, by state."""
 
     at: datetime
     until: datetime

@@ -30,12 +30,12 @@ _NAMED = 4
     type=click.IntRange(1, 31),
     default=1,
     show_default=True,
-    help="How far to look ahead.",
+    help="Number of days to include.",
 )
-@click.option("--queue", shell_complete=queue_names, help="Of this queue only.")
+@click.option("--queue", shell_complete=queue_names, help="Only this queue.")
 @shows
 def upcoming(*, days: int, queue: str | None, as_json: bool) -> None:
-    """Show what comes: slots by minute, crowded minutes, clock changes.
+    """Show upcoming slots by minute, crowded minutes and clock changes.
 
     \b
     Example:
@@ -103,11 +103,11 @@ def _print_notes(found: ComingOut) -> None:
     type=click.IntRange(1, MOST_DAYS),
     default=30,
     show_default=True,
-    help="How far to look back.",
+    help="Number of past days to include.",
 )
 @shows
 def job_trend(name: str, *, days: int, as_json: bool) -> None:
-    """Show how a job moves from day to day: durations, lateness, success.
+    """Show the trend of a job by day: durations, lateness, successes.
 
     \b
     Example:
@@ -175,13 +175,13 @@ _LEGEND = "= succeeded  x failed  ~ tried again  > running  ! missed  ? due, not
     "--since",
     type=instant,
     metavar="TIME",
-    help="From when, such as 2026-12-31T20:00; by default 11 hours ago.",
+    help="Start, such as 2026-12-31T20:00. Default: 11 hours ago.",
 )
 @click.option(
-    "--for", "span", type=duration, default="12h", show_default=True, help="How long, up to 48h."
+    "--for", "span", type=duration, default="12h", show_default=True, help="Length, up to 48h."
 )
-@click.option("--queue", shell_complete=queue_names, help="Of this queue only.")
-@click.option("--job", shell_complete=job_names, help="Of this job only.")
+@click.option("--queue", shell_complete=queue_names, help="Only this queue.")
+@click.option("--job", shell_complete=job_names, help="Only this job.")
 @shows
 def timeline(
     *,
@@ -191,7 +191,7 @@ def timeline(
     job: str | None,
     as_json: bool,
 ) -> None:
-    """Show what ran beside what was planned, a line for each job.
+    """Show attempts and planned slots on a timeline, one line per job.
 
     \b
     Example:
@@ -254,12 +254,16 @@ def _line(row: Row, found: Gantt) -> str:
 
 @click.command()
 @click.option(
-    "--weeks", type=click.IntRange(1, 8), default=4, show_default=True, help="How far back."
+    "--weeks",
+    type=click.IntRange(1, 8),
+    default=4,
+    show_default=True,
+    help="Number of past weeks to include.",
 )
-@click.option("--job", shell_complete=job_names, help="Of this job only.")
+@click.option("--job", shell_complete=job_names, help="Only this job.")
 @shows
 def heatmap(*, weeks: int, job: str | None, as_json: bool) -> None:
-    """Show how many runs began in each hour of the week, and how many of them went wrong.
+    """Show the number of started and failed runs for each hour of the week.
 
     \b
     Example:

@@ -58,7 +58,7 @@ MarkKind = Literal["missed", "skipped", "cancelled", "late", "coming"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A slot without a bar: what became of it, or that it comes; ``late`` is one that nobody has begun."""
+    """A slot without a bar: its outcome, or an upcoming slot. ``late`` is a due slot whose run has not started."""
 
     at: datetime
     kind: MarkKind
@@ -67,14 +67,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A job in this time.
+    """A job in the range of a Gantt chart.
 
     Args:
-        number: How many of its runs ended.
-        bad: How many of them failed or were missed.
-        bars: Its attempts; none when there are too many for that.
-        blocks: Its counts instead.
-        lanes: How many bars are beside each other at most.
+        number: Number of ended runs of the job.
+        bad: Number of these runs that failed or were missed.
+        bars: The job's attempts; empty when there are too many to draw.
+        blocks: Run counts by time, instead of bars.
+        lanes: Maximum number of simultaneous bars.
     """
 
     job: str
@@ -89,7 +89,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A queue: its jobs, and the most of their bars at once; a job that is only counted is not in it."""
+    """A queue with its jobs and the maximum number of their simultaneous bars. Jobs with counts instead of bars are not included in the maximum."""
 
     queue: str
     rows: tuple[Row, ...]
@@ -100,14 +100,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gantt:
-    """A time with what ran in it and what comes.
+    """A time range with its attempts and upcoming slots.
 
     Args:
-        number: How many runs of all jobs that were asked for ended.
-        bad: How many of them failed or were missed.
-        chained: What hangs together of the bars.
-        others: How many jobs are not drawn.
-        others_number: How many runs of theirs ended.
+        number: Number of ended runs of all requested jobs.
+        bad: Number of these runs that failed or were missed.
+        chained: Groups of related bars.
+        others: Number of jobs that are not drawn.
+        others_number: Number of ended runs of these jobs.
     """
 
     since: datetime

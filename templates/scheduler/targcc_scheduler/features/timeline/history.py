@@ -29,7 +29,7 @@ _Counts = Counter[tuple[datetime, bool]]
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """One hour of the week: how many runs ended well or badly that began in it."""
+    """One hour of the week: number of runs that started in it and ended well or badly."""
 
     weekday: int
     hour: int
@@ -39,7 +39,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """The hours of the week, Monday first, each summed over the weeks from ``since`` up to ``until``."""
+    """Run counts by hour of the week, Monday first, summed over the weeks from ``since`` up to ``until``."""
 
     since: datetime
     until: datetime
@@ -175,10 +175,10 @@ _DRIFT = 1.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrendDay:
-    """One day of the job's zone.
+    """Figures of one day of the job's time zone.
 
-    ``success_rate`` is of what succeeded, failed or was missed; durations are of the runs that succeeded, percentiles at most 5 % off. ``late_p50_ms`` and
-    ``late_most_ms`` say how long after its slot a run's first attempt began; they are ``None`` where no such attempt is known.
+    ``success_rate`` covers succeeded, failed and missed runs. Durations cover succeeded runs, with percentiles at most 5 % off. ``late_p50_ms`` and
+    ``late_most_ms`` measure the time from a run's slot to its first attempt; ``None`` without such an attempt.
     """
 
     day: date
@@ -195,7 +195,7 @@ class TrendDay:
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """An attempt that took far longer than others; ``run`` is ``None`` for one of an imported history."""
+    """An attempt that took far longer than usual. ``run`` is ``None`` for an imported attempt."""
 
     run: int | None
     started_at: datetime
@@ -204,13 +204,13 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """The days of a job, oldest first.
+    """Figures of a job by day, oldest day first.
 
     Args:
-        outliers: The longest attempts that took more than three times the median; newest first.
-        before_ms: The median up to a week ago; ``None`` if too little ran then or since.
-        lately_ms: The median since.
-        late_since: Lateness is of the attempts since then: the newest 2,000.
+        outliers: Longest attempts above three times the median, newest first.
+        before_ms: Median duration up to a week ago; ``None`` with too few runs then or since.
+        lately_ms: Median duration of the last week.
+        late_since: Start of the lateness figures, which cover the newest 2,000 attempts.
     """
 
     job: str

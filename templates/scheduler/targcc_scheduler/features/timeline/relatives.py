@@ -110,11 +110,11 @@ Node = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tie:
-    """A run of which another began after it: it waited for that one, or for the last of several that ended.
+    """A pair of runs: the second run waited for the first run. Of several dependencies, the first run is the last that ended.
 
     Args:
-        before: The one that ended.
-        run: The one that followed.
+        before: Id of the first run.
+        run: Id of the second run.
     """
 
     before: int
@@ -123,16 +123,16 @@ class Tie:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chained:
-    """Runs that hang together.
+    """Related runs: a flow, a batch, or runs that follow each other.
 
     Args:
-        kind: Whether they are those of a flow or of a batch, or runs that follow each other.
-        id: Of the flow or batch; else of the run that all began with.
-        name: What the flow or batch is called; else the job of that run.
-        state: The worst state of all of it, also of what is not drawn.
-        at: The job of the run that has this state; ``None`` if the flow or batch has it.
-        runs: The runs of it that have bars.
-        ties: Which of these followed which.
+        kind: Kind of the relation: a flow, a batch, or a chain.
+        id: Id of the flow or batch; for a chain, id of the first run.
+        name: Name of the flow or batch; for a chain, the job of the first run.
+        state: Worst state of all members, drawn or not.
+        at: Job of the run with this state; ``None`` if the flow or batch has this state.
+        runs: Members with bars.
+        ties: Pairs of members in which one run followed the other.
     """
 
     kind: Literal["run", "batch", "flow"]

@@ -13,7 +13,7 @@ from .upcoming import Night, Plan
 
 
 class MinuteOut(Schema):
-    """The jobs with a slot in one minute."""
+    """Jobs with a slot in one minute."""
 
     at: datetime
     jobs: list[str]
@@ -23,54 +23,60 @@ class CrowdOut(MinuteOut):
     """A minute with many slots."""
 
     number: int
-    frequent: int = Field(description="How many of them are of frequent jobs, not named here.")
+    frequent: int = Field(
+        description="Number of slots of frequent jobs; these jobs are not listed in `jobs`."
+    )
 
 
 class HourOut(Schema):
-    """One hour."""
+    """Number of slots in one hour."""
 
     at: datetime
     number: int
 
 
 class TouchedOut(Schema):
-    """What a clock change does to a job."""
+    """Effect of a clock change on a job."""
 
     job: str
     kind: Kind = Field(
-        description="`moved`: its time is left out, it runs right after; `skipped`: times are left out; `once`, `twice`: "
-        "the time comes twice; `shifted`: it counts hours that pass."
+        description="`moved`: the slot's time does not exist, the job runs right after; `skipped`: slots' times do not exist; `once`, `twice`: "
+        "the slot's time comes twice, the job runs once or twice; `shifted`: the job counts elapsed hours."
     )
     words: str
 
 
 class ClockChangeOut(Schema):
-    """A change of the clock of a zone."""
+    """A clock change of a time zone."""
 
     zone: str
     at: datetime
-    offset_before: float = Field(description="Seconds ahead of UTC until then.")
+    offset_before: float = Field(description="Offset from UTC before the change, in seconds.")
     offset_after: float
     words: str
     jobs: list[TouchedOut]
 
 
 class ComingOut(Schema):
-    """What comes."""
+    """Upcoming slots."""
 
     start: datetime
     end: datetime
-    number: int = Field(description="Slots, those of frequent jobs too.")
-    minutes: list[MinuteOut] = Field(description="Of jobs that are not frequent.")
+    number: int = Field(description="Number of slots, including slots of frequent jobs.")
+    minutes: list[MinuteOut] = Field(
+        description="Minutes with slots of jobs that are not frequent."
+    )
     hours: list[HourOut]
     frequent: dict[str, int] = Field(
-        description="Jobs with more than 24 slots a day, and how many they have."
+        description="Number of slots of each frequent job: a job with more than 24 slots a day."
     )
-    crowded: list[CrowdOut] = Field(description="The fullest minutes, in order.")
+    crowded: list[CrowdOut] = Field(description="Minutes with the most slots, in order.")
     clock_changes: list[ClockChangeOut]
-    paused: list[str] = Field(description="Jobs that are paused without an end.")
-    elsewhere: list[str] = Field(description="Jobs that the old server runs.")
-    after_run: list[str] = Field(description="Jobs that count from their last run.")
+    paused: list[str] = Field(description="Names of jobs that are paused without an end.")
+    elsewhere: list[str] = Field(description="Names of jobs that the old server runs.")
+    after_run: list[str] = Field(
+        description="Names of jobs whose interval counts from the last run."
+    )
 
 
 def coming_out(plan: Plan, nights: Iterable[Night]) -> ComingOut:

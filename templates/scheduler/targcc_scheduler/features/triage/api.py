@@ -58,11 +58,11 @@ async def get_inbox(
     scheduler: SchedulerOf,
     *,
     everything: Annotated[
-        bool, Query(alias="all", description="Muted and done ones, too.")
+        bool, Query(alias="all", description="Include muted and resolved failures.")
     ] = False,
     q: Annotated[str, Query(description=SEARCH, max_length=2_000)] = "",
 ) -> InboxOut:
-    """What needs a person: failures by their cause, and everything that is wrong, worst first."""
+    """List what needs attention: failures by cause, and other problems, worst first."""
     now, definitions = scheduler.clock.now(), list(scheduler.definitions.values())
     lost_after = scheduler.settings.lost_after_seconds
     wanted = looked_for(scheduler, q)
@@ -79,7 +79,7 @@ async def get_inbox(
 
 @router.get("/inbox/{cause}", tags=["inbox"])
 async def get_failure(cause: str, _: Viewer, scheduler: SchedulerOf) -> FailureOut:
-    """One failure."""
+    """Return one failure."""
     now = scheduler.clock.now()
     found = await tried(scheduler.read(lambda db: inbox.get(db, cause, now)))
     return FailureOut.model_validate(found)
@@ -94,9 +94,9 @@ async def failed_runs(
     scheduler: SchedulerOf,
     *,
     limit: Limit = 20,
-    cursor: Annotated[int | None, Query(description="Older than this run.")] = None,
+    cursor: Annotated[int | None, Query(description="Only runs with a lower id.")] = None,
 ) -> list[FailedRunOut]:
-    """The open runs of a failure, newest first. The header `Link` names the next page."""
+    """List the open runs of a failure, newest first. The header `Link` names the next page."""
 
     async def query(db: AsyncConnection) -> list[FailedRunOut]:
         found = await inbox.runs_of(db, cause, limit=limit, before=cursor)
@@ -121,7 +121,7 @@ async def failed_runs(
 async def seen(
     request: Request, principal: Operator, scheduler: SchedulerOf, body: SeenIn
 ) -> DoneOut:
-    """Take a lost node, or an alert that did not go out, off the list of what is wrong."""
+    """Remove a lost server or an undelivered alert from the list of problems."""
     by = actor(request, principal)
     gone = await scheduler.operate(inbox.seen, None, body.subject, body.kind, by)
     return DoneOut(message="it is off the list" if gone else "it was not on the list")
@@ -131,7 +131,7 @@ async def seen(
 async def act_on_failure(
     cause: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: FailureActIn
 ) -> DoneOut:
-    """Do something about the open runs of a failure: acknowledge, discard, mute, reopen, assign, link. To retry them: `POST /api/bulk`."""
+    """Acknowledge, discard, mute, reopen, assign or link a failure. To retry its runs, use `POST /api/bulk`."""
     by, ids = actor(request, principal), body.runs or None
     match body.action:
         case "acknowledge":
@@ -169,7 +169,7 @@ async def act_on_failure(
 async def backfill_job(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: BackfillIn
 ) -> BackfillOut:
-    """Run slots of a past range that have no run, the oldest first; with `dry_run` only say which. Each run sees its slot."""
+    """Run the past slots of a range that have no run, oldest first. `dry_run` only lists the slots. A run reads its slot from `ctx.scheduled_for`."""
     job, now = find_job(scheduler, name), scheduler.clock.now()
     since, until = body.since, body.until
     found = await tried(scheduler.read(lambda db: bulk_actions.look(db, job, since, until, now)))
@@ -200,7 +200,7 @@ async def backfill_job(
 
 @router.get("/jobs/{name}/why", tags=["jobs"])
 async def why_job(name: str, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
-    """When a job runs next, or why it does not; the reason that decides first."""
+    """Explain when a job runs next, or why it does not run. The deciding reason comes first."""
     key, definitions, now = scheduler.key_of(name), scheduler.definitions, scheduler.clock.now()
     lost_after = scheduler.settings.lost_after_seconds
     broken = scheduler.broken_file_of(key)
@@ -225,7 +225,7 @@ async def why_job(name: str, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
 
 @router.get("/runs/{run_id}/why", tags=["runs"])
 async def why_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
-    """What a run waits for, or why it ended as it did; the reason that decides first."""
+    """Explain what a run waits for, or why it ended as it did. The deciding reason comes first."""
     definitions, now = scheduler.definitions, scheduler.clock.now()
     lost_after = scheduler.settings.lost_after_seconds
 
@@ -246,7 +246,7 @@ async def why_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
 
 @router.post("/bulk/count", tags=["bulk"])
 async def count_bulk(_: Viewer, scheduler: SchedulerOf, body: BulkIn) -> CountOut:
-    """How many runs an operation would look at, by state and by job. Nothing is changed."""
+    """Count the runs of an operation by state and by job. Nothing is changed."""
     found = await tried(bulk_actions.count(scheduler, _wish(scheduler, body)))
     return CountOut.model_validate(found)
 
@@ -255,7 +255,7 @@ async def count_bulk(_: Viewer, scheduler: SchedulerOf, body: BulkIn) -> CountOu
 async def begin_bulk(
     request: Request, principal: Operator, scheduler: SchedulerOf, body: BulkIn
 ) -> BulkOut:
-    """Begin an operation on all runs that fit; servers do it. `delete` needs the role admin."""
+    """Start an operation on all matching runs; the servers carry it out. `delete` needs the role admin."""
     if body.action == "delete" and not principal.covers_some(Role.ADMIN):
         raise Problem(403, "Not allowed", "deleting runs needs the role admin")
     by = actor(request, principal)
@@ -272,9 +272,9 @@ async def list_bulk(
     scheduler: SchedulerOf,
     *,
     limit: Limit = 20,
-    cursor: Annotated[int | None, Query(description="Older than this operation.")] = None,
+    cursor: Annotated[int | None, Query(description="Only operations with a lower id.")] = None,
 ) -> list[BulkOut]:
-    """The last operations, newest first. The header `Link` names the next page."""
+    """List the last operations, newest first. The header `Link` names the next page."""
     found = await scheduler.read(lambda db: bulk_queries.latest(db, limit, before=cursor))
     link_older(request, response, found, limit)
     return [BulkOut.model_validate(one) for one in found]
@@ -282,7 +282,7 @@ async def list_bulk(
 
 @router.get("/bulk/{bulk_id}", tags=["bulk"])
 async def get_bulk(bulk_id: int, _: Viewer, scheduler: SchedulerOf) -> BulkOut:
-    """One operation, and how far it is."""
+    """Return one operation with its progress."""
     found = await tried(scheduler.read(lambda db: bulk_queries.get(db, bulk_id)))
     return BulkOut.model_validate(found)
 
@@ -291,7 +291,7 @@ async def get_bulk(bulk_id: int, _: Viewer, scheduler: SchedulerOf) -> BulkOut:
 async def stop_bulk(
     bulk_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Stop an operation; what it has done stays."""
+    """Stop an operation. Completed changes are kept."""
     await tried(scheduler.operate(bulk_actions.stop, None, bulk_id, actor(request, principal)))
     return DoneOut(message=f"operation {bulk_id} is stopped")
 
@@ -300,7 +300,7 @@ async def stop_bulk(
 async def undo_bulk(
     bulk_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> BulkOut:
-    """Take an operation back, as far as that goes: runs that have begun go on."""
+    """Undo an operation as far as possible. Runs that have started continue."""
     back = await tried(
         scheduler.operate(bulk_actions.undo, None, bulk_id, actor(request, principal))
     )

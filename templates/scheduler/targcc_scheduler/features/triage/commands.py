@@ -58,7 +58,7 @@ _LOOK_SECONDS = 0.5
 
 @click.group("bulk", cls=Commands)
 def bulk_group() -> None:
-    """Do something to many runs at once: retry, cancel, delete, run now, pause, move."""
+    """Change many runs at once: retry, cancel, delete, run now, pause, move."""
 
 
 @bulk_group.command("do")
@@ -69,29 +69,40 @@ def bulk_group() -> None:
     "states",
     multiple=True,
     type=click.Choice([*RunState], case_sensitive=False),
-    help="Only in this state; may be repeated.",
+    help="Only runs in this state. May be repeated.",
 )
-@click.option("--job", shell_complete=job_names, help="Only of this job.")
-@click.option("--in-queue", shell_complete=queue_names, help="Only in this queue.")
-@click.option("--cause", help="Only runs that failed of this cause: see targcc inbox list.")
-@click.option("--open", "only_open", is_flag=True, help="Only what is open in the inbox.")
-@click.option("--text", default="", help="Only with this in job, message or who started it.")
+@click.option("--job", shell_complete=job_names, help="Only runs of this job.")
+@click.option("--in-queue", shell_complete=queue_names, help="Only runs in this queue.")
+@click.option("--cause", help="Only runs that failed with this cause; see targcc inbox list.")
+@click.option("--open", "only_open", is_flag=True, help="Only runs that are open in the inbox.")
 @click.option(
-    "--since", type=duration, metavar="DURATION", help="Only created so long ago, or later."
+    "--text",
+    default="",
+    help="Only runs with this text in the job's name, the message or the name of the person or program that started them.",
 )
-@click.option("--run", "run_ids", type=int, multiple=True, help="Only this run; may be repeated.")
-@click.option("--queue", shell_complete=queue_names, help="With queue: the new one.")
-@click.option("--priority", type=int, help="With priority: the new one.")
-@click.option("--rate", type=float, help="With retry and run-now: at most so many a minute.")
-@click.option("--newest-first", is_flag=True, help="By default the oldest goes first.")
-@click.option("--note", help="Why, with pause and discard.")
-@click.option("--dry-run", is_flag=True, help="Count the runs and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--since",
+    type=duration,
+    metavar="DURATION",
+    help="Only runs created within this time, such as 12h.",
+)
+@click.option("--run", "run_ids", type=int, multiple=True, help="Only this run. May be repeated.")
+@click.option("--queue", shell_complete=queue_names, help="New queue, with the action queue.")
+@click.option("--priority", type=int, help="New priority, with the action priority.")
+@click.option(
+    "--rate", type=float, help="Maximum runs per minute, with the actions retry and run-now."
+)
+@click.option(
+    "--newest-first", is_flag=True, help="Start with the newest run. Default: the oldest run."
+)
+@click.option("--note", help="Reason, with the actions pause and discard.")
+@click.option("--dry-run", is_flag=True, help="Count the runs without changing them.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def do(action: str, *, dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
-    """Count the runs that fit, ask, and do it to all of them. SEARCH says which; the options say the same as its terms.
+    """Count the matching runs, ask, and change them all. SEARCH filters the runs; the options are short forms of its terms.
 
-    The servers do it and, without --server, so does this process; ctrl-C leaves the rest to the servers.
+    The servers carry out the operation. Without --server, this process helps; Ctrl-C leaves the rest to the servers.
 
     \b
     Example:
@@ -193,7 +204,7 @@ async def _work_off(scheduler: Scheduler, bulk_id: int) -> None:
 @limit_option
 @shows
 def list_bulks(*, limit: int, as_json: bool) -> None:
-    """Show operations, newest first.
+    """List operations, newest first.
 
     \b
     Example:
@@ -237,7 +248,7 @@ def _print_operation(found: list[BulkOut], now: datetime) -> None:
 @click.argument("bulk_id", type=int)
 @shows
 def show(bulk_id: int, *, as_json: bool) -> None:
-    """Show one operation and how far it is.
+    """Show one operation with its progress.
 
     \b
     Example:
@@ -271,7 +282,7 @@ def show(bulk_id: int, *, as_json: bool) -> None:
 @click.argument("bulk_id", type=int)
 @json_option
 def stop(bulk_id: int, *, as_json: bool) -> None:
-    """Stop an operation; what it has done stays.
+    """Stop an operation. Completed changes are kept.
 
     \b
     Example:
@@ -290,7 +301,7 @@ def stop(bulk_id: int, *, as_json: bool) -> None:
 @click.argument("bulk_id", type=int)
 @json_option
 def undo(bulk_id: int, *, as_json: bool) -> None:
-    """Take an operation back, as far as that goes: runs that have begun go on.
+    """Undo an operation as far as possible. Runs that have started continue.
 
     \b
     Example:
@@ -310,16 +321,16 @@ def undo(bulk_id: int, *, as_json: bool) -> None:
 
 @click.group("inbox", cls=Commands)
 def inbox_group() -> None:
-    """See what needs a person, and do something about it."""
+    """List and handle failures and other problems that need attention."""
 
 
 @inbox_group.command("list")
 @click.argument("search", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="What is muted or done, too.")
-@click.option("--check", is_flag=True, help="Exit status 1 when anything needs a person.")
+@click.option("--all", "everything", is_flag=True, help="Include muted and resolved failures.")
+@click.option("--check", is_flag=True, help="Exit status 1 when anything needs attention.")
 @shows
 def list_inbox(*, search: tuple[str, ...], everything: bool, check: bool, as_json: bool) -> None:
-    """Show failures by their cause, and whatever else is wrong; with SEARCH only failures of which a run fits.
+    """List failures by cause, and other problems. SEARCH limits the failures to those with a matching run.
 
     \b
     Example:
@@ -417,7 +428,7 @@ def _facts(one: FailureOut, now: datetime) -> list[tuple[str, str]]:
 
 def _runs_option(command: Function) -> Function:
     option = click.option(
-        "--run", "run_ids", type=int, multiple=True, help="Only this run; may be repeated."
+        "--run", "run_ids", type=int, multiple=True, help="Only this run. May be repeated."
     )
     return option(command)
 
@@ -437,13 +448,15 @@ def _act(cause: str, act: FailureActIn, *, as_json: bool) -> None:
 @inbox_group.command("retry")
 @click.argument("cause")
 @_runs_option
-@click.option("--rate", type=float, help="At most so many runs a minute.")
-@click.option("--newest-first", is_flag=True, help="By default the oldest goes first.")
+@click.option("--rate", type=float, help="Maximum runs per minute.")
+@click.option(
+    "--newest-first", is_flag=True, help="Start with the newest run. Default: the oldest run."
+)
 @json_option
 def retry(
     cause: str, *, run_ids: tuple[int, ...], rate: float | None, newest_first: bool, as_json: bool
 ) -> None:
-    """Do the open runs of a failure again.
+    """Retry the open runs of a failure.
 
     \b
     Example:
@@ -462,8 +475,10 @@ def retry(
 @inbox_group.command("acknowledge")
 @click.argument("cause")
 @_runs_option
-@click.option("--note", help="What the next person should know.")
-@click.option("--until", type=instant, metavar="TIME", help="Open it again then, such as 2d.")
+@click.option("--note", help="Note, shown to other people.")
+@click.option(
+    "--until", type=instant, metavar="TIME", help="Time of the automatic reopening, such as 2d."
+)
 @json_option
 def acknowledge(
     cause: str,
@@ -473,7 +488,7 @@ def acknowledge(
     until: datetime | None,
     as_json: bool,
 ) -> None:
-    """Say that somebody has seen a failure: its runs of now are done, or all of it waits until a time.
+    """Acknowledge a failure: resolve its current runs, or snooze the failure until a time.
 
     \b
     Example:
@@ -488,7 +503,7 @@ def acknowledge(
 @_runs_option
 @json_option
 def discard(cause: str, *, run_ids: tuple[int, ...], as_json: bool) -> None:
-    """Say that the open runs of a failure need nothing.
+    """Discard the open runs of a failure: they need no action.
 
     \b
     Example:
@@ -499,10 +514,10 @@ def discard(cause: str, *, run_ids: tuple[int, ...], as_json: bool) -> None:
 
 @inbox_group.command("mute")
 @click.argument("cause")
-@click.option("--note", help="Why.")
+@click.option("--note", help="Reason, shown to other people.")
 @json_option
 def mute(cause: str, *, note: str | None, as_json: bool) -> None:
-    """Let runs that fail so need nobody, those to come too.
+    """Mute a failure: its current and future runs need no attention.
 
     \b
     Example:
@@ -515,7 +530,7 @@ def mute(cause: str, *, note: str | None, as_json: bool) -> None:
 @click.argument("cause")
 @json_option
 def reopen(cause: str, *, as_json: bool) -> None:
-    """End a mute, or an acknowledgement until a time.
+    """Reopen a muted or snoozed failure.
 
     \b
     Example:
@@ -529,7 +544,7 @@ def reopen(cause: str, *, as_json: bool) -> None:
 @click.argument("name", required=False)
 @json_option
 def assign(cause: str, name: str | None, *, as_json: bool) -> None:
-    """Say who looks after a failure; without a name, nobody does.
+    """Assign a failure to a person; without a name, to nobody.
 
     \b
     Example:
@@ -557,7 +572,7 @@ def link(cause: str, ticket: str | None, *, as_json: bool) -> None:
 @click.argument("subject")
 @json_option
 def seen(kind: str, subject: str, *, as_json: bool) -> None:
-    """Take a lost server, or an alert that did not go out, off the list.
+    """Remove a lost server or an undelivered alert from the list.
 
     \b
     Example:
@@ -577,13 +592,21 @@ def seen(kind: str, subject: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", shell_complete=job_names)
-@click.option("--since", type=instant, required=True, metavar="TIME", help="From this slot on.")
-@click.option("--until", type=instant, required=True, metavar="TIME", help="Up to this time.")
-@click.option("--rate", type=float, help="At most so many runs a minute.")
-@click.option("--priority", type=int, help="Instead of the job's own, such as -1.")
-@click.option("--no-followers", is_flag=True, help="Without the runs of the jobs that follow it.")
-@click.option("--dry-run", is_flag=True, help="Show the slots and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--since", type=instant, required=True, metavar="TIME", help="First slot of the range."
+)
+@click.option("--until", type=instant, required=True, metavar="TIME", help="End of the range.")
+@click.option("--rate", type=float, help="Maximum runs per minute.")
+@click.option(
+    "--priority",
+    type=int,
+    help="Priority of the runs, such as -1. Default: the priority of the job.",
+)
+@click.option(
+    "--no-followers", is_flag=True, help="Do not create the runs of jobs that follow this job."
+)
+@click.option("--dry-run", is_flag=True, help="List the slots without creating runs.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def backfill(
     name: str,
@@ -597,10 +620,10 @@ def backfill(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Run slots of the past that have no run, the oldest first.
+    """Run past slots that have no run, oldest first.
 
-    Each run sees its slot as ctx.scheduled_for. A slot that has a run, also one that was missed or skipped, keeps it.
-    Of a job whose slots have one unique key, one run is made at a time: begin again when it is over.
+    Each run reads its slot from ctx.scheduled_for. A slot with a run, even a missed or skipped run, gets no new run.
+    If all slots of the job share one unique key, each call creates one run. Repeat the call after that run has ended.
 
     \b
     Example:
@@ -650,7 +673,7 @@ def _say(found: BackfillOut, *, as_json: bool, err: bool) -> None:
 @click.argument("name", metavar="NAME|RUN", shell_complete=job_names)
 @shows
 def why(name: str, *, as_json: bool) -> None:
-    """Say why a job or a run does not run, or what it waits for.
+    """Explain why a job or run does not run, or what it waits for.
 
     \b
     Example:

@@ -12,23 +12,24 @@ from ...web.api.schema import Priority, Rate, Schema
 
 
 class FailureOut(Schema):
-    """Runs of a job that failed of the same cause."""
+    """A failure: runs of a job that failed with the same cause."""
 
     cause: str
     job: str
     kind: str
     place: str
     message: str
-    title: Annotated[str, Field(description="What failed, in one line.")]
+    title: Annotated[str, Field(description="Summary in one line.")]
     sample: str
     standing: Literal["open", "snoozed", "muted", "done"]
     open: int
-    in_hand: Annotated[int, Field(description="Runs that are being done again.")]
+    in_hand: Annotated[int, Field(description="Number of runs with a retry in progress.")]
     total: int
     first_at: AwareDatetime
     last_at: AwareDatetime
     trend: Annotated[
-        list[int], Field(description="How many in each of the last days, oldest first.")
+        list[int],
+        Field(description="Number of failed runs on each of the last days, oldest first."),
     ]
     first_release: str | None
     newest_run: int | None
@@ -43,19 +44,19 @@ class FailureOut(Schema):
 
 
 class FailedRunOut(Schema):
-    """A run that failed of a cause."""
+    """A failed run of a failure."""
 
     id: int
     job: str
     happened_at: AwareDatetime
     message: str | None
     done_since: Annotated[
-        bool, Field(description="A later run of the job with the same arguments succeeded.")
+        bool, Field(description="Whether a later run of the job with the same arguments succeeded.")
     ]
 
 
 class SeenIn(BaseModel):
-    """Something that a person has looked at."""
+    """A problem that a person has seen."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -67,7 +68,7 @@ class SeenIn(BaseModel):
 
 
 class ConcernOut(Schema):
-    """Something that is wrong."""
+    """A problem that needs attention."""
 
     kind: str
     subject: str
@@ -79,14 +80,14 @@ class ConcernOut(Schema):
 
 
 class InboxOut(Schema):
-    """What needs a person; there is nothing of it when the overview is green."""
+    """Failures and problems that need attention. Both lists are empty when the overview is green."""
 
     failures: list[FailureOut]
-    concerns: Annotated[list[ConcernOut], Field(description="Worst first.")]
+    concerns: Annotated[list[ConcernOut], Field(description="Problems, worst first.")]
 
 
 class FailureActIn(BaseModel):
-    """What to do about a failure."""
+    """Action on a failure."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -101,7 +102,8 @@ class FailureActIn(BaseModel):
 
     action: Literal["acknowledge", "discard", "mute", "reopen", "assign", "link"]
     runs: Annotated[
-        list[int], Field(max_length=10_000, description="Only these; all open ones by default.")
+        list[int],
+        Field(max_length=10_000, description="Ids of runs to act on. Default: all open runs."),
     ] = []
     note: Annotated[str, Field(max_length=1000)] | None = None
     until: AwareDatetime | None = None
@@ -110,7 +112,7 @@ class FailureActIn(BaseModel):
 
 
 class ReasonOut(Schema):
-    """One reason why something does not run."""
+    """One reason why a job or run does not run."""
 
     kind: str
     text: str
@@ -118,14 +120,14 @@ class ReasonOut(Schema):
 
 
 class AnswerOut(Schema):
-    """Why a job or a run does not run; the reason that decides comes first."""
+    """Reasons why a job or run does not run. The deciding reason comes first."""
 
     subject: str
     reasons: list[ReasonOut]
 
 
 class BackfillIn(BaseModel):
-    """Which slots of the past to run."""
+    """Range of past slots to run."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -142,30 +144,32 @@ class BackfillIn(BaseModel):
     since: AwareDatetime
     until: AwareDatetime
     rate: Annotated[
-        Rate | None, Field(description="So many runs a minute; null: as fast as it goes.")
+        Rate | None, Field(description="Maximum runs per minute; null: no maximum.")
     ] = None
     priority: Priority | None = None
     followers: Annotated[
-        bool, Field(description="Whether the runs of the jobs that follow the job come too.")
+        bool, Field(description="Whether to create the runs of jobs that follow this job.")
     ] = True
     dry_run: bool = False
 
 
 class BackfillOut(Schema):
-    """The slots of the range, those without a run (before), and how many runs were made."""
+    """Number of slots in the range, slots that had no run, and number of created runs."""
 
     job: str
     slots: int
     there: Annotated[
         dict[str, int],
-        Field(description="The states of the runs that slots have, which they keep."),
+        Field(
+            description="Number of slots with an existing run, by the run's state. These slots get no new run."
+        ),
     ]
     missing: list[datetime]
     created: int
 
 
 class RunFilterIn(BaseModel):
-    """Which runs."""
+    """Filter for runs."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -173,7 +177,11 @@ class RunFilterIn(BaseModel):
     )
 
     q: Annotated[
-        str, Field(max_length=2_000, description="A search; the others say the same as its terms.")
+        str,
+        Field(
+            max_length=2_000,
+            description="Search for runs. The other fields are short forms of its terms.",
+        ),
     ] = ""
     states: list[RunState] = []
     job: str | None = None
@@ -187,7 +195,7 @@ class RunFilterIn(BaseModel):
 
 
 class BulkIn(BaseModel):
-    """What to do to many runs."""
+    """Bulk operation on runs."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -206,17 +214,20 @@ class BulkIn(BaseModel):
     priority: Priority | None = None
     rate: Annotated[
         Rate | None,
-        Field(description="Of retry and run-now: so many a minute; null is all at once."),
+        Field(description="Maximum runs per minute for `retry` and `run-now`; null: no maximum."),
     ] = None
     newest_first: bool = False
     note: Annotated[str, Field(max_length=400)] | None = None
     at_most: Annotated[
-        int | None, Field(description="Begin nothing if more runs than that fit: what was counted.")
+        int | None,
+        Field(
+            description="Do not start when more runs than this match, such as more than a count has shown."
+        ),
     ] = None
 
 
 class CountOut(Schema):
-    """The runs that fit."""
+    """Counts of the matching runs."""
 
     total: int
     states: dict[str, int]
@@ -224,7 +235,7 @@ class CountOut(Schema):
 
 
 class BulkOut(Schema):
-    """An operation on many runs, and how far it is."""
+    """A bulk operation with its progress."""
 
     id: int
     action: str

@@ -27,14 +27,14 @@ _MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Relative:
-    """A run that another waits for, or that waits for another.
+    """A dependency or a dependent of a run.
 
     Args:
         kind: ``run``, ``batch``, or ``job`` for a run of a job that does not exist yet.
-        id: Of the run or batch; ``None`` of one that does not exist yet.
-        job: Its job, as far as it is known.
-        state: Its state; of a run that was removed, the one in which it ended.
-        on: How the one has to end for the other to go: ``success``, ``failure`` or ``finish``.
+        id: Id of the run or batch; ``None`` if the run does not exist yet.
+        job: Job of the run, if known.
+        state: State of the run or batch; for a removed run, its final state.
+        on: Required outcome of the dependency: ``success``, ``failure`` or ``finish``.
     """
 
     kind: str

@@ -21,7 +21,7 @@ from ..runs.eligibility import Refusal, refusals_of
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """One transition of a run: when, to which state, and why."""
+    """A state change of a run: time, new state and reason."""
 
     at: datetime
     state: str
@@ -120,7 +120,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One finished attempt: a row of c_LoggedJob."""
+    """A finished attempt: a row of c_LoggedJob."""
 
     id: int
     job: str
@@ -144,7 +144,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line that a run wrote."""
+    """A log line of a run."""
 
     id: int
     attempt: int
@@ -165,7 +165,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Who paused a job or a queue, when, why and until when."""
+    """A pause of a job or queue: actor, time, reason and end."""
 
     by: str
     at: datetime
@@ -175,7 +175,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A node that is up, or was at its last heartbeat."""
+    """A server that is up, or was up at its last heartbeat."""
 
     id: str
     name: str
@@ -219,7 +219,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class PoolUse:
-    """A pool, as one of its queues sees it: its order, that queue's weight, and how many of its workers are busy, on all nodes together."""
+    """Use of a pool by one of its queues: the pool's order, the queue's weight, and the number of busy workers on all servers."""
 
     name: str
     order: str
@@ -251,7 +251,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what, when, from where; with its place in the chain, if it has one."""
+    """An audit row: actor, action, time and origin, with its place in the hash chain, if any."""
 
     id: int
     at: datetime

@@ -27,7 +27,7 @@ _RAN = (RunState.SUCCEEDED, RunState.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What a job did on one day of its zone."""
+    """Run counts of a job on one day of its time zone."""
 
     day: date
     succeeded: int
@@ -36,12 +36,12 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStats:
-    """How the runs of a job ended since an instant.
+    """Statistics of the runs of a job since an instant.
 
-    A run counts once, when it is over, at the time its last attempt began. ``runs`` are those that succeeded or failed; what was
-    cancelled, missed or skipped is counted beside them. ``success_rate`` is from 0 to 1, and ``None`` when nothing ran. Durations are of
-    the runs that succeeded: ``average_ms`` and ``longest_ms`` are exact, the percentiles are at most 5 % off.
-    ``still_counting`` is about how many rows of a release before 0.2, of all jobs, are not counted yet: until it is 0, figures of those days grow.
+    An ended run counts once, at the start time of its last attempt. ``runs`` counts succeeded and failed runs; cancelled, missed and
+    skipped runs have counts of their own. ``success_rate`` is from 0 to 1, and ``None`` without runs. Durations cover the runs that
+    succeeded: ``average_ms`` and ``longest_ms`` are exact, the percentiles are at most 5 % off.
+    ``still_counting`` is the approximate number of rows from releases before 0.2, over all jobs, that are not counted yet. Figures of their days grow until it is 0.
     """
 
     job: str

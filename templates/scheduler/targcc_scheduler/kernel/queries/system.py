@@ -155,12 +155,12 @@ Jobs = Mapping[str, tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A release whose nodes have registered.
+    """A release whose servers have registered.
 
     Args:
-        decides: Whether its schedules hold.
-        servers: The nodes that run it, by name and process.
-        differences: In what the jobs of its nodes differ from those of the release that decides; the first of them, if there are many.
+        decides: Whether the schedules of this release are in use.
+        servers: Servers with this release, by name and process.
+        differences: Differences between the jobs of this release and the jobs of the deciding release; a long list is cut.
     """
 
     name: str

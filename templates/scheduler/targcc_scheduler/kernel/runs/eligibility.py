@@ -58,7 +58,7 @@ _REFUSE = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A node's refusal of a run: the node did not know the job, or the arguments did not fit."""
+    """A server's refusal of a run: the server did not know the job, or the arguments did not fit."""
 
     fingerprint: str
     at: str

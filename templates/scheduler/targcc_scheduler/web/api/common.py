@@ -52,20 +52,20 @@ class Numbered(Protocol):
 
 
 Cursor = Annotated[
-    str | None, Query(description="The cursor of the Link header of the page before.")
+    str | None, Query(description="Cursor from the `Link` header of the previous page.")
 ]
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ProblemOut, "description": "The body cannot be read"},
-    401: {"model": ProblemOut, "description": "No token, or one that is not known"},
+    400: {"model": ProblemOut, "description": "The request body is unreadable"},
+    401: {"model": ProblemOut, "description": "The token is missing or unknown"},
     403: {"model": ProblemOut, "description": "The token's role does not allow it"},
-    404: {"model": ProblemOut, "description": "There is no such job or run"},
-    413: {"model": ProblemOut, "description": "The body is too large, or does not say its length"},
+    404: {"model": ProblemOut, "description": "The job or run does not exist"},
+    413: {"model": ProblemOut, "description": "The body is too large or has no Content-Length"},
     421: {
         "model": ProblemOut,
-        "description": "This site does not answer to the Host of the request",
+        "description": "The Host of the request is not allowed",
     },
-    422: {"model": ProblemOut, "description": "A value cannot be understood, or does not fit"},
+    422: {"model": ProblemOut, "description": "A value is malformed or out of range"},
     503: {"model": ProblemOut, "description": "The database or the scheduler does not answer"},
 }
 CONFLICT: dict[int | str, dict[str, Any]] = {
@@ -79,8 +79,8 @@ Looker = Annotated[Principal, Depends(api_needs(Role.VIEWER, one_job=True))]
 """Principal who may see some job's runs; the route calls :func:`require_job` for the job of the request."""
 Admin = Annotated[Principal, Depends(api_needs(Role.ADMIN))]
 SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
-SEARCH = 'Which runs: `job:Daily* state:failed since:yesterday arg.customer:42 "timeout" node:web-2 took:>5m`.'
-Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
+SEARCH = 'Search for runs: `job:Daily* state:failed since:yesterday arg.customer:42 "timeout" node:web-2 took:>5m`.'
+Limit = Annotated[int, Query(ge=1, le=500, description="Maximum number of rows.")]
 
 
 def find_job(scheduler: Scheduler, name: str) -> JobDefinition:

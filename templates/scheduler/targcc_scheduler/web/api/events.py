@@ -24,7 +24,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
 }
-Resumed = Annotated[str, Header(alias="Last-Event-ID", description="The id of the last event that was read.")]  # fmt: skip
+Resumed = Annotated[str, Header(alias="Last-Event-ID", description="Id of the last event that the client read.")]  # fmt: skip
 _MOST_DIGITS = 18
 
 router = APIRouter(
@@ -40,9 +40,9 @@ async def follow_run(
     scheduler: SchedulerOf,
     last_event_id: Resumed = "",
 ) -> Response:
-    """A run as it happens, as server-sent events: `run` (its state and progress), `log` (a line, with its id), `end` (the run, over).
+    """Stream a run as server-sent events: `run` (state and progress), `log` (a line with its id), `end` (the run, after its end).
 
-    It begins with the first line of the log, or after the one that `Last-Event-ID` names.
+    The stream begins with the first line of the log, or after the line with the id in `Last-Event-ID`.
     """
     run = await _run(scheduler, run_id, principal)
     known = last_event_id.isdecimal() and len(last_event_id) <= _MOST_DIGITS
@@ -55,15 +55,20 @@ async def follow_all(
     request: Request,
     principal: Viewer,
     *,
-    job: Annotated[list[str] | None, Query(description="Of these, or by patterns: Daily*.")] = None,
-    queue: Annotated[list[str] | None, Query(description="Of runs of these queues.")] = None,
-    state: Annotated[list[RunState] | None, Query(description="To these states.")] = None,
+    job: Annotated[
+        list[str] | None,
+        Query(description="Only runs of these jobs: names or patterns such as `Daily*`."),
+    ] = None,
+    queue: Annotated[list[str] | None, Query(description="Only runs of these queues.")] = None,
+    state: Annotated[
+        list[RunState] | None, Query(description="Only changes to these states.")
+    ] = None,
     last_event_id: Resumed = "",  # noqa: ARG001 - described here, read by the stream
 ) -> Response:
-    """The changes of states of all runs as server-sent events: `run`, each with an id.
+    """Stream the state changes of all runs as server-sent events: `run`, each with an id.
 
-    A reader that comes back with `Last-Event-ID` gets what it has missed in the last hour, some of it twice; `gap` says that there was more.
-    Whoever needs each end of a run uses a webhook.
+    After a reconnect with `Last-Event-ID`, the client gets the events of the last hour that it missed; some come twice. `gap` reports that older events are lost.
+    Use a webhook to receive the end of every run.
     """
     wanted = Wanted(job or (), queue or (), state or ())
     return change_events(request, principal, wanted)
@@ -71,7 +76,7 @@ async def follow_all(
 
 @router.get("/runs/{run_id}/log.txt", tags=["runs"], responses=_TEXT)
 async def whole_log(run_id: int, principal: Looker, scheduler: SchedulerOf) -> Response:
-    """The whole log of a run as plain text, as it was written: with the codes of colours, if the job wrote such."""
+    """Return the whole log of a run as plain text. Colour codes that the job wrote are kept."""
     await _run(scheduler, run_id, principal)
     return log_as_text(scheduler, run_id)
 

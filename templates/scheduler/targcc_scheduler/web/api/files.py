@@ -79,7 +79,7 @@ _GONE: dict[int | str, dict[str, Any]] = {
 async def trigger_job_with_files(
     name: str, request: Request, principal: Starter, scheduler: SchedulerOf
 ) -> StartedOut:
-    """Run a job now with files, which come as parts of a form; small ones may also stand in the JSON of `trigger`, in base64."""
+    """Run a job now with files as parts of a form. Small files may also be sent as base64 in the JSON of `trigger`."""
     definition = find_job(scheduler, name)
     require_job(principal, Role.OPERATOR, definition.name)
     texts, files = await parts_of(request)
@@ -109,7 +109,7 @@ def _wish_of(texts: Mapping[str, str]) -> TriggerIn:
 
 @router.get("/runs/{run_id}/files", tags=["runs"])
 async def run_files(run_id: int, principal: Looker, scheduler: SchedulerOf) -> list[FileOut]:
-    """The files of a run: those that it was given, and those that its job attached."""
+    """List the files of a run: files from its arguments and files that its job attached."""
 
     async def query(db: AsyncConnection) -> tuple[str, list[Blob]] | None:
         run = await runs.get_run(db, run_id)
@@ -129,7 +129,7 @@ async def run_files(run_id: int, principal: Looker, scheduler: SchedulerOf) -> l
 async def download_file(
     run_id: int, file_id: str, principal: Looker, scheduler: SchedulerOf
 ) -> Response:
-    """The content of a file."""
+    """Return the content of a file."""
     run, blob = await find(scheduler, run_id, file_id)
     require_job(principal, Role.VIEWER, run.job)
     return await download(scheduler, blob)

@@ -53,7 +53,7 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
 @router.get("/jobs", tags=["jobs"])
 async def list_jobs(_: Viewer, scheduler: SchedulerOf) -> list[JobOut]:
-    """Every job: its schedule, next run and last result."""
+    """List all jobs with schedule, next run and last result."""
     now = scheduler.clock.now()
     definitions = scheduler.definitions.values()
 
@@ -68,7 +68,7 @@ async def list_jobs(_: Viewer, scheduler: SchedulerOf) -> list[JobOut]:
 
 @router.get("/chains", tags=["jobs"])
 async def list_chains(_: Viewer, scheduler: SchedulerOf) -> list[ChainOut]:
-    """Every chain, the jobs that follow each other, as one thing: how the newest run that began it stands, and what followed from it."""
+    """List all chains of jobs. Each chain has one state, from its newest first run and the runs that followed."""
     definitions = scheduler.definitions.values()
     return [
         chain_out(one)
@@ -78,7 +78,7 @@ async def list_chains(_: Viewer, scheduler: SchedulerOf) -> list[ChainOut]:
 
 @router.get("/jobs/{name}", tags=["jobs"])
 async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
-    """One job with its settings and its next five runs; the name in any case, with or without `Job`."""
+    """Return one job with its settings and its next five runs. `name` is case-insensitive; the suffix `Job` is optional."""
     definition, now = find_job(scheduler, name), scheduler.clock.now()
     every = scheduler.definitions.values()
 
@@ -99,7 +99,7 @@ async def trigger_job(
     scheduler: SchedulerOf,
     body: Annotated[TriggerIn | None, Body()] = None,
 ) -> StartedOut:
-    """Run a job now; where a run stands for it that is there already, `existing` of the answer is true."""
+    """Run a job now. `existing` is true when an earlier run with the same unique key or idempotency key is returned."""
     definition = find_job(scheduler, name)
     require_job(principal, Role.OPERATOR, definition.name)
     wish = body or TriggerIn()
@@ -117,7 +117,7 @@ async def job_history(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> list[Attempt]:
-    """The last attempts of a job, newest first: its rows of c_LoggedJob. The header `Link` names the next page."""
+    """List the last attempts of a job, newest first: its rows of c_LoggedJob. The header `Link` names the next page."""
     key = find_job(scheduler, name).name
     return await _history(scheduler, key, request, response, limit=limit, cursor=cursor)
 
@@ -132,7 +132,7 @@ async def whole_history(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> list[Attempt]:
-    """The last attempts of all jobs, newest first. The header `Link` names the next page."""
+    """List the last attempts of all jobs, newest first. The header `Link` names the next page."""
     return await _history(scheduler, None, request, response, limit=limit, cursor=cursor)
 
 
@@ -159,9 +159,9 @@ async def job_statistics(
     name: str,
     _: Viewer,
     scheduler: SchedulerOf,
-    days: Annotated[int, Query(ge=1, le=366, description="How far back.")] = 30,
+    days: Annotated[int, Query(ge=1, le=366, description="Number of past days to include.")] = 30,
 ) -> JobStats:
-    """The results of a job: counts, success rate, durations, days."""
+    """Return the statistics of a job: run counts, success rate, durations, figures by day."""
     definition, now = find_job(scheduler, name), scheduler.clock.now()
     since, zone = now - timedelta(days=days - 1), parse_zone(definition.timezone)
     return await scheduler.read(
@@ -177,7 +177,7 @@ async def pause_job(
     scheduler: SchedulerOf,
     body: Annotated[PauseIn | None, Body()] = None,
 ) -> DoneOut:
-    """Let the slots of a job pass; it can still be triggered."""
+    """Pause the schedule of a job. The job can still be triggered."""
     definition = find_job(scheduler, name)
     reason, until = pause_of(body)
     by = actor(request, principal)
@@ -202,7 +202,7 @@ def pause_of(body: PauseIn | None) -> tuple[str | None, datetime | None]:
 async def resume_job(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Let a job run by its schedule again."""
+    """Resume the schedule of a job."""
     definition = find_job(scheduler, name)
     await tried(scheduler.resume(definition, by=actor(request, principal)))
     return DoneOut(message=f"{definition.display_name} runs by its schedule again")

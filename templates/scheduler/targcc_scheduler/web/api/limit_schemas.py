@@ -10,23 +10,23 @@ from .schema import Schema
 
 
 class LimitKeyOut(Schema):
-    """A key of a limit, what is taken of it, and who waits."""
+    """A key of a limit, its used capacity and its waiting runs."""
 
     key: str = Field(
-        description="It begins with the job's name, or with one that the job had; of a long or secret value it has a digest."
+        description="Begins with the job's name or a former name. A digest replaces a long or secret value."
     )
     job: str
     running: int = Field(
-        description="Runs of the key that are running, or keep room until a worker comes."
+        description="Runs of the key that run, or hold capacity until a worker claims them."
     )
-    used: int = Field(description="What they weigh.")
-    most: int | None = Field(description="What they may weigh; null: any.")
+    used: int = Field(description="Total weight of these runs.")
+    most: int | None = Field(description="Maximum total weight; null: no maximum.")
     tokens: int | None = Field(
-        description="Attempts that may start at once; null: the limit has no rate."
+        description="Attempts that may start now; null: the limit has no rate."
     )
-    burst: int | None = Field(description="Tokens that are saved up at most.")
+    burst: int | None = Field(description="Maximum number of saved tokens.")
     full_at: datetime | None = Field(
-        description="When all tokens are there again; null: they are, or the limit has no rate."
+        description="When the token bucket is full again; null: the bucket is full, or the limit has no rate."
     )
-    waiting: int = Field(description="Runs that wait for room, or for a token.")
-    oldest_due: datetime | None = Field(description="When the longest due of them was due.")
+    waiting: int = Field(description="Runs that wait for capacity or for a token.")
+    oldest_due: datetime | None = Field(description="Earliest due time of the waiting runs.")

@@ -21,13 +21,13 @@ async def list_limits(
     _: Viewer,
     scheduler: SchedulerOf,
     *,
-    job: Annotated[str | None, Query(description="Of this job.")] = None,
-    key: Annotated[str | None, Query(description="Keys in which this stands.")] = None,
-    waiting: Annotated[bool, Query(description="Only keys for which runs wait.")] = False,
+    job: Annotated[str | None, Query(description="Only keys of this job.")] = None,
+    key: Annotated[str | None, Query(description="Only keys that contain this text.")] = None,
+    waiting: Annotated[bool, Query(description="Only keys with waiting runs.")] = False,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> list[LimitKeyOut]:
-    """The keys of limits that are in use, in their order. The header `Link` names the next page."""
+    """List the limit keys in use, sorted by key. The header `Link` names the next page."""
     jobs, now = scheduler.definitions, scheduler.clock.now()
     found = await scheduler.read(
         lambda db: limits.list_keys(

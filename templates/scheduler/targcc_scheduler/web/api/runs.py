@@ -54,17 +54,24 @@ async def list_runs(
     scheduler: SchedulerOf,
     *,
     q: Annotated[str, Query(description=SEARCH, max_length=2_000)] = "",
-    state: Annotated[list[RunState] | None, Query(description="Any of these states.")] = None,
-    job: Annotated[str | None, Query(description="Of this job.")] = None,
+    state: Annotated[
+        list[RunState] | None, Query(description="Only runs in any of these states.")
+    ] = None,
+    job: Annotated[str | None, Query(description="Only runs of this job.")] = None,
     text: Annotated[
-        str, Query(description="Found in job, message, arguments or who started it.")
+        str,
+        Query(
+            description="Text in the job's name, the message, the arguments or the name of the person or program that started the run."
+        ),
     ] = "",
-    since: Annotated[datetime | None, Query(description="Created then or later.")] = None,
+    since: Annotated[
+        datetime | None, Query(description="Only runs created at or after this time.")
+    ] = None,
     limit: Limit = 50,
-    before: Annotated[int | None, Query(description="Older than this run id.")] = None,
-    cursor: Annotated[int | None, Query(description="The same as before.")] = None,
+    before: Annotated[int | None, Query(description="Only runs with a lower id.")] = None,
+    cursor: Annotated[int | None, Query(description="Same as `before`.")] = None,
 ) -> RunsOut:
-    """Runs, newest first. The header `Link` names the next page."""
+    """List runs, newest first. The header `Link` names the next page."""
     before = cursor if cursor is not None else before
     if since is not None and since.tzinfo is None:
         raise Problem(422, "Which zone?", "since needs a zone, such as 2026-12-31T08:00:00Z")
@@ -86,10 +93,14 @@ async def get_run(
     scheduler: SchedulerOf,
     wait: Annotated[
         float,
-        Query(ge=0, le=60, description="Answer when it is over, or after so many seconds."),
+        Query(
+            ge=0,
+            le=60,
+            description="Wait for the run to end, at most this many seconds, before answering.",
+        ),
     ] = 0,
 ) -> RunDetailOut:
-    """One run with its state changes, attempts, log, steps and chain."""
+    """Return one run with its state changes, attempts, log, steps and chain."""
 
     async def query(db: AsyncConnection) -> RunDetailOut | None:
         run = await runs.get_run(db, run_id)
@@ -144,10 +155,13 @@ async def run_log(
     scheduler: SchedulerOf,
     *,
     limit: Limit = 500,
-    cursor: Annotated[int | None, Query(description="Older than this line.")] = None,
-    after: Annotated[int | None, Query(description="Instead, those after this line.")] = None,
+    cursor: Annotated[int | None, Query(description="Only lines with a lower id.")] = None,
+    after: Annotated[
+        int | None,
+        Query(description="Return the lines with a higher id instead of the last lines."),
+    ] = None,
 ) -> list[LogLine]:
-    """The last lines that a run wrote, oldest first. The header `Link` names the page with the lines before them."""
+    """Return the last log lines of a run, oldest first. The header `Link` names the page of earlier lines."""
     if after is not None:
         return list(await scheduler.read(lambda db: lines_after(db, run_id, after, limit)))
     lines = await scheduler.read(lambda db: runs.log_lines(db, run_id, limit, cursor))
@@ -159,7 +173,7 @@ async def run_log(
 async def cancel_run(
     run_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> CancelledOut:
-    """Cancel a run: at once if it waits, else its job is told and stopped after a grace."""
+    """Cancel a run. A waiting run ends at once. A running job is asked to stop, and stopped after a grace period."""
     state = await tried(scheduler.cancel(run_id, by=actor(request, principal)))
     told = state == RunState.RUNNING
     said = f"run {run_id} {'has been told to stop' if told else 'is cancelled'}"
@@ -170,7 +184,7 @@ async def cancel_run(
 async def fail_run(
     run_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Fail a run that waits for a node that knows its job and arguments."""
+    """Fail a run that waits for a server that knows its job and arguments."""
     await tried(scheduler.operate(operations.fail, None, run_id, actor(request, principal)))
     return DoneOut(message=f"run {run_id} is failed")
 
@@ -179,7 +193,7 @@ async def fail_run(
 async def retry_run(
     run_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> StartedOut:
-    """Do a run that is over again, as a new run; one that waits for its time starts now."""
+    """Retry an ended run as a new run. A run that waits for its due time starts now."""
     again = await tried(scheduler.retry(run_id, by=actor(request, principal)))
     found = await scheduler.read(lambda db: runs.get_run(db, again))
     job = found.job if found is not None else ""
@@ -191,6 +205,6 @@ async def retry_run(
 async def delete_run(
     run_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Remove a run with its log and steps; its attempts stay in c_LoggedJob. Needs the role admin."""
+    """Delete a run with its log and steps. Its attempts stay in c_LoggedJob. Needs the role admin."""
     await tried(scheduler.delete(run_id, by=actor(request, principal)))
     return DoneOut(message=f"run {run_id} is deleted")

@@ -21,7 +21,7 @@ class Schema(BaseModel):
 
 
 class PauseIn(BaseModel):
-    """Why, and until when."""
+    """Reason and end of a pause."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -32,25 +32,25 @@ class PauseIn(BaseModel):
 
     reason: Annotated[str, Field(max_length=500)] | None = None
     until: datetime | None = Field(
-        default=None, description="With a zone; null is until it is resumed."
+        default=None, description="End of the pause, with a time zone; null: until resumed."
     )
 
 
 class DoneOut(Schema):
-    """What has been done."""
+    """Result of an action."""
 
     message: str = Field(examples=["Daily Report is paused"])
 
 
 class ErrorOut(Schema):
-    """What is wrong with one value of a request."""
+    """An error in one value of a request."""
 
-    where: str = Field(description="Its place, such as query.limit or body.arguments.")
+    where: str = Field(description="Location of the value, such as query.limit or body.arguments.")
     message: str
 
 
 class ProblemOut(Schema):
-    """What went wrong (RFC 9457)."""
+    """A problem document (RFC 9457)."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -63,10 +63,12 @@ class ProblemOut(Schema):
         }
     )
 
-    type: str = Field(description="urn:targcc:problem: and the title in small letters; it stays.")
+    type: str = Field(
+        description="`urn:targcc:problem:` and the title in lower case. Stable across releases."
+    )
     title: str
     status: int
     detail: str
     errors: list[ErrorOut | str] = Field(
-        default=[], description="With 422: each value that does not fit."
+        default=[], description="With status 422: each invalid value."
     )

@@ -29,33 +29,39 @@ from .schema import DoneOut, Schema
 
 
 class ChainStandingOut(Schema):
-    """Jobs that follow each other, and how they stand."""
+    """A chain of jobs and its state."""
 
-    name: str = Field(description="The name of its first job.", examples=["ImportOrders"])
-    jobs: tuple[str, ...] = Field(description="Its jobs, each after those that it follows.")
+    name: str = Field(description="Name of the chain's first job.", examples=["ImportOrders"])
+    jobs: tuple[str, ...] = Field(
+        description="Jobs of the chain; each job comes after the jobs that it follows."
+    )
     state: RunState | None = Field(
-        description="Of the newest run that began it, and of what followed from it, the worst: that of `at`; null when it has not run."
+        description="Worst state among the newest first run and the runs that followed: the state of `at`. Null when the chain has not run."
     )
     at: str | None = Field(
-        description="The job whose run has this state: the first that failed, else that runs, else that waits."
+        description="Job of the run with this state: the first failed run, else the first running run, else the first waiting run."
     )
-    run_id: int | None = Field(description="That run.")
+    run_id: int | None = Field(description="Id of the run with this state.")
 
 
 class ChainStepOut(Schema):
     """A job of a chain."""
 
     job: str
-    after: tuple[str, ...] = Field(description="The jobs of the chain that it follows.")
-    run_id: int | None = Field(description="Its run of the newest round; null when there is none.")
+    after: tuple[str, ...] = Field(description="Jobs of the chain that this job follows.")
+    run_id: int | None = Field(
+        description="Run of this job in the newest pass through the chain; null when the job has no run."
+    )
     state: RunState | None
-    happened_at: datetime | None = Field(description="When it ended, else began, else is due.")
+    happened_at: datetime | None = Field(
+        description="End time of the run, else its start time, else its due time."
+    )
 
 
 class ChainOut(ChainStandingOut):
     """A chain with its steps."""
 
-    happened_at: datetime | None = Field(description="When something of it happened last.")
+    happened_at: datetime | None = Field(description="Time of the last change in the chain.")
     steps: tuple[ChainStepOut, ...]
 
 
@@ -64,20 +70,24 @@ class LineStepOut(Schema):
 
     kind: Literal["run", "batch"]
     id: int
-    job: str | None = Field(description="The job of a run; null of a batch.")
-    state: str | None = Field(description="Null of a batch that is not over.")
+    job: str | None = Field(description="Job of the run; null for a batch.")
+    state: str | None = Field(
+        description="State of the run or batch; null for a batch that has not ended."
+    )
 
 
 class LineOut(Schema):
-    """The whole chain of a run, as one thing."""
+    """The chain of a run, with one state."""
 
     state: RunState = Field(
-        description="The worst state of its runs: that of `at`. A run that was done again does not count."
+        description="Worst state among the runs of the chain: the state of `at`. Retried runs do not count."
     )
-    at: str = Field(description="The job of the run that has this state.")
-    run_id: int = Field(description="That run: the first that failed, else runs, else waits.")
+    at: str = Field(description="Job of the run with this state.")
+    run_id: int = Field(
+        description="Id of the run with this state: the first failed run, else the first running run, else the first waiting run."
+    )
     levels: tuple[tuple[LineStepOut, ...], ...] = Field(
-        description="From the first on; those in one list wait for the same. Of a long chain the part around the run."
+        description="Levels of the chain, first level first. Members of one level wait for the same dependencies. A long chain is cut to the part around the run."
     )
 
 
@@ -129,7 +139,7 @@ def _step_out(step: ChainStep) -> ChainStepOut:
 
 
 class RunOut(Schema):
-    """A run and its state now."""
+    """A run and its current state."""
 
     id: int
     job: str
@@ -137,8 +147,8 @@ class RunOut(Schema):
     state: RunState
     queue: str
     priority: int
-    arguments: dict[str, Any] = Field(description="Secret ones are masked.")
-    scheduled_for: datetime | None = Field(description="The slot of a recurring job.")
+    arguments: dict[str, Any] = Field(description="Arguments of the run; secret values are masked.")
+    scheduled_for: datetime | None = Field(description="Slot of a recurring job.")
     due_at: datetime
     created_at: datetime
     started_at: datetime | None
@@ -148,23 +158,25 @@ class RunOut(Schema):
     server: str | None
     triggered_by: str
     message: str | None
-    blocked_by: int | None = Field(description="The run that was in the way of a skipped slot.")
-    batch_id: int | None = Field(description="The batch or flow that it is of.")
+    blocked_by: int | None = Field(description="Run that caused the slot to be skipped.")
+    batch_id: int | None = Field(description="Batch or flow of the run.")
     progress_done: float | None
     progress_total: float | None
     stop_note: str | None = Field(
-        description="Of a run that was told to stop and goes on: since when, and why."
+        description="For a run that still runs after a stop request: time and reason of the request."
     )
-    trace_id: str | None = Field(description="The trace of whoever enqueued it.")
+    trace_id: str | None = Field(description="Trace id of the caller that enqueued the run.")
     unknown_since: datetime | None = Field(
-        description="Since when it waits for a node that knows its job and arguments."
+        description="Since when the run waits for a server that knows its job and arguments."
     )
-    refusals: tuple[Refusal, ...] = Field(description="The nodes that were asked, and why not.")
+    refusals: tuple[Refusal, ...] = Field(
+        description="Servers that refused the run, with their reasons."
+    )
     unique_by: str = Field(
-        description="What it is unique by; of secret arguments a digest; empty: nothing."
+        description="Unique key of the run; a digest replaces secret arguments. Empty: the run is not unique."
     )
     expires_at: datetime | None = Field(
-        description="If it has not begun by then, it is cancelled instead of starting late."
+        description="Expiry: a run that has not started by this time is cancelled."
     )
 
     @property
@@ -178,51 +190,58 @@ class FileOut(Schema):
 
     id: str
     name: str = Field(examples=["report.csv"])
-    kind: str = Field(description="`file`: of its arguments; `result`: its job attached it.")
-    content_type: str = Field(description="What it says it is; it is sent as bytes.")
-    size: int = Field(description="Bytes.")
+    kind: str = Field(
+        description="`file`: from the run's arguments; `result`: attached by the job."
+    )
+    content_type: str = Field(description="Declared content type. Downloads are sent as bytes.")
+    size: int = Field(description="Size in bytes.")
     sha256: str
     created_at: datetime
 
 
 class RunDetailOut(RunOut):
-    """A run with all that is known of it."""
+    """A run with its history, log, steps and dependencies."""
 
     life: tuple[StateChange, ...]
     attempts: tuple[Attempt, ...]
     log: tuple[LogLine, ...]
     steps: tuple[Step, ...]
-    parents: tuple[Relative, ...] = Field(description="What it waits for, or waited for.")
-    children: tuple[Relative, ...] = Field(description="The runs that wait for it, or waited.")
+    parents: tuple[Relative, ...] = Field(
+        description="Dependencies of the run, waiting or settled."
+    )
+    children: tuple[Relative, ...] = Field(description="Dependents of the run, waiting or settled.")
     chain: LineOut | None = Field(
-        description="All that it waited for and all that waits for it, directly or through others; null when it is alone, and for a token that may start single jobs only."
+        description="All direct and indirect dependencies and dependents. Null when the run has none, and for a token that may start single jobs only."
     )
 
 
 class RunsOut(Schema):
-    """Runs, newest first."""
+    """A page of runs, newest first."""
 
     runs: list[RunOut]
     next_before: int | None = Field(
-        description="Ask with before= this for the next page; null on the last."
+        description="Value of `before` for the next page; null on the last page."
     )
 
 
 class StartedOut(Schema):
-    """The run that has been started."""
+    """The started run."""
 
     run_id: int = Field(examples=[4711])
     job: str = Field(examples=["DailyReport"])
-    url: str = Field(description="Its page.", examples=["https://jobs.example.com/jobs/runs/4711"])
+    url: str = Field(
+        description="Address of the run's page.",
+        examples=["https://jobs.example.com/jobs/runs/4711"],
+    )
     message: str = Field(examples=["Daily Report started as run 4711"])
     existing: bool = Field(
         default=False,
-        description="Whether the run was there already: it has the same unique key, or the same idempotency key.",
+        description="Whether an earlier run is returned, because it has the same unique key or idempotency key.",
     )
 
 
 class CancelledOut(DoneOut):
-    """What a run is now that it was cancelled: ``running`` while its job is told to stop."""
+    """State of a run after a cancel request: `running` until its job has stopped."""
 
     state: RunState
 
@@ -271,44 +290,46 @@ class JobOut(Schema):
     display_name: str = Field(examples=["Daily Report"])
     description: str = Field(examples=["Mails yesterday's sales to the managers"])
     type: str = Field(examples=["Recurring"])
-    schedule: str | None = Field(description="As it was written; null when it runs only if asked.")
+    schedule: str | None = Field(
+        description="Schedule as declared; null for a job without a schedule."
+    )
     schedule_words: str
     timezone: str
     queue: str
     paused: Pause | None
     owner: str = Field(
-        description="Who runs it: `new` is this scheduler, `old` and `shadow` the old server."
+        description="Owner of the job: `new` is this scheduler; with `old` and `shadow`, the old server runs the job."
     )
     left_spec: bool = Field(
-        description="Whether it is in the code, and targcc.yaml, which had it, has it no more."
+        description="Whether the job is still in the code after its removal from targcc.yaml."
     )
     flow: bool = Field(
-        description="Whether it is a flow of targcc.yaml: each of its runs starts one."
+        description="Whether the job is a flow of targcc.yaml: each run starts an instance of the flow."
     )
     next_run: datetime | None
     last_run: RunOut | None
     success_rate: float | None = Field(
-        description="Of its last 24 runs that succeeded, failed or were missed or cancelled; from 0 to 1, cancelled runs left out."
+        description="Share of successes, from 0 to 1, among the last 24 runs that succeeded, failed, were missed or were cancelled; cancelled runs are left out."
     )
-    chain: ChainStandingOut | None = Field(
-        default=None, description="The chain that it is in: of jobs that follow each other."
-    )
+    chain: ChainStandingOut | None = Field(default=None, description="Chain of the job.")
 
 
 class OverrideOut(Schema):
-    """One option of a job that a person has changed."""
+    """An override: one option of a job that was changed without a deploy."""
 
     job: str
     field: str
     value: Any
-    shown: str = Field(description="The value, for people.")
-    code: Any = Field(description="What the code says.")
-    code_shown: str = Field(description="The same, for people.")
+    shown: str = Field(description="The override's value as text for people.")
+    code: Any = Field(description="Value in the code.")
+    code_shown: str = Field(description="Value in the code as text for people.")
     by: str
     at: datetime
     reason: str
     until: datetime | None
-    problem: str | None = Field(description="Why it does not hold; null when it does.")
+    problem: str | None = Field(
+        description="Reason why the override has no effect; null when it has effect."
+    )
 
 
 class JobDetailOut(JobOut):
@@ -316,23 +337,23 @@ class JobDetailOut(JobOut):
 
     next_runs: list[datetime]
     owner_by: str | None = Field(
-        description="Who said that the old server runs it; null when it runs here."
+        description="Person or program that set the old server as owner; null when this scheduler runs the job."
     )
-    aliases: list[str] = Field(description="The names that it had before.")
-    code: str = Field(description="Where it is in the code.")
-    calendars: list[str] = Field(description="Those that it respects: its own and its queue's.")
+    aliases: list[str] = Field(description="Former names of the job.")
+    code: str = Field(description="Location of the job in the code.")
+    calendars: list[str] = Field(description="Calendars of the job and of its queue.")
     calendar_changes: list[SlotChange] = Field(
-        description="What they do to slots up to the last of `next_runs`; `at` is null for a slot that is skipped."
+        description="Slots that the calendars move or skip, up to the last of `next_runs`. `at` is null for a skipped slot."
     )
     overrides: list[OverrideOut] = Field(
-        description="What people have changed while it is deployed; all else here is with it."
+        description="Overrides of the job. All other fields already include them."
     )
     priority: int
     retries: int
     backoff_seconds: float
     backoff_by_rule: bool = Field(
         default=False,
-        description="Whether a rule in its code decides the waits; `backoff_seconds` holds where the rule does not.",
+        description="Whether a rule in the job's code sets the wait before each retry. `backoff_seconds` applies where the rule gives no wait.",
     )
     timeout_seconds: float | None
     overlap: str
@@ -341,20 +362,18 @@ class JobDetailOut(JobOut):
     concurrency: int | None
     isolation: str
     unique: str | None = Field(
-        description="By what its runs are unique, and what becomes of another."
+        description="Unique key of the job's runs, and the policy for a duplicate."
     )
-    limit: str | None = Field(
-        description="How many of its runs may be under way at once, and may start in a while."
-    )
+    limit: str | None = Field(description="Limits of the job: runs at once, and starts in a time.")
     expires_in_seconds: float | None = Field(
-        description="So long after it was due a run that has not begun is cancelled."
+        description="Seconds after the due time at which a run that has not started is cancelled."
     )
     memory_limit_mb: int | None
-    parameters: dict[str, Any] | None = Field(description="The JSON Schema of its arguments.")
+    parameters: dict[str, Any] | None = Field(description="JSON Schema of the job's arguments.")
 
 
 class OwnerIn(BaseModel):
-    """Who runs a job from now on."""
+    """The new owner of a job."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -365,30 +384,31 @@ class OwnerIn(BaseModel):
     reason: Annotated[str, Field(max_length=500)] | None = None
     old_is_off: bool = Field(
         default=False,
-        description="To `new`: that nothing runs the job at the old server any more; it is not asked.",
+        description="Required for `new`: confirms that the job is off at the old server. The old server is not queried.",
     )
     old_key: Annotated[
-        str | None, Field(max_length=100, description="The ID of its row in the old table.")
+        str | None, Field(max_length=100, description="Id of the job's row in the old table.")
     ] = None
     runner: Annotated[
-        str | None, Field(max_length=100, description="The old server's process that runs it.")
+        str | None,
+        Field(max_length=100, description="Process of the old server that runs the job."),
     ] = None
 
 
 class OwnerOut(Schema):
-    """Who runs a job, and who said so."""
+    """The owner of a job, and the person or program that set the owner."""
 
     job: str
     owner: str
-    old_key: str | None = Field(description="The ID of its row in the old table.")
-    runner: str | None = Field(description="The old server's process that runs or ran it.")
+    old_key: str | None = Field(description="Id of the job's row in the old table.")
+    runner: str | None = Field(description="Process of the old server that runs or ran the job.")
     since: datetime
     by: str
     reason: str | None
     step: str | None = Field(
-        description="`taking` or `returning`: a change of sides is unfinished."
+        description="`taking` or `returning` while a switch is unfinished; null otherwise."
     )
-    waiting: int = Field(description="Runs that wait here for the job.")
+    waiting: int = Field(description="Number of runs of the job that wait in this scheduler.")
 
 
 def _above_0(text: str) -> str:
@@ -398,7 +418,7 @@ def _above_0(text: str) -> str:
 
 
 class TriggerIn(BaseModel):
-    """The arguments to run a job with."""
+    """Arguments and options of a new run."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -407,27 +427,31 @@ class TriggerIn(BaseModel):
 
     arguments: dict[str, Any] = Field(default_factory=dict)
     like: int | None = Field(
-        default=None, description="A run of the job whose arguments it has, where none are given."
+        default=None,
+        description="Id of an earlier run of the job. Its arguments are the defaults for this run.",
     )
     expires_in: Annotated[str, AfterValidator(_above_0)] | None = Field(
         default=None,
-        description="If it has not begun after so long, such as `10m`, it is cancelled. Default: what the job says.",
+        description="Time to live, such as `10m`: a run that has not started by then is cancelled. Default: the job's own setting.",
     )
     idempotency_key: Annotated[str, Field(min_length=1, max_length=LONGEST_CALL_KEY)] | None = (
         Field(
             default=None,
-            description="A name of your own for this call, also known to `enqueue(…, idempotency_key=…)`: as long as the run is kept that it"
-            " made, a call with the same name gets that run. The names of a caller who may not see every job are the caller's own.",
+            description="Idempotency key, shared with `enqueue(…, idempotency_key=…)`: a second call with the same key returns the first run,"
+            " while that run is kept. A caller that may not see every job has separate keys.",
         )
     )
     after: tuple[int, ...] = Field(
-        default=(), max_length=10_000, description="The runs that it waits for."
+        default=(), max_length=10_000, description="Ids of the runs that this run depends on."
     )
-    on: On = Field(default="success", description="How they have to end.")
-    quorum: Quorum = Field(default="all", description="Whether all of them have to, or any.")
+    on: On = Field(default="success", description="Required outcome of the dependencies.")
+    quorum: Quorum = Field(
+        default="all",
+        description="Whether all dependencies, or any dependency, must have this outcome.",
+    )
     otherwise: Otherwise = Field(
         default="discard",
-        description="When they end otherwise it is cancelled, or waits for a retry of theirs.",
+        description="When the dependencies end otherwise: the run is cancelled, or waits for a retry of the dependencies.",
     )
 
 
@@ -512,7 +536,7 @@ def job_detail_out(
 
 
 class BrokenOut(Schema):
-    """A job file that cannot be used; the others run."""
+    """A job file that failed to load. The other job files are used."""
 
     module: str
     path: str | None
@@ -528,13 +552,13 @@ class SystemOut(Schema):
     mode: Literal["vendored", "package"]
     timezone: str
     lost_after_seconds: float = Field(
-        description="A node whose last heartbeat is older counts as lost."
+        description="Age in seconds of the last heartbeat at which a server counts as lost."
     )
-    broken: list[BrokenOut] = Field(description="Job files that cannot be used.")
+    broken: list[BrokenOut] = Field(description="Job files that failed to load.")
 
 
 class QueueOut(Schema):
-    """A queue."""
+    """A queue with its run counts, pause and limits."""
 
     name: str
     waiting: int
@@ -568,7 +592,7 @@ def system_out(broken: Iterable[BrokenModule], lost_after_seconds: float) -> Sys
 
 
 class NodeOut(Schema):
-    """A node that was named."""
+    """A server that the request named."""
 
     id: str
     name: str
@@ -576,13 +600,13 @@ class NodeOut(Schema):
 
 
 class DrainOut(DoneOut):
-    """The nodes that were told."""
+    """The servers that changed."""
 
     servers: list[NodeOut]
 
 
 class BusyOut(Schema):
-    """How many runs nodes have."""
+    """Number of runs that servers are executing."""
 
     runs: int
 

@@ -27,13 +27,13 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
 @router.get("/system", tags=["system"])
 async def get_system(_: Viewer, scheduler: SchedulerOf) -> SystemOut:
-    """The project, the version of the scheduler, and how the project has it: vendored or as a package."""
+    """Return the project, the scheduler's version, and its mode: vendored or package."""
     return system_out(scheduler.broken, scheduler.settings.lost_after_seconds)
 
 
 @router.get("/queues", tags=["system"])
 async def list_queues(_: Viewer, scheduler: SchedulerOf) -> list[QueueOut]:
-    """The queues: what waits in each, what runs from it, whether it is paused."""
+    """List the queues with the number of waiting and running runs, and the pause of each."""
     now = scheduler.clock.now()
     names = queue_names(scheduler.definitions.values())
     lost_after = scheduler.settings.lost_after_seconds
@@ -43,7 +43,7 @@ async def list_queues(_: Viewer, scheduler: SchedulerOf) -> list[QueueOut]:
 
 @router.get("/queues/{name}", tags=["system"])
 async def get_queue(name: str, _: Viewer, scheduler: SchedulerOf) -> QueueOut:
-    """One queue."""
+    """Return one queue."""
     _check_queue(scheduler, name)
     now = scheduler.clock.now()
     lost_after = scheduler.settings.lost_after_seconds
@@ -59,7 +59,7 @@ async def pause_queue(
     scheduler: SchedulerOf,
     body: Annotated[PauseIn | None, Body()] = None,
 ) -> DoneOut:
-    """Let no worker take runs from a queue."""
+    """Pause a queue: workers claim no runs from it."""
     reason, until = pause_of(body)
     _check_queue(scheduler, name)
     by = actor(request, principal)
@@ -71,7 +71,7 @@ async def pause_queue(
 async def resume_queue(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Let workers take runs from a queue again."""
+    """Resume a queue: workers claim runs from it again."""
     _check_queue(scheduler, name)
     await scheduler.resume_queue(name, by=actor(request, principal))
     return DoneOut(message=f"the queue {name} goes on")
@@ -86,13 +86,13 @@ def _check_queue(scheduler: Scheduler, name: str) -> None:
 
 @router.get("/servers", tags=["system"])
 async def list_servers(_: Viewer, scheduler: SchedulerOf) -> list[Server]:
-    """The nodes that are up, and when each last said so."""
+    """List the servers that are up, with the time of each last heartbeat."""
     return list(await scheduler.read(system.read_servers))
 
 
 @router.get("/servers/{name}/busy", tags=["system"])
 async def busy_servers(name: str, _: Viewer, scheduler: SchedulerOf) -> BusyOut:
-    """How many runs a node has that is up or being drained. The name as for draining."""
+    """Return the number of runs on a server that is up or draining. `name` has the same forms as for `drain`."""
 
     async def query(db: AsyncConnection) -> int:
         found = await releases.find(db, name)
@@ -107,7 +107,7 @@ async def busy_servers(name: str, _: Viewer, scheduler: SchedulerOf) -> BusyOut:
 async def drain_server(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> DrainOut:
-    """Let a node claim nothing more; what it runs goes on. The name is an id, NAME:PROCESS, or that of several nodes on one machine."""
+    """Drain a server: it claims no new runs and completes its running runs. `name` is an id, NAME:PROCESS, or the NAME that all servers of one machine share."""
     by = actor(request, principal)
     found = await tried(scheduler.operate(operations.drain, None, name, by))
     return _told(found, "drained")
@@ -117,7 +117,7 @@ async def drain_server(
 async def resume_server(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> DrainOut:
-    """Let a node that is being drained claim runs again."""
+    """End the draining of a server: it claims runs again."""
     by = actor(request, principal)
     found = await tried(scheduler.operate(operations.resume_server, None, name, by))
     return _told(found, "resumed")
@@ -131,7 +131,7 @@ def _told(found: list[releases.Found], what: str) -> DrainOut:
 
 @router.get("/releases", tags=["system"])
 async def list_releases(_: Viewer, scheduler: SchedulerOf) -> list[Release]:
-    """The releases whose nodes have registered, newest first; which decides about schedules, and in what the others differ from it."""
+    """List the releases whose servers have registered, newest first. `decides` marks the release whose schedules are in use; `differences` compares the other releases with it."""
     return list(await scheduler.read(system.releases))
 
 
@@ -139,7 +139,7 @@ async def list_releases(_: Viewer, scheduler: SchedulerOf) -> list[Release]:
 async def use_release(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> DoneOut:
-    """Let a release decide about schedules, whichever is newer; ``newest`` undoes that."""
+    """Use the schedules of a release, even when a newer release exists. The name `newest` returns to the newest release."""
     by, wanted = actor(request, principal), None if name == "newest" else name
     chosen = await tried(scheduler.operate(operations.use_release, None, wanted, by))
     which = f"release {chosen}" if chosen else "the newest release"
