@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -81,3 +82,12 @@ def test_no_imports_form_a_cycle():
 
 def test_no_folder_holds_a_single_module():
     assert single_module_folders(ROOT) == []
+
+
+def test_a_logger_has_the_name_of_its_module():
+    wrong = []
+    for name, file in module_files(ROOT).items():
+        expected = ".".join(part for part in name.split(".") if part not in {"kernel", "features"})
+        loggers = re.findall(r'getLogger\("targcc\.([\w.]+)"\)', file.read_text(encoding="utf-8"))
+        wrong += [f"{name}: {logger}" for logger in loggers if logger not in {expected, "job"}]
+    assert wrong == []

@@ -428,7 +428,8 @@ def test_a_run_is_watched_and_its_log_printed(targcc: Targcc):
         assert re.fullmatch(r"\d\d:\d\d:\d\d info {4}loading table=orders\n", printed.stdout)
     targcc("job", "run", "SlowExport")
     assert (
-        "run 2 is still enqueued" in targcc("run", "watch", "2", "--timeout", "1ms", status=2).stderr
+        "run 2 is still enqueued"
+        in targcc("run", "watch", "2", "--timeout", "1ms", status=2).stderr
     )
     assert targcc("run", "log", "2").stdout == ""
     assert "there is no run 9" in targcc("run", "log", "9", "--follow", status=2).stderr

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger("targcc.core.files.owner_only")
+log = logging.getLogger("targcc.core.owner_only")
 
 OWNER, SYSTEM, ADMINISTRATORS = "*S-1-3-4", "*S-1-5-18", "*S-1-5-32-544"
 EVERYONE, USERS, SIGNED_IN = "*S-1-1-0", "*S-1-5-32-545", "*S-1-5-11"

@@ -28,7 +28,7 @@ from ..core.outage import MOST_UNDONE, in_short, is_undone, retry_delay
 from .dialects import known
 from .dialects.base import WRITES
 
-log = logging.getLogger("targcc.storage.transactions")
+log = logging.getLogger("targcc.db.transactions")
 T = TypeVar("T")
 
 

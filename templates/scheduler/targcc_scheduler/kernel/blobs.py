@@ -344,7 +344,7 @@ class ContentKeeper:
 
 # Sweeping: remove content from the project's store that no run has any more.
 
-log = logging.getLogger("targcc.storage.blobs")
+log = logging.getLogger("targcc.blobs")
 
 _AT_ONCE = 200
 SPARED = timedelta(days=1)

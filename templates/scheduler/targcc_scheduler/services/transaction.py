@@ -22,7 +22,7 @@ from ..core.outage import in_short
 
 T = TypeVar("T")
 
-log = logging.getLogger("targcc.services.drivers")
+log = logging.getLogger("targcc.services.transaction")
 
 _CURSOR = "targcc.cursor"
 _SESSION = "targcc.session"

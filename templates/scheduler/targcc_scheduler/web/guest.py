@@ -34,7 +34,7 @@ from .state import NOBODY_SIGNS_IN, SCOPE_KEY, Web, remember
 
 # One scheduler in one host: a separate app below the prefix, and a start in the background.
 
-log = logging.getLogger("targcc.web.hosts.guest")
+log = logging.getLogger("targcc.web.guest")
 
 _PATIENCE = 5.0
 """Seconds that the host's start-up waits for the scheduler. After that, the scheduler's start continues in the background."""

@@ -24,7 +24,7 @@ from .problems import Problem
 
 # Poll loop that runs while listeners are registered.
 
-log = logging.getLogger("targcc.web.live.rounds")
+log = logging.getLogger("targcc.web.hubs")
 
 W = TypeVar("W")
 """Listener type."""

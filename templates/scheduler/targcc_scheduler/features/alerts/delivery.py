@@ -204,7 +204,7 @@ def _span(first: datetime, last: datetime, zone: ZoneInfo) -> str:
 # A row in ``c_JobAlert`` takes precedence over the job's decorator. Each alert is an audit row, so every node counts the same
 # alerts per hour. The next sent alert states how many alerts were suppressed.
 
-log = logging.getLogger("targcc.alerts.dispatcher")
+log = logging.getLogger("targcc.alerts.delivery")
 _HELD = "held/"
 
 

@@ -30,7 +30,7 @@ from .policy import Target
 
 # The queue for alert events. Sending several events at once happens outside the path of runs. On shutdown the node sends queued events.
 
-log = logging.getLogger("targcc.node.alert_queue")
+log = logging.getLogger("targcc.alerts.loops")
 
 _MOST_WAITING = 10_000
 _LAST_SECONDS = 10.0

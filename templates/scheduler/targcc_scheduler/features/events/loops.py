@@ -41,7 +41,7 @@ from .signing import opened, signed
 
 # Call handlers in the code, on a separate event loop.
 
-log = logging.getLogger("targcc.node.chores.handlers")
+log = logging.getLogger("targcc.events.loops")
 
 MOST_SECONDS = 50.0
 """Timeout of a handler in seconds. The claim on the message ends ten seconds later."""

@@ -23,7 +23,7 @@ from ...project import current
 from . import rows
 from .effective import effective
 
-log = logging.getLogger("targcc.node.overrides")
+log = logging.getLogger("targcc.overrides.loops")
 
 LOOK_SECONDS = 1.5
 """Poll interval in seconds."""

@@ -27,7 +27,7 @@ from ...kernel.jobs.definition import JobDefinition
 from . import bulk, bulk_queries
 from .bulk import Row, Step
 
-log = logging.getLogger("targcc.node.chores.bulk_work")
+log = logging.getLogger("targcc.triage.bulk_steps")
 
 CHUNK = 200
 """Maximum number of runs in a transaction, so that other writers get a turn."""

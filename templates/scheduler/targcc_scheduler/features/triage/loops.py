@@ -16,7 +16,7 @@ from ...kernel.node.loops import Every, NodeContext, WhenSeen
 from ...kernel.runs.values import Settlement
 from . import bulk, sla
 
-log = logging.getLogger("targcc.node.chores.rounds")
+log = logging.getLogger("targcc.triage.loops")
 
 # Bulk operations.
 

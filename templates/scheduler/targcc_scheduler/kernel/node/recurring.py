@@ -343,7 +343,7 @@ def _missed_note(due: DueSlots) -> str:
 # Every node does this for every job. The database prevents a second run: inserting the run, advancing the schedule and
 # submitting to the engine are one transaction, and (job, slot) is unique.
 
-log = logging.getLogger("targcc.node.slots.recurring")
+log = logging.getLogger("targcc.node.recurring")
 
 _JOBS_A_TRANSACTION = 500
 _REFRESH_SECONDS = 60.0

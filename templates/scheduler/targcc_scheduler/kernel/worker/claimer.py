@@ -282,7 +282,7 @@ async def _wait(services: NodeServices, runs: Mapping[int, NewRun]) -> int:
 
 # Parents: load the runs that a claimed run has waited for, for ``ctx.parents``.
 
-log = logging.getLogger("targcc.worker.claiming.parents")
+log = logging.getLogger("targcc.worker.claimer")
 
 
 async def parents_of(store: Store, claim: Claim) -> Parents:
