@@ -9,7 +9,7 @@ from targcc_gen.assets import blueprints
 from targcc_gen.render import render_job
 from targcc_gen.spec import BLUEPRINTS, parse_spec
 
-FOLDERS = sorted(path.name for path in blueprints().iterdir() if path.is_dir())
+FOLDERS = sorted(path.parent.name for path in blueprints().glob("*/blueprint.yaml"))
 
 
 def spec_with(blueprint: str, more: str = ""):

@@ -411,7 +411,7 @@ POOL = {
 }
 POOLED = {"pool": st.just("main"), "weight": mostly([1, 5], 0)}
 DRAWN: dict[str, set[str]] = {
-    "spec": {"targcc", "project", "scheduler", "queues", "pools", "calendars", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall", "flows"},
+    "spec": {"targcc", "project", "scheduler", "queues", "pools", "calendars", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall", "flows", "features"},
     "project": {"name", *PROJECT},
     "flow": {*FLOW, "steps"},
     "flow step": {*FLOW_STEP, "job"},
@@ -513,6 +513,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         "alerts": some(ALERTING, 3),
         "oncall": some(ONCALL, 3),
         "flows": st.dictionaries(st.just("MonthlyFlow"), flows(keys), max_size=1),
+        "features": st.lists(mostly(["notes", "late_starts"], "alerts", "Notes"), max_size=2),
     }
     whole |= draw(some(more, 3))
     if draw(st.booleans()):

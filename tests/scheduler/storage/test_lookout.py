@@ -112,15 +112,15 @@ async def test_a_look_shows_each_change_and_nothing_where_nothing_has_changed(st
 
 async def test_a_feature_that_is_not_installed_is_not_polled(store, monkeypatch):
     monkeypatch.setattr(features, "FEATURES", ("overrides",))
-    caches = (feature.installed, feature.load, kernel_poller._poll)
+    caches = (feature._installed, feature._load, kernel_poller._poll)
     for cached in caches:
-        getattr(cached, "cache_clear", lambda: None)()
+        cached.cache_clear()
     try:
         assert (await poller_of(store).look()).marks.keys() == {"overrides"}
     finally:
         monkeypatch.undo()
         for cached in caches:
-            getattr(cached, "cache_clear", lambda: None)()
+            cached.cache_clear()
 
 
 class Counted:
