@@ -53,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class OldJob:
-    """The old row, as far as people want to read it again. Times are the old server's wall clock.
+    """Values of the old row that reports show. Times are the old server's wall clock.
 
     Attributes:
         runner: The runner of the row.
@@ -77,7 +77,7 @@ class OldJob:
 
 @dataclass(frozen=True, slots=True)
 class ImportedJob:
-    """A row that became a job: its key, its spec, its origin and notes for the owner.
+    """A row that was converted to a job: key, spec, origin, and notes for the owner.
 
     Attributes:
         theory: The spec by the row alone, if the history contradicts the row and the spec follows the history.
@@ -102,7 +102,7 @@ class ImportedJob:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that became no job, with the reason.
+    """A row that was not converted to a job, with the reason.
 
     Attributes:
         id: The row's key in its table, if readable.
@@ -216,13 +216,13 @@ class Balance:
 
     @property
     def difference(self) -> int:
-        """Rows without an outcome; 0 unless there is a fault."""
+        """Number of rows without an outcome; 0 in a correct import."""
         return self.read - sum(self.ends.values())
 
 
 @dataclass(slots=True)
 class Import:
-    """The outcome of every row.
+    """Result of an import: the outcome of every row.
 
     Attributes:
         tables: The tables that the readers looked for.
@@ -230,9 +230,9 @@ class Import:
         options: The user's choices.
         history: The old server's past runs.
         warnings: Warnings in order of appearance.
-        jobs: Rows that became jobs.
-        inactive: Rows that became jobs and are created paused.
-        rejected: Rows that became no job.
+        jobs: Rows that were converted to jobs.
+        inactive: Rows that were converted to jobs and are created paused.
+        rejected: Rows that were not converted.
         second: Second schedules of jobs whose old schedule does not fit a single cron text.
         companions: The outcomes of the rows of the other tables.
         touches: The objects used by each stored procedure of the export, by its name in lower case.
@@ -267,7 +267,7 @@ class Import:
 
 
 class LegacySource(Protocol):
-    """Turns the rows of an old scheduler's tables into jobs.
+    """Convert the rows of an old scheduler's tables to jobs.
 
     The readers use ``tables`` and call ``take``. After all files, the importer calls ``convert`` a single time.
     """

@@ -96,71 +96,78 @@ StepNames = Annotated[
 
 
 class FlowStepSpec(Frozen):
-    """A step: a job of this file, and when it goes."""
+    """A step of a flow: a job of this file, and the condition of its start."""
 
-    job: JobKey = Field(description="The job that it runs.")
+    job: JobKey = Field(description="Job that the step runs.")
     after: StepNames = Field(
-        default=(), description="The steps that must be over before; without it, it begins at once."
+        default=(),
+        description="Steps that must end first. By default, the step starts with the flow.",
     )
     on: Literal["success", "failure", "finish"] = Field(
         default="success",
-        description="How they must have ended: none has failed (`success`), one has (`failure`), or anyhow (`finish`).",
+        description="Required result of the steps in `after`: `success` (no step failed), `failure` (a step failed), `finish` (any result).",
     )
     when: Text | None = Field(
         default=None,
-        description="A condition on what earlier steps gave, or the step is skipped: `import.count > 0`.",
+        description="Condition on results of earlier steps, such as `import.count > 0`. When the condition is false, the step is skipped.",
     )
     for_each: Text | None = Field(
         default=None,
-        description="A list: the step has a run for each of its items: `import.files`.",
+        description="List of items, such as `import.files`. The step has one run for each item.",
     )
     arguments: dict[str, Scalar | list[Scalar]] = Field(
         default_factory=dict,
-        description='What the runs get; texts are filled in: `"{item}"`, `"{import.day}"`, `"{flow.month}"`.',
+        description='Arguments of the runs. Placeholders are replaced: `"{item}"`, `"{import.day}"`, `"{flow.month}"`.',
     )
 
 
 class FlowSpec(Frozen):
-    """A flow. It has at most one of `cron`, `every` and `at`; without any it is started by hand, by code or by the API."""
+    """A flow. At most one of `cron`, `every` and `at` is allowed. A flow without these keys is started by a person, by code or by the API."""
 
     cron: Cron | None = Field(
-        default=None, description="When it begins: a cron expression in quotes."
+        default=None, description="Schedule of the flow: a cron expression in quotes."
     )
-    every: Interval | None = Field(
-        default=None, description="It begins again and again with this interval."
-    )
-    at: Instant | None = Field(default=None, description="It begins once, at this date and time.")
+    every: Interval | None = Field(default=None, description="Interval between starts of the flow.")
+    at: Instant | None = Field(default=None, description="Date and time of a single start.")
     timezone: Zone | None = Field(
-        default=None, description="The zone in which the schedule is read."
+        default=None, description="Time zone of the schedule; default: the project's zone."
     )
-    display_name: Title | None = Field(default=None, description="The name people see.")
-    description: Text = Field(default="", description="What it is for.")
+    display_name: Title | None = Field(default=None, description="Name of the flow on pages.")
+    description: Text = Field(default="", description="Purpose of the flow.")
     queue: QueueName | None = Field(
         default=None,
-        description="The queue in which its start waits; steps wait in those of their jobs.",
+        description="Queue of the run that starts the flow. Steps use the queues of their jobs.",
     )
     overlap: Literal["skip", "allow"] | None = Field(
         default=None,
-        description="When its slot comes while it is under way: `skip` it (by default), or `allow` two at a time.",
+        description=(
+            "Handling of a slot that is due while the flow is running: `skip` the slot (default), or `allow` two instances at"
+            " the same time."
+        ),
     )
     unique: UniqueBy | None = Field(
         default=None,
-        description="It is not started while one with the same of these arguments waits or is under way: a name, a list of names, or `true` for all.",
+        description=(
+            "Arguments that make a flow unique: a name, a list of names, or `true` for all. The flow is not started while an"
+            " instance with the same values waits or runs."
+        ),
     )
     misfire: MisfireSpec | None = Field(
-        default=None, description="What happens to slots that passed while nothing was running."
+        default=None, description="Handling of slots that passed while no server was running."
     )
     calendar: CalendarNames | None = Field(
         default=None,
-        description="While one of these calendars is closed, it does not begin by itself.",
+        description="Calendars of the flow. While a calendar is closed, the flow does not start by schedule.",
     )
-    on_holiday: OnHoliday | None = Field(default=None, description="What becomes of a slot then.")
-    paused: StrictBool = Field(default=False, description="Whether it starts out paused.")
+    on_holiday: OnHoliday | None = Field(
+        default=None, description="Handling of slots while a calendar is closed."
+    )
+    paused: StrictBool = Field(default=False, description="Create the flow paused.")
     arguments: dict[str, Scalar] = Field(
         default_factory=dict,
-        description="What it is started with, by name, with default values; `flow.month` asks for one.",
+        description="Arguments of the flow by name, with default values. `flow.month` is the value of the argument `month`.",
     )
-    steps: dict[str, FlowStepSpec] = Field(description="Its steps by name.")
+    steps: dict[str, FlowStepSpec] = Field(description="Steps of the flow by name.")
 
 
 MODELS: dict[str, type[BaseModel]] = {"flow": FlowSpec, "flow step": FlowStepSpec}
@@ -171,154 +178,183 @@ MODELS: dict[str, type[BaseModel]] = {"flow": FlowSpec, "flow step": FlowStepSpe
 
 
 class JobSpec(Frozen):
-    """One job. It has exactly one of `cron`, `every`, `at` and `type`, or comes `after` other jobs."""
+    """A job, with exactly one of `cron`, `every`, `at` and `type`, or with `after` and names of other jobs."""
 
     cron: Cron | None = Field(
         default=None,
-        description="A cron expression in quotes: five fields, or six with seconds first.",
+        description="Cron expression in quotes: five fields, or six fields with seconds first.",
         examples=["0 2 * * *", "*/15 8-18 * * MON-FRI"],
     )
-    every: Interval | None = Field(
-        default=None, description="Run again and again with this interval."
-    )
+    every: Interval | None = Field(default=None, description="Interval between runs.")
     anchor: Instant | None = Field(
         default=None,
-        description="With `every`: when it runs first; the intervals are counted from there.",
+        description="With `every`: date and time of the first run. Intervals are counted from this time.",
     )
     after: After | None = Field(
         default=None,
-        description="Instead of a schedule, jobs of this file: each run of `[ImportOrders]` brings one of this job, which waits for its"
-        " success; of several it waits for one of each. With `every`: count each interval from the run before, from its end"
-        " (`completion`) or its `start`.",
+        description=(
+            "Without a schedule: jobs of this file. Each run of a job in `[ImportOrders]` creates a run of this job, which"
+            " waits for the success of that run; with several jobs, a run waits for a run of each. With `every`: count the"
+            " interval from the end (`completion`) or the `start` of the previous run."
+        ),
     )
-    at: Instant | None = Field(default=None, description="Run once, at this date and time.")
+    at: Instant | None = Field(default=None, description="Date and time of a single run.")
     type: Literal["manual", "fire-and-forget", "delayed"] | None = Field(
         default=None,
-        description="No schedule: people start it (`manual`), code does (`fire-and-forget`), code does and says when"
-        " (`delayed`).",
+        description=(
+            "Job without a schedule: started by people (`manual`), by code (`fire-and-forget`), or by code at a given time"
+            " (`delayed`)."
+        ),
     )
     timezone: Zone | None = Field(
         default=None,
-        description="The zone in which the schedule is read; by default the project's.",
+        description="Time zone of the schedule; default: the project's zone.",
     )
     display_name: Title | None = Field(
-        default=None, description="The name people see; by default the job's name in words."
+        default=None, description="Name of the job on pages; default: the job's name in words."
     )
     description: Text = Field(
-        default="", description="What the job does, for its docstring and the dashboard."
+        default="", description="Purpose of the job, for the docstring and the dashboard."
     )
-    blueprint: Blueprint = Field(default="blank", description="What the job's file starts out as.")
+    blueprint: Blueprint = Field(default="blank", description="Template of the job's file.")
     procedure: Procedure | None = Field(
-        default=None, description="With the blueprint `stored-procedure`: the procedure it calls."
+        default=None, description="Stored procedure to call, with the blueprint `stored-procedure`."
     )
     queue: QueueName | None = Field(
-        default=None, description="The queue it waits in; by default `defaults.queue`."
+        default=None, description="Queue of the job's runs; default: `defaults.queue`."
     )
     priority: StrictInt = Field(
-        default=0, ge=-1000, le=1000, description="In its queue, a higher priority goes first."
+        default=0,
+        ge=-1000,
+        le=1000,
+        description="Priority in the queue. Higher values start first.",
     )
     retries: StrictInt | None = Field(
         default=None,
         ge=0,
         le=100,
-        description="New attempts after a failed one; by default `defaults.retries`.",
+        description="Maximum number of retries after a failed attempt; default: `defaults.retries`.",
     )
     backoff: Duration | None = Field(
         default=None,
-        description="The wait before the first new attempt; by default `defaults.backoff`. A rule stands in the code: `keep: [backoff]`.",
+        description="Wait before the first retry; default: `defaults.backoff`. For a backoff function in the code, set `keep: [backoff]`.",
     )
     timeout: TimeLimit | None = Field(
         default=None,
-        description="How long an attempt may take before it is stopped, or `none`; by default `defaults.timeout`.",
+        description="Maximum duration of an attempt, or `none`. A longer attempt is stopped. Default: `defaults.timeout`.",
     )
     overlap: Literal["skip", "queue", "allow"] | None = Field(
         default=None,
-        description="When a slot comes while the job still runs: `skip` it (what jobs with a schedule do by default),"
-        " `queue` it, or `allow` both to run (what all others do by default).",
+        description=(
+            "Handling of a slot that is due while the job is running: `skip` the slot (default with a schedule), `queue` the"
+            " run, or `allow` both to run (default without a schedule)."
+        ),
     )
     misfire: MisfireSpec | None = Field(
-        default=None, description="What happens to slots that passed while nothing was running."
+        default=None, description="Handling of slots that passed while no server was running."
     )
     concurrency: StrictInt | None = Field(
         default=None,
         ge=1,
         le=1000,
-        description="At most so many runs of this job at once on all nodes.",
+        description="Maximum number of runs of the job at the same time, on all servers together.",
     )
-    limit: LimitSpec | None = Field(default=None, description="Limits by key; see docs/limits.md.")
+    limit: LimitSpec | None = Field(default=None, description="Limits by key. See docs/limits.md.")
     isolation: Literal["thread", "process"] | None = Field(
         default=None,
-        description="`process` runs it in a process of its own: it can be stopped whatever it does, and a crash costs"
-        " this run alone. Default: what its queue says.",
+        description=(
+            "`process` executes the job in a separate process, which can be stopped at any time. A crash of the process ends"
+            " this run alone. Default: `isolation` of the queue."
+        ),
     )
     memory_limit: StrictInt | None = Field(
         default=None,
         ge=16,
         le=2**20,
-        description="MiB of memory; a run that uses more is ended and has failed. It runs in a process of its own.",
+        description=(
+            "Maximum memory of a run in MiB. A run that exceeds the limit is ended and fails. The job is executed in a"
+            " separate process."
+        ),
     )
     calendar: CalendarNames | None = Field(
         default=None,
-        description="Calendars by name: while one of them, or of its queue's, is closed, it does not start by itself.",
+        description=(
+            "Calendars of the job, by name. While one of them or a calendar of the queue is closed, the job does not start by"
+            " schedule."
+        ),
     )
     on_holiday: OnHoliday | None = Field(
         default=None,
-        description="What becomes of a slot then: `skip` it, or run at the same time on the `next` or the `previous`"
-        " working day; by default what its queue says, else `skip`.",
+        description=(
+            "Handling of slots while a calendar is closed: `skip` them, or run at the same time on the `next` or `previous`"
+            " working day. Default: `on_holiday` of the queue, else `skip`."
+        ),
     )
     unique: UniqueBy | None = Field(
         default=None,
-        description="A parameter, or a list of them, by which a run is unique: while one waits or runs, another is not made. `true`: all"
-        " parameters.",
+        description=(
+            "Parameter, or list of parameters, that makes a run unique; `true` for all parameters. While a run with the same"
+            " values waits or runs, no second run is created."
+        ),
     )
     unique_scope: UniqueScope | None = Field(
         default=None,
-        description="With `unique`, until when another run is a duplicate: until the first starts (`queued`), until it is over"
-        " (`running`), or for a time after it succeeded (`1h`).",
+        description=(
+            "With `unique`: period in which another run is a duplicate: until the first run starts (`queued`), until the"
+            " first run is over (`running`), or also for a time after its success (`1h`)."
+        ),
     )
     on_duplicate: OnDuplicate | None = Field(
         default=None,
-        description="With `unique`, what becomes of the second: `skip` it (by default), let it `replace` the arguments of the first,"
-        ' start when none came for a while (`"debounce 30s"`), or start so far apart at least (`"throttle 1m"`).',
+        description=(
+            "With `unique`: handling of a duplicate run. `skip` (default) creates no second run, `replace` gives the"
+            ' arguments of the duplicate to the first run, `"debounce 30s"` starts a run after 30 seconds without another'
+            ' call, `"throttle 1m"` starts at most one run a minute.'
+        ),
     )
     expires_in: Duration | None = Field(
         default=None,
-        description="A run that has not begun so long after it was due is cancelled instead of starting late.",
+        description="Maximum delay of a start. A run that has not begun this long after its due time is cancelled.",
     )
     must_finish_by: TimeOfDay | None = Field(
         default=None,
-        description="A time of the day in the job's zone: people are told if its last slot before has not succeeded by"
-        " then.",
+        description="Time of day in the job's zone. An alert is sent if the last slot before that time has not succeeded by then.",
     )
     must_start_within: Duration | None = Field(
         default=None,
-        description="People are told of a run that waits longer for its worker, and of a slot that nobody has begun.",
+        description=(
+            "Maximum wait for a start. An alert is sent for a run that waits longer for a worker, and for a slot that no"
+            " server has handled in this time."
+        ),
     )
     at_least: AtLeast | None = Field(
-        default=None, description="People are told when it has succeeded less often."
+        default=None,
+        description="Minimum number of successes in a period. An alert is sent when there are fewer.",
     )
     ping: Webhook | None = Field(
         default=None,
-        description="An address that is fetched after each run that succeeds, such as a dead-man's switch.",
+        description="Address that is fetched after each successful run, such as a dead-man's switch.",
     )
     alerts: AlertsSpec | None = Field(
-        default=None, description="Who is told about this job, and when."
+        default=None, description="Events and recipients for the job's alerts."
     )
     params: dict[ParamName, ParamSpec] = Field(
         default_factory=dict,
         description='Typed arguments by name: `user_id: int`, or with a default value `since: "date = 2026-01-01"`.',
     )
-    paused: StrictBool = Field(default=False, description="Whether the job starts out paused.")
+    paused: StrictBool = Field(default=False, description="Create the job paused.")
     keep: tuple[JobArgument, ...] = Field(
         default=(),
-        description="What the code says, whatever stands here: arguments of its `@job(…)`, such as `timeout`; `schedule` is"
-        " all that say when it runs, `params` are the arguments of `execute`. Such a difference is intended: `regenerate --check` does not name it.",
+        description=(
+            "Arguments of `@job(…)` that the code decides, not this file, such as `timeout`. `schedule` stands for all"
+            " arguments that set the time of runs, `params` for the arguments of `execute`. `regenerate --check` does not"
+            " report these differences."
+        ),
         examples=[["schedule"]],
     )
     name: StableName | None = Field(
         default=None,
-        description="The name under which its history is kept, where that is not the job's key: for jobs that came from"
-        " a legacy table or were renamed.",
+        description="Name of the job in the history, if different from the job's key: for jobs from a legacy table, and for renamed jobs.",
     )
 
     @property
@@ -342,66 +378,74 @@ class JobSpec(Frozen):
 
 
 class Spec(Frozen):
-    """Everything a generated project is made from."""
+    """The whole file: project, queues, jobs and flows of a generated project."""
 
-    targcc: Version = Field(description="The version of this file's format: 1.")
-    project: ProjectSpec = Field(description="The project as a whole.")
+    targcc: Version = Field(description="Version of the file format: 1.")
+    project: ProjectSpec = Field(
+        description="Name, package, time zone and description of the project."
+    )
     database: Literal["sqlite", "postgresql"] = Field(
         default="sqlite",
-        description="The default database; `TARGCC_DATABASE_URL` decides at run time.",
+        description="Default database. `TARGCC_DATABASE_URL` overrides this value at run time.",
     )
     scheduler: Literal["package", "vendored"] = Field(
         default="package",
         description=(
-            "`package`: the scheduler is the dependency `targcc-scheduler`; `vendored`: its source is in"
-            " `vendor/targcc-scheduler/`, and you may edit it. `targcc-gen scheduler` switches."
+            "`package`: the scheduler is the dependency `targcc-scheduler`. `vendored`: the scheduler's source is in"
+            " `vendor/targcc-scheduler/`, and you may edit the source. `targcc-gen scheduler` switches."
         ),
     )
     queues: dict[QueueName, QueueSpec] = Field(
         default_factory=lambda: {"default": QueueSpec()},
-        description="Queues by name. `default` exists even when it is not listed.",
+        description="Queues by name. `default` exists even if not listed.",
     )
     pools: dict[QueueName, PoolSpec] = Field(
-        default_factory=dict, description="Pools by name: workers that several queues share."
+        default_factory=dict,
+        description="Pools by name. A pool's workers are shared by several queues.",
     )
     calendars: dict[CalendarName, CalendarSpec] = Field(
         default_factory=dict,
-        description="Days off and times in which nothing starts, by name; jobs and queues name those that hold them.",
+        description="Calendars by name: days off and blackouts. Jobs and queues name their calendars.",
     )
     defaults: DefaultsSpec = Field(
-        default_factory=DefaultsSpec, description="What a job gets when it says nothing else."
+        default_factory=DefaultsSpec, description="Default values for jobs."
     )
     jobs: dict[JobKey, JobSpec] = Field(default_factory=dict, description="Jobs by name.")
     flows: dict[JobKey, FlowSpec] = Field(default_factory=dict, description="Flows by name.")
     moved: dict[JobKey, JobKey] = Field(
         default_factory=dict,
-        description="Jobs that were renamed, `Old: New`: their files, edits and history go along. A line can go once every"
-        " branch and every database has been used with the new name.",
+        description=(
+            "Renamed jobs, `Old: New`. Files, edits and history follow the new name. A line can be removed once every branch"
+            " and every database has been used with the new name."
+        ),
         examples=[{"DailySales": "DailyRevenue"}],
     )
     extends: Text | None = Field(
         default=None,
-        description="A file of the repository with queues and defaults of many projects: `../org-defaults.yaml`. What"
-        " this file says counts more.",
+        description="File of the repository with shared queues and defaults: `../org-defaults.yaml`. Values in this file take precedence.",
     )
     blueprints: tuple[Text, ...] = Field(
         default=(),
-        description="Folders with blueprints of your own: `./blueprints` in this repository, or `git+https://…@TAG#FOLDER` in"
-        " another one, of which `targcc-gen blueprints fetch` brings a copy.",
+        description=(
+            "Folders with custom blueprints: `./blueprints` in this repository, or `git+https://…@TAG#FOLDER` in another"
+            " repository. `targcc-gen blueprints fetch` copies a folder of another repository into the project."
+        ),
     )
     features: tuple[FeatureName, ...] = Field(
         default=(),
-        description="Features of your own: each name gets a folder `src/<package>/features/<name>/` with a table, a loop, API routes,"
-        " a page and commands to start from. A list such as `[notes]`.",
+        description=(
+            "Names of custom features, such as `[notes]`. Each name gets a folder `src/<package>/features/<name>/` with a"
+            " table, a loop, API routes, a page and commands to start from."
+        ),
         examples=[["notes"]],
     )
     alerts: AlertingSpec = Field(
-        default_factory=AlertingSpec, description="What holds for the alerts of all jobs."
+        default_factory=AlertingSpec, description="Alert settings for all jobs."
     )
-    oncall: OnCallSpec = Field(default_factory=OnCallSpec, description="Who is on call when.")
+    oncall: OnCallSpec = Field(default_factory=OnCallSpec, description="On-call people and rota.")
     environments: dict[QueueName, EnvironmentSpec] = Field(
         default_factory=dict,
-        description="What is different where the project runs with `TARGCC_ENVIRONMENT` set to one of these names.",
+        description="Overrides by environment. `TARGCC_ENVIRONMENT` selects the environment of a process.",
     )
 
     def job_zone(self, key: str) -> str:

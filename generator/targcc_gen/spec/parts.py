@@ -43,143 +43,152 @@ _THIRTY_SECONDS = timedelta(seconds=30)
 
 
 class Frozen(BaseModel):
-    """A part of a spec; an unknown key is an error."""
+    """Base class for parts of a spec. An unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ProjectSpec(Frozen):
-    """The project as a whole."""
+    """Name, package, time zone and description of the project."""
 
     name: Distribution = Field(
-        description="The project's name, and its distribution's: `acme-jobs`."
+        description="Name of the project and of its distribution, such as `acme-jobs`."
     )
     package: Package = Field(
         default_factory=lambda project: package_of(project["name"]),
         validate_default=True,
-        description="The import name, `acme_jobs`; by default the name with `_` for `-`.",
+        description="Import name, such as `acme_jobs`; default: the project's name with `_` for `-`.",
     )
     timezone: Zone = Field(
         default="UTC",
-        description="The zone in which schedules are read, unless a job names another.",
+        description="Time zone of schedules; a job may set another zone.",
     )
     description: Text = Field(
-        default="", description="One sentence for the README and the dashboard."
+        default="", description="One sentence about the project, for the README and the dashboard."
     )
     inside: Folder | None = Field(
         default=None,
         description=(
-            "Set by `targcc-gen patch`: the scheduler lives inside an app that was there before, and its package is in"
-            " this folder (`src`, or `.`). Only the scheduler, the services and the jobs are generated."
+            "Folder of the package (`src`, or `.`) in an existing app. `targcc-gen patch` sets this key. Only the scheduler,"
+            " the services and the jobs are generated."
         ),
     )
 
 
 class QueueSpec(Frozen):
-    """A queue: jobs in it wait for one of its workers."""
+    """A queue. Due runs wait in the queue for a free worker."""
 
     workers: StrictInt = Field(
         default=5,
         ge=1,
         le=1000,
-        description="How many runs of this queue go on at once on each node.",
+        description="Maximum number of runs of the queue at the same time on each server.",
     )
     pool: QueueName | None = Field(
         default=None,
-        description="The pool, one of `pools`, whose workers it shares with other queues instead of having its own.",
+        description="Pool, a name among `pools`. The queue shares the pool's workers with other queues and has no workers of its own.",
     )
     weight: StrictInt | None = Field(
         default=None,
         ge=1,
         le=1000,
-        description="Its share of the starts in a weighted pool; by default 1.",
+        description="Share of the queue in the starts of a weighted pool; default: 1.",
     )
     aging: Aging | None = Field(
         default=None,
-        description="Each such time that a run waits counts as one point of priority; by default waiting counts for nothing.",
+        description="Waiting time that counts as one point of priority; by default, waiting does not raise the priority.",
     )
     concurrency: StrictInt | None = Field(
         default=None,
         ge=1,
         le=1000,
-        description="At most so many runs of this queue at once on all nodes; no limit by default.",
+        description="Maximum number of runs of the queue at the same time, on all servers together; default: no limit.",
     )
     isolation: Literal["thread", "process"] = Field(
         default="thread",
-        description="`process` runs each of its jobs in a process of its own, unless the job says `thread`.",
+        description="`process` executes the queue's jobs in separate worker processes, except jobs with `isolation: thread`.",
     )
     calendar: CalendarNames | None = Field(
         default=None,
-        description="Calendars that hold all its jobs, besides their own: while one is closed, none starts by itself.",
+        description=(
+            "Calendars for all jobs of the queue, in addition to the jobs' own. While a calendar is closed, no job starts by"
+            " schedule."
+        ),
     )
     on_holiday: OnHoliday | None = Field(
         default=None,
-        description="What becomes of a slot then, for jobs that do not say; by default `skip`.",
+        description="Handling of slots while a calendar is closed, for jobs without `on_holiday`; default: `skip`.",
     )
 
 
 class DefaultsSpec(Frozen):
-    """What a job gets when it says nothing else."""
+    """Default values for jobs that do not set these keys."""
 
     retries: StrictInt = Field(
-        default=3, ge=0, le=100, description="New attempts after a failed one."
+        default=3, ge=0, le=100, description="Maximum number of retries after a failed attempt."
     )
     backoff: Duration = Field(
         default=_THIRTY_SECONDS,
-        description="The wait before the first new attempt; it doubles each time, with some jitter.",
+        description="Wait before the first retry. The wait doubles with each retry, with some jitter.",
     )
     timeout: Duration | None = Field(
         default=None,
-        description="How long an attempt may take before it is stopped; no limit by default.",
+        description="Maximum duration of an attempt. A longer attempt is stopped. Default: no limit.",
     )
-    queue: QueueName = Field(default="default", description="The queue of jobs that name none.")
+    queue: QueueName = Field(default="default", description="Queue of jobs without `queue`.")
 
 
 class MisfireSpec(Frozen):
-    """What happens to slots that passed while nothing was running."""
+    """Handling of slots that passed while no server was running."""
 
     policy: Literal["run_once", "skip", "run_all"] = Field(
         default="run_once",
-        description="`run_once`: one run makes up for all of them; `skip`: none; `run_all`: one run for each.",
+        description="`run_once`: one run for all missed slots; `skip`: no run; `run_all`: one run for each missed slot.",
     )
     grace: TimeLimit | None = Field(
         default=None,
-        description="Slots older than this are recorded as missed and not run; `none` is no limit. By default a day.",
+        description="Maximum age of a slot. Older slots are recorded as missed and not executed. `none` is no limit; default: one day.",
     )
 
 
 Mails = Annotated[tuple[Email, ...], Field(description="Mail addresses.")]
 SlackHook = Annotated[Webhook | None, Field(description="A Slack incoming webhook.")]
 TeamsHook = Annotated[Webhook | None, Field(description="A Microsoft Teams workflow webhook.")]
-WebHook = Annotated[Webhook | None, Field(description="It gets each alert as JSON.")]
+WebHook = Annotated[Webhook | None, Field(description="Address that receives each alert as JSON.")]
 Others = Annotated[
     dict[ChannelName, Annotated[Text, Field(max_length=500)]],
     Field(
-        description="By channels of your own, `channels` of the project's `alerts`: the target of each."
+        description="Targets by channel, for custom channels from `channels` in the project's `alerts`."
     ),
 ]
-OnCall = Annotated[StrictBool, Field(description="Whoever is on call then, too.")]
+OnCall = Annotated[StrictBool, Field(description="Also alert the person on call at that time.")]
 
 
 class AlertsSpec(Frozen):
-    """Who is told about this job, and when. A webhook's address may be a reference: `${SLACK_URL}`, `file:/run/secrets/slack`."""
+    """Events and recipients for the alerts of a job. A webhook's address may be a reference: `${SLACK_URL}`, `file:/run/secrets/slack`."""
 
     on: Annotated[tuple[AlertEvent, ...], Field(min_length=1)] = Field(
         default=("failure",),
-        description='What is worth telling: `failure`, `success`, `missed`, `"slower than 5m"`.',
+        description='Events that send an alert: `failure`, `success`, `missed`, `"slower than 5m"`.',
     )
     email: Mails = ()
     slack: SlackHook = None
     teams: TeamsHook = None
     webhook: WebHook = None
     max_per_hour: StrictInt | None = Field(
-        default=None, ge=1, le=10_000, description="At most so many alerts an hour for this job."
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Maximum number of alerts for this job in an hour.",
     )
     other: Others = Field(default_factory=dict)
     oncall: OnCall = False
     urgent: StrictBool | None = Field(
         default=None,
-        description="Whether they go through quiet hours and are escalated; by default as the project's `alerts` says.",
+        description=(
+            "Urgent alerts ignore quiet hours and are escalated. `true` or `false` holds for all alerts of the job; default:"
+            " `urgent` of the project's `alerts`."
+        ),
     )
 
     @property
@@ -212,29 +221,33 @@ MODELS: dict[str, type[Frozen]] = {
 
 
 class CalendarSpec(Frozen):
-    """A calendar: when nothing starts by itself. Runs that people or code ask for start all the same."""
+    """A calendar of times when no run starts by schedule. Runs that a person or code requests start anyway."""
 
-    description: Text = Field(default="", description="One sentence for people.")
+    description: Text = Field(default="", description="One sentence about the calendar.")
     off: DaysOff = Field(
         default=(),
-        description="Days off: `2026-09-21`, `2026-12-24 to 2027-01-02`, `12-25` (each year), `saturday`, `second tuesday`,"
-        " `last friday of december`; a name may follow in parentheses.",
+        description=(
+            "Days off: `2026-09-21`, `2026-12-24 to 2027-01-02`, `12-25` (each year), `saturday`, `second tuesday`, `last"
+            " friday of december`. A name may follow in parentheses."
+        ),
     )
     work: Dates = Field(
-        default=(), description="Days of work, whatever `off`, `ics` and `include` say of them."
+        default=(), description="Working days. This key overrides `off`, `ics` and `include`."
     )
     blackouts: Blackouts = Field(
         default=(),
-        description='Times in which nothing starts, by the clock of each job: `"22:00-23:30"` each day, or'
-        ' `"2026-12-24 18:00 to 2026-12-27 06:00"`.',
+        description=(
+            'Times when no run starts, in the time zone of each job: `"22:00-23:30"` (each day), or `"2026-12-24 18:00 to'
+            ' 2026-12-27 06:00"`.'
+        ),
     )
     ics: CalendarFile | None = Field(
         default=None,
-        description="An iCalendar file in the folder of the package: its events of whole days are days off, those with a"
-        " time are blackouts.",
+        description="iCalendar file in the folder of the package. Whole-day events are days off; events with a time are blackouts.",
     )
     include: CalendarNames | None = Field(
-        default=None, description="Other calendars: what closes one of them closes this one."
+        default=None,
+        description="Other calendars. This calendar is also closed while an included calendar is closed.",
     )
 
 
@@ -245,32 +258,39 @@ AlertKind = Literal["failure", "success", "missed", "slow", "unknown", "late", "
 
 Days = Annotated[
     tuple[Weekday, ...],
-    Field(description="`mon`, `tue`, …: the days on which they begin; by default every day."),
+    Field(
+        description="Weekdays (`mon`, `tue`, …). A period past midnight belongs to the day of its start. Default: every day."
+    ),
 ]
 
 
 class QuietSpec(Frozen):
-    """Quiet hours: alerts that are not urgent wait for their end, and come in one message. Without channels and addresses they are everybody's."""
+    """Quiet hours: alerts that are not urgent are held and sent in one message at the end. Without `channels` and `email`, quiet hours apply to all recipients."""
 
-    start: TimeOfDay = Field(description="When they begin.")
-    end: TimeOfDay = Field(description="When they end; on the next day, if that is earlier.")
+    start: TimeOfDay = Field(description="Start of the quiet hours.")
+    end: TimeOfDay = Field(
+        description="End of the quiet hours; on the next day if earlier than `start`."
+    )
     days: Days = ()
     timezone: Zone | None = Field(
-        default=None, description="Their zone; by default that of `alerts`."
+        default=None, description="Time zone of the quiet hours; default: the zone of `alerts`."
     )
     channels: tuple[ChannelName, ...] = Field(
-        default=(), description="`email`, `slack`, `teams`, `webhook`, or channels of your own."
+        default=(),
+        description="Channels with these quiet hours: `email`, `slack`, `teams`, `webhook`, or a custom channel.",
     )
-    email: tuple[Email, ...] = Field(default=(), description="Whose quiet hours they are.")
+    email: tuple[Email, ...] = Field(
+        default=(), description="Mail addresses with these quiet hours."
+    )
 
 
 class DigestSpec(Frozen):
-    """One message a day: what needs a person, what happened since the last one, what comes next."""
+    """Daily message: problems that need attention, events since the last digest, next runs."""
 
-    at: TimeOfDay = Field(description="When it goes out.")
+    at: TimeOfDay = Field(description="Time of sending.")
     days: Days = ()
     timezone: Zone | None = Field(
-        default=None, description="Its zone; by default that of `alerts`."
+        default=None, description="Time zone of the digest; default: the zone of `alerts`."
     )
     email: Mails = ()
     slack: SlackHook = None
@@ -281,9 +301,9 @@ class DigestSpec(Frozen):
 
 
 class StepSpec(Frozen):
-    """A step of the escalation: who is told when nobody has acknowledged an alert, or taken it, for so long."""
+    """A step of the escalation: recipients to alert if nobody has acknowledged or taken up an alert in the given time."""
 
-    after: Duration = Field(description="How long after the first alert.")
+    after: Duration = Field(description="Time since the first alert.")
     email: Mails = ()
     slack: SlackHook = None
     teams: TeamsHook = None
@@ -293,7 +313,7 @@ class StepSpec(Frozen):
 
 
 class AlertingSpec(Frozen):
-    """What holds for alerts of all jobs. Recipients that stand here hear of jobs that name nobody."""
+    """Alert settings for all jobs. These recipients get the alerts of jobs without recipients."""
 
     email: Mails = ()
     slack: SlackHook = None
@@ -302,29 +322,30 @@ class AlertingSpec(Frozen):
     other: Others = Field(default_factory=dict)
     oncall: OnCall = False
     timezone: Zone | None = Field(
-        default=None, description="The zone of times in messages; by default the project's."
+        default=None, description="Time zone of times in messages; default: the project's zone."
     )
     recovered: StrictBool = Field(
         default=True,
-        description="Whether people who were told of a failure are told that it is well again.",
+        description="Send a message to the recipients of a failure when the failure is over.",
     )
     urgent: tuple[AlertKind, ...] = Field(
         default=("failure", "unknown", "late", "node"),
-        description="What goes through quiet hours and is escalated, unless a job says it with `urgent`.",
+        description="Kinds of alerts that ignore quiet hours and are escalated. `urgent` of a job overrides this list.",
     )
     quiet: tuple[QuietSpec, ...] = Field(default=(), description="Quiet hours.")
-    digest: DigestSpec | None = Field(default=None, description="A message each morning.")
-    escalation: tuple[StepSpec, ...] = Field(
-        default=(), description="Who is told next, step by step."
-    )
+    digest: DigestSpec | None = Field(default=None, description="Daily digest.")
+    escalation: tuple[StepSpec, ...] = Field(default=(), description="Escalation steps, in order.")
     channels: dict[ChannelName, ChannelPlace] = Field(
         default_factory=dict,
-        description='Channels of your own: `module:name` of a class by the name that `other` calls it, `ntfy: "acme_jobs.ntfy:NtfyChannel"`.',
+        description=(
+            "Custom channels: the name used in `other`, with the class as `module:name`, such as `ntfy:"
+            ' "acme_jobs.ntfy:NtfyChannel"`.'
+        ),
     )
 
 
 class PersonSpec(Frozen):
-    """A person who can be on call, and how to reach them."""
+    """A person for the on-call rota, with addresses."""
 
     email: Mails = ()
     slack: SlackHook = None
@@ -334,24 +355,24 @@ class PersonSpec(Frozen):
 
 
 class ShiftSpec(Frozen):
-    """A line of the rota. What it does not say is every day, all day."""
+    """A line of the rota. By default, a line covers every day, all day."""
 
-    who: Title = Field(description="A name among `people`.")
+    who: Title = Field(description="Person on call, a name among `people`.")
     days: Days = ()
-    start: TimeOfDay = Field(default="00:00", description="When it begins.")
+    start: TimeOfDay = Field(default="00:00", description="Start of the shift.")
     end: TimeOfDay = Field(
-        default="00:00", description="When it ends; on the next day, if that is not later."
+        default="00:00", description="End of the shift; on the next day if not later than `start`."
     )
 
 
 class OnCallSpec(Frozen):
-    """Who is on call: the first line of the rota that holds decides. `oncall: true` in `alerts` tells that person."""
+    """On-call people and rota. The first matching line of the rota decides. `oncall: true` in `alerts` alerts that person."""
 
     timezone: Zone | None = Field(
-        default=None, description="The zone of the rota; by default the project's."
+        default=None, description="Time zone of the rota; default: the project's zone."
     )
     people: dict[Title, PersonSpec] = Field(default_factory=dict, description="People by name.")
-    rota: tuple[ShiftSpec, ...] = Field(default=(), description="Who is on call when.")
+    rota: tuple[ShiftSpec, ...] = Field(default=(), description="Shifts of the rota, in order.")
 
 
 ALERTING_MODELS: dict[str, type[BaseModel]] = {
@@ -370,31 +391,34 @@ ALERTING_MODELS: dict[str, type[BaseModel]] = {
 
 
 class PoolSpec(Frozen):
-    """Workers that several queues share; a queue names its pool."""
+    """Workers that several queues share. A queue names its pool."""
 
     workers: StrictInt = Field(
         default=5,
         ge=1,
         le=1000,
-        description="How many runs of all its queues together go on at once on each node.",
+        description="Maximum number of runs of all queues in the pool at the same time on each server.",
     )
     order: Literal["strict", "weighted"] = Field(
         default="weighted",
         description=(
-            "`weighted`: of the queues in which runs wait, each starts runs in proportion to its `weight`; `strict`: a queue only"
-            " while those before it in `queues` have none that can start."
+            "`weighted`: queues with waiting runs start runs in proportion to `weight`. `strict`: a queue starts runs only"
+            " while earlier queues in `queues` have no run that can start."
         ),
     )
 
 
 class EnvironmentPool(Frozen):
-    """A pool in an environment; what is not said is as in `pools`."""
+    """Overrides of a pool in an environment. Other keys are as in `pools`."""
 
     workers: StrictInt | None = Field(
-        default=None, ge=1, le=1000, description="How many runs at once on each node."
+        default=None,
+        ge=1,
+        le=1000,
+        description="Maximum number of runs of the pool at the same time on each server.",
     )
     order: Literal["strict", "weighted"] | None = Field(
-        default=None, description="In which order its queues go."
+        default=None, description="Order of the pool's queues."
     )
 
 
@@ -406,103 +430,116 @@ POOL_MODELS: dict[str, type[Frozen]] = {"pool": PoolSpec, "environment pool": En
 
 
 class EnvironmentQueue(Frozen):
-    """A queue in an environment; what is not said is as in `queues`."""
+    """Overrides of a queue in an environment. Other keys are as in `queues`."""
 
     workers: StrictInt | None = Field(
-        default=None, ge=1, le=1000, description="How many of its runs go on at once on each node."
+        default=None,
+        ge=1,
+        le=1000,
+        description="Maximum number of runs of the queue at the same time on each server.",
     )
     concurrency: StrictInt | None = Field(
-        default=None, ge=1, le=1000, description="At most so many runs at once on all nodes."
+        default=None,
+        ge=1,
+        le=1000,
+        description="Maximum number of runs of the queue at the same time, on all servers together.",
     )
     aging: Aging | None = Field(
-        default=None, description="What time of waiting counts as one point of priority."
+        default=None, description="Waiting time that counts as one point of priority."
     )
     isolation: Literal["thread", "process"] | None = Field(
-        default=None, description="Whether its jobs run in processes of their own."
+        default=None,
+        description="`process` executes the queue's jobs in separate worker processes.",
     )
 
 
 class EnvironmentDefaults(Frozen):
-    """What a job gets in an environment when it says nothing else."""
+    """Default values for jobs in an environment."""
 
     retries: StrictInt | None = Field(
-        default=None, ge=0, le=100, description="New attempts after a failed one."
+        default=None, ge=0, le=100, description="Maximum number of retries after a failed attempt."
     )
-    backoff: Duration | None = Field(
-        default=None, description="The wait before the first new attempt."
-    )
+    backoff: Duration | None = Field(default=None, description="Wait before the first retry.")
     timeout: Duration | None = Field(
-        default=None, description="How long an attempt may take before it is stopped."
+        default=None, description="Maximum duration of an attempt. A longer attempt is stopped."
     )
-    queue: QueueName | None = Field(default=None, description="The queue of jobs that name none.")
+    queue: QueueName | None = Field(default=None, description="Queue of jobs without `queue`.")
 
 
 class EnvironmentJob(Frozen):
-    """A job in an environment; what is said here counts more than what the job itself says."""
+    """Overrides of a job in an environment, with precedence over the job's own values."""
 
-    queue: QueueName | None = Field(default=None, description="The queue it waits in.")
+    queue: QueueName | None = Field(default=None, description="Queue of the job's runs.")
     priority: StrictInt | None = Field(
-        default=None, ge=-1000, le=1000, description="In its queue, a higher priority goes first."
+        default=None,
+        ge=-1000,
+        le=1000,
+        description="Priority in the queue. Higher values start first.",
     )
     retries: StrictInt | None = Field(
-        default=None, ge=0, le=100, description="New attempts after a failed one."
+        default=None, ge=0, le=100, description="Maximum number of retries after a failed attempt."
     )
-    backoff: Duration | None = Field(
-        default=None, description="The wait before the first new attempt."
-    )
+    backoff: Duration | None = Field(default=None, description="Wait before the first retry.")
     timeout: TimeLimit | None = Field(
-        default=None, description="How long an attempt may take, or `none`."
+        default=None, description="Maximum duration of an attempt, or `none`."
     )
     overlap: Literal["skip", "queue", "allow"] | None = Field(
-        default=None, description="When a slot comes while the job still runs."
+        default=None,
+        description="Handling of a slot that is due while the job is running.",
     )
     concurrency: StrictInt | None = Field(
-        default=None, ge=1, le=1000, description="At most so many of its runs on all nodes."
+        default=None,
+        ge=1,
+        le=1000,
+        description="Maximum number of runs of the job at the same time, on all servers together.",
     )
     unique_scope: UniqueScope | None = Field(
-        default=None, description="Of a job with `unique`: until when another run is a duplicate."
+        default=None,
+        description="Period in which another run is a duplicate, for a job with `unique`.",
     )
     on_duplicate: OnDuplicate | None = Field(
-        default=None, description="Of a job with `unique`: what becomes of the second run."
+        default=None, description="Handling of a duplicate run, for a job with `unique`."
     )
     expires_in: TimeLimit | None = Field(
         default=None,
-        description="After how long a run is cancelled instead of starting, or `none`.",
+        description="Maximum delay of a start, or `none`. A run that has not begun by then is cancelled.",
     )
     paused: StrictBool | None = Field(
-        default=None, description="Whether the job starts out paused there."
+        default=None, description="Create the job paused in this environment."
     )
 
 
 class EnvironmentFlow(Frozen):
-    """A flow in an environment; what is said here counts more than what the flow itself says."""
+    """Overrides of a flow in an environment, with precedence over the flow's own values."""
 
-    queue: QueueName | None = Field(default=None, description="The queue in which its start waits.")
+    queue: QueueName | None = Field(
+        default=None, description="Queue of the run that starts the flow."
+    )
     overlap: Literal["skip", "allow"] | None = Field(
-        default=None, description="When its slot comes while it is under way."
+        default=None, description="Handling of a slot that is due while the flow is running."
     )
     paused: StrictBool | None = Field(
-        default=None, description="Whether it starts out paused there."
+        default=None, description="Create the flow paused in this environment."
     )
 
 
 class EnvironmentSpec(Frozen):
-    """An environment: what is different where `TARGCC_ENVIRONMENT` names it. It may be empty."""
+    """Overrides for processes in which `TARGCC_ENVIRONMENT` names this environment. An environment may be empty."""
 
     defaults: EnvironmentDefaults = Field(
-        default_factory=EnvironmentDefaults, description="Defaults that are different there."
+        default_factory=EnvironmentDefaults, description="Overrides of `defaults`."
     )
     queues: dict[QueueName, EnvironmentQueue] = Field(
-        default_factory=dict, description="Queues that are different there."
+        default_factory=dict, description="Overrides of queues, by name."
     )
     pools: dict[QueueName, EnvironmentPool] = Field(
-        default_factory=dict, description="Pools that are different there."
+        default_factory=dict, description="Overrides of pools, by name."
     )
     jobs: dict[JobKey, EnvironmentJob] = Field(
-        default_factory=dict, description="Jobs that are different there."
+        default_factory=dict, description="Overrides of jobs, by name."
     )
     flows: dict[JobKey, EnvironmentFlow] = Field(
-        default_factory=dict, description="Flows that are different there."
+        default_factory=dict, description="Overrides of flows, by name."
     )
 
 
@@ -521,26 +558,30 @@ ENVIRONMENT_MODELS: dict[str, type[Frozen]] = {
 
 
 class LimitSpec(Frozen):
-    """How many runs may be under way at once, and how many may start in a while, by key; `running`, `rate` or both are given."""
+    """Capacity of a job by key: runs at the same time (`running`), and starts in a period (`rate`). At least one of `running` and `rate` is required."""
 
     key: ParamName | None = Field(
         default=None,
-        description="The argument by which runs share a limit, such as `tenant_id`; without it all runs of the job do.",
+        description="Argument by which runs share a limit, such as `tenant_id`. Without a key, all runs of the job share one limit.",
     )
     running: StrictInt | None = Field(
-        default=None, ge=1, le=100_000, description="Runs of a key at once, on all nodes together."
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Maximum number of runs of a key at the same time, on all servers together.",
     )
     rate: Rate | None = Field(
-        default=None, description="Attempts of a key that may start, such as `100/min`."
+        default=None,
+        description="Maximum number of attempts of a key that start in a period, such as `100/min`.",
     )
     burst: StrictInt | None = Field(
         default=None,
         ge=1,
         le=100_000,
-        description="With `rate`: so many may start at once after a pause; by default what comes in a second, at least 1.",
+        description="With `rate`: maximum number of attempts that start at once after a pause; default: the rate of one second, at least 1.",
     )
     weight: StrictInt = Field(
-        default=1, ge=1, le=100_000, description="How much of `running` a run takes."
+        default=1, ge=1, le=100_000, description="Capacity of `running` that a run takes."
     )
 
 

@@ -40,12 +40,12 @@ SECTIONS = ("database", "scheduler", "queues", "pools", "calendars", "defaults",
 
 
 class SharedSpec(Frozen):
-    """A file that specs extend. It says nothing of a single project or job."""
+    """A file that specs extend. Keys of a single project or job are not allowed."""
 
-    targcc: Version | None = Field(
-        default=None, description="The version of this file's format: 1."
+    targcc: Version | None = Field(default=None, description="Version of the file format: 1.")
+    extends: str | None = Field(
+        default=None, description="Another file to extend. Values in this file take precedence."
     )
-    extends: str | None = Field(default=None, description="Another file, below this one.")
     database: Literal["sqlite", "postgresql"] | None = None
     scheduler: Literal["package", "vendored"] | None = None
     queues: dict[QueueName, QueueSpec] = Field(default_factory=dict)
