@@ -28,8 +28,6 @@ from ...web.dashboard.flash import base_path
 from ...web.dashboard.page_route import PageRoute
 from ...web.dashboard.rendering import render, zone_asked
 from ...web.state import get_web
-from .charts import MARK_WORDS, PATTERNS, GanttChart
-from .gantt import gantt
 from .history import DAYS, HOURS, Heat, day_counts, heat
 from .upcoming import Crowd, Minute, Night, Plan, coming_nights, grouped, nights, plan
 
@@ -353,6 +351,10 @@ async def timeline_page(  # noqa: PLR0917 - what may be asked for
     job: str = "",
 ) -> Response:
     """What ran and what comes in some hours from ``since``; without one, up to one hour from now."""
+    # Imported late: an idle server needs no charts.
+    from .charts import MARK_WORDS, PATTERNS, GanttChart
+    from .gantt import gantt
+
     zone, now = zone_asked(request), scheduler.clock.now()
     span = int(hours) if hours in map(str, _HOURS) else 12
     length = timedelta(hours=span)
