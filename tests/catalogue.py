@@ -22,7 +22,6 @@ from targcc_scheduler.core.languages import in_context
 
 PACKAGE = Path(targcc_scheduler.__file__).parent
 LANGUAGES = PACKAGE / "core" / "translations"
-TEMPLATES = PACKAGE / "web" / "dashboard" / "templates"
 COMMAND = "uv run python tests/catalogue.py"
 HOW = (
     'Mark it: {{ _("Text") }} or {% trans %} in a template, gettext("Text %(name)s", name=…) in Python. Then run'
@@ -88,7 +87,7 @@ _SENTENCE = re.compile("[A-Z][a-z]|[a-z]{2} [a-z]{2}")
 def extracted() -> Catalog:
     """Return every text of the pages."""
     catalog = Catalog()
-    for file in sorted([*PACKAGE.rglob("*.py"), *TEMPLATES.rglob("*.html")]):
+    for file in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.html")]):
         place = file.relative_to(PACKAGE).as_posix()
         if place.startswith(_ENGLISH) or place.endswith("/commands.py"):
             continue
@@ -156,8 +155,8 @@ def is_translated(message: Message) -> bool:
 def bare_texts() -> list[str]:
     """Return place and text of the templates' texts outside of translation calls."""
     found = []
-    for file in sorted(TEMPLATES.rglob("*.html")):
-        place = file.relative_to(TEMPLATES).as_posix()
+    for file in sorted(PACKAGE.rglob("*.html")):
+        place = file.relative_to(PACKAGE).as_posix()
         found += [f"{place}: {text}" for text in bare_texts_of(file.read_text(encoding="utf-8"))]
     return found
 

@@ -16,6 +16,7 @@ from pydantic import (
     StrictStr,
     WithJsonSchema,
 )
+from targcc_scheduler.features import FEATURES
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, package_problem
@@ -102,16 +103,69 @@ def _feature(name: str) -> str:
 
 
 _LONGEST_FEATURE = 30
-TAKEN_FEATURES = frozenset(
-    {"account", "accounts", "alert", "alerts", "audit", "backfill", "batch", "batches"}
-    | {"bulk", "calendar", "calendars", "chains", "completion", "concerns", "cutover", "docs"}
-    | {"doctor", "events", "flow", "flows", "frames", "heatmap", "help", "history", "inbox"}
-    | {"job", "jobs", "language", "legacy", "limits", "live", "login", "logout"}
-    | {"maintenance", "migrate", "oncall", "override", "overrides", "owner", "owners"}
-    | {"pages", "profile", "prune", "queue", "queues", "release", "releases", "role", "run"}
-    | {"runs", "search", "secret", "seen", "serve", "server", "servers", "session"}
-    | {"sessions", "shadow", "static", "system", "timeline", "token", "tokens", "triage"}
-    | {"upcoming", "user", "users", "views", "webhook", "webhooks", "why", "worker"}
+TAKEN_FEATURES = frozenset(FEATURES).union(
+    [
+        "account",
+        "alert",
+        "backfill",
+        "batch",
+        "bulk",
+        "calendar",
+        "chains",
+        "completion",
+        "concerns",
+        "cutover",
+        "docs",
+        "flow",
+        "frames",
+        "heatmap",
+        "help",
+        "history",
+        "inbox",
+        "job",
+        "jobs",
+        "language",
+        "limits",
+        "live",
+        "login",
+        "logout",
+        "maintenance",
+        "migrate",
+        "oncall",
+        "override",
+        "owner",
+        "owners",
+        "pages",
+        "profile",
+        "prune",
+        "queue",
+        "queues",
+        "release",
+        "releases",
+        "role",
+        "run",
+        "runs",
+        "secret",
+        "seen",
+        "serve",
+        "server",
+        "servers",
+        "session",
+        "sessions",
+        "shadow",
+        "static",
+        "system",
+        "token",
+        "tokens",
+        "upcoming",
+        "user",
+        "users",
+        "views",
+        "webhook",
+        "webhooks",
+        "why",
+        "worker",
+    ]
 )
 """Names of built-in features, commands, pages and folders of templates; a test compares them with the scheduler."""
 FeatureName = Annotated[StrictStr, AfterValidator(_feature)]

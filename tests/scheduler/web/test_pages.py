@@ -14,7 +14,7 @@ from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.jobs.discovery import BrokenModule
 from web_fixtures import Site
 
-TEMPLATES = Path(targcc_scheduler.__file__).parent / "web" / "dashboard" / "templates"
+TEMPLATES = Path(targcc_scheduler.__file__).parent
 TRACEBACK = """Traceback (most recent call last):
   File "report.py", line 3, in execute
     raise ValueError("<script>alert(1)</script>")
