@@ -52,10 +52,10 @@ class Link:
         Raises:
             ValueError: the text has another form.
         """
-        seq, _, found = text.strip().partition(":")
-        if not seq.isdecimal() or len(found) != len(START.hash):
+        seq, _, link_hash = text.strip().partition(":")
+        if not seq.isdecimal() or len(link_hash) != len(START.hash):
             raise ValueError(f"not a place in the audit's chain, such as 12:{START.hash[:6]}…")
-        return cls(int(seq), found)
+        return cls(int(seq), link_hash)
 
     def next(self, content: str) -> Link:
         """Return the next place, for a row with the digest ``content``."""

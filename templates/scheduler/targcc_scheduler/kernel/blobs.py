@@ -94,11 +94,17 @@ async def copy(connection: AsyncConnection, source: int, target: int, now: datet
     for blob_id in ids:
         values: dict[str, Any] = {"Id": uuid.uuid4().hex, "RunId": target, "CreatedAt": now}
         columns = [
-            sa.literal(values[one.name], one.type).label(one.name) if one.name in values else one
-            for one in _C
+            (
+                sa.literal(values[column.name], column.type).label(column.name)
+                if column.name in values
+                else column
+            )
+            for column in _C
         ]
         same = sa.select(*columns).where(_C.Id == blob_id)
-        await connection.execute(job_blob.insert().from_select([one.name for one in _C], same))
+        await connection.execute(
+            job_blob.insert().from_select([column.name for column in _C], same)
+        )
 
 
 async def attach(
@@ -114,9 +120,11 @@ async def attach(
     query = sa.select(job_run.c.Id).where(owned).with_for_update()
     if (await connection.execute(query)).first() is None:
         raise RunTaken(f"run {claim.run_id} belongs to another node now")
-    mine = sa.and_(_C.RunId == claim.run_id, _C.Kind == ContentKind.RESULT)
-    await _remove(connection, sa.and_(mine, _C.Name == content.file.name))
-    count = await connection.scalar(sa.select(sa.func.count()).select_from(job_blob).where(mine))
+    is_result = sa.and_(_C.RunId == claim.run_id, _C.Kind == ContentKind.RESULT)
+    await _remove(connection, sa.and_(is_result, _C.Name == content.file.name))
+    count = await connection.scalar(
+        sa.select(sa.func.count()).select_from(job_blob).where(is_result)
+    )
     if (count or 0) >= most:
         raise FileError(f"the run has attached {most} files, the most: TARGCC_MAX_RUN_FILES")
     await add(connection, claim.run_id, [content], now)
@@ -132,8 +140,8 @@ async def piece(connection: AsyncConnection, blob: Blob, start: int) -> bytes | 
     """Return up to :data:`PIECE` bytes of a row's data from offset ``start``; ``None`` if the row does not exist."""
     part = sa.func.substr(_C.Data, start + 1, PIECE, type_=sa.LargeBinary())
     query = sa.select(part).where(_C.Id == blob.id, _C.RunId == blob.run_id)
-    found = (await connection.execute(query)).first()
-    return None if found is None else bytes(found[0] or b"")
+    row = (await connection.execute(query)).first()
+    return None if row is None else bytes(row[0] or b"")
 
 
 async def remove_of(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
@@ -146,8 +154,8 @@ async def remove_of(connection: AsyncConnection, run_ids: Sequence[int]) -> None
 
 async def removed(connection: AsyncConnection, store: str, most: int) -> list[tuple[str, str]]:
     """Return key and reference of up to ``most`` rows of a store that have no run any more."""
-    mine = sa.and_(_C.RunId.is_(None), _C.Store == store)
-    query = sa.select(_C.Id, _C.Reference).where(mine).order_by(_C.Id).limit(most)
+    is_removed = sa.and_(_C.RunId.is_(None), _C.Store == store)
+    query = sa.select(_C.Id, _C.Reference).where(is_removed).order_by(_C.Id).limit(most)
     return [(row.Id, row.Reference) for row in await connection.execute(query)]
 
 
@@ -276,10 +284,10 @@ class ContentKeeper:
         Raises:
             FileError: some content is gone or damaged.
         """
-        found: dict[str, Path | bytes] = {}
+        contents: dict[str, Path | bytes] = {}
         for blob in await self.wanted(read, run_id, arguments_json):
-            found[blob.sha256] = b"".join([piece async for piece in self.pieces(read, blob)])
-        return Here(found)
+            contents[blob.sha256] = b"".join([piece async for piece in self.pieces(read, blob)])
+        return Here(contents)
 
     async def wanted(self, read: Read, run_id: int, arguments_json: str | None) -> list[Blob]:
         """Return the blobs that a run's arguments refer to.
@@ -291,7 +299,7 @@ class ContentKeeper:
             return []
         names = referred(arguments_json)
         blobs = await read(lambda db: of_run(db, run_id))
-        known = {one.sha256: one for one in blobs if one.kind != ContentKind.RESULT}
+        known = {blob.sha256: blob for blob in blobs if blob.kind != ContentKind.RESULT}
         if gone := [name for sha256, name in names.items() if sha256 not in known]:
             raise FileError(f"{', '.join(gone)} of run {run_id} is gone")
         return [known[sha256] for sha256 in names]
@@ -319,13 +327,13 @@ class ContentKeeper:
     async def _from_row(self, read: Read, blob: Blob) -> AsyncIterator[bytes]:
         start = 0
         while start < blob.size:
-            found = await read(partial(piece, blob=blob, start=start))
-            if found is None:
+            data = await read(partial(piece, blob=blob, start=start))
+            if data is None:
                 raise FileError(f"{blob.name} of run {blob.run_id} is gone")
-            if not found:
+            if not data:
                 return
-            yield found
-            start += len(found)
+            yield data
+            start += len(data)
 
     async def _from_store(self, blob: Blob) -> AsyncIterator[bytes]:
         store = self.store
@@ -361,24 +369,24 @@ async def _sweep_removed(store: Store, files: FileStore) -> int:
     while True:
         async with store.write() as connection:
             # ``blob_rows.copy`` locks its source rows: once a row without a run is visible, so are the copies that share its content.
-            found = await removed(connection, files.name, _AT_ONCE)
-            references = sorted({reference for _, reference in found})
+            rows = await removed(connection, files.name, _AT_ONCE)
+            references = sorted({reference for _, reference in rows})
             shared = await in_use(connection, files.name, references, of_runs=True)
         unused = [reference for reference in references if reference not in shared]
         await _delete(files, unused)
         async with store.write() as connection:
-            await forget(connection, [key for key, _ in found])
+            await forget(connection, [key for key, _ in rows])
         gone += len(unused)
-        if len(found) < _AT_ONCE:
+        if len(rows) < _AT_ONCE:
             return gone
 
 
 async def _sweep_unknown(store: Store, files: FileStore, now: datetime) -> int:
-    gone, there = 0, files.references(now - SPARED)
-    while some := await asyncio.to_thread(lambda: list(itertools.islice(there, _AT_ONCE))):
+    gone, references = 0, files.references(now - SPARED)
+    while some := await asyncio.to_thread(lambda: list(itertools.islice(references, _AT_ONCE))):
         async with store.read() as connection:
             known = await in_use(connection, files.name, some, of_runs=False)
-        unknown = [one for one in some if one not in known]
+        unknown = [reference for reference in some if reference not in known]
         await _delete(files, unknown)
         gone += len(unknown)
     return gone
@@ -435,7 +443,7 @@ class Fetcher:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _fetch(self, claim: Claim, folder: Path) -> Here:
-        found: dict[str, Path | bytes] = {}
+        contents: dict[str, Path | bytes] = {}
         wanted = await self._keeper.wanted(self._read, claim.run_id, claim.arguments_json)
         for number, blob in enumerate(wanted):
             inner = folder / str(number)  # one folder a file: names may be equal
@@ -444,8 +452,8 @@ class Fetcher:
             with path.open("wb") as file:
                 async for piece in self._keeper.pieces(self._read, blob):
                     await asyncio.to_thread(file.write, piece)
-            found[blob.sha256] = path
-        return Here(found)
+            contents[blob.sha256] = path
+        return Here(contents)
 
     async def _read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Return the result of a query; retry while the database is unavailable."""

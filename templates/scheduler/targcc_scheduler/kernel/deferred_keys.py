@@ -224,9 +224,15 @@ async def wait(
             later[run_id] = unique.free_at(holder, rule.rule)
     await unique.tie(connection, set(waits.values()))
     if waits:
-        await _WAIT.counts(connection, [_waits(one, asking[one], waits[one], now) for one in waits])
+        await _WAIT.counts(
+            connection,
+            [_waits(asking_id, asking[asking_id], waits[asking_id], now) for asking_id in waits],
+        )
     if later:
-        times = [{"run_id": one, "unique_key": asking[one][1], "due": later[one]} for one in later]
+        times = [
+            {"run_id": asking_id, "unique_key": asking[asking_id][1], "due": later[asking_id]}
+            for asking_id in later
+        ]
         await _ASK_LATER.counts(connection, times)
     ready = [
         replace(_ready(run_id, runs[run_id]), due_at=due, asks=True)
@@ -324,11 +330,15 @@ async def _insert_keyed(
     made = await _insert(connection, [new[place] for place in order], now)
     ids = dict(zip(order, made.ids, strict=True))
     await unique.give(connection, {run_id: new[place] for place, run_id in ids.items()})
-    for pair, mine in places.items():
-        run_id = standing[pair].run_id if pair in standing else ids[mine[0]]
-        others = mine if pair in standing else mine[1:]
+    for pair, positions in places.items():
+        run_id = standing[pair].run_id if pair in standing else ids[positions[0]]
+        others = positions if pair in standing else positions[1:]
         ids |= {place: RunId.of(run_id, existing=True) for place in others}
-    return ids, made.new, [one.moved for one in standing.values() if one.moved]
+    return (
+        ids,
+        made.new,
+        [standing_run.moved for standing_run in standing.values() if standing_run.moved],
+    )
 
 
 def _call_of(placed: tuple[int, NewRun]) -> str:

@@ -103,13 +103,13 @@ async def resolve(
         among(job_link.c.ParentId, sorted(outcomes)),
         job_link.c.Outcome.is_(None),
     )
-    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
-    child_ids = sorted(found.scalars())
+    rows = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
+    child_ids = sorted(rows.scalars())
     if not child_ids:
         return Effects()
     children = await locked(connection, child_ids)
     for outcome in sorted(set(outcomes.values())):
-        ids = sorted(one for one, how in outcomes.items() if how == outcome)
+        ids = sorted(parent_id for parent_id, how in outcomes.items() if how == outcome)
         ending = sa.update(job_link).where(of_them, among(job_link.c.ParentId, ids))
         await connection.execute(ending.values(Outcome=outcome))
     return await _decide(connection, children, now)
@@ -118,10 +118,10 @@ async def resolve(
 async def locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[Any]:
     """Lock children in id order; return the children that still wait for parents, and not for a unique key or capacity."""
     among = known.of(connection).among(job_run.c.Id, child_ids)
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()
     )
-    return [row for row in found if row.State == RunState.AWAITING and not row.Ties & Tie.ASKS]
+    return [row for row in rows if row.State == RunState.AWAITING and not row.Ties & Tie.ASKS]
 
 
 async def links_of(
@@ -265,8 +265,8 @@ async def lost(connection: AsyncConnection, parent_ids: Sequence[int], now: date
     of_them = sa.and_(
         job_link.c.ParentKind == RUN, among(job_link.c.ParentId, sorted(parent_ids)), _IS_UNMET
     )
-    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
-    children = await locked(connection, sorted(found.scalars()))
+    rows = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
+    children = await locked(connection, sorted(rows.scalars()))
     if not children:
         return Effects()
     waiting = among(job_link.c.ChildId, [row.Id for row in children])
@@ -296,9 +296,9 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
         .where(waits, job_link.c.ParentKind == RUN, sa.or_(unheard, in_vain))
         .limit(_MOST_SWEPT)
     )
-    found = (await connection.execute(query)).all()
-    outcomes = {row.ParentId: str(row.State or DELETED) for row in found if row.Outcome is None}
-    gone = [row.ParentId for row in found if row.Outcome is not None]
+    rows = (await connection.execute(query)).all()
+    outcomes = {row.ParentId: str(row.State or DELETED) for row in rows if row.Outcome is None}
+    gone = [row.ParentId for row in rows if row.Outcome is not None]
     return together(
         [await resolve(connection, RUN, outcomes, now), await lost(connection, gone, now)]
     )
@@ -312,21 +312,21 @@ async def outcomes_of(
     Parents of kind ``run`` get the flag ``Tie.FOLLOWED``.
     """
     if kind == BATCH:
-        found = await connection.execute(
+        result = await connection.execute(
             sa.select(job_batch.c.Id, job_batch.c.State, job_batch.c.CompletedAt)
             .where(known.of(connection).among(job_batch.c.Id, ids))
             .order_by(job_batch.c.Id.desc())  # lock order: inner batches first
             .with_for_update()
         )
-        return {row.Id: None if row.CompletedAt is None else row.State for row in found}
+        return {row.Id: None if row.CompletedAt is None else row.State for row in result}
     among = known.of(connection).among(job_run.c.Id, ids)
-    found = await connection.execute(
+    result = await connection.execute(
         sa.select(job_run.c.Id, job_run.c.State, job_run.c.Ties)
         .where(among)
         .order_by(job_run.c.Id)
         .with_for_update()
     )
-    rows = found.all()
+    rows = result.all()
     if any(not row.Ties & Tie.FOLLOWED for row in rows):
         marked = job_run.c.Ties.bitwise_or(int(Tie.FOLLOWED))
         await connection.execute(sa.update(job_run).where(among).values(Ties=marked))
@@ -386,16 +386,16 @@ async def outcomes(connection: AsyncConnection, runs: Sequence[NewRun]) -> Outco
     for run in runs:
         for kind, parent_id in run.after.parents if run.after is not None else ():
             wanted[kind].add(parent_id)
-    found: dict[Parent, str | None] = {}
+    by_parent: dict[Parent, str | None] = {}
     for kind in sorted(wanted, reverse=True):  # runs before batches
         if kind == JOB:
-            found |= {(kind, parent_id): None for parent_id in wanted[kind]}
+            by_parent |= {(kind, parent_id): None for parent_id in wanted[kind]}
             continue
         states = await outcomes_of(connection, kind, sorted(wanted[kind]))
         for missing in sorted(wanted[kind] - states.keys()):
             raise UnknownRun(f"there is no {kind} {missing}, so that nothing can wait for it")
-        found |= {(kind, parent_id): state for parent_id, state in states.items()}
-    return found
+        by_parent |= {(kind, parent_id): state for parent_id, state in states.items()}
+    return by_parent
 
 
 def prepared(run: NewRun, known_outcomes: Outcomes) -> NewRun:
@@ -406,7 +406,7 @@ def prepared(run: NewRun, known_outcomes: Outcomes) -> NewRun:
     decided = verdict(_links(run.after, known_outcomes))
     if decided == "goes":
         return replace(run, ties=ties)
-    kinds = ", ".join(f"{kind} {one}" for kind, one in run.after.parents if kind != JOB)
+    kinds = ", ".join(f"{kind} {parent_id}" for kind, parent_id in run.after.parents if kind != JOB)
     note = f"after {kinds}, {run.note}"
     return replace(run, ties=ties, state=RunState.AWAITING, note=note)
 
@@ -446,8 +446,8 @@ async def tie(
     if not dropped:
         return []
     among = known.of(connection).among(job_run.c.Id, sorted(dropped))
-    found = await connection.execute(sa.select(job_run).where(among).order_by(job_run.c.Id))
-    return await discard(connection, found.all(), dropped, now)
+    result = await connection.execute(sa.select(job_run).where(among).order_by(job_run.c.Id))
+    return await discard(connection, result.all(), dropped, now)
 
 
 def is_discarded(after: After, known_outcomes: Outcomes) -> bool:
@@ -529,12 +529,12 @@ async def with_children(
     connection: AsyncConnection, run_ids: Collection[int], which: sa.ColumnElement[bool]
 ) -> set[int]:
     """Return the given run ids and the ids of their direct and indirect dependents, following only dependents that match ``which``."""
-    found, level = set[int](), set(run_ids)
+    all_ids, level = set[int](), set(run_ids)
     query = sa.select(job_link.c.ChildId).join(job_run, _r.Id == job_link.c.ChildId).where(which)
     while level:
-        found |= level
-        level = await linked(connection, query, job_link.c.ParentId, level) - found
-    return found
+        all_ids |= level
+        level = await linked(connection, query, job_link.c.ParentId, level) - all_ids
+    return all_ids
 
 
 async def linked(
@@ -545,8 +545,8 @@ async def linked(
 ) -> set[int]:
     """Run a query over links between runs, limited to links with ``column`` among ``ids``; return the selected ids."""
     among = known.of(connection).among(column, sorted(ids))
-    found = await connection.scalars(query.where(job_link.c.ParentKind == RUN, among))
-    return set(found.all())
+    result = await connection.scalars(query.where(job_link.c.ParentKind == RUN, among))
+    return set(result.all())
 
 
 async def lock(connection: AsyncConnection, run_ids: Collection[int]) -> None:

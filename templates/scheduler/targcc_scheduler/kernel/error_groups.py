@@ -76,17 +76,17 @@ class Fingerprint:
     @property
     def key(self) -> str:
         """Hash the fields to the error group's key."""
-        said = f"{self.job}\0{self.kind}\0{self.place}\0{self.message}"
-        return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        text = f"{self.job}\0{self.kind}\0{self.place}\0{self.message}"
+        return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def fingerprint_of(job: str, message: str | None, trace: str | None = None) -> Fingerprint:
     """Compute a failure's fingerprint from the run's message and the last attempt's traceback."""
     line = _last_line(trace) if trace else ""
-    found = _TYPE.match(line) or _TYPE.match(_first_line(message))
-    if found is None or not (trace or _LOOKS_RAISED.search(found["kind"][-_ENDS:])):
+    match = _TYPE.match(line) or _TYPE.match(_first_line(message))
+    if match is None or not (trace or _LOOKS_RAISED.search(match["kind"][-_ENDS:])):
         return Fingerprint(job, RESULT, _place(trace), normalised(_first_line(message)))
-    return Fingerprint(job, found["kind"][:200], _place(trace), normalised(found["text"] or ""))
+    return Fingerprint(job, match["kind"][:200], _place(trace), normalised(match["text"] or ""))
 
 
 def missed(job: str) -> Fingerprint:
@@ -118,8 +118,8 @@ def _place(trace: str | None) -> str:
 
     Line numbers are left out because each release moves lines.
     """
-    frames = [(found["file"], found["function"]) for found in _FRAME.finditer(trace or "")]
-    own = [one for one in frames if not any(part in one[0] for part in _ELSEWHERE)] or frames
+    frames = [(match["file"], match["function"]) for match in _FRAME.finditer(trace or "")]
+    own = [frame for frame in frames if not any(part in frame[0] for part in _ELSEWHERE)] or frames
     if not own:
         return ""
     file, function = own[-1]
@@ -170,22 +170,22 @@ class Seen:
 async def note(connection: AsyncConnection, seen: Iterable[Seen]) -> None:
     """Insert an error group for each new fingerprint, with one statement per fingerprint."""
     first: dict[str, Seen] = {}
-    for one in seen:
-        first.setdefault(one.cause.key, one)
+    for failure in seen:
+        first.setdefault(failure.cause.key, failure)
     for key in sorted(first):  # the same order on each node avoids deadlocks
-        one = first[key]
+        failure = first[key]
         statement = known.of(connection).insert_ignore(job_failure, [job_failure.c.Cause])
-        release = sa.select(job_server.c.Release).where(job_server.c.Id == one.server_id)
+        release = sa.select(job_server.c.Release).where(job_server.c.Id == failure.server_id)
         await connection.execute(
             statement.values(
                 Cause=key,
-                JobName=one.cause.job,
-                Kind=one.cause.kind,
-                Place=one.cause.place or None,
-                Message=one.cause.message or None,
-                FirstAt=one.at,
-                FirstRunId=one.run_id,
-                FirstRelease=release.scalar_subquery() if one.server_id else None,
+                JobName=failure.cause.job,
+                Kind=failure.cause.kind,
+                Place=failure.cause.place or None,
+                Message=failure.cause.message or None,
+                FirstAt=failure.at,
+                FirstRunId=failure.run_id,
+                FirstRelease=release.scalar_subquery() if failure.server_id else None,
             )
         )
 
@@ -271,8 +271,8 @@ async def require(connection: AsyncConnection, cause: str) -> Any:
     Raises:
         UnknownFailure: No error group has this cause.
     """
-    found = sa.select(job_failure).where(job_failure.c.Cause == cause)
-    row = (await connection.execute(found)).one_or_none()
+    query = sa.select(job_failure).where(job_failure.c.Cause == cause)
+    row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise UnknownFailure(f"there is no failure {cause!r}: targcc inbox list shows them")
     return row
@@ -292,19 +292,19 @@ async def give_causes(connection: AsyncConnection, now: datetime) -> int:
     c = job_run.c
     first = known.of(connection).insert_ignore(job_setting, [job_setting.c.Name])
     await connection.execute(first.values(Name=_SINCE, Value="", UpdatedAt=now))
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(c.Id, c.JobName, c.Message, c.CompletedAt, c.ServerId)
         .where(_LACKS)
         .order_by(c.Id)
     )
     seen = [
         Seen(fingerprint_of(row.JobName, row.Message), row.CompletedAt, row.Id, row.ServerId)
-        for row in found
+        for row in rows
     ]
     await note(connection, seen)
-    for one in seen:
+    for failure in seen:
         await connection.execute(
-            sa.update(job_run).where(c.Id == one.run_id).values(Cause=one.cause.key)
+            sa.update(job_run).where(c.Id == failure.run_id).values(Cause=failure.cause.key)
         )
     return len(seen)
 
@@ -355,7 +355,7 @@ async def remove(connection: AsyncConnection, subject: str, kind: str) -> bool:
 async def watched_since(connection: AsyncConnection, job: str) -> datetime | None:
     """Return since when a job with ``at_least`` is known, or ``None``."""
     c = job_concern.c
-    found: datetime | None = await connection.scalar(
+    since: datetime | None = await connection.scalar(
         sa.select(c.Since).where(c.Subject == job, c.Kind == WATCHED)
     )
-    return found
+    return since

@@ -56,17 +56,17 @@ async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int |
     for _ in range(_MOST_TRIES):
         if (await connection.execute(insert)).first() is not None:
             return None
-        found = (await connection.execute(before)).one_or_none()
-        if found is None:  # the run was removed just now
+        holder = (await connection.execute(before)).one_or_none()
+        if holder is None:  # the run was removed just now
             continue
-        if found.Id is None:
-            await connection.execute(sa.delete(job_idempotency).where(_is(run.call.key, found)))
+        if holder.Id is None:
+            await connection.execute(sa.delete(job_idempotency).where(_is(run.call.key, holder)))
             continue
-        if found.Digest not in {run.call.digest, *run.call.former}:
+        if holder.Digest not in {run.call.digest, *run.call.former}:
             raise IdempotencyError(
-                f"the idempotency key {run.call.shown!r} is that of run {found.RunId}, which has another job or other arguments"
+                f"the idempotency key {run.call.shown!r} is that of run {holder.RunId}, which has another job or other arguments"
             )
-        return int(found.RunId)
+        return int(holder.RunId)
     raise RunStateError(f"the idempotency key {run.call.shown!r} is taken and left all the time")
 
 

@@ -144,13 +144,13 @@ async def not_ours(
     if jobs is None:
         every_row = await _NONE_OF_OURS.all(connection, {})
         return {row.JobName: Owner(row.Owner) for row in every_row}
-    found: dict[str, Owner] = {}
+    owners: dict[str, Owner] = {}
     every = list(jobs)
     for start in range(0, len(every), _MANY):
-        asked = {"jobs": every[start : start + _MANY]}
-        rows = await connection.execute(_NOT_OURS, asked)
-        found |= {row.JobName: Owner(row.Owner) for row in rows}
-    return found
+        parameters = {"jobs": every[start : start + _MANY]}
+        rows = await connection.execute(_NOT_OURS, parameters)
+        owners |= {row.JobName: Owner(row.Owner) for row in rows}
+    return owners
 
 
 async def lock(connection: AsyncConnection, job: str) -> Ownership | None:
@@ -225,15 +225,15 @@ async def recorded(
 ) -> dict[str, list[datetime]]:
     """Return the recorded slots in ``[since, until)`` of each job, oldest first."""
     c = job_shadow.c
-    found: dict[str, list[datetime]] = {job: [] for job in jobs}
+    slots: dict[str, list[datetime]] = {job: [] for job in jobs}
     rows = await connection.execute(
         sa.select(c.JobName, c.Slot)
         .where(c.JobName.in_(list(jobs)), c.Slot >= since, c.Slot < until)
         .order_by(c.JobName, c.Slot)
     )
     for row in rows:
-        found[row.JobName].append(row.Slot)
-    return found
+        slots[row.JobName].append(row.Slot)
+    return slots
 
 
 async def prune(connection: AsyncConnection, before: datetime) -> int:

@@ -193,16 +193,16 @@ class KeyCapacities:
         """Return the limit rows, creating missing ones; skip rows that another transaction has locked."""
         keys = [row["LimitKey"] for row in rows]
         if not known.of(connection).many_writers:
-            found = await limits.look(connection, keys)
-            if len(found) == len(keys):
-                return found
-            new = [row for row in rows if row["LimitKey"] not in found]
+            limit_rows = await limits.look(connection, keys)
+            if len(limit_rows) == len(keys):
+                return limit_rows
+            new = [row for row in rows if row["LimitKey"] not in limit_rows]
             await connection.execute(sa.insert(job_limit), new)
             return await limits.look(connection, keys)
         # Waiting for another transaction's keys while holding new keys could deadlock: that transaction may wait for the new keys.
-        there = await (self._add_briefly if self._unknown else limits.hold)(connection, rows)
-        held = set(there)
-        self._unknown |= {key for key, is_new in there.items() if is_new}
+        locked_keys = await (self._add_briefly if self._unknown else limits.hold)(connection, rows)
+        held = set(locked_keys)
+        self._unknown |= {key for key, is_new in locked_keys.items() if is_new}
         if waits and len(held) < len(keys):
             held.update(await _hold_briefly(connection, set(keys) - held))
         return await limits.look(connection, sorted(held))
@@ -210,9 +210,9 @@ class KeyCapacities:
     async def _add_briefly(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, bool]:
-        found = await _briefly(connection, lambda: limits.hold(connection, rows))
-        if found is not None:
-            return found
+        locked_keys = await _briefly(connection, lambda: limits.hold(connection, rows))
+        if locked_keys is not None:
+            return locked_keys
         keys = [row["LimitKey"] for row in rows]
         return dict.fromkeys(await limits.lock(connection, keys, waits=False), False)
 
@@ -268,8 +268,8 @@ def _is_next(row: Row, limit: Row) -> bool:
 
 async def _hold_briefly(connection: AsyncConnection, keys: Collection[str]) -> Sequence[str]:
     """Lock keys, waiting a moment for other transactions; skip keys that a long transaction holds."""
-    found = await _briefly(connection, lambda: limits.lock(connection, keys))
-    return await limits.lock(connection, keys, waits=False) if found is None else found
+    locked_keys = await _briefly(connection, lambda: limits.lock(connection, keys))
+    return await limits.lock(connection, keys, waits=False) if locked_keys is None else locked_keys
 
 
 async def _briefly(connection: AsyncConnection, work: Callable[[], Awaitable[T]]) -> T | None:
@@ -283,10 +283,10 @@ async def _briefly(connection: AsyncConnection, work: Callable[[], Awaitable[T]]
         async with connection.begin_nested():
             if dialect.wait_briefly is not None:
                 await connection.execute(dialect.wait_briefly)
-            found = await work()
+            result = await work()
             if dialect.wait_on is not None:
                 await connection.execute(dialect.wait_on)
-            return found
+            return result
     except DBAPIError as error:
         if not is_held_up(error):
             raise

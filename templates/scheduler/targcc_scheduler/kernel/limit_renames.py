@@ -54,10 +54,10 @@ async def beginnings(
 async def earlier_names(connection: AsyncConnection) -> dict[str, list[str]]:
     """Return the former names of jobs, by the name at the beginning of their keys."""
     query = sa.select(_l.LimitKey, _l.JobName).where(~IS_KEY).order_by(_l.LimitKey)
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for row in await connection.execute(query):
-        found.setdefault(row.JobName, []).append(row.LimitKey.removeprefix(MARK))
-    return found
+        names.setdefault(row.JobName, []).append(row.LimitKey.removeprefix(MARK))
+    return names
 
 
 async def keys_of(
@@ -127,21 +127,21 @@ async def _carry(connection: AsyncConnection, names: Collection[str], begins: st
 async def _carry_runs(
     connection: AsyncConnection, names: Collection[str], begins: str, *, waits: bool = True
 ) -> None:
-    theirs = (
+    conditions = (
         _r.LimitKey.is_not(None),
         _r.CompletedAt.is_(None),
         _is_of(_r.LimitKey, names),
         _r.JobName.in_({begins, *names}),
     )
-    query = sa.select(_r.Id, _r.LimitKey).where(*theirs).order_by(_r.Id)
-    found = await connection.execute(query.with_for_update(skip_locked=not waits))
-    await _rekey(connection, {row.Id: _moved(row.LimitKey, names, begins) for row in found})
+    query = sa.select(_r.Id, _r.LimitKey).where(*conditions).order_by(_r.Id)
+    rows = await connection.execute(query.with_for_update(skip_locked=not waits))
+    await _rekey(connection, {row.Id: _moved(row.LimitKey, names, begins) for row in rows})
 
 
 async def _carry_rooms(connection: AsyncConnection, names: Collection[str], begins: str) -> None:
     """Move the rows of keys; if the new key has a row already, the bucket that is full later holds."""
-    theirs = IS_KEY, _is_of(_l.LimitKey, names), _l.JobName.in_({begins, *names})
-    keys = await connection.scalars(sa.select(_l.LimitKey).where(*theirs))
+    conditions = IS_KEY, _is_of(_l.LimitKey, names), _l.JobName.in_({begins, *names})
+    keys = await connection.scalars(sa.select(_l.LimitKey).where(*conditions))
     wanted = {key: _moved(key, names, begins) for key in keys}
     rows = await _hold(connection, {*wanted, *wanted.values(), *(MARK + name for name in names)})
     moved: dict[str, list[Row]] = {}
@@ -170,15 +170,15 @@ async def _carry_rooms(connection: AsyncConnection, names: Collection[str], begi
 async def _hold(connection: AsyncConnection, keys: Collection[str]) -> dict[str, Row]:
     """Lock the existing rows of keys and marks in key order, and return them by key."""
     query = sa.select(job_limit).where(_IS_ONE).order_by(_l.LimitKey).with_for_update()
-    found = await connection.execute(query, {"keys": list(keys)})
-    return {row.LimitKey: row for row in found}
+    rows = await connection.execute(query, {"keys": list(keys)})
+    return {row.LimitKey: row for row in rows}
 
 
 async def _rekey(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
-    one = sa.update(job_run).where(_r.Id == sa.bindparam("run_id"))
+    statement = sa.update(job_run).where(_r.Id == sa.bindparam("run_id"))
     rows = [{"run_id": run_id, "key": key} for run_id, key in keys.items()]
     if rows:
-        await connection.execute(one.values(LimitKey=sa.bindparam("key")), rows)
+        await connection.execute(statement.values(LimitKey=sa.bindparam("key")), rows)
 
 
 def _moved(key: str, names: Collection[str], to: str) -> str:

@@ -126,8 +126,8 @@ async def hold(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -
         | {"updatedat": row["UpdatedAt"].isoformat()}
         for row in rows
     ]
-    found = await _HOLD.all(connection, {"rows": json.dumps(given)})
-    return {row.LimitKey: row.is_new for row in found}
+    locked_rows = await _HOLD.all(connection, {"rows": json.dumps(given)})
+    return {row.LimitKey: row.is_new for row in locked_rows}
 
 
 # Demand: the capacity that the runs of a key take, and the most urgent runs that wait for capacity.
@@ -280,8 +280,8 @@ async def look_and_admit(
 
     PostgreSQL only. The column ``admitted`` has the id of the admitted run, or ``None``.
     """
-    asked = {"keys": list(keys), "now": now, "line": line}
-    return _by_key(await _LOOK_AND_ADMIT.all(connection, asked))
+    parameters = {"keys": list(keys), "now": now, "line": line}
+    return _by_key(await _LOOK_AND_ADMIT.all(connection, parameters))
 
 
 async def capacities(
@@ -340,8 +340,10 @@ _WAKES = FrequentStatement(
 )
 _GIVEN = FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(Version=_l.Version + 1))
 IS_AWAITED, _NOBODY_WAITS = (
-    FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(IsAwaited=sa.literal_column(said)))
-    for said in ("true", "false")
+    FrequentStatement(
+        sa.update(job_limit).where(_IS_KEY).values(IsAwaited=sa.literal_column(literal))
+    )
+    for literal in ("true", "false")
 )
 _TERMS = sa.select(job_limit.c.JobName, job_limit.c.Most, job_limit.c.IntervalMs, job_limit.c.Burst)
 _TERMS = _TERMS.where(limit_renames.IS_KEY).distinct()
@@ -406,8 +408,8 @@ async def renew(
             changed[row.JobName] = terms
     if not changed:
         return
-    theirs = sa.select(_l.LimitKey).where(_l.JobName.in_(sorted(changed))).order_by(_l.LimitKey)
-    await connection.execute(theirs.with_for_update())  # lock order: by key
+    query = sa.select(_l.LimitKey).where(_l.JobName.in_(sorted(changed))).order_by(_l.LimitKey)
+    await connection.execute(query.with_for_update())  # lock order: by key
     for name, terms in changed.items():
         of_job = sa.update(job_limit).where(_l.JobName == name)
         await connection.execute(of_job.values(**terms.values, UpdatedAt=now))
@@ -463,8 +465,8 @@ async def admit_held(
                 waits[key] = row
                 break
             chosen[row.Id] = row
-    asked = {"ids": list(chosen), "now": now, "line": line}
-    admitted = await _ADMIT.all(connection, asked) if chosen else []
+    parameters = {"ids": list(chosen), "now": now, "line": line}
+    admitted = await _ADMIT.all(connection, parameters) if chosen else []
     gone += [chosen[row.Id] for row in admitted]
     ready = [Ready(row.Id, row.Queue, row.Priority, row.DueAt) for row in gone]
     await given(connection, {row.LimitKey: rooms[row.LimitKey] for row in chosen.values()})
@@ -518,13 +520,13 @@ async def _candidates(
     connection: AsyncConnection, rooms: Mapping[str, Capacity]
 ) -> dict[str, Sequence[Row]]:
     """Return the waiting runs of each key, most urgent first, as many as are worth reading."""
-    found: dict[str, Sequence[Row]] = {}
+    candidates: dict[str, Sequence[Row]] = {}
     for key, room in rooms.items():
         limit = room.limit
         if room.count and limit.Id is not None:
             is_enough = room.count == 1 and limit.IntervalMs is None and not limit.admitted
-            found[key] = [limit] if is_enough else await urgent(connection, key, room.count)
-    return found
+            candidates[key] = [limit] if is_enough else await urgent(connection, key, room.count)
+    return candidates
 
 
 async def _wake(
@@ -559,7 +561,11 @@ _run, _seen = job_run.alias("needing_run"), job_limit.alias("seen")
 def policies_of(terms: Mapping[str, LimitPolicy]) -> str:
     """Return the parameter ``terms``: the policies of jobs without a rate, as JSON."""
     return json.dumps(
-        [{"job": name, "most": one.most} for name, one in terms.items() if one.interval_ms is None]
+        [
+            {"job": name, "most": policy.most}
+            for name, policy in terms.items()
+            if policy.interval_ms is None
+        ]
     )
 
 
@@ -640,7 +646,7 @@ def _new(needing: sa.CTE, left: sa.CTE) -> sa.CTE:
         .table_valued(sa.column("job", sa.Text), sa.column("most", sa.Integer), name="given")
         .render_derived(with_types=True)
     )
-    there = job_limit.alias("there")
+    mark = job_limit.alias("there")
     begins = sa.func.starts_with(needing.c.LimitKey, given.c.job + " ")
     moved = limit_renames.MARK + needing.c.JobName
     rows = (
@@ -652,7 +658,7 @@ def _new(needing: sa.CTE, left: sa.CTE) -> sa.CTE:
         .where(
             sa.or_(needing.c.LimitKey == given.c.job, begins),
             needing.c.LimitKey.not_in(sa.select(left.c.LimitKey)),
-            ~sa.exists().where(there.c.LimitKey == moved),
+            ~sa.exists().where(mark.c.LimitKey == moved),
         )
         .order_by(needing.c.LimitKey)
     )

@@ -47,8 +47,8 @@ _EXPIRED = sa.select(job_run).where(_IS_EXPIRED).with_for_update(skip_locked=Tru
 
 async def any_expired(connection: AsyncConnection, now: datetime) -> bool:
     """Return whether any run has expired."""
-    (found,) = await _THERE_ARE_SOME.all(connection, {"now": now})
-    return bool(found.some)
+    (row,) = await _THERE_ARE_SOME.all(connection, {"now": now})
+    return bool(row.some)
 
 
 async def sweep_expired(connection: AsyncConnection, now: datetime) -> Effects:

@@ -212,9 +212,9 @@ async def end(connection: AsyncConnection, window_id: int, by: str, now: datetim
     Returns:
         The window before the change; ``None`` if no window with this number is active or planned.
     """
-    mine = sa.and_(_C.Id == window_id, _C.EndsAt > now)
-    found = await connection.execute(sa.select(*_ORDER).where(mine).with_for_update())
-    row = found.one_or_none()
+    condition = sa.and_(_C.Id == window_id, _C.EndsAt > now)
+    result = await connection.execute(sa.select(*_ORDER).where(condition).with_for_update())
+    row = result.one_or_none()
     if row is None:
         return None
     if row.StartsAt > now:
@@ -234,7 +234,7 @@ def written(queues: Sequence[str]) -> str:
 
 def queues_of(text: str) -> tuple[str, ...]:
     """Parse the queue names of the column; an empty result means all queues."""
-    return tuple(one for one in text.split(",") if one)
+    return tuple(queue for queue in text.split(",") if queue)
 
 
 def _window(row: Any) -> Window:

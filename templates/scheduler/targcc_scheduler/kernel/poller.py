@@ -186,9 +186,9 @@ class Poller:
         self._timer = asyncio.get_running_loop().call_at(instant, self._begin)
 
     def _begin(self) -> None:
-        asked, self._next, self._timer = self._next, None, None
-        assert asked is not None
-        task = asyncio.create_task(self._answer(asked), name="targcc look")
+        future, self._next, self._timer = self._next, None, None
+        assert future is not None
+        task = asyncio.create_task(self._answer(future), name="targcc look")
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
 

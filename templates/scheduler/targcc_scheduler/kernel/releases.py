@@ -50,8 +50,8 @@ async def find(connection: AsyncConnection, name: str) -> list[Found]:
     c = job_server.c
     rows = await connection.execute(sa.select(c.Id, c.Name, c.ProcessId).order_by(c.StartedAt))
     nodes = [Found(*row) for row in rows]
-    exact = [one for one in nodes if name in {one.id, f"{one.name}:{one.process_id}"}]
-    return exact or [one for one in nodes if one.name == name]
+    exact = [node for node in nodes if name in {node.id, f"{node.name}:{node.process_id}"}]
+    return exact or [node for node in nodes if node.name == name]
 
 
 async def drain(connection: AsyncConnection, ids: Sequence[str], by: str, now: datetime) -> None:
@@ -74,12 +74,12 @@ async def resume(connection: AsyncConnection, ids: Sequence[str]) -> None:
 
 async def busy(connection: AsyncConnection, ids: Sequence[str]) -> int:
     """Return the number of running runs of nodes."""
-    found = await connection.scalar(
+    count = await connection.scalar(
         sa.select(sa.func.count())
         .select_from(job_run)
         .where(job_run.c.State == RunState.RUNNING, job_run.c.ServerId.in_(ids))
     )
-    return int(found or 0)
+    return int(count or 0)
 
 
 # Releases: the release that decides about schedules, and the definitions behind each fingerprint.
@@ -186,7 +186,7 @@ async def lock(connection: AsyncConnection) -> None:
 async def release_ranks(connection: AsyncConnection) -> dict[str, Rank]:
     """Return each release's rank; the ranks hold until the transaction ends."""
     await lock(connection)
-    return {one.name: rank_of(one) for one in await load(connection)}
+    return {release.name: rank_of(release) for release in await load(connection)}
 
 
 async def node_states(connection: AsyncConnection) -> list[NodeState]:
@@ -249,7 +249,7 @@ async def definitions_of(
     connection: AsyncConnection, fingerprints: Collection[str]
 ) -> dict[str, dict[str, tuple[str, str]]]:
     """Return the definitions behind fingerprints: arguments and schedule by job."""
-    names = [f"{DEFINITIONS}{one}" for one in fingerprints]
+    names = [f"{DEFINITIONS}{fingerprint}" for fingerprint in fingerprints]
     rows = await connection.execute(
         sa.select(job_setting.c.Name, job_setting.c.Value).where(job_setting.c.Name.in_(names))
     )
@@ -314,9 +314,9 @@ async def is_left(connection: AsyncConnection, new: str, old: str) -> bool:
     override = sa.select(job_override.c.JobName).where(job_override.c.JobName == old).limit(1)
     runs = _HAS_WAITING.where(job_run.c.JobName == old)
     keys = sa.select(job_unique.c.RunId).where(_is_key_of(new, old)).limit(1)
-    asked = (schedule, alerts, owner, override, runs, keys, _places_of(old))
-    found = [await connection.scalar(one) for one in asked]
-    return any(one is not None for one in found)
+    queries = (schedule, alerts, owner, override, runs, keys, _places_of(old))
+    values = [await connection.scalar(one) for one in queries]
+    return any(one is not None for one in values)
 
 
 async def take_over(connection: AsyncConnection, new: str, old: str, release: str) -> Taken:
@@ -466,8 +466,8 @@ async def _take_alone(
 
 async def _take_waiting(connection: AsyncConnection, new: str, old: str) -> tuple[Waiting, ...]:
     c = job_run.c
-    mine = sa.and_(c.JobName == old, c.State.not_in(sorted(FINAL)), _is_free(new))
-    query = sa.select(c.Id, c.Queue, c.Priority, c.DueAt, c.UnknownSince).where(mine)
+    condition = sa.and_(c.JobName == old, c.State.not_in(sorted(FINAL)), _is_free(new))
+    query = sa.select(c.Id, c.Queue, c.Priority, c.DueAt, c.UnknownSince).where(condition)
     rows = (await connection.execute(query.order_by(c.Id).with_for_update())).all()
     if not rows:
         return ()
@@ -476,8 +476,8 @@ async def _take_waiting(connection: AsyncConnection, new: str, old: str) -> tupl
     await connection.execute(taken.values(JobName=new))
     refused = [row for row in rows if row.UnknownSince is not None]
     if refused:
-        asked = sa.update(job_run).where(among(c.Id, [row.Id for row in refused]))
-        await connection.execute(asked.values(UnknownSince=None, RefusedBy=None))
+        update = sa.update(job_run).where(among(c.Id, [row.Id for row in refused]))
+        await connection.execute(update.values(UnknownSince=None, RefusedBy=None))
     return tuple(Waiting(row.Id, row.Queue, row.Priority, row.DueAt) for row in refused)
 
 

@@ -66,8 +66,8 @@ async def _move(
     """
     key = list(job_stat.primary_key)
     rest = sa.select(job_stat).where(*which).order_by(*key).limit(most)
-    found = await connection.execute(rest.with_for_update(skip_locked=True))
-    rows = [dict(row) for row in found.mappings()]
+    result = await connection.execute(rest.with_for_update(skip_locked=True))
+    rows = [dict(row) for row in result.mappings()]
     if rows:
         keys = [tuple(row[column.name] for column in key) for row in rows]
         await connection.execute(sa.delete(job_stat).where(sa.tuple_(*key).in_(keys)))
@@ -108,8 +108,8 @@ class _Left:
 async def left(connection: AsyncConnection) -> int:
     """Return roughly how many rows are still to be counted."""
     c = job_setting.c
-    found = await connection.scalars(sa.select(c.Value).where(c.Name.in_((_ATTEMPTS, _RUNS))))
-    return sum(max(int(one), 1) for one in found)
+    values = await connection.scalars(sa.select(c.Value).where(c.Name.in_((_ATTEMPTS, _RUNS))))
+    return sum(max(int(value), 1) for value in values)
 
 
 async def step(connection: AsyncConnection, most: int) -> bool:
@@ -123,12 +123,12 @@ async def _step(connection: AsyncConnection, name: str, most: int) -> bool:
         return False
     keys, endings = await (_attempts if name == _ATTEMPTS else _runs)(connection, todo, most)
     await add(connection, endings, HISTORY_SHARD)
-    mine = job_setting.c.Name == name
+    condition = job_setting.c.Name == name
     if len(keys) < most:
-        await connection.execute(sa.delete(job_setting).where(mine))
+        await connection.execute(sa.delete(job_setting).where(condition))
     else:
         await connection.execute(
-            sa.update(job_setting).where(mine).values(Value=str(min(keys) - 1))
+            sa.update(job_setting).where(condition).values(Value=str(min(keys) - 1))
         )
     return True
 
@@ -146,12 +146,14 @@ async def _attempts(
     c = logged_job.c
     query = sa.select(c.ID, c.JobName, c.JobId, c.Attempt, c.StartedAt, c.Success, c.DurationMs)
     rows = await connection.execute(query.where(todo.key >= c.ID).order_by(c.ID.desc()).limit(most))
-    found = rows.all()
-    ids = sorted({row.JobId for row in found if row.JobId is not None})
+    attempts = rows.all()
+    ids = sorted({row.JobId for row in attempts if row.JobId is not None})
     last = await _last_attempts(connection, ids)
-    runs = await _runs_by_id(connection, [int(one) for one in ids if _RUN_ID.fullmatch(one)])
-    endings = [_ending(row, last, runs, todo.since) for row in found]
-    return [row.ID for row in found], endings
+    runs = await _runs_by_id(
+        connection, [int(run_id) for run_id in ids if _RUN_ID.fullmatch(run_id)]
+    )
+    endings = [_ending(row, last, runs, todo.since) for row in attempts]
+    return [row.ID for row in attempts], endings
 
 
 async def _last_attempts(connection: AsyncConnection, ids: Sequence[str]) -> set[int]:
@@ -162,8 +164,8 @@ async def _last_attempts(connection: AsyncConnection, ids: Sequence[str]) -> set
         order_by=(c.Attempt.desc(), c.StartedAt.desc(), c.ID.desc()),
     )
     ranked = sa.select(c.ID, newest.label("place")).where(c.JobId.in_(ids)).subquery()
-    found = await connection.scalars(sa.select(ranked.c.ID).where(ranked.c.place == 1))
-    return set(found)
+    keys = await connection.scalars(sa.select(ranked.c.ID).where(ranked.c.place == 1))
+    return set(keys)
 
 
 async def _runs_by_id(connection: AsyncConnection, ids: Sequence[int]) -> dict[str, _Row]:
@@ -207,8 +209,8 @@ async def _runs(
     c = job_run.c
     query = sa.select(c.Id, c.JobName, c.State, c.StartedAt, c.ScheduledFor, c.CompletedAt)
     rows = await connection.execute(query.where(todo.key >= c.Id).order_by(c.Id.desc()).limit(most))
-    found = rows.all()
-    return [row.Id for row in found], list(_without_attempt(found, todo.since))
+    runs = rows.all()
+    return [row.Id for row in runs], list(_without_attempt(runs, todo.since))
 
 
 def _without_attempt(rows: Sequence[_Row], since: datetime) -> Iterator[Ending]:

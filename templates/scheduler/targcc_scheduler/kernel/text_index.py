@@ -114,4 +114,4 @@ async def _index(connection: AsyncConnection, ids: Sequence[int]) -> None:
         .where(dialect.among(c.Id, ids))
     )
     over = {row.Id: document(row) for row in rows if row.State in FINAL}
-    await dialect.texts.write(connection, {one: over.get(one) for one in ids})
+    await dialect.texts.write(connection, {run_id: over.get(run_id) for run_id in ids})

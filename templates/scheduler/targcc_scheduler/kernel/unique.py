@@ -202,23 +202,23 @@ async def take(
     Raises:
         RunStateError: other transactions keep taking and leaving a key.
     """
-    found: dict[Pair, Outcome] = {}
+    outcomes: dict[Pair, Outcome] = {}
     undoes = len(wanted) > 1 and await _keeps_locks(connection)
     if undoes:
         await connection.execute(_SAVE)
     for _ in range(_MOST_TRIES):
-        left = {pair: wanted[pair] for pair in wanted.keys() - found.keys()}
-        found |= await _try(connection, left, now) if left else {}
-        if found.keys() == wanted.keys():
+        left = {pair: wanted[pair] for pair in wanted.keys() - outcomes.keys()}
+        outcomes |= await _try(connection, left, now) if left else {}
+        if outcomes.keys() == wanted.keys():
             break
         if undoes:  # a transaction that waits for a key must not hold a later key
             await connection.execute(_UNDO)
-            found = {}
+            outcomes = {}
     else:
         raise RunStateError("the key of a unique run is taken and left again all the time")
     if undoes:
         await connection.execute(_KEEP)
-    return found
+    return outcomes
 
 
 async def _keeps_locks(connection: AsyncConnection) -> bool:
@@ -237,11 +237,11 @@ async def _try(
     connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
 ) -> dict[Pair, Outcome]:
     """Take keys in key order; leave out keys that other transactions took or left meanwhile."""
-    found: dict[Pair, Outcome] = {
+    outcomes: dict[Pair, Outcome] = {
         pair: _first(wanted[pair], now) for pair in await _insert(connection, wanted)
     }
-    held = {pair: wanted[pair] for pair in sorted(wanted.keys() - found.keys())}
-    return found | await _among_others(connection, held, now) if held else found
+    held = {pair: wanted[pair] for pair in sorted(wanted.keys() - outcomes.keys())}
+    return outcomes | await _among_others(connection, held, now) if held else outcomes
 
 
 async def give(connection: AsyncConnection, runs: Mapping[int, NewRun]) -> None:
@@ -283,10 +283,10 @@ async def _among_others(
     connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
 ) -> dict[Pair, Outcome]:
     """Decide about runs with existing key rows; leave out keys that other transactions took or left meanwhile."""
-    asked = {"jobs": {job for job, _ in wanted}, "keys": {key for _, key in wanted}}
-    rows = (await connection.execute(_HOLDERS, asked)).all()
+    parameters = {"jobs": {job for job, _ in wanted}, "keys": {key for _, key in wanted}}
+    rows = (await connection.execute(_HOLDERS, parameters)).all()
     holders = {(row.JobName, row.UniqueKey): row for row in rows}
-    found: dict[Pair, Outcome] = {}
+    outcomes: dict[Pair, Outcome] = {}
     free: dict[Pair, Any] = {}
     runs_in_order = sorted(wanted.keys() & holders.keys(), key=lambda one: holders[one].RunId)
     for pair in runs_in_order:
@@ -295,23 +295,23 @@ async def _among_others(
         if not is_held(holder, rule, now):
             free[pair] = holder
         elif (standing := await _stand(connection, holder, run, now)) is not None:
-            found[pair] = standing
+            outcomes[pair] = standing
     if free:
-        asked["runs"] = {holder.RunId for holder in free.values()}
-        locked = await connection.execute(_LOCK, asked)
-        mine = {(row.JobName, row.UniqueKey) for row in locked} & free.keys()
-        found |= {pair: _after(free[pair], wanted[pair], now) for pair in mine}
-    return found
+        parameters["runs"] = {holder.RunId for holder in free.values()}
+        locked = await connection.execute(_LOCK, parameters)
+        locked_pairs = {(row.JobName, row.UniqueKey) for row in locked} & free.keys()
+        outcomes |= {pair: _after(free[pair], wanted[pair], now) for pair in locked_pairs}
+    return outcomes
 
 
 async def held(connection: AsyncConnection, pairs: Collection[Pair]) -> dict[Pair, Any]:
     """Lock the runs that have keys, in id order, and return their rows by key, with the columns that :func:`is_held` reads."""
-    asked = {"jobs": {job for job, _ in pairs}, "keys": {key for _, key in pairs}}
-    found = await connection.execute(sa.select(job_unique).where(_IS_ASKED), asked)
-    run_ids = {(row.JobName, row.UniqueKey): row.RunId for row in found}
+    parameters = {"jobs": {job for job, _ in pairs}, "keys": {key for _, key in pairs}}
+    rows = await connection.execute(sa.select(job_unique).where(_IS_ASKED), parameters)
+    run_ids = {(row.JobName, row.UniqueKey): row.RunId for row in rows}
     ids = {"runs": {run_ids[pair] for pair in pairs if pair in run_ids}}
     runs = {row.RunId: row for row in await connection.execute(_LOCK_RUNS, ids)}
-    return {pair: runs[one] for pair in pairs if (one := run_ids.get(pair)) in runs}
+    return {pair: runs[run_id] for pair in pairs if (run_id := run_ids.get(pair)) in runs}
 
 
 async def tie(connection: AsyncConnection, run_ids: Collection[int]) -> None:

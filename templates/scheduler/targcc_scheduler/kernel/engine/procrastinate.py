@@ -441,10 +441,14 @@ class QueueWorker:
         """
         if self._draining.is_set():
             return 0, False
-        asked = {"queue": queue, "refused": refused_by(self._worker.fingerprint), "count": count}
-        taken = await self._worker.claim_at_once(ENTRIES, queue, asked)
+        parameters = {
+            "queue": queue,
+            "refused": refused_by(self._worker.fingerprint),
+            "count": count,
+        }
+        taken = await self._worker.claim_at_once(ENTRIES, queue, parameters)
         if taken is None:
-            taken = await self._claim_one_by_one(asked)
+            taken = await self._claim_one_by_one(parameters)
         for claim in taken.claims:
             self._begin(claim)
         if taken.bundle:
@@ -702,14 +706,14 @@ class ProcrastinateEngine:
         """
         plain = [name for queue in self._queues for name in queue.queues if name not in self._aging]
         refused = refused_by(self._fingerprint())
-        asked = {"queues": plain, "refused": refused, "count": _SWEEP_SIZE}
-        found = _SWEEP_SIZE if plain else 0
-        while found >= _SWEEP_SIZE:
+        parameters = {"queues": plain, "refused": refused, "count": _SWEEP_SIZE}
+        count = _SWEEP_SIZE if plain else 0
+        while count >= _SWEEP_SIZE:
             async with self._engine.begin() as connection:
-                ids = [row.run_id for row in await connection.execute(STILL_AGED, asked)]
+                ids = [row.run_id for row in await connection.execute(STILL_AGED, parameters)]
                 if ids:
                     await self._offer(connection, self._next.of_ids, {"ids": ids})
-            found = len(ids)
+            count = len(ids)
 
     async def _open_bundle(self, queue: str) -> None:
         async with self._engine.begin() as connection:
@@ -727,9 +731,9 @@ class ProcrastinateEngine:
         rows = (await connection.execute(query, asked)).all()
         runs = {False: self.submit, True: self.refer}
         for is_refused, submit in runs.items():
-            mine = [row for row in rows if row.refused == is_refused]
-            if mine:
-                await submit(connection, [_due(row, now) for row in mine])
+            group = [row for row in rows if row.refused == is_refused]
+            if group:
+                await submit(connection, [_due(row, now) for row in group])
 
     def _fingerprint(self) -> str:
         return self._worker.fingerprint if self._worker is not None else ""

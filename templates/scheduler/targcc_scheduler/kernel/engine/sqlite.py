@@ -280,7 +280,7 @@ class EmbeddedEngine:
         ]
         return Offer(
             wanted={queue: count for queue, count in alone.items() if count > 0},
-            shared=[one for one in shared if one.free > 0],
+            shared=[share for share in shared if share.free > 0],
             aging=self._aging,
         )
 
@@ -352,9 +352,9 @@ def _used_up(free: Offer, claims: Sequence[Claim]) -> set[str]:
     """Return the queues whose claims filled all free workers of the queue or its pool."""
     taken = Counter(claim.queue for claim in claims)
     alone = {queue for queue, count in free.wanted.items() if taken[queue] == count}
-    for one in free.shared:
-        queues = one.turns.pool.queues
-        if sum(taken[queue] for queue in queues) == one.free:
+    for share in free.shared:
+        queues = share.turns.pool.queues
+        if sum(taken[queue] for queue in queues) == share.free:
             alone.update(queues)
     return alone
 

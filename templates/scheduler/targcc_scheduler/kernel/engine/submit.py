@@ -473,7 +473,10 @@ def after_of(
     if not given:
         raise ValueError("after= names no run")
     return After(
-        tuple((RUN, one) if isinstance(one, int) else (BATCH, one.batch_id) for one in given),
+        tuple(
+            (RUN, parent) if isinstance(parent, int) else (BATCH, parent.batch_id)
+            for parent in given
+        ),
         on,
         quorum,
         otherwise,

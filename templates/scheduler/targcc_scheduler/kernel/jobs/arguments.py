@@ -266,7 +266,7 @@ def _holds(kind: Any, wanted: Callable[[Any], bool], within: tuple[Any, ...] = (
     return any(
         _holds(part, wanted, (*within, kind))
         for part in parts
-        if not any(part is one for one in (*within, kind))
+        if not any(part is outer for outer in (*within, kind))
     )
 
 
@@ -323,7 +323,7 @@ def _plain(value: Any, file: Callable[[File], Any]) -> Any:
     if isinstance(value, pydantic.BaseModel):
         value = _fields(value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(_plain(key, file)): _plain(item, file) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

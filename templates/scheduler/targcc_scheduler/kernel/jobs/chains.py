@@ -31,10 +31,10 @@ def names(
     """
     if after is None or isinstance(after, str):
         return ()
-    found = tuple(dict.fromkeys(_name(key, one) for one in after))
-    if found and has_schedule:
+    parents = tuple(dict.fromkeys(_name(key, parent) for parent in after))
+    if parents and has_schedule:
         raise JobError(f"{key}: it runs after other jobs or by a schedule, not both")
-    return found
+    return parents
 
 
 def _name(key: str, job: Named) -> str:
@@ -49,27 +49,27 @@ def _name(key: str, job: Named) -> str:
 
 def refused(definitions: Mapping[str, JobDefinition]) -> dict[str, str]:
     """Return the jobs with an invalid ``after``, each with the reason: an unknown job, or a cycle with its path."""
-    found = {}
+    reasons = {}
     for name, job in definitions.items():
-        unknown = [one for one in job.after if one not in definitions]
+        unknown = [job_name for job_name in job.after if job_name not in definitions]
         if unknown:
-            found[name] = f"{name} follows {unknown[0]}, and there is no such job"
-        elif path := circle(name, {one: job.after for one, job in definitions.items()}):
-            found[name] = f"jobs follow each other in a circle: {' -> '.join(path)}"
-    return found
+            reasons[name] = f"{name} follows {unknown[0]}, and there is no such job"
+        elif path := circle(name, {job_name: job.after for job_name, job in definitions.items()}):
+            reasons[name] = f"jobs follow each other in a circle: {' -> '.join(path)}"
+    return reasons
 
 
 def circle(name: str, after: Mapping[str, Iterable[str]]) -> list[str] | None:
     """Return the path from a job back to itself, in run order; ``None`` without a cycle."""
 
     def way(path: list[str], seen: set[str]) -> list[str] | None:
-        for one in after.get(path[0], ()):
-            if one == name:
-                return [one, *path]
-            if one not in seen:
-                seen.add(one)
-                if found := way([one, *path], seen):
-                    return found
+        for parent in after.get(path[0], ()):
+            if parent == name:
+                return [parent, *path]
+            if parent not in seen:
+                seen.add(parent)
+                if cycle := way([parent, *path], seen):
+                    return cycle
         return None
 
     return way([name], set())
@@ -80,10 +80,10 @@ def chains(definitions: Iterable[JobDefinition]) -> tuple[tuple[JobDefinition, .
     jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
     by_name = {job.name: job for job in jobs}
     after = {job.name: frozenset(job.after) & by_name.keys() for job in jobs}
-    found = [_in_order(group, after) for group in _groups(after)]
+    groups = [_in_order(group, after) for group in _groups(after)]
     return tuple(
         tuple(by_name[name] for name in names)
-        for names in sorted(found, key=lambda names: by_name[names[0]].display_name.casefold())
+        for names in sorted(groups, key=lambda names: by_name[names[0]].display_name.casefold())
     )
 
 
@@ -92,10 +92,10 @@ def _groups(after: Mapping[str, Iterable[str]]) -> list[list[str]]:
     group_of = {name: [name] for name in after}
     for name, parents in after.items():
         for parent in parents:
-            mine, theirs = group_of[name], group_of[parent]
-            if mine is not theirs:
-                theirs += mine
-                group_of |= dict.fromkeys(mine, theirs)
+            own_group, parent_group = group_of[name], group_of[parent]
+            if own_group is not parent_group:
+                parent_group += own_group
+                group_of |= dict.fromkeys(own_group, parent_group)
     every = {id(group): group for group in group_of.values()}
     return [group for group in every.values() if len(group) > 1]
 

@@ -230,8 +230,8 @@ class Declaration:
             JobError: The options contradict each other.
             CronError: The schedule, a duration, the zone or a calendar cannot be parsed, or a calendar does not exist.
         """
-        there = cast("JobOptions", project.job_options.get(self.name, {}))
-        return with_calendars(_complete(self, project, **(self.options | there)), project)
+        project_options = cast("JobOptions", project.job_options.get(self.name, {}))
+        return with_calendars(_complete(self, project, **(self.options | project_options)), project)
 
 
 def declare(
@@ -382,7 +382,7 @@ def _check_priority(key: str, priority: object) -> None:
 
 def _check_aliases(key: str, aliases: object) -> None:
     """Check the aliases; refuse a single text, which would be iterated letter by letter."""
-    if not isinstance(aliases, tuple | list) or not all(isinstance(one, str) for one in aliases):
+    if not isinstance(aliases, tuple | list) or not all(isinstance(name, str) for name in aliases):
         raise JobError(f'{key}: aliases is a tuple of names, such as ("{key}Old",)')
     for alias in aliases:
         if not _NAME.fullmatch(alias) or alias == key:

@@ -95,28 +95,28 @@ def deadline_before(finish_by: time, zone: str, now: datetime) -> datetime:
 
 
 def _time(key: str, text: str) -> time:
-    found = _TIME.fullmatch(text.strip())
-    if found is None:
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
         raise JobError(f'{key}: must_finish_by is a time of the day such as "06:00", not {text!r}')
-    return time(int(found["hour"]), int(found["minute"]))
+    return time(int(match["hour"]), int(match["minute"]))
 
 
 def _at_least(key: str, text: str) -> tuple[int, timedelta]:
-    found = _AT_LEAST.fullmatch(" ".join(text.split()))
-    span = None if found is None else _duration(key, "at_least", found["span"])
-    if found is None or span is None:
+    match = _AT_LEAST.fullmatch(" ".join(text.split()))
+    span = None if match is None else _duration(key, "at_least", match["span"])
+    if match is None or span is None:
         raise JobError(f'{key}: at_least is such as "1 success in 26h", not {text!r}')
-    return int(found["count"]), span
+    return int(match["count"]), span
 
 
 def _duration(key: str, option: str, value: str | timedelta | None) -> timedelta | None:
     try:
-        found = parse_duration(value) if isinstance(value, str) else value
+        duration = parse_duration(value) if isinstance(value, str) else value
     except CronError as error:
         raise JobError(f"{key}: {option}: {error}") from None
-    if found is not None and found <= timedelta():
+    if duration is not None and duration <= timedelta():
         raise JobError(f"{key}: {option} is a duration above 0")
-    return found
+    return duration
 
 
 # The job: its type, its options and its names.
@@ -494,10 +494,10 @@ def _calendar(name: str, said: str, package: str) -> WorkingCalendar:
 def _folder(package: str) -> Path:
     """Return the project package's folder, to which calendar files are relative; else the current directory."""
     try:
-        found = find_spec(package)
+        spec = find_spec(package)
     except (ImportError, ValueError):
-        found = None
-    places = found.submodule_search_locations if found is not None else None
+        spec = None
+    places = spec.submodule_search_locations if spec is not None else None
     return Path(next(iter(places))) if places else Path.cwd()
 
 

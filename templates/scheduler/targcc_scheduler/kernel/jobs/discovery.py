@@ -99,10 +99,10 @@ def discover(
         project: The project whose defaults complete the declarations. Default: this process's project.
         hooks: Receives the hooks. Default: new hooks.
     """
-    found = Discovered(project or current(), hooks=hooks or Hooks())
-    discover_more(package, found)
-    _add_declared(found)
-    return found
+    discovered = Discovered(project or current(), hooks=hooks or Hooks())
+    discover_more(package, discovered)
+    _add_declared(discovered)
+    return discovered
 
 
 def _add_declared(found: Discovered) -> None:
@@ -211,9 +211,9 @@ def _add(declaration: Declaration, found: Discovered) -> None:
 
 def _check_earlier_names(definition: JobDefinition, found: Discovered) -> None:
     """Check that no alias names an existing job: the alias would take over that job's rows."""
-    for one in found.definitions.values():
-        if one.name in definition.aliases or definition.name in one.aliases:
-            both = f"{definition.name} and {one.name}"
+    for existing in found.definitions.values():
+        if existing.name in definition.aliases or definition.name in existing.aliases:
+            both = f"{definition.name} and {existing.name}"
             raise ValueError(f"{both} are two jobs, and aliases= says they are one: drop it there")
 
 

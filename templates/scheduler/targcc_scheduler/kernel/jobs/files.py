@@ -42,7 +42,7 @@ _UNWANTED = re.compile(
     '[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff<>:"|?*]'
 )
 _DEVICES = {"CON", "PRN", "AUX", "NUL"} | {
-    f"{port}{one}" for port in ("COM", "LPT") for one in range(10)
+    f"{port}{number}" for port in ("COM", "LPT") for number in range(10)
 }
 """Windows device names, which cannot be file names with any extension."""
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(; ?charset=[\w-]+)?")
@@ -218,7 +218,7 @@ def _validated(value: Any, info: core_schema.ValidationInfo) -> File:
 
 def _from_json(value: Mapping[str, Any]) -> File:
     if not {"content"} <= value.keys() <= {"content", "name", "content_type"} or not all(
-        isinstance(one, str) for one in value.values()
+        isinstance(item, str) for item in value.values()
     ):
         raise ValueError('a file in JSON is {"name": "a.csv", "content": "<base64>"}')
     try:
@@ -362,26 +362,26 @@ class Taken:
         Raises:
             FileError: An argument is too large to be stored.
         """
-        found = dict(arguments)
-        texts = {name: _written(value) for name, value in found.items()}
+        reduced = dict(arguments)
+        texts = {name: _written(value) for name, value in reduced.items()}
         total = sum(len(text) + len(name) + 8 for name, text in texts.items())
         for name in sorted(texts.keys() - but, key=lambda one: -len(texts[one])):
             text = texts[name]
-            if total <= LONGEST_ARGUMENTS and not self._misleads(found[name]):
+            if total <= LONGEST_ARGUMENTS and not self._misleads(reduced[name]):
                 continue
             check_size(f"the argument {name}", len(text), self._most)
             content = self._add(
                 ContentKind.ARGUMENTS, File(text, name=f"{name}.json", content_type=_JSON)
             )
-            found[name] = {LARGE: content.sha256, "size": len(text)}
+            reduced[name] = {LARGE: content.sha256, "size": len(text)}
             total -= len(text)
-        return found
+        return reduced
 
     def _misleads(self, value: Any) -> bool:
         """Return whether a value looks like a reference but is none."""
         return is_large(value) or any(
-            (ContentKind.FILE, str(one[REFERENCE])) not in self._found
-            for one in references_in(value)
+            (ContentKind.FILE, str(reference[REFERENCE])) not in self._found
+            for reference in references_in(value)
         )
 
     def _add(self, kind: ContentKind, file: File) -> Content:

@@ -28,7 +28,8 @@ def shown(job: JobDefinition, field: str) -> str:
     if field == "arguments":
         return (
             ", ".join(
-                f"{name}={json.dumps(one, ensure_ascii=False)}" for name, one in value.items()
+                f"{name}={json.dumps(argument, ensure_ascii=False)}"
+                for name, argument in value.items()
             )
             or "defaults"
         )

@@ -155,10 +155,10 @@ def _check_together(key: str, given: LimitOptions) -> None:
 
 
 def _interval(key: str, rate: str) -> float:
-    found = _RATE.fullmatch(rate) if isinstance(rate, str) else None
-    if found is None:
+    match = _RATE.fullmatch(rate) if isinstance(rate, str) else None
+    if match is None:
         raise JobError(f"{key}: limit: rate is such as 100/min, 5/s or 1000/h, not {rate!r}")
-    return _MILLISECONDS[found[2]] / int(found[1])
+    return _MILLISECONDS[match[2]] / int(match[1])
 
 
 # A job's limit policy, as stored in each key's row.
@@ -247,8 +247,8 @@ class Unique:
                 raise JobError(f"unique: the key function returns no JSON: {error}") from None
             secret = bool(signature.secrets)
         else:
-            found = signature.plain(arguments_json)
-            made = {name: found[name] for name in self.by} if self.by else found
+            arguments = signature.plain(arguments_json)
+            made = {name: arguments[name] for name in self.by} if self.by else arguments
             secret = not signature.secrets.isdisjoint(made)
         digest = digest_of(made)
         return digest if secret else f"{digest} {_readable(made)}"
@@ -335,9 +335,9 @@ def _duplicate(key: str, text: str) -> tuple[Duplicate, timedelta]:
 
 def _duration(key: str, what: str, value: str | timedelta) -> timedelta:
     try:
-        found = parse_duration(value) if isinstance(value, str) else value
+        duration = parse_duration(value) if isinstance(value, str) else value
     except CronError as error:
         raise JobError(f"{key}: {what}: {error}") from None
-    if found <= timedelta():
+    if duration <= timedelta():
         raise JobError(f"{key}: {what}: more than 0")
-    return found
+    return duration

@@ -29,11 +29,11 @@ def options_of(text: str) -> dict[str, Any]:
     Raises:
         CronError: the cron expression or the duration cannot be read.
     """
-    if found := _EVERY.fullmatch(text):
-        parse_duration(found["every"])
-        return {name: value for name, value in found.groupdict().items() if value is not None}
-    if found := _ONCE.fullmatch(text):
-        return {"at": found["at"]}
+    if match := _EVERY.fullmatch(text):
+        parse_duration(match["every"])
+        return {name: value for name, value in match.groupdict().items() if value is not None}
+    if match := _ONCE.fullmatch(text):
+        return {"at": match["at"]}
     CronSchedule.parse(text)
     return {"schedule": text}
 
@@ -80,7 +80,8 @@ class Override:
         value = self.value
         if isinstance(value, dict):
             return ", ".join(
-                f"{name}={json.dumps(one, ensure_ascii=False)}" for name, one in value.items()
+                f"{name}={json.dumps(argument, ensure_ascii=False)}"
+                for name, argument in value.items()
             )
         return str(value)
 
@@ -129,12 +130,12 @@ def _queue(given: Any) -> str:
 def _number(low: int, high: int) -> Callable[[Any], int]:
     def read(given: Any) -> int:
         try:
-            found = int(str(given))
+            number = int(str(given))
         except ValueError:
             raise ValueError(f"{given!r} is no whole number") from None
-        if not low <= found <= high:
-            raise ValueError(f"a number from {low} to {high}, not {found}")
-        return found
+        if not low <= number <= high:
+            raise ValueError(f"a number from {low} to {high}, not {number}")
+        return number
 
     return read
 
@@ -145,10 +146,10 @@ def _timeout(given: Any) -> str:
 
 
 def _arguments(given: Any) -> dict[str, Any]:
-    found = json.loads(given) if isinstance(given, str) else given
-    if not isinstance(found, Mapping) or not found:
+    arguments = json.loads(given) if isinstance(given, str) else given
+    if not isinstance(arguments, Mapping) or not arguments:
         raise ValueError('an object such as {"days": 3}')
-    return dict(found)
+    return dict(arguments)
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

@@ -92,7 +92,12 @@ class JobRegistry:
         if not wanted or name in self.definitions:
             return None
         return next(
-            (one for one in self.broken if wanted in {_folded(said) for said in one.names()}), None
+            (
+                module
+                for module in self.broken
+                if wanted in {_folded(job_name) for job_name in module.names()}
+            ),
+            None,
         )
 
     def key_of(self, name: str) -> str:
@@ -123,8 +128,8 @@ class JobRegistry:
         with self._lock:
             self._apply = apply
             before, self._overrides = self._overrides, {}
-            for one in overrides:
-                self._overrides[one.job] = (*self._overrides.get(one.job, ()), one)
+            for override in overrides:
+                self._overrides[override.job] = (*self._overrides.get(override.job, ()), override)
             changed = {
                 name
                 for name in before.keys() | self._overrides.keys()
@@ -136,15 +141,23 @@ class JobRegistry:
 
     def _hold(self, *names: str) -> None:
         """Recompute the public definitions for these jobs and for the jobs that these jobs follow."""
-        found = self._found().definitions
-        touched = {*names, *(one for name in names if name in found for one in found[name].after)}
+        definitions = self._found().definitions
+        touched = {
+            *names,
+            *(
+                parent
+                for name in names
+                if name in definitions
+                for parent in definitions[name].after
+            ),
+        }
         following: dict[str, list[str]] = {}
-        for job in found.values():
-            for one in job.after:
-                following.setdefault(one, []).append(job.name)
+        for job in definitions.values():
+            for parent in job.after:
+                following.setdefault(parent, []).append(job.name)
         for name in touched:
-            if name in found:
-                changed = self._changed(found[name])
+            if name in definitions:
+                changed = self._changed(definitions[name])
                 if name in following:
                     changed = replace(changed, followers=partial(self._some, following[name]))
                 self._definitions[name] = changed
@@ -185,10 +198,12 @@ class JobRegistry:
         """
         with self._lock:
             definitions = self._found().definitions
-            mine = {_folded(n): job for n, job in definitions.items() if n not in self._external}
-            kept = {name: job for name, job in jobs.items() if _folded(name) not in mine}
+            code_jobs = {
+                _folded(n): job for n, job in definitions.items() if n not in self._external
+            }
+            kept = {name: job for name, job in jobs.items() if _folded(name) not in code_jobs}
             taken = [
-                _taken(f'{source} "{name}"', mine[_folded(name)], if_taken)
+                _taken(f'{source} "{name}"', code_jobs[_folded(name)], if_taken)
                 for name in sorted(jobs.keys() - kept.keys())
             ]
             different = {name for name, job in kept.items() if definitions.get(name) is not job}
@@ -207,10 +222,10 @@ class JobRegistry:
 
     def look_again(self) -> None:
         """Import job files that were added since the last import of the jobs package."""
-        found = self._found()
+        discovered = self._found()
         with self._lock:
-            discover_more(self._package, found)
-            self._hold(*(found.definitions.keys() - self._definitions.keys()))
+            discover_more(self._package, discovered)
+            self._hold(*(discovered.definitions.keys() - self._definitions.keys()))
 
     def _found(self) -> Discovered:
         with self._lock:

@@ -50,14 +50,14 @@ def changes(job: JobDefinition, slots: Iterable[datetime], now: datetime) -> tup
     schedule, zone, coming = job.schedule, parse_zone(job.timezone), list(slots)
     if not isinstance(schedule, WorkingSchedule) or not coming:
         return ()
-    moved = [one for slot in coming for one in _moved(job, slot)]
-    skipped = [_change(one, job) for one in schedule.skipped(now, coming[-1], zone)]
+    moved = [change for slot in coming for change in _moved(job, slot)]
+    skipped = [_change(change, job) for change in schedule.skipped(now, coming[-1], zone)]
     return tuple(sorted([*moved, *skipped], key=attrgetter("planned")))
 
 
 def moved_there(job: JobDefinition, slot: datetime) -> str:
     """Describe the slot that a calendar moved to this slot's time, and the reason. Return an empty text if no slot was moved."""
-    return next((one.there for one in _moved(job, slot)), "")
+    return next((change.there for change in _moved(job, slot)), "")
 
 
 def _moved(job: JobDefinition, slot: datetime) -> list[SlotChange]:
@@ -66,7 +66,7 @@ def _moved(job: JobDefinition, slot: datetime) -> list[SlotChange]:
     if not isinstance(schedule, WorkingSchedule):
         return []
     own = schedule.has_own(slot, zone)
-    return [_change(one, job, own=own) for one in schedule.moved_to(slot, zone)]
+    return [_change(handling, job, own=own) for handling in schedule.moved_to(slot, zone)]
 
 
 def _change(one: Handling, job: JobDefinition, *, own: bool = False) -> SlotChange:
@@ -78,10 +78,10 @@ def _change(one: Handling, job: JobDefinition, *, own: bool = False) -> SlotChan
     at = _clock(one.at, job)
     text = gettext("%(slot)s is moved to %(at)s: %(why)s", slot=slot, at=at, why=why)
     if own:
-        there = gettext("also for the slot of %(time)s: %(why)s", time=slot, why=why)
+        target_text = gettext("also for the slot of %(time)s: %(why)s", time=slot, why=why)
     else:
-        there = gettext("moved from %(time)s: %(why)s", time=slot, why=why)
-    return SlotChange(one.planned, one.at, why, text, there)
+        target_text = gettext("moved from %(time)s: %(why)s", time=slot, why=why)
+    return SlotChange(one.planned, one.at, why, text, target_text)
 
 
 def _clock(slot: datetime, job: JobDefinition) -> str:

@@ -60,8 +60,8 @@ class NodeHealth:
 
     async def read_clock(self, connection: AsyncConnection) -> None:
         """Compare this machine's clock with the database's clock, and follow the database."""
-        asked = uptime()
-        self._follow(await self._services.store.dialect.read_clock(connection), asked)
+        asked_at = uptime()
+        self._follow(await self._services.store.dialect.read_clock(connection), asked_at)
 
     def hear(self, answer: nodes.Answer, asked: float) -> None:
         """Check the answer to a heartbeat and follow the database's clock.
@@ -116,8 +116,8 @@ class NodeHealth:
 
     async def know_database(self, connection: AsyncConnection) -> None:
         """Remember the id of this database. Call in a transaction that writes."""
-        found = await nodes.give_database_id(connection, self._services.clock.now())
-        self._database = self._database or found
+        database_id = await nodes.give_database_id(connection, self._services.clock.now())
+        self._database = self._database or database_id
 
     async def check_database(self, connection: AsyncConnection) -> None:
         """Check that this is the database that the node started with.
@@ -288,7 +288,7 @@ class Heartbeat:
         services = self._services
         async with services.store.beat() as connection:
             await self.conditions.read_clock(connection)
-        now, asked = services.clock.now(), uptime()
+        now, asked_at = services.clock.now(), uptime()
         me = nodes.Server(
             id=self.id,
             name=self.name,
@@ -303,7 +303,7 @@ class Heartbeat:
             await nodes.register(connection, me, now)
             await error_groups.remove(connection, self.name, error_groups.NODE)
             await self.conditions.know_database(connection)
-        self._known_since(asked)
+        self._known_since(asked_at)
 
     def _known_since(self, asked: float) -> None:
         """Renew the lease and pass the node's id to the keepalive process and the executor.
@@ -354,14 +354,14 @@ class Heartbeat:
         self._files.beat(self.id)
         self.conditions.see_jobs_loop(self.jobs.stuck_in if self.jobs is not None else None)
         async with services.store.beat() as connection:
-            asked = uptime()
+            asked_at = uptime()
             now = services.clock.now()
             answer = await nodes.beat(connection, self.id, now, self.conditions.now)
             if answer is None:
                 await self.conditions.check_database(connection)
             else:
-                self.conditions.hear(answer, asked)
-                self._known_since(asked)
+                self.conditions.hear(answer, asked_at)
+                self._known_since(asked_at)
         if answer is None:
             await self._re_register()
 

@@ -157,7 +157,9 @@ class Stacks:
         if self._written:
             return
         self._written = True
-        me, names = threading.get_ident(), {one.ident: one.name for one in threading.enumerate()}
+        me, names = threading.get_ident(), {
+            thread.ident: thread.name for thread in threading.enumerate()
+        }
         with contextlib.suppress(OSError, ValueError):
             frames = sys._current_frames()  # noqa: SLF001 - documented, in spite of its name
             for ident, frame in frames.items():

@@ -177,8 +177,10 @@ class Node:
             if any(item.isolation == "process" for item in self._definitions.values()):
                 self._processes.warm_up()
             self._begin(lambda: watch(jobs), "watchdog")
-            mine = self._workers
-            self._work = self._begin(lambda: engine.work(executor, mine.alone, mine.pools), "work")
+            workers = self._workers
+            self._work = self._begin(
+                lambda: engine.work(executor, workers.alone, workers.pools), "work"
+            )
 
     def hold(self) -> None:
         """Claim no more runs; call before :meth:`stop`."""

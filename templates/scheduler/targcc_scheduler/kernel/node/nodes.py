@@ -114,7 +114,7 @@ async def beat(
     Returns:
         The database's answer. ``None`` when the node's row is gone: another node declared this node lost, or the database is another one.
     """
-    said = {
+    parameters = {
         "server_id": server_id,
         "now": now,
         "clock_offset_ms": condition.clock_offset_ms,
@@ -123,7 +123,7 @@ async def beat(
     }
     dialect = known.of(connection)
     statement = _BEATS.get(dialect.name) or _BEATS.setdefault(dialect.name, _beat(dialect.clock))
-    rows = await statement.all(connection, said)
+    rows = await statement.all(connection, parameters)
     return next((Answer(row.database, row.clock) for row in rows), None)
 
 
@@ -159,10 +159,10 @@ async def remove_lost(connection: AsyncConnection, lost: Beat) -> bool:
         Whether the row was removed. ``False`` if the node has sent a heartbeat since, if the row is gone, or if another node is removing
         the row; that other node rescues the runs.
     """
-    there = sa.select(job_server.c.Id).where(
+    query = sa.select(job_server.c.Id).where(
         job_server.c.Id == lost.server_id, job_server.c.HeartbeatAt == lost.at
     )
-    free = there.with_for_update(skip_locked=True).scalar_subquery()
+    free = query.with_for_update(skip_locked=True).scalar_subquery()
     return await changed(connection, sa.delete(job_server).where(job_server.c.Id == free)) == 1
 
 

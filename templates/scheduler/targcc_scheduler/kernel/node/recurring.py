@@ -210,7 +210,7 @@ async def create_runs(
     begun: list[tuple[int, NewRun]] = []
     while runs := [run for job in jobs for run in job.next_round()]:
         ids = await deferred_keys.insert_slots(connection, runs, now)
-        begun += [one for job in jobs for one in job.created(ids)]
+        begun += [pair for job in jobs for pair in job.created(ids)]
     await slots.advance(connection, {job.name: item.last for job, item in due})
     return begun
 
@@ -481,28 +481,28 @@ class RecurringScheduler:
     ) -> None:
         """Start new and changed schedules from now; keep schedules that a newer release has written."""
         await owners.lock_first(connection)
-        ranks, mine = await releases.release_ranks(connection), self._release()
+        ranks, release = await releases.release_ranks(connection), self._release()
         known = await slots.load(connection)
         owned = await owners.load(connection)
-        await slots.add_new(connection, list(_new_rows(jobs, known, now, mine, owned)))
+        await slots.add_new(connection, list(_new_rows(jobs, known, now, release, owned)))
         changed: list[JobDefinition] = []
         unchanged: list[str] = []
         for job in jobs:
             row = known.get(job.name)
-            if row is None or ranks.get(row.release or "", LOWEST) > ranks.get(mine, LOWEST):
+            if row is None or ranks.get(row.release or "", LOWEST) > ranks.get(release, LOWEST):
                 continue
             if row.renamed_to in job.aliases:  # Aliases moves the old schedule first
                 continue
             if not _restarts(job, row, now):
-                unchanged += [job.name] if row.release != mine else []
+                unchanged += [job.name] if row.release != release else []
                 continue
             if row.last_slot is not None and row.last_slot > now + _FAR_AHEAD:
                 log.warning("%s was handled up to %s, by a wrong clock", job.name, row.last_slot)
             changed.append(job)
         await slots.lock(connection, [*unchanged, *(job.name for job in changed)])
         for job in changed:
-            await slots.restart(connection, job.name, schedule_of(job), _begin(job, now), mine)
-        await slots.own(connection, unchanged, mine)
+            await slots.restart(connection, job.name, schedule_of(job), _begin(job, now), release)
+        await slots.own(connection, unchanged, release)
 
     async def _create_runs(self, jobs: Sequence[JobDefinition]) -> None:
         """Handle the due slots of jobs in one transaction."""
@@ -511,9 +511,9 @@ class RecurringScheduler:
         due: dict[Owner, list[tuple[JobDefinition, DueSlots]]] = {Owner.NEW: [], Owner.SHADOW: []}
         async with self._store.write() as connection:
             rows = await slots.load(connection, [job.name for job in jobs])
-            theirs = await owners.not_ours(connection, rows)
+            foreign_owners = await owners.not_ours(connection, rows)
             for job in jobs:
-                owner = theirs.get(job.name, Owner.NEW)
+                owner = foreign_owners.get(job.name, Owner.NEW)
                 after_runs = isinstance(job.schedule, AfterRunSchedule)
                 if owner is Owner.OLD or (owner is Owner.SHADOW and after_runs):
                     self._pass(job, now)  # an after-run schedule has no slots without runs
@@ -522,11 +522,11 @@ class RecurringScheduler:
                 if last is None:
                     continue
                 if isinstance(job.schedule, AfterRunSchedule):
-                    found = await self._due_after_run(connection, job, job.schedule, last, now)
+                    job_slots = await self._due_after_run(connection, job, job.schedule, last, now)
                 else:
-                    found = due_slots(job, last, now)
-                    handled.append((job, last if found is None else found.last))
-                due[owner] += [(job, found)] if found is not None else []
+                    job_slots = due_slots(job, last, now)
+                    handled.append((job, last if job_slots is None else job_slots.last))
+                due[owner] += [(job, job_slots)] if job_slots is not None else []
             await _record(connection, due[Owner.SHADOW])
             if begun := await create_runs(connection, due[Owner.NEW], now):
                 await submit_created(self._engine, connection, begun, now)

@@ -294,7 +294,7 @@ class ReleaseWatch:
 
     def _hold(self, nodes: Sequence[NodeState]) -> None:
         """Claim no runs while a drain of this node is requested."""
-        by = next((one.drain_requested_by for one in nodes if one.id == self._presented), None)
+        by = next((node.drain_requested_by for node in nodes if node.id == self._presented), None)
         if self.executor is None or self.executor.holds == (by is not None):
             return
         self.executor.holds = by is not None
@@ -341,8 +341,8 @@ class ReleaseWatch:
 
     async def _tell(self, before: datetime) -> None:
         async with self._services.store.write() as connection:
-            told = await eligibility.to_tell(connection, before)
-        for job_name, runs in told.items():
+            runs_by_job = await eligibility.to_tell(connection, before)
+        for job_name, runs in runs_by_job.items():
             definition = self._definitions.get(job_name) or stand_in(job_name, runs[0].Queue)
             self._services.notify(_event(definition, runs))
 
@@ -365,7 +365,7 @@ class _Leader:
     """
 
     def __init__(self, known: Sequence[Release]) -> None:
-        self._at_start = {one.name: one.first_seen_at for one in known}
+        self._at_start = {release.name: release.first_seen_at for release in known}
         self._standing: object = None
         self._beats: dict[str, datetime] | None = None
         self._was_up = False
@@ -411,14 +411,14 @@ def _name_of(given: str, fingerprint: str, known: Sequence[Release]) -> str:
     """Return the given name of a release, or version and fingerprint; append the fingerprint if a different release has the name already."""
     short = fingerprint[:_IN_SHORT]
     name = given or f"{version_of(current().name)}+{short}"
-    taken = any(one.name == name and one.fingerprint != fingerprint for one in known)
+    taken = any(release.name == name and release.fingerprint != fingerprint for release in known)
     return f"{name[:90]}+{short}" if taken else name[:100]
 
 
 def _event(definition: JobDefinition, runs: Sequence[Row]) -> AlertEvent:
     first = runs[0]
     what = "1 run waits" if len(runs) == 1 else f"{len(runs)} runs wait"
-    asked = dict.fromkeys(
+    refusals = dict.fromkeys(
         f"{item.node} (release {item.release}): {item.why}"
         for item in eligibility.refusals_of(first.RefusedBy)
     )
@@ -427,7 +427,7 @@ def _event(definition: JobDefinition, runs: Sequence[Row]) -> AlertEvent:
         definition=definition,
         run_id=first.Id,
         message=f"{what} for a node that knows it, since {first.UnknownSince.isoformat(timespec='seconds')};"
-        f" asked: {'; '.join(asked)}",
+        f" asked: {'; '.join(refusals)}",
         attempt=first.Attempt + 1,
         scheduled_for=first.ScheduledFor,
     )

@@ -131,8 +131,8 @@ async def own(connection: AsyncConnection, names: Collection[str], release: str)
     """Assign schedules to a release that has the schedules unchanged."""
     every = list(names)
     for start in range(0, len(every), _MANY):
-        mine = job_schedule.c.JobName.in_(every[start : start + _MANY])
-        await connection.execute(sa.update(job_schedule).where(mine).values(Release=release))
+        condition = job_schedule.c.JobName.in_(every[start : start + _MANY])
+        await connection.execute(sa.update(job_schedule).where(condition).values(Release=release))
 
 
 async def forget(connection: AsyncConnection, names: Collection[str]) -> None:

@@ -55,7 +55,7 @@ async def parents(
         after: The jobs that the run's job follows; they name dependencies on runs that do not exist yet.
     """
     is_run = sa.and_(job_link.c.ParentKind == "run", job_run.c.Id == job_link.c.ParentId)
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(job_link, job_run.c.JobName, job_run.c.State)
         .select_from(job_link.outerjoin(job_run, is_run))
         .where(job_link.c.ChildId == run_id)
@@ -72,7 +72,7 @@ async def parents(
             row.State or row.Outcome,
             row.Condition,
         )
-        for row in found
+        for row in rows
     )
 
 
@@ -80,14 +80,14 @@ async def children(
     connection: AsyncConnection, parent_id: int, kind: str = "run"
 ) -> tuple[Relative, ...]:
     """Return a run's or batch's dependents, waiting or not; at most 100."""
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(job_run.c.Id, job_run.c.JobName, job_run.c.State, job_link.c.Condition)
         .join(job_link, job_link.c.ChildId == job_run.c.Id)
         .where(job_link.c.ParentKind == kind, job_link.c.ParentId == parent_id)
         .order_by(job_run.c.Id)
         .limit(_MOST)
     )
-    return tuple(Relative("run", row.Id, row.JobName, row.State, row.Condition) for row in found)
+    return tuple(Relative("run", row.Id, row.JobName, row.State, row.Condition) for row in rows)
 
 
 # Roll up connected runs' states: the worst state counts.
@@ -167,11 +167,16 @@ class Chain:
         """The steps by level, for a picture: a step's level is beyond every step it follows. A first step is one level before its first follower."""
         place: dict[str, int] = {}
         for step in self.steps:
-            place[step.job] = max((place[one] + 1 for one in step.after), default=0)
+            place[step.job] = max((place[neighbour] + 1 for neighbour in step.after), default=0)
         for step in self.steps:
             if not step.after:
                 place[step.job] = (
-                    min(place[one.job] for one in self.steps if step.job in one.after) - 1
+                    min(
+                        place[neighbour.job]
+                        for neighbour in self.steps
+                        if step.job in neighbour.after
+                    )
+                    - 1
                 )
         every = range(max(place.values()) + 1)
         return tuple(tuple(s for s in self.steps if place[s.job] == level) for level in every)
@@ -213,11 +218,15 @@ async def chains(
     every = job_chains.chains(definitions)
     wanted = [jobs for jobs in every if of is None or of in {job.name for job in jobs}]
     names = frozenset(job.name for jobs in wanted for job in jobs)
-    found = await _runs(connection, wanted, names)
+    runs = await _runs(connection, wanted, names)
     return tuple(
         Chain(
             tuple(
-                ChainStep(job, tuple(one for one in job.after if one in names), found.get(job.name))
+                ChainStep(
+                    job,
+                    tuple(parent for parent in job.after if parent in names),
+                    runs.get(job.name),
+                )
                 for job in jobs
             )
         )
@@ -235,15 +244,15 @@ async def _runs(
     begun = await recent_runs(
         connection, first, 1, job_run.c.State != RunState.SKIPPED, job_run.c.RetryOf.is_(None)
     )
-    found = {run.id: run for newest in begun.values() for run in newest}
-    frontier: Collection[int] = list(found)
+    runs_by_id = {run.id: run for newest in begun.values() for run in newest}
+    frontier: Collection[int] = list(runs_by_id)
     for _ in range(_MOST_ROUNDS):
         if not frontier:
             break
         followed = await _followed(connection, frontier, names)
-        frontier = [run.id for run in followed if run.id not in found]
-        found |= {run.id: run for run in followed}
-    return {run.job: run for run in sorted(found.values(), key=lambda run: run.id)}
+        frontier = [run.id for run in followed if run.id not in runs_by_id]
+        runs_by_id |= {run.id: run for run in followed}
+    return {run.job: run for run in sorted(runs_by_id.values(), key=lambda run: run.id)}
 
 
 async def _followed(
@@ -350,26 +359,26 @@ async def _walk(
     away: dict[tuple[str, int], tuple[int, LineStep]] = {}
     frontier: Collection[int] = [run_id]
     for distance in range(1, _MOST_LEVELS + 1):
-        found = await look(connection, frontier)
-        away |= {(one.kind, one.id): (distance, one) for one in found}
-        frontier = sorted({one.id for one in found if one.kind == RUN})
+        steps = await look(connection, frontier)
+        away |= {(step.kind, step.id): (distance, step) for step in steps}
+        frontier = sorted({step.id for step in steps if step.kind == RUN})
         if not frontier or len(away) >= _MOST_IN_LINE:
             break
     levels: dict[int, list[LineStep]] = defaultdict(list)
-    for distance, one in away.values():
-        levels[distance].append(one)
+    for distance, step in away.values():
+        levels[distance].append(step)
     return tuple(tuple(levels[distance]) for distance in sorted(levels))
 
 
 async def _parents(connection: AsyncConnection, ids: Collection[int]) -> list[LineStep]:
-    found = await connection.execute(_PARENTS, {"ids": ids})
+    rows = await connection.execute(_PARENTS, {"ids": ids})
     return [
         LineStep(row.ParentKind, row.ParentId, row.JobName, row.State or row.Outcome, row.RetryOf)
-        for row in found
+        for row in rows
         if row.JobName is not None or row.ParentKind != RUN  # removed, or not visible to the caller
     ]
 
 
 async def _children(connection: AsyncConnection, ids: Collection[int]) -> list[LineStep]:
-    found = await connection.execute(_CHILDREN, {"ids": ids})
-    return [LineStep(RUN, row.Id, row.JobName, row.State, row.RetryOf) for row in found]
+    rows = await connection.execute(_CHILDREN, {"ids": ids})
+    return [LineStep(RUN, row.Id, row.JobName, row.State, row.RetryOf) for row in rows]

@@ -193,7 +193,7 @@ async def job_overviews(
                     recent=recent[job.name],
                     busy=bool(busy.get(job.name)),
                 )
-                if (one := owned.get(job.name)) is None or one.owner is Owner.NEW
+                if (ownership := owned.get(job.name)) is None or ownership.owner is Owner.NEW
                 else None
             ),
             recent=recent[job.name],

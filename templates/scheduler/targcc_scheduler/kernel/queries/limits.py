@@ -100,14 +100,14 @@ async def busiest(
 ) -> list[LimitKey]:
     """Return at most ``most`` keys for a job: most waiting runs first, then most runs with capacity."""
     waits = sa.func.sum(sa.case((_ASKS, 1), else_=0))
-    found = (
+    query = (
         sa.select(_r.LimitKey)
         .where(_r.JobName == job, _OPEN, sa.or_(_HAS_ROOM, _ASKS))
         .group_by(_r.LimitKey)
         .order_by(waits.desc(), sa.func.count().desc(), _r.LimitKey)
         .limit(most)
     )
-    keys = list(await db.scalars(found))
+    keys = list(await db.scalars(query))
     is_one = is_among(_l.LimitKey, listed("keys", sa.Text))
     rows = (await db.execute(_rows().where(is_one), {"keys": keys})).all()
     shown = await _keys(db, rows, jobs, now)
@@ -119,12 +119,12 @@ async def by_job(db: AsyncConnection) -> dict[str, LimitUse]:
     asks = sa.case((_HAS_ROOM, 0), else_=1)
     oldest = sa.func.min(_r.DueAt, type_=_r.DueAt.type)
     counted = sa.select(_r.JobName, asks, sa.func.count(), sa.func.sum(_r.Weight), oldest)
-    found: dict[str, dict[str, Any]] = {}
+    uses: dict[str, dict[str, Any]] = {}
     counted = counted.where(_OPEN, sa.or_(_HAS_ROOM, _ASKS)).group_by(_r.JobName, asks)
     for job, waits, runs, weight, due in await db.execute(counted):
         part = {"waiting": runs, "oldest_due": due} if waits else {"running": runs, "used": weight}
-        found.setdefault(job, {}).update(part)
-    return {job: LimitUse(**one) for job, one in found.items()}
+        uses.setdefault(job, {}).update(part)
+    return {job: LimitUse(**use) for job, use in uses.items()}
 
 
 def _rows() -> sa.Select[Any]:
@@ -172,7 +172,9 @@ async def _names(
     if any(name not in jobs for name in found):
         had = await limit_renames.earlier_names(db)
         for name in names.keys() - set(jobs):
-            names[name] = next((one for one in had.get(name, ()) if one in jobs), name)
+            names[name] = next(
+                (job_name for job_name in had.get(name, ()) if job_name in jobs), name
+            )
     return names
 
 

@@ -205,16 +205,16 @@ class Server:
     @property
     def trouble(self) -> str:
         """The node's problems in one line; empty without problems."""
-        said = []
+        problems = []
         if self.stuck_since is not None:
             where = (self.stuck_in or "").partition("\n")[0]
             since = self.stuck_since.isoformat(" ", "seconds")
-            said.append(f"alive, stuck in {where or 'the scheduler itself'} since {since}")
+            problems.append(f"alive, stuck in {where or 'the scheduler itself'} since {since}")
         if abs(self.clock_offset_ms or 0) > CLOCK_OFF_MS:
             way = "ahead of" if (self.clock_offset_ms or 0) > 0 else "behind"
             seconds = abs(self.clock_offset_ms or 0) / 1000
-            said.append(f"its clock is {seconds:.1f} s {way} the database's")
-        return "; ".join(said)
+            problems.append(f"its clock is {seconds:.1f} s {way} the database's")
+        return "; ".join(problems)
 
 
 @dataclass(frozen=True, slots=True)

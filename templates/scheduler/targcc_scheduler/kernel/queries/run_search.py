@@ -69,18 +69,18 @@ def fragments(name: str, wanted: Pattern) -> list[str]:
     if not wanted.is_exact:
         begin = value.removesuffix("*")
         return [f'{key}: "{_in_json(begin)[1:-1]}', *([f"{key}: {begin}"] if begin else [])]
-    found = [f"{key}: {_in_json(value)}"]
+    texts = [f"{key}: {_in_json(value)}"]
     if value:
-        found += [f"{key}: {value}{end}" for end in (",", "}")]
-    return found
+        texts += [f"{key}: {value}{end}" for end in (",", "}")]
+    return texts
 
 
 def holds_argument(name: str, wanted: Pattern) -> sa.ColumnElement[bool]:
     """Condition: the run has an argument with this value."""
     return sa.or_(
         *(
-            job_run.c.ArgumentsJson.like(f"%{escaped(one)}%", escape="\\")
-            for one in fragments(name, wanted)
+            job_run.c.ArgumentsJson.like(f"%{escaped(fragment)}%", escape="\\")
+            for fragment in fragments(name, wanted)
         )
     )
 
@@ -126,10 +126,10 @@ def _condition(term: Term, wanted: RunFilter) -> Condition:
     """Return the condition of one term."""
     column, plain = _LISTED.get(term.key), [_plain(value) for value in term.values]
     if column is not None and None not in plain:
-        found: Condition = column.in_(sorted(plain)) if len(plain) > 1 else column == plain[0]
+        condition: Condition = column.in_(sorted(plain)) if len(plain) > 1 else column == plain[0]
     else:
-        found = sa.or_(*(_ONE[term.key](value, term, wanted) for value in term.values))
-    return sa.not_(sa.func.coalesce(found, sa.false())) if term.negated else found
+        condition = sa.or_(*(_ONE[term.key](value, term, wanted) for value in term.values))
+    return sa.not_(sa.func.coalesce(condition, sa.false())) if term.negated else condition
 
 
 def _plain(value: Any) -> Any:
@@ -172,13 +172,13 @@ def _argument(value: Any, term: Term, wanted: RunFilter) -> Condition:
 def _took(value: Duration, _: Term, __: RunFilter) -> Condition:
     seconds = elapsed(job_run.c.StartedAt, job_run.c.CompletedAt)
     wanted = value.length.total_seconds()
-    found: Condition = {
+    condition: Condition = {
         ">": seconds > wanted,
         ">=": seconds >= wanted,
         "<": seconds < wanted,
         "<=": seconds <= wanted,
     }[value.operator]
-    return found
+    return condition
 
 
 def _since(value: datetime, term: Term, _: RunFilter) -> Condition:
@@ -242,11 +242,11 @@ _NEEDS = frozenset({"", "arg", "by", "node", "queue", "took"})
 
 def clauses(wanted: RunFilter) -> list[Clause]:
     """Return the search's clauses for the text index, or an empty list if the indexes of ``c_JobRun`` suffice."""
-    terms = [one for one in wanted.search.terms if not one.negated]
-    if not any(one.key in _NEEDS for one in terms):
+    terms = [term for term in wanted.search.terms if not term.negated]
+    if not any(term.key in _NEEDS for term in terms):
         return []
-    asked = [clause for one in terms if (clause := _clause(one))]
-    return index.asked(asked)
+    text_clauses = [clause for term in terms if (clause := _clause(term))]
+    return index.asked(text_clauses)
 
 
 def _clause(term: Term) -> Clause | None:
@@ -255,8 +255,8 @@ def _clause(term: Term) -> Clause | None:
 
 
 def _indexed_argument(values: Any, name: str) -> Clause:
-    written = [one for value in values for one in fragments(name, value)]
-    return index.holds(Pattern.exactly(one) for one in written)
+    written = [fragment for value in values for fragment in fragments(name, value)]
+    return index.holds(Pattern.exactly(fragment) for fragment in written)
 
 
 _CLAUSES: dict[str, Callable[[Any, str], Clause]] = {
@@ -294,8 +294,8 @@ class RunPage:
 async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> RunPage:
     """Return a page of runs, newest first. Paging by id makes every page cost the same."""
     wanted = await with_names(connection, wanted)
-    asked = clauses(wanted)
-    rows = await (_by_text(connection, wanted) if asked else _first(connection, wanted))
+    text_clauses = clauses(wanted)
+    rows = await (_by_text(connection, wanted) if text_clauses else _first(connection, wanted))
     runs = tuple(run_of(row) for row in rows[: wanted.limit])
     return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
 
@@ -329,8 +329,8 @@ async def _first(connection: AsyncConnection, wanted: RunFilter, *more: Conditio
     select = _newest_of_few if _is_of_a_batch(wanted) else _all
     parts = [select([*where, *more], limit) for where in _parts(wanted)]
     statement = first_of(parts, [job_run.c.Id.desc()], limit)
-    found: _Rows = (await connection.execute(statement)).all()
-    return found
+    rows: _Rows = (await connection.execute(statement)).all()
+    return rows
 
 
 def _all(where: Sequence[Condition], _: int) -> sa.Select[Any]:
@@ -366,24 +366,24 @@ def _parts(wanted: RunFilter) -> Iterator[list[Condition]]:
 
 def _single(wanted: RunFilter, key: str) -> Term | None:
     """Return the only term with this key, unless the term is negated or the key repeats."""
-    found = list(wanted.search.of(key))
-    return found[0] if len(found) == 1 and not found[0].negated else None
+    terms = list(wanted.search.of(key))
+    return terms[0] if len(terms) == 1 and not terms[0].negated else None
 
 
 async def _by_text(connection: AsyncConnection, wanted: RunFilter) -> _Rows:
     """Return the newest runs for a search that needs the text index."""
     border = await _border(connection, wanted)
     near = [job_run.c.Id >= border] if border is not None else []
-    found = {row.Id: row for row in await _first(connection, wanted, *near)}
-    if border is not None and len(found) <= wanted.limit:
+    rows_by_id = {row.Id: row for row in await _first(connection, wanted, *near)}
+    if border is not None and len(rows_by_id) <= wanted.limit:
         for older in await _far(connection, wanted, border):
-            found |= {row.Id: row for row in (await connection.execute(older)).all()}
-    return [found[one] for one in sorted(found, reverse=True)[: wanted.limit + 1]]
+            rows_by_id |= {row.Id: row for row in (await connection.execute(older)).all()}
+    return [rows_by_id[run_id] for run_id in sorted(rows_by_id, reverse=True)[: wanted.limit + 1]]
 
 
 async def _border(connection: AsyncConnection, wanted: RunFilter) -> int | None:
     """Return the smallest id of the newest runs that are compared directly; ``None`` if no older runs exist."""
-    known_to_indexes = tuple(one for one in wanted.search.terms if one.key in _IN_ORDER and not one.negated)  # fmt: skip
+    known_to_indexes = tuple(term for term in wanted.search.terms if term.key in _IN_ORDER and not term.negated)  # fmt: skip
     search = replace(wanted.search, terms=known_to_indexes)
     parts = [sa.select(job_run.c.Id).where(*where) for where in _parts(replace(wanted, search=search))]  # fmt: skip
     newest = first_of(parts, [job_run.c.Id.desc()], _LOOKED_AT).subquery()
@@ -449,14 +449,14 @@ class View:
 async def of(connection: AsyncConnection, person: str) -> tuple[View, ...]:
     """Return a person's views, ordered by name."""
     c = job_view.c
-    mine = sa.select(c.Name, c.Search).where(c.Person == person).order_by(c.Name).limit(MOST)
-    return tuple(View(*row) for row in await connection.execute(mine))
+    query = sa.select(c.Name, c.Search).where(c.Person == person).order_by(c.Name).limit(MOST)
+    return tuple(View(*row) for row in await connection.execute(query))
 
 
 async def keep(connection: AsyncConnection, person: str, name: str, search: str) -> bool:
     """Save a search under a name, replacing an earlier search of this name. Return ``False`` if the person has too many views."""
-    there = await of(connection, person)
-    if len(there) >= MOST and name not in {one.name for one in there}:
+    views = await of(connection, person)
+    if len(views) >= MOST and name not in {view.name for view in views}:
         return False
     row = {"Person": person, "Name": name, "Search": search}
     keys = [job_view.c.Person, job_view.c.Name]

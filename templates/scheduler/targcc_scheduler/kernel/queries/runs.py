@@ -65,12 +65,14 @@ async def recent_runs(
     connection: AsyncConnection, names: Iterable[str], each: int, *where: sa.ColumnElement[bool]
 ) -> dict[str, tuple[Run, ...]]:
     """Map each named job to its last ``each`` runs that meet ``where``, newest first. The cost does not grow with the history: an index is read."""
-    found: dict[str, list[Run]] = {name: [] for name in names}
-    for part in _parts(list(found), _JOBS_A_STATEMENT):
+    runs_by_job: dict[str, list[Run]] = {name: [] for name in names}
+    for part in _parts(list(runs_by_job), _JOBS_A_STATEMENT):
         statement = sa.union_all(*(sa.select(_last_runs(name, each, where)) for name in part))
         for row in await connection.execute(statement):
-            found[row.JobName].append(run_of(row))
-    return {name: tuple(sorted(runs, key=lambda run: -run.id)) for name, runs in found.items()}
+            runs_by_job[row.JobName].append(run_of(row))
+    return {
+        name: tuple(sorted(runs, key=lambda run: -run.id)) for name, runs in runs_by_job.items()
+    }
 
 
 def _last_runs(name: str, count: int, where: Iterable[sa.ColumnElement[bool]]) -> sa.Subquery:
@@ -118,7 +120,7 @@ async def log_lines(
 
 async def files(connection: AsyncConnection, run_id: int) -> list[Blob]:
     """Return a run's files that people may download: file arguments and attachments."""
-    return [one for one in await blobs.of_run(connection, run_id) if one.kind in _FILES]
+    return [blob for blob in await blobs.of_run(connection, run_id) if blob.kind in _FILES]
 
 
 async def find_file(connection: AsyncConnection, run_id: int, file_id: str) -> tuple[Run, Blob]:
@@ -128,8 +130,8 @@ async def find_file(connection: AsyncConnection, run_id: int, file_id: str) -> t
         UnknownFile: The run does not exist, or has no such file.
     """
     run = await get_run(connection, run_id)
-    found = await files(connection, run_id) if run is not None else []
-    file = next((one for one in found if one.id == file_id), None)
+    run_files = await files(connection, run_id) if run is not None else []
+    file = next((blob for blob in run_files if blob.id == file_id), None)
     if run is None or file is None:
         raise UnknownFile(f"run {run_id} has no such file; files go with their runs")
     return run, file
@@ -268,12 +270,12 @@ async def changes_since(connection: AsyncConnection, since: datetime) -> Changes
     active = _c.State.in_([RunState.RUNNING, RunState.RETRYING])
     going = await _rows(connection, _c.CreatedAt, active, _c.Id.desc())
     runs = {row.Id: row for row in (*ended, *made, *going)}
-    found = sorted(
+    changes = sorted(
         (one for row in runs.values() for one in _changes(row) if one.at >= since),
         key=lambda one: (one.at, one.run_id),
     )
     full = [rows[-1].At for rows in (ended, made) if len(rows) == MOST]
-    return Changes(tuple(found), min(full, default=None))
+    return Changes(tuple(changes), min(full, default=None))
 
 
 async def _rows(
@@ -288,5 +290,5 @@ async def _rows(
 
 
 def _changes(row: Any) -> Iterator[Change]:
-    for one in life_of(row.LifeLog):
-        yield Change(row.Id, row.JobName, row.Queue, RunState(one.state), one.at, one.note)
+    for change in life_of(row.LifeLog):
+        yield Change(row.Id, row.JobName, row.Queue, RunState(change.state), change.at, change.note)

@@ -112,7 +112,7 @@ async def job_stats(
     since days begin at a quarter-hour in every time zone.
     """
     c = job_stat.c
-    mine = [c.JobName == job, *_between(since, until)]
+    conditions = [c.JobName == job, *_between(since, until)]
     totals = await connection.execute(
         sa.select(
             c.Outcome,
@@ -122,7 +122,7 @@ async def job_stats(
             sa.func.sum(c.SumMs).label("SumMs"),
             sa.func.max(c.MaxMs).label("MaxMs"),
         )
-        .where(*mine)
+        .where(*conditions)
         .group_by(c.Outcome, c.Bucket)
         .order_by(c.Bucket)
     )
@@ -132,7 +132,7 @@ async def job_stats(
     day = day_number(begins).label("Day")
     by_day = await connection.execute(
         sa.select(day, c.Outcome, sa.func.sum(c.Count))
-        .where(*mine, c.Outcome.in_(_RAN))
+        .where(*conditions, c.Outcome.in_(_RAN))
         .group_by(day, c.Outcome)
     )
     counts = Counter({(dates[n], state): int(number) for n, state, number in by_day})

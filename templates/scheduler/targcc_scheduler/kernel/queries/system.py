@@ -26,8 +26,8 @@ from .models import Attempt, Pause, PoolUse, Queue, Server, attempt_of, pause_of
 async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]:
     """Map each job that is paused at ``now`` to its pause."""
     statement = sa.select(job_schedule).where(job_schedule.c.PausedAt.is_not(None))
-    found = {row.JobName: pause_of(row, now) for row in await connection.execute(statement)}
-    return {name: pause for name, pause in found.items() if pause is not None}
+    pause_by_job = {row.JobName: pause_of(row, now) for row in await connection.execute(statement)}
+    return {name: pause for name, pause in pause_by_job.items() if pause is not None}
 
 
 async def read_servers(connection: AsyncConnection) -> tuple[Server, ...]:
@@ -105,7 +105,7 @@ async def queues(
             oldest_due=oldest.get(name),
             pause=paused.get(name),
             limit=current().queue_limits.get(name),
-            maintenance=next((one for one in closed if one.covers(name)), None),
+            maintenance=next((window for window in closed if window.covers(name)), None),
             aging_seconds=current().queue_aging.get(name),
             pool=pools.get(name),
         )
@@ -117,18 +117,18 @@ async def _pools(
     connection: AsyncConnection, running: Mapping[str, int], heard_since: datetime
 ) -> dict[str, PoolUse]:
     """Map each queue that shares workers to its pool."""
-    found: dict[str, PoolUse] = {}
+    uses: dict[str, PoolUse] = {}
     every = await read_servers(connection) if current().pools else ()
-    nodes = [one for one in every if one.takes_runs and one.heartbeat_at >= heard_since]
+    nodes = [node for node in every if node.takes_runs and node.heartbeat_at >= heard_since]
     for pool in pools_of(current().pools):
         names = set(pool.queues)
-        theirs = [one for one in nodes if not names.isdisjoint(one.queues)]
-        busy, workers = sum(running.get(name, 0) for name in names), len(theirs) * pool.workers
+        pool_nodes = [node for node in nodes if not names.isdisjoint(node.queues)]
+        busy, workers = sum(running.get(name, 0) for name in names), len(pool_nodes) * pool.workers
         order = "strict" if pool.strict else "weighted"
         for name, weight in pool.weights.items():
             shown = None if pool.strict else weight
-            found[name] = PoolUse(pool.name, order, shown, busy, workers)
-    return found
+            uses[name] = PoolUse(pool.name, order, shown, busy, workers)
+    return uses
 
 
 def queue_names(definitions: Iterable[JobDefinition]) -> list[str]:
@@ -206,13 +206,13 @@ async def releases(connection: AsyncConnection) -> tuple[Release, ...]:
 async def count_unknown(connection: AsyncConnection) -> dict[str, int]:
     """Count by job the runs that wait for a node that knows the job and accepts the arguments."""
     c = job_run.c
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(c.JobName, sa.func.count())
         .where(c.UnknownSince.is_not(None), c.State.in_(sorted(WAITING)))
         .group_by(c.JobName)
         .order_by(c.JobName)
     )
-    return {row[0]: row[1] for row in found}
+    return {row[0]: row[1] for row in rows}
 
 
 def _jobs_of(
@@ -228,10 +228,10 @@ def _jobs_of(
 def _differences(holds: Jobs, other: Jobs | None) -> tuple[str, ...]:
     if other is None:
         return ()
-    found = [line for name in sorted({*holds, *other}) for line in _of_job(name, holds, other)]
-    if len(found) > _MOST_SHOWN:
-        found[_MOST_SHOWN:] = [f"and {len(found) - _MOST_SHOWN} more"]
-    return tuple(found)
+    lines = [line for name in sorted({*holds, *other}) for line in _of_job(name, holds, other)]
+    if len(lines) > _MOST_SHOWN:
+        lines[_MOST_SHOWN:] = [f"and {len(lines) - _MOST_SHOWN} more"]
+    return tuple(lines)
 
 
 def _of_job(name: str, holds: Jobs, other: Jobs) -> list[str]:
@@ -258,8 +258,8 @@ async def known_jobs(connection: AsyncConnection) -> list[str]:
         .scalar_subquery()
     )
     names = first.union_all(sa.select(following).where(first.c.name.is_not(None)))
-    found = await connection.scalars(sa.select(names.c.name).where(names.c.name.is_not(None)))
-    return list(found)
+    job_names = await connection.scalars(sa.select(names.c.name).where(names.c.name.is_not(None)))
+    return list(job_names)
 
 
 @dataclass(frozen=True, slots=True)

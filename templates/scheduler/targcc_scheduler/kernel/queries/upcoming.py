@@ -63,10 +63,10 @@ def next_runs(job: JobOverview, count: int) -> list[datetime]:
     if job.next_run is None or job.definition.schedule is None:
         return []
     zone = parse_zone(job.definition.timezone)
-    found = [job.next_run]
-    while len(found) < count:
-        following = job.definition.schedule.next(found[-1], zone)
+    slots = [job.next_run]
+    while len(slots) < count:
+        following = job.definition.schedule.next(slots[-1], zone)
         if following is None:
             break
-        found.append(following)
-    return found
+        slots.append(following)
+    return slots

@@ -239,10 +239,12 @@ class Choice:
 
         Runs that the node cannot perform are skipped: the node does not know the limit policies of their jobs.
         """
-        mine = [r for r in rows if r.LimitKey and not self.fits(r.JobName, r.ArgumentsJson, r.Id)]
-        if mine:
+        limited_rows = [
+            r for r in rows if r.LimitKey and not self.fits(r.JobName, r.ArgumentsJson, r.Id)
+        ]
+        if limited_rows:
             self.keys = self.keys or KeyCapacities(self.terms, self.now)
-            await self.keys.look(connection, mine)
+            await self.keys.look(connection, limited_rows)
 
     def take(self, row: Any) -> bool:
         """Take a run unless something blocks the run; return whether the run was taken."""
@@ -320,9 +322,9 @@ async def offered(
     busy = await _running(connection, limits)
     room = await _room(connection, {run.queue for run in runs}, terms)
     choice = _choice(limits, busy, terms, room)
-    asked = {"ids": [run.run_id for run in runs], "now": choice.now}
-    found = {row.Id: row for row in (await connection.execute(_OFFERED, asked)).all()}
-    rows = [found[run.run_id] for run in runs if run.run_id in found]
+    parameters = {"ids": [run.run_id for run in runs], "now": choice.now}
+    rows_by_id = {row.Id: row for row in (await connection.execute(_OFFERED, parameters)).all()}
+    rows = [rows_by_id[run.run_id] for run in runs if run.run_id in rows_by_id]
     refused = refused_by(terms.identity.fingerprint)
     first = await _next_of_full(connection, choice, rows, aging, refused)
     in_order = {row.Id: row for row in (*first, *rows)}.values()
@@ -353,17 +355,17 @@ async def _next_of_full(
     An engine's entries are not in the order of a job's runs. An offered run that loses its place waits without an entry until a run of the
     job ends, like any run that its job's limit blocks.
     """
-    found: list[Any] = []
+    next_rows: list[Any] = []
     for (job, queue), count in Counter((row.JobName, row.Queue) for row in rows).items():
         room = choice.limits.get(job, 0) - choice.busy[job]
         if 0 < room <= count:
-            asked = {"job": job, "queue": queue, "count": room, "refused": refused}
+            parameters = {"job": job, "queue": queue, "count": room, "refused": refused}
             if queue in aging:
-                asked |= {"aging": aging[queue], "now": choice.now}
-                found += await _NEXT_AGED_OF_JOB.all(connection, asked)
+                parameters |= {"aging": aging[queue], "now": choice.now}
+                next_rows += await _NEXT_AGED_OF_JOB.all(connection, parameters)
             else:
-                found += await _NEXT_OF_JOB.all(connection, asked)
-    return found
+                next_rows += await _NEXT_OF_JOB.all(connection, parameters)
+    return next_rows
 
 
 async def _running(connection: AsyncConnection, limited: Collection[str]) -> Counter[str]:
@@ -412,7 +414,7 @@ async def _choose(
         unfit = [*(item.run_id for item in choice.misfits), *choice.expired]
         looked_at = max(count, MOST_MISFITS // 4) if unfit else count
         passed = [*choice.run_ids, *unfit]
-        asked = {
+        parameters = {
             "queue": queue,
             "full": choice.full(),
             "chosen": passed,
@@ -421,10 +423,10 @@ async def _choose(
             "refused": refused,
         }
         if aging is None:
-            candidates = await _NEXT_WAITING.all(connection, asked)
+            candidates = await _NEXT_WAITING.all(connection, parameters)
         else:
-            asked |= {"aging": aging, "now": choice.now}
-            candidates = await _NEXT_AGED.all(connection, asked)
+            parameters |= {"aging": aging, "now": choice.now}
+            candidates = await _NEXT_AGED.all(connection, parameters)
         exhausted = len(candidates) < looked_at
         await choice.look(connection, candidates)
         for row in candidates:
@@ -497,9 +499,9 @@ async def _claim_offered(connection: AsyncConnection, offer: Offer, terms: Claim
     rest = [run for run in fit if run.run_id not in taken]
     if not rest:
         return Claimed(claims, misfits)
-    found = await _take(connection, await offered(connection, rest, offer.aging, terms), terms)
-    misfits += [one for one in found.misfits if one.run_id not in unfit]
-    return replace(found, claims=[*claims, *found.claims], misfits=misfits)
+    claimed = await _take(connection, await offered(connection, rest, offer.aging, terms), terms)
+    misfits += [misfit for misfit in claimed.misfits if misfit.run_id not in unfit]
+    return replace(claimed, claims=[*claims, *claimed.claims], misfits=misfits)
 
 
 async def _take(connection: AsyncConnection, choice: Choice, terms: ClaimTerms) -> Claimed:
@@ -527,10 +529,10 @@ async def require_place(connection: AsyncConnection, server_id: str) -> None:
     Raises:
         NodeUnknown: the node was declared lost, or is being drained.
     """
-    found = (await connection.execute(_PLACE, {"server_id": server_id})).one_or_none()
-    if found is None:
+    row = (await connection.execute(_PLACE, {"server_id": server_id})).one_or_none()
+    if row is None:
         raise NodeUnknown(f"node {server_id} was declared lost")
-    if found.DrainRequestedAt is not None:
+    if row.DrainRequestedAt is not None:
         raise NodeUnknown(f"node {server_id} is being drained")
 
 
@@ -619,8 +621,8 @@ async def _become_running(
     """
     if not run_ids:
         return []
-    asked = {**parameters_of(terms, most_lost), "ids": run_ids, "with_room": with_room}
-    rows = await _BECOME_RUNNING.all(connection, asked)
+    parameters = {**parameters_of(terms, most_lost), "ids": run_ids, "with_room": with_room}
+    rows = await _BECOME_RUNNING.all(connection, parameters)
     return [
         claim_of(row, terms.limits, queue_limit=terms.queue_limits.get(row.Queue)) for row in rows
     ]
@@ -628,8 +630,8 @@ async def _become_running(
 
 async def claims_of_node(connection: AsyncConnection, server_id: str, queue: str) -> list[Claim]:
     """Return the claims of a queue's runs that are running on a node."""
-    found = await connection.execute(_OF_NODE, {"server_id": server_id})
-    return [claim_of(row, {}) for row in found if row.Queue == queue]
+    rows = await connection.execute(_OF_NODE, {"server_id": server_id})
+    return [claim_of(row, {}) for row in rows if row.Queue == queue]
 
 
 async def running_on(connection: AsyncConnection, server_id: str) -> dict[ClaimKey, str | None]:
@@ -660,10 +662,10 @@ async def give_back(
     Returns:
         The settlements that were written.
     """
-    mine = _OF_NODE.order_by(job_run.c.Id).with_for_update()
-    rows = await connection.execute(mine, {"server_id": server_id})
-    found = [(claim_of(row, limits), row.CancelRequestedBy) for row in rows]
-    unbegun = [_unbegun(claim, by, note) for claim, by in found if claim.key in keys]
+    query = _OF_NODE.order_by(job_run.c.Id).with_for_update()
+    rows = await connection.execute(query, {"server_id": server_id})
+    claims = [(claim_of(row, limits), row.CancelRequestedBy) for row in rows]
+    unbegun = [_unbegun(claim, by, note) for claim, by in claims if claim.key in keys]
     return await settle(connection, unbegun, now)
 
 
@@ -802,13 +804,13 @@ async def claim_fast(
 
 @cache
 def _statement(entries: Entries, *, keyed: bool) -> FrequentStatement:
-    found = entries.next_ones.columns(
+    next_entries = entries.next_ones.columns(
         sa.column("entry", sa.BigInteger),
         sa.column("run_id", sa.BigInteger),
         sa.column("priority", sa.Integer),
     ).cte("found")
     # A node that may not claim finds no entry and takes no entry.
-    next_ones = sa.select(found).where(HAS_PLACE).cte("top")
+    next_ones = sa.select(next_entries).where(HAS_PLACE).cte("top")
     has_room = NEEDS_NO_CAPACITY
     if keyed:
         found_room = with_capacity(next_ones).cte("found_room")

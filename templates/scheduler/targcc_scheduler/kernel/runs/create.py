@@ -187,7 +187,7 @@ async def waiting_work(
     Returns:
         Whether there is work: an enqueued run that the node has not refused, or a run that is due. The instant at which the next run is due.
     """
-    asked = {"queues": list(queues), "refused": refused_by(fingerprint)}
-    (found,) = await _WAITING_WORK.all(connection, asked)
-    next_due: datetime | None = found.next_due
-    return bool(found.waits) or (next_due is not None and next_due <= now), next_due
+    parameters = {"queues": list(queues), "refused": refused_by(fingerprint)}
+    (row,) = await _WAITING_WORK.all(connection, parameters)
+    next_due: datetime | None = row.next_due
+    return bool(row.waits) or (next_due is not None and next_due <= now), next_due

@@ -217,10 +217,10 @@ async def to_tell(connection: AsyncConnection, before: datetime) -> dict[str, li
         .values(RefusedBy=c.RefusedBy + f"{_ALERTED}\n")
         .returning(*c)
     )
-    told: dict[str, list[Row]] = {}
+    runs_by_job: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: int(row.Id)):
-        told.setdefault(row.JobName, []).append(row)
-    return told
+        runs_by_job.setdefault(row.JobName, []).append(row)
+    return runs_by_job
 
 
 async def give_up(
@@ -262,8 +262,8 @@ def _given_up(row: Row, now: datetime, limits: Mapping[str, int]) -> Settlement:
 
 def _reason(row: Row) -> str:
     since = row.UnknownSince.isoformat(timespec="seconds")
-    asked = dict.fromkeys(f"{item.node} ({item.why})" for item in refusals_of(row.RefusedBy))
-    return f"no node has known it since {since}; asked: {', '.join(asked)}"
+    refusals = dict.fromkeys(f"{item.node} ({item.why})" for item in refusals_of(row.RefusedBy))
+    return f"no node has known it since {since}; asked: {', '.join(refusals)}"
 
 
 def _failed(row: Row, claim: Claim, now: datetime, message: str) -> Settlement:

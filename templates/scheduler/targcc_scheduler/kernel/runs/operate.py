@@ -174,10 +174,10 @@ async def _delete_keys(
 ) -> None:
     """Remove the keys of runs. Rows are locked in the order in which other transactions take keys."""
     c = table.alias().c
-    theirs = known.of(connection).among(c.RunId, run_ids)
-    keys = sa.select(c.RunId).where(theirs).order_by(*(c[key.name] for key in table.primary_key))
-    found = is_in_list(table.c.RunId, keys.with_for_update().scalar_subquery())
-    await connection.execute(sa.delete(table).where(found))
+    condition = known.of(connection).among(c.RunId, run_ids)
+    keys = sa.select(c.RunId).where(condition).order_by(*(c[key.name] for key in table.primary_key))
+    is_locked = is_in_list(table.c.RunId, keys.with_for_update().scalar_subquery())
+    await connection.execute(sa.delete(table).where(is_locked))
 
 
 async def _find(connection: AsyncConnection, run_id: int, *, lock: bool = False) -> Row:

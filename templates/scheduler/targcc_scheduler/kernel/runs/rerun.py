@@ -90,11 +90,11 @@ async def waiting(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[N
     If the old run still has an unmet dependency, the rerun waits for the same parents.
     """
     old = [run.retry_of for run in runs if run.retry_of is not None]
-    found = await dependencies.links_of(connection, old)
+    links = await dependencies.links_of(connection, old)
     return [
         (
-            replace(run, after=_after(found[run.retry_of], {}))
-            if run.retry_of in found and dependencies.verdict(found[run.retry_of]) != "goes"
+            replace(run, after=_after(links[run.retry_of], {}))
+            if run.retry_of in links and dependencies.verdict(links[run.retry_of]) != "goes"
             else run
         )
         for run in runs
@@ -155,16 +155,20 @@ async def _take_place(connection: AsyncConnection, old_id: int, new_id: int) -> 
         sa.or_(c.ParentId == old_id, c.ParentId.in_(retried)),
         c.Outcome.is_not(None),
     )
-    found = await connection.execute(sa.select(c.ChildId, c.ParentId).where(of_old))
-    places = {(row.ChildId, row.ParentId) for row in found}
+    rows = await connection.execute(sa.select(c.ChildId, c.ParentId).where(of_old))
+    places = {(row.ChildId, row.ParentId) for row in rows}
     children = await dependencies.locked(connection, sorted({child for child, _ in places}))
     all_links = await dependencies.links_of(connection, [row.Id for row in children])
     for row in children:
-        mine = all_links[row.Id]
-        left = [one.ParentId for one in mine if _stopped(one) and (row.Id, one.ParentId) in places]
+        links = all_links[row.Id]
+        left = [
+            link.ParentId for link in links if _stopped(link) and (row.Id, link.ParentId) in places
+        ]
         is_one = sa.and_(c.ChildId == row.Id, c.ParentKind == dependencies.RUN)
-        there = any((one.ParentKind, one.ParentId) == (dependencies.RUN, new_id) for one in mine)
-        if left and not there:
+        has_link = any(
+            (link.ParentKind, link.ParentId) == (dependencies.RUN, new_id) for link in links
+        )
+        if left and not has_link:
             moved = sa.update(job_link).where(is_one, c.ParentId == left.pop(0))
             await connection.execute(moved.values(ParentId=new_id, Outcome=None))
         if left:  # one rerun replaces several parents of the child
@@ -176,10 +180,10 @@ async def _discarded(connection: AsyncConnection, old: Collection[int]) -> list[
     """Return the runs that were discarded because of the old runs and have no rerun yet."""
     among = known.of(connection).among(job_link.c.ParentId, sorted(old))
     because = sa.select(job_link.c.ChildId).where(job_link.c.ParentKind == dependencies.RUN, among)
-    found = await connection.execute(
+    result = await connection.execute(
         sa.select(job_run).where(_WAS_DISCARDED, _r.Id.in_(because)).order_by(_r.Id)
     )
-    rows = {row.Id: row for row in found}
+    rows = {row.Id: row for row in result}
     if not rows:
         return []
     repeated = await _repeated(connection, list(rows))
@@ -188,7 +192,7 @@ async def _discarded(connection: AsyncConnection, old: Collection[int]) -> list[
         _Child(row, all_links[row.Id])
         for row in rows.values()
         if row.Id not in repeated
-        and any(one.ParentId in old for one in all_links[row.Id] if _stopped(one))
+        and any(link.ParentId in old for link in all_links[row.Id] if _stopped(link))
     ]
 
 
@@ -205,8 +209,8 @@ async def _repeated(connection: AsyncConnection, run_ids: Sequence[int]) -> set[
     """Return the ids of the runs that have a rerun. A rerun that was discarded does not count."""
     among = known.of(connection).among(_r.RetryOf, sorted(run_ids))
     query = sa.select(_r.RetryOf).where(_r.State.in_(sorted(RunState)), among, ~_WAS_DISCARDED)
-    found = await connection.execute(query)
-    return {run_id for run_id in found.scalars() if run_id is not None}
+    result = await connection.execute(query)
+    return {run_id for run_id in result.scalars() if run_id is not None}
 
 
 async def _copies(
@@ -218,7 +222,7 @@ async def _copies(
 ) -> list[NewRun]:
     """Build the runs that replace discarded children. Leave out children that would be discarded again at once or join an existing run."""
     instead = {old: int(new) for old, (new, _) in places.items()}
-    stopped = {one.ParentId for child in children for one in child.links if _stopped(one)}
+    stopped = {link.ParentId for child in children for link in child.links if _stopped(link)}
     instead = await _latest(connection, stopped - instead.keys()) | instead
     copies = [_copy(child, instead, by, now) for child in children]
     ended = await dependencies.outcomes(connection, copies)
@@ -248,8 +252,11 @@ def _after(waited_for: Sequence[dependencies.Link], instead: Mapping[int, int]) 
     """Build a rerun's dependencies from the old run's links. ``instead`` maps parents with unmet conditions to their replacements."""
     first = waited_for[0]
     parents = [
-        (one.ParentKind, instead.get(one.ParentId, one.ParentId) if _stopped(one) else one.ParentId)
-        for one in waited_for
+        (
+            link.ParentKind,
+            instead.get(link.ParentId, link.ParentId) if _stopped(link) else link.ParentId,
+        )
+        for link in waited_for
     ]
     return After(tuple(parents), first.Condition, first.Quorum, first.Otherwise)
 
@@ -261,26 +268,26 @@ async def _joins(
     places: Mapping[int, tuple[RunId, NewRun]],
 ) -> bool:
     """Let an existing run of the same job, with dependencies on several jobs, wait for the new parent; return whether there is such a run."""
-    if not any(one.ParentKind == dependencies.JOB for one in child.links):
+    if not any(link.ParentKind == dependencies.JOB for link in child.links):
         return False
     joined = False
-    for one in child.links:
-        if one.ParentKind == dependencies.RUN and one.ParentId in places:
-            new, parent = places[one.ParentId]
+    for link in child.links:
+        if link.ParentKind == dependencies.RUN and link.ParentId in places:
+            new, parent = places[link.ParentId]
             joined = await dependencies.joined(connection, copy, parent, new)
     return joined
 
 
 async def _latest(connection: AsyncConnection, run_ids: Collection[int]) -> dict[int, int]:
     """Map each run that has reruns to the latest rerun in its chain of reruns; a run without reruns maps to itself."""
-    found = {run_id: run_id for run_id in run_ids}
-    while found:
-        among = known.of(connection).among(_r.RetryOf, sorted(set(found.values())))
+    latest = {run_id: run_id for run_id in run_ids}
+    while latest:
+        among = known.of(connection).among(_r.RetryOf, sorted(set(latest.values())))
         query = sa.select(_r.RetryOf, sa.func.max(_r.Id)).where(
             _r.State.in_(sorted(RunState)), among
         )
         newer = {row[0]: row[1] for row in await connection.execute(query.group_by(_r.RetryOf))}
         if not newer:
             break
-        found = {old: newer.get(new, new) for old, new in found.items()}
-    return found
+        latest = {old: newer.get(new, new) for old, new in latest.items()}
+    return latest

@@ -44,8 +44,8 @@ class Kept:
     @property
     def job(self) -> sa.Column[Any]:
         """Return the column with the job's name."""
-        found: sa.Column[Any] = self.key.table.c.JobName
-        return found
+        column: sa.Column[Any] = self.key.table.c.JobName
+        return column
 
 
 RUNS = Kept(job_run.c.Id, job_run.c.CompletedAt, job_run.c.State.in_(sorted(FINAL)))
@@ -69,8 +69,8 @@ async def old_rows(
     if after is not None:
         place = sa.tuple_(sa.literal(after.at, kept.at.type), sa.literal(after.key, kept.key.type))
         rows = rows.where(sa.tuple_(kept.at, kept.key) > place)
-    found = await connection.execute(rows.order_by(kept.at, kept.key).limit(most))
-    return [OldRow(*row) for row in found]
+    result = await connection.execute(rows.order_by(kept.at, kept.key).limit(most))
+    return [OldRow(*row) for row in result]
 
 
 async def border(connection: AsyncConnection, kept: Kept, job: str, keep: int) -> int:
@@ -100,10 +100,10 @@ async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> in
 async def _runs_of(connection: AsyncConnection, history: list[int]) -> dict[int, int]:
     """Map history rows to their runs. Rows that a legacy system wrote have no run and are left out."""
     c = logged_job.c
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(c.ID, c.JobId).where(known.of(connection).among(c.ID, history))
     )
-    return {row.ID: int(row.JobId) for row in found if row.JobId and row.JobId.isdecimal()}
+    return {row.ID: int(row.JobId) for row in rows if row.JobId and row.JobId.isdecimal()}
 
 
 async def _needed(connection: AsyncConnection, run_ids: list[int]) -> set[int]:

@@ -112,15 +112,15 @@ def imported_ending(row: Mapping[str, Any]) -> Ending:
 
 def imported_since(connection: sa.Connection, starts: set[Key]) -> dict[Key, set[str | None]]:
     """Map each job and start to the metadata of the runs already imported."""
-    found: dict[Key, set[str | None]] = {start: set() for start in starts}
+    metadata: dict[Key, set[str | None]] = {start: set() for start in starts}
     columns = logged_job.c
     query = sa.select(columns.JobName, columns.StartedAt, columns.MetadataJson).where(
         sa.tuple_(columns.JobName, columns.StartedAt).in_(starts),
         columns.TriggeredBy == IMPORTED,
     )
     for row in connection.execute(query) if starts else ():
-        found[row.JobName, row.StartedAt].add(row.MetadataJson)
-    return found
+        metadata[row.JobName, row.StartedAt].add(row.MetadataJson)
+    return metadata
 
 
 # Settle: write the next state of runs, a history row for each ended attempt, and the statistics.
@@ -176,10 +176,10 @@ async def settled_before(
         tries: Settlements, with the instants of the earlier tries.
     """
     ids = {item.claim.run_id for item, _ in tries}
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(job_run.c.Id, job_run.c.LifeLog).where(job_run.c.Id.in_(ids))
     )
-    changes = {row.Id: row.LifeLog.splitlines() for row in found}
+    changes = {row.Id: row.LifeLog.splitlines() for row in rows}
     return [
         item
         for item, at in tries

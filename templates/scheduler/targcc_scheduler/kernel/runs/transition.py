@@ -58,7 +58,7 @@ def is_in_state(
             has grown a thousandfold since.
     """
     state = of.c.State if by_index else sa.func.coalesce(of.c.State, "")
-    return state.in_([sa.literal_column(f"'{one}'") for one in states])
+    return state.in_([sa.literal_column(f"'{name}'") for name in states])
 
 
 OTHER = job_run.alias("other")
@@ -70,8 +70,8 @@ def is_free(*where: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
 
     Another transaction with a lock on the row changes the run too, and may wait for a row locked here: waiting would deadlock.
     """
-    found = sa.select(OTHER.c.Id).where(*where).with_for_update(skip_locked=True)
-    return is_in_list(job_run.c.Id, found.scalar_subquery())
+    query = sa.select(OTHER.c.Id).where(*where).with_for_update(skip_locked=True)
+    return is_in_list(job_run.c.Id, query.scalar_subquery())
 
 
 def transition(

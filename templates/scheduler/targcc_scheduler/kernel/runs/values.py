@@ -230,7 +230,10 @@ class Offer:
     @property
     def queues(self) -> tuple[str, ...]:
         """Return the queues of ``wanted`` and ``shared``."""
-        return (*self.wanted, *(queue for one in self.shared for queue in one.turns.pool.queues))
+        return (
+            *self.wanted,
+            *(queue for share in self.shared for queue in share.turns.pool.queues),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -521,15 +524,15 @@ def quarter_of(instant: datetime) -> datetime:
 def added_up(endings: Iterable[Ending], shard: int) -> list[dict[str, Any]]:
     """Build the rows of ``c_JobStat`` that count these entries, in key order: every writer locks rows in the same order."""
     rows: dict[tuple[str, datetime, str, int], dict[str, Any]] = {}
-    for one in endings:
-        key = (one.job, one.begins_at, str(one.outcome), one.bucket)
+    for ending in endings:
+        key = (ending.job, ending.begins_at, str(ending.outcome), ending.bucket)
         names = ("JobName", "BeginsAt", "Outcome", "Bucket")
         fresh = {"Shard": shard, "Count": 0, "Retried": 0, "SumMs": 0, "MaxMs": 0}
         row = rows.setdefault(key, dict(zip(names, key, strict=True)) | fresh)
         row["Count"] += 1
-        row["Retried"] += one.retried
-        row["SumMs"] += one.duration_ms or 0
-        row["MaxMs"] = max(row["MaxMs"], one.duration_ms or 0)
+        row["Retried"] += ending.retried
+        row["SumMs"] += ending.duration_ms or 0
+        row["MaxMs"] = max(row["MaxMs"], ending.duration_ms or 0)
     return [rows[key] for key in sorted(rows)]
 
 
@@ -586,6 +589,6 @@ def over(settled: Sequence[Settlement], tie: Tie) -> dict[int, str]:
 def together(found: Sequence[Effects]) -> Effects:
     """Merge several effects."""
     return Effects(
-        ready=[one for each in found for one in each.ready],
-        settled=[one for each in found for one in each.settled],
+        ready=[item for effects in found for item in effects.ready],
+        settled=[item for effects in found for item in effects.settled],
     )

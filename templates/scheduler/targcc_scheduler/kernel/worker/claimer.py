@@ -102,7 +102,7 @@ class Eligibility:
 
     def of(self, claims: Iterable[Claim]) -> dict[ClaimKey, Mapping[str, Any] | None]:
         """Map the key of each claim to the loaded arguments; ``None`` if the arguments are not checked, or some are stored apart."""
-        return {one.key: self._seen(one)[1] for one in claims}
+        return {claim.key: self._seen(claim)[1] for claim in claims}
 
     def _seen(self, claim: Claim) -> tuple[str | None, Mapping[str, Any] | None]:
         return self._loaded.get(claim.run_id, (None, None))
@@ -135,7 +135,7 @@ class PlainJobs:
             claimed: The result of the claim.
             job_names: The jobs of the runs that were offered.
         """
-        for name in [one.job_name for one in claimed.claims]:
+        for name in [claim.job_name for claim in claimed.claims]:
             self._known.pop(name, None)
             self._known[name] = None  # moved to the end: ordered by last claim
         for name in list(self._known)[:-_MOST_PLAIN]:
@@ -587,7 +587,11 @@ class Claimer:
                 for claim in claims:
                     self._doubt(self._give_back(claim, _DOUBTFUL))
             raise
-        claims = [one for one in claims if fitting.looked_at(one) or self._fits(one, fitting)]
+        claims = [
+            candidate
+            for candidate in claims
+            if fitting.looked_at(candidate) or self._fits(candidate, fitting)
+        ]
         self._held.update(fitting.of(claims))
         self._plain.learn(claimed, [run.job_name for run in offered.runs])
         if claimed.misfits:
@@ -740,13 +744,13 @@ class Claimer:
         while True:
             try:
                 async with self._store.read() as connection:
-                    mine = await claims_of_node(connection, server_id, queue)
+                    claims = await claims_of_node(connection, server_id, queue)
             except OUTAGES as error:
                 await asyncio.sleep(outage.failed(error).total_seconds())
             else:
                 break
         outage.over()
-        for claim in mine:
+        for claim in claims:
             if claim.key not in self._held:
                 await self._give_back(claim, _DOUBTFUL)
 

@@ -200,7 +200,7 @@ async def watch(jobs: JobLoop, *, blocked_seconds: float = BLOCKED_SECONDS) -> N
 
 async def _ask(jobs: JobLoop, blocked_seconds: float) -> None:
     here, answered = asyncio.get_running_loop(), asyncio.Event()
-    asked = time.monotonic()
+    asked_at = time.monotonic()
     jobs.thread.loop.call_soon_threadsafe(here.call_soon_threadsafe, answered.set)
     try:
         await asyncio.wait_for(answered.wait(), blocked_seconds)
@@ -217,7 +217,7 @@ async def _ask(jobs: JobLoop, blocked_seconds: float) -> None:
             await answered.wait()
         finally:
             jobs.stuck_in = None
-        log.warning("the jobs' loop turns again after %.1f s", time.monotonic() - asked)
+        log.warning("the jobs' loop turns again after %.1f s", time.monotonic() - asked_at)
 
 
 def _culprits(jobs: JobLoop) -> str:

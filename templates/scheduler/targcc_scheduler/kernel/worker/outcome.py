@@ -420,14 +420,14 @@ def _note(outcome: Outcome, definition: JobDefinition | None, failures: int) -> 
 
 
 def _cancelled(outcome: Outcome, attempt: _Attempt) -> Settlement:
-    told = _stopped(attempt.ended, outcome)
-    message = f"{told.message}: {outcome.message}" if outcome.ok else told.message
+    cancellation = _stopped(attempt.ended, outcome)
+    message = f"{cancellation.message}: {outcome.message}" if outcome.ok else cancellation.message
     return Settlement(
         claim=attempt.claim,
         state=RunState.CANCELLED,
-        note=told.message,
+        note=cancellation.message,
         message=message,
-        attempt=attempt.record(told),
+        attempt=attempt.record(cancellation),
     )
 
 

@@ -395,7 +395,9 @@ class SettlementWriter:
         doubtful = [tried for item in batch for tried in item.tries]
         settlements = [item.settlement for item in batch]
         at_once = self._store.dialect.commits_cost
-        one_statement = not doubtful and all(_is_plain(one, at_once=at_once) for one in settlements)
+        one_statement = not doubtful and all(
+            _is_plain(settlement, at_once=at_once) for settlement in settlements
+        )
         begin = self._store.write_at_once if one_statement else self._store.write
         async with begin() as connection:
             if any(item.claim.ties & Tie.FOLLOWED for item in settlements):
@@ -408,11 +410,11 @@ class SettlementWriter:
             for item in batch:  # some are committed already, even if the next transaction fails
                 item.tries.append((item.settlement, now))
             settled += await self._write_tied(settlements, settled, now)
-        mine = {(item.claim.run_id, item.claim.attempt) for item in settled}
+        settled_keys = {(item.claim.run_id, item.claim.attempt) for item in settled}
         for item in batch:
             claim = item.settlement.claim
             if not item.written.done():
-                item.written.set_result((claim.run_id, claim.attempt) in mine)
+                item.written.set_result((claim.run_id, claim.attempt) in settled_keys)
         self._engine.wake()
 
     async def _write_tied(

@@ -74,13 +74,13 @@ class _Passage:
 
     async def make(self, ctx: JobContext) -> JobResult:
         try:
-            said = await self._hook(ctx, self._next)
+            result = await self._hook(ctx, self._next)
         except BaseException as error:
             if error is self._error or isinstance(error, _STOPS):
                 raise
             raise HookError(f"the hook {self._name} failed: {exception_line(error)}") from error
-        if said is not None:
-            return self._checked(said)
+        if result is not None:
+            return self._checked(result)
         if self._error is not None:  # a hook cannot suppress the job's exception
             raise self._error
         if self._result is None:
@@ -132,8 +132,8 @@ async def services_for(
         if isinstance(kind, type) and kind in offers:
             services[parameter.name] = offers[kind]
             continue
-        found, service = await _service(kind, container)
-        if found:
+        is_found, service = await _service(kind, container)
+        if is_found:
             services[parameter.name] = service
         elif parameter.default is parameter.empty:
             raise TypeError(_nobody_offers(target, parameter, kind))
