@@ -31,8 +31,8 @@ async def list_sessions(
     """List the caller's sessions; for an admin, the sessions of all users."""
     now, idle = scheduler.clock.now(), scheduler.settings.session_idle
     name = _whose(principal, user)
-    found = await scheduler.read(lambda db: sessions.sessions(db, now, idle, name=name))
-    return [SessionOut.model_validate(one) for one in found]
+    rows = await scheduler.read(lambda db: sessions.sessions(db, now, idle, name=name))
+    return [SessionOut.model_validate(row) for row in rows]
 
 
 @router.delete("/sessions/{session_id}")
@@ -86,14 +86,14 @@ def _whose(principal: Principal, user: str = "") -> str | None:
 @router.get("/tokens")
 async def list_tokens(_: Admin, scheduler: SchedulerOf) -> list[TokenOut]:
     """List the tokens of programs with role, first characters and time of last use."""
-    found = await scheduler.read(sessions.tokens)
-    return [TokenOut.model_validate(one) for one in found]
+    rows = await scheduler.read(sessions.tokens)
+    return [TokenOut.model_validate(row) for row in rows]
 
 
 @router.get("/users")
 async def list_users(_: Admin, scheduler: SchedulerOf) -> list[UserOut]:
     """List the users that may sign in with a password."""
-    return [UserOut.model_validate(one) for one in await scheduler.read(users.users)]
+    return [UserOut.model_validate(row) for row in await scheduler.read(users.users)]
 
 
 _ViewName = Annotated[str, Path(min_length=1, max_length=run_search.LONGEST_NAME)]
@@ -102,8 +102,8 @@ _ViewName = Annotated[str, Path(min_length=1, max_length=run_search.LONGEST_NAME
 @router.get("/views")
 async def list_views(principal: Viewer, scheduler: SchedulerOf) -> list[ViewOut]:
     """List the caller's saved searches. A token has saved searches of its own."""
-    found = await scheduler.read(lambda db: run_search.of(db, _keeper(principal)))
-    return [ViewOut.model_validate(one) for one in found]
+    views = await scheduler.read(lambda db: run_search.of(db, _keeper(principal)))
+    return [ViewOut.model_validate(view) for view in views]
 
 
 @router.put("/views/{name}")
@@ -114,8 +114,8 @@ async def keep_view(
     looked_for(scheduler, body.search)
     person = _keeper(principal)
     if not await scheduler.change(lambda db: run_search.keep(db, person, name, body.search)):
-        said = f"there are {run_search.MOST} views already: remove one"
-        raise Problem(409, "Too many views", said)
+        error_text = f"there are {run_search.MOST} views already: remove one"
+        raise Problem(409, "Too many views", error_text)
     return DoneOut(message=f"{name} is kept")
 
 

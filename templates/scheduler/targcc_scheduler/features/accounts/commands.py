@@ -88,10 +88,10 @@ def list_users(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("users"), list[UserOut])
+            rows = await api.get(path("users"), list[UserOut])
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(rows)
+        elif not rows:
             click.echo("There is no user yet: targcc user add NAME")
         else:
             print_table(
@@ -104,7 +104,7 @@ def list_users(*, as_json: bool) -> None:
                         when(u.last_login_at, api.now),
                         "on" if u.second_factor else "",
                     ]
-                    for u in found
+                    for u in rows
                 ],
             )
 
@@ -157,8 +157,8 @@ def reset_second_factor(name: str, *, as_json: bool) -> None:
         await model.remove_sessions_of(db, name)
 
     audited("reset second factor", name, work)
-    said = f"{name} signs in by password alone until they turn it on again"
-    done(said, as_json=as_json, name=name)
+    message = f"{name} signs in by password alone until they turn it on again"
+    done(message, as_json=as_json, name=name)
 
 
 @token_group.command("create")
@@ -233,7 +233,7 @@ def create_token(
 async def _job_names(jobs: Sequence[str]) -> list[str]:
     """Return the registered name of each job; the arguments may be written in any way that the scheduler finds."""
     async with opened() as scheduler:
-        return [scheduler.find(one).name for one in jobs]
+        return [scheduler.find(job).name for job in jobs]
 
 
 @token_group.command("list")
@@ -248,10 +248,10 @@ def list_tokens(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("tokens"), list[TokenOut])
+            tokens = await api.get(path("tokens"), list[TokenOut])
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(tokens)
+        elif not tokens:
             click.echo("There is no token yet: targcc token create NAME")
         else:
             print_table(
@@ -267,7 +267,7 @@ def list_tokens(*, as_json: bool) -> None:
                         when(t.last_used_at, api.now),
                         when(t.expires_at, api.now),
                     ]
-                    for t in found
+                    for t in tokens
                 ],
             )
 
@@ -312,8 +312,8 @@ def list_roles(*, as_json: bool) -> None:
     async def work() -> None:
         async with opened() as scheduler:
             own = await scheduler.read(roles.roles)
-        rows = [(str(one), str(one), _ALL) for one in Role]
-        rows += [(role.name, str(one.may), one.jobs) for role in own for one in role.grants]
+        rows = [(str(entry), str(entry), _ALL) for entry in Role]
+        rows += [(role.name, str(entry.may), entry.jobs) for role in own for entry in role.grants]
         rows += [(role.name, "", "") for role in own if not role.grants]
         if as_json:
             print_json([{"role": role, "may": may, "jobs": jobs} for role, may, jobs in rows])
@@ -343,9 +343,9 @@ def create_role(name: str, *, grants: tuple[tuple[str, str], ...], as_json: bool
       targcc role create finance --grant operator "finance:*" --grant viewer "Daily*"
     """
     given = [Grant(Role(may), jobs) for may, jobs in grants]
-    said = ", ".join(map(str, given)) or "nothing yet"
-    audited("create role", f"{name}: {said}", lambda db, _: roles.create(db, name, given))
-    done(f"the role {name} allows: {said}", as_json=as_json, role=name)
+    grants_text = ", ".join(map(str, given)) or "nothing yet"
+    audited("create role", f"{name}: {grants_text}", lambda db, _: roles.create(db, name, given))
+    done(f"the role {name} allows: {grants_text}", as_json=as_json, role=name)
 
 
 @role_group.command("grant")
@@ -430,25 +430,25 @@ def list_sessions(*, user: str | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("sessions"), list[SessionOut], user=user)
+            rows = await api.get(path("sessions"), list[SessionOut], user=user)
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(rows)
+        elif not rows:
             click.echo("Nobody is signed in.")
         else:
             print_table(
                 ["ID", "WHO", "BROWSER", "FROM", "SIGNED IN", "LAST USED", "ENDS"],
                 [
                     [
-                        one.id,
-                        one.name,
-                        one.device,
-                        one.address,
-                        when(one.created_at, api.now),
-                        when(one.last_seen_at, api.now),
-                        when(one.expires_at, api.now),
+                        row.id,
+                        row.name,
+                        row.device,
+                        row.address,
+                        when(row.created_at, api.now),
+                        when(row.last_seen_at, api.now),
+                        when(row.expires_at, api.now),
                     ]
-                    for one in found
+                    for row in rows
                 ],
             )
 
@@ -476,9 +476,11 @@ def end_sessions(
     async def work() -> None:
         async with connect() as api:
             if session_id is not None:
-                said = await api.delete(path("sessions", session_id), DoneOut)
+                response = await api.delete(path("sessions", session_id), DoneOut)
             else:
-                said = await api.delete(path("sessions"), DoneOut, user=user, all=everybody or None)
-        done(said.message, as_json=as_json)
+                response = await api.delete(
+                    path("sessions"), DoneOut, user=user, all=everybody or None
+                )
+        done(response.message, as_json=as_json)
 
     run(work())

@@ -58,8 +58,8 @@ async def change_role(connection: AsyncConnection, name: str, role: str) -> bool
     change = job_user.update().where(job_user.c.Name == name).values(Role=role)
     if await changed(connection, change) != 1:
         return False
-    mine = job_session.c.UserName == name
-    await connection.execute(job_session.update().where(mine).values(Role=role))
+    condition = job_session.c.UserName == name
+    await connection.execute(job_session.update().where(condition).values(Role=role))
     return True
 
 
@@ -131,8 +131,8 @@ def _open_sessions(now: datetime, idle_since: datetime) -> sa.Select[Any]:
 
 async def note_session_use(connection: AsyncConnection, digest: str, now: datetime) -> None:
     """Store the time of a session's last use."""
-    mine = job_session.c.TokenHash == digest
-    await connection.execute(job_session.update().where(mine).values(LastSeenAt=now))
+    condition = job_session.c.TokenHash == digest
+    await connection.execute(job_session.update().where(condition).values(LastSeenAt=now))
 
 
 async def remove_session(connection: AsyncConnection, digest: str) -> None:
@@ -263,5 +263,7 @@ async def remove_role(connection: AsyncConnection, name: str) -> bool:
 
 async def holders(connection: AsyncConnection, role: str) -> list[str]:
     """Return the names of the users and tokens that have a role, sorted."""
-    found = [sa.select(table.c.Name).where(table.c.Role == role) for table in (job_user, job_token)]
-    return sorted(await connection.scalars(sa.union(*found)))
+    queries = [
+        sa.select(table.c.Name).where(table.c.Role == role) for table in (job_user, job_token)
+    ]
+    return sorted(await connection.scalars(sa.union(*queries)))

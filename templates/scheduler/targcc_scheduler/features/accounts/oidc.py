@@ -74,8 +74,8 @@ class Attempt:
     @property
     def challenge(self) -> str:
         """The PKCE code challenge: the SHA-256 of the verifier in base64url. The first request carries only the challenge."""
-        found = hashlib.sha256(self.verifier.encode()).digest()
-        return base64.urlsafe_b64encode(found).rstrip(b"=").decode()
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 class OpenIDClient:
@@ -127,19 +127,19 @@ class OpenIDClient:
         Raises:
             AuthError: the provider refuses the code, or the token or user info fails verification.
         """
-        metadata, mine = await self._discovered(), self.registration
+        metadata, registration = await self._discovered(), self.registration
         form = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": redirect_uri,
             "code_verifier": attempt.verifier,
-            "client_id": mine.client_id,
+            "client_id": registration.client_id,
         }
         methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        basic = mine.client_secret and "client_secret_basic" in methods
-        if mine.client_secret and not basic:
-            form["client_secret"] = mine.client_secret
-        auth = (mine.client_id, mine.client_secret) if basic else None
+        basic = registration.client_secret and "client_secret_basic" in methods
+        if registration.client_secret and not basic:
+            form["client_secret"] = registration.client_secret
+        auth = (registration.client_id, registration.client_secret) if basic else None
         options = {"auth": auth} if auth else {}
         answer = await self._json("POST", metadata["token_endpoint"], data=form, **options)
         token = answer.get("id_token")
@@ -162,18 +162,18 @@ class OpenIDClient:
         if place is None or not isinstance(access_token, str):
             return {}
         headers = {"Authorization": f"Bearer {access_token}"}
-        found = await self._json("GET", place, headers=headers)
-        if found.get("sub") != subject:  # OpenID Connect Core 1.0, section 5.3.4
+        user_info = await self._json("GET", place, headers=headers)
+        if user_info.get("sub") != subject:  # OpenID Connect Core 1.0, section 5.3.4
             raise AuthError("the provider's user info is about somebody else")
         taken = {"iss", "aud", "exp", "iat", "nonce", "azp"}  # keep the claims of the signed token
-        return {name: value for name, value in found.items() if name not in taken}
+        return {name: value for name, value in user_info.items() if name not in taken}
 
     async def _verified(self, token: str, nonce: str) -> dict[str, Any]:
         from joserfc import jwt
         from joserfc.errors import JoseError
 
         try:
-            found = await self._decoded(token)
+            claims = await self._decoded(token)
             jwt.JWTClaimsRegistry(
                 now=int(self._clock()),
                 leeway=_LEEWAY_SECONDS,
@@ -183,15 +183,15 @@ class OpenIDClient:
                 exp={"essential": True},
                 iat={"essential": True},
                 nonce={"essential": True, "value": nonce},
-            ).validate(found)
+            ).validate(claims)
         except (JoseError, ValueError) as error:
             raise AuthError(
                 f"the provider's token cannot be believed: {type(error).__name__}"
             ) from None
-        party = found.get("azp", self.registration.client_id)
-        if party != self.registration.client_id or not isinstance(found["sub"], str):
+        party = claims.get("azp", self.registration.client_id)
+        if party != self.registration.client_id or not isinstance(claims["sub"], str):
             raise AuthError("the provider's token is for another program")
-        return found
+        return claims
 
     async def _decoded(self, token: str) -> dict[str, Any]:
         """Check the signature and return the claims; when the check fails, read the keys again and retry once."""
@@ -210,9 +210,9 @@ class OpenIDClient:
         async with self._asking:
             if time.monotonic() - self._read < _FRESH_SECONDS:
                 return self._metadata
-            failed_at, said = self._failure
+            failed_at, error_text = self._failure
             if time.monotonic() - failed_at < _AGAIN_SECONDS:
-                raise AuthError(said)
+                raise AuthError(error_text)
             try:
                 return await self._discover()
             except AuthError as error:
@@ -246,12 +246,12 @@ class OpenIDClient:
         try:
             async with self._http() as http:
                 answer = await http.request(method, url, **options)
-            found = answer.json() if answer.status_code == _OK else None
+            document = answer.json() if answer.status_code == _OK else None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise AuthError(f"the provider does not answer: {type(error).__name__}") from None
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             raise AuthError(f"the provider refuses, with the status {answer.status_code}")
-        return found
+        return document
 
 
 def client_of(settings: Settings) -> OpenIDClient | None:

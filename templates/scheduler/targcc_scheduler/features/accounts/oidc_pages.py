@@ -138,12 +138,12 @@ async def _claims(
     Raises:
         AuthError: the provider refuses, or the answer fails verification.
     """
-    said = request.query_params
-    if "code" not in said:
-        raise AuthError(f"the provider says {said.get('error', '')[:80] or 'nothing'}")
-    if said.get("iss", client.registration.issuer) != client.registration.issuer:  # RFC 9207
+    params = request.query_params
+    if "code" not in params:
+        raise AuthError(f"the provider says {params.get('error', '')[:80] or 'nothing'}")
+    if params.get("iss", client.registration.issuer) != client.registration.issuer:  # RFC 9207
         raise AuthError("the answer is another provider's")
-    return await client.claims(attempt, said["code"], _address(request, settings))
+    return await client.claims(attempt, params["code"], _address(request, settings))
 
 
 @router.get("/login/oidc/leave")
@@ -166,9 +166,9 @@ def _kept(request: Request) -> tuple[Attempt | None, str]:
     """Return the sign-in attempt from the browser's cookie, and the page to open afterwards; ``None`` without a valid cookie."""
     try:
         data = base64.urlsafe_b64decode(request.cookies.get(_cookie(), "").encode())
-        found = json.loads(data)
+        parts = json.loads(data)
     except (ValueError, RecursionError):
         return None, ""
-    if not isinstance(found, list) or [type(one) for one in found] != [str] * _PARTS:
+    if not isinstance(parts, list) or [type(part) for part in parts] != [str] * _PARTS:
         return None, ""
-    return Attempt(*found[:-1]), found[-1]
+    return Attempt(*parts[:-1]), parts[-1]

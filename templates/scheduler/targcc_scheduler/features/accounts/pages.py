@@ -309,8 +309,8 @@ async def account_page(
             "tokens": await sessions.tokens(db) if is_admin else None,
         }
 
-    found = await scheduler.read(query)
-    return render(request, "account/account.html", principal, everybody=all_of_them, **found)
+    values = await scheduler.read(query)
+    return render(request, "account/account.html", principal, everybody=all_of_them, **values)
 
 
 @router.post("/account/sessions/{session_id}/revoke")

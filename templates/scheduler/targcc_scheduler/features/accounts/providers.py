@@ -71,14 +71,14 @@ class PasswordProvider:
         if not cookie:
             return None
         now = self._database.clock.now()
-        found = await self._database.read(
+        session = await self._database.read(
             lambda db: sessions.find_session(db, cookie, now, self._idle)
         )
-        if found is None:
+        if session is None:
             return None
-        if found.is_worth_noting(now) and not _is_refresh(request):
+        if session.is_worth_noting(now) and not _is_refresh(request):
             await self._database.change(lambda db: sessions.note_use(db, cookie, now))
-        return found.principal
+        return session.principal
 
 
 def _is_refresh(request: Request) -> bool:
@@ -106,8 +106,8 @@ class Login:
 
 async def find_login(database: Database, name: str) -> Login | None:
     """Return the user with this name in any case; ``None`` when there is no such user."""
-    found = await database.read(lambda db: users.find_login(db, name[:_LONGEST_NAME]))
-    return Login(*found) if found is not None else None
+    row = await database.read(lambda db: users.find_login(db, name[:_LONGEST_NAME]))
+    return Login(*row) if row is not None else None
 
 
 class PasswordChecks:

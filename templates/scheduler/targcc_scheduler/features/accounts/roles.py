@@ -50,7 +50,7 @@ async def check_role(connection: AsyncConnection, name: str) -> None:
         AuthError: there is no such role.
     """
     if name not in BUILT_IN and await model.find_role(connection, name) is None:
-        own = [one.name for one in await roles(connection)]
+        own = [role.name for role in await roles(connection)]
         raise AuthError(f"there is no role {name}: there are {', '.join([*Role, *own])}")
 
 
@@ -75,7 +75,7 @@ async def grant(connection: AsyncConnection, name: str, added: Grant) -> None:
     Raises:
         AuthError: there is no such role, or the pattern is not valid.
     """
-    kept = [one for one in await _existing(connection, name) if one.jobs != added.jobs]
+    kept = [entry for entry in await _existing(connection, name) if entry.jobs != added.jobs]
     await _keep(connection, name, [*kept, added])
 
 
@@ -86,7 +86,7 @@ async def revoke(connection: AsyncConnection, name: str, jobs: str) -> None:
         AuthError: there is no such role, or the role has no grant with this pattern.
     """
     grants = await _existing(connection, name)
-    kept = [one for one in grants if one.jobs != jobs]
+    kept = [entry for entry in grants if entry.jobs != jobs]
     if len(kept) == len(grants):
         raise AuthError(f"the role {name} has no grant for {jobs}")
     await _keep(connection, name, kept)
@@ -124,11 +124,11 @@ async def _existing(connection: AsyncConnection, name: str) -> tuple[Grant, ...]
 
 
 async def _keep(connection: AsyncConnection, name: str, grants: Iterable[Grant]) -> None:
-    said = list(grants)
-    for one in said:
-        if not _PATTERN.fullmatch(one.jobs):
-            raise AuthError(f"not a pattern of job names: {one.jobs!r}")
-    stored = json.dumps([[one.may, one.jobs] for one in said])
+    entries = list(grants)
+    for entry in entries:
+        if not _PATTERN.fullmatch(entry.jobs):
+            raise AuthError(f"not a pattern of job names: {entry.jobs!r}")
+    stored = json.dumps([[entry.may, entry.jobs] for entry in entries])
     await model.keep_role(connection, name, stored)
 
 

@@ -106,7 +106,7 @@ async def turn_on(
         )
     codes = [_new_recovery_code() for _ in range(RECOVERY_CODES)]
     sealed = SEALS.seal({_SEALED: secret}, [_SEALED])[_SEALED]
-    stored = json.dumps([digest(_plain(one)) for one in codes])
+    stored = json.dumps([digest(_plain(recovery_code)) for recovery_code in codes])
     if not await model.add_second_factor(
         connection, name, json.dumps(sealed), step=step, recovery_json=stored
     ):
@@ -147,7 +147,7 @@ async def use(connection: AsyncConnection, name: str, code: str, now: datetime) 
     left = json.loads(row.RecoveryJson or "[]")
     if digest(code) not in left:
         return None
-    rest = [one for one in left if one != digest(code)]
+    rest = [recovery_code for recovery_code in left if recovery_code != digest(code)]
     used = await model.use_recovery_code(
         connection, row.Name, before=row.RecoveryJson, after=json.dumps(rest)
     )

@@ -296,10 +296,10 @@ async def create_token(
     Raises:
         AuthError: the name is taken, or the name or account is not valid.
     """
-    for one in (name, account or name):
-        if not ACCOUNT_NAME.fullmatch(one):
+    for token_name in (name, account or name):
+        if not ACCOUNT_NAME.fullmatch(token_name):
             raise AuthError(
-                f"not a token name: {one!r}; letters, digits and . @ + - _ make one, up to 64"
+                f"not a token name: {token_name!r}; letters, digits and . @ + - _ make one, up to 64"
             )
     if await model.has_token(connection, name):
         raise AuthError(f"there is a token {name} already: revoke it first, or choose another name")

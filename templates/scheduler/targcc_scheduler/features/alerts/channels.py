@@ -64,8 +64,8 @@ def slack_body(message: Notice) -> dict[str, Any]:
 def _sections(message: Notice) -> Iterable[dict[str, Any]]:
     for section in message.sections[:_MOST_SECTIONS]:
         text = f"*{_escaped(section.title, LONGEST_MESSAGE)}*"
-        for number, (said, url) in enumerate(section.lines):
-            shown = _escaped(said, 300).replace("|", "¦")
+        for number, (label, url) in enumerate(section.lines):
+            shown = _escaped(label, 300).replace("|", "¦")
             line = f"\n• <{_escaped(url)}|{shown}>" if url else f"\n• {shown}"
             rest = f"\n…and {len(section.lines) - number} more"
             if len(text) + len(line) + len(rest) > _LONGEST_BLOCK:

@@ -55,20 +55,20 @@ def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) ->
     async def work() -> Sequence[Tried]:
         async with opened() as scheduler:
             job = scheduler.definitions[scheduler.key_of(name)] if name is not None else None
-            wanted = {"mail" if one == "email" else one for one in channels}
+            wanted = {"mail" if item == "email" else item for item in channels}
             by = operator()
             tried = await scheduler.call(try_out(_sender(scheduler), job, wanted, str(by)))
 
             async def note(db: AsyncConnection) -> None:
-                failed = sum(one.reason is not None for one in tried)
-                said = f"{len(tried)} messages, {failed} did not go out"
+                failed = sum(item.reason is not None for item in tried)
+                report = f"{len(tried)} messages, {failed} did not go out"
                 await audit(
                     db,
                     by,
                     "alert-test",
                     scheduler.clock.now(),
                     job_name=job.name if job else None,
-                    detail=said,
+                    detail=report,
                 )
 
             if tried:
@@ -80,20 +80,22 @@ def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) ->
         raise CliError(
             "there is nobody to tell: set TARGCC_ALERT_EMAIL, or alerts in targcc.yaml, or name a job"
         )
-    said = [
+    report = [
         {
-            "channel": one.target.channel,
-            "to": shown_address(one.target.address),
-            "reason": one.reason,
+            "channel": item.target.channel,
+            "to": shown_address(item.target.address),
+            "reason": item.reason,
         }
-        for one in tried
+        for item in tried
     ]
     if as_json:
-        print_json(said)
+        print_json(report)
     else:
-        rows = [[one["channel"] or "", one["to"] or "", one["reason"] or "sent"] for one in said]
+        rows = [
+            [item["channel"] or "", item["to"] or "", item["reason"] or "sent"] for item in report
+        ]
         print_table(["CHANNEL", "TO", "RESULT"], rows)
-    if any(one.reason is not None for one in tried):
+    if any(item.reason is not None for item in tried):
         raise click.exceptions.Exit(1)
 
 
@@ -113,13 +115,13 @@ def list_alerts(*, as_json: bool) -> None:
             on_call = _sender(scheduler).policy.rota.on_call(now)
             return await scheduler.read(alerts_now), on_call, now
 
-    found, on_call, now = run(work())
+    alerts, on_call, now = run(work())
     if as_json:
-        print_json({"on_call": on_call, **asdict(found)})
+        print_json({"on_call": on_call, **asdict(alerts)})
         return
     if on_call is not None:
         click.echo(f"On call: {on_call}")
-    _print(found, now)
+    _print(alerts, now)
 
 
 def _print(found: AlertsNow, now: datetime) -> None:
@@ -127,21 +129,21 @@ def _print(found: AlertsNow, now: datetime) -> None:
         print_table(
             ["NOT OVER SINCE", "TIMES", "STEPS", "ALERT"],
             [
-                [when(one.since, now), f"{one.times:,}", str(one.steps_taken), one.title]
-                for one in found.going_on
+                [when(alert.since, now), f"{alert.times:,}", str(alert.steps_taken), alert.title]
+                for alert in found.going_on
             ],
         )
     if found.waiting:
         print_table(
             ["GOES", "CHANNEL", "TO", "TRIES", "MESSAGE"],
             [
-                [when(one.goes_at, now), one.channel, one.to, str(one.tries), one.title]
-                for one in found.waiting
+                [when(alert.goes_at, now), alert.channel, alert.to, str(alert.tries), alert.title]
+                for alert in found.waiting
             ],
         )
-    for one in found.failed:
-        since = when(one.since, now)
-        click.echo(f"An alert about {one.job} did not go out, {since}: {one.reason}")
+    for alert in found.failed:
+        since = when(alert.since, now)
+        click.echo(f"An alert about {alert.job} did not go out, {since}: {alert.reason}")
     if not found.any:
         click.echo("Every alert is over, and every message went out.")
 

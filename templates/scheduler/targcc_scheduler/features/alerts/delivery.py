@@ -270,7 +270,7 @@ class AlertSender:
 
     def _general(self) -> Recipients:
         """Return the default recipients, for jobs without recipients."""
-        mails = [Target("mail", one) for one in addresses(self._settings.alert_email)]
+        mails = [Target("mail", address) for address in addresses(self._settings.alert_email)]
         general = self.policy.general
         return Recipients((*mails, *general.targets), oncall=general.oncall)
 
@@ -423,29 +423,29 @@ class AlertSender:
         async with self.engine.execution_options(**WRITES).begin() as connection:
             rows = await model.claim(connection, uuid4().hex, self.clock.now())
         sent = 0
-        for target, mine in _batches(rows):
-            notices = [Notice.from_json(row.NoticeJson) for row in mine]
-            key = f"held-{mine[0].Id}-{mine[-1].Id}-{len(mine)}"
+        for target, batch in _batches(rows):
+            notices = [Notice.from_json(row.NoticeJson) for row in batch]
+            key = f"held-{batch[0].Id}-{batch[-1].Id}-{len(batch)}"
             notice = notices[0] if len(notices) == 1 else together(notices, self.page, key)
             failed = await self.tell(notice, [target])
             async with self.engine.execution_options(**WRITES).begin() as connection:
                 if failed:
-                    if not await model.try_later(connection, mine, self.clock.now()):
+                    if not await model.try_later(connection, batch, self.clock.now()):
                         log.error("a message about %s is given up: %s", notice.job, failed[0])
                 else:
-                    await model.sent(connection, [row.Id for row in mine])
+                    await model.sent(connection, [row.Id for row in batch])
                     sent += 1
         return sent
 
 
 def _batches(rows: Sequence[Any]) -> Iterable[tuple[Target, list[Any]]]:
     """Group held notices by recipient; send every other notice alone."""
-    found: dict[tuple[Target, int | None], list[Any]] = {}
+    batches: dict[tuple[Target, int | None], list[Any]] = {}
     for row in rows:
         target = Target(row.Channel, row.Target, row.FromCode)
         alone = None if row.NoticeKey.startswith(_HELD) else row.Id
-        found.setdefault((target, alone), []).append(row)
-    return [(target, mine) for (target, _), mine in found.items()]
+        batches.setdefault((target, alone), []).append(row)
+    return [(target, batch) for (target, _), batch in batches.items()]
 
 
 # Test messages through each channel.
@@ -481,7 +481,9 @@ async def try_out(
     else:
         rule = await sender.rule(job)
         targets = sender.recipients(rule, now) if rule is not None else ()
-    wanted = [one for one in grouped(targets) if not channels or one.channel in channels]
+    wanted = [
+        recipient for recipient in grouped(targets) if not channels or recipient.channel in channels
+    ]
     name = job.name if job is not None else "Test"
     shown = job.display_name if job is not None else "every job that names nobody"
     notice = Notice(

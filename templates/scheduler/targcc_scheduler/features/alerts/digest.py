@@ -46,7 +46,7 @@ async def digest_of(
         zone: Time zone for times in the digest.
     """
     since, now = between
-    found = await overview(connection, definitions, now, back=now - since, ahead=_DAY)
+    summary = await overview(connection, definitions, now, back=now - since, ahead=_DAY)
     concerns = await issues(connection, definitions, now, lost_after=_LOST_AFTER)
     closed = await calendar_model.since(connection, since)
     names = {job.name: job.display_name for job in definitions}
@@ -54,11 +54,11 @@ async def digest_of(
         Section("Needs a person", tuple(_wrong(concerns, page))),
         Section(
             f"Since {humanize.clock(since, now, zone)}",
-            (*_happened(found, names, page), *_were_closed(closed, now, zone, page)),
+            (*_happened(summary, names, page), *_were_closed(closed, now, zone, page)),
         ),
         Section(
             "The next 24 hours",
-            (*_comes(found, now, zone, page), *_will_be_closed(closed, now, zone, page)),
+            (*_comes(summary, now, zone, page), *_will_be_closed(closed, now, zone, page)),
         ),
     )
     number = len(concerns)
@@ -69,7 +69,7 @@ async def digest_of(
         job="Digest",
         run_id=None,
         title=one_line(title),
-        facts=tuple(_numbers(found)),
+        facts=tuple(_numbers(summary)),
         message=concerns[0].title if number else "",
         details="",
         url=page,
@@ -92,14 +92,16 @@ def _numbers(found: Overview) -> Iterable[tuple[str, str]]:
 
 def _wrong(concerns: Iterable[Issue], page: str) -> Iterable[tuple[str, str]]:
     wrong = list(concerns)
-    for one in wrong[:_MOST]:
-        place = _PAGES.get(one.kind)
+    for concern in wrong[:_MOST]:
+        place = _PAGES.get(concern.kind)
         about = (
-            pages_of(page, cause=one.subject)
+            pages_of(page, cause=concern.subject)
             if place == "inbox"
-            else pages_of(page, job=one.subject)
+            else pages_of(page, job=concern.subject)
         )
-        yield f"{one.title}: {one.detail}", f"{page}/{place}" if place == "system" else about[0][1]
+        yield f"{concern.title}: {concern.detail}", (
+            f"{page}/{place}" if place == "system" else about[0][1]
+        )
     if len(wrong) > _MOST:
         yield f"and {len(wrong) - _MOST} more", f"{page}/inbox"
 
@@ -130,18 +132,18 @@ def _were_closed(
     closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
 ) -> Iterable[tuple[str, str]]:
     """Yield the maintenance windows that have ended."""
-    for one in closed:
-        if one.ends_at <= now:
-            yield _in_words(one, now, zone, "nothing ran"), f"{page}/calendars"
+    for window in closed:
+        if window.ends_at <= now:
+            yield _in_words(window, now, zone, "nothing ran"), f"{page}/calendars"
 
 
 def _will_be_closed(
     closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
 ) -> Iterable[tuple[str, str]]:
     """Yield the maintenance windows that are active, or start within a day."""
-    for one in closed:
-        if one.starts_at < now + _DAY and one.ends_at > now:
-            yield _in_words(one, now, zone, "nothing starts"), f"{page}/calendars"
+    for window in closed:
+        if window.starts_at < now + _DAY and window.ends_at > now:
+            yield _in_words(window, now, zone, "nothing starts"), f"{page}/calendars"
 
 
 def _in_words(window: Window, now: datetime, zone: ZoneInfo, what: str) -> str:

@@ -30,8 +30,8 @@ def thread_of(event: AlertEvent, kind: AlertKind) -> str:
         return fingerprint_of(name, event.message, event.details).key
     if kind == "missed":
         return missed(name).key
-    said = f"{kind}\0{name}\0{event.about}"
-    return f"{kind}-{blake2b(said.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
+    text = f"{kind}\0{name}\0{event.about}"
+    return f"{kind}-{blake2b(text.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
 
 
 # Notices: the content of alerts, independent of the channel.
@@ -157,28 +157,35 @@ class Notice:
 
     def to_json(self) -> str:
         """Return the notice as JSON, for the outbox."""
-        said = asdict(self) | {"at": self.at.isoformat() if self.at else None}
-        return json.dumps(said, ensure_ascii=False)
+        values = asdict(self) | {"at": self.at.isoformat() if self.at else None}
+        return json.dumps(values, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Notice:
         """Parse the result of :meth:`to_json`."""
-        said: dict[str, Any] = json.loads(text)
+        values: dict[str, Any] = json.loads(text)
         for name in ("facts", "links"):
-            said[name] = tuple((a, b) for a, b in said[name])
-        said["sections"] = tuple(
-            Section(one["title"], tuple((a, b) for a, b in one["lines"]))
-            for one in said["sections"]
+            values[name] = tuple((a, b) for a, b in values[name])
+        values["sections"] = tuple(
+            Section(section["title"], tuple((a, b) for a, b in section["lines"]))
+            for section in values["sections"]
         )
-        said["at"] = datetime.fromisoformat(said["at"]) if said["at"] else None
-        return cls(**said)
+        values["at"] = datetime.fromisoformat(values["at"]) if values["at"] else None
+        return cls(**values)
 
 
 def together(notices: Sequence[Notice], page: str, key: str) -> Notice:
     """Merge the notices that quiet hours held for one recipient into one notice."""
     lines = tuple(
-        (f"{one.at:%H:%M} UTC {one.title}: {one.message}" if one.at else one.title, one.url)
-        for one in notices
+        (
+            (
+                f"{notice.at:%H:%M} UTC {notice.title}: {notice.message}"
+                if notice.at
+                else notice.title
+            ),
+            notice.url,
+        )
+        for notice in notices
     )
     return replace(
         notices[0],
@@ -235,12 +242,12 @@ def ending(text: str, longest: int) -> str:
 
 def as_json(targets: Iterable[Target]) -> str:
     """Return recipients as JSON for :func:`from_json`."""
-    return json.dumps([[one.channel, one.address, one.from_code] for one in targets])
+    return json.dumps([[target.channel, target.address, target.from_code] for target in targets])
 
 
 def from_json(text: str) -> tuple[Target, ...]:
     """Parse the recipients that :func:`as_json` wrote."""
-    return tuple(Target(*one) for one in json.loads(text))
+    return tuple(Target(*parts) for parts in json.loads(text))
 
 
 def grouped(targets: Iterable[Target]) -> tuple[Target, ...]:

@@ -175,17 +175,17 @@ class Letter:
 
 async def put(connection: AsyncConnection, letters: Iterable[Letter]) -> None:
     """Insert messages into the outbox, in the caller's transaction. Existing keys are ignored."""
-    for one in letters:
+    for letter in letters:
         insert = known.of(connection).insert_ignore(job_notice, [_C.NoticeKey])
         await connection.execute(
             insert.values(
-                NoticeKey=one.key,
-                JobName=one.job[:100],
-                Channel=one.channel,
-                Target=one.target,
-                FromCode=one.from_code,
-                NoticeJson=one.notice_json,
-                DueAt=one.due_at,
+                NoticeKey=letter.key,
+                JobName=letter.job[:100],
+                Channel=letter.channel,
+                Target=letter.target,
+                FromCode=letter.from_code,
+                NoticeJson=letter.notice_json,
+                DueAt=letter.due_at,
             )
         )
 
@@ -200,8 +200,8 @@ async def claim(connection: AsyncConnection, token: str, now: datetime) -> list[
     first = sa.select(_C.Id).where(*_free(now)).order_by(_C.Id).limit(_MOST).scalar_subquery()
     taken = sa.update(job_notice).where(_C.Id.in_(first), *_free(now))
     await connection.execute(taken.values(ClaimedBy=token, ClaimedUntil=now + CLAIM))
-    mine = sa.select(job_notice).where(_C.ClaimedBy == token).order_by(_C.Id)
-    return list(await connection.execute(mine))
+    query = sa.select(job_notice).where(_C.ClaimedBy == token).order_by(_C.Id)
+    return list(await connection.execute(query))
 
 
 async def sent(connection: AsyncConnection, ids: Sequence[int]) -> None:
@@ -250,11 +250,11 @@ async def claim_slot(connection: AsyncConnection, name: str, slot: datetime, now
         True for the first node that claims the slot; false for the other nodes.
     """
     c = job_setting.c
-    said = slot.strftime("%Y-%m-%dT%H:%M:%SZ")
+    slot_text = slot.strftime("%Y-%m-%dT%H:%M:%SZ")
     first = known.of(connection).insert_ignore(job_setting, [c.Name])
     await connection.execute(first.values(Name=name, Value="", UpdatedAt=now))
-    mine = sa.update(job_setting).where(c.Name == name, c.Value < said)
-    return await changed(connection, mine.values(Value=said, UpdatedAt=now)) == 1
+    change = sa.update(job_setting).where(c.Name == name, c.Value < slot_text)
+    return await changed(connection, change.values(Value=slot_text, UpdatedAt=now)) == 1
 
 
 def _free(now: datetime) -> list[sa.ColumnElement[bool]]:
@@ -327,8 +327,8 @@ async def note(connection: AsyncConnection, one: Happened, now: datetime) -> Non
 
 async def going_on(connection: AsyncConnection) -> list[Any]:
     """Return up to 500 rows of open alerts, oldest first."""
-    found = sa.select(job_alert_thread).order_by(_T.FirstAt, _T.Thread).limit(_MOST_THREADS)
-    return list(await connection.execute(found))
+    query = sa.select(job_alert_thread).order_by(_T.FirstAt, _T.Thread).limit(_MOST_THREADS)
+    return list(await connection.execute(query))
 
 
 async def end(connection: AsyncConnection, row: Any) -> bool:

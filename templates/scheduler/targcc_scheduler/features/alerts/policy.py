@@ -50,7 +50,7 @@ class Recipients:
         """Parse a mapping with the keys ``email``, ``slack``, ``teams``, ``webhook``, ``other`` and ``oncall``."""
         named = [("slack", said.get("slack")), ("teams", said.get("teams"))]
         named += [("webhook", said.get("webhook")), *dict(said.get("other") or {}).items()]
-        mails = [Target("mail", one) for one in said.get("email") or ()]
+        mails = [Target("mail", email) for email in said.get("email") or ()]
         others = [Target(channel, address) for channel, address in named if address]
         return cls((*mails, *others), oncall=bool(said.get("oncall")))
 
@@ -205,25 +205,25 @@ class AlertPolicy:
         Raises:
             ProjectError: the policy is invalid.
         """
-        said = project.alerts
-        zone = said.get("timezone") or project.timezone
-        urgent = frozenset(said.get("urgent", URGENT))
+        options = project.alerts
+        zone = options.get("timezone") or project.timezone
+        urgent = frozenset(options.get("urgent", URGENT))
         if unknown := urgent - {*get_args(AlertKind), "recovered"}:
             raise ProjectError(f"alerts: there is no kind {min(unknown)!r} that is urgent")
-        digest = said.get("digest")
+        digest = options.get("digest")
         steps = [
-            Step(parse_duration(one["after"]), Recipients.of(one))
-            for one in said.get("escalation", ())
+            Step(parse_duration(entry["after"]), Recipients.of(entry))
+            for entry in options.get("escalation", ())
         ]
         return cls(
-            general=Recipients.of(said),
-            recovered=said.get("recovered", True),
+            general=Recipients.of(options),
+            recovered=options.get("recovered", True),
             urgent=urgent,
-            quiet=tuple(_quiet(one, zone) for one in said.get("quiet", ())),
+            quiet=tuple(_quiet(entry, zone) for entry in options.get("quiet", ())),
             digest=digest and Digest(_daily(digest, zone), Recipients.of(digest)),
             escalation=tuple(sorted(steps, key=lambda step: step.after)),
             rota=_rota(project.oncall, project.timezone),
-            channels=dict(said.get("channels", {})),
+            channels=dict(options.get("channels", {})),
             zone=parse_zone(zone),
         )
 
@@ -233,7 +233,9 @@ class AlertPolicy:
         digest = [self.digest.to] if self.digest is not None else []
         every = [self.general, *digest, *(step.to for step in self.escalation)]
         return tuple(
-            target for one in (*every, *self.rota.people.values()) for target in one.targets
+            target
+            for recipients in (*every, *self.rota.people.values())
+            for target in recipients.targets
         )
 
     def resolve(self, to: Recipients, now: datetime) -> tuple[Target, ...]:
@@ -244,12 +246,14 @@ class AlertPolicy:
 
     def quiet_until(self, target: Target, now: datetime) -> datetime | None:
         """Return the end of a recipient's current quiet hours, or ``None`` outside quiet hours."""
-        ends = [one.hours.end_after(now) for one in self.quiet if one.is_for(target)]
+        ends = [quiet.hours.end_after(now) for quiet in self.quiet if quiet.is_for(target)]
         return max((end for end in ends if end is not None), default=None)
 
 
 def _quiet(said: Mapping[str, Any], zone: str) -> Quiet:
-    channels = frozenset({"email": "mail"}.get(one, one) for one in said.get("channels", ()))
+    channels = frozenset(
+        {"email": "mail"}.get(channel, channel) for channel in said.get("channels", ())
+    )
     return Quiet(Hours.of(said, zone), channels, frozenset(said.get("email", ())))
 
 
@@ -258,12 +262,12 @@ def _daily(said: Mapping[str, Any], zone: str) -> Hours:
 
 
 def _rota(said: Mapping[str, Any], zone: str) -> Rota:
-    people = {name: Recipients.of(one) for name, one in said.get("people", {}).items()}
+    people = {name: Recipients.of(entry) for name, entry in said.get("people", {}).items()}
     shifts: Sequence[Mapping[str, Any]] = said.get("rota", ())
-    if unknown := [one["who"] for one in shifts if one["who"] not in people]:
+    if unknown := [entry["who"] for entry in shifts if entry["who"] not in people]:
         raise ProjectError(f"oncall: {unknown[0]!r} is in the rota, and not among its people")
     zone = said.get("timezone") or zone
-    return Rota(tuple((Hours.of(one, zone), one["who"]) for one in shifts), people)
+    return Rota(tuple((Hours.of(entry, zone), entry["who"]) for entry in shifts), people)
 
 
 def _time(text: str) -> time:

@@ -61,8 +61,10 @@ class AlertRule:
         for _, address in urls:
             if address and "://" in address:
                 KNOWN.add(address, passing=True)  # its path is a password
-        named = [("mail", one) for one in addresses(row.EmailRecipients or "")] + [*urls]
-        targets = [Target(channel, said, from_code=False) for channel, said in named if said]
+        named = [("mail", email) for email in addresses(row.EmailRecipients or "")] + [*urls]
+        targets = [
+            Target(channel, recipient, from_code=False) for channel, recipient in named if recipient
+        ]
         return cls(
             on_failure=row.AlertOnFailure,
             on_success=row.AlertOnSuccess,
@@ -96,4 +98,4 @@ class AlertRule:
 
 def addresses(text: str) -> list[str]:
     """Split a text into addresses at commas and semicolons."""
-    return [one for part in text.replace(";", ",").split(",") if (one := part.strip())]
+    return [address for part in text.replace(";", ",").split(",") if (address := part.strip())]

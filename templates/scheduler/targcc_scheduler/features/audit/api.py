@@ -63,11 +63,11 @@ async def list_audit(
 ) -> list[AuditEntry]:
     """List audit rows, newest first: actor, action, time and origin. The header `Link` names the next page."""
     before = cursor if cursor is not None else before
-    found = await scheduler.read(
+    rows = await scheduler.read(
         lambda db: queries.audit(db, which, before=before, limit=limit),
     )
-    link_older(request, response, found, limit)
-    return list(found)
+    link_older(request, response, rows, limit)
+    return list(rows)
 
 
 @router.get("/export", response_class=Response, responses={200: {"content": _FILES}})
@@ -86,13 +86,13 @@ async def verify_audit(
 ) -> VerdictOut:
     """Verify that audit rows are unchanged and in order. `fault` describes the first fault."""
     try:
-        found = await actions.verified(scheduler, head)
+        verdict = await actions.verified(scheduler, head)
     except AuditError as error:
         raise Problem(422, "That head says nothing", str(error)) from None
     return VerdictOut(
-        rows=found.rows,
-        head=str(found.head),
-        unchained=found.unchained,
-        fault=found.fault,
-        too_old=found.too_old,
+        rows=verdict.rows,
+        head=str(verdict.head),
+        unchained=verdict.unchained,
+        fault=verdict.fault,
+        too_old=verdict.too_old,
     )

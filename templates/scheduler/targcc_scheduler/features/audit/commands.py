@@ -53,25 +53,25 @@ def audit_group(*, limit: int, as_json: bool, **which: Any) -> None:
 
 async def _list(which: dict[str, Any], limit: int, *, as_json: bool) -> None:
     async with connect() as api:
-        found = await api.pages(path("audit"), list[AuditEntry], limit, rows=list, **which)
+        entries = await api.pages(path("audit"), list[AuditEntry], limit, rows=list, **which)
     if as_json:
-        print_json(found)
-    elif not found:
+        print_json(entries)
+    elif not entries:
         click.echo("Nobody has touched anything yet.")
     else:
         print_table(
             ["WHEN", "WHO", "DID", "JOB", "RUN", "DETAIL", "FROM"],
             [
                 [
-                    when(one.at, api.now),
-                    one.actor,
-                    one.action,
-                    one.job or "",
-                    str(one.run_id or ""),
-                    one.detail or "",
-                    one.remote or "",
+                    when(entry.at, api.now),
+                    entry.actor,
+                    entry.action,
+                    entry.job or "",
+                    str(entry.run_id or ""),
+                    entry.detail or "",
+                    entry.remote or "",
                 ]
-                for one in found
+                for entry in entries
             ],
         )
 
@@ -97,12 +97,12 @@ def verify(*, head: str, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("audit", "verify"), VerdictOut, head=head)
+            verdict = await api.get(path("audit", "verify"), VerdictOut, head=head)
         if as_json:
-            print_json(found)
+            print_json(verdict)
         else:
-            _say(found)
-        if found.fault is not None:
+            _say(verdict)
+        if verdict.fault is not None:
             sys.exit(1)
 
     run(work())
@@ -167,7 +167,7 @@ def adopt(*, as_json: bool) -> None:
     async def work() -> None:
         async with opened() as scheduler:
             ids = await actions.adopt(scheduler, operator())
-        said = f"{count(len(ids), 'row')} taken into the chain"
-        done(said, as_json=as_json, rows=len(ids))
+        message = f"{count(len(ids), 'row')} taken into the chain"
+        done(message, as_json=as_json, rows=len(ids))
 
     run(work())

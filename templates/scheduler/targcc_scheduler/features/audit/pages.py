@@ -81,8 +81,8 @@ async def audit_page(
             "actions": await queries.actions(db),
         }
 
-    found = await scheduler.read(query)
-    rows = found["entries"]
+    values = await scheduler.read(query)
+    rows = values["entries"]
     following = rows[-1].id if len(rows) == _PAGE else None
     return render(
         request,
@@ -92,7 +92,7 @@ async def audit_page(
         filtered=bool(asked.query()),
         before=start,
         next_query=asked.query(before=following) if following else "",
-        **found,
+        **values,
     )
 
 

@@ -48,20 +48,20 @@ class Filter:
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """Return the filter as SQL conditions on ``c_JobAudit``."""
         c = job_audit.c
-        found: list[sa.ColumnElement[bool]] = []
+        conditions: list[sa.ColumnElement[bool]] = []
         if self.jobs:
-            found.append(c.JobName.in_(list(self.jobs)))
+            conditions.append(c.JobName.in_(list(self.jobs)))
         if self.run_id is not None:
-            found.append(c.RunId == self.run_id)
+            conditions.append(c.RunId == self.run_id)
         if self.actor:
-            found.append(sa.func.lower(c.Actor).contains(self.actor.lower(), autoescape=True))
+            conditions.append(sa.func.lower(c.Actor).contains(self.actor.lower(), autoescape=True))
         if self.action:
-            found.append(c.Action == self.action)
+            conditions.append(c.Action == self.action)
         if self.since is not None:
-            found.append(self.since <= c.At)
+            conditions.append(self.since <= c.At)
         if self.until is not None:
-            found.append(self.until > c.At)
-        return found
+            conditions.append(self.until > c.At)
+        return conditions
 
 
 ALL = Filter()
@@ -287,12 +287,12 @@ async def _with_loose_rows(read: Read, verdict: Verdict) -> Verdict:
         if digest(row._asdict()) != row.Hash:
             fault = Fault("changed", row.Id, f"row {row.Id} is not as it was written")
             return replace(verdict, fault=fault)
-    found = (await read(lambda db: db.execute(strange))).first()
-    if found is not None:
+    loose_row = (await read(lambda db: db.execute(strange))).first()
+    if loose_row is not None:
         fault = Fault(
             "inserted",
-            found.Id,
-            f"row {found.Id} has no hash: it was written by hand, or by a node of an earlier release (then: targcc audit adopt)",
+            loose_row.Id,
+            f"row {loose_row.Id} has no hash: it was written by hand, or by a node of an earlier release (then: targcc audit adopt)",
         )
         return replace(verdict, fault=fault)
     unchained = await read(lambda db: db.scalar(old))

@@ -69,19 +69,19 @@ class Planned:
     @property
     def every(self) -> list[Planned]:
         """Return this batch and all inner batches, each outer batch before its inner batches."""
-        return [self, *(deeper for one in self.inner for deeper in one.every)]
+        return [self, *(deeper for inner in self.inner for deeper in inner.every)]
 
     @property
     def callbacks(self) -> list[NewRun]:
         """Return the callback runs, with this batch as the dependency. The batch must have its id."""
         assert self.batch_id is not None
         me = ((BATCH, self.batch_id),)
-        found = []
+        runs = []
         if self.on_success is not None:
-            found.append(replace(self.on_success, after=After(me, "success", otherwise="wait")))
+            runs.append(replace(self.on_success, after=After(me, "success", otherwise="wait")))
         if self.on_finish is not None:
-            found.append(replace(self.on_finish, after=After(me, "finish", otherwise="wait")))
-        return found
+            runs.append(replace(self.on_finish, after=After(me, "finish", otherwise="wait")))
+        return runs
 
 
 async def create(call: Call, planned: Planned, by: Actor) -> int:
@@ -97,25 +97,25 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
     _check_size(every)
     changes: dict[int, effects.Change] = {}
     if planned.parent is not None:  # lock the runs' rows before the parent's row
-        await dependencies.outcomes(call.connection, [run for one in every for run in one.runs])
+        await dependencies.outcomes(call.connection, [run for batch in every for run in batch.runs])
         await _refuse_circle(call, planned, planned.parent)
         await model.grow(call.connection, planned.parent, 1)
-    for one in every:
-        outer = next((other.batch_id for other in every if one in other.inner), one.parent)
-        one.batch_id = await model.create(
+    for batch in every:
+        outer = next((other.batch_id for other in every if batch in other.inner), batch.parent)
+        batch.batch_id = await model.create(
             call.connection,
-            name=visible(mask(one.name))[:_LONGEST_NAME],
+            name=visible(mask(batch.name))[:_LONGEST_NAME],
             by=str(by),
             now=call.now,
-            members=len(one.runs) + len(one.inner),
+            members=len(batch.runs) + len(batch.inner),
             parent_id=outer,
         )
-    for one in every:
-        assert one.batch_id is not None
-        missing = _stand_ins(await _create_runs(call, one.batch_id, one.runs))
-        await operations.create_runs(call, one.callbacks)
-        if missing or not (one.runs or one.inner):
-            changes[one.batch_id] = effects.Change(missing, gone=missing)
+    for batch in every:
+        assert batch.batch_id is not None
+        missing = _stand_ins(await _create_runs(call, batch.batch_id, batch.runs))
+        await operations.create_runs(call, batch.callbacks)
+        if missing or not (batch.runs or batch.inner):
+            changes[batch.batch_id] = effects.Change(missing, gone=missing)
     left = await effects.count(call.connection, changes, call.now)
     await hand_on(call.engine, call.connection, left, call.now)
     assert planned.batch_id is not None
@@ -123,19 +123,19 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
 
 
 async def _refuse_circle(call: Call, planned: Planned, parent: int) -> None:
-    waits = [run.after for one in planned.every for run in one.runs if run.after is not None]
+    waits = [run.after for item in planned.every for run in item.runs if run.after is not None]
     if not waits:
         return
     circle = await waiting_for(call.connection, await model.with_outer(call.connection, parent))
-    if any(circle.intersection(one.parents) for one in waits):
+    if any(circle.intersection(item.parents) for item in waits):
         raise BatchError(
             f"{planned.name} cannot wait for a batch that it is in, nor for what waits for that"
         )
 
 
 def _check_size(every: Sequence[Planned]) -> None:
-    total = sum(len(one.runs) for one in every)
-    waits = {run.after for one in every for run in one.runs if run.after is not None}
+    total = sum(len(batch.runs) for batch in every)
+    waits = {run.after for batch in every for run in batch.runs if run.after is not None}
     most = MOST_WAITING if waits else MOST_RUNS
     if total > most:
         what = "batch" if most == MOST_RUNS else "batch that waits"
@@ -153,8 +153,8 @@ async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> lis
     together = DeferredSubmit(call.engine)  # one submission for all steps makes fewer queue entries
     for start in range(0, len(runs), _A_STEP):
         some = runs[start : start + _A_STEP]
-        mine = [replace(run, batch_id=batch_id, ties=run.ties | Tie.BATCH) for run in some]
-        ids += await operations.create_runs(replace(call, engine=together), mine)
+        members = [replace(run, batch_id=batch_id, ties=run.ties | Tie.BATCH) for run in some]
+        ids += await operations.create_runs(replace(call, engine=together), members)
     await call.engine.submit(call.connection, together.waiting)
     return ids
 
@@ -219,8 +219,8 @@ async def begin_retry(call: Call, batch_id: int, by: Actor) -> Members:
         BatchError: no run has failed or been cancelled.
     """
     members = await _members(call, batch_id)
-    found = await model.runs_in(call.connection, members.batches, _ENDED_BADLY, after=0, most=1)
-    if not found:
+    run_ids = await model.runs_in(call.connection, members.batches, _ENDED_BADLY, after=0, most=1)
+    if not run_ids:
         raise BatchError(f"no run of batch {batch_id} has failed or been cancelled")
     await audit(call.connection, by, "retry batch", call.now, detail=f"batch {batch_id}")
     return members

@@ -40,20 +40,20 @@ async def list_batches(
     cursor: Annotated[int | None, Query(description="Only batches with a lower id.")] = None,
 ) -> list[BatchOut]:
     """List batches, newest first, including inner batches. The header `Link` names the next page."""
-    found = await scheduler.read(
+    rows = await scheduler.read(
         lambda db: queries.list_batches(db, state=state, limit=limit, before=cursor)
     )
-    link_older(request, response, found, limit)
-    return [BatchOut.model_validate(one) for one in found]
+    link_older(request, response, rows, limit)
+    return [BatchOut.model_validate(row) for row in rows]
 
 
 @router.get("/batches/{batch_id}", tags=["batches"])
 async def get_batch(batch_id: int, _: Viewer, scheduler: SchedulerOf) -> BatchDetailOut:
     """Return one batch with its run counts by state, its inner batches and its callbacks."""
-    found = await scheduler.read(lambda db: queries.get_batch(db, batch_id))
-    if found is None:
+    batch = await scheduler.read(lambda db: queries.get_batch(db, batch_id))
+    if batch is None:
         raise no_such_batch(batch_id)
-    return BatchDetailOut.model_validate(found)
+    return BatchDetailOut.model_validate(batch)
 
 
 @router.post("/batches/{batch_id}/cancel", tags=["batches"], responses=CONFLICT)

@@ -22,7 +22,7 @@ def batch_group() -> None:
 @batch_group.command("list")
 @click.option(
     "--state",
-    type=click.Choice([one.value for one in BatchState]),
+    type=click.Choice([item.value for item in BatchState]),
     help="Only batches in this state.",
 )
 @click.option("--limit", type=click.IntRange(1, 500), default=20, help="Maximum number of batches.")
@@ -37,16 +37,16 @@ def list_batches(state: str | None, *, limit: int, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("batches"), list[BatchOut], state=state, limit=limit)
+            batches = await api.get(path("batches"), list[BatchOut], state=state, limit=limit)
             now = api.now
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(batches)
+        elif not batches:
             click.echo("There is no such batch.")
         else:
             rows = [
-                [str(one.id), one.name, one.state, _progress(one), when(one.created_at, now)]
-                for one in found
+                [str(item.id), item.name, item.state, _progress(item), when(item.created_at, now)]
+                for item in batches
             ]
             print_table(["ID", "BATCH", "STATE", "MEMBERS", "CREATED"], rows)
 
@@ -66,24 +66,24 @@ def show(batch_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("batches", batch_id), BatchDetailOut)
+            batch = await api.get(path("batches", batch_id), BatchDetailOut)
             now = api.now
         if as_json:
-            print_json(found)
+            print_json(batch)
             return
-        states = ", ".join(f"{count} {state}" for state, count in sorted(found.runs.items()))
+        states = ", ".join(f"{count} {state}" for state, count in sorted(batch.runs.items()))
         print_pairs(
             [
-                ("batch", f"{found.id}  {found.name}"),
-                ("state", found.state),
-                ("progress", f"{_bar(found)} {_progress(found)}"),
+                ("batch", f"{batch.id}  {batch.name}"),
+                ("state", batch.state),
+                ("progress", f"{_bar(batch)} {_progress(batch)}"),
                 ("runs", states),
-                ("created", f"{when(found.created_at, now)} by {found.created_by}"),
-                ("over", when(found.completed_at, now)),
-                ("cancelled by", found.cancelled_by or ""),
-                ("in batch", str(found.parent or "")),
-                ("batches in it", ", ".join(map(str, found.inner))),
-                ("callbacks", ", ".join(f"run {one}" for one in found.callbacks)),
+                ("created", f"{when(batch.created_at, now)} by {batch.created_by}"),
+                ("over", when(batch.completed_at, now)),
+                ("cancelled by", batch.cancelled_by or ""),
+                ("in batch", str(batch.parent or "")),
+                ("batches in it", ", ".join(map(str, batch.inner))),
+                ("callbacks", ", ".join(f"run {run_id}" for run_id in batch.callbacks)),
             ]
         )
 
@@ -118,8 +118,8 @@ def retry(batch_id: int, *, as_json: bool) -> None:
 
 async def _ask(batch_id: int, action: str, *, as_json: bool) -> None:
     async with connect() as api:
-        said = await api.post(path("batches", batch_id, action), BatchDoneOut)
-    done(said.message, as_json=as_json, batch_id=batch_id, runs=said.runs)
+        response = await api.post(path("batches", batch_id, action), BatchDoneOut)
+    done(response.message, as_json=as_json, batch_id=batch_id, runs=response.runs)
 
 
 def _progress(batch: BatchOut) -> str:

@@ -53,8 +53,8 @@ async def on_settled(
         .where(job_run.c.Step.is_(None))  # the flow itself counts its steps
         .group_by(job_run.c.BatchId)
     )
-    found = await connection.execute(query)
-    return await count(connection, {row[0]: Change(row[1], int(row[2])) for row in found}, now)
+    rows = await connection.execute(query)
+    return await count(connection, {row[0]: Change(row[1], int(row[2])) for row in rows}, now)
 
 
 async def rejoin(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
@@ -165,8 +165,8 @@ async def count(
         ready += came.ready
         settled += came.settled
         if row.ParentId is not None:
-            one = Change(1, int(state != BatchState.SUCCEEDED))
-            waiting[row.ParentId] = waiting.get(row.ParentId, Change(0)) + one
+            outer_change = Change(1, int(state != BatchState.SUCCEEDED))
+            waiting[row.ParentId] = waiting.get(row.ParentId, Change(0)) + outer_change
     return Effects(ready=ready, settled=settled)
 
 
@@ -207,10 +207,10 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
         bad_inner = sa.select(sa.func.count()).where(
             inner.c.ParentId == batch_id, inner.c.State != BatchState.SUCCEEDED
         )
-        found = int(await connection.scalar(bad) or 0) + int(
+        failed = int(await connection.scalar(bad) or 0) + int(
             await connection.scalar(bad_inner) or 0
         )
-        changes[batch_id] = Change(row.Pending, max(found - row.Failed, 0))
+        changes[batch_id] = Change(row.Pending, max(failed - row.Failed, 0))
     ended_ = await count(connection, changes, now)
     lost = await _discard_lost(connection, now)
     return Effects(ready=ended_.ready, settled=[*ended_.settled, *lost])

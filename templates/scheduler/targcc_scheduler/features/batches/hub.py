@@ -63,10 +63,10 @@ class BatchHub:
 
     async def _round(self) -> float:
         """Poll once, and return the seconds until the next poll."""
-        watchers = [one for one in self._rounds.listeners if not one.ended]
-        ids = {one.batch_id for one in watchers}
+        watchers = [watcher for watcher in self._rounds.listeners if not watcher.ended]
+        ids = {watcher.batch_id for watcher in watchers}
         if ids:
-            found = await self._read(lambda db: batch_statuses(db, ids))
-            for one in watchers:
-                one.hear(found.get(one.batch_id))
+            statuses = await self._read(lambda db: batch_statuses(db, ids))
+            for watcher in watchers:
+                watcher.hear(statuses.get(watcher.batch_id))
         return _ROUND_SECONDS

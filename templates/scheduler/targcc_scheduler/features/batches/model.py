@@ -77,26 +77,26 @@ async def get(connection: AsyncConnection, batch_id: int, *, lock: bool = False)
 
 async def with_inner(connection: AsyncConnection, batch_id: int) -> list[int]:
     """Return the ids of a batch and its inner batches, innermost first."""
-    found = [batch_id]
+    batch_ids = [batch_id]
     level = [batch_id]
     while level:
         among = known.of(connection).among(job_batch.c.ParentId, level)
         inner = await connection.execute(sa.select(job_batch.c.Id).where(among, IS_BATCH))
         level = list(inner.scalars())
-        found += level
-    return sorted(found, reverse=True)
+        batch_ids += level
+    return sorted(batch_ids, reverse=True)
 
 
 async def with_outer(connection: AsyncConnection, batch_id: int) -> list[int]:
     """Return the ids of a batch and its outer batches, outermost last."""
-    found: list[int] = []
+    batch_ids: list[int] = []
     outer: int | None = batch_id
     while outer is not None:
-        found.append(outer)
+        batch_ids.append(outer)
         outer = await connection.scalar(
             sa.select(job_batch.c.ParentId).where(job_batch.c.Id == outer)
         )
-    return found
+    return batch_ids
 
 
 async def grow(connection: AsyncConnection, batch_id: int, count: int) -> None:
@@ -156,19 +156,19 @@ async def newest_run(connection: AsyncConnection, ids: Sequence[int]) -> int:
 
 async def waiting_for(connection: AsyncConnection, batch_ids: Collection[int]) -> set[Parent]:
     """Return the given batches, and every run and batch that cannot end before the given batches."""
-    found: set[Parent] = set()
-    level: set[Parent] = {(BATCH, one) for one in batch_ids}
+    parents: set[Parent] = set()
+    level: set[Parent] = {(BATCH, item_id) for item_id in batch_ids}
     while level:
-        found |= level
-        runs = [one for kind, one in level if kind == RUN]
-        batches = [one for kind, one in level if kind == BATCH]
+        parents |= level
+        runs = [item_id for kind, item_id in level if kind == RUN]
+        batches = [item_id for kind, item_id in level if kind == BATCH]
         level = {
             *await _children(connection, RUN, runs),
             *await _children(connection, BATCH, batches),
             *await _around(connection, job_run.c.BatchId, job_run.c.Id, runs),
             *await _around(connection, job_batch.c.ParentId, job_batch.c.Id, batches),
-        } - found
-    return found
+        } - parents
+    return parents
 
 
 async def _children(connection: AsyncConnection, kind: str, ids: Collection[int]) -> list[Parent]:
@@ -182,7 +182,7 @@ async def _children(connection: AsyncConnection, kind: str, ids: Collection[int]
         .join(job_run, job_run.c.Id == c.ChildId)
         .where(c.ParentKind == kind, among, job_run.c.State == RunState.AWAITING)
     )
-    return [(RUN, one) for one in await connection.scalars(query)]
+    return [(RUN, run_id) for run_id in await connection.scalars(query)]
 
 
 async def _around(
@@ -195,5 +195,5 @@ async def _around(
     if not ids:
         return []
     among = known.of(connection).among(inner, sorted(ids))
-    found = await connection.scalars(sa.select(outer).where(among, outer.is_not(None)))
-    return [(BATCH, one) for one in found]
+    outer_ids = await connection.scalars(sa.select(outer).where(among, outer.is_not(None)))
+    return [(BATCH, outer_id) for outer_id in outer_ids]

@@ -53,14 +53,14 @@ async def follow_flow(
 
 def no_such_batch(batch_id: int) -> Problem:
     """Return the 404 page for a batch id."""
-    said = gettext("There is no batch %(id)s; old ones are removed in time.", id=batch_id)
-    return Problem(404, "No such batch", said)
+    message = gettext("There is no batch %(id)s; old ones are removed in time.", id=batch_id)
+    return Problem(404, "No such batch", message)
 
 
 def no_such_flow(flow_id: int) -> Problem:
     """Return the 404 page for a flow id."""
-    said = gettext("There is no flow %(id)s; old ones are removed in time.", id=flow_id)
-    return Problem(404, "No such flow", said)
+    message = gettext("There is no flow %(id)s; old ones are removed in time.", id=flow_id)
+    return Problem(404, "No such flow", message)
 
 
 # Pages and buttons of batches.
@@ -75,15 +75,15 @@ async def batches_page(
 ) -> Response:
     """The last batches; any word that is no state shows all."""
     wanted = BatchState(state) if state in set(BatchState) else None
-    found = await scheduler.read(
+    rows = await scheduler.read(
         lambda db: queries.list_batches(db, state=wanted, limit=_A_PAGE + 1, before=id_of(before))
     )
     return render(
         request,
         "batches/batches.html",
         principal,
-        batches=found[:_A_PAGE],
-        older=found[_A_PAGE - 1].id if len(found) > _A_PAGE else None,
+        batches=rows[:_A_PAGE],
+        older=rows[_A_PAGE - 1].id if len(rows) > _A_PAGE else None,
         before=id_of(before),
         state=wanted or "",
         states=tuple(BatchState),

@@ -36,10 +36,10 @@ async def list_calendars(_: Viewer, scheduler: SchedulerOf) -> list[CalendarOut]
     return [
         CalendarOut(
             name=name,
-            description=said.get("description", ""),
+            description=calendar.get("description", ""),
             jobs=users_of(name, definitions),
         )
-        for name, said in current().calendars.items()
+        for name, calendar in current().calendars.items()
     ]
 
 
@@ -69,8 +69,8 @@ async def list_maintenance(
 ) -> list[MaintenanceOut]:
     """List the active and planned maintenance windows."""
     now = scheduler.clock.now()
-    found = await scheduler.read(lambda db: model.since(db, now - model.KEPT if every else now))
-    return [window_out(one, now) for one in found]
+    windows = await scheduler.read(lambda db: model.since(db, now - model.KEPT if every else now))
+    return [window_out(window, now) for window in windows]
 
 
 @router.post("/maintenance", tags=["calendars"])

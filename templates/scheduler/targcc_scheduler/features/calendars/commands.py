@@ -37,15 +37,18 @@ def list_calendars(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("calendars"), list[CalendarOut])
+            calendars = await api.get(path("calendars"), list[CalendarOut])
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(calendars)
+        elif not calendars:
             click.echo("The project has no calendars: targcc.yaml names them in calendars.")
         else:
             print_table(
                 ["CALENDAR", "JOBS", "DESCRIPTION"],
-                [[one.name, ", ".join(one.jobs) or "none", one.description] for one in found],
+                [
+                    [calendar.name, ", ".join(calendar.jobs) or "none", calendar.description]
+                    for calendar in calendars
+                ],
             )
 
     run(work())
@@ -67,11 +70,11 @@ def show(name: str, *, year: int | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("calendars", name), CalendarYearOut, year=year)
+            calendar = await api.get(path("calendars", name), CalendarYearOut, year=year)
         if as_json:
-            print_json(found)
+            print_json(calendar)
         else:
-            _print(found)
+            _print(calendar)
 
     run(work())
 
@@ -84,7 +87,7 @@ def _print(found: CalendarYearOut) -> None:
             ("includes", ", ".join(found.includes)),
             ("each week", ", ".join(found.weekly)),
             *[("blackout", text) for text in found.blackouts],
-            *[("off", f"{one.day:%Y-%m-%d %a}  {one.name}") for one in found.days],
+            *[("off", f"{day_off.day:%Y-%m-%d %a}  {day_off.name}") for day_off in found.days],
         ]
     )
 
@@ -201,15 +204,15 @@ def list_windows(*, show_all: bool, as_json: bool) -> None:
                 ["WINDOW", "STATE", "FROM", "UNTIL", "QUEUES", "BY", "REASON"],
                 [
                     [
-                        str(one.id),
-                        _state(one, api.now),
-                        when(one.starts_at, api.now),
-                        when(one.ends_at, api.now),
-                        ", ".join(one.queues) or "all",
-                        one.planned_by,
-                        one.reason,
+                        str(window.id),
+                        _state(window, api.now),
+                        when(window.starts_at, api.now),
+                        when(window.ends_at, api.now),
+                        ", ".join(window.queues) or "all",
+                        window.planned_by,
+                        window.reason,
                     ]
-                    for one in windows
+                    for window in windows
                 ],
             )
 

@@ -54,8 +54,8 @@ async def calendars_page(
         "calendars/calendars.html",
         principal,
         calendars=shown,
-        windows=[one for one in windows if one.ends_at > now],
-        over=[one for one in reversed(windows) if one.ends_at <= now],
+        windows=[window for window in windows if window.ends_at > now],
+        over=[window for window in reversed(windows) if window.ends_at <= now],
         year=wanted,
         queues=system.queue_names(definitions),
     )
@@ -73,7 +73,7 @@ async def plan(request: Request, principal: Operator, scheduler: SchedulerOf) ->
     """Plan a window, or begin one now."""
     form = await request.form()
     since, until = str(form.get("since") or ""), str(form.get("until") or "")
-    queues = [str(one) for one in form.getlist("queue")]
+    queues = [str(value) for value in form.getlist("queue")]
     try:
         for queue in queues:
             system.check_queue(queue, scheduler.definitions.values())

@@ -57,7 +57,7 @@ def calendar_year(name: str, year: int) -> CalendarYear:
     return CalendarYear(
         name=name,
         description=calendar.description,
-        includes=tuple(one.name for one in calendar.included),
+        includes=tuple(included.name for included in calendar.included),
         weekly=tuple(dict.fromkeys(weekly.values())),
         days=tuple(DayOff(day, off) for day, off in offs if off is not None and off not in weekly),
         blackouts=tuple(calendar.blackout_texts(year)),
@@ -72,4 +72,4 @@ def users_of(name: str, definitions: Iterable[JobDefinition]) -> list[str]:
 def _with_included(job: JobDefinition) -> set[str]:
     if not isinstance(job.schedule, WorkingSchedule | WorkingAfterRunSchedule):
         return set()
-    return {one.name for calendar in job.schedule.calendars for one in calendar.family()}
+    return {member.name for calendar in job.schedule.calendars for member in calendar.family()}

@@ -85,7 +85,7 @@ def year_out(found: CalendarYear, year: int) -> CalendarYearOut:
         year=year,
         includes=list(found.includes),
         weekly=list(found.weekly),
-        days=[DayOffOut(day=one.day, name=one.name) for one in found.days],
+        days=[DayOffOut(day=day_off.day, name=day_off.name) for day_off in found.days],
         blackouts=list(found.blackouts),
     )
 

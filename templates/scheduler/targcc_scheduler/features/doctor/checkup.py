@@ -39,12 +39,12 @@ async def checkup(settings: Settings, *, seconds: float, connect: bool = False) 
         connect: Whether to connect to a server that only a file of the repository names.
     """
     registry = JobRegistry(settings.jobs_package)
-    found, jobs = await asyncio.to_thread(_of_code, registry, settings)
-    found += [*env_file(), *setting_names(), *carried_build()]
+    findings, jobs = await asyncio.to_thread(_of_code, registry, settings)
+    findings += [*env_file(), *setting_names(), *carried_build()]
     stranger = None if connect else named_by_file_only(settings)
     if stranger is not None:
-        return worst_first([stranger, *found])
-    return worst_first([*await _Database(settings, seconds).findings(jobs), *found])
+        return worst_first([stranger, *findings])
+    return worst_first([*await _Database(settings, seconds).findings(jobs), *findings])
 
 
 def _of_code(
@@ -53,8 +53,8 @@ def _of_code(
     try:
         definitions = registry.definitions
     except Exception as error:  # noqa: BLE001 - people's own modules
-        said = f"the jobs in {settings.jobs_package} cannot be found: {type(error).__name__}: {mask(str(error))}"
-        return [Finding("fail", "jobs", said, "TARGCC_JOBS_PACKAGE says where they are")], {}
+        message = f"the jobs in {settings.jobs_package} cannot be found: {type(error).__name__}: {mask(str(error))}"
+        return [Finding("fail", "jobs", message, "TARGCC_JOBS_PACKAGE says where they are")], {}
     jobs = list(definitions.values())
     checks: Iterable[Iterable[Finding]] = (
         code.job_files(registry),
@@ -78,18 +78,18 @@ class _Database:
 
     async def findings(self, jobs: Mapping[str, JobDefinition]) -> list[Finding]:
         """Run the checks and return the findings. If the database does not answer, the checks inside the database are left out."""
-        found = [] if self._file is None else list(databases.file_checks(self._file))
+        findings = [] if self._file is None else list(databases.file_checks(self._file))
         if self._file is not None and not self._file.exists():
-            return found
+            return findings
         try:
             async with asyncio.timeout(2 * self._seconds + 1):
                 state, readable, now = await self._reader.read(self._begin)
         except _UNREACHABLE as error:
-            return [*found, await asyncio.to_thread(self._unreachable, error)]
+            return [*findings, await asyncio.to_thread(self._unreachable, error)]
         else:
             shown = self._settings.shown_database_url
-            found += [Finding("ok", "database", f"{shown} answers"), state]
-            return found + await self._look(jobs, now, state, readable=readable)
+            findings += [Finding("ok", "database", f"{shown} answers"), state]
+            return findings + await self._look(jobs, now, state, readable=readable)
         finally:
             await self._reader.close()
 
@@ -102,7 +102,7 @@ class _Database:
     async def _look(
         self, jobs: Mapping[str, JobDefinition], now: datetime, state: Finding, *, readable: bool
     ) -> list[Finding]:
-        found, barred = await self._locks()
+        findings, barred = await self._locks()
         checks = self._of_database() | ({} if barred else self._of_tables(state, readable=readable))
         for check in (*tables.CHECKS, texts) if readable and not barred else ():
             checks[check.__name__.replace("_", " ")] = (
@@ -111,9 +111,14 @@ class _Database:
                 )
             )
         if barred:
-            said = "the tables could not be looked at: somebody has locked one for readers too"
-            found.append(Finding("fail", "tables", said, "see the check of locks; then look again"))
-        return [*found, *[one for name in checks for one in await self._one(name, checks[name])]]
+            message = "the tables could not be looked at: somebody has locked one for readers too"
+            findings.append(
+                Finding("fail", "tables", message, "see the check of locks; then look again")
+            )
+        return [
+            *findings,
+            *[finding for name in checks for finding in await self._one(name, checks[name])],
+        ]
 
     async def _locks(self) -> tuple[list[Finding], bool]:
         try:
@@ -159,10 +164,10 @@ class _Database:
         reason = reason_of(error)
         if self._file is not None and _DAMAGED in reason:
             return databases.damaged(self._file, f"{name}: {reason}")
-        said = f"this could not be looked at: {reason}"
+        message = f"this could not be looked at: {reason}"
         is_slow = isinstance(error, TimeoutError | QueryTimeout)
         advice = "look again with more time: --seconds 60" if is_slow else "see the cause"
-        return Finding("fail", name, said, advice)
+        return Finding("fail", name, message, advice)
 
     def _unreachable(self, error: Exception) -> Finding:
         shown = self._settings.shown_database_url
@@ -170,8 +175,8 @@ class _Database:
         if self._file is not None and _DAMAGED in reason:
             return databases.damaged(self._file, reason)
         if self._file is not None and (lock := locks.writer(self._file)) is not None:
-            said = f"{lock.holder} holds a lock of {lock.on}: {reason}"
-            return Finding("fail", "locks", said, "let it end, or end it")
+            message = f"{lock.holder} holds a lock of {lock.on}: {reason}"
+            return Finding("fail", "locks", message, "let it end, or end it")
         return Finding(
             "fail",
             "database",

@@ -71,12 +71,16 @@ def secret_arguments(definitions: Iterable[JobDefinition]) -> Iterator[Finding]:
 
 def alert_targets(definitions: Iterable[JobDefinition], settings: Settings) -> Iterator[Finding]:
     """Find alerts that cannot be sent because a secret or the mail server is missing. Messages hold no secret values."""
-    told = {job.name: Recipients.of(vars(job.alerts)).targets for job in definitions if job.alerts}
-    told["the project"] = AlertPolicy.of(current()).everybody
-    told = {name: targets for name, targets in told.items() if targets}
-    mails = {name for name, targets in told.items() if any(t.channel == "mail" for t in targets)}
+    recipients = {
+        job.name: Recipients.of(vars(job.alerts)).targets for job in definitions if job.alerts
+    }
+    recipients["the project"] = AlertPolicy.of(current()).everybody
+    recipients = {name: targets for name, targets in recipients.items() if targets}
+    mails = {
+        name for name, targets in recipients.items() if any(t.channel == "mail" for t in targets)
+    }
     missing: dict[str, list[str]] = {}
-    for name, targets in told.items():
+    for name, targets in recipients.items():
         for target in targets:
             try:
                 resolve(target.address)
@@ -95,7 +99,7 @@ def alert_targets(definitions: Iterable[JobDefinition], settings: Settings) -> I
             f"mails about {listed(sorted(mails))} cannot be sent: there is no mail server",
             "set TARGCC_SMTP_HOST",
         )
-    elif not missing and (told or mails):
+    elif not missing and (recipients or mails):
         yield Finding("ok", "alerts", "what alerts need is there")
 
 
@@ -140,14 +144,14 @@ def setting_names() -> Iterator[Finding]:
             continue
         near = get_close_matches(upper, sorted(known), n=1, cutoff=_NEAR)
         if near:
-            said = f"{name} is no setting, so it has no effect: did you mean {near[0]}?"
-            yield Finding("fail", "settings", said, f"set {near[0]} in its place")
+            message = f"{name} is no setting, so it has no effect: did you mean {near[0]}?"
+            yield Finding("fail", "settings", message, f"set {near[0]} in its place")
         else:
-            said = f"{name} is no setting of this release"
+            message = f"{name} is no setting of this release"
             advice = (
                 "remove it, or call it otherwise if it is your own: names with TARGCC_ are settings"
             )
-            yield Finding("warn", "settings", said, advice)
+            yield Finding("warn", "settings", message, advice)
 
 
 def env_file() -> Iterator[Finding]:

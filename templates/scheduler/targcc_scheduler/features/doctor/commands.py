@@ -45,27 +45,29 @@ def doctor(*, seconds: float, connect: bool, as_json: bool) -> None:
     refuse_server()
     logging.getLogger().addHandler(logging.NullHandler())  # no log lines on the terminal
     try:
-        found = run(checkup(settings(), seconds=seconds, connect=connect))
+        findings = run(checkup(settings(), seconds=seconds, connect=connect))
     except CliError as error:
-        found = [
+        findings = [
             Finding("fail", "settings", line, "correct the environment, or .env")
             for line in error.message.splitlines()
         ]
     if as_json:
-        print_json(found)
+        print_json(findings)
     else:
-        _print(found)
-    if any(one.level == "fail" for one in found):
+        _print(findings)
+    if any(finding.level == "fail" for finding in findings):
         sys.exit(1)
 
 
 def _print(found: Sequence[Finding]) -> None:
-    for one in found:
-        level = click.style(f"{one.level:<5}", fg=_COLOURS[one.level])
-        click.echo(f"{level} {one.check}: {as_shown(one.what, lines=True)}")
-        for line in one.advice.splitlines():
+    for finding in found:
+        level = click.style(f"{finding.level:<5}", fg=_COLOURS[finding.level])
+        click.echo(f"{level} {finding.check}: {as_shown(finding.what, lines=True)}")
+        for line in finding.advice.splitlines():
             click.echo(f"      {as_shown(line)}")
-    failed, warned = (sum(one.level == level for one in found) for level in ("fail", "warn"))
+    failed, warned = (
+        sum(finding.level == level for finding in found) for level in ("fail", "warn")
+    )
     if not failed and not warned:
         click.echo("All is well.")
     else:

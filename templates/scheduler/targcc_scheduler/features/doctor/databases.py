@@ -50,58 +50,60 @@ _DEAD = 1.0
 async def check_postgresql(connection: AsyncConnection) -> list[Finding]:
     """Check the server's version and its durability settings."""
     version, number, commit, fsync, pages = (await connection.execute(_SETTINGS)).one()
-    found = [Finding("ok", "server", f"PostgreSQL {version}")]
+    findings = [Finding("ok", "server", f"PostgreSQL {version}")]
     if number < _OLDEST:
-        said = f"PostgreSQL {version} is older than 13, the oldest that the engine works with"
-        found = [Finding("fail", "server", said, "upgrade the server")]
+        message = f"PostgreSQL {version} is older than 13, the oldest that the engine works with"
+        findings = [Finding("fail", "server", message, "upgrade the server")]
     if commit == "off":
-        said = "synchronous_commit is off: a crash of the server loses the last runs that it had confirmed"
+        message = "synchronous_commit is off: a crash of the server loses the last runs that it had confirmed"
         advice = "set it to on (or local) for this database: ALTER DATABASE … SET synchronous_commit = on"
-        found.append(Finding("warn", "server", said, advice))
+        findings.append(Finding("warn", "server", message, advice))
     for name, value in (("fsync", fsync), ("full_page_writes", pages)):
         if value == "off":
-            said = f"{name} is off: a power cut can destroy the whole database"
-            found.append(Finding("warn", "server", said, f"set {name} = on in postgresql.conf"))
-    return found
+            message = f"{name} is off: a power cut can destroy the whole database"
+            findings.append(
+                Finding("warn", "server", message, f"set {name} = on in postgresql.conf")
+            )
+    return findings
 
 
 async def tables(connection: AsyncConnection) -> list[Finding]:
     """Report the size of tables, and check planner statistics and dead rows."""
     rows = (await connection.execute(_TABLES)).all()
-    found = [finding for row in rows for finding in _table(row)]
+    findings = [finding for row in rows for finding in _table(row)]
     history = [row for row in rows if row.relname.startswith("c_loggedjob")]
     whole = sum(row.table_size + row.index_size for row in rows)
     logged = sum(row.table_size + row.index_size for row in history)
     largest = max(rows, key=lambda row: row.table_size + row.index_size, default=None)
     if largest is not None:
-        said = (
+        message = (
             f"the tables take {mib(whole)}, {mib(sum(row.index_size for row in rows))} of it indexes; history {mib(logged)}; the largest is"
             f" {largest.relname} with {mib(largest.table_size + largest.index_size)}"
         )
-        found.append(Finding("ok", "size", said))
-    return found
+        findings.append(Finding("ok", "size", message))
+    return findings
 
 
 def _table(row: Any) -> list[Finding]:
-    found = []
+    findings = []
     rows = max(row.live, row.planned)
     if row.analyzed is None and rows > _MANY:
-        said = f"{row.relname} has {count(rows, 'row')} and is not analyzed yet: plans for it are guesses"
-        found.append(
+        message = f"{row.relname} has {count(rows, 'row')} and is not analyzed yet: plans for it are guesses"
+        findings.append(
             Finding(
-                "warn", "planner", said, f"ANALYZE {row.relname}; and see that autovacuum is on"
+                "warn", "planner", message, f"ANALYZE {row.relname}; and see that autovacuum is on"
             )
         )
     elif row.changed > _MANY and row.changed > rows * _STALE:
-        said = f"{row.relname} has changed by {count(row.changed, 'row')} of {rows:,} since it was analyzed"
-        found.append(Finding("warn", "planner", said, f"ANALYZE {row.relname}"))
+        message = f"{row.relname} has changed by {count(row.changed, 'row')} of {rows:,} since it was analyzed"
+        findings.append(Finding("warn", "planner", message, f"ANALYZE {row.relname}"))
     if row.dead > _MANY and row.dead > rows * _DEAD:
-        said = f"{row.relname} has {count(row.dead, 'dead row')} for {rows:,} that live"
+        message = f"{row.relname} has {count(row.dead, 'dead row')} for {rows:,} that live"
         advice = (
             f"VACUUM {row.relname}; does autovacuum run, or does an old transaction hold it up?"
         )
-        found.append(Finding("warn", "planner", said, advice))
-    return found
+        findings.append(Finding("warn", "planner", message, advice))
+    return findings
 
 
 async def pooler(engine: AsyncEngine) -> list[Finding]:
@@ -112,11 +114,11 @@ async def pooler(engine: AsyncEngine) -> list[Finding]:
     async with engine.connect() as first, engine.connect() as second:
         if not await takes_turns(first, second):
             return []
-    said = "a pooler in transaction mode stands in between: NOTIFY does not reach the nodes, so runs begin when they are looked for (TARGCC_POLL_SECONDS)"
+    message = "a pooler in transaction mode stands in between: NOTIFY does not reach the nodes, so runs begin when they are looked for (TARGCC_POLL_SECONDS)"
     advice = (
         "let the nodes connect to the server itself, or to a pool in session mode; all else works"
     )
-    return [Finding("warn", "server", said, advice)]
+    return [Finding("warn", "server", message, advice)]
 
 
 async def takes_turns(first: AsyncConnection, second: AsyncConnection) -> bool:
@@ -167,13 +169,13 @@ def file_checks(file: Path) -> Iterator[Finding]:
             )
             yield Finding("fail", "file", f"this user cannot write {path}", advice)
     beside = [Path(f"{file}{end}") for end in ("-wal", "-shm", "-journal")]
-    for path in (file, *(one for one in beside if one.exists())):
+    for path in (file, *(companion for companion in beside if companion.exists())):
         yield from private(path, "with arguments of runs and hashes of passwords")
     log = Path(f"{file}-wal")
     if log.exists() and log.stat().st_size > max(_LONG_LOG, file.stat().st_size):
-        said = f"the write-ahead log {log} is {mib(log.stat().st_size)}"
+        message = f"the write-ahead log {log} is {mib(log.stat().st_size)}"
         advice = "some process reads for very long, such as a backup or an open sqlite3: end it"
-        yield Finding("warn", "file", said, advice)
+        yield Finding("warn", "file", message, advice)
 
 
 def _place(file: Path) -> Iterator[Finding]:
@@ -195,8 +197,8 @@ def network_kind(file: Path) -> str | None:
         places = psutil.disk_partitions(all=True)
     except (OSError, RuntimeError):
         return None
-    mine = [one for one in places if file.is_relative_to(one.mountpoint)]
-    place = max(mine, key=lambda one: len(Path(one.mountpoint).parts), default=None)
+    mounts = [one for one in places if file.is_relative_to(one.mountpoint)]
+    place = max(mounts, key=lambda one: len(Path(one.mountpoint).parts), default=None)
     if place is None:
         return None
     remote = "remote" in place.opts.split(",")
@@ -212,16 +214,16 @@ def private(file: Path, holds: str) -> Iterator[Finding]:
     """
     if WINDOWS is not None:
         if WINDOWS.is_shared(file):
-            said = f"all users of this machine may read {file}, {holds}"
-            yield Finding("warn", "file", said, WINDOWS.advice)
+            message = f"all users of this machine may read {file}, {holds}"
+            yield Finding("warn", "file", message, WINDOWS.advice)
         return
     mode = file.stat().st_mode
     if mode & stat.S_IWOTH:
-        said = f"anybody on this machine may write {file}, and so change runs, users and tokens"
-        yield Finding("fail", "file", said, f"chmod 600 {file}*")
+        message = f"anybody on this machine may write {file}, and so change runs, users and tokens"
+        yield Finding("fail", "file", message, f"chmod 600 {file}*")
     elif mode & stat.S_IROTH:
-        said = f"anybody on this machine may read {file}, {holds}"
-        yield Finding("warn", "file", said, f"chmod 600 {file}*")
+        message = f"anybody on this machine may read {file}, {holds}"
+        yield Finding("warn", "file", message, f"chmod 600 {file}*")
 
 
 async def intact(connection: AsyncConnection, file: Path) -> list[Finding]:
@@ -246,16 +248,18 @@ async def check_sqlite(connection: AsyncConnection, file: Path) -> list[Finding]
         for name in ("page_count", "page_size", "freelist_count", "auto_vacuum")
     ]
     whole, unused = pages * size, free * size
-    found = [Finding("ok", "file", f"{file} is {mib(whole)}, of which {mib(unused)} are unused")]
+    findings = [Finding("ok", "file", f"{file} is {mib(whole)}, of which {mib(unused)} are unused")]
     if mode != "wal":
-        said = f"{file} is in journal mode {mode}, not WAL: readers and writers wait for each other"
+        message = (
+            f"{file} is in journal mode {mode}, not WAL: readers and writers wait for each other"
+        )
         advice = "any process of the scheduler switches it on; who switched it off?"
-        found.append(Finding("warn", "file", said, advice))
+        findings.append(Finding("warn", "file", message, advice))
     if vacuum != _INCREMENTAL:
         level: Level = "warn" if unused >= WORTH_TELLING else "ok"
-        said = f"{file} does not shrink (auto_vacuum is not incremental, as in files of before 0.2); its unused space is used again"
-        found.append(Finding(level, "file", said, vacuum_advice(file, whole)))
-    return found
+        message = f"{file} does not shrink (auto_vacuum is not incremental, as in files of before 0.2); its unused space is used again"
+        findings.append(Finding(level, "file", message, vacuum_advice(file, whole)))
+    return findings
 
 
 # Checks of locks and write access: write one row, then roll back.
@@ -352,7 +356,7 @@ async def write_postgresql(connection: AsyncConnection) -> list[Finding]:
         for right in row.lacks:
             lacks.setdefault(right, []).append(row.relname)
     person = rows[0].person if rows else ""
-    found = [
+    findings = [
         Finding(
             "fail",
             "rights",
@@ -365,8 +369,8 @@ async def write_postgresql(connection: AsyncConnection) -> list[Finding]:
         )
         for right, names in sorted(lacks.items())
     ]
-    if found:
-        return found
+    if findings:
+        return findings
     url = connection.engine.url
     return await asyncio.to_thread(_write_postgresql, url)
 
@@ -383,17 +387,17 @@ def _write_postgresql(url: sa.URL) -> list[Finding]:
         except sa.exc.SQLAlchemyError as error:
             cause = reason_of(error)
             if "read-only transaction" in cause:
-                said = f"the database is read-only: {cause}"
+                message = f"the database is read-only: {cause}"
                 advice = "connect to the primary server; or default_transaction_read_only is on for this user or database"
-                return [Finding("fail", "write", said, advice)]
-            said = f"nothing can be written: {cause}"
-            return [Finding("fail", "write", said, "see the cause, and the check of locks")]
+                return [Finding("fail", "write", message, advice)]
+            message = f"nothing can be written: {cause}"
+            return [Finding("fail", "write", message, "see the cause, and the check of locks")]
     return [Finding("ok", "write", "a row could be written (and was rolled back)")]
 
 
 async def sequences(connection: AsyncConnection) -> list[Finding]:
     """Find sequences whose next number is already in use, for example after rows were loaded by hand."""
-    found = []
+    findings = []
     for row in (await connection.execute(_SEQUENCES)).all():
         table, column, sequence = row.table, row.column, row.sequence
         largest = await connection.scalar(
@@ -406,7 +410,7 @@ async def sequences(connection: AsyncConnection) -> list[Finding]:
         )
         following = await connection.scalar(sa.text(last))
         if largest is not None and following is not None and following <= largest:
-            said = f"the sequence of {table}.{column} gives {following} next, and {largest} is taken: new rows are refused"
+            message = f"the sequence of {table}.{column} gives {following} next, and {largest} is taken: new rows are refused"
             advice = f"SELECT setval('{sequence}', {largest})"
-            found.append(Finding("fail", "sequences", said, advice))
-    return found
+            findings.append(Finding("fail", "sequences", message, advice))
+    return findings

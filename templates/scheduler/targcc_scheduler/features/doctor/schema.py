@@ -25,22 +25,22 @@ def schema(connection: sa.Connection, *, migrates: bool) -> Finding:
         connection: The database.
         migrates: Whether a process migrates the tables on start.
     """
-    found, head = current_revision(connection), head_revision()
-    if found == head:
+    revision, head = current_revision(connection), head_revision()
+    if revision == head:
         return Finding("ok", "tables", f"the tables are at revision {head}")
-    if found is None or found in known_revisions():
-        state = f"at revision {found}, older than" if found else "not there yet, for"
-        said = f"the tables are {state} this release, {__version__} ({head})"
+    if revision is None or revision in known_revisions():
+        state = f"at revision {revision}, older than" if revision else "not there yet, for"
+        message = f"the tables are {state} this release, {__version__} ({head})"
         if migrates:
             advice = "the next process that starts brings them there, or: targcc migrate"
-            return Finding("warn", "tables", said, advice)
-        return Finding("fail", "tables", said, "bring them there: targcc migrate")
+            return Finding("warn", "tables", message, advice)
+        return Finding("fail", "tables", message, "bring them there: targcc migrate")
     try:
         refuse_newer(connection)
     except SchemaError as error:
         return Finding("fail", "tables", str(error))
-    said = f"the tables are at revision {found}, of a newer release; this one, {__version__}, works with them"
-    return Finding("warn", "tables", said, "finish the deployment of the newer release")
+    message = f"the tables are at revision {revision}, of a newer release; this one, {__version__}, works with them"
+    return Finding("warn", "tables", message, "finish the deployment of the newer release")
 
 
 # Check that every table, column, key and index of this release exists.
@@ -62,23 +62,23 @@ _RESTORE = (
 
 async def catalogue(connection: AsyncConnection) -> list[Finding]:
     """Compare the database catalogue with the schema of this release, table by table."""
-    found = await connection.run_sync(lambda db: list(_differences(db)))
-    return found or [Finding("ok", "schema", "every table, column, key and index is there")]
+    findings = await connection.run_sync(lambda db: list(_differences(db)))
+    return findings or [Finding("ok", "schema", "every table, column, key and index is there")]
 
 
 def _differences(connection: sa.Connection) -> Iterator[Finding]:
     inspector = sa.inspect(connection)
     names = {name.casefold() for name in inspector.get_table_names()}
-    there = [table for table in metadata.sorted_tables if table.name.casefold() in names]
-    missing = sorted({table.name for table in metadata.sorted_tables if table not in there})
+    tables = [table for table in metadata.sorted_tables if table.name.casefold() in names]
+    missing = sorted({table.name for table in metadata.sorted_tables if table not in tables})
     if connection.dialect.name == "postgresql":
         missing += [name for name in _PROCRASTINATE if name not in names]
     if missing:
-        said = f"{_are('table', missing)} missing: {listed(missing, len(missing))}"
-        yield Finding("fail", "schema", said, _RESTORE)
+        message = f"{_are('table', missing)} missing: {listed(missing, len(missing))}"
+        yield Finding("fail", "schema", message, _RESTORE)
     statement = _NAMES.get(connection.dialect.name)
     indexes = {name.casefold() for name in connection.scalars(statement)} if statement is not None else None  # fmt: skip
-    for table in there:
+    for table in tables:
         own = str(table.name)
         name = own.casefold() if own not in inspector.get_table_names() else own
         yield from _columns(inspector, table, name)
@@ -88,15 +88,24 @@ def _differences(connection: sa.Connection) -> Iterator[Finding]:
 
 def _columns(inspector: sa.Inspector, table: sa.Table, name: str) -> Iterator[Finding]:
     columns = {column["name"].casefold() for column in inspector.get_columns(name)}
-    if missing := [str(one.name) for one in table.columns if one.name.casefold() not in columns]:
-        said = f"{_are('column', missing)} missing in {table.name}: {listed(missing, len(missing))}"
-        yield Finding("fail", "schema", said, _RESTORE)
+    if missing := [
+        str(table_column.name)
+        for table_column in table.columns
+        if table_column.name.casefold() not in columns
+    ]:
+        message = (
+            f"{_are('column', missing)} missing in {table.name}: {listed(missing, len(missing))}"
+        )
+        yield Finding("fail", "schema", message, _RESTORE)
     key = {column.casefold() for column in inspector.get_pk_constraint(name)["constrained_columns"]}
-    if not missing and not {one.name.casefold() for one in table.primary_key} <= key:
-        columns_of_key = ", ".join(str(one.name) for one in table.primary_key)
-        said = f"the primary key of {table.name} ({columns_of_key}) is missing"
+    if (
+        not missing
+        and not {table_column.name.casefold() for table_column in table.primary_key} <= key
+    ):
+        columns_of_key = ", ".join(str(table_column.name) for table_column in table.primary_key)
+        message = f"the primary key of {table.name} ({columns_of_key}) is missing"
         advice = f"ALTER TABLE {table.name} ADD PRIMARY KEY ({columns_of_key})"
-        yield Finding("fail", "schema", said, advice)
+        yield Finding("fail", "schema", message, advice)
 
 
 def _indexes(connection: sa.Connection, table: sa.Table, indexes: set[str]) -> Iterator[Finding]:
@@ -107,15 +116,15 @@ def _indexes(connection: sa.Connection, table: sa.Table, indexes: set[str]) -> I
     if connection.dialect.name == "postgresql":  # SQLite chooses the index names of constraints
         wanted = dict(wanted) | {
             str(
-                one.name
-            ): f"ALTER TABLE {table.name} ADD CONSTRAINT {one.name} UNIQUE ({', '.join(str(column.name) for column in one.columns)})"
-            for one in table.constraints
-            if isinstance(one, sa.UniqueConstraint) and one.name is not None
+                constraint.name
+            ): f"ALTER TABLE {table.name} ADD CONSTRAINT {constraint.name} UNIQUE ({', '.join(str(column.name) for column in constraint.columns)})"
+            for constraint in table.constraints
+            if isinstance(constraint, sa.UniqueConstraint) and constraint.name is not None
         }
     for name, statement in sorted(wanted.items()):
         if name.casefold() not in indexes:
-            said = f"the index {name} of {table.name} is missing"
-            yield Finding("fail", "schema", said, f"make it: {statement}")
+            message = f"the index {name} of {table.name} is missing"
+            yield Finding("fail", "schema", message, f"make it: {statement}")
 
 
 def _are(what: str, names: list[str]) -> str:

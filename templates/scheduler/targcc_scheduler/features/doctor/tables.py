@@ -63,8 +63,8 @@ class Look:
 async def clock(look: Look) -> list[Finding]:
     """Compare this machine's clock with the database's clock."""
     own = datetime.now(UTC)
-    said = await known.of(look.connection).read_clock(look.connection)
-    off = (own - said).total_seconds() if said is not None else 0.0
+    database_time = await known.of(look.connection).read_clock(look.connection)
+    off = (own - database_time).total_seconds() if database_time is not None else 0.0
     if abs(off) * 1000 <= CLOCK_OFF_MS:
         return []
     way = "ahead of" if off > 0 else "behind"
@@ -87,11 +87,11 @@ async def nodes(look: Look) -> list[Finding]:
                 "warn", "nodes", "no node is up: nothing runs", "targcc serve, or targcc worker"
             )
         ]
-    found: list[Finding] = []
-    for one in servers:
-        name, silent = f"{one.name}:{one.process_id}", look.now - one.heartbeat_at
+    findings: list[Finding] = []
+    for server in servers:
+        name, silent = f"{server.name}:{server.process_id}", look.now - server.heartbeat_at
         if silent.total_seconds() > look.settings.lost_after_seconds:
-            found.append(
+            findings.append(
                 Finding(
                     "fail",
                     "nodes",
@@ -99,27 +99,27 @@ async def nodes(look: Look) -> list[Finding]:
                     "another node takes its runs over; if none is up, start one",
                 )
             )
-        if one.trouble:
-            level: Level = "fail" if one.stuck_since is not None else "warn"
+        if server.trouble:
+            level: Level = "fail" if server.stuck_since is not None else "warn"
             advice = "targcc server list shows it; set clocks by NTP, and run what blocks with isolation: process"
-            found.append(Finding(level, "nodes", f"node {name}: {one.trouble}", advice))
-    if not found:
-        names = listed([f"{one.name}:{one.process_id}" for one in servers], most=5)
-        found = [Finding("ok", "nodes", f"{count(len(servers), 'node')} up: {names}")]
-    return [*found, *await _releases(look.connection)]
+            findings.append(Finding(level, "nodes", f"node {name}: {server.trouble}", advice))
+    if not findings:
+        names = listed([f"{server.name}:{server.process_id}" for server in servers], most=5)
+        findings = [Finding("ok", "nodes", f"{count(len(servers), 'node')} up: {names}")]
+    return [*findings, *await _releases(look.connection)]
 
 
 async def queues(look: Look) -> list[Finding]:
     """Find queues with jobs or waiting runs, but without a node that takes these runs."""
     lost = timedelta(seconds=look.settings.lost_after_seconds)
     up = [
-        one
-        for one in await system.read_servers(look.connection)
-        if look.now - one.heartbeat_at <= lost and one.takes_runs
+        server
+        for server in await system.read_servers(look.connection)
+        if look.now - server.heartbeat_at <= lost and server.takes_runs
     ]
     if not up:
         return []
-    taken = {queue for one in up for queue in one.queues}
+    taken = {queue for server in up for queue in server.queues}
     jobs: dict[str, list[str]] = {}
     for job in look.jobs.values():
         if job.queue not in taken:
@@ -136,9 +136,9 @@ async def queues(look: Look) -> list[Finding]:
         about = [f"its jobs are {listed(sorted(jobs[queue]))}"] if queue in jobs else []
         if number := waiting.get(queue, 0):
             about.append(f"it holds {count(number, 'waiting run')}")
-        said = f"no node takes runs of the queue {queue}: {'; '.join(about)}"
+        message = f"no node takes runs of the queue {queue}: {'; '.join(about)}"
         advice = f"start a node that does: targcc worker --queues {queue}; or give the jobs a queue that one takes"
-        findings.append(Finding("fail", "queues", said, advice))
+        findings.append(Finding("fail", "queues", message, advice))
     return findings
 
 
@@ -168,14 +168,16 @@ async def sealed(look: Look) -> list[Finding]:
 
 
 async def _releases(connection: AsyncConnection) -> list[Finding]:
-    up = [one for one in await system.releases(connection) if one.servers]
+    up = [release for release in await system.releases(connection) if release.servers]
     if len(up) < 2:  # noqa: PLR2004 - one is what is wanted
         return []
-    first = next((one.name for one in up if one.decides), "none of them")
-    differ = [f"{one.name}: {line}" for one in up for line in one.differences]
-    said = f"nodes run different releases: {listed([one.name for one in up])}; {first} decides"
+    first = next((release.name for release in up if release.decides), "none of them")
+    differ = [f"{release.name}: {line}" for release in up for line in release.differences]
+    message = (
+        f"nodes run different releases: {listed([release.name for release in up])}; {first} decides"
+    )
     detail = f" ({listed(differ)})" if differ else ""
-    return [Finding("warn", "releases", said + detail, "finish the deployment")]
+    return [Finding("warn", "releases", message + detail, "finish the deployment")]
 
 
 async def unknown_runs(look: Look) -> list[Finding]:
@@ -206,11 +208,11 @@ async def changes_of_sides(look: Look) -> list[Finding]:
         Finding(
             "fail",
             "cut-over",
-            f"{one.job} is on neither side: its change was begun at {one.since:%Y-%m-%d %H:%M} UTC and is not finished",
-            f'repeat {one.step.command} --job "{one.job}"; targcc cutover status shows both sides',
+            f"{change.job} is on neither side: its change was begun at {change.since:%Y-%m-%d %H:%M} UTC and is not finished",
+            f'repeat {change.step.command} --job "{change.job}"; targcc cutover status shows both sides',
         )
-        for one in await owners.unfinished(look.connection, look.now)
-        if one.step is not None
+        for change in await owners.unfinished(look.connection, look.now)
+        if change.step is not None
     ]
 
 
@@ -223,8 +225,8 @@ async def alert_rows(look: Look) -> list[Finding]:
     wrong = [name for name, *targets in rows if any(map(_is_reference, targets))]
     if not wrong:
         return []
-    said = f"rows of c_JobAlert hold a reference to a secret, which is not looked up there: {listed(wrong)}"
-    return [Finding("fail", "alerts", said, "write the address itself, or use @job(alerts=…)")]
+    message = f"rows of c_JobAlert hold a reference to a secret, which is not looked up there: {listed(wrong)}"
+    return [Finding("fail", "alerts", message, "write the address itself, or use @job(alerts=…)")]
 
 
 def _is_reference(target: str | None) -> bool:
@@ -234,7 +236,7 @@ def _is_reference(target: str | None) -> bool:
 async def schedules(look: Look) -> list[Finding]:
     """Find jobs with an overdue slot, and schedules whose job is not in the code."""
     rows = await slots.load(look.connection)
-    found = [
+    findings = [
         Finding(
             "fail",
             "schedules",
@@ -250,10 +252,10 @@ async def schedules(look: Look) -> list[Finding]:
         if row.text and not row.text.startswith(slots.RENAMED) and name not in look.jobs
     )
     if gone and look.jobs and not look.settings.legacy_url:
-        said = f"schedules of jobs that are not in this code: {listed(gone)}"
+        message = f"schedules of jobs that are not in this code: {listed(gone)}"
         advice = "nothing to do if they were removed or renamed, or if another release has them"
-        found.append(Finding("ok", "schedules", said, advice))
-    return found
+        findings.append(Finding("ok", "schedules", message, advice))
+    return findings
 
 
 def _overdue(job: JobDefinition, row: slots.ScheduleRow | None, now: datetime) -> datetime | None:
@@ -272,7 +274,7 @@ async def kept(look: Look) -> list[Finding]:
         sa.select(c.StartedAt).order_by(c.StartedAt, c.ID).limit(1)
     )
     kept_for = f"{count(settings.history_days, 'day')}, and the newest {settings.history_keep:,} of each job"
-    said = (
+    message = (
         f"history is kept for {kept_for}; the oldest attempt is of {oldest:%Y-%m-%d}"
         if oldest
         else ""
@@ -288,7 +290,7 @@ async def kept(look: Look) -> list[Finding]:
                     "nodes prune once a day: is one up? Now: targcc prune",
                 )
             ]
-    return [Finding("ok", "retention", said)] if said else []
+    return [Finding("ok", "retention", message)] if message else []
 
 
 async def _may_go(look: Look, table: retention.Kept, before: datetime) -> datetime | None:
@@ -311,10 +313,10 @@ async def statistics(look: Look) -> list[Finding]:
     left = await kernel_statistics.left(look.connection)
     if not left:
         return []
-    said = f"statistics lack about {count(left, 'row')} of an earlier release"
+    message = f"statistics lack about {count(left, 'row')} of an earlier release"
     return [
         Finding(
-            "warn", "statistics", said, "nodes count them beside their work; now: targcc migrate"
+            "warn", "statistics", message, "nodes count them beside their work; now: targcc migrate"
         )
     ]
 
@@ -339,13 +341,13 @@ CHECKS = (
 async def texts(look: Look) -> list[Finding]:
     """Check that the text index exists and covers runs from earlier releases."""
     if not await known.of(look.connection).texts.is_there(look.connection):
-        said = "this SQLite cannot index texts: searches read run after run, until TARGCC_QUERY_SECONDS are over"
+        message = "this SQLite cannot index texts: searches read run after run, until TARGCC_QUERY_SECONDS are over"
         advice = f"use a Python with SQLite 3.34 or newer and FTS5; if that is not enough, create the index: {'; '.join(CREATE_INDEX)}"
-        return [Finding("warn", "search", said, advice)]
+        return [Finding("warn", "search", message, advice)]
     unseen = await index_keeper.unseen(look.connection)
     if unseen:
         first = int(await look.connection.scalar(sa.select(sa.func.min(job_run.c.Id))) or 0)
         left = count(max(unseen - first + 1, 0), "run")
-        said = f"texts of about {left} of earlier releases are not indexed yet: searches read them one after the other"
-        return [Finding("ok", "search", f"{said}; nodes go on with it")]
+        message = f"texts of about {left} of earlier releases are not indexed yet: searches read them one after the other"
+        return [Finding("ok", "search", f"{message}; nodes go on with it")]
     return [Finding("ok", "search", "texts of runs are indexed")]

@@ -48,10 +48,10 @@ async def create(
         WebhookError: the address or an event is invalid, or the job patterns are too long.
     """
     shown = _shown(url)
-    wanted, patterns = [one.lower() for one in events], [
-        part for one in jobs for part in one.split()
+    wanted, patterns = [name.lower() for name in events], [
+        part for name in jobs for part in name.split()
     ]
-    unknown = next((one for one in wanted if one not in EVENTS), None)
+    unknown = next((name for name in wanted if name not in EVENTS), None)
     if unknown is not None:
         raise WebhookError(f"there is no event {unknown!r}: {', '.join(EVENTS)}")
     if len(" ".join(patterns)) > _LONGEST_JOBS:

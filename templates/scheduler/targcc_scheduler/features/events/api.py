@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS, tags
 @router.get("/webhooks")
 async def list_webhooks(_: Operator, scheduler: SchedulerOf) -> list[WebhookOut]:
     """List the webhooks."""
-    return [WebhookOut.model_validate(one) for one in await scheduler.read(model.webhooks)]
+    return [WebhookOut.model_validate(webhook) for webhook in await scheduler.read(model.webhooks)]
 
 
 @router.post("/webhooks")
@@ -42,8 +42,8 @@ async def rotate_webhook(
     """Replace the signing secret of a webhook. For 24 hours, each message has two signatures: with the new secret and with the old secret."""
     _without_key(request)
     made = await tried(actions.rotate(scheduler, webhook_id, actor(request, principal)))
-    said = f"webhook {made.id} has a new secret; the old one signs too for 24 hours"
-    return WebhookMadeOut(id=made.id, secret=made.secret, message=said)
+    message = f"webhook {made.id} has a new secret; the old one signs too for 24 hours"
+    return WebhookMadeOut(id=made.id, secret=made.secret, message=message)
 
 
 def _without_key(request: Request) -> None:
@@ -105,9 +105,9 @@ async def list_deliveries(
     """List the messages to a webhook, newest first. The header `Link` names the next page."""
     if await scheduler.read(lambda db: model.find(db, webhook_id)) is None:
         raise Problem(404, "No such webhook", f"there is no webhook {webhook_id}")
-    found = await scheduler.read(lambda db: model.deliveries(db, webhook_id, limit, cursor))
-    link_older(request, response, found, limit)
-    return [DeliveryOut.model_validate(one) for one in found]
+    rows = await scheduler.read(lambda db: model.deliveries(db, webhook_id, limit, cursor))
+    link_older(request, response, rows, limit)
+    return [DeliveryOut.model_validate(row) for row in rows]
 
 
 @router.post("/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")

@@ -99,24 +99,24 @@ def list_webhooks(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("webhooks"), list[WebhookOut])
+            webhooks = await api.get(path("webhooks"), list[WebhookOut])
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(webhooks)
+        elif not webhooks:
             click.echo("There is no webhook.")
         else:
             print_table(
                 ["ID", "ADDRESS", "EVENTS", "JOBS", "STATE", "MADE"],
                 [
                     [
-                        str(one.id),
-                        one.address,
-                        ", ".join(one.events) or "all",
-                        ", ".join(one.jobs) or "all",
-                        state_of(one.disabled_by, one.failing_since, api.now),
-                        when(one.created_at, api.now),
+                        str(webhook.id),
+                        webhook.address,
+                        ", ".join(webhook.events) or "all",
+                        ", ".join(webhook.jobs) or "all",
+                        state_of(webhook.disabled_by, webhook.failing_since, api.now),
+                        when(webhook.created_at, api.now),
                     ]
-                    for one in found
+                    for webhook in webhooks
                 ],
             )
 
@@ -138,26 +138,26 @@ def deliveries(webhook_id: int, *, limit: int, as_json: bool) -> None:
     async def work() -> None:
         async with connect() as api:
             address = path("webhooks", webhook_id, "deliveries")
-            found = await api.pages(address, list[DeliveryOut], limit, rows=list)
+            messages = await api.pages(address, list[DeliveryOut], limit, rows=list)
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(messages)
+        elif not messages:
             click.echo("Nothing was sent yet.")
         else:
             print_table(
                 ["ID", "EVENT", "RUN", "STATUS", "ATTEMPTS", "ANSWER", "MADE", "NEXT"],
                 [
                     [
-                        str(one.id),
-                        one.event,
-                        str(one.run_id or ""),
-                        one.status,
-                        str(one.attempts),
-                        one.answer or "",
-                        when(one.created_at, api.now),
-                        when(one.due_at, api.now),
+                        str(message.id),
+                        message.event,
+                        str(message.run_id or ""),
+                        message.status,
+                        str(message.attempts),
+                        message.answer or "",
+                        when(message.created_at, api.now),
+                        when(message.due_at, api.now),
                     ]
-                    for one in found
+                    for message in messages
                 ],
             )
 
@@ -178,8 +178,10 @@ def test(webhook_id: int, *, as_json: bool) -> None:
     async def work() -> None:
         async with connect() as api:
             made = await api.post(path("webhooks", webhook_id, "test"), DeliveryMadeOut)
-        said = f"a worker sends message {made.delivery_id}: targcc webhook deliveries {webhook_id}"
-        done(said, as_json=as_json, webhook=webhook_id, delivery=made.delivery_id)
+        message = (
+            f"a worker sends message {made.delivery_id}: targcc webhook deliveries {webhook_id}"
+        )
+        done(message, as_json=as_json, webhook=webhook_id, delivery=made.delivery_id)
 
     run(work())
 
@@ -237,8 +239,8 @@ def delete(webhook_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            said = await api.delete(path("webhooks", webhook_id), DoneOut)
-        done(said.message, as_json=as_json, webhook=webhook_id)
+            response = await api.delete(path("webhooks", webhook_id), DoneOut)
+        done(response.message, as_json=as_json, webhook=webhook_id)
 
     run(work())
 
@@ -248,7 +250,7 @@ def _do(webhook_id: int, *what: object, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            said = await api.post(path("webhooks", webhook_id, *what), DoneOut)
-        done(said.message, as_json=as_json, webhook=webhook_id)
+            response = await api.post(path("webhooks", webhook_id, *what), DoneOut)
+        done(response.message, as_json=as_json, webhook=webhook_id)
 
     run(work())

@@ -114,7 +114,7 @@ def event_of(one: Delivery, page: str) -> RunEvent:
 
 
 def _known(data: Mapping[str, Any], kind: type[RunEvent]) -> dict[str, Any]:
-    names = {one.name for one in fields(kind)}
+    names = {field.name for field in fields(kind)}
     return {name: value for name, value in data.items() if name in names}
 
 
@@ -227,9 +227,11 @@ class Deliveries:
                         from ...core.http_post import new_client
 
                         client = await stack.enter_async_context(new_client())
-                    for one, hook in taken:
+                    for delivery, hook in taken:
                         sends = (
-                            self._call(one, hook) if hook.in_code else self._send(client, one, hook)
+                            self._call(delivery, hook)
+                            if hook.in_code
+                            else self._send(client, delivery, hook)
                         )
                         self._sending[asyncio.create_task(sends)] = hook.id
                     await self._until_one_is_sent()
@@ -238,8 +240,8 @@ class Deliveries:
                 await self._stop_sending()
 
     async def _take(self) -> list[tuple[Delivery, Webhook]]:
-        now, each = self._services.clock.now(), Counter(self._sending.values())
-        busy = [hook for hook, count in each.items() if count >= _AT_ONCE_EACH]
+        now, counts = self._services.clock.now(), Counter(self._sending.values())
+        busy = [hook for hook, count in counts.items() if count >= _AT_ONCE_EACH]
         most = _AT_ONCE - len(self._sending)
         if most <= 0:
             return []
@@ -259,7 +261,7 @@ class Deliveries:
         await asyncio.wait({woken, *self._sending}, return_when=asyncio.FIRST_COMPLETED)
         woken.cancel()
         self._due.clear()
-        for task in [one for one in self._sending if one.done()]:
+        for task in [delivery_task for delivery_task in self._sending if delivery_task.done()]:
             del self._sending[task]
             task.result()
 
@@ -311,7 +313,7 @@ class Deliveries:
         off = status == _GONE or (
             again is None and since is not None and now - since >= TURNED_OFF_AFTER
         )
-        said = f"webhook {hook.id} ({hook.shown}) was turned off: {answer}"
+        error_text = f"webhook {hook.id} ({hook.shown}) was turned off: {answer}"
 
         async def note(connection: AsyncConnection) -> None:
             if arrived:
@@ -320,12 +322,12 @@ class Deliveries:
             await model.refused(connection, one, answer, now, again)
             if off:
                 await model.disable(connection, hook.id, f"the scheduler: {answer}", now)
-                await audit(connection, SYSTEM, "webhook off", now, detail=said)
+                await audit(connection, SYSTEM, "webhook off", now, detail=error_text)
 
         await services.store.change(note)
         if off and not arrived:
-            log.error(said)
-            services.notify(node_event(said, server=host_name()))
+            log.error(error_text)
+            services.notify(node_event(error_text, server=host_name()))
 
 
 def webhooks(context: NodeContext) -> Deliveries:

@@ -71,7 +71,9 @@ class Webhook:
 
     def wants(self, event: str, job: str) -> bool:
         """Return whether the webhook subscribes to an event of a job."""
-        fits = not self.jobs or any(fnmatchcase(job.lower(), one.lower()) for one in self.jobs)
+        fits = not self.jobs or any(
+            fnmatchcase(job.lower(), pattern.lower()) for pattern in self.jobs
+        )
         return fits and (not self.events or event in self.events)
 
 
@@ -135,8 +137,8 @@ async def reseal(connection: AsyncConnection, webhook_id: int, sealed_json: str)
 
 async def remove(connection: AsyncConnection, webhook_id: int) -> None:
     """Delete a webhook and its deliveries."""
-    mine = job_delivery.c.WebhookId == webhook_id
-    await connection.execute(sa.delete(job_delivery).where(mine))
+    condition = job_delivery.c.WebhookId == webhook_id
+    await connection.execute(sa.delete(job_delivery).where(condition))
     await connection.execute(sa.delete(job_webhook).where(_c.Id == webhook_id))
 
 
@@ -200,7 +202,7 @@ async def fill(connection: AsyncConnection, ids: Sequence[int], now: datetime, p
         now: The current time.
         page: Dashboard address.
     """
-    hooks = [one for one in await webhooks(connection) if one.disabled_at is None]
+    hooks = [webhook for webhook in await webhooks(connection) if webhook.disabled_at is None]
     if not hooks:
         return
     c, among = job_run.c, known.of(connection).among(job_run.c.Id, list(ids))
@@ -324,14 +326,14 @@ async def take(
         _message.WebhookId.not_in(others),
     )
     due = due.order_by(_message.DueAt, _message.Id).limit(most).with_for_update(skip_locked=True)
-    found = [_message_of(row) for row in await connection.execute(due)]
-    if not found:
+    messages = [_message_of(row) for row in await connection.execute(due)]
+    if not messages:
         return []
-    mine = known.of(connection).among(_message.Id, [one.id for one in found])
+    condition = known.of(connection).among(_message.Id, [item.id for item in messages])
     taken = {"DueAt": until, "Attempts": _message.Attempts + 1}
-    await connection.execute(sa.update(job_delivery).where(mine).values(taken))
-    hooks = {one.id: one for one in await webhooks(connection)}
-    return [(one, hooks[one.webhook_id]) for one in found if one.webhook_id in hooks]
+    await connection.execute(sa.update(job_delivery).where(condition).values(taken))
+    hooks = {item.id: item for item in await webhooks(connection)}
+    return [(item, hooks[item.webhook_id]) for item in messages if item.webhook_id in hooks]
 
 
 async def delivered(connection: AsyncConnection, one: Delivery, answer: str, now: datetime) -> None:
@@ -365,9 +367,9 @@ def _row(one: Delivery) -> sa.Update:
 
 async def redeliver(connection: AsyncConnection, webhook_id: int, key: int, now: datetime) -> bool:
     """Reset a message for redelivery with all attempts; return whether the message exists."""
-    mine = sa.update(job_delivery).where(_message.Id == key, _message.WebhookId == webhook_id)
+    statement = sa.update(job_delivery).where(_message.Id == key, _message.WebhookId == webhook_id)
     anew = {"DueAt": now, "Status": WAITING, "Attempts": 0, "EndedAt": None}
-    return await changed(connection, mine.values(anew)) == 1
+    return await changed(connection, statement.values(anew)) == 1
 
 
 async def deliveries(
@@ -377,8 +379,8 @@ async def deliveries(
     statement = sa.select(job_delivery).where(_message.WebhookId == webhook_id)
     if before is not None:
         statement = statement.where(_message.Id < before)
-    found = await connection.execute(statement.order_by(_message.Id.desc()).limit(limit))
-    return [_message_of(row) for row in found]
+    rows = await connection.execute(statement.order_by(_message.Id.desc()).limit(limit))
+    return [_message_of(row) for row in rows]
 
 
 async def remove_old(connection: AsyncConnection, _: datetime, now: datetime, __: int) -> int:
@@ -414,9 +416,11 @@ async def make_known(
         now: The current time.
     """
     await known.of(connection).lock_job(connection, LOCK)
-    there = {one.shown: one for one in await webhooks(connection) if one.in_code}
+    rows_by_name = {
+        webhook.shown: webhook for webhook in await webhooks(connection) if webhook.in_code
+    }
     for name, events in handlers.items():
-        wanted, row = " ".join(sorted(events)), there.get(name)
+        wanted, row = " ".join(sorted(events)), rows_by_name.get(name)
         if row is None:
             new = {"Shown": name, "SealedJson": IN_CODE, "Events": wanted, "Jobs": ""}
             await add(connection, {**new, "CreatedBy": "the code", "CreatedAt": now})
@@ -439,9 +443,9 @@ async def note_retries(
     Messages about ended runs come from :func:`fill`.
     """
     hooks = [
-        one
-        for one in await webhooks(connection)
-        if one.disabled_at is None and RunState.RETRYING in one.events
+        webhook
+        for webhook in await webhooks(connection)
+        if webhook.disabled_at is None and RunState.RETRYING in webhook.events
     ]
     new = [
         message(

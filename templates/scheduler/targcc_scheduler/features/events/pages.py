@@ -39,13 +39,13 @@ async def webhooks_page(request: Request, principal: Operator, scheduler: Schedu
 async def _page(
     request: Request, principal: Principal, scheduler: Scheduler, **more: Any
 ) -> Response:
-    found = await scheduler.read(model.webhooks)
+    hooks = await scheduler.read(model.webhooks)
     values: dict[str, Any] = {"made": None, "typed": {}, "error": "", **more}
     return render(
         request,
         "live/webhooks.html",
         principal,
-        hooks=found,
+        hooks=hooks,
         events=model.EVENTS,
         state_of=actions.state_of,
         named=_named,
@@ -58,7 +58,7 @@ async def create_webhook(request: Request, principal: Admin, scheduler: Schedule
     """Make a webhook; the answer shows its secret, which is not shown again."""
     form = await request.form()
     url, jobs = str(form.get("url") or "").strip(), str(form.get("jobs") or "").strip()
-    events = [str(one) for one in form.getlist("events")]
+    events = [str(event) for event in form.getlist("events")]
     made: NewWebhook | None = None
     error = ""
     try:
@@ -78,13 +78,13 @@ async def webhook_page(
     hook = await scheduler.read(lambda db: model.find(db, number))
     if hook is None:
         raise Problem(404, "No such webhook", gettext("There is no webhook %(id)s.", id=key))
-    found = await scheduler.read(lambda db: model.deliveries(db, number, _MESSAGES))
+    messages = await scheduler.read(lambda db: model.deliveries(db, number, _MESSAGES))
     return render(
         request,
         "live/webhook.html",
         principal,
         hook=hook,
-        deliveries=found,
+        deliveries=messages,
         state_of=actions.state_of,
         named=_named,
         delivery_words=rendering.DELIVERIES,
@@ -93,7 +93,7 @@ async def webhook_page(
 
 def _named(events: Iterable[str]) -> str:
     """Name the events of a webhook, or ``all``."""
-    return ", ".join(humanize.STATE_WORDS[RunState(one)] for one in events) or gettext("all")
+    return ", ".join(humanize.STATE_WORDS[RunState(event)] for event in events) or gettext("all")
 
 
 def _number(key: str) -> int:
@@ -140,8 +140,8 @@ async def press(
     """Test a webhook, turn it off or on, remove it."""
     if action not in _ACTIONS:
         raise Problem(404, "No such page", "The address is not one of a page.")
-    number, (act, said) = _number(key), _ACTIONS[action]
+    number, (act, text) = _number(key), _ACTIONS[action]
     page = "/webhooks" if action == "delete" else f"/webhooks/{number}"
     return await _done(
-        request, act(scheduler, number, actor(request, principal)), gettext(said), page
+        request, act(scheduler, number, actor(request, principal)), gettext(text), page
     )

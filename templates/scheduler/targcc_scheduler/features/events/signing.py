@@ -68,7 +68,7 @@ def opened(sealed_json: str, now: datetime) -> tuple[str, list[str]]:
     Raises:
         SecretError: this process lacks the key that encrypted the value.
     """
-    found = SEALS.open(json.loads(sealed_json), _NAMES)
-    until = found.get("until")
-    old = [found["before"]] if until is not None and now < datetime.fromisoformat(until) else []
-    return found["url"], [found["secret"], *old]
+    values = SEALS.open(json.loads(sealed_json), _NAMES)
+    until = values.get("until")
+    old = [values["before"]] if until is not None and now < datetime.fromisoformat(until) else []
+    return values["url"], [values["secret"], *old]
