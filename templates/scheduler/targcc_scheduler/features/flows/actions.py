@@ -96,8 +96,8 @@ async def under_way(
     query = sa.select(c.Id, c.ArgumentsJson).where(
         c.State == StepState.RUNNING, c.Kind == model.KIND, c.Name == name
     )
-    found = await connection.execute(query.order_by(c.Id))
-    return next((row.Id for row in found if is_same(row.ArgumentsJson)), None)
+    rows = await connection.execute(query.order_by(c.Id))
+    return next((row.Id for row in rows if is_same(row.ArgumentsJson)), None)
 
 
 async def rerun(
@@ -115,7 +115,7 @@ async def rerun(
         FlowStateError: the flow has no such step, no step failed, or a selected step still has active runs.
     """
     flow = await model.lock_one(connection, flow_id)
-    steps = steps_of({name: one.said for name, one in flow.steps.items()})
+    steps = steps_of({name: row.said for name, row in flow.steps.items()})
     if from_step is not None and from_step not in steps:
         raise FlowStateError(f"flow {flow_id} has no step {from_step!r}: {', '.join(steps)}")
     if from_step is not None and flow.steps[from_step].state not in OVER:
@@ -276,8 +276,8 @@ class Flowing(Creating):
         """Build a flow to insert, with all arguments checked."""
         definition = self.find_flow(name)
         given = definition.check(arguments)
-        said = current().flows[name]["steps"]
-        steps = {step: self._step(step, said[step]) for step in in_order(said)}
+        declarations = current().flows[name]["steps"]
+        steps = {step: self._step(step, declarations[step]) for step in in_order(declarations)}
         return NewFlow(name, steps, given, _same_as(definition, given))
 
     def _step(self, name: str, said: Mapping[str, Any]) -> StepRow:
@@ -312,8 +312,8 @@ def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:
     own = json.loads(job.arguments_json) | fixed
     rest = [
         key
-        for key, one in fields.items()
-        if key not in filled_in and (key in own or one.is_required())
+        for key, field in fields.items()
+        if key not in filled_in and (key in own or field.is_required())
     ]
     return job.signature.only(rest).check({key: own[key] for key in rest if key in own})
 
@@ -386,7 +386,7 @@ async def cancel_flow(call: Call, flow_id: int, by: Actor) -> Sequence[int]:
 
 async def cancel_runs(call: Call, run_ids: Sequence[int], by: Actor) -> list[int]:
     """Cancel the given runs, except runs that are over by now. Return the ids of running runs; these got a request to stop."""
-    told: list[int] = []
+    running: list[int] = []
     ended: list[Settlement] = []
     for run_id in run_ids:
         try:
@@ -395,10 +395,10 @@ async def cancel_runs(call: Call, run_ids: Sequence[int], by: Actor) -> list[int
             continue
         ended += settled
         if state == RunState.RUNNING:
-            told.append(run_id)
-    await call.engine.withdraw(call.connection, [one.claim.run_id for one in ended])
+            running.append(run_id)
+    await call.engine.withdraw(call.connection, [settlement.claim.run_id for settlement in ended])
     await hand_over(call.engine, call.connection, ended, call.now)
-    return told
+    return running
 
 
 async def _submit(call: Call, ready: Sequence[Ready]) -> None:

@@ -42,11 +42,11 @@ async def list_flows(
     cursor: Annotated[int | None, Query(description="Only flows with a lower id.")] = None,
 ) -> list[FlowOut]:
     """List flows, newest first. The header `Link` names the next page."""
-    found = await scheduler.read(
+    flows = await scheduler.read(
         lambda db: queries.list_flows(db, name=name, limit=limit, before=cursor)
     )
-    link_older(request, response, found, limit)
-    return [flow_out(one) for one in found]
+    link_older(request, response, flows, limit)
+    return [flow_out(flow) for flow in flows]
 
 
 @router.post("/flows", tags=["flows"])
@@ -93,10 +93,10 @@ async def rerun_flow(
 
 
 async def _shown(scheduler: Scheduler, flow_id: int) -> FlowOut:
-    found = await scheduler.read(lambda db: queries.get_flow(db, flow_id))
-    if found is None:
+    flow = await scheduler.read(lambda db: queries.get_flow(db, flow_id))
+    if flow is None:
         raise no_such_flow(flow_id)
-    return flow_out(found)
+    return flow_out(flow)
 
 
 @router.get("/flows/{flow_id}/events", tags=["flows"], response_class=Response, responses=STREAM)

@@ -32,14 +32,16 @@ def list_flows(name: str | None, *, limit: int, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("flows"), list[FlowOut], name=name, limit=limit)
+            flows = await api.get(path("flows"), list[FlowOut], name=name, limit=limit)
             now = api.now
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(flows)
+        elif not flows:
             click.echo("There is no flow: targcc.yaml declares them in flows.")
         else:
-            rows = [[str(one.id), one.name, one.state, when(one.created_at, now)] for one in found]
+            rows = [
+                [str(flow.id), flow.name, flow.state, when(flow.created_at, now)] for flow in flows
+            ]
             print_table(["ID", "FLOW", "STATE", "BEGAN"], rows)
 
     run(work())
@@ -58,8 +60,8 @@ def show(flow_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("flows", flow_id), FlowOut)
-        _print(found, as_json=as_json)
+            flow = await api.get(path("flows", flow_id), FlowOut)
+        _print(flow, as_json=as_json)
 
     run(work())
 
@@ -122,8 +124,8 @@ def cancel(flow_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.post(path("flows", flow_id, "cancel"), FlowOut)
-        _print(found, as_json=as_json)
+            flow = await api.post(path("flows", flow_id, "cancel"), FlowOut)
+        _print(flow, as_json=as_json)
 
     run(work())
 
@@ -143,13 +145,13 @@ def _print(flow: FlowOut, *, as_json: bool) -> None:
         ["STEP", "JOB", "AFTER", "STATE", "RUNS", "WHY"],
         [
             [
-                one.name,
-                one.job,
-                ", ".join(one.after),
-                one.state,
-                ", ".join(f"{count} {state}" for state, count in sorted(one.runs.items())),
-                one.why,
+                step.name,
+                step.job,
+                ", ".join(step.after),
+                step.state,
+                ", ".join(f"{count} {state}" for state, count in sorted(step.runs.items())),
+                step.why,
             ]
-            for one in flow.steps
+            for step in flow.steps
         ],
     )

@@ -53,10 +53,10 @@ class FlowJob:
 
 def flow_declarations(project: Project) -> Iterator[tuple[str, Declaration | Exception]]:
     """Yield the job declaration of each flow in a project, or the error in the flow, by the flow's name for messages."""
-    for name, said in project.flows.items():
+    for name, flow in project.flows.items():
         try:
-            steps_of(said.get("steps") or {})
-            yield f"flow {name}", _declaration(name, said)
+            steps_of(flow.get("steps") or {})
+            yield f"flow {name}", _declaration(name, flow)
         except (FlowError, JobError) as error:
             yield f"flow {name}", error
 

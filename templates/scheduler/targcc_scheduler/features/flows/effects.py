@@ -46,8 +46,8 @@ async def on_settled(
         return Effects()
     c = job_run.c
     of_steps = (known.of(connection).among(c.Id, runs), c.Step.is_not(None))
-    found = await connection.execute(sa.select(c.BatchId, c.Step).where(*of_steps).distinct())
-    return await _advance_steps(connection, found, now)
+    rows = await connection.execute(sa.select(c.BatchId, c.Step).where(*of_steps).distinct())
+    return await _advance_steps(connection, rows, now)
 
 
 async def removed(connection: AsyncConnection, gone: Sequence[Any], now: datetime) -> Effects:
@@ -78,8 +78,8 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
         .order_by(job_batch.c.Id)
         .limit(_MOST_SWEPT)
     )
-    found = await connection.scalars(query)
-    return await _advance_all(connection, dict.fromkeys(found), now)
+    flow_ids = await connection.scalars(query)
+    return await _advance_all(connection, dict.fromkeys(flow_ids), now)
 
 
 async def _advance_steps(
@@ -122,7 +122,7 @@ async def advance(
 
 async def go_on(connection: AsyncConnection, flow: FlowRow, now: datetime) -> list[Ready]:
     """Decide on the waiting steps of a locked flow and write the flow's row. Return the created runs."""
-    steps = steps_of({name: one.said for name, one in flow.steps.items()})
+    steps = steps_of({name: item.said for name, item in flow.steps.items()})
     ready: list[Ready] = []
     for name, step in steps.items():
         here = flow.steps[name]
@@ -130,7 +130,7 @@ async def go_on(connection: AsyncConnection, flow: FlowRow, now: datetime) -> li
             continue
         if flow.cancelled_by is not None:
             here.state, here.why = StepState.CANCELLED, f"cancelled by {flow.cancelled_by}"
-        elif all(flow.steps[one].state in OVER for one in step.after):
+        elif all(flow.steps[item].state in OVER for item in step.after):
             ready += await _decide(connection, flow, step, now)
     await model.write(connection, flow, now)
     return ready
@@ -139,11 +139,13 @@ async def go_on(connection: AsyncConnection, flow: FlowRow, now: datetime) -> li
 async def _is_over(connection: AsyncConnection, flow: FlowRow, name: str) -> bool:
     """Return whether all runs of a step are over; if so, set the step's outcome."""
     step, c = flow.steps[name], job_run.c
-    mine = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= (step.first or 0))
-    going = sa.select(c.Id).where(*mine, c.CompletedAt.is_(None), c.State.in_(ACTIVE)).limit(1)
+    conditions = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= (step.first or 0))
+    going = (
+        sa.select(c.Id).where(*conditions, c.CompletedAt.is_(None), c.State.in_(ACTIVE)).limit(1)
+    )
     if (await connection.execute(going)).first() is not None:
         return False
-    counted = sa.select(c.State, sa.func.count()).where(*mine).group_by(c.State)
+    counted = sa.select(c.State, sa.func.count()).where(*conditions).group_by(c.State)
     states = {state: count for state, count in await connection.execute(counted)}
     step.state = outcome(states)
     if not states:
@@ -156,7 +158,7 @@ async def _decide(
 ) -> list[Ready]:
     """Decide on a step after its earlier steps are over. Create and return the step's runs, if any."""
     here = flow.steps[step.name]
-    here.state, here.why = verdict(step.on, {one: flow.steps[one].state for one in step.after})
+    here.state, here.why = verdict(step.on, {item: flow.steps[item].state for item in step.after})
     if here.state != StepState.RUNNING:
         return []
     try:
@@ -172,7 +174,7 @@ async def _decide(
     if not given:
         here.state, here.why = StepState.SUCCEEDED, "for_each: there is nothing"
         return []
-    runs = [_new_run(flow, step.name, one, now) for one in given]
+    runs = [_new_run(flow, step.name, item, now) for item in given]
     ids: list[int] = []
     for start in range(0, len(runs), _RUNS_A_STATEMENT):
         ids += await create.insert_many(connection, runs[start : start + _RUNS_A_STATEMENT], now)
@@ -229,7 +231,7 @@ def _check_size(texts: Iterable[str | None], what: str) -> None:
 def _filled(step: Step, here: StepRow, values: Mapping[str, Any]) -> str | None:
     if not step.arguments:
         return here.given
-    given = {key: filled(one, values) for key, one in step.arguments.items()}
+    given = {key: filled(value, values) for key, value in step.arguments.items()}
     kept = json.loads(here.given or "{}")
     return json.dumps({**given, **kept}, ensure_ascii=False)
 
@@ -239,12 +241,12 @@ async def _values(connection: AsyncConnection, flow: FlowRow, step: Step) -> dic
 
     A step with ``for_each`` gives a list with the metadata of each run.
     """
-    found: dict[str, Any] = {"flow": flow.arguments}
+    values: dict[str, Any] = {"flow": flow.arguments}
     for name in sorted(step.asks & flow.steps.keys()):
         given = await _metadata(connection, flow, name)
         several = flow.steps[name].said.get("for_each")
-        found[name] = given if several else next(iter(given), {})
-    return found
+        values[name] = given if several else next(iter(given), {})
+    return values
 
 
 async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> list[dict[str, Any]]:
@@ -252,8 +254,8 @@ async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> li
     step, c = flow.steps[name], job_run.c
     if step.first is None:
         return []
-    mine = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= step.first)
-    ids = (await connection.scalars(sa.select(c.Id).where(*mine).order_by(c.Id))).all()
+    conditions = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= step.first)
+    ids = (await connection.scalars(sa.select(c.Id).where(*conditions).order_by(c.Id))).all()
     last: dict[str, str | None] = {}
     for start in range(0, len(ids), _RUNS_A_STATEMENT):
         some = [str(run_id) for run_id in ids[start : start + _RUNS_A_STATEMENT]]
@@ -276,5 +278,5 @@ def _as_kept(value: Any) -> Any:
     if not is_kept(value):
         return NotKept()
     if isinstance(value, dict):
-        return {key: _as_kept(one) for key, one in value.items()}
-    return [_as_kept(one) for one in value] if isinstance(value, list) else value
+        return {key: _as_kept(item) for key, item in value.items()}
+    return [_as_kept(item) for item in value] if isinstance(value, list) else value

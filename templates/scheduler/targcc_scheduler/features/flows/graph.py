@@ -45,10 +45,15 @@ class Step:
     @property
     def asks(self) -> frozenset[str]:
         """Return the names that the step's expressions read: steps, ``flow``, ``item``."""
-        found = {name.name for one in (self.when, self.for_each) if one for name in one.names}
+        names = {
+            name.name
+            for expression in (self.when, self.for_each)
+            if expression
+            for name in expression.names
+        }
         for _, text in texts_in(self.arguments):
-            found.update(name.name for name in Template(text).names)
-        return frozenset(found)
+            names.update(name.name for name in Template(text).names)
+        return frozenset(names)
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,10 @@ def steps_of(said: Mapping[str, Mapping[str, Any]]) -> dict[str, Step]:
     Raises:
         FlowError: a step is invalid.
     """
-    for one in problems(said):
-        raise FlowError(f"{'.'.join(map(str, one.path))}: {one.message}", one.column, one.length)
+    for problem in problems(said):
+        raise FlowError(
+            f"{'.'.join(map(str, problem.path))}: {problem.message}", problem.column, problem.length
+        )
     return {name: _step(name, said[name]) for name in in_order(said)}
 
 
@@ -117,25 +124,25 @@ def problems(said: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem((), "a flow has a step")
     if len(said) > MOST_STEPS:
         yield Problem((), f"a flow has at most {MOST_STEPS} steps")
-    steps = {str(name): one for name, one in said.items() if isinstance(one, Mapping)}
-    for name, one in steps.items():
+    steps = {str(name): step for name, step in said.items() if isinstance(step, Mapping)}
+    for name, step in steps.items():
         if not STEP_NAME.fullmatch(name) or name in TAKEN:
             hint = "letters, digits and _, at most 50, a letter first; not flow or item"
             yield Problem((name,), f"{name!r} is no name of a step", hint, at_key=True)
-        for place, before in enumerate(_after(one)):
+        for place, before in enumerate(_after(step)):
             if before not in said:
                 hint = _meant(before, list(said))
-                path = (name, "after") if isinstance(one["after"], str) else (name, "after", place)
+                path = (name, "after") if isinstance(step["after"], str) else (name, "after", place)
                 yield Problem(path, f'no step "{before}"', hint)
-        if one.get("on") in {"failure", "finish"} and not _after(one):
+        if step.get("on") in {"failure", "finish"} and not _after(step):
             yield Problem((name, "on"), "on has no use without after", at_key=True)
-    cycle = find_cycle({name: _after(one) for name, one in steps.items()})
+    cycle = find_cycle({name: _after(step) for name, step in steps.items()})
     if cycle:
         way = " → ".join(cycle)
         yield Problem((cycle[0], "after"), f"{cycle[0]} waits for itself: {way}", at_key=True)
         return
-    for name, one in steps.items():
-        yield from _texts(name, one, _before(name, steps))
+    for name, step in steps.items():
+        yield from _texts(name, step, _before(name, steps))
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
@@ -155,24 +162,24 @@ def find_cycle(after: Mapping[str, Sequence[str]]) -> list[str]:
         if name in done or name not in after:
             return []
         for before in after[name]:
-            if found := visit(before, [*way, name]):
-                return found
+            if cycle := visit(before, [*way, name]):
+                return cycle
         done.add(name)
         return []
 
-    return next((found for name in after if (found := visit(name, []))), [])
+    return next((cycle for name in after if (cycle := visit(name, []))), [])
 
 
 def _before(name: str, steps: Mapping[str, Any]) -> set[str]:
     """Return all steps that are over when this step begins: the transitive ``after``."""
-    found: set[str] = set()
+    ancestors: set[str] = set()
     left = list(_after(steps[name]))
     while left:
-        one = left.pop()
-        if one in steps and one not in found:
-            found.add(one)
-            left += _after(steps[one])
-    return found
+        ancestor = left.pop()
+        if ancestor in steps and ancestor not in ancestors:
+            ancestors.add(ancestor)
+            left += _after(steps[ancestor])
+    return ancestors
 
 
 def _texts(name: str, step: Mapping[str, Any], before: set[str]) -> Iterator[Problem]:
@@ -194,16 +201,16 @@ def _text(
     except FlowError as error:
         yield Problem(path, str(error), "", error.column, error.length)
         return
-    for one in names:
-        if one.name not in known:
+    for name in names:
+        if name.name not in known:
             hint = f"it may ask {', '.join(sorted(known))}: flow, and the steps that it is after"
-            message = f"{one.name} is not known here"
-            yield Problem(path, message, hint, one.column, len(one.name))
+            message = f"{name.name} is not known here"
+            yield Problem(path, message, hint, name.column, len(name.name))
 
 
 def _after(step: Mapping[str, Any]) -> list[str]:
-    said = step.get("after") or ()
-    return [said] if isinstance(said, str) else [one for one in said if isinstance(one, str)]
+    after = step.get("after") or ()
+    return [after] if isinstance(after, str) else [name for name in after if isinstance(name, str)]
 
 
 # Step states and transitions. Pure functions, no SQL.

@@ -140,9 +140,9 @@ def filled(value: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
         return Template(value).value(known)
     if isinstance(value, Mapping):
-        return {key: filled(one, known) for key, one in value.items()}
+        return {key: filled(item, known) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [filled(one, known) for one in value]
+        return [filled(item, known) for item in value]
     return value
 
 
@@ -153,11 +153,11 @@ def texts_in(
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
-        for key, one in value.items():
-            yield from texts_in(one, (*path, str(key)))
+        for key, item in value.items():
+            yield from texts_in(item, (*path, str(key)))
     elif isinstance(value, list | tuple):
-        for place, one in enumerate(value):
-            yield from texts_in(one, (*path, place))
+        for place, item in enumerate(value):
+            yield from texts_in(item, (*path, place))
 
 
 def _parsed(text: str) -> ast.Expression:
@@ -235,7 +235,7 @@ def _value(  # noqa: PLR0911 - one line for each kind of part
         case ast.Constant():
             return node.value
         case ast.List() | ast.Tuple():
-            return [_value(one, known) for one in node.elts]
+            return [_value(element, known) for element in node.elts]
         case ast.Name():
             return _look(known, _unguarded(node.id), node)
         case ast.Attribute():
@@ -256,8 +256,8 @@ def _value(  # noqa: PLR0911 - one line for each kind of part
 def _either(node: ast.BoolOp, known: Mapping[str, Any]) -> Any:
     """Evaluate ``and`` or ``or`` as Python does: return the first value that decides."""
     value: Any = None
-    for one in node.values:
-        value = _value(one, known)
+    for operand in node.values:
+        value = _value(operand, known)
         if bool(value) is isinstance(node.op, ast.Or):
             break
     return value
@@ -280,13 +280,13 @@ def _compared(node: ast.Compare, known: Mapping[str, Any]) -> bool:
 def _look(value: Any, key: Any, node: ast.expr) -> Any:
     """Return a key of a mapping, an index of a list, or the key in each item of a list (a step with several runs)."""
     if isinstance(value, list) and isinstance(key, str):
-        return [_look(one, key, node) for one in value]
+        return [_look(item, key, node) for item in value]
     try:
         if isinstance(value, dict) or (isinstance(value, list) and type(key) is int):
-            found = value[key]
-            if isinstance(found, NotKept):
+            result = value[key]
+            if isinstance(result, NotKept):
                 raise _not_kept(repr(key), node.col_offset)
-            return found
+            return result
     except (KeyError, IndexError, TypeError):
         pass  # raise the error below, with the position
     raise FlowError(f"there is no {key!r}", node.col_offset)
@@ -315,19 +315,19 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 def _parts(text: str) -> Iterator[tuple[int, str | Expression]]:
     """Yield each part of a template with its start column."""
     end = 0
-    for found in _BRACES.finditer(text):
-        if found.start() > end:
-            yield end, text[end : found.start()]
-        end = found.end()
-        if found[0] in {"{{", "}}"}:
-            yield found.start(), found[0][0]
-        elif found[1] is None:
-            raise FlowError(f'a single "{found[0]}": doubled, it stays as it is', found.start())
+    for match in _BRACES.finditer(text):
+        if match.start() > end:
+            yield end, text[end : match.start()]
+        end = match.end()
+        if match[0] in {"{{", "}}"}:
+            yield match.start(), match[0][0]
+        elif match[1] is None:
+            raise FlowError(f'a single "{match[0]}": doubled, it stays as it is', match.start())
         else:
             try:
-                yield found.start() + 1, Expression(found[1])
+                yield match.start() + 1, Expression(match[1])
             except FlowError as error:
-                column = found.start() + 1 + (error.column or 0)
+                column = match.start() + 1 + (error.column or 0)
                 raise FlowError(str(error), column, error.length) from None
     if end < len(text):
         yield end, text[end:]

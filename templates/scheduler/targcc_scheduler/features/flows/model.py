@@ -105,14 +105,15 @@ def steps_json(steps: Mapping[str, StepRow]) -> str:
 
 def flow_of(row: Any) -> FlowRow:
     """Build a flow from its row."""
-    said = json.loads(row.DefinitionJson)
+    steps = json.loads(row.DefinitionJson)
     return FlowRow(
         flow_id=row.Id,
         name=row.Name,
         created_by=row.CreatedBy,
         arguments=json.loads(row.ArgumentsJson or "{}"),
         steps={
-            name: StepRow(**{**one, "state": StepState(one["state"])}) for name, one in said.items()
+            name: StepRow(**{**step, "state": StepState(step["state"])})
+            for name, step in steps.items()
         },
         cancelled_by=row.CancelledBy,
         state=StepState(row.State),
@@ -155,10 +156,10 @@ async def lock_one(connection: AsyncConnection, flow_id: int) -> FlowRow:
     Raises:
         UnknownFlow: no flow has this id.
     """
-    found = await lock(connection, [flow_id])
-    if not found:
+    flows = await lock(connection, [flow_id])
+    if not flows:
         raise UnknownFlow(f"there is no flow {flow_id}")
-    return found[0]
+    return flows[0]
 
 
 async def write(connection: AsyncConnection, flow: FlowRow, now: datetime) -> None:

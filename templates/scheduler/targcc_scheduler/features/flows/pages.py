@@ -41,9 +41,13 @@ def picture(flow: Flow) -> Markup:
         for y, row in ((index * (_HEIGHT + _GAP_Y), row) for index, row in enumerate(rows))
         for n, step in enumerate(row)
     }
-    lines = [_line(places[one], places[step.name]) for step in flow.steps for one in step.after]
+    lines = [
+        _line(places[dependency], places[step.name])
+        for step in flow.steps
+        for dependency in step.after
+    ]
     boxes = [_box(step, *places[step.name]) for step in flow.steps]
-    said = ", ".join(f"{step.name} {state_word(step.state)}" for step in flow.steps)
+    description = ", ".join(f"{step.name} {state_word(step.state)}" for step in flow.steps)
     return Markup(
         '<svg class="flow" role="img" aria-labelledby="flow-title flow-desc" viewBox="-1 -1 {} {}" width="{}">'
         '<title id="flow-title">{}</title><desc id="flow-desc">{}</desc>{}{}</svg>'
@@ -52,7 +56,7 @@ def picture(flow: Flow) -> Markup:
         height + 2,
         width + 2,
         gettext("Steps of the flow %(name)s", name=flow.name),
-        said,
+        description,
         joined(lines),
         joined(boxes),
     )
@@ -69,7 +73,7 @@ def _rows(steps: Sequence[FlowStep]) -> list[list[FlowStep]]:
     """Group the steps into rows by the length of the longest path to the step."""
     depth: dict[str, int] = {}
     for step in steps:  # in topological order
-        depth[step.name] = max((depth[one] + 1 for one in step.after), default=0)
+        depth[step.name] = max((depth[dependency] + 1 for dependency in step.after), default=0)
     return [
         [step for step in steps if depth[step.name] == row]
         for row in range(max(depth.values()) + 1)
@@ -89,12 +93,12 @@ def _box(step: FlowStep, x: float, y: float) -> Markup:
     name = step.name if len(step.name) <= _LONGEST else step.name[: _LONGEST - 1] + "…"
     runs = sum(step.runs.values())
     word = state_word(step.state)
-    said = f"{word} ({runs})" if runs > 1 else word
+    label = f"{word} ({runs})" if runs > 1 else word
     return drawn(
         f'<g class="flow-step"><rect class="flow-box" x="{x:.1f}" y="{y:.1f}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>'
         f'<rect class="k-{step.state}" x="{x:.1f}" y="{y:.1f}" width="6" height="{_HEIGHT}" rx="3"/>'
         f'<text x="{x + 16:.1f}" y="{y + 19:.1f}">{escape(name)}</text>'
-        f'<text class="flow-state" x="{x + 16:.1f}" y="{y + 35:.1f}">{escape(said)}</text></g>'
+        f'<text class="flow-state" x="{x + 16:.1f}" y="{y + 35:.1f}">{escape(label)}</text></g>'
     )
 
 
@@ -109,8 +113,8 @@ async def flows_page(
     request: Request, principal: Viewer, scheduler: SchedulerOf, before: str = ""
 ) -> Response:
     """The last flows."""
-    found = await scheduler.read(lambda db: queries.list_flows(db, before=id_of(before)))
-    return render(request, "flows/flows.html", principal, flows=found, state_word=state_word)
+    flows = await scheduler.read(lambda db: queries.list_flows(db, before=id_of(before)))
+    return render(request, "flows/flows.html", principal, flows=flows, state_word=state_word)
 
 
 @router.get("/flows/{flow_id}")
@@ -160,7 +164,7 @@ async def rerun(
 
 
 async def _found(scheduler: Scheduler, flow_id: int) -> queries.Flow:
-    found = await scheduler.read(lambda db: queries.get_flow(db, flow_id))
-    if found is None:
+    flow = await scheduler.read(lambda db: queries.get_flow(db, flow_id))
+    if flow is None:
         raise no_such_flow(flow_id)
-    return found
+    return flow

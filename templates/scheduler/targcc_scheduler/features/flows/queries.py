@@ -95,13 +95,13 @@ async def get_flow(db: AsyncConnection, flow_id: int) -> Flow | None:
     if row is None:
         return None
     flow, c = flow_of(row), job_run.c
-    firsts = {name: one.first for name, one in flow.steps.items() if one.first is not None}
+    firsts = {name: value.first for name, value in flow.steps.items() if value.first is not None}
     if not firsts:
         return _flow(flow, {}, {})
     counted = (
         sa.select(c.Step, c.State, sa.func.count(), sa.func.max(c.Id))
         .where(c.BatchId == flow_id)
-        .where(sa.or_(*(sa.and_(c.Step == name, c.Id >= one) for name, one in firsts.items())))
+        .where(sa.or_(*(sa.and_(c.Step == name, c.Id >= value) for name, value in firsts.items())))
         .group_by(c.Step, c.State)
     )
     runs: dict[str, dict[str, int]] = {}

@@ -68,7 +68,7 @@ class RerunIn(BaseModel):
 def flow_out(flow: Flow) -> FlowOut:
     """A flow as the API shows it."""
     steps = [
-        FlowStepOut(**{**vars(one), "after": list(one.after), "runs": dict(one.runs)})
-        for one in flow.steps
+        FlowStepOut(**{**vars(step), "after": list(step.after), "runs": dict(step.runs)})
+        for step in flow.steps
     ]
     return FlowOut(**{**vars(flow), "arguments": dict(flow.arguments), "steps": steps})

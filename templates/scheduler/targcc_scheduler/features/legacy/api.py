@@ -18,7 +18,10 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 @router.get("/owners", tags=["jobs"])
 async def list_owners(_: Viewer, scheduler: SchedulerOf) -> list[OwnerOut]:
     """List the owners of jobs that the old server runs or ran. This scheduler runs all other jobs."""
-    return [OwnerOut.model_validate(one) for one in (await scheduler.read(owners.load)).values()]
+    return [
+        OwnerOut.model_validate(ownership)
+        for ownership in (await scheduler.read(owners.load)).values()
+    ]
 
 
 @router.post("/jobs/{name}/owner", tags=["jobs"], responses=CONFLICT)

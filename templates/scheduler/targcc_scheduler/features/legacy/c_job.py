@@ -92,17 +92,17 @@ class CJobSource:
     def _read(self, table: str) -> Reading:
         try:
             with self._open().engine.connect() as connection:
-                found = read_table(connection, table)
-                if is_classic(found.columns):
-                    check_classic(table, found.columns)
-                    return self._classic.read(connection, found)
-                check_columns(table, found.columns)
+                old_table = read_table(connection, table)
+                if is_classic(old_table.columns):
+                    check_classic(table, old_table.columns)
+                    return self._classic.read(connection, old_table)
+                check_columns(table, old_table.columns)
                 people = recipients_of(connection, table)
         except LegacyError:
             raise
         except Exception as error:  # a driver may raise anything
             raise LegacyError(_unreadable(error)) from error
-        records = found.records
+        records = old_table.records
         active = [record for record in records if is_yes(record["isactive"])]
         definitions, broken = self._define_all(active, people)
         idle = {name_of(record) for record in records if not is_yes(record["isactive"])}

@@ -59,10 +59,10 @@ def read_table(connection: sa.Connection, table: str) -> OldTable:
     Raises:
         LegacyError: the table or view does not exist.
     """
-    found = find_table(connection, table)
-    if found is None:
+    table_clause = find_table(connection, table)
+    if table_clause is None:
         raise LegacyError(f"there is no table or view {table}: TARGCC_LEGACY_TABLE names it")
-    return _rows(connection, found)
+    return _rows(connection, table_clause)
 
 
 def check_columns(table: str, columns: Iterable[str]) -> None:
@@ -85,14 +85,14 @@ def find_table(connection: sa.Connection, table: str) -> sa.TableClause | None:
     schema = ".".join(schemas) or None
     inspector = sa.inspect(connection)
     names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
-    found = next((one for one in names if one.lower() == name.lower()), None)
-    return None if found is None else sa.table(found, schema=schema)
+    table_name = next((candidate for candidate in names if candidate.lower() == name.lower()), None)
+    return None if table_name is None else sa.table(table_name, schema=schema)
 
 
 def columns_of(connection: sa.Connection, table: sa.TableClause) -> list[sa.Column[Any]]:
     """Return the columns of a table with their types."""
-    found = sa.inspect(connection).get_columns(table.name, table.schema)
-    return [sa.Column(column["name"], column["type"]) for column in found]
+    columns = sa.inspect(connection).get_columns(table.name, table.schema)
+    return [sa.Column(column["name"], column["type"]) for column in columns]
 
 
 def table_beside(connection: sa.Connection, table: str, name: str) -> list[Record]:
@@ -101,8 +101,8 @@ def table_beside(connection: sa.Connection, table: str, name: str) -> list[Recor
     Returns an empty list if the table does not exist.
     """
     schema, dot, _ = table.rpartition(".")
-    found = find_table(connection, f"{schema}{dot}{name}")
-    return [] if found is None else _rows(connection, found).records
+    table_clause = find_table(connection, f"{schema}{dot}{name}")
+    return [] if table_clause is None else _rows(connection, table_clause).records
 
 
 def _rows(connection: sa.Connection, table: sa.TableClause) -> OldTable:

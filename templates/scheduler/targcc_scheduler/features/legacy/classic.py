@@ -63,8 +63,8 @@ def schedule_of(row: Record, rules: Rules, now: datetime) -> dict[str, Any]:
         raise LegacyError(
             "OneOff without NextRunTime: TaskManager would run it today at WhenToRun's time; set NextRunTime, or Active = 0"
         )
-    found = classic_schedule(times, now=now.replace(microsecond=0), weekly=rules.weekly)
-    options = _steady(found, rules.zone).options()
+    schedule = classic_schedule(times, now=now.replace(microsecond=0), weekly=rules.weekly)
+    options = _steady(schedule, rules.zone).options()
     return {"schedule" if name == "cron" else name: value for name, value in options.items()}
 
 
@@ -90,12 +90,12 @@ def moment(row: Record, name: str) -> datetime | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
-        found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
+        instant = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
     except (ValueError, AttributeError):
         raise LegacyError(f"{name} is {str(value)[:60]!r}, which is no date") from None
-    if found.year == 1:  # the old runner's language stores "no time" as the year 1
+    if instant.year == 1:  # the old runner's language stores "no time" as the year 1
         return None
-    return found.replace(tzinfo=None, microsecond=0)
+    return instant.replace(tzinfo=None, microsecond=0)
 
 
 # Rows: selection, job names, stored procedures and mail recipients.

@@ -79,7 +79,7 @@ class ClassicJobs:
         self._writer = WriteBack(connection, self._table)
         connection.rollback()  # writes use their own transaction
         names = names_of(table.records)
-        ours = [one for one in table.records if runs_here(one, self._choice)]
+        ours = [record for record in table.records if runs_here(record, self._choice)]
         definitions, broken = self._define_all(ours, names, people)
         if not self._writer.has_history:
             broken.append(BrokenModule(self._table, None, _NO_HISTORY, _NO_HISTORY))
@@ -94,11 +94,13 @@ class ClassicJobs:
         An attempt is missing if the old database was unavailable when the attempt ended, or if the process died before writing.
         """
         rows = {row.name: (row, job) for row, job in self._known.items()}
-        ended = [one for one in attempts if one.job in rows and one.error != _RUNS_THERE]
-        reports = [self._late_report(*rows[one.job], one) for one in ended]
+        ended = [
+            attempt for attempt in attempts if attempt.job in rows and attempt.error != _RUNS_THERE
+        ]
+        reports = [self._late_report(*rows[attempt.job], attempt) for attempt in ended]
         with self._database().engine.begin() as connection:
             self._writing().end_late(connection, reports)
-        self._unwritten.compared([_token(one.run_id, one.number) for one in attempts])
+        self._unwritten.compared([_token(attempt.run_id, attempt.number) for attempt in attempts])
 
     def _late_report(self, row: ClassicRow, job: JobDefinition, attempt: Attempt) -> RunReport:
         message = attempt.message or ""
@@ -120,14 +122,14 @@ class ClassicJobs:
         scheduler. So are all runs of the kinds ``CyclicMin`` and ``CyclicSec``.
         """
         now = self._clock.now()
-        asked = {}
+        requests = {}
         for row, definition in self._known.items():
             if row.next_run is None or row.is_running:
                 continue
             at = row.next_run.replace(tzinfo=ZoneInfo(self._zone)).astimezone(UTC)
             if at <= now and _is_own_instant(definition, at, now):
-                asked[row.name] = at
-        return asked
+                requests[row.name] = at
+        return requests
 
     def _define_all(
         self, ours: Sequence[Record], names: Mapping[int, str], people: Mapping[str, list[str]]
@@ -240,8 +242,8 @@ class ClassicJobs:
 
     def _following_of(self, definition: JobDefinition, after: datetime) -> datetime | None:
         schedule = definition.schedule
-        found = None if schedule is None else schedule.next(after, definition.timezone)
-        return None if found is None else self._wall(found)
+        slot = None if schedule is None else schedule.next(after, definition.timezone)
+        return None if slot is None else self._wall(slot)
 
     def _writing(self) -> WriteBack:
         assert self._writer is not None  # rows are read before they run
@@ -249,12 +251,12 @@ class ClassicJobs:
 
     def _fill_next_runs(self) -> None:
         now = self._clock.now()
-        found = [
+        next_runs = [
             (row.id, self._following_of(definition, now))
             for row, definition in self._known.items()
             if row.next_run is None
         ]
-        missing = [(row_id, at) for row_id, at in found if at is not None]
+        missing = [(row_id, at) for row_id, at in next_runs if at is not None]
         if not missing:
             return
         with self._database().engine.begin() as connection:
@@ -268,12 +270,12 @@ class ClassicJobs:
             if row.last_run != before and not row.last_run_by.startswith(MARK):
                 self._run_elsewhere[row.id] = row.last_run_by or "somebody"
         self._last_runs = {row.id: row.last_run for row in rows}
-        found = []
+        broken = []
         for row in rows:
             if row.id in self._run_elsewhere:
                 text = _TWICE.format(self._run_elsewhere[row.id])
-                found.append(BrokenModule(place_of(str(row.id), row.name), None, text, text))
-        return found
+                broken.append(BrokenModule(place_of(str(row.id), row.name), None, text, text))
+        return broken
 
     def _wall(self, instant: datetime) -> datetime:
         """Convert an instant to the old server's wall clock, to the second."""

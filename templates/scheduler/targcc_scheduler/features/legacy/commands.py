@@ -95,31 +95,35 @@ def report(*, days: int, tolerance: timedelta, as_json: bool) -> None:
         async with both_sides() as (scheduler, old):
             if old is None:
                 raise CliError("TARGCC_CUTOVER_URL says where the old server's database is")
-            found = await shadow_report.shadow_report(scheduler, old, tolerance=tolerance)
+            comparison = await shadow_report.shadow_report(scheduler, old, tolerance=tolerance)
             now = scheduler.clock.now()
-        clean = found.clean_days >= days
+        clean = comparison.clean_days >= days
         if as_json:
-            print_json({"clean": clean, "clean_days": found.clean_days, "report": found})
+            print_json({"clean": clean, "clean_days": comparison.clean_days, "report": comparison})
             return clean
-        if not (found.jobs or found.uncompared):
+        if not (comparison.jobs or comparison.uncompared):
             raise CliError("no job is in shadow: targcc owner set --all shadow")
         print_table(
             ["DAY", "SAME", "ONLY HERE", "ONLY THERE", ""],
-            [_day(day) for day in found.days],
+            [_day(day) for day in comparison.days],
         )
-        for day in found.days:
-            for one in day.differences[:20]:
-                what = "a slot here, not begun there" if one.here else "begun there, no slot here"
-                click.echo(as_shown(f"{one.job}: {what}: {when(one.at, now)}"))
-        if found.uncompared:
+        for day in comparison.days:
+            for difference in day.differences[:20]:
+                what = (
+                    "a slot here, not begun there"
+                    if difference.here
+                    else "begun there, no slot here"
+                )
+                click.echo(as_shown(f"{difference.job}: {what}: {when(difference.at, now)}"))
+        if comparison.uncompared:
             click.echo(
                 "Not compared, as they have no schedule, or the old log does not say when their runs ended: "
-                + ", ".join(found.uncompared)
+                + ", ".join(comparison.uncompared)
             )
-        late = format_duration(timedelta(seconds=round(found.latest.total_seconds())))
+        late = format_duration(timedelta(seconds=round(comparison.latest.total_seconds())))
         click.echo(
-            f"{humanize.count(len(found.jobs), 'job')}, {humanize.count(found.clean_days, 'clean day')} of {days};"
-            f" the old server began up to {late if found.latest else '0s'} after a slot."
+            f"{humanize.count(len(comparison.jobs), 'job')}, {humanize.count(comparison.clean_days, 'clean day')} of {days};"
+            f" the old server began up to {late if comparison.latest else '0s'} after a slot."
         )
         return clean
 
@@ -128,7 +132,7 @@ def report(*, days: int, tolerance: timedelta, as_json: bool) -> None:
 
 
 def _day(day: shadow_report.Day) -> list[str]:
-    here = sum(one.here for one in day.differences)
+    here = sum(difference.here for difference in day.differences)
     word = "clean" if day.clean else "" if day.over else "not over"
     return [day.date.isoformat(), str(day.same), str(here), str(len(day.differences) - here), word]
 
@@ -149,14 +153,14 @@ def show_plan(file: Path, *, as_json: bool) -> None:
 
     async def work() -> bool:
         async with both_sides() as (scheduler, old):
-            found = await cutover_plan.make_plan(scheduler, old, imported)
+            plan = await cutover_plan.make_plan(scheduler, old, imported)
             now = scheduler.clock.now()
         if as_json:
-            print_json({"ready": found.ready, "checks": found.checks, "runners": found.runners})
-            return found.ready
-        for check in found.checks:
+            print_json({"ready": plan.ready, "checks": plan.checks, "runners": plan.runners})
+            return plan.ready
+        for check in plan.checks:
             click.echo(as_shown(f"{check.verdict:<5} {check.said}", lines=True))
-        for number, (runner, jobs) in enumerate(found.runners.items(), start=1):
+        for number, (runner, jobs) in enumerate(plan.runners.items(), start=1):
             click.echo(
                 f"\n{number}. {runner or 'the old server'}: targcc cutover start{_of(runner)}"
             )
@@ -164,16 +168,16 @@ def show_plan(file: Path, *, as_json: bool) -> None:
                 ["JOB", "OWNER", "OLD ROW", "NEXT THERE", "NEXT HERE"],
                 [
                     [
-                        one.owned.job,
-                        one.owned.owner,
-                        one.owned.old_key or "",
-                        when(one.old_next, now),
-                        when(one.new_next, now),
+                        job_plan.owned.job,
+                        job_plan.owned.owner,
+                        job_plan.owned.old_key or "",
+                        when(job_plan.old_next, now),
+                        when(job_plan.new_next, now),
                     ]
-                    for one in jobs
+                    for job_plan in jobs
                 ],
             )
-        return found.ready
+        return plan.ready
 
     if not run(work()):
         raise click.exceptions.Exit(1)
@@ -199,11 +203,11 @@ def show_status(*, as_json: bool) -> None:
 
     async def work() -> bool:
         async with both_sides() as (scheduler, old):
-            there = await asyncio.to_thread(old.rows) if old is not None else None
-            jobs = await scheduler.read(lambda db: cutover_plan.standings(db, there))
+            old_rows = await asyncio.to_thread(old.rows) if old is not None else None
+            jobs = await scheduler.read(lambda db: cutover_plan.standings(db, old_rows))
             now = scheduler.clock.now()
             watched = await scheduler.read(lambda db: cutover_plan.watch_list(db, now))
-        alarms = [*(one.alarm for one in jobs), *(one.alarm for one in watched)]
+        alarms = [*(job.alarm for job in jobs), *(job.alarm for job in watched)]
         good = not any(alarms)
         if as_json:
             print_json({"good": good, "jobs": jobs, "watch": watched})
@@ -211,8 +215,8 @@ def show_status(*, as_json: bool) -> None:
         print_table(
             ["JOB", "OWNER", "RUNS ON", "NEXT THERE", "ALARM"],
             [
-                [one.owned.job, one.owned.owner, one.side, when(one.old_next, now), one.alarm]
-                for one in jobs
+                [job.owned.job, job.owned.owner, job.side, when(job.old_next, now), job.alarm]
+                for job in jobs
             ],
         )
         if watched:
@@ -221,14 +225,14 @@ def show_status(*, as_json: bool) -> None:
                 ["JOB", "SINCE", "FIRST SLOT", "RUNS", "LAST", "ALARM"],
                 [
                     [
-                        one.owned.job,
-                        when(one.owned.since, now),
-                        when(one.owned.next_slot, now),
-                        str(len(one.runs)),
-                        humanize.STATE_WORDS[one.runs[0].state] if one.runs else "",
-                        one.alarm,
+                        job.owned.job,
+                        when(job.owned.since, now),
+                        when(job.owned.next_slot, now),
+                        str(len(job.runs)),
+                        humanize.STATE_WORDS[job.runs[0].state] if job.runs else "",
+                        job.alarm,
                     ]
-                    for one in watched
+                    for job in watched
                 ],
             )
         return good
@@ -269,16 +273,16 @@ def list_owners(*, as_json: bool) -> None:
                 ["JOB", "OWNER", "RUNNER", "OLD ROW", "SINCE", "BY", "WAITING", "REASON"],
                 [
                     [
-                        one.job,
-                        _shown(one),
-                        one.runner or "",
-                        one.old_key or "",
-                        when(one.since, api.now),
-                        one.by,
-                        str(one.waiting or ""),
-                        one.reason or "",
+                        ownership.job,
+                        _shown(ownership),
+                        ownership.runner or "",
+                        ownership.old_key or "",
+                        when(ownership.since, api.now),
+                        ownership.by,
+                        str(ownership.waiting or ""),
+                        ownership.reason or "",
                     ]
-                    for one in owned
+                    for ownership in owned
                 ],
             )
 
@@ -333,19 +337,22 @@ def set_owner(
         wish = OwnerIn(
             owner=Owner(owner), reason=reason, old_is_off=old_is_off, old_key=old_id, runner=runner
         )
-        said = []
+        changes = []
         async with connect() as api:
-            owned = {one.job: one.owner for one in await api.get(path("owners"), list[OwnerOut])}
+            owned = {
+                ownership.job: ownership.owner
+                for ownership in await api.get(path("owners"), list[OwnerOut])
+            }
             taken = [job for job, by in owned.items() if by != Owner.NEW]
             for job in taken if every else [await _key(api, name, owned) for name in names]:
                 was = owned.get(job, str(Owner.NEW))
                 if not dry_run:
                     await api.post(path("jobs", job, "owner"), DoneOut, wish)
-                said.append({"job": job, "was": was, "owner": owner})
+                changes.append({"job": job, "was": was, "owner": owner})
                 if not as_json:
                     click.echo(f"{job}: {was} -> {owner}" if dry_run else f"{job}: {owner}")
         if as_json:
-            print_json({"jobs": said, "saved": not dry_run})
+            print_json({"jobs": changes, "saved": not dry_run})
         elif dry_run:
             click.echo("Nothing was changed.")
 
@@ -378,15 +385,17 @@ def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
         async with opened() as scheduler:
             moving = owning.read_file(file)
             owned = await scheduler.read(owners.load)
-            unknown = [one.job for one in moving if one.job not in scheduler.definitions]
+            unknown = [entry.job for entry in moving if entry.job not in scheduler.definitions]
             if unknown:
                 raise CliError(f"{file} names jobs that are not here: {', '.join(unknown)}")
-            new = [one.job for one in moving if one.job not in owned]
+            new = [entry.job for entry in moving if entry.job not in owned]
             if not dry_run:
                 new = await scheduler.operate(owning.register, None, moving, Owner.OLD, operator())
         would = "would be run" if dry_run else "are run"
-        said = f"{len(new)} jobs {would} by the old server, {len(moving) - len(new)} had an owner."
-        done(said, as_json=as_json, jobs=len(new), saved=not dry_run)
+        message = (
+            f"{len(new)} jobs {would} by the old server, {len(moving) - len(new)} had an owner."
+        )
+        done(message, as_json=as_json, jobs=len(new), saved=not dry_run)
 
     run(work())
 
@@ -480,19 +489,19 @@ async def _switch(
             await _show(make(), old, groups)
             return True
         if asked["script"] is not None:
-            jobs = [one.job for group in groups.values() for one in group]
+            jobs = [item.job for group in groups.values() for item in group]
             return await _write(make(), jobs, asked)
         outcomes = []
         for runner, group in groups.items():
             if not asked["as_json"]:
                 click.echo(f"{runner or 'the old server'}: {humanize.count(len(group), 'job')}")
             try:
-                some = await _all(make(), [one.job for one in group])
+                some = await _all(make(), [item.job for item in group])
             except (CutoverError, *OUTAGES):
                 click.echo(_BROKEN_OFF, err=True)
                 raise
             outcomes += some
-            if not all(one.done for one in some):
+            if not all(item.done for item in some):
                 break  # continue with the next runner only if this runner is done
         good = _print(outcomes, as_json=asked["as_json"])
         return await _smoke(scheduler, smoke, beside=asked["as_json"]) and good
@@ -537,21 +546,21 @@ async def _show(
     handover: Taking | Returning, old: OldServer | None, groups: dict[str, list[Ownership]]
 ) -> None:
     """Print the planned changes and the SQL, for ``--dry-run``."""
-    there = await asyncio.to_thread(old.rows) if old is not None else {}
+    old_rows = await asyncio.to_thread(old.rows) if old is not None else {}
     now = handover.scheduler.clock.now()
     for runner, group in groups.items():
         click.echo(f"{runner or 'the old server'}:")
         if isinstance(handover, Taking):
-            for one in group:
-                row = there.get(str(one.old_key))
+            for ownership in group:
+                row = old_rows.get(str(ownership.old_key))
                 busy = "; it runs there right now and would be left" if row and row.running else ""
                 following = f", from {when(row.next_run, now)}" if row and row.next_run else ""
                 click.echo(
-                    f"  {one.job} (row {one.old_key}, {one.owner}): switch it off there, run it here{following}{busy}"
+                    f"  {ownership.job} (row {ownership.old_key}, {ownership.owner}): switch it off there, run it here{following}{busy}"
                 )
         else:
             for back in await handover.preview(group):
-                name = next(one.job for one in group if one.old_key == back.key)
+                name = next(ownership.job for ownership in group if ownership.old_key == back.key)
                 following = f", next there {back.next_run}" if back.next_run else ""
                 click.echo(
                     f"  {name} (row {back.key}): run it here no more, switch it on there{following},"
@@ -564,7 +573,7 @@ async def _show(
 
 async def _sql(handover: Taking | Returning, scripts: Scripts, group: list[Ownership]) -> str:
     if isinstance(handover, Taking):
-        rows = [(str(one.old_key), one.mark or "000000") for one in group]
+        rows = [(str(ownership.old_key), ownership.mark or "000000") for ownership in group]
         return scripts.text(scripts.off(rows), "each job gets a token of its own for 000000")
     return scripts.text(scripts.on(await handover.preview(group)), "back to the old server")
 
@@ -583,7 +592,7 @@ async def _write(handover: Taking | Returning, jobs: Sequence[str], asked: dict[
                 scripts.off(tokens(begun)), "the new scheduler takes over", wait=True
             )
         else:
-            returns = [await handover.return_of(one) for one in begun]
+            returns = [await handover.return_of(ownership) for ownership in begun]
             text = scripts.text(scripts.on(returns, in_time=True), "back to the old server")
             if shape is CRON and log is None:
                 click.echo(
@@ -601,9 +610,11 @@ def _print(outcomes: Sequence[Outcome], *, as_json: bool) -> bool:
     if as_json:
         print_json(list(outcomes))
     else:
-        for one in outcomes:
-            click.echo(as_shown(f"{'done' if one.done else 'LEFT'}  {one.job}: {one.said}"))
-    return all(one.done for one in outcomes)
+        for outcome in outcomes:
+            click.echo(
+                as_shown(f"{'done' if outcome.done else 'LEFT'}  {outcome.job}: {outcome.said}")
+            )
+    return all(outcome.done for outcome in outcomes)
 
 
 async def _smoke(scheduler: Scheduler, jobs: Sequence[str], *, beside: bool) -> bool:

@@ -188,18 +188,18 @@ class Handover:
         A line whose token differs from the job's token belongs to another cut-over; such a line becomes an outcome.
         """
         owned = await self.ask(owners.load)
-        by_key = {one.old_key: one for one in owned.values()}
-        found = []
+        by_key = {ownership.old_key: ownership for ownership in owned.values()}
+        pairs = []
         for key, line in said.items():
-            one = by_key.get(key)
-            if one is not None and one.mark == line.token:
-                found.append((one, line))
+            ownership = by_key.get(key)
+            if ownership is not None and ownership.mark == line.token:
+                pairs.append((ownership, line))
             else:
-                name = one.job if one is not None else f"row {key}"
+                name = ownership.job if ownership is not None else f"row {key}"
                 self.answer(
                     name, f"what the script said of row {key} is of another change of sides"
                 )
-        return found
+        return pairs
 
     async def note(
         self, call: Call, job: str, owner: Owner, action: str, detail: str, **columns: Any
@@ -217,12 +217,12 @@ async def known(call: Call, job: str) -> Ownership:
     Raises:
         CutoverError: the job has no owner row, or the ID of its row in the old table is unknown.
     """
-    one = await owners.lock(call.connection, job)
-    if one is None or one.old_key is None:
+    ownership = await owners.lock(call.connection, job)
+    if ownership is None or ownership.old_key is None:
         raise CutoverError(
             "the ID of its row in the old table is not known: targcc owner import, or owner set --old-id"
         )
-    return one
+    return ownership
 
 
 async def is_to_do(call: Call, one: Ownership, owner: Owner, mark: str | None) -> bool:
@@ -240,10 +240,10 @@ async def is_to_do(call: Call, one: Ownership, owner: Owner, mark: str | None) -
     Raises:
         CutoverError: another process has changed the row since.
     """
-    found = await known(call, one.job)
-    if (found.step, found.mark) == (one.step, one.mark):
+    ownership = await known(call, one.job)
+    if (ownership.step, ownership.mark) == (one.step, one.mark):
         return True
-    if (found.step, found.owner, found.mark) == (None, owner, mark):
+    if (ownership.step, ownership.owner, ownership.mark) == (None, owner, mark):
         return False
     raise CutoverError(f"{one.job}: somebody else has gone on with it: targcc cutover status")
 
@@ -260,7 +260,7 @@ def next_token(token: str) -> str:
 
 def tokens(jobs: Sequence[Ownership]) -> list[tuple[str, str]]:
     """Return the ID of each old row with its token."""
-    return [(str(one.old_key), one.mark or "") for one in jobs]
+    return [(str(ownership.old_key), ownership.mark or "") for ownership in jobs]
 
 
 def shown(slot: datetime | None) -> str:
@@ -289,7 +289,7 @@ async def runs_here(
     """Return at most 1000 attempts since the job came to this scheduler, oldest first; times are the old server's wall clock."""
     c = logged_job.c
     begins = await connection.scalar(_CAME, {"jobs": [job, *aliases]}) or _EVER
-    found = await connection.execute(
+    result = await connection.execute(
         sa.select(c.StartedAt, c.CompletedAt, c.Success, c.ResultMessage, c.ErrorMessage)
         .where(c.JobName == job, c.StartedAt >= begins, c.CompletedAt.is_not(None))
         .where(c.JobId.is_not(None))  # imported attempts of the old server have no JobId
@@ -304,7 +304,7 @@ async def runs_here(
             success=row.Success,
             remarks=(row.ResultMessage if row.Success else row.ErrorMessage) or "",
         )
-        for row in reversed(found.all())
+        for row in reversed(result.all())
     )
 
 
@@ -326,17 +326,21 @@ class Taking(Handover):
                 break
             before = await self.there(scripts.off(tokens(begun)))
             await self.wait_for_old_server()
-            said = await self.there(scripts.look(tokens(begun)))
+            lines = await self.there(scripts.look(tokens(begun)))
             # A row whose run has ended meanwhile is active and idle, so it can be switched off now.
-            again = set() if last else {key for key in said if said[key].outcome == "idle"}
+            again = set() if last else {key for key in lines if lines[key].outcome == "idle"}
             ran = {key for key in before if before[key].outcome == "running"}
-            await self.finish({key: said[key] for key in said if key not in again}, ran)
-            begun = [one for one in begun if str(one.old_key) in again]
+            await self.finish({key: lines[key] for key in lines if key not in again}, ran)
+            begun = [ownership for ownership in begun if str(ownership.old_key) in again]
         return self.outcomes
 
     async def begin(self, jobs: Sequence[str]) -> list[Ownership]:
         """Set the step ``taking``; return the owner rows of the jobs that can be taken, each with its token."""
-        return [one for job in jobs if (one := await self.attempt(self._begin, job)) is not None]
+        return [
+            ownership
+            for job in jobs
+            if (ownership := await self.attempt(self._begin, job)) is not None
+        ]
 
     async def finish(
         self, said: dict[str, Said], ran: Collection[str] = frozenset()
@@ -347,37 +351,37 @@ class Taking(Handover):
             said: Result lines of the script by the rows' IDs.
             ran: IDs of the rows whose job ran when the script tried to switch them off.
         """
-        for one, line in await self.matched(said):
-            if one.step is not Step.TAKING:
-                self.answer(one.job, "is run from here", done=one.owner is Owner.NEW)
+        for ownership, line in await self.matched(said):
+            if ownership.step is not Step.TAKING:
+                self.answer(ownership.job, "is run from here", done=ownership.owner is Owner.NEW)
             elif line.outcome == "off":
-                self.outcomes.append(await self.do(self._taken, one, line))
+                self.outcomes.append(await self.do(self._taken, ownership, line))
             elif line.outcome == "late":
                 self.answer(
-                    one.job,
+                    ownership.job,
                     "was begun there at the last moment, and its row is off: repeat this when it has ended",
                 )
             else:
-                await self.do(self._leave, one)
-                self.answer(one.job, _why_not(one, line, ran=line.key in ran))
+                await self.do(self._leave, ownership)
+                self.answer(ownership.job, _why_not(ownership, line, ran=line.key in ran))
         self.scheduler.look_for_slots()
         return self.outcomes
 
     async def _begin(self, call: Call, job: str) -> Ownership | None:
-        one = await known(call, job)
-        if one.owner is Owner.NEW and one.step is None:
+        ownership = await known(call, job)
+        if ownership.owner is Owner.NEW and ownership.step is None:
             self.answer(job, "is run from here", done=True)
             return None
-        if one.step is Step.RETURNING:
+        if ownership.step is Step.RETURNING:
             raise CutoverError("is on its way back: targcc cutover back finishes that")
         definition = self.scheduler.find(job)
         if definition.schedule is not None and not await slots.load(call.connection, [job]):
             raise CutoverError("no node has seen its schedule yet: let targcc serve run once")
-        if one.step is Step.TAKING:
-            return one
-        detail = f"row {one.old_key} is to be switched off"
+        if ownership.step is Step.TAKING:
+            return ownership
+        detail = f"row {ownership.old_key} is to be switched off"
         return await self.note(
-            call, job, one.owner, _ACTION, detail, Step=Step.TAKING, Mark=new_token()
+            call, job, ownership.owner, _ACTION, detail, Step=Step.TAKING, Mark=new_token()
         )
 
     async def _leave(self, call: Call, one: Ownership) -> None:
@@ -456,19 +460,23 @@ class Returning(Handover):
         """Run all steps for the jobs."""
         scripts = await self.scripts()
         begun = await self.begin(jobs)
-        if ready := [one for one in begun if await self._is_in_time(one)]:
-            returns = [await self.return_of(one) for one in ready]
+        if ready := [item for item in begun if await self._is_in_time(item)]:
+            returns = [await self.return_of(item) for item in ready]
             await self.finish(await self.there(scripts.on(returns)))
-            if self.server.not_logged and any(one.runs for one in returns):
-                said = f"what ran here is not written into it: {self.server.not_logged}"
-                self.answer("c_LoggedJob", said, done=True)
+            if self.server.not_logged and any(item.runs for item in returns):
+                message = f"what ran here is not written into it: {self.server.not_logged}"
+                self.answer("c_LoggedJob", message, done=True)
         return self.outcomes
 
     async def begin(self, jobs: Sequence[str]) -> list[Ownership]:
         """Stop jobs here; return the owner rows of the jobs that can go back, each with the old server's first slot."""
-        closed = [one for job in jobs if (one := await self.attempt(self._close, job)) is not None]
-        found = [await self.attempt(self._idle, one.job) for one in closed]
-        return [one for one in found if one is not None]
+        closed = [
+            ownership
+            for job in jobs
+            if (ownership := await self.attempt(self._close, job)) is not None
+        ]
+        idle = [await self.attempt(self._idle, ownership.job) for ownership in closed]
+        return [ownership for ownership in idle if ownership is not None]
 
     async def preview(self, jobs: Sequence[Ownership]) -> list[Return]:
         """Return what the old server would get for jobs now; changes nothing."""
@@ -491,22 +499,26 @@ class Returning(Handover):
 
     async def finish(self, said: dict[str, Said]) -> list[Outcome]:
         """Record which rows the script has switched on."""
-        for one, line in await self.matched(said):
-            if one.step is not Step.RETURNING:
-                self.answer(one.job, "is run by the old server", done=one.owner is not Owner.NEW)
+        for ownership, line in await self.matched(said):
+            if ownership.step is not Step.RETURNING:
+                self.answer(
+                    ownership.job, "is run by the old server", done=ownership.owner is not Owner.NEW
+                )
             elif line.outcome == "on":
-                self.outcomes.append(await self.do(self._returned, one))
+                self.outcomes.append(await self.do(self._returned, ownership))
             else:
-                self.answer(one.job, f"row {one.old_key} was not switched on: repeat this")
+                self.answer(
+                    ownership.job, f"row {ownership.old_key} was not switched on: repeat this"
+                )
         return self.outcomes
 
     async def _close(self, call: Call, job: str) -> Ownership | None:
-        one = await known(call, job)
-        if one.step is Step.TAKING:
+        ownership = await known(call, job)
+        if ownership.step is Step.TAKING:
             raise CutoverError("is on its way here: finish that first, with targcc cutover start")
-        if one.step is Step.RETURNING:
-            return one
-        if one.owner is not Owner.NEW:
+        if ownership.step is Step.RETURNING:
+            return ownership
+        if ownership.owner is not Owner.NEW:
             self.answer(job, "is run by the old server", done=True)
             return None
         if busy := (await slots.busy_runs(call.connection, [job]))[job]:
@@ -515,8 +527,8 @@ class Returning(Handover):
         slot = await _next_here(call.connection, self.scheduler.find(job), row, call.now)
         if slot is not None and slot <= call.now + self._lead:
             raise CutoverError(f"its slot of {shown(slot)} is about to run here: repeat this then")
-        detail = f"it runs here no more; row {one.old_key} is to be switched on, next {shown(slot)}"
-        changed = {"Step": Step.RETURNING, "Mark": one.mark or new_token(), "NextSlot": slot}
+        detail = f"it runs here no more; row {ownership.old_key} is to be switched on, next {shown(slot)}"
+        changed = {"Step": Step.RETURNING, "Mark": ownership.mark or new_token(), "NextSlot": slot}
         return await self.note(call, job, Owner.OLD, _RETURN_ACTION, detail, **changed)
 
     async def _idle(self, call: Call, job: str) -> Ownership | None:
@@ -524,8 +536,8 @@ class Returning(Handover):
 
         A claim in progress when the job was closed has committed by now, or sees the new owner and claims nothing.
         """
-        if found := await owners.running(call.connection, job):
-            raise CutoverError(f"run {found[0]} of it runs: repeat this when it has ended")
+        if run_ids := await owners.running(call.connection, job):
+            raise CutoverError(f"run {run_ids[0]} of it runs: repeat this when it has ended")
         return await known(call, job)
 
     async def _is_in_time(self, one: Ownership) -> bool:
@@ -536,8 +548,8 @@ class Returning(Handover):
         if one.next_slot is None or one.next_slot > self.scheduler.clock.now() + self._lead:
             return True
         key, token = str(one.old_key), next_token(one.mark or "")
-        said = await self.there(self.server.scripts.remark(key, one.mark or "", token))
-        outcome = said[key].outcome if key in said else "gone"
+        lines = await self.there(self.server.scripts.remark(key, one.mark or "", token))
+        outcome = lines[key].outcome if key in lines else "gone"
         if outcome == "on":  # the row is on; only the record here was missing
             self.outcomes.append(await self.do(self._returned, one))
         elif outcome == "off":
@@ -548,11 +560,13 @@ class Returning(Handover):
         return False
 
     async def _reopen(self, call: Call, one: Ownership, token: str) -> Outcome:
-        said = f"its slot of {shown(one.next_slot)} passed while it was on neither side: it runs here; repeat this then"
+        message = f"its slot of {shown(one.next_slot)} passed while it was on neither side: it runs here; repeat this then"
         if await is_to_do(call, one, Owner.NEW, token):
-            await self.note(call, one.job, Owner.NEW, _RETURN_ACTION, said, Step=None, Mark=token)
+            await self.note(
+                call, one.job, Owner.NEW, _RETURN_ACTION, message, Step=None, Mark=token
+            )
             await resume_here(call, one.job)
-        return Outcome(one.job, done=False, said=said)
+        return Outcome(one.job, done=False, said=message)
 
     async def _returned(self, call: Call, one: Ownership) -> Outcome:
         if await is_to_do(call, one, Owner.OLD, None):
@@ -575,6 +589,6 @@ async def _next_here(
     if isinstance(schedule, AfterRunSchedule):
         before = await slots.last_run(connection, name)
         if before is not None:
-            started, ended = (max(one, last or one) for one in before)
+            started, ended = (max(instant, last or instant) for instant in before)
             return schedule.following(started, ended, zone)
     return schedule.next(last or now, zone)

@@ -78,21 +78,21 @@ async def make_plan(
         imported: Jobs that the import listed.
     """
     owned = await scheduler.read(owners.load)
-    there, checks = await _old_side(old)
+    old_rows, checks = await _old_side(old)
     checks += [*await _this_side(scheduler, owned, imported)]
-    checks += _rows(owned, there)
-    moving = [one for one in owned.values() if one.owner is not Owner.NEW]
-    plans = [_job_plan(scheduler, one, there) for one in moving]
+    checks += _rows(owned, old_rows)
+    moving = [ownership for ownership in owned.values() if ownership.owner is not Owner.NEW]
+    plans = [_job_plan(scheduler, ownership, old_rows) for ownership in moving]
     checks += _next_runs(plans)
     return Plan(tuple(checks), by_runner(plans))
 
 
 def by_runner(plans: Iterable[JobPlan]) -> dict[str, tuple[JobPlan, ...]]:
     """Group job plans by runner of the old server; runners and jobs are sorted by name."""
-    found: dict[str, list[JobPlan]] = {}
-    for one in sorted(plans, key=lambda plan: (plan.owned.runner or "", plan.owned.job)):
-        found.setdefault(one.owned.runner or "", []).append(one)
-    return {runner: tuple(jobs) for runner, jobs in found.items()}
+    groups: dict[str, list[JobPlan]] = {}
+    for job_plan in sorted(plans, key=lambda plan: (plan.owned.runner or "", plan.owned.job)):
+        groups.setdefault(job_plan.owned.runner or "", []).append(job_plan)
+    return {runner: tuple(jobs) for runner, jobs in groups.items()}
 
 
 async def _old_side(old: OldServer | None) -> tuple[dict[str, OldRow], list[Check]]:
@@ -100,16 +100,18 @@ async def _old_side(old: OldServer | None) -> tuple[dict[str, OldRow], list[Chec
         text = "TARGCC_CUTOVER_URL is not set: the scripts of --script have to be run there by hand"
         return {}, [Check("look", text)]
     try:
-        there = await asyncio.to_thread(old.rows)
+        old_rows = await asyncio.to_thread(old.rows)
     except CutoverError as error:
         return {}, [Check("stop", str(error))]
-    active = sum(row.active for row in there.values())
+    active = sum(row.active for row in old_rows.values())
     word = old.shape.word
-    checks = [Check("ok", f"the old table ({word}) has {len(there)} rows, {active} of them active")]
+    checks = [
+        Check("ok", f"the old table ({word}) has {len(old_rows)} rows, {active} of them active")
+    ]
     if old.not_logged:
         text = f"runs from here will not be in its c_LoggedJob after a way back: {old.not_logged}"
         checks.append(Check("look", text))
-    return there, checks
+    return old_rows, checks
 
 
 async def _this_side(
@@ -119,7 +121,7 @@ async def _this_side(
     servers = await scheduler.read(system.read_servers)
     if not servers:
         checks.append(Check("stop", "no server is up here: targcc serve, or targcc worker"))
-    elif others := sorted({one.version for one in servers} - {__version__}):
+    elif others := sorted({item.version for item in servers} - {__version__}):
         text = f"servers of version {', '.join(others)} are up: only {__version__} is known to obey owners"
         checks.append(Check("stop", text))
     else:
@@ -128,7 +130,7 @@ async def _this_side(
         checks.append(
             Check("stop", "no job has an owner: targcc owner import says which the old server runs")
         )
-    if missing := [one.job for one in imported if one.job not in owned]:
+    if missing := [item.job for item in imported if item.job not in owned]:
         checks.append(
             Check("stop", f"imported and without an owner: {_names(missing)}: targcc owner import")
         )
@@ -159,21 +161,23 @@ def _rows(owned: Mapping[str, Ownership], there: Mapping[str, OldRow]) -> list[C
     checks: list[Check] = []
     if not there:
         return checks
-    without = [one.job for one in owned.values() if one.old_key is None]
+    without = [ownership.job for ownership in owned.values() if ownership.old_key is None]
     if without:
         checks.append(Check("stop", f"the row in the old table is not known: {_names(without)}"))
-    keys = {one.old_key: one for one in owned.values()}
+    keys = {ownership.old_key: ownership for ownership in owned.values()}
     if staying := sorted(row.name for key, row in there.items() if row.active and key not in keys):
         checks.append(Check("look", f"active there, and staying there: {_names(staying)}"))
     off = [
-        one.job
-        for key, one in keys.items()
-        if key and one.owner is not Owner.NEW and not (key in there and there[key].active)
+        ownership.job
+        for key, ownership in keys.items()
+        if key and ownership.owner is not Owner.NEW and not (key in there and there[key].active)
     ]
     if off:
         checks.append(Check("stop", f"not active there, and not run here either: {_names(off)}"))
     if busy := sorted(
-        one.job for key, one in keys.items() if key and key in there and there[key].running
+        ownership.job
+        for key, ownership in keys.items()
+        if key and key in there and there[key].running
     ):
         checks.append(
             Check("look", f"running there right now, so not yet to be taken: {_names(busy)}")
@@ -264,7 +268,7 @@ async def standings(
         connection: Connection to this scheduler's database.
         old: Rows of the old table by ID; ``None`` if the old server was not read.
     """
-    return [_standing(one, old) for one in (await owners.load(connection)).values()]
+    return [_standing(ownership, old) for ownership in (await owners.load(connection)).values()]
 
 
 def _standing(one: Ownership, old: Mapping[str, OldRow] | None) -> Standing:
@@ -305,11 +309,13 @@ def _wrong(one: Ownership, row: OldRow | None, side: Side) -> str:
 async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched]:
     """Return the jobs that moved to this scheduler within a day; jobs with an alarm come first."""
     owned = [
-        one
-        for one in (await owners.load(connection)).values()
-        if one.owner is Owner.NEW and one.old_key is not None and one.since > now - WATCHED
+        ownership
+        for ownership in (await owners.load(connection)).values()
+        if ownership.owner is Owner.NEW
+        and ownership.old_key is not None
+        and ownership.since > now - WATCHED
     ]
-    names = [one.job for one in owned]
+    names = [ownership.job for ownership in owned]
     recent = await querie_runs.recent_runs(connection, names, 50)
     failures: dict[str, list[Run]] = {name: [] for name in names}
     for state in (RunState.FAILED, RunState.MISSED):
@@ -318,8 +324,14 @@ async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched
             failures[name] += runs
     paused = await pauses.paused_jobs(connection, now)
     watched = [
-        _watched(one, recent[one.job], failures[one.job], now, is_paused=one.job in paused)
-        for one in owned
+        _watched(
+            ownership,
+            recent[ownership.job],
+            failures[ownership.job],
+            now,
+            is_paused=ownership.job in paused,
+        )
+        for ownership in owned
     ]
     return sorted(watched, key=lambda item: (not item.alarm, item.owned.next_slot or now))
 

@@ -143,13 +143,13 @@ class _Present:
     def missing(self, batch: list[Record]) -> list[Record]:
         """Return the runs of a batch that the table does not contain."""
         starts = {(record["JobName"], record["StartedAt"]) for record in batch}
-        found = imported_since(self._connection, starts - self._shared.keys())
-        known = found | self._shared
+        imported = imported_since(self._connection, starts - self._shared.keys())
+        known = imported | self._shared
         new = []
         for record in batch:
             ids = known[record["JobName"], record["StartedAt"]]
             if record["MetadataJson"] not in ids:
                 ids.add(record["MetadataJson"])
                 new.append(record)
-        self._shared |= {start: ids for start, ids in found.items() if len(ids) >= _MANY}
+        self._shared |= {start: ids for start, ids in imported.items() if len(ids) >= _MANY}
         return new

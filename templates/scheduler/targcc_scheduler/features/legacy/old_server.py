@@ -130,9 +130,9 @@ def shape_of(columns: Collection[str], table: str) -> Shape:
     Raises:
         CutoverError: a required column is missing.
     """
-    found = {column.lower() for column in columns}
-    shape = CLASSIC if "lkpjob" in found else CRON
-    missing = [name for name in shape.needed if name.lower() not in found]
+    names = {column.lower() for column in columns}
+    shape = CLASSIC if "lkpjob" in names else CRON
+    missing = [name for name in shape.needed if name.lower() not in names]
     if missing:
         raise CutoverError(f"{table} has no column {missing[0]}: is it the old table of jobs?")
     return shape
@@ -210,7 +210,7 @@ def log_columns(columns: Sequence[Mapping[str, Any]]) -> LogColumns:
         return next((str(known[name]["name"]) for name in names if name in known), "")
 
     status = first(_STATUS)
-    found = LogColumns(
+    log = LogColumns(
         job=first(JOB),
         started=first(STARTED),
         name=first(_NAME),
@@ -224,12 +224,12 @@ def log_columns(columns: Sequence[Mapping[str, Any]]) -> LogColumns:
         error=first(_ERROR),
         by=first(_BY),
     )
-    if not found.started or not (found.job or found.name):
+    if not log.started or not (log.job or log.name):
         raise CutoverError("no column for the job or for the start of a run")
-    ours = {value.lower() for value in _texts(found)}
+    ours = {value.lower() for value in _texts(log)}
     if missing := [name for name, column in known.items() if name not in ours and _needed(column)]:
         raise CutoverError(f"its column {missing[0]} needs a value that is not known here")
-    return found
+    return log
 
 
 def named_columns(names: str) -> LogColumns:
@@ -341,10 +341,10 @@ class Return:
 
 def heard(text: str) -> dict[str, Said]:
     """Parse the output of a script into result lines by the rows' IDs; ignore all other text."""
-    found = {}
+    lines = {}
     for token, outcome, key, next_run, last_run in _SAID.findall(text):
-        found[key] = Said(token, outcome, key, _moment(next_run), _moment(last_run))
-    return found
+        lines[key] = Said(token, outcome, key, _moment(next_run), _moment(last_run))
+    return lines
 
 
 def _moment(text: str) -> datetime | None:
@@ -501,12 +501,12 @@ class Scripts:
         }
         values.pop("", None)
         same = [log.job or log.name, log.started, *([log.by] if log.by else [])]
-        there = " AND ".join(f"{column} = {values[column]}" for column in same)
+        condition = " AND ".join(f"{column} = {values[column]}" for column in same)
         returned = self._text(f"targcc returned {row.token}")
         return (
             f"INSERT INTO {self._log} ({', '.join(values)}) SELECT {', '.join(values.values())}"
             f" WHERE EXISTS (SELECT 1 FROM {self._table} WHERE {self._is(row.key)} AND {self.shape.mark} = {returned})"
-            f" AND NOT EXISTS (SELECT 1 FROM {self._log} WHERE {there})"
+            f" AND NOT EXISTS (SELECT 1 FROM {self._log} WHERE {condition})"
         )
 
     def _say(self, key: str, token: str, *, on: str) -> str:
@@ -664,8 +664,8 @@ class OldServer:
         shape = self.shape
         where = f" WHERE {shape.also}" if shape.also else ""
         query = f"SELECT * FROM {self._table}{where}"
-        found = self._read(self._select, query)
-        rows = (self._row(record, shape) for record in found)
+        records = self._read(self._select, query)
+        rows = (self._row(record, shape) for record in records)
         return {row.key: row for row in rows}
 
     def run(self, script: Script) -> dict[str, Said]:
@@ -698,14 +698,14 @@ class OldServer:
             raise CutoverError(f"{log} has no column for the job or for the start of a run")
         lowest = self.clock.wall(since).isoformat(" ", "seconds")
         query = f"SELECT * FROM {log} WHERE {started} >= '{lowest}' ORDER BY {started}"
-        found: dict[str, list[OldRun]] = {}
+        runs: dict[str, list[OldRun]] = {}
         for record in self._read(self._select, query):
             at = self.clock.instant(record[started.lower()])
-            mine = str(record.get("lastrunby") or "") == _MINE
-            if at is not None and since <= at < until and not mine:
+            is_ours = str(record.get("lastrunby") or "") == _MINE
+            if at is not None and since <= at < until and not is_ours:
                 run = OldRun(at, self._end_of(at, record))
-                found.setdefault(str(record[job.lower()]), []).append(run)
-        return found
+                runs.setdefault(str(record[job.lower()]), []).append(run)
+        return runs
 
     def _end_of(self, started: datetime, record: Mapping[str, Any]) -> datetime | None:
         """Return the end of a run in the log, from the first filled column of seconds, milliseconds or end time."""
@@ -764,17 +764,22 @@ class OldServer:
         *schemas, name = (part.strip('[]"') for part in table.split("."))
         schema = ".".join(schemas) or None
         inspector = sa.inspect(connection)
-        there = next(
-            (one for one in inspector.get_table_names(schema) if one.lower() == name.lower()), None
+        table_name = next(
+            (
+                candidate
+                for candidate in inspector.get_table_names(schema)
+                if candidate.lower() == name.lower()
+            ),
+            None,
         )
-        if there is None:
+        if table_name is None:
             raise CutoverError(f"there is no table {table}: TARGCC_LEGACY_TABLE names it")
-        return list(inspector.get_columns(there, schema))
+        return list(inspector.get_columns(table_name, schema))
 
     def _select(self, connection: sa.Connection, query: str) -> list[dict[str, Any]]:
-        found = connection.exec_driver_sql(query)
-        names = [name.lower() for name in found.keys()]  # noqa: SIM118 - no mapping
-        return [dict(zip(names, row, strict=True)) for row in found]
+        result = connection.exec_driver_sql(query)
+        names = [name.lower() for name in result.keys()]  # noqa: SIM118 - no mapping
+        return [dict(zip(names, row, strict=True)) for row in result]
 
     def _read(self, work: Any, *args: Any) -> Any:
         """Run ``work`` in one transaction; retry once after a lost connection.

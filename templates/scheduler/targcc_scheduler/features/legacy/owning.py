@@ -50,8 +50,8 @@ def read_file(path: Path) -> list[Moving]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         jobs = [
-            Moving(str(one["name"]), str(one["id"]), str(one.get("runner") or ""))
-            for one in content["jobs"]
+            Moving(str(entry["name"]), str(entry["id"]), str(entry.get("runner") or ""))
+            for entry in content["jobs"]
         ]
     except OSError as error:
         raise CutoverError(
@@ -72,14 +72,14 @@ async def register(call: Call, jobs: Sequence[Moving], owner: Owner, by: Actor) 
     """
     await owners.lock_first(call.connection)
     known = await owners.load(call.connection)
-    new = [one for one in jobs if one.job not in known]
-    for one in new:
-        columns = {"OldKey": one.old_key, "Runner": one.runner or None, "Reason": "imported"}
-        await owners.put(call.connection, one.job, owner, by, call.now, **columns)
-        await _end_first_pause(call, one.job)
-        detail = f"{owner}: imported, row {one.old_key}"
-        await audit(call.connection, by, "owner", call.now, job_name=one.job, detail=detail)
-    return [one.job for one in new]
+    new = [entry for entry in jobs if entry.job not in known]
+    for entry in new:
+        columns = {"OldKey": entry.old_key, "Runner": entry.runner or None, "Reason": "imported"}
+        await owners.put(call.connection, entry.job, owner, by, call.now, **columns)
+        await _end_first_pause(call, entry.job)
+        detail = f"{owner}: imported, row {entry.old_key}"
+        await audit(call.connection, by, "owner", call.now, job_name=entry.job, detail=detail)
+    return [entry.job for entry in new]
 
 
 async def set_owner(

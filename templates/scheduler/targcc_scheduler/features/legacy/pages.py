@@ -17,7 +17,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 async def _set_owner(press: Press) -> Flash:
     definition, form = press.scheduler.find(press.key), press.form
-    one = await press.scheduler.operate(
+    ownership = await press.scheduler.operate(
         owning.set_owner,
         None,
         definition.name,
@@ -26,13 +26,13 @@ async def _set_owner(press: Press) -> Flash:
         reason=form.get("reason", "").strip() or None,
         old_is_off=bool(form.get("old_is_off")),
     )
-    said = {"job": definition.display_name, "owner": str(one.owner)}
+    values = {"job": definition.display_name, "owner": str(ownership.owner)}
     return Flash(
         "good",
         (
-            gettext("%(job)s is run from here: its owner is %(owner)s.", **said)
-            if one.owner is Owner.NEW
-            else gettext("%(job)s is run by the old server: its owner is %(owner)s.", **said)
+            gettext("%(job)s is run from here: its owner is %(owner)s.", **values)
+            if ownership.owner is Owner.NEW
+            else gettext("%(job)s is run by the old server: its owner is %(owner)s.", **values)
         ),
     )
 

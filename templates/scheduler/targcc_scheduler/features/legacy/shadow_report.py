@@ -100,28 +100,34 @@ async def shadow_report(
         tolerance: See :data:`TOLERANCE`.
     """
     owned = await scheduler.read(owners.load)
-    looking = [one for one in owned.values() if one.owner is Owner.SHADOW]
-    compared = [one for one in looking if _schedule_of(scheduler, one) is not None]
-    rest = [one.job for one in looking if one not in compared]
+    looking = [ownership for ownership in owned.values() if ownership.owner is Owner.SHADOW]
+    compared = [
+        ownership for ownership in looking if _schedule_of(scheduler, ownership) is not None
+    ]
+    rest = [ownership.job for ownership in looking if ownership not in compared]
     now = scheduler.clock.now()
     if not compared:
         return ShadowReport((), tuple(rest), (), timedelta())
-    first = old.clock.wall(max(one.since for one in compared)).date() + timedelta(days=1)
+    first = old.clock.wall(max(ownership.since for ownership in compared)).date() + timedelta(
+        days=1
+    )
     since = _midnight(old, first)
-    names = [one.job for one in compared]
+    names = [ownership.job for ownership in compared]
     slots = await scheduler.read(lambda db: owners.recorded(db, names, since - tolerance, now))
-    earlier = max((_counts_from(scheduler, one) for one in compared), default=timedelta())
+    earlier = max(
+        (_counts_from(scheduler, ownership) for ownership in compared), default=timedelta()
+    )
     ran = await asyncio.to_thread(_all_runs, old, since - tolerance - earlier, now)
     tally = _Tally(old, since, now - tolerance)
-    for one in compared:
-        schedule, runs = _schedule_of(scheduler, one), ran.get(str(one.old_key), [])
+    for ownership in compared:
+        schedule, runs = _schedule_of(scheduler, ownership), ran.get(str(ownership.old_key), [])
         if not isinstance(schedule, AfterRunSchedule):
             starts = [run.started for run in runs if run.started >= since - tolerance]
-            tally.compare(one.job, slots[one.job], starts, tolerance)
+            tally.compare(ownership.job, slots[ownership.job], starts, tolerance)
         elif not (isinstance(schedule, AfterStartSchedule) or _ends(runs)):
-            rest.append(one.job)
+            rest.append(ownership.job)
         else:
-            tally.compare_intervals(one.job, schedule, runs, tolerance)
+            tally.compare_intervals(ownership.job, schedule, runs, tolerance)
     names = [name for name in names if name not in rest]
     return ShadowReport(tuple(names), tuple(rest), tally.days(first), tally.latest)
 
@@ -185,12 +191,12 @@ class _Tally:
     def days(self, first: date) -> tuple[Day, ...]:
         """Return the days from ``first`` to the day of the comparison's end."""
         last = self._old.clock.wall(self._until).date()
-        found = []
+        days = []
         for number in range((last - first).days + 1):
             day = first + timedelta(days=number)
             different = sorted(self._different.get(day, []), key=lambda one: one.at)
-            found.append(Day(day, day < last, self._same.get(day, 0), tuple(different)))
-        return tuple(found)
+            days.append(Day(day, day < last, self._same.get(day, 0), tuple(different)))
+        return tuple(days)
 
     def _count(self, slot: datetime, start: datetime) -> None:
         if self._since <= slot <= self._until:
@@ -206,13 +212,13 @@ class _Tally:
 
 def _all_runs(old: OldServer, since: datetime, until: datetime) -> dict[str, list[OldRun]]:
     """Return the runs of the old log by row ID, and the running runs, which the log contains only after their end."""
-    found = old.runs(since, until)
+    runs = old.runs(since, until)
     for key, row in old.rows().items():
-        begun, at = found.setdefault(key, []), row.last_run if row.running else None
+        begun, at = runs.setdefault(key, []), row.last_run if row.running else None
         before = begun[-1].started if begun else since
         if at is not None and before < at < until:
             begun.append(OldRun(at, None))
-    return found
+    return runs
 
 
 def _ends(runs: Sequence[OldRun]) -> bool:

@@ -165,7 +165,7 @@ class SourceFollower:
 
     def _report_broken(self, broken: tuple[BrokenModule, ...]) -> None:
         """Log broken entries that were not broken in the previous reading."""
-        texts = {f"{one.module}: {one.error}" for one in broken}
+        texts = {f"{entry.module}: {entry.error}" for entry in broken}
         for text in sorted(texts - self._reported):
             log.error("%s", text)
         self._reported = texts

@@ -62,10 +62,10 @@ class WriteBack:
 
     def __init__(self, connection: sa.Connection, table: str) -> None:
         schema, dot, _ = table.rpartition(".")
-        found = find_table(connection, table)
-        if found is None:
+        job_table = find_table(connection, table)
+        if job_table is None:
             raise LegacyError(f"there is no table or view {table}: TARGCC_LEGACY_TABLE names it")
-        self._jobs = _Old(connection, found)
+        self._jobs = _Old(connection, job_table)
         history = find_table(connection, f"{schema}{dot}c_LoggedJob")
         self._history = None if history is None else _Old(connection, history)
         if self._history is not None and "scheduledfor" in self._history:

@@ -174,32 +174,36 @@ def _wanted(scheduler: Scheduler, job: JobDefinition, added: list[Override]) -> 
         OverrideError: a new override does not fit the job.
         UnknownQueue: no queue has this name.
     """
-    new = {one.field: one for one in added}
+    new = {item.field: item for item in added}
     if "queue" in new:
         definitions = scheduler.definitions.values()
-        check_queue(new["queue"].value, [one.coded for one in definitions])
-    kept = [one for one in job.overrides if one.field not in new]
+        check_queue(new["queue"].value, [item.coded for item in definitions])
+    kept = [item for item in job.overrides if item.field not in new]
     then = effective(job.coded, [*kept, *added], current())
-    for one in then.overrides:
-        if one.problem and one.field in new:
-            raise OverrideError(f"{one.field}: {one.problem}")
+    for item in then.overrides:
+        if item.problem and item.field in new:
+            raise OverrideError(f"{item.field}: {item.problem}")
     return then
 
 
 def _fires(job: JobDefinition, now: datetime) -> tuple[datetime, ...]:
     """Return the next slots. When an override of schedule or zone ends, slots by the remaining definition follow."""
     ends = [
-        one.until
-        for one in job.overrides
-        if one.field in {"schedule", "timezone"} and not one.problem and one.until is not None
+        option.until
+        for option in job.overrides
+        if option.field in {"schedule", "timezone"}
+        and not option.problem
+        and option.until is not None
     ]
     if not ends:
         return tuple(itertools.islice(_slots(job.schedule, now, job.timezone), FIRES))
     end = min(ends)
-    mine = itertools.takewhile(lambda slot: slot <= end, _slots(job.schedule, now, job.timezone))
-    left = [one for one in job.overrides if one.until is None or one.until > end]
+    first_slots = itertools.takewhile(
+        lambda slot: slot <= end, _slots(job.schedule, now, job.timezone)
+    )
+    left = [option for option in job.overrides if option.until is None or option.until > end]
     after = effective(job.coded, left, current())
-    return (*itertools.islice(mine, FIRES), *_fires(after, max(now, end)))[:FIRES]
+    return (*itertools.islice(first_slots, FIRES), *_fires(after, max(now, end)))[:FIRES]
 
 
 def _slots(schedule: Schedule | None, after: datetime, zone: str) -> Iterator[datetime]:
@@ -214,15 +218,15 @@ async def _put(
 ) -> None:
     await rows.put(call.connection, list(added))
     await _restart(call, job, then)
-    for one in added:
-        until = f"; until {one.until.isoformat(timespec='minutes')}" if one.until else ""
-        detail = f"{one.field} is {one.shown}, was {shown(job, one.field)}; {one.reason}{until}"
+    for option in added:
+        until = f"; until {option.until.isoformat(timespec='minutes')}" if option.until else ""
+        detail = f"{option.field} is {option.shown}, was {shown(job, option.field)}; {option.reason}{until}"
         await audit(call.connection, by, "override", call.now, job_name=job.name, detail=detail)
 
 
 async def _remove(call: Call, job: JobDefinition, fields: Collection[str], by: Actor) -> list[str]:
     gone = await rows.remove(call.connection, job.name, fields)
-    left = [one for one in job.overrides if one.field not in gone]
+    left = [option for option in job.overrides if option.field not in gone]
     then = effective(job.coded, left, current())
     await _restart(call, job, then)
     for field in gone:

@@ -28,7 +28,7 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 @router.get("/overrides", tags=["jobs"])
 async def list_overrides(_: Viewer, scheduler: SchedulerOf) -> list[OverrideOut]:
     """List the overrides of all jobs."""
-    return [one for job in scheduler.definitions.values() for one in overrides_out(job)]
+    return [override for job in scheduler.definitions.values() for override in overrides_out(job)]
 
 
 @router.get("/jobs/{name}/overrides", tags=["jobs"])
@@ -51,7 +51,7 @@ async def override_job(
         if not body.dry_run:
             await actions.override(scheduler, job, wish, actor(request, principal))
         return PreviewOut(
-            changes=[ChangeOut.model_validate(one) for one in seen.changes],
+            changes=[ChangeOut.model_validate(change) for change in seen.changes],
             fires_now=list(seen.fires_now),
             fires_then=list(seen.fires_then),
             saved=not body.dry_run,

@@ -40,15 +40,15 @@ def list_overrides(name: str | None, *, as_json: bool) -> None:
     async def work() -> None:
         async with connect() as api:
             if name is None:
-                found = await api.get(path("overrides"), list[OverrideOut])
+                overrides = await api.get(path("overrides"), list[OverrideOut])
             else:
-                found = (await api.get(path("jobs", name, "overrides"), OverridesOut)).overrides
+                overrides = (await api.get(path("jobs", name, "overrides"), OverridesOut)).overrides
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(overrides)
+        elif not overrides:
             click.echo("Nothing is changed: the code's values hold.")
         else:
-            _print(found, api.now)
+            _print(overrides, api.now)
 
     run(work())
 
@@ -58,16 +58,20 @@ def _print(found: list[OverrideOut], now: datetime) -> None:
         ["JOB", "OPTION", "IS", "IN THE CODE", "BY", "SINCE", "UNTIL", "WHY"],
         [
             [
-                one.job,
-                one.field,
-                f"(does not hold: {one.problem}) {one.shown}" if one.problem else one.shown,
-                one.code_shown,
-                one.by,
-                when(one.at, now),
-                when(one.until, now) if one.until else "it is reset",
-                one.reason,
+                override.job,
+                override.field,
+                (
+                    f"(does not hold: {override.problem}) {override.shown}"
+                    if override.problem
+                    else override.shown
+                ),
+                override.code_shown,
+                override.by,
+                when(override.at, now),
+                when(override.until, now) if override.until else "it is reset",
+                override.reason,
             ]
-            for one in found
+            for override in found
         ],
     )
 
@@ -144,7 +148,7 @@ def _wish(**options: Any) -> OverrideIn:
 def _say(seen: PreviewOut, now: datetime) -> None:
     print_table(
         ["OPTION", "IN THE CODE", "NOW", "THEN"],
-        [[one.field, one.code, one.now, one.then] for one in seen.changes],
+        [[change.field, change.code, change.now, change.then] for change in seen.changes],
     )
     if not seen.fires_then:
         return
@@ -199,13 +203,13 @@ def show_code(name: str, *, as_json: bool) -> None:
         if as_json:
             print_json(lines)
             return
-        for where, said in (
+        for where, code in (
             ("targcc.yaml", lines.spec),
             ("or in @job(…)", lines.decorator),
             ("in execute(…)", lines.signature),
         ):
-            if said:
+            if code:
                 click.echo(f"# {where}")
-                click.echo(as_shown("\n".join(said), lines=True))
+                click.echo(as_shown("\n".join(code), lines=True))
 
     run(work())

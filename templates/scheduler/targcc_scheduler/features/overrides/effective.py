@@ -31,16 +31,16 @@ def effective(
         overrides: Overrides of this job.
         project: The project.
     """
-    found, kept = code, []
+    definition, kept = code, []
     for one in sorted(overrides, key=_order):
         try:
-            found = _APPLY[one.field](found, one.value, project)
+            definition = _APPLY[one.field](definition, one.value, project)
             kept.append(one)
         except (ValueError, LookupError) as error:
             kept.append(one.with_problem(str(error)))
     kept.sort(key=lambda one: FIELDS.index(one.field))
-    found = with_calendars(found, project)  # calendars depend on the queue
-    return replace(found, overrides=tuple(kept), code=code)
+    definition = with_calendars(definition, project)  # calendars depend on the queue
+    return replace(definition, overrides=tuple(kept), code=code)
 
 
 def _order(one: Override) -> int:
@@ -112,8 +112,8 @@ def checked_arguments(job: JobDefinition, value: dict[str, Any]) -> dict[str, An
     """
     if secret := sorted(value.keys() & job.signature.secrets):
         raise OverrideError(f"{', '.join(secret)} is secret: it is not kept among the overrides")
-    found: dict[str, Any] = json.loads(job.signature.only(value).check(value) or "{}")
-    return found
+    arguments: dict[str, Any] = json.loads(job.signature.only(value).check(value) or "{}")
+    return arguments
 
 
 # Code lines that make overrides permanent: in targcc.yaml, ``@job`` and ``execute``.
@@ -138,9 +138,11 @@ class CodeLines:
 
 def code_lines(job: JobDefinition) -> CodeLines:
     """Return the code lines of a job's effective overrides. Overrides with a problem are left out."""
-    held = [one for one in job.overrides if not one.problem]
-    options = {name: value for one in held for name, value in _options(one).items()}
-    parameters = dict(_parameters(job)) if any(one.field == "arguments" for one in held) else {}
+    held = [override for override in job.overrides if not override.problem]
+    options = {name: value for override in held for name, value in _options(override).items()}
+    parameters = (
+        dict(_parameters(job)) if any(override.field == "arguments" for override in held) else {}
+    )
     return CodeLines(
         tuple(_spec(job, options, parameters)),
         tuple(_argument(name, value) for name, value in options.items()),
@@ -154,8 +156,8 @@ def _options(one: Override) -> dict[str, Any]:
         return {}
     if one.field != "schedule":
         return {one.field: one.value}
-    found = options_of(one.value)
-    return {_CRON if name == "schedule" else name: value for name, value in found.items()}
+    options = options_of(one.value)
+    return {_CRON if name == "schedule" else name: value for name, value in options.items()}
 
 
 def _parameters(job: JobDefinition) -> Iterator[tuple[str, tuple[str, Any, Any]]]:

@@ -82,11 +82,11 @@ class OverrideWatch:
         """Load overrides and apply the overrides to the jobs. With ``ends``, remove expired overrides first."""
         self._looked = uptime()
         async with store.read() as connection:
-            found = await rows.load(connection)
-        if ends and any(self._is_over(one) for one in found):
-            found = await self._end(store)
-        self._seen = found
-        holding = [one for one in found if ends or not self._is_over(one)]
+            overrides = await rows.load(connection)
+        if ends and any(self._is_over(override) for override in overrides):
+            overrides = await self._end(store)
+        self._seen = overrides
+        holding = [override for override in overrides if ends or not self._is_over(override)]
         if self._registry.override(holding, effective):
             self.changed()
 
@@ -106,18 +106,21 @@ class OverrideWatch:
         async with store.write() as connection:
             ended = await rows.remove_ended(connection, self._clock.now())
             left = await rows.load(connection)
-            for one in ended:
-                detail, now = f"{one.field} was {one.shown}, by {one.by}", self._clock.now()
-                await audit(
-                    connection, SYSTEM, "override ended", now, job_name=one.job, detail=detail
+            for override in ended:
+                detail, now = (
+                    f"{override.field} was {override.shown}, by {override.by}",
+                    self._clock.now(),
                 )
-            for name in dict.fromkeys(one.job for one in ended):
+                await audit(
+                    connection, SYSTEM, "override ended", now, job_name=override.job, detail=detail
+                )
+            for name in dict.fromkeys(override.job for override in ended):
                 if (held := definitions.get(name)) is not None:
-                    still = [one for one in left if one.job == name]
+                    still = [override for override in left if override.job == name]
                     job = effective(held.coded, still, current())
                     await _go_back(connection, held, job, ended)
-        for one in ended:
-            log.info("%s: the override of %s has ended", one.job, one.field)
+        for override in ended:
+            log.info("%s: the override of %s has ended", override.job, override.field)
         return left
 
 
@@ -130,5 +133,9 @@ async def _go_back(
     if text == schedule_of(held) or row is None or row.last_slot is None:
         return
     if row.text == schedule_of(held):
-        end = max(one.until for one in ended if one.job == job.name and one.until is not None)
+        end = max(
+            override.until
+            for override in ended
+            if override.job == job.name and override.until is not None
+        )
         await slots.restart(connection, job.name, text, max(row.last_slot, end), row.release or "")

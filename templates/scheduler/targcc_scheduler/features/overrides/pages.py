@@ -33,14 +33,14 @@ async def override_page(
     request: Request, principal: Operator, scheduler: SchedulerOf, name: str
 ) -> Response:
     """What an override would do."""
-    job, asked = _job(scheduler, name), dict(request.query_params)
+    job, params = _job(scheduler, name), dict(request.query_params)
     seen, error = None, ""
     try:
-        seen = actions.preview(scheduler, job, _wish(asked))
+        seen = actions.preview(scheduler, job, _wish(params))
     except (ValueError, UnknownQueue) as problem:
         error = f"{humanize.sentence(str(problem))}."
     return render(
-        request, "oncall/override.html", principal, job=job, seen=seen, error=error, asked=asked
+        request, "oncall/override.html", principal, job=job, seen=seen, error=error, asked=params
     )
 
 

@@ -36,27 +36,27 @@ async def load(connection: AsyncConnection) -> tuple[Override, ...]:
 async def put(connection: AsyncConnection, overrides: Sequence[Override]) -> None:
     """Insert overrides, replacing existing overrides of the same option."""
     dialect = known.of(connection)
-    for one in overrides:
+    for override in overrides:
         values: dict[str, Any] = {
-            "JobName": one.job,
-            "Field": one.field,
-            "ValueJson": one.value_json,
-            "SetBy": one.by[:100],
-            "SetAt": one.at,
-            "Reason": one.reason[:500],
-            "EndsAt": one.until,
+            "JobName": override.job,
+            "Field": override.field,
+            "ValueJson": override.value_json,
+            "SetBy": override.by[:100],
+            "SetAt": override.at,
+            "Reason": override.reason[:500],
+            "EndsAt": override.until,
         }
         await connection.execute(dialect.upsert(job_override, [_C.JobName, _C.Field], values))
 
 
 async def remove(connection: AsyncConnection, job: str, fields: Collection[str]) -> list[str]:
     """Delete overrides of a job; return the options that had an override."""
-    mine = sa.and_(_C.JobName == job, _C.Field.in_(sorted(fields)))
-    rows = await connection.scalars(sa.select(_C.Field).where(mine).order_by(_C.Field))
-    found = list(rows)
-    if found:
-        await connection.execute(sa.delete(job_override).where(mine))
-    return found
+    condition = sa.and_(_C.JobName == job, _C.Field.in_(sorted(fields)))
+    rows = await connection.scalars(sa.select(_C.Field).where(condition).order_by(_C.Field))
+    removed = list(rows)
+    if removed:
+        await connection.execute(sa.delete(job_override).where(condition))
+    return removed
 
 
 async def remove_ended(connection: AsyncConnection, now: datetime) -> list[Override]:
@@ -67,8 +67,8 @@ async def remove_ended(connection: AsyncConnection, now: datetime) -> list[Overr
     over = sa.select(job_override).where(_ENDED).order_by(_C.JobName, _C.Field).with_for_update()
     rows = await connection.execute(over, {"now": now})
     ended = [Override(*row) for row in rows]
-    for one in ended:
+    for override in ended:
         await connection.execute(
-            sa.delete(job_override).where(_C.JobName == one.job, _C.Field == one.field)
+            sa.delete(job_override).where(_C.JobName == override.job, _C.Field == override.field)
         )
     return ended

@@ -50,8 +50,8 @@ class OverrideIn(BaseModel):
 
     def values(self) -> dict[str, Any]:
         """The options that are named."""
-        said = self.model_dump(exclude={"reason", "until", "dry_run"})
-        return {name: value for name, value in said.items() if value is not None}
+        options = self.model_dump(exclude={"reason", "until", "dry_run"})
+        return {name: value for name, value in options.items() if value is not None}
 
 
 class ChangeOut(Schema):

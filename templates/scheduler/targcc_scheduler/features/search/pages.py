@@ -25,12 +25,12 @@ async def keep_view(request: Request, principal: Viewer, scheduler: SchedulerOf)
     if not name or not search or len(search) > run_search.LONGEST_SEARCH:
         return back(request, Flash("bad", gettext("A view has a name and a search.")), page)
     kept = await scheduler.change(lambda db: run_search.keep(db, principal.name, name, search))
-    said = (
+    message = (
         gettext("%(name)s is kept.", name=name)
         if kept
         else gettext("There are %(number)s views already: remove one.", number=run_search.MOST)
     )
-    return back(request, Flash("good" if kept else "bad", said), page)
+    return back(request, Flash("good" if kept else "bad", message), page)
 
 
 @router.post("/views/remove")

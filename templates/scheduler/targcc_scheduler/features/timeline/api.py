@@ -42,9 +42,9 @@ async def get_coming(
     if begins > now + _FURTHEST:
         raise Problem(422, "Too far away", "start is at most a year from now")
     end = begins + timedelta(days=days)
-    jobs = grouped(one for one in scheduler.definitions.values() if queue in (None, one.queue))
-    found = await scheduler.read(lambda db: plan(db, jobs, now, start=begins, end=end))
-    return coming_out(found, nights(jobs, begins, end))
+    jobs = grouped(job for job in scheduler.definitions.values() if queue in (None, job.queue))
+    coming = await scheduler.read(lambda db: plan(db, jobs, now, start=begins, end=end))
+    return coming_out(coming, nights(jobs, begins, end))
 
 
 @router.get("/timeline", tags=["time"])

@@ -82,18 +82,18 @@ async def attempts_of(
     """Return the attempts of each job that overlap the range: the newest, up to :data:`MOST_BARS` a job."""
     if not names:
         return {}
-    asked = {f"job{n}": name for n, name in enumerate(names)}
+    parameters = {f"job{n}": name for n, name in enumerate(names)}
     times = {"earliest": since - LONGEST, "since": since, "until": until}
-    rows = (await connection.execute(_attempts(len(names)), asked | times)).all()
+    rows = (await connection.execute(_attempts(len(names)), parameters | times)).all()
     kept = await _kept(connection, rows)
     last: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows:
         last[row.JobName, row.JobId] = max(last[row.JobName, row.JobId], row.Attempt)
-    found: dict[str, list[Bar]] = {name: [] for name in names}
+    bars: dict[str, list[Bar]] = {name: [] for name in names}
     for row in rows:
         goes_on = row.JobId is not None and row.Attempt < last[row.JobName, row.JobId]
-        found[row.JobName].append(_bar(row, kept.get(row.JobId), goes_on=goes_on))
-    return found
+        bars[row.JobName].append(_bar(row, kept.get(row.JobId), goes_on=goes_on))
+    return bars
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
@@ -114,14 +114,14 @@ def _attempts(jobs: int) -> sa.Executable:
         .subquery()
         for n in range(jobs)
     )
-    return sa.union_all(*(sa.select(one) for one in parts))
+    return sa.union_all(*(sa.select(part) for part in parts))
 
 
 async def _kept(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) -> dict[str | None, Any]:
     """Return the runs that still exist, keyed by id as a text, as in the history."""
     ids = sorted({int(row.JobId) for row in rows if (row.JobId or "").isdecimal()})
-    found = await connection.execute(_KEPT, {"ids": ids})
-    return {str(run.Id): run for run in found}
+    runs = await connection.execute(_KEPT, {"ids": ids})
+    return {str(run.Id): run for run in runs}
 
 
 def _bar(row: sa.Row[Any], run: Any, *, goes_on: bool) -> Bar:
@@ -179,11 +179,11 @@ async def blocks_of(
     counts: dict[tuple[str, int], dict[RunState, int]] = defaultdict(dict)
     for name, n, state, number in await connection.execute(statement):
         counts[name, n][RunState(state)] = int(number)
-    found: dict[str, list[Block]] = defaultdict(list)
+    blocks: dict[str, list[Block]] = defaultdict(list)
     for (name, n), ended in counts.items():
         begins = first + n * length
-        found[name].append(Block(begins, begins + length, ended))
-    return found
+        blocks[name].append(Block(begins, begins + length, ended))
+    return blocks
 
 
 def _counted(

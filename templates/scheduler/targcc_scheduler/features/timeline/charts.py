@@ -73,17 +73,17 @@ class Ties:
     @cached_property
     def words(self) -> Mapping[int, str]:
         """Map each run to the words for its chain, batch or flow."""
-        said = zip(self.view.chained, self._said, strict=True)
-        return {run: text for one, text in said for run in one.runs}
+        pairs = zip(self.view.chained, self._said, strict=True)
+        return {run: text for chain, text in pairs for run in chain.runs}
 
     @cached_property
     def before(self) -> Mapping[int, list[int]]:
         """Map each run to the runs it followed."""
-        found: dict[int, list[int]] = defaultdict(list)
-        for one in self.view.chained:
-            for tie in one.ties:
-                found[tie.run].append(tie.before)
-        return found
+        predecessors: dict[int, list[int]] = defaultdict(list)
+        for chain in self.view.chained:
+            for tie in chain.ties:
+                predecessors[tie.run].append(tie.before)
+        return predecessors
 
     def in_row(self, key: str) -> Markup:
         """Return the line parts in a job's row."""
@@ -111,13 +111,13 @@ class Ties:
     def _places(self) -> dict[int, list[_Place]]:
         """Map each run to its bars, first attempt first."""
         number = {key: n for n, key in enumerate(self._rows)}
-        found: dict[int, list[_Place]] = defaultdict(list)
+        places: dict[int, list[_Place]] = defaultdict(list)
         for group in self.view.groups:
             for row in group.rows:
                 for bar in row.bars:
                     if bar.run is not None:
-                        found[bar.run].append(_Place(number["row", row.job], bar))
-        return found
+                        places[bar.run].append(_Place(number["row", row.job], bar))
+        return places
 
     @cached_property
     def _parts(self) -> dict[tuple[str, str], Markup]:
@@ -131,10 +131,10 @@ class Ties:
                 break
             for row, shape in self._drawn(tie):
                 shapes[row, chain].append(shape)
-        found: dict[tuple[str, str], list[Markup]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[Markup]] = defaultdict(list)
         for (row, chain), lines in sorted(shapes.items()):
-            found[self._rows[row]].append(self._group(chain, dict.fromkeys(lines)))
-        return {key: joined(parts) for key, parts in found.items()}
+            groups[self._rows[row]].append(self._group(chain, dict.fromkeys(lines)))
+        return {key: joined(parts) for key, parts in groups.items()}
 
     def _ends(self, tie: Tie) -> tuple[_Place, _Place]:
         return self._places[tie.before][-1], self._places[tie.run][0]
@@ -162,7 +162,7 @@ class Ties:
     @cached_property
     def _said(self) -> list[str]:
         """Chains, batches and flows in words, in the order of ``view.chained``."""
-        return [said(one, self.display) for one in self.view.chained]
+        return [said(chain, self.display) for chain in self.view.chained]
 
     def _group(self, chain: int, shapes: Iterable[str]) -> Markup:
         bad = " bad" if self.view.chained[chain].state in BAD else ""
@@ -263,7 +263,7 @@ class GanttChart:
     def row(self, row: Row) -> Markup:
         """Return the SVG of a job's row: bars, blocks, marks and lines."""
         height = row.lanes * LANE + 5
-        most = max((sum(one.ended.values()) for one in row.blocks), default=0)
+        most = max((sum(item.ended.values()) for item in row.blocks), default=0)
         parts = [
             self._grid,
             self.ties.in_row(row.job),
@@ -357,18 +357,18 @@ class GanttChart:
         ends = gettext("now") if bar.end is None else self._clock(bar.end)
         took = humanize.duration((bar.end or self.view.now) - bar.start)
         span = gettext("%(first)s to %(last)s", first=self._clock(bar.start), last=ends)
-        said = f"{humanize.STATE_WORDS[bar.state]}, {span}, {took}"
+        text = f"{humanize.STATE_WORDS[bar.state]}, {span}, {took}"
         if bar.attempt > 1:
-            said += f", {gettext('attempt %(number)s', number=bar.attempt)}"
+            text += f", {gettext('attempt %(number)s', number=bar.attempt)}"
         if bar.lateness is not None and bar.planned is not None:
-            said += f"; {gettext('planned %(when)s', when=self._clock(bar.planned))}"
+            text += f"; {gettext('planned %(when)s', when=self._clock(bar.planned))}"
             if bar.lateness >= timedelta(seconds=1):
-                said += f", {gettext('%(time)s late', time=humanize.duration(bar.lateness))}"
+                text += f", {gettext('%(time)s late', time=humanize.duration(bar.lateness))}"
         if bar.run is None:
-            return humanize.sentence(said)
+            return humanize.sentence(text)
         if bar.run in self.ties.words:
-            said += f"; {self.ties.words[bar.run]}"
-        return f"{humanize.sentence(gettext('run %(id)s', id=bar.run))}: {said}"
+            text += f"; {self.ties.words[bar.run]}"
+        return f"{humanize.sentence(gettext('run %(id)s', id=bar.run))}: {text}"
 
     def _mark(self, mark: Mark) -> Markup:
         x, y = self.axis.x(mark.at), 3 + BAR / 2
@@ -394,14 +394,14 @@ class GanttChart:
         total, base, shapes = sum(block.ended.values()), float(height - 2), []
         whole = scaled(total, most, height - 4)
         x, width = self._place(block.at, block.until)
-        kinds, said = self._counts(tuple(block.ended.items()))
+        kinds, words = self._counts(tuple(block.ended.items()))
         for kind, number in kinds:
             high = max(3.0, whole * number / total)
             base -= high
             shapes.append(
                 f'<rect class="k-{kind}" x="{x}" y="{base:.1f}" width="{width}" height="{high:.1f}"/>'
             )
-        return drawn(f"<g><title>{self._clock(block.at)}: {said}</title>{''.join(shapes)}</g>")
+        return drawn(f"<g><title>{self._clock(block.at)}: {words}</title>{''.join(shapes)}</g>")
 
     @cached_property
     def _place(self) -> Callable[[datetime, datetime], tuple[str, str]]:
@@ -429,11 +429,11 @@ def _counted(ended: _Ended) -> tuple[list[tuple[str, int]], str]:
     for state, number in ended:
         numbers[_KINDS[state]] += number
     kinds = [(kind, numbers[kind]) for kind, _ in STACK if numbers[kind]]
-    said = ", ".join(
+    words = ", ".join(
         humanize.count_state(number, state)
         for state, number in sorted(ended, key=lambda one: _ORDER[one[0]])
     )
-    return kinds, escape(said)
+    return kinds, escape(words)
 
 
 def _upright(kind: str, x: float) -> Markup:

@@ -45,14 +45,14 @@ def upcoming(*, days: int, queue: str | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("calendar"), ComingOut, days=days, queue=queue)
+            coming = await api.get(path("calendar"), ComingOut, days=days, queue=queue)
         if as_json:
-            print_json(found)
+            print_json(coming)
             return
-        _print_minutes(found)
-        for name, number in found.frequent.items():
+        _print_minutes(coming)
+        for name, number in coming.frequent.items():
             click.echo(as_shown(f"{name}: {humanize.count(number, 'time')}, all day long"))
-        _print_notes(found)
+        _print_notes(coming)
 
     run(work())
 
@@ -67,30 +67,32 @@ def _print_minutes(found: ComingOut) -> None:
         ["AT", "JOBS", ""],
         [
             [
-                f"{one.at.astimezone(zone):%a %d %b %H:%M}",
-                str(len(one.jobs)),
-                humanize.listed(one.jobs, _NAMED),
+                f"{minute.at.astimezone(zone):%a %d %b %H:%M}",
+                str(len(minute.jobs)),
+                humanize.listed(minute.jobs, _NAMED),
             ]
-            for one in found.minutes
+            for minute in found.minutes
         ],
     )
 
 
 def _print_notes(found: ComingOut) -> None:
     zone = parse_zone(current().timezone)
-    for one in found.crowded:
-        click.echo(f"Crowded: {one.number} jobs at {humanize.clock(one.at, found.start, zone)}.")
+    for crowd in found.crowded:
+        click.echo(
+            f"Crowded: {crowd.number} jobs at {humanize.clock(crowd.at, found.start, zone)}."
+        )
     for night in found.clock_changes:
         click.echo(as_shown(f"{night.zone}: {night.words}."))
         for touched in night.jobs:
             click.echo(as_shown(f"  {touched.job}: {touched.words}"))
-    for said, names in (
+    for label, names in (
         ("Paused", found.paused),
         ("Run by the old server", found.elsewhere),
         ("Counted from their last run", found.after_run),
     ):
         if names:
-            click.echo(as_shown(f"{said}: {humanize.listed(names)}."))
+            click.echo(as_shown(f"{label}: {humanize.listed(names)}."))
 
 
 # ``targcc job trend``: a job's durations, lateness and success by day.
@@ -116,11 +118,11 @@ def job_trend(name: str, *, days: int, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("jobs", name, "trend"), Trend, days=days)
+            trend = await api.get(path("jobs", name, "trend"), Trend, days=days)
         if as_json:
-            print_json(found)
+            print_json(trend)
         else:
-            _print_trend(found)
+            _print_trend(trend)
 
     run(work())
 
@@ -130,17 +132,17 @@ def _print_trend(found: Trend) -> None:
         ["DAY", "RUNS", "SUCCESS", "MEDIAN", "95%", "LONGEST", "LATE, MEDIAN", "LATE, MOST"],
         [
             [
-                f"{one.day}",
-                str(one.succeeded + one.failed + one.missed),
-                humanize.percent(one.success_rate),
-                humanize.milliseconds(one.p50_ms),
-                humanize.milliseconds(one.p95_ms),
-                humanize.milliseconds(one.longest_ms),
-                humanize.milliseconds(one.late_p50_ms),
-                humanize.milliseconds(one.late_most_ms),
+                f"{item.day}",
+                str(item.succeeded + item.failed + item.missed),
+                humanize.percent(item.success_rate),
+                humanize.milliseconds(item.p50_ms),
+                humanize.milliseconds(item.p95_ms),
+                humanize.milliseconds(item.longest_ms),
+                humanize.milliseconds(item.late_p50_ms),
+                humanize.milliseconds(item.late_most_ms),
             ]
-            for one in found.days
-            if one.success_rate is not None
+            for item in found.days
+            if item.success_rate is not None
         ],
     )
     if found.drift is not None:
@@ -149,10 +151,10 @@ def _print_trend(found: Trend) -> None:
             f"{how}: the median is {humanize.milliseconds(found.lately_ms)} in the last 7 days, "
             f"and was {humanize.milliseconds(found.before_ms)} before."
         )
-    for one in found.outliers:
-        which = f"Run {one.run}" if one.run is not None else "An attempt"
-        at = one.started_at.isoformat(" ", "seconds")
-        click.echo(f"{which} took {humanize.milliseconds(one.duration_ms)}, begun {at}.")
+    for item in found.outliers:
+        which = f"Run {item.run}" if item.run is not None else "An attempt"
+        at = item.started_at.isoformat(" ", "seconds")
+        click.echo(f"{which} took {humanize.milliseconds(item.duration_ms)}, begun {at}.")
 
 
 # ``targcc timeline`` and ``targcc heatmap``: past runs beside planned slots, and busy hours of the week.
@@ -202,15 +204,15 @@ def timeline(
     async def work() -> None:
         async with connect() as api:
             begins = since or api.now + timedelta(hours=1) - span
-            found = await api.get(
+            chart = await api.get(
                 path("timeline"), Gantt, since=begins, until=begins + span, queue=queue, job=job
             )
         if as_json:
-            print_json(found)
-        elif not found.groups:
+            print_json(chart)
+        elif not chart.groups:
             click.echo("Nothing ran in this time, and nothing comes in it.")
         else:
-            _print_gantt(found)
+            _print_gantt(chart)
 
     run(work())
 
@@ -272,11 +274,11 @@ def heatmap(*, weeks: int, job: str | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("heatmap"), Heat, weeks=weeks, job=job)
+            heat = await api.get(path("heatmap"), Heat, weeks=weeks, job=job)
         if as_json:
-            print_json(found)
+            print_json(heat)
             return
-        columns = [found.day(weekday) for weekday in range(DAYS)]
+        columns = [heat.day(weekday) for weekday in range(DAYS)]
         print_table(
             ["HOUR", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"],
             [

@@ -143,10 +143,12 @@ async def gantt(
         job: Show only this job.
     """
     until = min(until, since + LONGEST_RANGE)
-    jobs = {one.name: one for one in definitions if queue in (None, one.queue)}
+    jobs = {item.name: item for item in definitions if queue in (None, item.queue)}
     look = _Look(connection, jobs, now, since, until, job)
     ended = await look.ended()
-    going = [one for one in await runs.running_runs(connection) if (one.started_at or now) < until]
+    going = [
+        item for item in await runs.running_runs(connection) if (item.started_at or now) < until
+    ]
     known = ended.keys() | {run.job for run in going} | await look.went_on()
     if job is not None:
         known &= {job}
@@ -173,17 +175,17 @@ async def gantt(
         for name in chosen
     ]
     drawn = set(chosen)
-    asked = {name: states for name, states in ended.items() if name in known}
+    counts = {name: states for name, states in ended.items() if name in known}
     return Gantt(
         since=since,
         until=until,
         now=now,
         groups=_grouped(rows, now),
         chained=await chained(connection, [bar for row in rows for bar in row.bars]),
-        number=sum(states.total() for states in asked.values()),
-        bad=sum(_bad(states) for states in asked.values()),
+        number=sum(states.total() for states in counts.values()),
+        bad=sum(_bad(states) for states in counts.values()),
         others=len(known - drawn),
-        others_number=sum(states.total() for name, states in asked.items() if name not in drawn),
+        others_number=sum(states.total() for name, states in counts.items() if name not in drawn),
     )
 
 
@@ -193,13 +195,13 @@ def _bad(states: Counter[RunState] | None) -> int:
 
 def _with_bars(names: Iterable[str], ended: Mapping[str, Counter[RunState]]) -> list[str]:
     """Return the jobs with room for bars, in the given order."""
-    found, room = [], MOST_DRAWN
+    jobs, room = [], MOST_DRAWN
     for name in names:
         number = _of(ended, name)
         if number <= min(room, MOST_BARS):
-            found.append(name)
+            jobs.append(name)
             room -= number
-    return found
+    return jobs
 
 
 def _of(ended: Mapping[str, Counter[RunState]], name: str) -> int:
@@ -273,7 +275,7 @@ class _Look:
     async def ended(self) -> dict[str, Counter[RunState]]:
         """Count the ended runs of each job by state."""
         c = job_stat.c
-        found: dict[str, Counter[RunState]] = defaultdict(Counter)
+        counts: dict[str, Counter[RunState]] = defaultdict(Counter)
         for name, state, number in await self.connection.execute(
             sa.select(c.JobName, c.Outcome, sa.func.sum(c.Count))
             .where(
@@ -284,14 +286,14 @@ class _Look:
             )
             .group_by(c.JobName, c.Outcome)
         ):
-            found[name][RunState(state)] += int(number)
-        return found
+            counts[name][RunState(state)] += int(number)
+        return counts
 
     async def went_on(self) -> set[str]:
         """Return jobs with a run that began before the range and may have ended within the range."""
         c = job_stat.c
         long = QUARTER // timedelta(milliseconds=1)
-        found = await self.connection.execute(
+        rows = await self.connection.execute(
             sa.select(c.JobName, c.BeginsAt, sa.func.max(c.MaxMs))
             .where(c.BeginsAt >= self.since - LONGEST, c.BeginsAt < self.since, c.MaxMs >= long)
             .where(*self._asked)
@@ -299,7 +301,7 @@ class _Look:
         )
         return {
             name
-            for name, begins_at, most in found
+            for name, begins_at, most in rows
             if begins_at + QUARTER + timedelta(milliseconds=most) >= self.since
         }
 
@@ -328,8 +330,8 @@ class _Look:
 
     async def _coming(self) -> set[str]:
         jobs = grouped(self.jobs.values())
-        found = await plan(self.connection, jobs, self.now, start=self.since, end=self.until)
-        return {name for minute in found.minutes for name in minute.jobs} | found.frequent.keys()
+        coming = await plan(self.connection, jobs, self.now, start=self.since, end=self.until)
+        return {name for minute in coming.minutes for name in minute.jobs} | coming.frequent.keys()
 
     async def _handled(self, names: Collection[str]) -> dict[str, datetime]:
         c = job_schedule.c
@@ -346,24 +348,26 @@ class _Look:
         slots = itertools.takewhile(
             lambda slot: slot < self.until, job.schedule.iter(after, parse_zone(job.timezone))
         )
-        found = list(itertools.islice(slots, _MOST_SLOTS + 1))
-        if len(found) > _MOST_SLOTS:
+        instants = list(itertools.islice(slots, _MOST_SLOTS + 1))
+        if len(instants) > _MOST_SLOTS:
             return []
-        return [Mark(slot, "late" if slot + SLOT_GRACE <= self.now else "coming") for slot in found]
+        return [
+            Mark(slot, "late" if slot + SLOT_GRACE <= self.now else "coming") for slot in instants
+        ]
 
     async def ended_unseen(
         self, names: Iterable[str], ended: Mapping[str, Counter[RunState]]
     ) -> dict[str, list[Mark]]:
         """Return the slots that ended without an attempt: missed, skipped, cancelled."""
         some = [name for name in names if name in ended and any(map(ended[name].get, _UNSEEN))]
-        found: dict[str, list[Mark]] = defaultdict(list)
+        marks: dict[str, list[Mark]] = defaultdict(list)
         if some:
-            asked = {f"job{n}": name for n, name in enumerate(some)}
+            parameters = {f"job{n}": name for n, name in enumerate(some)}
             times = {"since": self.since, "until": self.until}
-            rows = await self.connection.execute(_unseen(len(some)), asked | times)
+            rows = await self.connection.execute(_unseen(len(some)), parameters | times)
             for name, run, state, at in rows:
-                found[name].append(Mark(at, state, run))
-        return found
+                marks[name].append(Mark(at, state, run))
+        return marks
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)

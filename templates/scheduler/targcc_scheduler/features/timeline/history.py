@@ -48,12 +48,12 @@ class Heat:
     @property
     def most(self) -> int:
         """Number of runs in the fullest hour."""
-        return max(one.number for one in self.hours)
+        return max(hour.number for hour in self.hours)
 
     @property
     def total(self) -> int:
         """Total number of runs."""
-        return sum(one.number for one in self.hours)
+        return sum(hour.number for hour in self.hours)
 
     def day(self, weekday: int) -> tuple[Hour, ...]:
         """Return the hours of a weekday; 0 is Monday."""
@@ -70,16 +70,16 @@ class DayCounts:
         self, connection: AsyncConnection, days: Sequence[datetime], now: datetime
     ) -> dict[datetime, _Counts]:
         """Return the counts of consecutive UTC days."""
-        self._kept = {key: one for key, one in self._kept.items() if now - one[0] < _KEPT_FOR}
-        found = {day: self._kept[day][1] for day in days if day in self._kept}
-        if missing := [day for day in days if day not in found]:
+        self._kept = {key: value for key, value in self._kept.items() if now - value[0] < _KEPT_FOR}
+        counts = {day: self._kept[day][1] for day in days if day in self._kept}
+        if missing := [day for day in days if day not in counts]:
             begins, ends = missing[0], missing[-1] + timedelta(days=1)
             read: dict[datetime, _Counts] = {day: Counter() for day in days if begins <= day < ends}
             for (at, bad), number in (await _counts(connection, begins, ends)).items():
                 read[at.replace(hour=0, minute=0)][at, bad] = number
-            self._kept |= {day: (now, one) for day, one in read.items() if day + _FRESH < now}
-            found |= read
-        return found
+            self._kept |= {day: (now, value) for day, value in read.items() if day + _FRESH < now}
+            counts |= read
+        return counts
 
 
 def day_counts(_web: object) -> DayCounts:
@@ -122,12 +122,12 @@ async def _by_days(
     first = since.astimezone(UTC).replace(hour=0, minute=0)
     number_of_days = -(-(until - first) // timedelta(days=1))
     days = [first + timedelta(days=n) for n in range(number_of_days)]
-    found: _Counts = Counter()
+    range_counts: _Counts = Counter()
     for counts in (await kept.of(connection, days, now)).values():
         for key, number in counts.items():
             if since <= key[0] < until:
-                found[key] = number
-    return found
+                range_counts[key] = number
+    return range_counts
 
 
 async def _counts(
@@ -271,7 +271,7 @@ async def _daily_counts(
     """Return each day's counts, summed by outcome and duration bucket."""
     c = job_stat.c
     day = day_number([begins for _, begins, _ in spans]).label("Day")
-    found: list[list[Any]] = [[] for _ in spans]
+    rows_by_day: list[list[Any]] = [[] for _ in spans]
     for row in await connection.execute(
         sa.select(
             day,
@@ -284,8 +284,8 @@ async def _daily_counts(
         .where(c.Outcome.in_(_DECIDED))
         .group_by(day, c.Outcome, c.Bucket)
     ):
-        found[row.Day].append(row)
-    return found
+        rows_by_day[row.Day].append(row)
+    return rows_by_day
 
 
 async def _starts(
@@ -305,14 +305,14 @@ async def _starts(
 
 def _timed(counts: Sequence[Sequence[Any]]) -> list[tuple[int, int]]:
     """Return durations with their counts, shortest first."""
-    found: Counter[int] = Counter()
+    durations: Counter[int] = Counter()
     longest = 0
     for rows in counts:
         for row in rows:
             if row.Bucket != NO_DURATION:
-                found[row.Bucket] += int(row.Count)
+                durations[row.Bucket] += int(row.Count)
                 longest = max(longest, row.MaxMs)
-    return [(min(duration_of(bucket), longest), found[bucket]) for bucket in sorted(found)]
+    return [(min(duration_of(bucket), longest), durations[bucket]) for bucket in sorted(durations)]
 
 
 def _median(counts: Sequence[Sequence[Any]]) -> int | None:
@@ -348,14 +348,14 @@ async def _outliers(
     if median is None:
         return []
     c = job_stat.c
-    found = await connection.execute(
+    result = await connection.execute(
         sa.select(c.BeginsAt, c.MaxMs)
         .where(c.JobName == job, c.BeginsAt >= since, c.Outcome == RunState.SUCCEEDED)
         .where(c.MaxMs > _OUTLIER * median)
         .order_by(c.MaxMs.desc(), c.BeginsAt.desc())
         .limit(_MOST_OUTLIERS)
     )
-    outliers = [await _attempt(connection, job, row.BeginsAt, row.MaxMs) for row in found.all()]
+    outliers = [await _attempt(connection, job, row.BeginsAt, row.MaxMs) for row in result.all()]
     return sorted(outliers, key=lambda one: one.started_at, reverse=True)
 
 

@@ -44,8 +44,8 @@ def day_asked(text: str, default: date) -> date:
 def instant_asked(text: str, zone: ZoneInfo) -> datetime | None:
     """Parse an instant such as ``2026-11-26T02:00``, by default in ``zone``. Return ``None`` for an invalid text."""
     with contextlib.suppress(ValueError):
-        found = datetime.fromisoformat(text)
-        return found if found.tzinfo is not None else found.replace(tzinfo=zone)
+        instant = datetime.fromisoformat(text)
+        return instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)
     return None
 
 
@@ -67,7 +67,7 @@ def query_with(request: Request, **changed: object) -> str:
 
 def queues_of(definitions: Iterable[JobDefinition]) -> list[str]:
     """Return the names of the jobs' queues, sorted."""
-    return sorted({one.queue for one in definitions})
+    return sorted({definition.queue for definition in definitions})
 
 
 # The calendar: slots of a week or a day, crowded minutes, clock changes.
@@ -162,31 +162,31 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
     start, end = first_of(wanted, zone), first_of(days[-1] + timedelta(days=1), zone)
     definitions = scheduler.definitions
     every = [*definitions.values()]
-    jobs = grouped(one for one in every if queue in ("", one.queue))
+    jobs = grouped(item for item in every if queue in ("", item.queue))
     listed = _LISTED_A_DAY if number == 1 else _LISTED_A_WEEK
-    found = await scheduler.read(
+    calendar_plan = await scheduler.read(
         lambda db: plan(db, jobs, now, start=start, end=end, listed=listed)
     )
     changes = nights(jobs, start, end, zone.key)
     coming = changes or coming_nights(jobs, now, zone.key)
-    shown = [_day(one, found, changes, zone, merge=number > 1) for one in days]
+    shown = [_day(item, calendar_plan, changes, zone, merge=number > 1) for item in days]
     return render(
         request,
         "timeline/calendar.html",
         principal,
-        plan=found,
+        plan=calendar_plan,
         days=shown,
-        crowded=_crowded(found, zone),
-        most=max((number for one in shown for _, number in one.hours), default=0),
+        crowded=_crowded(calendar_plan, zone),
+        most=max((number for item in shown for _, number in item.hours), default=0),
         view="day" if number == 1 else "week",
         today=today,
         queue=queue,
         queues=queues_of(every),
-        changes=[one for one in coming if one.jobs or one.zone == zone.key],
+        changes=[item for item in coming if item.jobs or item.zone == zone.key],
         night_words=NIGHT_WORDS,
         night_kinds=NIGHT_KINDS,
         change_words=_change_words,
-        frequent=_frequent(found, definitions),
+        frequent=_frequent(calendar_plan, definitions),
         own_clock=partial(_own_clock, jobs=definitions, zone=zone),
         link=partial(query_with, request),
         before=wanted - timedelta(days=number) if wanted > today else None,
@@ -238,8 +238,8 @@ def _crowded(found: Plan, zone: ZoneInfo) -> list[CrowdedTime]:
 
 def _by_hour(minutes: Sequence[Minute]) -> list[Line]:
     hours: dict[datetime, list[str]] = {}
-    for one in minutes:
-        hours.setdefault(one.at.replace(minute=0), []).extend(one.jobs)
+    for minute in minutes:
+        hours.setdefault(minute.at.replace(minute=0), []).extend(minute.jobs)
     return [Line(at, tuple(names), hour=True) for at, names in hours.items()]
 
 
@@ -266,19 +266,19 @@ def _own_clock(
 
 def _change_words(change: ClockChange) -> str:
     """Return a clock change in words."""
-    old, new = (change.at.astimezone(timezone(one)) for one in (change.before, change.after))
+    old, new = (change.at.astimezone(timezone(item)) for item in (change.before, change.after))
     far = abs(change.size) >= timedelta(days=1)
     times = [
-        f"{humanize.weekday(one)} {one:%H:%M}" if far else f"{one:%H:%M}" for one in (old, new)
+        f"{humanize.weekday(item)} {item:%H:%M}" if far else f"{item:%H:%M}" for item in (old, new)
     ]
-    said = {
+    values = {
         "day": f"{humanize.weekday(old)} {humanize.day_and_month(old)} {old.year}",
         "before": times[0],
         "after": times[1],
     }
     if change.size > timedelta(0):
-        return gettext("on %(day)s clocks jump from %(before)s to %(after)s.", **said)
-    return gettext("on %(day)s clocks go back from %(before)s to %(after)s.", **said)
+        return gettext("on %(day)s clocks jump from %(before)s to %(after)s.", **values)
+    return gettext("on %(day)s clocks go back from %(before)s to %(after)s.", **values)
 
 
 # The heat map page: all runs and bad runs for each hour of the week.
@@ -299,17 +299,17 @@ async def heatmap_page(
     )
     number = int(weeks) if weeks in map(str, _WEEKS) else 4
     key = find_job(scheduler, job)[1] if job else None
-    found = await scheduler.read(
+    heatmap = await scheduler.read(
         lambda db: heat(db, now, weeks=number, zone=zone, job=key, kept=kept)
     )
     return render(
         request,
         "timeline/heatmap.html",
         principal,
-        heat=found,
-        cells=_cells(found),
-        busiest=sorted(found.hours, key=lambda one: -one.number)[:3] if found.total else [],
-        worst=[one for one in sorted(found.hours, key=lambda one: -one.bad)[:3] if one.bad],
+        heat=heatmap,
+        cells=_cells(heatmap),
+        busiest=sorted(heatmap.hours, key=lambda one: -one.number)[:3] if heatmap.total else [],
+        worst=[one for one in sorted(heatmap.hours, key=lambda one: -one.bad)[:3] if one.bad],
         weeks=number,
         choices=_WEEKS,
         job=job,
@@ -321,8 +321,8 @@ def _cells(found: Heat) -> list[list[tuple[int, int, int]]]:
     """Return a row for each hour. A cell for each weekday holds the run count, the bad run count, and the shade from 0."""
     return [
         [
-            (one.number, one.bad, _shade(one.number, found.most))
-            for one in (found.day(weekday)[hour] for weekday in range(DAYS))
+            (cell.number, cell.bad, _shade(cell.number, found.most))
+            for cell in (found.day(weekday)[hour] for weekday in range(DAYS))
         ]
         for hour in range(HOURS)
     ]

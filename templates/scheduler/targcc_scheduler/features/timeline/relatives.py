@@ -26,7 +26,9 @@ _IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _LINKS = sa.select(job_link.c.ChildId, job_link.c.ParentKind, job_link.c.ParentId)
 _BEFORE = _LINKS.where(job_link.c.ChildId.in_(_IDS), job_link.c.ParentKind.in_((BATCH, RUN)))
 _AFTER = _LINKS.where(job_link.c.ParentKind == RUN, job_link.c.ParentId.in_(_IDS))
-_AROUND = sa.union_all(*(sa.select(one.limit(_MOST_LINKS).subquery()) for one in (_BEFORE, _AFTER)))
+_AROUND = sa.union_all(
+    *(sa.select(query.limit(_MOST_LINKS).subquery()) for query in (_BEFORE, _AFTER))
+)
 """Select dependencies with a given run at either end; each end has its own index. Built once, executed for each step of a chain."""
 _RUNS = sa.select(
     job_run.c.Id,
@@ -70,7 +72,7 @@ async def kin_of(
     links, seen = await _links(connection, ids)
     if not links and not batches:
         return Relatives({}, frozenset(), {})
-    wanted = {one.parent for one in links if one.kind == BATCH} | set(batches)
+    wanted = {link.parent for link in links if link.kind == BATCH} | set(batches)
     runs = await _asked(connection, _RUNS, seen)
     rows = await _asked(connection, _BATCHES, wanted) if wanted else ()
     return Relatives({row.Id: row for row in runs}, links, {row.Id: row for row in rows})
@@ -85,9 +87,11 @@ async def _links(
     for _ in range(_MOST_ROUNDS):
         if not frontier or len(seen) > _MOST_RUNS:
             break
-        found = {Link(*row) for row in await _asked(connection, _AROUND, frontier)}
-        links |= found
-        ends = {one.child for one in found} | {one.parent for one in found if one.kind == RUN}
+        new_links = {Link(*row) for row in await _asked(connection, _AROUND, frontier)}
+        links |= new_links
+        ends = {link.child for link in new_links} | {
+            link.parent for link in new_links if link.kind == RUN
+        }
         frontier = ends - seen
         seen |= frontier
     return frozenset(links), seen
@@ -172,15 +176,15 @@ def _is_drawn(nodes: Collection[Node], drawn: Collection[int]) -> bool:
 def _together(kin: Relatives) -> Iterable[set[Node]]:
     """Group connected runs, batches and flows (union of sets)."""
     sets: dict[Node, set[Node]] = {}
-    for one, other in _pairs(kin):
-        mine, theirs = (sets.get(node) or {node} for node in (one, other))
-        if mine is theirs:
+    for item, other in _pairs(kin):
+        larger, smaller = (sets.get(node) or {node} for node in (item, other))
+        if larger is smaller:
             continue
-        if len(mine) < len(theirs):
-            mine, theirs = theirs, mine
-        mine |= theirs
-        sets |= dict.fromkeys((*theirs, one, other), mine)
-    return {id(one): one for one in sets.values()}.values()
+        if len(larger) < len(smaller):
+            larger, smaller = smaller, larger
+        larger |= smaller
+        sets |= dict.fromkeys((*smaller, item, other), larger)
+    return {id(item): item for item in sets.values()}.values()
 
 
 def _pairs(kin: Relatives) -> Iterator[tuple[Node, Node]]:
@@ -248,16 +252,16 @@ def _ties(kin: Relatives, ends: Mapping[int, datetime]) -> Iterator[Tie]:
 
 def _of_steps(flow: FlowRow, runs: Iterable[Any], ends: Mapping[int, datetime]) -> Iterator[Tie]:
     """Yield the lines between a flow's steps, for the last rerun of each step."""
-    found: dict[str, list[int]] = defaultdict(list)
+    run_ids: dict[str, list[int]] = defaultdict(list)
     for run in runs:
         step = flow.steps.get(run.Step)
         if run.Step is None:
-            found[_STARTER].append(run.Id)
+            run_ids[_STARTER].append(run.Id)
         elif step is not None and step.first is not None and run.Id >= step.first:
-            found[run.Step].append(run.Id)
+            run_ids[run.Step].append(run.Id)
     for name, step in flow.steps.items():
         for before in steps_before(step) or (_STARTER,):
-            yield from _after_last(found[before], found[name], ends)
+            yield from _after_last(run_ids[before], run_ids[name], ends)
 
 
 def _after_last(

@@ -86,14 +86,14 @@ def coming_out(plan: Plan, nights: Iterable[Night]) -> ComingOut:
         start=plan.start,
         end=plan.end,
         number=plan.number,
-        minutes=[MinuteOut.model_validate(one) for one in plan.minutes],
+        minutes=[MinuteOut.model_validate(item) for item in plan.minutes],
         hours=[
             HourOut(at=base + n * timedelta(hours=1), number=number)
             for n, number in enumerate(plan.hours)
         ],
         frequent=dict(plan.frequent),
-        crowded=[CrowdOut.model_validate(one) for one in plan.crowded],
-        clock_changes=[_change(one) for one in nights],
+        crowded=[CrowdOut.model_validate(item) for item in plan.crowded],
+        clock_changes=[_change(item) for item in nights],
         paused=list(plan.paused),
         elsewhere=list(plan.elsewhere),
         after_run=list(plan.after_run),
@@ -108,7 +108,7 @@ def _change(night: Night) -> ClockChangeOut:
         offset_after=night.change.after.total_seconds(),
         words=str(night.change),
         jobs=[
-            TouchedOut(job=one.job, kind=one.effect.kind, words=one.effect.words)
-            for one in night.jobs
+            TouchedOut(job=touched.job, kind=touched.effect.kind, words=touched.effect.words)
+            for touched in night.jobs
         ],
     )

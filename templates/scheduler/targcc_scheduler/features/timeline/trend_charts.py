@@ -65,14 +65,14 @@ def lateness(days: Sequence[TrendDay]) -> Markup:
 
 
 def _chart(ranges: Sequence[_Range], name: str, kind: str) -> Markup:
-    most = max((one.high or 0 for one in ranges), default=0) or 1
+    most = max((day.high or 0 for day in ranges), default=0) or 1
     width = 100 / max(len(ranges), 1)
     drawn = [
         Markup('<line class="k-grid" x1="0" x2="100%" y1="{}" y2="{}"/>').format(y, y)
         for y in (_TOP, _TOP + _TREND_HEIGHT / 2, _TOP + _TREND_HEIGHT)
     ]
     drawn += _line(ranges, most, width, kind)
-    drawn += [_trend_day(one, n * width, width, most, kind) for n, one in enumerate(ranges)]
+    drawn += [_trend_day(day, n * width, width, most, kind) for n, day in enumerate(ranges)]
     return Markup(
         '<div class="plot"><div class="axis" aria-hidden="true"><span>{}</span><span>{}</span><span>0</span></div>'
         '<svg class="trend-chart" role="img" aria-label="{}" width="100%" height="{}">{}</svg></div>'
@@ -91,7 +91,7 @@ def _y(value: int, most: int) -> float:
 
 def _line(ranges: Sequence[_Range], most: int, width: float, kind: str) -> Iterator[Markup]:
     """Draw the line through the medians, across days without runs."""
-    points = [(n * width + width / 2, one.middle) for n, one in enumerate(ranges)]
+    points = [(n * width + width / 2, day.middle) for n, day in enumerate(ranges)]
     known = [(x, _y(value, most)) for x, value in points if value is not None]
     for (x1, y1), (x2, y2) in itertools.pairwise(known):
         yield Markup(
@@ -117,8 +117,8 @@ def _trend_day(one: _Range, x: float, width: float, most: int, kind: str) -> Mar
                 kind, x + width / 2, low
             )
         )
-    said = one.said if one.middle is not None else gettext("none")
-    return Markup("<g><title>{}</title>{}</g>").format(f"{_named(one.day)}: {said}", joined(parts))
+    text = one.said if one.middle is not None else gettext("none")
+    return Markup("<g><title>{}</title>{}</g>").format(f"{_named(one.day)}: {text}", joined(parts))
 
 
 def success(days: Sequence[TrendDay]) -> Markup:
@@ -137,8 +137,8 @@ def success(days: Sequence[TrendDay]) -> Markup:
             ]
         total = day.succeeded + day.failed + day.missed
         rate, runs = humanize.percent(day.success_rate), humanize.count(total, "run")
-        said = f"{_named(day)}: {gettext('%(rate)s of %(runs)s', rate=rate, runs=runs)}"
-        drawn.append(Markup("<g><title>{}</title>{}</g>").format(said, joined(parts)))
+        text = f"{_named(day)}: {gettext('%(rate)s of %(runs)s', rate=rate, runs=runs)}"
+        drawn.append(Markup("<g><title>{}</title>{}</g>").format(text, joined(parts)))
     return Markup(
         '<svg class="trend-chart" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
     ).format(gettext("Success rate by day"), _RATE_HEIGHT, joined(drawn))

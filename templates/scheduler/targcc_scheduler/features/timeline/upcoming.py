@@ -46,18 +46,18 @@ Groups = Sequence[Group]
 
 def grouped(jobs: Iterable[JobDefinition]) -> Groups:
     """Group the jobs with a schedule by schedule and zone."""
-    found: dict[Hashable, Group] = {}
+    groups: dict[Hashable, Group] = {}
     for job in jobs:
         if job.schedule is None:
             continue
         # Equal texts are equal expressions, and Python caches the hash of a text.
         schedule = job.schedule
         key = (schedule.text if type(schedule) is CronSchedule else schedule, job.timezone)
-        group = found.get(key)
+        group = groups.get(key)
         if group is None:
-            group = found[key] = Group(job.schedule, job.timezone, [])
+            group = groups[key] = Group(job.schedule, job.timezone, [])
         group.names.append(job.name)
-    return tuple(found.values())
+    return tuple(groups.values())
 
 
 # Coming slots of all jobs by minute and hour. Slots of thousands of schedules are counted without creating each slot.
@@ -257,11 +257,11 @@ class Counted:
         full = heapq.nlargest(
             _MOST_CROWDS, self.minutes.items(), key=lambda one: (len(one[1]), -one[0])
         )
-        found = (
+        crowds = (
             Crowd(at, tuple(sorted(names)), self._frequent_at(at))
             for at, names in ((self._base + n * _MINUTE, names) for n, names in sorted(full))
         )
-        return tuple(one for one in found if len(one.jobs) >= _CROWD or one.number >= _CROWD_ALL)
+        return tuple(one for one in crowds if len(one.jobs) >= _CROWD or one.number >= _CROWD_ALL)
 
     def _frequent_at(self, at: datetime) -> int:
         """Count the frequent jobs with a slot in a minute."""
@@ -285,13 +285,13 @@ class Counted:
             yield from self._even(schedule, zone, begins)
             return
         assert isinstance(schedule, CronSchedule)
-        each = schedule.second.bit_count() * schedule.minute.bit_count()
+        slots_per_hour = schedule.second.bit_count() * schedule.minute.bit_count()
         hours = numbers_in(schedule.hour)
         for day in self._days_of(zone):
             inside = day.plain and begins <= day.begins and day.ends <= self.end
             if inside and not day.minute % 60:
                 if schedule.matches_day(day.day):
-                    yield from (((day.minute // 60) + hour, each) for hour in hours)
+                    yield from (((day.minute // 60) + hour, slots_per_hour) for hour in hours)
             else:
                 since, until = max(begins, day.begins), min(day.ends, self.end)
                 for slot in schedule.between(since, until, zone):
@@ -359,8 +359,10 @@ class _Day:
     def of(cls, day: date, zone: ZoneInfo, base: datetime) -> _Day:
         """Build the day for a calendar date."""
         begins, ends = (
-            datetime(one.year, one.month, one.day, tzinfo=zone).astimezone(UTC)
-            for one in (day, day + timedelta(days=1))
+            datetime(
+                calendar_day.year, calendar_day.month, calendar_day.day, tzinfo=zone
+            ).astimezone(UTC)
+            for calendar_day in (day, day + timedelta(days=1))
         )
         from_base = begins - base
         plain = ends - begins == _DAY and not from_base % _MINUTE
@@ -370,8 +372,8 @@ class _Day:
 @functools.lru_cache(maxsize=4096)
 def _times_of_day(hours: int, minutes: int) -> tuple[int, ...]:
     """Return the minutes of a day that match hour and minute fields."""
-    each = numbers_in(minutes)
-    return tuple(hour * 60 + minute for hour in numbers_in(hours) for minute in each)
+    numbers = numbers_in(minutes)
+    return tuple(hour * 60 + minute for hour in numbers_in(hours) for minute in numbers)
 
 
 # Nights with a clock change, and the effects on jobs' slots.
@@ -402,10 +404,12 @@ class Night:
     @property
     def effects(self) -> list[tuple[Kind, str, list[str]]]:
         """Group the affected jobs by effect: kind, words and job names."""
-        found: dict[tuple[Kind, str], list[str]] = {}
-        for one in self.jobs:
-            found.setdefault((one.effect.kind, one.effect.words), []).append(one.job)
-        return [(*key, found[key]) for key in sorted(found)]
+        jobs_by_effect: dict[tuple[Kind, str], list[str]] = {}
+        for touched in self.jobs:
+            jobs_by_effect.setdefault((touched.effect.kind, touched.effect.words), []).append(
+                touched.job
+            )
+        return [(*key, jobs_by_effect[key]) for key in sorted(jobs_by_effect)]
 
 
 def nights(jobs: Groups, start: datetime, end: datetime, *zones: str) -> tuple[Night, ...]:
@@ -420,13 +424,13 @@ def nights(jobs: Groups, start: datetime, end: datetime, *zones: str) -> tuple[N
     of_zone: dict[str, list[Group]] = {zone: [] for zone in zones}
     for group in jobs:
         of_zone.setdefault(group.zone, []).append(group)
-    found = [
+    changed_nights = [
         Night(zone, change, _touched(groups, change, zone))
         for zone, groups in of_zone.items()
         for change in _changes(zone, _full_hour(start), end)
         if start <= change.at < end
     ]
-    return tuple(sorted(found, key=lambda night: (night.change.at, night.zone)))
+    return tuple(sorted(changed_nights, key=lambda night: (night.change.at, night.zone)))
 
 
 def coming_nights(jobs: Groups, now: datetime, *zones: str) -> tuple[Night, ...]:
@@ -438,14 +442,14 @@ def coming_nights(jobs: Groups, now: datetime, *zones: str) -> tuple[Night, ...]
 
 def _touched(groups: Groups, change: ClockChange, zone: str) -> tuple[Touched, ...]:
     clock = parse_zone(zone)
-    found = [
+    touched = [
         Touched(name, effect)
         for group in groups
         if not isinstance(group.schedule, AfterRunSchedule)
         if (effect := effect_of(group.schedule, change, clock)) is not None
         for name in group.names
     ]
-    return tuple(sorted(found, key=lambda one: one.job))
+    return tuple(sorted(touched, key=lambda one: one.job))
 
 
 def _full_hour(at: datetime) -> datetime:

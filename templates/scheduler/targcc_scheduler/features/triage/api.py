@@ -68,11 +68,11 @@ async def get_inbox(
     wanted = looked_for(scheduler, q)
 
     async def query(db: AsyncConnection) -> InboxOut:
-        found = waiting = await inbox.inbox(db, now)
+        failures = waiting = await inbox.inbox(db, now)
         if everything or wanted.search.terms:
-            found = await inbox.inbox(db, now, everything=everything, wanted=wanted)
+            failures = await inbox.inbox(db, now, everything=everything, wanted=wanted)
         wrong = await issues(db, definitions, now, lost_after=lost_after, failures=waiting)
-        return InboxOut.model_validate({"failures": found, "concerns": wrong})
+        return InboxOut.model_validate({"failures": failures, "concerns": wrong})
 
     return await scheduler.read(query)
 
@@ -81,8 +81,8 @@ async def get_inbox(
 async def get_failure(cause: str, _: Viewer, scheduler: SchedulerOf) -> FailureOut:
     """Return one failure."""
     now = scheduler.clock.now()
-    found = await tried(scheduler.read(lambda db: inbox.get(db, cause, now)))
-    return FailureOut.model_validate(found)
+    failure = await tried(scheduler.read(lambda db: inbox.get(db, cause, now)))
+    return FailureOut.model_validate(failure)
 
 
 @router.get("/inbox/{cause}/runs", tags=["inbox"])
@@ -99,22 +99,22 @@ async def failed_runs(
     """List the open runs of a failure, newest first. The header `Link` names the next page."""
 
     async def query(db: AsyncConnection) -> list[FailedRunOut]:
-        found = await inbox.runs_of(db, cause, limit=limit, before=cursor)
-        again = await inbox.done_since(db, found)
+        failed = await inbox.runs_of(db, cause, limit=limit, before=cursor)
+        again = await inbox.done_since(db, failed)
         return [
             FailedRunOut(
-                id=one.id,
-                job=one.job,
-                happened_at=one.happened_at,
-                message=one.message,
-                done_since=one.id in again,
+                id=run.id,
+                job=run.job,
+                happened_at=run.happened_at,
+                message=run.message,
+                done_since=run.id in again,
             )
-            for one in found
+            for run in failed
         ]
 
-    found = await scheduler.read(query)
-    link_older(request, response, found, limit)
-    return found
+    failed = await scheduler.read(query)
+    link_older(request, response, failed, limit)
+    return failed
 
 
 @router.post("/seen", tags=["inbox"])
@@ -152,17 +152,17 @@ async def act_on_failure(
             return DoneOut(message=f"{count(number, 'run')} discarded")
         case "mute":
             await tried(scheduler.operate(inbox.mute, None, cause, by, note=body.note))
-            said = f"{cause} is muted"
+            message = f"{cause} is muted"
         case "reopen":
             await tried(scheduler.operate(inbox.reopen, None, cause, by))
-            said = f"{cause} is open"
+            message = f"{cause} is open"
         case "assign":
             await tried(scheduler.operate(inbox.assign, None, cause, by, body.assignee))
-            said = f"assigned to {body.assignee or 'nobody'}"
+            message = f"assigned to {body.assignee or 'nobody'}"
         case "link":
             await tried(scheduler.operate(inbox.link, None, cause, by, body.ticket))
-            said = f"linked to {body.ticket or 'no ticket'}"
-    return DoneOut(message=said)
+            message = f"linked to {body.ticket or 'no ticket'}"
+    return DoneOut(message=message)
 
 
 @router.post("/jobs/{name}/backfill", tags=["jobs"], responses=CONFLICT)
@@ -172,7 +172,7 @@ async def backfill_job(
     """Run the past slots of a range that have no run, oldest first. `dry_run` only lists the slots. A run reads its slot from `ctx.scheduled_for`."""
     job, now = find_job(scheduler, name), scheduler.clock.now()
     since, until = body.since, body.until
-    found = await tried(scheduler.read(lambda db: bulk_actions.look(db, job, since, until, now)))
+    look = await tried(scheduler.read(lambda db: bulk_actions.look(db, job, since, until, now)))
     created = 0
     if not body.dry_run:
         by = actor(request, principal)
@@ -191,9 +191,9 @@ async def backfill_job(
         )
     return BackfillOut(
         job=job.name,
-        slots=len(found.slots),
-        there=Counter(map(str, found.there.values())),
-        missing=found.missing,
+        slots=len(look.slots),
+        there=Counter(map(str, look.there.values())),
+        missing=look.missing,
         created=created,
     )
 
@@ -216,11 +216,11 @@ async def why_job(name: str, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
             return None
         return await why.why_job(db, key, definitions, now, lost_after=lost_after, broken=broken)
 
-    found = await scheduler.read(query)
-    if found is None:
+    answer = await scheduler.read(query)
+    if answer is None:
         find_job(scheduler, name)  # raises and suggests similar names
         raise Problem(404, "No such job", f"there is no job {name!r}, and no run of one")
-    return AnswerOut.model_validate(found)
+    return AnswerOut.model_validate(answer)
 
 
 @router.get("/runs/{run_id}/why", tags=["runs"])
@@ -238,17 +238,17 @@ async def why_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
         broken = scheduler.broken_file_of(run.job)
         return await why.why_run(db, run, definitions, now, lost_after=lost_after, broken=broken)
 
-    found = await scheduler.read(query)
-    if found is None:
+    answer = await scheduler.read(query)
+    if answer is None:
         raise Problem(404, "No such run", f"there is no run {run_id}")
-    return AnswerOut.model_validate(found)
+    return AnswerOut.model_validate(answer)
 
 
 @router.post("/bulk/count", tags=["bulk"])
 async def count_bulk(_: Viewer, scheduler: SchedulerOf, body: BulkIn) -> CountOut:
     """Count the runs of an operation by state and by job. Nothing is changed."""
-    found = await tried(bulk_actions.count(scheduler, _wish(scheduler, body)))
-    return CountOut.model_validate(found)
+    matches = await tried(bulk_actions.count(scheduler, _wish(scheduler, body)))
+    return CountOut.model_validate(matches)
 
 
 @router.post("/bulk", tags=["bulk"], responses=CONFLICT, status_code=202)
@@ -275,16 +275,16 @@ async def list_bulk(
     cursor: Annotated[int | None, Query(description="Only operations with a lower id.")] = None,
 ) -> list[BulkOut]:
     """List the last operations, newest first. The header `Link` names the next page."""
-    found = await scheduler.read(lambda db: bulk_queries.latest(db, limit, before=cursor))
-    link_older(request, response, found, limit)
-    return [BulkOut.model_validate(one) for one in found]
+    operations = await scheduler.read(lambda db: bulk_queries.latest(db, limit, before=cursor))
+    link_older(request, response, operations, limit)
+    return [BulkOut.model_validate(operation) for operation in operations]
 
 
 @router.get("/bulk/{bulk_id}", tags=["bulk"])
 async def get_bulk(bulk_id: int, _: Viewer, scheduler: SchedulerOf) -> BulkOut:
     """Return one operation with its progress."""
-    found = await tried(scheduler.read(lambda db: bulk_queries.get(db, bulk_id)))
-    return BulkOut.model_validate(found)
+    operation = await tried(scheduler.read(lambda db: bulk_queries.get(db, bulk_id)))
+    return BulkOut.model_validate(operation)
 
 
 @router.post("/bulk/{bulk_id}/stop", tags=["bulk"], responses=CONFLICT)
@@ -314,20 +314,20 @@ async def _begin(scheduler: Scheduler, body: BulkIn, by: Actor) -> int:
 
 
 def _wish(scheduler: Scheduler, body: BulkIn) -> Wish:
-    said = body.filter
-    asked = joined(
-        said.q,
-        write("state", *said.states),
-        write("job", said.job),
-        write("queue", said.queue),
-        write("cause", said.cause),
-        "is:open" if said.open else "",
-        write("", said.text),
-        write("since", said.since),
-        write("until", said.until),
-        write("run", *said.runs),
+    fields = body.filter
+    search = joined(
+        fields.q,
+        write("state", *fields.states),
+        write("job", fields.job),
+        write("queue", fields.queue),
+        write("cause", fields.cause),
+        "is:open" if fields.open else "",
+        write("", fields.text),
+        write("since", fields.since),
+        write("until", fields.until),
+        write("run", *fields.runs),
     )
-    wanted = looked_for(scheduler, asked)
+    wanted = looked_for(scheduler, search)
     return Wish(
         action=body.action,
         wanted=wanted,

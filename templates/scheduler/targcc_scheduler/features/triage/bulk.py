@@ -97,11 +97,11 @@ async def advance(
             [
                 {
                     "BulkId": row.Id,
-                    "RunId": one.run_id,
-                    "NewRunId": one.new_run_id,
-                    "Previous": one.previous,
+                    "RunId": effect.run_id,
+                    "NewRunId": effect.new_run_id,
+                    "Previous": effect.previous,
                 }
-                for one in did
+                for effect in did
             ],
         )
     values = {
@@ -129,19 +129,19 @@ async def done_to(
 ) -> list[Did]:
     """Return up to ``most`` effects from an operation in run id order, starting behind the run ``after``."""
     c = job_bulk_run.c
-    found = sa.select(c.RunId, c.NewRunId, c.Previous).where(c.BulkId == bulk_id)
+    query = sa.select(c.RunId, c.NewRunId, c.Previous).where(c.BulkId == bulk_id)
     if after is not None:
-        found = found.where(c.RunId > after)
-    rows = await connection.execute(found.order_by(c.RunId).limit(most))
+        query = query.where(c.RunId > after)
+    rows = await connection.execute(query.order_by(c.RunId).limit(most))
     return [Did(row.RunId, row.NewRunId, row.Previous) for row in rows]
 
 
 async def undone_by(connection: AsyncConnection, bulk_id: int) -> int | None:
     """Return the id of the operation that undoes this operation, or ``None``."""
-    found: int | None = await connection.scalar(
+    undo_id: int | None = await connection.scalar(
         sa.select(job_bulk.c.Id).where(job_bulk.c.Undoes == bulk_id).limit(1)
     )
-    return found
+    return undo_id
 
 
 async def remove_old(connection: AsyncConnection, before: datetime, _: datetime, most: int) -> int:
@@ -177,10 +177,10 @@ async def rows(connection: AsyncConnection, run_ids: Sequence[int]) -> list[Row]
     """Lock runs and their dependents until the transaction ends, and return the runs' rows in ``run_ids`` order."""
     await dependencies.lock_rows(connection, run_ids)
     among = known.of(connection).among(job_run.c.Id, run_ids)
-    found = await connection.execute(
+    result = await connection.execute(
         sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()
     )
-    by_id = {row.Id: row for row in found}
+    by_id = {row.Id: row for row in result}
     return [by_id[run_id] for run_id in run_ids if run_id in by_id]
 
 
@@ -205,11 +205,11 @@ async def retry(
         then: Return the follower runs of a job, for slots that did not run; see :func:`.operate.again`.
         waiting: Whether a rerun waits again for the dependencies that its run waited for.
     """
-    theirs = await owners.not_ours(connection, sorted({row.JobName for row in found}))
+    old_server_jobs = await owners.not_ours(connection, sorted({row.JobName for row in found}))
     over = [
         row
         for row in found
-        if row.State in FINAL and row.JobName not in theirs and not _was_retried(row)
+        if row.State in FINAL and row.JobName not in old_server_jobs and not _was_retried(row)
     ]
     wanted = [
         replace(operate.again(row, by, now, then), due_at=due, state=_state(due, now))
@@ -262,8 +262,10 @@ async def cancel(connection: AsyncConnection, found: Sequence[Row], by: str, now
     running = [row.Id for row in found if row.State == RunState.RUNNING]
     if running:
         among = known.of(connection).among(job_run.c.Id, running)
-        asked = sa.func.coalesce(job_run.c.CancelRequestedBy, by)
-        await connection.execute(sa.update(job_run).where(among).values(CancelRequestedBy=asked))
+        requester = sa.func.coalesce(job_run.c.CancelRequestedBy, by)
+        await connection.execute(
+            sa.update(job_run).where(among).values(CancelRequestedBy=requester)
+        )
     cancelled = [item.claim.run_id for item in settled]
     return Step(
         did=[Did(run_id) for run_id in sorted([*cancelled, *running])],

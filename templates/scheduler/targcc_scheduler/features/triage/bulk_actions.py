@@ -117,10 +117,10 @@ def check(scheduler: Scheduler, wish: Wish) -> Wish:
         jobs = allowed.administered if wish.action == "delete" else allowed.operated
         if not jobs:
             raise BulkError(f"there are no jobs that you may {wish.action}")
-        theirs = replace(
+        search = replace(
             wish.wanted.search, terms=(*wish.wanted.search.terms, *only(job=sorted(jobs)).terms)
         )
-        wish = replace(wish, wanted=replace(wish.wanted, search=theirs))
+        wish = replace(wish, wanted=replace(wish.wanted, search=search))
     if wish.queue is not None:
         try:
             system.check_queue(wish.queue, scheduler.definitions.values())
@@ -152,14 +152,14 @@ async def begin(call: Call, wish: Wish, by: Actor, most: int | None = None) -> i
         BulkError: The request is invalid, no run matches, or more runs match than ``most``.
     """
     wish.check()
-    found = await bulk_queries.find(call.connection, wish.wanted)
-    if not found.total:
+    matches = await bulk_queries.find(call.connection, wish.wanted)
+    if not matches.total:
         raise BulkError(f"no run fits {bulk_queries.words(wish.wanted)}")
-    if most is not None and found.total > most:
-        raise BulkError(f"{found.total} runs fit by now, not {most}: count again")
-    wish.check_spread(found.total)
-    total = len(found.jobs) if wish.action == "pause" else found.total
-    return await _create(call, wish, by, found, total)
+    if most is not None and matches.total > most:
+        raise BulkError(f"{matches.total} runs fit by now, not {most}: count again")
+    wish.check_spread(matches.total)
+    total = len(matches.jobs) if wish.action == "pause" else matches.total
+    return await _create(call, wish, by, matches, total)
 
 
 async def _create(call: Call, wish: Wish, by: Actor, found: Found, total: int) -> int:
@@ -173,8 +173,8 @@ async def _create(call: Call, wish: Wish, by: Actor, found: Found, total: int) -
         Actor=str(by),
         StartedAt=call.now,
     )
-    said = [f"operation {bulk_id}: {found.total} runs of {bulk_queries.words(wish.wanted)}"]
-    said += [f"{name} {value}" for name, value in wish.options.items()]
+    details = [f"operation {bulk_id}: {found.total} runs of {bulk_queries.words(wish.wanted)}"]
+    details += [f"{name} {value}" for name, value in wish.options.items()]
     jobs = list(found.jobs)
     await audit(
         call.connection,
@@ -182,7 +182,7 @@ async def _create(call: Call, wish: Wish, by: Actor, found: Found, total: int) -
         f"bulk {wish.action}",
         call.now,
         job_name=jobs[0] if len(jobs) == 1 else None,
-        detail="; ".join(said),
+        detail="; ".join(details),
     )
     return bulk_id
 
@@ -194,22 +194,22 @@ async def undo(call: Call, bulk_id: int, by: Actor) -> int:
         UnknownBulk: No operation has this id.
         BulkError: The operation cannot be undone.
     """
-    one = await bulk_queries.get(call.connection, bulk_id)
-    if not one.can_be_undone:
-        raise BulkError(f"operation {bulk_id}: {_why_not(one)}")
+    operation = await bulk_queries.get(call.connection, bulk_id)
+    if not operation.can_be_undone:
+        raise BulkError(f"operation {bulk_id}: {_why_not(operation)}")
     row = await bulk.get(call.connection, bulk_id)
     back = await bulk.create(
         call.connection,
         Action=row.Action,
         FilterJson=row.FilterJson,
         OptionsJson=row.OptionsJson,
-        Total=one.done,
+        Total=operation.done,
         Ceiling=row.Ceiling,
         Actor=str(by),
         StartedAt=call.now,
         Undoes=bulk_id,
     )
-    detail = f"operation {back} takes back operation {bulk_id}: {one.done} runs of {one.filter}"
+    detail = f"operation {back} takes back operation {bulk_id}: {operation.done} runs of {operation.filter}"
     await audit(call.connection, by, f"undo {row.Action}", call.now, detail=detail)
     return back
 
@@ -251,11 +251,11 @@ async def work_off(
     while True:
         started = time.monotonic()
         more = await scheduler.operate(step, None, bulk_id, scheduler.definitions)
-        one = await scheduler.read(lambda db: bulk_queries.get(db, bulk_id))
+        operation = await scheduler.read(lambda db: bulk_queries.get(db, bulk_id))
         if progress is not None:
-            progress(one)
-        if one.state != bulk.RUNNING:
-            return one
+            progress(operation)
+        if operation.state != bulk.RUNNING:
+            return operation
         await asyncio.sleep(min(time.monotonic() - started, 0.2) / 2 if more else 0.1)
 
 
@@ -307,12 +307,12 @@ async def look(
     if len(slots) > MOST:
         raise BulkError(f"more than {MOST:,} slots: take a shorter range")
     c = job_run.c
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(c.ScheduledFor, c.State).where(
             c.JobName == job.name, c.ScheduledFor >= since, c.ScheduledFor < until
         )
     )
-    return Look(slots, {row.ScheduledFor: RunState(row.State) for row in found})
+    return Look(slots, {row.ScheduledFor: RunState(row.State) for row in rows})
 
 
 async def backfill(

@@ -108,11 +108,11 @@ async def next_ids(
     """Return up to ``most`` matching run ids behind the run ``place``, in order; skip runs newer than ``ceiling``."""
     c = job_run.c
     wanted = await with_names(connection, wanted)
-    found = sa.select(c.Id).where(*conditions(wanted), c.Id <= ceiling)
+    query = sa.select(c.Id).where(*conditions(wanted), c.Id <= ceiling)
     if place is not None:
-        found = found.where(c.Id < place if newest_first else c.Id > place)
-    found = found.order_by(c.Id.desc() if newest_first else c.Id).limit(most)
-    return list(await connection.scalars(found))
+        query = query.where(c.Id < place if newest_first else c.Id > place)
+    query = query.order_by(c.Id.desc() if newest_first else c.Id).limit(most)
+    return list(await connection.scalars(query))
 
 
 async def get(connection: AsyncConnection, bulk_id: int) -> Bulk:
@@ -132,9 +132,9 @@ async def latest(
     statement = sa.select(job_bulk).order_by(job_bulk.c.Id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(job_bulk.c.Id < before)
-    found = (await connection.execute(statement)).all()
-    undone = {row.Undoes: row.Id for row in found if row.Undoes is not None}
-    return tuple(_bulk(row, undone.get(row.Id)) for row in found)
+    rows = (await connection.execute(statement)).all()
+    undone = {row.Undoes: row.Id for row in rows if row.Undoes is not None}
+    return tuple(_bulk(row, undone.get(row.Id)) for row in rows)
 
 
 def _bulk(row: Any, undone_by: int | None) -> Bulk:
@@ -164,9 +164,9 @@ def filter_json(wanted: RunFilter) -> str:
 
 def filter_of(text: str) -> RunFilter:
     """Parse a filter that :func:`filter_json` has stored; stored times are absolute."""
-    said = json.loads(text)
-    search = parse(said.get("search", ""), now=datetime.now(UTC), zone=ZoneInfo("UTC"))
-    return RunFilter(search=search, arguments_of=frozenset(said.get("arguments_of", ())))
+    fields = json.loads(text)
+    search = parse(fields.get("search", ""), now=datetime.now(UTC), zone=ZoneInfo("UTC"))
+    return RunFilter(search=search, arguments_of=frozenset(fields.get("arguments_of", ())))
 
 
 def words(wanted: RunFilter) -> str:
@@ -174,6 +174,6 @@ def words(wanted: RunFilter) -> str:
     terms = []
     for term in wanted.search.terms:
         more = len(term.values) - _RUNS_SAID if term.key == "run" else 0
-        said = str(replace(term, values=term.values[:_RUNS_SAID]) if more > 0 else term)
-        terms.append(f"{said} and {more} more" if more > 0 else said)
+        text = str(replace(term, values=term.values[:_RUNS_SAID]) if more > 0 else term)
+        terms.append(f"{text} and {more} more" if more > 0 else text)
     return " ".join(terms) or "every run"

@@ -95,8 +95,8 @@ async def _step(work: Work, row: Any, options: dict[str, Any]) -> bool:
     )
     if not ids:
         return False
-    found = await bulk.rows(work.connection, ids)
-    came_of_it = await _act(work, row, options, found)
+    rows = await bulk.rows(work.connection, ids)
+    came_of_it = await _act(work, row, options, rows)
     await carry_out(work.engine, work.connection, came_of_it, work.now)
     refused = len(ids) - len(came_of_it.did)
     await bulk.advance(work.connection, row, came_of_it.did, place=ids[-1], refused=refused)
@@ -129,10 +129,10 @@ def _dues(row: Any, options: dict[str, Any], now: datetime, found: Sequence[Row]
 
 
 async def _pause_jobs(work: Work, row: Any, options: dict[str, Any]) -> None:
-    found = await bulk_queries.find(work.connection, bulk_queries.filter_of(row.FilterJson))
+    matches = await bulk_queries.find(work.connection, bulk_queries.filter_of(row.FilterJson))
     paused = await pauses.paused_jobs(work.connection, work.now)
     did = []
-    for number, job in enumerate(sorted(found.jobs.keys() - paused), 1):
+    for number, job in enumerate(sorted(matches.jobs.keys() - paused), 1):
         await pauses.pause_job(
             work.connection,
             job,
@@ -142,7 +142,7 @@ async def _pause_jobs(work: Work, row: Any, options: dict[str, Any]) -> None:
             until=None,
         )
         did.append(bulk.Did(-number, previous=job))
-    refused = len(found.jobs) - len(did)
+    refused = len(matches.jobs) - len(did)
     await bulk.advance(work.connection, row, did, place=row.Ceiling, refused=refused)
 
 
@@ -174,14 +174,14 @@ async def _take_back(work: Work, row: Any, action: str, did: Sequence[bulk.Did])
         return Step(did=did)
     if action == "retry":
         return await _take_back_retries(work, by, did)
-    found = await bulk.rows(connection, [one.run_id for one in did])
+    rows = await bulk.rows(connection, [one.run_id for one in did])
     if action == "cancel":
-        dues = [now] * len(found)
-        return await bulk.retry(connection, found, by, now, dues, waiting=True)
+        dues = [now] * len(rows)
+        return await bulk.retry(connection, rows, by, now, dues, waiting=True)
     before = {one.run_id: one.previous or "" for one in did}
     steps = []
     for value in sorted(set(before.values())):
-        some = [one for one in found if before[one.Id] == value]
+        some = [one for one in rows if before[one.Id] == value]
         to: dict[str, Any] = {"queue": value} if action == "queue" else {"priority": int(value)}
         steps.append(await bulk.move(connection, some, **to))
     return Step(
@@ -193,11 +193,11 @@ async def _take_back(work: Work, row: Any, action: str, did: Sequence[bulk.Did])
 
 async def _take_back_retries(work: Work, by: str, did: Sequence[bulk.Did]) -> Step:
     """Cancel reruns that have not begun, and reopen the original runs."""
-    new = {one.new_run_id: one.run_id for one in did if one.new_run_id is not None}
-    found = await bulk.rows(work.connection, sorted(new))
-    waiting = [one for one in found if one.State in UNBEGUN]
+    new = {item.new_run_id: item.run_id for item in did if item.new_run_id is not None}
+    rows = await bulk.rows(work.connection, sorted(new))
+    waiting = [item for item in rows if item.State in UNBEGUN]
     cancelled = await bulk.cancel(work.connection, waiting, by, work.now)
-    back = [new[one.run_id] for one in cancelled.did]
+    back = [new[item.run_id] for item in cancelled.did]
     await error_groups.reopen(work.connection, back)
     return Step(
         did=[bulk.Did(run_id) for run_id in sorted(back)],

@@ -20,13 +20,13 @@ _SHOWN = 3
 
 def reasons_of_slot(job: JobDefinition, coming: datetime, now: datetime) -> list[Reason]:
     """Return reasons for the moved and skipped slots from ``now`` to the job's next slot, at most three."""
-    found = list(islice(changes(job, [coming], now), _SHOWN))
+    slot_changes = list(islice(changes(job, [coming], now), _SHOWN))
     return [
         Reason(
-            "calendar-moved" if one.at else "calendar-skipped",
-            gettext("Its slot of %(change)s.", change=one.text),
+            "calendar-moved" if change.at else "calendar-skipped",
+            gettext("Its slot of %(change)s.", change=change.text),
         )
-        for one in found
+        for change in slot_changes
     ]
 
 

@@ -114,16 +114,16 @@ def do(action: str, *, dry_run: bool, yes: bool, as_json: bool, **options: Any) 
     async def work() -> None:
         async with connect() as api:
             wish = _wish(api.now, action, **options)
-            found = await api.post(path("bulk", "count"), CountOut, wish)
+            matches = await api.post(path("bulk", "count"), CountOut, wish)
             if dry_run:
-                _say_found(found, as_json=as_json)
+                _say_found(matches, as_json=as_json)
                 return
             if not yes:
-                _say_found(found, as_json=False, err=as_json)
+                _say_found(matches, as_json=False, err=as_json)
                 click.confirm(
-                    f"{action} {humanize.count(found.total, 'run')}?", abort=True, err=True
+                    f"{action} {humanize.count(matches.total, 'run')}?", abort=True, err=True
                 )
-            await begin(api, wish.model_copy(update={"at_most": found.total}), as_json=as_json)
+            await begin(api, wish.model_copy(update={"at_most": matches.total}), as_json=as_json)
 
     run(work())
 
@@ -213,11 +213,11 @@ def list_bulks(*, limit: int, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.pages(path("bulk"), list[BulkOut], limit, rows=list)
+            operations = await api.pages(path("bulk"), list[BulkOut], limit, rows=list)
         if as_json:
-            print_json(found)
+            print_json(operations)
         else:
-            _print_operation(found, api.now)
+            _print_operation(operations, api.now)
 
     run(work())
 
@@ -230,16 +230,16 @@ def _print_operation(found: list[BulkOut], now: datetime) -> None:
         ["ID", "ACTION", "STATE", "DONE", "LEFT", "BY", "BEGUN", "RUNS"],
         [
             [
-                str(one.id),
-                f"undo {one.action}" if one.undoes else one.action,
-                one.state,
-                f"{one.done:,} of {one.total:,}",
-                f"{one.refused:,}",
-                one.by,
-                when(one.started_at, now),
-                one.filter,
+                str(operation.id),
+                f"undo {operation.action}" if operation.undoes else operation.action,
+                operation.state,
+                f"{operation.done:,} of {operation.total:,}",
+                f"{operation.refused:,}",
+                operation.by,
+                when(operation.started_at, now),
+                operation.filter,
             ]
-            for one in found
+            for operation in found
         ],
     )
 
@@ -257,21 +257,21 @@ def show(bulk_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            one, now = await api.get(path("bulk", bulk_id), BulkOut), api.now
+            operation, now = await api.get(path("bulk", bulk_id), BulkOut), api.now
         if as_json:
-            print_json(one)
+            print_json(operation)
             return
         print_pairs(
             [
-                ("operation", f"{one.id}, {one.action}"),
-                ("runs", one.filter),
-                ("state", one.state),
-                ("done", f"{one.done:,} of {one.total:,}"),
-                ("left as they were", f"{one.refused:,}" if one.refused else ""),
-                ("by", one.by),
-                ("begun", when(one.started_at, now)),
-                ("over", when(one.ended_at, now)),
-                ("taken back by", str(one.undone_by or "")),
+                ("operation", f"{operation.id}, {operation.action}"),
+                ("runs", operation.filter),
+                ("state", operation.state),
+                ("done", f"{operation.done:,} of {operation.total:,}"),
+                ("left as they were", f"{operation.refused:,}" if operation.refused else ""),
+                ("by", operation.by),
+                ("begun", when(operation.started_at, now)),
+                ("over", when(operation.ended_at, now)),
+                ("taken back by", str(operation.undone_by or "")),
             ]
         )
 
@@ -291,8 +291,8 @@ def stop(bulk_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            said = await api.post(path("bulk", bulk_id, "stop"), DoneOut)
-        done(said.message, as_json=as_json, id=bulk_id)
+            answer = await api.post(path("bulk", bulk_id, "stop"), DoneOut)
+        done(answer.message, as_json=as_json, id=bulk_id)
 
     run(work())
 
@@ -340,14 +340,14 @@ def list_inbox(*, search: tuple[str, ...], everything: bool, check: bool, as_jso
 
     async def work() -> bool:
         async with connect() as api:
-            found = await api.get(
+            response = await api.get(
                 path("inbox"), InboxOut, all=everything or None, q=joined(*search)
             )
         if as_json:
-            print_json(found)
+            print_json(response)
         else:
-            _print(found.failures, found.concerns, api.now)
-        return bool(found.concerns)
+            _print(response.failures, response.concerns, api.now)
+        return bool(response.concerns)
 
     if run(work()) and check:
         raise click.exceptions.Exit(1)
@@ -359,16 +359,16 @@ def _print(found: list[FailureOut], wrong: list[ConcernOut], now: datetime) -> N
             ["FAILURE", "STATE", "OPEN", "JOB", "FIRST", "LAST", "WITH", "WHAT"],
             [
                 [
-                    one.cause,
-                    one.standing,
-                    f"{one.open:,}",
-                    one.job,
-                    when(one.first_at, now),
-                    when(one.last_at, now),
-                    one.assignee or "",
-                    one.title,
+                    failure.cause,
+                    failure.standing,
+                    f"{failure.open:,}",
+                    failure.job,
+                    when(failure.first_at, now),
+                    when(failure.last_at, now),
+                    failure.assignee or "",
+                    failure.title,
                 ]
-                for one in found
+                for failure in found
             ],
         )
     for concern in wrong:
@@ -391,17 +391,23 @@ def show_failure(cause: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            one = await api.get(path("inbox", cause), FailureOut)
+            failure = await api.get(path("inbox", cause), FailureOut)
             runs = await api.get(path("inbox", cause, "runs"), list[FailedRunOut], limit=20)
         now = api.now
         if as_json:
-            print_json({"failure": one, "runs": [found.id for found in runs]})
+            print_json({"failure": failure, "runs": [failed_run.id for failed_run in runs]})
             return
-        print_pairs(_facts(one, now))
-        for found in runs:
-            later = "  a later run with the same arguments succeeded" if found.done_since else ""
-            said = humanize.last_line(found.message)
-            click.echo(as_shown(f"  run {found.id}  {when(found.happened_at, now)}  {said}{later}"))
+        print_pairs(_facts(failure, now))
+        for failed_run in runs:
+            later = (
+                "  a later run with the same arguments succeeded" if failed_run.done_since else ""
+            )
+            error_text = humanize.last_line(failed_run.message)
+            click.echo(
+                as_shown(
+                    f"  run {failed_run.id}  {when(failed_run.happened_at, now)}  {error_text}{later}"
+                )
+            )
 
     run(work())
 
@@ -436,8 +442,8 @@ def _runs_option(command: Function) -> Function:
 def _act(cause: str, act: FailureActIn, *, as_json: bool) -> None:
     async def work() -> None:
         async with connect() as api:
-            said = await api.post(path("inbox", cause), DoneOut, act)
-        message = said.message
+            answer = await api.post(path("inbox", cause), DoneOut, act)
+        message = answer.message
         if act.until is not None:
             message = f"acknowledged until {when(act.until, api.now)}"
         done(message, as_json=as_json, cause=cause)
@@ -581,8 +587,8 @@ def seen(kind: str, subject: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            said = await api.post(path("seen"), DoneOut, {"kind": kind, "subject": subject})
-        done(said.message, as_json=as_json)
+            answer = await api.post(path("seen"), DoneOut, {"kind": kind, "subject": subject})
+        done(answer.message, as_json=as_json)
 
     run(work())
 
@@ -631,19 +637,19 @@ def backfill(
     """
 
     async def work() -> None:
-        asked = BackfillIn(
+        request = BackfillIn(
             since=since, until=until, rate=rate, priority=priority, followers=not no_followers
         )
         address = path("jobs", name, "backfill")
         async with connect() as api:
             if dry_run or not yes:
-                look = asked.model_copy(update={"dry_run": True})
-                found = await api.post(address, BackfillOut, look)
-                _say(found, as_json=as_json and dry_run, err=not dry_run)
+                look = request.model_copy(update={"dry_run": True})
+                preview = await api.post(address, BackfillOut, look)
+                _say(preview, as_json=as_json and dry_run, err=not dry_run)
                 if dry_run:
                     return
-                click.confirm(f"run {len(found.missing)} slots?", abort=True, err=True)
-            made = await api.post(address, BackfillOut, asked)
+                click.confirm(f"run {len(preview.missing)} slots?", abort=True, err=True)
+            made = await api.post(address, BackfillOut, request)
         if as_json:
             print_json({"job": made.job, "created": made.created})
             return

@@ -145,8 +145,11 @@ async def seen(call: Call, subject: str, kind: str, by: Actor) -> bool:
 
 async def _note(call: Call, by: Actor, action: str, cause: str, *details: str | int | None) -> None:
     row = await error_groups.require(call.connection, cause)
-    run_id = next((one for one in details if isinstance(one, int)), None)
-    said = [f"failure {cause}", *(one for one in details if isinstance(one, str) and one)]
+    run_id = next((detail for detail in details if isinstance(detail, int)), None)
+    parts = [
+        f"failure {cause}",
+        *(detail for detail in details if isinstance(detail, str) and detail),
+    ]
     await audit(
         call.connection,
         by,
@@ -154,7 +157,7 @@ async def _note(call: Call, by: Actor, action: str, cause: str, *details: str | 
         call.now,
         job_name=row.JobName,
         run_id=run_id,
-        detail="; ".join(said),
+        detail="; ".join(parts),
     )
 
 
@@ -271,8 +274,8 @@ async def inbox(
     elif not everything:
         groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(sorted({*opened, *in_hand})))
     groups = (await connection.execute(groups_wanted)).all()
-    found = await _failures(connection, groups, opened, in_hand, now)
-    shown = [one for one in found if everything or one.standing == "open"]
+    failures = await _failures(connection, groups, opened, in_hand, now)
+    shown = [one for one in failures if everything or one.standing == "open"]
     return tuple(sorted(shown, key=lambda one: (-(one.open + one.in_hand), one.job, one.cause)))
 
 
@@ -284,12 +287,12 @@ async def get(connection: AsyncConnection, cause: str, now: datetime) -> Failure
     """
     row = await require(connection, cause)
     c = job_run.c
-    found = await connection.execute(
+    groups = await connection.execute(
         sa.select(c.Cause, sa.func.count().label("open"), sa.func.max(c.Id).label("newest"))
         .where(*is_open(cause))
         .group_by(c.Cause)
     )
-    opened = {one.Cause: one for one in found}
+    opened = {group.Cause: group for group in groups}
     [failure] = await _failures(connection, [row], opened, await _in_hand(connection), now)
     return failure
 
@@ -306,41 +309,41 @@ async def runs_of(
     where = [*is_open(cause)] if only_open else [job_run.c.Cause == cause]
     if before is not None:
         where.append(job_run.c.Id < before)
-    found = sa.select(job_run).where(*where).order_by(job_run.c.Id.desc()).limit(limit)
-    return tuple(run_of(row) for row in await connection.execute(found))
+    query = sa.select(job_run).where(*where).order_by(job_run.c.Id.desc()).limit(limit)
+    return tuple(run_of(row) for row in await connection.execute(query))
 
 
 async def done_since(connection: AsyncConnection, runs: Sequence[Run]) -> frozenset[int]:
     """Return the ids of runs before a successful run with the same job and arguments."""
     c = job_run.c
-    found: set[int] = set()
+    run_ids: set[int] = set()
     for job in {run.job for run in runs}:
-        mine = [run for run in runs if run.job == job]
+        job_runs = [run for run in runs if run.job == job]
         later = (
             sa.select(c.Id, c.ArgumentsJson)
             .where(c.JobName == job, c.State == RunState.SUCCEEDED)
-            .where(c.Id > min(run.id for run in mine))
+            .where(c.Id > min(run.id for run in job_runs))
             .order_by(c.Id.desc())
             .limit(_LATER)
         )
         newest: dict[str | None, int] = {}
         for row in await connection.execute(later):
             newest.setdefault(row.ArgumentsJson, row.Id)
-        found |= {run.id for run in mine if newest.get(run.arguments_json, 0) > run.id}
-    return frozenset(found)
+        run_ids |= {run.id for run in job_runs if newest.get(run.arguments_json, 0) > run.id}
+    return frozenset(run_ids)
 
 
 async def _in_hand(connection: AsyncConnection) -> dict[str, int]:
     """Count waiting and running reruns by error group."""
     new, old = job_run.alias("new"), job_run.alias("old")
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(old.c.Cause, sa.func.count())
         .select_from(new.join(old, new.c.RetryOf == old.c.Id))
         .where(new.c.RetryOf.is_not(None), new.c.State.in_(sorted(ACTIVE)))
         .where(old.c.Cause.is_not(None))
         .group_by(old.c.Cause)
     )
-    return {row[0]: row[1] for row in found}
+    return {row[0]: row[1] for row in rows}
 
 
 async def _failures(
@@ -354,28 +357,28 @@ async def _failures(
     counts, trends = await _counts(connection, keys, now)
     samples = await _samples(connection, [row.newest for row in opened.values()])
     works = await _works_since(connection, {row.JobName for row in groups})
-    found = []
+    failures = []
     for row in groups:
         total, last = counts.get(row.Cause, (0, row.FirstAt))
-        mine = opened.get(row.Cause)
+        open_runs = opened.get(row.Cause)
         worked = works.get(row.JobName)
         snoozed = row.SnoozedUntil is not None and row.SnoozedUntil > now
-        found.append(
+        failures.append(
             Failure(
                 cause=row.Cause,
                 job=row.JobName,
                 kind=row.Kind,
                 place=row.Place or "",
                 message=row.Message or "",
-                open=mine.open if mine is not None else 0,
+                open=open_runs.open if open_runs is not None else 0,
                 in_hand=in_hand.get(row.Cause, 0),
                 total=total,
                 first_at=row.FirstAt,
                 last_at=last,
                 trend=trends.get(row.Cause, (0,) * DAYS),
                 first_release=row.FirstRelease,
-                newest_run=mine.newest if mine is not None else None,
-                sample=samples.get(mine.newest, "") if mine is not None else "",
+                newest_run=open_runs.newest if open_runs is not None else None,
+                sample=samples.get(open_runs.newest, "") if open_runs is not None else "",
                 works_since=worked if worked is not None and worked > last else None,
                 snoozed_by=row.SnoozedBy if snoozed else None,
                 snoozed_until=row.SnoozedUntil if snoozed else None,
@@ -386,14 +389,14 @@ async def _failures(
                 ticket=row.Ticket,
             )
         )
-    return found
+    return failures
 
 
 async def _samples(connection: AsyncConnection, run_ids: Sequence[int]) -> dict[int, str]:
     """Map run ids to the last line of each run's message."""
     c = job_run.c
-    found = await connection.execute(sa.select(c.Id, c.Message).where(c.Id.in_(run_ids)))
-    return {row.Id: last_line(row.Message) for row in found if row.Message}
+    rows = await connection.execute(sa.select(c.Id, c.Message).where(c.Id.in_(run_ids)))
+    return {row.Id: last_line(row.Message) for row in rows if row.Message}
 
 
 async def _counts(
@@ -407,7 +410,7 @@ async def _counts(
         .where(c.Cause.is_not(None), c.Cause.in_(keys))
         .group_by(c.Cause)
     )
-    found = {row[0]: (row[1], row[2]) for row in totals}
+    run_counts = {row[0]: (row[1], row[2]) for row in totals}
     day = timedelta(days=1)
     ago = whole_seconds(c.CompletedAt, sa.literal(now, c.CompletedAt.type))
     back = (ago // int(day.total_seconds())).label("Back")
@@ -419,13 +422,13 @@ async def _counts(
     )
     bars = Counter({(cause, days): number for cause, days, number in lately})
     trends = {key: tuple(bars[key, n] for n in reversed(range(DAYS))) for key in keys}
-    return found, trends
+    return run_counts, trends
 
 
 async def _works_since(connection: AsyncConnection, jobs: set[str]) -> dict[str, datetime]:
     """Map each job to the end of its newest successful run."""
     c = job_run.c
-    found = {}
+    ends = {}
     for job in sorted(jobs):
         newest = (
             sa.select(c.CompletedAt)
@@ -434,5 +437,5 @@ async def _works_since(connection: AsyncConnection, jobs: set[str]) -> dict[str,
             .limit(1)
         )
         if (at := await connection.scalar(newest)) is not None:
-            found[job] = at
-    return found
+            ends[job] = at
+    return ends

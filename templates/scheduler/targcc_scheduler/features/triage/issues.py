@@ -82,8 +82,8 @@ async def issues(
 ) -> tuple[Issue, ...]:
     """Return all current issues, worst first. Pass ``failures`` if the inbox was read already."""
     jobs = list(definitions)
-    found = await inbox(connection, now) if failures is None else failures
-    failed = _failures(found, _names(jobs), _places(jobs))
+    open_failures = await inbox(connection, now) if failures is None else failures
+    failed = _failures(open_failures, _names(jobs), _places(jobs))
     others = await besides_failures(connection, jobs, now, lost_after=lost_after)
     return _in_order([*failed, *others])
 
@@ -118,7 +118,7 @@ def _names(jobs: Iterable[JobDefinition]) -> dict[str, str]:
 
 def _places(jobs: Iterable[JobDefinition]) -> dict[str, str]:
     """Map each job in a chain to the first job's display name."""
-    return {one.name: chain[0].display_name for chain in chains(jobs) for one in chain}
+    return {job.name: chain[0].display_name for chain in chains(jobs) for job in chain}
 
 
 def _in_order(found: Iterable[Issue]) -> tuple[Issue, ...]:
@@ -129,81 +129,87 @@ def _in_order(found: Iterable[Issue]) -> tuple[Issue, ...]:
 def _servers(
     servers: Sequence[Server], jobs: Collection[JobDefinition], now: datetime, lost_after: float
 ) -> Iterable[Issue]:
-    silent = [one for one in servers if (now - one.heartbeat_at).total_seconds() > lost_after]
+    silent = [
+        server for server in servers if (now - server.heartbeat_at).total_seconds() > lost_after
+    ]
     if jobs and len(silent) == len(servers):
         yield Issue(
             kind="no-server",
             subject="",
             title=gettext("No server is up"),
             detail=gettext("Nothing runs until one is: targcc worker."),
-            since=max((one.heartbeat_at for one in silent), default=None),
+            since=max((server.heartbeat_at for server in silent), default=None),
         )
         return
-    for one in silent:
+    for server in silent:
         yield Issue(
             kind="node",
-            subject=one.name,
-            title=gettext("Server %(name)s says nothing", name=one.name),
+            subject=server.name,
+            title=gettext("Server %(name)s says nothing", name=server.name),
             detail=gettext(
                 "Process %(id)s, last heard of %(when)s.",
-                id=one.process_id,
-                when=humanize.relative(one.heartbeat_at, now),
+                id=server.process_id,
+                when=humanize.relative(server.heartbeat_at, now),
             ),
-            since=one.heartbeat_at,
+            since=server.heartbeat_at,
         )
-    for one in servers:
-        if one not in silent and one.trouble:
+    for server in servers:
+        if server not in silent and server.trouble:
             yield Issue(
                 kind="node",
-                subject=one.name,
-                title=gettext("Server %(name)s needs attention", name=one.name),
-                detail=f"{humanize.sentence(one.trouble)}.",
-                since=one.stuck_since,
+                subject=server.name,
+                title=gettext("Server %(name)s needs attention", name=server.name),
+                detail=f"{humanize.sentence(server.trouble)}.",
+                since=server.stuck_since,
             )
 
 
 def _late(found: Iterable[sla.Late], names: Mapping[str, str]) -> Iterable[Issue]:
-    for one in found:
-        kind: Kind = one.kind  # type: ignore[assignment]  # those of Late are among ours
-        subject = names.get(one.subject, one.subject)
+    for late in found:
+        kind: Kind = late.kind  # type: ignore[assignment]  # those of Late are among ours
+        subject = names.get(late.subject, late.subject)
         yield Issue(
             kind=kind,
-            subject=one.subject,
+            subject=late.subject,
             title=(
-                gettext("Queue %(name)s is behind", name=one.subject)
+                gettext("Queue %(name)s is behind", name=late.subject)
                 if kind == "queue"
                 else gettext("%(job)s is late", job=subject)
             ),
-            detail=f"{humanize.sentence(one.detail)}.",
-            since=one.since,
-            number=one.number,
+            detail=f"{humanize.sentence(late.detail)}.",
+            since=late.since,
+            number=late.number,
         )
 
 
 def _failures(
     found: Iterable[Failure], names: Mapping[str, str], places: Mapping[str, str]
 ) -> Iterable[Issue]:
-    for one in found:
-        job = names.get(one.job, one.job)
+    for failure in found:
+        job = names.get(failure.job, failure.job)
         hand = (
-            f", {gettext('%(number)s being done again', number=one.in_hand)}" if one.in_hand else ""
+            f", {gettext('%(number)s being done again', number=failure.in_hand)}"
+            if failure.in_hand
+            else ""
         )
-        if not one.open:
+        if not failure.open:
             title = gettext("%(job)s is done again", job=job)
-        elif one.kind == "Missed":
+        elif failure.kind == "Missed":
             title = ngettext(
-                "%(job)s was missed", "%(job)s was missed %(num)s times", one.open, job=job
+                "%(job)s was missed", "%(job)s was missed %(num)s times", failure.open, job=job
             )
         else:
-            title = ngettext("%(job)s failed", "%(job)s failed %(num)s times", one.open, job=job)
+            title = ngettext(
+                "%(job)s failed", "%(job)s failed %(num)s times", failure.open, job=job
+            )
         yield Issue(
             kind="failure",
-            subject=one.cause,
-            title=_in_chain(title, job, places.get(one.job)),
-            detail=f"{one.title}{hand}",
-            since=one.first_at,
-            serious=bool(one.open),
-            number=one.open + one.in_hand,
+            subject=failure.cause,
+            title=_in_chain(title, job, places.get(failure.job)),
+            detail=f"{failure.title}{hand}",
+            since=failure.first_at,
+            serious=bool(failure.open),
+            number=failure.open + failure.in_hand,
         )
 
 
@@ -224,11 +230,11 @@ async def _written(connection: AsyncConnection, names: Mapping[str, str]) -> lis
         .where(c.Kind.in_([error_groups.NODE, error_groups.ALERT]))
         .order_by(c.Since)
     )
-    found = []
+    recorded = []
     for row in await connection.execute(kept):
         is_node = row.Kind == error_groups.NODE
         name = row.Subject if is_node else names.get(row.Subject, row.Subject)
-        found.append(
+        recorded.append(
             Issue(
                 kind="node" if is_node else "alert",
                 subject=row.Subject,
@@ -242,21 +248,23 @@ async def _written(connection: AsyncConnection, names: Mapping[str, str]) -> lis
                 can_be_seen=True,
             )
         )
-    return found
+    return recorded
 
 
 def _unfinished(found: Iterable[Ownership], names: Mapping[str, str]) -> Iterable[Issue]:
     """Yield an issue for each job with an unfinished switch from or to the old server."""
-    for one in found:
-        command = one.step.command if one.step is not None else "targcc cutover status"
+    for ownership in found:
+        command = ownership.step.command if ownership.step is not None else "targcc cutover status"
         yield Issue(
             kind="unfinished",
-            subject=one.job,
-            title=gettext("%(job)s is on neither side", job=names.get(one.job, one.job)),
+            subject=ownership.job,
+            title=gettext(
+                "%(job)s is on neither side", job=names.get(ownership.job, ownership.job)
+            ),
             detail=gettext(
                 "Its change of sides is not finished: repeat %(command)s.", command=command
             ),
-            since=one.since,
+            since=ownership.since,
         )
 
 

@@ -171,23 +171,23 @@ class LateCheck(Every):
             late = await sla.late(connection, jobs, now, self._following)
             noted = await error_groups.noted(connection)
             lacking = await error_groups.lacking(connection)
-        broken = {(one.subject, one.kind): one for one in late if one.kind in EXPECTED}
+        broken = {(issue.subject, issue.kind): issue for issue in late if issue.kind in EXPECTED}
         right = {key for key in noted - broken.keys() if key[1] in EXPECTED}
         watched = {(job.name, error_groups.WATCHED) for job in jobs if job.expectations.successes}
         new: list[sla.Late] = []
         if lacking or right or not noted.issuperset(broken.keys() | watched):
             async with services.store.write() as connection:
-                for (subject, kind), one in broken.items():
-                    if await error_groups.note_issue(connection, subject, kind, one.detail, now):
-                        new.append(one)
+                for (subject, kind), issue in broken.items():
+                    if await error_groups.note_issue(connection, subject, kind, issue.detail, now):
+                        new.append(issue)
                 for key in right:
                     await error_groups.remove(connection, *key)
                 for subject, kind in watched - noted:
                     await error_groups.note_issue(connection, subject, kind, "", now)
                 await error_groups.give_causes(connection, now)
-        for one in new:
-            job = context.definitions[one.subject]
-            services.notify(AlertEvent("late", job, None, one.detail, about=one.kind))
+        for issue in new:
+            job = context.definitions[issue.subject]
+            services.notify(AlertEvent("late", job, None, issue.detail, about=issue.kind))
         self._ping_if_well(late)
         for listener in context.issues:
             listener(noted - right | broken.keys(), now)

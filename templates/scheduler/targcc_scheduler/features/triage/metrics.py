@@ -20,8 +20,8 @@ async def figures(
         "targcc_open_failures", "Failed and missed runs that nobody has dealt with.", labels=["job"]
     )
     counts: Counter[str] = Counter()
-    for one in await inbox.inbox(connection, now):
-        counts[one.job] += one.open
+    for failure in await inbox.inbox(connection, now):
+        counts[failure.job] += failure.open
     for job in jobs:
         counts[job.name] += 0
     for name, number in counts.items():
@@ -31,6 +31,6 @@ async def figures(
         "1 for each job whose slot or expectation is late, and each queue whose runs wait too long.",
         labels=["subject", "kind"],
     )
-    for found in await sla.late(connection, jobs, now):
-        behind.add_metric([found.subject, found.kind], 1)
+    for late in await sla.late(connection, jobs, now):
+        behind.add_metric([late.subject, late.kind], 1)
     return [open_runs, behind]

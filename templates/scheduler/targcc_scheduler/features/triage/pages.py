@@ -62,7 +62,7 @@ async def inbox_page(
             "wrong": await besides_failures(db, definitions, now, lost_after=lost_after),
         }
 
-    found = await scheduler.read(query)
+    content = await scheduler.read(query)
     return render(
         request,
         "oncall/inbox.html",
@@ -70,7 +70,7 @@ async def inbox_page(
         everything=everything,
         search=search,
         error=error,
-        **found,
+        **content,
     )
 
 
@@ -82,20 +82,20 @@ async def failure_page(
     now = scheduler.clock.now()
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
-        one = await inbox.get(db, cause, now)
+        failure = await inbox.get(db, cause, now)
         runs = await inbox.runs_of(db, cause, limit=_RUNS_SHOWN)
-        return {"one": one, "runs": runs, "again": await inbox.done_since(db, runs)}
+        return {"one": failure, "runs": runs, "again": await inbox.done_since(db, runs)}
 
     try:
-        found = await scheduler.read(query)
+        content = await scheduler.read(query)
     except UnknownFailure:
         raise Problem(404, "No such failure", f"There is no failure {cause}.") from None
-    definition = scheduler.definitions.get(found["one"].job)
+    definition = scheduler.definitions.get(content["one"].job)
     shown = {
         run.id: humanize.arguments(shown_arguments(definition, run.arguments))
-        for run in found["runs"]
+        for run in content["runs"]
     }
-    return render(request, "oncall/failure.html", principal, shown=shown, **found)
+    return render(request, "oncall/failure.html", principal, shown=shown, **content)
 
 
 # Bulk operation and backfill pages: a count before the start, and progress.
@@ -140,8 +140,8 @@ def asked_of(form: Mapping[str, str]) -> BulkQuery:
 @router.get("/bulk")
 async def bulks_page(request: Request, principal: Viewer, scheduler: CommonSchedulerOf) -> Response:
     """The last operations."""
-    found = await scheduler.read(bulk_queries.latest)
-    return render(request, "oncall/bulks.html", principal, bulks=found)
+    operations = await scheduler.read(bulk_queries.latest)
+    return render(request, "oncall/bulks.html", principal, bulks=operations)
 
 
 @router.get("/bulk/new")
@@ -152,24 +152,24 @@ async def new_bulk_page(
     asked: Annotated[BulkQuery, Query()],
 ) -> Response:
     """How many runs an operation would look at."""
-    wish, error, found = Wish(action=asked.do, wanted=RunFilter()), "", NOTHING
+    wish, error, matches = Wish(action=asked.do, wanted=RunFilter()), "", NOTHING
     try:
         wish = replace(wish, wanted=asked.wanted(scheduler))
         wish = check(scheduler, asked.wish(scheduler))
-        found = await scheduler.read(lambda db: bulk_queries.find(db, wish.wanted))
+        matches = await scheduler.read(lambda db: bulk_queries.find(db, wish.wanted))
     except (BulkError, SearchError) as problem:
         error = f"{humanize.sentence(str(problem))}."
     runs = f"{request.url.path.rpartition('/bulk/')[0]}/runs"
-    said = {**asked.model_dump(include={"do", "to", "rate", "order", "note"}), "q": asked.text}
+    fields = {**asked.model_dump(include={"do", "to", "rate", "order", "note"}), "q": asked.text}
     return render(
         request,
         "oncall/bulk_new.html",
         principal,
         wish=wish,
-        found=found,
+        found=matches,
         error=error,
         filter=bulk_queries.words(wish.wanted),
-        asked={name: value for name, value in said.items() if value},
+        asked={name: value for name, value in fields.items() if value},
         back=asked.address(runs),
     )
 
@@ -180,10 +180,10 @@ async def bulk_page(
 ) -> Response:
     """One operation, and how far it is."""
     try:
-        one = await scheduler.read(lambda db: bulk_queries.get(db, bulk_id))
+        operation = await scheduler.read(lambda db: bulk_queries.get(db, bulk_id))
     except UnknownBulk:
         raise Problem(404, "No such operation", f"There is no operation {bulk_id}.") from None
-    return render(request, "oncall/bulk.html", principal, one=one)
+    return render(request, "oncall/bulk.html", principal, one=operation)
 
 
 @router.get("/jobs/{name}/backfill")
@@ -202,10 +202,10 @@ async def backfill_page(
     if job is None:
         raise Problem(404, "No such job", f"There is no job {name} in the code.")
     now, error = scheduler.clock.now(), ""
-    found = bulk_actions.Look((), {})
+    look = bulk_actions.Look((), {})
     try:
         first, last = local_time(since), local_time(until)
-        found = await scheduler.read(lambda db: bulk_actions.look(db, job, first, last, now))
+        look = await scheduler.read(lambda db: bulk_actions.look(db, job, first, last, now))
     except ValueError as problem:  # includes BulkError
         error = f"{humanize.sentence(str(problem))}."
     return render(
@@ -213,7 +213,7 @@ async def backfill_page(
         "oncall/backfill.html",
         principal,
         job=job,
-        found=found,
+        found=look,
         error=error,
         followers=_followers(scheduler, job),
         asked={"since": since, "until": until, "rate": rate},
@@ -222,8 +222,8 @@ async def backfill_page(
 
 def _followers(scheduler: Scheduler, job: JobDefinition) -> list[str]:
     """Return the follower jobs' names; for names hidden from the viewer add their number."""
-    names = [one.name for one in job.followers()]
-    seen = [one for one in names if one in scheduler.definitions]
+    names = [follower.name for follower in job.followers()]
+    seen = [follower for follower in names if follower in scheduler.definitions]
     hidden = len(names) - len(seen)
     return [*seen, gettext("%(number)s more", number=hidden)] if hidden else seen
 
@@ -379,12 +379,12 @@ async def seen(
 async def begin_bulk(request: Request, principal: Operator, scheduler: SchedulerOf) -> Response:
     """Begin an operation on many runs."""
     form = await request.form()
-    asked = asked_of({name: str(value) for name, value in form.items()})
+    query = asked_of({name: str(value) for name, value in form.items()})
     try:
-        if asked.do == "delete" and not principal.covers_some(Role.ADMIN):
+        if query.do == "delete" and not principal.covers_some(Role.ADMIN):
             raise BulkError("deleting runs needs the role admin")
         most = whole_or_error(_text(form, "most") or "0", "most") or None
-        bulk_id = await begin(scheduler, asked.wish(scheduler), actor(request, principal), most)
+        bulk_id = await begin(scheduler, query.wish(scheduler), actor(request, principal), most)
     except _WRONG as error:
         return back(request, Flash("bad", f"{humanize.sentence(str(error))}."), "")
     return back(

@@ -47,10 +47,10 @@ async def of_runs(_: AsyncConnection, _page: PageSubject) -> dict[str, Any]:
 
 async def of_overview(connection: AsyncConnection, page: PageSubject) -> dict[str, Any]:
     """Return the current issues."""
-    found = await issues(
+    problems = await issues(
         connection,
         page.scheduler.definitions.values(),
         page.now,
         lost_after=page.scheduler.settings.lost_after_seconds,
     )
-    return {"problems": found}
+    return {"problems": problems}

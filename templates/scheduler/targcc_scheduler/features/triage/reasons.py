@@ -72,14 +72,14 @@ class Look:
 
     def paused(self, pause: Pause) -> str:
         """Describe a pause: author, start, reason and end."""
-        said = gettext(
+        text = gettext(
             "by %(name)s since %(when)s", name=humanize.who(pause.by), when=self.at(pause.at)
         )
         if pause.reason:
-            said = gettext("%(said)s because: %(reason)s", said=said, reason=pause.reason)
+            text = gettext("%(said)s because: %(reason)s", said=text, reason=pause.reason)
         if pause.until:
-            return gettext("%(said)s; until %(when)s", said=said, when=self.at(pause.until))
-        return gettext("%(said)s, with no end", said=said)
+            return gettext("%(said)s; until %(when)s", said=text, when=self.at(pause.until))
+        return gettext("%(said)s, with no end", said=text)
 
 
 def in_maintenance(look: Look, window: Window) -> Reason:
@@ -133,9 +133,9 @@ def no_able_server(look: Look, servers: Sequence[Server], queue: str | None = No
     """
     if not servers:
         return [no_server()]
-    fitting = [one for one in servers if queue is None or queue in one.queues]
+    fitting = [server for server in servers if queue is None or queue in server.queues]
     if not fitting:
-        names = humanize.listed([one.name for one in servers])
+        names = humanize.listed([server.name for server in servers])
         text = gettext(
             "No server takes runs of the queue %(queue)s: %(servers)s do not.",
             queue=queue,
@@ -144,11 +144,11 @@ def no_able_server(look: Look, servers: Sequence[Server], queue: str | None = No
         return [Reason("no-worker", text)]
     if any(map(is_able, fitting)):
         return []
-    blocked = [one for one in fitting if one.stuck_since is not None]
+    blocked = [server for server in fitting if server.stuck_since is not None]
     if queue is not None and not blocked:
         text = gettext("The servers of the queue %(queue)s are stopping or drained.", queue=queue)
         return [Reason("draining", text)]
-    return [reason for one in blocked for reason in stuck(look, one)]
+    return [reason for server in blocked for reason in stuck(look, server)]
 
 
 def stuck(look: Look, server: Server) -> list[Reason]:
@@ -172,7 +172,7 @@ def stuck(look: Look, server: Server) -> list[Reason]:
 
 async def locked(look: Look) -> list[Reason]:
     """Name the database locks that block the scheduler, and their holders."""
-    return [_locked(look, one) for one in await locks.held(look.connection)]
+    return [_locked(look, lock) for lock in await locks.held(look.connection)]
 
 
 def _locked(look: Look, lock: locks.Lock) -> Reason:
@@ -219,12 +219,12 @@ def of_final(look: Look, run: Run, job: JobDefinition | None) -> list[Reason]:
                 )
             return [Reason("missed", text + handled)]
         case RunState.FAILED:
-            said = humanize.last_line(run.message or "") or gettext("no reason was given")
-            failed = gettext("It failed %(when)s: %(said)s.", when=ended, said=said)
+            message = humanize.last_line(run.message or "") or gettext("no reason was given")
+            failed = gettext("It failed %(when)s: %(said)s.", when=ended, said=message)
             return [Reason("failed", failed + handled)]
         case RunState.CANCELLED:
-            said = run.message or humanize.STATE_WORDS[RunState.CANCELLED]
-            over = gettext("It is over: %(said)s, %(when)s.", said=said, when=ended)
+            message = run.message or humanize.STATE_WORDS[RunState.CANCELLED]
+            over = gettext("It is over: %(said)s, %(when)s.", said=message, when=ended)
             return [Reason("cancelled", over)]
         case _:
             return [Reason("succeeded", gettext("It succeeded %(when)s.", when=ended))]

@@ -145,13 +145,13 @@ async def late_slots(
     """Return the jobs outside ``asleep`` with a slot older than ``grace`` that no node has handled."""
     following = following or NextSlots()
     awake = (job for job in jobs if job.schedule is not None and job.name not in asleep)
-    asked = following.doubtful(awake, now - grace)
+    doubtful = following.doubtful(awake, now - grace)
     handled: Mapping[str, datetime] = {}
-    if asked:
-        names = {"jobs": [job.name for job in asked]}
+    if doubtful:
+        names = {"jobs": [job.name for job in doubtful]}
         handled = {row.JobName: row.LastSlot for row in await _HANDLED.all(connection, names)}
     slots = []
-    for job in asked:
+    for job in doubtful:
         last = handled.get(job.name)
         if last is None or job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
             continue  # an interval counts from the end of the last run, which may still run
@@ -174,7 +174,7 @@ async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
     return [
         Late(queue, "queue", _waits(number, now - since), since, number)
         for queue, number, since in waiting
-        if not any(one.covers(queue) for one in closed)
+        if not any(window.covers(queue) for window in closed)
     ]
 
 
@@ -194,15 +194,15 @@ async def broken(
     now: datetime,
 ) -> list[Late]:
     """Return the expectations that jobs miss; a job without expectations costs no query."""
-    found = []
+    issues = []
     for job in jobs:
         if not job.expectations.any:
             continue
         for check in (_finished, _started, _succeeded):
-            one = await check(connection, job, now, asleep=job.name in asleep)
-            if one is not None:
-                found.append(one)
-    return found
+            issue = await check(connection, job, now, asleep=job.name in asleep)
+            if issue is not None:
+                issues.append(issue)
+    return issues
 
 
 async def _finished(
@@ -299,11 +299,11 @@ async def _succeeded(
     if len(ends) >= wanted:
         return None
     broken_at = every[-1] + within if len(every) == wanted else known_since + within
-    there = humanize.count(len(ends), "success", "successes") if ends else gettext("none")
+    successes = humanize.count(len(ends), "success", "successes") if ends else gettext("none")
     detail = gettext(
         "it has to have %(wanted)s, and there was %(there)s",
         wanted=str(job.expectations.at_least),
-        there=there,
+        there=successes,
     )
     return Late(job.name, "at_least", detail, broken_at)
 
@@ -324,5 +324,5 @@ async def _known_since(connection: AsyncConnection, job: str) -> datetime | None
     """Return since when a job is known: since the oldest stored run, or since a node's first check if earlier."""
     c = job_run.c
     oldest = sa.select(c.CreatedAt).where(c.JobName == job).order_by(c.Id).limit(1)
-    found = [await connection.scalar(oldest), await watched_since(connection, job)]
-    return min((at for at in found if at is not None), default=None)
+    instants = [await connection.scalar(oldest), await watched_since(connection, job)]
+    return min((at for at in instants if at is not None), default=None)

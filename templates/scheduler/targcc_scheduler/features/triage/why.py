@@ -60,14 +60,16 @@ async def for_worker(look: Look, run: Run, servers: Sequence[Server]) -> Reason:
     """Explain why a run waits if only other runs block the run."""
     pool = pool_of(current().pools, run.queue)
     queues = (run.queue,) if pool is None else pool.queues
-    each = current().queues.get(run.queue, 1)
+    workers_per_server = current().queues.get(run.queue, 1)
     workers = sum(
-        each for one in servers if is_able(one) and not set(queues).isdisjoint(one.queues)
+        workers_per_server
+        for server in servers
+        if is_able(server) and not set(queues).isdisjoint(server.queues)
     )
-    there = await running(look, job_run.c.Queue.in_(queues))
-    if len(there) < workers:
+    run_ids = await running(look, job_run.c.Queue.in_(queues))
+    if len(run_ids) < workers:
         return Reason("soon", gettext("Nothing is in its way: a worker takes it in a moment."))
-    busy = {"busy": len(there), "workers": workers, "runs": named(there)}
+    busy = {"busy": len(run_ids), "workers": workers, "runs": named(run_ids)}
     if pool is None:
         text = gettext(
             "It waits for a worker of queue %(queue)s (%(busy)s of %(workers)s busy: %(runs)s)",
@@ -82,7 +84,7 @@ async def for_worker(look: Look, run: Run, servers: Sequence[Server]) -> Reason:
         if ahead
         else gettext("; it is the next.")
     )
-    return Reason("busy", " ".join([text, *_age(look, run)]), tuple(there))
+    return Reason("busy", " ".join([text, *_age(look, run)]), tuple(run_ids))
 
 
 def _of_pool(pool: Pool, run: Run, busy: dict[str, Any]) -> str:
@@ -128,14 +130,14 @@ async def _ahead(look: Look, run: Run) -> int:
     """Count the runs ahead in the run's queue."""
     c, aging = job_run.c, current().queue_aging.get(run.queue)
     points: sa.ColumnElement[Any] = c.Priority
-    mine: Any = run.priority
+    own_points: Any = run.priority
     if aging is not None:
         points = c.Priority * aging - elapsed(sa.literal(run.due_at, UtcDateTime()), c.DueAt)
-        mine = run.priority * aging
+        own_points = run.priority * aging
     place = sa.or_(
-        points > mine,
-        sa.and_(points == mine, c.DueAt < run.due_at),
-        sa.and_(points == mine, c.DueAt == run.due_at, c.Id < run.id),
+        points > own_points,
+        sa.and_(points == own_points, c.DueAt < run.due_at),
+        sa.and_(points == own_points, c.DueAt == run.due_at, c.Id < run.id),
     )
     waits = sa.select(sa.func.count()).where(
         c.State == RunState.ENQUEUED, c.Queue == run.queue, place
@@ -146,13 +148,13 @@ async def _ahead(look: Look, run: Run) -> int:
 async def running(look: Look, where: sa.ColumnElement[bool]) -> list[int]:
     """Return the ids of running runs that match a condition."""
     c: Any = job_run.c
-    found = sa.select(c.Id).where(c.State == RunState.RUNNING, where).order_by(c.Id)
-    return list(await look.connection.scalars(found))
+    query = sa.select(c.Id).where(c.State == RunState.RUNNING, where).order_by(c.Id)
+    return list(await look.connection.scalars(query))
 
 
 def named(ids: Sequence[int]) -> str:
     """Format run ids for a sentence."""
-    return humanize.listed([gettext("run %(id)s", id=one) for one in ids], _SHOWN)
+    return humanize.listed([gettext("run %(id)s", id=run_id) for run_id in ids], _SHOWN)
 
 
 # Runs that wait for a unique key, a limit key's capacity, or a rate's token: the key's state and holders.
@@ -171,19 +173,19 @@ async def for_key(look: Look, run_id: int) -> list[Reason]:
         .join(holder, holder.c.Id == u.RunId)
         .where(r.Id == run_id, r.LimitKey.is_not(None), sa.not_(IS_LIMIT))
     )
-    found = (await look.connection.execute(query)).one_or_none()
-    if found is None:
+    row = (await look.connection.execute(query)).one_or_none()
+    if row is None:
         return []
-    who = {"id": found.Id, "job": found.JobName}
-    if found.mine == RunState.AWAITING:
+    who = {"id": row.Id, "job": row.JobName}
+    if row.mine == RunState.AWAITING:
         text = gettext("It waits for its unique key, which run %(id)s (%(job)s) has.", **who)
     else:
         text = gettext(
             "It waits for its unique key, which run %(id)s (%(job)s) has until %(when)s.",
             **who,
-            when=look.at(found.DueAt),
+            when=look.at(row.DueAt),
         )
-    return [Reason("unique", text, (found.Id,))]
+    return [Reason("unique", text, (row.Id,))]
 
 
 async def for_token(look: Look, run_id: int) -> list[Reason]:
@@ -315,7 +317,7 @@ async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
 
 async def _overlaps(look: Look, last: Sequence[Reason]) -> list[Reason]:
     """Keep the reason for a skipped slot while the blocking run is not over: the run also decides about the next slot."""
-    reason = next((one for one in last if one.kind == "overlap"), None)
+    reason = next((candidate for candidate in last if candidate.kind == "overlap"), None)
     blocker = None
     if reason is not None and len(reason.runs) > 1:
         blocker = await runs.get_run(look.connection, reason.runs[1])
@@ -334,7 +336,9 @@ def _without_schedule(job: JobDefinition) -> str:
 async def _no_scheduler(look: Look, job: JobDefinition) -> list[Reason]:
     """Explain why no slot is handled: no server begins runs, or a slot is late although a server is up."""
     behind = await sla.late_slots(look.connection, [job], (), look.now)
-    alive = [one for one in await system.read_servers(look.connection) if is_alive(look, one)]
+    alive = [
+        server for server in await system.read_servers(look.connection) if is_alive(look, server)
+    ]
     if unable := no_able_server(look, alive):
         return unable
     if behind:
@@ -503,7 +507,7 @@ async def barred(
     if connection.dialect.name != "postgresql":
         return None
     look = _look(connection, {}, now, lost_after)
-    if not any(one.is_total for one in await locks.held(connection)):
+    if not any(lock.is_total for lock in await locks.held(connection)):
         return None
     return Answer(subject, tuple(await locked(look)))
 
@@ -543,12 +547,14 @@ async def _of_job(look: Look, name: str, broken: BrokenModule | None) -> Sequenc
     kinds = {reason.kind for reason in schedule}
     if not kinds & {"next-slot", *_BY_RUNS}:
         return (*schedule, *waits)
-    servers = [one for one in await system.read_servers(look.connection) if is_alive(look, one)]
+    servers = [
+        server for server in await system.read_servers(look.connection) if is_alive(look, server)
+    ]
     unable = no_able_server(look, servers, definition.queue) if servers else []
     held = [*unable, *_queue_closed(look, await _queue(look, definition.queue))]
     held = [reason for reason in held if reason not in schedule]
-    told = {reason.kind for reason in (*held, *schedule)} & _OF_ALL_RUNS
-    waits = [reason for reason in waits if reason.kind not in told]
+    known_kinds = {reason.kind for reason in (*held, *schedule)} & _OF_ALL_RUNS
+    waits = [reason for reason in waits if reason.kind not in known_kinds]
     if kinds & _BY_RUNS:
         return (*held, *waits, *schedule)
     return (*held, *schedule, *waits)
@@ -582,41 +588,45 @@ def _changed(look: Look, job: JobDefinition) -> list[Reason]:
             gettext(
                 "Its %(field)s is %(shown)s and not the code's %(code)s:"
                 " changed by %(name)s %(when)s because: %(reason)s",
-                field=one.field,
-                shown=one.shown,
-                code=shown(job.coded, one.field),
-                name=humanize.who(one.by),
-                when=look.at(one.at),
-                reason=one.reason,
+                field=override.field,
+                shown=override.shown,
+                code=shown(job.coded, override.field),
+                name=humanize.who(override.by),
+                when=look.at(override.at),
+                reason=override.reason,
             )
-            + (gettext("; until %(when)s.", when=look.at(one.until)) if one.until else "."),
+            + (
+                gettext("; until %(when)s.", when=look.at(override.until))
+                if override.until
+                else "."
+            ),
         )
-        for one in job.overrides
-        if one.field in {"schedule", "timezone"} and not one.problem
+        for override in job.overrides
+        if override.field in {"schedule", "timezone"} and not override.problem
     ]
 
 
 async def _first_waiting(look: Look, name: str) -> list[Reason]:
     """Explain the state of the job's unfinished run with the earliest due time."""
     c = job_run.c
-    found = await look.connection.execute(
+    result = await look.connection.execute(
         sa.select(c.Id)
         .where(c.JobName == name, c.State.in_(sorted(set(RunState) - FINAL)))
         .order_by(c.DueAt, c.Id)
         .limit(1)
     )
-    run_id = found.scalar()
+    run_id = result.scalar()
     run = None if run_id is None else await runs.get_run(look.connection, run_id)
     if run is None:
         return []
     reasons = await _of_run(look, run)
     return [
         Reason(
-            one.kind,
-            gettext("Run %(id)s: %(reason)s", id=run.id, reason=one.text),
-            (run.id, *one.runs),
+            reason.kind,
+            gettext("Run %(id)s: %(reason)s", id=run.id, reason=reason.text),
+            (run.id, *reason.runs),
         )
-        for one in reasons
+        for reason in reasons
     ]
 
 
@@ -645,8 +655,8 @@ def _not_due(look: Look, run: Run) -> Reason | None:
             when=look.at(run.due_at),
             number=run.attempt,
         )
-        said = humanize.last_line(run.message)
-        return Reason("retry", text + (gettext(": %(said)s.", said=said) if said else "."))
+        message = humanize.last_line(run.message)
+        return Reason("retry", text + (gettext(": %(said)s.", said=message) if message else "."))
     if run.state is RunState.SCHEDULED and run.due_at > look.now:
         return Reason("not-due", gettext("It is due at %(when)s.", when=look.at(run.due_at)))
     return None
@@ -657,24 +667,26 @@ async def _after_others(look: Look, run: Run) -> Reason:
     job = look.definitions.get(run.job)
     every = await chains.parents(look.connection, run.id, job.after if job is not None else ())
     wanted = {"success": "succeeded", "failure": "failed"}
-    waits = [one for one in every if one.state is None or one.state != wanted.get(one.on)]
-    named = humanize.listed([_relative(one) for one in waits], _SHOWN)
+    waits = [
+        parent for parent in every if parent.state is None or parent.state != wanted.get(parent.on)
+    ]
+    named = humanize.listed([_relative(parent) for parent in waits], _SHOWN)
     text = gettext("It waits for others to end: %(runs)s.", runs=named)
-    ids = [one.id for one in waits if one.kind == "run" and one.id is not None]
+    ids = [parent.id for parent in waits if parent.kind == "run" and parent.id is not None]
     return Reason("awaits", text, tuple(ids))
 
 
 def _relative(one: chains.Relative) -> str:
     if one.id is None:
         return gettext("the next run of %(job)s", job=one.job or "?")
-    said = [part for part in (one.job, one.state) if part]
-    return f"{one.kind} {one.id} ({', '.join(said)})" if said else f"{one.kind} {one.id}"
+    details = [part for part in (one.job, one.state) if part]
+    return f"{one.kind} {one.id} ({', '.join(details)})" if details else f"{one.kind} {one.id}"
 
 
 async def _lost(look: Look, run: Run) -> list[Reason]:
     """Return the reason if a running run's server is silent or stuck."""
     servers = await system.read_servers(look.connection)
-    server = next((one for one in servers if one.id == run.server), None)
+    server = next((candidate for candidate in servers if candidate.id == run.server), None)
     if server is None:
         return []
     if not is_alive(look, server):
@@ -707,7 +719,9 @@ def _of_running(look: Look, run: Run) -> list[Reason]:
 async def _in_its_way(look: Look, run: Run) -> list[Reason]:
     """Explain why a due run waits, the first obstacle first."""
     queue = await _queue(look, run.queue)
-    servers = [one for one in await system.read_servers(look.connection) if is_alive(look, one)]
+    servers = [
+        server for server in await system.read_servers(look.connection) if is_alive(look, server)
+    ]
     reasons = [
         *no_able_server(look, servers, run.queue),
         *_unknown(look, run),
@@ -724,55 +738,57 @@ async def _in_its_way(look: Look, run: Run) -> list[Reason]:
 
 async def _queue(look: Look, name: str) -> Queue:
     queues = await system.queues(look.connection, [name], look.now, lost_after=look.lost_after)
-    return next(one for one in queues if one.name == name)
+    return next(queue for queue in queues if queue.name == name)
 
 
 def _unknown(look: Look, run: Run) -> list[Reason]:
     if run.unknown_since is None:
         return []
-    asked = "; ".join(f"{one.node} (release {one.release}): {one.why}" for one in run.refusals)
+    refusals = "; ".join(
+        f"{refusal.node} (release {refusal.release}): {refusal.why}" for refusal in run.refusals
+    )
     text = gettext(
         "No server has known it since %(when)s: %(asked)s.",
         when=look.at(run.unknown_since),
-        asked=asked or gettext("none was asked yet"),
+        asked=refusals or gettext("none was asked yet"),
     )
     return [Reason("unknown", text)]
 
 
 def _queue_closed(look: Look, queue: Queue) -> list[Reason]:
     """Return the reasons that a queue is closed: maintenance or a pause."""
-    found = [] if queue.maintenance is None else [in_maintenance(look, queue.maintenance)]
+    reasons = [] if queue.maintenance is None else [in_maintenance(look, queue.maintenance)]
     if queue.pause is not None:
         held = look.paused(queue.pause)
         text = gettext("Its queue %(queue)s is paused %(held)s.", queue=queue.name, held=held)
-        found.append(Reason("queue-paused", text))
-    return found
+        reasons.append(Reason("queue-paused", text))
+    return reasons
 
 
 async def _limited(look: Look, run: Run) -> list[Reason]:
     """Return the reached limits on the job and the queue."""
     job = look.definitions.get(run.job)
-    found = []
-    mine = await running(look, job_run.c.JobName == run.job)
-    if job is not None and job.limit is not None and len(mine) >= job.limit:
+    reasons = []
+    job_runs = await running(look, job_run.c.JobName == run.job)
+    if job is not None and job.limit is not None and len(job_runs) >= job.limit:
         what = f"concurrency {job.concurrency}" if job.concurrency else f"overlap {job.overlap}"
         text = ngettext(
             "It is limited by %(what)s of its job: %(runs)s runs already.",
             "It is limited by %(what)s of its job: %(runs)s run already.",
-            len(mine),
+            len(job_runs),
             what=what,
-            runs=named(mine),
+            runs=named(job_runs),
         )
-        found.append(Reason("job-limit", text, tuple(mine)))
+        reasons.append(Reason("job-limit", text, tuple(job_runs)))
     limit = current().queue_limits.get(run.queue)
     if limit is not None:
-        there = await running(look, job_run.c.Queue == run.queue)
-        if len(there) >= limit:
+        queue_runs = await running(look, job_run.c.Queue == run.queue)
+        if len(queue_runs) >= limit:
             text = gettext(
                 "The queue %(queue)s is limited to %(limit)s at once on all servers: %(runs)s.",
                 queue=run.queue,
                 limit=limit,
-                runs=named(there),
+                runs=named(queue_runs),
             )
-            found.append(Reason("queue-limit", text, tuple(there)))
-    return found
+            reasons.append(Reason("queue-limit", text, tuple(queue_runs)))
+    return reasons
