@@ -39,7 +39,7 @@ class Creating:
         """
         allowed = visibility.get()
         try:
-            found = self._registry.find(job)
+            definition = self._registry.find(job)
         except UnknownJob as error:
             broken = self._registry.broken_file_of(job) if isinstance(job, str) else None
             if broken is None or allowed is not None:
@@ -47,9 +47,9 @@ class Creating:
             raise UnknownJob(
                 f"the file of job {job!r}, {broken.path or broken.module}, cannot be imported: {broken.error}"
             ) from error
-        if allowed is not None and found.name not in allowed.seen:
+        if allowed is not None and definition.name not in allowed.seen:
             raise UnknownJob(f"there is no job {job!r}")
-        return found
+        return definition
 
     async def enqueue(
         self,
@@ -283,11 +283,11 @@ class Creating:
         definition = self.find(name)
         from .kernel.queries import runs
 
-        found = await self._host.read(lambda db: runs.get_run(db, run_id))
-        if found is None or found.job != definition.name:
+        run = await self._host.read(lambda db: runs.get_run(db, run_id))
+        if run is None or run.job != definition.name:
             raise UnknownRun(f"{definition.name} has no run {run_id}")
-        here = await self._host.keeper.in_memory(self._host.read, run_id, found.arguments_json)
-        return definition.signature.load(found.arguments_json, here)
+        here = await self._host.keeper.in_memory(self._host.read, run_id, run.arguments_json)
+        return definition.signature.load(run.arguments_json, here)
 
     def create_now(
         self,

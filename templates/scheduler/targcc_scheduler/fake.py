@@ -80,8 +80,8 @@ class Recorded:
     @property
     def as_parent(self) -> ParentRun:
         """This run as its dependents see it."""
-        said = self.result
-        message, metadata = (said.message, said.metadata) if said is not None else (None, {})
+        result = self.result
+        message, metadata = (result.message, result.metadata) if result is not None else (None, {})
         return ParentRun(self.job, self.run_id, str(self.state), message, metadata)
 
 
@@ -142,7 +142,7 @@ class Recording:
     def parents_of(self, after: After | None) -> list[ParentRun]:
         """Return the runs that ``after`` refers to."""
         parents = after.parents if after is not None else ()
-        return [self.find(one).as_parent for kind, one in sorted(parents) if kind == RUN]
+        return [self.find(run_id).as_parent for kind, run_id in sorted(parents) if kind == RUN]
 
     def join(self, child: str, after: After, job: str, run_id: int) -> After | None:
         """Return the dependencies for a new run of ``child``, a job that follows other jobs.
@@ -163,7 +163,7 @@ class Recording:
         if came.keys() < set(after.jobs):
             return None
         del self.joining[child]
-        return After(tuple((RUN, one) for one in came.values()))
+        return After(tuple((RUN, parent_id) for parent_id in came.values()))
 
     def clear(self) -> None:
         """Forget all runs and run no jobs inline."""
@@ -202,11 +202,11 @@ def _waits(run: NewRun) -> NewRun:
         (kind, parent_id): _outcome(parent_id) if kind == RUN else None
         for kind, parent_id in run.after.parents
     }
-    found = dependencies.prepared(run, states)
+    prepared_run = dependencies.prepared(run, states)
     return (
-        replace(found, state=RunState.CANCELLED)
+        replace(prepared_run, state=RunState.CANCELLED)
         if dependencies.is_discarded(run.after, states)
-        else found
+        else prepared_run
     )
 
 
@@ -217,12 +217,12 @@ def _outcome(run_id: int) -> str | None:
 
 def _followers(run: NewRun, run_id: int) -> list[NewRun]:
     """Return runs for the jobs that follow a finished run's job."""
-    found = []
+    new_runs = []
     for child in run.then:
         after = child.after and RECORDING.join(child.job_name, child.after, run.job_name, run_id)
         if after is not None:
-            found.append(replace(child, after=after))
-    return found
+            new_runs.append(replace(child, after=after))
+    return new_runs
 
 
 class RecordingHost(Host):
@@ -363,11 +363,11 @@ class RecordingHost(Host):
         """Record a batch's runs and its waiting callbacks; return these, and a function that runs them all."""
         self._batches += 1
         planned.batch_id = self._batches
-        inner = [self._add_batch(one) for one in planned.inner]
+        inner = [self._add_batch(part) for part in planned.inner]
         members = _add(planned.runs)
         on_success, on_finish = (
-            _add([replace(one, state=RunState.AWAITING)] if one is not None else [])
-            for one in (planned.on_success, planned.on_finish)
+            _add([replace(part, state=RunState.AWAITING)] if part is not None else [])
+            for part in (planned.on_success, planned.on_finish)
         )
 
         async def perform() -> None:
@@ -383,7 +383,7 @@ class RecordingHost(Host):
             await self._perform(called)
 
         return [
-            *(one for made, _ in inner for one in made),
+            *(part for made, _ in inner for part in made),
             *members,
             *on_success,
             *on_finish,

@@ -374,10 +374,10 @@ class Host:
     async def _read_clock(self, connection: AsyncConnection) -> None:
         """Set the clock by the database's clock; a node reads the database's clock again at each heartbeat."""
         if isinstance(self.clock, DatabaseClock):
-            self._clock_read = asked = uptime()
-            said = await self.store.dialect.read_clock(connection)
-            if said is not None:
-                self.clock.follow(said, asked, uptime())
+            self._clock_read = asked_at = uptime()
+            server_time = await self.store.dialect.read_clock(connection)
+            if server_time is not None:
+                self.clock.follow(server_time, asked_at, uptime())
 
     async def _close(self) -> None:
         following, self._following = self._following, []

@@ -60,8 +60,8 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
 
     A job's run at an instant is created once. No run is created while a job is paused, or while the old server runs the job.
     """
-    theirs = await owners.not_ours(call.connection, [job.name for job, _ in asked])
-    paused = await pauses.paused_jobs(call.connection, call.now) | theirs.keys()
+    foreign_owners = await owners.not_ours(call.connection, [job.name for job, _ in asked])
+    paused = await pauses.paused_jobs(call.connection, call.now) | foreign_owners.keys()
     by = str(Actor(ActorKind.LEGACY, "c_Job"))
     runs = [
         NewRun(
@@ -233,18 +233,18 @@ async def resume_server(call: Call, name: str, by: Actor) -> list[releases.Found
 
 
 async def _mark_drained(call: Call, name: str, by: Actor, action: str) -> list[releases.Found]:
-    found = await releases.find(call.connection, name)
-    if not found:
+    servers = await releases.find(call.connection, name)
+    if not servers:
         raise UnknownServer(f"no server {name!r} is up: targcc server list shows which are")
-    ids = [one.id for one in found]
+    ids = [server.id for server in servers]
     if action == "drain":
         await releases.drain(call.connection, ids, str(by), call.now)
     else:
         await releases.resume(call.connection, ids)
-    for one in found:
-        detail = f"server {one.name}:{one.process_id}"
+    for server in servers:
+        detail = f"server {server.name}:{server.process_id}"
         await audit(call.connection, by, action, call.now, detail=detail)
-    return found
+    return servers
 
 
 async def use_release(call: Call, name: str | None, by: Actor) -> str | None:
@@ -264,13 +264,15 @@ async def use_release(call: Call, name: str | None, by: Actor) -> str | None:
 
 
 async def _release(connection: AsyncConnection, name: str) -> str:
-    known = [one.name for one in await releases.load(connection)]
-    found = [one for one in known if one == name] or [one for one in known if one.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    what = "several releases begin with" if found else "there is no release"
+    known = [release.name for release in await releases.load(connection)]
+    matches = [release for release in known if release == name] or [
+        release for release in known if release.startswith(name)
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    what = "several releases begin with" if matches else "there is no release"
     raise UnknownRelease(
-        f"{what} {name!r}: {', '.join(found or known) or 'none has been seen yet'}"
+        f"{what} {name!r}: {', '.join(matches or known) or 'none has been seen yet'}"
     )
 
 
@@ -324,9 +326,9 @@ async def within(
         call_on: Build the :class:`Call` for a connection.
         submit: Submit runs after the commit, if the engine cannot submit on this connection.
     """
-    async with borrowed(theirs) as mine:
-        call = call_on(mine)
-        if await call.engine.submits_on(mine):
+    async with borrowed(theirs) as connection:
+        call = call_on(connection)
+        if await call.engine.submits_on(connection):
             return await operation(call)
         later = DeferredSubmit(call.engine)
         result = await operation(replace(call, engine=cast("Engine", later)))

@@ -381,8 +381,8 @@ class Scheduler(Flowing, Hooked):
         Returns:
             Numbers of removed ``runs``, ``attempts``, ``audit`` and ``statistics`` rows.
         """
-        wanted = Upkeep(days=days, keep_last=keep_last, by=by, progress=progress)
-        return await self._host.prune(wanted)
+        upkeep = Upkeep(days=days, keep_last=keep_last, by=by, progress=progress)
+        return await self._host.prune(upkeep)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -61,7 +61,9 @@ def feature_tables_sql(dialect: str) -> str:
     statements: list[sa.ExecutableDDLElement] = []
     for table in load(OwnedTable):
         statements += [CreateTable(table), *map(CreateIndex, _sorted_indexes(table))]
-    return "".join(f"{str(one.compile(dialect=compiler)).strip()};\n\n" for one in statements)
+    return "".join(
+        f"{str(statement.compile(dialect=compiler)).strip()};\n\n" for statement in statements
+    )
 
 
 def _sorted_indexes(table: sa.Table) -> list[sa.Index]:

@@ -234,7 +234,7 @@ async def _attempt(
     hooks: Sequence[AroundHook],
 ) -> JobResult:
     with TemporaryDirectory(prefix="targcc-run-") as folder:
-        here = Here({one.sha256: _written(one, Path(folder)) for one in contents})
+        here = Here({content.sha256: _written(content, Path(folder)) for content in contents})
         given = definition.signature.load(arguments_json, here)
         return await _call(definition, target, ctx, given, hooks=hooks)
 
@@ -309,9 +309,9 @@ class _Recorder:
 
     def find_step(self, name: str) -> Future[str | None]:
         """The result of a step that finished, as JSON."""
-        found: Future[str | None] = Future()
-        found.set_result(self._steps.get(name))
-        return found
+        future: Future[str | None] = Future()
+        future.set_result(self._steps.get(name))
+        return future
 
     def keep_step(
         self, name: str, result_json: str, duration_ms: int  # noqa: ARG002 - as above

@@ -69,8 +69,8 @@ async def post_signed(
         TimeoutError: no response arrived within ``TIMEOUT_SECONDS``.
         httpx.HTTPError: no response arrived.
     """
-    said = {"Content-Type": "application/json", "User-Agent": "targcc-scheduler", **headers}
-    request = client.build_request("POST", url, content=body, headers=said)
+    all_headers = {"Content-Type": "application/json", "User-Agent": "targcc-scheduler", **headers}
+    request = client.build_request("POST", url, content=body, headers=all_headers)
     request.url = SecretURL(request.url)
     async with asyncio.timeout(TIMEOUT_SECONDS):
         answer = await client.send(request, stream=True)

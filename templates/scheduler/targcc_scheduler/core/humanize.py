@@ -174,7 +174,9 @@ def relative(instant: datetime, now: datetime) -> str:
     )  # "in 2 h" for an instant slightly less than two hours ahead
     if size < 1:
         return gettext("now")
-    number, unit = next((int(size // one), name) for one, name in _units() if size >= one)
+    number, unit = next(
+        (int(size // unit_seconds), name) for unit_seconds, name in _units() if size >= unit_seconds
+    )
     text = unit % {"number": number}
     return gettext("in %(time)s", time=text) if seconds > 0 else gettext("%(time)s ago", time=text)
 
@@ -282,9 +284,9 @@ def _in_words(value: Any) -> Any:
     if isinstance(value, dict):
         if REFERENCE in value:
             return f"{value.get('name')} ({size(value.get('size', 0))})"
-        return {name: _in_words(one) for name, one in value.items()}
+        return {name: _in_words(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_in_words(one) for one in value]
+        return [_in_words(item) for item in value]
     return value
 
 

@@ -151,7 +151,9 @@ def role_of(said: object, roles: Mapping[str, str], default: str) -> str | None:
         default: The role when no group matches; empty for no role.
     """
     groups = [said] if isinstance(said, str) else said
-    known = {one for one in groups if isinstance(one, str)} if isinstance(groups, Iterable) else ()
+    known = (
+        {name for name in groups if isinstance(name, str)} if isinstance(groups, Iterable) else ()
+    )
     given = [role for group, role in roles.items() if group in known]
     built_in = [role for role in Role if role in given]
     return built_in[-1] if built_in else next(iter(given), default or None)

@@ -83,13 +83,13 @@ def catalogue(language: str) -> Catalogue:
     """Return the catalogue of a language of :func:`languages`."""
     if language == ENGLISH:
         return Catalogue(ENGLISH, "English", "ltr", {}, lambda number: int(number != 1))
-    found = dict(messages((FOLDER / f"{language}.po").read_text(encoding="utf-8")))
-    [header] = found.pop("")
+    translations = dict(messages((FOLDER / f"{language}.po").read_text(encoding="utf-8")))
+    [header] = translations.pop("")
     says = dict(line.split(": ", 1) for line in header.splitlines())
     rule = says["Plural-Forms"].partition("plural=")[2].rstrip(";")
-    name, direction = (found.get(one, (one,))[0] for one in (_NAME, _DIRECTION))
+    name, direction = (translations.get(msgid, (msgid,))[0] for msgid in (_NAME, _DIRECTION))
     side = direction.partition(":")[2].lower()
-    return Catalogue(language, name, side, found, gettext_.c2py(rule))
+    return Catalogue(language, name, side, translations, gettext_.c2py(rule))
 
 
 def in_context(context: str, message: str) -> str:
@@ -106,9 +106,9 @@ def messages(po: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         fields: dict[str, str] = {}
         name = ""
         for line in lines:
-            if found := _LINE.fullmatch(line):
-                name = found[1] or name
-                fields[name] = fields.get(name, "") + json.loads(found[2])
+            if match := _LINE.fullmatch(line):
+                name = match[1] or name
+                fields[name] = fields.get(name, "") + json.loads(match[2])
         forms = tuple(text for field, text in fields.items() if field.startswith("msgstr"))
         if forms and all(forms):
             yield in_context(fields.get("msgctxt", ""), fields["msgid"]), forms
@@ -191,8 +191,8 @@ def gettext(message: str, **values: object) -> str:
 
 def ngettext(one: str, many: str, number: int, **values: object) -> str:
     """Translate a message with a number and fill in its placeholders; ``%(num)s`` is the number."""
-    said = {"num": f"{number:,}", **values}
-    return translated_plural(one, many, number) % _isolated(said)
+    placeholders = {"num": f"{number:,}", **values}
+    return translated_plural(one, many, number) % _isolated(placeholders)
 
 
 def _isolated(values: Mapping[str, object]) -> dict[str, object]:

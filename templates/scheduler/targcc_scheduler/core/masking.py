@@ -37,14 +37,14 @@ def forms_of(value: str | bytes) -> frozenset[str]:
     raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
     if not worth_masking(text.strip()):
         return frozenset()
-    found = {*_written(text), repr(raw)[2:-1]}
-    found |= {again for form in found for again in _written_again(form)} | {*_encoded(raw)}
+    forms = {*_written(text), repr(raw)[2:-1]}
+    forms |= {again for form in forms for again in _written_again(form)} | {*_encoded(raw)}
     if text != text.strip():
-        found |= forms_of(text.strip())
+        forms |= forms_of(text.strip())
     for line in text.splitlines() if "\n" in text else ():  # each line of a multi-line key
         if len(line.strip()) >= _SHORTEST_LINE:
-            found |= forms_of(line.strip())
-    return frozenset(form for form in found if len(form) >= _SHORTEST)
+            forms |= forms_of(line.strip())
+    return frozenset(form for form in forms if len(form) >= _SHORTEST)
 
 
 def _written(text: str) -> Iterator[str]:
@@ -261,13 +261,13 @@ class KnownSecrets:
         A password equal to the user, the host or the database's name is no secret; masking it would hide every mention of that name.
         """
         url = url[:_LONGEST_URL]
-        for found in _URL.finditer(url):
-            if found["password"] not in {found["user"], found["host"], found["name"]}:
-                self._add_encoded(found["password"])
+        for match in _URL.finditer(url):
+            if match["password"] not in {match["user"], match["host"], match["name"]}:
+                self._add_encoded(match["password"])
         self._add_parts(url)
-        for found in _QUERY.finditer(url):
-            if looks_secret(found["name"]):
-                self._add_encoded(found["value"])
+        for match in _QUERY.finditer(url):
+            if looks_secret(match["name"]):
+                self._add_encoded(match["value"])
 
     def _add_parts(self, url: str) -> None:
         """Add each part of a password with ``@``, ``/``, ``:`` or ``#``: URL parsers take a part for host or port and show it in errors."""

@@ -65,7 +65,9 @@ def leave_orm_until_asked() -> None:
     the first access to any other name, such as ``AsyncSession``, loads the whole package. Call this function only in the scheduler's own
     processes, as imports of a host application are not the scheduler's to change.
     """
-    if _ASYNCIO not in sys.modules and not any(isinstance(one, _Finder) for one in sys.meta_path):
+    if _ASYNCIO not in sys.modules and not any(
+        isinstance(finder, _Finder) for finder in sys.meta_path
+    ):
         sys.meta_path.insert(0, _Finder())
 
 

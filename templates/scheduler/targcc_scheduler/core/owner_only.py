@@ -57,27 +57,27 @@ class Windows:
 
     def restrict(self, file: Path) -> None:
         """Restrict a file to its owner, the system and the administrators, who could take the file anyway."""
-        grants = [f"{one}:F" for one in (OWNER, SYSTEM, ADMINISTRATORS)]
-        status, said = self._run(
+        grants = [f"{sid}:F" for sid in (OWNER, SYSTEM, ADMINISTRATORS)]
+        status, output = self._run(
             [self._icacls, str(file.absolute()), "/inheritance:r", "/grant:r", *grants, "/q"]
         )
         if status:
-            log.warning("others may read %s: icacls says %s", file, said.strip() or status)
+            log.warning("others may read %s: icacls says %s", file, output.strip() or status)
 
     def is_shared(self, file: Path) -> bool:
         """Return whether the access list of a file names everybody, all users or all signed-in users."""
         path = str(file.absolute())
         return any(
-            path.casefold() in self._run([self._icacls, path, "/findsid", one, "/q"])[1].casefold()
-            for one in (EVERYONE, USERS, SIGNED_IN)
+            path.casefold() in self._run([self._icacls, path, "/findsid", sid, "/q"])[1].casefold()
+            for sid in (EVERYONE, USERS, SIGNED_IN)
         )
 
     def follow(self, file: Path, beside: Sequence[Path]) -> None:
         """Restrict the files beside a private file, because such files inherit the access list of the folder. Each file is handled once."""
-        new = [one for one in beside if one not in self._followed and one.exists()]
+        new = [path for path in beside if path not in self._followed and path.exists()]
         if new and not self.is_shared(file):
-            for one in new:
-                self.restrict(one)
+            for path in new:
+                self.restrict(path)
         self._followed.update(new)
 
 

@@ -104,7 +104,7 @@ class Workers:
 
 def pools_of(said: Mapping[str, Mapping[str, Any]]) -> tuple[Pool, ...]:
     """Return the pools of a project."""
-    return tuple(Pool.of(name, one) for name, one in said.items())
+    return tuple(Pool.of(name, entry) for name, entry in said.items())
 
 
 def pool_of(said: Mapping[str, Mapping[str, Any]], queue: str) -> Pool | None:

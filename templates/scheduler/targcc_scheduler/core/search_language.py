@@ -137,8 +137,8 @@ def pieces(text: str) -> Iterator[Piece]:
     while place < len(text):
         begin = place
         negated = False
-        if found := _NOT.match(text, place):
-            negated, place = True, _skip(text, found.end())
+        if match := _NOT.match(text, place):
+            negated, place = True, _skip(text, match.end())
         elif text[place] == "-" and text[place + 1 : place + 2].strip():
             negated, place = True, place + 1
         piece = _piece(text, place, begin, negated=negated)
@@ -147,11 +147,11 @@ def pieces(text: str) -> Iterator[Piece]:
 
 
 def _piece(text: str, place: int, begin: int, *, negated: bool) -> Piece:
-    found = _KEY.match(text, place)
-    if found is None:
+    match = _KEY.match(text, place)
+    if match is None:
         word, end = _word(text, place, listed=False)
         return Piece("", "", "", (word,), negated, begin, end)
-    place = found.end()
+    place = match.end()
     operator = found_operator[0] if (found_operator := _OPERATOR.match(text, place)) else ""
     place += len(operator)
     words = []
@@ -161,25 +161,25 @@ def _piece(text: str, place: int, begin: int, *, negated: bool) -> Piece:
         if text[place : place + 1] != ",":
             break
         place += 1
-    name = found[2].removeprefix(".")
-    return Piece(found[1].lower(), name, operator, tuple(words), negated, begin, place)
+    name = match[2].removeprefix(".")
+    return Piece(match[1].lower(), name, operator, tuple(words), negated, begin, place)
 
 
 def _word(text: str, place: int, *, listed: bool) -> tuple[Word, int]:
     """Return the value at a position, and the value's end. With ``listed``, a comma ends the value."""
     if text[place : place + 1] == '"':
-        found = _QUOTED.match(text, place)
-        if found is None:
+        match = _QUOTED.match(text, place)
+        if match is None:
             raise SearchError("this quotation mark is not closed", text=text, at=place)
-        return Word(_ESCAPED.sub(r"\1", found[1]), place, quoted=True), found.end()
+        return Word(_ESCAPED.sub(r"\1", match[1]), place, quoted=True), match.end()
     bare = _BARE[listed].match(text, place)
-    said = bare[0] if bare is not None else ""
-    return Word(said, place), place + len(said)
+    value = bare[0] if bare is not None else ""
+    return Word(value, place), place + len(value)
 
 
 def _skip(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
-    return found.end() if found is not None else place
+    match = _SPACE.match(text, place)
+    return match.end() if match is not None else place
 
 
 # Instants as written in a search: ``yesterday``, ``12h``, ``monday``, ``2026-12-31``.
@@ -202,17 +202,17 @@ def instant(text: str, now: datetime, zone: ZoneInfo, *, end: bool) -> datetime:
     Raises:
         ValueError: the text is no instant.
     """
-    said, today = text.lower(), now.astimezone(zone).date()
-    if said == "now":
+    lowercase, today = text.lower(), now.astimezone(zone).date()
+    if lowercase == "now":
         return now
-    if said in {"today", "yesterday"}:
-        day = today - (_ONE_DAY if said == "yesterday" else timedelta(0))
-    elif said in _WEEKDAYS:
-        day = today - timedelta(days=(today.weekday() - _WEEKDAYS.index(said)) % 7)
+    if lowercase in {"today", "yesterday"}:
+        day = today - (_ONE_DAY if lowercase == "yesterday" else timedelta(0))
+    elif lowercase in _WEEKDAYS:
+        day = today - timedelta(days=(today.weekday() - _WEEKDAYS.index(lowercase)) % 7)
     elif _DAY.fullmatch(text):
         day = datetime.fromisoformat(text).date()
     else:
-        return _ago(said, now) or _moment(text, zone)
+        return _ago(lowercase, now) or _moment(text, zone)
     try:
         return datetime.combine(day + (_ONE_DAY if end else timedelta(0)), time(), zone)
     except OverflowError:
@@ -227,8 +227,8 @@ def _ago(text: str, now: datetime) -> datetime | None:
 
 
 def _moment(text: str, zone: ZoneInfo) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo is not None else found.replace(tzinfo=zone)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
 
 
 # Parsed searches: terms with key, values and position.
@@ -305,7 +305,7 @@ class Term:
         if not self.key:
             bare = _AFTER_MINUS if self.negated else _BARE_TEXT
             return before + "".join(
-                one.written(bare) for one in self.values if isinstance(one, Pattern)
+                value.written(bare) for value in self.values if isinstance(value, Pattern)
             )
         key = f"{self.key}.{self.name}" if self.name else self.key
         return f"{before}{key}:{','.join(map(_value, self.values))}"
@@ -322,12 +322,12 @@ class Search:
 
     def of(self, *keys: str) -> Iterator[Term]:
         """Yield the terms with one of these keys."""
-        return (one for one in self.terms if one.key in keys)
+        return (term for term in self.terms if term.key in keys)
 
     def but(self, old: Term, new: Term | None = None) -> Search:
         """Return a copy of the search with a term replaced by ``new``, or removed."""
-        kept = (new if one is old else one for one in self.terms)
-        return Search(tuple(one for one in kept if one is not None))
+        kept = (new if term is old else term for term in self.terms)
+        return Search(tuple(term for term in kept if term is not None))
 
 
 EVERYTHING = Search()
@@ -342,14 +342,16 @@ def quoted(text: str) -> str:
 
 def write(key: str, *values: object) -> str:
     """Return a term in the search syntax, such as ``job:"Daily Report"``, for links and options; empty if all values are empty."""
-    said = [
-        one if isinstance(one, RunState | datetime) else Pattern.exactly(str(one))
-        for one in values
-        if one
+    converted = [
+        value if isinstance(value, RunState | datetime) else Pattern.exactly(str(value))
+        for value in values
+        if value
     ]
     if not key:
-        return " ".join(one.written(_BARE_TEXT) for one in said if isinstance(one, Pattern))
-    return f"{key}:{','.join(map(_value, said))}" if said else ""
+        return " ".join(
+            value.written(_BARE_TEXT) for value in converted if isinstance(value, Pattern)
+        )
+    return f"{key}:{','.join(map(_value, converted))}" if converted else ""
 
 
 def _value(value: Value) -> str:
@@ -366,13 +368,13 @@ def only(**wanted: Any) -> Search:
     terms = []
     for name, given in wanted.items():
         several = given if isinstance(given, Collection) and not isinstance(given, str) else [given]
-        said = tuple(
-            Pattern.exactly(one) if type(one) is str else one
-            for one in several
-            if one not in {None, ""}
+        values = tuple(
+            Pattern.exactly(value) if type(value) is str else value
+            for value in several
+            if value not in {None, ""}
         )
-        if said:
-            terms.append(Term("" if name == "text" else name.rstrip("_"), said))
+        if values:
+            terms.append(Term("" if name == "text" else name.rstrip("_"), values))
     return Search(tuple(terms))
 
 
@@ -419,9 +421,9 @@ class _Reader:
             self._fail(piece, "write which argument: arg.customer:42" if piece.key == "arg" else f"{piece.key} has no parts: write {piece.key}:{KEYS[piece.key].example}")  # fmt: skip
         for word in piece.words:
             if not word.text and not (word.quoted and piece.key == "arg"):
-                said = f"{piece.key}: needs a value, such as {piece.key}:{KEYS[piece.key].example}" if piece.key else "there is nothing between the quotation marks"  # fmt: skip
-                raise SearchError(said, text=self._text, at=word.at)
-        compares = piece.operator or any(one.text[:1] in "<>" and not one.quoted for one in piece.words[1:])  # fmt: skip
+                error_text = f"{piece.key}: needs a value, such as {piece.key}:{KEYS[piece.key].example}" if piece.key else "there is nothing between the quotation marks"  # fmt: skip
+                raise SearchError(error_text, text=self._text, at=word.at)
+        compares = piece.operator or any(other_word.text[:1] in "<>" and not other_word.quoted for other_word in piece.words[1:])  # fmt: skip
         if compares and piece.key != "took":
             self._fail(
                 piece, "< and > can only stand in took:>5m; put a text with them in quotation marks"
@@ -435,8 +437,8 @@ class _Reader:
         near = get_close_matches(piece.key, KEYS, n=1)
         if near:
             return f" (did you mean {near[0]}?)"
-        said = self._text[piece.at : piece.end].removeprefix("-")
-        return f"; to look for it as a text, write {quoted(said)}"
+        term_text = self._text[piece.at : piece.end].removeprefix("-")
+        return f"; to look for it as a text, write {quoted(term_text)}"
 
     def _fail(self, piece: Piece, reason: str) -> None:
         raise SearchError(reason, text=self._text, at=piece.at, length=piece.end - piece.at)
@@ -461,12 +463,12 @@ class _Reader:
             raise SearchError(str(error), text=self._text, at=word.at, length=length) from None
 
     def _state(self, _: Piece, word: Word) -> RunState:
-        said = word.text.lower()
-        if said not in set(RunState):
-            near = get_close_matches(said, list(RunState), n=1)
+        state_name = word.text.lower()
+        if state_name not in set(RunState):
+            near = get_close_matches(state_name, list(RunState), n=1)
             hint = f": did you mean {near[0]}?" if near else "."
             raise ValueError(f"there is no state {word.text!r}{hint} The states are {_STATES}")
-        return RunState(said)
+        return RunState(state_name)
 
     def _instant(self, piece: Piece, word: Word) -> datetime:
         try:
@@ -494,7 +496,7 @@ class _Reader:
         return int(digits)
 
     def _argument(self, _: Piece, word: Word) -> Pattern:
-        found = Pattern.exactly(word.text) if word.quoted else Pattern(word.text)
-        if not found.is_exact and ("?" in found.text or "*" in found.text[:-1]):
+        pattern = Pattern.exactly(word.text) if word.quoted else Pattern(word.text)
+        if not pattern.is_exact and ("?" in pattern.text or "*" in pattern.text[:-1]):
             raise ValueError("an argument may end with a star, and have none elsewhere")
-        return found
+        return pattern

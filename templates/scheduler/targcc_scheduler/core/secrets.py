@@ -177,27 +177,27 @@ class Seals:
         Raises:
             SecretError: A key is malformed, or cryptography is not installed.
         """
-        wanted = tuple(keys)
-        if not wanted or wanted == self._keys:
+        new_keys = tuple(keys)
+        if not new_keys or new_keys == self._keys:
             return
         fernet = _fernet()
         try:
-            self._box = fernet.MultiFernet([fernet.Fernet(key) for key in wanted])
+            self._box = fernet.MultiFernet([fernet.Fernet(key) for key in new_keys])
         except ValueError:
             raise SecretError("not a key: targcc secret key makes one") from None
-        self._keys = wanted
-        for key in wanted:
+        self._keys = new_keys
+        for key in new_keys:
             KNOWN.add(key)
 
     def seal(self, arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         """Return the arguments with the named arguments encrypted."""
-        found = dict(arguments)
+        sealed_arguments = dict(arguments)
         if self._box is not None:
             for name in names:
-                if found.get(name) is not None:
-                    text = json.dumps(found[name], ensure_ascii=False)
-                    found[name] = {SEAL: self._box.encrypt(text.encode()).decode()}
-        return found
+                if sealed_arguments.get(name) is not None:
+                    text = json.dumps(sealed_arguments[name], ensure_ascii=False)
+                    sealed_arguments[name] = {SEAL: self._box.encrypt(text.encode()).decode()}
+        return sealed_arguments
 
     def open(self, arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         """Return the arguments with the named arguments decrypted.
@@ -205,11 +205,13 @@ class Seals:
         Raises:
             SecretError: This process does not have the key of an encrypted argument, or the encrypted text was changed.
         """
-        found = dict(arguments)
+        opened_arguments = dict(arguments)
         for name in names:
-            if _is_sealed(found.get(name)):
-                found[name] = json.loads(self._opened(name, found[name][SEAL]))
-        return found
+            if _is_sealed(opened_arguments.get(name)):
+                opened_arguments[name] = json.loads(
+                    self._opened(name, opened_arguments[name][SEAL])
+                )
+        return opened_arguments
 
     def opens(self, text: str) -> bool:
         """Return whether the keys of this process decrypt every encrypted value in a JSON text."""

@@ -392,15 +392,16 @@ def referred(arguments_json: str | None) -> dict[str, str]:
     """Map the SHA-256 of each content that the arguments refer to, to a description for users."""
     if arguments_json is None or not may_refer(arguments_json):
         return {}
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for name, value in json.loads(arguments_json).items():
         if is_large(value):
-            found[str(value[LARGE])] = f"the argument {name}"
+            descriptions[str(value[LARGE])] = f"the argument {name}"
         else:
-            found |= {
-                str(one[REFERENCE]): f"the file {one.get('name')}" for one in references_in(value)
+            descriptions |= {
+                str(reference[REFERENCE]): f"the file {reference.get('name')}"
+                for reference in references_in(value)
             }
-    return found
+    return descriptions
 
 
 def references_in(value: object) -> Iterator[dict[str, Any]]:
@@ -409,11 +410,11 @@ def references_in(value: object) -> Iterator[dict[str, Any]]:
         if REFERENCE in value:
             yield value
         else:
-            for one in value.values():
-                yield from references_in(one)
+            for item in value.values():
+                yield from references_in(item)
     elif isinstance(value, list):
-        for one in value:
-            yield from references_in(one)
+        for item in value:
+            yield from references_in(item)
 
 
 def expanded(arguments_json: str, here: Here) -> str:
@@ -425,6 +426,8 @@ def expanded(arguments_json: str, here: Here) -> str:
     """
     arguments: dict[str, Any] = json.loads(arguments_json)
     for name, value in arguments.items():
-        if is_large(value) and (found := here.find(str(value[LARGE]))) is not None:
-            arguments[name] = json.loads(found if isinstance(found, bytes) else found.read_bytes())
+        if is_large(value) and (content := here.find(str(value[LARGE]))) is not None:
+            arguments[name] = json.loads(
+                content if isinstance(content, bytes) else content.read_bytes()
+            )
     return json.dumps(arguments, ensure_ascii=False)

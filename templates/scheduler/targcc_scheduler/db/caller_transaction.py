@@ -448,13 +448,13 @@ def _of_django(theirs: Any, watched: Watched) -> Watched:
     connection = (
         theirs.on_commit.__self__
     )  # the connection itself: the proxy differs in each thread
-    mine = _OfDjango(watched.then, watched.run)
+    django_work = _OfDjango(watched.then, watched.run)
     if connection.in_atomic_block or connection.get_autocommit():
-        connection.on_commit(mine.commit)
+        connection.on_commit(django_work.commit)
     else:  # autocommit was turned off by hand: Django runs the list when autocommit is turned on
-        connection.run_on_commit.append((set(), mine.commit, False))
-    mine.connection = connection
-    return mine
+        connection.run_on_commit.append((set(), django_work.commit, False))
+    django_work.connection = connection
+    return django_work
 
 
 # Other drivers.

@@ -131,13 +131,13 @@ class whole_seconds(FunctionElement[int]):  # noqa: N801
 
 @compiles(elapsed, "postgresql")
 def _as_epoch(element: elapsed | whole_seconds, compiler: Any, **options: Any) -> str:
-    begin, end = (compiler.process(one, **options) for one in element.clauses)
+    begin, end = (compiler.process(clause, **options) for clause in element.clauses)
     return f"extract(epoch FROM {end} - {begin})"
 
 
 @compiles(elapsed, "sqlite")
 def _as_days(element: elapsed | whole_seconds, compiler: Any, **options: Any) -> str:
-    begin, end = (compiler.process(one, **options) for one in element.clauses)
+    begin, end = (compiler.process(clause, **options) for clause in element.clauses)
     return f"round((julianday({end}) - julianday({begin})) * 86400.0, 3)"
 
 

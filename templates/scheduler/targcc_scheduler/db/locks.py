@@ -85,8 +85,8 @@ def _is_idle(row: Any) -> bool:
 
 
 def _session(row: Any) -> Lock:
-    said = [row.application_name, f"user {row.usename}" if row.usename else "", row.state]
-    about = ", ".join(part for part in said if part)
+    details = [row.application_name, f"user {row.usename}" if row.usename else "", row.state]
+    about = ", ".join(part for part in details if part)
     holder = "a prepared transaction" if row.pid is None else f"session {row.pid}"
     tables = sorted(row.tables)
     more = len(tables) - _SHOWN_TABLES

@@ -113,7 +113,7 @@ def _rows(compiler: SQLCompiler, table: sa.Table) -> str:
     assert allowed is not None
 
     def listed(texts: Iterable[str]) -> str:
-        literals = [compiler.render_literal_value(one, sa.Unicode()) for one in sorted(texts)]
+        literals = [compiler.render_literal_value(text, sa.Unicode()) for text in sorted(texts)]
         return ", ".join(literals) or "NULL"
 
     actors = (str(Actor(kind, allowed.person)) for kind in (ActorKind.MANUAL, ActorKind.API))

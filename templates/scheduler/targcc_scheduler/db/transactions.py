@@ -90,10 +90,10 @@ class FileWatch:
             raise DatabaseReplaced(
                 f"the database file {self._file} was deleted or moved while it was in use: put it back, or restart"
             ) from None
-        found = status.st_dev, status.st_ino
+        file_id = status.st_dev, status.st_ino
         if self._opened is None:
-            self._opened = found
-        elif found != self._opened:
+            self._opened = file_id
+        elif file_id != self._opened:
             raise DatabaseReplaced(
                 f"another file was put in the place of the database {self._file} while it was in use:"
                 " put the first one back, or restart to work with this one"

@@ -132,19 +132,19 @@ def parse_days(text: str) -> dict[date, str] | DayRule:
         CronError: The entry cannot be read.
     """
     rule, name = _named(text, DAYS_HINT)
-    if found := _DATES.fullmatch(rule):
-        first = _date(found[1], text)
-        last = _date(found[2], text) if found[2] else first
+    if match := _DATES.fullmatch(rule):
+        first = _date(match[1], text)
+        last = _date(match[2], text) if match[2] else first
         return dict.fromkeys(_days(first, last, text), name or rule)
-    if found := _YEARLY.fullmatch(rule):
-        month, day = int(found[1]), int(found[2])
+    if match := _YEARLY.fullmatch(rule):
+        month, day = int(match[1]), int(match[2])
         _date(f"{_LEAP_YEAR}-{rule}", text)
         return DayRule(name or f"{_MONTHS[month - 1].title()} {day}", month=month, day=day)
-    found = _NTH.fullmatch(rule.lower())
-    weekday = None if found is None else _place(_WEEKDAYS, found["weekday"])
-    month_word = found["month"] if found else None
+    match = _NTH.fullmatch(rule.lower())
+    weekday = None if match is None else _place(_WEEKDAYS, match["weekday"])
+    month_word = match["month"] if match else None
     months = None if month_word is None else _place(_MONTHS, month_word)
-    nth = found["nth"] if found else None
+    nth = match["nth"] if match else None
     unknown = (month_word and months is None) or (nth and nth not in _ORDINALS)
     if weekday is None or unknown or (month_word and not nth):
         raise CronError(f'"{text}" names no days off', text=text, allowed=DAYS_HINT)
@@ -164,12 +164,12 @@ def parse_blackout(text: str) -> Hours | Span:
     """
     rule, name = _named(text, BLACKOUT_HINT)
     try:
-        if found := _HOURS.fullmatch(rule):
-            start, end = (time.fromisoformat(one) for one in found.groups())
+        if match := _HOURS.fullmatch(rule):
+            start, end = (time.fromisoformat(part) for part in match.groups())
             if start != end:
                 return Hours(name or f"{UNNAMED}{rule}", start, end)
-        elif found := _SPAN.fullmatch(rule):
-            since, until = (datetime.fromisoformat(one) for one in found.groups())
+        elif match := _SPAN.fullmatch(rule):
+            since, until = (datetime.fromisoformat(part) for part in match.groups())
             if since < until:
                 return Span(name or f"{UNNAMED}{rule}", since, until)
     except ValueError as error:
@@ -189,10 +189,10 @@ def parse_date(text: str) -> date:
 
 
 def _named(text: str, hint: str) -> tuple[str, str]:
-    found = _NAMED.fullmatch(text)
-    if found is None:
+    match = _NAMED.fullmatch(text)
+    if match is None:
         raise CronError(f'"{text}" cannot be read', text=text, allowed=hint)
-    return " ".join(found["rule"].split()), (found["name"] or "").strip()
+    return " ".join(match["rule"].split()), (match["name"] or "").strip()
 
 
 def _date(text: str, whole: str) -> date:

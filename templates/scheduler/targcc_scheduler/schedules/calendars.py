@@ -211,10 +211,13 @@ def calendar_of(
         )
     if name not in said:
         raise _no_calendar(name, said)
-    wanted = said[name]
+    configuration = said[name]
     within = (*within, name)
-    included = (calendar_of(one, said, folder, within) for one in _texts(wanted.get("include")))
-    return read_calendar(name, wanted, folder, tuple(included))
+    included = (
+        calendar_of(included_name, said, folder, within)
+        for included_name in _texts(configuration.get("include"))
+    )
+    return read_calendar(name, configuration, folder, tuple(included))
 
 
 def _no_calendar(name: str, known: Mapping[str, Any]) -> CronError:
@@ -246,13 +249,13 @@ def read_calendar(
     text = _text_of(name, folder / file) if file and folder is not None else ""
     return WorkingCalendar(
         name=name,
-        digest=digest_of([said, text, [one.digest for one in included]]),
+        digest=digest_of([said, text, [entry.digest for entry in included]]),
         description=said.get("description", ""),
         dates=dates,
         rules=tuple(rules),
-        worked=frozenset(parse_date(one) for one in _texts(said.get("work"))),
-        hours=tuple(one for one in blackouts if isinstance(one, Hours)),
-        spans=tuple(one for one in blackouts if isinstance(one, Span)),
+        worked=frozenset(parse_date(entry) for entry in _texts(said.get("work"))),
+        hours=tuple(entry for entry in blackouts if isinstance(entry, Hours)),
+        spans=tuple(entry for entry in blackouts if isinstance(entry, Span)),
         events=_events(name, file, text) if text else (),
         included=included,
     )
@@ -376,8 +379,12 @@ class WorkingSchedule(Schedule):
             if closure is None:
                 slot = self.base.next(slot, zone)
                 continue
-            mine = (one for one in self._handled(_day(slot, zone), zone) if one.planned >= slot)
-            yield from islice((one for one in mine if one.at is None), 1)
+            handlings = (
+                handling
+                for handling in self._handled(_day(slot, zone), zone)
+                if handling.planned >= slot
+            )
+            yield from islice((handling for handling in handlings if handling.at is None), 1)
             slot = self.base.next(closure.end - _INSTANT, zone)
 
     def moved_to(self, moment: datetime, zone: Zone) -> tuple[Handling, ...]:
@@ -387,8 +394,8 @@ class WorkingSchedule(Schedule):
             return ()
         step = -1 if self.on_holiday == "next" else 1
         days = [_day(moment, zone), *self._until_clear(_day(moment, zone), zone, step)]
-        every = (one for day in sorted(days) for one in self._handled(day, zone))
-        return tuple(one for one in every if one.at == moment)
+        every = (handling for day in sorted(days) for handling in self._handled(day, zone))
+        return tuple(handling for handling in every if handling.at == moment)
 
     def has_own(self, moment: datetime, zone: Zone) -> bool:
         """Return whether the base schedule has a slot at a moment."""
@@ -399,21 +406,21 @@ class WorkingSchedule(Schedule):
 
         A slot is an open time of the base schedule, or was moved from a closed day before or after.
         """
-        found = _Nearest(moment, forward=forward)
+        nearest = _Nearest(moment, forward=forward)
         today, step = _day(moment, zone), 1 if forward else -1
         moves = self.on_holiday != "skip"
         from_behind = (self.on_holiday == "next") == forward
         if moves:
-            found.take(self._handled(today, zone))
+            nearest.take(self._handled(today, zone))
         if moves and from_behind:
             for day in self._until_clear(today, zone, -step):
-                found.take(self._handled(day, zone))
-        self._walk(found, moment, zone, forward=forward)
-        if moves and not from_behind and found.slot is not None:
-            last = _day(found.slot, zone)
+                nearest.take(self._handled(day, zone))
+        self._walk(nearest, moment, zone, forward=forward)
+        if moves and not from_behind and nearest.slot is not None:
+            last = _day(nearest.slot, zone)
             for day in [last, *self._until_clear(last, zone, step)]:
-                found.take(self._handled(day, zone))
-        return found.slot
+                nearest.take(self._handled(day, zone))
+        return nearest.slot
 
     def _walk(self, found: _Nearest, moment: datetime, zone: tzinfo, *, forward: bool) -> None:
         """Step through the slots of the base schedule, past closed times, to the first open slot; collect moved slots."""
@@ -445,7 +452,7 @@ class WorkingSchedule(Schedule):
 
     def _handle(self, day: date, zone: tzinfo) -> Iterator[Handling]:
         off = (calendar.day_off(day) for calendar in self.calendars)
-        why = next((one for one in off if one is not None), None)
+        why = next((reason for reason in off if reason is not None), None)
         if why is not None:
             closure = whole_day(day, why, zone)
             slots = list(islice(self._within(closure, zone), _MOST_MOVED + 1))
@@ -502,9 +509,13 @@ class _Nearest:
 
     def take(self, handled: Sequence[Handling]) -> None:
         """Keep the nearest of the moved slots and the slot so far."""
-        for one in handled:
-            if one.at is not None and self._is_on_side(one.at) and self.is_nearer(one.at):
-                self.slot = one.at
+        for handling in handled:
+            if (
+                handling.at is not None
+                and self._is_on_side(handling.at)
+                and self.is_nearer(handling.at)
+            ):
+                self.slot = handling.at
 
     def is_nearer(self, slot: datetime) -> bool:
         """Return whether a slot, on the correct side, is nearer than the slot so far."""
@@ -563,12 +574,14 @@ def respecting(
 def calendars_text(schedule: Schedule) -> str:
     """Return a short fingerprint of a schedule's calendars and policy, which changes with their content; empty without calendars."""
     if isinstance(schedule, WorkingSchedule):
-        said = [(one.name, one.digest) for one in schedule.calendars] + [(schedule.on_holiday, "")]
+        parts = [(calendar.name, calendar.digest) for calendar in schedule.calendars] + [
+            (schedule.on_holiday, "")
+        ]
     elif isinstance(schedule, WorkingAfterRunSchedule):
-        said = [(one.name, one.digest) for one in schedule.calendars]
+        parts = [(calendar.name, calendar.digest) for calendar in schedule.calendars]
     else:
         return ""
-    return f" calendars {digest_of(said)}"
+    return f" calendars {digest_of(parts)}"
 
 
 def settled(
@@ -621,9 +634,9 @@ def _walls(schedule: Schedule, slot: datetime, zone: tzinfo) -> list[datetime]:
         return [_wall(slot, zone)]
     old = timezone(before)
     left_out = schedule.between(slot, slot + (after - before), old)
-    found = [_wall(one, old) for one in islice(left_out, _MOST_MOVED)]
+    walls = [_wall(moment, old) for moment in islice(left_out, _MOST_MOVED)]
     is_its_own = schedule.next(slot - _INSTANT, timezone(after)) == slot
-    return [*found, _wall(slot, zone)] if is_its_own or not found else found
+    return [*walls, _wall(slot, zone)] if is_its_own or not walls else walls
 
 
 def _wall(moment: datetime, zone: tzinfo) -> datetime:

@@ -136,8 +136,8 @@ def _cyclic_day(times: ClassicTimes, now: datetime) -> ClassicSchedule:
     when, count = times.first, _count(times, _DAY)
     if count == 1:
         return _daily(times, now)
-    found, column = _anchor(times, now)
-    anchor = datetime.combine(found.date(), when.time())
+    anchor_time, column = _anchor(times, now)
+    anchor = datetime.combine(anchor_time.date(), when.time())
     return ClassicSchedule(every=count * _DAY, anchor=anchor, counted_from=column)
 
 
@@ -150,8 +150,8 @@ def _cyclic_hour(times: ClassicTimes, now: datetime) -> ClassicSchedule:
     when, count = times.first, _count(times, _HOUR)
     if count == 1:
         return ClassicSchedule(cron=f"{when.minute} * * * *")
-    found, column = _anchor(times, now)
-    anchor = found.replace(minute=when.minute, second=0, microsecond=0)
+    anchor_time, column = _anchor(times, now)
+    anchor = anchor_time.replace(minute=when.minute, second=0, microsecond=0)
     if _HOURS % count:
         return ClassicSchedule(every=count * _HOUR, anchor=anchor, counted_from=column)
     hours = ",".join(str(hour) for hour in range(anchor.hour % count, _HOURS, count))

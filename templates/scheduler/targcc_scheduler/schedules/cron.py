@@ -133,13 +133,13 @@ _NEAREST = re.compile(r"([0-9]+)W", re.IGNORECASE)
 
 def _day_of_month(part: Part, spec: Field, dialect: Dialect) -> tuple[int, int | None, bool]:
     """Read the day of month: return its bits, ``last`` and ``nearest`` as in ``CronFields``."""
-    if dialect.specials and (found := _LAST_DAY.fullmatch(part.text)):
-        back = int(found[1] or 0) if len(found[1] or "") <= 2 else 99  # noqa: PLR2004 - as Cronos
+    if dialect.specials and (match := _LAST_DAY.fullmatch(part.text)):
+        back = int(match[1] or 0) if len(match[1] or "") <= 2 else 99  # noqa: PLR2004 - as Cronos
         if back > spec.high - 1:
             part.fail(f"{part.shown} is not between L-0 and L-{spec.high - 1}", spec.hint)
-        return ANY_DAY, back, bool(found[2])
-    if dialect.specials and (found := _NEAREST.fullmatch(part.text)):
-        return 1 << _value(part.cut(len(found[1])), spec, dialect), None, True
+        return ANY_DAY, back, bool(match[2])
+    if dialect.specials and (match := _NEAREST.fullmatch(part.text)):
+        return 1 << _value(part.cut(len(match[1])), spec, dialect), None, True
     return _list(part, spec, dialect)[0], None, False
 
 
@@ -167,9 +167,9 @@ def _parts(text: str, counts: tuple[int, ...]) -> list[Part]:
     parts = [Part(text, m.start(), m[0]) for m in re.finditer(r"[^ \t]+", text)]
     if len(parts) not in counts:
         extra = parts[max(counts)] if len(parts) > max(counts) else Part(text, 0, text)
-        wanted = " or ".join(str(n) for n in counts)
+        expected = " or ".join(str(n) for n in counts)
         hint = FIELDS_HINT if _FIVE in counts else QUARTZ_HINT
-        extra.fail(f"{len(parts)} field{'s' * (len(parts) != 1)} instead of {wanted}", hint)
+        extra.fail(f"{len(parts)} field{'s' * (len(parts) != 1)} instead of {expected}", hint)
     if len(parts) == _FIVE:
         parts.insert(0, Part("0", 0, "0"))
     return parts
@@ -257,8 +257,8 @@ class CronSchedule(CronFields, Schedule):
                 start += SECOND
             if (self.interval or here.fold) and (overlap := overlap_around(here)):
                 return self._next_in_overlap(here, start, overlap)
-            found = self._first_from(start)
-            return None if found is None else resolve(found, zone)
+            wall = self._first_from(start)
+            return None if wall is None else resolve(wall, zone)
         except OverflowError:  # the end of the calendar
             return None
 
@@ -270,16 +270,16 @@ class CronSchedule(CronFields, Schedule):
         assert zone is not None
         again, end = overlap
         if not here.fold:
-            found = self._first_from(start)
-            if found is not None and found < end:
-                return pin(found.replace(tzinfo=zone))
+            wall = self._first_from(start)
+            if wall is not None and wall < end:
+                return pin(wall.replace(tzinfo=zone))
             start = again
         if self.interval:
-            found = self._first_from(start)
-            if found is not None and found < end:
-                return pin(found.replace(tzinfo=zone, fold=1))
-        found = self._first_from(end)
-        return None if found is None else resolve(found, zone)
+            wall = self._first_from(start)
+            if wall is not None and wall < end:
+                return pin(wall.replace(tzinfo=zone, fold=1))
+        wall = self._first_from(end)
+        return None if wall is None else resolve(wall, zone)
 
     def previous(self, before: datetime, zone: Zone) -> datetime | None:
         """Return the last time of ``iter`` earlier than ``before``; None without such a time."""
@@ -293,20 +293,20 @@ class CronSchedule(CronFields, Schedule):
         here = wall_clock(before, zone)
         local = here.replace(tzinfo=None, fold=0)
         if here.fold and (overlap := overlap_around(here)):
-            found = self._last_before(local)
-            if self.interval and found is not None and found >= overlap[0]:
-                return pin(found.replace(tzinfo=zone, fold=1))
+            wall = self._last_before(local)
+            if self.interval and wall is not None and wall >= overlap[0]:
+                return pin(wall.replace(tzinfo=zone, fold=1))
             local = overlap[1]
-        while (found := self._last_before(local)) is not None:
-            moment = resolve(found, zone)
-            again = pin(found.replace(tzinfo=zone, fold=1))
+        while (wall := self._last_before(local)) is not None:
+            moment = resolve(wall, zone)
+            again = pin(wall.replace(tzinfo=zone, fold=1))
             if self.interval and moment < again < before:
                 return again
             if moment < before:
                 return moment
-            # `found` is in a gap that ends at `before`: continue from the start of the gap.
+            # `wall` is in a gap that ends at `before`: continue from the start of the gap.
             local = moment.astimezone(UTC).replace(tzinfo=None) + offset_of(
-                found.replace(tzinfo=zone)
+                wall.replace(tzinfo=zone)
             )
         return None
 
@@ -357,9 +357,9 @@ class CronSchedule(CronFields, Schedule):
         year, month, day = start.year, start.month, start.day
         days = self._days(year, month) >> day
         if days & 1:
-            found = self._clock_from(start.hour, start.minute, start.second)
-            if found is not None:
-                return naive(year, month, day, *found)
+            clock = self._clock_from(start.hour, start.minute, start.second)
+            if clock is not None:
+                return naive(year, month, day, *clock)
         if days := days >> 1:
             day += 1 + lowest(days)
         elif not self.reachable:
@@ -391,9 +391,9 @@ class CronSchedule(CronFields, Schedule):
         year, month, day = end.year, end.month, end.day
         days = self._days(year, month)
         if days >> day & 1:
-            found = self._clock_until(end.hour, end.minute, end.second)
-            if found is not None:
-                return naive(year, month, day, *found)
+            clock = self._clock_until(end.hour, end.minute, end.second)
+            if clock is not None:
+                return naive(year, month, day, *clock)
         days &= (1 << day) - 1
         if not days and not self.reachable:
             return None

@@ -134,9 +134,9 @@ class Event:
         since, until = date(year, 1, 1), date(year + 1, 1, 1)
         first = _day_of(self.start)
         days = [first] if self.rule is None else self.rule.days(first, since, until)
-        found = [self._at(day) for day in days if since <= day < until]
-        more = [one for one in self.also if since <= _day_of(one) < until]
-        yield from (one for one in dict.fromkeys([*found, *more]) if one not in self.but)
+        starts = [self._at(day) for day in days if since <= day < until]
+        more = [start for start in self.also if since <= _day_of(start) < until]
+        yield from (start for start in dict.fromkeys([*starts, *more]) if start not in self.but)
 
     def _at(self, day: date) -> date:
         if not isinstance(self.start, datetime):
@@ -175,7 +175,7 @@ def read_events(text: str) -> tuple[Event, ...]:
     lines = list(_unfolded(text))
     if not lines or lines[0][1].strip().upper() != "BEGIN:VCALENDAR":
         raise _wrong(1, "it does not begin with BEGIN:VCALENDAR")
-    found: list[_Lines] = []
+    entries: list[_Lines] = []
     inside: list[str] = []
     for number, line in lines:
         matched = _LINE.fullmatch(line)
@@ -185,13 +185,13 @@ def read_events(text: str) -> tuple[Event, ...]:
         if name == "BEGIN":
             inside.append(value.upper())
             if value.upper() == "VEVENT":
-                found.append({"BEGIN": [(number, options, value)]})
+                entries.append({"BEGIN": [(number, options, value)]})
         elif name == "END" and inside:
             inside.pop()
         elif inside and inside[-1] == "VEVENT":
-            found[-1].setdefault(name, []).append((number, options, value))
-    replaced = _replaced(found)
-    return tuple(_event(one, replaced) for one in found if not _is_cancelled(one))
+            entries[-1].setdefault(name, []).append((number, options, value))
+    replaced = _replaced(entries)
+    return tuple(_event(entry, replaced) for entry in entries if not _is_cancelled(entry))
 
 
 def _unfolded(text: str) -> Iterator[tuple[int, str]]:
@@ -218,10 +218,10 @@ def _is_cancelled(lines: _Lines) -> bool:
 
 def _replaced(events: list[_Lines]) -> dict[str, set[date]]:
     """Map the UID of each event to the repetitions that another entry replaces or cancels (``RECURRENCE-ID``)."""
-    found: dict[str, set[date]] = {}
+    repetitions: dict[str, set[date]] = {}
     for lines in events:
-        found.setdefault(_uid(lines), set()).update(_every_moment(lines, "RECURRENCE-ID"))
-    return found
+        repetitions.setdefault(_uid(lines), set()).update(_every_moment(lines, "RECURRENCE-ID"))
+    return repetitions
 
 
 def _uid(lines: _Lines) -> str:
@@ -257,24 +257,24 @@ def _event(lines: _Lines, replaced: dict[str, set[date]]) -> Event:
 
 
 def _every_moment(lines: _Lines, name: str) -> list[date]:
-    return [one for line in lines.get(name, []) for one in _moments(*line)]
+    return [moment for line in lines.get(name, []) for moment in _moments(*line)]
 
 
 def _moments(number: int, options: str, value: str) -> list[date]:
-    found = re.search(r';TZID="?([^;":]+)"?', options, re.IGNORECASE)
-    return [_moment(number, one, found[1] if found else None) for one in value.split(",")]
+    match = re.search(r';TZID="?([^;":]+)"?', options, re.IGNORECASE)
+    return [_moment(number, text, match[1] if match else None) for text in value.split(",")]
 
 
 def _moment(number: int, text: str, zone: str | None) -> date:
-    found = _MOMENT.fullmatch(text)
-    if found is None:
+    match = _MOMENT.fullmatch(text)
+    if match is None:
         raise _wrong(number, f'"{text}" is no date')
     try:
-        day = date.fromisoformat(found["day"])
-        if found["clock"] is None:
+        day = date.fromisoformat(match["day"])
+        if match["clock"] is None:
             return day
-        clock = time.fromisoformat(found["clock"])
-        if found["utc"]:
+        clock = time.fromisoformat(match["clock"])
+        if match["utc"]:
             return datetime.combine(day, clock, UTC)
         return datetime.combine(day, clock, as_zone(zone) if zone else None)
     except ValueError as error:  # a CronError is a ValueError
@@ -282,19 +282,19 @@ def _moment(number: int, text: str, zone: str | None) -> date:
 
 
 def _length(number: int, _: str, text: str) -> timedelta:
-    found = _LENGTH.fullmatch(text)
-    if found is None:
+    match = _LENGTH.fullmatch(text)
+    if match is None:
         raise _wrong(number, f'"{text}" is no duration')
-    weeks, days, hours, minutes, seconds = (int(one or 0) for one in found.groups())
+    weeks, days, hours, minutes, seconds = (int(amount or 0) for amount in match.groups())
     return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _repetition(number: int, _: str, text: str) -> Repetition:
-    parts = dict(one.upper().split("=", 1) for one in text.split(";") if "=" in one)
+    parts = dict(part.upper().split("=", 1) for part in text.split(";") if "=" in part)
     unknown = parts.keys() - _READ
     if unknown or parts.get("FREQ") not in {"DAILY", "WEEKLY", "MONTHLY", "YEARLY"}:
         raise _wrong(number, f"a repetition that is not read: {text}")
-    days = [_BY_DAY.fullmatch(one) for one in parts.get("BYDAY", "").split(",") if one]
+    days = [_BY_DAY.fullmatch(part) for part in parts.get("BYDAY", "").split(",") if part]
     other_week = parts["FREQ"] == "WEEKLY" and parts.get("WKST", "MO") != "MO"
     if not all(days) or (other_week and parts.get("INTERVAL", "1") != "1"):
         raise _wrong(number, f"a repetition that is not read: {text}")
@@ -308,7 +308,9 @@ def _repetition(number: int, _: str, text: str) -> Repetition:
             months=_numbers(parts.get("BYMONTH", "")),
             month_days=_numbers(parts.get("BYMONTHDAY", "")),
             weekdays=tuple(
-                (int(one[1]) if one[1] else None, _WEEKDAYS.index(one[2])) for one in days if one
+                (int(part[1]) if part[1] else None, _WEEKDAYS.index(part[2]))
+                for part in days
+                if part
             ),
         )
     except ValueError:
@@ -316,7 +318,7 @@ def _repetition(number: int, _: str, text: str) -> Repetition:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(one) for one in text.split(",") if one)
+    return tuple(int(number) for number in text.split(",") if number)
 
 
 def _day_of(moment: date) -> date:

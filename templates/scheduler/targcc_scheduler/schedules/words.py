@@ -293,14 +293,14 @@ def parse_duration(text: str) -> timedelta:
         CronError: The text is not a duration, or the duration is longer than a hundred years.
     """
     total, at, units = timedelta(0), 0, list(_UNITS)
-    for found in re.finditer(r"([0-9]{1,9})(ms|[wdhms])", text):
-        if found.start() != at or found[2] not in units:
+    for match in re.finditer(r"([0-9]{1,9})(ms|[wdhms])", text):
+        if match.start() != at or match[2] not in units:
             break
-        del units[: units.index(found[2]) + 1]
-        at = found.end()
-        if int(found[1]) > (_LONGEST_DURATION - total) / _UNITS[found[2]]:
+        del units[: units.index(match[2]) + 1]
+        at = match.end()
+        if int(match[1]) > (_LONGEST_DURATION - total) / _UNITS[match[2]]:
             raise CronError("longer than a hundred years", text=text, allowed=_DURATION_HINT)
-        total += int(found[1]) * _UNITS[found[2]]
+        total += int(match[1]) * _UNITS[match[2]]
     if at == 0 or at != len(text):
         part = Part(text, at, text[at:])
         part.fail(f'"{Part(text, 0, text).shown}" is not a duration', _DURATION_HINT)

@@ -42,11 +42,11 @@ def parse_zone(name: str) -> ZoneInfo:
 
 def _by_offset(name: str) -> str:
     """Return a hint for a name such as ``GMT+2``: ``Etc/GMT`` names have the POSIX sign, which is the opposite. Else ""."""
-    found = _OFFSET.fullmatch(name.strip())
-    if found is None or int(found[2]) > _FURTHEST[found[1]]:
+    match = _OFFSET.fullmatch(name.strip())
+    if match is None or int(match[2]) > _FURTHEST[match[1]]:
         return ""
-    sign, hours = found[1], int(found[2])
-    if int(found[3] or 0):
+    sign, hours = match[1], int(match[2])
+    if int(match[3] or 0):
         return 'A zone of half an hour has the name of a place: for example "Asia/Kolkata".'
     if not hours:
         return 'did you mean "UTC"?'
@@ -65,9 +65,9 @@ def _nearest_zones(name: str) -> str:
 
     zones = {zone.lower(): zone for zone in sorted(available_timezones())}
     cities = {zone.rpartition("/")[2]: zone for zone in zones}
-    wanted = name.lower().strip().replace(" ", "_")
-    near = get_close_matches(wanted, zones, n=1, cutoff=0.8)
-    cities_near = get_close_matches(wanted.rpartition("/")[2], cities, n=1, cutoff=0.8)
+    key = name.lower().strip().replace(" ", "_")
+    near = get_close_matches(key, zones, n=1, cutoff=0.8)
+    cities_near = get_close_matches(key.rpartition("/")[2], cities, n=1, cutoff=0.8)
     near += [cities[city] for city in cities_near]
     if not near:
         return "Write an IANA name such as Europe/London."

@@ -148,8 +148,8 @@ class Cursors:
             self.table.create(connection, checkfirst=True)
             names = [name, *earlier]
             query = sa.select(self.table).where(self.table.c.Name.in_(names))
-            found = {row.Name: str(row.Value) for row in connection.execute(query)}
-            return next((found[one] for one in names if one in found), None)
+            values = {row.Name: str(row.Value) for row in connection.execute(query)}
+            return next((values[job_name] for job_name in names if job_name in values), None)
 
         return await self._database.run(read)
 

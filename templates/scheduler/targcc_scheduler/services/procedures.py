@@ -59,13 +59,13 @@ def parse_procedure(name: str) -> tuple[NamePart, ...]:
     """
     parts: list[NamePart] = []
     at = 0
-    while found := _PART.match(name, at):
-        quoted = found.lastgroup != "plain"
-        text = found[str(found.lastgroup)]
+    while match := _PART.match(name, at):
+        quoted = match.lastgroup != "plain"
+        text = match[str(match.lastgroup)]
         if quoted:
-            text = text.replace("]]", "]") if found["brackets"] else text.replace('""', '"')
+            text = text.replace("]]", "]") if match["brackets"] else text.replace('""', '"')
         parts.append(NamePart(text, quoted))
-        at = found.end()
+        at = match.end()
         if at == len(name):
             return tuple(parts)
         if name[at] != ".":
@@ -118,10 +118,10 @@ def look_up(connection: sa.Connection, procedure: str) -> None:
         return
     *schema, name = map(_known_as, parse_procedure(procedure))
     values = {"name": name, "schema": schema[0] if schema else None}
-    found = connection.execute(_IN_THE_CATALOGUE, values).one_or_none()
-    if found is None:
+    row = connection.execute(_IN_THE_CATALOGUE, values).one_or_none()
+    if row is None:
         raise ValueError(f"the database has no stored procedure {procedure} that this user sees")
-    if found[2] != "p":
+    if row[2] != "p":
         raise ValueError(f"{procedure} is a function: ask for it with SELECT, in Database.run")
 
 

@@ -73,7 +73,10 @@ class FrequentStatement:
                 return await self._on_sqlite.counts(connection, many)
             if connection.dialect.driver == "psycopg":
                 return await self._on_psycopg.counts(connection, many)
-        return [(await connection.execute(self._statement, dict(one))).rowcount for one in many]
+        return [
+            (await connection.execute(self._statement, dict(parameters))).rowcount
+            for parameters in many
+        ]
 
     @cached_property
     def _on_sqlite(self) -> SQLiteStatement:
@@ -132,13 +135,13 @@ def listed(name: str, item: type[TypeEngine[Any]]) -> sa.BindParameter[Any]:
 
 @compiles(is_among, "postgresql")
 def _as_array(element: is_among, compiler: Any, **options: Any) -> str:
-    column, values = (compiler.process(one, **options) for one in element.clauses)
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"({column} = ANY ({values}))"
 
 
 @compiles(is_among, "sqlite")
 def _as_json(element: is_among, compiler: Any, **options: Any) -> str:
-    column, values = (compiler.process(one, **options) for one in element.clauses)
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"({column} IN (SELECT value FROM json_each({values})))"  # noqa: S608 - a column and a parameter
 
 
@@ -155,13 +158,13 @@ class is_in_list(FunctionElement[Any]):  # noqa: N801 - it is used like a functi
 
 @compiles(is_in_list, "postgresql")
 def _in_array(element: is_in_list, compiler: Any, **options: Any) -> str:
-    column, rows = (compiler.process(one, **options) for one in element.clauses)
+    column, rows = (compiler.process(clause, **options) for clause in element.clauses)
     return f"({column} = ANY (ARRAY{rows}))"
 
 
 @compiles(is_in_list, "sqlite")
 def _in_rows(element: is_in_list, compiler: Any, **options: Any) -> str:
-    column, rows = (compiler.process(one, **options) for one in element.clauses)
+    column, rows = (compiler.process(clause, **options) for clause in element.clauses)
     return f"({column} IN {rows})"
 
 

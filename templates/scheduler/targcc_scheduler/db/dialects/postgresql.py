@@ -51,11 +51,11 @@ class PostgreSQLTexts:
 
     async def write(self, connection: AsyncConnection, texts: Mapping[int, str | None]) -> None:
         """Upsert all texts in one statement."""
-        if gone := [one for one, text in texts.items() if text is None]:
+        if gone := [run_id for run_id, text in texts.items() if text is None]:
             await connection.execute(_REMOVE, {"run_ids": gone})
         rows = [
-            {"run_id": one, "grams": _array(numbers(text))}
-            for one, text in sorted(texts.items())
+            {"run_id": run_id, "grams": _array(numbers(text))}
+            for run_id, text in sorted(texts.items())
             if text is not None
         ]
         if rows:
@@ -65,10 +65,10 @@ class PostgreSQLTexts:
         self, clauses: Sequence[Clause], where: sa.ColumnElement[bool], limit: int, below: int
     ) -> sa.Select[Any]:
         """Query the index first, then compare run by run. A plan that begins with the runs may read all of them."""
-        fits = [_any(one) for one in clauses if _is_wide(one)]
-        sets = together([one for one in clauses if not _is_wide(one)])
+        fits = [_any(part) for part in clauses if _is_wide(part)]
+        sets = together([part for part in clauses if not _is_wide(part)])
         if sets:
-            fits.append(sa.or_(*(_TEXT.c.grams.contains(_numbers(one)) for one in sets)))
+            fits.append(sa.or_(*(_TEXT.c.grams.contains(_numbers(part)) for part in sets)))
         index = sa.select(_TEXT.c.runid).where(*fits, _TEXT.c.runid < below)
         named = index.cte("named").prefix_with("MATERIALIZED")
         newest = sa.select(named.c.runid).order_by(named.c.runid.desc()).subquery("newest")
@@ -97,12 +97,12 @@ def _number(gram: str) -> int:
 
 def _is_wide(clause: Clause) -> bool:
     """Return whether a clause is an alternative of many single grams, such as all longer duration classes."""
-    return len(clause) > _FEW and all(len(one) == 1 for one in clause)
+    return len(clause) > _FEW and all(len(gram_set) == 1 for gram_set in clause)
 
 
 def _any(clause: Clause) -> sa.ColumnElement[bool]:
-    found: sa.ColumnElement[bool] = _TEXT.c.grams.overlap(_numbers(frozenset().union(*clause)))
-    return found
+    condition: sa.ColumnElement[bool] = _TEXT.c.grams.overlap(_numbers(frozenset().union(*clause)))
+    return condition
 
 
 def _numbers(wanted: frozenset[str]) -> sa.BindParameter[list[int]]:
@@ -187,16 +187,16 @@ class PostgreSQLDialect:
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:
         """Return the time of the server's clock."""
-        (found,) = await _READ_CLOCK.all(connection, {})
-        now: datetime = found.now
+        (row,) = await _READ_CLOCK.all(connection, {})
+        now: datetime = row.now
         return now
 
     def url(self, url: sa.URL, *, is_async: bool) -> sa.URL:
         """Return the URL with Psycopg 3, for sync and async; a URL for sync engines carries the connect timeout."""
-        found = url.set(drivername="postgresql+psycopg")
+        psycopg_url = url.set(drivername="postgresql+psycopg")
         if is_async or "connect_timeout" in url.query:
-            return found
-        return found.update_query_dict({"connect_timeout": str(_PATIENCE["connect_timeout"])})
+            return psycopg_url
+        return psycopg_url.update_query_dict({"connect_timeout": str(_PATIENCE["connect_timeout"])})
 
     def make_engine(self, url: sa.URL, pool_size: int | None = None) -> AsyncEngine:
         """Create a pool that detects connections closed by the server; the last used connection, with its prepared statements, goes first."""
@@ -308,10 +308,10 @@ class PostgreSQLDialect:
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[sa.Row[int, str, datetime | None]]:
         """Insert with two parameters instead of thousands: psycopg would take longer to read the statement than PostgreSQL to execute it."""
-        texts = [json.dumps(one, default=_instant) for one in _apart(rows)]
+        texts = [json.dumps(part, default=_instant) for part in _apart(rows)]
         given = dict(zip(("alike", "rows"), texts, strict=True))
-        found = (await connection.execute(_insert_runs(tuple(rows[0])), given)).all()
-        return sorted(found, key=lambda row: row[0])  # ids are assigned in the order of the rows
+        new_rows = (await connection.execute(_insert_runs(tuple(rows[0])), given)).all()
+        return sorted(new_rows, key=lambda row: row[0])  # ids are assigned in the order of the rows
 
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with an array."""

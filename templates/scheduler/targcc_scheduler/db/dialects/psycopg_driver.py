@@ -37,7 +37,7 @@ class PsycopgStatement(DriverStatement):
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
     ) -> list[int]:
         """Execute the statement for each set of parameters and return the number of changed rows of each."""
-        return [(await self._execute(connection, one)).rowcount for one in many]
+        return [(await self._execute(connection, parameters)).rowcount for parameters in many]
 
     async def _execute(
         self, connection: AsyncConnection, parameters: Mapping[str, Any]

@@ -61,8 +61,8 @@ class SQLiteTexts:
     async def write(self, connection: AsyncConnection, texts: Mapping[int, str | None]) -> None:
         """Write a row for each text."""
         if texts:
-            await connection.execute(_SQLITE_REMOVE, [{"run_id": one} for one in texts])
-        if new := [{"run_id": one, "body": body} for one, body in texts.items() if body]:
+            await connection.execute(_SQLITE_REMOVE, [{"run_id": run_id} for run_id in texts])
+        if new := [{"run_id": run_id, "body": body} for run_id, body in texts.items() if body]:
             await connection.execute(_ADD, new)
 
     def find(
@@ -81,7 +81,7 @@ class SQLiteTexts:
 def expression(clauses: Sequence[Clause]) -> str:
     """Return the clauses in FTS5 query syntax."""
     return _joined(
-        " AND ", (_joined(" OR ", (_joined(" AND ", map(_quoted, sorted(one))) for one in clause)) for clause in clauses)
+        " AND ", (_joined(" OR ", (_joined(" AND ", map(_quoted, sorted(gram_set))) for gram_set in clause)) for clause in clauses)
     )  # fmt: skip
 
 

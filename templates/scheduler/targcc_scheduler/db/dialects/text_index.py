@@ -34,13 +34,13 @@ Clause = list[frozenset[str]]
 def document(row: Any) -> str:
     """Return the indexed text of a run from its ``c_JobRun`` row."""
     texts = (row.JobName, row.TriggeredBy, row.Message or "", row.ArgumentsJson or "")
-    said = "\n".join(texts).lower()
-    if len(said) > _LONGEST:
-        said = f"{said[:_LONGEST]}\n{_OVER_CUT}"
+    text = "\n".join(texts).lower()
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}\n{_OVER_CUT}"
     facts = ((STATE, row.State), (QUEUE, row.Queue), (NODE, row.ServerId or ""))
     marked = "\n".join(f"{mark}{value.lower()}{mark}" for mark, value in facts)
     took = _took(row.StartedAt, row.CompletedAt)
-    return f"{said}\n{marked}" + (f"\n{_marked(took)}" if took is not None else "")
+    return f"{text}\n{marked}" + (f"\n{_marked(took)}" if took is not None else "")
 
 
 def grams(text: str) -> frozenset[str]:
@@ -50,19 +50,19 @@ def grams(text: str) -> frozenset[str]:
 
 def holds(patterns: Iterable[Pattern]) -> Clause:
     """Return the clause for texts that contain one of the patterns. A text that was cut at the limit matches every pattern."""
-    return [*(_of(one) for one in patterns), frozenset({_OVER_CUT})]
+    return [*(_of(pattern) for pattern in patterns), frozenset({_OVER_CUT})]
 
 
 def is_one_of(mark: str, values: Iterable[Pattern | str], *, end: str | None = None) -> Clause:
     """Return the clause for a fact (state, queue, node) with one of these values. ``end`` is the closing character, by default ``mark``."""
-    return [_of(one, mark, mark if end is None else end) for one in values]
+    return [_of(value, mark, mark if end is None else end) for value in values]
 
 
 def took(wanted: Duration) -> Clause:
     """Return the clause for runs longer, or shorter, than a duration."""
     edge = _class(int(wanted.length.total_seconds() * 1000))
     among = range(edge, _MOST_CLASS + 1) if wanted.operator[0] == ">" else range(edge + 1)
-    return [frozenset({_marked(one)}) for one in among]
+    return [frozenset({_marked(duration_class)}) for duration_class in among]
 
 
 def asked(clauses: Sequence[Clause]) -> list[Clause]:
@@ -74,8 +74,8 @@ def together(clauses: Sequence[Clause]) -> list[frozenset[str]]:
     """Combine clauses into one. An index that searches for all grams of a set at once begins with the rarest gram."""
     sets = [frozenset[str]()] if clauses else []
     for clause in clauses:
-        every = {known | one for known in sets for one in clause}
-        sets = [one for one in every if not any(other < one for other in every)]
+        every = {known | gram_set for known in sets for gram_set in clause}
+        sets = [gram_set for gram_set in every if not any(other < gram_set for other in every)]
         if len(sets) > _MOST_SETS:  # the caller compares the remaining clauses run by run
             break
     return sorted(sets, key=sorted)

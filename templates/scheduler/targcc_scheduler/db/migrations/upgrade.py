@@ -114,12 +114,12 @@ def require_current(url: str | sa.URL) -> str:
     """
     head = head_revision()
     with sync_engine(url) as engine, engine.connect() as connection:
-        found = current_revision(connection)
-        if found is not None and _is_newer(connection):
-            return found
-    if found != head:
+        revision = current_revision(connection)
+        if revision is not None and _is_newer(connection):
+            return revision
+    if revision != head:
         raise SchemaError(
-            f"the scheduler's tables are {f'at revision {found}' if found else 'not there'}, and this release works with {head}: "
+            f"the scheduler's tables are {f'at revision {revision}' if revision else 'not there'}, and this release works with {head}: "
             "targcc migrate brings them there"
         )
     return head
@@ -159,8 +159,8 @@ def current_revision(connection: sa.Connection) -> str | None:
     name = version_table(connection.dialect.name)
     if not sa.inspect(connection).has_table(name):
         return None
-    found: str | None = connection.scalar(sa.select(_version_rows(name).c.version_num))
-    return found
+    revision: str | None = connection.scalar(sa.select(_version_rows(name).c.version_num))
+    return revision
 
 
 def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
@@ -220,8 +220,8 @@ def _oldest_code(connection: sa.Connection, revision: str | None) -> str | None:
     if not sa.inspect(connection).has_table(known.of(connection).folded("c_JobSetting")):
         return None
     row = sa.select(job_setting.c.Value).where(job_setting.c.Name == f"oldest_code {revision}")
-    found: str | None = connection.scalar(row)
-    return found
+    oldest_revision: str | None = connection.scalar(row)
+    return oldest_revision
 
 
 def _refusal(revision: str | None) -> SchemaError:
