@@ -43,8 +43,8 @@ def settings(**overrides: Any) -> Settings:
     try:
         chosen = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except pydantic.ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        raise CliError("\n".join(map(_wrong, found))) from None
+        problems = error.errors(include_input=False, include_url=False)
+        raise CliError("\n".join(map(_wrong, problems))) from None
     except SettingsError as error:
         raise CliError(_not_json(error)) from None
     if chosen.mode == "off":
@@ -55,12 +55,12 @@ def settings(**overrides: Any) -> Settings:
 
 def _wrong(item: Mapping[str, Any]) -> str:
     """Describe an invalid setting, or an invalid combination, with the names of environment variables."""
-    said = str(item["msg"]).removeprefix("Value error, ")
+    message = str(item["msg"]).removeprefix("Value error, ")
     if item["loc"]:
-        return f"{_variable('_'.join(map(str, item['loc'])))}: {said}"
+        return f"{_variable('_'.join(map(str, item['loc'])))}: {message}"
     fields = Settings.model_fields
     named = r"^[a-z]+\b|[a-z]+_[a-z_]+"  # the first word, and words with an underscore
-    return re.sub(named, lambda name: _variable(name[0]) if name[0] in fields else name[0], said)
+    return re.sub(named, lambda name: _variable(name[0]) if name[0] in fields else name[0], message)
 
 
 def _not_json(error: SettingsError) -> str:
@@ -174,9 +174,9 @@ def instant(text: str) -> datetime:
     with contextlib.suppress(CronError):
         return datetime.now(zone) + parse_duration(text)
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise click.BadParameter(
             f"{text!r} is no time such as 2026-12-31T08:00, nor a duration such as 2h"
         ) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=zone)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)

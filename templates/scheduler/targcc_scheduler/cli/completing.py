@@ -49,20 +49,20 @@ def _fitting(names: Callable[[], Iterable[str]], begun: str) -> list[str]:
     logging.disable()
     try:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            found = list(names())
+            candidates = list(names())
     except Exception:  # noqa: BLE001 - in the middle of somebody's typing nothing may be said
         return []
     finally:
         logging.disable(logging.NOTSET)
-    return [name for name in found if name.casefold().startswith(begun.casefold())]
+    return [name for name in candidates if name.casefold().startswith(begun.casefold())]
 
 
 async def _asked(profile: Profile, key: str, only: str | None) -> list[str]:
     from .remote_transport import at_server
 
     async with at_server(profile, seconds=_SECONDS) as api:
-        found = await api.get(path(key), list[dict[str, Any]])
-    return [str(one["name"]) for one in found if only is None or one.get(only)]
+        rows = await api.get(path(key), list[dict[str, Any]])
+    return [str(row["name"]) for row in rows if only is None or row.get(only)]
 
 
 def _jobs() -> Iterable[str]:

@@ -104,10 +104,10 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            said = _in_words(error)
-            if said is None:
+            message = _in_words(error)
+            if message is None:
                 raise
-            raise CliError(said) from error
+            raise CliError(message) from error
 
 
 def _in_words(error: Exception) -> str | None:
@@ -122,8 +122,8 @@ def _in_words(error: Exception) -> str | None:
         return f"the search cannot be understood {error}\n{error.frame}"
     if isinstance(error, _SHOWN_AS_THEY_ARE):
         return str(error)
-    said = _body_error(error) if "pydantic" in sys.modules else None
-    return said or (_database_error(error) if "sqlalchemy" in sys.modules else None)
+    message = _body_error(error) if "pydantic" in sys.modules else None
+    return message or (_database_error(error) if "sqlalchemy" in sys.modules else None)
 
 
 def _body_error(error: Exception) -> str | None:
@@ -132,10 +132,10 @@ def _body_error(error: Exception) -> str | None:
 
     if not isinstance(error, ValidationError) or not error.title.endswith("In"):
         return None
-    found = error.errors(include_url=False, include_input=False, include_context=False)
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(
-        f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
-        for one in found
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in problems
     )
 
 

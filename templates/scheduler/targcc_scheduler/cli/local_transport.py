@@ -55,9 +55,10 @@ def routers(path: str) -> tuple[str, ...]:
 
 def _begins(path: str, pattern: str) -> bool:
     """Return whether a path begins with the segments of a pattern; ``*`` is any segment."""
-    segments, wanted = path.split("/"), pattern.split("/") if pattern else []
-    return len(segments) >= len(wanted) and all(
-        one in {"*", segment} for segment, one in zip(segments, wanted, strict=False)
+    segments, pattern_segments = path.split("/"), pattern.split("/") if pattern else []
+    return len(segments) >= len(pattern_segments) and all(
+        expected in {"*", segment}
+        for segment, expected in zip(segments, pattern_segments, strict=False)
     )
 
 

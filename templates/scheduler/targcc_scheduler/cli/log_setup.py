@@ -92,7 +92,9 @@ class _WhenImported(MetaPathFinder):
     def expect(cls, name: str, action: Callable[[], None]) -> None:
         """Register an action for a module and replace an earlier action for the same module."""
         sys.meta_path[:] = [
-            one for one in sys.meta_path if not (isinstance(one, cls) and one.name == name)
+            finder
+            for finder in sys.meta_path
+            if not (isinstance(finder, cls) and finder.name == name)
         ]
         sys.meta_path.insert(0, cls(name, action))
 

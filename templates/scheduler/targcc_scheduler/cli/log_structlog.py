@@ -45,10 +45,10 @@ def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
 
 def _with_masked_traceback(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Replace ``exc_info`` by ``exception`` if the scheduler has stored a masked traceback as text."""
-    said = event.get("exc_info")
-    if isinstance(said, tuple) and isinstance(said[1], MaskedTraceback):
+    exc_info = event.get("exc_info")
+    if isinstance(exc_info, tuple) and isinstance(exc_info[1], MaskedTraceback):
         del event["exc_info"]
-        event["exception"] = str(said[1])
+        event["exception"] = str(exc_info[1])
     return event
 
 

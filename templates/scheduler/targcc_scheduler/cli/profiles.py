@@ -62,12 +62,12 @@ class Profile:
             CliError: the token cannot be resolved.
         """
         try:
-            found = resolve(self.token)
+            token = resolve(self.token)
         except SecretError as error:
             raise CliError(str(error)) from None
-        if found:
-            register_secret(found)
-        return found
+        if token:
+            register_secret(token)
+        return token
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,9 @@ def load() -> Profiles:
     """
     path = file()
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-        named = {name: Profile(**one) for name, one in said.get("profiles", {}).items()}
-        return Profiles(str(said.get("current", LOCAL)), named)
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        named = {name: Profile(**fields) for name, fields in document.get("profiles", {}).items()}
+        return Profiles(str(document.get("current", LOCAL)), named)
     except FileNotFoundError:
         return Profiles()
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -118,9 +118,9 @@ def load() -> Profiles:
 def save(profiles: Profiles) -> None:
     """Replace the profiles file, readable by its owner only."""
     lines = [f"current = {_quoted(profiles.current)}"]
-    for name, one in profiles.named.items():
+    for name, profile in profiles.named.items():
         lines += ["", f"[profiles.{_quoted(name)}]"]
-        lines += [f"{key} = {_quoted(value)}" for key, value in asdict(one).items() if value]
+        lines += [f"{key} = {_quoted(value)}" for key, value in asdict(profile).items() if value]
     path = file()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     beside = path.with_suffix(".new")
@@ -153,7 +153,7 @@ def removed(profiles: Profiles, name: str) -> Profiles:
         CliError: the profile does not exist.
     """
     profiles.get(name)
-    left = {key: one for key, one in profiles.named.items() if key != name}
+    left = {key: profile for key, profile in profiles.named.items() if key != name}
     return Profiles(LOCAL if profiles.current == name else profiles.current, left)
 
 
@@ -172,8 +172,10 @@ def _chosen(
     *, server: str | None, token: str | None, ca: str | None, profile: str | None
 ) -> Profile | None:
     if profile is None and server:
-        found: Profile | None = Profile(server)
+        chosen_profile: Profile | None = Profile(server)
     else:
         profiles = load()
-        found = profiles.get(profile or profiles.current)
-    return found and replace(found, token=token or found.token, ca=ca or found.ca)
+        chosen_profile = profiles.get(profile or profiles.current)
+    return chosen_profile and replace(
+        chosen_profile, token=token or chosen_profile.token, ca=ca or chosen_profile.ca
+    )

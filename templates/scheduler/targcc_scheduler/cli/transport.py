@@ -51,10 +51,10 @@ def _problem(answer: httpx.Response) -> dict[str, Any] | None:
     if "json" not in answer.headers.get("Content-Type", ""):
         return None
     try:
-        found = answer.json()
+        body = answer.json()
     except ValueError:
         return None
-    return found if isinstance(found, dict) and "title" in found else None
+    return body if isinstance(body, dict) and "title" in body else None
 
 
 def _whose(answer: httpx.Response, where: str) -> str:
@@ -90,7 +90,9 @@ def unreachable(error: httpx.HTTPError, where: str) -> CliError:
         return CliError(f"{where} does not answer in time")
     if isinstance(error, httpx.RemoteProtocolError):
         return CliError(f"{where} does not speak HTTP: is it https:// instead?")
-    reason = next((str(one) for one in reversed(causes) if str(one)), type(error).__name__)
+    reason = next(
+        (str(exception) for exception in reversed(causes) if str(exception)), type(error).__name__
+    )
     return CliError(f"{where} cannot be reached: {_one_line(reason)}")
 
 
@@ -184,16 +186,16 @@ class Api:
             rows: Function that returns a page's rows.
             query: Query parameters.
         """
-        found: list[T] = []
-        while len(found) < limit:
-            wanted = {**query, "limit": min(limit - len(found), _MOST)}
-            answer = await self._send("GET", address, query=wanted)
-            found += rows(self._read(answer, kind))
+        items: list[T] = []
+        while len(items) < limit:
+            page_query = {**query, "limit": min(limit - len(items), _MOST)}
+            answer = await self._send("GET", address, query=page_query)
+            items += rows(self._read(answer, kind))
             following = _CURSOR.search(answer.headers.get("Link", ""))
             if following is None:
                 break
             query["cursor"] = httpx.QueryParams(f"cursor={following[1]}")["cursor"]
-        return found
+        return items
 
     async def text(self, address: str, **query: Any) -> AsyncIterator[str]:
         """Stream a file as text, piece by piece."""
@@ -246,7 +248,7 @@ class Api:
 
     def _read(self, answer: httpx.Response, kind: type[T]) -> T:
         try:
-            found: T = TypeAdapter(kind).validate_json(answer.content)
+            value: T = TypeAdapter(kind).validate_json(answer.content)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"]))
@@ -254,7 +256,7 @@ class Api:
                 f"{self._where or 'the API'} does not answer as this release expects: {place}: {first['msg']}\n"
                 "  Use the targcc of the release that the server has."
             ) from None
-        return found
+        return value
 
 
 def _plain(query: dict[str, Any]) -> dict[str, Any]:

@@ -98,11 +98,11 @@ class Limits:
             oldest.transport.abort()
 
     def _is_proxy(self, address: str) -> bool:
-        for one in filter(None, map(str.strip, self.proxies.split(","))):
-            if one in {"*", address}:
+        for network in filter(None, map(str.strip, self.proxies.split(","))):
+            if network in {"*", address}:
                 return True
             try:
-                if ipaddress.ip_address(address) in ipaddress.ip_network(one, strict=False):
+                if ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False):
                     return True
             except ValueError:
                 continue
@@ -354,7 +354,9 @@ async def _greeting(chosen: Settings, version: str, web: Web) -> list[str]:
         f"Database  {chosen.shown_database_url}  (migrated to {version})",
         f"Jobs      {jobs} found in {chosen.jobs_package}, {broken} broken",
     ]
-    lines += [f"          {one.path or one.module}: {one.error}" for one in scheduler.broken]
+    lines += [
+        f"          {module.path or module.module}: {module.error}" for module in scheduler.broken
+    ]
     if web.trouble:
         lines.append(f"Trouble   {web.trouble}")
     make_link = None if web.host_login else await first_login(chosen)

@@ -114,8 +114,8 @@ async def _admit_to_one(
 
 
 def _not_allowed(principal: Principal, needed: Role) -> Problem:
-    there = "" if principal.grants is None else ", for all that it is about"
-    detail = f"this needs the role {needed}{there}; {principal.name} is {principal.role}"
+    scope = "" if principal.grants is None else ", for all that it is about"
+    detail = f"this needs the role {needed}{scope}; {principal.name} is {principal.role}"
     return Problem(403, "Not allowed", detail)
 
 
@@ -146,8 +146,8 @@ async def _failure(scheduler: Scheduler, key: str) -> str | None:
 
 
 async def _scalar(scheduler: Scheduler, statement: sa.Select[tuple[str]]) -> str | None:
-    found: str | None = await scheduler.read(lambda db: db.scalar(statement))
-    return found
+    value: str | None = await scheduler.read(lambda db: db.scalar(statement))
+    return value
 
 
 _MOST_DIGITS = 18

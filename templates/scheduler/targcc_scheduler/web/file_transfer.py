@@ -123,9 +123,9 @@ def object_of(text: str) -> dict[str, Any]:
         Problem: the text is no JSON object.
     """
     try:
-        found = json.loads(text or "{}")
+        value = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise Problem(422, "The arguments do not fit", "arguments is a JSON object")
-    return found
+    return value

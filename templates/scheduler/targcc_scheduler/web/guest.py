@@ -253,18 +253,18 @@ class Outer:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
         elif scope["type"] == "http" and is_below(path_within(scope), self.prefix):
-            mine = dict(scope)
-            mine.pop("path_params", None)  # set by a mount around this app
-            await self._guest(mine, receive, send)
+            guest_scope = dict(scope)
+            guest_scope.pop("path_params", None)  # set by a mount around this app
+            await self._guest(guest_scope, receive, send)
         else:
             await self.app({**scope, SCOPE_KEY: self._guest.web()}, receive, send)
 
     async def _live(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
         host = _HostLife(self.app, scope)
-        said = await host.begin()
-        if said["type"] == "lifespan.startup.failed":
-            await send(said)
+        reply = await host.begin()
+        if reply["type"] == "lifespan.startup.failed":
+            await send(reply)
             return
         async with self._guest.lifespan(self):
             await send({"type": "lifespan.startup.complete"})
@@ -293,10 +293,10 @@ class _HostLife:
 
     async def end(self) -> dict[str, Any]:
         """Send ``lifespan.shutdown`` and return the app's reply."""
-        said = await self._ask("shutdown")
+        reply = await self._ask("shutdown")
         assert self._living is not None
         await self._living
-        return said
+        return reply
 
     async def _ask(self, what: str) -> dict[str, Any]:
         """Send a lifespan message and return the reply; when the app has returned or failed, return ``complete``."""

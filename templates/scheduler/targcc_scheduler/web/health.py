@@ -106,8 +106,8 @@ def _clock_off(scheduler: Scheduler) -> float:
 
 
 async def _beats(connection: AsyncConnection, scheduler: Scheduler, node_id: str) -> bool:
-    wanted = sa.select(job_server.c.HeartbeatAt).where(job_server.c.Id == node_id)
-    beat = (await connection.execute(wanted)).scalar()
+    statement = sa.select(job_server.c.HeartbeatAt).where(job_server.c.Id == node_id)
+    beat = (await connection.execute(statement)).scalar()
     if beat is None:
         return False
     age = (scheduler.clock.now() - beat).total_seconds()

@@ -53,10 +53,10 @@ class HostLogin:
     @property
     def dependency_overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
         """The dependency overrides of the host, such as tests set."""
-        found: dict[Callable[..., Any], Callable[..., Any]] = getattr(
+        overrides: dict[Callable[..., Any], Callable[..., Any]] = getattr(
             self.host, "dependency_overrides", {}
         )
-        return found
+        return overrides
 
     def ask_also(self, *programs: IdentityProvider) -> None:
         """Set the providers that identify programs."""
@@ -164,9 +164,9 @@ def _is_async(function: Callable[..., Any]) -> bool:
 
 
 def _endpoint(identify: Callable[..., Any]) -> Callable[..., Any]:
-    asked = Depends(identify)
+    dependency = Depends(identify)
 
-    async def keep(request: Request, said: Any = asked) -> Response:
+    async def keep(request: Request, said: Any = dependency) -> Response:
         request.scope[_SAID] = said
         return Response()
 
@@ -247,7 +247,7 @@ class ProxyLogin:
     def _groups(self, request: Request) -> list[str]:
         if not self._settings.proxy_groups_header:
             return []
-        said = request.headers.getlist(self._settings.proxy_groups_header)
-        if len(said) > 1:
+        lines = request.headers.getlist(self._settings.proxy_groups_header)
+        if len(lines) > 1:
             raise CredentialsRefused(f"{self._settings.proxy_groups_header} is there twice")
-        return [group.strip() for line in said for group in line.split(",")]
+        return [group.strip() for line in lines for group in line.split(",")]

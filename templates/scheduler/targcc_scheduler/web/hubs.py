@@ -109,10 +109,10 @@ class StreamLimits:
         Raises:
             Problem: a limit is reached.
         """
-        mine = self._open[principal.name] >= self._most_each
-        if mine or self._open.total() >= self._most:
-            whose = f"{principal.name} has" if mine else "there are"
-            limit = self._most_each if mine else self._most
+        own_limit = self._open[principal.name] >= self._most_each
+        if own_limit or self._open.total() >= self._most:
+            whose = f"{principal.name} has" if own_limit else "there are"
+            limit = self._most_each if own_limit else self._most
             raise Problem(
                 429,
                 "Too many streams",
@@ -174,8 +174,8 @@ class Watcher:
         self.status = status
         if lines:
             self._lines, self.after = lines, lines[-1].id
-        asked = lines is not None or self.after is None
-        self.ended = over and asked and len(lines or ()) < MOST_LINES
+        lines_read = lines is not None or self.after is None
+        self.ended = over and lines_read and len(lines or ()) < MOST_LINES
         if changed or lines or self.ended:
             self._news.set()
 
@@ -212,9 +212,9 @@ class RunHub:
 
     async def _round(self) -> float:
         """Poll once and return the seconds until the next poll: 0 if a watcher is behind."""
-        watchers = [one for one in self._rounds.listeners if not one.ended]
-        ids = {one.run_id for one in watchers}
-        places = {place for one in watchers if (place := one.place) is not None}
+        watchers = [watcher for watcher in self._rounds.listeners if not watcher.ended]
+        ids = {watcher.run_id for watcher in watchers}
+        places = {place for watcher in watchers if (place := watcher.place) is not None}
         if not ids:
             return _ROUND_SECONDS
 
@@ -222,19 +222,19 @@ class RunHub:
             db: AsyncConnection,
         ) -> tuple[dict[int, RunStatus], dict[tuple[int, int], tuple[LogLine, ...]]]:
             # Read states before lines: if a run is over, all its lines are stored by then.
-            found = await statuses(db, ids)
-            return found, {
+            states = await statuses(db, ids)
+            return states, {
                 (run_id, after): await lines_after(db, run_id, after, MOST_LINES)
                 for run_id, after in places
             }
 
-        found, lines = await self._read(query)
+        states, lines = await self._read(query)
         behind = False
-        for one in watchers:
-            place = one.place
-            mine = None if place is None else lines.get(place)
-            one.hear(found.get(one.run_id), mine)
-            behind = behind or len(mine or ()) == MOST_LINES
+        for watcher in watchers:
+            place = watcher.place
+            new_lines = None if place is None else lines.get(place)
+            watcher.hear(states.get(watcher.run_id), new_lines)
+            behind = behind or len(new_lines or ()) == MOST_LINES
         return 0.0 if behind else _ROUND_SECONDS
 
 
@@ -268,10 +268,10 @@ class Listener:
 
     def catch_up(self, found: Sequence[Change]) -> None:
         """Queue changes, also from before the listener connected; skip changes that were queued before."""
-        for one in found:
-            if one.at >= self._after and one.key not in self._told:
-                self._told[one.key] = one.at
-                self._waiting.append(one)
+        for change in found:
+            if change.at >= self._after and change.key not in self._told:
+                self._told[change.key] = change.at
+                self._waiting.append(change)
         if self._waiting:
             self._news.set()
 
@@ -284,9 +284,9 @@ class Listener:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
         self._news.clear()
-        found = list(self._waiting)
+        changes = list(self._waiting)
         self._waiting.clear()
-        return found
+        return changes
 
 
 class ChangeFeed:
@@ -305,8 +305,8 @@ class ChangeFeed:
 
     async def missed(self, since: datetime) -> Changes:
         """Return the changes since an instant, for a reader that reconnects."""
-        found: Changes = await self._read(lambda db: changes_since(db, since))
-        return found
+        changes: Changes = await self._read(lambda db: changes_since(db, since))
+        return changes
 
     def listen(self, after: datetime) -> AbstractContextManager[Listener]:
         """Listen for changes while the context lasts."""
@@ -319,9 +319,9 @@ class ChangeFeed:
         now = self._clock.now()
         since = self._since or now - OVERLAP
         changes: Changes = await self._read(lambda db: changes_since(db, since))
-        for one in self._rounds.listeners:
-            one.forget(since)
-            one.hear(changes.found)
+        for listener in self._rounds.listeners:
+            listener.forget(since)
+            listener.hear(changes.found)
         if changes.until is not None and changes.until > since:
             self._since = changes.until
             return 0.0

@@ -214,9 +214,11 @@ def _limit_figures(found: Mapping[str, limits.LimitUse]) -> Iterator[Metric]:
 def _server_figures(found: tuple[Server, ...], now: datetime) -> Iterator[Metric]:
     yield _single("targcc_servers", "Nodes that are up.", len(found))
     yield _single(
-        "targcc_workers", "Runs that they can do at a time.", sum(one.workers for one in found)
+        "targcc_workers",
+        "Runs that they can do at a time.",
+        sum(server.workers for server in found),
     )
-    ages = [(now - one.heartbeat_at).total_seconds() for one in found]
+    ages = [(now - server.heartbeat_at).total_seconds() for server in found]
     yield _single(
         "targcc_oldest_heartbeat_seconds", "The silence of the most silent node.", max([0.0, *ages])
     )

@@ -76,16 +76,16 @@ class Operation:
 @cache
 def schema() -> dict[str, Any]:
     """Return the OpenAPI description."""
-    found = get_openapi(
+    document = get_openapi(
         title=f"{current().name}: jobs",
         version=__version__,
         description="Send a token as `Authorization: Bearer …`. Create a token with `targcc token create NAME`.",
         routes=api_router.routes,
     )
-    found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    found["security"] = [{"token": []}]
-    _say_problems(found)
-    return found
+    document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"token": []}]
+    _say_problems(document)
+    return document
 
 
 def _say_problems(found: dict[str, Any]) -> None:
@@ -94,21 +94,21 @@ def _say_problems(found: dict[str, Any]) -> None:
     FastAPI declares errors with the media type of the success response.
     """
     for path, methods in found["paths"].items():
-        for method, said in methods.items():
-            parameters = said.setdefault("parameters", [])
+        for method, operation in methods.items():
+            parameters = operation.setdefault("parameters", [])
             if method == "post":
                 parameters.append(_KEY)
-                refusal = said["responses"].setdefault("409", _problem(_NOT_ANSWERED))
+                refusal = operation["responses"].setdefault("409", _problem(_NOT_ANSWERED))
                 refusal["headers"] = {"Retry-After": _RETRY_AFTER}
             if method == "get":
-                _say_shown(path, said)
+                _say_shown(path, operation)
             else:
-                said["responses"]["412"] = _problem(
+                operation["responses"]["412"] = _problem(
                     "The resource has changed since the client read it"
                 )
                 if responses.changed_by(path) is not None:
                     parameters.append(_IF_MATCH)
-            for status, response in said["responses"].items():
+            for status, response in operation["responses"].items():
                 if status >= "400" and _JSON in response.get("content", ()):
                     response["content"] = {_PROBLEM: response["content"][_JSON]}
 
@@ -145,15 +145,15 @@ def _say_shown(path: str, said: dict[str, Any]) -> None:
 
 
 def _is_paged(said: dict[str, Any]) -> bool:
-    return any(one["name"] == "cursor" for one in said["parameters"])
+    return any(parameter["name"] == "cursor" for parameter in said["parameters"])
 
 
 def operations() -> list[Operation]:
     """Return every route, in the order of the API."""
     return [
-        _operation(method, path, said)
+        _operation(method, path, operation)
         for path, methods in schema()["paths"].items()
-        for method, said in methods.items()
+        for method, operation in methods.items()
     ]
 
 
@@ -170,7 +170,11 @@ def _operation(method: str, path: str, said: dict[str, Any]) -> Operation:
         parameters=parameters,
         body=_content(said.get("requestBody", {})),
         answer=_content(
-            next(said["responses"][one] for one in ("200", "202") if one in said["responses"])
+            next(
+                said["responses"][status]
+                for status in ("200", "202")
+                if status in said["responses"]
+            )
         ),
     )
 
@@ -191,7 +195,9 @@ def _kind(described: dict[str, Any]) -> str:
             return " | ".join(map(str, target["enum"]))
         return "{" + ", ".join(target.get("properties", {})) + "}"
     if "anyOf" in described:
-        return " or ".join(_kind(one) for one in described["anyOf"] if one.get("type") != "null")
+        return " or ".join(
+            _kind(variant) for variant in described["anyOf"] if variant.get("type") != "null"
+        )
     if described.get("type") == "array":
         return f"list of {_kind(described['items'])}"
     return str(described.get("format") or described.get("type") or "")

@@ -111,7 +111,7 @@ class GuardedRoute(APIRoute):
         """Return the handler, wrapped in this class's checks and headers."""
         handler = super().get_route_handler()
         calls = [dependency.call for dependency in self.dependant.dependencies]
-        checks: list[Check] = [one for one in calls if one and hasattr(one, "admits_sender")]
+        checks: list[Check] = [call for call in calls if call and hasattr(call, "admits_sender")]
 
         async def admitting(request: Request) -> Response:
             for check in checks:

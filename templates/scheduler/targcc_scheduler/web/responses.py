@@ -32,7 +32,7 @@ def fields_of(model: Any) -> frozenset[str]:
             return fields_of(model.model_fields[ROWS].annotation)
         return frozenset(model.model_fields)
     if dataclasses.is_dataclass(model):
-        return frozenset(one.name for one in dataclasses.fields(model))
+        return frozenset(field.name for field in dataclasses.fields(model))
     return frozenset()
 
 
@@ -42,15 +42,15 @@ def chosen_fields(request: Request, known: frozenset[str]) -> frozenset[str]:
     Raises:
         Problem: a field of that name does not exist.
     """
-    asked = request.query_params.getlist(PARAMETER)
-    chosen = frozenset(name.strip() for part in asked for name in part.split(",") if name.strip())
+    values = request.query_params.getlist(PARAMETER)
+    chosen = frozenset(name.strip() for part in values for name in part.split(",") if name.strip())
     if not known:
         return frozenset()
     if unknown := sorted(chosen - known):
-        said = (
+        message = (
             f"fields: there is no {', '.join(unknown)[:200]}; there are {', '.join(sorted(known))}"
         )
-        raise Problem(422, "No such field", said)
+        raise Problem(422, "No such field", message)
     return chosen
 
 
@@ -64,9 +64,9 @@ def only(answer: Response, chosen: frozenset[str]) -> Response:
     """Return the answer with the chosen fields alone."""
     whole = json.loads(bytes(answer.body))
     if isinstance(whole, dict) and set(whole) == _PAGE:
-        some: Any = {**whole, ROWS: [_some(one, chosen) for one in whole[ROWS]]}
+        some: Any = {**whole, ROWS: [_some(row, chosen) for row in whole[ROWS]]}
     elif isinstance(whole, list):
-        some = [_some(one, chosen) for one in whole]
+        some = [_some(row, chosen) for row in whole]
     else:
         some = _some(whole, chosen)
     body = json.dumps(some, ensure_ascii=False, separators=(",", ":"))
@@ -103,8 +103,8 @@ def changed_by(path: str) -> str | None:
     """Return the path that shows the resource changed by a route; ``None`` if no path does."""
     prefix, api, rest = path.rpartition("/api/")
     own = api + rest
-    found = [one for one in _MOVES if own == one or own.startswith(f"{one}/")]
-    return f"{prefix}{max(found, key=len)}" if found else None
+    matches = [resource for resource in _MOVES if own == resource or own.startswith(f"{resource}/")]
+    return f"{prefix}{max(matches, key=len)}" if matches else None
 
 
 def tag(path: str, whole: bytes, body: bytes) -> str:
@@ -138,7 +138,9 @@ def fits(asked: str | None, current: str, *, exactly: bool = False) -> bool:
     now = current.strip('"')
     if exactly:
         return now in _TAG.findall(asked)
-    return now.partition("-")[0] in {one.partition("-")[0] for one in _TAG.findall(asked)}
+    return now.partition("-")[0] in {
+        entity_tag.partition("-")[0] for entity_tag in _TAG.findall(asked)
+    }
 
 
 def _digest(text: bytes) -> str:

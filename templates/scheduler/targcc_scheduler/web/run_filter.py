@@ -35,9 +35,9 @@ def looked_for(
         SearchError: the search is invalid.
     """
     zone = parse_zone(current().timezone)
-    asked = parse(text, now=scheduler.clock.now(), zone=zone)
-    _check_size(asked, text)
-    search = _with_known_jobs(asked, scheduler)
+    query = parse(text, now=scheduler.clock.now(), zone=zone)
+    _check_size(query, text)
+    search = _with_known_jobs(query, scheduler)
     return RunFilter(
         search=search,
         arguments_of=open_arguments(scheduler.definitions.values()),
@@ -68,10 +68,10 @@ def _with_known_jobs(search: Search, scheduler: Scheduler) -> Search:
     """Replace job names in a search by job keys. A search may use another name of a job, such as its display name."""
     for term in list(search.of("job")):
         values = [
-            one
+            pattern
             for value in term.values
             if isinstance(value, Pattern)
-            for one in _known(value, scheduler)
+            for pattern in _known(value, scheduler)
         ]
         search = search.but(term, replace(term, values=tuple(dict.fromkeys(values))))
     return search
@@ -79,12 +79,12 @@ def _with_known_jobs(search: Search, scheduler: Scheduler) -> Search:
 
 def _known(value: Pattern, scheduler: Scheduler) -> list[Pattern]:
     if not value.is_exact:
-        wanted = value.text.lower().replace("[", "[[]")
+        pattern = value.text.lower().replace("[", "[[]")
         shown = [
             Pattern.exactly(job.name)
             for job in scheduler.definitions.values()
-            if fnmatchcase(job.display_name.lower(), wanted)
-            and not fnmatchcase(job.name.lower(), wanted)
+            if fnmatchcase(job.display_name.lower(), pattern)
+            and not fnmatchcase(job.name.lower(), pattern)
         ]
         return [value, *shown]
     key = scheduler.key_of(value.text)

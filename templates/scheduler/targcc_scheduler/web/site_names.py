@@ -20,18 +20,20 @@ def answers_to(host: str, settings: Settings) -> bool:
     can register such a name: an IP address, a name without a dot, such as ``scheduler``, and names in ``.localhost``, ``.local``, ``.internal``,
     ``.svc``, ``.cluster.local`` and ``.test``.
     """
-    found = _HOST.fullmatch(host)
-    if found is None:
+    match = _HOST.fullmatch(host)
+    if match is None:
         return False
-    name = (found["six"] or found["name"]).lower().removesuffix(".")
-    if found["six"] or _is_address(name) or "." not in name or name.split(".")[-1] in _PRIVATE:
+    name = (match["six"] or match["name"]).lower().removesuffix(".")
+    if match["six"] or _is_address(name) or "." not in name or name.split(".")[-1] in _PRIVATE:
         return True
-    allowed = [one.strip().lower() for one in settings.allowed_hosts.split(",") if one.strip()]
+    allowed = [
+        pattern.strip().lower() for pattern in settings.allowed_hosts.split(",") if pattern.strip()
+    ]
     known = {urlsplit(settings.base_url).hostname, settings.host.lower(), *allowed}
     return (
         name in known
         or "*" in known
-        or any(one.startswith("*.") and name.endswith(one[1:]) for one in allowed)
+        or any(pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in allowed)
     )
 
 

@@ -105,8 +105,8 @@ class Leave:
 
 def is_stopping() -> bool:
     """Return whether uvicorn is stopping, read from its signal handlers. Uvicorn waits for open answers before stopping."""
-    for one in (signal.SIGTERM, signal.SIGINT):
-        server = getattr(signal.getsignal(one), "__self__", None)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        server = getattr(signal.getsignal(signum), "__self__", None)
         if getattr(server, "should_exit", False) is True:
             return True
     return False
@@ -165,17 +165,17 @@ def follow(
             yield BEGINNING
             while await leave.goes_on():
                 news = await watcher.news(LOOK_SECONDS)
-                said = ""
+                text = ""
                 if watcher.status != shown and watcher.status is not None:
                     shown = watcher.status
-                    said = event(kind, shown)
+                    text = event(kind, shown)
                 if news:
-                    said += await asyncio.to_thread(written, news)  # a log may be long
+                    text += await asyncio.to_thread(written, news)  # a log may be long
                 if watcher.ended:
-                    yield said + event("end", watcher.status)
+                    yield text + event("end", watcher.status)
                     return
-                if said or leave.is_quiet():
-                    yield said or COMMENT
+                if text or leave.is_quiet():
+                    yield text or COMMENT
                     leave.spoke()
 
     return EventStream(events())
@@ -273,16 +273,16 @@ def change_events(request: Request, principal: Principal, wanted: Wanted) -> Eve
                 missed = await web.changes.missed(max(place, now - _LONGEST_AGO))
                 if missed.until is not None or now - place > _LONGEST_AGO:
                     yield event("gap", {"after": place})
-                listener.catch_up([one for one in missed.found if one.key != seen])
+                listener.catch_up([change for change in missed.found if change.key != seen])
             while await leave.goes_on():
-                found = await listener.news(LOOK_SECONDS)
-                said = "".join(
-                    event("run", one, one.key)
-                    for one in found
-                    if wanted.fits(one) and one.key != seen and leave.shows(one.job)
+                changes = await listener.news(LOOK_SECONDS)
+                text = "".join(
+                    event("run", change, change.key)
+                    for change in changes
+                    if wanted.fits(change) and change.key != seen and leave.shows(change.job)
                 )
-                if said or leave.is_quiet():
-                    yield said or COMMENT
+                if text or leave.is_quiet():
+                    yield text or COMMENT
                     leave.spoke()
                 if listener.behind:
                     return
@@ -293,8 +293,8 @@ def change_events(request: Request, principal: Principal, wanted: Wanted) -> Eve
 def _instant(key: str) -> datetime | None:
     """Return the instant in a change's key; ``None`` for a malformed key."""
     try:
-        found = datetime.fromisoformat(key.partition("~")[0])
-        return found.astimezone(UTC) if found.tzinfo is not None else None
+        instant = datetime.fromisoformat(key.partition("~")[0])
+        return instant.astimezone(UTC) if instant.tzinfo is not None else None
     except (ValueError, OverflowError):  # also for an instant beyond the range of dates
         return None
 

@@ -97,7 +97,9 @@ def _print_chains(jobs: Sequence[JobOut]) -> None:
     chains = {job.chain.name: job.chain for job in jobs if job.chain is not None}
     if chains:
         click.echo()
-        rows = [[name, rollup_state(one), " > ".join(one.jobs)] for name, one in chains.items()]
+        rows = [
+            [name, rollup_state(chain), " > ".join(chain.jobs)] for name, chain in chains.items()
+        ]
         print_table(["CHAIN", "STATE", "STEPS"], rows)
 
 
@@ -127,8 +129,8 @@ def _not_in_spec(job: JobOut) -> str:
 
 def _print_broken(system: SystemOut) -> None:
     for module in system.broken:
-        said = f"warning: {module.path or module.module} cannot be used: {module.error}"
-        click.echo(as_shown(said, lines=True), err=True)
+        warning = f"warning: {module.path or module.module} cannot be used: {module.error}"
+        click.echo(as_shown(warning, lines=True), err=True)
 
 
 @job_group.command("info")
@@ -173,9 +175,9 @@ def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
         ("owner", f"{job.owner}, by {job.owner_by}" if job.owner_by is not None else ""),
         ("paused", _paused(job, now)),
         *[("next", _next(slot, now, job, zone)) for slot in job.next_runs],
-        *[("skipped", one.text) for one in job.calendar_changes if one.at is None],
+        *[("skipped", change.text) for change in job.calendar_changes if change.at is None],
         ("calendars", ", ".join(job.calendars)),
-        *[("changed", _changed(one, now)) for one in job.overrides],
+        *[("changed", _changed(change, now)) for change in job.overrides],
         ("last", f"{last.state} {when(last.happened_at, now)}" if last else ""),
         ("chain", _chain(job)),
         ("queue", job.queue),
@@ -220,7 +222,7 @@ def _next(slot: datetime, now: datetime, job: JobDetailOut, zone: str) -> str:
     text, own = when(slot, now), job.timezone
     if own != zone:
         text += f", {humanize.clock(slot, now, parse_zone(own))} in {own}"
-    moved = next((one.there for one in job.calendar_changes if one.at == slot), "")
+    moved = next((change.there for change in job.calendar_changes if change.at == slot), "")
     return f"{text}, {moved}" if moved else text
 
 
@@ -264,16 +266,16 @@ def _print_history(attempts: Sequence[Attempt], now: datetime) -> None:
         ["RUN", "JOB", "STARTED", "TOOK", "RESULT", "ATTEMPT", "BY", "MESSAGE"],
         [
             [
-                one.run_id or "",
-                one.job,
-                when(one.started_at, now),
-                humanize.milliseconds(one.duration_ms),
-                "succeeded" if one.success else "failed",
-                str(one.number),
-                one.triggered_by or "",
-                (one.message if one.success else humanize.last_line(one.error)) or "",
+                attempt.run_id or "",
+                attempt.job,
+                when(attempt.started_at, now),
+                humanize.milliseconds(attempt.duration_ms),
+                "succeeded" if attempt.success else "failed",
+                str(attempt.number),
+                attempt.triggered_by or "",
+                (attempt.message if attempt.success else humanize.last_line(attempt.error)) or "",
             ]
-            for one in attempts
+            for attempt in attempts
         ],
     )
 
@@ -445,15 +447,15 @@ def arguments_of(pairs: Sequence[str], text: str | None) -> dict[str, Any]:
     Raises:
         click.BadParameter: an option cannot be parsed.
     """
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if text is not None:
         try:
-            found = json.loads(text)
+            arguments = json.loads(text)
         except json.JSONDecodeError as error:
             raise click.BadParameter(
                 f"not JSON: {error.msg} at column {error.colno}", param_hint="--arguments"
             ) from None
-        if not isinstance(found, dict):
+        if not isinstance(arguments, dict):
             raise click.BadParameter(
                 'not an object such as {"user_id": 3}', param_hint="--arguments"
             )
@@ -465,8 +467,8 @@ def arguments_of(pairs: Sequence[str], text: str | None) -> dict[str, Any]:
         if name in given:
             raise click.BadParameter(f"{name} is given twice", param_hint="--arg")
         given.add(name)
-        found[name] = _value(value)
-    return found
+        arguments[name] = _value(value)
+    return arguments
 
 
 def _value(text: str) -> Any:
@@ -520,8 +522,8 @@ def enable_job(name: str, *, as_json: bool) -> None:
             await api.post(path("jobs", name, "resume"), DoneOut)
             job = await api.get(path("jobs", name), JobDetailOut)
         coming = when(job.next_run, api.now)
-        said = f"{job.name} runs again{f', next {coming}' if coming else ''}"
-        done(said, as_json=as_json, job=job.name, paused=False)
+        message = f"{job.name} runs again{f', next {coming}' if coming else ''}"
+        done(message, as_json=as_json, job=job.name, paused=False)
 
     run(work())
 

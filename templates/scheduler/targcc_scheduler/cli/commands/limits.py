@@ -43,7 +43,7 @@ def limits(job: str | None, key: str | None, *, waiting: bool, limit: int, as_js
     async def work() -> None:
         async with connect() as api:
             of = None if job is None else await api.get(path("jobs", job), JobDetailOut)
-            found = await api.get(
+            limit_keys = await api.get(
                 path("limits"),
                 list[LimitKeyOut],
                 job=None if of is None else of.name,
@@ -53,20 +53,20 @@ def limits(job: str | None, key: str | None, *, waiting: bool, limit: int, as_js
             )
             now = api.now
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(limit_keys)
+        elif not limit_keys:
             click.echo(_none(of, key, waiting=waiting))
         else:
             rows = [
                 [
-                    one.job,
-                    one.key,
-                    _of(one.used, one.most),
-                    _of(one.tokens, one.burst),
-                    str(one.waiting),
-                    when(one.oldest_due, now),
+                    limit_key.job,
+                    limit_key.key,
+                    _of(limit_key.used, limit_key.most),
+                    _of(limit_key.tokens, limit_key.burst),
+                    str(limit_key.waiting),
+                    when(limit_key.oldest_due, now),
                 ]
-                for one in found
+                for limit_key in limit_keys
             ]
             print_table(["JOB", "KEY", "ROOM TAKEN", "TOKENS LEFT", "WAITING", "OLDEST DUE"], rows)
 

@@ -32,17 +32,17 @@ def list_profiles(*, as_json: bool) -> None:
     Example:
       targcc profile list
     """
-    found = profiles.load()
-    shown = {LOCAL: Profile("http://localhost"), **found.named}
+    stored_profiles = profiles.load()
+    shown = {LOCAL: Profile("http://localhost"), **stored_profiles.named}
     rows = [
         {
             "name": name,
-            "in_use": name == found.current,
-            "server": one.server if name != LOCAL else None,
-            "token": _where(one.token),
-            "ca": one.ca or None,
+            "in_use": name == stored_profiles.current,
+            "server": profile.server if name != LOCAL else None,
+            "token": _where(profile.token),
+            "ca": profile.ca or None,
         }
-        for name, one in shown.items()
+        for name, profile in shown.items()
     ]
     if as_json:
         print_json(rows)
@@ -51,12 +51,12 @@ def list_profiles(*, as_json: bool) -> None:
         ["PROFILE", "", "SERVER", "TOKEN"],
         [
             [
-                str(one["name"]),
-                "in use" if one["in_use"] else "",
-                str(one["server"] or "the project's database"),
-                str(one["token"] or ""),
+                str(profile["name"]),
+                "in use" if profile["in_use"] else "",
+                str(profile["server"] or "the project's database"),
+                str(profile["token"] or ""),
             ]
-            for one in rows
+            for profile in rows
         ],
     )
 
@@ -92,8 +92,8 @@ def add_profile(
     profile = Profile(server, "", trusted)
     if token is None:
         token = click.prompt("Token", hide_input=True, default="", show_default=False)
-    found = profiles.added(profiles.load(), name, replace(profile, token=token))
-    profiles.save(replace(found, current=name) if use else found)
+    new_profiles = profiles.added(profiles.load(), name, replace(profile, token=token))
+    profiles.save(replace(new_profiles, current=name) if use else new_profiles)
     used = f"; commands go to {server}" if use else f": targcc --profile {name} job list"
     done(f"{name} is {server}{used}", as_json=as_json, profile=name)
 
@@ -109,9 +109,9 @@ def use_profile(name: str, *, as_json: bool) -> None:
       targcc profile use production
       targcc profile use local
     """
-    found = profiles.load()
-    profile = found.get(name)
-    profiles.save(replace(found, current=name))
+    stored_profiles = profiles.load()
+    profile = stored_profiles.get(name)
+    profiles.save(replace(stored_profiles, current=name))
     where = profile.server if profile is not None else "the project's own database"
     done(f"commands go to {where}", as_json=as_json, profile=name)
 
@@ -160,10 +160,10 @@ def completion(shell: str, *, install: bool) -> None:
 
 
 def _script(shell: str) -> str:
-    found = get_completion_class(shell)
-    assert found is not None
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None
     root = click.get_current_context().find_root().command
-    made = found(root, {}, "targcc", "_TARGCC_COMPLETE")
+    made = completion_class(root, {}, "targcc", "_TARGCC_COMPLETE")
     return made.source_template % made.source_vars()
 
 

@@ -75,8 +75,8 @@ async def files_among(api: Api, job: str, given: dict[str, Any]) -> dict[str, Pa
     named = [name for name, value in given.items() if str(value).startswith("@")]
     if not named:
         return {}
-    found = await api.get(path("jobs", job), JobDetailOut)
-    known = (found.parameters or {}).get("properties", {})
+    job_detail = await api.get(path("jobs", job), JobDetailOut)
+    known = (job_detail.parameters or {}).get("properties", {})
     files = {}
     for name in named:
         if _IS_FILE in json.dumps(known.get(name, {})):
@@ -88,8 +88,8 @@ async def files_among(api: Api, job: str, given: dict[str, Any]) -> dict[str, Pa
 
 async def send(api: Api, job: str, wish: TriggerIn, files: dict[str, Path]) -> StartedOut:
     """Start a run, with the files as parts of a form."""
-    said = wish.model_dump(exclude_defaults=True, exclude={"arguments", "after"})
-    fields = {name: str(value) for name, value in said.items()}
+    options = wish.model_dump(exclude_defaults=True, exclude={"arguments", "after"})
+    fields = {name: str(value) for name, value in options.items()}
     fields["arguments"] = json.dumps(wish.arguments)
     if wish.after:
         fields["after"] = ",".join(map(str, wish.after))
@@ -133,7 +133,7 @@ async def until_over(
     after, pause = 0, _FIRST_PAUSE
     while True:
         # Read the run before its lines: if the run is over, all its lines are stored by then.
-        found = await api.get(path("runs", run_id), RunDetailOut)
+        detail = await api.get(path("runs", run_id), RunDetailOut)
         lines = await _lines(api, run_id, after) if say is not None else []
         for line in lines:
             after = line.id
@@ -141,10 +141,12 @@ async def until_over(
                 say(line)
         if len(lines) == _LINES:
             continue
-        if found.state in FINAL or once:
-            return found
+        if detail.state in FINAL or once:
+            return detail
         if deadline is not None and time.monotonic() >= deadline:
-            raise CliError(f"run {run_id} is still {humanize.STATE_WORDS[found.state]}; it goes on")
+            raise CliError(
+                f"run {run_id} is still {humanize.STATE_WORDS[detail.state]}; it goes on"
+            )
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
@@ -167,9 +169,9 @@ def rollup_state(chain: ChainStandingOut | LineOut) -> str:
 def print_chain(chain: LineOut, run_id: int) -> None:
     """Print the runs of a chain, each run indented below its dependencies; a star marks the run ``run_id``."""
     for depth, level in enumerate(chain.levels, 1):
-        for one in level:
-            mark = "*" if (one.kind, one.id) == ("run", run_id) else "-"
-            click.echo(as_shown(f"{'  ' * depth}{mark} {_said(one)}"))
+        for step in level:
+            mark = "*" if (step.kind, step.id) == ("run", run_id) else "-"
+            click.echo(as_shown(f"{'  ' * depth}{mark} {_said(step)}"))
 
 
 def _said(one: LineStepOut) -> str:
@@ -226,7 +228,7 @@ def list_runs(
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.pages(
+            runs = await api.pages(
                 path("runs"),
                 RunsOut,
                 limit,
@@ -238,11 +240,9 @@ def list_runs(
                 before=before,
             )
         if as_json:
-            print_json(
-                {"runs": found, "next_before": found[-1].id if len(found) == limit else None}
-            )
+            print_json({"runs": runs, "next_before": runs[-1].id if len(runs) == limit else None})
         else:
-            _print_runs(found, api.now)
+            _print_runs(runs, api.now)
 
     run(work())
 
@@ -255,16 +255,16 @@ def _print_runs(runs: Sequence[RunOut], now: datetime) -> None:
         ["RUN", "STATE", "JOB", "WHEN", "TOOK", "ATTEMPT", "BY", "MESSAGE"],
         [
             [
-                str(one.id),
-                humanize.STATE_WORDS[one.state],
-                one.job,
-                when(one.started_at or one.due_at, now),
-                humanize.milliseconds(one.duration_ms),
-                str(one.attempt or ""),
-                one.triggered_by,
-                _unknown(one, now) or humanize.last_line(one.message),
+                str(row.id),
+                humanize.STATE_WORDS[row.state],
+                row.job,
+                when(row.started_at or row.due_at, now),
+                humanize.milliseconds(row.duration_ms),
+                str(row.attempt or ""),
+                row.triggered_by,
+                _unknown(row, now) or humanize.last_line(row.message),
             ]
-            for one in runs
+            for row in runs
         ],
     )
 
@@ -295,11 +295,11 @@ def _show(found: RunDetailOut, now: datetime, *, as_json: bool) -> None:
     if found.chain is not None:
         print_chain(found.chain, found.id)
     for entry in found.life:
-        said = humanize.STATE_WORDS.get(RunState(entry.state), entry.state)
-        click.echo(f"  {when(entry.at, now)}  {said}  {as_shown(entry.note)}".rstrip())
+        state = humanize.STATE_WORDS.get(RunState(entry.state), entry.state)
+        click.echo(f"  {when(entry.at, now)}  {state}  {as_shown(entry.note)}".rstrip())
     for line in found.log:
         click.echo(as_shown(_log_line(line), lines=True))
-    failure = next((one for one in reversed(found.attempts) if not one.success), None)
+    failure = next((attempt for attempt in reversed(found.attempts) if not attempt.success), None)
     if failure is not None and found.state != RunState.SUCCEEDED:
         click.echo(as_shown(failure.traceback or failure.error or "", lines=True))
 
@@ -331,8 +331,10 @@ def _facts(found: RunDetailOut, now: datetime) -> list[tuple[str, str]]:
 def _unknown(found: RunOut, now: datetime) -> str:
     if found.unknown_since is None:
         return ""
-    asked = (f"{one.node} (release {one.release}): {one.why}" for one in found.refusals)
-    return f"no node knows it since {when(found.unknown_since, now)}; asked: {'; '.join(asked)}"
+    refusals = (
+        f"{refusal.node} (release {refusal.release}): {refusal.why}" for refusal in found.refusals
+    )
+    return f"no node knows it since {when(found.unknown_since, now)}; asked: {'; '.join(refusals)}"
 
 
 def _to_stderr(line: LogLine) -> None:
@@ -383,8 +385,8 @@ def print_log(run_id: int, *, following: bool, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            said = lines.append if as_json else say
-            await until_over(api, run_id, None, said, once=not following)
+            line_handler = lines.append if as_json else say
+            await until_over(api, run_id, None, line_handler, once=not following)
         if as_json:
             print_json(lines)
 
@@ -404,8 +406,8 @@ def cancel_run(run_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            said = await api.post(path("runs", run_id, "cancel"), CancelledOut)
-        done(said.message, as_json=as_json, run_id=run_id, state=said.state)
+            answer = await api.post(path("runs", run_id, "cancel"), CancelledOut)
+        done(answer.message, as_json=as_json, run_id=run_id, state=answer.state)
 
     run(work())
 
@@ -423,8 +425,8 @@ def fail_run(run_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            said = await api.post(path("runs", run_id, "fail"), DoneOut)
-        done(said.message, as_json=as_json, run_id=run_id)
+            answer = await api.post(path("runs", run_id, "fail"), DoneOut)
+        done(answer.message, as_json=as_json, run_id=run_id)
 
     run(work())
 
@@ -480,12 +482,12 @@ async def _follow(run_id: int, patience: timedelta | None, *, as_json: bool) -> 
 
 async def _to_its_end(api: Api, run_id: int, patience: timedelta | None, *, as_json: bool) -> None:
     """Follow a run to its end; exit with status 1 unless the run succeeds."""
-    found = await until_over(api, run_id, patience, None if as_json else _to_stderr)
+    detail = await until_over(api, run_id, patience, None if as_json else _to_stderr)
     if as_json:
-        _show(found, api.now, as_json=True)
+        _show(detail, api.now, as_json=True)
     else:
-        _print_end(found)
-    if found.state != RunState.SUCCEEDED:
+        _print_end(detail)
+    if detail.state != RunState.SUCCEEDED:
         raise SystemExit(_FAILED)
 
 
@@ -503,8 +505,8 @@ def _print_end(found: RunDetailOut) -> None:
     took = (
         f" in {humanize.milliseconds(found.duration_ms)}" if found.duration_ms is not None else ""
     )
-    said = f"run {found.id} of {found.job} {humanize.STATE_WORDS[found.state]}{took}"
-    click.echo(as_shown(f"{said}: {found.message}" if found.message else said, lines=True))
+    summary = f"run {found.id} of {found.job} {humanize.STATE_WORDS[found.state]}{took}"
+    click.echo(as_shown(f"{summary}: {found.message}" if found.message else summary, lines=True))
     attempt = found.attempts[-1] if found.attempts else None
     if found.state == RunState.FAILED and attempt is not None and attempt.traceback:
         click.echo(as_shown(attempt.traceback, lines=True), err=True)
@@ -526,23 +528,23 @@ def run_files(run_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("runs", run_id, "files"), list[FileOut])
+            files = await api.get(path("runs", run_id, "files"), list[FileOut])
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(files)
+        elif not files:
             click.echo("It has no files.")
         else:
             print_table(
                 ["NAME", "KIND", "SIZE", "TYPE", "KEPT"],
                 [
                     [
-                        one.name,
-                        "result" if one.kind == "result" else "argument",
-                        humanize.size(one.size),
-                        one.content_type,
-                        when(one.created_at, api.now),
+                        file.name,
+                        "result" if file.kind == "result" else "argument",
+                        humanize.size(file.size),
+                        file.content_type,
+                        when(file.created_at, api.now),
                     ]
-                    for one in found
+                    for file in files
                 ],
             )
 
@@ -571,13 +573,13 @@ def download_file(run_id: int, name: str | None, *, to: Path, force: bool, as_js
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("runs", run_id, "files"), list[FileOut])
-            wanted = _chosen(run_id, found, name)
-            target = _target(to, wanted.name, force=force)
+            files = await api.get(path("runs", run_id, "files"), list[FileOut])
+            chosen_file = _chosen(run_id, files, name)
+            target = _target(to, chosen_file.name, force=force)
             partly = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
             try:
                 with partly.open("xb") as file:  # fails if a file or link of this name exists
-                    async for piece in api.content(path("runs", run_id, "files", wanted.id)):
+                    async for piece in api.content(path("runs", run_id, "files", chosen_file.id)):
                         file.write(piece)
                 partly.replace(target)
             except FileError as error:
@@ -587,7 +589,7 @@ def download_file(run_id: int, name: str | None, *, to: Path, force: bool, as_js
             finally:
                 with contextlib.suppress(OSError):
                     partly.unlink(missing_ok=True)
-        done(f"{target}: {humanize.size(wanted.size)}", as_json=as_json, path=str(target))
+        done(f"{target}: {humanize.size(chosen_file.size)}", as_json=as_json, path=str(target))
 
     run(work())
 
@@ -605,12 +607,12 @@ def _chosen(run_id: int, found: list[FileOut], name: str | None) -> FileOut:
     Raises:
         CliError: no file matches, or several different files do.
     """
-    fit = [one for one in found if one.name == name] if name else _results(found)
-    if len({one.sha256 for one in fit}) == 1:
+    fit = [file for file in found if file.name == name] if name else _results(found)
+    if len({file.sha256 for file in fit}) == 1:
         return fit[-1]
-    names = ", ".join(one.name for one in found) or "none"
+    names = ", ".join(file.name for file in found) or "none"
     raise CliError(f"which file of run {run_id}? It has {names}: targcc run files {run_id}")
 
 
 def _results(found: list[FileOut]) -> list[FileOut]:
-    return [one for one in found if one.kind == "result"]
+    return [file for file in found if file.kind == "result"]

@@ -52,15 +52,15 @@ def rotate(*, as_json: bool) -> None:
             if not SEALS.keys:
                 raise CliError("TARGCC_SECRET_KEY is not set: targcc secret key makes one")
             count = await _rotate(scheduler, operator())
-        said = f"the secret arguments of {count} runs are sealed with the first key"
-        done(said, as_json=as_json, runs=count)
+        message = f"the secret arguments of {count} runs are sealed with the first key"
+        done(message, as_json=as_json, runs=count)
 
     run(work())
 
 
 async def _rotate(scheduler: Scheduler, by: Actor) -> int:
     definitions = scheduler.definitions
-    jobs = [name for name, one in definitions.items() if one.signature.secrets]
+    jobs = [name for name, definition in definitions.items() if definition.signature.secrets]
 
     def sealed(job: str, arguments: str) -> str:
         return definitions[job].signature.reseal(arguments)

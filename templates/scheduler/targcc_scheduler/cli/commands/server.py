@@ -44,13 +44,13 @@ def list_servers(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("servers"), list[Server])
+            servers = await api.get(path("servers"), list[Server])
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(servers)
+        elif not servers:
             click.echo("No server is up: targcc serve, or targcc worker.")
         else:
-            _print_servers(found, api.now)
+            _print_servers(servers, api.now)
 
     run(work())
 
@@ -70,23 +70,25 @@ def _print_servers(found: Sequence[Server], now: datetime) -> None:
         ],
         [
             [
-                one.name,
-                str(one.process_id),
-                _state(one),
-                ", ".join(one.queues),
-                f"{one.running} of {one.workers}",
-                when(one.started_at, now),
-                humanize.relative(one.heartbeat_at, now),
-                one.release or "",
-                one.version,
+                server.name,
+                str(server.process_id),
+                _state(server),
+                ", ".join(server.queues),
+                f"{server.running} of {server.workers}",
+                when(server.started_at, now),
+                humanize.relative(server.heartbeat_at, now),
+                server.release or "",
+                server.version,
             ]
-            for one in found
+            for server in found
         ],
     )
-    for one in found:
-        if one.trouble:
+    for server in found:
+        if server.trouble:
             click.echo(
-                as_shown(f"{one.name} (process {one.process_id}): {one.trouble}", lines=True)
+                as_shown(
+                    f"{server.name} (process {server.process_id}): {server.trouble}", lines=True
+                )
             )
 
 
@@ -115,10 +117,10 @@ def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: b
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.post(path("servers", name, "drain"), DrainOut)
+            answer = await api.post(path("servers", name, "drain"), DrainOut)
             if wait:
                 await _until_empty(api, name, timeout)
-        _tell(found, "empty" if wait else "taking nothing new", as_json=as_json)
+        _tell(answer, "empty" if wait else "taking nothing new", as_json=as_json)
 
     run(work())
 
@@ -136,18 +138,18 @@ def resume_server(name: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.post(path("servers", name, "resume"), DrainOut)
-        _tell(found, "taking runs again", as_json=as_json)
+            answer = await api.post(path("servers", name, "resume"), DrainOut)
+        _tell(answer, "taking runs again", as_json=as_json)
 
     run(work())
 
 
 def _tell(found: DrainOut, what: str, *, as_json: bool) -> None:
     if as_json:
-        print_json([{"server": one.id, "state": what} for one in found.servers])
+        print_json([{"server": server.id, "state": what} for server in found.servers])
         return
-    for one in found.servers:
-        click.echo(as_shown(f"{one.name}:{one.process_id} is {what}"))
+    for server in found.servers:
+        click.echo(as_shown(f"{server.name}:{server.process_id} is {what}"))
 
 
 async def _until_empty(api: Api, name: str, patience: timedelta | None) -> None:
@@ -187,23 +189,23 @@ def list_releases(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("releases"), list[Release])
+            releases = await api.get(path("releases"), list[Release])
         if as_json:
-            print_json(found)
-        elif not found:
+            print_json(releases)
+        elif not releases:
             click.echo("No server has been up yet.")
         else:
             print_table(
                 ["RELEASE", "SCHEDULES", "SERVERS", "FIRST SEEN", "DIFFERS IN"],
                 [
                     [
-                        one.name,
-                        _standing(one),
-                        ", ".join(one.servers),
-                        when(one.first_seen_at, api.now),
-                        "; ".join(one.differences),
+                        release.name,
+                        _standing(release),
+                        ", ".join(release.servers),
+                        when(release.first_seen_at, api.now),
+                        "; ".join(release.differences),
                     ]
-                    for one in found
+                    for release in releases
                 ],
             )
 
@@ -233,7 +235,7 @@ def use_release(name: str | None, *, newest: bool, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            said = await api.post(path("releases", name or "newest", "use"), DoneOut)
-        done(said.message, as_json=as_json, release=name)
+            answer = await api.post(path("releases", name or "newest", "use"), DoneOut)
+        done(answer.message, as_json=as_json, release=name)
 
     run(work())

@@ -105,23 +105,29 @@ def list_queues(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            found = await api.get(path("queues"), list[QueueOut])
+            queues = await api.get(path("queues"), list[QueueOut])
         if as_json:
-            print_json(found)
+            print_json(queues)
             return
         print_table(
             ["QUEUE", "WAITING", "RUNNING", "AT MOST", "WILL RETRY", "SCHEDULED", "ORDER", "STATE"],
             [
                 [
-                    one.name,
+                    queue.name,
                     *map(
                         str,
-                        (one.waiting, one.running, one.limit or "", one.retrying, one.scheduled),
+                        (
+                            queue.waiting,
+                            queue.running,
+                            queue.limit or "",
+                            queue.retrying,
+                            queue.scheduled,
+                        ),
                     ),
-                    _order(one),
-                    _state(one),
+                    _order(queue),
+                    _state(queue),
                 ]
-                for one in found
+                for queue in queues
             ],
         )
 
@@ -130,13 +136,13 @@ def list_queues(*, as_json: bool) -> None:
 
 def _order(queue: QueueOut) -> str:
     """Describe a queue's order: its pool, and the priority gained by waiting."""
-    said = []
+    parts = []
     if (pool := queue.pool) is not None:
         how = pool.order if pool.weight is None else f"weight {pool.weight}"
-        said.append(f"{how}, {pool.busy} of {pool.workers} workers of {pool.name}")
+        parts.append(f"{how}, {pool.busy} of {pool.workers} workers of {pool.name}")
     if queue.aging_seconds is not None:
-        said.append(f"a point each {duration(queue.aging_seconds)}")
-    return "; ".join(said)
+        parts.append(f"a point each {duration(queue.aging_seconds)}")
+    return "; ".join(parts)
 
 
 def _state(queue: QueueOut) -> str:
@@ -160,8 +166,8 @@ def pause_queue(name: str, *, reason: str | None, until: datetime | None, as_jso
     async def work() -> None:
         async with connect() as api:
             wish = PauseIn(reason=reason, until=until)
-            said = await api.post(path("queues", name, "pause"), DoneOut, wish)
-        done(said.message, as_json=as_json, queue=name, paused=True)
+            answer = await api.post(path("queues", name, "pause"), DoneOut, wish)
+        done(answer.message, as_json=as_json, queue=name, paused=True)
 
     run(work())
 
@@ -179,8 +185,8 @@ def resume_queue(name: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            said = await api.post(path("queues", name, "resume"), DoneOut)
-        done(said.message, as_json=as_json, queue=name, paused=False)
+            answer = await api.post(path("queues", name, "resume"), DoneOut)
+        done(answer.message, as_json=as_json, queue=name, paused=False)
 
     run(work())
 

@@ -155,7 +155,9 @@ async def tried(action: Awaitable[T]) -> T:
         errors = str(error).splitlines()
         raise Problem(422, "The arguments do not fit", "; ".join(errors), errors=errors) from None
     except tuple(_PROBLEM_OF) as error:
-        status, title = next(said for kind, said in _PROBLEM_OF.items() if isinstance(error, kind))
+        status, title = next(
+            problem for kind, problem in _PROBLEM_OF.items() if isinstance(error, kind)
+        )
         raise Problem(status, title, str(error)) from None
 
 
@@ -187,10 +189,10 @@ async def trigger(
         )
     )
     begun = "was there already" if run_id.existing else "started"
-    said = f"{definition.display_name} {begun} as run {run_id}"
+    message = f"{definition.display_name} {begun} as run {run_id}"
     if wish.after and not run_id.existing:
-        said += f", after {', '.join(str(one) for one in wish.after)}"
-    return started_out(scheduler, run_id, definition.name, said)
+        message += f", after {', '.join(str(dependency) for dependency in wish.after)}"
+    return started_out(scheduler, run_id, definition.name, message)
 
 
 def _sees_every_job(principal: Principal) -> bool:
@@ -209,9 +211,9 @@ async def _may_wait_for(
         return
     with everything_visible():
         jobs = await scheduler.read(lambda db: runs.jobs_of(db, run_ids))
-    theirs = {one for one, job in jobs.items() if principal.covers(Role.VIEWER, job)}
-    if jobs.keys() - theirs:
-        missing = min(set(run_ids) - theirs)
+    visible_ids = {run_id for run_id, job in jobs.items() if principal.covers(Role.VIEWER, job)}
+    if jobs.keys() - visible_ids:
+        missing = min(set(run_ids) - visible_ids)
         raise Problem(
             404, "No such run", f"there is no run {missing}, so that nothing can wait for it"
         )

@@ -95,15 +95,17 @@ def _wish_of(texts: Mapping[str, str]) -> TriggerIn:
         Problem: the arguments are no JSON object.
         RequestValidationError: a value does not fit its field.
     """
-    said: dict[str, Any] = {name: text for name, text in texts.items() if name in _WISHES and text}
-    said["arguments"] = object_of(texts.get("arguments", ""))
-    if "after" in said:
-        said["after"] = said["after"].split(",")
+    fields: dict[str, Any] = {
+        name: text for name, text in texts.items() if name in _WISHES and text
+    }
+    fields["arguments"] = object_of(texts.get("arguments", ""))
+    if "after" in fields:
+        fields["after"] = fields["after"].split(",")
     try:
-        return TriggerIn.model_validate(said)
+        return TriggerIn.model_validate(fields)
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+            [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]
         ) from None
 
 
@@ -115,12 +117,12 @@ async def run_files(run_id: int, principal: Looker, scheduler: SchedulerOf) -> l
         run = await runs.get_run(db, run_id)
         return None if run is None else (run.job, await runs.files(db, run_id))
 
-    found = await scheduler.read(query)
-    if found is None:
+    result = await scheduler.read(query)
+    if result is None:
         raise no_such_run(run_id)
-    job, blobs = found
+    job, blobs = result
     require_job(principal, Role.VIEWER, job)
-    return [FileOut.model_validate(one, from_attributes=True) for one in blobs]
+    return [FileOut.model_validate(blob, from_attributes=True) for blob in blobs]
 
 
 @router.get(

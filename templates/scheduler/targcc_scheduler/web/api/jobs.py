@@ -71,8 +71,8 @@ async def list_chains(_: Viewer, scheduler: SchedulerOf) -> list[ChainOut]:
     """List all chains of jobs. Each chain has one state, from its newest first run and the runs that followed."""
     definitions = scheduler.definitions.values()
     return [
-        chain_out(one)
-        for one in await scheduler.read(lambda db: querie_chains.chains(db, definitions))
+        chain_out(chain)
+        for chain in await scheduler.read(lambda db: querie_chains.chains(db, definitions))
     ]
 
 

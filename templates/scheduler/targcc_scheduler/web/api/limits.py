@@ -29,10 +29,10 @@ async def list_limits(
 ) -> list[LimitKeyOut]:
     """List the limit keys in use, sorted by key. The header `Link` names the next page."""
     jobs, now = scheduler.definitions, scheduler.clock.now()
-    found = await scheduler.read(
+    limit_keys = await scheduler.read(
         lambda db: limits.list_keys(
             db, jobs, now, job=job, key=key, waiting=waiting, limit=limit, after=cursor or ""
         )
     )
-    link_next(request, response, found[-1].key if len(found) == limit else None)
-    return [LimitKeyOut(**vars(one)) for one in found]
+    link_next(request, response, limit_keys[-1].key if len(limit_keys) == limit else None)
+    return [LimitKeyOut(**vars(limit_key)) for limit_key in limit_keys]

@@ -75,14 +75,14 @@ async def list_runs(
     before = cursor if cursor is not None else before
     if since is not None and since.tzinfo is None:
         raise Problem(422, "Which zone?", "since needs a zone, such as 2026-12-31T08:00:00Z")
-    asked = joined(
+    search = joined(
         q, write("state", *(state or ())), write("job", job), write("", text), write("since", since)
     )
-    wanted = looked_for(scheduler, asked, limit=limit, before=before)
+    wanted = looked_for(scheduler, search, limit=limit, before=before)
     page = await scheduler.read(lambda db: find_runs(db, wanted))
     link_next(request, response, page.next_before)
-    found = [run_out_of(scheduler, run) for run in page.runs]
-    return RunsOut(runs=found, next_before=page.next_before)
+    rows = [run_out_of(scheduler, run) for run in page.runs]
+    return RunsOut(runs=rows, next_before=page.next_before)
 
 
 @router.get("/runs/{run_id}", tags=["runs"])
@@ -123,26 +123,26 @@ async def get_run(
             chain=await lineage(db, run) if principal.jobs is None else None,
         )
 
-    found = await scheduler.read(query)
-    if found is not None:
-        require_job(principal, Role.VIEWER, found.job)
-        if wait and found.state not in FINAL:
+    detail = await scheduler.read(query)
+    if detail is not None:
+        require_job(principal, Role.VIEWER, detail.job)
+        if wait and detail.state not in FINAL:
             await get_web(request).runs.until_final(run_id, wait)
-            found = await scheduler.read(query)
-    if found is None:
+            detail = await scheduler.read(query)
+    if detail is None:
         raise no_such_run(run_id)
-    return found
+    return detail
 
 
 def _told(principal: Principal, relatives: Iterable[Relative]) -> tuple[Relative, ...]:
     """Redact a run's relatives, its dependencies or dependents: a relative that the principal may not see shows only that it exists."""
     return tuple(
         (
-            one
-            if one.job is None or principal.covers(Role.VIEWER, one.job)
-            else replace(one, job=None, state=None)
+            relative
+            if relative.job is None or principal.covers(Role.VIEWER, relative.job)
+            else replace(relative, job=None, state=None)
         )
-        for one in relatives
+        for relative in relatives
     )
 
 
@@ -175,9 +175,9 @@ async def cancel_run(
 ) -> CancelledOut:
     """Cancel a run. A waiting run ends at once. A running job is asked to stop, and stopped after a grace period."""
     state = await tried(scheduler.cancel(run_id, by=actor(request, principal)))
-    told = state == RunState.RUNNING
-    said = f"run {run_id} {'has been told to stop' if told else 'is cancelled'}"
-    return CancelledOut(message=said, state=state)
+    is_running = state == RunState.RUNNING
+    message = f"run {run_id} {'has been told to stop' if is_running else 'is cancelled'}"
+    return CancelledOut(message=message, state=state)
 
 
 @router.post("/runs/{run_id}/fail", tags=["runs"], responses=CONFLICT)
@@ -195,10 +195,10 @@ async def retry_run(
 ) -> StartedOut:
     """Retry an ended run as a new run. A run that waits for its due time starts now."""
     again = await tried(scheduler.retry(run_id, by=actor(request, principal)))
-    found = await scheduler.read(lambda db: runs.get_run(db, again))
-    job = found.job if found is not None else ""
-    there = ", which was there already" if again.existing else ""
-    return started_out(scheduler, again, job, f"run {run_id} is done as run {again}{there}")
+    run = await scheduler.read(lambda db: runs.get_run(db, again))
+    job = run.job if run is not None else ""
+    note = ", which was there already" if again.existing else ""
+    return started_out(scheduler, again, job, f"run {run_id} is done as run {again}{note}")
 
 
 @router.delete("/runs/{run_id}", tags=["runs"], responses=CONFLICT)

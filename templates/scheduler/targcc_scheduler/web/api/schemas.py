@@ -482,19 +482,19 @@ def overrides_out(job: JobDefinition) -> list[OverrideOut]:
     """What people have changed of a job."""
     return [
         OverrideOut(
-            job=one.job,
-            field=one.field,
-            value=one.value,
-            shown=one.shown,
-            code=value_in(job.coded, one.field),
-            code_shown=shown(job.coded, one.field),
-            by=one.by,
-            at=one.at,
-            reason=one.reason,
-            until=one.until,
-            problem=one.problem or None,
+            job=override.job,
+            field=override.field,
+            value=override.value,
+            shown=override.shown,
+            code=value_in(job.coded, override.field),
+            code_shown=shown(job.coded, override.field),
+            by=override.by,
+            at=override.at,
+            reason=override.reason,
+            until=override.until,
+            problem=override.problem or None,
         )
-        for one in job.overrides
+        for override in job.overrides
     ]
 
 
@@ -587,7 +587,7 @@ def system_out(broken: Iterable[BrokenModule], lost_after_seconds: float) -> Sys
         mode=MODE,
         timezone=project.timezone,
         lost_after_seconds=lost_after_seconds,
-        broken=[BrokenOut.model_validate(one) for one in broken],
+        broken=[BrokenOut.model_validate(module) for module in broken],
     )
 
 

@@ -37,8 +37,8 @@ async def list_queues(_: Viewer, scheduler: SchedulerOf) -> list[QueueOut]:
     now = scheduler.clock.now()
     names = queue_names(scheduler.definitions.values())
     lost_after = scheduler.settings.lost_after_seconds
-    found = await scheduler.read(lambda db: system.queues(db, names, now, lost_after=lost_after))
-    return [queue_out(queue) for queue in found]
+    queues = await scheduler.read(lambda db: system.queues(db, names, now, lost_after=lost_after))
+    return [queue_out(queue) for queue in queues]
 
 
 @router.get("/queues/{name}", tags=["system"])
@@ -47,8 +47,8 @@ async def get_queue(name: str, _: Viewer, scheduler: SchedulerOf) -> QueueOut:
     _check_queue(scheduler, name)
     now = scheduler.clock.now()
     lost_after = scheduler.settings.lost_after_seconds
-    found = await scheduler.read(lambda db: system.queues(db, [name], now, lost_after=lost_after))
-    return queue_out(next(one for one in found if one.name == name))
+    queues = await scheduler.read(lambda db: system.queues(db, [name], now, lost_after=lost_after))
+    return queue_out(next(queue for queue in queues if queue.name == name))
 
 
 @router.post("/queues/{name}/pause", tags=["system"])
@@ -95,10 +95,10 @@ async def busy_servers(name: str, _: Viewer, scheduler: SchedulerOf) -> BusyOut:
     """Return the number of runs on a server that is up or draining. `name` has the same forms as for `drain`."""
 
     async def query(db: AsyncConnection) -> int:
-        found = await releases.find(db, name)
-        if not found:
+        nodes = await releases.find(db, name)
+        if not nodes:
             raise UnknownServer(f"there is no server {name!r}")
-        return await releases.busy(db, [one.id for one in found])
+        return await releases.busy(db, [node.id for node in nodes])
 
     return BusyOut(runs=await tried(scheduler.read(query)))
 
@@ -109,8 +109,8 @@ async def drain_server(
 ) -> DrainOut:
     """Drain a server: it claims no new runs and completes its running runs. `name` is an id, NAME:PROCESS, or the NAME that all servers of one machine share."""
     by = actor(request, principal)
-    found = await tried(scheduler.operate(operations.drain, None, name, by))
-    return _told(found, "drained")
+    nodes = await tried(scheduler.operate(operations.drain, None, name, by))
+    return _told(nodes, "drained")
 
 
 @router.post("/servers/{name}/resume", tags=["system"])
@@ -119,14 +119,14 @@ async def resume_server(
 ) -> DrainOut:
     """End the draining of a server: it claims runs again."""
     by = actor(request, principal)
-    found = await tried(scheduler.operate(operations.resume_server, None, name, by))
-    return _told(found, "resumed")
+    nodes = await tried(scheduler.operate(operations.resume_server, None, name, by))
+    return _told(nodes, "resumed")
 
 
 def _told(found: list[releases.Found], what: str) -> DrainOut:
-    names = ", ".join(f"{one.name}:{one.process_id}" for one in found)
-    said = f"{names} {'is' if len(found) == 1 else 'are'} {what}"
-    return DrainOut(message=said, servers=[NodeOut.model_validate(one) for one in found])
+    names = ", ".join(f"{node.name}:{node.process_id}" for node in found)
+    message = f"{names} {'is' if len(found) == 1 else 'are'} {what}"
+    return DrainOut(message=message, servers=[NodeOut.model_validate(node) for node in found])
 
 
 @router.get("/releases", tags=["system"])
@@ -140,7 +140,7 @@ async def use_release(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf
 ) -> DoneOut:
     """Use the schedules of a release, even when a newer release exists. The name `newest` returns to the newest release."""
-    by, wanted = actor(request, principal), None if name == "newest" else name
-    chosen = await tried(scheduler.operate(operations.use_release, None, wanted, by))
+    by, release = actor(request, principal), None if name == "newest" else name
+    chosen = await tried(scheduler.operate(operations.use_release, None, release, by))
     which = f"release {chosen}" if chosen else "the newest release"
     return DoneOut(message=f"the schedules of {which} hold")

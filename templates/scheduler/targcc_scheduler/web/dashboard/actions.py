@@ -57,10 +57,10 @@ class Press:
         Raises:
             Problem: the address holds no run id.
         """
-        found = id_of(self.key)
-        if found is None:
+        run_id = id_of(self.key)
+        if run_id is None:
             raise Problem(404, "No such page", "The address is not one of a page.")
-        return found
+        return run_id
 
 
 async def _pause_job(press: Press) -> Flash:
@@ -203,7 +203,7 @@ async def run_job(
         if like := id_of(form.get("like", "")):
             before = await scheduler.arguments_of(definition, like)
             kept = definition.signature.secrets | jobs.file_names(definition)
-            arguments = {name: one for name, one in before.items() if name in kept} | arguments
+            arguments = {name: value for name, value in before.items() if name in kept} | arguments
         run_id = await scheduler.trigger(definition, arguments, by=actor(request, principal))
     except UnknownJob as error:
         raise Problem(404, "No such job", _sentence(str(error))) from None

@@ -70,10 +70,10 @@ def table(label: str, heads: Iterable[str], rows: Iterable[tuple[object, ...]]) 
         heads: Column headings.
         rows: Cells by row; the first cell is the row's heading.
     """
-    head = joined(Markup('<th scope="col">{}</th>').format(one) for one in heads)
+    head = joined(Markup('<th scope="col">{}</th>').format(cell) for cell in heads)
     lines = (
         Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            first, joined(Markup("<td>{}</td>").format(one) for one in rest)
+            first, joined(Markup("<td>{}</td>").format(cell) for cell in rest)
         )
         for first, *rest in rows
     )
@@ -199,14 +199,14 @@ def spark(runs: Sequence[Run], most: int = 24) -> Markup:
         _spark_bar(run, (offset + index) * _SPARK_STEP, longest) for index, run in enumerate(shown)
     ]
     counts = Counter(run.state for run in shown)
-    said = ", ".join(humanize.count_state(counts[s], s) for s in RunState if counts[s])
+    summary = ", ".join(humanize.count_state(counts[s], s) for s in RunState if counts[s])
     return Markup(
         '<svg class="spark" role="img" aria-label="{}" width="{}" height="{}">{}</svg>'
     ).format(
         gettext(
             "Last %(runs)s: %(states)s",
             runs=humanize.count(len(shown), "run"),
-            states=said or gettext("none"),
+            states=summary or gettext("none"),
         ),
         most * _SPARK_STEP - (_SPARK_STEP - _SPARK_BAR),
         _SPARK_HEIGHT,
@@ -221,10 +221,10 @@ def _spark_bar(run: Run, x: int, longest: float) -> Markup:
     state = humanize.STATE_WORDS[run.state]
     if run.duration:
         took = humanize.duration(run.duration)
-        said = gettext("run %(id)s: %(state)s in %(time)s", id=run.id, state=state, time=took)
+        title = gettext("run %(id)s: %(state)s in %(time)s", id=run.id, state=state, time=took)
     else:
-        said = gettext("run %(id)s: %(state)s", id=run.id, state=state)
-    return Markup("<g><title>{}</title>{}</g>").format(said, bar)
+        title = gettext("run %(id)s: %(state)s", id=run.id, state=state)
+    return Markup("<g><title>{}</title>{}</g>").format(title, bar)
 
 
 # Strip: a day's runs on a time line.

@@ -68,11 +68,11 @@ def read_flash(request: Request) -> Flash | None:
     """Return the flash message in the request's cookie, if valid."""
     try:
         data = base64.urlsafe_b64decode(request.cookies.get(FLASH_COOKIE, "").encode())
-        found = json.loads(data)
+        parts = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, list) or [type(one) for one in found] != [str] * 4:
+    if not isinstance(parts, list) or [type(part) for part in parts] != [str] * 4:
         return None  # a forged cookie
-    kind, text, link, link_text = found
+    kind, text, link, link_text = parts
     safe_link = local_path(request, link) if link else ""
     return Flash("bad" if kind == "bad" else "good", text, safe_link, link_text)

@@ -173,7 +173,7 @@ def _without_none(annotation: Any) -> Any:
     if get_origin(annotation) is typing.Annotated:
         return _without_none(get_args(annotation)[0])
     if get_origin(annotation) in {typing.Union, types.UnionType}:
-        rest = [one for one in get_args(annotation) if one is not type(None)]
+        rest = [member for member in get_args(annotation) if member is not type(None)]
         return _without_none(rest[0]) if len(rest) == 1 else annotation
     return annotation
 
@@ -206,22 +206,22 @@ def values(definition: JobDefinition, form: Mapping[str, str]) -> dict[str, Any]
     Raises:
         ValueError: a JSON input holds invalid JSON.
     """
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for field in fields(definition):
         if field.kind in _FILES:
             continue
         text = form.get(f"arg-{field.name}", "")
         if field.kind == "checkbox":
-            found[field.name] = bool(text)
+            arguments[field.name] = bool(text)
         elif text.strip() == "" and not (field.required and field.kind == "text"):
             continue
         elif field.kind == "textarea":
-            found[field.name] = _many(field, text)
+            arguments[field.name] = _many(field, text)
         elif field.kind == "select":
-            found[field.name] = _chosen(definition, field.name, text)
+            arguments[field.name] = _chosen(definition, field.name, text)
         else:
-            found[field.name] = text
-    return found
+            arguments[field.name] = text
+    return arguments
 
 
 def _chosen(definition: JobDefinition, name: str, text: str) -> Any:
@@ -284,7 +284,7 @@ def _grouped(
         (chain, [rest.pop(name) for name in chain.jobs if name in rest]) for chain in chained
     ]
     groups.append((None, list(rest.values())))
-    return [(chain, found) for chain, found in groups if found]
+    return [(chain, group) for chain, group in groups if group]
 
 
 def _mentions(job: JobOverview, text: str) -> bool:
@@ -415,7 +415,7 @@ def _slots(job: JobOverview) -> list[tuple[datetime, str]]:
 def _skipped(job: JobOverview, slots: list[tuple[datetime, str]], now: datetime) -> list[str]:
     """Describe the slots that calendars skip, up to the last of the next slots."""
     every = changes(job.definition, [slot for slot, _ in slots], now)
-    return [one.text for one in every if one.at is None]
+    return [change.text for change in every if change.at is None]
 
 
 async def _earlier(db: AsyncConnection, job: str, runs: RunPage) -> tuple[Attempt, ...]:
@@ -428,4 +428,4 @@ async def _earlier(db: AsyncConnection, job: str, runs: RunPage) -> tuple[Attemp
         return ()
     kept = {str(run.id) for run in runs.runs}
     attempts = await system.history(db, job, limit=100)
-    return tuple(one for one in attempts if one.run_id not in kept)[:_RUNS_OF_JOB]
+    return tuple(attempt for attempt in attempts if attempt.run_id not in kept)[:_RUNS_OF_JOB]

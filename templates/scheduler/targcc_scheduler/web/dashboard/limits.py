@@ -31,7 +31,7 @@ async def limits_page(
     definitions, now = scheduler.definitions, scheduler.clock.now()
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
-        found = await limits.list_keys(
+        result = await limits.list_keys(
             db,
             definitions,
             now,
@@ -41,18 +41,18 @@ async def limits_page(
             limit=_SHOWN + 1,
             after=after,
         )
-        return {"keys": found, "standings": await limits.by_job(db)}
+        return {"keys": result, "standings": await limits.by_job(db)}
 
-    found = await scheduler.read(query)
+    result = await scheduler.read(query)
     limited = [one for one in definitions.values() if one.keyed_limit is not None]
     return render(
         request,
         "limits/limits.html",
         principal,
         limited=sorted(limited, key=lambda one: one.display_name),
-        standings=found["standings"],
-        keys=found["keys"][:_SHOWN],
-        more=len(found["keys"]) > _SHOWN,
+        standings=result["standings"],
+        keys=result["keys"][:_SHOWN],
+        more=len(result["keys"]) > _SHOWN,
         job=job,
         key=key,
         waiting=bool(waiting),

@@ -21,22 +21,22 @@ def reader_of(request: Request) -> Reader:
 
 def _language(request: Request) -> str:
     web = getattr(request.app.state, "targcc", None)
-    wanted = [
+    candidates = [
         request.cookies.get(LANGUAGE_COOKIE, ""),
         *_accepted(request.headers.get("Accept-Language", "")),
         web.scheduler.settings.language if web is not None else "",
     ]
-    return next((one for one in wanted if one in languages()), ENGLISH)
+    return next((candidate for candidate in candidates if candidate in languages()), ENGLISH)
 
 
 def _accepted(header: str) -> list[str]:
     """Return the languages of ``Accept-Language`` without regions, highest weight first: ``he``, ``en`` for ``he-IL, en;q=0.8``."""
-    found = []
+    entries = []
     for part in header.split(","):
         tag, _, weight = part.strip().lower().partition(";q=")
         with contextlib.suppress(ValueError):
-            found.append((-float(weight or 1), tag.partition("-")[0]))
-    return [language for _, language in sorted(found, key=lambda one: one[0])]
+            entries.append((-float(weight or 1), tag.partition("-")[0]))
+    return [language for _, language in sorted(entries, key=lambda one: one[0])]
 
 
 def _zone(name: str) -> ZoneInfo | None:

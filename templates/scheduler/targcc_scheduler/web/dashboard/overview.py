@@ -55,13 +55,13 @@ def status_banner(
     """
     detail = f"{_detail(view)}{_unknown(view)}{_unfinished(view)}"
     wrong = list(problems or ())
-    serious = [one for one in wrong if one.serious]
+    serious = [item for item in wrong if item.serious]
     if serious:
         return StatusBanner("bad", _title(serious[0], len(wrong) - 1 + bool(broken)), detail)
     if broken:
         files = (
             humanize.count(len(broken), "job file")
-            if all(one.path for one in broken)
+            if all(item.path for item in broken)
             else humanize.count(len(broken), "job")  # a row of c_Job has no path
         )
         return StatusBanner("bad", gettext("%(files)s cannot be used", files=files), detail)
@@ -101,7 +101,7 @@ def _good(view: Overview, detail: str) -> StatusBanner:
 
 
 def _first(view: Overview) -> str:
-    soon = next((one for one in view.upcoming), None)
+    soon = next((upcoming_run for upcoming_run in view.upcoming), None)
     jobs = gettext("%(jobs)s found.", jobs=humanize.count(len(view.jobs), "job"))
     if soon is None:
         return jobs
@@ -125,10 +125,12 @@ def _unknown(view: Overview) -> str:
 
 def _unfinished(view: Overview) -> str:
     """Return the commands to repeat for jobs on neither side: a change from or to the old server was begun and not finished."""
-    commands = {one.step.command for one in view.unfinished if one.step is not None}
+    commands = {
+        ownership.step.command for ownership in view.unfinished if ownership.step is not None
+    }
     if not commands:
         return ""
-    jobs = humanize.listed([one.job for one in view.unfinished])
+    jobs = humanize.listed([ownership.job for ownership in view.unfinished])
     neither = ngettext(
         "%(jobs)s is on neither side: repeat %(commands)s.",
         "%(jobs)s are on neither side: repeat %(commands)s.",

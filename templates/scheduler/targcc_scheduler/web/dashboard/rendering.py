@@ -87,8 +87,8 @@ def beside(instant: datetime, own: str, now: datetime, zone: ZoneInfo) -> Markup
     if own == zone.key:
         return Markup("")
     at = clock(instant, now, ZoneInfo(own))
-    said = gettext("%(time)s in %(zone)s", time=at, zone=own)
-    return Markup(' <span class="soft">{}</span>').format(said)
+    text = gettext("%(time)s in %(zone)s", time=at, zone=own)
+    return Markup(' <span class="soft">{}</span>').format(text)
 
 
 # Words of the pages for values of the code.
@@ -302,7 +302,9 @@ class Frame:
     @property
     def other_languages(self) -> list[Catalogue]:
         """Return the languages besides the page's language."""
-        return [catalogue(one) for one in languages() if one != self.language.language]
+        return [
+            catalogue(language) for language in languages() if language != self.language.language
+        ]
 
     @property
     def here(self) -> str:

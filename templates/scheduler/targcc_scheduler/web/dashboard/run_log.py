@@ -87,12 +87,12 @@ def _coloured(text: str) -> Iterator[tuple[list[str], str]]:
     """Split a text at its control sequences; yield the CSS classes and the text of each part."""
     style: dict[str, str] = {}
     place = 0
-    for found in _SEQUENCE.finditer(text):
-        if found.start() > place:
-            yield list(style.values()), text[place : found.start()]
-        place = found.end()
-        if found[2] == "m":
-            _obey(style, found[1])
+    for match in _SEQUENCE.finditer(text):
+        if match.start() > place:
+            yield list(style.values()), text[place : match.start()]
+        place = match.end()
+        if match[2] == "m":
+            _obey(style, match[1])
     if place < len(text):
         yield list(style.values()), text[place:]
 
@@ -167,10 +167,10 @@ def _linked(text: str) -> Markup:
     if "://" not in text:
         return escape(visible(text, lines=True))
     parts, place = [], 0
-    for found in _ADDRESS.finditer(text):
-        address = _without_the_sentence(found[0])
-        end = found.start() + len(address)
-        parts.append(escape(visible(text[place : found.start()], lines=True)))
+    for match in _ADDRESS.finditer(text):
+        address = _without_the_sentence(match[0])
+        end = match.start() + len(address)
+        parts.append(escape(visible(text[place : match.start()], lines=True)))
         parts.append(
             Markup(
                 '<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>'
@@ -225,10 +225,10 @@ async def lines(
 ) -> Response:
     """The lines after one, or the last ones before one, as HTML."""
     if before is None:
-        found = await scheduler.read(lambda db: lines_after(db, run_id, after, MOST_LINES))
+        log_lines = await scheduler.read(lambda db: lines_after(db, run_id, after, MOST_LINES))
     else:
-        found = await scheduler.read(lambda db: runs.log_lines(db, run_id, MOST_LINES, before))
-    return HTMLResponse(await asyncio.to_thread(shown, found))
+        log_lines = await scheduler.read(lambda db: runs.log_lines(db, run_id, MOST_LINES, before))
+    return HTMLResponse(await asyncio.to_thread(shown, log_lines))
 
 
 @router.get("/runs/{run_id}/log.txt")

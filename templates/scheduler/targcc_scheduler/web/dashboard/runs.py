@@ -52,8 +52,8 @@ class RunQuery(BaseModel):
     def text(self) -> str:
         """Return the search, with the terms of parameters from earlier releases."""
         named = ("state", "job", "since", "until", "queue", "cause")
-        said = [write(name, getattr(self, name)) for name in named]
-        return joined(self.q[:MOST], *said, "is:open" if self.open else "")
+        terms = [write(name, getattr(self, name)) for name in named]
+        return joined(self.q[:MOST], *terms, "is:open" if self.open else "")
 
     def wanted(self, scheduler: Scheduler) -> RunFilter:
         """Return the filter of runs for the search.
@@ -91,8 +91,8 @@ async def runs_page(
         kept = await run_search.of(db, principal.name)
         return {"page": page, "words": await _words(db, scheduler), "kept": kept, **added}
 
-    found = await scheduler.read(query)
-    more = found["page"].next_before
+    context = await scheduler.read(query)
+    more = context["page"].next_before
     return render(
         request,
         "pages/runs.html",
@@ -104,7 +104,7 @@ async def runs_page(
         filtered=bool(asked.text),
         first_url=asked.address(path),
         next_url=asked.address(path, more) if more else "",
-        **found,
+        **context,
     )
 
 
@@ -118,7 +118,7 @@ async def _words(db: AsyncConnection, scheduler: Scheduler) -> list[str]:
     """Return the completions of the search box."""
     jobs = sorted({*await system.known_jobs(db), *scheduler.definitions}, key=str.casefold)
     queues = sorted({job.queue for job in scheduler.definitions.values()})
-    nodes = sorted({one.name for one in await system.read_servers(db)})
+    nodes = sorted({server.name for server in await system.read_servers(db)})
     arguments = {name for job in scheduler.definitions.values() if job.parameters is not None for name in job.parameters.model_fields if name not in job.signature.secrets}  # fmt: skip
     times = ("today", "yesterday", "1h", "24h", "7d")
     return [

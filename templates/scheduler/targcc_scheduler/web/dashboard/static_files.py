@@ -21,7 +21,7 @@ _STATIC_TYPES = {
 @router.get("/static/{name}")
 async def static_file(name: str) -> Response:
     """A style sheet, script or picture: the only files that are served, to everybody."""
-    path = next((one for one in STATIC.iterdir() if one.name == name), None)
+    path = next((file for file in STATIC.iterdir() if file.name == name), None)
     if path is None or path.suffix not in _STATIC_TYPES:
         raise Problem(404, "No such file", "The address is not one of a file.")
     return FileResponse(

@@ -34,7 +34,7 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
             **await panels("system", db, PageSubject(scheduler, now)),
         }
 
-    found = await scheduler.read(query)
+    context = await scheduler.read(query)
     return render(
         request,
         "pages/system.html",
@@ -42,15 +42,17 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
         lost_after=lost_after,
         version=__version__,
         mode=MODE,
-        has_limits=any(one.keyed_limit is not None for one in scheduler.definitions.values()),
-        **found,
+        has_limits=any(
+            definition.keyed_limit is not None for definition in scheduler.definitions.values()
+        ),
+        **context,
     )
 
 
 def shown_releases(found: tuple[system.Release, ...]) -> list[system.Release]:
     """Return the releases that nodes run, the deciding release, chosen releases, and the first three of the list."""
     return [
-        one
-        for place, one in enumerate(found)
-        if one.servers or one.decides or one.chosen_at or place < _RELEASES_SHOWN
+        release
+        for place, release in enumerate(found)
+        if release.servers or release.decides or release.chosen_at or place < _RELEASES_SHOWN
     ]
